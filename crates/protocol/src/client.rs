@@ -1,0 +1,392 @@
+//! Frames from a client: read at the door, once, and checked for form.
+//!
+//! Enters: the text of a frame. Leaves: a [`ClientFrame`], or what is wrong with it and how the
+//! client finds the frame again. Invariant: what leaves has the form and the size that the contract
+//! and the server's [`Limits`] allow; what depends on the log (`ref`, `expect`, rights) is not looked
+//! at here.
+
+use serde::{Serialize, ser::SerializeMap};
+
+use crate::{
+    Author, Digest, EntryId, ErrorCode, Kind, Limits, NameError, Refusal, RoomName, Slot,
+    json::{Malformed, MemberError, Object},
+    limits::{DEFAULT_COUNT, MAX_INTEGER},
+};
+
+/// A frame from a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ClientFrame {
+    /// Who I am.
+    Login(Login),
+    /// Follow a room.
+    Join(Join),
+    /// Stop following a room.
+    Leave {
+        /// The room.
+        room: RoomName,
+        /// Comes back on the answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        req: Option<i64>,
+    },
+    /// Put an entry into a room's log.
+    Append(Box<ClientAppend>),
+    /// Bring me up to date.
+    Update(ClientUpdate),
+    /// Tell me the heads of all rooms.
+    Watch {
+        /// Comes back on the first `heads` frames.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        req: Option<i64>,
+    },
+    /// Are you there?
+    Ping {
+        /// Comes back on the `pong`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        req: Option<i64>,
+    },
+}
+
+/// `login`: a token, or on an open server the author's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// A token that names the author and the rights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The author, on an open server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
+    /// Comes back on an error; `welcome` has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub req: Option<i64>,
+}
+
+/// ClientAppend: a new entry, with metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClientAppend {
+    /// The room.
+    pub room: RoomName,
+    /// The text.
+    pub body: String,
+    /// The name of this append; the server makes one when it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<EntryId>,
+    /// The number of this append among the connection's appends to the room, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The last slot the author had when it made this; −1: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<i64>,
+    /// The slot that the entry must get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Slot>,
+    /// What sort of entry it is.
+    #[serde(skip_serializing_if = "Kind::is_text")]
+    pub kind: Kind,
+    /// An earlier slot that this is about.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Slot>,
+    /// Text for clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta: Option<String>,
+    /// The author's clock, ms since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<u64>,
+    /// Another author, where the connection may speak for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
+    /// Comes back on the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub req: Option<i64>,
+}
+
+/// Which slots a reader asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// The `count` slots that end at `upto` (none: at the latest), inclusive.
+    UpTo {
+        /// How many.
+        count: u64,
+        /// The last one; `None` is the wire's −1.
+        upto: Option<Slot>,
+    },
+    /// What follows this slot; −1: from the first.
+    After(i64),
+}
+
+/// ClientUpdate: n slots up to slot N, or all after what the client has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientUpdate {
+    /// The room.
+    pub room: RoomName,
+    /// Which slots.
+    pub span: Span,
+    /// A slot that the answering log must have reached; `after` implies it.
+    pub seen: Option<i64>,
+    /// The client's digest after slot `after`.
+    pub digest: Option<Digest>,
+    /// Comes back on the answer.
+    pub req: Option<i64>,
+}
+
+/// `join`: a [`ClientUpdate`] that goes on with every later entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Join(pub ClientUpdate);
+
+impl Serialize for ClientUpdate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("room", &self.room)?;
+        match self.span {
+            Span::UpTo { count, upto } => {
+                map.serialize_entry("count", &count)?;
+                if let Some(upto) = upto {
+                    map.serialize_entry("upto", &upto)?;
+                }
+            }
+            Span::After(after) => map.serialize_entry("after", &after)?,
+        }
+        if let Some(seen) = self.seen {
+            map.serialize_entry("seen", &seen)?;
+        }
+        if let Some(digest) = self.digest {
+            map.serialize_entry("digest", &digest)?;
+        }
+        if let Some(req) = self.req {
+            map.serialize_entry("req", &req)?;
+        }
+        map.end()
+    }
+}
+
+/// What is wrong with a client's frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejected {
+    /// Not an object that can be looked into: the connection is closed with 4400.
+    Malformed(Malformed),
+    /// Answered with an `error`; the socket goes on.
+    Refused(Box<Refusal>),
+    /// As `Refused`, of an `append` whose room and `seq` could be read: it uses the number up.
+    RefusedAppend {
+        /// The room of the append.
+        room: RoomName,
+        /// The number it uses up.
+        seq: u64,
+        /// The answer.
+        refusal: Box<Refusal>,
+    },
+}
+
+/// Reads the text of a frame.
+///
+/// # Errors
+/// [`Rejected`] says whether the connection can go on.
+pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
+    let object = Object::parse(text).map_err(Rejected::Malformed)?;
+    let reader = Reader { object: &object, limits };
+    let kind = match object.text("type") {
+        Ok(Some(kind)) => kind,
+        Ok(None) => return Err(reader.refused(bad("`type` is missing"))),
+        Err(error) => return Err(reader.refused(error.into())),
+    };
+    let frame = match kind.as_str() {
+        "login" => reader.login().map(ClientFrame::Login),
+        "join" => reader.update(false).map(|update| ClientFrame::Join(Join(update))),
+        "leave" => reader.leave(),
+        "append" => return reader.append_frame(),
+        "update" => reader.update(true).map(ClientFrame::Update),
+        "watch" => reader.req().map(|req| ClientFrame::Watch { req }),
+        "ping" => reader.req().map(|req| ClientFrame::Ping { req }),
+        _ => Err(bad("`type` is none of login, join, leave, append, update, watch, ping")),
+    };
+    frame.map_err(|wrong| reader.refused(wrong))
+}
+
+/// Reads the members of an `append` that came without a frame around it (HTTP).
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn parse_append(object: &Object<'_>, limits: &Limits) -> Result<ClientAppend, Box<Refusal>> {
+    let reader = Reader { object, limits };
+    reader.append().map_err(|wrong| reader.refusal(wrong))
+}
+
+/// Reads the members of an `update` that came without a frame around it (HTTP).
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn parse_update(object: &Object<'_>, limits: &Limits) -> Result<ClientUpdate, Box<Refusal>> {
+    let reader = Reader { object, limits };
+    reader.update(true).map_err(|wrong| reader.refusal(wrong))
+}
+
+/// A code and a sentence, before it is known which frame they answer.
+struct Wrong(ErrorCode, String);
+
+impl From<MemberError> for Wrong {
+    fn from(error: MemberError) -> Self {
+        bad(error.0)
+    }
+}
+
+impl From<NameError> for Wrong {
+    fn from(error: NameError) -> Self {
+        Self(ErrorCode::BadName, error.to_string())
+    }
+}
+
+fn bad(message: impl Into<String>) -> Wrong {
+    Wrong(ErrorCode::BadMessage, message.into())
+}
+
+fn missing(name: &str) -> Wrong {
+    bad(format!("`{name}` is missing"))
+}
+
+/// Reads typed members of one object under one server's limits.
+struct Reader<'a> {
+    object: &'a Object<'a>,
+    limits: &'a Limits,
+}
+
+impl Reader<'_> {
+    /// The answer to a frame that is wrong, with all that can be read of it.
+    fn refusal(&self, Wrong(code, message): Wrong) -> Box<Refusal> {
+        Box::new(Refusal {
+            room: self.room().ok(),
+            id: self.id().ok().flatten(),
+            seq: self.object.natural("seq").ok().flatten(),
+            req: self.req().ok().flatten(),
+            ..Refusal::new(code, message)
+        })
+    }
+
+    fn refused(&self, wrong: Wrong) -> Rejected {
+        let mut refusal = self.refusal(wrong);
+        refusal.seq = None;
+        Rejected::Refused(refusal)
+    }
+
+    fn append_frame(&self) -> Result<ClientFrame, Rejected> {
+        let wrong = match self.append() {
+            Ok(append) => return Ok(ClientFrame::Append(Box::new(append))),
+            Err(wrong) => wrong,
+        };
+        let refusal = self.refusal(wrong);
+        Err(match (&refusal.room, refusal.seq) {
+            (Some(room), Some(seq)) => Rejected::RefusedAppend { room: room.clone(), seq, refusal },
+            _ => Rejected::Refused(refusal),
+        })
+    }
+
+    fn name<T>(
+        &self,
+        member: &str,
+        make: fn(&str) -> Result<T, NameError>,
+        most: u64,
+    ) -> Result<Option<T>, Wrong> {
+        let Some(text) = self.object.text(member)? else { return Ok(None) };
+        if text.len() as u64 > most {
+            return Err(Wrong(
+                ErrorCode::BadName,
+                format!("{member} has {} bytes, more than {most}", text.len()),
+            ));
+        }
+        Ok(Some(make(&text)?))
+    }
+
+    fn sized_text(&self, member: &str, most: u64) -> Result<Option<String>, Wrong> {
+        let text = self.object.text(member)?;
+        match &text {
+            Some(text) if text.len() as u64 > most => Err(Wrong(
+                ErrorCode::TooLarge,
+                format!("{member} has {} bytes, more than {most}", text.len()),
+            )),
+            _ => Ok(text),
+        }
+    }
+
+    fn room(&self) -> Result<RoomName, Wrong> {
+        self.name("room", RoomName::new, self.limits.room_bytes)?.ok_or_else(|| missing("room"))
+    }
+
+    fn id(&self) -> Result<Option<EntryId>, Wrong> {
+        self.name("id", EntryId::new, self.limits.id_bytes)
+    }
+
+    fn author(&self) -> Result<Option<Author>, Wrong> {
+        self.name("author", Author::new, self.limits.author_bytes)
+    }
+
+    fn req(&self) -> Result<Option<i64>, Wrong> {
+        Ok(self.object.integer("req", -MAX_INTEGER)?)
+    }
+
+    fn login(&self) -> Result<Login, Wrong> {
+        let login =
+            Login { token: self.object.text("token")?, author: self.author()?, req: self.req()? };
+        if login.token.is_none() && login.author.is_none() {
+            return Err(bad("`login` needs `token`, or `author` on an open server"));
+        }
+        Ok(login)
+    }
+
+    fn leave(&self) -> Result<ClientFrame, Wrong> {
+        Ok(ClientFrame::Leave { room: self.room()?, req: self.req()? })
+    }
+
+    fn append(&self) -> Result<ClientAppend, Wrong> {
+        let (room, req) = (self.room()?, self.req()?);
+        let kind = self.name("kind", Kind::new, self.limits.kind_bytes)?.unwrap_or_default();
+        let append = ClientAppend {
+            room,
+            id: self.id()?,
+            seq: self.object.natural("seq")?,
+            after: self.object.integer("after", -1)?,
+            expect: self.object.natural("expect")?,
+            kind,
+            reference: self.object.natural("ref")?,
+            meta: self.sized_text("meta", self.limits.meta_bytes)?,
+            sent_at: self.object.natural("sent_at")?,
+            author: self.author()?,
+            body: self
+                .sized_text("body", self.limits.body_bytes)?
+                .ok_or_else(|| missing("body"))?,
+            req,
+        };
+        if append.kind.as_str() == Kind::REDACT {
+            return Err(Wrong(
+                ErrorCode::Forbidden,
+                "this server does not redact yet: `redact` is reserved".into(),
+            ));
+        }
+        Ok(append)
+    }
+
+    /// `update`, or `join` when `upto` has no meaning.
+    fn update(&self, with_upto: bool) -> Result<ClientUpdate, Wrong> {
+        let (room, req) = (self.room()?, self.req()?);
+        let count = self.object.natural("count")?;
+        let upto = if with_upto { self.object.integer("upto", -1)? } else { None };
+        let after = self.object.integer("after", -1)?;
+        let digest = self.object.text("digest")?;
+        let span = match (after, count, upto) {
+            (None, ..) if digest.is_some() => return Err(bad("`digest` needs `after`")),
+            (None, count, upto) => Span::UpTo {
+                count: count.unwrap_or(DEFAULT_COUNT),
+                upto: upto.and_then(|upto| u64::try_from(upto).ok()),
+            },
+            (Some(after), None, None) => Span::After(after),
+            _ => return Err(bad("`after` does not go with `count` or `upto`")),
+        };
+        let digest = digest
+            .map(|hex| {
+                Digest::from_hex(&hex)
+                    .ok_or_else(|| bad("`digest` must be 64 characters of lower-case hex"))
+            })
+            .transpose()?;
+        let seen = self.object.integer("seen", -1)?;
+        Ok(ClientUpdate { room, span, seen, digest, req })
+    }
+}

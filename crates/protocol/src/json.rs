@@ -1,0 +1,221 @@
+//! A strict reader of one JSON object: which members it has, each still unread.
+//!
+//! Enters: the text of a frame, a request body or a line. Leaves: the members, found by name, each
+//! read with its own type later, so that one bad member does not hide the others (`req`, `room` and
+//! `seq` of a refused append are answered). `null` is absent. A member that stands twice, and one
+//! that has another type than asked, is a [`MemberError`]. Integers are JSON integer tokens: `1.0`
+//! and `1e3` are not.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::limits::{MAX_DEPTH, MAX_INTEGER};
+
+/// Why a text is not an object that can be looked into at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Malformed {
+    /// Not a well-formed JSON object.
+    NotAnObject(String),
+    /// Nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnObject(why) => write!(f, "not a well-formed JSON object: {why}"),
+            Self::TooDeep => write!(f, "nested deeper than {MAX_DEPTH}"),
+        }
+    }
+}
+
+/// What is wrong with one member, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberError(pub String);
+
+/// The members of one object, borrowed from its text.
+#[derive(Debug)]
+pub struct Object<'a> {
+    members: Vec<(Vec<u8>, &'a RawValue)>,
+}
+
+impl<'a> Object<'a> {
+    /// Finds the members of the object that `text` is.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is no well-formed JSON object or is nested too deep.
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        if depth(text) > MAX_DEPTH {
+            return Err(Malformed::TooDeep);
+        }
+        serde_json::from_str(text).map_err(|why| Malformed::NotAnObject(why.to_string()))
+    }
+
+    /// The member as it stands, absent when it is `null`.
+    fn raw(&self, name: &str) -> Result<Option<&'a str>, MemberError> {
+        let mut found = self.members.iter().filter(|(key, _)| key == name.as_bytes());
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(MemberError(format!("`{name}` stands twice")));
+        }
+        Ok(first.map(|(_, raw)| raw.get()).filter(|raw| *raw != "null"))
+    }
+
+    /// A text member. Lone surrogates are no text.
+    ///
+    /// # Errors
+    /// When it stands twice or is not a text.
+    pub fn text(&self, name: &str) -> Result<Option<String>, MemberError> {
+        self.raw(name)?
+            .map(|raw| {
+                serde_json::from_str(raw)
+                    .map_err(|_| MemberError(format!("`{name}` must be a string of Unicode text")))
+            })
+            .transpose()
+    }
+
+    /// An integer member of at least `least` and at most 2^53 − 1.
+    ///
+    /// # Errors
+    /// When it stands twice, is no integer token, or is out of range.
+    pub fn integer(&self, name: &str, least: i64) -> Result<Option<i64>, MemberError> {
+        self.raw(name)?
+            .map(|raw| {
+                raw.parse().ok().filter(|number| (least..=MAX_INTEGER).contains(number)).ok_or_else(
+                    || MemberError(format!("`{name}` must be an integer from {least} to 2^53-1")),
+                )
+            })
+            .transpose()
+    }
+
+    /// An integer member of at least 0 and at most 2^53 − 1.
+    ///
+    /// # Errors
+    /// As [`Object::integer`].
+    pub fn natural(&self, name: &str) -> Result<Option<u64>, MemberError> {
+        Ok(self.integer(name, 0)?.map(i64::unsigned_abs))
+    }
+}
+
+/// How deep brackets and braces are nested; strings are passed over. Meaningful for any text: a
+/// malformed one is refused by the parser afterwards.
+fn depth(text: &str) -> usize {
+    let (mut now, mut most) = (0_usize, 0);
+    let mut bytes = text.bytes();
+    let mut in_string = false;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_string => {
+                bytes.next();
+            }
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !in_string => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut members = Vec::with_capacity(8);
+        while let Some(Key(key)) = map.next_key()? {
+            members.push((key, map.next_value()?));
+        }
+        Ok(Object { members })
+    }
+}
+
+/// A key as bytes: one with a lone surrogate is well-formed JSON, and no member of ours.
+struct Key(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
+                Ok(Key(bytes.to_vec()))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+                Ok(Key(text.as_bytes().to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_well_formed_object_is_looked_into() {
+        for text in
+            ["", "[]", "1", "{", r#"{"a":}"#, r#"{"a":1}x"#, "null", r#"{"a":01}"#, "{'a':1}"]
+        {
+            assert!(matches!(Object::parse(text), Err(Malformed::NotAnObject(_))), "{text}");
+        }
+        for text in ["{}", r#" {"a":1e999} "#, r#"{"\ud800":1}"#, r#"{"a":"\ud800"}"#] {
+            assert!(Object::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nested_32_deep_is_read_and_33_is_not() {
+        let nested = |n: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(n), "]".repeat(n));
+        assert!(Object::parse(&nested(31)).is_ok());
+        assert_eq!(Object::parse(&nested(32)).expect_err("too deep"), Malformed::TooDeep);
+        assert!(Object::parse(r#"{"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[[["}"#).is_ok());
+    }
+
+    #[test]
+    fn integers_are_integer_tokens_up_to_two_to_the_53() {
+        let read = |raw: &str| {
+            let text = format!(r#"{{"n":{raw}}}"#);
+            Object::parse(&text).expect("an object").integer("n", -1)
+        };
+        assert_eq!(read("-1"), Ok(Some(-1)));
+        assert_eq!(read("9007199254740991"), Ok(Some(9_007_199_254_740_991)));
+        assert_eq!(read("null"), Ok(None));
+        for bad in
+            ["-2", "9007199254740992", "1.0", "1e3", "\"1\"", "true", "99999999999999999999999"]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_or_holds_a_lone_surrogate_is_refused() {
+        let twice = Object::parse(r#"{"a":null,"a":1,"b":"\ud800"}"#).expect("an object");
+        assert_eq!(twice.natural("a"), Err(MemberError("`a` stands twice".into())));
+        assert!(twice.text("b").is_err());
+        assert_eq!(twice.text("c"), Ok(None));
+    }
+}

@@ -1,0 +1,34 @@
+//! The Roomlog protocol, version 1, as types: what `docs/PROTOCOL.md` says, and nothing else.
+//!
+//! ```text
+//!  bytes of a client's frame ──► client::parse ──► ClientFrame (ClientAppend, ClientUpdate, …)
+//!                                     │ refused
+//!                                     └──────────► Refusal {code, message, what could be read}
+//!  ServerFrame (ServerAck, ServerReply, …) ──► serde_json ──► bytes to a client, and back
+//! ```
+//!
+//! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) has been
+//! checked; nothing behind the door checks it again. This crate knows no clock, socket or disk.
+
+pub mod client;
+pub mod digest;
+pub mod entry;
+pub mod error;
+pub mod json;
+pub mod limits;
+pub mod names;
+pub mod server;
+
+pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
+pub use digest::{BodyHash, Digest};
+pub use entry::{Entry, Slot, end_of, latest_of};
+pub use error::{CloseCode, ErrorCode, Refusal};
+pub use limits::Limits;
+pub use names::{Author, EntryId, Kind, NameError, RoomName};
+pub use server::{Appended, ErrorFrame, Heads, Hello, Reply, ServerAck, ServerFrame, ServerReply};
+
+/// The WebSocket subprotocol that both sides name.
+pub const SUBPROTOCOL: &str = "roomlog.v1";
+
+/// The version that `hello.protocol` carries.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,140 @@
+//! Every limit of the protocol, in one place: name, unit, default. All are settings of a server and
+//! all are told to clients in `hello.limits`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Author, EntryId, Kind, RoomName};
+
+/// The largest integer that the wire carries: 2^53 − 1, the last one that every JSON reader holds.
+pub const MAX_INTEGER: i64 = (1 << 53) - 1;
+
+/// How deep a client's frame may be nested, counting its own braces as one.
+pub const MAX_DEPTH: usize = 32;
+
+/// How many names one `heads` frame carries at most.
+pub const HEADS_PER_FRAME: usize = 1_000;
+
+/// How many entries a `join` or `update` asks for when it does not say.
+pub const DEFAULT_COUNT: u64 = 50;
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $field:ident = $default:expr, $least:expr, $most:expr;)*) => {
+        /// The limits of a server, as `hello.limits` tells them. Times are milliseconds, sizes bytes.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Limits {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default as u64,)* }
+            }
+        }
+
+        impl Limits {
+            /// Checks that every setting is within what the protocol and this server can hold.
+            ///
+            /// # Errors
+            /// A sentence that names the first setting out of its range, and the range.
+            pub fn check(&self) -> Result<(), String> {
+                $(let (least, most) = ($least as u64, $most as u64);
+                if self.$field < least || self.$field > most {
+                    return Err(format!(
+                        "{} is {}, but must be from {least} to {most}",
+                        stringify!($field), self.$field
+                    ));
+                })*
+                self.check_together()
+            }
+        }
+    };
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+limits! {
+    /// The longest body, in bytes of UTF-8.
+    body_bytes = 16_384, 1, 131_072;
+    /// The longest meta, in bytes of UTF-8.
+    meta_bytes = 4_096, 1, 65_536;
+    /// The longest frame from a client, in bytes.
+    frame_bytes = 131_072, 1_024, 16_777_216;
+    /// The most entries in one reply or ack.
+    page_entries = 500, 1, 10_000;
+    /// The most bytes of JSON in one reply or ack that holds more than one entry.
+    page_bytes = 1_048_576, 1_024, 16_777_216;
+    /// The longest room name, in bytes.
+    room_bytes = RoomName::MAX_BYTES, 1, RoomName::MAX_BYTES;
+    /// The longest author, in bytes of UTF-8.
+    author_bytes = Author::MAX_BYTES, 1, Author::MAX_BYTES;
+    /// The longest id, in bytes.
+    id_bytes = EntryId::MAX_BYTES, 1, EntryId::MAX_BYTES;
+    /// The longest kind, in bytes.
+    kind_bytes = Kind::MAX_BYTES, 4, Kind::MAX_BYTES;
+    /// How many appends of a connection and room may wait for an earlier `seq`.
+    seq_wait = 64, 1, 4_096;
+    /// How long an append waits for an earlier `seq`, in ms.
+    seq_wait_ms = 10_000, 1, DAY_MS;
+    /// How long `after`, `seen` and `ref` wait for a slot that this node has not reached, in ms.
+    ahead_ms = 5_000, 1, DAY_MS;
+    /// How long an append may stay unanswered, in ms.
+    append_ms = 30_000, 1, DAY_MS;
+    /// How long a connection may stay without `login`, in ms.
+    login_ms = 10_000, 1, DAY_MS;
+    /// How often the server pings a silent connection, in ms.
+    ping_ms = 20_000, 1, DAY_MS;
+    /// How long a connection may be silent, pongs included, in ms.
+    idle_ms = 60_000, 1, DAY_MS;
+    /// How many rooms one connection may follow or number its appends in.
+    rooms_per_connection = 1_000, 1, 100_000;
+    /// How many appends, and how many reads, of a connection may be unanswered before its socket is
+    /// no longer read.
+    appends_in_flight = 256, 1, 65_536;
+}
+
+impl Limits {
+    fn check_together(&self) -> Result<(), String> {
+        // A body of the longest form has to fit a frame with its quotes, newlines and names.
+        if self.body_bytes > self.frame_bytes / 2 {
+            return Err(format!(
+                "body_bytes is {}, but must be at most half of frame_bytes ({})",
+                self.body_bytes, self.frame_bytes
+            ));
+        }
+        if self.idle_ms <= self.ping_ms {
+            return Err(format!(
+                "idle_ms is {}, but must be greater than ping_ms ({})",
+                self.idle_ms, self.ping_ms
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_page() {
+        let limits = Limits::default();
+        assert_eq!(limits.check(), Ok(()));
+        assert_eq!(
+            (limits.body_bytes, limits.meta_bytes, limits.frame_bytes),
+            (16_384, 4_096, 131_072)
+        );
+        assert_eq!((limits.page_entries, limits.page_bytes), (500, 1_048_576));
+        assert_eq!((limits.seq_wait, limits.seq_wait_ms, limits.ahead_ms), (64, 10_000, 5_000));
+    }
+
+    #[test]
+    fn a_setting_out_of_its_range_is_named_with_the_range() {
+        let limits = Limits { room_bytes: 129, ..Limits::default() };
+        assert_eq!(limits.check(), Err("room_bytes is 129, but must be from 1 to 128".into()));
+        let limits = Limits { ping_ms: 60_000, ..Limits::default() };
+        assert!(limits.check().is_err_and(|said| said.contains("greater than ping_ms")));
+        let limits = Limits { body_bytes: 131_072, ..Limits::default() };
+        assert!(limits.check().is_err_and(|said| said.contains("half of frame_bytes")));
+    }
+}

@@ -1,0 +1,222 @@
+//! The names of the protocol: rooms, authors, ids, kinds.
+//!
+//! Enters: a string from a client, a file or the journal. Leaves: a name that has the form of the
+//! table "Names and limits", compared as bytes, cheap to clone. Invariant: there is no way to make
+//! one that has another form.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a string is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what} {problem}")]
+pub struct NameError {
+    what: &'static str,
+    problem: String,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The longest form, in bytes. A server's setting may be smaller, never larger.
+            pub const MAX_BYTES: usize = $max;
+
+            /// Checks the form.
+            ///
+            /// # Errors
+            /// [`NameError`] says which rule the text breaks.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                let refuse = |problem: String| Err(NameError { what: $what, problem });
+                if text.is_empty() {
+                    return refuse("is empty".into());
+                }
+                if text.len() > Self::MAX_BYTES {
+                    return refuse(format!("has {} bytes, more than {}", text.len(), $max));
+                }
+                match $check(text) {
+                    Ok(()) => Ok(Self(text.into())),
+                    Err(problem) => refuse(problem.into()),
+                }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl std::ops::Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(&text)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().into()
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a room: 1–128 bytes of `A–Z a–z 0–9 - . _ ~ : @`, the first a letter or digit.
+    RoomName, "room", 128, check_room
+);
+name!(
+    /// Who wrote an entry: 1–64 bytes of UTF-8, no control character, no white space at either end.
+    Author, "author", 64, check_author
+);
+name!(
+    /// The id of an append: 1–64 bytes 0x21–0x7E, unique per room and author for ever.
+    EntryId, "id", 64, check_id
+);
+name!(
+    /// The kind of an entry: 1–32 bytes of `a–z 0–9 - .`.
+    Kind, "kind", 32, check_kind
+);
+
+fn check_room(text: &str) -> Result<(), &'static str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:@".contains(&b);
+    if !text.bytes().all(allowed) {
+        return Err("may only hold A-Z a-z 0-9 - . _ ~ : @");
+    }
+    if !text.as_bytes()[0].is_ascii_alphanumeric() {
+        return Err("must begin with a letter or a digit");
+    }
+    Ok(())
+}
+
+fn check_author(text: &str) -> Result<(), &'static str> {
+    if text.chars().any(char::is_control) {
+        return Err("may hold no control character");
+    }
+    if text.trim() != text {
+        return Err("may not begin or end with white space");
+    }
+    Ok(())
+}
+
+fn check_id(text: &str) -> Result<(), &'static str> {
+    if text.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
+        Ok(())
+    } else {
+        Err("may only hold visible ASCII, no space")
+    }
+}
+
+fn check_kind(text: &str) -> Result<(), &'static str> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    if text.bytes().all(allowed) { Ok(()) } else { Err("may only hold a-z 0-9 - .") }
+}
+
+impl Kind {
+    /// The kind of an entry that names none.
+    pub const TEXT: &str = "text";
+
+    /// The kind that takes another entry's body away; `forbidden` until redaction is built.
+    pub const REDACT: &str = "redact";
+
+    /// Whether this is the kind that the wire leaves out.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.as_str() == Self::TEXT
+    }
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        // One allocation for the kind that nearly every entry has.
+        static TEXT: std::sync::LazyLock<Kind> =
+            std::sync::LazyLock::new(|| Kind(Kind::TEXT.into()));
+        TEXT.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused<T: std::fmt::Debug>(result: Result<T, NameError>) -> String {
+        result.expect_err("should be refused").to_string()
+    }
+
+    #[test]
+    fn a_room_name_has_128_bytes_at_most_and_begins_with_a_letter_or_digit() {
+        assert!(RoomName::new(&"r".repeat(128)).is_ok());
+        assert_eq!(refused(RoomName::new(&"r".repeat(129))), "room has 129 bytes, more than 128");
+        assert_eq!(refused(RoomName::new("")), "room is empty");
+        assert!(RoomName::new("a-._~:@Z9").is_ok());
+        for bad in ["-a", ".a", "@a", "a b", "a/b", "ä", "a\0"] {
+            assert!(RoomName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_author_has_no_control_character_and_no_white_space_at_its_ends() {
+        assert!(Author::new(&"é".repeat(32)).is_ok());
+        assert!(Author::new(&"é".repeat(33)).is_err());
+        assert!(Author::new("Ada Lovelace 👋").is_ok());
+        for bad in [" ada", "ada ", "a\tb", "a\u{85}b", "\u{3000}ada", ""] {
+            assert!(Author::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_visible_ascii() {
+        assert!(EntryId::new(&"!".repeat(64)).is_ok());
+        assert!(EntryId::new(&"!".repeat(65)).is_err());
+        for bad in ["a b", "é", "", "\x7f"] {
+            assert!(EntryId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_lower_case_and_short() {
+        assert!(Kind::new(&"k".repeat(32)).is_ok());
+        assert!(Kind::new(&"k".repeat(33)).is_err());
+        assert!(Kind::new("Text").is_err());
+        assert!(Kind::default().is_text());
+    }
+}
