@@ -1,0 +1,264 @@
+//! Apply: durable blocks become entries, in the journal's order.
+//!
+//! Enters: a durable block and what the archive knows of its ids. Leaves: commits into tails and fold,
+//! and an outcome per proposal. Invariants: an id is found while its entry is anywhere: in memory
+//! until it is folded and no block in flight was looked up before that, in the archive from then on;
+//! memory is asked first. What is applied and not folded is bounded by [`Applier::has_room`].
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, OnceLock},
+};
+
+use roomlog_protocol::{Author, EntryId, RoomName, latest_of};
+
+use crate::{
+    archive::{Applied, Archive, ArchiveError, IdKey},
+    block::BlockName,
+    fold::{Effect, FoldQueue},
+    heads::Heads,
+    journal::{Durable, Position},
+    mailbox::Outcome,
+    proposal::{Proposal, Stored},
+    room::{self, Known, Room, Verdict},
+    rooms::Rooms,
+    stats::Stats,
+    tail::{Commit, Tail},
+};
+
+/// A room as apply holds it: from its first block until all of it is folded.
+struct Held {
+    room: Room,
+    /// The ids of entries that may not be found in the archive yet.
+    ids: HashMap<(Author, EntryId), Known>,
+    /// What the block at hand has added.
+    fresh: Vec<Stored>,
+    tail: Arc<Tail>,
+}
+
+/// Applies blocks.
+pub struct Applier {
+    archive: Arc<dyn Archive>,
+    rooms: Arc<Rooms>,
+    heads: Arc<Heads>,
+    folds: Arc<FoldQueue>,
+    stats: Arc<Stats>,
+    applied: Applied,
+    held: HashMap<RoomName, Held>,
+    unfolded: usize,
+    unfolded_limit: usize,
+    /// Windows that are in the archive; the blocks before the number may still need the ids.
+    folded: VecDeque<(u64, Vec<Effect>)>,
+    /// All commits in tails, oldest first; the first `settled` of them are in the archive.
+    recent: VecDeque<(Arc<Commit>, Arc<Tail>)>,
+    settled: usize,
+    recent_bytes: usize,
+    tail_bytes: usize,
+}
+
+/// The parts that apply works with.
+pub(crate) struct Parts {
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) heads: Arc<Heads>,
+    pub(crate) folds: Arc<FoldQueue>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) unfolded_limit: usize,
+    pub(crate) tail_bytes: usize,
+}
+
+impl Applier {
+    pub(crate) fn new(parts: Parts, applied: Applied) -> Self {
+        let Parts { archive, rooms, heads, folds, stats, unfolded_limit, tail_bytes } = parts;
+        Self {
+            archive,
+            rooms,
+            heads,
+            folds,
+            stats,
+            applied,
+            held: HashMap::new(),
+            unfolded: 0,
+            unfolded_limit,
+            folded: VecDeque::new(),
+            recent: VecDeque::new(),
+            settled: 0,
+            recent_bytes: 0,
+            tail_bytes,
+        }
+    }
+
+    /// The position of the last block applied.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.applied.position
+    }
+
+    /// Whether another block may be applied before the fold has caught up.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.unfolded < self.unfolded_limit
+    }
+
+    /// What the archive knows of the ids of these proposals.
+    ///
+    /// # Errors
+    /// When the archive cannot be read.
+    pub fn look_up<'a>(
+        &self,
+        proposals: impl Iterator<Item = &'a Proposal>,
+    ) -> Result<Vec<Option<Known>>, ArchiveError> {
+        let key = |proposal: &Proposal| IdKey {
+            room: proposal.room.clone(),
+            author: proposal.author.clone(),
+            id: proposal.id.clone(),
+        };
+        self.archive.find(&proposals.map(key).collect::<Vec<_>>())
+    }
+
+    /// Applies a block; `None` when it does not take effect.
+    ///
+    /// # Errors
+    /// When the archive cannot be read.
+    pub fn apply<'a>(
+        &mut self,
+        durable: &Durable,
+        name: &BlockName,
+        proposals: impl Iterator<Item = &'a Proposal>,
+        archived: &[Option<Known>],
+    ) -> Result<Option<Vec<Outcome>>, ArchiveError> {
+        self.applied.position = durable.position;
+        if !self.applied.proposers.admit(name) {
+            self.hand_on(Vec::new());
+            return Ok(None);
+        }
+        let mut touched = Vec::new();
+        let mut outcomes = Vec::with_capacity(archived.len());
+        for (proposal, archived) in proposals.zip(archived) {
+            let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
+            let untouched = held.fresh.is_empty();
+            outcomes.push(apply_one(held, proposal, durable.time, archived.as_ref()));
+            if held.ids.is_empty() {
+                self.held.remove(&proposal.room);
+            } else if untouched && !held.fresh.is_empty() {
+                touched.push(proposal.room.clone());
+            }
+        }
+        let commits = touched.iter().filter_map(|room| self.commit(room, durable.position));
+        let commits = commits.collect();
+        self.hand_on(commits);
+        Ok(Some(outcomes))
+    }
+
+    /// Passes over a position that holds nothing of ours.
+    pub fn skip(&mut self, position: Position) {
+        self.applied.position = position;
+        self.hand_on(Vec::new());
+    }
+
+    /// Publishes what the block at hand added to a room.
+    fn commit(&mut self, room: &RoomName, position: Position) -> Option<Arc<Commit>> {
+        let held = self.held.get_mut(room)?;
+        let entries = std::mem::take(&mut held.fresh);
+        if entries.is_empty() {
+            return None;
+        }
+        let frames = OnceLock::new();
+        let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });
+        held.tail.publish(commit.clone());
+        self.heads.moved(room);
+        self.recent_bytes += commit.weight();
+        self.recent.push_back((commit.clone(), held.tail.clone()));
+        Some(commit)
+    }
+
+    fn hand_on(&mut self, commits: Vec<Arc<Commit>>) {
+        let effect = Effect { commits, applied: self.applied.clone() };
+        let entries = effect.entries();
+        self.unfolded += entries;
+        self.stats.applied(entries, self.unfolded);
+        self.folds.push(effect);
+    }
+
+    /// Takes note of a window that is in the archive. Blocks before number `next_n` may have been
+    /// looked up there before it was.
+    pub fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
+        self.unfolded -= effects.iter().map(Effect::entries).sum::<usize>();
+        self.folded.push_back((next_n, effects));
+    }
+
+    /// Lets go of what is in the archive, when no block in flight (`oldest_n` and later) was looked
+    /// up before it was.
+    pub fn settle(&mut self, oldest_n: u64) {
+        while self.folded.front().is_some_and(|(barrier, _)| *barrier <= oldest_n) {
+            let Some((_, effects)) = self.folded.pop_front() else { break };
+            for commit in effects.iter().flat_map(|effect| &effect.commits) {
+                self.settled += 1;
+                let Some(held) = self.held.get_mut(&commit.room) else { continue };
+                for Stored { entry, .. } in &commit.entries {
+                    held.ids.remove(&(entry.author.clone(), entry.id.clone()));
+                }
+                // All folded, so the archive can give it again: the state leaves memory.
+                if held.ids.is_empty() {
+                    self.held.remove(&commit.room);
+                }
+            }
+        }
+        self.trim_tails();
+    }
+
+    /// Tails give up their oldest commits, over all rooms, down to their share of memory.
+    fn trim_tails(&mut self) {
+        while self.settled > 0 && self.recent_bytes > self.tail_bytes {
+            let Some((commit, tail)) = self.recent.pop_front() else { break };
+            tail.drop_oldest();
+            self.recent_bytes -= commit.weight();
+            self.settled -= 1;
+        }
+        self.rooms.let_go_of_idle();
+    }
+
+    /// Lets the fold's thread end.
+    pub fn close(&self) {
+        self.folds.close();
+    }
+}
+
+fn hold<'a>(
+    held: &'a mut HashMap<RoomName, Held>,
+    rooms: &Rooms,
+    room: &RoomName,
+) -> Result<&'a mut Held, ArchiveError> {
+    if !held.contains_key(room) {
+        let tail = rooms.open(room)?;
+        let state = Room { name: room.clone(), head: tail.head() };
+        let (ids, fresh) = (HashMap::new(), Vec::new());
+        held.insert(room.clone(), Held { room: state, ids, fresh, tail });
+    }
+    Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
+}
+
+fn apply_one(
+    held: &mut Held,
+    proposal: &Proposal,
+    journal_time: u64,
+    archived: Option<&Known>,
+) -> Outcome {
+    let key = (proposal.author.clone(), proposal.id.clone());
+    // A row at or past the end is of a fold that a crash cut off: its block is applied again.
+    let archived = archived.filter(|known| known.slot < held.room.head.end);
+    let known = held.ids.get(&key).or(archived).copied();
+    match room::apply(&mut held.room, proposal, journal_time, known.as_ref()) {
+        Verdict::Committed(stored) => {
+            let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
+            held.ids.insert(key, Known { slot, committed_at, content: proposal.content() });
+            held.fresh.push(stored);
+            Outcome::Committed { slot, committed_at, repeat: false }
+        }
+        Verdict::Repeat { slot, committed_at } => {
+            Outcome::Committed { slot, committed_at, repeat: true }
+        }
+        Verdict::IdReused { slot } => Outcome::IdReused { slot },
+        Verdict::ExpectFailed => Outcome::ExpectFailed { latest: latest_of(held.room.head.end) },
+    }
+}

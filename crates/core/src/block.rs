@@ -1,0 +1,227 @@
+//! A block: what one propose carries, as bytes that stay readable for ever.
+//!
+//! ```text
+//!  0      4      8        10      12    13      29            37   45      49
+//!  magic  crc32  format   rules   kind  node    incarnation   n    count   proposals …
+//!         └ over all that follows
+//! ```
+//!
+//! Integers are big-endian. Invariant: the same block always encodes to the same bytes, and bytes
+//! that were changed are not read ([`BlockError`]). A block takes effect once or never: (node,
+//! incarnation, n) says which effect.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use roomlog_protocol::{Author, EntryId, Kind, NameError, RoomName};
+use thiserror::Error;
+
+use crate::{proposal::Proposal, room::RULE_VERSION};
+
+const MAGIC: [u8; 4] = *b"RLB1";
+const FORMAT: u16 = 1;
+const KIND_PROPOSALS: u8 = 0;
+
+const HAS_REF: u8 = 1;
+const HAS_SENT_AT: u8 = 2;
+const HAS_EXPECT: u8 = 4;
+const HAS_META: u8 = 8;
+
+/// The most proposals in one block.
+pub const BLOCK_ENTRIES: usize = 512;
+
+/// The most bytes of proposals in one block that holds more than one.
+pub const BLOCK_BYTES: usize = 512 * 1024;
+
+/// The id of a node: made once, kept in its directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub [u8; 16]);
+
+/// Which effect a block is: the n-th of a node's incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockName {
+    /// Who proposed it.
+    pub node: NodeId,
+    /// The start of that node, counted from 1.
+    pub incarnation: u64,
+    /// The number of the block, from 0 per partition and incarnation.
+    pub n: u64,
+}
+
+/// A block of proposals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Which effect it is.
+    pub name: BlockName,
+    /// In the order they take effect.
+    pub proposals: Vec<Proposal>,
+}
+
+/// Why bytes are not a block.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BlockError {
+    /// Not a block of ours, or one that was changed.
+    #[error("not a block: wrong magic or checksum")]
+    Foreign,
+    /// A block of a newer version.
+    #[error("a block of format {format}, rules {rules}, kind {kind}: this version cannot read it")]
+    Newer {
+        /// Its format.
+        format: u16,
+        /// Its rules.
+        rules: u16,
+        /// Its kind.
+        kind: u8,
+    },
+    /// The checksum is right and the content is not: a bug of the writer.
+    #[error("a block that breaks its own format: {0}")]
+    Broken(String),
+}
+
+impl From<NameError> for BlockError {
+    fn from(error: NameError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+/// Encodes a block from proposals that the caller keeps.
+#[must_use]
+pub fn encode<'a>(
+    name: BlockName,
+    proposals: impl ExactSizeIterator<Item = &'a Proposal> + Clone,
+) -> Bytes {
+    let weight: usize = proposals.clone().map(Proposal::weight).sum();
+    let mut bytes = BytesMut::with_capacity(64 + weight);
+    bytes.put_slice(&MAGIC);
+    bytes.put_u32(0);
+    bytes.put_u16(FORMAT);
+    bytes.put_u16(RULE_VERSION);
+    bytes.put_u8(KIND_PROPOSALS);
+    bytes.put_slice(&name.node.0);
+    bytes.put_u64(name.incarnation);
+    bytes.put_u64(name.n);
+    // Blocks hold at most BLOCK_ENTRIES proposals.
+    bytes.put_u32(u32::try_from(proposals.len()).unwrap_or(u32::MAX));
+    for proposal in proposals {
+        put_proposal(&mut bytes, proposal);
+    }
+    let crc = crc32fast::hash(&bytes[8..]).to_be_bytes();
+    bytes[4..8].copy_from_slice(&crc);
+    bytes.freeze()
+}
+
+fn put_proposal(bytes: &mut BytesMut, proposal: &Proposal) {
+    let flag = |bit: u8, on: bool| if on { bit } else { 0 };
+    bytes.put_u8(
+        flag(HAS_REF, proposal.reference.is_some())
+            | flag(HAS_SENT_AT, proposal.sent_at.is_some())
+            | flag(HAS_EXPECT, proposal.expect.is_some())
+            | flag(HAS_META, proposal.meta.is_some()),
+    );
+    put_text(bytes, &proposal.room);
+    put_text(bytes, &proposal.author);
+    put_text(bytes, &proposal.id);
+    put_text(bytes, &proposal.kind);
+    for number in [proposal.reference, proposal.sent_at, proposal.expect].into_iter().flatten() {
+        bytes.put_u64(number);
+    }
+    bytes.put_slice(&proposal.body_hash);
+    put_text(bytes, &proposal.body);
+    if let Some((meta, hash)) = &proposal.meta {
+        bytes.put_slice(hash);
+        put_text(bytes, meta);
+    }
+}
+
+fn put_text(bytes: &mut BytesMut, text: &str) {
+    // The longest text is a body, at most 128 KiB by `Limits`.
+    bytes.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    bytes.put_slice(text.as_bytes());
+}
+
+/// Decodes a block.
+///
+/// # Errors
+/// [`BlockError`]: foreign bytes are to be skipped and counted, a newer version freezes the node.
+pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
+    if bytes.len() < 49 || bytes[..4] != MAGIC {
+        return Err(BlockError::Foreign);
+    }
+    let mut cursor = Cursor(&bytes[4..]);
+    let crc = cursor.u32()?;
+    if crc32fast::hash(cursor.0) != crc {
+        return Err(BlockError::Foreign);
+    }
+    let (format, rules, kind) = (cursor.u16()?, cursor.u16()?, cursor.take::<1>()?[0]);
+    if format != FORMAT || rules != RULE_VERSION || kind != KIND_PROPOSALS {
+        return Err(BlockError::Newer { format, rules, kind });
+    }
+    let name =
+        BlockName { node: NodeId(cursor.take()?), incarnation: cursor.u64()?, n: cursor.u64()? };
+    let count = cursor.u32()? as usize;
+    let mut proposals = Vec::with_capacity(count.min(BLOCK_ENTRIES));
+    for _ in 0..count {
+        proposals.push(cursor.proposal()?);
+    }
+    if cursor.0.is_empty() {
+        Ok(Block { name, proposals })
+    } else {
+        Err(BlockError::Broken(format!("{} bytes follow the last proposal", cursor.0.len())))
+    }
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], BlockError> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or_else(|| BlockError::Broken("it ends too early".into()))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], BlockError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
+    }
+
+    fn u16(&mut self) -> Result<u16, BlockError> {
+        self.take().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, BlockError> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, BlockError> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn text(&mut self) -> Result<&'a str, BlockError> {
+        let length = self.u32()? as usize;
+        std::str::from_utf8(self.bytes(length)?)
+            .map_err(|_| BlockError::Broken("a text is not UTF-8".into()))
+    }
+
+    fn proposal(&mut self) -> Result<Proposal, BlockError> {
+        let [flags] = self.take()?;
+        let room = RoomName::new(self.text()?)?;
+        let author = Author::new(self.text()?)?;
+        let id = EntryId::new(self.text()?)?;
+        let kind = Kind::new(self.text()?)?;
+        let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { self.u64().map(Some) };
+        let (reference, sent_at, expect) =
+            (number(HAS_REF)?, number(HAS_SENT_AT)?, number(HAS_EXPECT)?);
+        let (body_hash, body) = (self.take()?, Arc::from(self.text()?));
+        let meta = if flags & HAS_META == 0 {
+            None
+        } else {
+            let hash = self.take()?;
+            Some((Arc::from(self.text()?), hash))
+        };
+        Ok(Proposal { room, author, id, kind, reference, sent_at, expect, body, body_hash, meta })
+    }
+}

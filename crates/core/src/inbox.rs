@@ -1,0 +1,107 @@
+//! The inbox of a partition: where connections put appends that may go.
+//!
+//! Enters: [`Submit`]s, from any task. Leaves: the same, in order, to the partition's one task.
+//! Invariant: what waits or is under way, and what is not folded, is bounded; at a bound an append is
+//! refused at once ([`Turned`]), never dropped and never waited for.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{merge::QueueId, sequencer::Submit};
+
+/// Why an append was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// The node is at a bound of its own.
+    Busy,
+    /// The node stops.
+    Closed,
+}
+
+/// What the partition has not looked at yet.
+#[derive(Default)]
+pub struct Post {
+    /// Appends, in order of arrival.
+    pub submits: Vec<Submit>,
+    /// Queues whose connections are gone.
+    pub forgotten: Vec<QueueId>,
+}
+
+/// The inbox of a partition.
+pub struct Inbox {
+    post: Mutex<Post>,
+    notify: Notify,
+    waiting_bytes: AtomicUsize,
+    limit_bytes: usize,
+    overloaded: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Inbox {
+    /// An inbox for appends of at most `limit_bytes` in all, counted until they have an outcome.
+    #[must_use]
+    pub fn new(limit_bytes: usize) -> Self {
+        Self {
+            post: Mutex::default(),
+            notify: Notify::new(),
+            waiting_bytes: AtomicUsize::new(0),
+            limit_bytes,
+            overloaded: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts an append in.
+    ///
+    /// # Errors
+    /// [`Turned`]; nothing was taken then.
+    pub fn submit(&self, submit: Submit) -> Result<(), Turned> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Turned::Closed);
+        }
+        let weight = submit.proposal.weight();
+        let waiting = self.waiting_bytes.fetch_add(weight, Ordering::AcqRel);
+        if self.overloaded.load(Ordering::Acquire) || waiting + weight > self.limit_bytes {
+            self.release(weight);
+            return Err(Turned::Busy);
+        }
+        self.post.lock().submits.push(submit);
+        self.notify.notify_one();
+        Ok(())
+    }
+
+    /// Says that the connection of a queue is gone.
+    pub fn forget(&self, queue: QueueId) {
+        self.post.lock().forgotten.push(queue);
+        self.notify.notify_one();
+    }
+
+    /// Takes no more appends; the partition ends when those taken have their outcome.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_overloaded(&self, overloaded: bool) {
+        self.overloaded.store(overloaded, Ordering::Release);
+    }
+
+    /// Gives back the bytes of appends that have their outcome.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn take(&self) -> Post {
+        std::mem::take(&mut *self.post.lock())
+    }
+
+    pub(crate) async fn wait(&self) {
+        self.notify.notified().await;
+    }
+}

@@ -1,0 +1,83 @@
+//! The contract of a journal: it makes blocks durable, in one order; only then do they exist.
+//!
+//! ```text
+//!  propose(block) ──► Durable at a position │ Refused: nothing stored, ever │ Unknown
+//!  follow(after)  ──► every durable block after a position, each once, in order, for ever
+//! ```
+//!
+//! Invariants: positions grow and are never used twice; a block that `follow` has given is never
+//! lost; when a block is refused, every block queued behind it is refused too. `suites::journal`
+//! tests this for every engine.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use thiserror::Error;
+
+/// Where a block stands in its partition of the journal: 1, 2, 3, …; 0 is before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(pub u64);
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A part of the journal with an order of its own. One node has one: 0.
+pub type Partition = u32;
+
+/// A block that the journal holds on stable storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durable {
+    /// Where it stands.
+    pub position: Position,
+    /// The journal's time of it, ms since the epoch.
+    pub time: u64,
+    /// What was proposed.
+    pub block: Bytes,
+}
+
+/// The outcome of a propose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proposed {
+    /// It is durable.
+    Durable(Position),
+    /// Nothing of it is stored, nor ever will be, nor of any block queued behind it: no room.
+    Refused(String),
+    /// It may be stored. A one-node journal can then not be trusted any more.
+    Unknown(String),
+}
+
+/// The journal cannot be read, or is not what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the journal cannot go on: {0}")]
+pub struct JournalError(pub String);
+
+/// A journal.
+pub trait Journal: Send + Sync + 'static {
+    /// The name of the log: made with the journal, kept through restarts.
+    fn log(&self) -> &str;
+
+    /// How many blocks it takes at once; more than this are not proposed.
+    fn depth(&self) -> usize;
+
+    /// Makes a block durable. Blocks take effect in the order of the calls.
+    fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;
+
+    /// The blocks after a position, as they become durable.
+    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow>;
+
+    /// The position of the last durable block.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn head(&self, partition: Partition) -> Result<Position, JournalError>;
+}
+
+/// A reader of one partition.
+pub trait Follow: Send {
+    /// The next durable block; waits for it. Dropping the future loses nothing.
+    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>>;
+}

@@ -1,0 +1,81 @@
+//! The mailbox of a connection: how the node speaks to it without ever waiting for it.
+//!
+//! Enters: outcomes of its appends, and keys of rooms that moved. Leaves: both, in order. Invariant:
+//! it cannot outgrow what the connection has asked for: an append reserves its place when it is read,
+//! so at most one outcome per append in hand; a moved room is named once until it is looked at.
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// What became of an append that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the log.
+    Committed {
+        /// Its slot.
+        slot: u64,
+        /// Its time, ms since the epoch.
+        committed_at: u64,
+        /// Whether it was there already.
+        repeat: bool,
+    },
+    /// Its id names other content.
+    IdReused {
+        /// The slot of that content.
+        slot: u64,
+    },
+    /// It would not have got the slot that it expected.
+    ExpectFailed {
+        /// The latest slot; −1 for none.
+        latest: i64,
+    },
+    /// Nothing is stored: an append before it, in the same queue, was refused and comes first.
+    OutOfOrder,
+    /// Nothing is stored: the disk is full.
+    StorageFull,
+    /// Nothing is stored: the node stops.
+    Unavailable,
+    /// It may be stored, at most once.
+    Unknown,
+}
+
+/// Mail for a connection.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// Outcomes, by the token that the connection gave each append.
+    pub outcomes: Vec<(u64, Outcome)>,
+    /// The keys of rooms that moved.
+    pub moved: Vec<u32>,
+}
+
+/// The mailbox of a connection.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    mail: Mutex<Mail>,
+    notify: Notify,
+}
+
+impl Mailbox {
+    /// Delivers the outcome of an append.
+    pub fn outcome(&self, token: u64, outcome: Outcome) {
+        self.mail.lock().outcomes.push((token, outcome));
+        self.notify.notify_one();
+    }
+
+    /// Says that a room moved.
+    pub(crate) fn moved(&self, key: u32) {
+        self.mail.lock().moved.push(key);
+        self.notify.notify_one();
+    }
+
+    /// Takes all mail; keeps nothing allocated.
+    #[must_use]
+    pub fn take(&self) -> Mail {
+        std::mem::take(&mut self.mail.lock())
+    }
+
+    /// Waits until there may be mail. One connection waits at a time.
+    pub async fn wait(&self) {
+        self.notify.notified().await;
+    }
+}

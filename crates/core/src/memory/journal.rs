@@ -1,0 +1,100 @@
+//! A journal in memory. It can be told to have no room, and its time is set by the test.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::journal::{Durable, Follow, Journal, JournalError, Partition, Position, Proposed};
+
+/// A journal in memory with one partition.
+pub struct MemoryJournal {
+    log: String,
+    state: Arc<Mutex<State>>,
+    head: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    blocks: Vec<Durable>,
+    time: u64,
+    full: bool,
+}
+
+impl MemoryJournal {
+    /// An empty journal of a log of this name.
+    #[must_use]
+    pub fn new(log: &str) -> Self {
+        Self { log: log.into(), state: Arc::default(), head: watch::channel(0).0 }
+    }
+
+    /// Sets the time that the next blocks get, ms since the epoch.
+    pub fn set_time(&self, time: u64) {
+        self.state.lock().time = time;
+    }
+
+    /// Sets whether there is no room for more.
+    pub fn set_full(&self, full: bool) {
+        self.state.lock().full = full;
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn log(&self) -> &str {
+        &self.log
+    }
+
+    fn depth(&self) -> usize {
+        1
+    }
+
+    fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
+        let mut state = self.state.lock();
+        if state.full {
+            return futures_util::future::ready(Proposed::Refused("no room".into())).boxed();
+        }
+        let position = Position(state.blocks.len() as u64 + 1);
+        let time = state.time;
+        state.blocks.push(Durable { position, time, block });
+        self.head.send_replace(position.0);
+        futures_util::future::ready(Proposed::Durable(position)).boxed()
+    }
+
+    fn follow(&self, _: Partition, after: Position) -> Box<dyn Follow> {
+        Box::new(MemoryFollow {
+            state: self.state.clone(),
+            head: self.head.subscribe(),
+            after: after.0,
+        })
+    }
+
+    fn head(&self, _: Partition) -> Result<Position, JournalError> {
+        Ok(Position(*self.head.borrow()))
+    }
+}
+
+struct MemoryFollow {
+    state: Arc<Mutex<State>>,
+    head: watch::Receiver<u64>,
+    after: u64,
+}
+
+impl Follow for MemoryFollow {
+    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
+        async {
+            let after = self.after;
+            self.head
+                .wait_for(|head| *head > after)
+                .await
+                .map_err(|_| JournalError("it was closed".into()))?;
+            // A position is one more than the index of its block, so `after` is the next index.
+            let index = usize::try_from(after).unwrap_or(usize::MAX);
+            let next = self.state.lock().blocks.get(index).cloned();
+            self.after += 1;
+            next.ok_or_else(|| JournalError(format!("block {} is missing", after + 1)))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,167 @@
+//! A node: the parts, put together; what the gateway holds.
+//!
+//! Enters: the engines and the settings. Leaves: a [`Node`] to speak to, and what has to be run: the
+//! partition's task and the fold's thread. Invariant: nothing here knows which engines they are.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use roomlog_protocol::{RoomName, latest_of};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    applier::{Applier, Parts},
+    archive::{Archive, ArchiveError},
+    fold::{FoldQueue, FoldSettings, Folder},
+    heads::Heads,
+    inbox::Inbox,
+    journal::Journal,
+    partition::{Identity, NodeError, PartitionTask},
+    reader::Reader,
+    rooms::Rooms,
+    stats::Stats,
+};
+
+/// The bounds of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeSettings {
+    /// Bytes of appends that have no outcome yet; at the bound new ones are `busy`.
+    pub waiting_bytes: usize,
+    /// Entries that are applied and not folded; at the bound the journal is not read and new
+    /// appends are `busy`.
+    pub unfolded_entries: usize,
+    /// Bytes of committed entries that are kept in memory for followers, over all rooms.
+    pub tail_bytes: usize,
+    /// Entries that make a fold begin, and the most in one window.
+    pub fold_entries: usize,
+    /// How long an entry waits for others to be folded with.
+    pub fold_wait: Duration,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self {
+            waiting_bytes: 64 << 20,
+            unfolded_entries: 400_000,
+            tail_bytes: 64 << 20,
+            fold_entries: 65_536,
+            fold_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A node, as the gateway sees it.
+pub struct Node {
+    /// Where appends that may go are put.
+    pub inbox: Arc<Inbox>,
+    /// The rooms in memory.
+    pub rooms: Arc<Rooms>,
+    /// Reads.
+    pub reader: Reader,
+    /// Which rooms moved.
+    pub heads: Arc<Heads>,
+    /// What the node counts.
+    pub stats: Arc<Stats>,
+    log: String,
+    archive: Arc<dyn Archive>,
+    ready: watch::Receiver<bool>,
+}
+
+/// What has to be run for a node to live.
+pub struct Running {
+    /// The partition's task.
+    pub task: PartitionTask,
+    /// The fold's thread.
+    pub folder: Folder,
+}
+
+impl Node {
+    /// Puts a node together.
+    ///
+    /// # Errors
+    /// When the archive cannot be read.
+    pub fn open(
+        identity: Identity,
+        journal: Arc<dyn Journal>,
+        archive: Arc<dyn Archive>,
+        settings: NodeSettings,
+    ) -> Result<(Self, Running), NodeError> {
+        const PARTITION: u32 = 0;
+        let applied = archive.applied(PARTITION)?;
+        let rooms = Arc::new(Rooms::new(archive.clone()));
+        let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
+        let (heads, stats) = (Arc::new(Heads::default()), Arc::new(Stats::default()));
+        let queue = Arc::new(FoldQueue::default());
+        let (done, folds) = mpsc::channel(4);
+        let (ready, is_ready) = watch::channel(false);
+        let parts = Parts {
+            archive: archive.clone(),
+            rooms: rooms.clone(),
+            heads: heads.clone(),
+            folds: queue.clone(),
+            stats: stats.clone(),
+            unfolded_limit: settings.unfolded_entries,
+            tail_bytes: settings.tail_bytes,
+        };
+        let node = Self {
+            inbox: inbox.clone(),
+            reader: Reader::new(rooms.clone(), archive.clone()),
+            rooms,
+            heads,
+            stats: stats.clone(),
+            log: journal.log().into(),
+            archive: archive.clone(),
+            ready: is_ready,
+        };
+        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
+        let applier = Applier::new(parts, applied);
+        let task = PartitionTask {
+            partition: PARTITION,
+            identity,
+            journal,
+            inbox,
+            applier,
+            folds,
+            ready,
+            stats,
+        };
+        let folder = Folder { queue, archive, partition: PARTITION, settings: fold, done };
+        Ok((node, Running { task, folder }))
+    }
+
+    /// The name of the log.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// Whether it has caught up with the journal.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Waits until it has caught up with the journal; `false` when it stopped before.
+    pub async fn caught_up(&self) -> bool {
+        self.ready.clone().wait_for(|ready| *ready).await.is_ok()
+    }
+
+    /// The latest slots of up to `limit` rooms after a name, in byte order: all rooms that have an
+    /// entry, folded or not.
+    ///
+    /// # Errors
+    /// When the archive cannot be read.
+    pub fn room_heads(
+        &self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, i64)>, ArchiveError> {
+        // Held first: a room that is let go in between is in the archive by then.
+        let held = self.rooms.heads_after(after);
+        let mut heads: BTreeMap<_, _> = self.archive.rooms(after, limit)?.into_iter().collect();
+        let last = if heads.len() == limit { heads.keys().next_back().cloned() } else { None };
+        heads.extend(
+            held.into_iter().filter(|(room, _)| last.as_ref().is_none_or(|last| room <= last)),
+        );
+        Ok(heads.into_iter().take(limit).map(|(room, head)| (room, latest_of(head.end))).collect())
+    }
+}

@@ -1,0 +1,106 @@
+//! A room as a pure state machine: the only place where an entry gets its slot, time and digest.
+//!
+//! Enters: a proposal, the journal's time, and what is known of the proposal's id. Leaves: committed,
+//! a repeat, or rejected. Invariant: the same proposals in the same order give the same log on every
+//! node: no clock, no randomness, no I/O, no configuration is looked at here. Rules of version 1.
+
+use roomlog_protocol::{Digest, Entry, RoomName, Slot};
+
+use crate::proposal::{ContentHash, Proposal, Stored};
+
+/// The version of the rules that this build proposes and applies.
+pub const RULE_VERSION: u16 = 1;
+
+/// A room: where its log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// Its name.
+    pub name: RoomName,
+    /// Where its log ends.
+    pub head: Head,
+}
+
+/// Where a room's log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The slot behind the last entry, which is the number of entries.
+    pub end: Slot,
+    /// The time of the last entry, ms since the epoch; 0 when there is none.
+    pub committed_at: u64,
+    /// The digest after the last entry.
+    pub digest: Digest,
+}
+
+impl Head {
+    /// The head of an empty log.
+    #[must_use]
+    pub fn empty(room: &RoomName) -> Self {
+        Self { end: 0, committed_at: 0, digest: Digest::start(room) }
+    }
+}
+
+/// The entry that has a proposal's id already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its time.
+    pub committed_at: u64,
+    /// What it says.
+    pub content: ContentHash,
+}
+
+/// What became of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the room's newest entry.
+    Committed(Stored),
+    /// It was there already.
+    Repeat {
+        /// Its slot.
+        slot: Slot,
+        /// Its time.
+        committed_at: u64,
+    },
+    /// Its id names other content.
+    IdReused {
+        /// The slot of that content.
+        slot: Slot,
+    },
+    /// It would not get the slot that it expected.
+    ExpectFailed,
+}
+
+/// Decides over one proposal and moves the room on when it is committed.
+pub fn apply(
+    room: &mut Room,
+    proposal: &Proposal,
+    journal_time: u64,
+    known: Option<&Known>,
+) -> Verdict {
+    if let Some(known) = known {
+        return if known.content == proposal.content() {
+            Verdict::Repeat { slot: known.slot, committed_at: known.committed_at }
+        } else {
+            Verdict::IdReused { slot: known.slot }
+        };
+    }
+    if proposal.expect.is_some_and(|slot| slot != room.head.end) {
+        return Verdict::ExpectFailed;
+    }
+    let entry = Entry {
+        slot: room.head.end,
+        author: proposal.author.clone(),
+        id: proposal.id.clone(),
+        body: proposal.body.clone(),
+        committed_at: room.head.committed_at.max(journal_time),
+        sent_at: proposal.sent_at,
+        kind: proposal.kind.clone(),
+        reference: proposal.reference,
+        meta: proposal.meta.as_ref().map(|(meta, _)| meta.clone()),
+    };
+    let meta_hash = proposal.meta.as_ref().map(|(_, hash)| hash);
+    let digest = room.head.digest.then_hashed(&entry, &proposal.body_hash, meta_hash);
+    room.head = Head { end: entry.slot + 1, committed_at: entry.committed_at, digest };
+    Verdict::Committed(Stored { entry, digest })
+}

@@ -1,0 +1,52 @@
+//! What a node counts of itself; read for benchmarks, and for metrics when they come.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the start, and the greatest lag.
+#[derive(Debug, Default)]
+pub struct Stats {
+    blocks: AtomicU64,
+    entries: AtomicU64,
+    busy: AtomicU64,
+    unfolded_max: AtomicU64,
+}
+
+impl Stats {
+    pub(crate) fn block(&self) {
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn applied(&self, entries: usize, unfolded: usize) {
+        self.entries.fetch_add(entries as u64, Ordering::Relaxed);
+        self.unfolded_max.fetch_max(unfolded as u64, Ordering::Relaxed);
+    }
+
+    /// Counts an append that was answered `busy`.
+    pub fn busy(&self) {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Blocks applied.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Relaxed)
+    }
+
+    /// Entries committed.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Appends answered `busy`.
+    #[must_use]
+    pub fn busy_answers(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// The most entries that were applied and not yet folded.
+    #[must_use]
+    pub fn unfolded_max(&self) -> u64 {
+        self.unfolded_max.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,129 @@
+//! The suite of the journal's contract.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use crate::journal::{Durable, Follow, Journal, Position, Proposed};
+
+/// Makes a journal, and opens the same one again after the last handle is gone.
+pub trait Bench {
+    /// Opens the journal.
+    fn open(&self) -> Arc<dyn Journal>;
+    /// Whether a journal that is opened again holds what the last one did.
+    fn is_durable(&self) -> bool;
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn block(n: usize) -> Bytes {
+    Bytes::from(format!("block {n}"))
+}
+
+async fn propose(journal: &Arc<dyn Journal>, n: usize) -> Position {
+    match timeout(LONG, journal.propose(0, block(n))).await.expect("an answer") {
+        Proposed::Durable(position) => position,
+        other => panic!("block {n}: {other:?}"),
+    }
+}
+
+async fn next(follow: &mut Box<dyn Follow>) -> Durable {
+    timeout(LONG, follow.next()).await.expect("a block in time").expect("a block")
+}
+
+/// Runs the whole suite, each part on a journal of its own.
+pub async fn run(bench: impl Fn() -> Box<dyn Bench>) {
+    a_follower_gets_every_block_once_in_order(bench().as_ref()).await;
+    a_follower_from_the_middle_gets_what_comes_after(bench().as_ref()).await;
+    a_follower_waits_for_what_is_not_there_yet(bench().as_ref()).await;
+    blocks_take_effect_in_the_order_of_the_calls(bench().as_ref()).await;
+    a_wait_that_is_dropped_loses_nothing(bench().as_ref()).await;
+    positions_and_the_log_go_on_after_it_is_opened_again(bench().as_ref()).await;
+}
+
+async fn a_follower_gets_every_block_once_in_order(bench: &dyn Bench) {
+    let journal = bench.open();
+    assert_eq!(journal.head(0).expect("a head"), Position(0));
+    let mut positions = Vec::new();
+    for n in 0..300 {
+        positions.push(propose(&journal, n).await);
+    }
+    assert_eq!(journal.head(0).expect("a head"), positions[299]);
+    let mut follow = journal.follow(0, Position(0));
+    let mut time = 0;
+    for (n, position) in positions.iter().enumerate() {
+        let durable = next(&mut follow).await;
+        assert_eq!((durable.position, durable.block), (*position, block(n)));
+        assert!(durable.time >= time, "the journal's time goes back at {position}");
+        time = durable.time;
+    }
+}
+
+async fn a_follower_from_the_middle_gets_what_comes_after(bench: &dyn Bench) {
+    let journal = bench.open();
+    let mut middle = Position(0);
+    for n in 0..10 {
+        let position = propose(&journal, n).await;
+        if n == 4 {
+            middle = position;
+        }
+    }
+    let mut follow = journal.follow(0, middle);
+    for n in 5..10 {
+        assert_eq!(next(&mut follow).await.block, block(n));
+    }
+}
+
+async fn a_follower_waits_for_what_is_not_there_yet(bench: &dyn Bench) {
+    let journal = bench.open();
+    let mut follow = journal.follow(0, Position(0));
+    let (got, _) = tokio::join!(next(&mut follow), propose(&journal, 7));
+    assert_eq!(got.block, block(7));
+}
+
+async fn blocks_take_effect_in_the_order_of_the_calls(bench: &dyn Bench) {
+    let journal = bench.open();
+    let proposed: Vec<_> = (0..20).map(|n| journal.propose(0, block(n))).collect();
+    let outcomes = futures_util::future::join_all(proposed).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Proposed::Durable(_))));
+    let mut follow = journal.follow(0, Position(0));
+    for n in 0..20 {
+        assert_eq!(next(&mut follow).await.block, block(n));
+    }
+}
+
+async fn a_wait_that_is_dropped_loses_nothing(bench: &dyn Bench) {
+    let journal = bench.open();
+    let mut follow = journal.follow(0, Position(0));
+    for n in 0..20 {
+        // Polled once and dropped, before and while a block becomes durable.
+        let _nothing_yet = futures_util::FutureExt::now_or_never(follow.next());
+        let proposed = journal.propose(0, block(n));
+        let early = futures_util::FutureExt::now_or_never(follow.next());
+        proposed.await;
+        let got = match early {
+            Some(got) => got.expect("a block"),
+            None => next(&mut follow).await,
+        };
+        assert_eq!(got.block, block(n));
+    }
+}
+
+async fn positions_and_the_log_go_on_after_it_is_opened_again(bench: &dyn Bench) {
+    if !bench.is_durable() {
+        return;
+    }
+    let journal = bench.open();
+    let log = journal.log().to_owned();
+    let first = propose(&journal, 0).await;
+    drop(journal);
+    let journal = bench.open();
+    assert_eq!(journal.log(), log);
+    assert_eq!(journal.head(0).expect("a head"), first);
+    let second = propose(&journal, 1).await;
+    assert!(second > first);
+    let mut follow = journal.follow(0, Position(0));
+    assert_eq!(next(&mut follow).await.block, block(0));
+    assert_eq!(next(&mut follow).await.block, block(1));
+}
