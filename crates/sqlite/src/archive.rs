@@ -1,0 +1,159 @@
+//! The archive: entries by (room, slot), ids, heads, in one SQLite file.
+//!
+//! ```text
+//!  fold ──► one writer: rows in transactions of a few thousand, the last one with heads and `applied`
+//!  page, find, head, rooms ──► a few read-only connections, each read a short transaction
+//! ```
+//!
+//! Invariants: those of `roomlog_core::archive`. An entry's key is its room's number and its slot in
+//! one integer, which keeps a room's entries side by side.
+
+mod fold;
+mod read;
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use roomlog_core::archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window};
+use roomlog_core::{
+    journal::Partition,
+    proposal::Stored,
+    room::{Head, Known},
+};
+use roomlog_protocol::{RoomName, Slot};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::{
+    pragma::{self, Sync},
+    sql,
+};
+
+/// How many bits of a key are the slot: 2^40 entries a room, 2^23 rooms.
+const SLOT_BITS: u32 = 40;
+
+/// How many read-only connections are kept open.
+const READERS_KEPT: usize = 8;
+
+/// The writer's page cache, in KiB; readers have SQLite's default of 2 MiB each.
+const WRITER_CACHE_KIB: i64 = 65_536;
+
+/// The archive of one node.
+pub struct SqliteArchive {
+    log: String,
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+pub(crate) fn failed(error: &rusqlite::Error) -> ArchiveError {
+    ArchiveError::Failed(format!("archive.db: {error}"))
+}
+
+/// The key of an entry.
+pub(crate) fn key(room: i64, slot: Slot) -> i64 {
+    room << SLOT_BITS | slot.cast_signed()
+}
+
+/// The slot in a key.
+fn slot(key: i64) -> Slot {
+    key.cast_unsigned() & ((1 << SLOT_BITS) - 1)
+}
+
+impl SqliteArchive {
+    /// Opens the file, making it as the archive of `log` when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is of another format.
+    pub fn open(path: &Path, log: &str) -> Result<Self, ArchiveError> {
+        // NORMAL: a power cut may take the newest folds back, and the journal has them.
+        let writer = pragma::open_writer(path, Sync::Normal).map_err(|error| failed(&error))?;
+        writer
+            .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
+            .and_then(|()| writer.execute_batch(sql::SCHEMA))
+            .map_err(|error| failed(&error))?;
+        let log = read_or_make_log(&writer, log)?;
+        let (path, readers) = (path.into(), Mutex::default());
+        Ok(Self { log, path, writer: Mutex::new(writer), readers })
+    }
+
+    /// The log that it is of.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// Runs a read on a connection of its own, as one transaction.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, ArchiveError>,
+    ) -> Result<T, ArchiveError> {
+        let kept = self.readers.lock().pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => pragma::open_reader(&self.path).map_err(|error| failed(&error))?,
+        };
+        let result = {
+            let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
+            read(&transaction)
+        };
+        let mut readers = self.readers.lock();
+        if readers.len() < READERS_KEPT {
+            readers.push(connection);
+        }
+        result
+    }
+}
+
+fn read_or_make_log(connection: &Connection, log: &str) -> Result<String, ArchiveError> {
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+    let there = connection.query_row(sql::LOG, [], read).optional();
+    match there.map_err(|error| failed(&error))? {
+        Some((log, sql::FORMAT)) => Ok(log),
+        Some((_, format)) => Err(ArchiveError::Failed(format!(
+            "archive.db: format {format} is not known to this version"
+        ))),
+        None => {
+            connection
+                .execute(sql::MAKE_LOG, params![log, sql::FORMAT])
+                .map_err(|error| failed(&error))?;
+            Ok(log.into())
+        }
+    }
+}
+
+impl Archive for SqliteArchive {
+    fn applied(&self, partition: Partition) -> Result<Applied, ArchiveError> {
+        self.read(|connection| read::applied(connection, partition).map_err(|e| failed(&e)))
+    }
+
+    fn head(&self, room: &RoomName) -> Result<Option<Head>, ArchiveError> {
+        self.read(|connection| read::head(connection, room))
+    }
+
+    fn page(
+        &self,
+        room: &RoomName,
+        first: Slot,
+        end: Slot,
+        bytes: usize,
+        keep: Keep,
+    ) -> Result<Vec<Stored>, ArchiveError> {
+        self.read(|connection| read::page(connection, room, first..end, bytes, keep))
+    }
+
+    fn find(&self, keys: &[IdKey]) -> Result<Vec<Option<Known>>, ArchiveError> {
+        self.read(|connection| read::find(connection, keys))
+    }
+
+    fn rooms(
+        &self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
+        self.read(|connection| read::rooms(connection, after, limit))
+    }
+
+    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+        fold::fold(&mut self.writer.lock(), window)
+    }
+}

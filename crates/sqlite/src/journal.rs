@@ -1,0 +1,419 @@
+//! The journal of one node: a row per block, one writer thread, one fsync per commit.
+//!
+//! ```text
+//!  propose ──► writer thread: BEGIN, INSERT …, COMMIT (fsync) ──► recent ──► followers
+//!                                                             └─► rows ────┘ (those behind)
+//! ```
+//!
+//! Enters: blocks. Leaves: the same, once they are on stable storage. Invariants: positions are the
+//! rows' ids, 1, 2, 3, … without holes; all that waits when the writer looks goes into one commit;
+//! after an error that leaves an outcome open the writer takes nothing more.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc as std_mpsc},
+    thread::JoinHandle,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use roomlog_core::journal::{
+    Durable, Follow, Journal, JournalError, Partition, Position, Proposed,
+};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    node_file::new_ulid,
+    pragma::{self, Sync},
+};
+
+/// How many blocks a proposer should have under way: what waits longer makes the next one larger.
+const DEPTH: usize = 1;
+
+/// How many blocks may wait for the writer; more are refused.
+const BLOCKS_WAITING: usize = 64;
+
+/// How many of the newest blocks are kept in memory for followers.
+const RECENT_BLOCKS: usize = 64;
+
+/// How many blocks a follower that is behind reads at once.
+const BLOCKS_PER_READ: i64 = 64;
+
+/// How many bytes the WAL grows by before it is copied into the file.
+const WAL_BYTES: usize = 8 << 20;
+
+/// A commit touches at least a leaf and, now and then, an inner page; each is a frame of the WAL.
+const COMMIT_OVERHEAD: usize = 8 << 10;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS log (id TEXT NOT NULL, format INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS blocks (
+        position INTEGER PRIMARY KEY,
+        time     INTEGER NOT NULL,
+        block    BLOB NOT NULL
+    ) STRICT;";
+
+const FORMAT: i64 = 1;
+
+struct Write {
+    block: Bytes,
+    answer: oneshot::Sender<Proposed>,
+}
+
+/// The journal of one node.
+pub struct SqliteJournal {
+    log: String,
+    path: PathBuf,
+    writes: Option<std_mpsc::SyncSender<Write>>,
+    writer: Option<JoinHandle<()>>,
+    head: watch::Receiver<u64>,
+    recent: Arc<Mutex<VecDeque<Durable>>>,
+}
+
+pub(crate) fn failed(what: &str, error: &rusqlite::Error) -> JournalError {
+    JournalError(format!("journal.db: {what}: {error}"))
+}
+
+impl SqliteJournal {
+    /// Opens the file, making it with a new log when it is not there. What an earlier process left
+    /// in the WAL is brought to stable storage before this returns.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or is of another format.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let open = |error: rusqlite::Error| failed("cannot be opened", &error);
+        let connection = pragma::open_writer(path, Sync::Full).map_err(open)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
+        // A commit that was never fsynced could be shown else, and lost afterwards.
+        pragma::checkpoint_truncate(&connection).map_err(open)?;
+        sync_file_and_directory(path)
+            .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
+        connection.execute_batch(SCHEMA).map_err(open)?;
+        let log = read_or_make_log(&connection).map_err(open)?;
+        let (head, time) = head_of(&connection).map_err(open)?;
+        let checkpointer = pragma::open_writer(path, Sync::Full).map_err(open)?;
+        let (writes, incoming) = std_mpsc::sync_channel(BLOCKS_WAITING);
+        let (moved, head) = watch::channel(head);
+        let recent = Arc::new(Mutex::new(VecDeque::with_capacity(RECENT_BLOCKS)));
+        let mut writer = Writer {
+            connection,
+            recent: recent.clone(),
+            moved,
+            time,
+            wal_bytes: 0,
+            checkpoints: Checkpoints::start(checkpointer),
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run(&incoming))
+            .map_err(|error| JournalError(format!("no thread for the writer: {error}")))?;
+        Ok(Self {
+            log,
+            path: path.into(),
+            writes: Some(writes),
+            writer: Some(thread),
+            head,
+            recent,
+        })
+    }
+}
+
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        // The writer ends when nobody can send to it, and leaves a file without a WAL.
+        drop(self.writes.take());
+        if let Some(writer) = self.writer.take() {
+            let _ended = writer.join();
+        }
+    }
+}
+
+fn sync_file_and_directory(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn read_or_make_log(connection: &Connection) -> rusqlite::Result<String> {
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+    let there = connection.query_row("SELECT id, format FROM log", [], read).optional()?;
+    match there {
+        Some((log, FORMAT)) => Ok(log),
+        Some((_, format)) => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),
+            Some(format!("format {format} is not known to this version")),
+        )),
+        None => {
+            let log = new_ulid().to_string();
+            connection.execute("INSERT INTO log VALUES (?1, ?2)", params![log, FORMAT])?;
+            Ok(log)
+        }
+    }
+}
+
+fn head_of(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let newest = "SELECT position, time FROM blocks ORDER BY position DESC LIMIT 1";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+    let newest = connection.query_row(newest, [], read).optional()?;
+    Ok(newest.map_or((0, 0), |(position, time)| (position.unsigned_abs(), time.unsigned_abs())))
+}
+
+impl Journal for SqliteJournal {
+    fn log(&self) -> &str {
+        &self.log
+    }
+
+    fn depth(&self) -> usize {
+        DEPTH
+    }
+
+    fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
+        let (answer, outcome) = oneshot::channel();
+        let sent = self.writes.as_ref().map(|writes| writes.try_send(Write { block, answer }));
+        let at_once = |proposed| futures_util::future::ready(proposed).boxed();
+        match sent {
+            Some(Ok(())) => outcome
+                .map(|outcome| {
+                    outcome.unwrap_or_else(|_| Proposed::Unknown("the writer has ended".into()))
+                })
+                .boxed(),
+            Some(Err(std_mpsc::TrySendError::Full(_))) => {
+                at_once(Proposed::Refused(format!("more than {BLOCKS_WAITING} blocks at once")))
+            }
+            _ => at_once(Proposed::Unknown("the writer has ended".into())),
+        }
+    }
+
+    fn follow(&self, _: Partition, after: Position) -> Box<dyn Follow> {
+        Box::new(SqliteFollow {
+            path: self.path.clone(),
+            reader: None,
+            head: self.head.clone(),
+            recent: self.recent.clone(),
+            read: VecDeque::new(),
+            after: after.0,
+        })
+    }
+
+    fn head(&self, _: Partition) -> Result<Position, JournalError> {
+        Ok(Position(*self.head.borrow()))
+    }
+}
+
+/// The writer thread.
+struct Writer {
+    connection: Connection,
+    recent: Arc<Mutex<VecDeque<Durable>>>,
+    moved: watch::Sender<u64>,
+    time: u64,
+    wal_bytes: usize,
+    checkpoints: Checkpoints,
+}
+
+impl Writer {
+    fn run(&mut self, incoming: &std_mpsc::Receiver<Write>) {
+        while let Ok(first) = incoming.recv() {
+            let mut writes = vec![first];
+            writes.extend(incoming.try_iter());
+            if !self.commit(writes) {
+                return;
+            }
+            self.keep_the_wal_short();
+        }
+        let _left_to_the_next_start = pragma::checkpoint_truncate(&self.connection);
+    }
+
+    /// Commits blocks and answers them; `false` when nothing can be trusted any more.
+    fn commit(&mut self, writes: Vec<Write>) -> bool {
+        self.time = self.time.max(now_ms());
+        let head = *self.moved.borrow();
+        match self.insert(head, &writes) {
+            Ok(()) => {
+                self.publish(head, &writes);
+                for (position, write) in (head + 1..).zip(writes) {
+                    let _nobody_waits = write.answer.send(Proposed::Durable(Position(position)));
+                }
+                true
+            }
+            Err(error) => {
+                let refused = is_full(&error) && self.is_undone(head);
+                let said = error.to_string();
+                for write in writes {
+                    let _nobody_waits = write.answer.send(if refused {
+                        Proposed::Refused(said.clone())
+                    } else {
+                        Proposed::Unknown(format!("journal.db: commit failed: {said}"))
+                    });
+                }
+                refused
+            }
+        }
+    }
+
+    fn insert(&mut self, head: u64, writes: &[Write]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3)")?;
+            for (position, write) in (head + 1..).zip(writes) {
+                insert.execute(params![
+                    position.cast_signed(),
+                    self.time.cast_signed(),
+                    &*write.block
+                ])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    fn publish(&mut self, head: u64, writes: &[Write]) {
+        let mut recent = self.recent.lock();
+        for (position, write) in (head + 1..).zip(writes) {
+            self.wal_bytes += write.block.len() + COMMIT_OVERHEAD;
+            if recent.len() == RECENT_BLOCKS {
+                recent.pop_front();
+            }
+            let (position, block) = (Position(position), write.block.clone());
+            recent.push_back(Durable { position, time: self.time, block });
+        }
+        drop(recent);
+        self.moved.send_replace(head + writes.len() as u64);
+    }
+
+    /// Whether a commit that failed has left nothing behind, rolled back and read back.
+    fn is_undone(&self, head: u64) -> bool {
+        if !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err() {
+            return false;
+        }
+        head_of(&self.connection).is_ok_and(|(now, _)| now == head)
+    }
+
+    /// Copies the WAL into the file: most of it by another thread while commits go on, and the rest
+    /// here, so that the next commit begins the WAL anew.
+    fn keep_the_wal_short(&mut self) {
+        if self.checkpoints.take_done() {
+            // An error here shows again at the next commit, or leaves the WAL longer: no harm.
+            let _retried = pragma::checkpoint_passive(&self.connection);
+            self.wal_bytes = 0;
+        } else if self.wal_bytes > WAL_BYTES {
+            self.checkpoints.begin();
+        }
+    }
+}
+
+/// The thread that copies the WAL while the writer goes on.
+struct Checkpoints {
+    begin: std_mpsc::SyncSender<()>,
+    done: std_mpsc::Receiver<()>,
+}
+
+impl Checkpoints {
+    fn start(connection: Connection) -> Self {
+        let (begin, asked) = std_mpsc::sync_channel(1);
+        let (tell, done) = std_mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            while asked.recv().is_ok() {
+                let _retried = pragma::checkpoint_passive(&connection);
+                if tell.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { begin, done }
+    }
+
+    fn begin(&self) {
+        // Full: it is under way already.
+        let _under_way = self.begin.try_send(());
+    }
+
+    fn take_done(&self) -> bool {
+        self.done.try_recv().is_ok()
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct SqliteFollow {
+    path: PathBuf,
+    reader: Option<Connection>,
+    head: watch::Receiver<u64>,
+    recent: Arc<Mutex<VecDeque<Durable>>>,
+    read: VecDeque<Durable>,
+    after: u64,
+}
+
+impl Follow for SqliteFollow {
+    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
+        async {
+            let after = self.after;
+            self.head
+                .wait_for(|head| *head > after)
+                .await
+                .map_err(|_| JournalError("journal.db: the writer has ended".into()))?;
+            let durable = match self.read.pop_front() {
+                Some(durable) => durable,
+                None => self.recent_or_read()?,
+            };
+            if durable.position.0 != after + 1 {
+                return Err(JournalError(format!(
+                    "journal.db: position {} is missing: the file is damaged; restore a backup",
+                    after + 1
+                )));
+            }
+            self.after += 1;
+            Ok(durable)
+        }
+        .boxed()
+    }
+}
+
+impl SqliteFollow {
+    fn recent_or_read(&mut self) -> Result<Durable, JournalError> {
+        {
+            let recent = self.recent.lock();
+            if let Some(first) = recent.front()
+                && let Some(index) = (self.after + 1).checked_sub(first.position.0)
+                && let Some(durable) =
+                    usize::try_from(index).ok().and_then(|index| recent.get(index))
+            {
+                self.reader = None;
+                return Ok(durable.clone());
+            }
+        }
+        self.read_rows().map_err(|error| failed("cannot be read", &error))?;
+        let missing =
+            || JournalError(format!("journal.db: position {} is missing", self.after + 1));
+        self.read.pop_front().ok_or_else(missing)
+    }
+
+    fn read_rows(&mut self) -> rusqlite::Result<()> {
+        if self.reader.is_none() {
+            self.reader = Some(pragma::open_reader(&self.path)?);
+        }
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let (after, limit) = (self.after.cast_signed(), BLOCKS_PER_READ);
+        let rows = "SELECT position, time, block FROM blocks WHERE position > ?1 ORDER BY position LIMIT ?2";
+        let mut rows = reader.prepare_cached(rows)?;
+        let read = rows.query_map(params![after, limit], |row| {
+            Ok(Durable {
+                position: Position(row.get::<_, i64>(0)?.cast_unsigned()),
+                time: row.get::<_, i64>(1)?.cast_unsigned(),
+                block: row.get::<_, Vec<u8>>(2)?.into(),
+            })
+        })?;
+        self.read = read.collect::<rusqlite::Result<_>>()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! How our files are opened: the settings that durability rests on, set and read back.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Older ones can lose commits when a WAL is reset: <https://sqlite.org/wal.html>, "The WAL-Reset
+/// Bug".
+pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
+
+/// How a file is synced.
+#[derive(Clone, Copy)]
+pub(crate) enum Sync {
+    /// Every commit is on stable storage when it returns.
+    Full,
+    /// Commits stay in order; a power cut may take the last ones back.
+    Normal,
+}
+
+/// Opens a file for its one writer, making it when it is not there.
+pub(crate) fn open_writer(path: &Path, sync: Sync) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    let (name, level) = match sync {
+        Sync::Full => ("FULL", 2),
+        Sync::Normal => ("NORMAL", 1),
+    };
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    connection.pragma_update(None, "synchronous", name)?;
+    let read_back: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    if mode != "wal" || read_back != level {
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
+            Some(format!(
+                "journal_mode is {mode} and synchronous {read_back}, not wal and {level}"
+            )),
+        ));
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Opens a file for reading only.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Copies the WAL into the file and empties it.
+pub(crate) fn checkpoint_truncate(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Copies what it can of the WAL into the file, without waiting for anyone.
+pub(crate) fn checkpoint_passive(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
