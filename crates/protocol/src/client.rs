@@ -184,7 +184,7 @@ pub enum Rejected {
 /// [`Rejected`] says whether the connection can go on.
 pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
     let object = Object::parse(text).map_err(Rejected::Malformed)?;
-    let reader = Reader { object: &object, limits };
+    let reader = Reader { object: &object, limits, default_room: None };
     let kind = match object.text("type") {
         Ok(Some(kind)) => kind,
         Ok(None) => return Err(reader.refused(bad("`type` is missing"))),
@@ -203,12 +203,17 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
     frame.map_err(|wrong| reader.refused(wrong))
 }
 
-/// Reads the members of an `append` that came without a frame around it (HTTP).
+/// Reads the members of an `append` that came without a frame around it (HTTP), to a room that is
+/// known from elsewhere when the object does not name it.
 ///
 /// # Errors
 /// The refusal to answer with.
-pub fn parse_append(object: &Object<'_>, limits: &Limits) -> Result<ClientAppend, Box<Refusal>> {
-    let reader = Reader { object, limits };
+pub fn parse_append(
+    object: &Object<'_>,
+    room: &RoomName,
+    limits: &Limits,
+) -> Result<ClientAppend, Box<Refusal>> {
+    let reader = Reader { object, limits, default_room: Some(room) };
     reader.append().map_err(|wrong| reader.refusal(wrong))
 }
 
@@ -217,7 +222,7 @@ pub fn parse_append(object: &Object<'_>, limits: &Limits) -> Result<ClientAppend
 /// # Errors
 /// The refusal to answer with.
 pub fn parse_update(object: &Object<'_>, limits: &Limits) -> Result<ClientUpdate, Box<Refusal>> {
-    let reader = Reader { object, limits };
+    let reader = Reader { object, limits, default_room: None };
     reader.update(true).map_err(|wrong| reader.refusal(wrong))
 }
 
@@ -248,6 +253,7 @@ fn missing(name: &str) -> Wrong {
 struct Reader<'a> {
     object: &'a Object<'a>,
     limits: &'a Limits,
+    default_room: Option<&'a RoomName>,
 }
 
 impl Reader<'_> {
@@ -308,7 +314,9 @@ impl Reader<'_> {
     }
 
     fn room(&self) -> Result<RoomName, Wrong> {
-        self.name("room", RoomName::new, self.limits.room_bytes)?.ok_or_else(|| missing("room"))
+        self.name("room", RoomName::new, self.limits.room_bytes)?
+            .or_else(|| self.default_room.cloned())
+            .ok_or_else(|| missing("room"))
     }
 
     fn id(&self) -> Result<Option<EntryId>, Wrong> {

@@ -1,0 +1,79 @@
+//! Following: a cursor per room, fed from the tail, or from the archive when the tail has left it
+//! behind.
+//!
+//! Enters: keys of rooms that moved. Leaves: `ack` frames. Invariants: a follower is its cursor; each
+//! entry above it is sent once, in order; at most one batch waits for the socket, however far behind
+//! the cursor is; rooms take turns.
+
+use roomlog_core::{lane::Step, tail::After};
+
+use super::{BATCH_BYTES, Connection, reads::Job};
+use crate::wire;
+
+impl Connection {
+    /// A room has moved.
+    pub(super) fn moved(&mut self, key: u32) {
+        let Some(link) = self.links.get(key) else { return };
+        link.heard();
+        let end = link.tail.head().end;
+        if link.follow.is_some() {
+            self.stand_in_line(key);
+        }
+        self.pump(key, end);
+        self.go_on_reading(key);
+    }
+
+    /// Lets appends go that waited for the log.
+    fn pump(&mut self, key: u32, end: u64) {
+        let Some(link) = self.links.get(key) else { return };
+        if !link.lane.waits_for_room() {
+            return;
+        }
+        let mut steps: Vec<Step<_, _>> = Vec::new();
+        link.lane.pump(end, &mut steps);
+        self.take_steps(key, steps);
+    }
+
+    /// Puts a room into the line of those that have something to send.
+    pub(super) fn stand_in_line(&mut self, key: u32) {
+        let Some(link) = self.links.get(key) else { return };
+        if !std::mem::replace(&mut link.in_line, true) {
+            self.line.push_back(key);
+        }
+    }
+
+    /// Fills what waits for the socket up to one batch.
+    pub(super) fn fill(&mut self) {
+        while self.out.bytes() < BATCH_BYTES {
+            let Some(key) = self.line.pop_front() else { return };
+            self.send_next(key);
+        }
+    }
+
+    /// Sends a follower what comes after its cursor.
+    fn send_next(&mut self, key: u32) {
+        let limits = &self.gateway.config.limits;
+        let Some(link) = self.links.get(key) else { return };
+        link.in_line = false;
+        let Some(next) = link.follow else { return };
+        match link.tail.after(next, BATCH_BYTES) {
+            After::Nothing => {}
+            After::Archived(_) if self.draining.is_some() => {}
+            After::Archived(_) => self.jobs.push_back(Job::CatchUp(key)),
+            After::Commits(commits) => {
+                for commit in &commits {
+                    if commit.first() >= next {
+                        self.out.extend(wire::commit_frames(commit, limits));
+                    } else {
+                        // The cursor stands inside this commit: the part behind it, for this one.
+                        let inside = usize::try_from(next - commit.first()).unwrap_or(usize::MAX);
+                        let rest = commit.entries.get(inside..).unwrap_or_default();
+                        self.out.extend(&wire::acks(&commit.room, rest, limits));
+                    }
+                }
+                link.follow = commits.last().map(|commit| commit.end());
+                self.stand_in_line(key);
+            }
+        }
+    }
+}

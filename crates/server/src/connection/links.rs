@@ -1,0 +1,165 @@
+//! The rooms that a connection has to do with.
+//!
+//! Enters: room names. Leaves: a [`Link`] per room, found by name or by its key. Invariants: a key is
+//! not used for two rooms at once; links at rest are let go when there are more than the limit, but
+//! one whose appends are numbered is kept as long as the connection.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use roomlog_core::{
+    lane::{Lane, LaneLimits},
+    mailbox::Mailbox,
+    merge::QueueId,
+    sequencer::Submit,
+    tail::{Interest, Tail},
+};
+use roomlog_protocol::{RoomName, Slot};
+
+use super::{appends::Settled, reads::Read};
+
+/// What a connection has to do with one room.
+pub(super) struct Link {
+    pub(super) tail: Arc<Tail>,
+    /// The queue of this connection's appends in the room.
+    pub(super) queue: QueueId,
+    pub(super) lane: Lane<Box<Submit>, Settled>,
+    /// How many of them are with the sequencer.
+    pub(super) submitted: usize,
+    /// Reads in the order asked, the first one next or under way.
+    pub(super) reads: VecDeque<Read>,
+    /// The next slot to send, when the connection follows the room.
+    pub(super) follow: Option<Slot>,
+    /// Whether it stands in the line of rooms that have something to send.
+    pub(super) in_line: bool,
+    interest: Option<Arc<Interest>>,
+}
+
+impl Link {
+    /// Hears of the room from now on, if it does not yet.
+    pub(super) fn hear(&mut self, mailbox: &Arc<Mailbox>, key: u32) {
+        if self.interest.is_none() {
+            self.interest = Some(self.tail.register(mailbox, key));
+        }
+    }
+
+    /// Notes that it was told, so that it is told again; stops hearing when nothing needs it.
+    pub(super) fn heard(&mut self) {
+        let needed = self.follow.is_some() || !self.reads.is_empty() || self.lane.waits_for_room();
+        if needed {
+            if let Some(interest) = &self.interest {
+                interest.take();
+            }
+        } else {
+            self.stop_hearing();
+        }
+    }
+
+    fn stop_hearing(&mut self) {
+        if let Some(interest) = self.interest.take() {
+            self.tail.unregister(&interest);
+        }
+    }
+
+    /// Whether it counts towards `rooms_per_connection`.
+    pub(super) fn counts(&self) -> bool {
+        self.follow.is_some() || self.lane.is_numbered() || self.reads.iter().any(Read::is_join)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        !self.counts()
+            && self.reads.is_empty()
+            && self.submitted == 0
+            && !self.lane.waits_for_room()
+    }
+
+    /// When something in it has waited too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let reads = self.reads.front().and_then(|read| read.deadline);
+        [self.lane.deadline(), reads].into_iter().flatten().min()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.stop_hearing();
+    }
+}
+
+/// The rooms that a connection has to do with.
+#[derive(Default)]
+pub(super) struct Links {
+    keys: HashMap<RoomName, u32>,
+    links: HashMap<u32, Link>,
+    next_key: u32,
+}
+
+impl Links {
+    pub(super) fn key(&self, room: &RoomName) -> Option<u32> {
+        self.keys.get(room).copied()
+    }
+
+    pub(super) fn get(&mut self, key: u32) -> Option<&mut Link> {
+        self.links.get_mut(&key)
+    }
+
+    /// How many count towards `rooms_per_connection`.
+    pub(super) fn counted(&self) -> usize {
+        self.links.values().filter(|link| link.counts()).count()
+    }
+
+    /// Makes the link to a room.
+    pub(super) fn add(
+        &mut self,
+        tail: Arc<Tail>,
+        queue: QueueId,
+        limits: LaneLimits,
+        most: usize,
+    ) -> u32 {
+        if self.links.len() >= most {
+            self.let_go_of_those_at_rest();
+        }
+        let key = self.next_key;
+        self.next_key = self.next_key.wrapping_add(1);
+        self.keys.insert(tail.room().clone(), key);
+        let link = Link {
+            tail,
+            queue,
+            lane: Lane::new(limits),
+            submitted: 0,
+            reads: VecDeque::new(),
+            follow: None,
+            in_line: false,
+            interest: None,
+        };
+        self.links.insert(key, link);
+        key
+    }
+
+    fn let_go_of_those_at_rest(&mut self) {
+        let keys = &mut self.keys;
+        self.links.retain(|_, link| {
+            let keep = !link.is_at_rest();
+            if !keep {
+                keys.remove(link.tail.room());
+            }
+            keep
+        });
+    }
+
+    pub(super) fn keys(&self) -> Vec<u32> {
+        self.links.keys().copied().collect()
+    }
+
+    pub(super) fn queues(&self) -> impl Iterator<Item = QueueId> {
+        self.links.values().filter(|link| link.lane.is_numbered()).map(|link| link.queue)
+    }
+
+    /// When something has waited too long, of those that wait.
+    pub(super) fn deadline(&self, waiting: &[u32]) -> Option<Instant> {
+        waiting.iter().filter_map(|key| self.links.get(key)?.deadline()).min()
+    }
+}

@@ -1,0 +1,440 @@
+//! A connection: one task, one socket, any number of rooms.
+//!
+//! ```text
+//!  socket ──frames──► appends (lane per room) ──► sequencer
+//!                └──► reads (a line per room) ──► jobs: one page at a time
+//!  mailbox ──outcomes, rooms that moved──► answers, followers ──► out ──► socket
+//! ```
+//!
+//! Enters: frames of one client, mail from the node. Leaves: frames to that client. Invariants: nothing
+//! here waits for the client while the node waits for it; the socket is not read while the client
+//! has too much unanswered or does not take its answers; memory is bounded by one batch, one page and
+//! what the client may have in flight.
+
+mod appends;
+mod follow;
+mod links;
+mod out;
+mod reads;
+mod socket;
+mod watch;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration, time::Instant};
+
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use roomlog_core::mailbox::Mailbox;
+use roomlog_protocol::{
+    Author, ClientFrame, CloseCode, ErrorCode, Join, Login, Refusal, RoomName, ServerFrame,
+    client::{Rejected, parse},
+};
+use tokio::net::TcpStream;
+use tokio_websockets::Message;
+
+use self::{
+    appends::Hands,
+    links::Links,
+    out::Out,
+    reads::{Done, Job},
+    socket::Socket,
+    watch::Watch,
+};
+pub(crate) use self::{
+    appends::{Settled, new_id},
+    reads::{keep_of, needed_end},
+};
+use crate::{
+    gateway::{Gateway, stopped},
+    wire,
+};
+
+/// How much is put before a socket at once for the followers of its connection, in bytes.
+const BATCH_BYTES: usize = 128 << 10;
+
+/// When this much waits for a socket, it is not read and no page is begun, in bytes.
+const OUT_BYTES: usize = 256 << 10;
+
+/// Why a connection ends: the close frame that says so, or nothing when there is nobody to tell.
+struct End(Option<(CloseCode, String)>);
+
+impl End {
+    fn close(code: CloseCode, reason: impl Into<String>) -> Self {
+        Self(Some((code, reason.into())))
+    }
+
+    const GONE: Self = Self(None);
+}
+
+/// A connection.
+pub(crate) struct Connection {
+    gateway: Arc<Gateway>,
+    mailbox: Arc<Mailbox>,
+    author: Option<Author>,
+    out: Out,
+    out_is_full: bool,
+    links: Links,
+    /// Keys of links in which something waits with a deadline.
+    waiting: Vec<u32>,
+    hands: Hands,
+    reads_unanswered: usize,
+    jobs: VecDeque<Job>,
+    job: Option<BoxFuture<'static, Done>>,
+    /// Keys of followed rooms that may have something to send.
+    line: VecDeque<u32>,
+    watch: Option<Watch>,
+    opened: Instant,
+    heard: Instant,
+    pinged: bool,
+    /// Since when the server stops, as this connection sees it.
+    draining: Option<Instant>,
+}
+
+enum Event {
+    Wrote(std::io::Result<bool>),
+    Frame(Option<Result<Message, tokio_websockets::Error>>),
+    Mail,
+    Done(Done),
+    Time,
+    Drain,
+}
+
+impl Connection {
+    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+        let now = Instant::now();
+        Self {
+            gateway,
+            mailbox: Arc::default(),
+            author: None,
+            out: Out::default(),
+            out_is_full: false,
+            links: Links::default(),
+            waiting: Vec::new(),
+            hands: Hands::default(),
+            reads_unanswered: 0,
+            jobs: VecDeque::new(),
+            job: None,
+            line: VecDeque::new(),
+            watch: None,
+            opened: now,
+            heard: now,
+            pinged: false,
+            draining: None,
+        }
+    }
+
+    /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
+    pub(crate) async fn serve(mut self, stream: TokioIo<TcpStream>, read: bytes::Bytes) {
+        let frame_bytes = usize::try_from(self.gateway.config.limits.frame_bytes);
+        let (mut socket, write) =
+            Socket::new(stream.into_inner(), read, frame_bytes.unwrap_or(usize::MAX));
+        let mut stopping = Box::pin(stopped(self.gateway.stopping.clone()));
+        self.out.push(self.gateway.hello.clone());
+        let mut timer = Box::pin(tokio::time::sleep_until(self.deadline().into()));
+        let End(close) = loop {
+            self.fill();
+            self.begin_job();
+            if self.is_drained() {
+                break End::close(CloseCode::Restarting, "the server stops; reconnect");
+            }
+            let deadline = tokio::time::Instant::from(self.deadline());
+            if timer.is_elapsed() || deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+            }
+            let may_read = self.may_read();
+            let event = tokio::select! {
+                biased;
+                wrote = self.out.write(&write, self.out_is_full), if !self.out.is_empty() => {
+                    Event::Wrote(wrote)
+                }
+                () = self.mailbox.wait() => Event::Mail,
+                done = async { match &mut self.job {
+                    Some(job) => job.await,
+                    None => std::future::pending().await,
+                } } => Event::Done(done),
+                frame = socket.next(), if may_read => Event::Frame(frame),
+                () = &mut timer => Event::Time,
+                () = &mut stopping, if self.draining.is_none() => Event::Drain,
+            };
+            if let Err(end) = self.take(event) {
+                break end;
+            }
+        };
+        self.end();
+        socket::finish(socket, write, self.out, close).await;
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Wrote(Ok(full)) => {
+                // A socket that was full and takes more is alive.
+                if std::mem::replace(&mut self.out_is_full, full) {
+                    self.note_heard();
+                }
+                Ok(())
+            }
+            Event::Wrote(Err(_)) | Event::Frame(None) => Err(End::GONE),
+            Event::Frame(Some(frame)) => {
+                self.note_heard();
+                self.take_frame(&frame.map_err(|error| socket::end_of(&error))?)
+            }
+            Event::Mail => {
+                self.take_mail();
+                Ok(())
+            }
+            Event::Done(done) => {
+                self.job = None;
+                self.done(done);
+                Ok(())
+            }
+            Event::Time => self.tick(Instant::now()),
+            Event::Drain => {
+                self.drain();
+                Ok(())
+            }
+        }
+    }
+
+    fn take_mail(&mut self) {
+        let mail = self.mailbox.take();
+        for (token, outcome) in mail.outcomes {
+            self.outcome(token, outcome);
+        }
+        for key in mail.moved {
+            self.moved(key);
+        }
+    }
+
+    fn take_frame(&mut self, message: &Message) -> Result<(), End> {
+        if message.is_ping() {
+            self.out.push(wire::pong_frame(message.as_payload()));
+            return Ok(());
+        }
+        if message.is_close() {
+            return Err(End::close(CloseCode::Normal, ""));
+        }
+        if message.is_binary() {
+            let reason = "frames are text: one JSON object each";
+            return Err(End::close(CloseCode::Unsupported, reason));
+        }
+        let Some(text) = message.as_text() else { return Ok(()) };
+        match parse(text, &self.gateway.config.limits) {
+            Ok(frame) => self.take_client_frame(frame),
+            Err(Rejected::Malformed(problem)) => {
+                return Err(End::close(CloseCode::NotJson, problem.to_string()));
+            }
+            Err(Rejected::Refused(refusal)) => self.refuse(*refusal),
+            Err(Rejected::RefusedAppend { refusal, .. }) if self.author.is_none() => {
+                self.refuse(Refusal { seq: refusal.seq, ..login_required(*refusal) });
+            }
+            Err(Rejected::RefusedAppend { room, seq, refusal }) => {
+                self.refused_append(room, seq, &refusal);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_client_frame(&mut self, frame: ClientFrame) {
+        if self.author.is_none()
+            && let Some(refusal) = needs_login(&frame)
+        {
+            return self.refuse(login_required(refusal));
+        }
+        match frame {
+            ClientFrame::Login(login) => self.login(login),
+            ClientFrame::Join(Join(update)) => self.read(update, true),
+            ClientFrame::Leave { room, req } => self.leave(room, req),
+            ClientFrame::Append(append) => self.append(append),
+            ClientFrame::Update(update) => self.read(update, false),
+            ClientFrame::Watch { req } => self.watch(req),
+            ClientFrame::Ping { req } => self.say(&ServerFrame::Pong { req }),
+        }
+    }
+
+    fn login(&mut self, login: Login) {
+        let Login { token, author, req } = login;
+        let refuse = |code, message: &str| Refusal { req, ..Refusal::new(code, message) };
+        let Some(author) = author.filter(|_| token.is_none()) else {
+            let message = "this server is open: log in with `author` and no `token`";
+            return self.refuse(refuse(ErrorCode::BadMessage, message));
+        };
+        if self.author.as_ref().is_some_and(|first| *first != author) {
+            let message = "this connection is logged in as another author; open a new one";
+            return self.refuse(refuse(ErrorCode::Forbidden, message));
+        }
+        self.author = Some(author.clone());
+        self.say(&ServerFrame::Welcome { author });
+    }
+
+    /// The key of the link to a room, made when there is none.
+    fn link(&mut self, room: &RoomName, refusal: &Refusal) -> Option<u32> {
+        if let Some(key) = self.links.key(room) {
+            return Some(key);
+        }
+        match self.gateway.node.rooms.open(room) {
+            Ok(tail) => {
+                let (queue, limits) = (self.gateway.next_queue(), self.gateway.lane_limits());
+                let most = self.rooms_limit();
+                Some(self.links.add(tail, queue, limits, most))
+            }
+            Err(problem) => {
+                tracing::error!(%problem, "a room cannot be opened");
+                self.refuse(Refusal {
+                    code: ErrorCode::Unavailable,
+                    message: format!("this room cannot be read: {problem}"),
+                    room: Some(room.clone()),
+                    ..refusal.clone()
+                });
+                None
+            }
+        }
+    }
+
+    fn rooms_limit(&self) -> usize {
+        usize::try_from(self.gateway.config.limits.rooms_per_connection).unwrap_or(usize::MAX)
+    }
+
+    fn say(&mut self, frame: &ServerFrame) {
+        self.out.push(wire::server_frame(frame));
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.say(&ServerFrame::Error(refusal.into()));
+    }
+
+    /// Notes that something in a room waits, and hears of the room when it waits for that.
+    fn wait_in(&mut self, key: u32) {
+        let Some(link) = self.links.get(key) else { return };
+        if link.lane.waits_for_room() {
+            link.hear(&self.mailbox, key);
+            // It may have moved before it was heard.
+            let end = link.tail.head().end;
+            let mut steps = Vec::new();
+            link.lane.pump(end, &mut steps);
+            self.take_steps(key, steps);
+        }
+        let waits = self.links.get(key).is_some_and(|link| link.deadline().is_some());
+        if waits && !self.waiting.contains(&key) {
+            self.waiting.push(key);
+        }
+    }
+
+    fn begin_job(&mut self) {
+        while self.job.is_none() && self.out.bytes() < OUT_BYTES {
+            let Some(job) = self.jobs.pop_front() else { return };
+            self.job = self.start(job);
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        let most = usize::try_from(self.gateway.config.limits.appends_in_flight);
+        let most = most.unwrap_or(usize::MAX);
+        self.draining.is_none()
+            && self.out.bytes() < OUT_BYTES
+            && self.hands.unanswered < most
+            && self.hands.submitted < most
+            && self.reads_unanswered < most
+    }
+
+    fn note_heard(&mut self) {
+        self.heard = Instant::now();
+        self.pinged = false;
+    }
+
+    /// When something has to be done if nothing happens before.
+    fn deadline(&self) -> Instant {
+        let limits = &self.gateway.config.limits;
+        let ms = Duration::from_millis;
+        let silence = self.heard + ms(if self.pinged { limits.idle_ms } else { limits.ping_ms });
+        let login = self.author.is_none().then(|| self.opened + ms(limits.login_ms));
+        let appends = self.hands.oldest().map(|at| at + ms(limits.append_ms));
+        let drain = self.draining.map(|since| since + self.gateway.config.drain);
+        let waiting = self.links.deadline(&self.waiting);
+        let others = [login, appends, drain, waiting, self.watch_deadline()];
+        others.into_iter().flatten().fold(silence, Instant::min)
+    }
+
+    fn tick(&mut self, now: Instant) -> Result<(), End> {
+        let limits = &self.gateway.config.limits;
+        let ms = Duration::from_millis;
+        if self.draining.is_some_and(|since| now >= since + self.gateway.config.drain) {
+            return Err(End::GONE);
+        }
+        if self.author.is_none() && now >= self.opened + ms(limits.login_ms) {
+            return Err(End::close(CloseCode::Policy, "no login in time"));
+        }
+        if now >= self.heard + ms(limits.idle_ms) {
+            return Err(End::close(CloseCode::GoingAway, "nothing was heard for idle_ms"));
+        }
+        if !self.pinged && now >= self.heard + ms(limits.ping_ms) {
+            self.pinged = true;
+            self.out.push(wire::ping_frame());
+        }
+        self.give_up_old_appends(now);
+        for key in std::mem::take(&mut self.waiting) {
+            let mut steps = Vec::new();
+            if let Some(link) = self.links.get(key) {
+                link.lane.tick(now, link.tail.head().end, &mut steps);
+            }
+            self.take_steps(key, steps);
+            self.give_up_read(key, now);
+            self.wait_in(key);
+        }
+        self.tell_heads(now);
+        Ok(())
+    }
+
+    /// The server stops: what waits is turned away, what was taken is finished.
+    fn drain(&mut self) {
+        self.draining = Some(Instant::now());
+        for key in self.links.keys() {
+            let mut steps = Vec::new();
+            if let Some(link) = self.links.get(key) {
+                link.lane.close(&mut steps);
+            }
+            self.take_steps(key, steps);
+            self.turn_away_reads(key);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.draining.is_some()
+            && self.out.is_empty()
+            && self.hands.unanswered == 0
+            && self.job.is_none()
+            && self.jobs.is_empty()
+    }
+
+    fn end(&mut self) {
+        self.end_watch();
+        for queue in self.links.queues() {
+            self.gateway.node.inbox.forget(queue);
+        }
+    }
+}
+
+/// What a frame needs a login for; `None` when it needs none.
+fn needs_login(frame: &ClientFrame) -> Option<Refusal> {
+    let refusal = |room: Option<&RoomName>, req: Option<i64>| Refusal {
+        room: room.cloned(),
+        req,
+        ..Refusal::new(ErrorCode::LoginRequired, "")
+    };
+    Some(match frame {
+        ClientFrame::Login(_) | ClientFrame::Ping { .. } => return None,
+        ClientFrame::Join(Join(update)) | ClientFrame::Update(update) => {
+            refusal(Some(&update.room), update.req)
+        }
+        ClientFrame::Leave { room, req } => refusal(Some(room), *req),
+        ClientFrame::Watch { req } => refusal(None, *req),
+        ClientFrame::Append(append) => Refusal {
+            id: append.id.clone(),
+            seq: append.seq,
+            ..refusal(Some(&append.room), append.req)
+        },
+    })
+}
+
+fn login_required(refusal: Refusal) -> Refusal {
+    let message = "log in first: {\"type\":\"login\",\"author\":…}";
+    Refusal { code: ErrorCode::LoginRequired, message: message.into(), ..refusal }
+}

@@ -1,0 +1,82 @@
+//! What waits to be written to one socket.
+//!
+//! Enters: frames, whole, as bytes that may be shared with other connections. Leaves: the same bytes,
+//! in order, all that waits in one write. Invariant: a frame is written whole before the next; how
+//! much may wait is the connection's to keep in bounds ([`Out::bytes`]).
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// How many pieces one write takes.
+const PIECES: usize = 64;
+
+/// What waits to be written to one socket.
+#[derive(Default)]
+pub(super) struct Out {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Out {
+    /// Puts a frame behind the others.
+    pub(super) fn push(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    /// Puts frames that others may share behind the others.
+    pub(super) fn extend(&mut self, frames: &[Bytes]) {
+        frames.iter().for_each(|frame| self.push(frame.clone()));
+    }
+
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Writes what the socket takes now; waits first when `wait` says that it took nothing last
+    /// time. Gives whether it is still full. Dropping the future loses nothing.
+    pub(super) async fn write(&mut self, socket: &OwnedWriteHalf, wait: bool) -> io::Result<bool> {
+        if wait {
+            socket.writable().await?;
+        }
+        while !self.frames.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            for (piece, frame) in pieces.iter_mut().zip(&self.frames) {
+                *piece = IoSlice::new(frame);
+                count += 1;
+            }
+            match socket.try_write_vectored(&pieces[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        // An idle connection holds no memory for its writes.
+        self.frames.shrink_to(0);
+        Ok(false)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(frame) = self.frames.front_mut() {
+            if written < frame.len() {
+                return frame.advance(written);
+            }
+            written -= frame.len();
+            self.frames.pop_front();
+        }
+    }
+}

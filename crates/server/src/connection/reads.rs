@@ -1,0 +1,274 @@
+//! The reads of a connection: `update`, `join`, `leave`, the catching-up of followers, `watch`.
+//!
+//! Enters: frames, rooms that moved, pages. Leaves: `reply`, `left`, `error`, and a cursor that follows
+//! from there. Invariants: reads of one room are answered in the order asked; one page is under way
+//! at a time, so a connection costs one page of memory; no `ack` goes before the reply of its join.
+
+use std::time::Instant;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_core::{
+    archive::{ArchiveError, Keep},
+    reader::{Page, PageLimits, ReadError},
+};
+use roomlog_protocol::{
+    ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,
+};
+use tracing::error;
+
+use super::Connection;
+use crate::wire;
+
+/// A read that was asked for.
+pub(super) struct Read {
+    what: What,
+    /// When it is answered `ahead`, while it waits for the log to reach a slot.
+    pub(super) deadline: Option<Instant>,
+    under_way: bool,
+}
+
+enum What {
+    Update(ClientUpdate),
+    Join(ClientUpdate),
+    Leave(Option<i64>),
+}
+
+impl Read {
+    pub(super) fn is_join(&self) -> bool {
+        matches!(self.what, What::Join(_))
+    }
+}
+
+/// Something that takes a while; one at a time.
+pub(super) enum Job {
+    /// The first read of a room.
+    Read(u32),
+    /// The next page for a follower that the tail has left behind.
+    CatchUp(u32),
+    /// The next names for `watch`.
+    List(Option<RoomName>),
+}
+
+/// What came of a job.
+pub(super) enum Done {
+    Read(u32, Result<Page, ReadError>),
+    CatchUp(u32, Result<Page, ReadError>),
+    List(Result<Vec<(RoomName, i64)>, ArchiveError>),
+}
+
+/// The slot that the log must have reached to answer, one more: where it must end.
+pub(crate) fn needed_end(update: &ClientUpdate) -> Slot {
+    let after = if let Span::After(after) = update.span { after } else { -1 };
+    end_of(after.max(update.seen.unwrap_or(-1)))
+}
+
+pub(crate) fn keep_of(span: Span) -> Keep {
+    if matches!(span, Span::After(_)) { Keep::Oldest } else { Keep::Newest }
+}
+
+impl Connection {
+    /// Takes an `update` or a `join`.
+    pub(super) fn read(&mut self, update: ClientUpdate, join: bool) {
+        let refusal = Refusal { req: update.req, ..Refusal::new(ErrorCode::TooLarge, "") };
+        let Some(key) = self.link(&update.room.clone(), &refusal) else { return };
+        let counts = self.links.get(key).is_some_and(|link| link.counts());
+        if join && !counts && self.links.counted() >= self.rooms_limit() {
+            let message = "this connection follows as many rooms as it may; leave one first";
+            let room = Some(update.room);
+            return self.refuse(Refusal { room, message: message.into(), ..refusal });
+        }
+        self.ask(key, if join { What::Join(update) } else { What::Update(update) });
+    }
+
+    /// Takes a `leave`.
+    pub(super) fn leave(&mut self, room: RoomName, req: Option<i64>) {
+        match self.links.key(&room) {
+            Some(key) => self.ask(key, What::Leave(req)),
+            None => self.say(&ServerFrame::Left { room, req }),
+        }
+    }
+
+    fn ask(&mut self, key: u32, what: What) {
+        let Some(link) = self.links.get(key) else { return };
+        link.reads.push_back(Read { what, deadline: None, under_way: false });
+        self.reads_unanswered += 1;
+        self.go_on_reading(key);
+    }
+
+    /// Begins the first read of a room, when it can begin.
+    pub(super) fn go_on_reading(&mut self, key: u32) {
+        loop {
+            let ahead_for = self.gateway.ahead_for();
+            let Some(link) = self.links.get(key) else { return };
+            let Some(read) = link.reads.front_mut().filter(|read| !read.under_way) else { return };
+            let update = match &read.what {
+                What::Leave(req) => {
+                    let req = *req;
+                    link.reads.pop_front();
+                    link.follow = None;
+                    let room = link.tail.room().clone();
+                    self.reads_unanswered -= 1;
+                    self.say(&ServerFrame::Left { room, req });
+                    continue;
+                }
+                What::Update(update) | What::Join(update) => update,
+            };
+            if link.tail.head().end >= needed_end(update) {
+                read.under_way = true;
+                read.deadline = None;
+                return self.jobs.push_back(Job::Read(key));
+            }
+            if read.deadline.is_none() {
+                read.deadline = Some(Instant::now() + ahead_for);
+                link.hear(&self.mailbox, key);
+                self.wait_in(key);
+                // It may have moved before it was heard.
+                continue;
+            }
+            return;
+        }
+    }
+
+    /// Answers the first read of a room when it has waited too long for the log.
+    pub(super) fn give_up_read(&mut self, key: u32, now: Instant) {
+        let Some(link) = self.links.get(key) else { return };
+        let late = |read: &Read| !read.under_way && read.deadline.is_some_and(|at| at <= now);
+        if link.reads.front().is_some_and(late) {
+            let message = "the log has not reached the slot that you have seen; try again later";
+            self.finish_read(key, Err((ErrorCode::Ahead, message.into())));
+        }
+    }
+
+    /// The node stops: reads that wait for the log are answered at once.
+    pub(super) fn turn_away_reads(&mut self, key: u32) {
+        while self.links.get(key).and_then(|link| link.reads.front()).is_some_and(|r| !r.under_way)
+        {
+            self.finish_read(key, Err((ErrorCode::Unavailable, "the server stops".into())));
+        }
+    }
+
+    /// The future of a job.
+    pub(super) fn start(&mut self, job: Job) -> Option<BoxFuture<'static, Done>> {
+        let node = self.gateway.node.clone();
+        let limits = self.gateway.page_limits();
+        match job {
+            Job::Read(key) => {
+                let read = self.links.get(key)?.reads.front()?;
+                let (What::Update(update) | What::Join(update)) = &read.what else { return None };
+                let ClientUpdate { room, span, digest, .. } = update.clone();
+                let read = async move {
+                    Done::Read(key, node.reader.read(&room, span, digest, limits).await)
+                };
+                Some(read.boxed())
+            }
+            Job::CatchUp(key) => {
+                let link = self.links.get(key)?;
+                let (span, room) = (Span::After(latest_of(link.follow?)), link.tail.room().clone());
+                let limits = PageLimits { bytes: super::BATCH_BYTES, ..limits };
+                let read = async move {
+                    Done::CatchUp(key, node.reader.read(&room, span, None, limits).await)
+                };
+                Some(read.boxed())
+            }
+            Job::List(after) => {
+                let list = tokio::task::spawn_blocking(move || {
+                    node.room_heads(after.as_ref(), roomlog_protocol::limits::HEADS_PER_FRAME)
+                });
+                let cut_off = |_| Err(ArchiveError::Failed("a read was cut off".into()));
+                Some(list.map(move |listed| Done::List(listed.unwrap_or_else(cut_off))).boxed())
+            }
+        }
+    }
+
+    /// Takes what came of a job.
+    pub(super) fn done(&mut self, done: Done) {
+        match done {
+            Done::Read(key, result) => {
+                let result = result.map_err(|error| match error {
+                    ReadError::Diverged { latest } => (
+                        ErrorCode::Diverged,
+                        format!("your digest is not the log's; the latest slot is {latest}"),
+                    ),
+                    ReadError::Archive(problem) => unreadable(&problem),
+                });
+                self.finish_read(key, result);
+            }
+            Done::CatchUp(key, Ok(page)) => {
+                let Some(link) = self.links.get(key) else { return };
+                let Some(last) = page.entries.last().filter(|_| link.follow.is_some()) else {
+                    return;
+                };
+                link.follow = Some(last.entry.slot + 1);
+                let room = link.tail.room().clone();
+                for frame in wire::acks(&room, &page.entries, &self.gateway.config.limits) {
+                    self.out.push(frame);
+                }
+                self.stand_in_line(key);
+            }
+            Done::CatchUp(key, Err(problem)) => self.drop_follower(key, &problem),
+            Done::List(Ok(heads)) => self.listed(heads),
+            Done::List(Err(problem)) => {
+                let (code, message) = unreadable(&problem);
+                self.watch = None;
+                self.refuse(Refusal::new(code, message));
+            }
+        }
+    }
+
+    /// A follower whose entries cannot be read must not wait for ever in silence.
+    fn drop_follower(&mut self, key: u32, problem: &ReadError) {
+        error!(%problem, "a follower cannot be served");
+        let Some(link) = self.links.get(key) else { return };
+        link.follow = None;
+        let room = Some(link.tail.room().clone());
+        let message = "the next entries cannot be read; join again with `after` later";
+        self.refuse(Refusal { room, ..Refusal::new(ErrorCode::Unavailable, message) });
+    }
+
+    /// Answers the first read of a room and goes on to the next.
+    fn finish_read(&mut self, key: u32, result: Result<Page, (ErrorCode, String)>) {
+        let Some(link) = self.links.get(key) else { return };
+        let Some(read) = link.reads.pop_front() else { return };
+        self.reads_unanswered -= 1;
+        let (update, join) = match read.what {
+            What::Update(update) => (update, false),
+            What::Join(update) => (update, true),
+            What::Leave(req) => {
+                let room = link.tail.room().clone();
+                return self.say(&ServerFrame::Left { room, req });
+            }
+        };
+        match result {
+            Ok(page) => self.reply(key, &update, &page, join),
+            Err((code, message)) => {
+                let latest = matches!(code, ErrorCode::Ahead | ErrorCode::Diverged)
+                    .then(|| latest_of(link.tail.head().end));
+                let (room, req) = (Some(update.room), update.req);
+                self.refuse(Refusal { room, req, latest, ..Refusal::new(code, message) });
+            }
+        }
+        self.go_on_reading(key);
+    }
+
+    fn reply(&mut self, key: u32, update: &ClientUpdate, page: &Page, join: bool) {
+        let keep = keep_of(update.span);
+        let encoded = wire::page(&update.room, page, keep, &self.gateway.config.limits);
+        self.out.push(encoded.reply(update.req));
+        if !join {
+            return;
+        }
+        let next = encoded.end.unwrap_or(match update.span {
+            Span::After(after) => end_of(after),
+            Span::UpTo { .. } => page.head.end,
+        });
+        let Some(link) = self.links.get(key) else { return };
+        link.follow = Some(next);
+        link.hear(&self.mailbox, key);
+        self.stand_in_line(key);
+    }
+}
+
+fn unreadable(problem: &ArchiveError) -> (ErrorCode, String) {
+    error!(%problem, "a read failed");
+    (ErrorCode::Unavailable, format!("this cannot be read: {problem}"))
+}

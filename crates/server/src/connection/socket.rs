@@ -1,0 +1,132 @@
+//! The two halves of a WebSocket: frames are read by a library, and written by us.
+//!
+//! The server's frames are unmasked and whole, so one commit's bytes serve every follower; a library
+//! that writes would frame, copy and flush them for each (`docs/decisions/0001`). What the library
+//! would write by itself, pongs and closes, is discarded here and written by the connection.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use roomlog_protocol::CloseCode;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
+
+use super::{End, out::Out};
+use crate::wire;
+
+/// How long a client that is told why it is closed may take to read that.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much a client that is closed may still send before it is cut, in bytes.
+const LINGER_BYTES: u64 = 16 << 20;
+
+/// The reading half.
+pub(super) struct Socket(WebSocketStream<ReadOnly>);
+
+/// The reading half of the TCP connection, behind what came with the handshake.
+struct ReadOnly {
+    read: Bytes,
+    half: OwnedReadHalf,
+}
+
+impl Socket {
+    pub(super) fn new(
+        stream: TcpStream,
+        read: Bytes,
+        frame_bytes: usize,
+    ) -> (Self, OwnedWriteHalf) {
+        let (half, write) = stream.into_split();
+        let limits = Limits::default().max_payload_len(Some(frame_bytes));
+        let stream = ServerBuilder::new().limits(limits).serve(ReadOnly { read, half });
+        (Self(stream), write)
+    }
+
+    /// The next frame; `None` when the client is gone. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Option<Result<Message, Error>> {
+        self.0.next().await
+    }
+}
+
+/// How a connection ends whose bytes are not WebSocket frames that we take.
+pub(super) fn end_of(error: &Error) -> End {
+    use tokio_websockets::proto::ProtocolError;
+    match error {
+        Error::PayloadTooLong { max_len, .. } => {
+            End::close(CloseCode::TooBig, format!("a frame may have {max_len} bytes"))
+        }
+        Error::Protocol(ProtocolError::InvalidUtf8) => {
+            End::close(CloseCode::NotUtf8, "a text frame must be UTF-8")
+        }
+        Error::Protocol(problem) => End::close(CloseCode::Protocol, problem.to_string()),
+        _ => End::GONE,
+    }
+}
+
+/// Writes what is left and the close frame, then lets the client read them: closing a TCP connection
+/// that still has something to read would throw them away.
+pub(super) async fn finish(
+    socket: Socket,
+    mut write: OwnedWriteHalf,
+    mut out: Out,
+    close: Option<(CloseCode, String)>,
+) {
+    let Some((code, reason)) = close else { return };
+    out.push(wire::close_frame(code, &reason));
+    let mut left = socket.0.into_inner().half.take(LINGER_BYTES);
+    let _cut_off = timeout(LINGER, async {
+        let mut full = false;
+        while !out.is_empty() {
+            full = out.write(&write, full).await?;
+        }
+        write.shutdown().await?;
+        tokio::io::copy(&mut left, &mut tokio::io::sink()).await
+    })
+    .await;
+}
+
+impl AsyncRead for ReadOnly {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.half).poll_read(context, buffer);
+        }
+        let count = self.read.len().min(buffer.remaining());
+        buffer.put_slice(&self.read[..count]);
+        self.read.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ReadOnly {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

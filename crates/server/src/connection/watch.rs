@@ -1,0 +1,108 @@
+//! `watch`: the heads of all rooms, now and when they move.
+//!
+//! Enters: a `watch`, lists of rooms, time. Leaves: `heads` frames. Invariants: first all rooms, 1,000
+//! a frame, `more` on all but the last; then those that moved, each at most once a second, with only
+//! its newest slot; how long the watcher does not read costs nothing.
+
+use std::time::{Duration, Instant};
+
+use roomlog_core::heads::Moved;
+use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
+
+use super::{Connection, reads::Job};
+
+/// How often a room's head is told.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A connection that watches.
+pub(super) struct Watch {
+    /// What moved after this mark has not been told.
+    mark: u64,
+    /// The list that is being told: `true` for the first, which carries `more` and `req`.
+    listing: Option<bool>,
+    req: Option<i64>,
+    next: Instant,
+}
+
+impl Connection {
+    /// Takes a `watch`; a second one begins anew.
+    pub(super) fn watch(&mut self, req: Option<i64>) {
+        self.end_watch();
+        let mark = self.gateway.node.heads.watch();
+        let next = Instant::now() + EVERY;
+        self.watch = Some(Watch { mark, listing: Some(true), req, next });
+        self.jobs.retain(|job| !matches!(job, Job::List(_)));
+        self.jobs.push_back(Job::List(None));
+    }
+
+    pub(super) fn end_watch(&mut self) {
+        if self.watch.take().is_some() {
+            self.gateway.node.heads.unwatch();
+        }
+    }
+
+    /// Takes the next names of the list.
+    pub(super) fn listed(&mut self, heads: Vec<(RoomName, i64)>) {
+        let Some(watch) = &mut self.watch else { return };
+        let Some(first) = watch.listing else { return };
+        let last = heads.last().map(|(room, _)| room.clone());
+        let more = heads.len() == HEADS_PER_FRAME;
+        let mut frame = Heads { rooms: heads.into_iter().collect(), ..Heads::default() };
+        if first {
+            frame.more = more.then_some(true);
+            frame.req = watch.req;
+        }
+        if !more {
+            watch.listing = None;
+            watch.next = Instant::now() + EVERY;
+        }
+        if first || !frame.rooms.is_empty() {
+            self.say(&ServerFrame::Heads(frame));
+        }
+        if more {
+            self.jobs.push_back(Job::List(last));
+        }
+    }
+
+    /// When the next heads are due.
+    pub(super) fn watch_deadline(&self) -> Option<Instant> {
+        self.watch.as_ref().filter(|watch| watch.listing.is_none()).map(|watch| watch.next)
+    }
+
+    /// Tells what moved, when it is time and the socket has taken what it was told.
+    pub(super) fn tell_heads(&mut self, now: Instant) {
+        let full = self.out.bytes() >= super::OUT_BYTES;
+        let Some(watch) = &mut self.watch else { return };
+        if watch.listing.is_some() || now < watch.next {
+            return;
+        }
+        watch.next = now + EVERY;
+        if full {
+            return;
+        }
+        let rooms = match self.gateway.node.heads.since(watch.mark, HEADS_PER_FRAME) {
+            Moved::Rooms(rooms, mark) => {
+                watch.mark = mark;
+                rooms
+            }
+            Moved::All(mark) => {
+                watch.mark = mark;
+                watch.listing = Some(false);
+                return self.jobs.push_back(Job::List(None));
+            }
+        };
+        if rooms.is_empty() {
+            return;
+        }
+        if rooms.len() == HEADS_PER_FRAME {
+            // More moved than a frame holds; the rest are other rooms, so they need not wait.
+            watch.next = now;
+        }
+        let latest = |room: RoomName| {
+            let tail = self.gateway.node.rooms.open(&room).ok()?;
+            Some((room, latest_of(tail.head().end)))
+        };
+        let rooms = rooms.into_iter().filter_map(latest).collect();
+        self.say(&ServerFrame::Heads(Heads { rooms, ..Heads::default() }));
+    }
+}

@@ -1,0 +1,179 @@
+//! The listener: sockets in, one task each, until the server stops; then all of them to their end.
+//!
+//! Enters: a listener, a node, a signal to stop. Leaves: nothing but a drained listener. Invariants: at
+//! most `sockets` are served at once, the others wait to be accepted; when [`run`] returns, every
+//! append that was taken is answered or its socket was cut after `drain`.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use roomlog_core::{Node, lane::LaneLimits, merge::QueueId, reader::PageLimits};
+use roomlog_protocol::{Hello, PROTOCOL_VERSION, ServerFrame};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, watch},
+};
+use tracing::{debug, warn};
+
+use crate::{Config, guard::Guard, http, wire};
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// The most bytes of the head of a request.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// How long to wait before accepting again when the system has no descriptor left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What all connections share.
+pub(crate) struct Gateway {
+    pub(crate) node: Arc<Node>,
+    pub(crate) config: Config,
+    pub(crate) guard: Guard,
+    pub(crate) hello: Bytes,
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// Held by every task that serves a socket: the server has drained when all are gone.
+    pub(crate) alive: mpsc::Sender<()>,
+    queues: AtomicU64,
+}
+
+impl Gateway {
+    pub(crate) fn next_queue(&self) -> QueueId {
+        QueueId(self.queues.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        let limits = &self.config.limits;
+        LaneLimits {
+            early: usize::try_from(limits.seq_wait).unwrap_or(usize::MAX),
+            early_for: Duration::from_millis(limits.seq_wait_ms),
+            ahead_for: self.ahead_for(),
+        }
+    }
+
+    pub(crate) fn page_limits(&self) -> PageLimits {
+        let limits = &self.config.limits;
+        let bytes = usize::try_from(limits.page_bytes).unwrap_or(usize::MAX);
+        PageLimits { entries: limits.page_entries, bytes }
+    }
+
+    pub(crate) fn ahead_for(&self) -> Duration {
+        Duration::from_millis(self.config.limits.ahead_ms)
+    }
+
+    pub(crate) fn append_for(&self) -> Duration {
+        Duration::from_millis(self.config.limits.append_ms)
+    }
+}
+
+fn hello(config: &Config, node: &Node) -> Bytes {
+    wire::server_frame(&ServerFrame::Hello(Hello {
+        protocol: PROTOCOL_VERSION,
+        server: config.server.clone(),
+        log: node.log().into(),
+        auth: "open".into(),
+        durability: "fsync".into(),
+        limits: config.limits.clone(),
+    }))
+}
+
+/// Serves a node on a listener until `stop` is done, then drains: what was taken is answered, what
+/// waits is turned away, and sockets are closed with 1012.
+pub async fn run(
+    config: Config,
+    node: Arc<Node>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) {
+    let (stopping, is_stopping) = watch::channel(false);
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let sockets = Arc::new(Semaphore::new(config.sockets));
+    let gateway = Arc::new(Gateway {
+        hello: hello(&config, &node),
+        guard: Guard::new(&config.origins),
+        config,
+        node,
+        stopping: is_stopping,
+        alive,
+        queues: AtomicU64::new(0),
+    });
+    tokio::select! {
+        () = accept(&listener, &gateway, &sockets) => {}
+        () = stop => {}
+    }
+    drop(listener);
+    stopping.send_replace(true);
+    drop(gateway);
+    // Nothing is ever sent: this ends when the last task is gone.
+    let _none = all_gone.recv().await;
+}
+
+async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>, sockets: &Arc<Semaphore>) {
+    let app = http::app(gateway.clone());
+    loop {
+        let Ok(permit) = sockets.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, or a client that was gone before it was accepted.
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        // Frames are written whole: waiting to fill a segment would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "no TCP_NODELAY");
+        }
+        let (app, gateway) = (app.clone(), gateway.clone());
+        tokio::spawn(async move {
+            serve(stream, app, &gateway, Arc::new(permit)).await;
+        });
+    }
+}
+
+/// Done when the server stops.
+pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error says that whoever could stop it is gone: it stops too.
+    let _stopping = stopping.wait_for(|stopping| *stopping).await.is_ok();
+}
+
+/// A permit to be one of the sockets that are served: it goes with the socket when it is upgraded.
+pub(crate) type Permit = Arc<tokio::sync::OwnedSemaphorePermit>;
+
+async fn serve(stream: TcpStream, app: axum::Router, gateway: &Gateway, permit: Permit) {
+    let app = app.layer(axum::Extension(permit));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stopped(gateway.stopping.clone()) => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(gateway.config.drain, connection).await {
+                Ok(served) => served,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = served {
+        debug!(%error, "a connection ended early");
+    }
+}

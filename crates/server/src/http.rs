@@ -1,0 +1,236 @@
+//! HTTP: reads, single appends, health, the page.
+//!
+//! Enters: requests. Leaves: JSON with the members of the WebSocket's frames, and the statuses of the
+//! contract. Invariant: the browser rules hold for every request, the upgrade included; an error has
+//! the same code as on a WebSocket.
+
+mod append;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Query, Request, State},
+    http::{HeaderValue, Response, StatusCode, header},
+    middleware::{self, Next},
+    routing::get,
+};
+use roomlog_core::{
+    mailbox::Mailbox,
+    reader::{Page, ReadError},
+    tail::Tail,
+};
+use roomlog_protocol::{
+    ClientUpdate, ErrorCode, ErrorFrame, Refusal, RoomName, Slot, client::parse_update,
+    json::Object, latest_of,
+};
+use serde_json::json;
+
+use crate::{
+    connection::{keep_of, needed_end},
+    gateway::{Gateway, stopped},
+    upgrade::upgrade,
+    wire,
+};
+
+const PAGE: &str = include_str!("page.html");
+
+/// What the page may do: speak to this server, run its own script, and nothing else.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
+    style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// The routes.
+pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
+    let entries = get(read_entries).post(append::append);
+    Router::new()
+        .route("/", get(page))
+        .route("/healthz", get(|| async { plain(StatusCode::OK, "alive\n") }))
+        .route("/readyz", get(ready))
+        .route("/v1/ws", get(upgrade))
+        .route("/v1/rooms/{room}", get(read_head))
+        .route("/v1/rooms/{room}/entries", entries)
+        .fallback(|| async { refuse(not_found("there is nothing at this path")) })
+        .method_not_allowed_fallback(|| async {
+            let message = "this path does not take this method\n";
+            plain(StatusCode::METHOD_NOT_ALLOWED, message)
+        })
+        .layer(middleware::from_fn_with_state(gateway.clone(), browser_rules))
+        .with_state(gateway)
+}
+
+async fn browser_rules(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let mut response = match gateway.guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(why) => refuse(Refusal::new(ErrorCode::Forbidden, why)),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    respond(status, "text/plain; charset=utf-8", text.into())
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn respond_json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    respond(status, "application/json", body.into())
+}
+
+/// An error: the same members as an `error` frame, below `error`.
+fn refuse(refusal: Refusal) -> Response<Body> {
+    let code = refusal.code;
+    let error = ErrorFrame::from(refusal);
+    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = respond_json(status, wire::json(&json!({ "error": error })));
+    if let Some(ms) = error.retry_after_ms {
+        let seconds = HeaderValue::from(ms.div_ceil(1_000));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+fn not_found(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::NotFound, message)
+}
+
+async fn page() -> Response<Body> {
+    let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", PAGE.into());
+    let policy = HeaderValue::from_static(PAGE_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    if gateway.node.is_ready() && !*gateway.stopping.borrow() {
+        plain(StatusCode::OK, "ready\n")
+    } else {
+        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: catching up, or stopping\n")
+    }
+}
+
+fn room_of(path: &str) -> Result<RoomName, Refusal> {
+    RoomName::new(path).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))
+}
+
+async fn read_head(
+    State(gateway): State<Arc<Gateway>>,
+    Path(room): Path<String>,
+) -> Response<Body> {
+    let room = match room_of(&room) {
+        Ok(room) => room,
+        Err(refusal) => return refuse(refusal),
+    };
+    let head = match gateway.node.rooms.open(&room) {
+        Ok(tail) => tail.head(),
+        Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),
+    };
+    if head.end == 0 {
+        let message = format!("nothing was ever written to {room}");
+        return refuse(Refusal { room: Some(room), ..not_found(&message) });
+    }
+    let body = json!({
+        "room": room, "latest": latest_of(head.end), "digest": head.digest, "log": gateway.node.log(),
+    });
+    respond_json(StatusCode::OK, wire::json(&body))
+}
+
+async fn read_entries(
+    State(gateway): State<Arc<Gateway>>,
+    Path(room): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response<Body> {
+    let limits = &gateway.config.limits;
+    let update = object_of_query(&room, query);
+    let object = match Object::parse(&update) {
+        Ok(object) => object,
+        Err(problem) => return refuse(Refusal::new(ErrorCode::BadMessage, problem.to_string())),
+    };
+    let update = match parse_update(&object, limits) {
+        Ok(update) => update,
+        Err(refusal) => return refuse(*refusal),
+    };
+    match read(&gateway, &update).await {
+        Ok(page) => {
+            let encoded = wire::page(&update.room, &page, keep_of(update.span), limits);
+            respond_json(StatusCode::OK, encoded.body(gateway.node.log()))
+        }
+        Err(refusal) => refuse(Refusal { room: Some(update.room), ..refusal }),
+    }
+}
+
+/// The query as the object that an `update` frame would be, so that one reader knows the rules.
+fn object_of_query(room: &str, query: Vec<(String, String)>) -> String {
+    let mut members = vec![format!(r#""room":{}"#, json!(room))];
+    for (name, value) in query.into_iter().filter(|(name, _)| name != "room") {
+        let is_integer = value.parse::<i64>().is_ok() && !value.starts_with('+');
+        let value = if is_integer { value } else { json!(value).to_string() };
+        members.push(format!("{}:{value}", json!(name)));
+    }
+    format!("{{{}}}", members.join(","))
+}
+
+async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal> {
+    let unreadable = |problem: String| Refusal::new(ErrorCode::Unavailable, problem);
+    let node = &gateway.node;
+    let needed = needed_end(update);
+    if needed > 0 {
+        let tail =
+            node.rooms.open(&update.room).map_err(|problem| unreadable(problem.to_string()))?;
+        if !reach(gateway, &tail, needed).await {
+            return Err(ahead(&tail));
+        }
+    }
+    let limits = gateway.page_limits();
+    let page = node.reader.read(&update.room, update.span, update.digest, limits).await;
+    page.map_err(|error| match error {
+        ReadError::Diverged { latest } => {
+            let message = "your digest is not the log's";
+            Refusal { latest: Some(latest), ..Refusal::new(ErrorCode::Diverged, message) }
+        }
+        ReadError::Archive(problem) => {
+            tracing::error!(%problem, "a read failed");
+            unreadable(problem.to_string())
+        }
+    })
+}
+
+fn ahead(tail: &Tail) -> Refusal {
+    let latest = Some(latest_of(tail.head().end));
+    Refusal { latest, ..Refusal::new(ErrorCode::Ahead, "the log has not reached that slot") }
+}
+
+/// Waits up to `ahead_ms` until the log ends at `end` or later; at once `false` when the server stops.
+async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
+    if tail.head().end >= end {
+        return true;
+    }
+    let mailbox = Arc::new(Mailbox::default());
+    let interest = tail.register(&mailbox, 0);
+    let reached = async {
+        while tail.head().end < end {
+            mailbox.wait().await;
+            let _moved = mailbox.take();
+            interest.take();
+        }
+    };
+    let reached = tokio::select! {
+        reached = tokio::time::timeout(gateway.ahead_for(), reached) => reached.is_ok(),
+        () = stopped(gateway.stopping.clone()) => false,
+    };
+    tail.unregister(&interest);
+    reached
+}
