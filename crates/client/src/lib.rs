@@ -1,1 +1,41 @@
-//! Not built yet.
+//! The Rust client of Roomlog: it speaks the public protocol, and nothing else, over one WebSocket.
+//!
+//! ```text
+//!  Client, Follow, Watch, Pages   handles: what a program calls
+//!        │ bounded channels
+//!  driver                         one task: socket ⇄ session, reconnects with jittered backoff
+//!        │ frames, losses, the clock
+//!  session                        no I/O: outbox (appends), asks (reads, followings, watch), liveness
+//!        │
+//!  outbox · timeline              no I/O: order and exactly once; no gap goes unseen
+//! ```
+//!
+//! Invariant: appends to a room enter its log in the order they were made, each once, with the id they
+//! were given first; a following hands on every entry once, in slot order, or says [`Followed::Reset`].
+//! Every queue has a bound.
+
+mod address;
+mod asks;
+mod backoff;
+mod client;
+mod driver;
+mod error;
+mod liveness;
+mod options;
+mod pages;
+mod session;
+mod socket;
+
+pub mod outbox;
+pub mod timeline;
+
+pub use address::{Address, AddressError};
+pub use asks::Followed;
+pub use client::{Client, Follow, Pending, Watch, draft};
+pub use driver::State;
+pub use error::{AppendError, ClientError};
+pub use options::Options;
+pub use outbox::Committed;
+pub use pages::Pages;
+pub use roomlog_protocol as protocol;
+pub use timeline::{Reset, Start};

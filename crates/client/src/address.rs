@@ -1,0 +1,99 @@
+//! Where a server is.
+//!
+//! Enters: what a person typed: `http://host:port`, `ws://…`, or a full `ws://…/v1/ws`. Leaves: the
+//! address of the WebSocket. Invariant: the scheme is `ws` and there is a host.
+
+use std::{fmt, str::FromStr};
+
+use http::Uri;
+use thiserror::Error;
+
+/// The path that the protocol names.
+const PATH: &str = "/v1/ws";
+
+/// The address of a server: `http://127.0.0.1:7400` and `ws://127.0.0.1:7400/v1/ws` are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    typed: String,
+    uri: Uri,
+}
+
+/// Why a text is not the address of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{typed:?} is not the address of a server: {problem}; write it as http://HOST:PORT")]
+pub struct AddressError {
+    typed: String,
+    problem: String,
+}
+
+impl Address {
+    /// The address of the WebSocket.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(typed: &str) -> Result<Self, AddressError> {
+        let refuse = |problem: String| Err(AddressError { typed: typed.to_owned(), problem });
+        let uri: Uri = match typed.parse() {
+            Ok(uri) => uri,
+            Err(why) => return refuse(format!("{why}")),
+        };
+        match uri.scheme_str() {
+            Some("http" | "ws") => {}
+            Some("https" | "wss") => {
+                return refuse("this client does not speak TLS yet".into());
+            }
+            _ => return refuse("it does not begin with http://".into()),
+        }
+        let Some(authority) = uri.authority() else { return refuse("it names no host".into()) };
+        let path = match uri.path() {
+            "" | "/" => PATH,
+            PATH => PATH,
+            other => return refuse(format!("the path {other} is not {PATH}")),
+        };
+        match format!("ws://{authority}{path}").parse() {
+            Ok(uri) => Ok(Self { typed: typed.to_owned(), uri }),
+            Err(why) => refuse(format!("{why}")),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.typed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_type_leads_to_the_websocket() {
+        for typed in ["http://h:7400", "http://h:7400/", "ws://h:7400", "ws://h:7400/v1/ws"] {
+            let address: Address = typed.parse().expect("an address");
+            assert_eq!(address.uri().to_string(), "ws://h:7400/v1/ws");
+            assert_eq!(address.to_string(), typed);
+        }
+        let address: Address = "http://[::1]:7400".parse().expect("an address");
+        assert_eq!(address.uri().to_string(), "ws://[::1]:7400/v1/ws");
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused_with_the_reason() {
+        for (typed, part) in [
+            ("127.0.0.1:7400", "http://HOST:PORT"),
+            ("https://h", "TLS"),
+            ("http://h/elsewhere", "/elsewhere"),
+            ("", "http://HOST:PORT"),
+        ] {
+            let said = typed.parse::<Address>().expect_err("refused").to_string();
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

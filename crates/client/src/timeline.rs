@@ -1,0 +1,248 @@
+//! A room as one follower sees it: which slot it has, and what it has to ask for.
+//!
+//! Enters: the reply to `join`, acks, replies to `update {after}`. Leaves: entries, each once, in
+//! slot order, without a gap; and whether a gap has to be filled. Invariant: `slot != last + 1` is the
+//! whole test for a gap; what is handed on never goes back, except behind a [`Reset`].
+
+use roomlog_protocol::{ClientUpdate, Digest, Entry, Reply, RoomName, Slot, Span};
+
+/// How many entries a follower gets when it has to begin again.
+const AFRESH: u64 = 50;
+
+/// Where a follower begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the newest so many entries.
+    Newest(u64),
+    /// With what comes after this slot; −1: with the first.
+    After(i64),
+}
+
+/// Why a follower has to drop what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// The server has another log than before (`hello.log`).
+    NewLog,
+    /// The server's digest differs: this is not the log that was followed before.
+    Diverged,
+}
+
+/// What a frame brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// These come next; none when all were known.
+    Take(Vec<Entry>),
+    /// These come next, and then something is missing: ask with [`Timeline::update`].
+    Gap(Vec<Entry>),
+    /// The server's log is not the one that was followed.
+    Diverged,
+}
+
+/// The place of one follower in one room.
+#[derive(Debug)]
+pub struct Timeline {
+    room: RoomName,
+    start: Start,
+    /// The last slot handed on, once that is known.
+    last: Option<i64>,
+    /// The digest after `last`, once a reply told one.
+    digest: Option<Digest>,
+}
+
+impl Timeline {
+    /// A follower that has nothing yet.
+    #[must_use]
+    pub fn new(room: RoomName, start: Start) -> Self {
+        let last = match start {
+            Start::After(slot) => Some(slot),
+            Start::Newest(_) => None,
+        };
+        Self { room, start, last, digest: None }
+    }
+
+    /// What to ask with `join`, the first time and after each loss.
+    #[must_use]
+    pub fn join(&self) -> ClientUpdate {
+        match (self.last, self.start) {
+            (Some(last), _) | (None, Start::After(last)) => self.asking(Span::After(last)),
+            (None, Start::Newest(count)) => self.asking(Span::UpTo { count, upto: None }),
+        }
+    }
+
+    /// What to ask with `update` to fill a gap, or to see that nothing was missed. `None` before the
+    /// reply to `join`.
+    #[must_use]
+    pub fn update(&self) -> Option<ClientUpdate> {
+        self.last.map(|last| self.asking(Span::After(last)))
+    }
+
+    /// Whether an entry or a reply was taken since the follower began.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.digest.is_some()
+    }
+
+    /// Takes the reply to `join`: what is above it comes in acks.
+    pub fn joined(&mut self, reply: Reply) -> Step {
+        match self.page(reply) {
+            Step::Gap(entries) => Step::Take(entries),
+            other => other,
+        }
+    }
+
+    /// Takes a reply to [`Timeline::update`]: there is a next page until it reaches the latest slot.
+    pub fn page(&mut self, reply: Reply) -> Step {
+        let Some(last) = self.last else {
+            let latest = reply.entries.last().map(|entry| signed(entry.slot));
+            self.last = Some(latest.unwrap_or(reply.latest));
+            self.digest = (reply.digest_at == self.last.unwrap_or(-1)).then_some(reply.digest);
+            return Step::Take(reply.entries);
+        };
+        let known = self.digest;
+        let step = self.ack(reply.entries);
+        let reached = self.last.unwrap_or(last);
+        if reply.digest_at == reached {
+            if known.is_some() && self.digest != Some(reply.digest) {
+                return Step::Diverged;
+            }
+            self.digest = Some(reply.digest);
+        }
+        match step {
+            Step::Take(entries) if reached < reply.latest => Step::Gap(entries),
+            other => other,
+        }
+    }
+
+    /// Takes the entries of an `ack`.
+    pub fn ack(&mut self, entries: Vec<Entry>) -> Step {
+        // Nothing of a following precedes its reply.
+        let Some(mut last) = self.last else { return Step::Take(Vec::new()) };
+        let mut taken = Vec::with_capacity(entries.len());
+        let mut gap = false;
+        for entry in entries {
+            let slot = signed(entry.slot);
+            if slot <= last {
+                continue;
+            }
+            if slot > last + 1 {
+                gap = true;
+                break;
+            }
+            last = slot;
+            self.digest = self.digest.map(|digest| digest.then(&entry));
+            taken.push(entry);
+        }
+        self.last = Some(last);
+        if gap { Step::Gap(taken) } else { Step::Take(taken) }
+    }
+
+    /// Drops what it holds and begins again with the newest entries.
+    pub fn reset(&mut self) {
+        (self.last, self.digest) = (None, None);
+        self.start = Start::Newest(AFRESH);
+    }
+
+    fn asking(&self, span: Span) -> ClientUpdate {
+        let digest = self.digest.filter(|_| matches!(span, Span::After(_)));
+        ClientUpdate { room: self.room.clone(), span, seen: None, digest, req: None }
+    }
+}
+
+fn signed(slot: Slot) -> i64 {
+    // A slot is below 2^53; a server that sends more is not followed further.
+    i64::try_from(slot).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use roomlog_protocol::{Author, EntryId, Kind};
+
+    use super::*;
+
+    fn room() -> RoomName {
+        RoomName::new("general").expect("a room")
+    }
+
+    fn log(slots: std::ops::Range<Slot>) -> Vec<Entry> {
+        let entry = |slot| Entry {
+            slot,
+            author: Author::new("ada").expect("an author"),
+            id: EntryId::new(&format!("a-{slot}")).expect("an id"),
+            body: format!("body {slot}").into(),
+            committed_at: 1_000 + slot,
+            sent_at: None,
+            kind: Kind::default(),
+            reference: None,
+            meta: None,
+        };
+        slots.map(entry).collect()
+    }
+
+    fn digest_at(slot: i64) -> Digest {
+        let end = u64::try_from(slot + 1).expect("a slot");
+        log(0..end).iter().fold(Digest::start(&room()), Digest::then)
+    }
+
+    fn reply(slots: std::ops::Range<Slot>, latest: i64) -> Reply {
+        let entries = log(slots);
+        let digest_at_slot = entries.last().map_or(latest, |entry| signed(entry.slot));
+        let digest = digest_at(digest_at_slot);
+        Reply { room: room(), entries, latest, digest_at: digest_at_slot, digest }
+    }
+
+    fn slots(step: &Step) -> (Vec<Slot>, bool) {
+        match step {
+            Step::Take(entries) => (entries.iter().map(|entry| entry.slot).collect(), false),
+            Step::Gap(entries) => (entries.iter().map(|entry| entry.slot).collect(), true),
+            Step::Diverged => panic!("diverged"),
+        }
+    }
+
+    #[test]
+    fn joins_with_the_newest_and_goes_on_by_acks() {
+        let mut timeline = Timeline::new(room(), Start::Newest(2));
+        assert_eq!(timeline.join().span, Span::UpTo { count: 2, upto: None });
+        assert_eq!(timeline.update(), None);
+        assert_eq!(slots(&timeline.joined(reply(3..5, 4))), (vec![3, 4], false));
+        assert_eq!(slots(&timeline.ack(log(5..7))), (vec![5, 6], false));
+        assert_eq!(timeline.join().span, Span::After(6));
+        assert_eq!(timeline.join().digest, Some(digest_at(6)));
+    }
+
+    #[test]
+    fn joining_without_entries_goes_on_above_the_latest() {
+        let mut timeline = Timeline::new(room(), Start::Newest(0));
+        assert_eq!(slots(&timeline.joined(reply(5..5, 4))), (vec![], false));
+        assert_eq!(slots(&timeline.ack(log(4..6))), (vec![5], false));
+    }
+
+    #[test]
+    fn the_first_page_of_a_join_is_no_gap_although_more_follows_in_acks() {
+        let mut timeline = Timeline::new(room(), Start::After(-1));
+        assert_eq!(slots(&timeline.joined(reply(0..2, 9))), (vec![0, 1], false));
+        assert_eq!(slots(&timeline.ack(log(2..10))), ((2..10).collect(), false));
+    }
+
+    #[test]
+    fn a_gap_is_seen_and_filled_page_by_page() {
+        let mut timeline = Timeline::new(room(), Start::After(-1));
+        assert_eq!(slots(&timeline.joined(reply(0..2, 1))), (vec![0, 1], false));
+        assert_eq!(slots(&timeline.ack(log(5..6))), (vec![], true));
+        assert_eq!(timeline.update().map(|update| update.span), Some(Span::After(1)));
+        assert_eq!(slots(&timeline.page(reply(2..4, 5))), (vec![2, 3], true));
+        assert_eq!(slots(&timeline.page(reply(4..6, 5))), (vec![4, 5], false));
+        assert_eq!(slots(&timeline.ack(log(5..7))), (vec![6], false));
+    }
+
+    #[test]
+    fn another_log_under_the_same_slots_is_noticed() {
+        let mut timeline = Timeline::new(room(), Start::After(-1));
+        timeline.joined(reply(0..2, 1));
+        let mut other = reply(2..3, 2);
+        other.digest = digest_at(1);
+        assert_eq!(timeline.page(other), Step::Diverged);
+        timeline.reset();
+        assert_eq!(timeline.join().span, Span::UpTo { count: AFRESH, upto: None });
+        assert_eq!(timeline.join().digest, None);
+    }
+}
