@@ -191,7 +191,7 @@ impl Driver {
     fn incoming(&mut self, incoming: Incoming) -> Option<String> {
         let now = self.started.elapsed();
         match incoming {
-            Incoming::Frame(frame) => match self.session.frame(frame, now, rand::random()) {
+            Incoming::Frame(frame) => match self.session.frame(*frame, now, rand::random()) {
                 Verdict::GoOn => None,
                 Verdict::Reconnect(why) => Some(why),
             },
