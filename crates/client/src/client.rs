@@ -5,7 +5,9 @@
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::{Context, Poll},
 };
 
 use roomlog_protocol::{ClientAppend, ClientUpdate, EntryId, Heads, Hello, Reply, RoomName, Span};
@@ -15,11 +17,11 @@ use tokio::{
 };
 
 use crate::{
-    AppendError, ClientError,
+    ClientError,
     asks::Followed,
     driver::{AppendRequest, Driver, Request, Shared, State},
     options::Options,
-    outbox::{Committed, Outcome},
+    outbox::Outcome,
     pages::Pages,
     socket::{ConnectError, Socket},
     timeline::Start,
@@ -213,13 +215,16 @@ impl Pending {
     pub fn id(&self) -> &EntryId {
         &self.id
     }
+}
 
-    /// Waits for the outcome.
-    ///
-    /// # Errors
-    /// [`AppendError`] says whether something may be in the log.
-    pub async fn outcome(self) -> Result<Committed, AppendError> {
-        self.outcome.await.unwrap_or_else(|_| Err(AppendError::Unknown(self.shared.ended())))
+/// Resolves to the outcome; may be polled by reference and dropped, the append goes on.
+impl Future for Pending {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        Pin::new(&mut self.outcome)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or_else(|_| Err(self.shared.ended().into())))
     }
 }
 

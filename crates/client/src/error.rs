@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roomlog_protocol::ErrorFrame;
+use roomlog_protocol::{ErrorFrame, RoomName};
 use thiserror::Error;
 
 /// Why the client as a whole, or a read, failed.
@@ -38,6 +38,16 @@ pub enum ClientError {
     /// The server refused a request.
     #[error("{}: {}", .0.code, .0.message)]
     Refused(Box<ErrorFrame>),
+    /// The server's answer leaves out a slot.
+    #[error("room {room} has no slot {slot}: {instead}")]
+    Hole {
+        /// The room.
+        room: RoomName,
+        /// The slot that is missing.
+        slot: i64,
+        /// What came instead.
+        instead: String,
+    },
     /// The client was closed or dropped before the answer came.
     #[error("the client was closed before the answer came")]
     Closed,

@@ -35,7 +35,7 @@ pub use client::{Client, Follow, Pending, Watch, draft};
 pub use driver::State;
 pub use error::{AppendError, ClientError};
 pub use options::Options;
-pub use outbox::Committed;
+pub use outbox::{Committed, Outcome};
 pub use pages::Pages;
 pub use roomlog_protocol as protocol;
 pub use timeline::{Reset, Start};

@@ -32,7 +32,7 @@ impl<'a> Pages<'a> {
     /// may be of a later slot than its last entry.
     ///
     /// # Errors
-    /// As [`Client::update`]; [`ClientError::Unusable`] when the server leaves out a slot.
+    /// As [`Client::update`]; [`ClientError::Hole`] when the server leaves out a slot.
     pub async fn next(&mut self) -> Result<Option<Reply>, ClientError> {
         if self.upto.is_some_and(|upto| self.after >= upto) {
             return Ok(None);
@@ -56,8 +56,7 @@ impl<'a> Pages<'a> {
         Ok(Some(reply).filter(|reply| !reply.entries.is_empty()))
     }
 
-    fn hole(&self, what: String) -> ClientError {
-        let why = format!("room {} has no slot {}: {what}", self.room, self.after + 1);
-        ClientError::Unusable { address: self.client.hello().server.clone(), why }
+    fn hole(&self, instead: String) -> ClientError {
+        ClientError::Hole { room: self.room.clone(), slot: self.after + 1, instead }
     }
 }

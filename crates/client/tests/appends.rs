@@ -14,12 +14,12 @@ async fn say(client: &Client, body: &str) -> Pending {
 }
 
 async fn slot(pending: Pending) -> u64 {
-    let outcome = soon("an outcome", pending.outcome()).await;
+    let outcome = soon("an outcome", pending).await;
     outcome.expect("committed").appended.slot
 }
 
 async fn refusal(pending: Pending) -> ErrorCode {
-    match soon("an outcome", pending.outcome()).await {
+    match soon("an outcome", pending).await {
         Err(AppendError::Refused(error)) => error.code,
         other => panic!("{other:?}"),
     }
@@ -116,7 +116,7 @@ async fn a_final_error_goes_to_the_caller_and_uses_the_number_up() {
     let a = say(&client, "a").await;
     let first = peer.expect(number("a", 0)).await;
     peer.refuse(&first, "id_reused", json!({"slot": 3})).await;
-    match soon("an outcome", a.outcome()).await {
+    match soon("an outcome", a).await {
         Err(AppendError::Refused(error)) => {
             assert_eq!((error.code, error.slot), (ErrorCode::IdReused, Some(3)));
         }
@@ -186,7 +186,7 @@ async fn another_log_keeps_the_outbox_without_the_slots_of_the_old_one() {
     let mut peer = server.accept(&hello("log-2")).await;
     let again = peer.expect(number("after", 0)).await;
     assert_eq!(again["after"], Value::Null);
-    let outcome = soon("an outcome", reply.outcome()).await;
+    let outcome = soon("an outcome", reply).await;
     assert_eq!(outcome, Err(AppendError::NewLog));
     peer.commit(&again, 0).await;
     assert_eq!(slot(after).await, 0);
@@ -219,7 +219,7 @@ async fn patience_ends_and_the_caller_hears_that_the_outcome_is_unknown() {
     drop((peer, server));
     soon("a change", state.changed()).await.expect("a state");
     assert!(matches!(*state.borrow(), State::Reconnecting(_)));
-    match soon("an outcome", a.outcome()).await {
+    match soon("an outcome", a).await {
         Err(AppendError::Unknown(ClientError::Lost { .. })) => {}
         other => panic!("{other:?}"),
     }

@@ -1,2 +1,53 @@
-//! The binary.
-fn main() {}
+//! The binary: `serve` and the command line.
+//!
+//! Enters: arguments, environment, standard input. Leaves: data on standard output, talk on standard
+//! error, an exit code. Invariant: standard output carries nothing but what was asked for, and a
+//! reader that goes away (`| head`) ends a command quietly.
+
+mod cli;
+mod commands;
+mod failure;
+mod import;
+mod serve;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return said(&format!("cannot start the runtime: {why}")),
+    };
+    let ended = runtime.block_on(run(cli.command));
+    // A thread that still waits for standard input must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(code) => code,
+        Err(failure) if failure.is_closed_stdout() => ExitCode::SUCCESS,
+        Err(failure) => said(&failure.to_string()),
+    }
+}
+
+fn said(what: &str) -> ExitCode {
+    eprintln!("roomlog: {what}");
+    ExitCode::FAILURE
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Append(args) => commands::append::run(args).await,
+        Command::Read(args) => commands::read::run(args).await,
+        Command::Tail(args) => commands::tail::run(args).await,
+        Command::Rooms(args) => commands::rooms::run(args).await,
+        Command::Export(args) => commands::export::run(args).await,
+        Command::Verify(args) => commands::verify::run(args).await,
+        Command::Import(args) => commands::import::run(args).await,
+    }
+}

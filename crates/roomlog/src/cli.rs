@@ -1,0 +1,273 @@
+//! The command line as `clap` reads it. What a flag means is said here, once, as help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use roomlog_client::Address;
+use roomlog_protocol::{Author, EntryId, Kind, RoomName};
+
+use crate::serve::ServeArgs;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  failed; standard error says why and what to do
+  2  the command line is wrong
+  3  `verify` found a difference
+
+Two terminals in a room:
+  roomlog serve
+  roomlog tail general
+  roomlog append general 'hello'";
+
+/// A durable, totally ordered log for every chat room.
+///
+/// `serve` runs the server; the other commands talk to one. Data goes to standard output, everything
+/// else to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "roomlog", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Put entries into a room's log and print their slots.
+    Append(AppendArgs),
+    /// Print entries of a room.
+    Read(ReadArgs),
+    /// Print the newest entries of a room, then every later one as it comes, until Ctrl-C.
+    Tail(TailArgs),
+    /// Print all rooms with their latest slots.
+    Rooms(RoomsArgs),
+    /// Print a room's whole log as JSON, one entry a line.
+    Export(ExportArgs),
+    /// Recompute the digests from the entries and compare them with the server's.
+    Verify(VerifyArgs),
+    /// Put the history of another chat into a room.
+    Import(ImportArgs),
+}
+
+/// Which server, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArgs {
+    /// The server.
+    #[arg(long, value_name = "URL", env = "ROOMLOG_SERVER")]
+    #[arg(default_value = "http://127.0.0.1:7400")]
+    pub(crate) server: Address,
+    /// Who you are; without it and ROOMLOG_AUTHOR, your user name.
+    #[arg(long, value_name = "NAME", env = "ROOMLOG_AUTHOR")]
+    pub(crate) author: Option<Author>,
+}
+
+impl ServerArgs {
+    /// The author that was given, else the user's name where it is one, else `anonymous`.
+    pub(crate) fn author(&self) -> Author {
+        let of_user = || std::env::var("USER").ok().and_then(|name| Author::new(&name).ok());
+        let given = self.author.clone().or_else(of_user);
+        given.unwrap_or_else(|| match Author::new("anonymous") {
+            Ok(author) => author,
+            Err(_) => unreachable!("`anonymous` has the form of an author"),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  roomlog append general 'hello'
+  roomlog append general 'hello' --id greeting-1     sent twice, it is there once
+  printf 'one\\ntwo\\n' | roomlog append general       an entry a line, in that order
+  roomlog append general 'me too' --ref 1040         a reply to the entry at slot 1040")]
+pub(crate) struct AppendArgs {
+    /// The room.
+    pub(crate) room: RoomName,
+    /// The text; without it every line of standard input is an entry.
+    pub(crate) text: Option<String>,
+    /// The entry's id. The same id and text again give the slot that is there already.
+    #[arg(long, requires = "text")]
+    pub(crate) id: Option<EntryId>,
+    /// The kind, such as `action`.
+    #[arg(long, default_value = Kind::TEXT)]
+    pub(crate) kind: Kind,
+    /// The last slot you had seen: the entry gets a later one.
+    #[arg(long, value_name = "SLOT", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
+    pub(crate) after: Option<i64>,
+    /// The slot of the entry that this one is about.
+    #[arg(long = "ref", value_name = "SLOT")]
+    pub(crate) reference: Option<u64>,
+    /// Print each answer of the server as JSON instead of the slot alone.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  roomlog read general                          the newest 50
+  roomlog read general --count 10 --upto 99     slots 90 to 99
+  roomlog read general --after 99 --json        everything since slot 99, as JSON")]
+pub(crate) struct ReadArgs {
+    /// The room.
+    pub(crate) room: RoomName,
+    /// How many slots.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) count: u64,
+    /// The last slot, inclusive; without it the latest.
+    #[arg(long, value_name = "SLOT")]
+    pub(crate) upto: Option<u64>,
+    /// Everything after this slot, to the end; -1: from the first.
+    #[arg(long, value_name = "SLOT", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(conflicts_with_all = ["count", "upto"])]
+    pub(crate) after: Option<i64>,
+    /// Print whole entries as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "When the server goes away, `tail` waits for it and goes on where it was.
+
+Examples:
+  roomlog tail general
+  roomlog tail general --after -1 --json        the whole log, then all that comes")]
+pub(crate) struct TailArgs {
+    /// The room.
+    pub(crate) room: RoomName,
+    /// How many entries to begin with.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) count: u64,
+    /// Begin after this slot; -1: with the first.
+    #[arg(long, value_name = "SLOT", allow_negative_numbers = true, conflicts_with = "count")]
+    #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
+    pub(crate) after: Option<i64>,
+    /// Print whole entries as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Prints one room a line: its name, a tab, its latest slot.")]
+pub(crate) struct RoomsArgs {
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Ends at the slot that is the latest when it begins.
+
+Example:
+  roomlog export general > general.jsonl
+  roomlog import copy general.jsonl")]
+pub(crate) struct ExportArgs {
+    /// The room.
+    pub(crate) room: RoomName,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  roomlog verify                      all rooms of a server
+  roomlog verify general              one
+  roomlog verify --data roomlog-data  the directory of a stopped server; nothing is written
+
+Exits with 3 when something differs, and names the first wrong slot.")]
+pub(crate) struct VerifyArgs {
+    /// The room; without it all.
+    pub(crate) room: Option<RoomName>,
+    /// The directory of a stopped server, instead of a server.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An IRC log is a file a day, named by its date (2015-12-24, 2015-12-24.log), with lines such as
+
+  [10:59] <ada> hello             an entry of ada
+  [10:59:07] * ada waves          an entry of kind `action`
+  [11:00] *** grace joined        left out, unless --joins is given
+
+Times are UTC. Ids are made from date, time, nick and text, so importing again adds nothing, and an
+import that was interrupted goes on when it is run again. JSON is one entry a line, as `export`
+prints it; there the ids are those of the entries.
+
+Examples:
+  roomlog import perl6 logs/2015/
+  roomlog import perl6 logs/2015/ --dry-run        only counts, needs no server
+  roomlog import copy general.jsonl"
+)]
+pub(crate) struct ImportArgs {
+    /// The room to import into.
+    pub(crate) room: RoomName,
+    /// Files, or directories of files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// What the files are.
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    pub(crate) format: Format,
+    /// Also import joins, parts and other notices, as kinds `join`, `part`, `nick`, `mode`, `topic`,
+    /// `kick` and `notice`.
+    #[arg(long)]
+    pub(crate) joins: bool,
+    /// Read the files, print the counts, and stop there.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// What a file to import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// By name: `.jsonl`, `.ndjson` and `.json` are JSON, a date is an IRC log.
+    Auto,
+    /// IRC logs.
+    Irc,
+    /// JSON, one entry a line.
+    Jsonl,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for wrong in [
+            "roomlog read general --after 3 --count 2",
+            "roomlog append general --id x",
+            "roomlog append general text --after -2",
+            "roomlog append -general text",
+            "roomlog rooms --server nowhere",
+            "roomlog import general",
+        ] {
+            assert!(Cli::try_parse_from(wrong.split(' ')).is_err(), "{wrong}");
+        }
+        for right in ["roomlog tail general --after -1", "roomlog read general --after -1"] {
+            assert!(Cli::try_parse_from(right.split(' ')).is_ok(), "{right}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `roomlog append`: one text, or every line of standard input.
+//!
+//! Enters: a text or lines. Leaves: a slot for each, in that order. Invariant: lines enter the log in
+//! their order, many on their way at once; each once, also over a lost connection.
+
+use std::{
+    io::{BufRead, IsTerminal, stdin},
+    process::ExitCode,
+};
+
+use roomlog_client::{AppendError, Committed, Outcome, draft};
+use roomlog_protocol::{Appended, ClientAppend};
+use tokio::sync::mpsc;
+
+use super::{connect, output::Output, window::Window};
+use crate::{cli::AppendArgs, failure::Failure};
+
+/// How many lines are read ahead.
+const LINES: usize = 64;
+
+pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.server, |_| ()).await?;
+    let mut output = Output::new(args.json);
+    if let Some(text) = &args.text {
+        let outcome = client.append(entry(&args, text.clone())).await?.await;
+        print(&mut output, &args, outcome?)?;
+        client.close().await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut lines = lines();
+    let mut window = Window::new();
+    let (mut number, mut failed, mut reading) = (0_u64, 0_u64, true);
+    while reading || !window.is_empty() {
+        tokio::select! {
+            line = lines.recv(), if reading && window.has_space() => match line {
+                Some(line) => {
+                    number += 1;
+                    window.push(number, client.append(entry(&args, text(line?, number))).await?);
+                }
+                None => reading = false,
+            },
+            (number, outcome) = window.next() => {
+                failed += u64::from(!take(&mut output, &args, number, outcome)?);
+            }
+        }
+    }
+    client.close().await;
+    if failed > 0 {
+        return Err(Failure::said(format!("{failed} of {number} lines are not in the log")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn entry(args: &AppendArgs, text: String) -> ClientAppend {
+    let made = draft(args.room.clone(), text);
+    ClientAppend {
+        id: args.id.clone().or(made.id),
+        kind: args.kind.clone(),
+        after: args.after,
+        reference: args.reference,
+        ..made
+    }
+}
+
+/// Prints what became of a line. False: it is not in the log.
+fn take(
+    output: &mut Output,
+    args: &AppendArgs,
+    number: u64,
+    outcome: Outcome,
+) -> Result<bool, Failure> {
+    match outcome {
+        Ok(committed) => print(output, args, committed).map(|()| true),
+        Err(AppendError::Refused(error)) => {
+            eprintln!("roomlog: line {number}: {}: {}", error.code, error.message);
+            Ok(false)
+        }
+        Err(error) => Err(Failure::said(format!("line {number}: {error}"))),
+    }
+}
+
+fn print(output: &mut Output, args: &AppendArgs, committed: Committed) -> Result<(), Failure> {
+    let appended = committed.appended;
+    if appended.repeat == Some(true) {
+        eprintln!("roomlog: {} (already there)", appended.slot);
+    }
+    if args.json {
+        output.json(&Appended { seq: None, req: None, ..appended })?;
+    } else {
+        output.line(appended.slot)?;
+    }
+    output.flush()
+}
+
+/// The lines of standard input, read by a thread of its own: reading a terminal cannot be awaited.
+fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
+    let (sender, receiver) = mpsc::channel(LINES);
+    if stdin().is_terminal() {
+        eprintln!("roomlog: every line you type is an entry; Ctrl-D ends");
+    }
+    std::thread::spawn(move || {
+        for line in stdin().lock().split(b'\n') {
+            let line = line.map_err(|why| Failure::file("standard input", why));
+            if sender.blocking_send(line).is_err() {
+                return; // The command has ended.
+            }
+        }
+    });
+    receiver
+}
+
+fn text(mut line: Vec<u8>, number: u64) -> String {
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    String::from_utf8(line).unwrap_or_else(|error| {
+        eprintln!("roomlog: line {number} is not UTF-8: it is kept with replacement characters");
+        String::from_utf8_lossy(error.as_bytes()).into_owned()
+    })
+}

@@ -1,0 +1,221 @@
+//! `roomlog import`: the history of another chat, into a room.
+//!
+//! Enters: items of the reader. Leaves: entries in the order of the files, and the end summary.
+//! Invariant: an entry has the same id at every run, so an import may be interrupted, run again, and
+//! go on over a server that is killed, and every entry is there once.
+
+use std::{collections::HashMap, process::ExitCode, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use roomlog_client::{AppendError, Client, Outcome, State, draft};
+use roomlog_protocol::{ClientAppend, Slot};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{connect, output::Output, window::Window};
+use crate::{
+    cli::ImportArgs,
+    failure::Failure,
+    import::{Item, Line, Place, Told, files, read, tally::Tally},
+};
+
+/// How long a server may be away before an import ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Items = mpsc::Receiver<Result<Item, Failure>>;
+
+pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
+    let sources = files::find(&args.files, args.format)?;
+    let bytes = sources.iter().map(|source| source.bytes).sum();
+    let mut import = Import {
+        tally: Tally::of(sources.len()),
+        slots: Slots::default(),
+        window: Window::new(),
+        bar: bar(bytes),
+    };
+    let ended = if args.dry_run {
+        import.count(read(sources, args.joins)).await
+    } else {
+        let client = connect(&args.server, |options| options.patience = Some(PATIENCE)).await?;
+        let started = Instant::now();
+        let ended = import.send(&client, &args, read(sources, args.joins)).await;
+        import.tally.took = Some(started.elapsed());
+        ended
+    };
+    import.bar.finish_and_clear();
+    let mut output = Output::new(false);
+    output.line(&import.tally)?;
+    output.flush()?;
+    ended?;
+    match import.tally.missing() {
+        0 => Ok(ExitCode::SUCCESS),
+        missing => Err(Failure::said(format!("{missing} lines were not taken, as said above"))),
+    }
+}
+
+/// What an import knows of an entry on its way.
+struct Sent {
+    place: Place,
+    source_slot: Option<Slot>,
+    bytes: u64,
+}
+
+struct Import {
+    tally: Tally,
+    slots: Slots,
+    window: Window<Sent>,
+    bar: ProgressBar,
+}
+
+impl Import {
+    /// Reads everything and sends nothing.
+    async fn count(&mut self, mut items: Items) -> Result<(), Failure> {
+        while let Some(item) = items.recv().await {
+            let item = item?;
+            self.look_at(&item);
+            self.bar.set_position(item.bytes);
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &mut self,
+        client: &Client,
+        args: &ImportArgs,
+        mut items: Items,
+    ) -> Result<(), Failure> {
+        let mut state = client.state();
+        let mut reading = true;
+        while reading || !self.window.is_empty() {
+            tokio::select! {
+                item = items.recv(), if reading && self.window.has_space() => match item {
+                    Some(item) => self.send_one(client, args, item?).await?,
+                    None => reading = false,
+                },
+                (sent, outcome) = self.window.next() => self.take(&sent, outcome)?,
+                Ok(()) = state.changed() => self.tell_state(&state.borrow_and_update()),
+                _ = tokio::signal::ctrl_c() => {
+                    return Err(Failure::said("interrupted; run it again and it goes on"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_one(
+        &mut self,
+        client: &Client,
+        args: &ImportArgs,
+        item: Item,
+    ) -> Result<(), Failure> {
+        self.look_at(&item);
+        let Item { place, line: Line::Entry(told), bytes, .. } = item else { return Ok(()) };
+        if told.reference.is_some() {
+            // Where the entry that it is about went is known when that one is answered.
+            while !self.window.is_empty() {
+                let (sent, outcome) = self.window.next().await;
+                self.take(&sent, outcome)?;
+            }
+        }
+        let reference = match told.reference.map(|slot| self.slots.find(slot).ok_or(slot)) {
+            None => None,
+            Some(Ok(slot)) => Some(slot),
+            Some(Err(slot)) => {
+                self.tell(
+                    &place,
+                    &format!("its ref, slot {slot}, is not among the imported lines"),
+                );
+                self.tally.refused();
+                return Ok(());
+            }
+        };
+        let source_slot = told.slot;
+        let pending = client.append(entry(args, *told, reference)).await?;
+        self.window.push(Sent { place, source_slot, bytes }, pending);
+        Ok(())
+    }
+
+    fn take(&mut self, sent: &Sent, outcome: Outcome) -> Result<(), Failure> {
+        match outcome {
+            Ok(committed) => {
+                self.tally.committed(&committed);
+                if let Some(source_slot) = sent.source_slot {
+                    self.slots.add(source_slot, committed.appended.slot);
+                }
+            }
+            Err(AppendError::Refused(error)) if error.code.is_final() => {
+                self.tell(&sent.place, &format!("{}: {}", error.code, error.message));
+                self.tally.refused();
+            }
+            Err(error) => {
+                return Err(Failure::said(format!(
+                    "{}: {error}; what is in stays in, run it again and it goes on",
+                    sent.place
+                )));
+            }
+        }
+        self.bar.set_position(sent.bytes);
+        self.bar.set_message(format!("{} entries", self.tally.there()));
+        Ok(())
+    }
+
+    fn look_at(&mut self, item: &Item) {
+        self.tally.item(item);
+        if item.mended {
+            self.tell(&item.place, "not UTF-8: kept with replacement characters");
+        }
+        if let Line::Unreadable(why) = &item.line {
+            self.tell(&item.place, &format!("not taken: {why}"));
+        }
+    }
+
+    fn tell(&self, place: &Place, what: &str) {
+        self.bar.suspend(|| eprintln!("roomlog: {place}: {what}"));
+    }
+
+    fn tell_state(&self, state: &State) {
+        self.bar.suspend(|| match state {
+            State::Connected => eprintln!("roomlog: connected again, going on"),
+            State::Reconnecting(why) => {
+                eprintln!("roomlog: not connected ({why}); trying for {} s", PATIENCE.as_secs());
+            }
+        });
+    }
+}
+
+/// Where entries of the log that is imported went in the log they are imported into.
+#[derive(Default)]
+struct Slots(HashMap<Slot, Slot>);
+
+impl Slots {
+    fn find(&self, source: Slot) -> Option<Slot> {
+        self.0.get(&source).copied()
+    }
+
+    /// A slot that comes again begins another log.
+    fn add(&mut self, source: Slot, here: Slot) {
+        if self.0.contains_key(&source) {
+            self.0.clear();
+        }
+        self.0.insert(source, here);
+    }
+}
+
+fn entry(args: &ImportArgs, told: Told, reference: Option<Slot>) -> ClientAppend {
+    ClientAppend {
+        id: Some(told.id),
+        author: Some(told.author),
+        kind: told.kind,
+        meta: told.meta,
+        sent_at: told.sent_at,
+        reference,
+        ..draft(args.room.clone(), told.body)
+    }
+}
+
+fn bar(bytes: u64) -> ProgressBar {
+    let template = "{bar:30} {percent:>3}%  {msg}  {elapsed} (left: {eta})";
+    // The template is a constant; were it wrong, the plain bar would do.
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(bytes).with_style(style)
+}

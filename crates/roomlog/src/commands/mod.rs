@@ -1,0 +1,30 @@
+//! The commands that talk to a server, a file each.
+//!
+//! Enters: arguments. Leaves: data on standard output. Invariant: they use nothing but the public
+//! protocol, through `roomlog-client`.
+
+pub(crate) mod append;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod read;
+pub(crate) mod rooms;
+pub(crate) mod tail;
+pub(crate) mod verify;
+
+mod output;
+mod verify_directory;
+mod window;
+
+use roomlog_client::{Client, Options};
+
+use crate::{cli::ServerArgs, failure::Failure};
+
+/// Connects with the usual patience, changed by `adjust`.
+async fn connect(
+    server: &ServerArgs,
+    adjust: impl FnOnce(&mut Options),
+) -> Result<Client, Failure> {
+    let mut options = Options::new(server.server.clone(), server.author());
+    adjust(&mut options);
+    Ok(Client::connect(options).await?)
+}

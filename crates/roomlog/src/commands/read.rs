@@ -1,0 +1,33 @@
+//! `roomlog read`: a piece of a room's log, page by page.
+
+use std::process::ExitCode;
+
+use roomlog_protocol::latest_of;
+
+use super::{connect, output::Output};
+use crate::{cli::ReadArgs, failure::Failure};
+
+pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.server, |_| ()).await?;
+    let mut output = Output::new(args.json);
+    let mut pages = match args.after {
+        Some(after) => client.pages(args.room.clone(), after),
+        None => {
+            // Counting from the end needs to know the end; then it is read from the front.
+            let end = client.page(args.room.clone(), 0, args.upto).await?.digest_at;
+            let count = i64::try_from(args.count).unwrap_or(i64::MAX);
+            client.pages(args.room.clone(), end.saturating_sub(count).max(latest_of(0))).upto(end)
+        }
+    };
+    let mut empty = true;
+    while let Some(page) = pages.next().await? {
+        empty = false;
+        page.entries.iter().try_for_each(|entry| output.entry(entry))?;
+        output.flush()?;
+    }
+    if empty {
+        eprintln!("roomlog: there are no such entries in {}", args.room);
+    }
+    client.close().await;
+    Ok(ExitCode::SUCCESS)
+}
