@@ -1,0 +1,144 @@
+//! What the tests of the binary stand on.
+//!
+//! Enters: flags of `roomlog serve`. Leaves: a server process of the test's own on a loopback port,
+//! clients that speak the protocol over real sockets, the log as a test computes it for itself.
+//! Invariant: nothing here knows more than the protocol's page says, and every process ends with
+//! the test that started it.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+mod client;
+mod http;
+mod log;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+    time::timeout,
+};
+
+#[allow(unused_imports, reason = "each test file uses its own part of this")]
+pub(crate) use self::{
+    client::{Client, code, slot, slots, with},
+    http::{Answer, Request},
+    log::{chained, digest_after, start_digest},
+};
+
+/// How long a test waits for anything that has to come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `text` as a value of `T`'s future, or a panic that says what did not come.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not come within {PATIENCE:?}"),
+    }
+}
+
+/// A running `roomlog serve`, killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    directory: TempDir,
+    flags: Vec<String>,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server on an empty directory and a free port.
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (child, address) = launch(directory.path(), "127.0.0.1:0", &flags).await;
+        Self { child, directory, flags, address }
+    }
+
+    /// Its data directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Ends it with SIGKILL and waits until it is gone.
+    pub(crate) async fn kill9(&mut self) {
+        within("the end of a killed server", self.child.kill()).await.expect("kill");
+    }
+
+    /// Starts it again on the same directory, port and flags; it has to be stopped before.
+    pub(crate) async fn restart(&mut self) {
+        let listen = self.address.to_string();
+        (self.child, self.address) = launch(self.directory.path(), &listen, &self.flags).await;
+    }
+
+    /// Sends SIGTERM and does not wait.
+    pub(crate) async fn terminate(&self) {
+        let pid = self.child.id().expect("a running server");
+        // A shell's own `kill`: the way to a signal without unsafe code.
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().await;
+        assert!(sent.expect("a shell").success(), "SIGTERM could not be sent");
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        within("the end of the server", self.child.wait()).await.expect("an exit status")
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) async fn sigterm(&mut self) -> ExitStatus {
+        self.terminate().await;
+        self.ended().await
+    }
+}
+
+/// A `roomlog serve` on `data` that is to refuse: its exit status and all it said.
+pub(crate) async fn serve_refused(data: &Path, listen: &str, flags: &[&str]) -> Output {
+    let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    within("the end of a refused server", serve(data, listen, &flags).output()).await.expect("run")
+}
+
+fn serve(data: &Path, listen: &str, flags: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    command
+        .args(["serve", "--listen", listen, "--data"])
+        .arg(data)
+        .args(flags)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn launch(data: &Path, listen: &str, flags: &[String]) -> (Child, SocketAddr) {
+    let mut child = serve(data, listen, flags).spawn().expect("the binary");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let address = within("`listening on`", listening(&mut lines)).await;
+    // The pipe is read to its end, or the server would wait for it; a failed test shows the lines.
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            eprintln!("server: {line}");
+        }
+    });
+    (child, address)
+}
+
+async fn listening(lines: &mut Lines<BufReader<ChildStderr>>) -> SocketAddr {
+    while let Some(line) = lines.next_line().await.expect("stderr of the server") {
+        eprintln!("server: {line}");
+        if let Some((_, rest)) = line.split_once("listening on http://") {
+            let address = rest.split_whitespace().next().unwrap_or_default();
+            return address
+                .trim_end_matches('/')
+                .parse()
+                .expect("an address behind `listening on`");
+        }
+    }
+    panic!("the server ended before it listened");
+}
