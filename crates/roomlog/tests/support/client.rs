@@ -103,6 +103,17 @@ impl Client {
         within("a place in the socket", self.socket.flush()).await.expect("send");
     }
 
+    /// As `send_all`, to a server that may end meanwhile: whether all was sent.
+    pub(crate) async fn try_send_all(&mut self, frames: impl IntoIterator<Item = Value>) -> bool {
+        for frame in frames {
+            let message = Message::text(frame.to_string());
+            if within("a place in the socket", self.socket.feed(message)).await.is_err() {
+                return false;
+            }
+        }
+        within("a place in the socket", self.socket.flush()).await.is_ok()
+    }
+
     /// Sends a text frame as it stands.
     pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
         let message = Message::text(text.into());
@@ -135,6 +146,14 @@ impl Client {
         match self.arrive().await {
             Ok(frame) => frame,
             Err(closed) => panic!("closed with {closed:?} instead of a frame"),
+        }
+    }
+
+    /// The next frame, or nothing when the socket was closed.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        match self.passed_over.pop_front() {
+            Some(frame) => Some(frame),
+            None => self.arrive().await.ok(),
         }
     }
 
