@@ -306,7 +306,8 @@ impl Client {
         }
     }
 
-    /// What `ack`s bring of a room above `last`, up to slot `upto`: each once and in order.
+    /// What `ack`s bring of a room above `last`, each once and in order, until `upto` is there: more
+    /// when the last ack holds more.
     pub(crate) async fn acks(&mut self, room: &str, last: i64, upto: i64) -> Vec<Value> {
         let mut entries: Vec<Value> = Vec::new();
         while last + (entries.len() as i64) < upto {
