@@ -9,6 +9,7 @@ mod commands;
 mod failure;
 mod import;
 mod serve;
+mod settings;
 mod show;
 
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ fn said(what: &str) -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
         Command::Append(args) => commands::append::run(args).await,
         Command::Read(args) => commands::read::run(args).await,
         Command::Tail(args) => commands::tail::run(args).await,

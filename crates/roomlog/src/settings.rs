@@ -1,0 +1,238 @@
+//! The settings of `serve`: a flag, an environment variable and a line of a TOML file each.
+//!
+//! Enters: the command line, the environment, `--config FILE`. Leaves: checked settings. Invariant: a
+//! flag wins over the environment, the environment over the file, the file over the default; a value
+//! out of its range, and a name in the file that is no setting, is refused before anything is opened.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use roomlog_core::NodeSettings;
+use roomlog_protocol::Limits;
+use roomlog_server::Config;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+const LISTEN: &str = "127.0.0.1:7400";
+const DATA: &str = "./roomlog-data";
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $type:ty, $env:literal, $value:literal;)*) => {
+        /// What can be set, where it was set.
+        #[derive(Debug, Clone, Default, Args, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct Settings {
+            $($(#[$doc])* #[arg(long, env = $env, value_name = $value)] pub(crate) $name: Option<$type>,)*
+            /// Listen on an address that others can reach, although everyone may read and write.
+            #[arg(long, env = "ROOMLOG_INSECURE_OPEN")]
+            #[serde(default)]
+            pub(crate) insecure_open: bool,
+            /// A browser origin, such as https://chat.example.org, whose pages may use this server;
+            /// repeatable.
+            #[arg(long, env = "ROOMLOG_ALLOW_ORIGIN", value_name = "URL", value_delimiter = ',')]
+            #[serde(default)]
+            pub(crate) allow_origin: Vec<String>,
+        }
+
+        impl Settings {
+            /// These, and where they say nothing, those of a file.
+            fn or(mut self, file: Self) -> Self {
+                $(self.$name = self.$name.or(file.$name);)*
+                self.insecure_open |= file.insecure_open;
+                if self.allow_origin.is_empty() {
+                    self.allow_origin = file.allow_origin;
+                }
+                self
+            }
+        }
+    };
+}
+
+settings! {
+    /// The address to listen on [default: 127.0.0.1:7400]
+    listen: SocketAddr, "ROOMLOG_LISTEN", "ADDRESS";
+    /// The directory that holds the log [default: ./roomlog-data]
+    data: PathBuf, "ROOMLOG_DATA", "DIR";
+    /// How long a socket may take its last answers when the server stops [default: 10000]
+    drain_ms: u64, "ROOMLOG_DRAIN_MS", "MS";
+    /// Sockets served at once; more wait to be accepted [default: 20000]
+    sockets: usize, "ROOMLOG_SOCKETS", "N";
+    /// Appends without an outcome, in bytes, before new ones are `busy` [default: 67108864]
+    waiting_bytes: usize, "ROOMLOG_WAITING_BYTES", "BYTES";
+    /// Entries not yet in the archive before new appends are `busy` [default: 400000]
+    unfolded_entries: usize, "ROOMLOG_UNFOLDED_ENTRIES", "N";
+    /// Newest entries kept in memory for followers, in bytes [default: 67108864]
+    tail_bytes: usize, "ROOMLOG_TAIL_BYTES", "BYTES";
+    /// Entries that go into the archive together [default: 65536]
+    fold_entries: usize, "ROOMLOG_FOLD_ENTRIES", "N";
+    /// How long an entry waits to go into the archive with others [default: 1000]
+    fold_ms: u64, "ROOMLOG_FOLD_MS", "MS";
+    /// The longest body [default: 16384]
+    body_bytes: u64, "ROOMLOG_BODY_BYTES", "BYTES";
+    /// The longest meta [default: 4096]
+    meta_bytes: u64, "ROOMLOG_META_BYTES", "BYTES";
+    /// The longest frame from a client [default: 131072]
+    frame_bytes: u64, "ROOMLOG_FRAME_BYTES", "BYTES";
+    /// The most entries in a reply or ack [default: 500]
+    page_entries: u64, "ROOMLOG_PAGE_ENTRIES", "N";
+    /// The most JSON in a reply or ack of several entries [default: 1048576]
+    page_bytes: u64, "ROOMLOG_PAGE_BYTES", "BYTES";
+    /// The longest room name [default: 128]
+    room_bytes: u64, "ROOMLOG_ROOM_BYTES", "BYTES";
+    /// The longest author [default: 64]
+    author_bytes: u64, "ROOMLOG_AUTHOR_BYTES", "BYTES";
+    /// The longest id [default: 64]
+    id_bytes: u64, "ROOMLOG_ID_BYTES", "BYTES";
+    /// The longest kind [default: 32]
+    kind_bytes: u64, "ROOMLOG_KIND_BYTES", "BYTES";
+    /// Appends of a connection and room that may wait for an earlier `seq` [default: 64]
+    seq_wait: u64, "ROOMLOG_SEQ_WAIT", "N";
+    /// How long they wait [default: 10000]
+    seq_wait_ms: u64, "ROOMLOG_SEQ_WAIT_MS", "MS";
+    /// How long `after`, `seen` and `ref` wait for the log [default: 5000]
+    ahead_ms: u64, "ROOMLOG_AHEAD_MS", "MS";
+    /// How long an append may stay unanswered [default: 30000]
+    append_ms: u64, "ROOMLOG_APPEND_MS", "MS";
+    /// How long a connection may stay without `login` [default: 10000]
+    login_ms: u64, "ROOMLOG_LOGIN_MS", "MS";
+    /// How often a silent connection is pinged [default: 20000]
+    ping_ms: u64, "ROOMLOG_PING_MS", "MS";
+    /// How long a connection may be silent [default: 60000]
+    idle_ms: u64, "ROOMLOG_IDLE_MS", "MS";
+    /// Rooms that a connection may follow or number its appends in [default: 1000]
+    rooms_per_connection: u64, "ROOMLOG_ROOMS_PER_CONNECTION", "N";
+    /// Appends, and reads, of a connection that may be unanswered [default: 256]
+    appends_in_flight: u64, "ROOMLOG_APPENDS_IN_FLIGHT", "N";
+}
+
+impl Settings {
+    /// These settings over those of a file.
+    pub(crate) fn over_file(self, file: Option<&PathBuf>) -> Result<Self, Failure> {
+        let Some(path) = file else { return Ok(self) };
+        let text = fs::read_to_string(path).map_err(|why| Failure::file(path, why))?;
+        let file = toml::from_str(&text).map_err(|why| {
+            Failure::said(format!(
+                "{} is not a settings file: {}",
+                path.display(),
+                why.to_string().trim()
+            ))
+        })?;
+        Ok(self.or(file))
+    }
+
+    /// Where to listen.
+    ///
+    /// # Errors
+    /// When others could reach the address and that was not asked for.
+    pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
+        let default = || LISTEN.parse().map_err(|_| Failure::said("no address to listen on"));
+        let listen: SocketAddr = self.listen.map_or_else(default, Ok)?;
+        if listen.ip().is_loopback() || self.insecure_open {
+            return Ok(listen);
+        }
+        Err(Failure::said(format!(
+            "{listen} can be reached by others, and this server has no tokens: whoever reaches it \
+             may read and write everything; add --insecure-open if that is meant, or listen on \
+             {LISTEN}"
+        )))
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| DATA.into())
+    }
+
+    /// The settings of the node.
+    ///
+    /// # Errors
+    /// When a bound is 0: nothing could be written then.
+    pub(crate) fn node(&self) -> Result<NodeSettings, Failure> {
+        let default = NodeSettings::default();
+        let settings = NodeSettings {
+            waiting_bytes: self.waiting_bytes.unwrap_or(default.waiting_bytes),
+            unfolded_entries: self.unfolded_entries.unwrap_or(default.unfolded_entries),
+            tail_bytes: self.tail_bytes.unwrap_or(default.tail_bytes),
+            fold_entries: self.fold_entries.unwrap_or(default.fold_entries),
+            fold_wait: self.fold_ms.map_or(default.fold_wait, Duration::from_millis),
+        };
+        let least =
+            settings.waiting_bytes.min(settings.unfolded_entries).min(settings.fold_entries);
+        if least == 0 || self.sockets == Some(0) {
+            let which = "waiting_bytes, unfolded_entries, fold_entries and sockets";
+            return Err(Failure::said(format!("{which} must be at least 1")));
+        }
+        Ok(settings)
+    }
+
+    /// The settings of the gateway.
+    ///
+    /// # Errors
+    /// When a limit is out of its range.
+    pub(crate) fn gateway(&self) -> Result<Config, Failure> {
+        let default = Config::default();
+        let limits = self.limits();
+        limits.check().map_err(Failure::said)?;
+        Ok(Config {
+            limits,
+            origins: self.allow_origin.clone(),
+            drain: self.drain_ms.map_or(default.drain, Duration::from_millis),
+            sockets: self.sockets.unwrap_or(default.sockets),
+            server: default.server,
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            body_bytes: self.body_bytes.unwrap_or(default.body_bytes),
+            meta_bytes: self.meta_bytes.unwrap_or(default.meta_bytes),
+            frame_bytes: self.frame_bytes.unwrap_or(default.frame_bytes),
+            page_entries: self.page_entries.unwrap_or(default.page_entries),
+            page_bytes: self.page_bytes.unwrap_or(default.page_bytes),
+            room_bytes: self.room_bytes.unwrap_or(default.room_bytes),
+            author_bytes: self.author_bytes.unwrap_or(default.author_bytes),
+            id_bytes: self.id_bytes.unwrap_or(default.id_bytes),
+            kind_bytes: self.kind_bytes.unwrap_or(default.kind_bytes),
+            seq_wait: self.seq_wait.unwrap_or(default.seq_wait),
+            seq_wait_ms: self.seq_wait_ms.unwrap_or(default.seq_wait_ms),
+            ahead_ms: self.ahead_ms.unwrap_or(default.ahead_ms),
+            append_ms: self.append_ms.unwrap_or(default.append_ms),
+            login_ms: self.login_ms.unwrap_or(default.login_ms),
+            ping_ms: self.ping_ms.unwrap_or(default.ping_ms),
+            idle_ms: self.idle_ms.unwrap_or(default.idle_ms),
+            rooms_per_connection: self.rooms_per_connection.unwrap_or(default.rooms_per_connection),
+            appends_in_flight: self.appends_in_flight.unwrap_or(default.appends_in_flight),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file: Settings = toml::from_str("ahead_ms = 7\nping_ms = 8\n").expect("settings");
+        let flags = Settings { ahead_ms: Some(9), ..Settings::default() };
+        let limits = flags.or(file).limits();
+        assert_eq!((limits.ahead_ms, limits.ping_ms, limits.idle_ms), (9, 8, 60_000));
+    }
+
+    #[test]
+    fn a_name_in_the_file_that_is_no_setting_is_refused() {
+        assert!(toml::from_str::<Settings>("ahed_ms = 7").is_err());
+    }
+
+    #[test]
+    fn an_open_server_listens_on_loopback_unless_told_otherwise() {
+        let at = |listen: &str, insecure_open| {
+            let listen = Some(listen.parse().expect("an address"));
+            Settings { listen, insecure_open, ..Settings::default() }.listen()
+        };
+        assert!(at("127.0.0.1:0", false).is_ok() && at("[::1]:7400", false).is_ok());
+        let said = at("0.0.0.0:7400", false).expect_err("it can be reached").to_string();
+        assert!(said.contains("--insecure-open"), "{said}");
+        assert!(at("0.0.0.0:7400", true).is_ok());
+    }
+}
