@@ -167,6 +167,14 @@ pub enum Rejected {
     Malformed(Malformed),
     /// Answered with an `error`; the socket goes on.
     Refused(Box<Refusal>),
+    /// As `Refused`, of a `join`, `leave` or `update` whose room could be read: it is answered in its
+    /// place among that room's.
+    RefusedRead {
+        /// The room.
+        room: RoomName,
+        /// The answer.
+        refusal: Box<Refusal>,
+    },
     /// As `Refused`, of an `append` whose room and `seq` could be read: it uses the number up.
     RefusedAppend {
         /// The room of the append.
@@ -200,7 +208,13 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
         "ping" => reader.req().map(|req| ClientFrame::Ping { req }),
         _ => Err(bad("`type` is none of login, join, leave, append, update, watch, ping")),
     };
-    frame.map_err(|wrong| reader.refused(wrong))
+    frame.map_err(|wrong| match (kind.as_str(), reader.refused(wrong)) {
+        ("join" | "leave" | "update", Rejected::Refused(refusal)) => match refusal.room.clone() {
+            Some(room) => Rejected::RefusedRead { room, refusal },
+            None => Rejected::Refused(refusal),
+        },
+        (_, refused) => refused,
+    })
 }
 
 /// Reads the members of an `append` that came without a frame around it (HTTP), to a room that is

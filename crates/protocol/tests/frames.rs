@@ -11,9 +11,11 @@ fn read(text: &str) -> ClientFrame {
 
 fn refused(text: &str) -> (ErrorCode, String) {
     match parse(text, &Limits::default()) {
-        Err(Rejected::Refused(refusal) | Rejected::RefusedAppend { refusal, .. }) => {
-            (refusal.code, refusal.message)
-        }
+        Err(
+            Rejected::Refused(refusal)
+            | Rejected::RefusedRead { refusal, .. }
+            | Rejected::RefusedAppend { refusal, .. },
+        ) => (refusal.code, refusal.message),
         other => panic!("{text}: {other:?}"),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
 /// The browser origins that are let in.
 #[derive(Debug, Clone)]
@@ -30,12 +30,18 @@ impl Guard {
         }
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or("null").to_ascii_lowercase();
-        let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        if own == Some(&host) || self.origins.contains(&origin) {
+        if origin.strip_prefix("http://") == Some(&host) || self.origins.contains(&origin) {
             Ok(())
         } else {
             Err("pages of this origin may not speak to this server: list it with --allow-origin")
         }
+    }
+
+    /// The origin of the request, when it is a listed one: CORS answers with it.
+    pub(crate) fn listed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let text = origin.to_str().ok()?.to_ascii_lowercase();
+        self.origins.contains(&text).then(|| origin.clone())
     }
 
     fn is_known_host(&self, host: &str) -> bool {
@@ -88,9 +94,13 @@ mod tests {
     fn an_origin_is_the_servers_own_or_listed() {
         assert!(check("127.0.0.1:7400", Some("http://127.0.0.1:7400")));
         assert!(check("127.0.0.1:7400", Some("https://chat.example.org")));
-        for origin in
-            ["http://127.0.0.1:7401", "http://127.0.0.1", "null", "https://evil.example.org"]
-        {
+        for origin in [
+            "http://127.0.0.1:7401",
+            "https://127.0.0.1:7400",
+            "http://127.0.0.1",
+            "null",
+            "https://evil.example.org",
+        ] {
             assert!(!check("127.0.0.1:7400", Some(origin)), "{origin}");
         }
     }

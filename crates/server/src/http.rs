@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Query, Request, State},
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{HeaderValue, Method, Response, StatusCode, header},
     middleware::{self, Next},
     routing::get,
 };
@@ -65,13 +65,30 @@ async fn browser_rules(
     request: Request,
     next: Next,
 ) -> Response<Body> {
+    let listed = gateway.guard.listed_origin(request.headers());
     let mut response = match gateway.guard.check(request.headers()) {
+        Ok(()) if listed.is_some() && request.method() == Method::OPTIONS => preflight(),
         Ok(()) => next.run(request).await,
         Err(why) => refuse(Refusal::new(ErrorCode::Forbidden, why)),
     };
     let headers = response.headers_mut();
+    if let Some(origin) = listed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What a page of a listed origin may send.
+fn preflight() -> Response<Body> {
+    let mut response = plain(StatusCode::NO_CONTENT, "");
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("GET, POST");
+    let allowed = HeaderValue::from_static("content-type, idempotency-key");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     response
 }
 

@@ -223,6 +223,7 @@ impl Connection {
                 return Err(End::close(CloseCode::NotJson, problem.to_string()));
             }
             Err(Rejected::Refused(refusal)) => self.refuse(*refusal),
+            Err(Rejected::RefusedRead { room, refusal }) => self.refused_read(&room, refusal),
             Err(Rejected::RefusedAppend { refusal, .. }) if self.author.is_none() => {
                 self.refuse(Refusal { seq: refusal.seq, ..login_required(*refusal) });
             }

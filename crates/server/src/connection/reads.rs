@@ -31,6 +31,8 @@ enum What {
     Update(ClientUpdate),
     Join(ClientUpdate),
     Leave(Option<i64>),
+    /// One that the door refused, in its place among the others.
+    Refused(Box<Refusal>),
 }
 
 impl Read {
@@ -75,9 +77,18 @@ impl Connection {
         if join && !counts && self.links.counted() >= self.rooms_limit() {
             let message = "this connection follows as many rooms as it may; leave one first";
             let room = Some(update.room);
-            return self.refuse(Refusal { room, message: message.into(), ..refusal });
+            let refusal = Refusal { room, message: message.into(), ..refusal };
+            return self.ask(key, What::Refused(Box::new(refusal)));
         }
         self.ask(key, if join { What::Join(update) } else { What::Update(update) });
+    }
+
+    /// Takes a `join`, `leave` or `update` that the door refused.
+    pub(super) fn refused_read(&mut self, room: &RoomName, refusal: Box<Refusal>) {
+        match self.links.key(room) {
+            Some(key) => self.ask(key, What::Refused(refusal)),
+            None => self.refuse(*refusal),
+        }
     }
 
     /// Takes a `leave`.
@@ -101,17 +112,11 @@ impl Connection {
             let ahead_for = self.gateway.ahead_for();
             let Some(link) = self.links.get(key) else { return };
             let Some(read) = link.reads.front_mut().filter(|read| !read.under_way) else { return };
-            let update = match &read.what {
-                What::Leave(req) => {
-                    let req = *req;
-                    link.reads.pop_front();
-                    link.follow = None;
-                    let room = link.tail.room().clone();
-                    self.reads_unanswered -= 1;
-                    self.say(&ServerFrame::Left { room, req });
-                    continue;
-                }
-                What::Update(update) | What::Join(update) => update,
+            let (What::Update(update) | What::Join(update)) = &read.what else {
+                let Some(read) = link.reads.pop_front() else { return };
+                self.reads_unanswered -= 1;
+                self.answer_at_once(key, read.what);
+                continue;
             };
             if link.tail.head().end >= needed_end(update) {
                 read.under_way = true;
@@ -126,6 +131,20 @@ impl Connection {
                 continue;
             }
             return;
+        }
+    }
+
+    /// Answers what needs no page.
+    fn answer_at_once(&mut self, key: u32, what: What) {
+        match what {
+            What::Leave(req) => {
+                let Some(link) = self.links.get(key) else { return };
+                link.follow = None;
+                let room = link.tail.room().clone();
+                self.say(&ServerFrame::Left { room, req });
+            }
+            What::Refused(refusal) => self.refuse(*refusal),
+            What::Update(_) | What::Join(_) => {}
         }
     }
 
@@ -233,10 +252,7 @@ impl Connection {
         let (update, join) = match read.what {
             What::Update(update) => (update, false),
             What::Join(update) => (update, true),
-            What::Leave(req) => {
-                let room = link.tail.room().clone();
-                return self.say(&ServerFrame::Left { room, req });
-            }
+            other => return self.answer_at_once(key, other),
         };
         match result {
             Ok(page) => self.reply(key, &update, &page, join),

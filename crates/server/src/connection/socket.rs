@@ -49,6 +49,8 @@ impl Socket {
         frame_bytes: usize,
     ) -> (Self, OwnedWriteHalf) {
         let (half, write) = stream.into_split();
+        // Even when it is empty it would hold the buffer that the handshake was read into.
+        let read = if read.is_empty() { Bytes::new() } else { read };
         let limits = Limits::default().max_payload_len(Some(frame_bytes));
         let stream = ServerBuilder::new().limits(limits).serve(ReadOnly { read, half });
         (Self(stream), write)
@@ -109,6 +111,9 @@ impl AsyncRead for ReadOnly {
         let count = self.read.len().min(buffer.remaining());
         buffer.put_slice(&self.read[..count]);
         self.read.advance(count);
+        if self.read.is_empty() {
+            self.read = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
