@@ -9,6 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use roomlog_core::{Identity, archive::ArchiveError, journal::JournalError};
@@ -74,6 +75,13 @@ pub struct Directory {
     _lock: File,
 }
 
+/// How long a lock is waited for: a process that was just killed holds it until the system has taken
+/// it apart.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is tried; files have no way to be told.
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
+
 pub(crate) const JOURNAL: &str = "journal.db";
 pub(crate) const ARCHIVE: &str = "archive.db";
 
@@ -116,9 +124,15 @@ pub(crate) fn lock(path: &Path, create: bool) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
     options.read(true).write(create).create(create);
     let file = options.open(path.join("lock")).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path.into())),
-        Err(TryLockError::Error(error)) => Err(io(error)),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(LOCK_AGAIN);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(path.into())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
     }
 }

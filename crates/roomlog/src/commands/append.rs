@@ -81,7 +81,8 @@ fn take(
 
 fn print(output: &mut Output, args: &AppendArgs, committed: Committed) -> Result<(), Failure> {
     let appended = committed.appended;
-    if appended.repeat == Some(true) {
+    // Of an id that we made ourselves it says only that the answer was lost on the way once.
+    if appended.repeat == Some(true) && args.id.is_some() {
         eprintln!("roomlog: {} (already there)", appended.slot);
     }
     if args.json {

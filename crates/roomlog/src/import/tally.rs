@@ -76,7 +76,11 @@ impl fmt::Display for Tally {
         write!(f, "unreadable       {}", self.unreadable)?;
         let Some(took) = self.took else { return Ok(()) };
         writeln!(f, "\nnew              {}", self.new)?;
-        writeln!(f, "already there    {}", self.already_there)?;
+        writeln!(
+            f,
+            "already there    {} (before, or sent again after a loss)",
+            self.already_there
+        )?;
         writeln!(f, "refused          {}", self.refused)?;
         writeln!(f, "seconds          {:.1}", took.as_secs_f64())?;
         #[allow(clippy::cast_precision_loss)] // A rate for a person.

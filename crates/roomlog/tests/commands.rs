@@ -1,0 +1,268 @@
+//! The commands as typed, against a server in memory that can misbehave.
+
+mod memory;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::Ordering,
+};
+
+use memory::Memory;
+
+/// A command line for this server.
+fn roomlog(server: &Memory, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    command.args(args.split(' ')).env("ROOMLOG_SERVER", &server.url).env("ROOMLOG_AUTHOR", "ada");
+    command
+}
+
+fn run(server: &Memory, args: &str) -> (i32, String, String) {
+    told(roomlog(server, args).stdin(Stdio::null()).output().expect("a run"))
+}
+
+fn told(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("a code"), text(output.stdout), text(output.stderr))
+}
+
+fn pipe(server: &Memory, args: &str, input: &str) -> (i32, String, String) {
+    let mut child = spawn(roomlog(server, args).stdin(Stdio::piped()));
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
+    told(child.wait_with_output().expect("a run"))
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process")
+}
+
+fn bodies(server: &Memory, room: &str) -> Vec<String> {
+    server.log(room).iter().map(|entry| entry.body.to_string()).collect()
+}
+
+#[test]
+fn the_same_id_twice_is_there_once() {
+    let server = Memory::start();
+    let said = "append general hello --id greeting-1";
+    assert_eq!(run(&server, said), (0, "0\n".into(), String::new()));
+    assert_eq!(run(&server, said), (0, "0\n".into(), "roomlog: 0 (already there)\n".into()));
+    let (code, _, why) = run(&server, "append general other --id greeting-1");
+    assert_eq!((code, why.as_str()), (1, "roomlog: id_reused: said the server in memory\n"));
+    let (_, json, _) = run(&server, "append general waves --kind action --id x --json");
+    assert_eq!(
+        json,
+        "{\"room\":\"general\",\"id\":\"x\",\"slot\":1,\"committed_at\":1763796120001}\n"
+    );
+    let (_, lines, _) = run(&server, "read general");
+    let expected = ["0 2025-11-22T07:22:00Z <ada> hello", "1 2025-11-22T07:22:00Z * ada waves"];
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn lines_of_standard_input_enter_in_order_over_lost_connections() {
+    let server = Memory::start();
+    server.rooms.hang_up_every.store(40, Ordering::Relaxed);
+    let lines: Vec<_> = (0..100).map(|n| format!("line {n}")).collect();
+    let (code, slots, why) = pipe(&server, "append general", &(lines.join("\r\n") + "\n\nlast"));
+    assert_eq!((code, why.as_str()), (0, ""));
+    assert_eq!(
+        slots.lines().collect::<Vec<_>>(),
+        (0..102).map(|n| n.to_string()).collect::<Vec<_>>()
+    );
+    assert_eq!(bodies(&server, "general"), [lines, vec![String::new(), "last".into()]].concat());
+}
+
+#[test]
+fn a_line_that_is_refused_is_named_and_the_others_are_taken() {
+    let server = Memory::start();
+    let input = format!("one\n{}\nthree\n", "x".repeat(16_385));
+    let (code, slots, why) = pipe(&server, "append general", &input);
+    assert_eq!((code, slots.as_str()), (1, "0\n1\n"));
+    assert!(why.contains("line 2: too_large: body has 16385 bytes, more than 16384"), "{why}");
+    assert!(why.contains("1 of 3 lines are not in the log"), "{why}");
+    assert_eq!(bodies(&server, "general"), ["one", "three"]);
+}
+
+#[test]
+fn read_counts_from_the_end_or_goes_on_to_it() {
+    let server = Memory::start();
+    (0..250).for_each(|n| server.append("general", &n.to_string()));
+    let slots = |args: &str| {
+        let (code, lines, _) = run(&server, args);
+        assert_eq!(code, 0);
+        let slot = |line: &str| line.split(' ').next().expect("a slot").parse().expect("a slot");
+        lines.lines().map(slot).collect::<Vec<u64>>()
+    };
+    assert_eq!(slots("read general"), (200..250).collect::<Vec<_>>());
+    assert_eq!(slots("read general --count 3 --upto 9"), [7, 8, 9]);
+    assert_eq!(slots("read general --count 120"), (130..250).collect::<Vec<_>>());
+    assert_eq!(slots("read general --count 9 --upto 1"), [0, 1]);
+    assert_eq!(slots("read general --after 100"), (101..250).collect::<Vec<_>>());
+    assert_eq!(slots("read general --after -1"), (0..250).collect::<Vec<_>>());
+    let (_, lines, why) = run(&server, "read empty");
+    assert_eq!((lines.as_str(), why.contains("no such entries in empty")), ("", true));
+    assert_eq!(run(&server, "rooms").1, "general\t249\n");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_command_quietly() {
+    let server = Memory::start();
+    (0..2_000).for_each(|_| server.append("general", &"x".repeat(100)));
+    let mut child = spawn(&mut roomlog(&server, "export general"));
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
+    assert!(first.starts_with("{\"slot\":0,"), "{first}");
+    let (code, _, why) = told(child.wait_with_output().expect("an end"));
+    assert_eq!((code, why.as_str()), (0, ""));
+}
+
+#[test]
+fn tail_goes_on_where_it_was_when_the_server_comes_back() {
+    let server = Memory::start();
+    ["one", "two", "three"].iter().for_each(|body| server.append("general", body));
+    let mut child = spawn(&mut roomlog(&server, "tail general --count 2"));
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next = || {
+        lines.next().expect("a line").expect("a line").split_once("> ").map(|(_, b)| b.to_owned())
+    };
+    assert_eq!([next(), next()], [Some("two".into()), Some("three".into())]);
+    server.hang_up();
+    server.append("general", "four");
+    assert_eq!(next(), Some("four".into()));
+    server.append("general", "five");
+    assert_eq!(next(), Some("five".into()));
+    child.kill().expect("stopped");
+    let why = told_after_kill(child);
+    assert!(why.contains("trying again") && why.contains("connected again"), "{why}");
+}
+
+fn told_after_kill(child: Child) -> String {
+    let output = child.wait_with_output().expect("an end");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+fn write_days(dir: &Path) {
+    let days = [
+        ("2015-01-02", "[00:01] <bo> again\n\n[00:01] <bo> again\n"),
+        (
+            "2015-01-01.log",
+            "[23:58] <ada> hello\n[23:58:09] * ada waves\n[23:59] *** bo joined\n[23:59] <bo> \n",
+        ),
+    ];
+    for (name, content) in days {
+        std::fs::write(dir.join(name), content).expect("a file");
+    }
+}
+
+#[test]
+fn an_import_is_there_once_in_order_however_often_it_runs() {
+    let server = Memory::start();
+    server.rooms.hang_up_every.store(3, Ordering::Relaxed);
+    let dir = tempfile::tempdir().expect("a directory");
+    write_days(dir.path());
+    let import = format!("import irc {}", dir.path().display());
+    let (code, summary, why) = run(&server, &import);
+    assert_eq!(code, 0, "{why}");
+    for line in [
+        "files            2",
+        "entries          5 (action 1, text 4)",
+        "said again       1 ",
+        "skipped          1 ",
+    ] {
+        assert!(summary.contains(line), "{line}: {summary}");
+    }
+    let log = server.log("irc");
+    let said: Vec<_> =
+        log.iter().map(|entry| (&*entry.author, &*entry.kind, &*entry.body)).collect();
+    let expected = [
+        ("ada", "text", "hello"),
+        ("ada", "action", "waves"),
+        ("bo", "text", ""),
+        ("bo", "text", "again"),
+        ("bo", "text", "again"),
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(log[1].sent_at, Some(1_420_156_689_000));
+
+    server.rooms.hang_up_every.store(0, Ordering::Relaxed);
+    let (code, summary, _) = run(&server, &import);
+    assert_eq!(code, 0);
+    assert!(summary.contains("new              0\nalready there    5 "), "{summary}");
+    let (_, summary, _) = run(&server, &(import + " --joins"));
+    assert!(summary.contains("new              1\nalready there    5"), "{summary}");
+}
+
+#[test]
+fn a_dry_run_counts_and_needs_no_server() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write_days(dir.path());
+    std::fs::write(dir.path().join("2015-01-03"), b"what?\n[00:00] <ada> \xff\n").expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    let command = command.args(["import", "irc", "--dry-run"]).arg(dir.path());
+    let (code, summary, why) =
+        told(command.env("ROOMLOG_SERVER", "http://127.0.0.1:1").output().expect("a run"));
+    assert_eq!(code, 1, "a line was not taken");
+    assert!(summary.contains("entries          6 (action 1, text 5)"), "{summary}");
+    assert!(
+        summary.contains("not UTF-8        1 ") && summary.contains("unreadable       1"),
+        "{summary}"
+    );
+    assert!(why.contains("2015-01-03:1: not taken: it is no line of an IRC log"), "{why}");
+    assert!(why.contains("2015-01-03:2: not UTF-8: kept with replacement characters"), "{why}");
+}
+
+#[test]
+fn an_export_imports_as_the_same_log_and_refs_follow_their_entries() {
+    let server = Memory::start();
+    server.append("general", "zero");
+    run(&server, "append general yes --ref 0 --id r-1");
+    let (code, export, _) = run(&server, "export general");
+    assert_eq!(code, 0);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("general.jsonl");
+    std::fs::write(&path, &export).expect("a file");
+    assert_eq!(run(&server, &format!("import copy {}", path.display())).0, 0);
+    assert_eq!(run(&server, "export copy").1, export);
+
+    // Into a room that has entries already, what a ref names has moved.
+    server.append("other", "first");
+    assert_eq!(run(&server, &format!("import other {}", path.display())).0, 0);
+    let log = server.log("other");
+    assert_eq!((log[2].slot, log[2].reference), (2, Some(1)));
+
+    let second = export.lines().nth(1).expect("two lines").to_owned() + "\n";
+    std::fs::write(&path, second).expect("a file");
+    let (code, _, why) = run(&server, &format!("import part {}", path.display()));
+    assert_eq!(code, 1);
+    assert!(
+        why.contains("general.jsonl:1: its ref, slot 0, is not among the imported lines"),
+        "{why}"
+    );
+}
+
+#[test]
+fn verify_names_the_first_wrong_slot() {
+    let server = Memory::start();
+    (0..250).for_each(|n| server.append("general", &n.to_string()));
+    server.append("other", "x");
+    let (code, lines, why) = run(&server, "verify");
+    assert_eq!((code, why.as_str()), (0, "roomlog: 2 of 2 rooms are right\n"));
+    assert!(lines.starts_with("general\t249\t") && lines.contains("\tok\nother\t0\t"), "{lines}");
+    for slot in [0, 99, 100, 137, 249] {
+        server.rooms.wrong_from.store(slot, Ordering::Relaxed);
+        let (code, lines, _) = run(&server, "verify general");
+        assert_eq!(code, 3);
+        assert!(lines.starts_with(&format!("general\t{slot}\twrong: ")), "{lines}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named_with_what_to_do() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    let command = command.args(["rooms", "--server", "http://127.0.0.1:1"]);
+    let (code, _, why) = told(command.output().expect("a run"));
+    assert_eq!(code, 1);
+    assert!(why.starts_with("roomlog: cannot reach http://127.0.0.1:1: "), "{why}");
+    assert!(why.contains("start a server with `roomlog serve`"), "{why}");
+}
