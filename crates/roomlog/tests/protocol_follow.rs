@@ -73,6 +73,25 @@ async fn a_second_join_replaces_the_first() {
 }
 
 #[tokio::test]
+async fn a_second_join_replaces_a_first_that_is_still_far_behind() {
+    let server = Server::start(&["--page-entries=10"]).await;
+    let (mut ada, mut grace) = (server.login("ada").await, server.login("grace").await);
+    ada.fill("r", 1_000, "before").await;
+    for (second, first_slot) in [(json!({"count": 1}), 999), (json!({"after": 499}), 500)] {
+        grace
+            .send_all([with("join", "r", json!({"after": -1})), with("join", "r", second.clone())])
+            .await;
+        assert_eq!(slots(&grace.expect("reply").await)[0], 0);
+        let reply = grace.find(|frame| frame["type"] == "reply").await;
+        assert_eq!(slots(&reply)[0], first_slot);
+        // What came before that reply was of the first following; nothing of it comes later.
+        assert!(grace.passed_over().iter().all(|frame| frame["type"] == "ack"));
+        grace.acks("r", last_of(&reply), 999).await;
+        grace.nothing_more().await;
+    }
+}
+
+#[tokio::test]
 async fn a_join_that_fails_changes_nothing() {
     let server = Server::start(&["--ahead-ms=150"]).await;
     let (mut ada, mut grace) = (server.login("ada").await, server.login("grace").await);

@@ -59,7 +59,8 @@ async fn each_connection_and_each_room_count_from_0() {
 
 #[tokio::test]
 async fn sixty_four_wait_and_the_65th_is_out_of_order() {
-    let server = Server::start(&[]).await;
+    // No time-out comes to help.
+    let server = Server::start(&["--seq-wait-ms=600000"]).await;
     let mut ada = server.login("ada").await;
     ada.send_all((1..=64).map(numbered)).await;
     ada.nothing_more().await;
@@ -71,7 +72,7 @@ async fn sixty_four_wait_and_the_65th_is_out_of_order() {
 
 #[tokio::test]
 async fn how_many_wait_is_a_setting() {
-    let server = Server::start(&["--seq-wait=2"]).await;
+    let server = Server::start(&["--seq-wait=2", "--seq-wait-ms=600000"]).await;
     let mut ada = server.login("ada").await;
     ada.send_all([numbered(1), numbered(2)]).await;
     ada.nothing_more().await;
@@ -240,7 +241,7 @@ async fn a_connection_uses_seq_in_a_room_always_or_never() {
 
 #[tokio::test]
 async fn after_a_refusal_that_is_not_final_those_in_hand_are_out_of_order() {
-    let server = Server::start(&["--ahead-ms=300"]).await;
+    let server = Server::start(&["--ahead-ms=300", "--seq-wait-ms=600000"]).await;
     let mut ada = server.login("ada").await;
     ada.send_all([but(0, "after", json!(5)), numbered(1), numbered(2)]).await;
     let error = ada.answer(0).await;

@@ -196,9 +196,14 @@ impl Client {
         }
     }
 
+    /// The frames that were passed over, which are no longer kept.
+    pub(crate) fn passed_over(&mut self) -> Vec<Value> {
+        self.passed_over.drain(..).collect()
+    }
+
     /// All frames until the socket closes, and the close code.
     pub(crate) async fn rest(&mut self) -> (Vec<Value>, Option<u16>) {
-        let mut frames: Vec<_> = self.passed_over.drain(..).collect();
+        let mut frames = self.passed_over();
         loop {
             match self.arrive().await {
                 Ok(frame) => frames.push(frame),
