@@ -220,11 +220,7 @@ impl<T, R: Clone> Lane<T, R> {
             token: arrival.token,
             state: State::InHand(vec![arrival.token]),
         });
-        while self.past.len() > OUTCOMES_KEPT
-            && matches!(self.past.front(), Some(Past { state: State::Done(_), .. }))
-        {
-            self.past.pop_front();
-        }
+        self.forget_old_outcomes();
         self.queue.push_back(Queued { since: now, arrival });
     }
 
@@ -299,6 +295,16 @@ impl<T, R: Clone> Lane<T, R> {
         answer_in_hand(std::mem::take(tokens), &answer, steps);
         if effect == Effect::Final {
             past.state = State::Done(answer);
+            self.forget_old_outcomes();
+        }
+    }
+
+    /// Keeps the newest outcomes, and whatever is in hand.
+    fn forget_old_outcomes(&mut self) {
+        while self.past.len() > OUTCOMES_KEPT
+            && matches!(self.past.front(), Some(Past { state: State::Done(_), .. }))
+        {
+            self.past.pop_front();
         }
     }
 
