@@ -4,10 +4,21 @@
 //! which is the floor. Invariant: contenders take turns within a round, on one file system.
 
 use std::{
+    collections::HashMap,
     io,
     path::Path,
     time::{Duration, Instant},
 };
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use roomlog_core::{
+    block::{self, BlockName, NodeId},
+    journal::{Journal, Proposed},
+    proposal::Proposal,
+    suites::archive::proposal,
+};
+use roomlog_sqlite::SqliteJournal;
 
 use crate::{
     DataDir,
@@ -37,9 +48,47 @@ impl Contender for Bare {
     }
 }
 
+/// Our journal of one node, given blocks that are encoded beforehand.
+struct OneNode {
+    journal: SqliteJournal,
+    blocks: HashMap<usize, Bytes>,
+}
+
+impl OneNode {
+    fn new(dir: &Path) -> io::Result<Self> {
+        let journal = SqliteJournal::open(&dir.join("journal.db")).map_err(io::Error::other)?;
+        Ok(Self { journal, blocks: HashMap::new() })
+    }
+}
+
+impl Contender for OneNode {
+    fn name(&self) -> &'static str {
+        "roomlog, SQLite"
+    }
+
+    fn block(&mut self, entries: usize) -> io::Result<()> {
+        let block = self.blocks.entry(entries).or_insert_with(|| encoded(entries)).clone();
+        match self.journal.propose(0, block).now_or_never() {
+            Some(Proposed::Durable(_)) => Ok(()),
+            other => Err(io::Error::other(format!("not durable: {other:?}"))),
+        }
+    }
+}
+
+/// A block of as many entries as are asked for, with bodies of 200 bytes.
+fn encoded(entries: usize) -> Bytes {
+    let proposals: Vec<Proposal> = (0..entries)
+        .map(|n| {
+            proposal("general", "ada", &format!("01JD9ZQW4K8Y3V7N5M2X{n:06}"), &"x".repeat(200))
+        })
+        .collect();
+    let name = BlockName { node: NodeId([1; 16]), incarnation: 1, n: 0 };
+    block::encode(name, proposals.iter())
+}
+
 /// All that are compared; the first is the floor.
 fn contenders(dir: &Path) -> io::Result<Vec<Box<dyn Contender>>> {
-    Ok(vec![Box::new(Bare::new(dir)?)])
+    Ok(vec![Box::new(Bare::new(dir)?), Box::new(OneNode::new(dir)?)])
 }
 
 /// How much is measured.

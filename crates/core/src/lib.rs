@@ -12,6 +12,7 @@
 //! socket, JSON, SQL or NATS, and no clock: times are passed in.
 
 pub mod applier;
+pub mod applying;
 pub mod archive;
 pub mod block;
 pub mod fold;
@@ -24,12 +25,14 @@ pub mod memory;
 pub mod merge;
 pub mod node;
 pub mod partition;
+mod pipeline;
 pub mod proposal;
 pub mod proposers;
 pub mod reader;
 pub mod room;
 pub mod rooms;
 pub mod sequencer;
+pub mod sequencing;
 pub mod stats;
 #[cfg(feature = "suites")]
 pub mod suites;

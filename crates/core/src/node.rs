@@ -3,21 +3,29 @@
 //! Enters: the engines and the settings. Leaves: a [`Node`] to speak to, and what has to be run: the
 //! partition's task and the fold's thread. Invariant: nothing here knows which engines they are.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use roomlog_protocol::{RoomName, latest_of};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     applier::{Applier, Parts},
+    applying::Applying,
     archive::{Archive, ArchiveError},
     fold::{FoldQueue, FoldSettings, Folder},
     heads::Heads,
     inbox::Inbox,
     journal::Journal,
     partition::{Identity, NodeError, PartitionTask},
+    pipeline::{Phase, Pipeline},
     reader::Reader,
     rooms::Rooms,
+    sequencer::Sequencer,
+    sequencing::Sequencing,
     stats::Stats,
 };
 
@@ -63,7 +71,7 @@ pub struct Node {
     pub stats: Arc<Stats>,
     log: String,
     archive: Arc<dyn Archive>,
-    ready: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
 }
 
 /// What has to be run for a node to live.
@@ -92,7 +100,7 @@ impl Node {
         let (heads, stats) = (Arc::new(Heads::default()), Arc::new(Stats::default()));
         let queue = Arc::new(FoldQueue::default());
         let (done, folds) = mpsc::channel(4);
-        let (ready, is_ready) = watch::channel(false);
+        let pipeline = Arc::new(Pipeline::new(inbox.clone()));
         let parts = Parts {
             archive: archive.clone(),
             rooms: rooms.clone(),
@@ -103,27 +111,38 @@ impl Node {
             tail_bytes: settings.tail_bytes,
         };
         let node = Self {
-            inbox: inbox.clone(),
+            inbox,
             reader: Reader::new(rooms.clone(), archive.clone()),
             rooms,
             heads,
             stats: stats.clone(),
             log: journal.log().into(),
             archive: archive.clone(),
-            ready: is_ready,
+            phase: pipeline.phase.subscribe(),
         };
         let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
         let applier = Applier::new(parts, applied);
-        let task = PartitionTask {
+        let sequencing = Sequencing {
+            partition: PARTITION,
+            identity,
+            journal: journal.clone(),
+            pipeline: pipeline.clone(),
+            sequencer: Sequencer::default(),
+            proposed: VecDeque::new(),
+            next_n: 0,
+        };
+        let applying = Applying {
             partition: PARTITION,
             identity,
             journal,
-            inbox,
+            pipeline,
             applier,
             folds,
-            ready,
             stats,
+            looked_up: 0,
+            applied: 0,
         };
+        let task = PartitionTask { sequencing, applying };
         let folder = Folder { queue, archive, partition: PARTITION, settings: fold, done };
         Ok((node, Running { task, folder }))
     }
@@ -134,15 +153,17 @@ impl Node {
         &self.log
     }
 
-    /// Whether it has caught up with the journal.
+    /// Whether it has caught up with the journal and takes appends.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        *self.phase.borrow() == Phase::Serving
     }
 
-    /// Waits until it has caught up with the journal; `false` when it stopped before.
+    /// Waits until it has caught up with the journal; `false` when it failed before.
     pub async fn caught_up(&self) -> bool {
-        self.ready.clone().wait_for(|ready| *ready).await.is_ok()
+        let mut phase = self.phase.clone();
+        let left = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+        left.is_ok_and(|phase| *phase != Phase::Failed)
     }
 
     /// The latest slots of up to `limit` rooms after a name, in byte order: all rooms that have an

@@ -1,19 +1,19 @@
-//! The journal of one node: a row per block, one writer thread, one fsync per commit.
+//! The journal of one node: a row per block, one fsync per block.
 //!
 //! ```text
-//!  propose ──► writer thread: BEGIN, INSERT …, COMMIT (fsync) ──► recent ──► followers
-//!                                                             └─► rows ────┘ (those behind)
+//!  propose ──► INSERT, COMMIT (fsync) on the caller's thread ──► recent ──► followers
+//!                                                           └─► rows ────┘ (those behind)
 //! ```
 //!
 //! Enters: blocks. Leaves: the same, once they are on stable storage. Invariants: positions are the
-//! rows' ids, 1, 2, 3, … without holes; all that waits when the writer looks goes into one commit;
-//! after an error that leaves an outcome open the writer takes nothing more.
+//! rows' ids, 1, 2, 3, … without holes; `propose` returns when the disk has the block, so whoever
+//! proposes has a thread for it, and a lone append is not handed from thread to thread; after an
+//! error that leaves an outcome open nothing more is taken.
 
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
     sync::{Arc, mpsc as std_mpsc},
-    thread::JoinHandle,
     time::{Duration, SystemTime},
 };
 
@@ -24,18 +24,12 @@ use roomlog_core::journal::{
     Durable, Follow, Journal, JournalError, Partition, Position, Proposed,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::{
     node_file::new_ulid,
     pragma::{self, Sync},
 };
-
-/// How many blocks a proposer should have under way: what waits longer makes the next one larger.
-const DEPTH: usize = 1;
-
-/// How many blocks may wait for the writer; more are refused.
-const BLOCKS_WAITING: usize = 64;
 
 /// How many of the newest blocks are kept in memory for followers.
 const RECENT_BLOCKS: usize = 64;
@@ -59,17 +53,11 @@ const SCHEMA: &str = "
 
 const FORMAT: i64 = 1;
 
-struct Write {
-    block: Bytes,
-    answer: oneshot::Sender<Proposed>,
-}
-
 /// The journal of one node.
 pub struct SqliteJournal {
     log: String,
     path: PathBuf,
-    writes: Option<std_mpsc::SyncSender<Write>>,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Writer>,
     head: watch::Receiver<u64>,
     recent: Arc<Mutex<VecDeque<Durable>>>,
 }
@@ -96,39 +84,26 @@ impl SqliteJournal {
         let log = read_or_make_log(&connection).map_err(open)?;
         let (head, time) = head_of(&connection).map_err(open)?;
         let checkpointer = pragma::open_writer(path, Sync::Full).map_err(open)?;
-        let (writes, incoming) = std_mpsc::sync_channel(BLOCKS_WAITING);
         let (moved, head) = watch::channel(head);
         let recent = Arc::new(Mutex::new(VecDeque::with_capacity(RECENT_BLOCKS)));
-        let mut writer = Writer {
+        let writer = Mutex::new(Writer {
             connection,
             recent: recent.clone(),
             moved,
             time,
             wal_bytes: 0,
             checkpoints: Checkpoints::start(checkpointer),
-        };
-        let thread = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || writer.run(&incoming))
-            .map_err(|error| JournalError(format!("no thread for the writer: {error}")))?;
-        Ok(Self {
-            log,
-            path: path.into(),
-            writes: Some(writes),
-            writer: Some(thread),
-            head,
-            recent,
-        })
+            broken: false,
+        });
+        Ok(Self { log, path: path.into(), writer, head, recent })
     }
 }
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
-        // The writer ends when nobody can send to it, and leaves a file without a WAL.
-        drop(self.writes.take());
-        if let Some(writer) = self.writer.take() {
-            let _ended = writer.join();
-        }
+        // Leaves a file without a WAL; what cannot be copied now is copied at the next start.
+        let _left_to_the_next_start =
+            pragma::checkpoint_truncate(&self.writer.get_mut().connection);
     }
 }
 
@@ -168,24 +143,12 @@ impl Journal for SqliteJournal {
     }
 
     fn depth(&self) -> usize {
-        DEPTH
+        // `propose` writes: what waits meanwhile makes the next block larger.
+        1
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
-        let (answer, outcome) = oneshot::channel();
-        let sent = self.writes.as_ref().map(|writes| writes.try_send(Write { block, answer }));
-        let at_once = |proposed| futures_util::future::ready(proposed).boxed();
-        match sent {
-            Some(Ok(())) => outcome
-                .map(|outcome| {
-                    outcome.unwrap_or_else(|_| Proposed::Unknown("the writer has ended".into()))
-                })
-                .boxed(),
-            Some(Err(std_mpsc::TrySendError::Full(_))) => {
-                at_once(Proposed::Refused(format!("more than {BLOCKS_WAITING} blocks at once")))
-            }
-            _ => at_once(Proposed::Unknown("the writer has ended".into())),
-        }
+        futures_util::future::ready(self.writer.lock().write(block)).boxed()
     }
 
     fn follow(&self, _: Partition, after: Position) -> Box<dyn Follow> {
@@ -204,7 +167,7 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// The writer thread.
+/// The writer.
 struct Writer {
     connection: Connection,
     recent: Arc<Mutex<VecDeque<Durable>>>,
@@ -212,76 +175,53 @@ struct Writer {
     time: u64,
     wal_bytes: usize,
     checkpoints: Checkpoints,
+    /// An outcome was left open: nothing can be trusted any more.
+    broken: bool,
 }
 
 impl Writer {
-    fn run(&mut self, incoming: &std_mpsc::Receiver<Write>) {
-        while let Ok(first) = incoming.recv() {
-            let mut writes = vec![first];
-            writes.extend(incoming.try_iter());
-            if !self.commit(writes) {
-                return;
-            }
-            self.keep_the_wal_short();
+    fn write(&mut self, block: Bytes) -> Proposed {
+        if self.broken {
+            return Proposed::Unknown("journal.db: an earlier commit failed".into());
         }
-        let _left_to_the_next_start = pragma::checkpoint_truncate(&self.connection);
-    }
-
-    /// Commits blocks and answers them; `false` when nothing can be trusted any more.
-    fn commit(&mut self, writes: Vec<Write>) -> bool {
         self.time = self.time.max(now_ms());
         let head = *self.moved.borrow();
-        match self.insert(head, &writes) {
+        let position = Position(head + 1);
+        match self.insert(position, &block) {
             Ok(()) => {
-                self.publish(head, &writes);
-                for (position, write) in (head + 1..).zip(writes) {
-                    let _nobody_waits = write.answer.send(Proposed::Durable(Position(position)));
-                }
-                true
+                self.wal_bytes += block.len() + COMMIT_OVERHEAD;
+                self.publish(Durable { position, time: self.time, block });
+                self.keep_the_wal_short();
+                Proposed::Durable(position)
+            }
+            Err(error) if is_full(&error) && self.is_undone(head) => {
+                Proposed::Refused(error.to_string())
             }
             Err(error) => {
-                let refused = is_full(&error) && self.is_undone(head);
-                let said = error.to_string();
-                for write in writes {
-                    let _nobody_waits = write.answer.send(if refused {
-                        Proposed::Refused(said.clone())
-                    } else {
-                        Proposed::Unknown(format!("journal.db: commit failed: {said}"))
-                    });
-                }
-                refused
+                self.broken = true;
+                Proposed::Unknown(format!("journal.db: commit failed: {error}"))
             }
         }
     }
 
-    fn insert(&mut self, head: u64, writes: &[Write]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
+    fn insert(&mut self, position: Position, block: &[u8]) -> rusqlite::Result<()> {
+        let time = self.time.cast_signed();
+        let row = params![position.0.cast_signed(), time, block];
+        // A statement of its own is a transaction of its own.
+        self.connection.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3)")?.execute(row)?;
+        Ok(())
+    }
+
+    fn publish(&self, durable: Durable) {
+        let position = durable.position.0;
         {
-            let mut insert =
-                transaction.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3)")?;
-            for (position, write) in (head + 1..).zip(writes) {
-                insert.execute(params![
-                    position.cast_signed(),
-                    self.time.cast_signed(),
-                    &*write.block
-                ])?;
-            }
-        }
-        transaction.commit()
-    }
-
-    fn publish(&mut self, head: u64, writes: &[Write]) {
-        let mut recent = self.recent.lock();
-        for (position, write) in (head + 1..).zip(writes) {
-            self.wal_bytes += write.block.len() + COMMIT_OVERHEAD;
+            let mut recent = self.recent.lock();
             if recent.len() == RECENT_BLOCKS {
                 recent.pop_front();
             }
-            let (position, block) = (Position(position), write.block.clone());
-            recent.push_back(Durable { position, time: self.time, block });
+            recent.push_back(durable);
         }
-        drop(recent);
-        self.moved.send_replace(head + writes.len() as u64);
+        self.moved.send_replace(position);
     }
 
     /// Whether a commit that failed has left nothing behind, rolled back and read back.

@@ -1,0 +1,173 @@
+//! The task that applies: durable blocks, in the journal's order, become entries and outcomes.
+//!
+//! Enters: durable blocks, word of folds. Leaves: commits into tails and fold, outcomes to those who
+//! wait. Invariants: blocks are applied in the journal's order and no other; a commit is published
+//! before its author hears of it; the ids of a block are looked up while the journal still writes it.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::{
+    applier::Applier,
+    archive::ArchiveError,
+    block::{self, BlockError, BlockName},
+    fold::Folded,
+    journal::{Durable, Follow, Journal, JournalError, Partition, Position},
+    partition::{Identity, NodeError},
+    pipeline::{InFlight, Phase, Pipeline},
+    stats::Stats,
+};
+
+/// The task that applies.
+pub struct Applying {
+    pub(crate) partition: Partition,
+    pub(crate) identity: Identity,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) applier: Applier,
+    pub(crate) folds: mpsc::Receiver<Folded>,
+    pub(crate) stats: Arc<Stats>,
+    /// Our blocks before this number were looked up in the archive.
+    pub(crate) looked_up: u64,
+    /// Our blocks before this number are applied.
+    pub(crate) applied: u64,
+}
+
+enum Woken {
+    Durable(Result<Durable, JournalError>),
+    Fold(Option<Folded>),
+    Pushed,
+    Failed,
+}
+
+impl Applying {
+    /// Catches up with the journal, then applies until sequencing has closed and all its blocks are
+    /// applied, or the partition fails.
+    ///
+    /// # Errors
+    /// [`NodeError`]; whoever waits was told what is known.
+    pub async fn run(mut self) -> Result<(), NodeError> {
+        let ended = self.serve().await;
+        if ended.is_err() {
+            self.pipeline.fail();
+        }
+        self.applier.close();
+        ended
+    }
+
+    async fn serve(&mut self) -> Result<(), NodeError> {
+        let applied = self.applier.position();
+        let head = self.journal.head(self.partition)?;
+        if applied > head {
+            return Err(NodeError::JournalBehind { applied, head });
+        }
+        let mut follow = self.journal.follow(self.partition, applied);
+        loop {
+            self.note_caught_up(head);
+            if self.pipeline.is(Phase::Closing) && self.pipeline.is_empty() {
+                return Ok(());
+            }
+            match self.wait(&mut follow).await {
+                Woken::Durable(durable) => self.apply(&durable?)?,
+                Woken::Fold(folded) => {
+                    let ended = || Err(ArchiveError::Failed("the fold's thread ended".into()));
+                    self.applier.folded(folded.unwrap_or_else(ended)?, self.looked_up);
+                    self.applier.settle(self.applied);
+                }
+                Woken::Pushed => self.look_ahead()?,
+                Woken::Failed => return Ok(()),
+            }
+            self.note_room();
+        }
+    }
+
+    async fn wait(&mut self, follow: &mut Box<dyn Follow>) -> Woken {
+        let has_room = self.applier.has_room();
+        tokio::select! {
+            biased;
+            durable = follow.next(), if has_room => Woken::Durable(durable),
+            folded = self.folds.recv() => Woken::Fold(folded),
+            () = self.pipeline.pushed.notified() => {
+                if self.pipeline.is(Phase::Failed) { Woken::Failed } else { Woken::Pushed }
+            }
+        }
+    }
+
+    fn note_caught_up(&self, head: Position) {
+        if self.pipeline.is(Phase::CatchingUp) && self.applier.position() >= head {
+            info!(position = %head, "caught up with the journal");
+            self.pipeline.enter(Phase::Serving);
+        }
+    }
+
+    fn note_room(&self) {
+        let now = self.applier.has_room();
+        let changed = self.pipeline.has_room.send_if_modified(|room| {
+            let changed = *room != now;
+            *room = now;
+            changed
+        });
+        if changed {
+            self.pipeline.inbox.set_overloaded(!now);
+            self.pipeline.freed.notify_one();
+        }
+    }
+
+    /// Asks the archive for the ids of blocks that the journal has not given back yet. What is folded
+    /// from then on stays in memory until they are applied, so nothing falls between.
+    fn look_ahead(&mut self) -> Result<(), NodeError> {
+        while let Some((n, submits)) = self.pipeline.to_look_up() {
+            let known = self.applier.look_up(submits.iter().map(|submit| &submit.proposal))?;
+            self.pipeline.looked_up(n, &submits, known);
+            self.looked_up = self.looked_up.max(n + 1);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, durable: &Durable) -> Result<(), NodeError> {
+        match self.pipeline.take(&durable.block) {
+            Some(ours) => self.apply_ours(durable, ours)?,
+            None => self.apply_other(durable)?,
+        }
+        self.stats.block();
+        self.applier.settle(self.applied);
+        Ok(())
+    }
+
+    fn apply_ours(&mut self, durable: &Durable, ours: InFlight) -> Result<(), NodeError> {
+        let InFlight { n, submits, known, .. } = ours;
+        let Identity { node, incarnation } = self.identity;
+        let name = BlockName { node, incarnation, n };
+        let proposals = submits.iter().map(|submit| &submit.proposal);
+        let known = match known {
+            Some(known) => known,
+            None => self.applier.look_up(proposals.clone())?,
+        };
+        let outcomes = self.applier.apply(durable, &name, proposals, &known)?;
+        self.applied = n + 1;
+        self.looked_up = self.looked_up.max(n + 1);
+        let outcomes = outcomes.ok_or(NodeError::Fenced(durable.position))?;
+        for (submit, outcome) in submits.iter().zip(outcomes) {
+            self.pipeline.answer(submit, outcome);
+        }
+        Ok(())
+    }
+
+    fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
+        match block::decode(&durable.block) {
+            Ok(block) => {
+                let known = self.applier.look_up(block.proposals.iter())?;
+                self.applier.apply(durable, &block.name, block.proposals.iter(), &known)?;
+                Ok(())
+            }
+            Err(BlockError::Foreign) => {
+                warn!(position = %durable.position, "skipped what is not a block of ours");
+                self.applier.skip(durable.position);
+                Ok(())
+            }
+            Err(problem) => Err(NodeError::Block { position: durable.position, problem }),
+        }
+    }
+}
