@@ -162,7 +162,7 @@ impl Applying {
                 self.applier.apply(durable, &block.name, block.proposals.iter(), &known)?;
                 Ok(())
             }
-            Err(BlockError::Foreign) => {
+            Err(BlockError::Foreign) if !self.journal.is_ours_alone() => {
                 warn!(position = %durable.position, "skipped what is not a block of ours");
                 self.applier.skip(durable.position);
                 Ok(())

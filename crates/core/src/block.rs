@@ -61,7 +61,7 @@ pub struct Block {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BlockError {
     /// Not a block of ours, or one that was changed.
-    #[error("not a block: wrong magic or checksum")]
+    #[error("no block of ours, or one that was changed: wrong magic or checksum")]
     Foreign,
     /// A block of a newer version.
     #[error("a block of format {format}, rules {rules}, kind {kind}: this version cannot read it")]

@@ -63,6 +63,10 @@ pub trait Journal: Send + Sync + 'static {
     /// How many blocks it takes at once; more than this are not proposed.
     fn depth(&self) -> usize;
 
+    /// Whether only this log's nodes can write to it: then what is no block of ours is damage, and
+    /// must not be passed over.
+    fn is_ours_alone(&self) -> bool;
+
     /// Makes a block durable. Blocks take effect in the order of the calls.
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;
 

@@ -29,7 +29,10 @@ pub enum NodeError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// A block that this version cannot apply: it must not be passed over.
-    #[error("position {position} of the journal holds {problem}")]
+    #[error(
+        "position {position} of the journal holds {problem}; nothing was changed: restore a backup \
+         of the whole directory, or run the version that wrote it"
+    )]
     Block {
         /// Where it stands.
         position: Position,
@@ -50,7 +53,8 @@ pub enum NodeError {
     /// Our own block was skipped: another process used this node's identity.
     #[error(
         "position {0} of the journal has a block of this node's that was not the next: another \
-         process runs with this node's identity"
+         process runs with this node's identity, or its `node` file is an older copy; stop the \
+         other process, or remove the `node` file to go on as a new node: no entry is lost"
     )]
     Fenced(Position),
 }

@@ -208,7 +208,7 @@ async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal>
         let tail =
             node.rooms.open(&update.room).map_err(|problem| unreadable(problem.to_string()))?;
         if !reach(gateway, &tail, needed).await {
-            return Err(ahead(&tail));
+            return Err(stopped_or(gateway, ahead(&tail)));
         }
     }
     let limits = gateway.page_limits();
@@ -228,6 +228,15 @@ async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal>
 fn ahead(tail: &Tail) -> Refusal {
     let latest = Some(latest_of(tail.head().end));
     Refusal { latest, ..Refusal::new(ErrorCode::Ahead, "the log has not reached that slot") }
+}
+
+/// What waited in vain because the server stops is told that.
+fn stopped_or(gateway: &Gateway, refusal: Refusal) -> Refusal {
+    if *gateway.stopping.borrow() {
+        Refusal::new(ErrorCode::Unavailable, "the server stops; send it again when it is back")
+    } else {
+        refusal
+    }
 }
 
 /// Waits up to `ahead_ms` until the log ends at `end` or later; at once `false` when the server stops.

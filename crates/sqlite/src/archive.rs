@@ -104,6 +104,14 @@ impl SqliteArchive {
     }
 }
 
+impl Drop for SqliteArchive {
+    fn drop(&mut self) {
+        self.readers.get_mut().clear();
+        // Leaves a file without a WAL; what cannot be copied now is copied at the next start.
+        let _left_to_the_next_start = pragma::checkpoint_truncate(self.writer.get_mut());
+    }
+}
+
 fn read_or_make_log(connection: &Connection, log: &str) -> Result<String, ArchiveError> {
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     let there = connection.query_row(sql::LOG, [], read).optional();

@@ -118,6 +118,20 @@ impl Directory {
     }
 }
 
+/// The files of a directory that hold the log, for those who copy it: with their WALs, where a process
+/// was killed.
+pub const FILES: [&str; 4] = ["journal.db", "journal.db-wal", "archive.db", "archive.db-wal"];
+
+impl Directory {
+    /// Keeps servers out of a stopped server's directory as long as the result is held; writes nothing.
+    ///
+    /// # Errors
+    /// When it is no data directory, or a process serves it.
+    pub fn lock_stopped(path: &Path) -> Result<File, OpenError> {
+        lock(path, false)
+    }
+}
+
 /// Takes the lock of a directory; without `create`, of one that a server has made.
 pub(crate) fn lock(path: &Path, create: bool) -> Result<File, OpenError> {
     let io = |error| OpenError::Io { path: path.into(), error };

@@ -147,6 +147,10 @@ impl Journal for SqliteJournal {
         1
     }
 
+    fn is_ours_alone(&self) -> bool {
+        true
+    }
+
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         futures_util::future::ready(self.writer.lock().write(block)).boxed()
     }

@@ -18,7 +18,6 @@ pub mod journal;
 mod node_file;
 mod pragma;
 mod sql;
-pub mod verify;
 
 pub use archive::SqliteArchive;
 pub use directory::{Directory, OpenError};

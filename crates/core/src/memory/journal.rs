@@ -50,6 +50,10 @@ impl Journal for MemoryJournal {
         1
     }
 
+    fn is_ours_alone(&self) -> bool {
+        false
+    }
+
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         let mut state = self.state.lock();
         if state.full {

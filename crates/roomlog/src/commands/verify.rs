@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     if let Some(dir) = &args.data {
-        return verify_directory(dir, args.room.as_ref());
+        return verify_directory(dir, args.room.as_ref()).await;
     }
     let client = connect(&args.server, |_| ()).await?;
     let rooms = match args.room {

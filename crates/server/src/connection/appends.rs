@@ -30,6 +30,8 @@ use crate::clock::now_ms;
 pub(crate) enum Settled {
     /// It is in the log.
     Appended {
+        /// Its id.
+        id: EntryId,
         /// Its slot.
         slot: Slot,
         /// Its time.
@@ -87,11 +89,12 @@ impl Settled {
     }
 }
 
-impl From<Outcome> for Settled {
-    fn from(outcome: Outcome) -> Self {
+impl Settled {
+    /// The outcome of the append of this id.
+    pub(crate) fn of(outcome: Outcome, id: EntryId) -> Self {
         match outcome {
             Outcome::Committed { slot, committed_at, repeat } => {
-                Self::Appended { slot, committed_at, repeat }
+                Self::Appended { id, slot, committed_at, repeat }
             }
             Outcome::IdReused { slot } => Self::Error {
                 code: ErrorCode::IdReused,
@@ -264,7 +267,8 @@ impl Connection {
         hand.submitted = false;
         self.hands.submitted -= 1;
         let key = hand.key;
-        let settled = Settled::from(outcome);
+        let Some(id) = hand.id.clone() else { return };
+        let settled = Settled::of(outcome, id);
         let effect = settled.effect();
         if hand.answered {
             // Answered as unknown, or as behind a refusal: only a commit is worth another word.
@@ -326,8 +330,7 @@ impl Connection {
 
     fn say_settled(&mut self, hand: &Hand, settled: Settled, again: bool) {
         match settled {
-            Settled::Appended { slot, committed_at, repeat } => {
-                let Some(id) = hand.id.clone() else { return };
+            Settled::Appended { id, slot, committed_at, repeat } => {
                 self.say(&ServerFrame::Appended(Appended {
                     room: hand.room.clone(),
                     id,

@@ -228,7 +228,7 @@ impl Connection {
             Done::List(Ok(heads)) => self.listed(heads),
             Done::List(Err(problem)) => {
                 let (code, message) = unreadable(&problem);
-                self.watch = None;
+                self.end_watch();
                 self.refuse(Refusal::new(code, message));
             }
         }

@@ -13,6 +13,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use roomlog_core::{
+    inbox::Turned,
     mailbox::{Mailbox, Outcome},
     merge::merge_time,
     proposal::Proposal,
@@ -24,7 +25,7 @@ use roomlog_protocol::{
 };
 use serde_json::json;
 
-use super::{ahead, reach, refuse, respond_json, room_of};
+use super::{ahead, reach, refuse, respond_json, room_of, stopped_or};
 use crate::{
     clock::now_ms,
     connection::{Settled, new_id},
@@ -159,22 +160,15 @@ async fn settle(
     let ticket =
         Ticket { mailbox: mailbox.clone(), token: 0, queue: gateway.next_queue(), seq: None };
     let time = merge_time(append.sent_at, received);
-    let proposal = Proposal::new(append, author, id);
+    let proposal = Proposal::new(append, author, id.clone());
     if let Err(turned) = node.inbox.submit(Submit { proposal, time, ticket }) {
-        node.stats.busy();
+        if turned == Turned::Busy {
+            node.stats.busy();
+        }
         return Ok(Settled::turned(turned));
     }
     let outcome = tokio::time::timeout(gateway.append_for(), first_outcome(&mailbox)).await;
-    Ok(outcome.map_or_else(|_| Settled::unknown(), Settled::from))
-}
-
-/// What waited in vain because the server stops is told that.
-fn stopped_or(gateway: &Gateway, refusal: Refusal) -> Refusal {
-    if *gateway.stopping.borrow() {
-        Refusal::new(ErrorCode::Unavailable, "the server stops; send it again when it is back")
-    } else {
-        refusal
-    }
+    Ok(outcome.map_or_else(|_| Settled::unknown(), |outcome| Settled::of(outcome, id)))
 }
 
 async fn first_outcome(mailbox: &Mailbox) -> Outcome {

@@ -1,1 +1,0 @@
-//! Verifying a stopped directory: see below.
