@@ -26,6 +26,9 @@ use crate::{
     tail::{Commit, Tail},
 };
 
+/// For how many blocks at most followers are not told, while more is on its way: about a millisecond.
+const BLOCKS_UNTOLD: usize = 8;
+
 /// A room as apply holds it: from its first block until all of it is folded.
 struct Held {
     room: Room,
@@ -45,6 +48,9 @@ pub struct Applier {
     stats: Arc<Stats>,
     applied: Applied,
     held: HashMap<RoomName, Held>,
+    /// Rooms that moved and whose followers were not told.
+    untold: HashMap<RoomName, Arc<Tail>>,
+    untold_blocks: usize,
     unfolded: usize,
     unfolded_limit: usize,
     /// Windows that are in the archive; the blocks before the number may still need the ids.
@@ -78,6 +84,8 @@ impl Applier {
             stats,
             applied,
             held: HashMap::new(),
+            untold: HashMap::new(),
+            untold_blocks: 0,
             unfolded: 0,
             unfolded_limit,
             folded: VecDeque::new(),
@@ -166,10 +174,27 @@ impl Applier {
         let frames = OnceLock::new();
         let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });
         held.tail.publish(commit.clone());
+        self.untold.insert(room.clone(), held.tail.clone());
         self.heads.moved(room);
         self.recent_bytes += commit.weight();
         self.recent.push_back((commit.clone(), held.tail.clone()));
         Some(commit)
+    }
+
+    /// Tells the followers of what was applied. While `more` is on its way, that is put off for a few
+    /// blocks: a burst that became several commits wakes a thousand followers once.
+    pub fn tell(&mut self, more: bool) {
+        if self.untold.is_empty() {
+            return;
+        }
+        self.untold_blocks += 1;
+        if more && self.untold_blocks < BLOCKS_UNTOLD {
+            return;
+        }
+        self.untold_blocks = 0;
+        for tail in std::mem::take(&mut self.untold).into_values() {
+            tail.tell();
+        }
     }
 
     fn hand_on(&mut self, commits: Vec<Arc<Commit>>) {

@@ -80,6 +80,8 @@ impl Applying {
                 Woken::Failed => return Ok(()),
             }
             self.note_room();
+            let more = !self.pipeline.is_empty() || self.pipeline.inbox.has_post();
+            self.applier.tell(more && self.applier.has_room());
         }
     }
 

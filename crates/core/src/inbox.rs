@@ -97,6 +97,10 @@ impl Inbox {
         self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
+    pub(crate) fn has_post(&self) -> bool {
+        !self.post.lock().submits.is_empty()
+    }
+
     pub(crate) fn take(&self) -> Post {
         std::mem::take(&mut *self.post.lock())
     }

@@ -147,6 +147,8 @@ impl Sequencing {
     fn refuse(&mut self, n: u64) {
         self.proposed.clear();
         self.next_n = n;
+        // Followers that were to be told with these blocks are told now.
+        self.pipeline.pushed.notify_one();
         let mut broken = HashSet::new();
         for submit in self.pipeline.take_back(n).iter().flat_map(|block| block.submits.iter()) {
             let Ticket { queue, seq, .. } = submit.ticket;

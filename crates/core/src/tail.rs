@@ -135,15 +135,17 @@ impl Tail {
         self.state.lock().head
     }
 
-    /// Adds a commit and tells all who are interested.
+    /// Adds a commit: from now on readers see it. Whoever waits is told by [`Tail::tell`].
     pub fn publish(&self, commit: Arc<Commit>) {
-        {
-            let mut state = self.state.lock();
-            debug_assert_eq!(commit.first(), state.head.end, "a tail has no holes");
-            state.head = commit.head();
-            state.commits.push_back(commit);
-        }
-        // After the state: who registers first and reads then misses nothing.
+        let mut state = self.state.lock();
+        debug_assert_eq!(commit.first(), state.head.end, "a tail has no holes");
+        state.head = commit.head();
+        state.commits.push_back(commit);
+    }
+
+    /// Tells all who are interested that the room has moved: after it has, so that who registers
+    /// first and reads then misses nothing.
+    pub fn tell(&self) {
         for interest in self.interests.lock().iter() {
             interest.tell();
         }
