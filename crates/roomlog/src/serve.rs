@@ -9,7 +9,7 @@
 //! Invariant: it listens only when the node has caught up, and says so in one line; it ends only when
 //! what was taken is answered, or its socket was cut.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread};
 
 use clap::Args;
 use roomlog_core::{Node, NodeError, Running, journal::JournalError, partition};
@@ -158,11 +158,11 @@ impl Stop {
     }
 }
 
-/// The threads of a node. Sequencing waits for the disk and applying must not wait behind a thousand
-/// followers that wake at once, so neither shares a thread with the sockets.
+/// What runs of a node. Sequencing waits for the disk, so it has a thread; so has the fold. Applying
+/// is a task among the sockets': whom it answers and tells is then woken on the same thread.
 struct Threads {
     sequencing: thread::JoinHandle<Result<(), NodeError>>,
-    applying: thread::JoinHandle<Result<(), NodeError>>,
+    applying: tokio::task::JoinHandle<Result<(), NodeError>>,
     folder: thread::JoinHandle<()>,
     ended: mpsc::Receiver<()>,
 }
@@ -171,17 +171,20 @@ impl Threads {
     fn start(running: Running) -> Result<Self, Failure> {
         let Running { task, folder } = running;
         let (tell, ended) = mpsc::channel(2);
-        let failed = |why: std::io::Error| Failure::said(format!("cannot start a thread: {why}"));
-        let folder = thread::Builder::new().name("fold".into()).spawn(move || {
-            take_place(GO_LAST);
-            folder.run();
+        let (tell_too, applying) = (tell.clone(), task.applying.run());
+        let applying = tokio::spawn(async move {
+            let ended = applying.await;
+            let _nobody_waits = tell_too.try_send(());
+            ended
         });
-        Ok(Self {
-            sequencing: on_a_thread("sequencing", GO_FIRST, tell.clone(), task.sequencing.run())?,
-            applying: on_a_thread("applying", 0, tell, task.applying.run())?,
-            folder: folder.map_err(failed)?,
-            ended,
-        })
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
+        let sequencing = on_a_thread("sequencing", GO_FIRST, move || {
+            let ended = runtime.block_on(task.sequencing.run());
+            let _nobody_waits = tell.try_send(());
+            ended
+        })?;
+        let folder = on_a_thread("fold", GO_LAST, move || folder.run())?;
+        Ok(Self { sequencing, applying, folder, ended })
     }
 
     /// Done when a task of the node has ended: without being asked to, it failed.
@@ -192,42 +195,41 @@ impl Threads {
     /// Waits until all have ended.
     async fn join(self) -> Result<(), NodeError> {
         let Self { sequencing, applying, folder, .. } = self;
+        let applied = applying.await;
         let joined = tokio::task::spawn_blocking(move || {
-            let ended = (sequencing.join(), applying.join());
             let _folded_or_panicked = folder.join();
-            ended
+            sequencing.join()
         });
-        match joined.await {
-            Ok((Ok(sequenced), Ok(applied))) => partition::ended(sequenced, applied),
+        match (joined.await, applied) {
+            (Ok(Ok(sequenced)), Ok(applied)) => partition::ended(sequenced, applied),
             // A panic was printed where it happened.
             _ => Err(JournalError("a thread of the node panicked".into()).into()),
         }
     }
 }
 
+fn no_thread(why: std::io::Error) -> Failure {
+    Failure::said(format!("cannot start a thread: {why}"))
+}
+
+/// Runs something on a thread with a name and a place among the others.
+fn on_a_thread<T: Send + 'static>(
+    name: &str,
+    nice: i32,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, Failure> {
+    let run = move || {
+        take_place(nice);
+        run()
+    };
+    thread::Builder::new().name(name.into()).spawn(run).map_err(no_thread)
+}
+
 /// Gives the calling thread its place among the others; where the system does not let a process go
-/// before others (root, or `LimitNICE` of systemd, does), it stays where it is.
+/// before others (it lets root, and whoever has `LimitNICE` of systemd), it stays where it is.
 fn take_place(nice: i32) {
     let thread = Some(rustix::thread::gettid());
     if let Err(error) = rustix::process::setpriority_process(thread, nice) {
         tracing::debug!(%error, nice, "the thread keeps its priority");
     }
-}
-
-/// Runs a task of the node on a thread of its own, and tells when it ends.
-fn on_a_thread(
-    name: &str,
-    nice: i32,
-    tell: mpsc::Sender<()>,
-    task: impl Future<Output = Result<(), NodeError>> + Send + 'static,
-) -> Result<thread::JoinHandle<Result<(), NodeError>>, Failure> {
-    let failed = |why: std::io::Error| Failure::said(format!("cannot start a thread: {why}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
-    let run = move || {
-        take_place(nice);
-        let ended = runtime.block_on(task);
-        let _nobody_waits = tell.try_send(());
-        ended
-    };
-    thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
 }

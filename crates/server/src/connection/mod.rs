@@ -23,7 +23,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration, time::Instant};
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
-use roomlog_core::mailbox::Mailbox;
+use roomlog_core::mailbox::{Mail, Mailbox};
 use roomlog_protocol::{
     Author, ClientFrame, CloseCode, ErrorCode, Join, Login, Refusal, RoomName, ServerFrame,
     client::{Rejected, parse},
@@ -54,6 +54,9 @@ const BATCH_BYTES: usize = 128 << 10;
 /// When this much waits for a socket, it is not read and no page is begun, in bytes.
 const OUT_BYTES: usize = 256 << 10;
 
+/// For how many letters an idle connection keeps memory.
+const MAIL_KEPT: usize = 8;
+
 /// Why a connection ends: the close frame that says so, or nothing when there is nobody to tell.
 struct End(Option<(CloseCode, String)>);
 
@@ -69,6 +72,8 @@ impl End {
 pub(crate) struct Connection {
     gateway: Arc<Gateway>,
     mailbox: Arc<Mailbox>,
+    /// Mail that was read: its memory is used again.
+    mail: Mail,
     author: Option<Author>,
     out: Out,
     out_is_full: bool,
@@ -104,6 +109,7 @@ impl Connection {
         Self {
             gateway,
             mailbox: Arc::default(),
+            mail: Mail::default(),
             author: None,
             out: Out::default(),
             out_is_full: false,
@@ -195,13 +201,17 @@ impl Connection {
     }
 
     fn take_mail(&mut self) {
-        let mail = self.mailbox.take();
-        for (token, outcome) in mail.outcomes {
+        let mut mail = std::mem::take(&mut self.mail);
+        self.mailbox.exchange(&mut mail);
+        for (token, outcome) in mail.outcomes.drain(..) {
             self.outcome(token, outcome);
         }
-        for key in mail.moved {
+        for key in mail.moved.drain(..) {
             self.moved(key);
         }
+        mail.outcomes.shrink_to(MAIL_KEPT);
+        mail.moved.shrink_to(MAIL_KEPT);
+        self.mail = mail;
     }
 
     fn take_frame(&mut self, message: &Message) -> Result<(), End> {

@@ -15,6 +15,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 /// How many pieces one write takes.
 const PIECES: usize = 64;
 
+/// For how many frames an idle connection keeps memory.
+const FRAMES_KEPT: usize = 4;
+
 /// What waits to be written to one socket.
 #[derive(Default)]
 pub(super) struct Out {
@@ -64,8 +67,7 @@ impl Out {
                 Err(error) => return Err(error),
             }
         }
-        // An idle connection holds no memory for its writes.
-        self.frames.shrink_to(0);
+        self.frames.shrink_to(FRAMES_KEPT);
         Ok(false)
     }
 
