@@ -58,6 +58,17 @@ pub(crate) struct Shared {
     pub(crate) end: OnceLock<ClientError>,
 }
 
+impl Shared {
+    /// Tells a state that is news; each try that fails like the one before is none.
+    fn tell(&self, state: State) {
+        self.state.send_if_modified(|known| {
+            let news = *known != state;
+            *known = state;
+            news
+        });
+    }
+}
+
 pub(crate) struct Driver {
     options: Options,
     shared: Arc<Shared>,
@@ -263,7 +274,7 @@ impl Driver {
     async fn reconnect(&mut self, mut why: String) -> Result<Socket, ClientError> {
         let since = *self.lost_since.get_or_insert_with(Instant::now);
         loop {
-            self.shared.state.send_replace(State::Reconnecting(why.clone()));
+            self.shared.tell(State::Reconnecting(why.clone()));
             let wait = self.backoff.next(rand::random());
             if let Some(patience) = self.options.patience
                 && since.elapsed() + wait > patience
@@ -276,7 +287,7 @@ impl Driver {
                 Ok((socket, hello)) => {
                     self.session.connected(&hello, self.started.elapsed());
                     self.shared.hello.send_replace(Arc::new(hello));
-                    self.shared.state.send_replace(State::Connected);
+                    self.shared.tell(State::Connected);
                     return Ok(socket);
                 }
                 Err(ConnectError::Transient(problem)) => why = problem,
