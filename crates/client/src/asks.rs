@@ -13,35 +13,24 @@ use std::{
 };
 
 use roomlog_protocol::{
-    ClientFrame, ClientUpdate, Entry, ErrorCode, ErrorFrame, Heads, Join, Reply, RoomName,
-    ServerAck, ServerReply,
+    ClientFrame, ClientUpdate, ErrorCode, ErrorFrame, Heads, Join, Reply, RoomName, ServerAck,
+    ServerReply,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     ClientError,
     backoff::stretched,
+    following::{Followed, Following, wait_of},
     outbox::Verdict,
     timeline::{Reset, Start, Step, Timeline},
 };
-
-/// How long to wait after a refusal that names no time.
-const DEFAULT_RETRY: Duration = Duration::from_millis(500);
 
 /// How often a follower asks whether it missed something, before jitter.
 const CHECK: Duration = Duration::from_secs(24);
 
 /// How many reads may be unanswered.
 pub(crate) const MOST_READS: usize = 32;
-
-/// What a follower gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Followed {
-    /// The next entries, in slot order, without a gap to those before.
-    Entries(Vec<Entry>),
-    /// What came before is no longer the log: drop it. Entries from the newest page on follow.
-    Reset(Reset),
-}
 
 /// Something for one who follows or watches.
 #[derive(Debug)]
@@ -59,15 +48,6 @@ struct Read {
     /// When to ask; none while asked.
     due: Option<Duration>,
     refused_since: Option<Duration>,
-}
-
-struct Following {
-    timeline: Timeline,
-    joined: bool,
-    /// The mark of the `join` or `update` that is unanswered.
-    asked: Option<i64>,
-    /// When to ask next.
-    due: Option<Duration>,
 }
 
 /// What an unanswered frame was.
@@ -118,8 +98,7 @@ impl Asks {
     /// Follows a room; a following of the same room that was there is replaced.
     pub(crate) fn follow(&mut self, room: RoomName, start: Start, now: Duration) {
         let timeline = Timeline::new(room.clone(), start);
-        let following = Following { timeline, joined: false, asked: None, due: Some(now) };
-        self.rooms.insert(room, following);
+        self.rooms.insert(room, Following::new(timeline, now));
         self.wake_at(now);
     }
 
@@ -196,12 +175,14 @@ impl Asks {
             Some((Asked::Join(room), _)) => {
                 let Some(following) = self.asked_by(&room, req) else { return };
                 following.joined = true;
+                following.served();
                 following.due.get_or_insert(now + stretched(CHECK, unit));
                 let step = following.timeline.joined(reply);
                 self.stepped(&room, step, now);
             }
             Some((Asked::Page(room), _)) => {
                 let Some(following) = self.asked_by(&room, req) else { return };
+                following.served();
                 following.due.get_or_insert(now + stretched(CHECK, unit));
                 let step = following.timeline.page(reply);
                 self.stepped(&room, step, now);
@@ -232,8 +213,7 @@ impl Asks {
         if matches!(error.code, ErrorCode::LoginRequired | ErrorCode::Unauthorized) {
             return Verdict::Reconnect(format!("{}: {}", error.code, error.message));
         }
-        let wait = error.retry_after_ms.map_or(DEFAULT_RETRY, Duration::from_millis);
-        let again = now + stretched(wait, unit);
+        let again = now + wait_of(&error, unit);
         match asked {
             Asked::Read => self.read_refused(req, error, now, again),
             Asked::Watch if error.code.is_transient() => self.watch_due = Some(again),
@@ -242,7 +222,7 @@ impl Asks {
                 self.deliveries.push_back(Delivery::Heads(Err(error)));
             }
             Asked::Join(room) | Asked::Page(room) => {
-                self.room_refused(room, req, error, now, again);
+                self.room_refused(room, req, error, now, unit);
             }
         }
         self.wake_at(again);
@@ -259,11 +239,38 @@ impl Asks {
         self.deliveries.pop_front()
     }
 
+    /// Takes an `error` without `req`: a following that the server ended, or the whole connection.
+    pub(crate) fn cut_off(&mut self, error: ErrorFrame, now: Duration, unit: f64) -> Verdict {
+        let followed = error.room.clone().filter(|room| self.rooms.contains_key(room));
+        match followed.filter(|_| error.code.is_transient()) {
+            Some(room) => {
+                if let Some(following) = self.rooms.get_mut(&room) {
+                    following.joined = false;
+                }
+                self.postpone(room, &error, now, unit);
+                Verdict::GoOn
+            }
+            None => Verdict::Reconnect(format!("{}: {}", error.code, error.message)),
+        }
+    }
+
+    /// Asks for a room again, later, and tells its follower why nothing comes.
+    fn postpone(&mut self, room: RoomName, error: &ErrorFrame, now: Duration, unit: f64) {
+        let Some(following) = self.rooms.get_mut(&room) else { return };
+        let waiting = following.postponed(error, now, unit);
+        if let Some(due) = following.due {
+            self.wake_at(due);
+        }
+        if let Some(waiting) = waiting {
+            self.deliveries.push_back(Delivery::Room(room, Ok(waiting)));
+        }
+    }
+
     fn read_refused(&mut self, req: i64, error: ErrorFrame, now: Duration, again: Duration) {
         let Some(read) = self.reads.get_mut(&req) else { return };
         let since = *read.refused_since.get_or_insert(now);
         let patient = self.patience.is_none_or(|patience| now.saturating_sub(since) < patience);
-        if error.code.is_transient() && patient {
+        if error.code.is_transient() && patient && !names_damage(&error) {
             read.due = Some(again);
         } else if let Some(read) = self.reads.remove(&req) {
             let _ = read.tag.send(Err(ClientError::Refused(Box::new(error))));
@@ -276,7 +283,7 @@ impl Asks {
         req: i64,
         error: ErrorFrame,
         now: Duration,
-        again: Duration,
+        unit: f64,
     ) {
         let Some(following) = self.asked_by(&room, req) else { return };
         // One who has begun may be on a node that has not caught up; one who begins asked for a slot
@@ -285,7 +292,7 @@ impl Asks {
         if error.code == ErrorCode::Diverged {
             self.stepped(&room, Step::Diverged, now);
         } else if error.code.is_transient() || behind {
-            following.due = Some(again);
+            self.postpone(room, &error, now, unit);
         } else {
             self.unfollow(room.clone());
             let error = ClientError::Refused(Box::new(error));
@@ -370,6 +377,11 @@ impl Asks {
     fn wake_at(&mut self, at: Duration) {
         self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
     }
+}
+
+/// Whether the server says that what it keeps is damaged: asked again it says the same.
+fn names_damage(error: &ErrorFrame) -> bool {
+    error.code == ErrorCode::Unavailable && error.message.contains("damaged")
 }
 
 /// The text of a frame that has no member a serializer could refuse.

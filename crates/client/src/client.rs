@@ -18,8 +18,8 @@ use tokio::{
 
 use crate::{
     ClientError,
-    asks::Followed,
     driver::{AppendRequest, Driver, Request, Shared, State},
+    following::Followed,
     options::Options,
     outbox::Outcome,
     pages::Pages,

@@ -19,8 +19,9 @@ use tokio::{
 
 use crate::{
     ClientError,
-    asks::{Delivery, Followed, ReadTag},
+    asks::{Delivery, ReadTag},
     backoff::{Backoff, LONGEST},
+    following::Followed,
     options::Options,
     outbox::{Outcome, Verdict},
     session::Session,

@@ -16,6 +16,9 @@ pub struct Options {
     /// How long to go on without an answer, over reconnects and refusals that ask to wait, before
     /// giving up; `None`: for ever. The first connection is tried once, whatever stands here.
     pub patience: Option<Duration>,
+    /// Whether an append whose `after` the server's log has not reached is sent again until it has, as
+    /// one moved between nodes of a cluster needs; else it fails with the server's first answer.
+    pub wait_when_ahead: bool,
     /// How many appends may be without an outcome; one more waits in [`crate::Client::append`].
     pub outbox: usize,
     /// How long to wait for a connection, its `hello` and its `welcome`.
@@ -34,6 +37,7 @@ impl Options {
             address,
             author,
             patience: Some(Duration::from_secs(10)),
+            wait_when_ahead: true,
             outbox: 1_024,
             connecting: Duration::from_secs(10),
             quiet: Duration::from_secs(15),

@@ -75,6 +75,7 @@ pub struct Outbox<T> {
     len: usize,
     capacity: usize,
     patience: Option<Duration>,
+    wait_when_ahead: bool,
 }
 
 impl<T> Outbox<T> {
@@ -91,7 +92,15 @@ impl<T> Outbox<T> {
             len: 0,
             capacity,
             patience,
+            wait_when_ahead: true,
         }
+    }
+
+    /// Whether an append that the server calls `ahead` is sent again (as it is without this call), or
+    /// fails at once.
+    #[must_use]
+    pub fn wait_when_ahead(self, wait: bool) -> Self {
+        Self { wait_when_ahead: wait, ..self }
     }
 
     /// Whether one more append may be pushed.
@@ -271,6 +280,9 @@ impl<T> Outbox<T> {
             return Verdict::GoOn;
         };
         let since = *item.refused_since.get_or_insert(now);
+        if error.code == ErrorCode::Ahead && !self.wait_when_ahead {
+            return self.give_up(room, seq, &error);
+        }
         if self.patience.is_some_and(|patience| now.saturating_sub(since) >= patience) {
             return self.give_up(room, seq, &error);
         }

@@ -41,7 +41,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(options: &Options, hello: &Hello, now: Duration) -> Self {
         Self {
-            outbox: Outbox::new(options.outbox, options.patience),
+            outbox: Outbox::new(options.outbox, options.patience)
+                .wait_when_ahead(options.wait_when_ahead),
             asks: Asks::new(options.patience),
             limits: hello.limits.clone(),
             log: hello.log.clone(),
@@ -113,8 +114,8 @@ impl Session {
             ServerFrame::Error(error) => match error.req {
                 Some(req) if req > 0 => self.outbox.refused(error, now, unit),
                 Some(_) => self.asks.refused(error, now, unit),
-                // Every frame of ours has a mark: this is about the connection.
-                None => Verdict::Reconnect(format!("{}: {}", error.code, error.message)),
+                // Every frame of ours has a mark: this is about a following, or the connection.
+                None => self.asks.cut_off(error, now, unit),
             },
             ServerFrame::Hello(_)
             | ServerFrame::Welcome { .. }

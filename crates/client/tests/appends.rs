@@ -230,6 +230,18 @@ async fn patience_ends_and_the_caller_hears_that_the_outcome_is_unknown() {
 }
 
 #[tokio::test]
+async fn one_who_does_not_wait_hears_at_once_that_the_log_ends_before_after() {
+    let server = Fake::start().await;
+    let mut options = server.options();
+    options.wait_when_ahead = false;
+    let (client, mut peer) = server.client(options).await;
+    let (a, b) = (say(&client, "a").await, say(&client, "b").await);
+    let frame = peer.expect(number("a", 0)).await;
+    peer.refuse(&frame, "ahead", json!({"latest": 41})).await;
+    assert_eq!((refusal(a).await, refusal(b).await), (ErrorCode::Ahead, ErrorCode::Ahead));
+}
+
+#[tokio::test]
 async fn closing_waits_for_the_answers_and_says_goodbye() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;

@@ -12,7 +12,7 @@ use serde_json::json;
 async fn next(follow: &mut Follow) -> Vec<u64> {
     match soon("entries", follow.next()).await.expect("entries") {
         Followed::Entries(entries) => entries.iter().map(|entry| entry.slot).collect(),
-        Followed::Reset(reset) => panic!("{reset:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -175,4 +175,42 @@ async fn the_rooms_come_in_as_many_frames_as_the_server_needs() {
     peer.answer(&watch, json!({"type": "heads", "rooms": {"b": -1}})).await;
     let rooms = soon("the rooms", rooms).await.expect("no panic").expect("rooms");
     assert_eq!(rooms, BTreeMap::from([(room("a"), 1), (room("b"), -1)]));
+}
+
+#[tokio::test]
+async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client(server.options()).await;
+    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let join = peer.expect(json!({"type": "join", "after": -1})).await;
+    peer.answer(&join, reply("r", 0..2, 2)).await;
+    assert_eq!(next(&mut follow).await, [0, 1]);
+
+    peer.send(json!({"type": "error", "code": "unavailable", "message": "not readable",
+        "room": "r", "retry_after_ms": 1}))
+        .await;
+    let told = soon("a word", follow.next()).await;
+    assert_eq!(told, Ok(Followed::Waiting("unavailable: not readable".into())));
+    for _ in 0..2 {
+        let join = peer.expect(json!({"type": "join", "after": 1})).await;
+        peer.refuse(&join, "unavailable", json!({"retry_after_ms": 1})).await;
+    }
+    let join = peer.expect(json!({"type": "join", "after": 1})).await;
+    peer.answer(&join, reply("r", 2..3, 2)).await;
+    assert_eq!(next(&mut follow).await, [2]);
+}
+
+#[tokio::test]
+async fn a_read_of_what_is_damaged_is_not_asked_again() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client(server.options()).await;
+    let page = tokio::spawn(async move { client.page(room("r"), 2, Some(5)).await });
+    let update = peer.expect(json!({"type": "update"})).await;
+    peer.send(json!({"type": "error", "code": "unavailable", "req": update["req"],
+        "message": "this cannot be read: the archive is damaged", "retry_after_ms": 1}))
+        .await;
+    match soon("an end", page).await.expect("no panic") {
+        Err(ClientError::Refused(error)) => assert_eq!(error.code, ErrorCode::Unavailable),
+        other => panic!("{other:?}"),
+    }
 }
