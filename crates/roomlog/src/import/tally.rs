@@ -9,6 +9,9 @@ use roomlog_client::Committed;
 
 use super::{Item, Line, histogram::Histogram};
 
+/// From how many entries on a rate and percentiles say something.
+const ENOUGH_FOR_RATES: u64 = 100;
+
 /// The counts of an import.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -82,10 +85,13 @@ impl fmt::Display for Tally {
             self.already_there
         )?;
         writeln!(f, "refused          {}", self.refused)?;
-        writeln!(f, "seconds          {:.1}", took.as_secs_f64())?;
+        write!(f, "seconds          {:.1}", took.as_secs_f64())?;
+        if self.there() < ENOUGH_FOR_RATES {
+            return Ok(());
+        }
         #[allow(clippy::cast_precision_loss)] // A rate for a person.
         let rate = self.there() as f64 / took.as_secs_f64().max(1e-9);
-        write!(f, "entries/s        {rate:.0}")?;
+        write!(f, "\nentries/s        {rate:.0}")?;
         let percentile = |share| self.waits.percentile(share);
         if let (Some(half), Some(most)) = (percentile(0.5), percentile(0.99)) {
             let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
