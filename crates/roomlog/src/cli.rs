@@ -8,13 +8,16 @@ use roomlog_protocol::{Author, EntryId, Kind, RoomName};
 
 use crate::serve::ServeArgs;
 
+/// The server that commands talk to when none is named.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  failed; standard error says why and what to do
-  2  the command line is wrong
-  3  `verify` found a difference
+  2  the command line or a setting is wrong
+  3  `verify` found a difference, or a room that cannot be read
 
-Two terminals in a room:
+Three terminals and a room, a command in each:
   roomlog serve
   roomlog tail general
   roomlog append general 'hello'";
@@ -38,14 +41,19 @@ pub(crate) enum Command {
     /// Put entries into a room's log and print their slots.
     Append(AppendArgs),
     /// Print entries of a room.
+    #[command(mut_arg("author", |author| author.hide(true)))]
     Read(ReadArgs),
     /// Print the newest entries of a room, then every later one as it comes, until Ctrl-C.
+    #[command(mut_arg("author", |author| author.hide(true)))]
     Tail(TailArgs),
     /// Print all rooms with their latest slots.
+    #[command(mut_arg("author", |author| author.hide(true)))]
     Rooms(RoomsArgs),
     /// Print a room's whole log as JSON, one entry a line.
+    #[command(mut_arg("author", |author| author.hide(true)))]
     Export(ExportArgs),
     /// Recompute the digests from the entries and compare them with the server's.
+    #[command(mut_arg("author", |author| author.hide(true)))]
     Verify(VerifyArgs),
     /// Put the history of another chat into a room.
     Import(ImportArgs),
@@ -56,7 +64,7 @@ pub(crate) enum Command {
 pub(crate) struct ServerArgs {
     /// The server.
     #[arg(long, value_name = "URL", env = "ROOMLOG_SERVER")]
-    #[arg(default_value = "http://127.0.0.1:7400")]
+    #[arg(default_value = DEFAULT_SERVER)]
     pub(crate) server: Address,
     /// Who you are; without it and ROOMLOG_AUTHOR, your user name.
     #[arg(long, value_name = "NAME", env = "ROOMLOG_AUTHOR")]
@@ -80,7 +88,8 @@ impl ServerArgs {
   roomlog append general 'hello'
   roomlog append general 'hello' --id greeting-1     sent twice, it is there once
   printf 'one\\ntwo\\n' | roomlog append general       an entry a line, in that order
-  roomlog append general 'me too' --ref 1040         a reply to the entry at slot 1040")]
+  roomlog append general 'me too' --ref 1040         a reply to the entry at slot 1040
+  roomlog append general -- '-x'                     a text that begins with a dash")]
 pub(crate) struct AppendArgs {
     /// The room.
     pub(crate) room: RoomName,
@@ -252,6 +261,19 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_author_is_shown_where_entries_get_one() {
+        for (name, shown) in
+            [("append", true), ("read", false), ("rooms", false), ("verify", false)]
+        {
+            let mut cli = Cli::command();
+            let help = cli.find_subcommand_mut(name).expect("a command").render_long_help();
+            assert_eq!(help.to_string().contains("--author"), shown, "{name}");
+            let typed = Cli::try_parse_from(["roomlog", name, "general", "--author", "ada"]);
+            assert_eq!(typed.is_ok(), name != "rooms", "{name}");
+        }
     }
 
     #[test]

@@ -9,7 +9,14 @@
 //! Invariant: it listens only when the node has caught up, and says so in one line; it ends only when
 //! what was taken is answered, or its socket was cut.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread};
+use std::{
+    io::IsTerminal,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
 
 use clap::Args;
 use roomlog_core::{Node, NodeError, Running, journal::JournalError, partition};
@@ -21,7 +28,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{failure::Failure, settings::Settings};
+use crate::{cli::DEFAULT_SERVER, failure::Failure, settings::Settings};
 
 /// The nice value of the thread that writes the journal: everyone who appends waits for it, and it
 /// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.
@@ -83,6 +90,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
             node.log(),
             data.display()
         );
+        if std::io::stderr().is_terminal() {
+            eprintln!("roomlog: {}", way_in(address));
+        }
         let stop = async {
             tokio::select! {
                 () = stop.asked() => eprintln!("roomlog: stopping"),
@@ -108,7 +118,22 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
 fn talk() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let colours = std::io::stderr().is_terminal() && !plain;
+    let talk = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    talk.with_writer(std::io::stderr).init();
+}
+
+/// What a person at the terminal can do next.
+fn way_in(listens: SocketAddr) -> String {
+    let ip = match listens.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let url = format!("http://{}", SocketAddr::new(ip, listens.port()));
+    let server = if url == DEFAULT_SERVER { String::new() } else { format!(" --server {url}") };
+    format!("open {url} in a browser, or run `roomlog tail general{server}`")
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
@@ -231,5 +256,28 @@ fn take_place(nice: i32) {
     let thread = Some(rustix::thread::gettid());
     if let Err(error) = rustix::process::setpriority_process(thread, nice) {
         tracing::debug!(%error, nice, "the thread keeps its priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_in_can_be_pasted() {
+        let said = |listens: &str| way_in(listens.parse().expect("an address"));
+        assert_eq!(
+            said("127.0.0.1:7400"),
+            "open http://127.0.0.1:7400 in a browser, or run `roomlog tail general`"
+        );
+        for (listens, url) in [
+            ("0.0.0.0:7400", "http://127.0.0.1:7400"),
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            ("[::]:80", "http://[::1]:80"),
+        ] {
+            assert!(said(listens).contains(&format!("open {url} in")), "{}", said(listens));
+        }
+        let said = said("[::1]:80");
+        assert!(said.ends_with("`roomlog tail general --server http://[::1]:80`"), "{said}");
     }
 }
