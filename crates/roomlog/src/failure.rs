@@ -3,19 +3,23 @@
 use std::{io, path::PathBuf};
 
 use roomlog_client::{AppendError, ClientError};
+use roomlog_protocol::{ErrorCode, ErrorFrame, RoomName};
 use thiserror::Error;
 
 /// The exit code of `verify` when it found a difference.
 pub(crate) const DIFFERS: u8 = 3;
 
+/// The exit code when the command line or a setting is wrong; `clap` has the same.
+pub(crate) const USAGE: u8 = 2;
+
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     /// The server, or the way to it.
-    #[error("{error}{advice}", error = .0, advice = advice(.0))]
+    #[error("{}", client(.0))]
     Client(#[from] ClientError),
     /// An append.
-    #[error("{0}")]
+    #[error("{}", append(.0))]
     Append(#[from] AppendError),
     /// Standard output cannot be written to.
     #[error("cannot write to standard output: {0}")]
@@ -28,6 +32,9 @@ pub(crate) enum Failure {
         /// What the system said.
         why: io::Error,
     },
+    /// A setting is wrong: it is this, and must be that.
+    #[error("{0}")]
+    Usage(String),
     /// A sentence that says it all.
     #[error("{0}")]
     Said(String),
@@ -36,6 +43,15 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn said(what: impl Into<String>) -> Self {
         Self::Said(what.into())
+    }
+
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::Usage(what.into())
+    }
+
+    /// A room that was asked for by its name and has no entry.
+    pub(crate) fn never_written(room: &RoomName) -> Self {
+        Self::Said(never_written(room))
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, why: io::Error) -> Self {
@@ -52,6 +68,38 @@ impl From<serde_json::Error> for Failure {
     /// Entries always are JSON, so what fails is the writing of it.
     fn from(error: serde_json::Error) -> Self {
         Self::Stdout(error.into())
+    }
+}
+
+/// What there is to say of a room without an entry.
+pub(crate) fn never_written(room: &RoomName) -> String {
+    format!("nothing was ever written to {room}; `roomlog rooms` lists what there is")
+}
+
+fn append(error: &AppendError) -> String {
+    match error {
+        AppendError::Refused(error) => refused(error),
+        other => other.to_string(),
+    }
+}
+
+fn client(error: &ClientError) -> String {
+    match error {
+        ClientError::Refused(error) => refused(error),
+        other => format!("{other}{}", advice(other)),
+    }
+}
+
+/// A refusal, for one who typed a command.
+pub(crate) fn refused(error: &ErrorFrame) -> String {
+    match (error.code, &error.room, error.latest) {
+        (ErrorCode::Ahead, Some(room), Some(latest)) if latest < 0 => {
+            format!("{room} has no entry yet; ask with --after -1")
+        }
+        (ErrorCode::Ahead, Some(room), Some(latest)) => {
+            format!("{room} ends at slot {latest}; ask with --after {latest} or less")
+        }
+        _ => format!("{}: {}", error.code, error.message),
     }
 }
 

@@ -4,6 +4,7 @@
 //! error, an exit code. Invariant: standard output carries nothing but what was asked for, and a
 //! reader that goes away (`| head`) ends a command quietly.
 
+mod address;
 mod cli;
 mod commands;
 mod failure;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(failure) if failure.is_closed_stdout() => ExitCode::SUCCESS,
+        Err(failure @ Failure::Usage(_)) => {
+            said(&failure.to_string());
+            ExitCode::from(failure::USAGE)
+        }
         Err(failure) => said(&failure.to_string()),
     }
 }

@@ -12,7 +12,10 @@ use roomlog_protocol::Limits;
 use roomlog_server::Config;
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::{
+    address::{self, Listen},
+    failure::Failure,
+};
 
 const LISTEN: &str = "127.0.0.1:7400";
 const DATA: &str = "./roomlog-data";
@@ -25,7 +28,9 @@ macro_rules! settings {
         pub(crate) struct Settings {
             $($(#[$doc])* #[arg(long, env = $env, value_name = $value)] pub(crate) $name: Option<$type>,)*
             /// Listen on an address that others can reach, although everyone may read and write.
-            #[arg(long, env = "ROOMLOG_INSECURE_OPEN")]
+            /// In the environment: 1, yes or true; 0, no, false or nothing.
+            #[arg(long, env = "ROOMLOG_INSECURE_OPEN", value_parser = yes_or_no)]
+            #[arg(action = clap::ArgAction::SetTrue)]
             #[serde(default)]
             pub(crate) insecure_open: bool,
             /// A browser origin, such as https://chat.example.org, whose pages may use this server;
@@ -51,7 +56,7 @@ macro_rules! settings {
 
 settings! {
     /// The address to listen on [default: 127.0.0.1:7400]
-    listen: SocketAddr, "ROOMLOG_LISTEN", "ADDRESS";
+    listen: Listen, "ROOMLOG_LISTEN", "IP:PORT";
     /// The directory that holds the log [default: ./roomlog-data]
     data: PathBuf, "ROOMLOG_DATA", "DIR";
     /// How long a socket may take its last answers when the server stops [default: 10000]
@@ -112,7 +117,7 @@ impl Settings {
         let Some(path) = file else { return Ok(self) };
         let text = fs::read_to_string(path).map_err(|why| Failure::file(path, why))?;
         let file = toml::from_str(&text).map_err(|why| {
-            Failure::said(format!(
+            Failure::usage(format!(
                 "{} is not a settings file: {}",
                 path.display(),
                 why.to_string().trim()
@@ -127,11 +132,11 @@ impl Settings {
     /// When others could reach the address and that was not asked for.
     pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
         let default = || LISTEN.parse().map_err(|_| Failure::said("no address to listen on"));
-        let listen: SocketAddr = self.listen.map_or_else(default, Ok)?;
+        let listen = self.listen.map_or_else(default, |listen| Ok(listen.0))?;
         if listen.ip().is_loopback() || self.insecure_open {
             return Ok(listen);
         }
-        Err(Failure::said(format!(
+        Err(Failure::usage(format!(
             "{listen} can be reached by others, and this server has no tokens: whoever reaches it \
              may read and write everything; add --insecure-open if that is meant, or listen on \
              {LISTEN}"
@@ -156,28 +161,30 @@ impl Settings {
             fold_entries: self.fold_entries.unwrap_or(default.fold_entries),
             fold_wait: self.fold_ms.map_or(default.fold_wait, Duration::from_millis),
         };
-        let least =
-            settings.waiting_bytes.min(settings.unfolded_entries).min(settings.fold_entries);
-        if least == 0 || self.sockets == Some(0) {
-            let which = "waiting_bytes, unfolded_entries, fold_entries and sockets";
-            return Err(Failure::said(format!("{which} must be at least 1")));
-        }
+        at_least_one("waiting_bytes", settings.waiting_bytes)?;
+        at_least_one("unfolded_entries", settings.unfolded_entries)?;
+        at_least_one("fold_entries", settings.fold_entries)?;
         Ok(settings)
     }
 
     /// The settings of the gateway.
     ///
     /// # Errors
-    /// When a limit is out of its range.
+    /// When a limit is out of its range, or an origin has no browser's form.
     pub(crate) fn gateway(&self) -> Result<Config, Failure> {
         let default = Config::default();
         let limits = self.limits();
-        limits.check().map_err(Failure::said)?;
+        limits.check().map_err(Failure::usage)?;
+        let sockets = self.sockets.unwrap_or(default.sockets);
+        at_least_one("sockets", sockets)?;
+        // An environment variable that is set to nothing lists nothing.
+        let listed = self.allow_origin.iter().filter(|typed| !typed.is_empty());
+        let origins = listed.map(|typed| address::origin(typed)).collect::<Result<_, _>>();
         Ok(Config {
             limits,
-            origins: self.allow_origin.clone(),
+            origins: origins.map_err(Failure::usage)?,
             drain: self.drain_ms.map_or(default.drain, Duration::from_millis),
-            sockets: self.sockets.unwrap_or(default.sockets),
+            sockets,
             server: default.server,
         })
     }
@@ -204,6 +211,22 @@ impl Settings {
             rooms_per_connection: self.rooms_per_connection.unwrap_or(default.rooms_per_connection),
             appends_in_flight: self.appends_in_flight.unwrap_or(default.appends_in_flight),
         }
+    }
+}
+
+fn at_least_one(name: &str, value: usize) -> Result<(), Failure> {
+    match value {
+        0 => Err(Failure::usage(format!("{name} is 0, but must be at least 1"))),
+        _ => Ok(()),
+    }
+}
+
+/// A switch as people write it in an environment.
+fn yes_or_no(typed: &str) -> Result<bool, String> {
+    match typed.trim().to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "0" | "no" | "false" | "off" | "" => Ok(false),
+        _ => Err("write 1, yes or true, or 0, no or false".into()),
     }
 }
 
