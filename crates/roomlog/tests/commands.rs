@@ -9,7 +9,12 @@ use std::{
     sync::atomic::Ordering,
 };
 
+use futures_util::{SinkExt, StreamExt};
 use memory::Memory;
+use roomlog_protocol::{Digest, Limits, RoomName};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_websockets::{Message, ServerBuilder};
 
 /// A command line for this server.
 fn roomlog(server: &Memory, args: &str) -> Command {
@@ -101,7 +106,10 @@ fn read_counts_from_the_end_or_goes_on_to_it() {
     assert_eq!(slots("read general --after 100"), (101..250).collect::<Vec<_>>());
     assert_eq!(slots("read general --after -1"), (0..250).collect::<Vec<_>>());
     let (_, lines, why) = run(&server, "read empty");
-    assert_eq!((lines.as_str(), why.contains("no such entries in empty")), ("", true));
+    assert_eq!((lines.as_str(), why.contains("nothing was ever written to empty")), ("", true));
+    assert_eq!(run(&server, "read general --count 0"), (0, String::new(), String::new()));
+    let (_, lines, why) = run(&server, "read general --after 249");
+    assert_eq!((lines.as_str(), why.contains("general ends at slot 249")), ("", true));
     assert_eq!(run(&server, "rooms").1, "general\t249\n");
 }
 
@@ -189,6 +197,7 @@ fn an_import_is_there_once_in_order_however_often_it_runs() {
     let (code, summary, _) = run(&server, &import);
     assert_eq!(code, 0);
     assert!(summary.contains("new              0\nalready there    5 "), "{summary}");
+    assert!(!summary.contains("entries/s") && !summary.contains("p99"), "of five: {summary}");
     let (_, summary, _) = run(&server, &(import + " --joins"));
     assert!(summary.contains("new              1\nalready there    5"), "{summary}");
 }
@@ -255,6 +264,83 @@ fn verify_names_the_first_wrong_slot() {
         assert_eq!(code, 3);
         assert!(lines.starts_with(&format!("general\t{slot}\twrong: ")), "{lines}");
     }
+}
+
+#[test]
+fn a_room_that_was_never_written_to_is_neither_right_nor_exported() {
+    let server = Memory::start();
+    server.append("general", "x");
+    for command in ["verify nosuch", "export nosuch"] {
+        let (code, lines, why) = run(&server, command);
+        assert_eq!((code, lines.as_str()), (1, ""), "{command}");
+        assert!(why.starts_with("roomlog: nothing was ever written to nosuch"), "{why}");
+    }
+}
+
+/// A server of two empty rooms, of which it cannot read `ill`; and what it runs on.
+fn ill_server() -> (String, Runtime) {
+    let runtime = Runtime::new().expect("a runtime");
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let accepted = ServerBuilder::new().accept(stream).await;
+            let (_, mut socket) = accepted.expect("a WebSocket");
+            let hello = json!({"type": "hello", "protocol": 1, "server": "ill", "log": "log-1",
+                "auth": "open", "durability": "fsync", "limits": Limits::default()});
+            let mut answer = Some(hello);
+            while let Some(frame) = answer.take() {
+                // A client that went away needs no answer.
+                let _ = socket.send(Message::text(frame.to_string())).await;
+                let asked = socket.next().await.and_then(Result::ok);
+                answer = asked.and_then(|asked| ill_answer(asked.as_text()?));
+            }
+        }
+    });
+    (url, runtime)
+}
+
+fn ill_answer(asked: &str) -> Option<Value> {
+    let asked: Value = serde_json::from_str(asked).expect("JSON");
+    let (req, room) = (&asked["req"], &asked["room"]);
+    match asked["type"].as_str()? {
+        "login" => Some(json!({"type": "welcome", "author": asked["author"]})),
+        "watch" => Some(json!({"type": "heads", "rooms": {"ill": 0, "well": -1}, "req": req})),
+        "update" | "join" if room == "ill" => {
+            Some(json!({"type": "error", "room": room, "req": req,
+            "code": "unavailable", "message": "the archive is damaged", "retry_after_ms": 1}))
+        }
+        "update" => {
+            let digest = Digest::start(&RoomName::new(room.as_str()?).expect("a room"));
+            Some(json!({"type": "reply", "room": room, "entries": [], "latest": -1,
+                "digest_at": -1, "digest": digest, "req": req}))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn a_room_that_cannot_be_read_is_told_and_the_others_are_checked() {
+    let (url, _runtime) = ill_server();
+    let command = |args: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+        command.args(args.split(' ')).env("ROOMLOG_SERVER", &url).stdin(Stdio::null());
+        command
+    };
+    let (code, lines, why) = told(command("verify").output().expect("a run"));
+    assert_eq!((code, why.as_str()), (3, "roomlog: 1 of 2 rooms are right\n"), "{lines}");
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines[0], "ill\t-\tcannot be read: the archive is damaged");
+    assert!(lines[1].starts_with("well\t-1\t") && lines[1].ends_with("\tok"), "{lines:?}");
+
+    let mut tail = spawn(&mut command("tail ill"));
+    let mut line = String::new();
+    let mut said = BufReader::new(tail.stderr.take().expect("a pipe"));
+    said.read_line(&mut line).expect("a line");
+    let why = "unavailable: the archive is damaged";
+    assert_eq!(line, format!("roomlog: ill cannot be followed ({why}); trying again\n"));
+    tail.kill().expect("stopped");
+    tail.wait().expect("an end");
 }
 
 #[test]

@@ -1,9 +1,12 @@
-//! `roomlog serve`: what it refuses, and the log's name through restarts.
+//! `roomlog serve`: what it refuses, the log's name through restarts, and what the commands say of it.
 
 mod support;
 
+use std::process::Stdio;
+
 use serde_json::json;
-use support::{Server, serve_refused};
+use support::{Server, serve_refused, within};
+use tokio::process::Command;
 
 #[tokio::test]
 async fn a_second_process_on_a_directory_is_refused_and_the_first_goes_on() {
@@ -38,6 +41,12 @@ async fn the_log_keeps_its_name_through_restarts() {
 #[tokio::test]
 async fn an_open_server_listens_on_loopback_only_unless_told_otherwise() {
     let directory = tempfile::tempdir().expect("a directory");
+    for listen in ["7400", "example.org:7400"] {
+        let refused = serve_refused(directory.path(), listen, &[]).await;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains("127.0.0.1:7400"), "it does not show the form: {said}");
+    }
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let refused = serve_refused(directory.path(), listen, &[]).await;
         let said = String::from_utf8_lossy(&refused.stderr);
@@ -54,10 +63,69 @@ async fn a_setting_that_makes_no_sense_is_refused_by_its_name() {
         ("--body-bytes=many", "body"),
         ("--room-bytes=129", "room"),
         ("--listen-to-me=1", "listen-to-me"),
+        ("--sockets=0", "sockets is 0, but must be at least 1"),
+        ("--waiting-bytes=0", "waiting_bytes is 0, but must be at least 1"),
+        ("--unfolded-entries=0", "unfolded_entries is 0, but must be at least 1"),
+        ("--fold-entries=0", "fold_entries is 0, but must be at least 1"),
+        ("--allow-origin=https://chat.example.org/app", "without a path"),
     ] {
         let refused = serve_refused(directory.path(), "127.0.0.1:0", &[flag]).await;
         let said = String::from_utf8_lossy(&refused.stderr);
-        assert!(!refused.status.success() && said.contains(name), "{flag}: {said}");
+        assert!(refused.status.code() == Some(2) && said.contains(name), "{flag}: {said}");
         assert!(!said.contains("panicked"), "{flag}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_in_the_environment_is_written_as_people_write_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // With a limit out of its range it ends before it listens where others can reach it.
+    for (value, said) in [
+        ("1", "page_entries is 0"),
+        ("yes", "page_entries is 0"),
+        ("TRUE", "page_entries is 0"),
+        ("0", "add --insecure-open"),
+        ("no", "add --insecure-open"),
+        ("", "add --insecure-open"),
+        ("perhaps", "write 1, yes or true"),
+    ] {
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+        serve.args(["serve", "--listen", "0.0.0.0:0", "--page-entries", "0", "--data"]);
+        serve.arg(directory.path()).env_clear().env("ROOMLOG_INSECURE_OPEN", value);
+        let ended = within("the end", serve.kill_on_drop(true).output()).await.expect("a run");
+        let why = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{value:?}: {why}");
+        assert!(why.contains(said), "{value:?}: {why}");
+    }
+}
+
+/// A command for this server: its exit code, what it printed and what it said.
+async fn run(server: &Server, args: &str) -> (Option<i32>, String, String) {
+    let ended = within(args, command(server, args).output()).await.expect("a run");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (ended.status.code(), text(ended.stdout), text(ended.stderr))
+}
+
+fn command(server: &Server, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    command.args(args.split(' ')).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    command.env("ROOMLOG_SERVER", format!("http://{}", server.address));
+    command
+}
+
+#[tokio::test]
+async fn a_slot_behind_the_end_is_answered_with_where_the_end_is() {
+    let server = Server::start(&["--ahead-ms", "20"]).await;
+    let mut ada = server.login("ada").await;
+    for body in ["zero", "one"] {
+        ada.append("general", json!({"body": body})).await;
+    }
+    for args in
+        ["read general --after 99", "tail general --after 99", "append general x --after 99"]
+    {
+        let (code, lines, why) = run(&server, args).await;
+        assert_eq!((code, lines.as_str()), (Some(1), ""), "{args}");
+        let said = "roomlog: general ends at slot 1; ask with --after 1 or less\n";
+        assert_eq!(why, said, "{args}");
     }
 }

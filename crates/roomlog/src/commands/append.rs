@@ -13,13 +13,17 @@ use roomlog_protocol::{Appended, ClientAppend};
 use tokio::sync::mpsc;
 
 use super::{connect, output::Output, window::Window};
-use crate::{cli::AppendArgs, failure::Failure};
+use crate::{
+    cli::AppendArgs,
+    failure::{Failure, refused},
+};
 
 /// How many lines are read ahead.
 const LINES: usize = 64;
 
 pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
-    let client = connect(&args.server, |_| ()).await?;
+    // A slot that the log has not reached was mistyped: that is said, not waited for.
+    let client = connect(&args.server, |options| options.wait_when_ahead = false).await?;
     let mut output = Output::new(args.json);
     if let Some(text) = &args.text {
         let outcome = client.append(entry(&args, text.clone())).await?.await;
@@ -72,7 +76,7 @@ fn take(
     match outcome {
         Ok(committed) => print(output, args, committed).map(|()| true),
         Err(AppendError::Refused(error)) => {
-            eprintln!("roomlog: line {number}: {}: {}", error.code, error.message);
+            eprintln!("roomlog: line {number}: {}", refused(&error));
             Ok(false)
         }
         Err(error) => Err(Failure::said(format!("line {number}: {error}"))),

@@ -17,6 +17,9 @@ pub(crate) async fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
         page.entries.iter().try_for_each(|entry| output.entry(entry))?;
     }
     output.flush()?;
+    if count == 0 {
+        return Err(Failure::never_written(&args.room));
+    }
     eprintln!("roomlog: {count} entries of {}", args.room);
     client.close().await;
     Ok(ExitCode::SUCCESS)

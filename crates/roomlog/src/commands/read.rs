@@ -2,12 +2,19 @@
 
 use std::process::ExitCode;
 
+use roomlog_client::Client;
 use roomlog_protocol::latest_of;
 
 use super::{connect, output::Output};
-use crate::{cli::ReadArgs, failure::Failure};
+use crate::{
+    cli::ReadArgs,
+    failure::{Failure, never_written},
+};
 
 pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
+    if args.count == 0 && args.after.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let client = connect(&args.server, |_| ()).await?;
     let mut output = Output::new(args.json);
     let mut pages = match args.after {
@@ -26,8 +33,19 @@ pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
         output.flush()?;
     }
     if empty {
-        eprintln!("roomlog: there are no such entries in {}", args.room);
+        tell_why(&client, &args).await?;
     }
     client.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says why nothing was printed.
+async fn tell_why(client: &Client, args: &ReadArgs) -> Result<(), Failure> {
+    let latest = client.page(args.room.clone(), 0, None).await?.latest;
+    if latest < 0 {
+        eprintln!("roomlog: {}", never_written(&args.room));
+    } else {
+        eprintln!("roomlog: {} ends at slot {latest}; nothing follows it yet", args.room);
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! Enters: a following. Leaves: its entries, in slot order, without a gap, over restarts of the
 //! server. Ends with Ctrl-C, or when nobody reads any more.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use roomlog_client::{Followed, Reset, Start, State};
 
@@ -15,7 +15,7 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     let mut output = Output::new(args.json);
     let start = args.after.map_or(Start::Newest(args.count), Start::After);
     let mut follow = client.follow(args.room.clone(), start).await?;
-    let mut state = client.state();
+    let (mut state, mut talk) = (client.state(), Talk::default());
     loop {
         tokio::select! {
             followed = follow.next() => match followed? {
@@ -24,8 +24,11 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
                     output.flush()?;
                 }
                 Followed::Reset(why) => tell_reset(&args, why),
+                Followed::Waiting(why) => {
+                    eprintln!("roomlog: {} cannot be followed ({why}); trying again", args.room);
+                }
             },
-            Ok(()) = state.changed() => tell_state(&state.borrow_and_update()),
+            Ok(()) = state.changed() => talk.state(&state.borrow_and_update()),
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         }
     }
@@ -42,9 +45,24 @@ fn tell_reset(args: &TailArgs, why: Reset) {
     );
 }
 
-fn tell_state(state: &State) {
-    match state {
-        State::Connected => eprintln!("roomlog: connected again"),
-        State::Reconnecting(why) => eprintln!("roomlog: not connected ({why}); trying again"),
+/// What was said of the connection: each reason once, until there is a connection again.
+#[derive(Default)]
+struct Talk {
+    reasons: BTreeSet<String>,
+}
+
+impl Talk {
+    fn state(&mut self, state: &State) {
+        match state {
+            State::Connected => {
+                self.reasons.clear();
+                eprintln!("roomlog: connected again");
+            }
+            State::Reconnecting(why) => {
+                if self.reasons.insert(why.clone()) {
+                    eprintln!("roomlog: not connected ({why}); trying again");
+                }
+            }
+        }
     }
 }

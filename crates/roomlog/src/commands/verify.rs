@@ -1,13 +1,13 @@
 //! `roomlog verify`: is the server's digest the digest of its entries?
 //!
 //! Enters: all entries of a room, from slot 0, and the server's digests. Leaves: for each room, the
-//! digest at its latest slot, or the first slot where the two differ. Invariant: every digest printed
+//! digest at its latest slot, the first slot where the two differ, or why it cannot be read. Invariant: every digest printed
 //! as right was computed here, from entries.
 
 use std::process::ExitCode;
 
 use roomlog_client::{Client, ClientError};
-use roomlog_protocol::{Digest, Entry, Reply, RoomName, Slot, latest_of};
+use roomlog_protocol::{Digest, Entry, ErrorCode, Reply, RoomName, Slot, latest_of};
 
 use super::{connect, output::Output, verify_directory::verify_directory};
 use crate::{
@@ -20,20 +20,27 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
         return verify_directory(dir, args.room.as_ref()).await;
     }
     let client = connect(&args.server, |_| ()).await?;
-    let rooms = match args.room {
-        Some(room) => vec![room],
-        None => client.rooms().await?.into_keys().collect(),
+    let (named, rooms) = match args.room {
+        Some(room) => (true, vec![room]),
+        None => (false, client.rooms().await?.into_keys().collect()),
     };
     let mut output = Output::new(false);
     let mut wrong = 0;
     for room in &rooms {
-        match check(&client, room).await? {
+        match check(&client, room).await.or_else(unreadable)? {
+            Checked::Right { latest, .. } if latest < 0 && named => {
+                return Err(Failure::never_written(room));
+            }
             Checked::Right { latest, digest } => {
                 output.line(format_args!("{room}\t{latest}\t{digest}\tok"))?;
             }
             Checked::Wrong { slot, why } => {
                 wrong += 1;
                 output.line(format_args!("{room}\t{slot}\twrong: {why}"))?;
+            }
+            Checked::Unreadable { why } => {
+                wrong += 1;
+                output.line(format_args!("{room}\t-\tcannot be read: {why}"))?;
             }
         }
         output.flush()?;
@@ -48,6 +55,17 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
 enum Checked {
     Right { latest: i64, digest: Digest },
     Wrong { slot: i64, why: String },
+    Unreadable { why: String },
+}
+
+/// A room that the server cannot read is a finding; the others are checked all the same.
+fn unreadable(failure: Failure) -> Result<Checked, Failure> {
+    match failure {
+        Failure::Client(ClientError::Refused(error)) if error.code == ErrorCode::Unavailable => {
+            Ok(Checked::Unreadable { why: error.message })
+        }
+        other => Err(other),
+    }
 }
 
 async fn check(client: &Client, room: &RoomName) -> Result<Checked, Failure> {
