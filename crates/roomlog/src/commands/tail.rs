@@ -28,7 +28,11 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
                     eprintln!("roomlog: {} cannot be followed ({why}); trying again", args.room);
                 }
             },
-            Ok(()) = state.changed() => talk.state(&state.borrow_and_update()),
+            Ok(()) = state.changed() => {
+                if let Some(news) = talk.news(&state.borrow_and_update()) {
+                    eprintln!("roomlog: {news}");
+                }
+            }
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         }
     }
@@ -52,17 +56,35 @@ struct Talk {
 }
 
 impl Talk {
-    fn state(&mut self, state: &State) {
+    /// What there is to say of a state, unless it was said.
+    fn news(&mut self, state: &State) -> Option<String> {
         match state {
             State::Connected => {
                 self.reasons.clear();
-                eprintln!("roomlog: connected again");
+                Some("connected again".into())
             }
             State::Reconnecting(why) => {
-                if self.reasons.insert(why.clone()) {
-                    eprintln!("roomlog: not connected ({why}); trying again");
-                }
+                let news = self.reasons.insert(why.clone());
+                news.then(|| format!("not connected ({why}); trying again"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_said_once_until_there_is_a_connection() {
+        let mut talk = Talk::default();
+        let states = ["closed", "refused", "refused", "closed", "", "refused"];
+        let said = states.map(|why| match why {
+            "" => talk.news(&State::Connected),
+            why => talk.news(&State::Reconnecting(why.into())),
+        });
+        let lost = |why: &str| Some(format!("not connected ({why}); trying again"));
+        let back = Some("connected again".to_owned());
+        assert_eq!(said, [lost("closed"), lost("refused"), None, None, back, lost("refused")]);
     }
 }
