@@ -35,6 +35,17 @@ pub struct Applying {
     pub(crate) applied: u64,
 }
 
+/// However it ends, cut off or by a panic: neither sequencing nor the fold's thread waits for it for
+/// ever.
+impl Drop for Applying {
+    fn drop(&mut self) {
+        if !self.pipeline.is(Phase::Closing) {
+            self.pipeline.fail();
+        }
+        self.applier.close();
+    }
+}
+
 enum Woken {
     Durable(Result<Durable, JournalError>),
     Fold(Option<Folded>),
@@ -53,7 +64,6 @@ impl Applying {
         if ended.is_err() {
             self.pipeline.fail();
         }
-        self.applier.close();
         ended
     }
 
