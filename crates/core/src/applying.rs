@@ -15,6 +15,7 @@ use crate::{
     block::{self, BlockError, BlockName},
     fold::Folded,
     journal::{Durable, Follow, Journal, JournalError, Partition, Position},
+    mailbox::Outcome,
     partition::{Identity, NodeError},
     pipeline::{InFlight, Phase, Pipeline},
     stats::Stats,
@@ -140,7 +141,17 @@ impl Applying {
 
     fn apply(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match self.pipeline.take(&durable.block) {
-            Some(ours) => self.apply_ours(durable, ours)?,
+            Some(ours) => {
+                let outcomes = self.apply_ours(durable, &ours).inspect_err(|_| {
+                    // It has left the pipeline, where a failure would find those who wait.
+                    for submit in ours.submits.iter() {
+                        self.pipeline.answer(submit, Outcome::Unknown);
+                    }
+                })?;
+                for (submit, outcome) in ours.submits.iter().zip(outcomes) {
+                    self.pipeline.answer(submit, outcome);
+                }
+            }
             None => self.apply_other(durable)?,
         }
         self.stats.block();
@@ -148,23 +159,27 @@ impl Applying {
         Ok(())
     }
 
-    fn apply_ours(&mut self, durable: &Durable, ours: InFlight) -> Result<(), NodeError> {
+    fn apply_ours(
+        &mut self,
+        durable: &Durable,
+        ours: &InFlight,
+    ) -> Result<Vec<Outcome>, NodeError> {
         let InFlight { n, submits, known, .. } = ours;
         let Identity { node, incarnation } = self.identity;
-        let name = BlockName { node, incarnation, n };
+        let name = BlockName { node, incarnation, n: *n };
         let proposals = submits.iter().map(|submit| &submit.proposal);
+        let looked_up_now;
         let known = match known {
             Some(known) => known,
-            None => self.applier.look_up(proposals.clone())?,
+            None => {
+                looked_up_now = self.applier.look_up(proposals.clone())?;
+                &looked_up_now
+            }
         };
-        let outcomes = self.applier.apply(durable, &name, proposals, &known)?;
-        self.applied = n + 1;
-        self.looked_up = self.looked_up.max(n + 1);
-        let outcomes = outcomes.ok_or(NodeError::Fenced(durable.position))?;
-        for (submit, outcome) in submits.iter().zip(outcomes) {
-            self.pipeline.answer(submit, outcome);
-        }
-        Ok(())
+        let outcomes = self.applier.apply(durable, &name, proposals, known)?;
+        self.applied = *n + 1;
+        self.looked_up = self.looked_up.max(self.applied);
+        outcomes.ok_or(NodeError::Fenced(durable.position))
     }
 
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {

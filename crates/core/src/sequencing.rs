@@ -48,9 +48,11 @@ impl Sequencing {
     /// [`NodeError`] when the journal leaves an outcome open.
     pub async fn run(mut self) -> Result<(), NodeError> {
         let ended = self.serve().await;
-        match &ended {
-            Ok(()) => self.pipeline.enter(Phase::Closing),
-            Err(_) => self.pipeline.fail(),
+        // Failed already: once more, for a block that was pushed while apply failed.
+        if ended.is_err() || self.pipeline.is(Phase::Failed) {
+            self.pipeline.fail();
+        } else {
+            self.pipeline.enter(Phase::Closing);
         }
         self.turn_away();
         ended
