@@ -58,7 +58,7 @@ impl Inbox {
     /// # Errors
     /// [`Turned`]; nothing was taken then.
     pub fn submit(&self, submit: Submit) -> Result<(), Turned> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Turned::Closed);
         }
         let weight = submit.proposal.weight();
@@ -67,7 +67,14 @@ impl Inbox {
             self.release(weight);
             return Err(Turned::Busy);
         }
-        self.post.lock().submits.push(submit);
+        let mut post = self.post.lock();
+        // Asked again under the lock that `close` takes: behind a close nothing comes.
+        if self.is_closed() {
+            self.release(weight);
+            return Err(Turned::Closed);
+        }
+        post.submits.push(submit);
+        drop(post);
         self.notify.notify_one();
         Ok(())
     }
@@ -80,7 +87,10 @@ impl Inbox {
 
     /// Takes no more appends; the partition ends when those taken have their outcome.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        {
+            let _no_submit_is_between = self.post.lock();
+            self.closed.store(true, Ordering::Release);
+        }
         self.notify.notify_one();
     }
 
