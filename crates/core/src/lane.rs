@@ -240,6 +240,8 @@ impl<T, R: Clone> Lane<T, R> {
 
     /// Ends what has waited too long.
     pub fn tick(&mut self, now: Instant, end: Slot, steps: &mut Vec<Step<T, R>>) {
+        // The log may have moved without `pump`: what it has reached did not wait too long.
+        self.pump(end, steps);
         let ahead_for = self.limits.ahead_for;
         while let Some(queued) = self
             .queue
