@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use roomlog_protocol::{Digest, RoomName, Slot, Span, latest_of};
+use roomlog_protocol::{Digest, RoomName, Slot, Span, end_of, latest_of};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -85,23 +85,15 @@ impl Reader {
         digest: Option<Digest>,
         limits: PageLimits,
     ) -> Result<Page, ReadError> {
-        // One slot more in front, to have the log's digest before the span.
-        let check = digest.is_some();
-        let bounds = move |head: &Head| bounds(span, head, limits.entries, check);
-        let view = self.view(room, bounds)?;
+        let view = self.view(room, |head| bounds(span, head, limits.entries))?;
         let keep = if matches!(span, Span::After(_)) { Keep::Oldest } else { Keep::Newest };
         let head = view.head;
-        let mut entries = self.entries(room, view, limits.bytes, keep).await?;
-        if let (Some(digest), Span::After(after)) = (digest, span) {
-            let ours = match u64::try_from(after) {
-                Err(_) => Digest::start(room),
-                Ok(_) if entries.is_empty() => head.digest,
-                Ok(_) => entries.remove(0).digest,
-            };
-            if ours != digest {
-                return Err(ReadError::Diverged { latest: latest_of(head.end) });
-            }
+        if let (Some(digest), Span::After(after)) = (digest, span)
+            && self.digest_before(room, end_of(after).min(head.end), &head).await? != digest
+        {
+            return Err(ReadError::Diverged { latest: latest_of(head.end) });
         }
+        let entries = self.entries(room, view, limits.bytes, keep).await?;
         let at = match (entries.last(), span) {
             (Some(last), _) => {
                 return Ok(Page::ending(last.digest, last.entry.slot, head, entries));
@@ -200,18 +192,16 @@ impl Page {
     }
 }
 
-/// The slots of a span, `first..end`, of at most `most` entries; one more in front when the digest
-/// before an `after` is to be checked.
-fn bounds(span: Span, head: &Head, most: u64, check: bool) -> (Slot, Slot) {
+/// The slots of a span, `first..end`, of at most `most` entries.
+fn bounds(span: Span, head: &Head, most: u64) -> (Slot, Slot) {
     match span {
         Span::UpTo { count, upto } => {
             let end = upto.map_or(head.end, |upto| (upto + 1).min(head.end));
             (end.saturating_sub(count.min(most)), end)
         }
         Span::After(after) => {
-            let next = u64::try_from(after + 1).unwrap_or(0);
-            let first = if check { next.saturating_sub(1) } else { next };
-            (first.min(head.end), (next.saturating_add(most)).min(head.end))
+            let next = end_of(after);
+            (next.min(head.end), (next.saturating_add(most)).min(head.end))
         }
     }
 }
