@@ -1,0 +1,130 @@
+//! Plays a lane: each line says what happens and, behind `|`, what the connection has to do then.
+//!
+//! ```text
+//!  frame LABEL [seq=N] [id=ID] [after=N] [ref=N] [door=WHY]   an append is read; id: LABEL without '
+//!  final LABEL WHY · refused LABEL WHY · unknown LABEL WHY     an outcome comes
+//!  end N    the room's log now ends at N
+//!  wait S   so many seconds go by
+//!  close    the node stops
+//! ```
+
+use std::time::{Duration, Instant};
+
+use roomlog_core::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
+use roomlog_protocol::EntryId;
+
+/// 64 early ones for 10 s; 5 s for `after` and `ref`.
+pub const LIMITS: LaneLimits =
+    LaneLimits { early: 64, early_for: Duration::from_secs(10), ahead_for: Duration::from_secs(5) };
+
+/// A lane, its clock and its room.
+pub struct Player {
+    pub lane: Lane<String, String>,
+    labels: Vec<String>,
+    now: Instant,
+    end: u64,
+}
+
+impl Player {
+    pub fn new() -> Self {
+        Self { lane: Lane::new(LIMITS), labels: Vec::new(), now: Instant::now(), end: 0 }
+    }
+
+    /// Does what a line says, and gives what the connection has to do.
+    pub fn step(&mut self, line: &str) -> String {
+        let mut steps = Vec::new();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["frame", label, ref members @ ..] => {
+                let arrival = self.arrival(label, members);
+                self.lane.arrive(arrival, self.now, self.end, &mut steps);
+            }
+            ["final", label, why] => self.settle(label, Effect::Final, why, &mut steps),
+            ["refused", label, why] => self.settle(label, Effect::Refused, why, &mut steps),
+            ["unknown", label, why] => self.settle(label, Effect::Unknown, why, &mut steps),
+            ["end", end] => {
+                self.end = end.parse().expect("a slot");
+                self.lane.pump(self.end, &mut steps);
+            }
+            ["wait", seconds] => {
+                self.now += Duration::from_secs_f64(seconds.parse().expect("seconds"));
+                self.lane.tick(self.now, self.end, &mut steps);
+            }
+            // The log moves and time is up before the lane hears of either.
+            ["wait", seconds, "end", end] => {
+                self.now += Duration::from_secs_f64(seconds.parse().expect("seconds"));
+                self.end = end.parse().expect("a slot");
+                self.lane.tick(self.now, self.end, &mut steps);
+            }
+            ["close"] => self.lane.close(&mut steps),
+            _ => panic!("{line}: not a line of a transcript"),
+        }
+        let said: Vec<String> = steps.iter().map(|step| self.say(step)).collect();
+        said.join(", ")
+    }
+
+    fn arrival(&mut self, label: &str, members: &[&str]) -> Arrival<String, String> {
+        let token = self.labels.len() as u64;
+        self.labels.push(label.into());
+        let id = EntryId::new(label.trim_end_matches('\'')).expect("an id");
+        let (seq, work) = (None, Ok(label.to_string()));
+        let mut arrival = Arrival { token, seq, id: Some(id), after: None, reference: None, work };
+        for member in members {
+            let (name, value) = member.split_once('=').expect("member=value");
+            match name {
+                "seq" => arrival.seq = Some(value.parse().expect("a number")),
+                "id" => arrival.id = Some(EntryId::new(value).expect("an id")),
+                "after" => arrival.after = Some(value.parse().expect("a slot")),
+                "ref" => arrival.reference = Some(value.parse().expect("a slot")),
+                "door" => arrival.work = Err(value.into()),
+                other => panic!("{other}"),
+            }
+        }
+        arrival
+    }
+
+    fn settle(
+        &mut self,
+        label: &str,
+        effect: Effect,
+        why: &str,
+        steps: &mut Vec<Step<String, String>>,
+    ) {
+        let token = self.labels.iter().position(|known| known == label).expect("a frame");
+        self.lane.settle(token as u64, effect, why.into(), steps);
+    }
+
+    fn say(&self, step: &Step<String, String>) -> String {
+        let label = |token: u64| self.labels[usize::try_from(token).expect("small")].as_str();
+        match step {
+            Step::Submit(token, work) => {
+                assert_eq!(label(*token), work);
+                format!("submit {work}")
+            }
+            Step::Answer(token, answer) => format!(
+                "{}: {}",
+                label(*token),
+                match answer {
+                    Answer::Settled(why) => why.clone(),
+                    Answer::Again(why) => format!("again {why}"),
+                    Answer::Ahead => "ahead".into(),
+                    Answer::BadRef => "bad_ref".into(),
+                    Answer::OutOfOrder(expected) => format!("out_of_order {expected}"),
+                    Answer::OtherId => "other id".into(),
+                    Answer::Mixed => "mixed".into(),
+                    Answer::Unavailable => "unavailable".into(),
+                }
+            ),
+        }
+    }
+}
+
+/// Plays a transcript and compares each line.
+pub fn play(transcript: &str) -> Player {
+    let mut player = Player::new();
+    for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (happens, expected) = line.split_once('|').expect("what happens | what to do");
+        assert_eq!(player.step(happens), expected.trim(), "{happens}");
+    }
+    player
+}

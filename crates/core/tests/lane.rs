@@ -1,0 +1,342 @@
+//! Lanes as transcripts: what is read from a connection, and what it has to do. See `common::lane`.
+
+#[path = "common/lane.rs"]
+mod common;
+
+use common::{Player, play};
+
+#[test]
+fn numbered_appends_are_submitted_as_they_come() {
+    play(
+        "
+        frame a seq=0 | submit a
+        frame b seq=1 | submit b
+        final a at-0  | a: at-0
+        final b at-1  | b: at-1",
+    );
+}
+
+#[test]
+fn appends_without_numbers_are_submitted_as_they_come() {
+    let player = play(
+        "
+        frame a      | submit a
+        frame b      | submit b
+        final b at-1 | b: at-1
+        final a at-0 | a: at-0",
+    );
+    assert!(!player.lane.is_numbered());
+}
+
+#[test]
+fn a_later_number_waits_for_the_earlier_ones() {
+    play(
+        "
+        frame c seq=2 |
+        frame b seq=1 |
+        frame a seq=0 | submit a, submit b, submit c
+        frame d seq=3 | submit d",
+    );
+}
+
+#[test]
+fn the_65th_that_waits_for_its_number_is_out_of_order_and_the_64_go_on_waiting() {
+    let mut player = Player::new();
+    for seq in 1..=64 {
+        assert_eq!(player.step(&format!("frame f{seq} seq={seq}")), "");
+    }
+    assert_eq!(player.step("frame f65 seq=65"), "f65: out_of_order 0");
+    let submitted = player.step("frame f0 seq=0");
+    assert_eq!(submitted.split(", ").count(), 65);
+    assert!(submitted.ends_with("submit f63, submit f64"), "{submitted}");
+    assert_eq!(player.step("frame f65' seq=65"), "submit f65'");
+}
+
+#[test]
+fn when_the_first_has_waited_10_s_for_its_number_all_that_wait_are_out_of_order() {
+    play(
+        "
+        frame a seq=0  | submit a
+        frame c seq=2  |
+        wait 6         |
+        frame d seq=3  |
+        wait 3.999     |
+        wait 0.001     | c: out_of_order 1, d: out_of_order 1
+        final a at-0   | a: at-0
+        frame b seq=1  | submit b
+        frame c' seq=2 | submit c'",
+    );
+}
+
+#[test]
+fn an_early_one_sent_twice_is_submitted_once_and_answered_twice() {
+    play(
+        "
+        frame b seq=1         |
+        frame b' seq=1        |
+        frame x seq=1         | x: other id
+        frame a seq=0         | submit a, submit b
+        final b at-1          | b: at-1, b': again at-1",
+    );
+}
+
+#[test]
+fn an_append_waits_for_the_slot_its_author_had_and_holds_up_those_behind_it() {
+    play(
+        "
+        frame a seq=0 after=2  |
+        frame b seq=1          |
+        end 2                  |
+        end 3                  | submit a, submit b
+        frame c seq=2 after=2  | submit c
+        frame d seq=3 after=-1 | submit d",
+    );
+}
+
+#[test]
+fn an_append_waits_for_the_slot_it_is_about() {
+    play(
+        "
+        frame a ref=0 |
+        frame b       |
+        end 1         | submit a, submit b",
+    );
+}
+
+#[test]
+fn the_log_that_does_not_come_in_5_s_is_ahead_and_what_is_behind_comes_again() {
+    play(
+        "
+        frame a seq=0          | submit a
+        frame b seq=1 after=9  |
+        frame c seq=2          |
+        frame e seq=4          |
+        wait 4.999             |
+        wait 0.001             | b: ahead, c: out_of_order 1, e: out_of_order 1
+        final a at-0           | a: at-0
+        frame b' seq=1         | submit b'
+        frame c' seq=2         | submit c'",
+    );
+}
+
+#[test]
+fn a_ref_that_does_not_come_in_5_s_is_bad_and_uses_its_number_up() {
+    play(
+        "
+        frame a seq=0 ref=9 |
+        frame b seq=1       |
+        wait 5              | a: bad_ref, submit b
+        frame a' seq=0      | a': bad_ref",
+    );
+}
+
+#[test]
+fn without_numbers_ahead_and_bad_ref_refuse_nothing_behind_them() {
+    play(
+        "
+        frame a after=9 |
+        frame b         |
+        frame c ref=9   |
+        frame d         |
+        wait 5          | a: ahead, submit b, c: bad_ref, submit d",
+    );
+}
+
+#[test]
+fn a_log_that_came_at_the_last_moment_has_come() {
+    play(
+        "
+        frame a seq=0 ref=3   |
+        frame b seq=1 after=4 |
+        wait 5 end 5          | submit a, submit b",
+    );
+    play(
+        "
+        frame a after=3 |
+        wait 6 end 4    | submit a",
+    );
+}
+
+#[test]
+fn after_a_refusal_those_in_hand_come_again_from_there() {
+    play(
+        "
+        frame a seq=0          | submit a
+        frame b seq=1          | submit b
+        frame c seq=2          | submit c
+        frame e seq=4          |
+        refused b full         | b: full, c: out_of_order 1, e: out_of_order 1
+        frame d seq=3          |
+        refused c out-of-order |
+        final a at-0           | a: at-0
+        frame b' seq=1         | submit b'
+        frame c' seq=2         | submit c', submit d
+        final b' at-1          | b': at-1
+        final c' at-2          | c': at-2",
+    );
+}
+
+#[test]
+fn a_refused_append_sent_twice_is_answered_twice() {
+    play(
+        "
+        frame a seq=0   | submit a
+        frame b seq=1   | submit b
+        frame a' seq=0  |
+        frame b' seq=1  |
+        refused a full  | a: full, a': again full, b: out_of_order 0, b': out_of_order 0
+        frame a'' seq=0 | submit a''",
+    );
+}
+
+#[test]
+fn after_a_refusal_the_number_may_come_with_another_id() {
+    play(
+        "
+        frame a seq=0  | submit a
+        refused a busy | a: busy
+        frame z seq=0  | submit z
+        final z at-0   | z: at-0
+        frame z' seq=0 | z': again at-0
+        frame a seq=0  | a: other id",
+    );
+}
+
+#[test]
+fn a_refusal_at_the_door_is_final_and_is_answered_in_its_turn() {
+    play(
+        "
+        frame b seq=1 door=too_large |
+        frame a seq=0 after=0        |
+        frame c seq=2                |
+        end 1                        | submit a, b: too_large, submit c
+        frame b' seq=1               | b': again too_large
+        frame d door=too_large       | d: mixed",
+    );
+}
+
+#[test]
+fn a_refusal_at_the_door_does_not_wait_for_the_log() {
+    play("frame a seq=0 after=9 door=forbidden | a: forbidden");
+}
+
+#[test]
+fn a_number_seen_before_gets_its_outcome_as_it_now_stands() {
+    play(
+        "
+        frame a seq=0     | submit a
+        frame a' seq=0    |
+        frame x seq=0     | x: other id
+        final a at-0      | a: at-0, a': again at-0
+        frame a'' seq=0   | a'': again at-0
+        frame x' seq=0    | x': other id
+        frame b seq=1     | submit b
+        final b reused    | b: reused
+        frame b' seq=1    | b': again reused",
+    );
+}
+
+#[test]
+fn the_last_64_outcomes_are_kept_and_older_numbers_are_out_of_order() {
+    let mut player = Player::new();
+    for seq in 0..65 {
+        assert_eq!(player.step(&format!("frame f{seq} seq={seq}")), format!("submit f{seq}"));
+    }
+    for seq in 0..65 {
+        assert_eq!(player.step(&format!("final f{seq} at")), format!("f{seq}: at"));
+    }
+    assert_eq!(player.step("frame f0' seq=0"), "f0': out_of_order 65");
+    assert_eq!(player.step("frame f1' seq=1"), "f1': again at");
+    assert_eq!(player.step("frame f64' seq=64"), "f64': again at");
+}
+
+#[test]
+fn however_many_are_in_hand_none_of_them_is_forgotten() {
+    let mut player = Player::new();
+    for seq in 0..200 {
+        assert_eq!(player.step(&format!("frame f{seq} seq={seq}")), format!("submit f{seq}"));
+    }
+    assert_eq!(player.step("frame f0' seq=0"), "");
+    assert_eq!(player.step("final f0 at"), "f0: at, f0': again at");
+}
+
+#[test]
+fn an_unknown_outcome_refuses_nothing_behind_it_and_a_late_one_is_remembered() {
+    play(
+        "
+        frame a seq=0      | submit a
+        frame b seq=1      | submit b
+        unknown a unknown  | a: unknown
+        frame a' seq=0     |
+        frame c seq=2      | submit c
+        final b at-1       | b: at-1
+        final a at-0       | a': at-0
+        frame a'' seq=0    | a'': again at-0",
+    );
+}
+
+#[test]
+fn a_lane_is_numbered_always_or_never() {
+    let player = play(
+        "
+        frame a seq=0 | submit a
+        frame b       | b: mixed
+        frame c seq=1 | submit c",
+    );
+    assert!(player.lane.is_numbered());
+    play(
+        "
+        frame a       | submit a
+        frame b seq=0 | b: mixed
+        frame c       | submit c",
+    );
+}
+
+#[test]
+fn when_the_node_stops_what_waits_is_unavailable_and_what_was_submitted_gets_its_outcome() {
+    play(
+        "
+        frame a seq=0         | submit a
+        frame b seq=1 after=9 |
+        frame b' seq=1        |
+        frame d seq=3         |
+        frame d' seq=3        |
+        close                 | d: unavailable, d': unavailable, b: unavailable, b': unavailable
+        close                 |
+        final a at-0          | a: at-0",
+    );
+    play(
+        "
+        frame a       | submit a
+        frame b ref=9 |
+        close         | b: unavailable
+        final a at-0  | a: at-0",
+    );
+}
+
+#[test]
+fn a_refusal_after_the_node_stopped_answers_nothing_twice() {
+    play(
+        "
+        frame a seq=0         | submit a
+        frame b seq=1 after=9 |
+        close                 | b: unavailable
+        refused a unavailable | a: unavailable",
+    );
+}
+
+#[test]
+fn a_lane_names_the_next_moment_it_has_something_to_do_at() {
+    let mut player = Player::new();
+    assert_eq!(player.lane.deadline(), None);
+    player.step("frame e seq=1");
+    let early = player.lane.deadline().expect("an early one waits");
+    player.step("wait 1");
+    player.step("frame a seq=0 after=0");
+    let ahead = player.lane.deadline().expect("the log has to come");
+    // 1 s later, but 5 s long and not 10.
+    assert_eq!(early - ahead, std::time::Duration::from_secs(4));
+    assert!(player.lane.waits_for_room());
+    player.step("end 1");
+    assert_eq!((player.lane.deadline(), player.lane.waits_for_room()), (None, false));
+}

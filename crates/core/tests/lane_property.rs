@@ -1,0 +1,260 @@
+//! What holds for a lane whatever comes: every frame is answered once, and numbers are submitted in
+//! order, without gaps, from the refused one on after each refusal.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+use roomlog_core::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
+use roomlog_protocol::EntryId;
+
+const LIMITS: LaneLimits =
+    LaneLimits { early: 3, early_for: Duration::from_secs(10), ahead_for: Duration::from_secs(5) };
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A frame: its number, counted from two before the one that is to be submitted next.
+    Frame { near: u64, other_id: bool, after: Option<i64>, reference: Option<u64>, door: bool },
+    /// An outcome for one of those that were submitted.
+    Settle { which: prop::sample::Index, effect: Effect },
+    /// The room moves on by so much.
+    Grow(u64),
+    /// Time goes by.
+    Wait(u64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let frame = (
+        0..7_u64,
+        proptest::bool::weighted(0.05),
+        proptest::option::weighted(0.2, -1..8_i64),
+        proptest::option::weighted(0.2, 0..8_u64),
+        proptest::bool::weighted(0.1),
+    );
+    let effect = prop_oneof![
+        6 => Just(Effect::Final),
+        2 => Just(Effect::Refused),
+        1 => Just(Effect::Unknown),
+    ];
+    let op = prop_oneof![
+        8 => frame.prop_map(|(near, other_id, after, reference, door)| {
+            Op::Frame { near, other_id, after, reference, door }
+        }),
+        4 => (any::<prop::sample::Index>(), effect)
+            .prop_map(|(which, effect)| Op::Settle { which, effect }),
+        1 => (1..3_u64).prop_map(Op::Grow),
+        1 => (1..7_u64).prop_map(Op::Wait),
+    ];
+    proptest::collection::vec(op, 0..80)
+}
+
+/// A lane, and what a reader of the page expects of it.
+struct Watched {
+    lane: Lane<u64, u64>,
+    numbered: bool,
+    now: Instant,
+    end: u64,
+    /// The number of each frame.
+    frames: Vec<u64>,
+    answered: BTreeSet<u64>,
+    /// All numbers before this one were submitted, or used up at the door.
+    next: u64,
+    /// The token that was submitted last.
+    newest: Option<u64>,
+    /// Submitted and without a last outcome, by token; whether it was said to be unknown.
+    in_hand: BTreeMap<u64, bool>,
+    /// What settled each number that is used up.
+    settled: BTreeMap<u64, u64>,
+}
+
+impl Watched {
+    fn new(numbered: bool) -> Self {
+        Self {
+            lane: Lane::new(LIMITS),
+            numbered,
+            now: Instant::now(),
+            end: 0,
+            frames: Vec::new(),
+            answered: BTreeSet::new(),
+            next: 0,
+            newest: None,
+            in_hand: BTreeMap::new(),
+            settled: BTreeMap::new(),
+        }
+    }
+
+    fn seq(&self, token: u64) -> u64 {
+        self.frames[usize::try_from(token).expect("small")]
+    }
+
+    fn step(&mut self, op: &Op) {
+        let mut steps = Vec::new();
+        match op {
+            Op::Frame { near, other_id, after, reference, door } => {
+                let seq = (self.next + near).saturating_sub(2);
+                let token = self.frames.len() as u64;
+                self.frames.push(seq);
+                let id = if *other_id { "other".into() } else { format!("id-{seq}") };
+                let arrival = Arrival {
+                    token,
+                    seq: self.numbered.then_some(seq),
+                    id: Some(EntryId::new(&id).expect("an id")),
+                    after: *after,
+                    reference: *reference,
+                    // A refusal of the door is told from an outcome by being odd.
+                    work: if *door { Err(2 * token + 1) } else { Ok(token) },
+                };
+                self.lane.arrive(arrival, self.now, self.end, &mut steps);
+            }
+            Op::Settle { which, effect } => {
+                if self.in_hand.is_empty() {
+                    return;
+                }
+                let tokens: Vec<u64> = self.in_hand.keys().copied().collect();
+                return self.settle(*which.get(&tokens), *effect);
+            }
+            Op::Grow(by) => {
+                self.end += by;
+                self.lane.pump(self.end, &mut steps);
+            }
+            Op::Wait(seconds) => {
+                self.now += Duration::from_secs(*seconds);
+                self.lane.tick(self.now, self.end, &mut steps);
+            }
+        }
+        self.look_at(&steps);
+    }
+
+    fn settle(&mut self, token: u64, effect: Effect) {
+        let was_unknown = self.in_hand[&token];
+        // What may be stored is not said to be refused later.
+        let effect = if was_unknown { Effect::Final } else { effect };
+        let mut steps = Vec::new();
+        self.lane.settle(token, effect, 2 * token, &mut steps);
+        let seq = self.seq(token);
+        if effect == Effect::Refused && self.numbered {
+            return self.look_at_refusal(token, seq, &steps);
+        }
+        if effect == Effect::Unknown {
+            self.in_hand.insert(token, true);
+        } else {
+            self.in_hand.remove(&token);
+            self.settled.insert(seq, 2 * token);
+        }
+        // Without numbers, what was said to be unknown is told again when it is known.
+        if self.numbered || !was_unknown {
+            self.look_at(&steps);
+        }
+    }
+
+    /// A refusal: the number is next again, and those in hand behind it are told so, once.
+    fn look_at_refusal(&mut self, refused: u64, seq: u64, steps: &[Step<u64, u64>]) {
+        for step in steps {
+            let Step::Answer(token, answer) = step else { panic!("{step:?} behind a refusal") };
+            assert!(self.answered.insert(*token), "{token} is answered twice");
+            match answer {
+                Answer::Settled(_) => assert_eq!(*token, refused),
+                Answer::Again(_) => assert_eq!(self.seq(*token), seq),
+                other => {
+                    assert_eq!(*other, Answer::OutOfOrder(seq));
+                    assert!(self.seq(*token) > seq);
+                }
+            }
+        }
+        self.next = seq;
+        self.settled.split_off(&seq);
+        let behind = self.in_hand.keys().copied().filter(|token| self.seq(*token) >= seq);
+        for token in behind.collect::<Vec<_>>() {
+            self.in_hand.remove(&token);
+            // The sequencer refuses those behind it too: nobody is told of that twice.
+            let mut nothing = Vec::new();
+            self.lane.settle(token, Effect::Refused, 2 * token, &mut nothing);
+            assert_eq!(nothing, []);
+        }
+    }
+
+    fn look_at(&mut self, steps: &[Step<u64, u64>]) {
+        for step in steps {
+            match step {
+                Step::Submit(token, work) => {
+                    assert_eq!(token, work);
+                    if self.numbered {
+                        assert_eq!(self.seq(*token), self.next, "the next number is submitted");
+                    } else {
+                        assert!(self.newest < Some(*token), "{token} is submitted out of order");
+                    }
+                    self.newest = Some(*token);
+                    self.next += 1;
+                    assert_eq!(self.in_hand.insert(*token, false), None, "submitted once");
+                }
+                Step::Answer(token, answer) => {
+                    assert!(self.answered.insert(*token), "{token} is answered twice");
+                    if self.numbered {
+                        self.look_at_answer(self.seq(*token), answer);
+                    }
+                }
+            }
+        }
+    }
+
+    fn look_at_answer(&mut self, seq: u64, answer: &Answer<u64>) {
+        match answer {
+            Answer::Settled(by) if by % 2 == 1 => {
+                assert_eq!(seq, self.next, "the door's refusals have their turn");
+                self.settled.insert(seq, *by);
+                self.next += 1;
+            }
+            Answer::BadRef if seq == self.next => self.next += 1,
+            Answer::Ahead => assert_eq!(seq, self.next, "nothing behind it was submitted"),
+            // Numbers that are next, or later and waiting in front of it.
+            Answer::OutOfOrder(expected) => assert!(*expected >= self.next),
+            Answer::Again(by) => {
+                assert_eq!(self.seq(by / 2), seq);
+                assert!(self.settled.get(&seq).is_none_or(|settled| settled == by));
+            }
+            Answer::Settled(_) | Answer::BadRef => assert!(seq < self.next),
+            Answer::OtherId => {}
+            Answer::Mixed | Answer::Unavailable => panic!("{answer:?}"),
+        }
+    }
+
+    /// All outcomes come and all time goes by: nothing may be left.
+    fn end(mut self) {
+        while let Some(token) = self.in_hand.keys().next().copied() {
+            self.settle(token, Effect::Final);
+        }
+        for _ in 0..3 {
+            self.step(&Op::Wait(10));
+            while let Some(token) = self.in_hand.keys().next().copied() {
+                self.settle(token, Effect::Final);
+            }
+        }
+        assert_eq!(self.answered.len(), self.frames.len(), "every frame is answered");
+        assert_eq!(self.lane.deadline(), None);
+    }
+}
+
+/// No file of failures is kept beside the tests: what is found becomes a transcript.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_numbered_lane_answers_every_frame_once_and_submits_in_order(ops in ops()) {
+        let mut watched = Watched::new(true);
+        ops.iter().for_each(|op| watched.step(op));
+        watched.end();
+    }
+
+    #[test]
+    fn a_lane_without_numbers_answers_every_frame_once_and_submits_in_order(ops in ops()) {
+        let mut watched = Watched::new(false);
+        ops.iter().for_each(|op| watched.step(op));
+        watched.end();
+    }
+}

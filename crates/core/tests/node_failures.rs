@@ -1,0 +1,188 @@
+//! A node whose journal has no room, holds what is not to be applied, or is shared by mistake.
+
+mod common;
+
+use common::{Connection, Disk, Life, committed, folded, identity, repeat, small_windows};
+use roomlog_core::{
+    NodeError, NodeSettings,
+    archive::Archive,
+    block::{BlockError, BlockName, NodeId, encode},
+    journal::{Journal, Position, Proposed},
+    mailbox::Outcome,
+    proposal::Proposal,
+    suites::archive::proposal,
+};
+
+fn says(id: &str) -> Proposal {
+    proposal("general", "ada", id, id)
+}
+
+/// The block `incarnation.n` of a node, in which `ada` says these.
+fn block(node: u8, incarnation: u64, n: u64, says_all: &[&str]) -> Vec<u8> {
+    let name = BlockName { node: NodeId([node; 16]), incarnation, n };
+    let says = |body: &&str| proposal("general", "ada", &body.replace(' ', "-"), body);
+    let proposals: Vec<Proposal> = says_all.iter().map(says).collect();
+    encode(name, proposals.iter()).to_vec()
+}
+
+async fn store(disk: &Disk, block: Vec<u8>) {
+    let stored = disk.journal.propose(0, block.into()).await;
+    assert!(matches!(stored, Proposed::Durable(_)), "{stored:?}");
+}
+
+#[tokio::test]
+async fn without_room_the_first_of_a_numbered_queue_hears_why_and_the_rest_comes_behind_it() {
+    let disk = Disk::new();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let mut ada = Connection::new(1);
+    disk.journal.set_full(true);
+    for seq in 0..3 {
+        ada.append(&life.node, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
+    }
+    let refused = [(0, Outcome::StorageFull), (1, Outcome::OutOfOrder), (2, Outcome::OutOfOrder)];
+    assert_eq!(ada.outcomes().await, refused);
+
+    // There is room again, but the first has not come again yet.
+    disk.journal.set_full(false);
+    ada.append(&life.node, says("id-3"), Some(3), 0).expect("taken");
+    ada.append(&life.node, says("id-1"), Some(1), 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(3, Outcome::OutOfOrder), (4, Outcome::OutOfOrder)]);
+    for seq in 0..4 {
+        ada.append(&life.node, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
+    }
+    let taken: Vec<_> = (0..4).map(|slot| (5 + slot, committed(slot))).collect();
+    assert_eq!(ada.outcomes().await, taken);
+    assert_eq!(life.bodies("general").await, ["id-0", "id-1", "id-2", "id-3"]);
+}
+
+#[tokio::test]
+async fn a_refused_queue_stands_in_nobody_elses_way() {
+    let disk = Disk::new();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let (mut ada, mut bob) = (Connection::new(1), Connection::new(2));
+    disk.journal.set_full(true);
+    ada.append(&life.node, says("a-0"), Some(0), 0).expect("taken");
+    ada.append(&life.node, proposal("other", "ada", "o-0", "o"), Some(0), 0).expect("taken");
+    bob.append(&life.node, says("b-0"), None, 0).expect("taken");
+    bob.append(&life.node, says("b-1"), None, 0).expect("taken");
+    let full = Outcome::StorageFull;
+    assert_eq!(ada.outcomes().await, [(0, full.clone()), (1, full.clone())]);
+    assert_eq!(bob.outcomes().await, [(0, full.clone()), (1, full)]);
+    disk.journal.set_full(false);
+    // Without numbers nothing has to come again first, and each room's queue is its own.
+    assert_eq!(bob.say(&life.node, says("b-1")).await, committed(0));
+    ada.append(&life.node, proposal("other", "ada", "o-0", "o"), Some(0), 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(2, committed(0))]);
+}
+
+#[tokio::test]
+async fn more_than_a_block_that_waits_when_there_is_no_room_is_refused_in_order() {
+    let disk = Disk::new();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let mut ada = Connection::new(1);
+    disk.journal.set_full(true);
+    for seq in 0..600 {
+        ada.append(&life.node, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
+    }
+    let outcomes = ada.outcomes().await;
+    assert_eq!(outcomes[0], (0, Outcome::StorageFull));
+    assert!(outcomes[1..].iter().all(|(_, outcome)| *outcome == Outcome::OutOfOrder));
+    disk.journal.set_full(false);
+    ada.append(&life.node, says("id-0"), Some(0), 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(600, committed(0))]);
+    // The number of the refused block went to this one, and a restart finds no gap.
+    life.end().await.expect("a good end");
+    let life = Life::start(&disk.without_archive(), identity(1, 2), small_windows()).await;
+    assert_eq!(life.bodies("general").await, ["id-0"]);
+}
+
+#[tokio::test]
+async fn blocks_that_are_not_to_be_applied_are_skipped_and_nothing_happens_twice() {
+    let disk = Disk::new();
+    store(&disk, block(1, 1, 0, &["one"])).await;
+    store(&disk, b"nothing of ours".to_vec()).await;
+    store(&disk, block(1, 1, 0, &["one"])).await;
+    store(&disk, block(2, 1, 0, &["of another node"])).await;
+    store(&disk, block(1, 2, 0, &["two"])).await;
+    store(&disk, block(1, 1, 1, &["a late one of the first incarnation"])).await;
+    store(&disk, block(1, 2, 2, &["behind a gap"])).await;
+    let mut damaged = block(1, 2, 1, &["damaged"]);
+    damaged[60] ^= 1;
+    store(&disk, damaged).await;
+    store(&disk, block(1, 2, 1, &["three", "one"])).await;
+
+    let log = ["one", "of another node", "two", "three"];
+    let life = Life::start(&disk, identity(3, 1), small_windows()).await;
+    assert_eq!(life.bodies("general").await, log);
+    folded(&disk).await;
+    assert_eq!(disk.archive.applied(0).expect("applied").position, Position(9));
+    let mut ada = Connection::new(1);
+    assert_eq!(ada.say(&life.node, says("one")).await, repeat(0));
+    assert_eq!(ada.say(&life.node, says("behind-a-gap")).await, committed(4));
+    life.end().await.expect("a good end");
+
+    let life = Life::start(&disk.without_archive(), identity(3, 2), small_windows()).await;
+    assert_eq!(life.bodies("general").await, [&log[..], &["behind-a-gap"]].concat());
+}
+
+#[tokio::test]
+async fn a_late_block_of_the_old_incarnation_is_fenced_while_the_new_one_lives() {
+    let disk = Disk::new();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let mut ada = Connection::new(1);
+    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    life.end().await.expect("a good end");
+
+    let life = Life::start(&disk, identity(1, 2), small_windows()).await;
+    assert_eq!(ada.say(&life.node, says("two")).await, committed(1));
+    store(&disk, block(1, 1, 1, &["late"])).await;
+    assert_eq!(ada.say(&life.node, says("three")).await, committed(2));
+    assert_eq!(life.bodies("general").await, ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn another_process_with_our_identity_stops_us_and_whoever_waits_is_told() {
+    let disk = Disk::new();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let mut ada = Connection::new(1);
+    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    // The other one is newer: its first block fences ours.
+    store(&disk, block(1, 2, 0, &["of the other"])).await;
+    assert_eq!(ada.say(&life.node, says("two")).await, Outcome::Unknown);
+    assert_eq!(life.ended().await, Err(NodeError::Fenced(Position(3))));
+
+    let life = Life::start(&disk, identity(1, 3), small_windows()).await;
+    assert_eq!(life.bodies("general").await, ["one", "of the other"]);
+}
+
+#[tokio::test]
+async fn a_block_of_newer_rules_stops_the_node_before_anything_behind_it_is_applied() {
+    let disk = Disk::new();
+    store(&disk, block(1, 1, 0, &["one"])).await;
+    let mut newer = block(1, 1, 1, &["by rules we do not know"]);
+    newer[11] += 1;
+    let crc = crc32fast::hash(&newer[8..]).to_be_bytes();
+    newer[4..8].copy_from_slice(&crc);
+    store(&disk, newer).await;
+    store(&disk, block(1, 1, 2, &["three"])).await;
+
+    let mut life = Life::start_without_fold(&disk, identity(3, 1), NodeSettings::default());
+    life.start_fold();
+    assert!(!life.node.caught_up().await);
+    let problem = BlockError::Newer { format: 1, rules: 2, kind: 0 };
+    let stopped = NodeError::Block { position: Position(2), problem };
+    assert_eq!(life.ended().await, Err(stopped));
+}
+
+#[tokio::test]
+async fn a_node_that_is_dropped_lets_the_folds_thread_end() {
+    let disk = Disk::new();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let mut ada = Connection::new(1);
+    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    // Nothing is on its way: the thread waits for the next window. Joined with a time-out.
+    folded(&disk).await;
+    life.crash().await;
+    let life = Life::start(&disk, identity(1, 2), small_windows()).await;
+    assert_eq!(life.bodies("general").await, ["one"]);
+}

@@ -1,0 +1,231 @@
+//! What holds for a node whatever is appended, repeated, restarted and cut off: one log, gap-free,
+//! each id once, each connection in its order, every outcome true to it, and the same again from the
+//! journal alone.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{Connection, Disk, Life, identity, small_windows};
+use proptest::prelude::*;
+use roomlog_core::{
+    mailbox::Outcome,
+    proposal::{Proposal, Stored},
+    suites::archive::proposal,
+};
+
+const ROOMS: [&str; 2] = ["even", "odd"];
+
+type Logs = BTreeMap<&'static str, Vec<Stored>>;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A connection appends: the id says the body, unless it says something else by that id.
+    Append { connection: usize, room: usize, id: u8, time: u64, other: bool },
+    /// All wait for their outcomes.
+    Await,
+    /// The journal's clock is set, forwards or back.
+    Clock(u64),
+    /// The node is closed and started again.
+    Restart,
+    /// The node is cut off between two steps and started again.
+    Crash,
+    /// The fold that would write one row more than this is cut off, and the node with it.
+    CutFold(usize),
+    /// The journal has no room until all have heard of it.
+    Full,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let append = (0..3_usize, 0..2_usize, 0..60_u8, 0..50_u64, proptest::bool::weighted(0.05));
+    let op = prop_oneof![
+        40 => append.prop_map(|(connection, room, id, time, other)| {
+            Op::Append { connection, room, id, time, other }
+        }),
+        5 => Just(Op::Await),
+        2 => (0..1_000_u64).prop_map(Op::Clock),
+        1 => Just(Op::Restart),
+        1 => Just(Op::Crash),
+        1 => (0..20_usize).prop_map(Op::CutFold),
+        1 => Just(Op::Full),
+    ];
+    proptest::collection::vec(op, 0..150)
+}
+
+/// One append and what was heard of it; nothing when the node was cut off before.
+struct Asked {
+    connection: usize,
+    proposal: Proposal,
+    outcome: Option<Outcome>,
+}
+
+struct World {
+    disk: Disk,
+    life: Life,
+    incarnation: u64,
+    connections: Vec<Connection>,
+    /// Of each connection, the places in `asked` of what has no outcome yet.
+    open: Vec<Vec<usize>>,
+    asked: Vec<Asked>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let disk = Disk::new();
+        let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+        let mut world =
+            Self { disk, life, incarnation: 1, connections: vec![], open: vec![], asked: vec![] };
+        world.connect();
+        world
+    }
+
+    fn connect(&mut self) {
+        let first = 10 * self.incarnation;
+        self.connections = (0..3).map(|number| Connection::new(first + number)).collect();
+        self.open = vec![Vec::new(); 3];
+    }
+
+    async fn hear(&mut self) {
+        for (connection, open) in self.connections.iter_mut().zip(&mut self.open) {
+            let outcomes = connection.outcomes().await;
+            for (asked, (_, outcome)) in open.drain(..).zip(outcomes) {
+                self.asked[asked].outcome = Some(outcome);
+            }
+        }
+    }
+
+    async fn step(mut self, op: &Op) -> Self {
+        match *op {
+            Op::Append { connection, room, id, time, other } => {
+                let (id, body) = (format!("id-{id}"), format!("body of {id} {other}"));
+                let proposal = proposal(ROOMS[room], "ada", &id, &body);
+                let node = &self.life.node;
+                let taken = self.connections[connection].append(node, proposal.clone(), None, time);
+                if taken.is_err() {
+                    // A fold was cut off: the node has ended.
+                    return self.restart(true).await;
+                }
+                self.open[connection].push(self.asked.len());
+                self.asked.push(Asked { connection, proposal, outcome: None });
+            }
+            Op::Await => self.hear().await,
+            Op::Clock(time) => self.disk.journal.set_time(time),
+            Op::CutFold(rows) => self.disk.archive.crash_after_rows(Some(rows)),
+            Op::Restart => return self.restart(true).await,
+            Op::Crash => return self.restart(false).await,
+            Op::Full => {
+                self.disk.journal.set_full(true);
+                self.hear().await;
+                self.disk.journal.set_full(false);
+            }
+        }
+        self
+    }
+
+    async fn restart(mut self, gently: bool) -> Self {
+        if gently {
+            self.life.node.inbox.close();
+            self.hear().await;
+        }
+        // After a cut in a fold it has ended already; else between two steps.
+        let Self { disk, life, incarnation, connections, open, asked } = self;
+        life.crash().await;
+        disk.archive.crash_after_rows(None);
+        let next = identity(1, incarnation + 1);
+        let life = Life::start(&disk, next, small_windows()).await;
+        let mut world = Self { disk, life, incarnation: incarnation + 1, connections, open, asked };
+        world.connect();
+        world
+    }
+}
+
+/// Every outcome is true to the log.
+fn check_outcomes(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
+    let mut last = BTreeMap::new();
+    let mut firsts = BTreeSet::new();
+    for Asked { connection, proposal, outcome } in asked {
+        let room = proposal.room.as_str();
+        let at = |slot: u64| &logs[room][usize::try_from(slot).expect("small")].entry;
+        match outcome {
+            Some(Outcome::Committed { slot, committed_at, repeat }) => {
+                let entry = at(*slot);
+                prop_assert_eq!((&entry.id, &entry.body), (&proposal.id, &proposal.body));
+                prop_assert_eq!(entry.committed_at, *committed_at);
+                if !repeat {
+                    prop_assert!(firsts.insert((room, *slot)), "committed twice");
+                    let before = last.insert((connection, room), *slot);
+                    prop_assert!(before < Some(*slot), "a connection's appends keep their order");
+                }
+            }
+            Some(Outcome::IdReused { slot }) => {
+                prop_assert_eq!(&at(*slot).id, &proposal.id);
+                prop_assert_ne!(&at(*slot).body, &proposal.body);
+            }
+            None | Some(Outcome::StorageFull | Outcome::Unavailable | Outcome::Unknown) => {}
+            Some(other) => prop_assert!(false, "{:?}", other),
+        }
+    }
+    Ok(())
+}
+
+/// Each id is there once, and only when it was not refused each time it was asked for.
+fn check_logs(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
+    let refused =
+        |asked: &&Asked| matches!(asked.outcome, Some(Outcome::StorageFull | Outcome::Unavailable));
+    let may_be_there: BTreeSet<_> = asked
+        .iter()
+        .filter(|asked| !refused(asked))
+        .map(|Asked { proposal, .. }| (proposal.room.as_str(), &proposal.id))
+        .collect();
+    for (room, log) in logs {
+        let ids: BTreeSet<_> = log.iter().map(|stored| &stored.entry.id).collect();
+        prop_assert_eq!(ids.len(), log.len(), "each id once in {}", room);
+        for id in ids {
+            prop_assert!(may_be_there.contains(&(*room, id)), "{} was refused and is there", id);
+        }
+        let times = log.iter().map(|stored| stored.entry.committed_at);
+        prop_assert!(times.is_sorted(), "a room's time never goes back");
+    }
+    Ok(())
+}
+
+async fn logs(life: &Life) -> Logs {
+    let mut logs = BTreeMap::new();
+    for room in ROOMS {
+        logs.insert(room, life.log(room).await);
+    }
+    logs
+}
+
+async fn live(ops: Vec<Op>) -> Result<(), TestCaseError> {
+    let mut world = World::new().await;
+    for op in &ops {
+        world = world.step(op).await;
+    }
+    let World { disk, life, incarnation, asked, .. } = world.restart(true).await;
+    let log = logs(&life).await;
+    check_outcomes(&asked, &log)?;
+    check_logs(&asked, &log)?;
+    prop_assert_eq!(life.end().await, Ok(()));
+
+    let next = identity(1, incarnation + 2);
+    let life = Life::start(&disk.without_archive(), next, small_windows()).await;
+    prop_assert_eq!(logs(&life).await, log, "the log is a function of the journal");
+    prop_assert_eq!(life.end().await, Ok(()));
+    Ok(())
+}
+
+/// No file of failures is kept beside the tests: what is found becomes a transcript.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn one_log_whatever_happens(ops in ops()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(live(ops))?;
+    }
+}
