@@ -1,0 +1,236 @@
+//! The data directory: opened once at a time, whole or not at all.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use roomlog_core::{
+    Node, NodeError, NodeSettings, Running,
+    archive::Archive,
+    journal::{Journal, Position},
+    mailbox::{Mailbox, Outcome},
+    merge::QueueId,
+    proposal::Stored,
+    reader::PageLimits,
+    sequencer::{Submit, Ticket},
+    suites::archive::{proposal, room},
+};
+use roomlog_protocol::Span;
+use roomlog_sqlite::{Directory, OpenError};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn open(path: &TempDir) -> Directory {
+    Directory::open(path.path()).expect("a directory")
+}
+
+fn refused(path: &TempDir) -> OpenError {
+    match Directory::open(path.path()) {
+        Err(error) => error,
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+fn remove(path: &TempDir, file: &str) {
+    for end in ["", "-wal", "-shm"] {
+        let _was_not_there = fs::remove_file(path.path().join(format!("{file}{end}")));
+    }
+}
+
+/// Runs a node on a directory until it has said all this and folded it; gives the log of `general`.
+async fn say(path: &TempDir, bodies: &[&str]) -> Result<Vec<Stored>, NodeError> {
+    let directory = open(path);
+    let settings = NodeSettings { fold_wait: Duration::from_millis(1), ..NodeSettings::default() };
+    let Directory { identity, journal, archive, .. } = &directory;
+    let (node, Running { task, folder }) =
+        Node::open(*identity, journal.clone(), archive.clone(), settings)?;
+    let fold = std::thread::spawn(move || folder.run());
+    let task = tokio::spawn(task.run());
+    let mailbox = Arc::new(Mailbox::default());
+    let mut log = Vec::new();
+    if timeout(LONG, node.caught_up()).await.expect("in time") {
+        for (token, body) in (0..).zip(bodies) {
+            let ticket = Ticket { mailbox: mailbox.clone(), token, queue: QueueId(1), seq: None };
+            let proposal = proposal("general", "ada", body, body);
+            node.inbox.submit(Submit { proposal, time: 0, ticket }).expect("taken");
+        }
+        let mut outcomes = Vec::new();
+        while outcomes.len() < bodies.len() {
+            timeout(LONG, mailbox.wait()).await.expect("an outcome in time");
+            outcomes.extend(mailbox.take().outcomes);
+        }
+        let committed =
+            |(_, outcome): &(u64, Outcome)| matches!(outcome, Outcome::Committed { .. });
+        assert!(outcomes.iter().all(committed), "{outcomes:?}");
+        let limits = PageLimits { entries: 1_000, bytes: usize::MAX };
+        let page = node.reader.read(&room("general"), Span::After(-1), None, limits).await;
+        log = page.expect("a page").entries;
+        let is_folded = || archive.applied(0).ok().map(|it| it.position) == journal.head(0).ok();
+        let fold = async {
+            while !is_folded() && !task.is_finished() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(LONG, fold).await.expect("folded in time");
+    }
+    node.inbox.close();
+    let ended = timeout(LONG, task).await.expect("in time").expect("no panic");
+    fold.join().expect("no panic");
+    ended.map(|()| log)
+}
+
+fn bodies(log: &[Stored]) -> Vec<&str> {
+    log.iter().map(|stored| &*stored.entry.body).collect()
+}
+
+#[test]
+fn a_directory_is_opened_by_one_at_a_time() {
+    let path = directory();
+    let first = open(&path);
+    let error = refused(&path);
+    assert!(matches!(&error, OpenError::Locked(locked) if locked == path.path()), "{error}");
+    drop(first);
+    open(&path);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_made() {
+    let path = directory();
+    let deeper = path.path().join("a/b");
+    let opened = Directory::open(&deeper).expect("a directory");
+    assert_eq!(opened.identity.incarnation, 1);
+    assert!(deeper.join("journal.db").exists() && deeper.join("archive.db").exists());
+}
+
+#[tokio::test]
+async fn a_directory_that_was_closed_holds_all_in_its_two_files() {
+    let path = directory();
+    say(&path, &["one", "two"]).await.expect("a good end");
+    for file in ["journal.db-wal", "archive.db-wal"] {
+        let left = fs::metadata(path.path().join(file)).map_or(0, |wal| wal.len());
+        assert_eq!(left, 0, "{file} was not copied into its file");
+    }
+}
+
+#[test]
+fn each_start_is_a_new_incarnation_of_the_same_node() {
+    let path = directory();
+    let first = open(&path).identity;
+    for incarnation in 2..5 {
+        let again = open(&path).identity;
+        assert_eq!((again.node, again.incarnation), (first.node, incarnation));
+    }
+    // A start that was cut off while it wrote the file.
+    fs::write(path.path().join("node.new"), "node").expect("a file");
+    assert_eq!(open(&path).identity.incarnation, 5);
+}
+
+#[test]
+fn a_damaged_node_file_is_named_and_without_it_the_directory_is_another_node() {
+    let path = directory();
+    let first = open(&path).identity;
+    let file = path.path().join("node");
+    let whole = fs::read_to_string(&file).expect("the node file");
+    for damaged in ["", "node", &whole.replace("node ", "nose "), &whole.replace("incarnation", "")]
+    {
+        fs::write(&file, damaged).expect("a file");
+        let said = refused(&path).to_string();
+        assert!(said.contains("is not a node file; remove it to go on"), "{said}");
+        assert_eq!(fs::read_to_string(&file).expect("the node file"), damaged, "it was changed");
+    }
+    fs::remove_file(&file).expect("removed");
+    let other = open(&path).identity;
+    assert_ne!(other.node, first.node);
+    assert_eq!(other.incarnation, 1);
+}
+
+#[tokio::test]
+async fn an_archive_without_its_journal_is_refused_and_stays_as_it_is() {
+    let path = directory();
+    say(&path, &["one"]).await.expect("a good end");
+    let journal = fs::read(path.path().join("journal.db")).expect("the journal");
+    remove(&path, "journal.db");
+    let archive = fs::read(path.path().join("archive.db")).expect("the archive");
+    let error = refused(&path);
+    assert!(matches!(error, OpenError::JournalMissing(_)), "{error}");
+    assert!(!path.path().join("journal.db").exists(), "no new log was begun");
+    assert_eq!(fs::read(path.path().join("archive.db")).expect("the archive"), archive);
+    // Brought back, all is well.
+    fs::write(path.path().join("journal.db"), journal).expect("written");
+    assert_eq!(bodies(&say(&path, &["two"]).await.expect("a good end")), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn an_archive_that_is_gone_is_made_again_from_the_journal() {
+    let path = directory();
+    let log = say(&path, &["one", "two", "three"]).await.expect("a good end");
+    remove(&path, "archive.db");
+    assert_eq!(say(&path, &[]).await.expect("a good end"), log);
+    // A repeat is known without it too.
+    remove(&path, "archive.db");
+    let again = say(&path, &["two", "four"]).await.expect("a good end");
+    assert_eq!(bodies(&again), ["one", "two", "three", "four"]);
+    assert_eq!(again[..3], log);
+}
+
+#[tokio::test]
+async fn files_of_two_logs_are_refused_and_nothing_is_changed() {
+    let (path, other) = (directory(), directory());
+    let log = say(&path, &["one"]).await.expect("a good end");
+    say(&other, &["else"]).await.expect("a good end");
+    let file = |path: &Path| path.join("archive.db");
+    let mine = fs::read(file(path.path())).expect("the archive");
+    remove(&path, "archive.db");
+    fs::copy(file(other.path()), file(path.path())).expect("copied");
+    let error = refused(&path);
+    assert!(matches!(error, OpenError::LogsDiffer { .. }), "{error}");
+    let theirs = fs::read(file(other.path())).expect("the archive");
+    assert_eq!(fs::read(file(path.path())).expect("the archive"), theirs);
+
+    remove(&path, "archive.db");
+    fs::write(file(path.path()), mine).expect("brought back");
+    assert_eq!(open(&path).identity.incarnation, 2, "what was refused was not a start");
+    assert_eq!(say(&path, &[]).await.expect("a good end"), log);
+}
+
+#[tokio::test]
+async fn an_archive_ahead_of_its_journal_is_refused_with_both_positions() {
+    let path = directory();
+    say(&path, &["one"]).await.expect("a good end");
+    let journal = fs::read(path.path().join("journal.db")).expect("the journal");
+    for body in ["two", "three"] {
+        say(&path, &[body]).await.expect("a good end");
+    }
+    let applied = open(&path).archive.applied(0).expect("applied").position;
+    assert_eq!(applied, Position(3));
+    // An older copy of one file.
+    remove(&path, "journal.db");
+    fs::write(path.path().join("journal.db"), journal).expect("written");
+    let error = say(&path, &[]).await.expect_err("the journal is behind");
+    assert_eq!(error, NodeError::JournalBehind { applied, head: Position(1) });
+    let said = error.to_string();
+    assert!(said.contains(&format!("position {applied}")) && said.contains("ends at 1"), "{said}");
+}
+
+#[tokio::test]
+async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
+    let path = directory();
+    say(&path, &["one"]).await.expect("a good end");
+    let archive = path.path().join("archive.db");
+    let execute = |sql: &str| {
+        Connection::open(&archive).and_then(|file| file.execute_batch(sql)).expect("a change");
+    };
+    execute("CREATE TRIGGER cut BEFORE INSERT ON applied BEGIN SELECT RAISE(ABORT, 'cut'); END");
+    let bodies_said: Vec<String> = (0..20).map(|n| format!("more-{n}")).collect();
+    let all: Vec<&str> = bodies_said.iter().map(String::as_str).collect();
+    let ended = say(&path, &all).await;
+    assert!(matches!(ended, Err(NodeError::Archive(_))), "{ended:?}");
+    execute("DROP TRIGGER cut");
+    let log = say(&path, &["last"]).await.expect("a good end");
+    assert_eq!(bodies(&log), [&["one"], &all[..], &["last"]].concat());
+}

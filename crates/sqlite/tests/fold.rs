@@ -1,0 +1,210 @@
+//! A fold that is cut off, anywhere: what was true stays true, and doing it again makes it whole.
+//!
+//! The cut is a trigger in the file that refuses one row: the transaction under way is rolled back and
+//! those before it stay, which is what a crash at that moment leaves.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use roomlog_core::{
+    archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window},
+    proposal::Stored,
+    room::{Head, Known},
+    suites::archive::{Speaker, room, window},
+    tail::Commit,
+};
+use roomlog_protocol::RoomName;
+use roomlog_sqlite::SqliteArchive;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// More than two transactions of rows.
+const ENTRIES: usize = 9_000;
+
+/// An archive's file in a directory of its own.
+struct File(TempDir);
+
+impl File {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("archive.db")
+    }
+
+    fn open(&self) -> SqliteArchive {
+        SqliteArchive::open(&self.path(), "log").expect("an archive")
+    }
+
+    fn execute(&self, sql: &str) {
+        let connection = Connection::open(self.path()).expect("the file");
+        connection.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+/// Everything that an archive says.
+#[derive(Debug, PartialEq)]
+struct Content {
+    applied: Applied,
+    rooms: Vec<(RoomName, Head)>,
+    pages: BTreeMap<RoomName, Vec<Stored>>,
+    ids: Vec<Option<Known>>,
+}
+
+fn content(archive: &SqliteArchive) -> Content {
+    let rooms = archive.rooms(None, 100).expect("rooms");
+    let (mut pages, mut keys) = (BTreeMap::new(), Vec::new());
+    for (room, head) in &rooms {
+        assert_eq!(archive.head(room), Ok(Some(*head)));
+        let page = archive.page(room, 0, head.end, usize::MAX, Keep::Oldest).expect("a page");
+        keys.extend(page.iter().map(|Stored { entry, .. }| IdKey {
+            room: room.clone(),
+            author: entry.author.clone(),
+            id: entry.id.clone(),
+        }));
+        pages.insert(room.clone(), page);
+    }
+    let ids = archive.find(&keys).expect("ids");
+    assert!(ids.iter().all(Option::is_some), "every entry is found by its id");
+    Content { applied: archive.applied(0).expect("applied"), rooms, pages, ids }
+}
+
+/// What was folded before, and the commits of the window that is cut off: a room that was there, one
+/// that grows by much, and one that is new.
+fn commits() -> (Vec<Arc<Commit>>, Vec<Arc<Commit>>) {
+    let mut speakers = ["old", "large", "new"].map(Speaker::new);
+    let mut say = |speaker: usize, position: u64, count: usize| {
+        // Ids that are not in the order of the slots, so that the two passes differ.
+        let name = |n: usize| format!("{}-{position}-{n}", (n * 7_919) % 10_007);
+        let bodies: Vec<String> = (0..count).map(name).collect();
+        let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+        speakers[speaker].says(position, &bodies)
+    };
+    let before = vec![say(0, 1, 20), say(1, 2, 30)];
+    let cut = vec![say(1, 3, ENTRIES / 2), say(0, 4, 10), say(2, 4, 40), say(1, 5, ENTRIES / 2)];
+    (before, cut)
+}
+
+/// Where a fold is cut off: the row that is refused.
+fn cuts() -> Vec<String> {
+    let slot_of_key = "NEW.key & ((1 << 40) - 1)";
+    let mut cuts = vec!["INSERT ON rooms".to_owned()];
+    for slot in [0, 30, 31, 4_000, 4_500, 8_200, ENTRIES + 29] {
+        cuts.push(format!("INSERT ON entries WHEN {slot_of_key} = {slot}"));
+        cuts.push(format!("INSERT ON ids WHEN NEW.slot = {slot}"));
+    }
+    let last = ["UPDATE ON rooms", "INSERT ON proposers", "INSERT ON applied"];
+    cuts.extend(last.map(str::to_owned));
+    cuts
+}
+
+fn fold(archive: &SqliteArchive, position: u64, commits: &[Arc<Commit>]) {
+    archive.fold(&window(position, commits)).expect("a fold");
+}
+
+/// What an archive says when nothing was cut off.
+fn whole(before: &[Arc<Commit>], after: &[Arc<Commit>]) -> Content {
+    let file = File::new();
+    let archive = file.open();
+    fold(&archive, 2, before);
+    fold(&archive, 5, after);
+    content(&archive)
+}
+
+/// A file whose fold was cut off there, as a process finds it that starts after the crash.
+fn cut_off(cut: &str, before: &[Arc<Commit>], window: &Window) -> (File, Content) {
+    let file = File::new();
+    let archive = file.open();
+    fold(&archive, 2, before);
+    let content_before = content(&archive);
+    file.execute(&format!("CREATE TRIGGER cut BEFORE {cut} BEGIN SELECT RAISE(ABORT, 'cut'); END"));
+    let folded = archive.fold(window);
+    assert!(matches!(folded, Err(ArchiveError::Failed(_))), "{cut}: {folded:?}");
+    drop(archive);
+    file.execute("DROP TRIGGER cut");
+    (file, content_before)
+}
+
+#[test]
+fn a_fold_that_is_cut_off_changes_nothing_that_was_true_and_is_whole_when_done_again() {
+    let (before, after) = commits();
+    let whole = whole(&before, &after);
+    for cut in cuts() {
+        let (file, content_before) = cut_off(&cut, &before, &window(5, &after));
+        let archive = file.open();
+        assert_eq!(content(&archive), content_before, "{cut}: before it is done again");
+        assert_eq!(archive.head(&room("new")), Ok(None), "{cut}: no entry of it counts yet");
+        fold(&archive, 5, &after);
+        assert_eq!(content(&archive), whole, "{cut}: done again");
+    }
+}
+
+#[test]
+fn a_fold_that_was_cut_off_may_be_done_again_in_other_windows() {
+    let (before, after) = commits();
+    let whole = whole(&before, &after);
+    let cuts = ["INSERT ON ids WHEN NEW.slot = 8200", "INSERT ON applied"];
+    for cut in cuts {
+        let (file, _) = cut_off(cut, &before, &window(5, &after));
+        let archive = file.open();
+        fold(&archive, 3, &after[..1]);
+        fold(&archive, 4, &after[1..3]);
+        // Cut off once more, further on than where it was before.
+        file.execute(
+            "CREATE TRIGGER cut BEFORE INSERT ON applied BEGIN SELECT RAISE(ABORT, 'cut'); END",
+        );
+        archive.fold(&window(5, &after[3..])).expect_err("cut off");
+        file.execute("DROP TRIGGER cut");
+        fold(&archive, 5, &after[3..]);
+        assert_eq!(content(&archive), whole, "{cut}");
+    }
+}
+
+#[test]
+fn what_a_cut_off_fold_left_must_be_what_the_journal_says() {
+    let (before, after) = commits();
+    let (file, content_before) = cut_off("INSERT ON applied", &before, &window(5, &after));
+    // The journal's order was another one: a row that is there must not be passed over.
+    let mut other = Speaker::new("large");
+    let bodies: Vec<String> = (0..30).map(|n| format!("{}-2-{n}", (n * 7_919) % 10_007)).collect();
+    other.says(2, &bodies.iter().map(String::as_str).collect::<Vec<_>>());
+    let other = other.says(3, &["another entry at slot 30".replace(' ', "-").as_str()]);
+    let archive = file.open();
+    let folded = archive.fold(&window(3, &[other]));
+    assert!(matches!(folded, Err(ArchiveError::Damaged { slot: 30, .. })), "{folded:?}");
+    assert_eq!(content(&archive), content_before);
+}
+
+#[test]
+fn copies_made_while_a_fold_runs_are_made_whole_by_doing_it_again() {
+    let (before, after) = commits();
+    let file = File::new();
+    let archive = file.open();
+    fold(&archive, 2, &before);
+    let copies: Vec<File> = std::thread::scope(|scope| {
+        let folding = scope.spawn(|| fold(&archive, 5, &after));
+        let mut copies = Vec::new();
+        loop {
+            let is_last = folding.is_finished();
+            let copy = File::new();
+            // One read transaction: what a crash at this moment would leave.
+            let into = copy.path();
+            file.execute(&format!("VACUUM INTO '{}'", into.display()));
+            copies.push(copy);
+            if is_last {
+                return copies;
+            }
+        }
+    });
+    let whole = content(&archive);
+    // At most ten of them, spread over the fold.
+    for copy in copies.iter().step_by(copies.len().div_ceil(10)).chain(copies.last()) {
+        let copied = copy.open();
+        let position = copied.applied(0).expect("applied").position.0;
+        assert!(position == 2 || position == 5, "all of the window counts, or none");
+        if position == 2 {
+            fold(&copied, 5, &after);
+        }
+        assert_eq!(content(&copied), whole);
+    }
+}

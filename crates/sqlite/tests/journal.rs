@@ -1,0 +1,177 @@
+//! The journal's file: what an earlier process left, what was done to it, and followers behind.
+
+use std::{path::Path, time::Duration};
+
+use bytes::Bytes;
+use roomlog_core::journal::{Durable, Follow, Journal, JournalError, Position, Proposed};
+use roomlog_sqlite::SqliteJournal;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn open(directory: &TempDir) -> SqliteJournal {
+    SqliteJournal::open(&path(directory)).expect("a journal")
+}
+
+fn path(directory: &TempDir) -> std::path::PathBuf {
+    directory.path().join("journal.db")
+}
+
+fn execute(path: &Path, sql: &str) {
+    Connection::open(path).and_then(|file| file.execute_batch(sql)).expect("a change of the file");
+}
+
+fn block(n: u64) -> Bytes {
+    Bytes::from(format!("block {n}"))
+}
+
+async fn propose(journal: &SqliteJournal, block: Bytes) -> Position {
+    match timeout(LONG, journal.propose(0, block)).await.expect("an answer in time") {
+        Proposed::Durable(position) => position,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn next(follow: &mut Box<dyn Follow>) -> Result<Durable, JournalError> {
+    timeout(LONG, follow.next()).await.expect("a block in time")
+}
+
+#[tokio::test]
+async fn a_journal_that_is_opened_again_goes_on() {
+    let directory = directory();
+    let journal = open(&directory);
+    let log = journal.log().to_owned();
+    for n in 1..=3 {
+        assert_eq!(propose(&journal, block(n)).await, Position(n));
+    }
+    let mut follow = journal.follow(0, Position(2));
+    let third = next(&mut follow).await.expect("a block");
+    drop((journal, follow));
+
+    let journal = open(&directory);
+    assert_eq!((journal.log(), journal.head(0)), (log.as_str(), Ok(Position(3))));
+    assert_eq!(propose(&journal, block(4)).await, Position(4));
+    let mut follow = journal.follow(0, Position(2));
+    assert_eq!(next(&mut follow).await, Ok(third.clone()));
+    let fourth = next(&mut follow).await.expect("a block");
+    assert_eq!(fourth.block, block(4));
+    assert!(fourth.time >= third.time, "the journal's time goes back");
+}
+
+#[tokio::test]
+async fn the_time_of_a_journal_does_not_go_back_when_the_clock_did() {
+    let directory = directory();
+    propose(&open(&directory), block(1)).await;
+    let far = 4_000_000_000_000_u64;
+    execute(&path(&directory), &format!("UPDATE blocks SET time = {far}"));
+    let journal = open(&directory);
+    propose(&journal, block(2)).await;
+    let mut follow = journal.follow(0, Position(1));
+    assert_eq!(next(&mut follow).await.expect("a block").time, far);
+}
+
+#[tokio::test]
+async fn a_block_of_any_size_comes_back_as_it_was() {
+    let directory = directory();
+    let sizes = [0, 1, 4_000, 4_095, 4_096, 4_097, 65_536, 600_000, 3_000_000];
+    let content = |size: usize| -> Bytes { (0..size).map(|n| (n * 31 % 251) as u8).collect() };
+    let journal = open(&directory);
+    for size in sizes {
+        propose(&journal, content(size)).await;
+    }
+    drop(journal);
+    // From the file: nothing is left in memory.
+    let journal = open(&directory);
+    let mut follow = journal.follow(0, Position(0));
+    for size in sizes {
+        let durable = next(&mut follow).await.expect("a block");
+        assert!(durable.block == content(size), "a block of {size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_follower_far_behind_reads_the_file_and_goes_live_without_a_seam() {
+    const BEFORE: u64 = 500;
+    const MEANWHILE: u64 = 1_500;
+    let directory = directory();
+    let journal = open(&directory);
+    for n in 1..=BEFORE {
+        propose(&journal, block(n)).await;
+    }
+    let follow_from = async |after: u64| {
+        let mut follow = journal.follow(0, Position(after));
+        for n in after + 1..=BEFORE + MEANWHILE {
+            let durable = next(&mut follow).await.expect("a block");
+            assert_eq!((durable.position, durable.block), (Position(n), block(n)));
+            if n % 50 == 0 {
+                // Falls behind now and then.
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let write = async {
+        for n in BEFORE + 1..=BEFORE + MEANWHILE {
+            propose(&journal, block(n)).await;
+        }
+    };
+    tokio::join!(write, follow_from(0), follow_from(3), follow_from(450), follow_from(BEFORE));
+}
+
+#[tokio::test]
+async fn a_row_that_is_gone_is_named_and_nothing_behind_it_is_given() {
+    let directory = directory();
+    let journal = open(&directory);
+    for n in 1..=5 {
+        propose(&journal, block(n)).await;
+    }
+    drop(journal);
+    execute(&path(&directory), "DELETE FROM blocks WHERE position = 3");
+    let journal = open(&directory);
+    let mut follow = journal.follow(0, Position(0));
+    assert_eq!(next(&mut follow).await.expect("a block").block, block(1));
+    assert_eq!(next(&mut follow).await.expect("a block").block, block(2));
+    let JournalError(said) = next(&mut follow).await.expect_err("a gap");
+    assert!(said.contains("position 3 is missing"), "{said}");
+    let mut behind = journal.follow(0, Position(3));
+    assert_eq!(next(&mut behind).await.expect("a block").block, block(4));
+}
+
+#[tokio::test]
+async fn a_follower_hears_when_the_journal_is_gone() {
+    let directory = directory();
+    let journal = open(&directory);
+    propose(&journal, block(1)).await;
+    let mut follow = journal.follow(0, Position(0));
+    assert_eq!(next(&mut follow).await.expect("a block").block, block(1));
+    drop(journal);
+    let JournalError(said) = next(&mut follow).await.expect_err("no writer");
+    assert!(said.contains("the writer has ended"), "{said}");
+}
+
+#[tokio::test]
+async fn a_journal_of_a_format_that_is_not_known_is_refused() {
+    let directory = directory();
+    drop(open(&directory));
+    execute(&path(&directory), "UPDATE log SET format = 2");
+    let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
+        panic!("it was opened");
+    };
+    assert!(said.contains("format 2 is not known to this version"), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let directory = directory();
+    std::fs::write(path(&directory), "a text, and longer than the header of a database".repeat(9))
+        .expect("a file");
+    let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
+        panic!("it was opened");
+    };
+    assert!(said.contains("cannot be opened"), "{said}");
+}
