@@ -27,7 +27,7 @@ fn submit(mailbox: &Arc<Mailbox>, token: u64) -> Submit {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_taken_while_the_inbox_closes_has_its_outcome() {
-    for _ in 0..100 {
+    for _ in 0..30 {
         let life = Life::start(&Disk::new(), identity(1, 1), small_windows()).await;
         let (mailbox, taken) = (Arc::new(Mailbox::default()), AtomicU64::new(0));
         let inbox: &Inbox = &life.node.inbox;

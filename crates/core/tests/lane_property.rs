@@ -74,7 +74,7 @@ impl Watched {
         Self {
             lane: Lane::new(LIMITS),
             numbered,
-            now: Instant::now(),
+            now: tokio::time::Instant::now().into_std(),
             end: 0,
             frames: Vec::new(),
             answered: BTreeSet::new(),

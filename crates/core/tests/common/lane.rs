@@ -14,24 +14,29 @@ use roomlog_core::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
 use roomlog_protocol::EntryId;
 
 /// 64 early ones for 10 s; 5 s for `after` and `ref`.
-pub const LIMITS: LaneLimits =
+pub(crate) const LIMITS: LaneLimits =
     LaneLimits { early: 64, early_for: Duration::from_secs(10), ahead_for: Duration::from_secs(5) };
 
 /// A lane, its clock and its room.
-pub struct Player {
-    pub lane: Lane<String, String>,
+pub(crate) struct Player {
+    pub(crate) lane: Lane<String, String>,
     labels: Vec<String>,
     now: Instant,
     end: u64,
 }
 
 impl Player {
-    pub fn new() -> Self {
-        Self { lane: Lane::new(LIMITS), labels: Vec::new(), now: Instant::now(), end: 0 }
+    pub(crate) fn new() -> Self {
+        Self {
+            lane: Lane::new(LIMITS),
+            labels: Vec::new(),
+            now: tokio::time::Instant::now().into_std(),
+            end: 0,
+        }
     }
 
     /// Does what a line says, and gives what the connection has to do.
-    pub fn step(&mut self, line: &str) -> String {
+    pub(crate) fn step(&mut self, line: &str) -> String {
         let mut steps = Vec::new();
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
@@ -120,7 +125,7 @@ impl Player {
 }
 
 /// Plays a transcript and compares each line.
-pub fn play(transcript: &str) -> Player {
+pub(crate) fn play(transcript: &str) -> Player {
     let mut player = Player::new();
     for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (happens, expected) = line.split_once('|').expect("what happens | what to do");

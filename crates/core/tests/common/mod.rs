@@ -23,13 +23,13 @@ use roomlog_protocol::{Digest, RoomName, Span};
 use tokio::{task::JoinHandle, time::timeout};
 
 /// Longer than anything here takes.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// A page without bounds.
-pub const WHOLE: PageLimits = PageLimits { entries: u64::MAX >> 2, bytes: usize::MAX };
+pub(crate) const WHOLE: PageLimits = PageLimits { entries: u64::MAX >> 2, bytes: usize::MAX };
 
 /// Windows of 8 entries that wait for nobody, so that ids come from the archive as soon as may be.
-pub fn small_windows() -> NodeSettings {
+pub(crate) fn small_windows() -> NodeSettings {
     NodeSettings {
         fold_entries: 8,
         fold_wait: Duration::from_micros(100),
@@ -38,31 +38,31 @@ pub fn small_windows() -> NodeSettings {
 }
 
 /// The node with this number, in this incarnation.
-pub fn identity(node: u8, incarnation: u64) -> Identity {
+pub(crate) fn identity(node: u8, incarnation: u64) -> Identity {
     Identity { node: NodeId([node; 16]), incarnation }
 }
 
 /// What stays when a process ends.
 #[derive(Clone)]
-pub struct Disk {
-    pub journal: Arc<MemoryJournal>,
-    pub archive: Arc<MemoryArchive>,
+pub(crate) struct Disk {
+    pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) archive: Arc<MemoryArchive>,
 }
 
 impl Disk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { journal: Arc::new(MemoryJournal::new("log")), archive: Arc::default() }
     }
 
     /// The same journal with an archive that knows nothing.
-    pub fn without_archive(&self) -> Self {
+    pub(crate) fn without_archive(&self) -> Self {
         Self { archive: Arc::default(), ..self.clone() }
     }
 }
 
 /// A node that runs.
-pub struct Life {
-    pub node: Node,
+pub(crate) struct Life {
+    pub(crate) node: Node,
     task: JoinHandle<Result<(), NodeError>>,
     folder: Option<Folder>,
     fold: Option<thread::JoinHandle<()>>,
@@ -70,7 +70,7 @@ pub struct Life {
 
 impl Life {
     /// Starts a node and waits until it has caught up with the journal.
-    pub async fn start(disk: &Disk, identity: Identity, settings: NodeSettings) -> Self {
+    pub(crate) async fn start(disk: &Disk, identity: Identity, settings: NodeSettings) -> Self {
         let mut life = Self::start_without_fold(disk, identity, settings);
         life.start_fold();
         life.caught_up().await;
@@ -78,51 +78,55 @@ impl Life {
     }
 
     /// Starts a node whose applied entries stay where they are.
-    pub fn start_without_fold(disk: &Disk, identity: Identity, settings: NodeSettings) -> Self {
+    pub(crate) fn start_without_fold(
+        disk: &Disk,
+        identity: Identity,
+        settings: NodeSettings,
+    ) -> Self {
         let (journal, archive) = (disk.journal.clone(), disk.archive.clone());
         let opened = Node::open(identity, journal, archive, settings);
         let (node, Running { task, folder }) = opened.expect("a node");
         Self { node, task: tokio::spawn(task.run()), folder: Some(folder), fold: None }
     }
 
-    pub fn start_fold(&mut self) {
+    pub(crate) fn start_fold(&mut self) {
         let folder = self.folder.take().expect("a fold that was not started");
         self.fold = Some(thread::spawn(move || folder.run()));
     }
 
-    pub async fn caught_up(&self) {
+    pub(crate) async fn caught_up(&self) {
         assert!(timeout(LONG, self.node.caught_up()).await.expect("in time"), "it stopped");
     }
 
     /// Closes the node; gives how it ended.
-    pub async fn end(self) -> Result<(), NodeError> {
+    pub(crate) async fn end(self) -> Result<(), NodeError> {
         self.node.inbox.close();
         self.ended().await
     }
 
     /// Waits until the node has ended by itself; gives how.
-    pub async fn ended(self) -> Result<(), NodeError> {
+    pub(crate) async fn ended(self) -> Result<(), NodeError> {
         let ended = timeout(LONG, self.task).await.expect("in time").expect("no panic");
         join(self.fold).await;
         ended
     }
 
     /// Ends it between two steps, as a crash would: nothing is finished, nobody is told.
-    pub async fn crash(self) {
+    pub(crate) async fn crash(self) {
         self.task.abort();
         let _cut_off = timeout(LONG, self.task).await.expect("in time");
         join(self.fold).await;
     }
 
     /// A page of a room.
-    pub async fn page(&self, name: &str, span: Span) -> Page {
+    pub(crate) async fn page(&self, name: &str, span: Span) -> Page {
         let room = room(name);
         let read = self.node.reader.read(&room, span, None, WHOLE);
         timeout(LONG, read).await.expect("in time").expect("a page")
     }
 
     /// The whole log of a room; its slots and digests are checked.
-    pub async fn log(&self, name: &str) -> Vec<Stored> {
+    pub(crate) async fn log(&self, name: &str) -> Vec<Stored> {
         let page = self.page(name, Span::After(-1)).await;
         let mut digest = Digest::start(&room(name));
         for (slot, stored) in (0..).zip(&page.entries) {
@@ -135,7 +139,7 @@ impl Life {
     }
 
     /// The bodies of a room's log.
-    pub async fn bodies(&self, name: &str) -> Vec<String> {
+    pub(crate) async fn bodies(&self, name: &str) -> Vec<String> {
         self.log(name).await.iter().map(|stored| stored.entry.body.to_string()).collect()
     }
 }
@@ -151,7 +155,7 @@ async fn join(thread: Option<thread::JoinHandle<()>>) {
 }
 
 /// A connection: a mailbox, and a queue in each room.
-pub struct Connection {
+pub(crate) struct Connection {
     number: u64,
     rooms: Vec<RoomName>,
     mailbox: Arc<Mailbox>,
@@ -160,7 +164,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(number: u64) -> Self {
+    pub(crate) fn new(number: u64) -> Self {
         let (rooms, outcomes) = (Vec::new(), Vec::new());
         Self { number, rooms, mailbox: Arc::default(), tokens: 0, outcomes }
     }
@@ -175,7 +179,7 @@ impl Connection {
     }
 
     /// Puts an append into the inbox; gives its token.
-    pub fn append(
+    pub(crate) fn append(
         &mut self,
         node: &Node,
         proposal: Proposal,
@@ -191,7 +195,7 @@ impl Connection {
     }
 
     /// Waits until every append has its outcome; gives those that came since last asked, by token.
-    pub async fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
+    pub(crate) async fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
         let seen = self.outcomes.len();
         while (self.outcomes.len() as u64) < self.tokens {
             self.outcomes.extend(self.mailbox.take().outcomes);
@@ -207,7 +211,7 @@ impl Connection {
     }
 
     /// Appends and waits for the outcome, which must be the only one missing.
-    pub async fn say(&mut self, node: &Node, proposal: Proposal) -> Outcome {
+    pub(crate) async fn say(&mut self, node: &Node, proposal: Proposal) -> Outcome {
         self.append(node, proposal, None, 0).expect("taken");
         let (_, outcome) = self.outcomes().await.pop().expect("an outcome");
         outcome
@@ -215,17 +219,17 @@ impl Connection {
 }
 
 /// It is at this slot now, and was not there before; at the journal's time 0.
-pub fn committed(slot: u64) -> Outcome {
+pub(crate) fn committed(slot: u64) -> Outcome {
     Outcome::Committed { slot, committed_at: 0, repeat: false }
 }
 
 /// It was at this slot already.
-pub fn repeat(slot: u64) -> Outcome {
+pub(crate) fn repeat(slot: u64) -> Outcome {
     Outcome::Committed { slot, committed_at: 0, repeat: true }
 }
 
 /// Waits until the archive has taken in everything up to the journal's end.
-pub async fn folded(disk: &Disk) {
+pub(crate) async fn folded(disk: &Disk) {
     let head = disk.journal.head(0).expect("a head");
     let is_folded = || disk.archive.applied(0).expect("applied").position == head;
     timeout(LONG, async {
