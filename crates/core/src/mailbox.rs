@@ -4,8 +4,10 @@
 //! it cannot outgrow what the connection has asked for: an append reserves its place when it is read,
 //! so at most one outcome per append in hand; a moved room is named once until it is looked at.
 
+use std::{future::poll_fn, task::Poll};
+
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 /// What became of an append that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,20 +54,20 @@ pub struct Mail {
 #[derive(Debug, Default)]
 pub struct Mailbox {
     mail: Mutex<Mail>,
-    notify: Notify,
+    owner: AtomicWaker,
 }
 
 impl Mailbox {
     /// Delivers the outcome of an append.
     pub fn outcome(&self, token: u64, outcome: Outcome) {
         self.mail.lock().outcomes.push((token, outcome));
-        self.notify.notify_one();
+        self.owner.wake();
     }
 
     /// Says that a room moved.
     pub(crate) fn moved(&self, key: u32) {
         self.mail.lock().moved.push(key);
-        self.notify.notify_one();
+        self.owner.wake();
     }
 
     /// Takes all mail.
@@ -81,8 +83,18 @@ impl Mailbox {
         std::mem::swap(&mut *self.mail.lock(), mail);
     }
 
-    /// Waits until there may be mail. One connection waits at a time.
+    /// Waits until there is mail. One connection waits at a time.
     pub async fn wait(&self) {
-        self.notify.notified().await;
+        poll_fn(|context| {
+            // Registered first: mail that comes between the two wakes this up again.
+            self.owner.register(context.waker());
+            let mail = self.mail.lock();
+            if mail.outcomes.is_empty() && mail.moved.is_empty() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
     }
 }

@@ -108,13 +108,17 @@ fn a_follower_is_told_once_until_it_looks() {
 
     tail.publish(speaker.says(1, &["a"]));
     tail.publish(speaker.says(2, &["b"]));
+    tail.tell();
+    tail.tell();
     assert_eq!(mailbox.take().moved, [7]);
     tail.publish(speaker.says(3, &["c"]));
+    tail.tell();
     assert_eq!(mailbox.take().moved, [0_u32; 0], "it has not looked yet");
 
     assert!(interest.take());
     assert!(!interest.take());
     tail.publish(speaker.says(4, &["d"]));
+    tail.tell();
     assert_eq!(mailbox.take().moved, [7]);
 }
 
@@ -129,6 +133,7 @@ fn every_follower_is_told_and_none_that_has_left() {
     tail.unregister(&gone);
     tail.unregister(&gone);
     tail.publish(speaker.says(1, &["a"]));
+    tail.tell();
     assert_eq!(one.take().moved, [2]);
     assert_eq!(two.take().moved, [3]);
 }

@@ -95,7 +95,7 @@ pub(crate) struct Connection {
 }
 
 enum Event {
-    Wrote(std::io::Result<bool>),
+    Writable(bool),
     Frame(Option<Result<Message, tokio_websockets::Error>>),
     Mail,
     Done(Done),
@@ -139,6 +139,17 @@ impl Connection {
         let End(close) = loop {
             self.fill();
             self.begin_job();
+            if !self.out.is_empty() && !self.out_is_full {
+                match self.out.write(&write) {
+                    Ok(full) => self.out_is_full = full,
+                    Err(_) => break End::GONE,
+                }
+                if !self.out_is_full && !self.line.is_empty() {
+                    // There is more, and the socket takes more; others have their turn first.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
             if self.is_drained() {
                 break End::close(CloseCode::Restarting, "the server stops; reconnect");
             }
@@ -149,9 +160,7 @@ impl Connection {
             let may_read = self.may_read();
             let event = tokio::select! {
                 biased;
-                wrote = self.out.write(&write, self.out_is_full), if !self.out.is_empty() => {
-                    Event::Wrote(wrote)
-                }
+                writable = write.writable(), if self.out_is_full => Event::Writable(writable.is_ok()),
                 () = self.mailbox.wait() => Event::Mail,
                 done = async { match &mut self.job {
                     Some(job) => job.await,
@@ -171,14 +180,13 @@ impl Connection {
 
     fn take(&mut self, event: Event) -> Result<(), End> {
         match event {
-            Event::Wrote(Ok(full)) => {
+            Event::Writable(true) => {
                 // A socket that was full and takes more is alive.
-                if std::mem::replace(&mut self.out_is_full, full) {
-                    self.note_heard();
-                }
+                self.out_is_full = false;
+                self.note_heard();
                 Ok(())
             }
-            Event::Wrote(Err(_)) | Event::Frame(None) => Err(End::GONE),
+            Event::Writable(false) | Event::Frame(None) => Err(End::GONE),
             Event::Frame(Some(frame)) => {
                 self.note_heard();
                 self.take_frame(&frame.map_err(|error| socket::end_of(&error))?)

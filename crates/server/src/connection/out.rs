@@ -47,12 +47,9 @@ impl Out {
         self.frames.is_empty()
     }
 
-    /// Writes what the socket takes now; waits first when `wait` says that it took nothing last
-    /// time. Gives whether it is still full. Dropping the future loses nothing.
-    pub(super) async fn write(&mut self, socket: &OwnedWriteHalf, wait: bool) -> io::Result<bool> {
-        if wait {
-            socket.writable().await?;
-        }
+    /// Writes what the socket takes now. Gives whether it is full: then it takes more when it is
+    /// writable.
+    pub(super) fn write(&mut self, socket: &OwnedWriteHalf) -> io::Result<bool> {
         while !self.frames.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let mut count = 0;

@@ -89,9 +89,8 @@ pub(super) async fn finish(
     out.push(wire::close_frame(code, &reason));
     let mut left = socket.0.into_inner().half.take(LINGER_BYTES);
     let _cut_off = timeout(LINGER, async {
-        let mut full = false;
-        while !out.is_empty() {
-            full = out.write(&write, full).await?;
+        while out.write(&write)? {
+            write.writable().await?;
         }
         write.shutdown().await?;
         tokio::io::copy(&mut left, &mut tokio::io::sink()).await
