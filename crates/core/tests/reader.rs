@@ -136,6 +136,27 @@ async fn a_page_is_clipped_at_its_older_end_for_upto_and_at_its_newer_end_for_af
 }
 
 #[tokio::test]
+async fn an_entry_of_the_archive_that_does_not_fit_ends_the_page_before_the_tail() {
+    let archive = Arc::new(MemoryArchive::default());
+    let rooms = Arc::new(Rooms::new(archive.clone()));
+    let mut speaker = Speaker::new("general");
+    let large = "x".repeat(60);
+    let archived = speaker.says(1, &["one", &large]);
+    let tail = rooms.open(&room("general")).expect("a tail");
+    for commit in [archived.clone(), speaker.says(2, &["two"])] {
+        tail.publish(commit);
+    }
+    archive.fold(&window(1, &[archived])).expect("a fold");
+    tail.drop_oldest();
+    let reader = Reader::new(rooms, archive);
+    let limits = PageLimits { entries: 500, bytes: 20 };
+    for (span, expected) in [(Span::After(-1), [0]), (upto(50, None), [2])] {
+        let page = reader.read(&room("general"), span, None, limits).await.expect("a page");
+        assert_eq!(slots(&page), expected, "{span:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_room_reads_as_an_empty_log() {
     let archive = Arc::new(MemoryArchive::default());
     let reader = Reader::new(Arc::new(Rooms::new(archive.clone())), archive);

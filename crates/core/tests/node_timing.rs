@@ -1,0 +1,147 @@
+//! A node whose journal gives blocks back when the test says so: what may happen in between.
+
+mod common;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{Connection, LONG, committed, identity, repeat, small_windows};
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_core::{
+    Node, NodeSettings, Running,
+    inbox::Turned,
+    journal::{Durable, Follow, Journal, JournalError, Partition, Position, Proposed},
+    mailbox::Outcome,
+    memory::{MemoryArchive, MemoryJournal},
+    proposal::Proposal,
+    suites::archive::proposal,
+};
+use tokio::{sync::watch, time::timeout};
+
+/// A journal that gives back blocks up to a position.
+struct Gated {
+    journal: MemoryJournal,
+    gate: watch::Sender<u64>,
+}
+
+impl Journal for Gated {
+    fn log(&self) -> &str {
+        self.journal.log()
+    }
+
+    fn is_ours_alone(&self) -> bool {
+        self.journal.is_ours_alone()
+    }
+
+    fn depth(&self) -> usize {
+        self.journal.depth()
+    }
+
+    fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
+        self.journal.propose(partition, block)
+    }
+
+    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow> {
+        let follow = self.journal.follow(partition, after);
+        Box::new(GatedFollow { follow, next: after.0 + 1, gate: self.gate.subscribe() })
+    }
+
+    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.journal.head(partition)
+    }
+}
+
+struct GatedFollow {
+    follow: Box<dyn Follow>,
+    next: u64,
+    gate: watch::Receiver<u64>,
+}
+
+impl Follow for GatedFollow {
+    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
+        async {
+            let next = self.next;
+            self.gate.wait_for(|gate| *gate >= next).await.expect("a gate");
+            let durable = self.follow.next().await;
+            self.next += 1;
+            durable
+        }
+        .boxed()
+    }
+}
+
+fn says(id: &str) -> Proposal {
+    proposal("general", "ada", id, id)
+}
+
+async fn append_when_taken(node: &Node, connection: &mut Connection, id: &str) {
+    let taken = async {
+        while connection.append(node, says(id), None, 0) == Err(Turned::Busy) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, taken).await.expect("taken in time");
+}
+
+/// Waits until the journal holds so many blocks.
+async fn stored(journal: &Gated, blocks: u64) {
+    let stored = async {
+        while journal.head(0).expect("a head") < Position(blocks) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, stored).await.expect("stored in time");
+}
+
+#[tokio::test]
+async fn an_id_that_is_folded_between_its_repeats_look_up_and_apply_is_still_known() {
+    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
+    let settings = NodeSettings { unfolded_entries: 2, ..small_windows() };
+    let archive = Arc::new(MemoryArchive::default());
+    let (node, Running { task, folder }) =
+        Node::open(identity(1, 1), journal.clone(), archive, settings).expect("a node");
+    let task = tokio::spawn(task.run());
+    let (mut ada, mut bob, mut eve) = (Connection::new(1), Connection::new(2), Connection::new(3));
+
+    // The first block, and a second that is looked up while nothing is applied yet.
+    ada.append(&node, says("a"), None, 0).expect("taken");
+    ada.append(&node, says("b"), None, 0).expect("taken");
+    stored(&journal, 1).await;
+    bob.append(&node, says("a"), None, 0).expect("taken");
+    stored(&journal, 2).await;
+
+    // The first is applied and folded: as many as may be unfolded, so the node is busy until then.
+    journal.gate.send_replace(1);
+    assert_eq!(ada.outcomes().await, [(0, committed(0)), (1, committed(1))]);
+    assert_eq!(eve.append(&node, says("c"), None, 0), Err(Turned::Busy));
+    let fold = std::thread::spawn(move || folder.run());
+    append_when_taken(&node, &mut eve, "c").await;
+
+    // Now the second is applied, with what the archive knew before.
+    journal.gate.send_replace(u64::MAX);
+    assert_eq!(bob.outcomes().await, [(0, repeat(0))]);
+    assert_eq!(eve.outcomes().await, [(0, committed(2))]);
+    node.inbox.close();
+    timeout(LONG, task).await.expect("in time").expect("no panic").expect("a good end");
+    fold.join().expect("no panic");
+}
+
+#[tokio::test]
+async fn when_applying_is_cut_off_sequencing_ends_and_whoever_waits_is_told() {
+    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
+    let archive = Arc::new(MemoryArchive::default());
+    let (node, Running { task, folder }) =
+        Node::open(identity(1, 1), journal.clone(), archive, small_windows()).expect("a node");
+    let fold = std::thread::spawn(move || folder.run());
+    let (sequencing, applying) =
+        (tokio::spawn(task.sequencing.run()), tokio::spawn(task.applying.run()));
+    let mut ada = Connection::new(1);
+    ada.append(&node, says("a"), None, 0).expect("taken");
+    stored(&journal, 1).await;
+
+    applying.abort();
+    assert_eq!(ada.outcomes().await, [(0, Outcome::Unknown)]);
+    assert_eq!(ada.append(&node, says("b"), None, 0), Err(Turned::Closed));
+    timeout(LONG, sequencing).await.expect("in time").expect("no panic").expect("no failure");
+    fold.join().expect("no panic");
+}
