@@ -234,3 +234,21 @@ async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
     let log = say(&path, &["last"]).await.expect("a good end");
     assert_eq!(bodies(&log), [&["one"], &all[..], &["last"]].concat());
 }
+
+#[tokio::test]
+async fn a_block_that_was_changed_on_the_disk_stops_the_node_and_is_not_passed_over() {
+    let path = directory();
+    for body in ["one", "two", "three"] {
+        say(&path, &[body]).await.expect("a good end");
+    }
+    // The archive has to be made again, so the journal is read from its first block.
+    remove(&path, "archive.db");
+    Connection::open(path.path().join("journal.db"))
+        .and_then(|file| {
+            file.execute_batch("UPDATE blocks SET block = zeroblob(80) WHERE position = 2")
+        })
+        .expect("a change");
+    let problem = roomlog_core::block::BlockError::Foreign;
+    let stopped = NodeError::Block { position: Position(2), problem };
+    assert_eq!(say(&path, &[]).await, Err(stopped));
+}
