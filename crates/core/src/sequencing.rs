@@ -100,10 +100,16 @@ impl Sequencing {
 
     fn take_inbox(&mut self) {
         let post = self.pipeline.inbox.take();
+        let mut turned_away = false;
         for submit in post.submits {
             if let Err(early) = self.sequencer.push(submit) {
                 self.pipeline.answer(&early, Outcome::OutOfOrder);
+                turned_away = true;
             }
+        }
+        if turned_away {
+            // Followers may wait to be told with the block that these would have become.
+            self.pipeline.pushed.notify_one();
         }
         for queue in post.forgotten {
             self.sequencer.forget(queue);
@@ -149,10 +155,11 @@ impl Sequencing {
     fn refuse(&mut self, n: u64) {
         self.proposed.clear();
         self.next_n = n;
-        // Followers that were to be told with these blocks are told now.
+        let refused = self.pipeline.take_back(n);
+        // Followers that were to be told with these blocks are told now: they are gone from there.
         self.pipeline.pushed.notify_one();
         let mut broken = HashSet::new();
-        for submit in self.pipeline.take_back(n).iter().flat_map(|block| block.submits.iter()) {
+        for submit in refused.iter().flat_map(|block| block.submits.iter()) {
             let Ticket { queue, seq, .. } = submit.ticket;
             let Some(seq) = seq else {
                 self.pipeline.answer(submit, Outcome::StorageFull);

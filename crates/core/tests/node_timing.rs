@@ -11,10 +11,10 @@ use roomlog_core::{
     Node, NodeSettings, Running,
     inbox::Turned,
     journal::{Durable, Follow, Journal, JournalError, Partition, Position, Proposed},
-    mailbox::Outcome,
+    mailbox::{Mailbox, Outcome},
     memory::{MemoryArchive, MemoryJournal},
     proposal::Proposal,
-    suites::archive::proposal,
+    suites::archive::{proposal, room},
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -144,4 +144,33 @@ async fn when_applying_is_cut_off_sequencing_ends_and_whoever_waits_is_told() {
     assert_eq!(ada.append(&node, says("b"), None, 0), Err(Turned::Closed));
     timeout(LONG, sequencing).await.expect("in time").expect("no panic").expect("no failure");
     fold.join().expect("no panic");
+}
+
+#[tokio::test]
+async fn followers_are_told_although_what_came_behind_became_no_block() {
+    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
+    let archive = Arc::new(MemoryArchive::default());
+    let (node, Running { task, folder: _not_run }) =
+        Node::open(identity(1, 1), journal.clone(), archive, small_windows()).expect("a node");
+    tokio::spawn(task.sequencing.run());
+    tokio::spawn(task.applying.run());
+    let (mut ada, mut bob) = (Connection::new(1), Connection::new(2));
+    // A numbered queue whose first append was refused: the second is turned away.
+    journal.journal.set_full(true);
+    ada.append(&node, says("a-0"), Some(0), 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(0, Outcome::StorageFull)]);
+    journal.journal.set_full(false);
+
+    bob.append(&node, says("b"), None, 0).expect("taken");
+    stored(&journal, 1).await;
+    let follower = Arc::new(Mailbox::default());
+    let tail = node.rooms.open(&room("general")).expect("a tail");
+    let _interest = tail.register(&follower, 7);
+    // Applied while that one is in the inbox, as if a block were to come of it.
+    journal.gate.send_replace(1);
+    ada.append(&node, says("a-1"), Some(1), 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(1, Outcome::OutOfOrder)]);
+    assert_eq!(bob.outcomes().await, [(0, committed(0))]);
+    timeout(LONG, follower.wait()).await.expect("word in time");
+    assert_eq!(follower.take().moved, [7]);
 }
