@@ -104,21 +104,21 @@ fn a_follower_is_told_once_until_it_looks() {
     let tail = Tail::new(room("general"), speaker.0.head);
     let mailbox = Arc::new(Mailbox::default());
     let interest = tail.register(&mailbox, 7);
+    let mut move_on = |position, bodies: &[&str]| {
+        tail.publish(speaker.says(position, bodies));
+        tail.tell();
+    };
     assert!(!interest.take(), "nothing happened yet");
 
-    tail.publish(speaker.says(1, &["a"]));
-    tail.publish(speaker.says(2, &["b"]));
-    tail.tell();
-    tail.tell();
+    move_on(1, &["a"]);
+    move_on(2, &["b"]);
     assert_eq!(mailbox.take().moved, [7]);
-    tail.publish(speaker.says(3, &["c"]));
-    tail.tell();
+    move_on(3, &["c"]);
     assert_eq!(mailbox.take().moved, [0_u32; 0], "it has not looked yet");
 
     assert!(interest.take());
     assert!(!interest.take());
-    tail.publish(speaker.says(4, &["d"]));
-    tail.tell();
+    move_on(4, &["d"]);
     assert_eq!(mailbox.take().moved, [7]);
 }
 
@@ -133,6 +133,7 @@ fn every_follower_is_told_and_none_that_has_left() {
     tail.unregister(&gone);
     tail.unregister(&gone);
     tail.publish(speaker.says(1, &["a"]));
+    assert_eq!(one.take().moved, [0_u32; 0], "a burst is told of when it is over");
     tail.tell();
     assert_eq!(one.take().moved, [2]);
     assert_eq!(two.take().moved, [3]);
