@@ -75,8 +75,13 @@ const ENTRY_WEIGHT: usize = 512;
 pub enum After {
     /// Nothing yet: the cursor is at the end.
     Nothing,
-    /// These commits, the first of which holds the cursor's slot.
-    Commits(Vec<Arc<Commit>>),
+    /// There is something.
+    Commits {
+        /// These commits, the first of which holds the cursor's slot.
+        commits: Vec<Arc<Commit>>,
+        /// Whether there is more behind them already.
+        more: bool,
+    },
     /// The tail begins later, at this slot: the archive has what comes before.
     Archived(Slot),
 }
@@ -182,7 +187,9 @@ impl Tail {
             sum += commit.weight();
             fits
         });
-        After::Commits(commits.cloned().collect())
+        let commits: Vec<_> = commits.cloned().collect();
+        let more = begin + commits.len() < state.commits.len();
+        After::Commits { commits, more }
     }
 
     /// The head, and the commits that hold slots of `first..end`, oldest first, as one view; and the

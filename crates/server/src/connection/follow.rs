@@ -15,20 +15,23 @@ impl Connection {
     pub(super) fn moved(&mut self, key: u32) {
         let Some(link) = self.links.get(key) else { return };
         link.heard();
-        let end = link.tail.head().end;
-        if link.follow.is_some() {
+        let (follows, appends) = (link.follow.is_some(), link.lane.waits_for_room());
+        let reads = !link.reads.is_empty();
+        if follows {
             self.stand_in_line(key);
         }
-        self.pump(key, end);
-        self.go_on_reading(key);
+        if appends {
+            self.pump(key);
+        }
+        if reads {
+            self.go_on_reading(key);
+        }
     }
 
     /// Lets appends go that waited for the log.
-    fn pump(&mut self, key: u32, end: u64) {
+    fn pump(&mut self, key: u32) {
         let Some(link) = self.links.get(key) else { return };
-        if !link.lane.waits_for_room() {
-            return;
-        }
+        let end = link.tail.head().end;
         let mut steps: Vec<Step<_, _>> = Vec::new();
         link.lane.pump(end, &mut steps);
         self.take_steps(key, steps);
@@ -60,7 +63,7 @@ impl Connection {
             After::Nothing => {}
             After::Archived(_) if self.draining.is_some() => {}
             After::Archived(_) => self.jobs.push_back(Job::CatchUp(key)),
-            After::Commits(commits) => {
+            After::Commits { commits, more } => {
                 for commit in &commits {
                     if commit.first() >= next {
                         self.out.extend(wire::commit_frames(commit, limits));
@@ -72,7 +75,9 @@ impl Connection {
                     }
                 }
                 link.follow = commits.last().map(|commit| commit.end());
-                self.stand_in_line(key);
+                if more {
+                    self.stand_in_line(key);
+                }
             }
         }
     }

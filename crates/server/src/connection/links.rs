@@ -5,7 +5,7 @@
 //! one whose appends are numbered is kept as long as the connection.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -93,7 +93,8 @@ impl Drop for Link {
 #[derive(Default)]
 pub(super) struct Links {
     keys: HashMap<RoomName, u32>,
-    links: HashMap<u32, Link>,
+    /// Few as a rule, and looked up for each commit: an ordered map of boxes is small and quick.
+    links: BTreeMap<u32, Box<Link>>,
     next_key: u32,
 }
 
@@ -103,7 +104,7 @@ impl Links {
     }
 
     pub(super) fn get(&mut self, key: u32) -> Option<&mut Link> {
-        self.links.get_mut(&key)
+        self.links.get_mut(&key).map(Box::as_mut)
     }
 
     /// How many count towards `rooms_per_connection`.
@@ -135,7 +136,7 @@ impl Links {
             in_line: false,
             interest: None,
         };
-        self.links.insert(key, link);
+        self.links.insert(key, Box::new(link));
         key
     }
 

@@ -1,0 +1,135 @@
+//! `roomlog verify --data DIR`: what it says of directories that are whole, killed, served, damaged;
+//! and that a server does not start on a damaged journal.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use serde_json::json;
+use support::{Server, serve_refused, within};
+use tokio::process::Command;
+
+async fn verify(data: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    command
+        .arg("verify")
+        .args(more)
+        .arg("--data")
+        .arg(data)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    within("the end of verify", command.output()).await.expect("run")
+}
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Every file with its bytes.
+fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(data).expect("a directory");
+    let file = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, fs::read(path).expect("a file"))
+    };
+    entries.map(file).collect()
+}
+
+/// Flips one bit behind the last place where `text` stands in a file.
+fn flip(path: &Path, text: &str) {
+    let mut bytes = fs::read(path).expect("a file");
+    let found = bytes.windows(text.len()).rposition(|window| window == text.as_bytes());
+    bytes[found.expect("the text")] ^= 1;
+    fs::write(path, bytes).expect("a file");
+}
+
+/// A server with an entry in room `a` and three in room `b`, in the archive as soon as it can be.
+async fn server_with_entries() -> Server {
+    let server = Server::start(&["--fold-ms", "1"]).await;
+    let mut ada = server.login("ada").await;
+    ada.append("a", json!({"body": "alone"})).await;
+    for body in ["first of three", "second of three", "third of three"] {
+        ada.append("b", json!({"body": body})).await;
+    }
+    server
+}
+
+#[tokio::test]
+async fn a_stopped_and_a_killed_server_leave_a_directory_that_is_right_and_stays_as_it_is() {
+    let mut server = server_with_entries().await;
+    for killed in [true, false] {
+        if killed {
+            server.kill9().await;
+        } else {
+            server.restart().await;
+            assert!(server.sigterm().await.success());
+        }
+        let before = files(server.directory());
+        let (code, out) = said(&verify(server.directory(), &[]).await);
+        assert_eq!(code, Some(0), "{out}");
+        let rooms: Vec<(&str, &str)> = out
+            .lines()
+            .filter_map(|line| line.strip_suffix("\tok")?.split_once('\t'))
+            .map(|(room, rest)| (room, rest.split('\t').next().unwrap_or_default()))
+            .collect();
+        assert_eq!(rooms, [("a", "0"), ("b", "2")]);
+        assert!(before == files(server.directory()), "the directory was written to");
+    }
+    let (code, out) = said(&verify(server.directory(), &["a"]).await);
+    assert_eq!((code, out.lines().count()), (Some(0), 1), "{out}");
+    assert_eq!(said(&verify(server.directory(), &["nosuch"]).await).0, Some(1));
+}
+
+#[tokio::test]
+async fn the_first_wrong_slot_of_a_damaged_archive_is_named() {
+    let mut server = server_with_entries().await;
+    assert!(server.sigterm().await.success());
+    let archive = server.directory().join("archive.db");
+    // What a stop left unfolded is folded after the next start.
+    while !fs::read(&archive).expect("a file").windows(15).any(|text| text == b"second of three") {
+        server.restart().await;
+        assert!(server.sigterm().await.success());
+    }
+    flip(&archive, "second of three");
+    let (code, out) = said(&verify(server.directory(), &[]).await);
+    assert_eq!(code, Some(3), "{out}");
+    assert!(out.lines().any(|line| line.starts_with("b\t1\twrong")), "{out}");
+    assert!(out.lines().any(|line| line.starts_with("a\t0\t") && line.ends_with("\tok")), "{out}");
+}
+
+#[tokio::test]
+async fn a_changed_block_of_the_journal_is_refused_by_verify_and_by_serve() {
+    let mut server = Server::start(&["--fold-ms", "60000"]).await;
+    let mut ada = server.login("ada").await;
+    for body in ["first of three", "second of three", "third of three"] {
+        ada.append("b", json!({"body": body})).await;
+    }
+    drop(ada);
+    assert!(server.sigterm().await.success());
+    flip(&server.directory().join("journal.db"), "second of three");
+    let verified = verify(server.directory(), &[]).await;
+    assert_eq!(verified.status.code(), Some(1));
+    let refused = serve_refused(server.directory(), "127.0.0.1:0", &[]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    for output in [verified, refused] {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("position 2 of the journal"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_served_or_none_at_all_is_refused() {
+    let server = Server::start(&[]).await;
+    let served = verify(server.directory(), &[]).await;
+    assert_eq!(served.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&served.stderr).into_owned();
+    assert!(said.contains("another process"), "{said}");
+    let empty = tempfile::tempdir().expect("a directory");
+    assert_eq!(verify(empty.path(), &[]).await.status.code(), Some(1));
+}
