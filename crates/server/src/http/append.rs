@@ -189,6 +189,7 @@ async fn entry(
     let span = Span::UpTo { count: 1, upto: Some(slot) };
     let page = gateway.node.reader.read(room, span, None, gateway.page_limits()).await;
     let page = page.map_err(|error| Refusal::new(ErrorCode::UnknownOutcome, error.to_string()))?;
-    let entry = page.entries.last().map(|stored| &stored.entry);
-    Ok(respond_json(status, wire::json(&json!({ "entry": entry }))))
+    let entry = page.entries.last().map(|stored| wire::json(&stored.entry));
+    let entry = entry.unwrap_or_else(|| b"null".into());
+    Ok(respond_json(status, [br#"{"entry":"#, &*entry, b"}"].concat()))
 }
