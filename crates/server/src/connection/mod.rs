@@ -22,7 +22,7 @@ mod watch;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration, time::Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use hyper_util::rt::TokioIo;
 use roomlog_core::mailbox::{Mail, Mailbox};
 use roomlog_protocol::{Author, CloseCode, ErrorCode, Refusal, RoomName, ServerFrame};
@@ -51,6 +51,9 @@ const BATCH_BYTES: usize = 128 << 10;
 
 /// When this much waits for a socket, it is not read and no page is begun, in bytes.
 const OUT_BYTES: usize = 256 << 10;
+
+/// How many frames are taken before others have their turn, writing among them.
+const FRAMES_A_TURN: usize = 32;
 
 /// For how many letters an idle connection keeps memory.
 const MAIL_KEPT: usize = 8;
@@ -168,7 +171,11 @@ impl Connection {
                 () = &mut timer => Event::Time,
                 () = &mut stopping, if self.draining.is_none() => Event::Drain,
             };
-            if let Err(end) = self.take(event) {
+            let read = matches!(event, Event::Frame(Some(_)));
+            let taken = self.take(event);
+            if let Err(end) =
+                taken.and_then(|()| if read { self.take_more(&mut socket) } else { Ok(()) })
+            {
                 break end;
             }
         };
@@ -204,6 +211,18 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// Takes the frames that came together with one, so that what is pipelined goes on together.
+    fn take_more(&mut self, socket: &mut Socket) -> Result<(), End> {
+        for _ in 1..FRAMES_A_TURN {
+            if !self.may_read() {
+                return Ok(());
+            }
+            let Some(frame) = socket.next().now_or_never() else { return Ok(()) };
+            self.take(Event::Frame(frame))?;
+        }
+        Ok(())
     }
 
     fn take_mail(&mut self) {
