@@ -215,8 +215,10 @@ impl Applier {
     /// Lets go of what is in the archive, when no block in flight (`oldest_n` and later) was looked
     /// up before it was.
     pub fn settle(&mut self, oldest_n: u64) {
+        let mut settled = false;
         while self.folded.front().is_some_and(|(barrier, _)| *barrier <= oldest_n) {
             let Some((_, effects)) = self.folded.pop_front() else { break };
+            settled = true;
             for commit in effects.iter().flat_map(|effect| &effect.commits) {
                 self.settled += 1;
                 let Some(held) = self.held.get_mut(&commit.room) else { continue };
@@ -230,6 +232,10 @@ impl Applier {
             }
         }
         self.trim_tails();
+        // Once a window, not once a block: it looks at every room when there are too many.
+        if settled {
+            self.rooms.let_go_of_idle();
+        }
     }
 
     /// Tails give up their oldest commits, over all rooms, down to their share of memory.
@@ -240,7 +246,6 @@ impl Applier {
             self.recent_bytes -= commit.weight();
             self.settled -= 1;
         }
-        self.rooms.let_go_of_idle();
     }
 
     /// Lets the fold's thread end.

@@ -113,3 +113,11 @@ pub struct Stored {
     /// The digest after its slot.
     pub digest: Digest,
 }
+
+impl Stored {
+    /// The bytes of its body and meta: what a page's bound and a tail's share of memory count.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.entry.body.len() + self.entry.meta.as_ref().map_or(0, |meta| meta.len())
+    }
+}

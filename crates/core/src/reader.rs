@@ -209,12 +209,9 @@ fn bounds(span: Span, head: &Head, most: u64) -> (Slot, Slot) {
 /// Keeps what fits `bytes`, at least one entry, from the end that `keep` names.
 #[must_use]
 pub fn clip(mut page: Vec<Stored>, bytes: usize, keep: Keep) -> Vec<Stored> {
-    let weight = |stored: &Stored| {
-        stored.entry.body.len() + stored.entry.meta.as_ref().map_or(0, |meta| meta.len())
-    };
     let mut sum = 0;
     let mut fits = |stored: &Stored| {
-        sum += weight(stored);
+        sum += stored.text_bytes();
         sum <= bytes
     };
     match keep {

@@ -59,11 +59,7 @@ impl Commit {
     /// What it weighs in memory, near enough for a bound: entries and, about as much, the frame.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let texts = |stored: &Stored| {
-            let entry = &stored.entry;
-            entry.body.len() + entry.meta.as_ref().map_or(0, |meta| meta.len())
-        };
-        self.entries.iter().map(|stored| 2 * texts(stored) + ENTRY_WEIGHT).sum()
+        self.entries.iter().map(|stored| 2 * stored.text_bytes() + ENTRY_WEIGHT).sum()
     }
 }
 

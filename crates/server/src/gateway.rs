@@ -145,6 +145,9 @@ async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>, sockets: &Arc<Se
     }
 }
 
+/// What is said to those whose append or read the stop of the server turns away.
+pub(crate) const STOPPING: &str = "the server stops; send it again when it is back";
+
 /// Done when the server stops.
 pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error says that whoever could stop it is gone: it stops too.

@@ -29,7 +29,7 @@ use serde_json::json;
 
 use crate::{
     connection::{keep_of, needed_end},
-    gateway::{Gateway, stopped},
+    gateway::{Gateway, STOPPING, stopped},
     upgrade::upgrade,
     wire,
 };
@@ -234,7 +234,7 @@ fn ahead(tail: &Tail) -> Refusal {
 /// What waited in vain because the server stops is told that.
 fn stopped_or(gateway: &Gateway, refusal: Refusal) -> Refusal {
     if *gateway.stopping.borrow() {
-        Refusal::new(ErrorCode::Unavailable, "the server stops; send it again when it is back")
+        Refusal::new(ErrorCode::Unavailable, STOPPING)
     } else {
         refusal
     }

@@ -23,7 +23,7 @@ use roomlog_protocol::{
 };
 
 use super::Connection;
-use crate::clock::now_ms;
+use crate::{clock::now_ms, gateway::STOPPING};
 
 /// What settled an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Settled {
     }
 
     pub(crate) fn unavailable() -> Self {
-        Self::error(ErrorCode::Unavailable, "the server stops; send it again when it is back")
+        Self::error(ErrorCode::Unavailable, STOPPING)
     }
 
     pub(crate) fn unknown() -> Self {

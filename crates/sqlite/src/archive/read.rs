@@ -205,7 +205,7 @@ fn rows(
     let (mut page, mut sum) = (Vec::new(), 0);
     while let Some(row) = rows.next().map_err(|error| failed(&error))? {
         let stored = stored(room, row)?;
-        sum += stored.entry.body.len() + stored.entry.meta.as_ref().map_or(0, |meta| meta.len());
+        sum += stored.text_bytes();
         if sum > bytes && !page.is_empty() {
             return Ok(page);
         }
