@@ -53,11 +53,22 @@ impl Inbox {
         }
     }
 
-    /// Puts an append in.
+    /// Puts an append in and lets the partition know.
     ///
     /// # Errors
     /// [`Turned`]; nothing was taken then.
     pub fn submit(&self, submit: Submit) -> Result<(), Turned> {
+        self.put(submit)?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Puts an append in. Who has put in all that came together calls [`Inbox::ring`]: then it becomes
+    /// one block, and not a block of the first and a block of the others.
+    ///
+    /// # Errors
+    /// [`Turned`]; nothing was taken then.
+    pub fn put(&self, submit: Submit) -> Result<(), Turned> {
         if self.is_closed() {
             return Err(Turned::Closed);
         }
@@ -74,15 +85,18 @@ impl Inbox {
             return Err(Turned::Closed);
         }
         post.submits.push(submit);
-        drop(post);
-        self.notify.notify_one();
         Ok(())
+    }
+
+    /// Lets the partition know that something was put in.
+    pub fn ring(&self) {
+        self.notify.notify_one();
     }
 
     /// Says that the connection of a queue is gone.
     pub fn forget(&self, queue: QueueId) {
         self.post.lock().forgotten.push(queue);
-        self.notify.notify_one();
+        self.ring();
     }
 
     /// Takes no more appends; the partition ends when those taken have their outcome.
@@ -91,7 +105,7 @@ impl Inbox {
             let _no_submit_is_between = self.post.lock();
             self.closed.store(true, Ordering::Release);
         }
-        self.notify.notify_one();
+        self.ring();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

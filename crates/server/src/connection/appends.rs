@@ -141,6 +141,8 @@ pub(super) struct Hands {
     read_at: VecDeque<(Instant, u64)>,
     pub(super) unanswered: usize,
     pub(super) submitted: usize,
+    /// Whether something was put into the inbox and the sequencer does not know it yet.
+    fresh: bool,
 }
 
 impl Hands {
@@ -232,7 +234,7 @@ impl Connection {
             match step {
                 Step::Answer(token, answer) => self.answer(token, answer),
                 Step::Submit(token, submit) => {
-                    let Err(turned) = self.gateway.node.inbox.submit(*submit) else {
+                    let Err(turned) = self.gateway.node.inbox.put(*submit) else {
                         self.note_submitted(token);
                         continue;
                     };
@@ -252,10 +254,18 @@ impl Connection {
         }
     }
 
+    /// Lets the sequencer know of what this turn put into the inbox, all at once.
+    pub(super) fn ring(&mut self) {
+        if std::mem::take(&mut self.hands.fresh) {
+            self.gateway.node.inbox.ring();
+        }
+    }
+
     fn note_submitted(&mut self, token: u64) {
         let Some(hand) = self.hands.hands.get_mut(&token) else { return };
         hand.submitted = true;
         self.hands.submitted += 1;
+        self.hands.fresh = true;
         if let Some(link) = self.links.get(hand.key) {
             link.submitted += 1;
         }

@@ -172,10 +172,12 @@ impl Connection {
                 () = &mut stopping, if self.draining.is_none() => Event::Drain,
             };
             let read = matches!(event, Event::Frame(Some(_)));
-            let taken = self.take(event);
-            if let Err(end) =
-                taken.and_then(|()| if read { self.take_more(&mut socket) } else { Ok(()) })
-            {
+            let mut taken = self.take(event);
+            if taken.is_ok() && read {
+                taken = self.take_more(&mut socket);
+            }
+            self.ring();
+            if let Err(end) = taken {
                 break end;
             }
         };
