@@ -46,8 +46,8 @@ pub struct FoldSettings {
 }
 
 /// What waits to be folded.
-#[derive(Default)]
 pub struct FoldQueue {
+    settings: FoldSettings,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -60,11 +60,21 @@ struct State {
 }
 
 impl FoldQueue {
+    pub(crate) fn new(settings: FoldSettings) -> Self {
+        Self { settings, state: Mutex::default(), changed: Condvar::new() }
+    }
+
     pub(crate) fn push(&self, effect: Effect) {
         let mut state = self.state.lock();
+        let before = state.entries;
+        let is_first = state.effects.is_empty();
         state.entries += effect.entries();
         state.effects.push_back(effect);
-        self.changed.notify_one();
+        // Only when it is waited for: waking a thread for each block costs as much as applying one.
+        let most = self.settings.entries;
+        if is_first || before < most && state.entries >= most {
+            self.changed.notify_one();
+        }
     }
 
     /// Lets the thread end; what waits stays in the journal and is replayed at the next start.
@@ -74,7 +84,8 @@ impl FoldQueue {
     }
 
     /// Waits for a window; `None` when there will be no more.
-    fn next(&self, settings: &FoldSettings) -> Option<Vec<Effect>> {
+    fn next(&self) -> Option<Vec<Effect>> {
+        let settings = &self.settings;
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| state.effects.is_empty() && !state.closed);
         let _timed_out = self.changed.wait_while_for(
@@ -102,14 +113,13 @@ pub struct Folder {
     pub(crate) queue: Arc<FoldQueue>,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) partition: Partition,
-    pub(crate) settings: FoldSettings,
     pub(crate) done: mpsc::Sender<Folded>,
 }
 
 impl Folder {
     /// Folds until the queue is closed or the archive fails; blocks its thread.
     pub fn run(self) {
-        while let Some(effects) = self.queue.next(&self.settings) {
+        while let Some(effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
             let window = Window {
                 partition: self.partition,

@@ -98,7 +98,8 @@ impl Node {
         let rooms = Arc::new(Rooms::new(archive.clone()));
         let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
         let (heads, stats) = (Arc::new(Heads::default()), Arc::new(Stats::default()));
-        let queue = Arc::new(FoldQueue::default());
+        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
+        let queue = Arc::new(FoldQueue::new(fold));
         let (done, folds) = mpsc::channel(4);
         let pipeline = Arc::new(Pipeline::new(inbox.clone()));
         let parts = Parts {
@@ -120,7 +121,6 @@ impl Node {
             archive: archive.clone(),
             phase: pipeline.phase.subscribe(),
         };
-        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
         let applier = Applier::new(parts, applied);
         let sequencing = Sequencing {
             partition: PARTITION,
@@ -143,7 +143,7 @@ impl Node {
             applied: 0,
         };
         let task = PartitionTask { sequencing, applying };
-        let folder = Folder { queue, archive, partition: PARTITION, settings: fold, done };
+        let folder = Folder { queue, archive, partition: PARTITION, done };
         Ok((node, Running { task, folder }))
     }
 

@@ -15,6 +15,10 @@ use crate::{inbox::Inbox, mailbox::Outcome, room::Known, sequencer::Submit};
 /// How many blocks may be durable or on their way and not applied.
 pub(crate) const BLOCKS_UNAPPLIED: usize = 64;
 
+/// The fewest proposals whose ids are looked up while the journal writes them. Those of a smaller
+/// block are looked up when it comes back: that takes less than waking someone for it.
+const LOOKED_UP_AHEAD: usize = 16;
+
 /// A block that was proposed and is not applied yet.
 pub(crate) struct InFlight {
     pub(crate) n: u64,
@@ -87,14 +91,24 @@ impl Pipeline {
     }
 
     pub(crate) fn push(&self, block: InFlight) {
+        let is_large = block.submits.len() >= LOOKED_UP_AHEAD;
         self.in_flight.lock().push_back(block);
-        self.pushed.notify_one();
+        if is_large {
+            self.pushed.notify_one();
+        }
     }
 
     /// The oldest block, when it is this one.
     pub(crate) fn take(&self, block: &Bytes) -> Option<InFlight> {
-        let taken = self.in_flight.lock().pop_front_if(|oldest| oldest.block == *block);
-        if taken.is_some() {
+        // Most journals give the very bytes back that they were given.
+        let same = |oldest: &mut InFlight| {
+            oldest.block.as_ptr() == block.as_ptr() && oldest.block.len() == block.len()
+                || oldest.block == *block
+        };
+        let mut in_flight = self.in_flight.lock();
+        let was_full = in_flight.len() >= BLOCKS_UNAPPLIED;
+        let taken = in_flight.pop_front_if(same);
+        if was_full && taken.is_some() {
             self.freed.notify_one();
         }
         taken
