@@ -2,14 +2,21 @@
 //!
 //! ```text
 //!  fold ──► one writer: rows in transactions of a few thousand, the last one with heads and `applied`
-//!  page, find, head, rooms ──► a few read-only connections, each read a short transaction
+//!  page, head, rooms, find ──► a few read-only connections, each read a short transaction
+//!         find ──► filters in memory first, which answer for most ids that are new
 //! ```
 //!
-//! Invariants: those of `roomlog_core::archive`. An entry's key is its room's number and its slot in
-//! one integer, which keeps a room's entries side by side.
+//! Invariants: those of `roomlog_core::archive`. A room's entries lie side by side, up to 64 in a row
+//! (`run`); ids in sorted segments (`ids`); what counts is in one row (`state`). Whatever is read was
+//! checked: entries by their digests, the rest by checksums.
 
+mod entries;
 mod fold;
+mod ids;
 mod read;
+mod rooms;
+mod run;
+mod state;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +30,10 @@ use roomlog_core::{
 use roomlog_protocol::{RoomName, Slot};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use self::{
+    ids::{Ids, Segment, Upkeep},
+    state::State,
+};
 use crate::{
     pragma::{self, Sync},
     sql,
@@ -37,43 +48,74 @@ const READERS_KEPT: usize = 8;
 /// The writer's page cache, in KiB; readers have SQLite's default of 2 MiB each.
 const WRITER_CACHE_KIB: i64 = 65_536;
 
+/// The bytes of a page of the file: a run of 64 short entries is three of them.
+const PAGE_BYTES: i64 = 8_192;
+
+/// How long the WAL grows before it is copied into the file, in pages: 4 MiB.
+const WAL_PAGES: i64 = 512;
+
 /// The archive of one node.
 pub struct SqliteArchive {
     log: String,
     path: PathBuf,
-    writer: Mutex<Connection>,
+    writer: Mutex<Writer>,
+    ids: Ids,
     readers: Mutex<Vec<Connection>>,
+}
+
+/// What folds work with.
+struct Writer {
+    connection: Connection,
+    state: State,
+    upkeep: Upkeep,
 }
 
 pub(crate) fn failed(error: &rusqlite::Error) -> ArchiveError {
     ArchiveError::Failed(format!("archive.db: {error}"))
 }
 
+/// Damage that is of no one slot.
+fn is_damaged(problem: &str) -> ArchiveError {
+    ArchiveError::Failed(format!("archive.db is damaged: {problem}"))
+}
+
 /// The key of an entry.
-pub(crate) fn key(room: i64, slot: Slot) -> i64 {
+fn key(room: i64, slot: Slot) -> i64 {
     room << SLOT_BITS | slot.cast_signed()
 }
 
 /// The slot in a key.
-fn slot(key: i64) -> Slot {
+fn slot_of(key: i64) -> Slot {
     key.cast_unsigned() & ((1 << SLOT_BITS) - 1)
+}
+
+/// The number of the room in a key.
+fn number_of(key: i64) -> i64 {
+    key >> SLOT_BITS
 }
 
 impl SqliteArchive {
     /// Opens the file, making it as the archive of `log` when it is not there.
     ///
     /// # Errors
-    /// When it cannot be opened, or is of another format.
+    /// When it cannot be opened, is of another format, or what it says of itself is not what was
+    /// written.
     pub fn open(path: &Path, log: &str) -> Result<Self, ArchiveError> {
         // NORMAL: a power cut may take the newest folds back, and the journal has them.
-        let writer = pragma::open_writer(path, Sync::Normal).map_err(|error| failed(&error))?;
-        writer
+        let connection =
+            pragma::open_archive(path, Sync::Normal, PAGE_BYTES).map_err(|error| failed(&error))?;
+        connection
             .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
-            .and_then(|()| writer.execute_batch(sql::SCHEMA))
+            .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES))
             .map_err(|error| failed(&error))?;
-        let log = read_or_make_log(&writer, log)?;
-        let (path, readers) = (path.into(), Mutex::default());
-        Ok(Self { log, path, writer: Mutex::new(writer), readers })
+        let (log, state) = read_or_make(&connection, log)?;
+        rooms::check(&connection, &state)?;
+        let segments = state.segments.iter().map(|form| Segment::open(&connection, *form));
+        let ids = Ids::default();
+        ids.replace(segments.collect::<Result<_, _>>()?);
+        let upkeep = Upkeep::open(&connection, &state)?;
+        let writer = Mutex::new(Writer { connection, state, upkeep });
+        Ok(Self { log, path: path.into(), writer, ids, readers: Mutex::default() })
     }
 
     /// The log that it is of.
@@ -108,34 +150,54 @@ impl Drop for SqliteArchive {
     fn drop(&mut self) {
         self.readers.get_mut().clear();
         // Leaves a file without a WAL; what cannot be copied now is copied at the next start.
-        let _left_to_the_next_start = pragma::checkpoint_truncate(self.writer.get_mut());
+        let _left_to_the_next_start =
+            pragma::checkpoint_truncate(&self.writer.get_mut().connection);
     }
 }
 
-fn read_or_make_log(connection: &Connection, log: &str) -> Result<String, ArchiveError> {
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-    let there = connection.query_row(sql::LOG, [], read).optional();
-    match there.map_err(|error| failed(&error))? {
-        Some((log, sql::FORMAT)) => Ok(log),
+/// What the file says it is; a new one is made in one transaction.
+fn read_or_make(connection: &Connection, log: &str) -> Result<(String, State), ArchiveError> {
+    if let Some(log) = read_log(connection)? {
+        let state = State::read(connection)?;
+        return Ok((log, state.ok_or_else(|| is_damaged("its state is missing"))?));
+    }
+    let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
+    let state = State::default();
+    let make = || {
+        transaction.execute_batch(sql::SCHEMA)?;
+        transaction.execute(sql::MAKE_LOG, params![log, sql::FORMAT])
+    };
+    make().map_err(|error| failed(&error))?;
+    state.write(&transaction)?;
+    transaction.commit().map_err(|error| failed(&error))?;
+    Ok((log.into(), state))
+}
+
+fn read_log(connection: &Connection) -> Result<Option<String>, ArchiveError> {
+    let is_made = connection.query_row(sql::IS_MADE, [], |row| row.get::<_, bool>(0));
+    if !is_made.map_err(|error| failed(&error))? {
+        return Ok(None);
+    }
+    let columns = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+    match connection.query_row(sql::LOG, [], columns).optional().map_err(|error| failed(&error))? {
+        Some((log, sql::FORMAT)) => Ok(Some(log)),
         Some((_, format)) => Err(ArchiveError::Failed(format!(
-            "archive.db: format {format} is not known to this version"
+            "archive.db: format {format} is not known to this version, which knows {}",
+            sql::FORMAT
         ))),
-        None => {
-            connection
-                .execute(sql::MAKE_LOG, params![log, sql::FORMAT])
-                .map_err(|error| failed(&error))?;
-            Ok(log.into())
-        }
+        None => Err(is_damaged("the name of its log is missing")),
     }
 }
 
 impl Archive for SqliteArchive {
     fn applied(&self, partition: Partition) -> Result<Applied, ArchiveError> {
-        self.read(|connection| read::applied(connection, partition).map_err(|e| failed(&e)))
+        // From the file: what is said to be true is what was committed.
+        let state = self.read(State::read)?;
+        Ok(state.ok_or_else(|| is_damaged("its state is missing"))?.applied(partition))
     }
 
     fn head(&self, room: &RoomName) -> Result<Option<Head>, ArchiveError> {
-        self.read(|connection| read::head(connection, room))
+        self.read(|connection| rooms::head(connection, room))
     }
 
     fn page(
@@ -150,7 +212,19 @@ impl Archive for SqliteArchive {
     }
 
     fn find(&self, keys: &[IdKey]) -> Result<Vec<Option<Known>>, ArchiveError> {
-        self.read(|connection| read::find(connection, keys))
+        let mut found = vec![None; keys.len()];
+        // Held until the end: the rows of these segments stay as long.
+        let segments = self.ids.segments();
+        let suspects = ids::suspects(&segments, keys);
+        if suspects.is_empty() {
+            return Ok(found);
+        }
+        self.read(|connection| {
+            for (at, hash) in suspects {
+                found[at] = read::known(connection, &segments, &keys[at], hash)?;
+            }
+            Ok(found)
+        })
     }
 
     fn rooms(
@@ -158,10 +232,10 @@ impl Archive for SqliteArchive {
         after: Option<&RoomName>,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-        self.read(|connection| read::rooms(connection, after, limit))
+        self.read(|connection| rooms::after(connection, after, limit))
     }
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
-        fold::fold(&mut self.writer.lock(), window)
+        fold::fold(&mut self.writer.lock(), &self.ids, window)
     }
 }

@@ -19,7 +19,17 @@ pub(crate) enum Sync {
 
 /// Opens a file for its one writer, making it when it is not there.
 pub(crate) fn open_writer(path: &Path, sync: Sync) -> rusqlite::Result<Connection> {
+    set_up(Connection::open(path)?, sync)
+}
+
+/// As [`open_writer`], with pages of so many bytes when the file is new.
+pub(crate) fn open_archive(path: &Path, sync: Sync, page: i64) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    connection.pragma_update(None, "page_size", page)?;
+    set_up(connection, sync)
+}
+
+fn set_up(connection: Connection, sync: Sync) -> rusqlite::Result<Connection> {
     let (name, level) = match sync {
         Sync::Full => ("FULL", 2),
         Sync::Normal => ("NORMAL", 1),

@@ -225,7 +225,7 @@ async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
     let execute = |sql: &str| {
         Connection::open(&archive).and_then(|file| file.execute_batch(sql)).expect("a change");
     };
-    execute("CREATE TRIGGER cut BEFORE INSERT ON applied BEGIN SELECT RAISE(ABORT, 'cut'); END");
+    execute("CREATE TRIGGER cut BEFORE INSERT ON state BEGIN SELECT RAISE(ABORT, 'cut'); END");
     let bodies_said: Vec<String> = (0..20).map(|n| format!("more-{n}")).collect();
     let all: Vec<&str> = bodies_said.iter().map(String::as_str).collect();
     let ended = say(&path, &all).await;

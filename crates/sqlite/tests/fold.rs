@@ -87,16 +87,23 @@ fn commits() -> (Vec<Arc<Commit>>, Vec<Arc<Commit>>) {
 
 /// Where a fold is cut off: the row that is refused.
 fn cuts() -> Vec<String> {
-    let slot_of_key = "NEW.key & ((1 << 40) - 1)";
-    let mut cuts = vec!["INSERT ON rooms".to_owned()];
-    for slot in [0, 30, 31, 4_000, 4_500, 8_200, ENTRIES + 29] {
-        cuts.push(format!("INSERT ON entries WHEN {slot_of_key} = {slot}"));
-        cuts.push(format!("INSERT ON ids WHEN NEW.slot = {slot}"));
+    let first = "(NEW.key & ((1 << 40) - 1))";
+    let bucket = "(NEW.key & ((1 << 32) - 1))";
+    let mut cuts = vec!["INSERT ON rooms WHEN NEW.end = 0".to_owned()];
+    cuts.push("UPDATE ON runs".into());
+    for slot in [0, 64, 128, 4_096, 4_160, 8_192, ENTRIES] {
+        cuts.push(format!("INSERT ON runs WHEN {first} >= {slot}"));
     }
-    let last = ["UPDATE ON rooms", "INSERT ON proposers", "INSERT ON applied"];
+    for at in [0, 1, 15, 30, 31, 63] {
+        cuts.push(format!("INSERT ON id_buckets WHEN {bucket} = {at}"));
+    }
+    let last = ["INSERT ON id_filters", "INSERT ON rooms WHEN NEW.end > 0", CUT_LAST];
     cuts.extend(last.map(str::to_owned));
     cuts
 }
+
+/// The row that makes the window count.
+const CUT_LAST: &str = "INSERT ON state WHEN NEW.state LIKE '%\"position\":5,%'";
 
 fn fold(archive: &SqliteArchive, position: u64, commits: &[Arc<Commit>]) {
     archive.fold(&window(position, commits)).expect("a fold");
@@ -143,16 +150,15 @@ fn a_fold_that_is_cut_off_changes_nothing_that_was_true_and_is_whole_when_done_a
 fn a_fold_that_was_cut_off_may_be_done_again_in_other_windows() {
     let (before, after) = commits();
     let whole = whole(&before, &after);
-    let cuts = ["INSERT ON ids WHEN NEW.slot = 8200", "INSERT ON applied"];
+    let cuts = ["INSERT ON id_buckets WHEN (NEW.key & ((1 << 32) - 1)) = 30", CUT_LAST];
     for cut in cuts {
         let (file, _) = cut_off(cut, &before, &window(5, &after));
         let archive = file.open();
         fold(&archive, 3, &after[..1]);
         fold(&archive, 4, &after[1..3]);
         // Cut off once more, further on than where it was before.
-        file.execute(
-            "CREATE TRIGGER cut BEFORE INSERT ON applied BEGIN SELECT RAISE(ABORT, 'cut'); END",
-        );
+        let again = format!("CREATE TRIGGER cut BEFORE {CUT_LAST}");
+        file.execute(&format!("{again} BEGIN SELECT RAISE(ABORT, 'cut'); END"));
         archive.fold(&window(5, &after[3..])).expect_err("cut off");
         file.execute("DROP TRIGGER cut");
         fold(&archive, 5, &after[3..]);
@@ -163,7 +169,7 @@ fn a_fold_that_was_cut_off_may_be_done_again_in_other_windows() {
 #[test]
 fn what_a_cut_off_fold_left_must_be_what_the_journal_says() {
     let (before, after) = commits();
-    let (file, content_before) = cut_off("INSERT ON applied", &before, &window(5, &after));
+    let (file, content_before) = cut_off(CUT_LAST, &before, &window(5, &after));
     // The journal's order was another one: a row that is there must not be passed over.
     let mut other = Speaker::new("large");
     let bodies: Vec<String> = (0..30).map(|n| format!("{}-2-{n}", (n * 7_919) % 10_007)).collect();

@@ -1,10 +1,15 @@
 //! A fold: a window of applied entries becomes rows.
 //!
-//! Enters: a window. Leaves: nothing; the archive has it. Invariants: rows are sorted, so that pages of
-//! the file are touched once; heads, proposers and `applied` are in the last transaction; a row that
-//! is there already must be equal, which is how a fold that a crash cut off is done again.
+//! ```text
+//!  rooms that are new get a number ─► runs, room by room ─► a segment of ids ─► heads, state: it counts
+//!  └ a transaction ┘                  └ some thousand entries, or ids, a transaction ┘ └ the last one ┘
+//! ```
+//!
+//! Enters: a window. Leaves: nothing; the archive has it. Invariants: heads, `applied` and the segment
+//! of ids count from the last transaction on; a slot that is there already must hold the same entry,
+//! which is how a fold that a crash cut off is done again; an id is at one slot.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use roomlog_core::{
     archive::{ArchiveError, Window},
@@ -12,150 +17,204 @@ use roomlog_core::{
     room::Head,
 };
 use roomlog_protocol::RoomName;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction};
 
 use super::{
-    failed, key,
-    read::{damaged, entry, missing, room_number, slot_of_id},
+    Writer, entries, failed,
+    ids::{self, Build, IdAt, Ids, Segment},
+    key,
+    rooms::{self, Room},
+    run::damaged,
+    state::State,
 };
-use crate::sql;
 
-/// How many rows one transaction writes.
-const ROWS_PER_TRANSACTION: usize = 4_096;
+/// How many entries, or ids, one transaction writes at least, when there are as many.
+const ROWS_A_TRANSACTION: usize = 4_096;
 
-struct Row<'a> {
-    number: i64,
-    room: &'a RoomName,
-    stored: &'a Stored,
+/// A room of the window.
+struct Part<'a> {
+    name: &'a RoomName,
+    room: Room,
+    entries: Vec<&'a Stored>,
+    head: Head,
 }
 
 /// Takes a window in.
-pub(super) fn fold(connection: &mut Connection, window: &Window) -> Result<(), ArchiveError> {
-    let numbers = number_rooms(connection, window).map_err(|error| failed(&error))?;
-    let rows = window.commits.iter().flat_map(|commit| {
-        let number = numbers.get(&commit.room).copied().unwrap_or_default();
-        commit.entries.iter().map(move |stored| Row { number, room: &commit.room, stored })
-    });
-    let mut rows: Vec<Row<'_>> = rows.collect();
-    rows.sort_unstable_by_key(|row| key(row.number, row.stored.entry.slot));
-    in_transactions(connection, &rows, put_entry)?;
-    rows.sort_unstable_by(|a, b| id_order(a).cmp(&id_order(b)));
-    in_transactions(connection, &rows, put_id)?;
-    finish(connection, window, &numbers).map_err(|error| failed(&error))
+pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<(), ArchiveError> {
+    let parts = parts(&mut writer.connection, &mut writer.state, window)?;
+    put_entries(&writer.connection, &parts)?;
+    let new = new_ids(&writer.connection, &ids.segments(), &parts)?;
+    let number = writer.upkeep.number();
+    let added = new.len() as u64;
+    let folded = finish(writer, ids, window, &parts, number, &new);
+    folded.inspect_err(|_| writer.upkeep.discard(number))?;
+    writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added)
 }
 
-fn id_order<'a>(row: &Row<'a>) -> (i64, &'a str, &'a str) {
-    (row.number, &row.stored.entry.author, &row.stored.entry.id)
-}
-
-/// The numbers of the window's rooms; new rooms get one, with an empty log until the fold is done.
-fn number_rooms<'a>(
+/// The window, room by room; new rooms get a number, with an empty log until the fold is done.
+fn parts<'a>(
     connection: &mut Connection,
+    state: &mut State,
     window: &'a Window,
-) -> rusqlite::Result<BTreeMap<&'a RoomName, i64>> {
-    let transaction = connection.transaction()?;
-    let mut numbers = BTreeMap::new();
+) -> Result<Vec<Part<'a>>, ArchiveError> {
+    let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Head)> = BTreeMap::new();
     for commit in &window.commits {
-        if numbers.contains_key(&commit.room) {
-            continue;
-        }
-        let number = match room_number(&transaction, &commit.room)? {
-            Some(number) => number,
+        let (entries, head) =
+            of_room.entry(&commit.room).or_insert_with(|| (Vec::new(), commit.head()));
+        entries.extend(&commit.entries);
+        *head = commit.head();
+    }
+    let transaction = connection.transaction().map_err(|error| failed(&error))?;
+    let (mut after, mut parts) = (state.clone(), Vec::with_capacity(of_room.len()));
+    for (name, (entries, head)) in of_room {
+        let room = match rooms::room(&transaction, name)? {
+            Some(room) => room,
             None => {
-                transaction.prepare_cached(sql::MAKE_ROOM)?.execute([commit.room.as_str()])?;
-                transaction.last_insert_rowid()
+                after.rooms += 1;
+                let room = Room { number: after.rooms, head: Head::empty(name) };
+                rooms::put(&transaction, &mut after, name, None, &room)?;
+                room
             }
         };
-        numbers.insert(&commit.room, number);
+        parts.push(Part { name, room, entries, head });
     }
-    transaction.commit()?;
-    Ok(numbers)
+    if after != *state {
+        after.write(&transaction)?;
+    }
+    transaction.commit().map_err(|error| failed(&error))?;
+    *state = after;
+    // In the order of the keys, so that pages of the file are touched once.
+    parts.sort_unstable_by_key(|part| part.room.number);
+    Ok(parts)
 }
 
-fn in_transactions(
-    connection: &mut Connection,
-    rows: &[Row<'_>],
-    put: fn(&Transaction<'_>, &Row<'_>) -> Result<(), ArchiveError>,
-) -> Result<(), ArchiveError> {
-    for chunk in rows.chunks(ROWS_PER_TRANSACTION) {
-        let transaction = connection.transaction().map_err(|error| failed(&error))?;
-        for row in chunk {
-            put(&transaction, row)?;
+fn put_entries(connection: &Connection, parts: &[Part<'_>]) -> Result<(), ArchiveError> {
+    let mut transaction = Steps::begin(connection)?;
+    for Part { name, room, entries, .. } in parts {
+        for entries in entries.chunks(ROWS_A_TRANSACTION) {
+            entries::extend(transaction.connection(), name, room.number, entries)?;
+            transaction = transaction.step(entries.len())?;
         }
-        transaction.commit().map_err(|error| failed(&error))?;
     }
+    transaction.commit()
+}
+
+/// Those ids of the window that the archive does not have yet, in the order of their hashes.
+fn new_ids(
+    connection: &Connection,
+    segments: &[Arc<Segment>],
+    parts: &[Part<'_>],
+) -> Result<Vec<IdAt>, ArchiveError> {
+    let mut new = Vec::new();
+    for part in parts {
+        for stored in &part.entries {
+            let hash = ids::hash(part.name, &stored.entry.author, &stored.entry.id);
+            let at = key(part.room.number, stored.entry.slot);
+            let mut is_there = false;
+            for there in ids::entries_of(connection, segments, hash)? {
+                is_there |= there == at;
+                must_be_another(connection, part, stored, at, there)?;
+            }
+            if !is_there {
+                new.push((hash, at, part, *stored));
+            }
+        }
+    }
+    new.sort_unstable_by_key(|(hash, at, ..)| (*hash, *at));
+    for pair in new.windows(2) {
+        if let [(hash, there, ..), (same, at, part, stored)] = pair
+            && hash == same
+        {
+            must_be_another(connection, part, stored, *at, *there)?;
+        }
+    }
+    Ok(new.into_iter().map(|(hash, at, ..)| (hash, at)).collect())
+}
+
+/// Refuses an entry whose id another entry of its room has: apply should have known.
+fn must_be_another(
+    connection: &Connection,
+    part: &Part<'_>,
+    stored: &Stored,
+    at: i64,
+    there: i64,
+) -> Result<(), ArchiveError> {
+    if there == at || super::number_of(there) != part.room.number {
+        return Ok(());
+    }
+    let slot = super::slot_of(there);
+    let other = entries::entry(connection, part.name, part.room.number, slot)?.entry;
+    if (&other.author, &other.id) != (&stored.entry.author, &stored.entry.id) {
+        return Ok(());
+    }
+    let problem = format!("its id is at slot {slot} of the archive already");
+    Err(damaged(part.name, stored.entry.slot, problem))
+}
+
+/// Writes the ids, and in the last transaction what makes the window count.
+fn finish(
+    writer: &mut Writer,
+    ids: &Ids,
+    window: &Window,
+    parts: &[Part<'_>],
+    number: i64,
+    new: &[IdAt],
+) -> Result<(), ArchiveError> {
+    let mut transaction = Steps::begin(&writer.connection)?;
+    let mut build = Build::new(number, new.len() as u64);
+    for ids in new.chunks(ROWS_A_TRANSACTION) {
+        for id in ids {
+            build.push(transaction.connection(), *id)?;
+        }
+        transaction = transaction.step(ids.len())?;
+    }
+    let mut segments = ids.segments().to_vec();
+    let mut after = writer.state.clone();
+    if !new.is_empty() {
+        segments.push(build.finish(transaction.connection())?);
+        after.segments = segments.iter().map(|segment| segment.form()).collect();
+    }
+    for Part { name, room, head, .. } in parts {
+        let moved = Room { head: *head, ..*room };
+        rooms::put(transaction.connection(), &mut after, name, Some(room), &moved)?;
+    }
+    after.set_applied(window.partition, &window.applied);
+    after.write(transaction.connection())?;
+    transaction.commit()?;
+    writer.state = after;
+    ids.replace(segments);
     Ok(())
 }
 
-fn put_entry(transaction: &Transaction<'_>, row: &Row<'_>) -> Result<(), ArchiveError> {
-    let entry_of = &row.stored.entry;
-    let kind = (!entry_of.kind.is_text()).then_some(entry_of.kind.as_str());
-    let put = || {
-        transaction.prepare_cached(sql::MAKE_ENTRY)?.execute(params![
-            key(row.number, entry_of.slot),
-            entry_of.author.as_str(),
-            entry_of.id.as_str(),
-            entry_of.body,
-            entry_of.committed_at.cast_signed(),
-            entry_of.sent_at.map(u64::cast_signed),
-            kind,
-            entry_of.reference.map(u64::cast_signed),
-            entry_of.meta,
-            row.stored.digest.0,
-        ])
-    };
-    if put().map_err(|error| failed(&error))? == 1 {
-        return Ok(());
-    }
-    let there = entry(transaction, row.room, row.number, entry_of.slot)?;
-    if there.ok_or_else(|| missing(row.room, entry_of.slot))? == *row.stored {
-        return Ok(());
-    }
-    Err(damaged(row.room, entry_of.slot, "the archive and the journal have different entries"))
+/// One transaction after another, none of them long.
+struct Steps<'a> {
+    connection: &'a Connection,
+    transaction: Transaction<'a>,
+    rows: usize,
 }
 
-fn put_id(transaction: &Transaction<'_>, row: &Row<'_>) -> Result<(), ArchiveError> {
-    let entry = &row.stored.entry;
-    let (author, id) = (entry.author.as_str(), entry.id.as_str());
-    let put = || {
-        let mut statement = transaction.prepare_cached(sql::MAKE_ID)?;
-        statement.execute(params![row.number, author, id, entry.slot.cast_signed()])
-    };
-    if put().map_err(|error| failed(&error))? == 1 {
-        return Ok(());
+impl<'a> Steps<'a> {
+    fn begin(connection: &'a Connection) -> Result<Self, ArchiveError> {
+        let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
+        Ok(Self { connection, transaction, rows: 0 })
     }
-    let there = slot_of_id(transaction, row.number, &entry.author, &entry.id);
-    match there.map_err(|error| failed(&error))? {
-        Some(slot) if slot == entry.slot => Ok(()),
-        other => Err(damaged(
-            row.room,
-            entry.slot,
-            &format!("its id is at slot {other:?} of the archive already"),
-        )),
-    }
-}
 
-/// The last transaction: heads, proposers and `applied` move together.
-fn finish(
-    connection: &mut Connection,
-    window: &Window,
-    numbers: &BTreeMap<&RoomName, i64>,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    let heads: BTreeMap<_, Head> =
-        window.commits.iter().map(|commit| (&commit.room, commit.head())).collect();
-    for (room, head) in heads {
-        let number = numbers.get(room).copied().unwrap_or_default();
-        let (end, committed_at) = (head.end.cast_signed(), head.committed_at.cast_signed());
-        let mut statement = transaction.prepare_cached(sql::SET_HEAD)?;
-        statement.execute(params![number, end, committed_at, head.digest.0])?;
+    fn connection(&self) -> &Connection {
+        &self.transaction
     }
-    for (node, proposer) in &window.applied.proposers.0 {
-        let (incarnation, next) = (proposer.incarnation.cast_signed(), proposer.next.cast_signed());
-        let mut statement = transaction.prepare_cached(sql::SET_PROPOSER)?;
-        statement.execute(params![window.partition, node.0, incarnation, next])?;
+
+    /// Notes that so many entries, or ids, were written; commits when they are enough.
+    fn step(mut self, rows: usize) -> Result<Self, ArchiveError> {
+        self.rows += rows;
+        if self.rows < ROWS_A_TRANSACTION {
+            return Ok(self);
+        }
+        let connection = self.connection;
+        self.commit()?;
+        Self::begin(connection)
     }
-    let position = window.applied.position.0.cast_signed();
-    transaction.execute(sql::SET_APPLIED, params![window.partition, position])?;
-    transaction.commit()
+
+    fn commit(self) -> Result<(), ArchiveError> {
+        self.transaction.commit().map_err(|error| failed(&error))
+    }
 }

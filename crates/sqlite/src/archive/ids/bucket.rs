@@ -1,0 +1,80 @@
+//! A bucket: the ids of a segment whose hashes begin with the same bits, as the bytes of one row.
+//!
+//! ```text
+//!  (hash u64, key of the entry i64) … sorted │ crc32 over segment, bucket and these
+//! ```
+//!
+//! Invariant: a bucket that was changed, or stands in another's place, is not read.
+
+use bytes::{Buf, BufMut};
+
+/// The hash of an id, and the key of its entry.
+pub(in crate::archive) type IdAt = (u64, i64);
+
+/// The bytes of one id.
+const ID_BYTES: usize = 16;
+
+/// The fewest ids that a bucket of a large segment holds on average: with 128 to 256 of them, a row is
+/// 2 to 4 KiB.
+const LEAST: u64 = 128;
+
+/// How many bits name the buckets of a segment of so many ids.
+pub(super) fn bits(ids: u64) -> u32 {
+    (ids / LEAST).checked_ilog2().unwrap_or(0)
+}
+
+/// The bucket that a hash belongs to.
+pub(super) fn of(hash: u64, bits: u32) -> i64 {
+    // Fewer than 2^57 ids are at most 2^50 buckets of LEAST; none at all is a shift too far.
+    hash.checked_shr(u64::BITS - bits).unwrap_or(0).cast_signed()
+}
+
+/// The bytes of a row.
+pub(super) fn encode(segment: i64, bucket: i64, ids: &[IdAt]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ids.len() * ID_BYTES + 4);
+    for (hash, key) in ids {
+        bytes.put_u64(*hash);
+        bytes.put_i64(*key);
+    }
+    bytes.put_u32(crc(segment, bucket, &bytes));
+    bytes
+}
+
+/// The ids in a row; `None` when it was changed.
+pub(super) fn decode(segment: i64, bucket: i64, row: &[u8]) -> Option<Vec<IdAt>> {
+    let mut bytes = checked(segment, bucket, row)?;
+    let mut ids = Vec::with_capacity(bytes.len() / ID_BYTES);
+    while bytes.has_remaining() {
+        ids.push((bytes.get_u64(), bytes.get_i64()));
+    }
+    Some(ids)
+}
+
+/// The keys of the entries that have a hash; `None` when the row was changed.
+pub(super) fn entries_of(segment: i64, bucket: i64, row: &[u8], hash: u64) -> Option<Vec<i64>> {
+    let ids = checked(segment, bucket, row)?;
+    let begins = hash.to_be_bytes();
+    let same = ids.chunks_exact(ID_BYTES).filter(|id| id[..8] == begins);
+    Some(
+        same.map(|mut id| {
+            id.advance(8);
+            id.get_i64()
+        })
+        .collect(),
+    )
+}
+
+fn checked(segment: i64, bucket: i64, row: &[u8]) -> Option<&[u8]> {
+    let (ids, stored) = row.split_last_chunk::<4>()?;
+    let is_whole =
+        ids.len() % ID_BYTES == 0 && crc(segment, bucket, ids) == u32::from_be_bytes(*stored);
+    is_whole.then_some(ids)
+}
+
+fn crc(segment: i64, bucket: i64, ids: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&segment.to_be_bytes());
+    crc.update(&bucket.to_be_bytes());
+    crc.update(ids);
+    crc.finalize()
+}

@@ -1,0 +1,287 @@
+//! A run: consecutive entries of a room, as the bytes of one row.
+//!
+//! ```text
+//!  0       1      2     10     18      50
+//!  format  count  room  first  before  ends: u32 × count  entries …
+//!                              └ the digest before the first entry
+//! ```
+//!
+//! An entry: flags, `committed_at`, the digest after it, author, id, then what the flags name of kind,
+//! ref, `sent_at` and meta, and the body to its end. Integers are big-endian; names have their length
+//! in a byte before them, a meta in four. Invariant: a run that was changed is not read as another
+//! one: it says itself which room and slots it is of, and an entry is given only when its digest
+//! follows from the one before it.
+
+use bytes::BufMut;
+use roomlog_core::proposal::Stored;
+use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, NameError, RoomName, Slot};
+
+/// The most entries in a run: few rows to read for a page, few entries to write again for a new one.
+pub(super) const RUN_ENTRIES: usize = 64;
+
+/// A run of this many bytes takes no more entries.
+pub(super) const RUN_BYTES: usize = 16 << 10;
+
+const FORMAT: u8 = 1;
+const HEAD: usize = 50;
+
+const HAS_KIND: u8 = 1;
+const HAS_REF: u8 = 2;
+const HAS_SENT_AT: u8 = 4;
+const HAS_META: u8 = 8;
+
+/// Why bytes are not the run, or not the entry, that they should be.
+pub(super) type Broken = String;
+
+/// A run, as it is stored.
+pub(super) struct Run<'a> {
+    first: Slot,
+    before: Digest,
+    ends: &'a [u8],
+    entries: &'a [u8],
+}
+
+impl<'a> Run<'a> {
+    /// The run that starts at a slot of a room.
+    pub(super) fn read(bytes: &'a [u8], number: i64, first: Slot) -> Result<Self, Broken> {
+        let mut cursor = Cursor(bytes);
+        let ([format], [count]) = (cursor.array()?, cursor.array()?);
+        let (room, slot, before) = (cursor.u64()?, cursor.u64()?, Digest(cursor.array()?));
+        if format != FORMAT || room != number.cast_unsigned() || slot != first {
+            return Err("it is not the run that it should be".into());
+        }
+        let ends = cursor.bytes(usize::from(count) * 4)?;
+        let run = Self { first, before, ends, entries: cursor.0 };
+        if count == 0 || run.span(usize::from(count) - 1)?.end != run.entries.len() {
+            return Err("its run ends where it should not".into());
+        }
+        Ok(run)
+    }
+
+    /// The slot behind its last entry.
+    pub(super) fn end(&self) -> Slot {
+        self.first + self.count() as u64
+    }
+
+    /// The slot of its first entry.
+    pub(super) fn first(&self) -> Slot {
+        self.first
+    }
+
+    /// The digest before its first entry.
+    pub(super) fn before(&self) -> Digest {
+        self.before
+    }
+
+    /// The digest after its last entry, as it is stored.
+    pub(super) fn digest(&self) -> Result<Digest, Broken> {
+        digest_of(self.bytes(self.count() - 1)?)
+    }
+
+    /// Whether it takes more entries.
+    pub(super) fn is_open(&self) -> bool {
+        self.count() < RUN_ENTRIES && self.entries.len() < RUN_BYTES
+    }
+
+    /// Whether the entry at a slot that it holds is this one.
+    pub(super) fn holds(&self, stored: &Stored) -> bool {
+        let mut bytes = Vec::new();
+        put_entry(&mut bytes, stored);
+        self.index(stored.entry.slot).and_then(|index| self.bytes(index)).is_ok_and(|b| b == bytes)
+    }
+
+    /// The entry at a slot that it holds; its digest follows from the one before it.
+    pub(super) fn entry(&self, slot: Slot) -> Result<Stored, Broken> {
+        let index = self.index(slot)?;
+        let before = match index.checked_sub(1) {
+            None => self.before,
+            Some(index) => digest_of(self.bytes(index)?)?,
+        };
+        let stored = stored(slot, self.bytes(index)?)?;
+        if before.then(&stored.entry) == stored.digest {
+            Ok(stored)
+        } else {
+            Err("the entry does not have the digest it was given".into())
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.ends.len() / 4
+    }
+
+    fn index(&self, slot: Slot) -> Result<usize, Broken> {
+        let index = slot.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        index.filter(|index| *index < self.count()).ok_or_else(|| "the entry is missing".into())
+    }
+
+    fn span(&self, index: usize) -> Result<std::ops::Range<usize>, Broken> {
+        let end_of = |index: usize| Cursor(&self.ends[index * 4..]).u32().map(|end| end as usize);
+        let begin = if index == 0 { 0 } else { end_of(index - 1)? };
+        let end = end_of(index)?;
+        if begin <= end && end <= self.entries.len() {
+            Ok(begin..end)
+        } else {
+            Err("its run ends where it should not".into())
+        }
+    }
+
+    fn bytes(&self, index: usize) -> Result<&'a [u8], Broken> {
+        Ok(&self.entries[self.span(index)?])
+    }
+}
+
+/// A run that is being written.
+pub(super) struct Writer {
+    number: i64,
+    first: Slot,
+    before: Digest,
+    ends: Vec<u32>,
+    entries: Vec<u8>,
+}
+
+impl Writer {
+    /// An empty run.
+    pub(super) fn new(number: i64, first: Slot, before: Digest) -> Self {
+        Self { number, first, before, ends: Vec::new(), entries: Vec::new() }
+    }
+
+    /// A run that goes on after what is stored.
+    pub(super) fn after(number: i64, run: &Run<'_>) -> Self {
+        let ends = run.ends.chunks_exact(4).filter_map(|end| Cursor(end).u32().ok()).collect();
+        let (first, before, entries) = (run.first, run.before, run.entries.to_vec());
+        Self { number, first, before, ends, entries }
+    }
+
+    /// Puts entries in until it is full; gives the others back.
+    pub(super) fn fill<'a>(&mut self, mut entries: &'a [&'a Stored]) -> &'a [&'a Stored] {
+        while let Some((stored, rest)) = entries.split_first() {
+            if self.ends.len() >= RUN_ENTRIES || self.entries.len() >= RUN_BYTES {
+                break;
+            }
+            put_entry(&mut self.entries, stored);
+            // An entry has at most some 200 KiB by `Limits`, and a run RUN_BYTES before its last.
+            self.ends.push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+            entries = rest;
+        }
+        entries
+    }
+
+    /// The bytes of the row.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD + self.ends.len() * 4 + self.entries.len());
+        bytes.put_u8(FORMAT);
+        // At most RUN_ENTRIES.
+        bytes.put_u8(u8::try_from(self.ends.len()).unwrap_or(u8::MAX));
+        bytes.put_u64(self.number.cast_unsigned());
+        bytes.put_u64(self.first);
+        bytes.put_slice(&self.before.0);
+        self.ends.iter().for_each(|end| bytes.put_u32(*end));
+        bytes.put_slice(&self.entries);
+        bytes
+    }
+}
+
+fn put_entry(bytes: &mut Vec<u8>, stored: &Stored) {
+    let Stored { entry, digest } = stored;
+    let flag = |bit: u8, on: bool| if on { bit } else { 0 };
+    bytes.put_u8(
+        flag(HAS_KIND, !entry.kind.is_text())
+            | flag(HAS_REF, entry.reference.is_some())
+            | flag(HAS_SENT_AT, entry.sent_at.is_some())
+            | flag(HAS_META, entry.meta.is_some()),
+    );
+    bytes.put_u64(entry.committed_at);
+    bytes.put_slice(&digest.0);
+    put_name(bytes, &entry.author);
+    put_name(bytes, &entry.id);
+    if !entry.kind.is_text() {
+        put_name(bytes, &entry.kind);
+    }
+    [entry.reference, entry.sent_at].into_iter().flatten().for_each(|number| bytes.put_u64(number));
+    if let Some(meta) = &entry.meta {
+        // A meta has at most 64 KiB by `Limits`.
+        bytes.put_u32(u32::try_from(meta.len()).unwrap_or(u32::MAX));
+        bytes.put_slice(meta.as_bytes());
+    }
+    bytes.put_slice(entry.body.as_bytes());
+}
+
+fn put_name(bytes: &mut Vec<u8>, name: &str) {
+    // Authors, ids and kinds have at most 64 bytes.
+    bytes.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
+    bytes.put_slice(name.as_bytes());
+}
+
+fn digest_of(entry: &[u8]) -> Result<Digest, Broken> {
+    let mut cursor = Cursor(entry);
+    cursor.bytes(9)?;
+    Ok(Digest(cursor.array()?))
+}
+
+fn stored(slot: Slot, bytes: &[u8]) -> Result<Stored, Broken> {
+    let mut cursor = Cursor(bytes);
+    let [flags] = cursor.array()?;
+    let (committed_at, digest) = (cursor.u64()?, Digest(cursor.array()?));
+    let wrong = |error: NameError| error.to_string();
+    let author = Author::new(cursor.name()?).map_err(wrong)?;
+    let id = EntryId::new(cursor.name()?).map_err(wrong)?;
+    let kind = match flags & HAS_KIND {
+        0 => Kind::default(),
+        _ => Kind::new(cursor.name()?).map_err(wrong)?,
+    };
+    let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { cursor.u64().map(Some) };
+    let (reference, sent_at) = (number(HAS_REF)?, number(HAS_SENT_AT)?);
+    let meta = match flags & HAS_META {
+        0 => None,
+        _ => {
+            let length = cursor.u32()? as usize;
+            Some(text(cursor.bytes(length)?)?.into())
+        }
+    };
+    let body = text(cursor.0)?.into();
+    let entry = Entry { slot, author, id, body, committed_at, sent_at, kind, reference, meta };
+    Ok(Stored { entry, digest })
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Broken> {
+    std::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8".into())
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Broken> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or("it ends too early")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
+    }
+
+    fn u32(&mut self) -> Result<u32, Broken> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Broken> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn name(&mut self) -> Result<&'a str, Broken> {
+        let [length] = self.array()?;
+        text(self.bytes(usize::from(length))?)
+    }
+}
+
+/// What is wrong with a slot of a room.
+pub(super) fn damaged(
+    room: &RoomName,
+    slot: Slot,
+    problem: impl Into<String>,
+) -> roomlog_core::archive::ArchiveError {
+    let problem = problem.into();
+    roomlog_core::archive::ArchiveError::Damaged { room: room.clone(), slot, problem }
+}

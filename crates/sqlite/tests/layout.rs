@@ -1,0 +1,255 @@
+//! What the archive's layout must not change: pages from every place, ids for ever, few segments.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use roomlog_core::{
+    archive::{Archive, ArchiveError, IdKey, Keep},
+    proposal::Stored,
+    suites::archive::{Speaker, room, window},
+    tail::Commit,
+};
+use roomlog_sqlite::SqliteArchive;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+struct File(TempDir);
+
+impl File {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("archive.db")
+    }
+
+    fn open(&self) -> SqliteArchive {
+        SqliteArchive::open(&self.path(), "log").expect("an archive")
+    }
+
+    /// The integers that a query gives.
+    fn integers(&self, sql: &str) -> Vec<i64> {
+        let file = Connection::open(self.path()).expect("the file");
+        let mut statement = file.prepare(sql).expect("a query");
+        let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+        rows.collect::<Result<_, _>>().expect("integers")
+    }
+
+    fn execute(&self, sql: &str) {
+        let file = Connection::open(self.path()).expect("the file");
+        file.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The entries of a row each, in the order of the rows.
+    fn run_lengths(&self) -> Vec<i64> {
+        // The second byte of a run is how many entries it holds.
+        self.integers("SELECT unhex_byte FROM (SELECT key, (instr('0123456789ABCDEF', substr(hex(substr(run, 2, 1)), 1, 1)) - 1) * 16
+            + instr('0123456789ABCDEF', substr(hex(substr(run, 2, 1)), 2, 1)) - 1 AS unhex_byte FROM runs) ORDER BY key")
+    }
+
+    /// The segments that have rows.
+    fn segments_with_rows(&self) -> BTreeSet<i64> {
+        let rows =
+            "SELECT DISTINCT key >> 32 FROM id_buckets UNION SELECT key >> 32 FROM id_filters";
+        self.integers(rows).into_iter().collect()
+    }
+
+    /// The segments that count.
+    fn segments_that_count(&self) -> BTreeSet<i64> {
+        let named =
+            "SELECT json_extract(value, '$.number') FROM state, json_each(state, '$.segments')";
+        self.integers(named).into_iter().collect()
+    }
+}
+
+fn keys(commit: &Commit) -> impl Iterator<Item = IdKey> {
+    commit.entries.iter().map(|Stored { entry, .. }| IdKey {
+        room: commit.room.clone(),
+        author: entry.author.clone(),
+        id: entry.id.clone(),
+    })
+}
+
+fn slots(archive: &SqliteArchive, keys: &[IdKey]) -> Vec<Option<u64>> {
+    let found = archive.find(keys).expect("an answer");
+    found.into_iter().map(|known| known.map(|known| known.slot)).collect()
+}
+
+/// Says `count` things in a room, each with an id of its own.
+fn say(speaker: &mut Speaker, position: u64, count: usize) -> Arc<Commit> {
+    let bodies: Vec<String> = (0..count).map(|n| format!("{position}-{n}")).collect();
+    speaker.says(position, &bodies.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_page_is_the_same_from_wherever_runs_begin_and_end() {
+    let file = File::new();
+    let archive = file.open();
+    let mut speaker = Speaker::new("a");
+    let mut log = Vec::new();
+    // Folds that end within a run, at its end, one behind it, and far beyond it.
+    for (position, count) in (1..).zip([1, 62, 1, 1, 63, 64, 65, 200, 3]) {
+        let commit = say(&mut speaker, position, count);
+        log.extend(commit.entries.clone());
+        archive.fold(&window(position, &[commit])).expect("a fold");
+    }
+    assert_eq!(file.run_lengths(), [64, 64, 64, 64, 64, 64, 64, 12]);
+    for first in 0..log.len() {
+        for count in [1, 2, 50, 64, 65, 130, 500] {
+            let end = (first + count).min(log.len());
+            for keep in [Keep::Oldest, Keep::Newest] {
+                let page = archive.page(&room("a"), first as u64, end as u64, usize::MAX, keep);
+                assert_eq!(page.as_deref(), Ok(&log[first..end]), "{first}..{end}, {keep:?}");
+            }
+        }
+    }
+    let bytes = |stored: &[Stored]| stored.iter().map(Stored::text_bytes).sum::<usize>();
+    let page = |bytes, keep| archive.page(&room("a"), 10, 300, bytes, keep).expect("a page");
+    assert_eq!(page(bytes(&log[10..150]), Keep::Oldest), log[10..150]);
+    assert_eq!(page(bytes(&log[10..150]) - 1, Keep::Oldest), log[10..149]);
+    assert_eq!(page(bytes(&log[120..300]), Keep::Newest), log[120..300]);
+    assert_eq!(page(bytes(&log[120..300]) - 1, Keep::Newest), log[121..300]);
+}
+
+#[test]
+fn a_run_takes_entries_until_it_has_16_kib() {
+    let file = File::new();
+    let archive = file.open();
+    let mut speaker = Speaker::new("a");
+    // 64 bytes of an id, as much of a body: few enough for 64 of them. Then one that fills a run.
+    let (small, large) = ("x".repeat(60), "y".repeat(16 << 10));
+    let mut say = |position: u64, body: &str| {
+        let mut commit = speaker.says(position, &[&format!("i{position}")]);
+        let changed = Arc::get_mut(&mut commit).expect("the only handle");
+        let before = changed.entries[0].entry.slot;
+        changed.entries[0].entry.body = body.into();
+        // The chain as apply would have made it with this body.
+        let digest = file_digest(&archive, before).then(&changed.entries[0].entry);
+        changed.entries[0].digest = digest;
+        speaker.0.head.digest = digest;
+        archive.fold(&window(position, &[commit])).expect("a fold");
+    };
+    say(1, &small);
+    say(2, &large);
+    say(3, &small);
+    say(4, &large);
+    say(5, &large);
+    assert_eq!(file.run_lengths(), [2, 2, 1], "full behind the entry that fills it");
+    assert_eq!(archive.page(&room("a"), 0, 5, usize::MAX, Keep::Oldest).expect("all").len(), 5);
+}
+
+/// The digest before a slot, as the archive has it.
+fn file_digest(archive: &SqliteArchive, slot: u64) -> roomlog_protocol::Digest {
+    let name = room("a");
+    let head = archive.head(&name).expect("a head");
+    assert_eq!(head.map_or(0, |head| head.end), slot);
+    head.map_or(roomlog_protocol::Digest::start(&name), |head| head.digest)
+}
+
+#[test]
+fn ids_are_found_through_every_merge_and_what_was_merged_goes() {
+    let file = File::new();
+    let mut archive = file.open();
+    let mut speakers = ["a", "b", "c"].map(Speaker::new);
+    let (mut all, mut slots_of_all) = (Vec::new(), Vec::new());
+    let (mut position, mut most) = (0, 0);
+    for round in 0..400_usize {
+        position += 1;
+        // Mostly one or two entries, now and then some hundreds.
+        let count = if round % 40 == 7 { 300 } else { 1 + round % 2 };
+        let commit = say(&mut speakers[round % 3], position, count);
+        all.extend(keys(&commit));
+        slots_of_all.extend(commit.entries.iter().map(|stored| Some(stored.entry.slot)));
+        archive.fold(&window(position, &[commit])).expect("a fold");
+        most = most.max(file.segments_that_count().len());
+        if round % 50 == 3 {
+            assert_eq!(slots(&archive, &all), slots_of_all, "after fold {round}");
+        }
+        if round % 90 == 11 {
+            drop(archive);
+            archive = file.open();
+        }
+    }
+    assert_eq!(slots(&archive, &all), slots_of_all);
+    assert!(most <= 20, "{most} segments at a time");
+    assert_eq!(file.segments_with_rows(), file.segments_that_count(), "nothing else is left");
+    let others: Vec<IdKey> =
+        all.iter().map(|key| IdKey { room: room("d"), ..key.clone() }).collect();
+    assert_eq!(slots(&archive, &others), vec![None; others.len()]);
+}
+
+#[test]
+fn what_a_merge_that_was_cut_off_left_is_let_go_of() {
+    // The fourth segment of a size begins a merge, right behind the fold that brought it.
+    for cut in [
+        "INSERT ON id_buckets WHEN NEW.key >> 32 = 5",
+        "INSERT ON id_filters WHEN NEW.key >> 32 = 5",
+        "DELETE ON id_buckets",
+    ] {
+        let file = File::new();
+        let archive = file.open();
+        let mut speaker = Speaker::new("a");
+        let mut all = Vec::new();
+        let mut fold = |archive: &SqliteArchive, position: u64| {
+            let commit = say(&mut speaker, position, 200);
+            all.extend(keys(&commit));
+            archive.fold(&window(position, &[commit]))
+        };
+        for position in 1..4 {
+            fold(&archive, position).expect("a fold");
+        }
+        let trigger = format!("CREATE TRIGGER cut BEFORE {cut}");
+        file.execute(&format!("{trigger} BEGIN SELECT RAISE(ABORT, 'cut'); END"));
+        let cut_off = fold(&archive, 4);
+        assert!(matches!(cut_off, Err(ArchiveError::Failed(_))), "{cut}: {cut_off:?}");
+        drop(archive);
+        file.execute("DROP TRIGGER cut");
+
+        let archive = file.open();
+        assert_eq!(
+            archive.applied(0).expect("applied").position.0,
+            4,
+            "{cut}: the fold itself is in"
+        );
+        for position in 5..9 {
+            fold(&archive, position).expect("a fold");
+        }
+        assert!(slots(&archive, &all).iter().all(Option::is_some), "{cut}");
+        assert_eq!(file.segments_with_rows(), file.segments_that_count(), "{cut}");
+    }
+}
+
+#[test]
+fn what_was_changed_in_any_table_is_damage_and_never_an_answer() {
+    let changes = [
+        ("UPDATE state SET state = replace(state, '\"rooms\":2', '\"rooms\":3')", "state"),
+        ("UPDATE rooms SET end = end - 1 WHERE name = 'a'", "room a"),
+        ("DELETE FROM rooms WHERE name = 'b'", "1 rooms and knows of 2"),
+        ("DELETE FROM id_filters", "filter of ids"),
+        ("UPDATE id_filters SET bits = zeroblob(length(bits))", "filter of ids"),
+        ("DELETE FROM id_buckets WHERE key & 0xffffffff = 0", "bucket 0"),
+        ("UPDATE id_buckets SET ids = zeroblob(length(ids))", "checksum"),
+        ("DELETE FROM runs", "missing"),
+        ("UPDATE runs SET key = key + 1", "not the run"),
+        ("UPDATE runs SET run = substr(run, 1, length(run) - 2) || x'4141'", "digest"),
+    ];
+    for (change, said) in changes {
+        let file = File::new();
+        let archive = file.open();
+        let commits = [say(&mut Speaker::new("a"), 1, 100), say(&mut Speaker::new("b"), 1, 3)];
+        let all: Vec<IdKey> = commits.iter().flat_map(|commit| keys(commit)).collect();
+        archive.fold(&window(1, &commits)).expect("a fold");
+        drop(archive);
+        file.execute(change);
+        let read = || -> Result<(), ArchiveError> {
+            let archive = SqliteArchive::open(&file.path(), "log")?;
+            for key in &all {
+                let found = archive.find(std::slice::from_ref(key))?;
+                assert!(found[0].is_some(), "{change}: an id is gone");
+            }
+            archive.page(&room("a"), 0, 100, usize::MAX, Keep::Oldest).map(drop)
+        };
+        let problem = read().expect_err(change).to_string();
+        assert!(problem.contains(said), "{change}: {problem}");
+    }
+}
