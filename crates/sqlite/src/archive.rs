@@ -8,6 +8,7 @@
 //! Invariants: those of `roomlog_core::archive`. An entry's key is its room's number and its slot in
 //! one integer, which keeps a room's entries side by side.
 
+mod durable;
 mod fold;
 mod read;
 
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use roomlog_core::archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window};
 use roomlog_core::{
-    journal::Partition,
+    journal::{Partition, Position},
     proposal::Stored,
     room::{Head, Known},
 };
@@ -70,6 +71,7 @@ impl SqliteArchive {
         writer
             .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
             .and_then(|()| writer.execute_batch(sql::SCHEMA))
+            .and_then(|()| writer.execute_batch(durable::SCHEMA))
             .map_err(|error| failed(&error))?;
         let log = read_or_make_log(&writer, log)?;
         let (path, readers) = (path.into(), Mutex::default());
@@ -163,5 +165,10 @@ impl Archive for SqliteArchive {
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
         fold::fold(&mut self.writer.lock(), window)
+    }
+
+    fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        durable::mark(&self.writer.lock(), partition).map_err(|error| failed(&error))?;
+        self.read(|reader| durable::read(reader, partition).map_err(|error| failed(&error)))
     }
 }

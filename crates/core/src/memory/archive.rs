@@ -7,7 +7,7 @@ use roomlog_protocol::{Digest, RoomName, Slot};
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window},
-    journal::Partition,
+    journal::{Partition, Position},
     proposal::{ContentHash, Stored},
     reader::clip,
     room::{Head, Known},
@@ -119,6 +119,10 @@ impl Archive for MemoryArchive {
         }
         state.applied.insert(window.partition, window.applied.clone());
         Ok(())
+    }
+
+    fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        Ok(self.applied(partition)?.position)
     }
 }
 
