@@ -65,9 +65,7 @@ struct State {
 impl State {
     fn is_due(&self, settings: &FoldSettings) -> bool {
         let hurries = |effect: &Effect| effect.applied.position <= self.hurry;
-        self.closed
-            || self.entries >= settings.entries
-            || self.effects.front().is_some_and(hurries)
+        self.closed || self.entries >= settings.entries || self.effects.front().is_some_and(hurries)
     }
 }
 
@@ -107,11 +105,8 @@ impl FoldQueue {
     fn next(&self, settings: &FoldSettings) -> Option<Vec<Effect>> {
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| state.effects.is_empty() && !state.closed);
-        let _timed_out = self.changed.wait_while_for(
-            &mut state,
-            |state| !state.is_due(settings),
-            settings.wait,
-        );
+        let _timed_out =
+            self.changed.wait_while_for(&mut state, |state| !state.is_due(settings), settings.wait);
         if state.closed {
             return None;
         }

@@ -16,6 +16,7 @@ use crate::{
     applier::{Applier, Parts},
     applying::Applying,
     archive::{Archive, ArchiveError},
+    backup::Backup,
     fold::{FoldQueue, FoldSettings, Folder},
     heads::Heads,
     inbox::Inbox,
@@ -69,6 +70,8 @@ pub struct Node {
     pub heads: Arc<Heads>,
     /// What the node counts.
     pub stats: Arc<Stats>,
+    /// What makes backups of it; where there is none, nobody gets one.
+    pub backup: Option<Arc<dyn Backup>>,
     log: String,
     journal: Arc<dyn Journal>,
     archive: Arc<dyn Archive>,
@@ -120,6 +123,7 @@ impl Node {
             rooms,
             heads,
             stats: stats.clone(),
+            backup: None,
             log: journal.log().into(),
             journal: journal.clone(),
             archive: archive.clone(),

@@ -10,6 +10,7 @@
 
 mod durable;
 mod fold;
+pub(crate) mod heads;
 mod read;
 
 use std::path::{Path, PathBuf};

@@ -56,7 +56,7 @@ const SCHEMA: &str = "
         block    BLOB NOT NULL
     ) STRICT;";
 
-const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
 
 /// How much of `journal.db` is kept when nothing else is said, in bytes: minutes of a busy log, all of a
 /// young one.
@@ -134,6 +134,18 @@ impl Drop for SqliteJournal {
         let _left_to_the_next_start =
             pragma::checkpoint_truncate(&self.writer.get_mut().connection);
     }
+}
+
+/// Makes the file of a new log that goes on behind a position of another one: the next block is one past
+/// it. Nobody may have it open.
+pub(crate) fn begin_behind(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    trim::begin_behind(&transaction, log, position)?;
+    read_or_make_log(&transaction)?;
+    transaction.commit()
 }
 
 fn sync_file_and_directory(path: &Path) -> std::io::Result<()> {

@@ -13,12 +13,18 @@
 //! ahead of it. Knows no gateway.
 
 pub mod archive;
+pub mod backup;
 pub mod directory;
 pub mod journal;
 mod node_file;
+mod peek;
 mod pragma;
+mod restore;
 mod sql;
+mod start;
 
 pub use archive::SqliteArchive;
+pub use backup::SqliteBackup;
 pub use directory::{Directory, OpenError};
-pub use journal::SqliteJournal;
+pub use journal::{JOURNAL_BYTES, SqliteJournal};
+pub use start::Opened;

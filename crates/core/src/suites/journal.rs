@@ -158,7 +158,10 @@ async fn a_trimmed_journal_gives_what_it_keeps_and_nothing_before(bench: &dyn Be
     assert_eq!(journal.first(0).expect("a first"), Position(61), "only what was allowed went");
     // Allowed before, and less than what went already: nothing comes of it.
     journal.trim(0, Position(10));
-    let n = { propose(&journal, n).await; n + 1 };
+    let n = {
+        propose(&journal, n).await;
+        n + 1
+    };
     assert_eq!(journal.first(0).expect("a first"), Position(61));
     let mut follow = journal.follow(0, Position(60));
     for kept in 60..n {

@@ -4,6 +4,7 @@
 //! protocol, through `roomlog-client`.
 
 pub(crate) mod append;
+pub(crate) mod backup;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod read;

@@ -188,3 +188,18 @@ pub(crate) fn trimmed(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     let row = connection.query_row("SELECT position, time FROM trimmed", [], read).optional()?;
     Ok(row.map_or((0, 0), |(position, time)| (position.cast_unsigned(), time.cast_unsigned())))
 }
+
+/// Begins a journal behind a position of another log.
+pub(crate) fn begin_behind(
+    connection: &Connection,
+    log: &str,
+    position: u64,
+) -> rusqlite::Result<()> {
+    connection.execute_batch(SCHEMA)?;
+    connection.execute(SET_TRIMMED, params![position.cast_signed(), 0])?;
+    connection.execute(
+        "INSERT INTO continues VALUES (1, ?1, ?2)",
+        params![log, position.cast_signed()],
+    )?;
+    Ok(())
+}
