@@ -83,7 +83,17 @@ pub(crate) fn journal(path: &Path) -> Result<Option<JournalFacts>, JournalError>
             "journal.db: cannot be opened: format {format} is not known to this version"
         )));
     }
-    journal_facts(&file, log).map(Some).map_err(failed)
+    let facts = journal_facts(&file, log).map_err(failed)?;
+    let oldest = file.query_row("SELECT min(position) FROM blocks", [], |row| row.get(0));
+    let oldest: Option<i64> = oldest.map_err(failed)?;
+    match oldest.map(|oldest| Position(oldest.cast_unsigned())) {
+        Some(oldest) if oldest != facts.first => Err(JournalError(format!(
+            "journal.db: it begins at position {oldest}, and not at {}: blocks are missing; restore a \
+             backup of the whole directory",
+            facts.first
+        ))),
+        _ => Ok(Some(facts)),
+    }
 }
 
 fn journal_facts(file: &Connection, log: String) -> rusqlite::Result<JournalFacts> {

@@ -220,3 +220,165 @@ fn put_manifest_away(path: &Path, _: &Manifest) -> Result<(), OpenError> {
     };
     rename().map_err(|error| OpenError::Io { path: path.into(), error })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use roomlog_core::{
+        archive::{Archive, Keep},
+        journal::{Journal, Position},
+        suites::archive::{Speaker, room, window},
+    };
+    use rusqlite::Connection;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{Directory, Opened, SqliteArchive};
+
+    const LOG: &str = "01M81WSNW9CE6W6228NGE1B62E";
+
+    type Files = BTreeMap<String, Vec<u8>>;
+
+    fn files(path: &Path) -> Files {
+        let entries = fs::read_dir(path).expect("a directory").map(|entry| {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, fs::read(entry.path()).expect("a file"))
+        });
+        entries.filter(|(name, _)| name != "lock").collect()
+    }
+
+    fn with_files(files: &Files) -> TempDir {
+        let path = tempfile::tempdir().expect("a directory");
+        for (name, bytes) in files {
+            fs::write(path.path().join(name), bytes).expect("a file");
+        }
+        path
+    }
+
+    /// A backup with two rooms, at position 9.
+    fn backup() -> (TempDir, Manifest) {
+        let path = tempfile::tempdir().expect("a directory");
+        let file = path.path().join(ARCHIVE);
+        let archive = SqliteArchive::open(&file, LOG).expect("an archive");
+        let (mut a, mut b) = (Speaker::new("a"), Speaker::new("b"));
+        let commits = [a.says(8, &["one", "two"]), b.says(9, &["else"])];
+        archive.fold(&window(9, &commits)).expect("a fold");
+        drop(archive);
+        let mut manifest = archive::heads::manifest(&file, 77).expect("a manifest");
+        manifest.sha256 = Some(sha256(&file).expect("a digest"));
+        fs::write(path.path().join(MANIFEST_FILE), manifest.to_json()).expect("a file");
+        (path, manifest)
+    }
+
+    /// Opens a directory and looks at everything that a restore promises; its new log.
+    fn restored(path: &Path, manifest: &Manifest) -> String {
+        let directory = Directory::open(path).expect("a directory");
+        assert_eq!(directory.opened, Opened::Restored(manifest.clone()));
+        let log = directory.journal.log().to_owned();
+        assert_ne!(log, LOG);
+        assert_eq!(directory.archive.log(), log);
+        assert_eq!(directory.journal.head(0), Ok(Position(9)));
+        assert_eq!(directory.journal.first(0), Ok(Position(10)));
+        assert_eq!(directory.archive.applied(0).expect("applied").position, Position(9));
+        let page = directory.archive.page(&room("a"), 0, 2, 100, Keep::Oldest).expect("a page");
+        assert_eq!(page.iter().map(|it| &*it.entry.body).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(directory.identity.incarnation, 1, "a node of its own");
+        drop(directory);
+        assert!(path.join(RESTORED).exists() && !path.join(MANIFEST_FILE).exists());
+        let again = Directory::open(path).expect("a directory");
+        assert_eq!((&again.opened, again.journal.log()), (&Opened::Whole, log.as_str()));
+        log
+    }
+
+    #[test]
+    fn a_restore_that_was_killed_between_any_two_steps_comes_to_the_same() {
+        let (backup, manifest) = backup();
+        // A copy of a whole directory brings the original's node along.
+        fs::write(backup.path().join("node"), format!("node {LOG}\nincarnation 7\n"))
+            .expect("a file");
+        for done in 0..=STEPS.len() {
+            let path = with_files(&files(backup.path()));
+            for step in &STEPS[..done] {
+                step(path.path(), &manifest).expect("a step");
+            }
+            let begun = peek::journal(&path.path().join(JOURNAL)).expect("the facts");
+            if done == STEPS.len() {
+                // Nothing is left to be done.
+                let directory = Directory::open(path.path()).expect("a directory");
+                assert_eq!(directory.opened, Opened::Whole);
+                continue;
+            }
+            let log = restored(path.path(), &manifest);
+            assert!(begun.is_none_or(|begun| begun.log == log), "one name, chosen in step 1");
+        }
+    }
+
+    #[test]
+    fn what_a_step_left_unfinished_is_made_anew() {
+        let (backup, manifest) = backup();
+        for (file, left) in [(NEW_JOURNAL, "half a file"), (JOURNAL, "")] {
+            let path = with_files(&files(backup.path()));
+            fs::write(path.path().join(file), left).expect("a file");
+            restored(path.path(), &manifest);
+            assert!(!path.path().join(NEW_JOURNAL).exists());
+        }
+        // Step 2, committed and not yet copied into the file.
+        let path = with_files(&files(backup.path()));
+        begin_journal(path.path(), &manifest).expect("step 1");
+        let file = Connection::open(path.path().join(ARCHIVE)).expect("the file");
+        let log = peek::journal(&path.path().join(JOURNAL)).expect("facts").expect("a log").log;
+        file.execute("UPDATE log SET id = ?1", [&log]).expect("a change");
+        let killed = with_files(&files(path.path()));
+        assert!(peek::has_wal(&killed.path().join(ARCHIVE)));
+        assert_eq!(restored(killed.path(), &manifest), log);
+    }
+
+    #[test]
+    fn a_backup_that_is_not_what_its_manifest_says_is_refused_and_stays_as_it_is() {
+        let (backup, manifest) = backup();
+        let text = |manifest: &Manifest| manifest.to_json().into_bytes();
+        let with = |name: &str, bytes: Vec<u8>| {
+            let mut files = files(backup.path());
+            files.insert(name.into(), bytes);
+            files
+        };
+        let changed = |change: fn(&mut Manifest)| {
+            let mut manifest = manifest.clone();
+            change(&mut manifest);
+            with(MANIFEST_FILE, text(&manifest))
+        };
+        let mut flipped = files(backup.path())[ARCHIVE].clone();
+        let body = flipped.windows(4).position(|window| window == b"else").expect("the body");
+        flipped[body] ^= 1;
+        let mut alone = files(backup.path());
+        alone.remove(ARCHIVE);
+        let zero = Digest([0; 32]);
+        let wrong = [
+            (changed(|it| it.position = 8), "says position 8, and archive.db is at position 9"),
+            (changed(|it| it.log = "other".into()), "of log other, and archive.db of log 01M8"),
+            (
+                changed(|it| it.entries = 4),
+                "entries of manifest.json and archive.db differ: 4 and 3",
+            ),
+            (changed(|it| it.rooms = 1), "rooms of manifest.json and archive.db differ: 1 and 2"),
+            (changed(|it| it.archive_bytes -= 1), "bytes of manifest.json and archive.db differ"),
+            (changed(|it| it.digest = Digest([0; 32])), "digest over all heads"),
+            (changed(|it| it.sha256 = None), "it has no sha256"),
+            (with(ARCHIVE, flipped), "the file was changed or is damaged"),
+            (with("archive.db-wal", b"left of another".to_vec()), "move archive.db-wal"),
+            (with(MANIFEST_FILE, text(&manifest)[..40].to_vec()), "manifest.json"),
+            (alone, "no archive.db beside it"),
+        ];
+        assert_ne!(manifest.digest, zero);
+        for (before, part) in wrong {
+            let path = with_files(&before);
+            let Err(error) = Directory::open(path.path()) else { panic!("{part}: it was opened") };
+            let said = error.to_string();
+            assert!(said.contains(part), "{part:?} is not in: {said}");
+            assert!(files(path.path()) == before, "{part}: the directory was changed");
+        }
+        restored(backup.path(), &manifest);
+    }
+}
