@@ -107,7 +107,7 @@ impl Served {
 
     /// The log of `general`.
     pub(crate) async fn log(&self) -> Vec<Stored> {
-        let limits = PageLimits { entries: 10_000, bytes: usize::MAX };
+        let limits = PageLimits { entries: 100_000, bytes: usize::MAX };
         let page = self.node.reader.read(&room("general"), Span::After(-1), None, limits).await;
         page.expect("a page").entries
     }
