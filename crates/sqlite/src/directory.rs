@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::{
     JOURNAL_BYTES, SqliteArchive, SqliteJournal, node_file, pragma, restore,
-    start::{self, Found, Opened},
+    start::{self, Found, Holds, Opened},
 };
 
 /// Why a directory was not opened. Nothing was changed.
@@ -238,16 +238,42 @@ impl Directory {
 }
 
 /// The files of a directory that hold the log, for those who copy it: with their WALs, where a process
-/// was killed.
-pub const FILES: [&str; 4] = ["journal.db", "journal.db-wal", "archive.db", "archive.db-wal"];
+/// was killed; and those that say what it is.
+pub const FILES: [&str; 6] =
+    ["journal.db", "journal.db-wal", "archive.db", "archive.db-wal", "node", "manifest.json"];
 
 impl Directory {
     /// Keeps servers out of a stopped server's directory as long as the result is held; writes nothing.
+    /// There is nothing to hold in a backup, which was never served.
     ///
     /// # Errors
     /// When it is no data directory, or a process serves it.
-    pub fn lock_stopped(path: &Path) -> Result<File, OpenError> {
-        lock(path, false)
+    pub fn lock_stopped(path: &Path) -> Result<Option<File>, OpenError> {
+        if !path.join("lock").exists() && start::manifest(path)?.is_some() {
+            return Ok(None);
+        }
+        lock(path, false).map(Some)
+    }
+
+    /// What a stopped directory holds; changes nothing, and refuses what a start would refuse.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn look(path: &Path) -> Result<Holds, OpenError> {
+        match start::look(path)? {
+            Found::Serve(Opened::New) => Ok(Holds::Nothing),
+            Found::Serve(_) => Ok(Holds::Log),
+            Found::Restore(_) if path.join(JOURNAL).exists() => Ok(Holds::Unfinished),
+            Found::Restore(manifest) => {
+                restore::compare(path, &manifest)?;
+                Ok(Holds::Backup { manifest, journal: false })
+            }
+            Found::Continue(manifest, journal) => {
+                restore::compare(path, &manifest)?;
+                restore::has_no_hole(path, &journal)?;
+                Ok(Holds::Backup { manifest, journal: true })
+            }
+        }
     }
 }
 

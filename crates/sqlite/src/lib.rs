@@ -27,4 +27,4 @@ pub use archive::SqliteArchive;
 pub use backup::SqliteBackup;
 pub use directory::{Directory, OpenError};
 pub use journal::{JOURNAL_BYTES, SqliteJournal};
-pub use start::Opened;
+pub use start::{Holds, Opened};

@@ -119,7 +119,7 @@ fn sha256(path: &Path) -> io::Result<Digest> {
 
 /// Whether a journal has every block from its first to its head, and stands with the `node` file of the
 /// process that wrote it: a copy made earlier does not.
-fn has_no_hole(path: &Path, facts: &JournalFacts) -> Result<(), OpenError> {
+pub(crate) fn has_no_hole(path: &Path, facts: &JournalFacts) -> Result<(), OpenError> {
     let refused = |why: String| OpenError::NotProven { path: path.into(), why };
     let failed =
         |error: rusqlite::Error| JournalError(format!("journal.db: cannot be read: {error}"));

@@ -43,6 +43,24 @@ pub enum Opened {
     Continued(Manifest),
 }
 
+/// What a stopped directory holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holds {
+    /// No log.
+    Nothing,
+    /// A log, as it is served.
+    Log,
+    /// A backup that is what its manifest says, byte by byte; a journal beside it holds what came after.
+    Backup {
+        /// The manifest.
+        manifest: Manifest,
+        /// Whether a journal stands beside it.
+        journal: bool,
+    },
+    /// A restore that was cut off: the next start finishes it.
+    Unfinished,
+}
+
 /// What is to be done with a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {

@@ -13,6 +13,7 @@ pub(crate) mod tail;
 pub(crate) mod verify;
 
 mod output;
+mod verify_archive;
 mod verify_directory;
 mod window;
 
