@@ -66,7 +66,10 @@ pub(crate) async fn verify_directory(
             dir.display()
         ))),
         Holds::Backup { manifest, journal: false } => {
-            eprintln!("roomlog: a backup of log {}, up to position {}", manifest.log, manifest.position);
+            eprintln!(
+                "roomlog: a backup of log {}, up to position {}",
+                manifest.log, manifest.position
+            );
             verify_archive::backup(copy.path(), &manifest.log, room).await
         }
         Holds::Backup { .. } | Holds::Log => {
@@ -182,7 +185,10 @@ impl Replayed {
         }
     }
 
-    pub(super) fn rooms(&self, only: Option<&RoomName>) -> Result<BTreeMap<RoomName, Head>, Failure> {
+    pub(super) fn rooms(
+        &self,
+        only: Option<&RoomName>,
+    ) -> Result<BTreeMap<RoomName, Head>, Failure> {
         let mut rooms = BTreeMap::new();
         loop {
             let after = only.is_none().then(|| rooms.keys().next_back()).flatten();
