@@ -24,6 +24,7 @@ struct State {
     heads: BTreeMap<RoomName, Head>,
     applied: BTreeMap<Partition, Applied>,
     rows_until_crash: Option<usize>,
+    not_durable: u64,
 }
 
 impl MemoryArchive {
@@ -31,6 +32,11 @@ impl MemoryArchive {
     /// heads and `applied` do not move.
     pub fn crash_after_rows(&self, rows: Option<usize>) {
         self.0.lock().rows_until_crash = rows;
+    }
+
+    /// Lets the newest so many positions never be on stable storage.
+    pub fn keep_from_disk(&self, positions: u64) {
+        self.0.lock().not_durable = positions;
     }
 }
 
@@ -122,7 +128,8 @@ impl Archive for MemoryArchive {
     }
 
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
-        Ok(self.applied(partition)?.position)
+        let applied = self.applied(partition)?.position;
+        Ok(Position(applied.0.saturating_sub(self.0.lock().not_durable)))
     }
 }
 
