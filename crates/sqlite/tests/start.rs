@@ -184,6 +184,17 @@ async fn neither_file_is_a_new_log_and_an_archive_that_can_be_made_again_is() {
 }
 
 #[tokio::test]
+async fn a_directory_may_have_any_name() {
+    let parent = directory();
+    let path = parent.path().join("a?mode=ro#b %41 ä");
+    for opened in [Opened::New, Opened::Whole] {
+        assert_eq!(Directory::open(&path).expect("a directory").opened, opened);
+    }
+    fs::remove_file(path.join("journal.db")).expect("removed");
+    assert!(matches!(Directory::open(&path), Err(OpenError::JournalMissing { .. })));
+}
+
+#[tokio::test]
 async fn a_new_log_that_a_crash_cut_off_is_begun_again() {
     for empty in [&["journal.db"][..], &["journal.db", "archive.db"]] {
         let path = directory();
