@@ -227,6 +227,30 @@ async fn there_is_one_backup_at_a_time_and_one_who_goes_away_gives_way() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_cannot_have_a_backup_made() {
+    let server = Server::start(&[]).await;
+    for site in ["cross-site", "same-site"] {
+        let asked = server.get("/v1/backup").header("sec-fetch-site", site).send().await;
+        asked.refused(403, "forbidden");
+    }
+    let asked = server.get("/v1/backup").header("origin", "https://evil.example.org").send().await;
+    asked.refused(403, "forbidden");
+    for site in ["same-origin", "none"] {
+        // The place of one that went away is free when the server has seen that.
+        let answered = async {
+            loop {
+                let asked = server.get("/v1/backup").header("sec-fetch-site", site);
+                match asked.status().await {
+                    503 => {}
+                    status => return status,
+                }
+            }
+        };
+        assert_eq!(within("an answer", answered).await, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_stops_cuts_a_backup_and_ends() {
     let mut server = Server::start(&["--fold-ms", "1", "--drain-ms", "1000"]).await;
     server.login("ada").await.fill("general", 1_000, &"x".repeat(16_000)).await;

@@ -17,7 +17,7 @@ use std::{
 use axum::{
     body::Body,
     extract::State,
-    http::{Response, StatusCode},
+    http::{HeaderMap, Response, StatusCode},
 };
 use bytes::Bytes;
 use futures_util::stream;
@@ -46,7 +46,17 @@ const SAY_EVERY: Duration = Duration::from_millis(100);
 
 type Sender = mpsc::Sender<io::Result<Bytes>>;
 
-pub(super) async fn backup(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+/// What a browser says of the page that asks. An image or a frame of another site comes without `Origin`.
+const SITE: &str = "sec-fetch-site";
+
+pub(super) async fn backup(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    if headers.get(SITE).is_some_and(|site| site != "same-origin" && site != "none") {
+        let message = "pages of other sites may not have a backup made";
+        return refuse(Refusal::new(ErrorCode::Forbidden, message));
+    }
     let Some(engine) = gateway.node.backup.clone() else {
         return refuse(not_found("this server makes no backups"));
     };
