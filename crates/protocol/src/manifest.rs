@@ -11,6 +11,9 @@ use crate::{Digest, ErrorFrame, RoomName, Slot};
 /// The name of a manifest's file, beside the archive that it is of.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
+/// The end of the name of a backup's file that is not whole.
+pub const PART: &str = ".part";
+
 /// The format that this version writes, and the only one it reads.
 pub const MANIFEST_FORMAT: u32 = 1;
 

@@ -117,15 +117,33 @@ pub enum OpenError {
         /// What differs.
         why: String,
     },
+    /// A backup was cut off while it was written.
+    #[error(
+        "{path} holds {file}, of a backup that was cut off: it is not whole, and nothing can be made of it; \
+         take another backup, or name another directory"
+    )]
+    CutOff {
+        /// The directory.
+        path: PathBuf,
+        /// What was not finished.
+        file: String,
+    },
     /// A journal stands beside a backup, and is not its log's whole rest.
     #[error(
-        "{path} holds a backup and a journal.db that cannot be shown to hold all that came after: {why}; \
+        "{path} holds a backup, at position {applied}, and a journal.db, positions {first} to {head}, that \
+         cannot be shown to hold all that came after: {why}; \
          bring the journal.db and the node file that the log's server left, or move journal.db, its -wal \
          and -shm away: then a new log begins behind the backup"
     )]
     NotProven {
         /// The directory.
         path: PathBuf,
+        /// What the backup holds.
+        applied: Position,
+        /// The journal's oldest block.
+        first: Position,
+        /// Where the journal ends.
+        head: Position,
         /// What is missing.
         why: String,
     },
@@ -270,7 +288,7 @@ impl Directory {
             }
             Found::Continue(manifest, journal) => {
                 restore::compare(path, &manifest)?;
-                restore::has_no_hole(path, &journal)?;
+                restore::has_no_hole(path, &manifest, &journal)?;
                 Ok(Holds::Backup { manifest, journal: true })
             }
         }

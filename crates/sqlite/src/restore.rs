@@ -18,7 +18,10 @@ use std::{
     path::Path,
 };
 
-use roomlog_core::{block, journal::JournalError};
+use roomlog_core::{
+    block,
+    journal::{JournalError, Position},
+};
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use rusqlite::params;
 use sha2::{Digest as _, Sha256};
@@ -60,7 +63,7 @@ pub(crate) fn go_on(
     journal: &JournalFacts,
 ) -> Result<(), OpenError> {
     compare(path, manifest)?;
-    has_no_hole(path, journal)?;
+    has_no_hole(path, manifest, journal)?;
     put_manifest_away(path, manifest)
 }
 
@@ -119,12 +122,16 @@ fn sha256(path: &Path) -> io::Result<Digest> {
 
 /// Whether a journal has every block from its first to its head, and stands with the `node` file of the
 /// process that wrote it: a copy made earlier does not.
-pub(crate) fn has_no_hole(path: &Path, facts: &JournalFacts) -> Result<(), OpenError> {
-    let refused = |why: String| OpenError::NotProven { path: path.into(), why };
-    let failed =
-        |error: rusqlite::Error| JournalError(format!("journal.db: cannot be read: {error}"));
-    let file = peek::open(&path.join(JOURNAL)).map_err(failed)?;
+pub(crate) fn has_no_hole(
+    path: &Path,
+    manifest: &Manifest,
+    facts: &JournalFacts,
+) -> Result<(), OpenError> {
     let (first, head) = (facts.first, facts.head);
+    let applied = Position(manifest.position);
+    let refused = |why| OpenError::NotProven { path: path.into(), applied, first, head, why };
+    let failed = |error: rusqlite::Error| journal::failed("cannot be read", &error);
+    let file = peek::open(&path.join(JOURNAL)).map_err(failed)?;
     let count = "SELECT count(*) FROM blocks WHERE position >= ?1";
     let there: i64 =
         file.query_row(count, [first.0.cast_signed()], |row| row.get(0)).map_err(failed)?;
@@ -227,7 +234,7 @@ mod tests {
 
     use roomlog_core::{
         archive::{Archive, Keep},
-        journal::{Journal, Position},
+        journal::Journal,
         suites::archive::{Speaker, room, window},
     };
     use rusqlite::Connection;

@@ -21,7 +21,7 @@ use std::{
 };
 
 use roomlog_core::journal::Position;
-use roomlog_protocol::{MANIFEST_FILE, Manifest};
+use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 
 use crate::{
     directory::{ARCHIVE, JOURNAL, OpenError},
@@ -79,6 +79,11 @@ pub(crate) fn look(path: &Path) -> Result<Found, OpenError> {
         let whole = path.join(file);
         if !whole.exists() && peek::has_wal(&whole) {
             return Err(OpenError::WalAlone { path: path.into(), file });
+        }
+    }
+    for file in [MANIFEST_FILE, ARCHIVE].map(|file| format!("{file}{PART}")) {
+        if manifest.is_none() && !path.join(JOURNAL).exists() && path.join(&file).exists() {
+            return Err(OpenError::CutOff { path: path.into(), file });
         }
     }
     let journal = peek::journal(&path.join(JOURNAL))?;
@@ -189,7 +194,13 @@ impl Files<'_> {
         let Some(journal) = journal else { return Ok(Found::Restore(manifest)) };
         match self.fit(&journal, &archive) {
             Ok(()) => Ok(Found::Continue(manifest, journal)),
-            Err(why) => Err(OpenError::NotProven { path: self.path(), why: why.to_string() }),
+            Err(why) => Err(OpenError::NotProven {
+                path: self.path(),
+                applied: archive.applied,
+                first: journal.first,
+                head: journal.head,
+                why: why.to_string(),
+            }),
         }
     }
 }

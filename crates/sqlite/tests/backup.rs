@@ -173,6 +173,7 @@ fn not_proven(path: &TempDir, part: &str) {
     let error = refused(path);
     let said = error.to_string();
     assert!(matches!(error, OpenError::NotProven { .. }) && said.contains(part), "{said}");
+    assert!(said.contains("holds a backup, at position ") && said.contains("positions "), "{said}");
     assert!(said.contains("or move journal.db") && said.contains("a new log begins"), "{said}");
     assert!(files(path.path()) == before, "the directory was changed: {said}");
 }

@@ -184,6 +184,22 @@ async fn neither_file_is_a_new_log_and_an_archive_that_can_be_made_again_is() {
 }
 
 #[tokio::test]
+async fn a_backup_that_was_cut_off_is_neither_served_nor_a_place_for_a_new_log() {
+    let Log { late, .. } = log().await;
+    let archive = late["archive.db"].clone();
+    let manifest = || b"{".to_vec();
+    for files in [
+        vec![("archive.db.part", archive[..4_096].to_vec())],
+        vec![("archive.db.part", archive.clone()), ("manifest.json.part", manifest())],
+        vec![("archive.db", archive.clone()), ("manifest.json.part", manifest())],
+    ] {
+        let path = with_files(&files.into_iter().map(|(name, it)| (name.into(), it)).collect());
+        let error = refuses(&path, &[".part", "a backup that was cut off", "take another backup"]);
+        assert!(matches!(error, OpenError::CutOff { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_directory_may_have_any_name() {
     let parent = directory();
     let path = parent.path().join("a?mode=ro#b %41 ä");

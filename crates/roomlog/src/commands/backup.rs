@@ -22,7 +22,7 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
 use roomlog_client::Address;
-use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest};
+use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, PART};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -252,7 +252,7 @@ impl Target {
 
     /// The name of a file that is not whole.
     fn part(&self, file: &str) -> PathBuf {
-        self.directory.join(format!("{file}.part"))
+        self.directory.join(format!("{file}{PART}"))
     }
 
     /// Gives the files their names, the manifest last.
