@@ -14,7 +14,7 @@ use std::{
 
 use roomlog_protocol::{
     ClientFrame, ClientUpdate, ErrorCode, ErrorFrame, Heads, Join, Reply, RoomName, ServerAck,
-    ServerReply,
+    ServerReply, Span,
 };
 use tokio::sync::oneshot;
 
@@ -121,6 +121,9 @@ impl Asks {
     pub(crate) fn connected(&mut self, new_log: bool, now: Duration) {
         self.unanswered.clear();
         self.control.clear();
+        if new_log {
+            self.give_up_slots();
+        }
         self.reads.values_mut().for_each(|read| read.due = Some(now));
         self.watch_due = self.watching.then_some(now);
         for (room, following) in &mut self.rooms {
@@ -132,6 +135,14 @@ impl Asks {
             }
         }
         self.wake_at(now);
+    }
+
+    /// Reads that name a slot mean one of the log that is gone.
+    fn give_up_slots(&mut self) {
+        for (_, read) in self.reads.extract_if(.., |_, read| names_a_slot(&read.update)) {
+            // A caller that went away wants no answer.
+            let _ = read.tag.send(Err(ClientError::NewLog));
+        }
     }
 
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<String> {
@@ -377,6 +388,14 @@ impl Asks {
     fn wake_at(&mut self, at: Duration) {
         self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
     }
+}
+
+fn names_a_slot(update: &ClientUpdate) -> bool {
+    let spans = match update.span {
+        Span::After(slot) => slot >= 0,
+        Span::UpTo { upto, .. } => upto.is_some(),
+    };
+    spans || update.seen.is_some() || update.digest.is_some()
 }
 
 /// Whether the server says that what it keeps is damaged: asked again it says the same.

@@ -102,14 +102,27 @@ impl Client {
     }
 
     /// Puts an append into the outbox, behind those before; waits while the outbox is full. `seq` and
-    /// `req` are set by the client, and `id`, when there is none.
+    /// `req` are set by the client, and `id`, when there is none. The slots that it names are those of
+    /// the log that [`Client::hello`] tells now.
     ///
     /// # Errors
     /// Why the client ended.
     pub async fn append(&self, append: ClientAppend) -> Result<Pending, ClientError> {
+        let hello = self.hello();
+        self.append_of(&hello.log, append).await
+    }
+
+    /// As [`Client::append`], with slots of this log, for one who knows them for longer: where the server
+    /// has another one by now, `after` is dropped, and an append with `ref` or `expect` ends as
+    /// [`AppendError::NewLog`](crate::AppendError::NewLog).
+    ///
+    /// # Errors
+    /// Why the client ended.
+    pub async fn append_of(&self, log: &str, append: ClientAppend) -> Result<Pending, ClientError> {
         let id = append.id.clone().unwrap_or_else(new_id);
         let (caller, outcome) = oneshot::channel();
-        self.appends.send((id.clone(), append, caller)).await.map_err(|_| self.shared.ended())?;
+        let request = AppendRequest { id: id.clone(), append, log: log.into(), caller };
+        self.appends.send(request).await.map_err(|_| self.shared.ended())?;
         Ok(Pending { id, outcome, shared: self.shared.clone() })
     }
 

@@ -30,7 +30,13 @@ use crate::{
 };
 
 /// An append and who waits for its outcome.
-pub(crate) type AppendRequest = (EntryId, ClientAppend, oneshot::Sender<Outcome>);
+pub(crate) struct AppendRequest {
+    pub(crate) id: EntryId,
+    pub(crate) append: ClientAppend,
+    /// The log whose slots it may name.
+    pub(crate) log: String,
+    pub(crate) caller: oneshot::Sender<Outcome>,
+}
 
 /// What a follower gets, or why it gets no more.
 pub(crate) type FollowSender = mpsc::Sender<Result<Followed, ClientError>>;
@@ -174,9 +180,7 @@ impl Driver {
                         return End::Lost(why);
                     }
                 }
-                Some((id, append, caller)) = self.appends.recv(), if append => {
-                    self.session.outbox.push(id, append, caller);
-                }
+                Some(request) = self.appends.recv(), if append => self.session.append(request),
                 request = self.requests.recv(), if ask && !self.closing => match request {
                     Some(request) => self.request(request, now),
                     None => self.closing = true,

@@ -48,6 +48,11 @@ pub enum ClientError {
         /// What came instead.
         instead: String,
     },
+    /// The read names slots of a log that the server no longer has, or spans both.
+    #[error(
+        "the server now has another log, and what was read before is not part of it; begin again"
+    )]
+    NewLog,
     /// The client was closed or dropped before the answer came.
     #[error("the client was closed before the answer came")]
     Closed,
@@ -60,9 +65,9 @@ pub enum AppendError {
     /// the log.
     #[error("{}: {}", .0.code, .0.message)]
     Refused(Box<ErrorFrame>),
-    /// It names a slot (`ref` or `expect`) of a log that the server no longer has. Whether it was
-    /// committed there is not known; its author decides.
-    #[error("the server now has another log, and this append names a slot of the old one")]
+    /// It names a slot (`ref` or `expect`) of a log that the server no longer has, or was to go to no
+    /// other log. Whether it was committed there is not known; its author decides.
+    #[error("the server now has another log, and this append was made for the old one")]
     NewLog,
     /// The client failed first; the outcome is not known. Sent again with the same id it is there
     /// once.

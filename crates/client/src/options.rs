@@ -19,6 +19,10 @@ pub struct Options {
     /// Whether an append whose `after` the server's log has not reached is sent again until it has, as
     /// one moved between nodes of a cluster needs; else it fails with the server's first answer.
     pub wait_when_ahead: bool,
+    /// Whether appends that have no outcome when the server comes back with another log are sent to that
+    /// one, but for those that name a slot; else all of them end as
+    /// [`AppendError::NewLog`](crate::AppendError::NewLog), for one who has to begin again in order.
+    pub append_to_new_log: bool,
     /// How many appends may be without an outcome; one more waits in [`crate::Client::append`].
     pub outbox: usize,
     /// How long to wait for a connection, its `hello` and its `welcome`.
@@ -38,6 +42,7 @@ impl Options {
             author,
             patience: Some(Duration::from_secs(10)),
             wait_when_ahead: true,
+            append_to_new_log: true,
             outbox: 1_024,
             connecting: Duration::from_secs(10),
             quiet: Duration::from_secs(15),

@@ -76,6 +76,7 @@ pub struct Outbox<T> {
     capacity: usize,
     patience: Option<Duration>,
     wait_when_ahead: bool,
+    append_to_new_log: bool,
 }
 
 impl<T> Outbox<T> {
@@ -93,6 +94,7 @@ impl<T> Outbox<T> {
             capacity,
             patience,
             wait_when_ahead: true,
+            append_to_new_log: true,
         }
     }
 
@@ -101,6 +103,19 @@ impl<T> Outbox<T> {
     #[must_use]
     pub fn wait_when_ahead(self, wait: bool) -> Self {
         Self { wait_when_ahead: wait, ..self }
+    }
+
+    /// Whether what names no slot is sent to another log too (as it is without this call), or goes back
+    /// to its author.
+    #[must_use]
+    pub fn append_to_new_log(self, append: bool) -> Self {
+        Self { append_to_new_log: append, ..self }
+    }
+
+    /// Whether an append that was made for another log than the server's goes back to its author.
+    #[must_use]
+    pub fn gives_back(&self, append: &ClientAppend) -> bool {
+        !self.append_to_new_log || append.reference.is_some() || append.expect.is_some()
     }
 
     /// Whether one more append may be pushed.
@@ -227,7 +242,7 @@ impl<T> Outbox<T> {
     /// The server has another log than before; called while disconnected.
     pub fn new_log(&mut self) {
         for queue in self.rooms.values_mut() {
-            for item in queue.new_log() {
+            for item in queue.new_log(self.append_to_new_log) {
                 self.len -= 1;
                 self.settled.push_back((item.tag, Err(AppendError::NewLog)));
             }

@@ -14,11 +14,14 @@ pub struct Pages<'a> {
     room: RoomName,
     after: i64,
     upto: Option<i64>,
+    /// The log that was the server's when this began.
+    log: String,
 }
 
 impl<'a> Pages<'a> {
     pub(crate) fn new(client: &'a Client, room: RoomName, after: i64) -> Self {
-        Self { client, room, after, upto: None }
+        let log = client.hello().log.clone();
+        Self { client, room, after, upto: None, log }
     }
 
     /// Ends at this slot at the latest.
@@ -32,7 +35,8 @@ impl<'a> Pages<'a> {
     /// may be of a later slot than its last entry.
     ///
     /// # Errors
-    /// As [`Client::update`]; [`ClientError::Hole`] when the server leaves out a slot.
+    /// As [`Client::update`]; [`ClientError::Hole`] when the server leaves out a slot;
+    /// [`ClientError::NewLog`] when it has another log than at the first page.
     pub async fn next(&mut self) -> Result<Option<Reply>, ClientError> {
         if self.upto.is_some_and(|upto| self.after >= upto) {
             return Ok(None);
@@ -41,6 +45,9 @@ impl<'a> Pages<'a> {
         let room = self.room.clone();
         let update = ClientUpdate { room, span, seen: None, digest: None, req: None };
         let mut reply = self.client.update(update).await?;
+        if self.client.hello().log != self.log {
+            return Err(ClientError::NewLog);
+        }
         let upto = self.upto.map_or(reply.latest, |upto| upto.min(reply.latest));
         self.upto = Some(upto);
         reply.entries.retain(|entry| i64::try_from(entry.slot).is_ok_and(|slot| slot <= upto));

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     AppendError, ClientError,
     asks::{Asks, Delivery, written},
+    driver::AppendRequest,
     liveness::{Liveness, Silence},
     options::Options,
     outbox::{Outbox, Outcome, Verdict},
@@ -42,7 +43,8 @@ impl Session {
     pub(crate) fn new(options: &Options, hello: &Hello, now: Duration) -> Self {
         Self {
             outbox: Outbox::new(options.outbox, options.patience)
-                .wait_when_ahead(options.wait_when_ahead),
+                .wait_when_ahead(options.wait_when_ahead)
+                .append_to_new_log(options.append_to_new_log),
             asks: Asks::new(options.patience),
             limits: hello.limits.clone(),
             log: hello.log.clone(),
@@ -75,6 +77,21 @@ impl Session {
         self.ping = None;
         self.listened(now);
         self.hand_out();
+    }
+
+    /// Takes an append. One that was made for another log than the server's drops its `after`, and one
+    /// that names a slot of it goes back to its author.
+    pub(crate) fn append(&mut self, request: AppendRequest) {
+        let AppendRequest { id, mut append, log, caller } = request;
+        if log != self.log {
+            if self.outbox.gives_back(&append) {
+                // A caller that went away wants no outcome.
+                let _ = caller.send(Err(AppendError::NewLog));
+                return;
+            }
+            append.after = None;
+        }
+        self.outbox.push(id, append, caller);
     }
 
     /// Nobody read from the socket until now, so silence until now means nothing.

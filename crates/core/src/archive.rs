@@ -127,4 +127,11 @@ pub trait Archive: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be written, or a row is there and differs: nothing can be trusted then.
     fn fold(&self, window: &Window) -> Result<(), ArchiveError>;
+
+    /// Brings all that was folded to stable storage; the position up to which that is so, as it is
+    /// read back from there. Waits for the disk; only the thread that folds may ask.
+    ///
+    /// # Errors
+    /// When it cannot be written or read.
+    fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError>;
 }

@@ -3,16 +3,17 @@
 //! Enters: what each block did, from the partition, in order. Leaves: windows into the archive, and
 //! word to the partition when one is in. Invariant: a window is whole blocks, and the next is begun
 //! when the one before is in. What waits here is bounded by the partition, which stops reading the
-//! journal at its bound.
+//! journal at its bound. The journal is told to let go of blocks here and nowhere else, and only up to a
+//! position that the archive has on stable storage.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, Window},
-    journal::Partition,
+    journal::{Journal, Partition, Position},
     tail::Commit,
 };
 
@@ -50,18 +51,42 @@ pub struct FoldQueue {
     settings: FoldSettings,
     state: Mutex<State>,
     changed: Condvar,
+    folded: watch::Sender<Position>,
 }
 
 #[derive(Default)]
 struct State {
     effects: VecDeque<Effect>,
     entries: usize,
+    /// Up to this position nothing waits for others to go with.
+    hurry: Position,
     closed: bool,
 }
 
+impl State {
+    fn is_due(&self, settings: &FoldSettings) -> bool {
+        let hurries = |effect: &Effect| effect.applied.position <= self.hurry;
+        self.closed || self.entries >= settings.entries || self.effects.front().is_some_and(hurries)
+    }
+}
+
 impl FoldQueue {
-    pub(crate) fn new(settings: FoldSettings) -> Self {
-        Self { settings, state: Mutex::default(), changed: Condvar::new() }
+    /// A queue behind an archive that has taken in this much.
+    pub(crate) fn new(settings: FoldSettings, applied: Position) -> Self {
+        let folded = watch::channel(applied).0;
+        Self { settings, state: Mutex::default(), changed: Condvar::new(), folded }
+    }
+
+    /// Folds up to this position without waiting for others to go with.
+    pub(crate) fn hurry(&self, upto: Position) {
+        let mut state = self.state.lock();
+        state.hurry = state.hurry.max(upto);
+        self.changed.notify_one();
+    }
+
+    /// Up to which position all is in the archive.
+    pub(crate) fn folded(&self) -> watch::Receiver<Position> {
+        self.folded.subscribe()
     }
 
     pub(crate) fn push(&self, effect: Effect) {
@@ -88,11 +113,8 @@ impl FoldQueue {
         let settings = &self.settings;
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| state.effects.is_empty() && !state.closed);
-        let _timed_out = self.changed.wait_while_for(
-            &mut state,
-            |state| state.entries < settings.entries && !state.closed,
-            settings.wait,
-        );
+        let _timed_out =
+            self.changed.wait_while_for(&mut state, |state| !state.is_due(settings), settings.wait);
         if state.closed {
             return None;
         }
@@ -111,6 +133,7 @@ impl FoldQueue {
 /// The fold's thread.
 pub struct Folder {
     pub(crate) queue: Arc<FoldQueue>,
+    pub(crate) journal: Arc<dyn Journal>,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) partition: Partition,
     pub(crate) done: mpsc::Sender<Folded>,
@@ -126,12 +149,27 @@ impl Folder {
                 commits: effects.iter().flat_map(|effect| effect.commits.iter().cloned()).collect(),
                 applied: last.applied.clone(),
             };
-            let folded = self.archive.fold(&window).map(|()| effects);
+            let position = last.applied.position;
+            let folded = self.take_in(&window).map(|()| effects);
+            if folded.is_ok() {
+                self.queue.folded.send_replace(position);
+            }
             let failed = folded.is_err();
             // A partition that is gone needs no word; one that is there stops on an error.
             if self.done.blocking_send(folded).is_err() || failed {
                 return;
             }
         }
+    }
+
+    /// Folds a window and, when the journal keeps more than it should, lets it let go of what is on
+    /// stable storage here.
+    fn take_in(&self, window: &Window) -> Result<(), ArchiveError> {
+        self.archive.fold(window)?;
+        if self.journal.has_surplus(self.partition) {
+            let durable = self.archive.make_durable(self.partition)?;
+            self.journal.trim(self.partition, durable);
+        }
+        Ok(())
     }
 }

@@ -3,11 +3,16 @@
 //! ```text
 //!  propose(block) ──► Durable at a position │ Refused: nothing stored, ever │ Unknown
 //!  follow(after)  ──► every durable block after a position, each once, in order, for ever
+//!  trim(upto)     ──► blocks that are on stable storage elsewhere go, oldest first, as it pleases
+//!
+//!        trimmed  │  kept                    │
+//!   1 ────────────┼── first ──────── head ───┤ the next propose
 //! ```
 //!
-//! Invariants: positions grow and are never used twice; a block that `follow` has given is never
-//! lost; when a block is refused, every block queued behind it is refused too. `suites::journal`
-//! tests this for every engine.
+//! Invariants: positions grow and are never used twice, also when nothing is kept; a block that
+//! `follow` has given is never lost, and is let go of only after [`Journal::trim`] allowed it; when a
+//! block is refused, every block queued behind it is refused too. `suites::journal` tests this for
+//! every engine.
 
 use std::fmt;
 
@@ -70,7 +75,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Makes a block durable. Blocks take effect in the order of the calls.
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;
 
-    /// The blocks after a position, as they become durable.
+    /// The blocks after a position, as they become durable. What was trimmed it cannot
+    /// give: that is an error, or, where the block is still in memory, none.
     fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow>;
 
     /// The position of the last durable block.
@@ -78,6 +84,26 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// When the journal cannot be read.
     fn head(&self, partition: Partition) -> Result<Position, JournalError>;
+
+    /// The position of the oldest block that it keeps: 1 until it was trimmed, one past the head when
+    /// it keeps none.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn first(&self, _partition: Partition) -> Result<Position, JournalError> {
+        Ok(Position(1))
+    }
+
+    /// Whether it keeps more than it was set to keep: then a fold on stable storage is worth its
+    /// fsync, because [`Journal::trim`] can follow it. One that is never trimmed says `false`.
+    fn has_surplus(&self, _partition: Partition) -> bool {
+        false
+    }
+
+    /// Allows it to let go of the blocks up to and including this position: an archive has what they
+    /// did on stable storage, read back. It does so when it likes, oldest first, down to what it was
+    /// set to keep. Does not wait for the disk.
+    fn trim(&self, _partition: Partition, _upto: Position) {}
 }
 
 /// A reader of one partition.

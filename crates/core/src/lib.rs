@@ -14,6 +14,7 @@
 pub mod applier;
 pub mod applying;
 pub mod archive;
+pub mod backup;
 pub mod block;
 pub mod fold;
 pub mod heads;

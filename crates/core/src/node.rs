@@ -16,10 +16,11 @@ use crate::{
     applier::{Applier, Parts},
     applying::Applying,
     archive::{Archive, ArchiveError},
+    backup::Backup,
     fold::{FoldQueue, FoldSettings, Folder},
     heads::Heads,
     inbox::Inbox,
-    journal::Journal,
+    journal::{Journal, JournalError, Position},
     partition::{Identity, NodeError, PartitionTask},
     pipeline::{Phase, Pipeline},
     reader::Reader,
@@ -69,10 +70,17 @@ pub struct Node {
     pub heads: Arc<Heads>,
     /// What the node counts.
     pub stats: Arc<Stats>,
+    /// What makes backups of it; where there is none, nobody gets one.
+    pub backup: Option<Arc<dyn Backup>>,
     log: String,
+    journal: Arc<dyn Journal>,
     archive: Arc<dyn Archive>,
+    folds: Arc<FoldQueue>,
     phase: watch::Receiver<Phase>,
 }
+
+/// The one partition of a node.
+const PARTITION: u32 = 0;
 
 /// What has to be run for a node to live.
 pub struct Running {
@@ -93,13 +101,12 @@ impl Node {
         archive: Arc<dyn Archive>,
         settings: NodeSettings,
     ) -> Result<(Self, Running), NodeError> {
-        const PARTITION: u32 = 0;
         let applied = archive.applied(PARTITION)?;
         let rooms = Arc::new(Rooms::new(archive.clone()));
         let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
         let (heads, stats) = (Arc::new(Heads::default()), Arc::new(Stats::default()));
         let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
-        let queue = Arc::new(FoldQueue::new(fold));
+        let queue = Arc::new(FoldQueue::new(fold, applied.position));
         let (done, folds) = mpsc::channel(4);
         let pipeline = Arc::new(Pipeline::new(inbox.clone()));
         let parts = Parts {
@@ -117,11 +124,15 @@ impl Node {
             rooms,
             heads,
             stats: stats.clone(),
+            backup: None,
             log: journal.log().into(),
+            journal: journal.clone(),
             archive: archive.clone(),
+            folds: queue.clone(),
             phase: pipeline.phase.subscribe(),
         };
         let applier = Applier::new(parts, applied);
+        let kept = journal.clone();
         let sequencing = Sequencing {
             partition: PARTITION,
             identity,
@@ -143,7 +154,7 @@ impl Node {
             applied: 0,
         };
         let task = PartitionTask { sequencing, applying };
-        let folder = Folder { queue, archive, partition: PARTITION, done };
+        let folder = Folder { queue, journal: kept, archive, partition: PARTITION, done };
         Ok((node, Running { task, folder }))
     }
 
@@ -164,6 +175,22 @@ impl Node {
         let mut phase = self.phase.clone();
         let left = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
         left.is_ok_and(|phase| *phase != Phase::Failed)
+    }
+
+    /// Waits until all that the journal holds now is in the archive, which is hurried for it; up to
+    /// which position that is.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or the node ends before.
+    pub async fn fold_to_head(&self) -> Result<Position, JournalError> {
+        let head = self.journal.head(PARTITION)?;
+        self.folds.hurry(head);
+        let (mut folded, mut phase) = (self.folds.folded(), self.phase.clone());
+        let over = |phase: &Phase| matches!(phase, Phase::Closing | Phase::Failed);
+        tokio::select! {
+            Ok(position) = folded.wait_for(|folded| *folded >= head) => Ok(*position),
+            _ = phase.wait_for(over) => Err(JournalError("the node ends".into())),
+        }
     }
 
     /// The latest slots of up to `limit` rooms after a name, in byte order: all rooms that have an

@@ -16,6 +16,7 @@ pub mod entry;
 pub mod error;
 pub mod json;
 pub mod limits;
+pub mod manifest;
 pub mod names;
 pub mod server;
 
@@ -24,6 +25,7 @@ pub use digest::{BodyHash, Digest};
 pub use entry::{Entry, Slot, end_of, latest_of};
 pub use error::{CloseCode, ErrorCode, Refusal};
 pub use limits::Limits;
+pub use manifest::{BackupLine, HeadsDigest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest, PART};
 pub use names::{Author, EntryId, Kind, NameError, RoomName};
 pub use server::{Appended, ErrorFrame, Heads, Hello, Reply, ServerAck, ServerFrame, ServerReply};
 

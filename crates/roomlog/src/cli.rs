@@ -57,6 +57,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Put the history of another chat into a room.
     Import(ImportArgs),
+    /// Copy everything that a running server holds into a directory.
+    #[command(mut_arg("author", |author| author.hide(true)))]
+    Backup(BackupArgs),
 }
 
 /// Which server, and as whom.
@@ -237,6 +240,24 @@ pub(crate) struct ImportArgs {
     /// Read the files, print the counts, and stop there.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The server goes on meanwhile. DIR gets archive.db and manifest.json; `serve --data` on it, or on a copy,
+is the restore: a new log that holds all of it and goes on behind it.
+
+Examples:
+  roomlog backup backups/2026-11-24
+  roomlog verify --data backups/2026-11-24     every entry and digest of it, without a server
+  roomlog serve --data backups/2026-11-24      a server with what it holds"
+)]
+pub(crate) struct BackupArgs {
+    /// The directory; made when it is not there, refused when something is in it.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }

@@ -111,6 +111,9 @@ fn advice(error: &ClientError) -> &'static str {
         }
         ClientError::Unusable { .. } => "; name another server with --server URL",
         ClientError::Lost { .. } => "; run the command again when the server is back",
-        ClientError::Refused(_) | ClientError::Hole { .. } | ClientError::Closed => "",
+        ClientError::Refused(_)
+        | ClientError::Hole { .. }
+        | ClientError::NewLog
+        | ClientError::Closed => "",
     }
 }

@@ -20,7 +20,8 @@ use std::{
 
 use clap::Args;
 use roomlog_core::{Node, NodeError, Running, journal::JournalError, partition};
-use roomlog_sqlite::Directory;
+use roomlog_protocol::Manifest;
+use roomlog_sqlite::{Directory, Opened};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -72,15 +73,19 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let settings = args.settings.over_file(args.config.as_ref())?;
     let (listen, config, node_settings) =
         (settings.listen()?, settings.gateway()?, settings.node()?);
+    let journal_bytes = settings.journal_bytes()?;
     allow_descriptors(config.sockets as u64);
     let stop = Stop::install()?;
     // First of all, so that an address in use is said before a directory is touched.
     let listener = bind(listen).await?;
     let data = settings.data();
-    let directory = Directory::open(&data).map_err(|why| Failure::said(why.to_string()))?;
+    let directory = Directory::open_keeping(&data, journal_bytes);
+    let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
+    tell_opened(&directory.opened);
     let engines = (directory.journal.clone(), directory.archive.clone());
     let opened = Node::open(directory.identity, engines.0, engines.1, node_settings);
-    let (node, running) = opened.map_err(|why| Failure::said(why.to_string()))?;
+    let (mut node, running) = opened.map_err(|why| Failure::said(why.to_string()))?;
+    node.backup = Some(Arc::new(directory.backup()));
     let (node, mut threads) = (Arc::new(node), Threads::start(running)?);
 
     if node.caught_up().await {
@@ -113,6 +118,25 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     );
     drop((node, directory));
     ended.map(|()| ExitCode::SUCCESS).map_err(|why| Failure::said(why.to_string()))
+}
+
+/// Says what a start has made of a directory, where it is more than going on.
+fn tell_opened(opened: &Opened) {
+    match opened {
+        Opened::New | Opened::Whole => {}
+        Opened::Rebuilt => {
+            eprintln!("roomlog: archive.db is missing: it is made again from the journal");
+        }
+        Opened::Restored(Manifest { log, position, rooms, entries, taken_at, .. }) => eprintln!(
+            "roomlog: restored a backup of log {log}, taken at {}: {entries} entries in {rooms} rooms, up to \
+             position {position}; what came after is not there. This is a new log, and clients are told so",
+            crate::show::utc(*taken_at)
+        ),
+        Opened::Continued(Manifest { log, position, .. }) => eprintln!(
+            "roomlog: a backup of log {log} up to position {position}, and beside it the journal with all that \
+             came after: the log goes on"
+        ),
+    }
 }
 
 fn talk() {

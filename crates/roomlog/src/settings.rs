@@ -10,6 +10,7 @@ use clap::Args;
 use roomlog_core::NodeSettings;
 use roomlog_protocol::Limits;
 use roomlog_server::Config;
+use roomlog_sqlite::JOURNAL_BYTES;
 use serde::Deserialize;
 
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
 
 const LISTEN: &str = "127.0.0.1:7400";
 const DATA: &str = "./roomlog-data";
+
+/// A file with its tables and a block or two.
+const LEAST_JOURNAL_BYTES: u64 = 64 << 10;
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty, $env:literal, $value:literal;)*) => {
@@ -73,6 +77,9 @@ settings! {
     fold_entries: usize, "ROOMLOG_FOLD_ENTRIES", "N";
     /// How long an entry waits to go into the archive with others [default: 1000]
     fold_ms: u64, "ROOMLOG_FOLD_MS", "MS";
+    /// Newest blocks kept in the journal although the archive has them, in bytes of its file
+    /// [default: 268435456]
+    journal_bytes: u64, "ROOMLOG_JOURNAL_BYTES", "BYTES";
     /// The longest body [default: 16384]
     body_bytes: u64, "ROOMLOG_BODY_BYTES", "BYTES";
     /// The longest meta [default: 4096]
@@ -165,6 +172,19 @@ impl Settings {
         at_least_one("unfolded_entries", settings.unfolded_entries)?;
         at_least_one("fold_entries", settings.fold_entries)?;
         Ok(settings)
+    }
+
+    /// How much of the journal's file is kept.
+    ///
+    /// # Errors
+    /// When it is less than a file needs to be one.
+    pub(crate) fn journal_bytes(&self) -> Result<u64, Failure> {
+        match self.journal_bytes.unwrap_or(JOURNAL_BYTES) {
+            bytes if bytes >= LEAST_JOURNAL_BYTES => Ok(bytes),
+            bytes => Err(Failure::usage(format!(
+                "journal_bytes is {bytes}, but must be at least {LEAST_JOURNAL_BYTES}"
+            ))),
+        }
     }
 
     /// The settings of the gateway.

@@ -34,8 +34,13 @@ impl fmt::Display for Shown<'_> {
 fn time(entry: &Entry) -> String {
     let said = entry.sent_at.filter(|sent| sent + HISTORY_MS < entry.committed_at);
     let said = said.unwrap_or(entry.committed_at);
-    let time = i64::try_from(said).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    time.map_or_else(|| format!("{said}ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    utc(said)
+}
+
+/// A time in ms since the epoch, in UTC.
+pub(crate) fn utc(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| format!("{ms}ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 fn plain(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {

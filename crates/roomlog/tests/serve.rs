@@ -67,6 +67,7 @@ async fn a_setting_that_makes_no_sense_is_refused_by_its_name() {
         ("--waiting-bytes=0", "waiting_bytes is 0, but must be at least 1"),
         ("--unfolded-entries=0", "unfolded_entries is 0, but must be at least 1"),
         ("--fold-entries=0", "fold_entries is 0, but must be at least 1"),
+        ("--journal-bytes=65535", "journal_bytes is 65535, but must be at least 65536"),
         ("--allow-origin=https://chat.example.org/app", "without a path"),
     ] {
         let refused = serve_refused(directory.path(), "127.0.0.1:0", &[flag]).await;

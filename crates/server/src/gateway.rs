@@ -47,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Held by every task that serves a socket: the server has drained when all are gone.
     pub(crate) alive: mpsc::Sender<()>,
+    /// The right to have a backup made: one at a time.
+    pub(crate) backing_up: Arc<Semaphore>,
     queues: AtomicU64,
 }
 
@@ -108,6 +110,7 @@ pub async fn run(
         node,
         stopping: is_stopping,
         alive,
+        backing_up: Arc::new(Semaphore::new(1)),
         queues: AtomicU64::new(0),
     });
     tokio::select! {

@@ -5,6 +5,7 @@
 //! the same code as on a WebSocket.
 
 mod append;
+mod backup;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(|| async { plain(StatusCode::OK, "alive\n") }))
         .route("/readyz", get(ready))
         .route("/v1/ws", get(upgrade))
+        .route("/v1/backup", get(backup::backup))
         .route("/v1/rooms/{room}", get(read_head))
         .route("/v1/rooms/{room}/entries", entries)
         .fallback(|| async { refuse(not_found("there is nothing at this path")) })

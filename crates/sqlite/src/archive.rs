@@ -10,8 +10,10 @@
 //! (`run`); ids in sorted segments (`ids`); what counts is in one row (`state`). Whatever is read was
 //! checked: entries by their digests, the rest by checksums.
 
+mod durable;
 mod entries;
 mod fold;
+pub(crate) mod heads;
 mod ids;
 mod read;
 mod rooms;
@@ -23,7 +25,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use roomlog_core::archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window};
 use roomlog_core::{
-    journal::Partition,
+    journal::{Partition, Position},
     proposal::Stored,
     room::{Head, Known},
 };
@@ -189,11 +191,18 @@ fn read_log(connection: &Connection) -> Result<Option<String>, ArchiveError> {
     }
 }
 
+/// What a file has taken in of a partition, from its state: what was committed.
+pub(crate) fn applied_in(
+    connection: &Connection,
+    partition: Partition,
+) -> Result<Applied, ArchiveError> {
+    let state = State::read(connection)?;
+    Ok(state.ok_or_else(|| is_damaged("its state is missing"))?.applied(partition))
+}
+
 impl Archive for SqliteArchive {
     fn applied(&self, partition: Partition) -> Result<Applied, ArchiveError> {
-        // From the file: what is said to be true is what was committed.
-        let state = self.read(State::read)?;
-        Ok(state.ok_or_else(|| is_damaged("its state is missing"))?.applied(partition))
+        self.read(|connection| applied_in(connection, partition))
     }
 
     fn head(&self, room: &RoomName) -> Result<Option<Head>, ArchiveError> {
@@ -237,5 +246,14 @@ impl Archive for SqliteArchive {
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
         fold::fold(&mut self.writer.lock(), &self.ids, window)
+    }
+
+    fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        {
+            let writer = self.writer.lock();
+            let applied = writer.state.applied(partition).position;
+            durable::mark(&writer.connection, partition, applied).map_err(|error| failed(&error))?;
+        }
+        self.read(|reader| durable::read(reader, partition).map_err(|error| failed(&error)))
     }
 }

@@ -12,10 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomlog_core::{Identity, archive::ArchiveError, journal::JournalError};
+use roomlog_core::{
+    Identity,
+    archive::ArchiveError,
+    journal::{Journal, JournalError, Position},
+};
 use thiserror::Error;
 
-use crate::{SqliteArchive, SqliteJournal, node_file, pragma};
+use crate::{
+    JOURNAL_BYTES, SqliteArchive, SqliteJournal, node_file, pragma, restore,
+    start::{self, Found, Holds, Opened},
+};
 
 /// Why a directory was not opened. Nothing was changed.
 #[derive(Debug, Error)]
@@ -36,22 +43,126 @@ pub enum OpenError {
     },
     /// The archive is there and the journal is not.
     #[error(
-        "{0} holds archive.db but no journal.db: part of it was moved or lost; bring journal.db \
-         back, or restore a backup of the whole directory"
+        "{path} holds archive.db, at position {applied}, but no journal.db, and no manifest.json that \
+         would make it a backup: part of it was moved or lost; bring journal.db back, with its -wal, or \
+         restore a backup"
     )]
-    JournalMissing(PathBuf),
+    JournalMissing {
+        /// The directory.
+        path: PathBuf,
+        /// What the archive has taken in.
+        applied: Position,
+    },
+    /// The journal was trimmed and the archive is not there.
+    #[error(
+        "{path} holds journal.db, positions {first} to {head}, but no archive.db, and what stood before \
+         {first} was in the archive alone; bring archive.db back, with its -wal, or put archive.db and \
+         manifest.json of a backup beside journal.db"
+    )]
+    ArchiveMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The journal's oldest block.
+        first: Position,
+        /// Where the journal ends.
+        head: Position,
+    },
+    /// The journal ends before what the archive has taken in.
+    #[error(
+        "{path}: archive.db is at position {applied} and journal.db ends at {head}: the journal is an \
+         older copy or lost blocks; bring the matching journal.db back, with its -wal. What is only in \
+         the archive is not in this journal"
+    )]
+    JournalBehind {
+        /// The directory.
+        path: PathBuf,
+        /// What the archive has taken in.
+        applied: Position,
+        /// Where the journal ends.
+        head: Position,
+    },
+    /// The journal was trimmed beyond what the archive has taken in.
+    #[error(
+        "{path}: archive.db is at position {applied} and journal.db begins at {first}: the archive is an \
+         older copy, and what stood between was in the newer one alone; bring the matching archive.db \
+         back, with its -wal"
+    )]
+    ArchiveBehind {
+        /// The directory.
+        path: PathBuf,
+        /// What the archive has taken in.
+        applied: Position,
+        /// The journal's oldest block.
+        first: Position,
+    },
+    /// A WAL without its file: what it holds may be nowhere else.
+    #[error(
+        "{path} holds {file}-wal but no {file}: bring {file} back, as what was written last may be in its \
+         -wal alone; or, where it is not wanted, move {file}-wal and {file}-shm away too"
+    )]
+    WalAlone {
+        /// The directory.
+        path: PathBuf,
+        /// The file that is missing.
+        file: &'static str,
+    },
+    /// The manifest is none, or of another archive.
+    #[error(
+        "{path}: manifest.json does not describe this directory: {why}; copy the backup again, whole; \
+         where this is no backup, move manifest.json away"
+    )]
+    Manifest {
+        /// The directory.
+        path: PathBuf,
+        /// What differs.
+        why: String,
+    },
+    /// A backup was cut off while it was written.
+    #[error(
+        "{path} holds {file}, of a backup that was cut off: it is not whole, and nothing can be made of it; \
+         take another backup, or name another directory"
+    )]
+    CutOff {
+        /// The directory.
+        path: PathBuf,
+        /// What was not finished.
+        file: String,
+    },
+    /// A journal stands beside a backup, and is not its log's whole rest.
+    #[error(
+        "{path} holds a backup, at position {applied}, and a journal.db, positions {first} to {head}, that \
+         cannot be shown to hold all that came after: {why}; \
+         bring the journal.db and the node file that the log's server left, or move journal.db, its -wal \
+         and -shm away: then a new log begins behind the backup"
+    )]
+    NotProven {
+        /// The directory.
+        path: PathBuf,
+        /// What the backup holds.
+        applied: Position,
+        /// The journal's oldest block.
+        first: Position,
+        /// Where the journal ends.
+        head: Position,
+        /// What is missing.
+        why: String,
+    },
     /// The files are of different logs.
     #[error(
-        "{path}: journal.db is of log {journal} and archive.db of log {archive}: they do not \
-         belong together; bring the matching file back"
+        "{path}: journal.db is of log {journal} and ends at position {head}, archive.db is of log {archive} \
+         and at position {applied}: they do not belong together; bring the matching file back"
     )]
     LogsDiffer {
         /// The directory.
         path: PathBuf,
         /// The journal's log.
         journal: String,
+        /// Where the journal ends.
+        head: Position,
         /// The archive's log.
         archive: String,
+        /// What the archive has taken in.
+        applied: Position,
     },
     /// The SQLite library is too old to be trusted with commits.
     #[error("SQLite {0} can lose commits; 3.51.3 or newer is needed")]
@@ -72,6 +183,9 @@ pub struct Directory {
     pub journal: Arc<SqliteJournal>,
     /// The archive.
     pub archive: Arc<SqliteArchive>,
+    /// What it was found to be.
+    pub opened: Opened,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -85,50 +199,99 @@ const LOCK_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) const JOURNAL: &str = "journal.db";
 pub(crate) const ARCHIVE: &str = "archive.db";
 
+/// The copy of the archive while a backup is made.
+pub(crate) const COPY: &str = "backup.tmp";
+
 impl Directory {
     /// Opens a directory, making it and a new log when it is not there.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong and what to do.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_keeping(path, JOURNAL_BYTES)
+    }
+
+    /// As [`Directory::open`]; of what may be trimmed, blocks go while `journal.db` uses more than this
+    /// many bytes.
+    ///
+    /// # Errors
+    /// As [`Directory::open`].
+    pub fn open_keeping(path: &Path, journal_bytes: u64) -> Result<Self, OpenError> {
         if rusqlite::version_number() < pragma::LEAST_SQLITE {
             return Err(OpenError::SqliteTooOld(rusqlite::version().into()));
         }
         let io = |error| OpenError::Io { path: path.into(), error };
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path, true)?;
-        let (journal, archive) = (path.join(JOURNAL), path.join(ARCHIVE));
-        let has_journal = journal.try_exists().map_err(io)?;
-        let has_archive = archive.try_exists().map_err(io)?;
-        if has_archive && !has_journal {
-            return Err(OpenError::JournalMissing(path.into()));
+        node_file::read(path).map_err(io)?;
+        // All that may refuse the files as they stand comes first, and changes nothing.
+        let opened = match start::look(path)? {
+            Found::Serve(opened) => opened,
+            Found::Restore(manifest) => {
+                restore::restore(path, &manifest)?;
+                Opened::Restored(manifest)
+            }
+            Found::Continue(manifest, journal) => {
+                restore::go_on(path, &manifest, &journal)?;
+                Opened::Continued(manifest)
+            }
+        };
+        for left_by_a_crash in [restore::NEW_JOURNAL, COPY] {
+            restore::sweep(path, left_by_a_crash).map_err(io)?;
         }
-        let journal = SqliteJournal::open(&journal)?;
-        let log = roomlog_core::journal::Journal::log(&journal).to_owned();
-        let archive = SqliteArchive::open(&archive, &log)?;
-        if archive.log() != log {
-            return Err(OpenError::LogsDiffer {
-                path: path.into(),
-                journal: log,
-                archive: archive.log().into(),
-            });
-        }
+        let journal = SqliteJournal::open_keeping(&path.join(JOURNAL), journal_bytes)?;
+        let archive = SqliteArchive::open(&path.join(ARCHIVE), journal.log())?;
         let identity = node_file::begin_incarnation(path).map_err(io)?;
-        Ok(Self { identity, journal: Arc::new(journal), archive: Arc::new(archive), _lock: lock })
+        let (journal, archive) = (Arc::new(journal), Arc::new(archive));
+        Ok(Self { identity, journal, archive, opened, path: path.into(), _lock: lock })
+    }
+}
+
+impl Directory {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 /// The files of a directory that hold the log, for those who copy it: with their WALs, where a process
-/// was killed.
-pub const FILES: [&str; 4] = ["journal.db", "journal.db-wal", "archive.db", "archive.db-wal"];
+/// was killed; and those that say what it is.
+pub const FILES: [&str; 6] =
+    ["journal.db", "journal.db-wal", "archive.db", "archive.db-wal", "node", "manifest.json"];
 
 impl Directory {
     /// Keeps servers out of a stopped server's directory as long as the result is held; writes nothing.
+    /// There is nothing to hold in a backup, which was never served.
     ///
     /// # Errors
     /// When it is no data directory, or a process serves it.
-    pub fn lock_stopped(path: &Path) -> Result<File, OpenError> {
-        lock(path, false)
+    pub fn lock_stopped(path: &Path) -> Result<Option<File>, OpenError> {
+        if !path.join("lock").exists() && start::manifest(path)?.is_some() {
+            return Ok(None);
+        }
+        lock(path, false).map(Some)
+    }
+
+    /// What a stopped directory holds; changes nothing, and refuses what a start would refuse.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn look(path: &Path) -> Result<Holds, OpenError> {
+        match start::look(path)? {
+            Found::Serve(Opened::New) => Ok(Holds::Nothing),
+            Found::Serve(_) => Ok(Holds::Log),
+            Found::Restore(_) if path.join(JOURNAL).exists() => Ok(Holds::Unfinished),
+            Found::Restore(manifest) => {
+                restore::compare(path, &manifest)?;
+                Ok(Holds::Backup { manifest, journal: false })
+            }
+            Found::Continue(manifest, journal) => {
+                restore::compare(path, &manifest)?;
+                restore::has_no_hole(path, &manifest, &journal)?;
+                Ok(Holds::Backup { manifest, journal: true })
+            }
+        }
     }
 }
 

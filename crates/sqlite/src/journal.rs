@@ -6,9 +6,11 @@
 //! ```
 //!
 //! Enters: blocks. Leaves: the same, once they are on stable storage. Invariants: positions are the
-//! rows' ids, 1, 2, 3, … without holes; `propose` returns when the disk has the block, so whoever
+//! rows' ids, 1, 2, 3, … without holes, and go on behind what was trimmed; `propose` returns when the disk has the block, so whoever
 //! proposes has a thread for it, and a lone append is not handed from thread to thread; after an
 //! error that leaves an outcome open nothing more is taken.
+
+mod trim;
 
 use std::{
     collections::VecDeque,
@@ -25,6 +27,9 @@ use roomlog_core::journal::{
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::watch;
+
+pub use trim::TrimHold;
+use trim::{Step, Trim};
 
 use crate::{
     node_file::new_ulid,
@@ -51,7 +56,11 @@ const SCHEMA: &str = "
         block    BLOB NOT NULL
     ) STRICT;";
 
-const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
+
+/// How much of `journal.db` is kept when nothing else is said, in bytes: minutes of a busy log, all of a
+/// young one.
+pub const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// The journal of one node.
 pub struct SqliteJournal {
@@ -60,6 +69,7 @@ pub struct SqliteJournal {
     writer: Mutex<Writer>,
     head: watch::Receiver<u64>,
     recent: Arc<Mutex<VecDeque<Durable>>>,
+    allowed: Arc<trim::Allowed>,
 }
 
 pub(crate) fn failed(what: &str, error: &rusqlite::Error) -> JournalError {
@@ -73,6 +83,15 @@ impl SqliteJournal {
     /// # Errors
     /// When the file cannot be opened, or is of another format.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        Self::open_keeping(path, JOURNAL_BYTES)
+    }
+
+    /// As [`SqliteJournal::open`]; of what may be trimmed, blocks go while the file uses more than
+    /// `keep` bytes.
+    ///
+    /// # Errors
+    /// As [`SqliteJournal::open`].
+    pub fn open_keeping(path: &Path, keep: u64) -> Result<Self, JournalError> {
         let open = |error: rusqlite::Error| failed("cannot be opened", &error);
         let connection = pragma::open_writer(path, Sync::Full).map_err(open)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
@@ -81,6 +100,9 @@ impl SqliteJournal {
         sync_file_and_directory(path)
             .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
         connection.execute_batch(SCHEMA).map_err(open)?;
+        connection.execute_batch(trim::SCHEMA).map_err(open)?;
+        let trim = trim::Trim::open(&connection, keep).map_err(open)?;
+        let allowed = trim.allowed();
         let log = read_or_make_log(&connection).map_err(open)?;
         let (head, time) = head_of(&connection).map_err(open)?;
         let checkpointer = pragma::open_writer(path, Sync::Full).map_err(open)?;
@@ -93,9 +115,16 @@ impl SqliteJournal {
             time,
             wal_bytes: 0,
             checkpoints: Checkpoints::start(checkpointer),
+            trim,
             broken: false,
         });
-        Ok(Self { log, path: path.into(), writer, head, recent })
+        Ok(Self { log, path: path.into(), writer, head, recent, allowed })
+    }
+
+    /// Keeps all blocks as long as the result is held.
+    #[must_use]
+    pub fn hold_trim(&self) -> TrimHold {
+        TrimHold::new(self.allowed.clone())
     }
 }
 
@@ -105,6 +134,18 @@ impl Drop for SqliteJournal {
         let _left_to_the_next_start =
             pragma::checkpoint_truncate(&self.writer.get_mut().connection);
     }
+}
+
+/// Makes the file of a new log that goes on behind a position of another one: the next block is one past
+/// it. Nobody may have it open.
+pub(crate) fn begin_behind(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    trim::begin_behind(&transaction, log, position)?;
+    read_or_make_log(&transaction)?;
+    transaction.commit()
 }
 
 fn sync_file_and_directory(path: &Path) -> std::io::Result<()> {
@@ -134,7 +175,10 @@ fn head_of(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     let newest = "SELECT position, time FROM blocks ORDER BY position DESC LIMIT 1";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
     let newest = connection.query_row(newest, [], read).optional()?;
-    Ok(newest.map_or((0, 0), |(position, time)| (position.unsigned_abs(), time.unsigned_abs())))
+    match newest {
+        Some((position, time)) => Ok((position.unsigned_abs(), time.unsigned_abs())),
+        None => trim::trimmed(connection),
+    }
 }
 
 impl Journal for SqliteJournal {
@@ -169,6 +213,18 @@ impl Journal for SqliteJournal {
     fn head(&self, _: Partition) -> Result<Position, JournalError> {
         Ok(Position(*self.head.borrow()))
     }
+
+    fn first(&self, _: Partition) -> Result<Position, JournalError> {
+        Ok(Position(self.allowed.trimmed() + 1))
+    }
+
+    fn has_surplus(&self, _: Partition) -> bool {
+        self.allowed.has_surplus()
+    }
+
+    fn trim(&self, _: Partition, upto: Position) {
+        self.allowed.allow(upto.0);
+    }
 }
 
 /// The writer.
@@ -179,6 +235,7 @@ struct Writer {
     time: u64,
     wal_bytes: usize,
     checkpoints: Checkpoints,
+    trim: Trim,
     /// An outcome was left open: nothing can be trusted any more.
     broken: bool,
 }
@@ -192,8 +249,10 @@ impl Writer {
         let head = *self.moved.borrow();
         let position = Position(head + 1);
         match self.insert(position, &block) {
-            Ok(()) => {
-                self.wal_bytes += block.len() + COMMIT_OVERHEAD;
+            Ok(step) => {
+                let overhead = COMMIT_OVERHEAD << u32::from(step.is_some());
+                self.wal_bytes += block.len() + overhead;
+                self.trim.committed(&self.connection, block.len() as u64, step);
                 self.publish(Durable { position, time: self.time, block });
                 self.keep_the_wal_short();
                 Proposed::Durable(position)
@@ -208,12 +267,24 @@ impl Writer {
         }
     }
 
-    fn insert(&mut self, position: Position, block: &[u8]) -> rusqlite::Result<()> {
+    /// Adds a block and, in the same transaction, lets go of a few old ones where there are too many.
+    fn insert(&self, position: Position, block: &[u8]) -> rusqlite::Result<Option<Step>> {
+        let connection = &self.connection;
         let time = self.time.cast_signed();
         let row = params![position.0.cast_signed(), time, block];
-        // A statement of its own is a transaction of its own.
-        self.connection.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3)")?.execute(row)?;
-        Ok(())
+        let mut insert = connection.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3)")?;
+        let step = self.trim.step(connection)?;
+        let Some(step) = step else {
+            // A statement of its own is a transaction of its own.
+            insert.execute(row)?;
+            return Ok(None);
+        };
+        // What fails leaves the transaction open, for `is_undone` to roll back.
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Trim::delete(connection, step)?;
+        insert.execute(row)?;
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(Some(step))
     }
 
     fn publish(&self, durable: Durable) {
@@ -289,6 +360,13 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn missing(position: u64) -> JournalError {
+    JournalError(format!(
+        "journal.db: position {position} is missing: it was trimmed, or the file is damaged; restore a \
+         backup of the whole directory"
+    ))
+}
+
 struct SqliteFollow {
     path: PathBuf,
     reader: Option<Connection>,
@@ -311,10 +389,7 @@ impl Follow for SqliteFollow {
                 None => self.recent_or_read()?,
             };
             if durable.position.0 != after + 1 {
-                return Err(JournalError(format!(
-                    "journal.db: position {} is missing: the file is damaged; restore a backup",
-                    after + 1
-                )));
+                return Err(missing(after + 1));
             }
             self.after += 1;
             Ok(durable)
@@ -337,9 +412,7 @@ impl SqliteFollow {
             }
         }
         self.read_rows().map_err(|error| failed("cannot be read", &error))?;
-        let missing =
-            || JournalError(format!("journal.db: position {} is missing", self.after + 1));
-        self.read.pop_front().ok_or_else(missing)
+        self.read.pop_front().ok_or_else(|| missing(self.after + 1))
     }
 
     fn read_rows(&mut self) -> rusqlite::Result<()> {

@@ -18,21 +18,9 @@ const FILE: &str = "node";
 /// Begins a new incarnation of the directory's node.
 pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {
     let path = directory.join(FILE);
-    let (node, incarnation) = match fs::read_to_string(&path) {
-        Ok(text) => {
-            let (node, incarnation) = parse(&text).ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!(
-                        "{} is not a node file; remove it to go on as a new node: no entry is lost",
-                        path.display()
-                    ),
-                )
-            })?;
-            (node, incarnation + 1)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (new_ulid(), 1),
-        Err(error) => return Err(error),
+    let (node, incarnation) = match look(&path)? {
+        Some((node, incarnation)) => (node, incarnation + 1),
+        None => (new_ulid(), 1),
     };
     let fresh = directory.join("node.new");
     let mut file = File::create(&fresh)?;
@@ -41,6 +29,38 @@ pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {
     fs::rename(&fresh, &path)?;
     File::open(directory)?.sync_all()?;
     Ok(Identity { node: NodeId(node.to_bytes()), incarnation })
+}
+
+fn look(path: &Path) -> io::Result<Option<(Ulid, u64)>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_none = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "{} is not a node file; remove it to go on as a new node: no entry is lost",
+                path.display()
+            ),
+        )
+    };
+    parse(&text).map(Some).ok_or_else(is_none)
+}
+
+/// The directory's node and its incarnation, where it was started before.
+pub(crate) fn read(directory: &Path) -> io::Result<Option<(NodeId, u64)>> {
+    let there = look(&directory.join(FILE))?;
+    Ok(there.map(|(node, incarnation)| (NodeId(node.to_bytes()), incarnation)))
+}
+
+/// Lets the next start be that of a new node.
+pub(crate) fn forget(directory: &Path) -> io::Result<()> {
+    match fs::remove_file(directory.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::open(directory)?.sync_all(),
+    }
 }
 
 /// A new name: of a node, of a log.

@@ -23,7 +23,8 @@ pub(crate) const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE runs (key INTEGER PRIMARY KEY, run BLOB NOT NULL) STRICT;
     CREATE TABLE id_buckets (key INTEGER PRIMARY KEY, ids BLOB NOT NULL) STRICT;
-    CREATE TABLE id_filters (key INTEGER PRIMARY KEY, bits BLOB NOT NULL) STRICT;";
+    CREATE TABLE id_filters (key INTEGER PRIMARY KEY, bits BLOB NOT NULL) STRICT;
+    CREATE TABLE durable (partition INTEGER PRIMARY KEY, position INTEGER NOT NULL) STRICT;";
 
 pub(crate) const IS_MADE: &str =
     "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'log')";

@@ -155,12 +155,12 @@ impl<T> Queue<T> {
     }
 
     /// The slots that authors saw are gone: `after` is dropped; what names one by `ref` or `expect`
-    /// is taken out. Called between connections only.
-    pub(super) fn new_log(&mut self) -> Vec<Item<T>> {
-        let (kept, out): (VecDeque<_>, _) = self
-            .items
-            .drain(..)
-            .partition(|item| item.append.reference.is_none() && item.append.expect.is_none());
+    /// is taken out, and everything when nothing is to be kept. Called between connections only.
+    pub(super) fn new_log(&mut self, keep: bool) -> Vec<Item<T>> {
+        let (kept, out): (VecDeque<_>, _) =
+            self.items.drain(..).partition(|Item { append, .. }| {
+                keep && append.reference.is_none() && append.expect.is_none()
+            });
         self.items = kept;
         self.items.iter_mut().for_each(|item| item.append.after = None);
         out.into()

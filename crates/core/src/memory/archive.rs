@@ -7,7 +7,7 @@ use roomlog_protocol::{Digest, RoomName, Slot};
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window},
-    journal::Partition,
+    journal::{Partition, Position},
     proposal::{ContentHash, Stored},
     reader::clip,
     room::{Head, Known},
@@ -24,6 +24,7 @@ struct State {
     heads: BTreeMap<RoomName, Head>,
     applied: BTreeMap<Partition, Applied>,
     rows_until_crash: Option<usize>,
+    not_durable: u64,
 }
 
 impl MemoryArchive {
@@ -31,6 +32,11 @@ impl MemoryArchive {
     /// heads and `applied` do not move.
     pub fn crash_after_rows(&self, rows: Option<usize>) {
         self.0.lock().rows_until_crash = rows;
+    }
+
+    /// Lets the newest so many positions never be on stable storage.
+    pub fn keep_from_disk(&self, positions: u64) {
+        self.0.lock().not_durable = positions;
     }
 }
 
@@ -119,6 +125,11 @@ impl Archive for MemoryArchive {
         }
         state.applied.insert(window.partition, window.applied.clone());
         Ok(())
+    }
+
+    fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        let applied = self.applied(partition)?.position;
+        Ok(Position(applied.0.saturating_sub(self.0.lock().not_durable)))
     }
 }
 

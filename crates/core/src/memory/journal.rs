@@ -1,6 +1,7 @@
-//! A journal in memory. It can be told to have no room, and its time is set by the test.
+//! A journal in memory. It can be told to have no room, its time is set by the test, and it
+//! lets go at once of all that it may.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -18,9 +19,12 @@ pub struct MemoryJournal {
 
 #[derive(Default)]
 struct State {
-    blocks: Vec<Durable>,
+    /// The kept ones.
+    blocks: VecDeque<Durable>,
+    trimmed: u64,
     time: u64,
     full: bool,
+    keeps_little: bool,
 }
 
 impl MemoryJournal {
@@ -38,6 +42,11 @@ impl MemoryJournal {
     /// Sets whether there is no room for more.
     pub fn set_full(&self, full: bool) {
         self.state.lock().full = full;
+    }
+
+    /// Sets whether it asks to be trimmed: then it lets go of all that it may.
+    pub fn set_keeps_little(&self, keeps_little: bool) {
+        self.state.lock().keeps_little = keeps_little;
     }
 }
 
@@ -59,9 +68,9 @@ impl Journal for MemoryJournal {
         if state.full {
             return futures_util::future::ready(Proposed::Refused("no room".into())).boxed();
         }
-        let position = Position(state.blocks.len() as u64 + 1);
+        let position = Position(state.trimmed + state.blocks.len() as u64 + 1);
         let time = state.time;
-        state.blocks.push(Durable { position, time, block });
+        state.blocks.push_back(Durable { position, time, block });
         self.head.send_replace(position.0);
         futures_util::future::ready(Proposed::Durable(position)).boxed()
     }
@@ -76,6 +85,22 @@ impl Journal for MemoryJournal {
 
     fn head(&self, _: Partition) -> Result<Position, JournalError> {
         Ok(Position(*self.head.borrow()))
+    }
+
+    fn first(&self, _: Partition) -> Result<Position, JournalError> {
+        Ok(Position(self.state.lock().trimmed + 1))
+    }
+
+    fn has_surplus(&self, _: Partition) -> bool {
+        let state = self.state.lock();
+        state.keeps_little && !state.blocks.is_empty()
+    }
+
+    fn trim(&self, _: Partition, upto: Position) {
+        let state = &mut *self.state.lock();
+        while state.blocks.pop_front_if(|oldest| oldest.position <= upto).is_some() {
+            state.trimmed += 1;
+        }
     }
 }
 
@@ -93,11 +118,15 @@ impl Follow for MemoryFollow {
                 .wait_for(|head| *head > after)
                 .await
                 .map_err(|_| JournalError("it was closed".into()))?;
-            // A position is one more than the index of its block, so `after` is the next index.
-            let index = usize::try_from(after).unwrap_or(usize::MAX);
-            let next = self.state.lock().blocks.get(index).cloned();
+            let next = {
+                let state = self.state.lock();
+                // The first one kept is the one after `trimmed`.
+                let index = after.checked_sub(state.trimmed);
+                let index = index.and_then(|index| usize::try_from(index).ok());
+                index.and_then(|index| state.blocks.get(index).cloned())
+            };
             self.after += 1;
-            next.ok_or_else(|| JournalError(format!("block {} is missing", after + 1)))
+            next.ok_or_else(|| JournalError(format!("block {} was trimmed", after + 1)))
         }
         .boxed()
     }

@@ -33,6 +33,7 @@ pub fn run(bench: impl Fn() -> Box<dyn Bench>) {
     a_row_that_differs_stops_the_fold(bench().open().as_ref());
     an_id_at_two_slots_stops_the_fold(bench().open().as_ref());
     what_was_folded_is_there_when_it_is_opened_again(bench().as_ref());
+    what_is_durable_is_what_was_folded(bench().open().as_ref());
 }
 
 /// The name of a room.
@@ -213,4 +214,18 @@ fn what_was_folded_is_there_when_it_is_opened_again(bench: &dyn Bench) {
     let archive = bench.open();
     assert_eq!(archive.applied(0), Ok(window(1, &[]).applied));
     assert_eq!(archive.page(&room("a"), 0, 2, 100, Keep::Oldest), Ok(commit.entries.clone()));
+}
+
+fn what_is_durable_is_what_was_folded(archive: &dyn Archive) {
+    assert_eq!(archive.make_durable(0), Ok(Position(0)));
+    let mut a = Speaker::new("a");
+    for (position, body) in [(1, "one"), (2, "two"), (5, "five")] {
+        archive.fold(&window(position, &[a.says(position, &[body])])).expect("a fold");
+        // Asked twice: nothing is left to be done the second time.
+        assert_eq!(archive.make_durable(0), Ok(Position(position)));
+        assert_eq!(archive.make_durable(0), Ok(Position(position)));
+    }
+    // A fold after it goes on as before.
+    archive.fold(&window(6, &[a.says(6, &["six"])])).expect("a fold");
+    assert_eq!(archive.applied(0).expect("applied").position, Position(6));
 }

@@ -9,7 +9,7 @@ use crate::journal::{Durable, Follow, Journal, Position, Proposed};
 
 /// Makes a journal, and opens the same one again after the last handle is gone.
 pub trait Bench {
-    /// Opens the journal.
+    /// Opens the journal, set to keep as little as it can when it is trimmed.
     fn open(&self) -> Arc<dyn Journal>;
     /// Whether a journal that is opened again holds what the last one did.
     fn is_durable(&self) -> bool;
@@ -40,6 +40,8 @@ pub async fn run(bench: impl Fn() -> Box<dyn Bench>) {
     blocks_take_effect_in_the_order_of_the_calls(bench().as_ref()).await;
     a_wait_that_is_dropped_loses_nothing(bench().as_ref()).await;
     positions_and_the_log_go_on_after_it_is_opened_again(bench().as_ref()).await;
+    a_trimmed_journal_gives_what_it_keeps_and_nothing_before(bench().as_ref()).await;
+    positions_never_restart_however_much_is_trimmed(bench().as_ref()).await;
 }
 
 async fn a_follower_gets_every_block_once_in_order(bench: &dyn Bench) {
@@ -126,4 +128,72 @@ async fn positions_and_the_log_go_on_after_it_is_opened_again(bench: &dyn Bench)
     let mut follow = journal.follow(0, Position(0));
     assert_eq!(next(&mut follow).await.block, block(0));
     assert_eq!(next(&mut follow).await.block, block(1));
+}
+
+/// How many blocks it takes at most until a journal has let go of what it may.
+const UNTIL_TRIMMED: usize = 400;
+
+/// Trims up to a position and proposes until the journal keeps nothing of that; the next number.
+async fn trim(journal: &Arc<dyn Journal>, upto: Position, mut n: usize) -> usize {
+    journal.trim(0, upto);
+    for _ in 0..UNTIL_TRIMMED {
+        if journal.first(0).expect("a first") > upto {
+            return n;
+        }
+        propose(journal, n).await;
+        n += 1;
+    }
+    panic!("{upto} was not trimmed in {UNTIL_TRIMMED} blocks");
+}
+
+async fn a_trimmed_journal_gives_what_it_keeps_and_nothing_before(bench: &dyn Bench) {
+    let journal = bench.open();
+    assert_eq!(journal.first(0).expect("a first"), Position(1));
+    for n in 0..100 {
+        propose(&journal, n).await;
+    }
+    assert_eq!(journal.first(0).expect("a first"), Position(1), "nothing was allowed to go");
+    let mut live = journal.follow(0, Position(99));
+    let n = trim(&journal, Position(60), 100).await;
+    assert_eq!(journal.first(0).expect("a first"), Position(61), "only what was allowed went");
+    // Allowed before, and less than what went already: nothing comes of it.
+    journal.trim(0, Position(10));
+    let n = {
+        propose(&journal, n).await;
+        n + 1
+    };
+    assert_eq!(journal.first(0).expect("a first"), Position(61));
+    let mut follow = journal.follow(0, Position(60));
+    for kept in 60..n {
+        assert_eq!(next(&mut follow).await.block, block(kept));
+    }
+    for kept in 99..n {
+        assert_eq!(next(&mut live).await.block, block(kept));
+    }
+    let mut behind = journal.follow(0, Position(0));
+    let got = timeout(LONG, behind.next()).await.expect("an answer");
+    assert!(got.is_err(), "what was trimmed cannot be followed: {got:?}");
+}
+
+async fn positions_never_restart_however_much_is_trimmed(bench: &dyn Bench) {
+    let mut journal = bench.open();
+    let (mut n, mut last) = (0, Position(0));
+    for _ in 0..3 {
+        for _ in 0..20 {
+            let position = propose(&journal, n).await;
+            assert_eq!(position, Position(last.0 + 1));
+            (n, last) = (n + 1, position);
+        }
+        let before = n;
+        n = trim(&journal, last, n).await;
+        last = Position(last.0 + (n - before) as u64);
+        assert_eq!(journal.head(0).expect("a head"), last);
+        if bench.is_durable() {
+            let first = journal.first(0).expect("a first");
+            drop(journal);
+            journal = bench.open();
+            assert_eq!(journal.head(0).expect("a head"), last);
+            assert_eq!(journal.first(0).expect("a first"), first);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use roomlog_client::{AppendError, Committed, Outcome, draft};
+use roomlog_client::{AppendError, Client, Committed, Outcome, draft};
 use roomlog_protocol::{Appended, ClientAppend};
 use tokio::sync::mpsc;
 
@@ -31,7 +31,8 @@ pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
         client.close().await;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut lines = lines();
+    let (mut lines, mut state) = (lines(), client.state());
+    let mut log = Log::of(&client);
     let mut window = Window::new();
     let (mut number, mut failed, mut reading) = (0_u64, 0_u64, true);
     while reading || !window.is_empty() {
@@ -43,16 +44,47 @@ pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
                 }
                 None => reading = false,
             },
+            Ok(()) = state.changed() => log.look(&client),
             (number, outcome) = window.next() => {
+                log.look(&client);
                 failed += u64::from(!take(&mut output, &args, number, outcome)?);
             }
         }
     }
+    log.look(&client);
     client.close().await;
+    if log.changed {
+        return Err(Failure::said(
+            "the server has another log than at the beginning: of the lines whose slots were printed before \
+             that, it may lack some",
+        ));
+    }
     if failed > 0 {
         return Err(Failure::said(format!("{failed} of {number} lines are not in the log")));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the server still has the log whose slots are printed.
+struct Log {
+    name: String,
+    changed: bool,
+}
+
+impl Log {
+    fn of(client: &Client) -> Self {
+        Self { name: client.hello().log.clone(), changed: false }
+    }
+
+    /// Says it once when the log is another one.
+    fn look(&mut self, client: &Client) {
+        if !self.changed && client.hello().log != self.name {
+            self.changed = true;
+            eprintln!(
+                "roomlog: the server now has another log: the slots that follow are slots of it"
+            );
+        }
+    }
 }
 
 fn entry(args: &AppendArgs, text: String) -> ClientAppend {

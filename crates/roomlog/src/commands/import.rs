@@ -2,7 +2,8 @@
 //!
 //! Enters: items of the reader. Leaves: entries in the order of the files, and the end summary.
 //! Invariant: an entry has the same id at every run, so an import may be interrupted, run again, and
-//! go on over a server that is killed, and every entry is there once.
+//! go on over a server that is killed, and every entry is there once. Where the server comes back with
+//! another log, which may lack what was taken before, it begins again by itself.
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
@@ -24,22 +25,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Items = mpsc::Receiver<Result<Item, Failure>>;
 
 pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
-    let sources = files::find(&args.files, args.format)?;
-    let bytes = sources.iter().map(|source| source.bytes).sum();
-    let mut import = Import {
-        tally: Tally::of(sources.len()),
-        slots: Slots::default(),
-        window: Window::new(),
-        bar: bar(bytes),
-    };
-    let ended = if args.dry_run {
-        import.count(read(sources, args.joins)).await
+    let (import, ended) = if args.dry_run {
+        let (mut import, items) = begin(&args, String::new())?;
+        let ended = import.count(items).await;
+        (import, ended)
     } else {
-        let client = connect(&args.server, |options| options.patience = Some(PATIENCE)).await?;
+        let client = connect(&args.server, |options| {
+            options.patience = Some(PATIENCE);
+            // Lines are sent to another log in their order, from the first on.
+            options.append_to_new_log = false;
+        });
+        let client = client.await?;
         let started = Instant::now();
-        let ended = import.send(&client, &args, read(sources, args.joins)).await;
+        let (mut import, ended) = send_all(&client, &args).await?;
         import.tally.took = Some(started.elapsed());
-        ended
+        (import, ended)
     };
     import.bar.finish_and_clear();
     let mut output = Output::new(false);
@@ -50,6 +50,48 @@ pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
         0 => Ok(ExitCode::SUCCESS),
         missing => Err(Failure::said(format!("{missing} lines were not taken, as said above"))),
     }
+}
+
+/// Begins with the first line.
+fn begin(args: &ImportArgs, log: String) -> Result<(Import, Items), Failure> {
+    let sources = files::find(&args.files, args.format)?;
+    let bytes = sources.iter().map(|source| source.bytes).sum();
+    let import = Import {
+        tally: Tally::of(sources.len()),
+        slots: Slots::default(),
+        window: Window::new(),
+        bar: bar(bytes),
+        log,
+    };
+    Ok((import, read(sources, args.joins)))
+}
+
+/// Sends everything, and everything again for as long as the server changes its log meanwhile.
+async fn send_all(
+    client: &Client,
+    args: &ImportArgs,
+) -> Result<(Import, Result<(), Failure>), Failure> {
+    loop {
+        let (mut import, items) = begin(args, client.hello().log.clone())?;
+        match import.send(client, args, items).await {
+            Ok(Sending::Done) => return Ok((import, Ok(()))),
+            Err(failure) => return Ok((import, Err(failure))),
+            Ok(Sending::NewLog) => import.bar.suspend(|| {
+                eprintln!(
+                    "roomlog: the server now has another log, which may lack what was taken before: beginning \
+                     again with the first line"
+                );
+            }),
+        }
+        import.bar.finish_and_clear();
+    }
+}
+
+/// How far the sending of all lines came.
+enum Sending {
+    Done,
+    /// The server has another log than at the first line.
+    NewLog,
 }
 
 /// What an import knows of an entry on its way.
@@ -64,6 +106,8 @@ struct Import {
     slots: Slots,
     window: Window<Sent>,
     bar: ProgressBar,
+    /// The log that the server had at the first line: all slots are of it.
+    log: String,
 }
 
 impl Import {
@@ -82,10 +126,13 @@ impl Import {
         client: &Client,
         args: &ImportArgs,
         mut items: Items,
-    ) -> Result<(), Failure> {
+    ) -> Result<Sending, Failure> {
         let mut state = client.state();
         let mut reading = true;
         while reading || !self.window.is_empty() {
+            if client.hello().log != self.log {
+                return Ok(Sending::NewLog);
+            }
             tokio::select! {
                 item = items.recv(), if reading && self.window.has_space() => match item {
                     Some(item) => self.send_one(client, args, item?).await?,
@@ -98,7 +145,7 @@ impl Import {
                 }
             }
         }
-        Ok(())
+        Ok(if client.hello().log == self.log { Sending::Done } else { Sending::NewLog })
     }
 
     async fn send_one(
@@ -115,6 +162,9 @@ impl Import {
                 let (sent, outcome) = self.window.next().await;
                 self.take(&sent, outcome)?;
             }
+            if client.hello().log != self.log {
+                return Ok(()); // The slots are of a log that is gone: all is sent again.
+            }
         }
         let reference = match told.reference.map(|slot| self.slots.find(slot).ok_or(slot)) {
             None => None,
@@ -129,7 +179,7 @@ impl Import {
             }
         };
         let source_slot = told.slot;
-        let pending = client.append(entry(args, *told, reference)).await?;
+        let pending = client.append_of(&self.log, entry(args, *told, reference)).await?;
         self.window.push(Sent { place, source_slot, bytes }, pending);
         Ok(())
     }
@@ -142,6 +192,8 @@ impl Import {
                     self.slots.add(source_slot, committed.appended.slot);
                 }
             }
+            // All is sent again, this one too.
+            Err(AppendError::NewLog) => return Ok(()),
             Err(AppendError::Refused(error)) if error.code.is_final() => {
                 self.tell(&sent.place, &format!("{}: {}", error.code, error.message));
                 self.tally.refused();

@@ -4,6 +4,7 @@
 //! protocol, through `roomlog-client`.
 
 pub(crate) mod append;
+pub(crate) mod backup;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod read;
@@ -12,6 +13,7 @@ pub(crate) mod tail;
 pub(crate) mod verify;
 
 mod output;
+mod verify_archive;
 mod verify_directory;
 mod window;
 

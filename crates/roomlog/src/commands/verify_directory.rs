@@ -3,11 +3,16 @@
 //! ```text
 //!  DIR ──copy──► archive: every page from slot 0, chained ─────────┐
 //!        └─────► journal: every block applied anew, from the first ─┴─► the same digests?
+//!
+//!  trimmed: archive: every page from slot 0, chained ──► journal: every block read; those behind the
+//!           archive applied on top of it
+//!  backup:  manifest.json and archive.db, byte by byte ──► archive: every page from slot 0, chained
 //! ```
 //!
 //! Enters: a directory. Leaves: for each room the digest at its latest slot, or the first slot that is
 //! wrong. Invariants: nothing is written to the directory: what a killed server left in a WAL is
-//! brought into a copy; the journal's digests are computed here, with no use of the archive.
+//! brought into a copy; where the journal has everything, its digests are computed here with no use of
+//! the archive; where it was trimmed, the archive is the truth for what went, and has to be whole.
 
 use std::{
     collections::BTreeMap,
@@ -21,18 +26,19 @@ use roomlog_core::{
     Identity, Node, NodeError, NodeSettings,
     archive::{Archive, ArchiveError, Keep},
     block::NodeId,
+    journal::{Journal, Position},
     proposal::Stored,
     reader::PageLimits,
     room::Head,
 };
 use roomlog_protocol::{Digest, RoomName, Slot, Span, latest_of};
-use roomlog_sqlite::{Directory, SqliteArchive, SqliteJournal, directory::FILES};
+use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};
 
-use super::output::Output;
+use super::{output::Output, verify_archive};
 use crate::failure::{DIFFERS, Failure};
 
 /// How many entries are looked at at once.
-const PAGE_ENTRIES: u64 = 4_096;
+pub(super) const PAGE_ENTRIES: u64 = 4_096;
 
 /// How many rooms are listed at once.
 const ROOMS: usize = 1_000;
@@ -51,13 +57,48 @@ pub(crate) async fn verify_directory(
     let _kept_from_servers = Directory::lock_stopped(dir).map_err(said)?;
     let copy = tempfile::tempdir().map_err(|why| Failure::file(std::env::temp_dir(), why))?;
     copy_files(dir, copy.path())?;
-    let journal = Arc::new(SqliteJournal::open(&copy.path().join("journal.db")).map_err(said)?);
-    let archive = open_archive(copy.path(), &journal)?;
+    match Directory::look(copy.path()).map_err(said)? {
+        Holds::Nothing => {
+            Err(Failure::said(format!("{} holds no log: it is no data directory", dir.display())))
+        }
+        Holds::Unfinished => Err(Failure::said(format!(
+            "{}: a restore was cut off; `roomlog serve` finishes it",
+            dir.display()
+        ))),
+        Holds::Backup { manifest, journal: false } => {
+            eprintln!(
+                "roomlog: a backup of log {}, up to position {}",
+                manifest.log, manifest.position
+            );
+            verify_archive::backup(copy.path(), &manifest.log, room).await
+        }
+        Holds::Backup { .. } | Holds::Log => {
+            let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(said)?;
+            let journal = Arc::new(journal);
+            let archive = &copy.path().join("archive.db");
+            let archive = SqliteArchive::open(archive, journal.log()).map_err(said)?;
+            if journal.first(0).map_err(said)? > Position(1) {
+                verify_archive::trimmed(Arc::new(archive), journal, room).await
+            } else {
+                whole(copy.path(), journal, &archive, room).await
+            }
+        }
+    }
+}
+
+/// A journal that has everything, against the archive.
+async fn whole(
+    copy: &Path,
+    journal: Arc<SqliteJournal>,
+    archive: &SqliteArchive,
+    room: Option<&RoomName>,
+) -> Result<ExitCode, Failure> {
     eprintln!("roomlog: applying the journal anew");
-    let replayed = Replayed::new(&copy.path().join("replayed.db"), journal).await?;
+    let anew = SqliteArchive::open(&copy.join("replayed.db"), journal.log()).map_err(said)?;
+    let replayed = Replayed::new(Arc::new(anew), journal).await?;
     let rooms = replayed.rooms(room)?;
     let stray: Vec<_> =
-        rooms_of(&archive, room)?.into_keys().filter(|room| !rooms.contains_key(room)).collect();
+        rooms_of(archive, room)?.into_keys().filter(|room| !rooms.contains_key(room)).collect();
     let mut output = Output::new(false);
     let mut wrong = stray.len();
     for room in &stray {
@@ -66,7 +107,7 @@ pub(crate) async fn verify_directory(
     }
     for (room, head) in &rooms {
         let latest = latest_of(head.end);
-        match check(&archive, &replayed, room, head).await? {
+        match check(archive, &replayed, room, head).await? {
             None => output.line(format_args!("{room}\t{latest}\t{}\tok", head.digest))?,
             Some((slot, why)) => {
                 wrong += 1;
@@ -77,7 +118,15 @@ pub(crate) async fn verify_directory(
     }
     // It was only read from: how it ends says nothing more.
     let _ended = replayed.end().await;
-    let all = rooms.len() + stray.len();
+    summed_up(rooms.len() + stray.len(), wrong, room)
+}
+
+/// The last line, and the exit code.
+pub(super) fn summed_up(
+    all: usize,
+    wrong: usize,
+    room: Option<&RoomName>,
+) -> Result<ExitCode, Failure> {
     if all == 0
         && let Some(room) = room
     {
@@ -87,7 +136,7 @@ pub(crate) async fn verify_directory(
     Ok(if wrong > 0 { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
 }
 
-fn said(why: impl ToString) -> Failure {
+pub(super) fn said(why: impl ToString) -> Failure {
     Failure::said(why.to_string())
 }
 
@@ -100,43 +149,22 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
             Err(why) => return Err(Failure::file(path, why)),
         }
     }
-    if to.join("journal.db").exists() {
-        return Ok(());
-    }
-    Err(Failure::said(format!("{} has no journal.db: it is no data directory", from.display())))
+    Ok(())
 }
 
-fn open_archive(copy: &Path, journal: &SqliteJournal) -> Result<SqliteArchive, Failure> {
-    use roomlog_core::journal::Journal;
-    let archive = SqliteArchive::open(&copy.join("archive.db"), journal.log()).map_err(said)?;
-    let applied = archive.applied(0).map_err(said)?.position;
-    let head = journal.head(0).map_err(said)?;
-    if archive.log() != journal.log() {
-        let (ours, other) = (journal.log(), archive.log());
-        return Err(Failure::said(format!(
-            "journal.db is of log {ours} and archive.db of {other}"
-        )));
-    }
-    if applied > head {
-        return Err(Failure::said(format!(
-            "archive.db is at position {applied} and journal.db ends at {head}"
-        )));
-    }
-    Ok(archive)
-}
-
-/// The whole journal, applied anew.
-struct Replayed {
+/// The journal, applied anew.
+pub(super) struct Replayed {
     node: Node,
     task: tokio::task::JoinHandle<Result<(), NodeError>>,
     folder: std::thread::JoinHandle<()>,
 }
 
 impl Replayed {
-    /// Applies the whole journal, with an empty archive of its own at `path`.
-    async fn new(path: &Path, journal: Arc<SqliteJournal>) -> Result<Self, Failure> {
-        use roomlog_core::journal::Journal;
-        let archive = Arc::new(SqliteArchive::open(path, journal.log()).map_err(said)?);
+    /// Applies what the journal has and this archive has not.
+    pub(super) async fn new(
+        archive: Arc<SqliteArchive>,
+        journal: Arc<SqliteJournal>,
+    ) -> Result<Self, Failure> {
         let opened = Node::open(NOBODY, journal, archive, NodeSettings::default());
         let (node, running) = opened.map_err(said)?;
         let folder = std::thread::spawn(move || running.folder.run());
@@ -146,7 +174,7 @@ impl Replayed {
     }
 
     /// Ends it; why it failed, when it did.
-    async fn end(self) -> Failure {
+    pub(super) async fn end(self) -> Failure {
         self.node.inbox.close();
         let ended = self.task.await;
         let _ended_or_panicked = self.folder.join();
@@ -157,7 +185,10 @@ impl Replayed {
         }
     }
 
-    fn rooms(&self, only: Option<&RoomName>) -> Result<BTreeMap<RoomName, Head>, Failure> {
+    pub(super) fn rooms(
+        &self,
+        only: Option<&RoomName>,
+    ) -> Result<BTreeMap<RoomName, Head>, Failure> {
         let mut rooms = BTreeMap::new();
         loop {
             let after = only.is_none().then(|| rooms.keys().next_back()).flatten();
@@ -189,7 +220,7 @@ impl Replayed {
     }
 }
 
-fn rooms_of(
+pub(super) fn rooms_of(
     archive: &SqliteArchive,
     only: Option<&RoomName>,
 ) -> Result<BTreeMap<RoomName, Head>, Failure> {
@@ -246,7 +277,7 @@ async fn check(
 }
 
 /// A page, or the slot of it that is damaged.
-fn page(
+pub(super) fn page(
     archive: &SqliteArchive,
     room: &RoomName,
     first: Slot,

@@ -1,0 +1,241 @@
+//! A backup of a directory that is served, and what a start makes of it: alone, beside the journal of its
+//! own log, beside one that is not the rest of it.
+
+mod node;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use node::{LONG, Served, bodies, directory, files, open, refused, say, say_and_trim, with_files};
+use roomlog_core::{
+    archive::Archive,
+    backup::{Backup, BackupError, Progress},
+    journal::{Journal, Position},
+};
+use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
+use roomlog_sqlite::{Directory, OpenError, Opened};
+use rusqlite::Connection;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Takes a backup as the gateway does; its files.
+async fn backup(served: &Served) -> (Manifest, Files) {
+    backup_while(served, |_| true).await
+}
+
+/// As [`backup`]; `go_on` is asked after each step.
+async fn backup_while(
+    served: &Served,
+    mut go_on: impl FnMut(Progress) -> bool + Send + 'static,
+) -> (Manifest, Files) {
+    let engine = served.directory.backup();
+    let _hold = engine.hold();
+    served.node.fold_to_head().await.expect("folded");
+    let copy = tokio::task::spawn_blocking(move || engine.copy(&mut go_on));
+    let copy = copy.await.expect("no panic").expect("a copy");
+    let (mut bytes, mut archive) = (Vec::new(), copy.archive);
+    archive.read_to_end(&mut bytes).expect("the bytes");
+    assert_eq!(bytes.len() as u64, copy.manifest.archive_bytes);
+    let sha256 = Some(Digest(Sha256::digest(&bytes).into()));
+    let manifest = Manifest { sha256, ..copy.manifest };
+    let mut files = Files::new();
+    files.insert("archive.db".into(), bytes);
+    files.insert(MANIFEST_FILE.into(), manifest.to_json().into_bytes());
+    (manifest, files)
+}
+
+async fn served(path: &TempDir, keep: u64) -> Served {
+    let directory = Directory::open_keeping(path.path(), keep).expect("a directory");
+    let served = Served::on(directory).expect("a node");
+    assert!(served.is_up().await);
+    served
+}
+
+fn put(files: &Files, path: &Path) {
+    for (name, bytes) in files {
+        fs::write(path.join(name), bytes).expect("a file");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_node_that_works_is_of_one_moment_and_loses_nothing_before_it() {
+    const BEFORE: usize = 12_000;
+    let path = directory();
+    let served = served(&path, 0).await;
+    let before: Vec<String> = (0..BEFORE).map(|n| format!("before-{n}")).collect();
+    served.say(&before.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (said, stop) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+    let write = async {
+        while !stop.load(Ordering::Relaxed) {
+            served.say(&[&format!("while-{}", said.load(Ordering::Relaxed))]).await;
+            said.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let (heard, begun) = (said.clone(), Instant::now());
+    let (mut last, mut steps) = (0, 0);
+    let copy = backup_while(&served, move |Progress { done, of }| {
+        assert!(done >= last && done <= of, "{done} of {of} after {last}");
+        (last, steps) = (done, steps + 1);
+        // Ten more are committed in the middle of each step.
+        let upto = heard.load(Ordering::Relaxed) + 10;
+        while heard.load(Ordering::Relaxed) < upto && begun.elapsed() < LONG {
+            std::thread::yield_now();
+        }
+        steps <= 1_000
+    });
+    let copy = async {
+        let copied = copy.await;
+        stop.store(true, Ordering::Relaxed);
+        copied
+    };
+    let ((), (manifest, backup)) = tokio::join!(write, copy);
+    let said_meanwhile = said.load(Ordering::Relaxed);
+    assert!(said_meanwhile >= 20, "a backup of some steps: {said_meanwhile}");
+    let log = served.log().await;
+    assert_eq!(log.len(), BEFORE + said_meanwhile);
+    assert!(!path.path().join("backup.tmp").exists(), "the copy has no name any more");
+    served.end().await.expect("a good end");
+
+    let restored = with_files(&backup);
+    let there = say(&restored, &["and-on"]).await.expect("a good end");
+    assert!(there.len() > BEFORE);
+    assert_eq!(there.len() as u64 - 1, manifest.entries);
+    assert_eq!(there[..there.len() - 1], log[..there.len() - 1]);
+    let opened = open(&restored);
+    assert_ne!(opened.journal.log(), manifest.log);
+    assert_eq!(opened.journal.head(0), Ok(Position(manifest.position + 1)), "positions go on");
+}
+
+#[tokio::test]
+async fn a_copy_that_nobody_wants_any_more_is_ended_and_leaves_nothing() {
+    let path = directory();
+    let served = served(&path, 0).await;
+    served.say(&["one"]).await;
+    served.node.fold_to_head().await.expect("folded");
+    let ended = served.directory.backup().copy(&mut |_| false).map(|copy| copy.manifest);
+    assert_eq!(ended, Err(BackupError::Ended));
+    assert!(!path.path().join("backup.tmp").exists());
+    served.end().await.expect("a good end");
+}
+
+#[tokio::test]
+async fn a_copy_that_a_crash_left_is_removed_by_the_next_start() {
+    let path = directory();
+    say(&path, &["one"]).await.expect("a good end");
+    for file in ["backup.tmp", "backup.tmp-journal"] {
+        fs::write(path.path().join(file), "half a copy").expect("a file");
+    }
+    drop(open(&path));
+    assert!(!path.path().join("backup.tmp").exists());
+    assert!(!path.path().join("backup.tmp-journal").exists());
+}
+
+/// A directory whose journal was trimmed, its files killed and stopped, and a backup from between.
+async fn with_its_journal() -> (Manifest, Files, Files, Files) {
+    let path = directory();
+    say_and_trim(&path, 20).await;
+    let older = files(path.path());
+    let served = served(&path, 0).await;
+    served.say(&["middle"]).await;
+    let (manifest, backup) = backup(&served).await;
+    // Nothing is folded any more, so nothing is trimmed: the hold of a backup that goes on.
+    let _hold = served.directory.journal.hold_trim();
+    served.say(&["after-1"]).await;
+    served.say(&["after-2"]).await;
+    let whole = files(path.path());
+    served.end().await.expect("a good end");
+    (manifest, backup, older, whole)
+}
+
+/// The backup, the journal of these files, and their `node`.
+fn beside(backup: &Files, of: &Files) -> TempDir {
+    let path = with_files(backup);
+    let own = |(name, _): &(&String, &Vec<u8>)| {
+        ["journal.db", "journal.db-wal", "node"].contains(&name.as_str())
+    };
+    put(&of.iter().filter(own).map(|(n, b)| (n.clone(), b.clone())).collect(), path.path());
+    path
+}
+
+fn not_proven(path: &TempDir, part: &str) {
+    let before = files(path.path());
+    let error = refused(path);
+    let said = error.to_string();
+    assert!(matches!(error, OpenError::NotProven { .. }) && said.contains(part), "{said}");
+    assert!(said.contains("holds a backup, at position ") && said.contains("positions "), "{said}");
+    assert!(said.contains("or move journal.db") && said.contains("a new log begins"), "{said}");
+    assert!(files(path.path()) == before, "the directory was changed: {said}");
+}
+
+#[tokio::test]
+async fn beside_the_journal_that_its_server_left_nothing_is_missing_and_the_log_goes_on() {
+    let (manifest, backup, _, whole) = with_its_journal().await;
+    let path = beside(&backup, &whole);
+    let directory = open(&path);
+    assert_eq!(directory.opened, Opened::Continued(manifest.clone()));
+    assert_eq!(directory.journal.log(), manifest.log);
+    drop(directory);
+    let log = say(&path, &["and-on"]).await.expect("a good end");
+    assert_eq!(bodies(&log[20..]), ["middle", "after-1", "after-2", "and-on"]);
+    assert!(path.path().join("restored.json").exists());
+}
+
+#[tokio::test]
+async fn a_journal_that_is_not_the_rest_of_its_log_is_refused() {
+    let (manifest, backup, older, whole) = with_its_journal().await;
+    // A copy made before the backup.
+    let says = format!("archive.db is at position {} and journal.db ends at 20", manifest.position);
+    not_proven(&beside(&backup, &older), &says);
+    // A copy of the journal alone: nobody knows how much came after it.
+    let path = beside(&backup, &whole);
+    fs::remove_file(path.path().join("node")).expect("removed");
+    not_proven(&path, "no `node` file stands with journal.db");
+    // The node file of another place.
+    let elsewhere = directory();
+    drop(open(&elsewhere));
+    let node = fs::read(elsewhere.path().join("node")).expect("the file");
+    fs::write(path.path().join("node"), node).expect("a file");
+    not_proven(&path, "not that of the process that wrote journal.db last");
+    // A hole.
+    let path = beside(&backup, &whole);
+    let file = Connection::open(path.path().join("journal.db")).expect("the file");
+    let hole = format!("DELETE FROM blocks WHERE position = {}", manifest.position + 1);
+    file.execute_batch(&hole).expect("a change");
+    drop(file);
+    not_proven(&path, "blocks between its first position");
+    // Another log.
+    let other = directory();
+    say_and_trim(&other, 30).await;
+    not_proven(&beside(&backup, &files(other.path())), "journal.db is of log");
+    // Moved away, it is a restore like any other.
+    let path = with_files(&backup);
+    assert_eq!(open(&path).opened, Opened::Restored(manifest));
+}
+
+#[tokio::test]
+async fn a_journal_that_begins_behind_a_gap_is_refused() {
+    let path = directory();
+    let served = served(&path, 0).await;
+    served.say(&["one"]).await;
+    let (manifest, backup) = backup(&served).await;
+    assert_eq!(manifest.position, 1);
+    for n in 0..20 {
+        served.say(&[&format!("more-{n}")]).await;
+        served.folded().await;
+    }
+    assert!(served.directory.archive.applied(0).is_ok());
+    let whole = files(path.path());
+    served.end().await.expect("a good end");
+    not_proven(&beside(&backup, &whole), "archive.db is at position 1 and journal.db begins at ");
+}

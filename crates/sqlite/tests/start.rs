@@ -1,0 +1,223 @@
+//! The start-up table: every row that is refused names the files, both positions and the way out, and
+//! leaves the directory as it was, with or without the WALs of a killed process; and the rows that are
+//! fine.
+
+mod node;
+
+use std::{collections::BTreeMap, fs};
+
+use node::{
+    Served, bodies, directory, files, open, refused, remove, say, say_and_trim, say_one_by_one,
+    with_files,
+};
+use roomlog_core::journal::{Journal, Position};
+use roomlog_sqlite::{Directory, OpenError, Opened};
+use tempfile::TempDir;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// The files of one log: early, and later with a journal that was trimmed. Each as a stop leaves them and
+/// as a kill does.
+struct Log {
+    early: Files,
+    late: Files,
+    /// `late`, killed: the newest is in the WALs.
+    killed: Files,
+    first: Position,
+}
+
+async fn log() -> Log {
+    let path = directory();
+    say_one_by_one(&path, 5).await;
+    let early = files(path.path());
+    say_and_trim(&path, 15).await;
+    let late = files(path.path());
+    let directory = Directory::open_keeping(path.path(), 0).expect("a directory");
+    let served = Served::on(directory).expect("a node");
+    assert!(served.is_up().await);
+    for body in ["last-but-one", "last"] {
+        served.say(&[body]).await;
+        served.folded().await;
+    }
+    let killed = files(path.path());
+    assert!(!killed["journal.db-wal"].is_empty() && !killed["archive.db-wal"].is_empty());
+    let first = served.directory.journal.first(0).expect("a first");
+    assert!(first > Position(6), "it was trimmed: {first}");
+    served.end().await.expect("a good end");
+    Log { early, late, killed, first }
+}
+
+/// The parts of `of` that are `file` or its WAL.
+fn part<'a>(of: &'a Files, file: &'a str) -> impl Iterator<Item = (String, Vec<u8>)> + 'a {
+    let own = move |(name, _): &(&String, &Vec<u8>)| {
+        name.strip_prefix(file).is_some_and(|end| ["", "-wal"].contains(&end))
+    };
+    of.iter().filter(own).map(|(name, bytes)| (name.clone(), bytes.clone()))
+}
+
+/// Refused, with all of this in what it says, and not a byte of the directory changed.
+fn refuses(path: &TempDir, says: &[&str]) -> OpenError {
+    let before = files(path.path());
+    let error = refused(path);
+    let said = error.to_string();
+    for part in says {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+    let after = files(path.path());
+    assert!(before.keys().eq(after.keys()), "{:?} became {:?}", before.keys(), after.keys());
+    assert!(before == after, "a file was changed by a start that refused: {said}");
+    error
+}
+
+#[tokio::test]
+async fn an_archive_is_missing_though_the_journal_was_trimmed() {
+    let Log { late, killed, first, .. } = log().await;
+    let begins = format!("positions {first} to 22");
+    for (of, positions) in [(late, "to 20"), (killed, &begins)] {
+        let path = with_files(&part(&of, "journal.db").collect());
+        let says = ["holds journal.db", positions, "no archive.db", "bring archive.db back"];
+        let error = refuses(&path, &says);
+        assert!(matches!(error, OpenError::ArchiveMissing { .. }), "{error}");
+        // A file that was only begun is as good as none.
+        fs::write(path.path().join("archive.db"), "").expect("a file");
+        assert!(matches!(refuses(&path, &says), OpenError::ArchiveMissing { .. }));
+    }
+}
+
+#[tokio::test]
+async fn an_archive_is_older_than_what_the_journal_begins_with() {
+    let Log { early, late, killed, .. } = log().await;
+    for of in [late, killed] {
+        let path = with_files(&part(&of, "journal.db").chain(part(&early, "archive.db")).collect());
+        let says = [
+            "archive.db is at position 5",
+            "journal.db begins at ",
+            "bring the matching archive.db back",
+        ];
+        let error = refuses(&path, &says);
+        assert!(matches!(error, OpenError::ArchiveBehind { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_ends_before_what_the_archive_has() {
+    let Log { early, late, killed, .. } = log().await;
+    for (of, applied) in [(late, "position 20"), (killed, "position 22")] {
+        let path = with_files(&part(&early, "journal.db").chain(part(&of, "archive.db")).collect());
+        let says = [
+            "archive.db is at ",
+            applied,
+            "journal.db ends at 5",
+            "bring the matching journal.db back",
+        ];
+        let error = refuses(&path, &says);
+        assert!(matches!(error, OpenError::JournalBehind { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_is_missing_and_there_is_no_manifest() {
+    let Log { late, killed, .. } = log().await;
+    for (of, applied) in [(late, "at position 20"), (killed, "at position 22")] {
+        let path = with_files(&part(&of, "archive.db").collect());
+        let says = [applied, "no journal.db", "no manifest.json", "bring journal.db back"];
+        let error = refuses(&path, &says);
+        assert!(matches!(error, OpenError::JournalMissing { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn journal_and_archive_are_of_two_logs() {
+    let (ours, theirs) = (log().await, log().await);
+    for (journal, archive) in [(&ours.late, &theirs.killed), (&ours.killed, &theirs.late)] {
+        let path =
+            with_files(&part(journal, "journal.db").chain(part(archive, "archive.db")).collect());
+        let says = [
+            "journal.db is of log 0",
+            "archive.db is of log 0",
+            "position 2",
+            "bring the matching file back",
+        ];
+        let error = refuses(&path, &says);
+        assert!(matches!(error, OpenError::LogsDiffer { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_wal_without_its_file_is_not_passed_over() {
+    let Log { mut killed, .. } = log().await;
+    for file in ["journal.db", "archive.db"] {
+        let whole = killed.remove(file).expect("the file");
+        let path = with_files(&killed);
+        let says = [&format!("holds {file}-wal but no {file}"), &format!("bring {file} back")];
+        let error = refuses(&path, &[says[0], says[1]]);
+        assert!(matches!(error, OpenError::WalAlone { .. }), "{error}");
+        killed.insert(file.into(), whole);
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_is_served_when_the_file_is_brought_back() {
+    let Log { killed, .. } = log().await;
+    let path = with_files(&part(&killed, "archive.db").collect());
+    refuses(&path, &["bring journal.db back"]);
+    for (name, bytes) in part(&killed, "journal.db") {
+        fs::write(path.path().join(name), bytes).expect("a file");
+    }
+    let log = say(&path, &["and-on"]).await.expect("a good end");
+    assert_eq!(log.len(), 23);
+    assert_eq!(bodies(&log[20..]), ["last-but-one", "last", "and-on"]);
+}
+
+#[tokio::test]
+async fn neither_file_is_a_new_log_and_an_archive_that_can_be_made_again_is() {
+    let path = directory();
+    assert_eq!(open(&path).opened, Opened::New);
+    assert_eq!(open(&path).opened, Opened::Whole);
+    let log = say(&path, &["one", "two"]).await.expect("a good end");
+    let name = open(&path).journal.log().to_owned();
+    remove(&path, "archive.db");
+    let directory = open(&path);
+    assert_eq!((&directory.opened, directory.journal.log()), (&Opened::Rebuilt, name.as_str()));
+    drop(directory);
+    assert_eq!(say(&path, &[]).await.expect("a good end"), log);
+}
+
+#[tokio::test]
+async fn a_backup_that_was_cut_off_is_neither_served_nor_a_place_for_a_new_log() {
+    let Log { late, .. } = log().await;
+    let archive = late["archive.db"].clone();
+    let manifest = || b"{".to_vec();
+    for files in [
+        vec![("archive.db.part", archive[..4_096].to_vec())],
+        vec![("archive.db.part", archive.clone()), ("manifest.json.part", manifest())],
+        vec![("archive.db", archive.clone()), ("manifest.json.part", manifest())],
+    ] {
+        let path = with_files(&files.into_iter().map(|(name, it)| (name.into(), it)).collect());
+        let error = refuses(&path, &[".part", "a backup that was cut off", "take another backup"]);
+        assert!(matches!(error, OpenError::CutOff { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_may_have_any_name() {
+    let parent = directory();
+    let path = parent.path().join("a?mode=ro#b %41 ä");
+    for opened in [Opened::New, Opened::Whole] {
+        assert_eq!(Directory::open(&path).expect("a directory").opened, opened);
+    }
+    fs::remove_file(path.join("journal.db")).expect("removed");
+    assert!(matches!(Directory::open(&path), Err(OpenError::JournalMissing { .. })));
+}
+
+#[tokio::test]
+async fn a_new_log_that_a_crash_cut_off_is_begun_again() {
+    for empty in [&["journal.db"][..], &["journal.db", "archive.db"]] {
+        let path = directory();
+        for file in empty {
+            fs::write(path.path().join(file), "").expect("a file");
+        }
+        assert_eq!(open(&path).opened, Opened::New);
+        assert_eq!(bodies(&say(&path, &["one"]).await.expect("a good end")), ["one"]);
+    }
+}
