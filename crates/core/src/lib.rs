@@ -16,6 +16,7 @@ pub mod applying;
 pub mod archive;
 pub mod block;
 pub mod fold;
+pub mod follower;
 pub mod heads;
 pub mod inbox;
 pub mod journal;

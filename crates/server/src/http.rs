@@ -246,18 +246,16 @@ async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
         return true;
     }
     let mailbox = Arc::new(Mailbox::default());
-    let interest = tail.register(&mailbox, 0);
+    let hearing = tail.hear(&mailbox, 0);
     let reached = async {
         while tail.head().end < end {
             mailbox.wait().await;
             let _moved = mailbox.take();
-            interest.take();
+            hearing.take();
         }
     };
-    let reached = tokio::select! {
+    tokio::select! {
         reached = tokio::time::timeout(gateway.ahead_for(), reached) => reached.is_ok(),
         () = stopped(gateway.stopping.clone()) => false,
-    };
-    tail.unregister(&interest);
-    reached
+    }
 }

@@ -10,6 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     archive::{ArchiveError, Keep},
     reader::{Page, PageLimits, ReadError},
+    room::Head,
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,
@@ -55,7 +56,7 @@ pub(super) enum Job {
 pub(super) enum Done {
     Read(u32, Result<Page, ReadError>),
     CatchUp(u32, Result<Page, ReadError>),
-    List(Result<Vec<(RoomName, i64)>, ArchiveError>),
+    List(Result<Vec<(RoomName, Head)>, ArchiveError>),
 }
 
 /// The slot that the log must have reached to answer, one more: where it must end.
@@ -182,7 +183,7 @@ impl Connection {
             }
             Job::CatchUp(key) => {
                 let link = self.links.get(key)?;
-                let (span, room) = (Span::After(latest_of(link.follow?)), link.tail.room().clone());
+                let (span, room) = (link.follow.as_ref()?.span(), link.tail.room().clone());
                 let limits = PageLimits { bytes: super::BATCH_BYTES, ..limits };
                 let read = async move {
                     Done::CatchUp(key, node.reader.read(&room, span, None, limits).await)
@@ -214,10 +215,8 @@ impl Connection {
             }
             Done::CatchUp(key, Ok(page)) => {
                 let Some(link) = self.links.get(key) else { return };
-                let Some(last) = page.entries.last().filter(|_| link.follow.is_some()) else {
-                    return;
-                };
-                link.follow = Some(last.entry.slot + 1);
+                let Some(follower) = &mut link.follow else { return };
+                follower.took(&page.entries);
                 let room = link.tail.room().clone();
                 for frame in wire::acks(&room, &page.entries, &self.gateway.config.limits) {
                     self.out.push(frame);
@@ -278,7 +277,7 @@ impl Connection {
             Span::UpTo { .. } => page.head.end,
         });
         let Some(link) = self.links.get(key) else { return };
-        link.follow = Some(next);
+        link.follow = Some(self.gateway.node.followers.follow(link.tail.clone(), next));
         link.hear(&self.mailbox, key);
         self.stand_in_line(key);
     }
