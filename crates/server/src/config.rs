@@ -15,6 +15,13 @@ pub struct Config {
     pub drain: Duration,
     /// How many sockets are served at once; more wait to be accepted.
     pub sockets: usize,
+    /// How often a comment is sent among Server-Sent Events, so that whatever stands between knows
+    /// that the connection lives.
+    pub event_comment: Duration,
+    /// The most bytes of one batch of appends over HTTP.
+    pub batch_bytes: usize,
+    /// The most bytes of all batches that are held at once; beyond: `busy`.
+    pub batches_bytes: usize,
     /// Name and version, for people: `hello.server`.
     pub server: String,
 }
@@ -26,6 +33,9 @@ impl Default for Config {
             origins: Vec::new(),
             drain: Duration::from_secs(10),
             sockets: 20_000,
+            event_comment: Duration::from_secs(15),
+            batch_bytes: 16 << 20,
+            batches_bytes: 64 << 20,
             server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),
         }
     }

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::{Config, guard::Guard, http, wire};
+use crate::{Config, guard::Guard, http, patient::Patient, wire};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -47,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Held by every task that serves a socket: the server has drained when all are gone.
     pub(crate) alive: mpsc::Sender<()>,
+    /// A permit for each byte of the batches that are held at once.
+    pub(crate) batches: Arc<Semaphore>,
     queues: AtomicU64,
 }
 
@@ -72,6 +74,11 @@ impl Gateway {
 
     pub(crate) fn ahead_for(&self) -> Duration {
         Duration::from_millis(self.config.limits.ahead_ms)
+    }
+
+    /// How long a client may take nothing, and a body nothing may come of.
+    pub(crate) fn idle_for(&self) -> Duration {
+        Duration::from_millis(self.config.limits.idle_ms)
     }
 
     pub(crate) fn append_for(&self) -> Duration {
@@ -104,6 +111,7 @@ pub async fn run(
     let gateway = Arc::new(Gateway {
         hello: hello(&config, &node),
         guard: Guard::new(&config.origins),
+        batches: Arc::new(Semaphore::new(config.batches_bytes.min(Semaphore::MAX_PERMITS))),
         config,
         node,
         stopping: is_stopping,
@@ -159,6 +167,7 @@ pub(crate) type Permit = Arc<tokio::sync::OwnedSemaphorePermit>;
 
 async fn serve(stream: TcpStream, app: axum::Router, gateway: &Gateway, permit: Permit) {
     let app = app.layer(axum::Extension(permit));
+    let stream = Patient::new(stream, gateway.idle_for());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

@@ -1,10 +1,15 @@
-//! HTTP: reads, single appends, health, the page.
+//! HTTP: reads, appends, events, health, the page.
 //!
 //! Enters: requests. Leaves: JSON with the members of the WebSocket's frames, and the statuses of the
 //! contract. Invariant: the browser rules hold for every request, the upgrade included; an error has
 //! the same code as on a WebSocket.
 
 mod append;
+mod batch;
+mod body;
+mod events;
+mod outcomes;
+mod rooms;
 
 use std::sync::Arc;
 
@@ -49,8 +54,10 @@ pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(|| async { plain(StatusCode::OK, "alive\n") }))
         .route("/readyz", get(ready))
         .route("/v1/ws", get(upgrade))
-        .route("/v1/rooms/{room}", get(read_head))
+        .route("/v1/rooms", get(rooms::read_rooms))
+        .route("/v1/rooms/{room}", get(rooms::read_head))
         .route("/v1/rooms/{room}/entries", entries)
+        .route("/v1/rooms/{room}/events", get(events::events))
         .fallback(|| async { refuse(not_found("there is nothing at this path")) })
         .method_not_allowed_fallback(|| async {
             let message = "this path does not take this method\n";
@@ -141,29 +148,6 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
 
 fn room_of(path: &str) -> Result<RoomName, Refusal> {
     RoomName::new(path).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))
-}
-
-async fn read_head(
-    State(gateway): State<Arc<Gateway>>,
-    Path(room): Path<String>,
-) -> Response<Body> {
-    let room = match room_of(&room) {
-        Ok(room) => room,
-        Err(refusal) => return refuse(refusal),
-    };
-    let head = match gateway.node.rooms.open(&room) {
-        Ok(tail) => tail.head(),
-        Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),
-    };
-    if head.end == 0 {
-        let message = format!("nothing was ever written to {room}");
-        return refuse(Refusal { room: Some(room), ..not_found(&message) });
-    }
-    let (latest, digest, log) = (latest_of(head.end), head.digest, gateway.node.log());
-    // Neither a room's name nor a log's has a character that JSON escapes.
-    let body =
-        format!(r#"{{"room":"{room}","latest":{latest},"digest":"{digest}","log":"{log}"}}"#);
-    respond_json(StatusCode::OK, body.into())
 }
 
 async fn read_entries(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  listener ──► http ──► upgrade ──► connection (a task per socket)
-//!                 └─► reads, single appends, health, the page
+//!                 └─► reads, appends one by one and in batches, events, health, the page
 //! ```
 //!
 //! Invariant: frames are parsed and limited here, at the door, and nowhere behind it. Knows no SQL and
@@ -14,6 +14,7 @@ mod connection;
 mod gateway;
 mod guard;
 mod http;
+mod patient;
 mod upgrade;
 mod wire;
 
