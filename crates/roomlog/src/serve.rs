@@ -20,7 +20,7 @@ use std::{
 
 use clap::Args;
 use roomlog_core::{Node, NodeError, Running, journal::JournalError, partition};
-use roomlog_sqlite::Directory;
+use roomlog_sqlite::{Directory, directory::FILES};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -70,7 +70,7 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     talk();
     let settings = args.settings.over_file(args.config.as_ref())?;
-    let (listen, config, node_settings) =
+    let (listen, mut config, node_settings) =
         (settings.listen()?, settings.gateway()?, settings.node()?);
     allow_descriptors(config.sockets as u64);
     let stop = Stop::install()?;
@@ -78,8 +78,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let listener = bind(listen).await?;
     let data = settings.data();
     let directory = Directory::open(&data).map_err(|why| Failure::said(why.to_string()))?;
-    let engines = (directory.journal.clone(), directory.archive.clone());
-    let opened = Node::open(directory.identity, engines.0, engines.1, node_settings);
+    config.files = FILES.iter().map(|name| data.join(name)).collect();
+    let journal = config.metrics.time_journal(directory.journal.clone());
+    let archive = directory.archive.clone();
+    let opened = Node::open(directory.identity, journal, archive, node_settings);
     let (node, running) = opened.map_err(|why| Failure::said(why.to_string()))?;
     let (node, mut threads) = (Arc::new(node), Threads::start(running)?);
 

@@ -1,8 +1,10 @@
 //! The settings of the gateway.
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use roomlog_protocol::Limits;
+
+use crate::Metrics;
 
 /// The settings of the gateway.
 #[derive(Debug, Clone)]
@@ -22,6 +24,10 @@ pub struct Config {
     pub batch_bytes: usize,
     /// The most bytes of all batches that are held at once; beyond: `busy`.
     pub batches_bytes: usize,
+    /// Files whose sizes `/metrics` tells, by their names; those that are there.
+    pub files: Vec<PathBuf>,
+    /// Where it is counted what the server does.
+    pub metrics: Arc<Metrics>,
     /// Name and version, for people: `hello.server`.
     pub server: String,
 }
@@ -36,6 +42,8 @@ impl Default for Config {
             event_comment: Duration::from_secs(15),
             batch_bytes: 16 << 20,
             batches_bytes: 64 << 20,
+            files: Vec::new(),
+            metrics: Arc::default(),
             server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),
         }
     }

@@ -53,6 +53,7 @@ pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
         .route("/", get(page))
         .route("/healthz", get(|| async { plain(StatusCode::OK, "alive\n") }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/v1/ws", get(upgrade))
         .route("/v1/rooms", get(rooms::read_rooms))
         .route("/v1/rooms/{room}", get(rooms::read_head))
@@ -146,6 +147,20 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     }
 }
 
+/// The format of Prometheus' text, version 0.0.4.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let told = tokio::task::spawn_blocking(move || {
+        let config = &gateway.config;
+        config.metrics.text(&gateway.node, &config.files)
+    });
+    match told.await {
+        Ok(text) => respond(StatusCode::OK, METRICS_TYPE, text.into()),
+        Err(_) => refuse(Refusal::new(ErrorCode::Unavailable, "the metrics cannot be told")),
+    }
+}
+
 fn room_of(path: &str) -> Result<RoomName, Refusal> {
     RoomName::new(path).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))
 }
@@ -197,7 +212,7 @@ async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal>
         }
     }
     let limits = gateway.page_limits();
-    let page = node.reader.read(&update.room, update.span, update.digest, limits).await;
+    let page = gateway.page(&update.room, update.span, update.digest, limits).await;
     page.map_err(|error| match error {
         ReadError::Diverged { latest } => {
             let message = "your digest is not the log's";

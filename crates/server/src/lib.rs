@@ -14,9 +14,12 @@ mod connection;
 mod gateway;
 mod guard;
 mod http;
+mod metrics;
 mod patient;
+mod timed_journal;
 mod upgrade;
 mod wire;
 
 pub use config::Config;
 pub use gateway::run;
+pub use metrics::Metrics;

@@ -20,7 +20,7 @@ use roomlog_core::{
 };
 use roomlog_protocol::RoomName;
 
-use super::{appends::Settled, reads::Read};
+use super::{reads::Read, settled::Settled};
 
 /// What a connection has to do with one room.
 pub(super) struct Link {

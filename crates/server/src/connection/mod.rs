@@ -17,6 +17,7 @@ mod frames;
 mod links;
 mod out;
 mod reads;
+mod settled;
 mod socket;
 mod watch;
 
@@ -37,8 +38,8 @@ use self::{
     watch::Watch,
 };
 pub(crate) use self::{
-    appends::{Settled, new_id},
     reads::{keep_of, needed_end},
+    settled::{Settled, new_id},
 };
 use crate::{
     gateway::{Gateway, stopped},

@@ -14,6 +14,7 @@ use roomlog_core::{
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,
+    limits::HEADS_PER_FRAME,
 };
 use tracing::error;
 
@@ -169,16 +170,15 @@ impl Connection {
 
     /// The future of a job.
     pub(super) fn start(&mut self, job: Job) -> Option<BoxFuture<'static, Done>> {
-        let node = self.gateway.node.clone();
-        let limits = self.gateway.page_limits();
+        let gateway = self.gateway.clone();
+        let limits = gateway.page_limits();
         match job {
             Job::Read(key) => {
                 let read = self.links.get(key)?.reads.front()?;
                 let (What::Update(update) | What::Join(update)) = &read.what else { return None };
                 let ClientUpdate { room, span, digest, .. } = update.clone();
-                let read = async move {
-                    Done::Read(key, node.reader.read(&room, span, digest, limits).await)
-                };
+                let read =
+                    async move { Done::Read(key, gateway.page(&room, span, digest, limits).await) };
                 Some(read.boxed())
             }
             Job::CatchUp(key) => {
@@ -186,13 +186,13 @@ impl Connection {
                 let (span, room) = (link.follow.as_ref()?.span(), link.tail.room().clone());
                 let limits = PageLimits { bytes: super::BATCH_BYTES, ..limits };
                 let read = async move {
-                    Done::CatchUp(key, node.reader.read(&room, span, None, limits).await)
+                    Done::CatchUp(key, gateway.page(&room, span, None, limits).await)
                 };
                 Some(read.boxed())
             }
             Job::List(after) => {
                 let list = tokio::task::spawn_blocking(move || {
-                    node.room_heads(after.as_ref(), roomlog_protocol::limits::HEADS_PER_FRAME)
+                    gateway.node.room_heads(after.as_ref(), HEADS_PER_FRAME)
                 });
                 let cut_off = |_| Err(ArchiveError::Failed("a read was cut off".into()));
                 Some(list.map(move |listed| Done::List(listed.unwrap_or_else(cut_off))).boxed())

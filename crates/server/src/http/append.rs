@@ -4,7 +4,7 @@
 //! was there already; or an error. Invariant: the outcome is awaited even when the client hangs up, so
 //! that what was taken is finished before the server stops.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -47,7 +47,10 @@ pub(super) async fn append(
             "application/x-ndjson" => batch::take(&gateway, &room, &parts.headers, body).await,
             _ => Ok(unknown_type()),
         };
-        answer.unwrap_or_else(refuse)
+        answer.unwrap_or_else(|refusal| {
+            gateway.config.metrics.refused(refusal.code);
+            refuse(refusal)
+        })
     });
     appended.await.unwrap_or_else(|_| refuse(Refusal::new(ErrorCode::UnknownOutcome, "cut off")))
 }
@@ -72,6 +75,7 @@ async fn take(
     let room = room_of(room)?;
     let most = usize::try_from(gateway.config.limits.frame_bytes).unwrap_or(usize::MAX);
     let body = body::read(gateway, body, most, None).await?;
+    let read = Instant::now();
     let mut append = members(gateway, &room, &body.bytes)?;
     append.id = id_of(&append, headers)?;
     let id = append.id.clone().unwrap_or_else(new_id);
@@ -82,7 +86,9 @@ async fn take(
     match settled {
         Settled::Appended { slot, repeat, .. } => {
             let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };
-            entry(gateway, &room, slot, status).await.map_err(echo)
+            let answer = entry(gateway, &room, slot, status).await.map_err(echo)?;
+            gateway.config.metrics.appended(repeat, read.elapsed());
+            Ok(answer)
         }
         Settled::Error { code, message, slot, latest } => {
             Err(echo(Refusal { slot, latest, ..Refusal::new(code, message) }))

@@ -1,7 +1,7 @@
 //! `POST …/entries` of many appends, a line each.
 //!
 //! ```text
-//!  body ──line by line──► sequencer, as one numbered queue ──► outcomes ──in order──► answer
+//!  body ──lines──► a block's worth ──► sequencer, one numbered queue ──► outcomes ──► answer
 //!           └ wrong in form: final, the next line goes on
 //! ```
 //!
@@ -18,7 +18,7 @@ use axum::{
     http::{HeaderMap, Response, StatusCode},
 };
 use roomlog_core::{
-    block::BLOCK_BYTES,
+    block::{BLOCK_BYTES, BLOCK_ENTRIES},
     mailbox::Mailbox,
     merge::{QueueId, merge_time},
     proposal::Proposal,
@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How many bytes of one batch the sequencer has at most, when it has more than one append of it: a
-/// block to write, and the next one.
+/// block that is written, and the next one.
 const IN_HAND_BYTES: usize = 2 * BLOCK_BYTES;
 
 const NOT_TRIED: &str = "a line before this one was not taken and comes first; send both again";
@@ -86,8 +86,11 @@ struct Batch<'a> {
     mailbox: Arc<Mailbox>,
     queue: QueueId,
     received: u64,
-    deadline: Instant,
+    read: Instant,
     lines: Vec<Line>,
+    /// Appends to submit together, so that they share a block: their lines are in hand.
+    ready: Vec<Submit>,
+    ready_bytes: usize,
     in_hand: usize,
     in_hand_bytes: usize,
     /// A line was not taken and may come again: what follows is not tried.
@@ -102,25 +105,34 @@ impl<'a> Batch<'a> {
             mailbox: Arc::default(),
             queue: gateway.next_queue(),
             received: now_ms(),
-            deadline: Instant::now() + gateway.append_for(),
+            read: Instant::now(),
             lines: Vec::new(),
+            ready: Vec::new(),
+            ready_bytes: 0,
             in_hand: 0,
             in_hand_bytes: 0,
             stopped: false,
         }
     }
 
+    /// Until when it may take.
+    fn deadline(&self) -> Instant {
+        self.read + self.gateway.append_for()
+    }
+
     /// Takes the lines and waits for their outcomes; one of each.
     async fn run(mut self, lines: &[&[u8]]) -> Vec<Line> {
         for line in lines {
-            if let Err(refusal) = self.try_line(line).await {
-                self.refuse(refusal);
-            }
+            let tried = self.try_line(line).await;
             if self.stopped {
                 break;
             }
+            if let Err(refusal) = tried {
+                self.refuse(refusal);
+            }
         }
-        while self.in_hand > 0 && self.hear(self.deadline).await {}
+        self.submit_ready();
+        while self.in_hand > 0 && self.hear().await {}
         if self.stopped {
             // The sequencer remembers what has to come first; nothing more will.
             self.gateway.node.inbox.forget(self.queue);
@@ -130,8 +142,8 @@ impl<'a> Batch<'a> {
 
     /// Takes a line in hand. When one before it has stopped the batch, it is not tried.
     async fn try_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        if line.len() as u64 > self.gateway.config.limits.frame_bytes {
-            let most = self.gateway.config.limits.frame_bytes;
+        let most = self.gateway.config.limits.frame_bytes;
+        if line.len() as u64 > most {
             let message = format!("the line has more than {most} bytes");
             return Err(Refusal::new(ErrorCode::TooLarge, message));
         }
@@ -139,69 +151,107 @@ impl<'a> Batch<'a> {
         needs_author(&append)?;
         let id = append.id.get_or_insert_with(new_id).clone();
         let named = |refusal| Refusal { id: Some(id.clone()), ..refusal };
-        let waited = timeout_at(self.deadline, wait(self.gateway, &self.room, &append)).await;
-        self.take_mail();
-        if self.stopped {
-            return Ok(());
-        }
-        waited.unwrap_or_else(|_| Err(too_slow())).map_err(named)?;
-        let Some(author) = append.author.clone() else { return Ok(()) };
-        let time = merge_time(append.sent_at, self.received);
-        let proposal = Proposal::new(append, author, id.clone());
-        let weight = proposal.weight();
-        while self.in_hand > 0 && self.in_hand_bytes + weight > IN_HAND_BYTES {
-            if !self.hear(self.deadline).await {
-                return Err(named(too_slow()));
-            }
+        if append.after.is_some() || append.reference.is_some() {
+            // It may wait for one before it.
+            self.submit_ready();
+            let waited = timeout_at(self.deadline(), wait(self.gateway, &self.room, &append)).await;
+            self.take_mail();
             if self.stopped {
                 return Ok(());
             }
+            waited.unwrap_or_else(|_| Err(too_slow())).map_err(named)?;
         }
-        let token = self.lines.len() as u64;
-        let ticket =
-            Ticket { mailbox: self.mailbox.clone(), token, queue: self.queue, seq: Some(token) };
-        match submit(self.gateway, Submit { proposal, time, ticket }) {
-            Ok(()) => {
-                self.lines.push(Line::InHand { id, weight });
-                self.in_hand += 1;
-                self.in_hand_bytes += weight;
-                Ok(())
+        let Some(author) = append.author.clone() else { return Ok(()) };
+        let time = merge_time(append.sent_at, self.received);
+        let proposal = Proposal::new(append, author, id.clone());
+        self.make_room(proposal.weight()).await.map_err(named)?;
+        if !self.stopped {
+            self.get_ready(proposal, time, id);
+        }
+        Ok(())
+    }
+
+    /// Waits until the sequencer has room for as much of this batch, or the batch is stopped.
+    async fn make_room(&mut self, weight: usize) -> Result<(), Refusal> {
+        if self.ready.len() >= BLOCK_ENTRIES || self.ready_bytes + weight > BLOCK_BYTES {
+            self.submit_ready();
+        }
+        let full = |batch: &Self| {
+            batch.in_hand > 0 && batch.in_hand_bytes + batch.ready_bytes + weight > IN_HAND_BYTES
+        };
+        while !self.stopped && full(self) {
+            if !self.hear().await {
+                return Err(too_slow());
             }
-            Err(turned) => {
-                self.settle(None, id, turned);
-                Ok(())
+        }
+        Ok(())
+    }
+
+    fn get_ready(&mut self, proposal: Proposal, time: u64, id: EntryId) {
+        let (token, weight) = (self.lines.len() as u64, proposal.weight());
+        let (mailbox, queue) = (self.mailbox.clone(), self.queue);
+        let ticket = Ticket { mailbox, token, queue, seq: Some(token) };
+        self.ready.push(Submit { proposal, time, ticket });
+        self.ready_bytes += weight;
+        self.lines.push(Line::InHand { id, weight });
+    }
+
+    /// Submits what is ready; when the batch is stopped, it is not tried any more.
+    fn submit_ready(&mut self) {
+        self.ready_bytes = 0;
+        for append in std::mem::take(&mut self.ready) {
+            let at = usize::try_from(append.ticket.token).unwrap_or(usize::MAX);
+            let (id, weight) = (append.proposal.id.clone(), append.proposal.weight());
+            if self.stopped {
+                let not_tried = Settled::error(ErrorCode::OutOfOrder, NOT_TRIED);
+                self.settle(at, id, not_tried);
+                continue;
+            }
+            match submit(self.gateway, append) {
+                Ok(()) => {
+                    self.in_hand += 1;
+                    self.in_hand_bytes += weight;
+                }
+                Err(turned) => self.settle(at, id, turned),
             }
         }
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        self.stopped |= !refusal.code.is_final();
+        if !refusal.code.is_final() {
+            // What stands before it goes all the same, and may stop the batch before it.
+            self.submit_ready();
+            self.stopped = true;
+        }
         let refusal = Refusal { room: Some(self.room.clone()), ..refusal };
         self.lines.push(Line::Error(Box::new(refusal)));
     }
 
     /// Waits for outcomes; `false` when none came in time.
-    async fn hear(&mut self, deadline: Instant) -> bool {
-        let heard = timeout_at(deadline, self.mailbox.wait()).await.is_ok();
+    async fn hear(&mut self) -> bool {
+        let heard = timeout_at(self.deadline(), self.mailbox.wait()).await.is_ok();
         self.take_mail();
         heard
     }
 
     fn take_mail(&mut self) {
         for (token, outcome) in self.mailbox.take().outcomes {
-            let line = usize::try_from(token).ok().and_then(|at| self.lines.get_mut(at));
-            let Some(Line::InHand { id, weight }) = line else { continue };
+            let at = usize::try_from(token).unwrap_or(usize::MAX);
+            let Some(Line::InHand { id, weight }) = self.lines.get(at) else { continue };
             let id = id.clone();
             self.in_hand -= 1;
             self.in_hand_bytes -= *weight;
-            self.settle(usize::try_from(token).ok(), id.clone(), Settled::of(outcome, id));
+            self.settle(at, id.clone(), Settled::of(outcome, id));
         }
     }
 
-    /// Notes what settled a line that was in hand, or the next one.
-    fn settle(&mut self, at: Option<usize>, id: EntryId, settled: Settled) {
+    /// Notes what settled a line that was in hand.
+    fn settle(&mut self, at: usize, id: EntryId, settled: Settled) {
         let line = match settled {
-            Settled::Appended { id, slot, repeat, .. } => Line::Entry { id, slot, repeat },
+            Settled::Appended { id, slot, repeat, .. } => {
+                self.gateway.config.metrics.appended(repeat, self.read.elapsed());
+                Line::Entry { id, slot, repeat }
+            }
             Settled::Error { code, message, slot, latest } => {
                 self.stopped |= !code.is_final();
                 let room = Some(self.room.clone());
@@ -209,9 +259,8 @@ impl<'a> Batch<'a> {
                 Line::Error(Box::new(Refusal { room, id: Some(id), slot, latest, ..refusal }))
             }
         };
-        match at.and_then(|at| self.lines.get_mut(at)) {
-            Some(there) => *there = line,
-            None => self.lines.push(line),
+        if let Some(there) = self.lines.get_mut(at) {
+            *there = line;
         }
     }
 
@@ -239,6 +288,11 @@ impl<'a> Batch<'a> {
         let rest = count.saturating_sub(self.lines.len());
         let rest: Vec<_> = std::iter::repeat_with(not_tried).take(rest).collect();
         self.lines.extend(rest);
+        for line in &self.lines {
+            if let Line::Error(refusal) = line {
+                self.gateway.config.metrics.refused(refusal.code);
+            }
+        }
         self.lines
     }
 }

@@ -161,7 +161,7 @@ impl Feed {
 
     async fn catch_up(&mut self) -> Bytes {
         let limits = PageLimits { bytes: BATCH_BYTES, ..self.gateway.page_limits() };
-        let read = self.gateway.node.reader.read(&self.room, self.follower.span(), None, limits);
+        let read = self.gateway.page(&self.room, self.follower.span(), None, limits);
         match read.await {
             Ok(page) => {
                 self.follower.took(&page.entries);
