@@ -82,6 +82,8 @@ async fn browser_rules(
     let headers = response.headers_mut();
     if let Some(origin) = listed {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static(CORS_EXPOSED);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -89,14 +91,26 @@ async fn browser_rules(
     response
 }
 
+/// What a page of a listed origin may send: appends, one or many, and its way back into events.
+const CORS_HEADERS: &str = "content-type, idempotency-key, last-event-id";
+
+/// What such a page may read of an answer besides its body: which log it is of, when to come again.
+const CORS_EXPOSED: &str = "roomlog-log, retry-after";
+
+/// For how many seconds a browser need not ask again; none keeps an answer for longer than two hours.
+const CORS_MAX_AGE: &str = "7200";
+
 /// What a page of a listed origin may send.
 fn preflight() -> Response<Body> {
     let mut response = plain(StatusCode::NO_CONTENT, "");
     let headers = response.headers_mut();
-    let methods = HeaderValue::from_static("GET, POST");
-    let allowed = HeaderValue::from_static("content-type, idempotency-key");
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 
