@@ -314,8 +314,11 @@ async fn a_batch_takes_as_long_as_an_append_may_and_the_rest_is_busy() {
     let mut lines: Vec<Value> = (0..50).map(wait).collect();
     lines.insert(0, says("a", json!({})));
     let done = take(&server, &lines).await;
-    assert_eq!(done[..3], ["0", "bad_ref", "busy"]);
-    assert!(done[3..].iter().all(|code| code == "out_of_order"), "{done:?}");
+    let late = done.iter().position(|outcome| outcome == "busy").expect("it ends in time");
+    assert!((2..10).contains(&late), "{done:?}");
+    assert_eq!(done[0], "0");
+    assert!(done[1..late].iter().all(|code| code == "bad_ref"), "{done:?}");
+    assert!(done[late + 1..].iter().all(|code| code == "out_of_order"), "{done:?}");
 }
 
 #[tokio::test]

@@ -188,13 +188,24 @@ async fn settle(
 }
 
 /// Gives an append to the sequencer, or what it is answered with.
-pub(super) fn submit(gateway: &Gateway, submit: Submit) -> Result<(), Settled> {
-    gateway.node.inbox.submit(submit).map_err(|turned| {
-        if turned == Turned::Busy {
-            gateway.node.stats.busy();
-        }
-        Settled::turned(turned)
-    })
+fn submit(gateway: &Gateway, submit: Submit) -> Result<(), Settled> {
+    gateway.node.inbox.submit(submit).map_err(|turned| turn_away(gateway, turned))
+}
+
+/// Gives appends to the sequencer; those that it did not take, and what the first is answered with.
+pub(super) fn submit_all(
+    gateway: &Gateway,
+    submits: Vec<Submit>,
+) -> Result<(), (Settled, Vec<Submit>)> {
+    let submitted = gateway.node.inbox.submit_all(submits);
+    submitted.map_err(|(turned, rest)| (turn_away(gateway, turned), rest))
+}
+
+fn turn_away(gateway: &Gateway, turned: Turned) -> Settled {
+    if turned == Turned::Busy {
+        gateway.node.stats.busy();
+    }
+    Settled::turned(turned)
 }
 
 async fn first_outcome(mailbox: &Mailbox) -> Outcome {

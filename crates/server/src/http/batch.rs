@@ -28,7 +28,7 @@ use roomlog_protocol::{EntryId, ErrorCode, Refusal, RoomName, Slot, limits::BATC
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    append::{members, needs_author, submit, wait},
+    append::{members, needs_author, submit_all, wait},
     body, outcomes, respond, room_of,
 };
 use crate::{
@@ -199,21 +199,26 @@ impl<'a> Batch<'a> {
     /// Submits what is ready; when the batch is stopped, it is not tried any more.
     fn submit_ready(&mut self) {
         self.ready_bytes = 0;
-        for append in std::mem::take(&mut self.ready) {
-            let at = usize::try_from(append.ticket.token).unwrap_or(usize::MAX);
-            let (id, weight) = (append.proposal.id.clone(), append.proposal.weight());
-            if self.stopped {
-                let not_tried = Settled::error(ErrorCode::OutOfOrder, NOT_TRIED);
-                self.settle(at, id, not_tried);
-                continue;
+        let mut rest = std::mem::take(&mut self.ready);
+        if !self.stopped {
+            let weights: Vec<_> = rest.iter().map(|append| append.proposal.weight()).collect();
+            let submitted = submit_all(self.gateway, rest);
+            let turned;
+            (turned, rest) = match submitted {
+                Ok(()) => (None, Vec::new()),
+                Err((turned, rest)) => (Some(turned), rest),
+            };
+            let taken = weights.len() - rest.len();
+            self.in_hand += taken;
+            self.in_hand_bytes += weights[..taken].iter().sum::<usize>();
+            if let (Some(turned), false) = (turned, rest.is_empty()) {
+                let first = rest.remove(0);
+                self.settle(at(&first), first.proposal.id, turned);
             }
-            match submit(self.gateway, append) {
-                Ok(()) => {
-                    self.in_hand += 1;
-                    self.in_hand_bytes += weight;
-                }
-                Err(turned) => self.settle(at, id, turned),
-            }
+        }
+        for append in rest {
+            let not_tried = Settled::error(ErrorCode::OutOfOrder, NOT_TRIED);
+            self.settle(at(&append), append.proposal.id, not_tried);
         }
     }
 
@@ -295,6 +300,11 @@ impl<'a> Batch<'a> {
         }
         self.lines
     }
+}
+
+/// The line of an append.
+fn at(append: &Submit) -> usize {
+    usize::try_from(append.ticket.token).unwrap_or(usize::MAX)
 }
 
 fn too_slow() -> Refusal {
