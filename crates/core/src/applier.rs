@@ -209,6 +209,7 @@ impl Applier {
     /// looked up there before it was.
     pub fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
         self.unfolded -= effects.iter().map(Effect::entries).sum::<usize>();
+        self.stats.folded(self.unfolded);
         self.folded.push_back((next_n, effects));
     }
 

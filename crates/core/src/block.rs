@@ -170,6 +170,13 @@ pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
     }
 }
 
+/// How many proposals a block says it holds; 0 for what is none. Looks at its head alone.
+#[must_use]
+pub fn proposals_in(block: &[u8]) -> usize {
+    let count = block.get(45..49).and_then(|bytes| bytes.try_into().ok());
+    count.map_or(0, |count| u32::from_be_bytes(count) as usize)
+}
+
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {

@@ -73,11 +73,7 @@ impl Inbox {
             return Err(Turned::Closed);
         }
         let weight = submit.proposal.weight();
-        let waiting = self.waiting_bytes.fetch_add(weight, Ordering::AcqRel);
-        if self.overloaded.load(Ordering::Acquire) || waiting + weight > self.limit_bytes {
-            self.release(weight);
-            return Err(Turned::Busy);
-        }
+        self.reserve(weight)?;
         let mut post = self.post.lock();
         // Asked again under the lock that `close` takes: behind a close nothing comes.
         if self.is_closed() {
@@ -91,6 +87,39 @@ impl Inbox {
     /// Lets the partition know that something was put in.
     pub fn ring(&self) {
         self.notify.notify_one();
+    }
+
+    /// Puts appends in, in their order and at once, so that they share blocks as far as one holds them.
+    ///
+    /// # Errors
+    /// Why not all were taken, and what was not: the first that was turned away, and all behind it.
+    pub fn submit_all(&self, submits: Vec<Submit>) -> Result<(), (Turned, Vec<Submit>)> {
+        let mut post = self.post.lock();
+        if self.is_closed() {
+            return Err((Turned::Closed, submits));
+        }
+        let mut turned = Ok(());
+        let fit = submits.iter().take_while(|submit| {
+            turned = self.reserve(submit.proposal.weight());
+            turned.is_ok()
+        });
+        let fit = fit.count();
+        let mut submits = submits;
+        let rest = submits.split_off(fit);
+        post.submits.append(&mut submits);
+        drop(post);
+        self.ring();
+        turned.map_err(|turned| (turned, rest))
+    }
+
+    /// Counts an append's bytes as waiting, unless a bound is met.
+    fn reserve(&self, weight: usize) -> Result<(), Turned> {
+        let waiting = self.waiting_bytes.fetch_add(weight, Ordering::AcqRel);
+        if self.overloaded.load(Ordering::Acquire) || waiting + weight > self.limit_bytes {
+            self.release(weight);
+            return Err(Turned::Busy);
+        }
+        Ok(())
     }
 
     /// Says that the connection of a queue is gone.

@@ -17,6 +17,7 @@ pub mod archive;
 pub mod backup;
 pub mod block;
 pub mod fold;
+pub mod follower;
 pub mod heads;
 pub mod inbox;
 pub mod journal;

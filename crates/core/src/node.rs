@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use roomlog_protocol::{RoomName, latest_of};
+use roomlog_protocol::RoomName;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -18,12 +18,14 @@ use crate::{
     archive::{Archive, ArchiveError},
     backup::Backup,
     fold::{FoldQueue, FoldSettings, Folder},
+    follower::Followers,
     heads::Heads,
     inbox::Inbox,
     journal::{Journal, JournalError, Position},
     partition::{Identity, NodeError, PartitionTask},
     pipeline::{Phase, Pipeline},
     reader::Reader,
+    room::Head,
     rooms::Rooms,
     sequencer::Sequencer,
     sequencing::Sequencing,
@@ -68,6 +70,8 @@ pub struct Node {
     pub reader: Reader,
     /// Which rooms moved.
     pub heads: Arc<Heads>,
+    /// Who follows rooms.
+    pub followers: Arc<Followers>,
     /// What the node counts.
     pub stats: Arc<Stats>,
     /// What makes backups of it; where there is none, nobody gets one.
@@ -123,6 +127,7 @@ impl Node {
             reader: Reader::new(rooms.clone(), archive.clone()),
             rooms,
             heads,
+            followers: Arc::default(),
             stats: stats.clone(),
             backup: None,
             log: journal.log().into(),
@@ -193,8 +198,8 @@ impl Node {
         }
     }
 
-    /// The latest slots of up to `limit` rooms after a name, in byte order: all rooms that have an
-    /// entry, folded or not.
+    /// The heads of up to `limit` rooms after a name, in byte order: all rooms that have an entry,
+    /// folded or not.
     ///
     /// # Errors
     /// When the archive cannot be read.
@@ -202,7 +207,7 @@ impl Node {
         &self,
         after: Option<&RoomName>,
         limit: usize,
-    ) -> Result<Vec<(RoomName, i64)>, ArchiveError> {
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
         // Held first: a room that is let go in between is in the archive by then.
         let held = self.rooms.heads_after(after);
         let mut heads: BTreeMap<_, _> = self.archive.rooms(after, limit)?.into_iter().collect();
@@ -210,6 +215,6 @@ impl Node {
         heads.extend(
             held.into_iter().filter(|(room, _)| last.as_ref().is_none_or(|last| room <= last)),
         );
-        Ok(heads.into_iter().take(limit).map(|(room, head)| (room, latest_of(head.end))).collect())
+        Ok(heads.into_iter().take(limit).collect())
     }
 }

@@ -1,4 +1,4 @@
-//! What a node counts of itself; read for benchmarks, and for metrics when they come.
+//! What a node counts of itself: for its last words, benchmarks and metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +8,7 @@ pub struct Stats {
     blocks: AtomicU64,
     entries: AtomicU64,
     busy: AtomicU64,
+    unfolded: AtomicU64,
     unfolded_max: AtomicU64,
 }
 
@@ -18,7 +19,12 @@ impl Stats {
 
     pub(crate) fn applied(&self, entries: usize, unfolded: usize) {
         self.entries.fetch_add(entries as u64, Ordering::Relaxed);
+        self.unfolded.store(unfolded as u64, Ordering::Relaxed);
         self.unfolded_max.fetch_max(unfolded as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn folded(&self, unfolded: usize) {
+        self.unfolded.store(unfolded as u64, Ordering::Relaxed);
     }
 
     /// Counts an append that was answered `busy`.
@@ -42,6 +48,12 @@ impl Stats {
     #[must_use]
     pub fn busy_answers(&self) -> u64 {
         self.busy.load(Ordering::Relaxed)
+    }
+
+    /// The entries that are applied and not yet folded.
+    #[must_use]
+    pub fn unfolded(&self) -> u64 {
+        self.unfolded.load(Ordering::Relaxed)
     }
 
     /// The most entries that were applied and not yet folded.

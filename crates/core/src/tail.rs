@@ -82,6 +82,26 @@ pub enum After {
     Archived(Slot),
 }
 
+/// Hears when a room moves, as long as it is held.
+#[derive(Debug)]
+pub struct Hearing {
+    tail: Arc<Tail>,
+    interest: Arc<Interest>,
+}
+
+impl Hearing {
+    /// Whether it was told since this was last asked; telling begins anew.
+    pub fn take(&self) -> bool {
+        self.interest.take()
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.tail.unregister(&self.interest);
+    }
+}
+
 /// A connection's wish to hear when a room moves.
 #[derive(Debug)]
 pub struct Interest {
@@ -104,12 +124,14 @@ impl Interest {
 }
 
 /// A room that is held in memory.
+#[derive(Debug)]
 pub struct Tail {
     room: RoomName,
     state: Mutex<State>,
     interests: Mutex<Vec<Arc<Interest>>>,
 }
 
+#[derive(Debug)]
 struct State {
     head: Head,
     first: Slot,
@@ -206,6 +228,12 @@ impl Tail {
         let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, told });
         self.interests.lock().push(interest.clone());
         interest
+    }
+
+    /// As [`Tail::register`], until what this gives is dropped, with whatever waited for it.
+    #[must_use]
+    pub fn hear(self: &Arc<Self>, mailbox: &Arc<Mailbox>, key: u32) -> Hearing {
+        Hearing { tail: self.clone(), interest: self.register(mailbox, key) }
     }
 
     /// Forgets a registration.

@@ -1,4 +1,4 @@
-//! An inbox that is closed while others put appends in.
+//! The inbox: what is taken together, and what is taken while it is closed.
 
 mod common;
 
@@ -53,4 +53,27 @@ async fn what_is_taken_while_the_inbox_closes_has_its_outcome() {
         let outcomes = mailbox.take().outcomes.len() as u64;
         assert_eq!(outcomes, taken.into_inner());
     }
+}
+
+#[test]
+fn of_many_put_in_at_once_those_that_fit_are_taken_and_the_rest_comes_back_in_order() {
+    let mailbox = Arc::new(Mailbox::default());
+    let appends = || (0..5).map(|token| submit(&mailbox, token)).collect::<Vec<_>>();
+    let weight = appends()[0].proposal.weight();
+    let tokens = |rest: &[Submit]| rest.iter().map(|at| at.ticket.token).collect::<Vec<_>>();
+
+    let inbox = Inbox::new(5 * weight);
+    assert!(inbox.submit_all(appends()).is_ok(), "five fit");
+    assert!(inbox.submit_all(Vec::new()).is_ok());
+    let (turned, rest) = inbox.submit_all(appends()).expect_err("it is full");
+    assert_eq!((turned, tokens(&rest)), (Turned::Busy, vec![0, 1, 2, 3, 4]));
+
+    let inbox = Inbox::new(5 * weight - 1);
+    let (turned, rest) = inbox.submit_all(appends()).expect_err("one byte is missing");
+    assert_eq!((turned, tokens(&rest)), (Turned::Busy, vec![4]));
+
+    let inbox = Inbox::new(5 * weight);
+    inbox.close();
+    let (turned, rest) = inbox.submit_all(appends()).expect_err("it is closed");
+    assert_eq!((turned, rest.len()), (Turned::Closed, 5));
 }

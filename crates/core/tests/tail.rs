@@ -154,3 +154,12 @@ fn a_tail_is_idle_when_it_holds_nothing_and_nobody_waits() {
     tail.drop_oldest();
     assert!(tail.is_idle());
 }
+
+#[test]
+fn who_stops_hearing_is_forgotten_also_when_it_is_cut_off() {
+    let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").0.head));
+    let hearing = tail.hear(&Arc::default(), 1);
+    assert!(!tail.is_idle() && !hearing.take());
+    drop(hearing);
+    assert!(tail.is_idle());
+}

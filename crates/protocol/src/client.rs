@@ -175,12 +175,10 @@ pub enum Rejected {
         /// The answer.
         refusal: Box<Refusal>,
     },
-    /// As `Refused`, of an `append` whose room and `seq` could be read: it uses the number up.
+    /// As `Refused`, of an `append`. One whose room and `seq` could be read uses the number up.
     RefusedAppend {
-        /// The room of the append.
-        room: RoomName,
-        /// The number it uses up.
-        seq: u64,
+        /// The room of the append, and the number that it uses up.
+        place: Option<(RoomName, u64)>,
         /// The answer.
         refusal: Box<Refusal>,
     },
@@ -293,11 +291,12 @@ impl Reader<'_> {
             Ok(append) => return Ok(ClientFrame::Append(Box::new(append))),
             Err(wrong) => wrong,
         };
-        let refusal = self.refusal(wrong);
-        Err(match (&refusal.room, refusal.seq) {
-            (Some(room), Some(seq)) => Rejected::RefusedAppend { room: room.clone(), seq, refusal },
-            _ => Rejected::Refused(refusal),
-        })
+        let mut refusal = self.refusal(wrong);
+        let place = refusal.room.clone().zip(refusal.seq);
+        if place.is_none() {
+            refusal.seq = None;
+        }
+        Err(Rejected::RefusedAppend { place, refusal })
     }
 
     fn name<T>(

@@ -14,6 +14,15 @@ pub const MAX_DEPTH: usize = 32;
 /// How many names one `heads` frame carries at most.
 pub const HEADS_PER_FRAME: usize = 1_000;
 
+/// How many appends one batch over HTTP holds at most.
+pub const BATCH_APPENDS: usize = 1_000;
+
+/// How many rooms one page of the list over HTTP tells at most.
+pub const ROOMS_PER_PAGE: usize = 1_000;
+
+/// How many rooms a page of the list tells when it is not said.
+pub const DEFAULT_ROOMS: usize = 100;
+
 /// How many entries a `join` or `update` asks for when it does not say.
 pub const DEFAULT_COUNT: u64 = 50;
 

@@ -112,11 +112,12 @@ fn a_body_of_16384_bytes_is_read_and_one_more_is_too_large() {
 fn a_refused_append_with_a_readable_room_and_seq_uses_its_number_up() {
     let text = r#"{"type":"append","room":"r","seq":4,"id":"x y","body":"","req":9}"#;
     match parse(text, &Limits::default()) {
-        Err(Rejected::RefusedAppend { room, seq, refusal }) => {
+        Err(Rejected::RefusedAppend { place: Some((room, seq)), refusal }) => {
             assert_eq!((room.as_str(), seq, refusal.req), ("r", 4, Some(9)));
         }
         other => panic!("{other:?}"),
     }
     let text = r#"{"type":"append","room":"r","seq":-4,"body":"","req":9}"#;
-    assert!(matches!(parse(text, &Limits::default()), Err(Rejected::Refused(_))));
+    let refused = parse(text, &Limits::default());
+    assert!(matches!(refused, Err(Rejected::RefusedAppend { place: None, .. })), "{refused:?}");
 }

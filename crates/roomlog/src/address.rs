@@ -41,7 +41,8 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// The origin as browsers send it.
+/// The origin as browsers send it: in lower case, without the port that its scheme has anyway, and with
+/// an IPv6 address in its shortest form.
 ///
 /// # Errors
 /// When it is not `http(s)://HOST[:PORT]` alone: no browser would ever send it.
@@ -54,23 +55,31 @@ pub(crate) fn origin(typed: &str) -> Result<String, String> {
     };
     let plain = typed.trim().to_ascii_lowercase();
     let plain = plain.strip_suffix('/').unwrap_or(&plain);
-    let rest = plain.strip_prefix("http://").or_else(|| plain.strip_prefix("https://"));
-    let rest = rest.ok_or_else(wrong)?;
+    let (scheme, rest) = plain.split_once("://").ok_or_else(wrong)?;
+    let usual_port = match scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => return Err(wrong()),
+    };
     // A colon within brackets belongs to an IPv6 address.
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (rest, None),
     };
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|number| number.to_string() == port);
-    if is_host(host) && port.is_none_or(is_port) { Ok(plain.to_owned()) } else { Err(wrong()) }
+    let host = host_of(host).filter(|_| port.is_none_or(is_port)).ok_or_else(wrong)?;
+    let port = port.filter(|port| *port != usual_port);
+    Ok(port
+        .map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
 }
 
-fn is_host(host: &str) -> bool {
-    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+/// A host as browsers write it; `None` when it is none.
+fn host_of(typed: &str) -> Option<String> {
+    if let Some(inner) = typed.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return Some(format!("[{}]", inner.parse::<std::net::Ipv6Addr>().ok()?));
     }
     let of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    !host.is_empty() && host.bytes().all(of_name)
+    (!typed.is_empty() && typed.bytes().all(of_name)).then(|| typed.to_owned())
 }
 
 #[cfg(test)]
@@ -90,10 +99,20 @@ mod tests {
 
     #[test]
     fn an_origin_has_a_scheme_a_host_and_nothing_behind_them() {
-        for right in ["https://chat.example.org", "http://localhost:3000", "http://[::1]:80"] {
+        for right in ["https://chat.example.org", "http://localhost:3000", "http://[::1]:81"] {
             assert_eq!(origin(right), Ok(right.into()));
         }
-        assert_eq!(origin("https://Chat.Example.org/"), Ok("https://chat.example.org".into()));
+        for (typed, sent) in [
+            ("https://Chat.Example.org/", "https://chat.example.org"),
+            ("https://chat.example.org:443", "https://chat.example.org"),
+            ("https://chat.example.org:80", "https://chat.example.org:80"),
+            ("http://chat.example.org:80/", "http://chat.example.org"),
+            ("http://chat.example.org:443", "http://chat.example.org:443"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("http://[0:0::0001]:7400", "http://[::1]:7400"),
+        ] {
+            assert_eq!(origin(typed), Ok(sent.into()), "{typed}");
+        }
         for wrong in [
             "chat.example.org",
             "https://chat.example.org/app",

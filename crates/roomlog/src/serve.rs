@@ -21,7 +21,7 @@ use std::{
 use clap::Args;
 use roomlog_core::{Node, NodeError, Running, journal::JournalError, partition};
 use roomlog_protocol::Manifest;
-use roomlog_sqlite::{Directory, Opened};
+use roomlog_sqlite::{Directory, Opened, directory::FILES};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -71,7 +71,7 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     talk();
     let settings = args.settings.over_file(args.config.as_ref())?;
-    let (listen, config, node_settings) =
+    let (listen, mut config, node_settings) =
         (settings.listen()?, settings.gateway()?, settings.node()?);
     let journal_bytes = settings.journal_bytes()?;
     allow_descriptors(config.sockets as u64);
@@ -82,8 +82,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let directory = Directory::open_keeping(&data, journal_bytes);
     let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
     tell_opened(&directory.opened);
-    let engines = (directory.journal.clone(), directory.archive.clone());
-    let opened = Node::open(directory.identity, engines.0, engines.1, node_settings);
+    config.files = FILES.iter().map(|name| data.join(name)).collect();
+    let journal = config.metrics.time_journal(directory.journal.clone());
+    let opened = Node::open(directory.identity, journal, directory.archive.clone(), node_settings);
     let (mut node, running) = opened.map_err(|why| Failure::said(why.to_string()))?;
     node.backup = Some(Arc::new(directory.backup()));
     let (node, mut threads) = (Arc::new(node), Threads::start(running)?);

@@ -20,6 +20,7 @@ use crate::{
 
 const LISTEN: &str = "127.0.0.1:7400";
 const DATA: &str = "./roomlog-data";
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// A file with its tables and a block or two.
 const LEAST_JOURNAL_BYTES: u64 = 64 << 10;
@@ -67,6 +68,12 @@ settings! {
     drain_ms: u64, "ROOMLOG_DRAIN_MS", "MS";
     /// Sockets served at once; more wait to be accepted [default: 20000]
     sockets: usize, "ROOMLOG_SOCKETS", "N";
+    /// How often a comment is sent among Server-Sent Events [default: 15000]
+    event_comment_ms: u64, "ROOMLOG_EVENT_COMMENT_MS", "MS";
+    /// The longest batch of appends over HTTP [default: 16777216]
+    batch_bytes: usize, "ROOMLOG_BATCH_BYTES", "BYTES";
+    /// Batches that are held at once, in bytes, before more are `busy` [default: 67108864]
+    batches_bytes: usize, "ROOMLOG_BATCHES_BYTES", "BYTES";
     /// Appends without an outcome, in bytes, before new ones are `busy` [default: 67108864]
     waiting_bytes: usize, "ROOMLOG_WAITING_BYTES", "BYTES";
     /// Entries not yet in the archive before new appends are `busy` [default: 400000]
@@ -197,6 +204,14 @@ impl Settings {
         limits.check().map_err(Failure::usage)?;
         let sockets = self.sockets.unwrap_or(default.sockets);
         at_least_one("sockets", sockets)?;
+        let batch_bytes = self.batch_bytes.unwrap_or(default.batch_bytes);
+        at_least_one("batch_bytes", batch_bytes)?;
+        let batches_bytes = self.batches_bytes.unwrap_or(default.batches_bytes);
+        if batches_bytes < batch_bytes {
+            return Err(Failure::usage(format!(
+                "batches_bytes is {batches_bytes}, but must be at least batch_bytes ({batch_bytes})"
+            )));
+        }
         // An environment variable that is set to nothing lists nothing.
         let listed = self.allow_origin.iter().filter(|typed| !typed.is_empty());
         let origins = listed.map(|typed| address::origin(typed)).collect::<Result<_, _>>();
@@ -205,8 +220,20 @@ impl Settings {
             origins: origins.map_err(Failure::usage)?,
             drain: self.drain_ms.map_or(default.drain, Duration::from_millis),
             sockets,
-            server: default.server,
+            event_comment: self.event_comment()?,
+            batch_bytes,
+            batches_bytes,
+            ..default
         })
+    }
+
+    fn event_comment(&self) -> Result<Duration, Failure> {
+        let Some(ms) = self.event_comment_ms else { return Ok(Config::default().event_comment) };
+        if (1..=DAY_MS).contains(&ms) {
+            return Ok(Duration::from_millis(ms));
+        }
+        let range = format!("from 1 to {DAY_MS}");
+        Err(Failure::usage(format!("event_comment_ms is {ms}, but must be {range}")))
     }
 
     fn limits(&self) -> Limits {

@@ -96,3 +96,85 @@ async fn a_host_that_is_an_ip_address_localhost_or_listed_is_good() {
         assert_eq!(server.get("/v1/ws").upgrade().host(host).status().await, 101, "{host}");
     }
 }
+
+#[tokio::test]
+async fn a_listed_origin_with_the_usual_port_is_what_a_browser_sends_without_it() {
+    let flags =
+        ["--allow-origin", "https://Chat.example:443", "--allow-origin=http://plain.example:80"];
+    let server = Server::start(&flags).await;
+    for origin in ["https://chat.example", "http://plain.example"] {
+        let get = server.get(ENTRIES).header("origin", origin).send().await;
+        assert_eq!(
+            (get.status, &get.headers["access-control-allow-origin"]),
+            (200, &origin.parse().expect("a value"))
+        );
+    }
+    for origin in ["https://plain.example", "http://chat.example", "https://chat.example:444"] {
+        assert_eq!(
+            server.get(ENTRIES).header("origin", origin).send().await.status,
+            403,
+            "{origin}"
+        );
+    }
+    assert_eq!(server.get(ENTRIES).host("chat.example").send().await.status, 200);
+}
+
+/// The names in a header that lists them.
+fn listed(answer: &support::Answer, header: &str) -> Vec<String> {
+    let list = answer.headers[header].to_str().expect("text").to_ascii_lowercase();
+    list.split(',').map(|name| name.trim().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_page_of_a_listed_origin_may_do_all_that_http_offers() {
+    let server = Server::start(&["--allow-origin", LISTED]).await;
+    // What a browser asks before it sends what a form could not.
+    for (path, method, headers) in [
+        (ENTRIES, "POST", "content-type"),
+        (ENTRIES, "POST", "content-type,idempotency-key"),
+        ("/v1/rooms/r/events", "GET", "last-event-id"),
+        ("/v1/rooms", "GET", ""),
+        ("/metrics", "GET", ""),
+    ] {
+        let preflight = server.request(hyper::Method::OPTIONS, path).header("origin", LISTED);
+        let preflight = preflight.header("access-control-request-method", method);
+        let answer = preflight.header("access-control-request-headers", headers).send().await;
+        assert_eq!(answer.status, 204, "{path}: {answer:?}");
+        assert_eq!(answer.headers["access-control-allow-origin"], LISTED);
+        assert_eq!(answer.headers["vary"], "Origin");
+        assert!(
+            listed(&answer, "access-control-allow-methods").contains(&method.to_ascii_lowercase())
+        );
+        let allowed = listed(&answer, "access-control-allow-headers");
+        for header in headers.split(',').filter(|header| !header.is_empty()) {
+            assert!(allowed.iter().any(|name| name == header), "{header}: {allowed:?}");
+        }
+        assert_eq!(answer.headers["access-control-max-age"], "7200");
+    }
+    // What it may read of the answers, good or bad.
+    let line = json!({"author": "ada", "body": "x"}).to_string();
+    let batch = server.post_text(ENTRIES, "application/x-ndjson", line).header("origin", LISTED);
+    let events = server.get("/v1/rooms/r/events").header("origin", LISTED).events().await;
+    assert!(events.headers.contains_key("roomlog-log"));
+    let missing = server.get("/v1/rooms/none").header("origin", LISTED).send().await;
+    for headers in [&batch.send().await.headers, &events.headers, &missing.headers] {
+        assert_eq!(headers["access-control-allow-origin"], LISTED);
+        assert_eq!(headers["access-control-expose-headers"], "roomlog-log, retry-after");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_promised_nothing() {
+    let server = Server::start(&["--allow-origin", LISTED]).await;
+    for origin in [None, Some("https://evil.example"), Some("null")] {
+        let mut preflight = server.request(hyper::Method::OPTIONS, ENTRIES);
+        if let Some(origin) = origin {
+            preflight = preflight.header("origin", origin);
+        }
+        let answer = preflight.header("access-control-request-method", "POST").send().await;
+        assert_eq!(answer.status, if origin.is_some() { 403 } else { 405 }, "{origin:?}");
+        let promised =
+            |name: &&hyper::header::HeaderName| name.as_str().starts_with("access-control");
+        assert_eq!(answer.headers.keys().find(promised), None, "{origin:?}");
+    }
+}

@@ -1,8 +1,10 @@
 //! The settings of the gateway.
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use roomlog_protocol::Limits;
+
+use crate::Metrics;
 
 /// The settings of the gateway.
 #[derive(Debug, Clone)]
@@ -15,6 +17,17 @@ pub struct Config {
     pub drain: Duration,
     /// How many sockets are served at once; more wait to be accepted.
     pub sockets: usize,
+    /// How often a comment is sent among Server-Sent Events, so that whatever stands between knows
+    /// that the connection lives.
+    pub event_comment: Duration,
+    /// The most bytes of one batch of appends over HTTP.
+    pub batch_bytes: usize,
+    /// The most bytes of all batches that are held at once; beyond: `busy`.
+    pub batches_bytes: usize,
+    /// Files whose sizes `/metrics` tells, by their names; those that are there.
+    pub files: Vec<PathBuf>,
+    /// Where it is counted what the server does.
+    pub metrics: Arc<Metrics>,
     /// Name and version, for people: `hello.server`.
     pub server: String,
 }
@@ -26,6 +39,11 @@ impl Default for Config {
             origins: Vec::new(),
             drain: Duration::from_secs(10),
             sockets: 20_000,
+            event_comment: Duration::from_secs(15),
+            batch_bytes: 16 << 20,
+            batches_bytes: 64 << 20,
+            files: Vec::new(),
+            metrics: Arc::default(),
             server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),
         }
     }

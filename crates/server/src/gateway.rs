@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,15 +19,20 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use roomlog_core::{Node, lane::LaneLimits, merge::QueueId, reader::PageLimits};
-use roomlog_protocol::{Hello, PROTOCOL_VERSION, ServerFrame};
+use roomlog_core::{
+    Node,
+    lane::LaneLimits,
+    merge::QueueId,
+    reader::{Page, PageLimits, ReadError},
+};
+use roomlog_protocol::{Digest, Hello, PROTOCOL_VERSION, RoomName, ServerFrame, Span};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 use tracing::{debug, warn};
 
-use crate::{Config, guard::Guard, http, wire};
+use crate::{Config, Metrics, guard::Guard, http, patient::Patient, wire};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -49,6 +54,8 @@ pub(crate) struct Gateway {
     pub(crate) alive: mpsc::Sender<()>,
     /// The right to have a backup made: one at a time.
     pub(crate) backing_up: Arc<Semaphore>,
+    /// A permit for each byte of the batches that are held at once.
+    pub(crate) batches: Arc<Semaphore>,
     queues: AtomicU64,
 }
 
@@ -72,8 +79,27 @@ impl Gateway {
         PageLimits { entries: limits.page_entries, bytes }
     }
 
+    /// Reads a page, and notes how long that took.
+    pub(crate) async fn page(
+        &self,
+        room: &RoomName,
+        span: Span,
+        digest: Option<Digest>,
+        limits: PageLimits,
+    ) -> Result<Page, ReadError> {
+        let begun = Instant::now();
+        let page = self.node.reader.read(room, span, digest, limits).await;
+        self.config.metrics.page(begun.elapsed());
+        page
+    }
+
     pub(crate) fn ahead_for(&self) -> Duration {
         Duration::from_millis(self.config.limits.ahead_ms)
+    }
+
+    /// How long a client may take nothing, and a body nothing may come of.
+    pub(crate) fn idle_for(&self) -> Duration {
+        Duration::from_millis(self.config.limits.idle_ms)
     }
 
     pub(crate) fn append_for(&self) -> Duration {
@@ -106,6 +132,7 @@ pub async fn run(
     let gateway = Arc::new(Gateway {
         hello: hello(&config, &node),
         guard: Guard::new(&config.origins),
+        batches: Arc::new(Semaphore::new(config.batches_bytes.min(Semaphore::MAX_PERMITS))),
         config,
         node,
         stopping: is_stopping,
@@ -143,7 +170,8 @@ async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>, sockets: &Arc<Se
         }
         let (app, gateway) = (app.clone(), gateway.clone());
         tokio::spawn(async move {
-            serve(stream, app, &gateway, Arc::new(permit)).await;
+            let served = Served::new(permit, gateway.config.metrics.clone());
+            serve(stream, app, &gateway, Arc::new(served)).await;
         });
     }
 }
@@ -158,10 +186,29 @@ pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 /// A permit to be one of the sockets that are served: it goes with the socket when it is upgraded.
-pub(crate) type Permit = Arc<tokio::sync::OwnedSemaphorePermit>;
+pub(crate) type Permit = Arc<Served>;
+
+pub(crate) struct Served {
+    _permit: OwnedSemaphorePermit,
+    metrics: Arc<Metrics>,
+}
+
+impl Served {
+    fn new(permit: OwnedSemaphorePermit, metrics: Arc<Metrics>) -> Self {
+        metrics.sockets.inc();
+        Self { _permit: permit, metrics }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.metrics.sockets.dec();
+    }
+}
 
 async fn serve(stream: TcpStream, app: axum::Router, gateway: &Gateway, permit: Permit) {
     let app = app.layer(axum::Extension(permit));
+    let stream = Patient::new(stream, gateway.idle_for());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

@@ -1,4 +1,4 @@
-//! HTTP: reads, single appends, health, the page.
+//! HTTP: reads, appends, events, health, the page.
 //!
 //! Enters: requests. Leaves: JSON with the members of the WebSocket's frames, and the statuses of the
 //! contract. Invariant: the browser rules hold for every request, the upgrade included; an error has
@@ -6,6 +6,11 @@
 
 mod append;
 mod backup;
+mod batch;
+mod body;
+mod events;
+mod outcomes;
+mod rooms;
 
 use std::sync::Arc;
 
@@ -49,10 +54,13 @@ pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
         .route("/", get(page))
         .route("/healthz", get(|| async { plain(StatusCode::OK, "alive\n") }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/v1/ws", get(upgrade))
         .route("/v1/backup", get(backup::backup))
-        .route("/v1/rooms/{room}", get(read_head))
+        .route("/v1/rooms", get(rooms::read_rooms))
+        .route("/v1/rooms/{room}", get(rooms::read_head))
         .route("/v1/rooms/{room}/entries", entries)
+        .route("/v1/rooms/{room}/events", get(events::events))
         .fallback(|| async { refuse(not_found("there is nothing at this path")) })
         .method_not_allowed_fallback(|| async {
             let message = "this path does not take this method\n";
@@ -76,6 +84,8 @@ async fn browser_rules(
     let headers = response.headers_mut();
     if let Some(origin) = listed {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static(CORS_EXPOSED);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -83,14 +93,26 @@ async fn browser_rules(
     response
 }
 
+/// What a page of a listed origin may send: appends, one or many, and its way back into events.
+const CORS_HEADERS: &str = "content-type, idempotency-key, last-event-id";
+
+/// What such a page may read of an answer besides its body: which log it is of, when to come again.
+const CORS_EXPOSED: &str = "roomlog-log, retry-after";
+
+/// For how many seconds a browser need not ask again; none keeps an answer for longer than two hours.
+const CORS_MAX_AGE: &str = "7200";
+
 /// What a page of a listed origin may send.
 fn preflight() -> Response<Body> {
     let mut response = plain(StatusCode::NO_CONTENT, "");
     let headers = response.headers_mut();
-    let methods = HeaderValue::from_static("GET, POST");
-    let allowed = HeaderValue::from_static("content-type, idempotency-key");
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 
@@ -141,31 +163,22 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     }
 }
 
-fn room_of(path: &str) -> Result<RoomName, Refusal> {
-    RoomName::new(path).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))
+/// The format of Prometheus' text, version 0.0.4.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let told = tokio::task::spawn_blocking(move || {
+        let config = &gateway.config;
+        config.metrics.text(&gateway.node, &config.files)
+    });
+    match told.await {
+        Ok(text) => respond(StatusCode::OK, METRICS_TYPE, text.into()),
+        Err(_) => refuse(Refusal::new(ErrorCode::Unavailable, "the metrics cannot be told")),
+    }
 }
 
-async fn read_head(
-    State(gateway): State<Arc<Gateway>>,
-    Path(room): Path<String>,
-) -> Response<Body> {
-    let room = match room_of(&room) {
-        Ok(room) => room,
-        Err(refusal) => return refuse(refusal),
-    };
-    let head = match gateway.node.rooms.open(&room) {
-        Ok(tail) => tail.head(),
-        Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),
-    };
-    if head.end == 0 {
-        let message = format!("nothing was ever written to {room}");
-        return refuse(Refusal { room: Some(room), ..not_found(&message) });
-    }
-    let (latest, digest, log) = (latest_of(head.end), head.digest, gateway.node.log());
-    // Neither a room's name nor a log's has a character that JSON escapes.
-    let body =
-        format!(r#"{{"room":"{room}","latest":{latest},"digest":"{digest}","log":"{log}"}}"#);
-    respond_json(StatusCode::OK, body.into())
+fn room_of(path: &str) -> Result<RoomName, Refusal> {
+    RoomName::new(path).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))
 }
 
 async fn read_entries(
@@ -215,7 +228,7 @@ async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal>
         }
     }
     let limits = gateway.page_limits();
-    let page = node.reader.read(&update.room, update.span, update.digest, limits).await;
+    let page = gateway.page(&update.room, update.span, update.digest, limits).await;
     page.map_err(|error| match error {
         ReadError::Diverged { latest } => {
             let message = "your digest is not the log's";
@@ -248,18 +261,16 @@ async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
         return true;
     }
     let mailbox = Arc::new(Mailbox::default());
-    let interest = tail.register(&mailbox, 0);
+    let hearing = tail.hear(&mailbox, 0);
     let reached = async {
         while tail.head().end < end {
             mailbox.wait().await;
             let _moved = mailbox.take();
-            interest.take();
+            hearing.take();
         }
     };
-    let reached = tokio::select! {
+    tokio::select! {
         reached = tokio::time::timeout(gateway.ahead_for(), reached) => reached.is_ok(),
         () = stopped(gateway.stopping.clone()) => false,
-    };
-    tail.unregister(&interest);
-    reached
+    }
 }

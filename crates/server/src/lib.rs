@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  listener ──► http ──► upgrade ──► connection (a task per socket)
-//!                 └─► reads, single appends, health, the page
+//!                 └─► reads, appends one by one and in batches, events, health, the page
 //! ```
 //!
 //! Invariant: frames are parsed and limited here, at the door, and nowhere behind it. Knows no SQL and
@@ -14,8 +14,12 @@ mod connection;
 mod gateway;
 mod guard;
 mod http;
+mod metrics;
+mod patient;
+mod timed_journal;
 mod upgrade;
 mod wire;
 
 pub use config::Config;
 pub use gateway::run;
+pub use metrics::Metrics;

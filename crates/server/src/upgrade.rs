@@ -12,13 +12,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper_util::rt::TokioIo;
 use roomlog_protocol::SUBPROTOCOL;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::{
     connection::Connection,
     gateway::{Gateway, Permit},
     http::plain,
+    patient::Patient,
 };
 
 /// What the key is hashed with.
@@ -49,8 +49,11 @@ pub(crate) async fn upgrade(
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "an upgrade was not finished"),
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => Connection::new(served).serve(parts.io, parts.read_buf).await,
+        match upgraded.downcast::<TokioIo<Patient>>() {
+            Ok(parts) => {
+                let stream = parts.io.into_inner().into_inner();
+                Connection::new(served).serve(stream, parts.read_buf).await;
+            }
             Err(_) => debug!("an upgrade on something else than TCP"),
         }
     });

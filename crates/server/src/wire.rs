@@ -103,6 +103,17 @@ fn joined<'a>(entries: impl Iterator<Item = &'a Stored>, limits: &Limits) -> (Ve
     (body, count)
 }
 
+/// These entries as Server-Sent Events. JSON has no line break, so one `data:` line holds an entry.
+pub(crate) fn events<'a>(entries: impl Iterator<Item = &'a Stored>) -> Bytes {
+    let mut events = Vec::new();
+    for stored in entries {
+        events.extend_from_slice(format!("id: {}\ndata: ", stored.entry.slot).as_bytes());
+        events.extend(json(&stored.entry));
+        events.extend_from_slice(b"\n\n");
+    }
+    events.into()
+}
+
 fn page_bounds(limits: &Limits) -> (usize, usize) {
     let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     (size(limits.page_entries), size(limits.page_bytes).saturating_sub(ENVELOPE_BYTES))

@@ -4,6 +4,11 @@
 //! Invariant: an entry has the same id at every run, so an import may be interrupted, run again, and
 //! go on over a server that is killed, and every entry is there once. Where the server comes back with
 //! another log, which may lack what was taken before, it begins again by itself.
+//!
+//! It goes over the WebSocket, whose client keeps order, comes back after a loss and sends again by
+//! itself. Batches over HTTP would be faster: 20,000 lines in twenty of them, one at a time, took the
+//! server half the CPU time and a tenth of the fsyncs (debug builds, one machine: 0.7 to 1.1 s of
+//! waiting against 1.6 to 2.7 s). Before they are used here, they need all that this client does.
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 

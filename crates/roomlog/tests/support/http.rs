@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Method, Request as HyperRequest, client::conn::http1};
+use hyper::{
+    HeaderMap, Method, Request as HyperRequest, Response, body::Incoming, client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{net::TcpSocket, task::JoinHandle};
 
 use super::{Server, within};
 
@@ -17,6 +19,7 @@ pub(crate) struct Request<'a> {
     host: String,
     headers: Vec<(String, String)>,
     body: String,
+    small_buffer: bool,
 }
 
 /// What came back.
@@ -45,9 +48,11 @@ impl Server {
         request
     }
 
-    fn request(&self, method: Method, path: &str) -> Request<'_> {
+    /// A request of any method.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request<'_> {
         let (path, host) = (path.to_owned(), self.address.to_string());
-        Request { server: self, method, path, host, headers: Vec::new(), body: String::new() }
+        let (headers, body) = (Vec::new(), String::new());
+        Request { server: self, method, path, host, headers, body, small_buffer: false }
     }
 }
 
@@ -72,6 +77,12 @@ impl Request<'_> {
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
     }
 
+    /// Over a socket with a receive buffer of a few KiB: what is not read soon fills it.
+    pub(crate) fn small_buffer(mut self) -> Self {
+        self.small_buffer = true;
+        self
+    }
+
     /// Sends it and gives the status alone, as soon as it is there.
     pub(crate) async fn status(self) -> u16 {
         within("an HTTP answer", self.exchange(false)).await.status
@@ -83,16 +94,7 @@ impl Request<'_> {
     }
 
     async fn exchange(self, whole: bool) -> Answer {
-        let stream = TcpStream::connect(self.server.address).await.expect("a connection");
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.expect("a connection");
-        let running = tokio::spawn(connection);
-        let mut request = HyperRequest::builder().method(self.method).uri(&self.path);
-        for (name, value) in [("host".to_owned(), self.host)].iter().chain(&self.headers) {
-            request = request.header(name, value);
-        }
-        let request = request.body(Full::new(Bytes::from(self.body))).expect("a request");
-        let answer = sender.send_request(request).await.expect("an answer");
+        let (answer, running) = self.open().await;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = match whole {
             true => answer.into_body().collect().await.expect("a body").to_bytes(),
@@ -100,6 +102,26 @@ impl Request<'_> {
         };
         running.abort();
         Answer { status, headers, body: String::from_utf8(body.to_vec()).expect("UTF-8") }
+    }
+
+    /// Sends it on a connection that runs as long as the task that this gives.
+    pub(super) async fn open(self) -> (Response<Incoming>, JoinHandle<()>) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        if self.small_buffer {
+            socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        }
+        let stream = socket.connect(self.server.address).await.expect("a connection");
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+        let running = tokio::spawn(async move {
+            let _ended_as_the_test_sees = connection.await;
+        });
+        let mut request = HyperRequest::builder().method(self.method).uri(&self.path);
+        for (name, value) in [("host".to_owned(), self.host)].iter().chain(&self.headers) {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(Bytes::from(self.body))).expect("a request");
+        (sender.send_request(request).await.expect("an answer"), running)
     }
 }
 

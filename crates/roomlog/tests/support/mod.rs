@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 mod client;
+mod events;
 mod http;
 mod log;
 
@@ -27,6 +28,7 @@ use tokio::{
 #[allow(unused_imports, reason = "each test file uses its own part of this")]
 pub(crate) use self::{
     client::{Client, code, slot, slots, with},
+    events::Events,
     http::{Answer, Request},
     log::{chained, digest_after, start_digest},
 };

@@ -19,111 +19,19 @@ use roomlog_core::{
     sequencer::{Submit, Ticket},
 };
 use roomlog_protocol::{
-    Appended, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, ServerFrame, Slot, latest_of,
+    Appended, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, ServerFrame, latest_of,
 };
 
-use super::Connection;
-use crate::{clock::now_ms, gateway::STOPPING};
-
-/// What settled an append.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// It is in the log.
-    Appended {
-        /// Its id.
-        id: EntryId,
-        /// Its slot.
-        slot: Slot,
-        /// Its time.
-        committed_at: u64,
-        /// Whether it was there already.
-        repeat: bool,
-    },
-    /// It was refused, or nobody knows.
-    Error {
-        /// The code.
-        code: ErrorCode,
-        /// A sentence.
-        message: String,
-        /// The slot that `id_reused` names.
-        slot: Option<Slot>,
-        /// The latest slot, for `expect_failed`.
-        latest: Option<i64>,
-    },
-}
-
-impl Settled {
-    pub(crate) fn error(code: ErrorCode, message: &str) -> Self {
-        Self::Error { code, message: message.into(), slot: None, latest: None }
-    }
-
-    pub(crate) fn turned(turned: Turned) -> Self {
-        match turned {
-            Turned::Busy => Self::error(
-                ErrorCode::Busy,
-                "the server has as much to write as it can hold; send it again a little later",
-            ),
-            Turned::Closed => Self::unavailable(),
-        }
-    }
-
-    pub(crate) fn unavailable() -> Self {
-        Self::error(ErrorCode::Unavailable, STOPPING)
-    }
-
-    pub(crate) fn unknown() -> Self {
-        Self::error(
-            ErrorCode::UnknownOutcome,
-            "it is not known whether this was committed; send it again with the same id",
-        )
-    }
-
-    /// How it counts for the append's number.
-    fn effect(&self) -> Effect {
-        match self {
-            Self::Appended { .. } => Effect::Final,
-            Self::Error { code: ErrorCode::UnknownOutcome, .. } => Effect::Unknown,
-            Self::Error { code, .. } if code.is_final() => Effect::Final,
-            Self::Error { .. } => Effect::Refused,
-        }
-    }
-}
-
-impl Settled {
-    /// The outcome of the append of this id.
-    pub(crate) fn of(outcome: Outcome, id: EntryId) -> Self {
-        match outcome {
-            Outcome::Committed { slot, committed_at, repeat } => {
-                Self::Appended { id, slot, committed_at, repeat }
-            }
-            Outcome::IdReused { slot } => Self::Error {
-                code: ErrorCode::IdReused,
-                message: format!("slot {slot} has this id and says something else; make a new id"),
-                slot: Some(slot),
-                latest: None,
-            },
-            Outcome::ExpectFailed { latest } => Self::Error {
-                code: ErrorCode::ExpectFailed,
-                message: format!("the latest slot is {latest}; read, and decide again"),
-                slot: None,
-                latest: Some(latest),
-            },
-            Outcome::OutOfOrder => {
-                Self::error(ErrorCode::OutOfOrder, "an append before this one was refused")
-            }
-            Outcome::StorageFull => Self::error(
-                ErrorCode::StorageFull,
-                "the server's disk is full; nothing was stored, send it again later",
-            ),
-            Outcome::Unavailable => Self::unavailable(),
-            Outcome::Unknown => Self::unknown(),
-        }
-    }
-}
+use super::{
+    Connection,
+    settled::{Settled, new_id},
+};
+use crate::clock::now_ms;
 
 /// An append frame that is in hand.
 struct Hand {
     key: u32,
+    read: Instant,
     room: RoomName,
     id: Option<EntryId>,
     seq: Option<u64>,
@@ -200,11 +108,13 @@ impl Connection {
     ) {
         let Arrival { seq, id: sent_id, after, reference, .. } = arrival;
         let refusal = Refusal { id: id.clone(), req, ..Refusal::new(ErrorCode::Busy, "") };
-        let Some(key) = self.link(&room, &refusal) else { return };
+        let Some(key) = self.link(&room, &refusal) else {
+            return self.gateway.config.metrics.refused(ErrorCode::Unavailable);
+        };
         let numbered = self.links.get(key).is_some_and(|link| link.counts());
         if seq.is_some() && !numbered && self.links.counted() >= self.rooms_limit() {
             let message = "this connection has as many rooms as it may; use another connection";
-            return self.refuse(Refusal {
+            return self.refuse_append(Refusal {
                 code: ErrorCode::TooLarge,
                 message: message.into(),
                 ..refusal
@@ -215,7 +125,7 @@ impl Connection {
         let now = Instant::now();
         let Some(link) = self.links.get(key) else { return };
         let ticket = Ticket { mailbox: self.mailbox.clone(), token, queue: link.queue, seq };
-        let hand = Hand { key, room, id, seq, req, submitted: false, answered: false };
+        let hand = Hand { key, read: now, room, id, seq, req, submitted: false, answered: false };
         self.hands.hands.insert(token, hand);
         self.hands.unanswered += 1;
         self.hands.read_at.push_back((now, token));
@@ -294,6 +204,30 @@ impl Connection {
         self.take_steps(key, steps);
     }
 
+    /// Refuses an append that goes no further than the door.
+    pub(super) fn refuse_append(&mut self, refusal: Refusal) {
+        self.gateway.config.metrics.refused(refusal.code);
+        self.refuse(refusal);
+    }
+
+    /// Counts an answer: the first one to its frame.
+    fn count(&self, answer: &Answer<Settled>, read: Instant) {
+        let metrics = &self.gateway.config.metrics;
+        let (settled, again) = match answer {
+            Answer::Settled(settled) => (settled, false),
+            Answer::Again(settled) => (settled, true),
+            Answer::Ahead => return metrics.refused(ErrorCode::Ahead),
+            Answer::BadRef => return metrics.refused(ErrorCode::BadRef),
+            Answer::OutOfOrder(_) => return metrics.refused(ErrorCode::OutOfOrder),
+            Answer::OtherId | Answer::Mixed => return metrics.refused(ErrorCode::BadMessage),
+            Answer::Unavailable => return metrics.refused(ErrorCode::Unavailable),
+        };
+        match settled {
+            Settled::Appended { repeat, .. } => metrics.appended(*repeat || again, read.elapsed()),
+            Settled::Error { code, .. } => metrics.refused(*code),
+        }
+    }
+
     /// Answers a frame.
     fn answer(&mut self, token: u64, answer: Answer<Settled>) {
         let Some(hand) = self.hands.hands.get_mut(&token) else { return };
@@ -305,6 +239,7 @@ impl Connection {
             connection.links.get(key).map(|link| latest_of(link.tail.head().end))
         };
         let Some(hand) = self.hands.hands.remove(&token) else { return };
+        self.count(&answer, hand.read);
         match answer {
             Answer::Settled(settled) => self.say_settled(&hand, settled, false),
             Answer::Again(settled) => self.say_settled(&hand, settled, true),
@@ -397,10 +332,4 @@ impl Connection {
             self.take_steps(key.unwrap_or_default(), steps);
         }
     }
-}
-
-/// An id for an append that came without one.
-pub(crate) fn new_id() -> EntryId {
-    let ulid = ulid::Ulid::generate().to_string();
-    EntryId::new(&ulid).unwrap_or_else(|error| unreachable!("a ULID is an id: {error}"))
 }

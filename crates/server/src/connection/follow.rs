@@ -1,11 +1,11 @@
-//! Following: a cursor per room, fed from the tail, or from the archive when the tail has left it
-//! behind.
+//! Following: a [`Follower`](roomlog_core::follower::Follower) per room, fed from the tail, or from the
+//! archive when the tail has left it behind.
 //!
 //! Enters: keys of rooms that moved. Leaves: `ack` frames. Invariants: a follower is its cursor; each
 //! entry above it is sent once, in order; at most one batch waits for the socket, however far behind
 //! the cursor is; rooms take turns.
 
-use roomlog_core::{lane::Step, tail::After};
+use roomlog_core::{follower::Next, lane::Step};
 
 use super::{BATCH_BYTES, Connection, reads::Job};
 use crate::wire;
@@ -58,23 +58,21 @@ impl Connection {
         let limits = &self.gateway.config.limits;
         let Some(link) = self.links.get(key) else { return };
         link.in_line = false;
-        let Some(next) = link.follow else { return };
-        match link.tail.after(next, BATCH_BYTES) {
-            After::Nothing => {}
-            After::Archived(_) if self.draining.is_some() => {}
-            After::Archived(_) => self.jobs.push_back(Job::CatchUp(key)),
-            After::Commits { commits, more } => {
-                for commit in &commits {
-                    if commit.first() >= next {
-                        self.out.extend(wire::commit_frames(commit, limits));
-                    } else {
-                        // The cursor stands inside this commit: the part behind it, for this one.
-                        let inside = usize::try_from(next - commit.first()).unwrap_or(usize::MAX);
-                        let rest = commit.entries.get(inside..).unwrap_or_default();
-                        self.out.extend(&wire::acks(&commit.room, rest, limits));
+        let Some(follower) = &mut link.follow else { return };
+        match follower.next(BATCH_BYTES) {
+            Next::Nothing => {}
+            Next::Archived if self.draining.is_some() => {}
+            Next::Archived => self.jobs.push_back(Job::CatchUp(key)),
+            Next::Tail { pieces, more } => {
+                for piece in &pieces {
+                    match piece.whole() {
+                        Some(commit) => self.out.extend(wire::commit_frames(commit, limits)),
+                        None => {
+                            let room = link.tail.room();
+                            self.out.extend(&wire::acks(room, piece.entries(), limits));
+                        }
                     }
                 }
-                link.follow = commits.last().map(|commit| commit.end());
                 if more {
                     self.stand_in_line(key);
                 }

@@ -34,12 +34,14 @@ impl Connection {
             }
             Err(Rejected::Refused(refusal)) => self.refuse(*refusal),
             Err(Rejected::RefusedRead { room, refusal }) => self.refused_read(&room, refusal),
-            Err(Rejected::RefusedAppend { refusal, .. }) if self.author.is_none() => {
-                self.refuse(Refusal { seq: refusal.seq, ..login_required(*refusal) });
-            }
-            Err(Rejected::RefusedAppend { room, seq, refusal }) => {
-                self.refused_append(room, seq, &refusal);
-            }
+            Err(Rejected::RefusedAppend { place, refusal }) => match place {
+                Some(_) if self.author.is_none() => {
+                    let refusal = Refusal { seq: refusal.seq, ..login_required(*refusal) };
+                    self.refuse_append(refusal);
+                }
+                Some((room, seq)) => self.refused_append(room, seq, &refusal),
+                None => self.refuse_append(*refusal),
+            },
         }
         Ok(())
     }
@@ -48,7 +50,11 @@ impl Connection {
         if self.author.is_none()
             && let Some(refusal) = needs_login(&frame)
         {
-            return self.refuse(login_required(refusal));
+            let refusal = login_required(refusal);
+            return match frame {
+                ClientFrame::Append(_) => self.refuse_append(refusal),
+                _ => self.refuse(refusal),
+            };
         }
         match frame {
             ClientFrame::Login(login) => self.login(login),

@@ -11,15 +11,16 @@ use std::{
 };
 
 use roomlog_core::{
+    follower::Follower,
     lane::{Lane, LaneLimits},
     mailbox::Mailbox,
     merge::QueueId,
     sequencer::Submit,
-    tail::{Interest, Tail},
+    tail::{Hearing, Tail},
 };
-use roomlog_protocol::{RoomName, Slot};
+use roomlog_protocol::RoomName;
 
-use super::{appends::Settled, reads::Read};
+use super::{reads::Read, settled::Settled};
 
 /// What a connection has to do with one room.
 pub(super) struct Link {
@@ -31,36 +32,28 @@ pub(super) struct Link {
     pub(super) submitted: usize,
     /// Reads in the order asked, the first one next or under way.
     pub(super) reads: VecDeque<Read>,
-    /// The next slot to send, when the connection follows the room.
-    pub(super) follow: Option<Slot>,
+    /// Where it stands, when the connection follows the room.
+    pub(super) follow: Option<Follower>,
     /// Whether it stands in the line of rooms that have something to send.
     pub(super) in_line: bool,
-    interest: Option<Arc<Interest>>,
+    hearing: Option<Hearing>,
 }
 
 impl Link {
     /// Hears of the room from now on, if it does not yet.
     pub(super) fn hear(&mut self, mailbox: &Arc<Mailbox>, key: u32) {
-        if self.interest.is_none() {
-            self.interest = Some(self.tail.register(mailbox, key));
+        if self.hearing.is_none() {
+            self.hearing = Some(self.tail.hear(mailbox, key));
         }
     }
 
     /// Notes that it was told, so that it is told again; stops hearing when nothing needs it.
     pub(super) fn heard(&mut self) {
         let needed = self.follow.is_some() || !self.reads.is_empty() || self.lane.waits_for_room();
-        if needed {
-            if let Some(interest) = &self.interest {
-                interest.take();
-            }
-        } else {
-            self.stop_hearing();
-        }
-    }
-
-    fn stop_hearing(&mut self) {
-        if let Some(interest) = self.interest.take() {
-            self.tail.unregister(&interest);
+        if !needed {
+            self.hearing = None;
+        } else if let Some(hearing) = &self.hearing {
+            hearing.take();
         }
     }
 
@@ -80,12 +73,6 @@ impl Link {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let reads = self.reads.front().and_then(|read| read.deadline);
         [self.lane.deadline(), reads].into_iter().flatten().min()
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.stop_hearing();
     }
 }
 
@@ -134,7 +121,7 @@ impl Links {
             reads: VecDeque::new(),
             follow: None,
             in_line: false,
-            interest: None,
+            hearing: None,
         };
         self.links.insert(key, Box::new(link));
         key

@@ -17,13 +17,13 @@ mod frames;
 mod links;
 mod out;
 mod reads;
+mod settled;
 mod socket;
 mod watch;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration, time::Instant};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hyper_util::rt::TokioIo;
 use roomlog_core::mailbox::{Mail, Mailbox};
 use roomlog_protocol::{Author, CloseCode, ErrorCode, Refusal, RoomName, ServerFrame};
 use tokio::net::TcpStream;
@@ -38,16 +38,16 @@ use self::{
     watch::Watch,
 };
 pub(crate) use self::{
-    appends::{Settled, new_id},
     reads::{keep_of, needed_end},
+    settled::{Settled, new_id},
 };
 use crate::{
     gateway::{Gateway, stopped},
     wire,
 };
 
-/// How much is put before a socket at once for the followers of its connection, in bytes.
-const BATCH_BYTES: usize = 128 << 10;
+/// How much is put before a socket at once for those who follow over it, in bytes.
+pub(crate) const BATCH_BYTES: usize = 128 << 10;
 
 /// When this much waits for a socket, it is not read and no page is begun, in bytes.
 const OUT_BYTES: usize = 256 << 10;
@@ -130,10 +130,9 @@ impl Connection {
     }
 
     /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
-    pub(crate) async fn serve(mut self, stream: TokioIo<TcpStream>, read: bytes::Bytes) {
+    pub(crate) async fn serve(mut self, stream: TcpStream, read: bytes::Bytes) {
         let frame_bytes = usize::try_from(self.gateway.config.limits.frame_bytes);
-        let (mut socket, write) =
-            Socket::new(stream.into_inner(), read, frame_bytes.unwrap_or(usize::MAX));
+        let (mut socket, write) = Socket::new(stream, read, frame_bytes.unwrap_or(usize::MAX));
         let mut stopping = Box::pin(stopped(self.gateway.stopping.clone()));
         self.out.push(self.gateway.hello.clone());
         let mut timer = Box::pin(tokio::time::sleep_until(self.deadline().into()));

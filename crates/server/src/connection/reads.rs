@@ -10,9 +10,11 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     archive::{ArchiveError, Keep},
     reader::{Page, PageLimits, ReadError},
+    room::Head,
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,
+    limits::HEADS_PER_FRAME,
 };
 use tracing::error;
 
@@ -55,7 +57,7 @@ pub(super) enum Job {
 pub(super) enum Done {
     Read(u32, Result<Page, ReadError>),
     CatchUp(u32, Result<Page, ReadError>),
-    List(Result<Vec<(RoomName, i64)>, ArchiveError>),
+    List(Result<Vec<(RoomName, Head)>, ArchiveError>),
 }
 
 /// The slot that the log must have reached to answer, one more: where it must end.
@@ -168,30 +170,29 @@ impl Connection {
 
     /// The future of a job.
     pub(super) fn start(&mut self, job: Job) -> Option<BoxFuture<'static, Done>> {
-        let node = self.gateway.node.clone();
-        let limits = self.gateway.page_limits();
+        let gateway = self.gateway.clone();
+        let limits = gateway.page_limits();
         match job {
             Job::Read(key) => {
                 let read = self.links.get(key)?.reads.front()?;
                 let (What::Update(update) | What::Join(update)) = &read.what else { return None };
                 let ClientUpdate { room, span, digest, .. } = update.clone();
-                let read = async move {
-                    Done::Read(key, node.reader.read(&room, span, digest, limits).await)
-                };
+                let read =
+                    async move { Done::Read(key, gateway.page(&room, span, digest, limits).await) };
                 Some(read.boxed())
             }
             Job::CatchUp(key) => {
                 let link = self.links.get(key)?;
-                let (span, room) = (Span::After(latest_of(link.follow?)), link.tail.room().clone());
+                let (span, room) = (link.follow.as_ref()?.span(), link.tail.room().clone());
                 let limits = PageLimits { bytes: super::BATCH_BYTES, ..limits };
                 let read = async move {
-                    Done::CatchUp(key, node.reader.read(&room, span, None, limits).await)
+                    Done::CatchUp(key, gateway.page(&room, span, None, limits).await)
                 };
                 Some(read.boxed())
             }
             Job::List(after) => {
                 let list = tokio::task::spawn_blocking(move || {
-                    node.room_heads(after.as_ref(), roomlog_protocol::limits::HEADS_PER_FRAME)
+                    gateway.node.room_heads(after.as_ref(), HEADS_PER_FRAME)
                 });
                 let cut_off = |_| Err(ArchiveError::Failed("a read was cut off".into()));
                 Some(list.map(move |listed| Done::List(listed.unwrap_or_else(cut_off))).boxed())
@@ -214,10 +215,8 @@ impl Connection {
             }
             Done::CatchUp(key, Ok(page)) => {
                 let Some(link) = self.links.get(key) else { return };
-                let Some(last) = page.entries.last().filter(|_| link.follow.is_some()) else {
-                    return;
-                };
-                link.follow = Some(last.entry.slot + 1);
+                let Some(follower) = &mut link.follow else { return };
+                follower.took(&page.entries);
                 let room = link.tail.room().clone();
                 for frame in wire::acks(&room, &page.entries, &self.gateway.config.limits) {
                     self.out.push(frame);
@@ -278,7 +277,7 @@ impl Connection {
             Span::UpTo { .. } => page.head.end,
         });
         let Some(link) = self.links.get(key) else { return };
-        link.follow = Some(next);
+        link.follow = Some(self.gateway.node.followers.follow(link.tail.clone(), next));
         link.hear(&self.mailbox, key);
         self.stand_in_line(key);
     }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomlog_core::heads::Moved;
+use roomlog_core::{heads::Moved, room::Head};
 use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
 
 use super::{Connection, reads::Job};
@@ -42,12 +42,13 @@ impl Connection {
     }
 
     /// Takes the next names of the list.
-    pub(super) fn listed(&mut self, heads: Vec<(RoomName, i64)>) {
+    pub(super) fn listed(&mut self, heads: Vec<(RoomName, Head)>) {
         let Some(watch) = &mut self.watch else { return };
         let Some(first) = watch.listing else { return };
         let last = heads.last().map(|(room, _)| room.clone());
         let more = heads.len() == HEADS_PER_FRAME;
-        let mut frame = Heads { rooms: heads.into_iter().collect(), ..Heads::default() };
+        let rooms = heads.into_iter().map(|(room, head)| (room, latest_of(head.end))).collect();
+        let mut frame = Heads { rooms, ..Heads::default() };
         if first {
             frame.more = more.then_some(true);
             frame.req = watch.req;

@@ -1,17 +1,16 @@
-//! `POST …/entries`: one append, a queue of its own.
+//! `POST …/entries`: one append, a queue of its own; or a batch of them ([`batch`](super::batch)).
 //!
 //! Enters: the members of an `append` frame, without `seq`. Leaves: the entry, with 201, or 200 when it
 //! was there already; or an error. Invariant: the outcome is awaited even when the client hangs up, so
 //! that what was taken is finished before the server stops.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
     extract::{Path, State},
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use roomlog_core::{
     inbox::Turned,
     mailbox::{Mailbox, Outcome},
@@ -25,7 +24,7 @@ use roomlog_protocol::{
 };
 use serde_json::json;
 
-use super::{ahead, reach, refuse, respond_json, room_of, stopped_or};
+use super::{ahead, batch, body, reach, refuse, respond_json, room_of, stopped_or};
 use crate::{
     clock::now_ms,
     connection::{Settled, new_id},
@@ -42,36 +41,54 @@ pub(super) async fn append(
     let alive = gateway.alive.clone();
     let appended = tokio::spawn(async move {
         let _held_until_answered = alive;
-        match take(&gateway, &room, request).await {
-            Ok(response) => response,
-            Err(refusal) => refuse(refusal),
-        }
+        let (parts, body) = request.into_parts();
+        let answer = match content_type(&parts.headers).as_str() {
+            "application/json" => take(&gateway, &room, &parts.headers, body).await,
+            "application/x-ndjson" => batch::take(&gateway, &room, &parts.headers, body).await,
+            _ => Ok(unknown_type()),
+        };
+        answer.unwrap_or_else(|refusal| {
+            gateway.config.metrics.refused(refusal.code);
+            refuse(refusal)
+        })
     });
     appended.await.unwrap_or_else(|_| refuse(Refusal::new(ErrorCode::UnknownOutcome, "cut off")))
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+fn unknown_type() -> Response<Body> {
+    let message = "send an append as application/json, or several as application/x-ndjson";
+    let error = json!({ "error": { "code": ErrorCode::BadMessage, "message": message } });
+    respond_json(StatusCode::UNSUPPORTED_MEDIA_TYPE, wire::json(&error))
 }
 
 async fn take(
     gateway: &Gateway,
     room: &str,
-    request: Request<Body>,
+    headers: &HeaderMap,
+    body: Body,
 ) -> Result<Response<Body>, Refusal> {
     let room = room_of(room)?;
-    let (parts, body) = request.into_parts();
-    if !is_json(&parts.headers) {
-        let message = "send the append as application/json";
-        let error = json!({ "error": { "code": ErrorCode::BadMessage, "message": message } });
-        return Ok(respond_json(StatusCode::UNSUPPORTED_MEDIA_TYPE, wire::json(&error)));
-    }
-    let body = read_body(gateway, body).await?;
-    let append = parse(gateway, &room, &parts.headers, &body)?;
+    let most = usize::try_from(gateway.config.limits.frame_bytes).unwrap_or(usize::MAX);
+    let body = body::read(gateway, body, most, None).await?;
+    let read = Instant::now();
+    let mut append = members(gateway, &room, &body.bytes)?;
+    append.id = id_of(&append, headers)?;
     let id = append.id.clone().unwrap_or_else(new_id);
     let echo =
         |refusal: Refusal| Refusal { room: Some(room.clone()), id: Some(id.clone()), ..refusal };
+    needs_author(&append)?;
     let settled = settle(gateway, &room, append, id.clone()).await.map_err(echo)?;
     match settled {
         Settled::Appended { slot, repeat, .. } => {
             let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };
-            entry(gateway, &room, slot, status).await.map_err(echo)
+            let answer = entry(gateway, &room, slot, status).await.map_err(echo)?;
+            gateway.config.metrics.appended(repeat, read.elapsed());
+            Ok(answer)
         }
         Settled::Error { code, message, slot, latest } => {
             Err(echo(Refusal { slot, latest, ..Refusal::new(code, message) }))
@@ -79,37 +96,19 @@ async fn take(
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-    let essence = kind.split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case("application/json")
+fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::BadMessage, message)
 }
 
-async fn read_body(gateway: &Gateway, body: Body) -> Result<String, Refusal> {
-    let most = gateway.config.limits.frame_bytes;
-    let limited = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX));
-    let bytes = limited.collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            let message = format!("the body has more than {most} bytes");
-            Refusal::new(ErrorCode::TooLarge, message)
-        } else {
-            Refusal::new(ErrorCode::BadMessage, "the body did not arrive whole")
-        }
-    })?;
-    String::from_utf8(bytes.to_bytes().into())
-        .map_err(|_| Refusal::new(ErrorCode::BadMessage, "the body is not UTF-8"))
-}
-
-fn parse(
+/// Reads the members of an append to this room.
+pub(super) fn members(
     gateway: &Gateway,
     room: &RoomName,
-    headers: &HeaderMap,
-    body: &str,
+    text: &[u8],
 ) -> Result<ClientAppend, Refusal> {
-    let bad = |message: &str| Refusal::new(ErrorCode::BadMessage, message);
-    let object = Object::parse(body).map_err(|problem| bad(&problem.to_string()))?;
-    let mut append =
-        parse_append(&object, room, &gateway.config.limits).map_err(|refusal| *refusal)?;
+    let text = std::str::from_utf8(text).map_err(|_| bad("this is not UTF-8"))?;
+    let object = Object::parse(text).map_err(|problem| bad(problem.to_string()))?;
+    let append = parse_append(&object, room, &gateway.config.limits).map_err(|refusal| *refusal)?;
     if append.room != *room {
         return Err(bad("`room` is not the room of the path"));
     }
@@ -118,20 +117,52 @@ fn parse(
             "`seq` numbers the appends of a WebSocket; each POST is a queue of its own",
         ));
     }
+    Ok(append)
+}
+
+/// The id that the object or the header gives; both may, the same one.
+fn id_of(append: &ClientAppend, headers: &HeaderMap) -> Result<Option<EntryId>, Refusal> {
+    let mut id = append.id.clone();
     for key in headers.get_all("idempotency-key") {
         let key = key.to_str().ok().and_then(|key| EntryId::new(key).ok()).ok_or_else(|| {
             Refusal::new(ErrorCode::BadName, "Idempotency-Key must have the form of an id")
         })?;
-        if append.id.as_ref().is_some_and(|id| *id != key) {
+        if id.as_ref().is_some_and(|id| *id != key) {
             return Err(bad("`id` and Idempotency-Key are two different ids"));
         }
-        append.id = Some(key);
+        id = Some(key);
     }
-    if append.author.is_none() {
-        let message = "`author` is missing: an open server needs to be told who speaks";
-        return Err(Refusal::new(ErrorCode::LoginRequired, message));
+    Ok(id)
+}
+
+pub(super) fn needs_author(append: &ClientAppend) -> Result<(), Refusal> {
+    if append.author.is_some() {
+        return Ok(());
     }
-    Ok(append)
+    let message = "`author` is missing: an open server needs to be told who speaks";
+    Err(Refusal { id: append.id.clone(), ..Refusal::new(ErrorCode::LoginRequired, message) })
+}
+
+/// Waits for what an append waits for: that the log reaches its `after` and its `ref`.
+pub(super) async fn wait(
+    gateway: &Gateway,
+    room: &RoomName,
+    append: &ClientAppend,
+) -> Result<(), Refusal> {
+    let (after, reference) = (end_of(append.after.unwrap_or(-1)), append.reference);
+    if after == 0 && reference.is_none() {
+        return Ok(());
+    }
+    let tail = gateway.node.rooms.open(room);
+    let tail = tail.map_err(|error| Refusal::new(ErrorCode::Unavailable, error.to_string()))?;
+    if !reach(gateway, &tail, after).await {
+        return Err(stopped_or(gateway, ahead(&tail)));
+    }
+    if !reach(gateway, &tail, reference.map_or(0, |slot| slot + 1)).await {
+        let message = "`ref` names a slot that the log has not reached";
+        return Err(stopped_or(gateway, Refusal::new(ErrorCode::BadRef, message)));
+    }
+    Ok(())
 }
 
 /// Waits for what the append waits for, submits it, and waits for its outcome.
@@ -141,34 +172,40 @@ async fn settle(
     append: ClientAppend,
     id: EntryId,
 ) -> Result<Settled, Refusal> {
-    let node = &gateway.node;
     let received = now_ms();
-    let (after, reference) = (end_of(append.after.unwrap_or(-1)), append.reference);
-    if after > 0 || reference.is_some() {
-        let tail = node.rooms.open(room);
-        let tail = tail.map_err(|error| Refusal::new(ErrorCode::Unavailable, error.to_string()))?;
-        if !reach(gateway, &tail, after).await {
-            return Err(stopped_or(gateway, ahead(&tail)));
-        }
-        if !reach(gateway, &tail, reference.map_or(0, |slot| slot + 1)).await {
-            let message = "`ref` names a slot that the log has not reached";
-            return Err(stopped_or(gateway, Refusal::new(ErrorCode::BadRef, message)));
-        }
-    }
+    wait(gateway, room, &append).await?;
     let Some(author) = append.author.clone() else { return Ok(Settled::unavailable()) };
     let mailbox = Arc::new(Mailbox::default());
     let ticket =
         Ticket { mailbox: mailbox.clone(), token: 0, queue: gateway.next_queue(), seq: None };
     let time = merge_time(append.sent_at, received);
     let proposal = Proposal::new(append, author, id.clone());
-    if let Err(turned) = node.inbox.submit(Submit { proposal, time, ticket }) {
-        if turned == Turned::Busy {
-            node.stats.busy();
-        }
-        return Ok(Settled::turned(turned));
+    if let Err(turned) = submit(gateway, Submit { proposal, time, ticket }) {
+        return Ok(turned);
     }
     let outcome = tokio::time::timeout(gateway.append_for(), first_outcome(&mailbox)).await;
     Ok(outcome.map_or_else(|_| Settled::unknown(), |outcome| Settled::of(outcome, id)))
+}
+
+/// Gives an append to the sequencer, or what it is answered with.
+fn submit(gateway: &Gateway, submit: Submit) -> Result<(), Settled> {
+    gateway.node.inbox.submit(submit).map_err(|turned| turn_away(gateway, turned))
+}
+
+/// Gives appends to the sequencer; those that it did not take, and what the first is answered with.
+pub(super) fn submit_all(
+    gateway: &Gateway,
+    submits: Vec<Submit>,
+) -> Result<(), (Settled, Vec<Submit>)> {
+    let submitted = gateway.node.inbox.submit_all(submits);
+    submitted.map_err(|(turned, rest)| (turn_away(gateway, turned), rest))
+}
+
+fn turn_away(gateway: &Gateway, turned: Turned) -> Settled {
+    if turned == Turned::Busy {
+        gateway.node.stats.busy();
+    }
+    Settled::turned(turned)
 }
 
 async fn first_outcome(mailbox: &Mailbox) -> Outcome {

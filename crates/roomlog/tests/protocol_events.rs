@@ -1,0 +1,207 @@
+//! `GET …/events`: a room as Server-Sent Events, without a seam.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Server, slot};
+
+const EVENTS: &str = "/v1/rooms/r/events";
+
+#[tokio::test]
+async fn events_begin_with_the_place_and_go_on_with_every_later_entry() {
+    let server = Server::start(&[]).await;
+    let mut ada = server.login("ada").await;
+    ada.fill("r", 5, "before").await;
+    let mut latest = server.get(EVENTS).events().await;
+    let mut all = server.get(&format!("{EVENTS}?after=-1")).events().await;
+    let mut some = server.get(&format!("{EVENTS}?after=2")).events().await;
+    assert_eq!(latest.status, 200);
+    assert_eq!(latest.headers["content-type"], "text/event-stream");
+    assert_eq!(latest.headers["roomlog-log"], ada.hello["log"].as_str().expect("a log"));
+    assert_eq!(latest.place().await, 4);
+    assert_eq!((all.place().await, some.place().await), (-1, 2));
+    ada.append("r", json!({"body": "later\nin two lines", "meta": "{}"})).await;
+    let log = ada.whole_log("r").await;
+    assert_eq!(latest.entry().await, log[5]);
+    assert_eq!(all.entries(5).await, log);
+    assert_eq!(some.entries(5).await, log[3..]);
+}
+
+#[tokio::test]
+async fn on_an_empty_room_the_place_is_minus_1_and_nothing_is_stored() {
+    let server = Server::start(&[]).await;
+    let mut events = server.get(EVENTS).events().await;
+    assert_eq!(events.place().await, -1);
+    server.get("/v1/rooms/r").send().await.refused(404, "not_found");
+    server.login("ada").await.append("r", json!({"body": "first"})).await;
+    assert_eq!(slot(&events.entry().await), 0);
+}
+
+#[tokio::test]
+async fn the_last_event_id_stands_over_after_and_after_over_the_latest() {
+    let server = Server::start(&[]).await;
+    server.login("ada").await.fill("r", 5, "x").await;
+    for (query, header, place) in
+        [("?after=1", Some("3"), 3), ("", Some("-1"), -1), ("?after=1", None, 1), ("", None, 4)]
+    {
+        let mut request = server.get(&format!("{EVENTS}{query}"));
+        if let Some(header) = header {
+            request = request.header("last-event-id", header);
+        }
+        assert_eq!(request.events().await.place().await, place, "{query} {header:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slot_past_the_end_is_ahead_after_the_wait_and_good_when_it_comes_meanwhile() {
+    let server = Server::start(&["--ahead-ms=100"]).await;
+    let mut ada = server.login("ada").await;
+    ada.append("r", json!({"body": "x"})).await;
+    let ahead = server.get(&format!("{EVENTS}?after=7")).send().await.refused(409, "ahead");
+    assert_eq!((&ahead["latest"], &ahead["room"]), (&json!(0), &json!("r")));
+    let server = Server::start(&["--ahead-ms=20000"]).await;
+    let mut ada = server.login("ada").await;
+    let (mut events, ()) =
+        tokio::join!(server.get(EVENTS).header("last-event-id", "1").events(), async {
+            drop(ada.fill("r", 3, "x").await)
+        });
+    assert_eq!((events.place().await, slot(&events.entry().await)), (1, 2));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_place_or_the_room_is_400() {
+    let server = Server::start(&[]).await;
+    for query in ["after=-2", "after=x", "after=1.0", "after=05", "after=", "after=1&after=1"] {
+        server.get(&format!("{EVENTS}?{query}")).send().await.refused(400, "bad_message");
+    }
+    for header in ["x", "-2", "1.5", "9007199254740992"] {
+        let request = server.get(EVENTS).header("last-event-id", header);
+        let error = request.send().await.refused(400, "bad_message");
+        assert!(error["message"].as_str().expect("text").contains("Last-Event-ID"), "{error}");
+    }
+    server.get("/v1/rooms/-r/events").send().await.refused(400, "bad_name");
+    assert_eq!(server.post(EVENTS, &json!({})).send().await.status, 405);
+}
+
+#[tokio::test]
+async fn a_comment_comes_every_event_comment_ms() {
+    let server = Server::start(&["--event-comment-ms=20"]).await;
+    let mut events = server.get(EVENTS).events().await;
+    assert_eq!(events.place().await, -1);
+    for _ in 0..3 {
+        assert!(events.block().await.expect("a comment").starts_with(':'));
+    }
+    server.login("ada").await.append("r", json!({"body": "x"})).await;
+    assert_eq!(slot(&events.entry().await), 0);
+    assert!(events.block().await.expect("a comment").starts_with(':'));
+    // Without the setting it is 15 s: nothing comes at once.
+    let server = Server::start(&[]).await;
+    let mut events = server.get(EVENTS).events().await;
+    events.place().await;
+    events.is_silent_for(Duration::from_millis(200)).await;
+}
+
+#[tokio::test]
+async fn who_comes_while_others_append_at_full_speed_sees_every_entry_once() {
+    // A tail of nothing: what is in the archive is read there, and the rest in the tail.
+    let server = Server::start(&["--tail-bytes=0", "--fold-ms=1", "--page-entries=16"]).await;
+    let mut watcher = server.get(EVENTS).events().await;
+    assert_eq!(watcher.place().await, -1);
+    let mut writers = Vec::new();
+    for author in ["a", "b", "c", "d"] {
+        let mut writer = server.login(author).await;
+        writers.push(tokio::spawn(async move { writer.fill("r", 500, "full speed").await }));
+    }
+    let (mut readers, mut seen) = (Vec::new(), Vec::new());
+    for n in 1..=8 {
+        seen.extend(watcher.entries(n * 150).await);
+        for query in ["?after=-1", "", &format!("?after={}", n * 100)] {
+            let mut reader = server.get(&format!("{EVENTS}{query}")).events().await;
+            readers.push(tokio::spawn(async move {
+                let place = reader.place().await;
+                (place, if place < 1_999 { reader.entries(1_999).await } else { Vec::new() })
+            }));
+        }
+    }
+    for writer in writers {
+        writer.await.expect("a writer");
+    }
+    seen.extend(watcher.entries(1_999).await);
+    let log = server.login("reader").await.whole_log("r").await;
+    assert_eq!(seen, log);
+    for reader in readers {
+        let (place, entries) = reader.await.expect("a reader");
+        let begin = usize::try_from(place + 1).expect("a slot");
+        assert_eq!(entries, log[begin..]);
+    }
+}
+
+#[tokio::test]
+async fn one_who_stops_reading_slows_nobody_and_loses_nothing() {
+    let server = Server::start(&[]).await;
+    let mut ada = server.login("ada").await;
+    let mut sleeper = server.get(EVENTS).small_buffer().events().await;
+    let mut awake = server.get(EVENTS).events().await;
+    assert_eq!((sleeper.place().await, awake.place().await), (-1, -1));
+    // 12 MB: more than the buffers between the server and one who does not read can hold.
+    let body = "z".repeat(12_000);
+    let mut seen = Vec::new();
+    for n in 0..10 {
+        ada.fill("r", 100, &body).await;
+        seen.extend(awake.entries(n * 100 + 99).await);
+    }
+    assert_eq!(sleeper.entries(999).await, seen);
+    assert_eq!(seen, ada.whole_log("r").await);
+    ada.append("r", json!({"body": "and on"})).await;
+    assert_eq!(slot(&sleeper.entry().await), 1_000);
+}
+
+#[tokio::test]
+async fn one_who_takes_nothing_for_idle_ms_is_cut_and_one_with_nothing_to_take_is_not() {
+    let server = Server::start(&["--idle-ms=300", "--ping-ms=100"]).await;
+    let mut sleeper = server.get(EVENTS).small_buffer().events().await;
+    let mut quiet = server.get("/v1/rooms/quiet/events").events().await;
+    assert_eq!((sleeper.place().await, quiet.place().await), (-1, -1));
+    let body = "z".repeat(12_000);
+    let mut ada = server.login("ada").await;
+    for _ in 0..10 {
+        ada.fill("r", 100, &body).await;
+    }
+    quiet.is_silent_for(Duration::from_millis(900)).await;
+    let mut ada = server.login("ada").await;
+    ada.append("quiet", json!({"body": "x"})).await;
+    assert_eq!(slot(&quiet.entry().await), 0);
+    // What was on its way is read; then the body has ended, before the room has.
+    assert!(sleeper.rest().await.len() < 1_000);
+    // Nothing is lost but the connection: the browser's way back.
+    let mut back = server.get(EVENTS).header("last-event-id", "-1").events().await;
+    back.place().await;
+    assert_eq!(back.entries(999).await.len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_following_counts_among_sockets() {
+    let server = Server::start(&["--sockets=1"]).await;
+    let mut events = server.get(EVENTS).events().await;
+    assert_eq!(events.place().await, -1);
+    let waits = tokio::time::timeout(Duration::from_millis(200), server.get("/healthz").send());
+    assert!(waits.await.is_err(), "a second socket was served");
+    drop(events);
+    assert_eq!(server.get("/healthz").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn events_end_when_the_server_stops() {
+    let mut server = Server::start(&["--drain-ms=300"]).await;
+    let mut events = server.get(EVENTS).events().await;
+    let mut ahead = server.get("/v1/rooms/other/events").events().await;
+    let mut sleeper = server.get(EVENTS).small_buffer().events().await;
+    assert_eq!((events.place().await, ahead.place().await, sleeper.place().await), (-1, -1, -1));
+    server.login("ada").await.fill("r", 1_000, &"z".repeat(12_000)).await;
+    assert_eq!(events.entries(999).await.len(), 1_000);
+    server.terminate().await;
+    assert_eq!((events.rest().await, ahead.rest().await), (vec![], vec![]));
+    assert_eq!(server.ended().await.code(), Some(0));
+}

@@ -1,0 +1,124 @@
+//! A batch over a journal that has no room in the middle of it: what no disk of a test does on time.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_core::{
+    Identity, Node, NodeSettings, Running,
+    block::NodeId,
+    journal::{Follow, Journal, JournalError, Partition, Position, Proposed},
+    memory::{MemoryArchive, MemoryJournal},
+};
+use roomlog_server::Config;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+};
+
+/// A journal that has no room for one block, the second, and has for all that come later: somebody
+/// removed a file.
+struct Nearly {
+    journal: MemoryJournal,
+    proposed: AtomicU64,
+}
+
+impl Journal for Nearly {
+    fn log(&self) -> &str {
+        self.journal.log()
+    }
+
+    fn depth(&self) -> usize {
+        1
+    }
+
+    fn is_ours_alone(&self) -> bool {
+        true
+    }
+
+    fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
+        if self.proposed.fetch_add(1, Ordering::Relaxed) == 1 {
+            return futures_util::future::ready(Proposed::Refused("no room".into())).boxed();
+        }
+        self.journal.propose(partition, block)
+    }
+
+    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow> {
+        self.journal.follow(partition, after)
+    }
+
+    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.journal.head(partition)
+    }
+}
+
+/// Posts a batch of these ids and gives the outcomes.
+async fn post(address: std::net::SocketAddr, ids: std::ops::Range<usize>) -> Vec<Value> {
+    // A thousand are three blocks, and two of them are in hand at once.
+    let says = |n| json!({"author": "ada", "id": format!("i-{n}"), "body": "x".repeat(1_200)});
+    let line = |n| format!("{}\n", says(n));
+    let body: String = ids.map(line).collect();
+    let request = format!(
+        "POST /v1/rooms/r/entries HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(address).await.expect("a connection");
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // What is no object of its own is the head, or the size of a chunk.
+    answer
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(Value::is_object)
+        .collect()
+}
+
+#[tokio::test]
+async fn behind_a_line_that_finds_the_disk_full_nothing_is_stored_although_it_was_in_hand() {
+    let journal =
+        Arc::new(Nearly { journal: MemoryJournal::new("log"), proposed: AtomicU64::new(0) });
+    let identity = Identity { node: NodeId([1; 16]), incarnation: 1 };
+    let archive = Arc::new(MemoryArchive::default());
+    let opened = Node::open(identity, journal.clone(), archive, NodeSettings::default());
+    let (node, Running { task, folder }) = opened.expect("a node");
+    let folding = std::thread::spawn(move || folder.run());
+    let (node, running) = (Arc::new(node), tokio::spawn(task.run()));
+    assert!(node.caught_up().await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let config = Config::default();
+    let stopped = stopped.map(|_| ());
+    let serving = tokio::spawn(roomlog_server::run(config, node.clone(), listener, stopped));
+
+    let entry = |n: usize, line: &Value| {
+        let entry = &line["entry"];
+        assert_eq!((&entry["slot"], &entry["id"]), (&json!(n), &json!(format!("i-{n}"))), "{line}");
+    };
+    let done = post(address, 0..10).await;
+    done.iter().enumerate().for_each(|(n, line)| entry(n, line));
+
+    let done = post(address, 10..1_000).await;
+    let codes: Vec<_> = done.iter().map(|line| line["error"]["code"].as_str()).collect();
+    assert_eq!((codes.len(), codes[0]), (990, Some("storage_full")));
+    assert!(codes[1..].iter().all(|code| *code == Some("out_of_order")), "{codes:?}");
+
+    // Sent again, they are taken, and nothing stands between.
+    let done = post(address, 10..1_000).await;
+    assert_eq!(done.len(), 990);
+    done.iter().zip(10..).for_each(|(line, n)| entry(n, line));
+
+    stop.send(()).expect("a server that runs");
+    serving.await.expect("a drained server");
+    node.inbox.close();
+    running.await.expect("no panic").expect("a good end");
+    folding.join().expect("no panic");
+}
