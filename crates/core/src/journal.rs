@@ -90,20 +90,16 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    fn first(&self, _partition: Partition) -> Result<Position, JournalError> {
-        Ok(Position(1))
-    }
+    fn first(&self, partition: Partition) -> Result<Position, JournalError>;
 
     /// Whether it keeps more than it was set to keep: then a fold on stable storage is worth its
     /// fsync, because [`Journal::trim`] can follow it. One that is never trimmed says `false`.
-    fn has_surplus(&self, _partition: Partition) -> bool {
-        false
-    }
+    fn has_surplus(&self, partition: Partition) -> bool;
 
     /// Allows it to let go of the blocks up to and including this position: an archive has what they
     /// did on stable storage, read back. It does so when it likes, oldest first, down to what it was
     /// set to keep. Does not wait for the disk.
-    fn trim(&self, _partition: Partition, _upto: Position) {}
+    fn trim(&self, partition: Partition, upto: Position);
 }
 
 /// A reader of one partition.

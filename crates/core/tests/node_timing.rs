@@ -49,6 +49,18 @@ impl Journal for Gated {
     fn head(&self, partition: Partition) -> Result<Position, JournalError> {
         self.journal.head(partition)
     }
+
+    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.journal.first(partition)
+    }
+
+    fn has_surplus(&self, partition: Partition) -> bool {
+        self.journal.has_surplus(partition)
+    }
+
+    fn trim(&self, partition: Partition, upto: Position) {
+        self.journal.trim(partition, upto);
+    }
 }
 
 struct GatedFollow {

@@ -55,6 +55,18 @@ impl Journal for Nearly {
     fn head(&self, partition: Partition) -> Result<Position, JournalError> {
         self.journal.head(partition)
     }
+
+    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.journal.first(partition)
+    }
+
+    fn has_surplus(&self, partition: Partition) -> bool {
+        self.journal.has_surplus(partition)
+    }
+
+    fn trim(&self, partition: Partition, upto: Position) {
+        self.journal.trim(partition, upto);
+    }
 }
 
 /// Posts a batch of these ids and gives the outcomes.
