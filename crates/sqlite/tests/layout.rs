@@ -230,8 +230,11 @@ fn what_was_changed_in_any_table_is_damage_and_never_an_answer() {
         ("DELETE FROM id_buckets WHERE key & 0xffffffff = 0", "bucket 0"),
         ("UPDATE id_buckets SET ids = zeroblob(length(ids))", "checksum"),
         ("DELETE FROM runs", "missing"),
-        ("UPDATE runs SET key = key + 1", "not the run"),
-        ("UPDATE runs SET run = substr(run, 1, length(run) - 2) || x'4141'", "digest"),
+        ("UPDATE runs SET key = key + 1", "missing"),
+        (
+            "UPDATE runs SET run = CAST(substr(run, 1, length(run) - 2) || x'4141' AS BLOB)",
+            "digest",
+        ),
     ];
     for (change, said) in changes {
         let file = File::new();

@@ -3,7 +3,7 @@
 //! ```text
 //!  a fold's ids ──sorted by hash──► a segment: 2^bits buckets, and a filter over all of it
 //!  find ──► filter of each segment: "not here", almost always ──► its bucket ──► the entry
-//!  four segments of a size ──merged, a few at each fold──► one, four times as large
+//!  small segments ──merged, a few thousand ids at each fold──► a large one
 //! ```
 //!
 //! Enters: (hash of room, author and id; key of the entry). Leaves: the keys of a hash, which the

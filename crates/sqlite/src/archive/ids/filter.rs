@@ -62,7 +62,7 @@ impl Filter {
 
     fn at(&self, hash: u64) -> usize {
         // The upper half, spread over the blocks; the lower half makes the bits.
-        let at = (hash >> 32) * self.0.len() as u64 >> 32;
+        let at = ((hash >> 32) * self.0.len() as u64) >> 32;
         usize::try_from(at).unwrap_or_default()
     }
 }

@@ -22,11 +22,11 @@ use crate::{
     sql,
 };
 
-/// How many segments of a size become one.
+/// The fewest segments that become one.
 const TOGETHER: usize = 4;
 
-/// How many ids a fold merges for each that it added. An id is written once for each size its segment
-/// passes through, which with four to one is twelve times for 2^24 times as many ids.
+/// How many ids a fold merges for each that it added. An id is written some four times on the way from
+/// windows of 65,536 to twenty million, and eight times from folds of one.
 const MERGED_FOR_EACH: u64 = 12;
 
 /// How many ids a fold merges at least.
@@ -124,11 +124,10 @@ impl Upkeep {
             }
             is_read
         });
-        let Some(number) = garbage.last().copied() else { return Ok(()) };
         for _ in 0..SWEEPS_A_FOLD {
+            let Some(number) = garbage.last().copied() else { break };
             if !sweep_some(connection, number)? {
                 garbage.pop();
-                return Ok(());
             }
         }
         Ok(())
@@ -166,19 +165,17 @@ fn segment_from(
     Ok(part_from(connection, find, part_key(number, 0))?.map(super::segment_of))
 }
 
-/// Where those begin that are to become one: the newest segments, as far as none is larger than the
-/// size of which there are [`TOGETHER`]. Sizes are powers of four.
+/// Where those begin that are to become one: at the oldest that is at most half as large as all newer
+/// ones together, when these are enough. So sizes grow threefold, and an id is written once for each.
 fn plan(ids: &[u64]) -> Option<usize> {
-    let size = |ids: &u64| ids.max(&1).ilog2() / 2;
-    let sizes: Vec<u32> = ids.iter().map(size).collect();
-    let mut candidates = sizes.clone();
-    candidates.sort_unstable();
-    candidates.dedup();
-    candidates.into_iter().find_map(|most| {
-        let begin = sizes.iter().rposition(|size| *size > most).map_or(0, |at| at + 1);
-        let same = sizes[begin..].iter().filter(|size| **size == most).count();
-        (same >= TOGETHER).then_some(begin)
-    })
+    let (mut newer, mut begin) = (0, None);
+    for (at, size) in ids.iter().enumerate().rev() {
+        if ids.len() - at >= TOGETHER && size * 2 <= newer {
+            begin = Some(at);
+        }
+        newer += size;
+    }
+    begin
 }
 
 /// A merge under way.
@@ -290,18 +287,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_of_a_size_become_one_with_what_is_smaller_and_newer() {
+    fn those_become_one_that_are_small_beside_what_is_newer() {
         assert_eq!(plan(&[]), None);
         assert_eq!(plan(&[100, 100, 100]), None);
         assert_eq!(plan(&[100, 100, 100, 100]), Some(0));
-        assert_eq!(plan(&[9_000, 100, 100, 100, 3, 100]), Some(1));
-        assert_eq!(plan(&[100, 9_000, 100, 100, 100]), None, "the larger one keeps its place");
-        assert_eq!(plan(&[1, 1, 1, 2]), Some(0));
+        assert_eq!(plan(&[9_000, 100, 100, 100, 3, 100]), Some(1), "the large one is left alone");
+        assert_eq!(plan(&[200, 100, 100, 100, 100]), Some(0));
+        assert_eq!(plan(&[201, 100, 100, 100, 100]), Some(1));
+        assert_eq!(plan(&[1, 9_000, 1, 9_000]), Some(0), "nothing small is left behind");
     }
 
     #[test]
     fn however_large_folds_are_segments_stay_few() {
-        for fold in [[1, 1, 1], [1, 65_536, 3], [65_536, 65_536, 65_536], [7, 700, 70_000]] {
+        for fold in [[1, 1, 1], [1, 65_536, 3], [65_536, 65_536, 65_536], [70_000, 700, 7]] {
             let (mut sizes, mut most): (Vec<u64>, _) = (Vec::new(), 0);
             for ids in fold.into_iter().cycle().take(20_000) {
                 sizes.push(ids);
@@ -311,7 +309,7 @@ mod tests {
                 }
                 most = most.max(sizes.len());
             }
-            assert!(most <= 40, "{most} segments of folds of {fold:?}");
+            assert!(most <= 20, "{most} segments of folds of {fold:?}");
         }
     }
 }
