@@ -25,7 +25,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     pragma::{self, Sync},
-    sql,
+    sql, wal,
 };
 
 /// How many bits of a key are the slot: 2^40 entries a room, 2^23 rooms.
@@ -65,6 +65,7 @@ impl SqliteArchive {
     /// # Errors
     /// When it cannot be opened, or is of another format.
     pub fn open(path: &Path, log: &str) -> Result<Self, ArchiveError> {
+        wal::scan(path, Sync::Normal).map_err(|error| ArchiveError::Failed(error.to_string()))?;
         // NORMAL: a power cut may take the newest folds back, and the journal has them.
         let writer = pragma::open_writer(path, Sync::Normal).map_err(|error| failed(&error))?;
         writer

@@ -18,6 +18,8 @@ pub mod journal;
 mod node_file;
 mod pragma;
 mod sql;
+mod trouble;
+mod wal;
 
 pub use archive::SqliteArchive;
 pub use directory::{Directory, OpenError};

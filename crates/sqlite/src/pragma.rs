@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Older ones can lose commits when a WAL is reset: <https://sqlite.org/wal.html>, "The WAL-Reset
 /// Bug".
@@ -15,6 +15,13 @@ pub(crate) enum Sync {
     Full,
     /// Commits stay in order; a power cut may take the last ones back.
     Normal,
+}
+
+impl Sync {
+    /// Whether a commit is on stable storage before the next one is written.
+    pub(crate) fn is_full(self) -> bool {
+        matches!(self, Self::Full)
+    }
 }
 
 /// Opens a file for its one writer, making it when it is not there.
@@ -47,6 +54,12 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// Lets the WAL stay when this connection is closed.
+pub(crate) fn leave_the_wal(connection: &Connection) {
+    // It is copied when the last connection is closed, else; nothing is lost by that.
+    let _left = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
 /// Copies the WAL into the file and empties it.

@@ -69,7 +69,13 @@ async fn the_time_of_a_journal_does_not_go_back_when_the_clock_did() {
     let directory = directory();
     propose(&open(&directory), block(1)).await;
     let far = 4_000_000_000_000_u64;
-    execute(&path(&directory), &format!("UPDATE blocks SET time = {far}"));
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(b"block");
+    sum.update(&1_u64.to_be_bytes());
+    sum.update(&far.to_be_bytes());
+    sum.update(&block(1));
+    let sum = sum.finalize();
+    execute(&path(&directory), &format!("UPDATE blocks SET time = {far}, sum = {sum}"));
     let journal = open(&directory);
     propose(&journal, block(2)).await;
     let mut follow = journal.follow(0, Position(1));
@@ -158,11 +164,11 @@ async fn a_follower_hears_when_the_journal_is_gone() {
 async fn a_journal_of_a_format_that_is_not_known_is_refused() {
     let directory = directory();
     drop(open(&directory));
-    execute(&path(&directory), "UPDATE log SET format = 2");
+    execute(&path(&directory), "UPDATE log SET format = 3");
     let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
         panic!("it was opened");
     };
-    assert!(said.contains("format 2 is not known to this version"), "{said}");
+    assert!(said.contains("format 3 is not known to this version"), "{said}");
 }
 
 #[tokio::test]
