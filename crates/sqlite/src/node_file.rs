@@ -1,7 +1,8 @@
 //! The node file: who this node is, and how often it has started.
 //!
-//! Enters: a directory. Leaves: an [`Identity`] whose incarnation no earlier start had. Invariant: the
-//! file is replaced by rename and fsynced before the first propose. It is never part of a backup: a
+//! Enters: a directory. Leaves: an [`Identity`] whose incarnation no earlier start had. Invariants: the
+//! file is replaced by rename and fsynced before the first propose; a line of it is a checksum over
+//! the others, or a flipped bit could bring an old incarnation back. It is never part of a backup: a
 //! copy that runs beside the original must be another node.
 
 use std::{
@@ -18,9 +19,9 @@ const FILE: &str = "node";
 /// Begins a new incarnation of the directory's node.
 pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {
     let path = directory.join(FILE);
-    let (node, incarnation) = match fs::read_to_string(&path) {
-        Ok(text) => {
-            let (node, incarnation) = parse(&text).ok_or_else(|| {
+    let (node, incarnation) = match fs::read(&path) {
+        Ok(there) => {
+            let (node, incarnation) = parse(&there).ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!(
@@ -36,7 +37,7 @@ pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {
     };
     let fresh = directory.join("node.new");
     let mut file = File::create(&fresh)?;
-    writeln!(file, "node {node}\nincarnation {incarnation}")?;
+    file.write_all(text(node, incarnation).as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, &path)?;
     File::open(directory)?.sync_all()?;
@@ -48,9 +49,16 @@ pub(crate) fn new_ulid() -> Ulid {
     Ulid::generate()
 }
 
-fn parse(text: &str) -> Option<(Ulid, u64)> {
-    let mut lines = text.lines();
-    let node = lines.next()?.strip_prefix("node ")?;
-    let incarnation = lines.next()?.strip_prefix("incarnation ")?;
-    Some((Ulid::from_string(node).ok()?, incarnation.parse().ok()?))
+fn text(node: Ulid, incarnation: u64) -> String {
+    let said = format!("node {node}\nincarnation {incarnation}\n");
+    let sum = crc32fast::hash(said.as_bytes());
+    format!("{said}sum {sum:08x}\n")
+}
+
+fn parse(there: &[u8]) -> Option<(Ulid, u64)> {
+    let there = std::str::from_utf8(there).ok()?;
+    let mut lines = there.lines();
+    let node = Ulid::from_string(lines.next()?.strip_prefix("node ")?).ok()?;
+    let incarnation = lines.next()?.strip_prefix("incarnation ")?.parse().ok()?;
+    (text(node, incarnation) == there).then_some((node, incarnation))
 }
