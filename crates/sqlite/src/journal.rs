@@ -69,6 +69,8 @@ impl SqliteJournal {
         let open = |error: rusqlite::Error| failed("cannot be opened", &error);
         let connection = pragma::open_writer(path, Sync::Full).map_err(open)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
+        // A file that is refused stays as it is.
+        pragma::leave_the_wal(&connection, true).map_err(open)?;
         let Opened { log, head, time } = rows::open(&connection)?;
         // What is copied into the file is no longer in a WAL, whose end the scan finds.
         rows::set_reached(&connection, head).map_err(open)?;
@@ -77,7 +79,7 @@ impl SqliteJournal {
         sync_file_and_directory(path)
             .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
         let checkpointer = pragma::open_writer(path, Sync::Full).map_err(open)?;
-        pragma::leave_the_wal(&checkpointer);
+        pragma::leave_the_wal(&checkpointer, true).map_err(open)?;
         let (moved, head) = watch::channel(head);
         let recent = Arc::new(Mutex::new(VecDeque::with_capacity(RECENT_BLOCKS)));
         let writer = Mutex::new(Writer {
@@ -100,11 +102,11 @@ impl Drop for SqliteJournal {
         let head = *self.head.borrow();
         // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After an
         // error of the disk nothing is copied: an fsync that failed once may say yes the next time.
-        let closed = writer.broken.is_none()
+        let copied = writer.broken.is_none()
             && rows::set_reached(&writer.connection, head).is_ok()
             && pragma::checkpoint_truncate(&writer.connection).is_ok();
-        if !closed {
-            pragma::leave_the_wal(&writer.connection);
+        if copied {
+            let _or_an_empty_wal_stays = pragma::leave_the_wal(&writer.connection, false);
         }
     }
 }

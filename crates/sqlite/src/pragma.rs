@@ -56,10 +56,10 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Lets the WAL stay when this connection is closed.
-pub(crate) fn leave_the_wal(connection: &Connection) {
-    // It is copied when the last connection is closed, else; nothing is lost by that.
-    let _left = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+/// Whether the WAL stays as it is when this connection is closed, and it is the last; else SQLite copies
+/// it into the file and removes it.
+pub(crate) fn leave_the_wal(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
 }
 
 /// Copies the WAL into the file and empties it.
