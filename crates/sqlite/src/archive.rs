@@ -25,7 +25,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     pragma::{self, Sync},
-    sql, wal,
+    sql, trouble, wal,
 };
 
 /// How many bits of a key are the slot: 2^40 entries a room, 2^23 rooms.
@@ -46,7 +46,13 @@ pub struct SqliteArchive {
 }
 
 pub(crate) fn failed(error: &rusqlite::Error) -> ArchiveError {
-    ArchiveError::Failed(format!("archive.db: {error}"))
+    let said = format!("archive.db: {}", trouble::sentence(error));
+    // The journal has what is folded, and a fold that is done again meets the same rows: whether the
+    // last commit was in the WAL when its index found no room is all the same.
+    if trouble::is_full(error) || trouble::is_index_full(error) {
+        return ArchiveError::NoRoom(said);
+    }
+    ArchiveError::Failed(said)
 }
 
 /// The key of an entry.

@@ -24,6 +24,7 @@ struct State {
     heads: BTreeMap<RoomName, Head>,
     applied: BTreeMap<Partition, Applied>,
     rows_until_crash: Option<usize>,
+    full: bool,
 }
 
 impl MemoryArchive {
@@ -31,6 +32,13 @@ impl MemoryArchive {
     /// heads and `applied` do not move.
     pub fn crash_after_rows(&self, rows: Option<usize>) {
         self.0.lock().rows_until_crash = rows;
+    }
+}
+
+impl MemoryArchive {
+    /// Sets whether there is no room for another row.
+    pub fn set_full(&self, full: bool) {
+        self.0.lock().full = full;
     }
 }
 
@@ -97,6 +105,9 @@ impl Archive for MemoryArchive {
         let state = &mut *self.0.lock();
         for commit in &window.commits {
             for stored in &commit.entries {
+                if state.full {
+                    return Err(ArchiveError::NoRoom("it was told so".into()));
+                }
                 match &mut state.rows_until_crash {
                     Some(0) => return Err(ArchiveError::Failed("a crash inside a fold".into())),
                     Some(rows) => *rows -= 1,
