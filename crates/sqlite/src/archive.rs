@@ -11,7 +11,10 @@
 mod fold;
 mod read;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use parking_lot::Mutex;
 use roomlog_core::archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window};
@@ -24,7 +27,7 @@ use roomlog_protocol::{RoomName, Slot};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
-    pragma::{self, Sync},
+    pragma::{self, CopyFailed, Sync},
     sql, trouble, wal,
 };
 
@@ -43,6 +46,10 @@ pub struct SqliteArchive {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Why its WAL could not be copied into the file.
+    copy_failed: CopyFailed,
+    /// A fold failed.
+    broken: AtomicBool,
 }
 
 pub(crate) fn failed(error: &rusqlite::Error) -> ArchiveError {
@@ -73,14 +80,16 @@ impl SqliteArchive {
     pub fn open(path: &Path, log: &str) -> Result<Self, ArchiveError> {
         wal::scan(path, Sync::Normal).map_err(|error| ArchiveError::Failed(error.to_string()))?;
         // NORMAL: a power cut may take the newest folds back, and the journal has them.
-        let writer = pragma::open_writer(path, Sync::Normal).map_err(|error| failed(&error))?;
-        writer
-            .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
+        let mut writer = pragma::open_writer(path, Sync::Normal).map_err(|error| failed(&error))?;
+        let copy_failed =
+            pragma::checkpoint_by_and_by(&mut writer).map_err(|error| failed(&error))?;
+        pragma::leave_the_wal(&writer, true)
+            .and_then(|()| writer.pragma_update(None, "cache_size", -WRITER_CACHE_KIB))
             .and_then(|()| writer.execute_batch(sql::SCHEMA))
             .map_err(|error| failed(&error))?;
         let log = read_or_make_log(&writer, log)?;
-        let (path, readers) = (path.into(), Mutex::default());
-        Ok(Self { log, path, writer: Mutex::new(writer), readers })
+        let (path, readers, broken) = (path.into(), Mutex::default(), AtomicBool::new(false));
+        Ok(Self { log, path, writer: Mutex::new(writer), readers, copy_failed, broken })
     }
 
     /// The log that it is of.
@@ -114,8 +123,13 @@ impl SqliteArchive {
 impl Drop for SqliteArchive {
     fn drop(&mut self) {
         self.readers.get_mut().clear();
-        // Leaves a file without a WAL; what cannot be copied now is copied at the next start.
-        let _left_to_the_next_start = pragma::checkpoint_truncate(self.writer.get_mut());
+        let writer = self.writer.get_mut();
+        // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After a
+        // fold that failed nothing is: an fsync that failed once may say yes the next time.
+        let broken = *self.broken.get_mut();
+        if !broken && pragma::checkpoint_truncate(writer).is_ok() {
+            let _or_an_empty_wal_stays = pragma::leave_the_wal(writer, false);
+        }
     }
 }
 
@@ -169,6 +183,13 @@ impl Archive for SqliteArchive {
     }
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
-        fold::fold(&mut self.writer.lock(), window)
+        let mut folded = fold::fold(&mut self.writer.lock(), window);
+        if let Some(error) = &*self.copy_failed.lock() {
+            folded = Err(failed(error));
+        }
+        if !matches!(folded, Ok(()) | Err(ArchiveError::NoRoom(_))) {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        folded
     }
 }

@@ -1,12 +1,18 @@
 //! How our files are opened: the settings that durability rests on, set and read back.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, config::DbConfig, hooks::Wal};
+
+use crate::trouble;
 
 /// Older ones can lose commits when a WAL is reset: <https://sqlite.org/wal.html>, "The WAL-Reset
 /// Bug".
 pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
+
+/// How many pages a WAL has when it is copied by and by; SQLite's own number.
+const WAL_PAGES: i32 = 1_000;
 
 /// How a file is synced.
 #[derive(Clone, Copy)]
@@ -60,6 +66,26 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 /// it into the file and removes it.
 pub(crate) fn leave_the_wal(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
+}
+
+/// What went wrong when a WAL was copied.
+pub(crate) type CopyFailed = Arc<Mutex<Option<rusqlite::Error>>>;
+
+/// Copies the WAL into the file by and by, as SQLite does by itself, but for one thing: it passes over
+/// errors then, and after a failed fsync the next one may say that all is well. Here the first one is
+/// kept, and nothing is copied behind it. Without room the WAL stays as it is.
+pub(crate) fn checkpoint_by_and_by(connection: &mut Connection) -> rusqlite::Result<CopyFailed> {
+    let failed = CopyFailed::default();
+    let keep = failed.clone();
+    connection.wal_hook(Some(move |wal: &mut Wal, pages| {
+        let mut failed = keep.lock();
+        if pages >= WAL_PAGES && failed.is_none() {
+            let passes = |error: &_| trouble::is_full(error) || trouble::is_busy(error);
+            *failed = wal.checkpoint().err().filter(|error| !passes(error));
+        }
+        Ok(())
+    }))?;
+    Ok(failed)
 }
 
 /// Copies the WAL into the file and empties it.

@@ -10,6 +10,12 @@ pub(crate) fn is_full(error: &Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
+/// Whether another connection was in the way.
+pub(crate) fn is_busy(error: &Error) -> bool {
+    let busy = [Some(ErrorCode::DatabaseBusy), Some(ErrorCode::DatabaseLocked)];
+    busy.contains(&error.sqlite_error_code())
+}
+
 /// Whether there was no room for what SQLite keeps beside a file to find its way in the WAL. The
 /// commit may be in the WAL.
 pub(crate) fn is_index_full(error: &Error) -> bool {

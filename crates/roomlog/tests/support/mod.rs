@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 mod client;
+mod disk;
 mod http;
 mod log;
 
@@ -28,6 +29,7 @@ use tokio::{
 #[allow(unused_imports, reason = "each test file uses its own part of this")]
 pub(crate) use self::{
     client::{Client, code, slot, slots, with},
+    disk::{Fault, SmallDisk, may_mount},
     http::{Answer, Request},
     log::{chained, digest_after, start_digest},
 };
@@ -137,6 +139,24 @@ pub(crate) async fn serve_refused(data: &Path, listen: &str, flags: &[&str]) -> 
     within("the end of a refused server", serve(data, listen, &flags, &[]).output())
         .await
         .expect("run")
+}
+
+/// A `roomlog serve` that may start or not: it is killed once it listens; or its exit code and all it
+/// said.
+pub(crate) async fn serve_if_it_can(data: &Path) -> Result<(), (Option<i32>, String)> {
+    let mut child = serve(data, "127.0.0.1:0", &[], &[]).spawn().expect("the binary");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut said = String::new();
+    while let Some(line) = within("a line", lines.next_line()).await.expect("stderr of the server")
+    {
+        if line.contains("listening on") {
+            within("the end of a killed server", child.kill()).await.expect("kill");
+            return Ok(());
+        }
+        said = said + &line + "\n";
+    }
+    let ended = within("the end of a refused server", child.wait()).await.expect("an exit status");
+    Err((ended.code(), said))
 }
 
 fn serve(data: &Path, listen: &str, flags: &[String], environment: &[(String, String)]) -> Command {
