@@ -87,6 +87,12 @@ impl SqliteArchive {
             .and_then(|()| writer.pragma_update(None, "cache_size", -WRITER_CACHE_KIB))
             .and_then(|()| writer.execute_batch(sql::SCHEMA))
             .map_err(|error| failed(&error))?;
+        // What a crash tore off stays behind the end of the WAL, else, where the next scan would meet
+        // it. Without room it does.
+        match pragma::checkpoint_truncate(&writer) {
+            Err(error) if !trouble::is_full(&error) => return Err(failed(&error)),
+            _ => {}
+        }
         let log = read_or_make_log(&writer, log)?;
         let (path, readers, broken) = (path.into(), Mutex::default(), AtomicBool::new(false));
         Ok(Self { log, path, writer: Mutex::new(writer), readers, copy_failed, broken })

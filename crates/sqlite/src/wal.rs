@@ -25,12 +25,14 @@
 //! | found | how it came | so |
 //! |---|---|---|
 //! | a frame that one flipped bit makes whole | writes that were cut off leave old sectors, not one bit | damage |
+//! | a frame behind the bad one whose page is in the database | a WAL is synced before it is copied | damage |
 //! | a header that is wrong, and frames that are chained | the header is one sector, synced before the first frame of its round | damage |
 //! | a WAL whose database is not there, or empty | the database is made first | damage |
 //!
 //! What is not told apart: the last transaction, acked, with a whole sector gone. That is what a torn
 //! tail looks like. Where the archive had taken it in, start refuses by the positions.
 
+mod copied;
 mod sum;
 
 use std::{
@@ -42,7 +44,10 @@ use std::{
 
 use thiserror::Error;
 
-use self::sum::{Order, Sum, is_one_bit_off};
+use self::{
+    copied::Copied,
+    sum::{Order, Sum, is_one_bit_off},
+};
 use crate::pragma::Sync;
 
 const HEADER_BYTES: usize = 32;
@@ -114,7 +119,10 @@ pub(crate) fn scan(database: &Path, sync: Sync) -> Result<(), WalError> {
     let mut header = [0; HEADER_BYTES];
     wal.read_exact(&mut header).map_err(io)?;
     let walk = match Round::of(&header) {
-        Some(round) => walk(&mut wal, &round, sync).map_err(io)?,
+        Some(round) => {
+            let copied = Copied::new(database, &file).map_err(io)?;
+            walk(&mut wal, &round, sync, copied).map_err(io)?
+        }
         None => walk_without_header(&mut wal, &header, page_size).map_err(io)?,
     };
     let Walk { damage, whole, behind, end } = walk;
@@ -181,13 +189,22 @@ impl Frame {
         }
     }
 
-    fn has_page(&self) -> bool {
-        number(&self.0[..4]) != 0
+    /// The number of its page, from 1.
+    fn page(&self) -> u32 {
+        number(&self.0[..4])
     }
 
-    /// Whether it says that a transaction ends with it.
+    /// When it says that a transaction ends with it: how many pages the database has then; else 0.
+    fn commit(&self) -> u32 {
+        number(&self.0[4..8])
+    }
+
     fn is_commit(&self) -> bool {
-        number(&self.0[4..8]) != 0
+        self.commit() != 0
+    }
+
+    fn content(&self) -> &[u8] {
+        &self.0[FRAME_HEADER_BYTES..]
     }
 
     fn salts(&self) -> &[u8] {
@@ -200,7 +217,7 @@ impl Frame {
 
     /// What is summed.
     fn parts(&self) -> [&[u8]; 2] {
-        [&self.0[..8], &self.0[FRAME_HEADER_BYTES..]]
+        [&self.0[..8], self.content()]
     }
 
     fn sum(&self, order: Order, before: Sum) -> Sum {
@@ -221,7 +238,7 @@ struct Walk {
     end: u64,
 }
 
-fn walk(wal: &mut impl Read, round: &Round, sync: Sync) -> io::Result<Walk> {
+fn walk(wal: &mut impl Read, round: &Round, sync: Sync, mut copied: Copied) -> io::Result<Walk> {
     let mut walk = Walk { whole: HEADER_BYTES as u64, ..Walk::default() };
     let mut frame = Frame::new(round.page_size);
     let mut at = HEADER_BYTES as u64;
@@ -231,9 +248,10 @@ fn walk(wal: &mut impl Read, round: &Round, sync: Sync) -> io::Result<Walk> {
         let end = at + frame.0.len() as u64;
         let is_ours = frame.salts() == round.salts;
         let sum = frame.sum(round.order, before);
-        let is_chained = is_ours && frame.has_page() && sum == frame.stored();
+        let is_chained = is_ours && frame.page() != 0 && sum == frame.stored();
         match broken {
             None if is_chained => {
+                copied.note(frame.page(), at + FRAME_HEADER_BYTES as u64, frame.commit());
                 if frame.is_commit() {
                     walk.whole = end;
                 }
@@ -249,6 +267,12 @@ fn walk(wal: &mut impl Read, round: &Round, sync: Sync) -> io::Result<Walk> {
                 // its first eight bytes old, the rest new. One header in 512 lies so.
                 if is_chained && behind_commit && sync.is_full() && walk.damage.is_none() {
                     walk.damage = Some(("a frame before later commits is not whole".into(), bad));
+                }
+                if is_chained
+                    && walk.damage.is_none()
+                    && copied.holds(frame.page(), frame.content())?
+                {
+                    walk.damage = Some(("a frame before what was copied is not whole".into(), bad));
                 }
                 if is_ours {
                     (walk.behind, walk.end) = (walk.behind + 1, end);

@@ -72,19 +72,16 @@ async fn image(killed: bool) -> Image {
     say(&life, 0..FOLDED).await;
     life.folded().await;
     life.end().await.expect("a good end");
-    let life = Life::start(path.path(), AT_ONCE).await.expect("a start");
+    let life = Life::start(path.path(), NEVER).await.expect("a start");
     say(&life, FOLDED..IN_WALS).await;
     life.folded().await;
-    let second = lay(&files(path.path()));
-    life.end().await.expect("a good end");
-    let life = Life::start(second.path(), NEVER).await.expect("a start");
     say(&life, IN_WALS..ALL).await;
     let logs = logs(&life).await;
     if killed {
-        return Image { files: files(second.path()), logs };
+        return Image { files: files(path.path()), logs };
     }
     life.end().await.expect("a good end");
-    Image { files: files(second.path()), logs }
+    Image { files: files(path.path()), logs }
 }
 
 /// What became of a start.

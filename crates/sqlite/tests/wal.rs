@@ -282,3 +282,31 @@ fn several_commits_of_an_archive_may_be_torn_but_no_bit_may_be_flipped() {
     assert!(said.contains("archive.db-wal is damaged: a bit of a frame was flipped"), "{said}");
     assert!(said.contains("moving archive.db, archive.db-wal and archive.db-shm away"), "{said}");
 }
+
+#[test]
+fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("archive.db");
+    let archive = SqliteArchive::open(&path, "log").expect("an archive");
+    let other = Connection::open(&path).expect("the file");
+    other.execute_batch("PRAGMA wal_autocheckpoint = 0").expect("set");
+    for commit in 0..6 {
+        let sql = format!("CREATE TABLE t{commit} (x); INSERT INTO t{commit} VALUES (1)");
+        other.execute_batch(&sql).expect("a commit");
+    }
+    let mut image = Image::of(directory.path(), "archive.db");
+    other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("copied");
+    let database = Image::of(directory.path(), "archive.db").database;
+    drop((archive, other));
+    let sectors = image.sectors(0..image.frames() / 2);
+    let torn = image.without_sector(*sectors.last().expect("a sector"));
+    let open = |image: &Image| {
+        let (_directory, path) = image.lay();
+        SqliteArchive::open(&path, "log").map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(open(&torn), Ok(()));
+    image.wal = torn.wal;
+    image.database = database;
+    let said = open(&image).expect_err("a mixture");
+    assert!(said.contains("a frame before what was copied is not whole"), "{said}");
+}

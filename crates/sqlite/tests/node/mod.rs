@@ -48,9 +48,11 @@ pub(crate) fn said(n: usize) -> Proposal {
 
 impl Life {
     /// Starts a node and waits until it has caught up; or why it does not start.
+    ///
+    /// A fold begins when a hundred entries wait, or one has waited so long.
     pub(crate) async fn start(path: &Path, fold_wait: Duration) -> Result<Self, String> {
         let directory = Directory::open(path).map_err(|why| why.to_string())?;
-        let settings = NodeSettings { fold_wait, ..NodeSettings::default() };
+        let settings = NodeSettings { fold_wait, fold_entries: 100, ..NodeSettings::default() };
         let Directory { identity, journal, archive, .. } = &directory;
         let opened = Node::open(*identity, journal.clone(), archive.clone(), settings);
         let (node, Running { task, folder }) = opened.map_err(|why| why.to_string())?;
