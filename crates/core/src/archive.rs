@@ -65,6 +65,9 @@ pub enum ArchiveError {
     /// The engine failed.
     #[error("the archive cannot go on: {0}")]
     Failed(String),
+    /// There is no room for what was to be written; the same window may be folded again.
+    #[error("the archive has no room: {0}")]
+    NoRoom(String),
     /// What is stored is not what was stored: an entry that breaks the chain, or two that collide.
     #[error("the archive is damaged: room {room}, slot {slot}: {problem}")]
     Damaged {
@@ -125,7 +128,8 @@ pub trait Archive: Send + Sync + 'static {
     /// Takes a window in. Rows that are there already and equal are passed over.
     ///
     /// # Errors
-    /// When it cannot be written, or a row is there and differs: nothing can be trusted then.
+    /// [`ArchiveError::NoRoom`], after which it can be tried again; else it cannot be written, or a
+    /// row is there and differs: nothing can be trusted then.
     fn fold(&self, window: &Window) -> Result<(), ArchiveError>;
 
     /// Brings all that was folded to stable storage; the position up to which that is so, as it is

@@ -2,20 +2,25 @@
 //!
 //! Enters: what each block did, from the partition, in order. Leaves: windows into the archive, and
 //! word to the partition when one is in. Invariant: a window is whole blocks, and the next is begun
-//! when the one before is in. What waits here is bounded by the partition, which stops reading the
-//! journal at its bound. The journal is told to let go of blocks here and nowhere else, and only up to a
-//! position that the archive has on stable storage.
+//! when the one before is in. A window that finds no room is tried again until it is in: the journal has
+//! it, and what waits here is bounded by the partition, which stops reading the journal at its bound. The
+//! journal is told to let go of blocks here and nowhere else, and only up to a position that the archive
+//! has on stable storage.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, Window},
     journal::{Journal, Partition, Position},
     tail::Commit,
 };
+
+/// How long a window that found no room waits before it is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// What one block did.
 #[derive(Debug, Clone)]
@@ -130,6 +135,16 @@ impl FoldQueue {
     }
 }
 
+impl FoldQueue {
+    /// Waits until a window that found no room is to be tried again; `false` when there is no more
+    /// time for that.
+    fn again(&self) -> bool {
+        let mut state = self.state.lock();
+        let _timed_out = self.changed.wait_while_for(&mut state, |state| !state.closed, AGAIN);
+        !state.closed
+    }
+}
+
 /// The fold's thread.
 pub struct Folder {
     pub(crate) queue: Arc<FoldQueue>,
@@ -150,7 +165,11 @@ impl Folder {
                 applied: last.applied.clone(),
             };
             let position = last.applied.position;
-            let folded = self.take_in(&window).map(|()| effects);
+            let folded = match self.fold(&window) {
+                // Closed before there was room: the next start replays it.
+                Err(ArchiveError::NoRoom(_)) => return,
+                folded => folded.map(|()| effects),
+            };
             if folded.is_ok() {
                 self.queue.folded.send_replace(position);
             }
@@ -158,6 +177,27 @@ impl Folder {
             // A partition that is gone needs no word; one that is there stops on an error.
             if self.done.blocking_send(folded).is_err() || failed {
                 return;
+            }
+        }
+    }
+
+    /// Folds a window, for as long as there is no room for it.
+    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+        let mut waited = false;
+        loop {
+            let folded = self.take_in(window);
+            match &folded {
+                Err(ArchiveError::NoRoom(why)) => {
+                    if !waited {
+                        warn!(why, "what was committed waits for room in the archive");
+                    }
+                    waited = true;
+                }
+                Ok(()) if waited => info!("there is room in the archive again"),
+                _ => {}
+            }
+            if !matches!(folded, Err(ArchiveError::NoRoom(_))) || !self.queue.again() {
+                return folded;
             }
         }
     }

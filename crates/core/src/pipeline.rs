@@ -83,10 +83,11 @@ impl Pipeline {
         self.pushed.notify_one();
     }
 
-    /// Whether another block may be proposed.
+    /// Whether another block may be proposed. What was taken before the end is, also when the fold waits
+    /// for room on the disk: it is bounded by itself.
     pub(crate) fn takes_block(&self) -> bool {
         self.is(Phase::Serving)
-            && *self.has_room.borrow()
+            && (*self.has_room.borrow() || self.inbox.is_closed())
             && self.in_flight.lock().len() < BLOCKS_UNAPPLIED
     }
 

@@ -2,16 +2,18 @@
 
 mod common;
 
-use common::{Connection, Disk, Life, committed, folded, identity, repeat, small_windows};
+use common::{Connection, Disk, LONG, Life, committed, folded, identity, repeat, small_windows};
 use roomlog_core::{
     NodeError, NodeSettings,
     archive::Archive,
     block::{BlockError, BlockName, NodeId, encode},
+    inbox::Turned,
     journal::{Journal, Position, Proposed},
     mailbox::Outcome,
     proposal::Proposal,
     suites::archive::proposal,
 };
+use tokio::time::timeout;
 
 fn says(id: &str) -> Proposal {
     proposal("general", "ada", id, id)
@@ -185,4 +187,70 @@ async fn a_node_that_is_dropped_lets_the_folds_thread_end() {
     life.crash().await;
     let life = Life::start(&disk, identity(1, 2), small_windows()).await;
     assert_eq!(life.bodies("general").await, ["one"]);
+}
+
+#[tokio::test]
+async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_there_is_room() {
+    let disk = Disk::new();
+    let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
+    let life = Life::start(&disk, identity(1, 1), bounded).await;
+    let mut ada = Connection::new(1);
+    disk.archive.set_full(true);
+    for n in 0..20 {
+        assert_eq!(ada.say(&life.node, says(&format!("id-{n}"))).await, committed(n));
+    }
+    // At the bound; reading goes on.
+    timeout(LONG, async {
+        while ada.append(&life.node, says("too-much"), None, 0) != Err(Turned::Busy) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("busy at the bound");
+    assert!(life.bodies("general").await.len() >= 20);
+    disk.archive.set_full(false);
+    folded(&disk).await;
+    ada.outcomes().await;
+    timeout(LONG, async {
+        while ada.append(&life.node, says("after"), None, 0).is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("taken again");
+    ada.outcomes().await;
+    assert_eq!(life.bodies("general").await.last().map(String::as_str), Some("after"));
+    life.end().await.expect("a good end");
+}
+
+#[tokio::test]
+async fn a_node_that_is_closed_while_the_archive_has_no_room_ends_and_loses_nothing() {
+    let disk = Disk::new();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let mut ada = Connection::new(1);
+    disk.archive.set_full(true);
+    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    life.end().await.expect("a good end");
+    assert_eq!(disk.archive.applied(0).expect("applied").position, Position(0));
+    disk.archive.set_full(false);
+    let life = Life::start(&disk, identity(1, 2), small_windows()).await;
+    assert_eq!(life.bodies("general").await, ["one"]);
+    assert_eq!(ada.say(&life.node, says("one")).await, repeat(0));
+}
+
+#[tokio::test]
+async fn a_node_at_its_bound_ends_although_the_archive_has_no_room() {
+    let disk = Disk::new();
+    let bounded = NodeSettings { unfolded_entries: 4, ..small_windows() };
+    let life = Life::start(&disk, identity(1, 1), bounded).await;
+    let mut ada = Connection::new(1);
+    disk.archive.set_full(true);
+    // In one turn, so that more is taken than the bound lets through.
+    for n in 0..2_000 {
+        ada.append(&life.node, says(&format!("id-{n}")), None, 0).expect("taken");
+    }
+    tokio::task::yield_now().await;
+    life.end().await.expect("a good end");
+    let taken: Vec<_> = (0..2_000).map(|n| (n, committed(n))).collect();
+    assert_eq!(ada.outcomes().await, taken);
 }

@@ -20,7 +20,10 @@ mod rooms;
 mod run;
 mod state;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use parking_lot::Mutex;
 use roomlog_core::archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window};
@@ -37,8 +40,8 @@ use self::{
     state::State,
 };
 use crate::{
-    pragma::{self, Sync},
-    sql,
+    pragma::{self, CopyFailed, Sync},
+    sql, trouble, wal,
 };
 
 /// How many bits of a key are the slot: 2^40 entries a room, 2^23 rooms.
@@ -53,9 +56,6 @@ const WRITER_CACHE_KIB: i64 = 65_536;
 /// The bytes of a page of the file: a run of 64 short entries is three of them.
 const PAGE_BYTES: i64 = 8_192;
 
-/// How long the WAL grows before it is copied into the file, in pages: 4 MiB.
-const WAL_PAGES: i64 = 512;
-
 /// The archive of one node.
 pub struct SqliteArchive {
     log: String,
@@ -63,6 +63,10 @@ pub struct SqliteArchive {
     writer: Mutex<Writer>,
     ids: Ids,
     readers: Mutex<Vec<Connection>>,
+    /// Why its WAL could not be copied into the file.
+    copy_failed: CopyFailed,
+    /// A fold failed.
+    broken: AtomicBool,
 }
 
 /// What folds work with.
@@ -73,7 +77,13 @@ struct Writer {
 }
 
 pub(crate) fn failed(error: &rusqlite::Error) -> ArchiveError {
-    ArchiveError::Failed(format!("archive.db: {error}"))
+    let said = format!("archive.db: {}", trouble::sentence(error));
+    // The journal has what is folded, and a fold that is done again meets the same rows: whether the
+    // last commit was in the WAL when its index found no room is all the same.
+    if trouble::is_full(error) || trouble::is_index_full(error) {
+        return ArchiveError::NoRoom(said);
+    }
+    ArchiveError::Failed(said)
 }
 
 /// Damage that is of no one slot.
@@ -103,13 +113,21 @@ impl SqliteArchive {
     /// When it cannot be opened, is of another format, or what it says of itself is not what was
     /// written.
     pub fn open(path: &Path, log: &str) -> Result<Self, ArchiveError> {
+        wal::scan(path, Sync::Normal).map_err(|error| ArchiveError::Failed(error.to_string()))?;
         // NORMAL: a power cut may take the newest folds back, and the journal has them.
-        let connection =
+        let mut connection =
             pragma::open_archive(path, Sync::Normal, PAGE_BYTES).map_err(|error| failed(&error))?;
-        connection
-            .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
-            .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES))
+        let copy_failed =
+            pragma::checkpoint_by_and_by(&mut connection).map_err(|error| failed(&error))?;
+        pragma::leave_the_wal(&connection, true)
+            .and_then(|()| connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB))
             .map_err(|error| failed(&error))?;
+        // What a crash tore off stays behind the end of the WAL, else, where the next scan would meet
+        // it. Without room it does.
+        match pragma::checkpoint_truncate(&connection) {
+            Err(error) if !trouble::is_full(&error) => return Err(failed(&error)),
+            _ => {}
+        }
         let (log, state) = read_or_make(&connection, log)?;
         rooms::check(&connection, &state)?;
         let segments = state.segments.iter().map(|form| Segment::open(&connection, *form));
@@ -117,7 +135,8 @@ impl SqliteArchive {
         ids.replace(segments.collect::<Result<_, _>>()?);
         let upkeep = Upkeep::open(&connection, &state)?;
         let writer = Mutex::new(Writer { connection, state, upkeep });
-        Ok(Self { log, path: path.into(), writer, ids, readers: Mutex::default() })
+        let (path, readers, broken) = (path.into(), Mutex::default(), AtomicBool::new(false));
+        Ok(Self { log, path, writer, ids, readers, copy_failed, broken })
     }
 
     /// The log that it is of.
@@ -151,9 +170,13 @@ impl SqliteArchive {
 impl Drop for SqliteArchive {
     fn drop(&mut self) {
         self.readers.get_mut().clear();
-        // Leaves a file without a WAL; what cannot be copied now is copied at the next start.
-        let _left_to_the_next_start =
-            pragma::checkpoint_truncate(&self.writer.get_mut().connection);
+        let writer = &self.writer.get_mut().connection;
+        // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After a
+        // fold that failed nothing is: an fsync that failed once may say yes the next time.
+        let broken = *self.broken.get_mut();
+        if !broken && pragma::checkpoint_truncate(writer).is_ok() {
+            let _or_an_empty_wal_stays = pragma::leave_the_wal(writer, false);
+        }
     }
 }
 
@@ -245,14 +268,22 @@ impl Archive for SqliteArchive {
     }
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
-        fold::fold(&mut self.writer.lock(), &self.ids, window)
+        let mut folded = fold::fold(&mut self.writer.lock(), &self.ids, window);
+        if let Some(error) = &*self.copy_failed.lock() {
+            folded = Err(failed(error));
+        }
+        if !matches!(folded, Ok(()) | Err(ArchiveError::NoRoom(_))) {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        folded
     }
 
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
         {
             let writer = self.writer.lock();
             let applied = writer.state.applied(partition).position;
-            durable::mark(&writer.connection, partition, applied).map_err(|error| failed(&error))?;
+            durable::mark(&writer.connection, partition, applied)
+                .map_err(|error| failed(&error))?;
         }
         self.read(|reader| durable::read(reader, partition).map_err(|error| failed(&error)))
     }

@@ -103,7 +103,7 @@ impl SqliteBackup {
         let moment = source.unchecked_transaction().map_err(failed)?;
         // The first read fixes the moment.
         let bytes_per_page: i64 = moment
-            .query_row("SELECT position FROM applied", [], |_| Ok(()))
+            .query_row("SELECT state FROM state", [], |_| Ok(()))
             .or_else(|error| match error {
                 rusqlite::Error::QueryReturnedNoRows => Ok(()),
                 other => Err(other),

@@ -34,7 +34,7 @@ pub enum OpenError {
     )]
     Locked(PathBuf),
     /// The operating system refused.
-    #[error("cannot use the data directory {path}: {error}")]
+    #[error("cannot use the data directory {path}: {error}{}", way_out(error))]
     Io {
         /// The directory.
         path: PathBuf,
@@ -173,6 +173,15 @@ pub enum OpenError {
     /// The archive could not be opened.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room in its file system, then start again: nothing is lost"
+        }
+        _ => "",
+    }
 }
 
 /// The engines of a directory, and the lock that keeps others out while they are held.

@@ -10,6 +10,8 @@
 //! proposes has a thread for it, and a lone append is not handed from thread to thread; after an
 //! error that leaves an outcome open nothing more is taken.
 
+mod follow;
+mod rows;
 mod trim;
 
 use std::{
@@ -25,38 +27,30 @@ use parking_lot::Mutex;
 use roomlog_core::journal::{
     Durable, Follow, Journal, JournalError, Partition, Position, Proposed,
 };
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::Connection;
 use tokio::sync::watch;
 
-pub use trim::TrimHold;
-use trim::{Step, Trim};
-
+pub(crate) use self::rows::{FORMAT, begin_behind};
+pub use self::trim::TrimHold;
+use self::{
+    follow::SqliteFollow,
+    rows::Opened,
+    trim::{Step, Trim},
+};
 use crate::{
-    node_file::new_ulid,
     pragma::{self, Sync},
+    trouble::{self, is_full},
+    wal,
 };
 
 /// How many of the newest blocks are kept in memory for followers.
 const RECENT_BLOCKS: usize = 64;
-
-/// How many blocks a follower that is behind reads at once.
-const BLOCKS_PER_READ: i64 = 64;
 
 /// How many bytes the WAL grows by before it is copied into the file.
 const WAL_BYTES: usize = 8 << 20;
 
 /// A commit touches at least a leaf and, now and then, an inner page; each is a frame of the WAL.
 const COMMIT_OVERHEAD: usize = 8 << 10;
-
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS log (id TEXT NOT NULL, format INTEGER NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS blocks (
-        position INTEGER PRIMARY KEY,
-        time     INTEGER NOT NULL,
-        block    BLOB NOT NULL
-    ) STRICT;";
-
-pub(crate) const FORMAT: i64 = 1;
 
 /// How much of `journal.db` is kept when nothing else is said, in bytes: minutes of a busy log, all of a
 /// young one.
@@ -73,7 +67,7 @@ pub struct SqliteJournal {
 }
 
 pub(crate) fn failed(what: &str, error: &rusqlite::Error) -> JournalError {
-    JournalError(format!("journal.db: {what}: {error}"))
+    JournalError(format!("journal.db: {what}: {}", trouble::sentence(error)))
 }
 
 impl SqliteJournal {
@@ -92,20 +86,23 @@ impl SqliteJournal {
     /// # Errors
     /// As [`SqliteJournal::open`].
     pub fn open_keeping(path: &Path, keep: u64) -> Result<Self, JournalError> {
+        wal::scan(path, Sync::Full).map_err(|error| JournalError(error.to_string()))?;
         let open = |error: rusqlite::Error| failed("cannot be opened", &error);
         let connection = pragma::open_writer(path, Sync::Full).map_err(open)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
+        // A file that is refused stays as it is.
+        pragma::leave_the_wal(&connection, true).map_err(open)?;
+        let Opened { log, head, time, trimmed } = rows::open(&connection)?;
+        // What is copied into the file is no longer in a WAL, whose end the scan finds.
+        rows::set_reached(&connection, head).map_err(open)?;
         // A commit that was never fsynced could be shown else, and lost afterwards.
         pragma::checkpoint_truncate(&connection).map_err(open)?;
         sync_file_and_directory(path)
             .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
-        connection.execute_batch(SCHEMA).map_err(open)?;
-        connection.execute_batch(trim::SCHEMA).map_err(open)?;
-        let trim = trim::Trim::open(&connection, keep).map_err(open)?;
+        let trim = Trim::open(&connection, keep, trimmed).map_err(open)?;
         let allowed = trim.allowed();
-        let log = read_or_make_log(&connection).map_err(open)?;
-        let (head, time) = head_of(&connection).map_err(open)?;
         let checkpointer = pragma::open_writer(path, Sync::Full).map_err(open)?;
+        pragma::leave_the_wal(&checkpointer, true).map_err(open)?;
         let (moved, head) = watch::channel(head);
         let recent = Arc::new(Mutex::new(VecDeque::with_capacity(RECENT_BLOCKS)));
         let writer = Mutex::new(Writer {
@@ -116,7 +113,8 @@ impl SqliteJournal {
             wal_bytes: 0,
             checkpoints: Checkpoints::start(checkpointer),
             trim,
-            broken: false,
+            begins_round: true,
+            broken: None,
         });
         Ok(Self { log, path: path.into(), writer, head, recent, allowed })
     }
@@ -130,55 +128,23 @@ impl SqliteJournal {
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
-        // Leaves a file without a WAL; what cannot be copied now is copied at the next start.
-        let _left_to_the_next_start =
-            pragma::checkpoint_truncate(&self.writer.get_mut().connection);
+        let writer = self.writer.get_mut();
+        let head = *self.head.borrow();
+        // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After an
+        // error of the disk nothing is copied: an fsync that failed once may say yes the next time.
+        let copied = writer.broken.is_none()
+            && rows::set_reached(&writer.connection, head).is_ok()
+            && pragma::checkpoint_truncate(&writer.connection).is_ok();
+        if copied {
+            let _or_an_empty_wal_stays = pragma::leave_the_wal(&writer.connection, false);
+        }
     }
-}
-
-/// Makes the file of a new log that goes on behind a position of another one: the next block is one past
-/// it. Nobody may have it open.
-pub(crate) fn begin_behind(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
-    let mut connection = Connection::open(path)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
-    trim::begin_behind(&transaction, log, position)?;
-    read_or_make_log(&transaction)?;
-    transaction.commit()
 }
 
 fn sync_file_and_directory(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn read_or_make_log(connection: &Connection) -> rusqlite::Result<String> {
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-    let there = connection.query_row("SELECT id, format FROM log", [], read).optional()?;
-    match there {
-        Some((log, FORMAT)) => Ok(log),
-        Some((_, format)) => Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),
-            Some(format!("format {format} is not known to this version")),
-        )),
-        None => {
-            let log = new_ulid().to_string();
-            connection.execute("INSERT INTO log VALUES (?1, ?2)", params![log, FORMAT])?;
-            Ok(log)
-        }
-    }
-}
-
-fn head_of(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let newest = "SELECT position, time FROM blocks ORDER BY position DESC LIMIT 1";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-    let newest = connection.query_row(newest, [], read).optional()?;
-    match newest {
-        Some((position, time)) => Ok((position.unsigned_abs(), time.unsigned_abs())),
-        None => trim::trimmed(connection),
-    }
 }
 
 impl Journal for SqliteJournal {
@@ -236,14 +202,16 @@ struct Writer {
     wal_bytes: usize,
     checkpoints: Checkpoints,
     trim: Trim,
-    /// An outcome was left open: nothing can be trusted any more.
-    broken: bool,
+    /// The next block is the first of a round of the WAL.
+    begins_round: bool,
+    /// Why nothing can be trusted any more: an outcome was left open, or a copy of the WAL failed.
+    broken: Option<String>,
 }
 
 impl Writer {
     fn write(&mut self, block: Bytes) -> Proposed {
-        if self.broken {
-            return Proposed::Unknown("journal.db: an earlier commit failed".into());
+        if let Some(why) = &self.broken {
+            return Proposed::Unknown(why.clone());
         }
         self.time = self.time.max(now_ms());
         let head = *self.moved.borrow();
@@ -254,37 +222,46 @@ impl Writer {
                 self.wal_bytes += block.len() + overhead;
                 self.trim.committed(&self.connection, block.len() as u64, step);
                 self.publish(Durable { position, time: self.time, block });
-                self.keep_the_wal_short();
+                // This block is durable; the next one hears of it.
+                self.broken = self.keep_the_wal_short();
                 Proposed::Durable(position)
             }
             Err(error) if is_full(&error) && self.is_undone(head) => {
                 Proposed::Refused(error.to_string())
             }
             Err(error) => {
-                self.broken = true;
-                Proposed::Unknown(format!("journal.db: commit failed: {error}"))
+                self.breaks(format!("journal.db: commit failed: {}", trouble::sentence(&error)))
             }
         }
     }
 
-    /// Adds a block and, in the same transaction, lets go of a few old ones where there are too many.
-    fn insert(&self, position: Position, block: &[u8]) -> rusqlite::Result<Option<Step>> {
+    /// An outcome is open: nothing more is taken.
+    fn breaks(&mut self, why: String) -> Proposed {
+        self.broken = Some(why.clone());
+        Proposed::Unknown(why)
+    }
+
+    /// Adds a block; in the same transaction a few old ones go where there are too many, and the first
+    /// of a round of the WAL notes what the file has reached.
+    fn insert(&mut self, position: Position, block: &[u8]) -> rusqlite::Result<Option<Step>> {
         let connection = &self.connection;
-        let time = self.time.cast_signed();
-        let row = params![position.0.cast_signed(), time, block];
-        let mut insert = connection.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3)")?;
         let step = self.trim.step(connection)?;
-        let Some(step) = step else {
+        if step.is_none() && !self.begins_round {
             // A statement of its own is a transaction of its own.
-            insert.execute(row)?;
+            rows::insert(connection, position.0, self.time, block)?;
             return Ok(None);
-        };
-        // What fails leaves the transaction open, for `is_undone` to roll back.
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Trim::delete(connection, step)?;
-        insert.execute(row)?;
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(Some(step))
+        }
+        let transaction = connection.unchecked_transaction()?;
+        if let Some(step) = step {
+            Trim::delete(&transaction, step)?;
+        }
+        rows::insert(&transaction, position.0, self.time, block)?;
+        if self.begins_round {
+            rows::set_reached(&transaction, position.0)?;
+        }
+        transaction.commit()?;
+        self.begins_round = false;
+        Ok(step)
     }
 
     fn publish(&self, durable: Durable) {
@@ -304,26 +281,40 @@ impl Writer {
         if !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err() {
             return false;
         }
-        head_of(&self.connection).is_ok_and(|(now, _)| now == head)
+        rows::head(&self.connection).is_ok_and(|now| now == head)
     }
 
     /// Copies the WAL into the file: most of it by another thread while commits go on, and the rest
-    /// here, so that the next commit begins the WAL anew.
-    fn keep_the_wal_short(&mut self) {
-        if self.checkpoints.take_done() {
-            // An error here shows again at the next commit, or leaves the WAL longer: no harm.
-            let _retried = pragma::checkpoint_passive(&self.connection);
-            self.wal_bytes = 0;
-        } else if self.wal_bytes > WAL_BYTES {
-            self.checkpoints.begin();
+    /// here, so that the next commit begins the WAL anew. Says why it cannot go on: after a failed
+    /// fsync the next one may say that all is well.
+    fn keep_the_wal_short(&mut self) -> Option<String> {
+        let copied = match self.checkpoints.take_done() {
+            Some(copied) => copied.and_then(|()| pragma::checkpoint_passive(&self.connection)),
+            None => {
+                if self.wal_bytes > WAL_BYTES {
+                    self.checkpoints.begin();
+                }
+                return None;
+            }
+        };
+        match copied {
+            Ok(()) => self.begins_round = true,
+            // The WAL stays as it is, and is copied when there is room.
+            Err(error) if is_full(&error) => {}
+            Err(error) => {
+                let said = trouble::sentence(&error);
+                return Some(format!("journal.db: its WAL cannot be copied: {said}"));
+            }
         }
+        self.wal_bytes = 0;
+        None
     }
 }
 
 /// The thread that copies the WAL while the writer goes on.
 struct Checkpoints {
     begin: std_mpsc::SyncSender<()>,
-    done: std_mpsc::Receiver<()>,
+    done: std_mpsc::Receiver<rusqlite::Result<()>>,
 }
 
 impl Checkpoints {
@@ -332,8 +323,7 @@ impl Checkpoints {
         let (tell, done) = std_mpsc::sync_channel(1);
         std::thread::spawn(move || {
             while asked.recv().is_ok() {
-                let _retried = pragma::checkpoint_passive(&connection);
-                if tell.send(()).is_err() {
+                if tell.send(pragma::checkpoint_passive(&connection)).is_err() {
                     return;
                 }
             }
@@ -346,91 +336,12 @@ impl Checkpoints {
         let _under_way = self.begin.try_send(());
     }
 
-    fn take_done(&self) -> bool {
-        self.done.try_recv().is_ok()
+    fn take_done(&self) -> Option<rusqlite::Result<()>> {
+        self.done.try_recv().ok()
     }
-}
-
-fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn missing(position: u64) -> JournalError {
-    JournalError(format!(
-        "journal.db: position {position} is missing: it was trimmed, or the file is damaged; restore a \
-         backup of the whole directory"
-    ))
-}
-
-struct SqliteFollow {
-    path: PathBuf,
-    reader: Option<Connection>,
-    head: watch::Receiver<u64>,
-    recent: Arc<Mutex<VecDeque<Durable>>>,
-    read: VecDeque<Durable>,
-    after: u64,
-}
-
-impl Follow for SqliteFollow {
-    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
-        async {
-            let after = self.after;
-            self.head
-                .wait_for(|head| *head > after)
-                .await
-                .map_err(|_| JournalError("journal.db: the writer has ended".into()))?;
-            let durable = match self.read.pop_front() {
-                Some(durable) => durable,
-                None => self.recent_or_read()?,
-            };
-            if durable.position.0 != after + 1 {
-                return Err(missing(after + 1));
-            }
-            self.after += 1;
-            Ok(durable)
-        }
-        .boxed()
-    }
-}
-
-impl SqliteFollow {
-    fn recent_or_read(&mut self) -> Result<Durable, JournalError> {
-        {
-            let recent = self.recent.lock();
-            if let Some(first) = recent.front()
-                && let Some(index) = (self.after + 1).checked_sub(first.position.0)
-                && let Some(durable) =
-                    usize::try_from(index).ok().and_then(|index| recent.get(index))
-            {
-                self.reader = None;
-                return Ok(durable.clone());
-            }
-        }
-        self.read_rows().map_err(|error| failed("cannot be read", &error))?;
-        self.read.pop_front().ok_or_else(|| missing(self.after + 1))
-    }
-
-    fn read_rows(&mut self) -> rusqlite::Result<()> {
-        if self.reader.is_none() {
-            self.reader = Some(pragma::open_reader(&self.path)?);
-        }
-        let Some(reader) = &self.reader else { return Ok(()) };
-        let (after, limit) = (self.after.cast_signed(), BLOCKS_PER_READ);
-        let rows = "SELECT position, time, block FROM blocks WHERE position > ?1 ORDER BY position LIMIT ?2";
-        let mut rows = reader.prepare_cached(rows)?;
-        let read = rows.query_map(params![after, limit], |row| {
-            Ok(Durable {
-                position: Position(row.get::<_, i64>(0)?.cast_unsigned()),
-                time: row.get::<_, i64>(1)?.cast_unsigned(),
-                block: row.get::<_, Vec<u8>>(2)?.into(),
-            })
-        })?;
-        self.read = read.collect::<rusqlite::Result<_>>()?;
-        Ok(())
-    }
 }

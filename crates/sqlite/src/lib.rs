@@ -24,6 +24,8 @@ mod pragma;
 mod restore;
 mod sql;
 mod start;
+mod trouble;
+mod wal;
 
 pub use archive::SqliteArchive;
 pub use backup::SqliteBackup;

@@ -1,7 +1,8 @@
 //! The node file: who this node is, and how often it has started.
 //!
-//! Enters: a directory. Leaves: an [`Identity`] whose incarnation no earlier start had. Invariant: the
-//! file is replaced by rename and fsynced before the first propose. It is never part of a backup: a
+//! Enters: a directory. Leaves: an [`Identity`] whose incarnation no earlier start had. Invariants: the
+//! file is replaced by rename and fsynced before the first propose; a line of it is a checksum over
+//! the others, or a flipped bit could bring an old incarnation back. It is never part of a backup: a
 //! copy that runs beside the original must be another node.
 
 use std::{
@@ -24,7 +25,7 @@ pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {
     };
     let fresh = directory.join("node.new");
     let mut file = File::create(&fresh)?;
-    writeln!(file, "node {node}\nincarnation {incarnation}")?;
+    file.write_all(text(node, incarnation).as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, &path)?;
     File::open(directory)?.sync_all()?;
@@ -32,8 +33,8 @@ pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {
 }
 
 fn look(path: &Path) -> io::Result<Option<(Ulid, u64)>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let there = match fs::read(path) {
+        Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -46,7 +47,7 @@ fn look(path: &Path) -> io::Result<Option<(Ulid, u64)>> {
             ),
         )
     };
-    parse(&text).map(Some).ok_or_else(is_none)
+    parse(&there).map(Some).ok_or_else(is_none)
 }
 
 /// The directory's node and its incarnation, where it was started before.
@@ -68,9 +69,17 @@ pub(crate) fn new_ulid() -> Ulid {
     Ulid::generate()
 }
 
-fn parse(text: &str) -> Option<(Ulid, u64)> {
-    let mut lines = text.lines();
-    let node = lines.next()?.strip_prefix("node ")?;
-    let incarnation = lines.next()?.strip_prefix("incarnation ")?;
-    Some((Ulid::from_string(node).ok()?, incarnation.parse().ok()?))
+/// What the file says.
+pub(crate) fn text(node: Ulid, incarnation: u64) -> String {
+    let said = format!("node {node}\nincarnation {incarnation}\n");
+    let sum = crc32fast::hash(said.as_bytes());
+    format!("{said}sum {sum:08x}\n")
+}
+
+fn parse(there: &[u8]) -> Option<(Ulid, u64)> {
+    let there = std::str::from_utf8(there).ok()?;
+    let mut lines = there.lines();
+    let node = Ulid::from_string(lines.next()?.strip_prefix("node ")?).ok()?;
+    let incarnation = lines.next()?.strip_prefix("incarnation ")?.parse().ok()?;
+    (text(node, incarnation) == there).then_some((node, incarnation))
 }

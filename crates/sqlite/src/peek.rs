@@ -101,18 +101,13 @@ fn journal_facts(file: &Connection, log: String) -> rusqlite::Result<JournalFact
         let read = |row: &rusqlite::Row<'_>| row.get::<_, Option<i64>>(0);
         Ok(file.query_row(sql, [], read).optional()?.flatten().map(i64::cast_unsigned))
     };
-    let has = |table: &str| has_table(file, table);
-    let trimmed = if has("trimmed")? { position("SELECT position FROM trimmed")? } else { None };
+    let trimmed = position("SELECT position FROM trimmed")?;
     let trimmed = trimmed.unwrap_or(0);
     let head = position("SELECT max(position) FROM blocks")?.unwrap_or(trimmed);
     let read = |row: &rusqlite::Row<'_>| {
         Ok((row.get(0)?, Position(row.get::<_, i64>(1)?.cast_unsigned())))
     };
-    let continues = if has("continues")? {
-        file.query_row("SELECT log, position FROM continues", [], read).optional()?
-    } else {
-        None
-    };
+    let continues = file.query_row("SELECT log, position FROM continues", [], read).optional()?;
     Ok(JournalFacts { log, first: Position(trimmed + 1), head: Position(head), continues })
 }
 

@@ -1,12 +1,18 @@
 //! How our files are opened: the settings that durability rests on, set and read back.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use rusqlite::{Connection, OpenFlags};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, config::DbConfig, hooks::Wal};
+
+use crate::trouble;
 
 /// Older ones can lose commits when a WAL is reset: <https://sqlite.org/wal.html>, "The WAL-Reset
 /// Bug".
 pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
+
+/// How many pages a WAL has when it is copied by and by: 4 MiB of the archive's.
+const WAL_PAGES: i32 = 512;
 
 /// How a file is synced.
 #[derive(Clone, Copy)]
@@ -15,6 +21,13 @@ pub(crate) enum Sync {
     Full,
     /// Commits stay in order; a power cut may take the last ones back.
     Normal,
+}
+
+impl Sync {
+    /// Whether a commit is on stable storage before the next one is written.
+    pub(crate) fn is_full(self) -> bool {
+        matches!(self, Self::Full)
+    }
 }
 
 /// Opens a file for its one writer, making it when it is not there.
@@ -57,6 +70,32 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// Whether the WAL stays as it is when this connection is closed, and it is the last; else SQLite copies
+/// it into the file and removes it.
+pub(crate) fn leave_the_wal(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
+}
+
+/// What went wrong when a WAL was copied.
+pub(crate) type CopyFailed = Arc<Mutex<Option<rusqlite::Error>>>;
+
+/// Copies the WAL into the file by and by, as SQLite does by itself, but for one thing: it passes over
+/// errors then, and after a failed fsync the next one may say that all is well. Here the first one is
+/// kept, and nothing is copied behind it. Without room the WAL stays as it is.
+pub(crate) fn checkpoint_by_and_by(connection: &mut Connection) -> rusqlite::Result<CopyFailed> {
+    let failed = CopyFailed::default();
+    let keep = failed.clone();
+    connection.wal_hook(Some(move |wal: &mut Wal, pages| {
+        let mut failed = keep.lock();
+        if pages >= WAL_PAGES && failed.is_none() {
+            let passes = |error: &_| trouble::is_full(error) || trouble::is_busy(error);
+            *failed = wal.checkpoint().err().filter(|error| !passes(error));
+        }
+        Ok(())
+    }))?;
+    Ok(failed)
 }
 
 /// Copies the WAL into the file and empties it.

@@ -303,7 +303,7 @@ mod tests {
     fn a_restore_that_was_killed_between_any_two_steps_comes_to_the_same() {
         let (backup, manifest) = backup();
         // A copy of a whole directory brings the original's node along.
-        fs::write(backup.path().join("node"), format!("node {LOG}\nincarnation 7\n"))
+        fs::write(backup.path().join("node"), node_file::text(LOG.parse().expect("a node"), 7))
             .expect("a file");
         for done in 0..=STEPS.len() {
             let path = with_files(&files(backup.path()));

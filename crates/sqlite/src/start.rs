@@ -20,12 +20,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use roomlog_core::journal::Position;
+use roomlog_core::{
+    archive::ArchiveError,
+    journal::{JournalError, Position},
+};
 use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 
 use crate::{
     directory::{ARCHIVE, JOURNAL, OpenError},
     peek::{self, ArchiveFacts, JournalFacts},
+    pragma::Sync,
+    wal,
 };
 
 /// What a directory was found to be, for those who say it.
@@ -86,6 +91,9 @@ pub(crate) fn look(path: &Path) -> Result<Found, OpenError> {
             return Err(OpenError::CutOff { path: path.into(), file });
         }
     }
+    wal::scan(&path.join(JOURNAL), Sync::Full).map_err(|why| JournalError(why.to_string()))?;
+    wal::scan(&path.join(ARCHIVE), Sync::Normal)
+        .map_err(|why| ArchiveError::Failed(why.to_string()))?;
     let journal = peek::journal(&path.join(JOURNAL))?;
     let archive = peek::archive(&path.join(ARCHIVE))?;
     let files = Files { path };

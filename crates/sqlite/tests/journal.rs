@@ -69,7 +69,13 @@ async fn the_time_of_a_journal_does_not_go_back_when_the_clock_did() {
     let directory = directory();
     propose(&open(&directory), block(1)).await;
     let far = 4_000_000_000_000_u64;
-    execute(&path(&directory), &format!("UPDATE blocks SET time = {far}"));
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(b"block");
+    sum.update(&1_u64.to_be_bytes());
+    sum.update(&far.to_be_bytes());
+    sum.update(&block(1));
+    let sum = sum.finalize();
+    execute(&path(&directory), &format!("UPDATE blocks SET time = {far}, sum = {sum}"));
     let journal = open(&directory);
     propose(&journal, block(2)).await;
     let mut follow = journal.follow(0, Position(1));
@@ -158,11 +164,11 @@ async fn a_follower_hears_when_the_journal_is_gone() {
 async fn a_journal_of_a_format_that_is_not_known_is_refused() {
     let directory = directory();
     drop(open(&directory));
-    execute(&path(&directory), "UPDATE log SET format = 2");
+    execute(&path(&directory), "UPDATE log SET format = 3");
     let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
         panic!("it was opened");
     };
-    assert!(said.contains("format 2 is not known to this version"), "{said}");
+    assert!(said.contains("format 3 is not known to this version"), "{said}");
 }
 
 #[tokio::test]
@@ -174,4 +180,87 @@ async fn a_file_that_is_no_database_is_refused() {
         panic!("it was opened");
     };
     assert!(said.contains("cannot be opened"), "{said}");
+}
+
+/// Makes a journal of five blocks, changes its file, and gives what it says then: when it is opened,
+/// or when it is followed from its beginning.
+async fn changed(sql: &str) -> String {
+    let directory = directory();
+    let journal = open(&directory);
+    for n in 1..=5 {
+        propose(&journal, block(n)).await;
+    }
+    drop(journal);
+    execute(&path(&directory), sql);
+    let journal = match SqliteJournal::open(&path(&directory)) {
+        Ok(journal) => journal,
+        Err(JournalError(said)) => return said,
+    };
+    let mut follow = journal.follow(0, Position(0));
+    for n in 1..=5 {
+        match next(&mut follow).await {
+            Ok(durable) => assert_eq!((durable.position, durable.block), (Position(n), block(n))),
+            Err(JournalError(said)) => return said,
+        }
+    }
+    panic!("{sql}: all of it was given");
+}
+
+#[tokio::test]
+async fn whatever_was_changed_in_a_row_is_named_by_its_position() {
+    for (sql, position) in [
+        ("UPDATE blocks SET time = time + 1 WHERE position = 2", 2),
+        ("UPDATE blocks SET time = time + 1 WHERE position = 5", 5),
+        ("UPDATE blocks SET sum = sum + 1 WHERE position = 3", 3),
+        ("UPDATE blocks SET block = x'00' WHERE position = 4", 4),
+        ("UPDATE blocks SET position = 9 WHERE position = 5", 9),
+    ] {
+        let said = changed(sql).await;
+        let names = format!("position {position} of the journal is not what was written");
+        assert!(said.contains(&names) && said.contains("restore a backup"), "{sql}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn last_rows_that_are_gone_are_missed_with_both_positions() {
+    for (sql, head) in [
+        ("DELETE FROM blocks WHERE position = 5", 4),
+        ("DELETE FROM blocks WHERE position > 1", 1),
+        ("DELETE FROM blocks", 0),
+    ] {
+        let said = changed(sql).await;
+        let both = format!("ends at position {head} and had reached position 5");
+        assert!(said.contains(&both) && said.contains("restore a backup"), "{sql}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_file_says_of_itself_is_not_changed_unseen() {
+    for sql in [
+        "UPDATE log SET id = '01M81WSNW9CE6W6228NGE1B62F'",
+        "UPDATE reached SET position = 3",
+        "DELETE FROM reached",
+        "DELETE FROM log",
+        "DROP TABLE blocks",
+        "ALTER TABLE blocks RENAME TO block",
+        "DROP TABLE blocks; DROP TABLE reached; DROP TABLE log",
+    ] {
+        let said = changed(sql).await;
+        assert!(said.starts_with("journal.db: "), "{sql}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_of_the_format_before_this_one_is_refused_and_stays_as_it_is() {
+    let directory = directory();
+    execute(
+        &path(&directory),
+        "CREATE TABLE log (id TEXT NOT NULL, format INTEGER NOT NULL) STRICT;
+         INSERT INTO log VALUES ('01M81WSNW9CE6W6228NGE1B62F', 1);
+         CREATE TABLE blocks (position INTEGER PRIMARY KEY, time INTEGER, block BLOB) STRICT;",
+    );
+    let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
+        panic!("it was opened");
+    };
+    assert!(said.contains("format 1 is not known to this version, which writes 2"), "{said}");
 }

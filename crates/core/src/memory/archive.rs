@@ -25,6 +25,7 @@ struct State {
     applied: BTreeMap<Partition, Applied>,
     rows_until_crash: Option<usize>,
     not_durable: u64,
+    full: bool,
 }
 
 impl MemoryArchive {
@@ -37,6 +38,13 @@ impl MemoryArchive {
     /// Lets the newest so many positions never be on stable storage.
     pub fn keep_from_disk(&self, positions: u64) {
         self.0.lock().not_durable = positions;
+    }
+}
+
+impl MemoryArchive {
+    /// Sets whether there is no room for another row.
+    pub fn set_full(&self, full: bool) {
+        self.0.lock().full = full;
     }
 }
 
@@ -103,6 +111,9 @@ impl Archive for MemoryArchive {
         let state = &mut *self.0.lock();
         for commit in &window.commits {
             for stored in &commit.entries {
+                if state.full {
+                    return Err(ArchiveError::NoRoom("it was told so".into()));
+                }
                 match &mut state.rows_until_crash {
                     Some(0) => return Err(ArchiveError::Failed("a crash inside a fold".into())),
                     Some(rows) => *rows -= 1,

@@ -7,14 +7,16 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 mod client;
+mod disk;
 mod events;
 mod http;
 mod log;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -28,6 +30,7 @@ use tokio::{
 #[allow(unused_imports, reason = "each test file uses its own part of this")]
 pub(crate) use self::{
     client::{Client, code, slot, slots, with},
+    disk::{Fault, SmallDisk, may_mount},
     events::Events,
     http::{Answer, Request},
     log::{chained, digest_after, start_digest},
@@ -47,24 +50,50 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 /// A running `roomlog serve`, killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    directory: TempDir,
+    data: PathBuf,
+    /// Gone with the server, when it is the server's own.
+    _directory: Option<TempDir>,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    said: Said,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
+
+/// The lines that a server has said on standard error.
+type Said = Arc<Mutex<Vec<String>>>;
 
 impl Server {
     /// Starts a server on an empty directory and a free port.
     pub(crate) async fn start(flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path().to_owned();
+        Self { _directory: Some(directory), ..Self::start_on(&data, flags, &[]).await }
+    }
+
+    /// Starts a server on a directory of the test's own, with variables in its environment.
+    pub(crate) async fn start_on(
+        data: &Path,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let (child, address) = launch(directory.path(), "127.0.0.1:0", &flags).await;
-        Self { child, directory, flags, address }
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = environment.iter().map(owned).collect();
+        let said = Said::default();
+        let command = serve(data, "127.0.0.1:0", &flags, &environment);
+        let (child, address) = launch(command, &said).await;
+        Self { child, data: data.into(), _directory: None, flags, environment, said, address }
     }
 
     /// Its data directory.
     pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.data
+    }
+
+    /// What it has said since it was started, or started again, line by line.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.said.lock().expect("no panic").clone()
     }
 
     /// Ends it with SIGKILL and waits until it is gone.
@@ -75,7 +104,15 @@ impl Server {
     /// Starts it again on the same directory, port and flags; it has to be stopped before.
     pub(crate) async fn restart(&mut self) {
         let listen = self.address.to_string();
-        (self.child, self.address) = launch(self.directory.path(), &listen, &self.flags).await;
+        self.said = Said::default();
+        let command = serve(&self.data, &listen, &self.flags, &self.environment);
+        (self.child, self.address) = launch(command, &self.said).await;
+    }
+
+    /// As `restart`, without what was in its environment.
+    pub(crate) async fn restart_in_peace(&mut self) {
+        self.environment.clear();
+        self.restart().await;
     }
 
     /// Sends SIGTERM and does not wait.
@@ -101,16 +138,37 @@ impl Server {
 /// A `roomlog serve` on `data` that is to refuse: its exit status and all it said.
 pub(crate) async fn serve_refused(data: &Path, listen: &str, flags: &[&str]) -> Output {
     let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-    within("the end of a refused server", serve(data, listen, &flags).output()).await.expect("run")
+    within("the end of a refused server", serve(data, listen, &flags, &[]).output())
+        .await
+        .expect("run")
 }
 
-fn serve(data: &Path, listen: &str, flags: &[String]) -> Command {
+/// A `roomlog serve` that may start or not: it is killed once it listens; or its exit code and all it
+/// said.
+pub(crate) async fn serve_if_it_can(data: &Path) -> Result<(), (Option<i32>, String)> {
+    let mut child = serve(data, "127.0.0.1:0", &[], &[]).spawn().expect("the binary");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut said = String::new();
+    while let Some(line) = within("a line", lines.next_line()).await.expect("stderr of the server")
+    {
+        if line.contains("listening on") {
+            within("the end of a killed server", child.kill()).await.expect("kill");
+            return Ok(());
+        }
+        said = said + &line + "\n";
+    }
+    let ended = within("the end of a refused server", child.wait()).await.expect("an exit status");
+    Err((ended.code(), said))
+}
+
+fn serve(data: &Path, listen: &str, flags: &[String], environment: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
     command
         .args(["serve", "--listen", listen, "--data"])
         .arg(data)
         .args(flags)
         .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -118,14 +176,16 @@ fn serve(data: &Path, listen: &str, flags: &[String]) -> Command {
     command
 }
 
-async fn launch(data: &Path, listen: &str, flags: &[String]) -> (Child, SocketAddr) {
-    let mut child = serve(data, listen, flags).spawn().expect("the binary");
+async fn launch(mut command: Command, said: &Said) -> (Child, SocketAddr) {
+    let mut child = command.spawn().expect("the binary");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let address = within("`listening on`", listening(&mut lines)).await;
     // The pipe is read to its end, or the server would wait for it; a failed test shows the lines.
+    let said = said.clone();
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             eprintln!("server: {line}");
+            said.lock().expect("no panic").push(line);
         }
     });
     (child, address)

@@ -17,7 +17,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
+
+use super::rows;
 
 /// How many rows one commit deletes at most. Small blocks are less than a page together.
 const STEP_ROWS: i64 = 32;
@@ -28,23 +30,6 @@ const STEP_BYTES: i64 = 128 << 10;
 
 /// How many bytes are written at most before the pages in use are counted again.
 const MEASURE_EVERY: u64 = 256 << 10;
-
-/// `trimmed`: up to which position blocks went, and the time of the last one; one row, or none when all
-/// are there. `continues`: the log and position that a restored journal goes on behind.
-pub(crate) const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS trimmed (
-        one      INTEGER PRIMARY KEY CHECK (one = 1),
-        position INTEGER NOT NULL,
-        time     INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS continues (
-        one      INTEGER PRIMARY KEY CHECK (one = 1),
-        log      TEXT NOT NULL,
-        position INTEGER NOT NULL
-    ) STRICT;";
-
-const SET_TRIMMED: &str = "INSERT INTO trimmed VALUES (1, ?1, ?2)
-    ON CONFLICT DO UPDATE SET position = excluded.position, time = excluded.time";
 
 /// What the trim shares with the fold's thread and with those who hold it.
 #[derive(Default)]
@@ -108,8 +93,7 @@ pub(crate) struct Step {
 }
 
 impl Trim {
-    pub(crate) fn open(connection: &Connection, keep: u64) -> rusqlite::Result<Self> {
-        let (trimmed, _) = trimmed(connection)?;
+    pub(crate) fn open(connection: &Connection, keep: u64, trimmed: u64) -> rusqlite::Result<Self> {
         let allowed = Arc::new(Allowed { trimmed: AtomicU64::new(trimmed), ..Allowed::default() });
         let mut trim = Self { keep, used: 0, unmeasured: 0, allowed };
         trim.measure(connection)?;
@@ -146,8 +130,7 @@ impl Trim {
     pub(crate) fn delete(connection: &Connection, step: Step) -> rusqlite::Result<()> {
         let delete = "DELETE FROM blocks WHERE position <= ?1";
         connection.prepare_cached(delete)?.execute([step.position])?;
-        connection.prepare_cached(SET_TRIMMED)?.execute(params![step.position, step.time])?;
-        Ok(())
+        rows::set_trimmed(connection, step.position.cast_unsigned(), step.time.cast_unsigned())
     }
 
     /// A commit that wrote this much, and took this step, is on the disk.
@@ -180,26 +163,4 @@ impl Trim {
         }
         Ok(())
     }
-}
-
-/// Up to which position blocks went, and the time of the last of them; zeros when none did.
-pub(crate) fn trimmed(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-    let row = connection.query_row("SELECT position, time FROM trimmed", [], read).optional()?;
-    Ok(row.map_or((0, 0), |(position, time)| (position.cast_unsigned(), time.cast_unsigned())))
-}
-
-/// Begins a journal behind a position of another log.
-pub(crate) fn begin_behind(
-    connection: &Connection,
-    log: &str,
-    position: u64,
-) -> rusqlite::Result<()> {
-    connection.execute_batch(SCHEMA)?;
-    connection.execute(SET_TRIMMED, params![position.cast_signed(), 0])?;
-    connection.execute(
-        "INSERT INTO continues VALUES (1, ?1, ?2)",
-        params![log, position.cast_signed()],
-    )?;
-    Ok(())
 }

@@ -1,0 +1,105 @@
+//! A flipped bit in the files of a server that was killed, and one in those of a server that was
+//! stopped, under the real binary: it is refused, and the message says the file, where, and what to do.
+//!
+//! Hundreds of them are flipped in the engines' own tests.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use support::{Server, serve_if_it_can};
+use tempfile::TempDir;
+
+const ENTRIES: usize = 40;
+
+/// The directory of a server that was killed or stopped, with entries in three rooms.
+async fn directory(killed: bool) -> TempDir {
+    let data = tempfile::tempdir().expect("a directory");
+    let mut server = Server::start_on(data.path(), &["--fold-ms", "1"], &[]).await;
+    let mut ada = server.login("ada").await;
+    for n in 0..ENTRIES {
+        let room = ["a", "b", "c"][n % 3];
+        ada.append(room, json!({"body": format!("entry {n}"), "id": format!("id-{n}")})).await;
+    }
+    drop(ada);
+    if killed {
+        server.kill9().await;
+    } else {
+        assert!(server.sigterm().await.success());
+    }
+    data
+}
+
+/// Flips a bit; gives the file as it was.
+fn flip(path: &Path, byte: usize) -> Vec<u8> {
+    let whole = fs::read(path).expect("a file");
+    let mut flipped = whole.clone();
+    flipped[byte] ^= 4;
+    fs::write(path, flipped).expect("written");
+    whole
+}
+
+/// A server does not start, and says these; with the bit flipped back it starts and has everything.
+async fn refused(data: &TempDir, file: &str, byte: usize, says: &[&str]) {
+    let path: PathBuf = data.path().join(file);
+    let whole = flip(&path, byte);
+    let (status, said) = serve_if_it_can(data.path()).await.expect_err("it is refused");
+    assert_eq!(status, Some(1), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    for words in says {
+        assert!(last.contains(words), "{file}, byte {byte}: no {words:?} in {last}");
+    }
+    fs::write(&path, whole).expect("written");
+}
+
+async fn everything_is_there(data: &TempDir) {
+    let mut server = Server::start_on(data.path(), &[], &[]).await;
+    let mut ada = server.login("ada").await;
+    let mut there = 0;
+    for room in ["a", "b", "c"] {
+        there += ada.whole_log(room).await.len();
+    }
+    assert_eq!(there, ENTRIES);
+    drop(ada);
+    assert!(server.sigterm().await.success());
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_wal_is_refused_with_the_byte_and_what_lies_behind() {
+    let data = directory(true).await;
+    let wal = fs::metadata(data.path().join("journal.db-wal")).expect("a WAL").len();
+    let frames = (wal - 32) / 4_120;
+    let middle = 32 + frames / 2 * 4_120;
+    let (at, end) = (format!("at byte {middle};"), format!("up to byte {wal}"));
+    let damaged = "journal.db-wal is damaged: a bit of a frame was flipped";
+    let says = [damaged, &at, &end, "restore a backup of the whole directory"];
+    refused(&data, "journal.db-wal", middle as usize + 1_000, &says).await;
+    // The last commit, too: it was acked.
+    let last = 32 + (frames - 1) * 4_120;
+    let at = format!("at byte {last};");
+    refused(&data, "journal.db-wal", last as usize + 4_100, &[damaged, &at]).await;
+    refused(&data, "journal.db-wal", 17, &["its header is not what was written"]).await;
+    let moved = "moving archive.db, archive.db-wal and archive.db-shm away is enough";
+    refused(&data, "archive.db-wal", 1_000, &["archive.db-wal is damaged", moved]).await;
+    everything_is_there(&data).await;
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_stopped_journal_or_the_node_file_is_refused() {
+    let data = directory(false).await;
+    refused(&data, "node", 9, &["node is not a node file", "remove it"]).await;
+    let journal = fs::read(data.path().join("journal.db")).expect("a file");
+    // Of the newest block there is no older copy in what a page no longer uses.
+    let block = journal.windows(8).rposition(|text| text == b"entry 39").expect("a block");
+    // Read when the archive is made again from it.
+    for file in ["archive.db", "archive.db-wal", "archive.db-shm"] {
+        let _was_not_there = fs::remove_file(data.path().join(file));
+    }
+    let says = ["journal.db: position", "is not what was written", "restore a backup"];
+    refused(&data, "journal.db", block, &says).await;
+    everything_is_there(&data).await;
+}

@@ -1,0 +1,182 @@
+//! A disk that is full: appends are `storage_full`, reads and followers go on, and when there is room
+//! appends are taken again by themselves. Nothing acked is lost, nothing refused appears.
+//!
+//! The disk is a small tmpfs; see `support::may_mount` for what that needs.
+
+mod support;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::{Value, json};
+use support::{
+    Client, PATIENCE, Server, SmallDisk, code, may_mount, serve_if_it_can, slot, within,
+};
+use tokio::{process::Command, time::Instant};
+
+/// Appends bodies of this many bytes until there is no room; gives what was acked, id and slot, and
+/// the id that was refused.
+async fn append_until_full(
+    ada: &mut Client,
+    prefix: &str,
+    bytes: usize,
+) -> (BTreeMap<String, i64>, String) {
+    let mut acked = BTreeMap::new();
+    for n in 0..100_000 {
+        let id = format!("{prefix}-{n}");
+        let append = json!({"type": "append", "room": "r", "id": id, "body": body(&id, bytes)});
+        let answer = ada.ask(append).await;
+        if answer["type"] == "appended" {
+            acked.insert(id, slot(&answer));
+            continue;
+        }
+        assert_eq!(code(&answer), "storage_full", "{answer}");
+        assert!(answer["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{answer}");
+        return (acked, id);
+    }
+    panic!("the disk did not become full");
+}
+
+fn body(id: &str, bytes: usize) -> String {
+    format!("{id} ").repeat(bytes.div_ceil(id.len() + 1))
+}
+
+/// Sends an append again until it is taken.
+async fn append_until_taken(ada: &mut Client, id: &str, bytes: usize) -> i64 {
+    let begun = Instant::now();
+    loop {
+        let append = json!({"type": "append", "room": "r", "id": id, "body": body(id, bytes)});
+        let answer = ada.ask(append).await;
+        if answer["type"] == "appended" {
+            assert_ne!(answer["repeat"], true, "what was refused was there");
+            return slot(&answer);
+        }
+        assert!(["storage_full", "busy"].contains(&code(&answer)), "{answer}");
+        assert!(begun.elapsed() < PATIENCE, "it is not taken again: {answer}");
+    }
+}
+
+/// The log of the room is what was acked, each at its slot, and nothing else.
+async fn check(server: &Server, acked: &BTreeMap<String, i64>) -> Vec<Value> {
+    let log = server.login("reader").await.whole_log("r").await;
+    let there = log.iter().map(|entry| (entry["id"].as_str().expect("an id").into(), slot(entry)));
+    assert_eq!(there.collect::<BTreeMap<String, i64>>(), *acked);
+    log
+}
+
+async fn verified(data: &Path) {
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    verify.args(["verify", "--data"]).arg(data).kill_on_drop(true);
+    let output = within("the end of verify", verify.output()).await.expect("run");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_room() {
+    if !may_mount("on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_room") {
+        return;
+    }
+    let disk = SmallDisk::new("16m");
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "200"], &[]).await;
+    let (mut ada, mut bob) = (server.login("ada").await, server.login("bob").await);
+    bob.join("r", json!({"after": -1})).await;
+    disk.fill_but(200_000);
+    let (mut acked, refused) = append_until_full(&mut ada, "before", 1_000).await;
+    assert!(acked.len() > 3, "{acked:?}");
+
+    // Reads and followings go on, old ones and new ones.
+    let last = acked.len() as i64 - 1;
+    assert_eq!(bob.acks("r", -1, last).await.len(), acked.len());
+    let log = check(&server, &acked).await;
+    let mut eve = server.login("eve").await;
+    assert_eq!(eve.join("r", json!({"count": 3})).await["latest"], last);
+    let posted = json!({"author": "ada", "id": "by-http", "body": body("by-http", 9_000)});
+    let answer = server.post("/v1/rooms/r/entries", &posted).send().await;
+    answer.refused(507, "storage_full");
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    assert_eq!(server.get("/readyz").status().await, 200);
+
+    // With room, appends are taken again without any help, and followers hear of them.
+    disk.free();
+    for id in [refused.as_str(), "by-http"] {
+        acked.insert(id.to_string(), append_until_taken(&mut ada, id, 1_000).await);
+    }
+    let now = acked.len() as i64 - 1;
+    assert_eq!(bob.acks("r", last, now).await.len(), 2);
+    assert_eq!(eve.acks("r", last, now).await.len(), 2);
+
+    for killed in [true, false] {
+        if killed {
+            server.kill9().await;
+        } else {
+            assert!(server.sigterm().await.success());
+        }
+        server.restart().await;
+        assert_eq!(check(&server, &acked).await[..log.len()], log);
+    }
+    assert!(server.sigterm().await.success());
+    verified(&disk.data()).await;
+}
+
+#[tokio::test]
+async fn a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it() {
+    if !may_mount("a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it") {
+        return;
+    }
+    let disk = SmallDisk::new("64m");
+    // Long enough that the disk is full before the first fold begins.
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "3000"], &[]).await;
+    let mut ada = server.login("ada").await;
+    // More than the WAL's length at which it is copied, and less than that and its copy.
+    disk.fill_but(14 << 20);
+    let (mut acked, refused) = append_until_full(&mut ada, "large", 16_000).await;
+    let begun = Instant::now();
+    while !server.said().iter().any(|line| line.contains("waits for room in the archive")) {
+        assert!(begun.elapsed() < PATIENCE, "no word of the fold: {:?}", server.said());
+        tokio::task::yield_now().await;
+    }
+    check(&server, &acked).await;
+    disk.free();
+    acked.insert(refused.clone(), append_until_taken(&mut ada, &refused, 16_000).await);
+    check(&server, &acked).await;
+    // All of it comes into the archive.
+    let last = acked.iter().max_by_key(|(_, slot)| **slot).expect("an entry").0.clone();
+    let holds = |file: &str| {
+        let bytes = fs::read(disk.data().join(file)).unwrap_or_default();
+        bytes.windows(last.len()).any(|window| window == last.as_bytes())
+    };
+    while !(holds("archive.db") || holds("archive.db-wal")) {
+        assert!(begun.elapsed() < PATIENCE * 2, "{last} is not folded");
+        tokio::task::yield_now().await;
+    }
+    assert!(server.sigterm().await.success());
+    verified(&disk.data()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing() {
+    if !may_mount("a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing") {
+        return;
+    }
+    let disk = SmallDisk::new("16m");
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "60000"], &[]).await;
+    let mut ada = server.login("ada").await;
+    disk.fill_but(150_000);
+    let (acked, _) = append_until_full(&mut ada, "only", 1_000).await;
+    assert!(server.sigterm().await.success(), "a stop needs no room");
+    disk.free();
+    let mut refused = 0;
+    for bytes in [0, 4_096, 8_192, 16_384, 32_768, 65_536] {
+        disk.fill_but(bytes);
+        if let Err((status, said)) = serve_if_it_can(&disk.data()).await {
+            assert_eq!(status, Some(1), "{bytes}: {said}");
+            let way_out = ["make room", "for room"].iter().any(|way_out| said.contains(way_out));
+            assert!(way_out, "{bytes}: {said}");
+            refused += 1;
+        }
+        disk.free();
+    }
+    assert!(refused > 0, "it starts without any room");
+    server.restart().await;
+    check(&server, &acked).await;
+    assert!(server.sigterm().await.success());
+}

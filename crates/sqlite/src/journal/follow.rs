@@ -1,0 +1,84 @@
+//! A reader of the journal: the newest blocks from memory, older ones from the rows.
+//!
+//! Enters: a position. Leaves: every durable block after it, each once, in order. Invariant: a position
+//! that is missing is an error, and nothing behind it is given.
+
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use roomlog_core::journal::{Durable, Follow, JournalError};
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::{failed, rows};
+use crate::pragma;
+
+/// How many blocks a follower that is behind reads at once.
+const BLOCKS_PER_READ: i64 = 64;
+
+fn missing(position: u64) -> JournalError {
+    JournalError(format!(
+        "journal.db: position {position} is missing: it was trimmed, or the file is damaged; restore a \
+         backup of the whole directory"
+    ))
+}
+
+pub(super) struct SqliteFollow {
+    pub(super) path: PathBuf,
+    pub(super) reader: Option<Connection>,
+    pub(super) head: watch::Receiver<u64>,
+    pub(super) recent: Arc<Mutex<VecDeque<Durable>>>,
+    pub(super) read: VecDeque<Durable>,
+    pub(super) after: u64,
+}
+
+impl Follow for SqliteFollow {
+    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
+        async {
+            let after = self.after;
+            self.head
+                .wait_for(|head| *head > after)
+                .await
+                .map_err(|_| JournalError("journal.db: the writer has ended".into()))?;
+            let durable = match self.read.pop_front() {
+                Some(durable) => durable,
+                None => self.recent_or_read()?,
+            };
+            if durable.position.0 != after + 1 {
+                return Err(missing(after + 1));
+            }
+            self.after += 1;
+            Ok(durable)
+        }
+        .boxed()
+    }
+}
+
+impl SqliteFollow {
+    fn recent_or_read(&mut self) -> Result<Durable, JournalError> {
+        {
+            let recent = self.recent.lock();
+            if let Some(first) = recent.front()
+                && let Some(index) = (self.after + 1).checked_sub(first.position.0)
+                && let Some(durable) =
+                    usize::try_from(index).ok().and_then(|index| recent.get(index))
+            {
+                self.reader = None;
+                return Ok(durable.clone());
+            }
+        }
+        self.read_rows()?;
+        self.read.pop_front().ok_or_else(|| missing(self.after + 1))
+    }
+
+    fn read_rows(&mut self) -> Result<(), JournalError> {
+        if self.reader.is_none() {
+            let opened = pragma::open_reader(&self.path);
+            self.reader = Some(opened.map_err(|error| failed("cannot be read", &error))?);
+        }
+        let Some(reader) = &self.reader else { return Ok(()) };
+        self.read = rows::after(reader, self.after, BLOCKS_PER_READ)?.into();
+        Ok(())
+    }
+}

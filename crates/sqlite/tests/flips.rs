@@ -1,0 +1,256 @@
+//! One flipped bit in a file at rest: the start refuses and says why, or what is read is right or an
+//! error. Never a wrong entry, never one that was acked and is gone, never one that is there twice.
+//!
+//! The places are chosen by a seed, half of them where the files keep their structure. A failure names
+//! file, byte and bit.
+
+mod life;
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use life::{Life, Logs, said};
+use roomlog_core::mailbox::Outcome;
+use roomlog_protocol::latest_of;
+use tempfile::TempDir;
+
+const FOLDED: usize = 300;
+const IN_WALS: usize = 400;
+const ALL: usize = 460;
+const AT_ONCE: Duration = Duration::from_millis(1);
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// The files of a stopped directory, and the logs that they hold.
+struct Image {
+    files: BTreeMap<String, Vec<u8>>,
+    logs: Logs,
+}
+
+fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let file = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, fs::read(path).expect("a file"))
+    };
+    // Without the index of the WAL: it is made anew at each start.
+    let all = fs::read_dir(path).expect("a directory").map(file);
+    all.filter(|(name, _)| !name.ends_with("-shm")).collect()
+}
+
+fn lay(files: &BTreeMap<String, Vec<u8>>) -> TempDir {
+    let path = tempfile::tempdir().expect("a directory");
+    for (name, bytes) in files {
+        fs::write(path.path().join(name), bytes).expect("written");
+    }
+    path
+}
+
+async fn logs(life: &Life) -> Logs {
+    let mut logs = Logs::new();
+    for n in 0..5 {
+        let name = format!("room-{n}");
+        let log = life.log(&name).await.expect("a log");
+        logs.insert(name, log);
+    }
+    logs
+}
+
+async fn say(life: &Life, all: std::ops::Range<usize>) {
+    // Blocks of ten, so that files have many rows.
+    for first in all.clone().step_by(10) {
+        let outcomes = life.say(first..(first + 10).min(all.end)).await;
+        let taken = |(_, outcome): &(usize, Outcome)| {
+            matches!(outcome, Outcome::Committed { repeat: false, .. })
+        };
+        assert!(outcomes.iter().all(taken), "{outcomes:?}");
+    }
+}
+
+/// Most of it in both files, some in the WAL of the archive, the last of it in the journal alone: in
+/// its WAL when the process is killed, in its file when it is stopped.
+async fn image(killed: bool) -> Image {
+    let path = tempfile::tempdir().expect("a directory");
+    let life = Life::start(path.path(), AT_ONCE).await.expect("a start");
+    say(&life, 0..FOLDED).await;
+    life.folded().await;
+    life.end().await.expect("a good end");
+    let life = Life::start(path.path(), NEVER).await.expect("a start");
+    say(&life, FOLDED..IN_WALS).await;
+    life.folded().await;
+    say(&life, IN_WALS..ALL).await;
+    let logs = logs(&life).await;
+    if killed {
+        return Image { files: files(path.path()), logs };
+    }
+    life.end().await.expect("a good end");
+    Image { files: files(path.path()), logs }
+}
+
+/// What became of a start.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Seen {
+    Refused,
+    Errors,
+    Right,
+}
+
+impl Image {
+    /// Starts on these files, reads everything and says everything again; or what was wrong.
+    async fn start(&self, files: &BTreeMap<String, Vec<u8>>) -> Result<Seen, String> {
+        let path = lay(files);
+        let life = match Life::start(path.path(), AT_ONCE).await {
+            Ok(life) => life,
+            Err(said) => return is_clear(&said).then_some(Seen::Refused).ok_or(said),
+        };
+        let before = self.read(&life).await?;
+        let mut errors = before;
+        for (n, outcome) in life.say(0..ALL).await {
+            match outcome {
+                Outcome::Committed { slot, repeat: true, .. } if slot == n as u64 / 5 => {}
+                Outcome::Unknown | Outcome::Unavailable => errors = true,
+                other => return Err(format!("said again, {n} became {other:?}")),
+            }
+        }
+        errors |= self.read(&life).await?;
+        errors |= life.end().await.is_err();
+        Ok(if errors { Seen::Errors } else { Seen::Right })
+    }
+
+    /// Reads all rooms: whether there was an error, or what was wrong.
+    async fn read(&self, life: &Life) -> Result<bool, String> {
+        let mut errors = false;
+        for (room, log) in &self.logs {
+            match life.log(room).await {
+                Ok(read) if read == *log => {}
+                Ok(read) => {
+                    let same = read.iter().zip(log).take_while(|(a, b)| a == b).count();
+                    let (ours, all) = (read.len(), log.len());
+                    return Err(format!("{room}: {ours} of {all} entries, {same} of them right"));
+                }
+                Err(_) => errors = true,
+            }
+        }
+        match life.node.room_heads(None, 1_000) {
+            Ok(heads) => {
+                let heads: BTreeMap<String, i64> = heads
+                    .into_iter()
+                    .map(|(room, head)| (room.to_string(), latest_of(head.end)))
+                    .collect();
+                let all = self.logs.iter().map(|(room, log)| (room.clone(), log.len() as i64 - 1));
+                if heads != all.collect() {
+                    return Err(format!("the list of rooms is {heads:?}"));
+                }
+            }
+            Err(_) => errors = true,
+        }
+        Ok(errors)
+    }
+
+    /// Flips bits of a file, one at a time; gives how often it was seen how, or all that was wrong.
+    async fn flip(&self, file: &str, count: u64) -> BTreeMap<Seen, usize> {
+        let bytes = &self.files[file];
+        let (mut seen, mut wrong) = (BTreeMap::new(), Vec::new());
+        for n in 0..count {
+            let (byte, bit) = place(bytes.len() as u64, n);
+            let mut files = self.files.clone();
+            files.get_mut(file).expect("the file")[byte] ^= 1 << bit;
+            match self.start(&files).await {
+                Ok(how) => *seen.entry(how).or_insert(0) += 1,
+                Err(what) => wrong.push(format!("{file}, byte {byte}, bit {bit}: {what}")),
+            }
+        }
+        eprintln!("{file}, {} bytes: {seen:?}, wrong {}", bytes.len(), wrong.len());
+        assert!(wrong.is_empty(), "{} of {count}:\n  {}", wrong.len(), wrong.join("\n  "));
+        seen
+    }
+}
+
+/// It names a file or what is in it, and says more than that.
+fn is_clear(said: &str) -> bool {
+    let names = ["journal", "archive", "/node"].iter().any(|name| said.contains(name));
+    names && said.split_whitespace().count() >= 5
+}
+
+/// A place in a file: every other one in the first bytes of a page, where its structure is, and every
+/// eighth of these in the header of the file.
+fn place(length: u64, n: u64) -> (usize, u8) {
+    // SplitMix64.
+    let mut random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x5eed);
+    random = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    random = (random ^ (random >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    random ^= random >> 31;
+    let (anywhere, in_page) = (random % length, random >> 40);
+    let byte = match n % 16 {
+        1 => in_page % 100,
+        odd if odd % 2 == 1 => anywhere / 4_096 * 4_096 + in_page % 64,
+        _ => anywhere,
+    };
+    ((byte.min(length - 1)) as usize, (random >> 32) as u8 % 8)
+}
+
+#[tokio::test]
+async fn what_was_not_flipped_is_read_and_known() {
+    for killed in [true, false] {
+        let image = image(killed).await;
+        assert_eq!(image.start(&image.files).await, Ok(Seen::Right));
+        for wal in ["journal.db-wal", "archive.db-wal"] {
+            let holds_commits = image.files.get(wal).is_some_and(|wal| !wal.is_empty());
+            assert_eq!(holds_commits, killed, "{wal}");
+        }
+    }
+    assert_eq!(said(7).room.as_str(), "room-2");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_a_stopped_journal_is_found_and_nothing_wrong_is_served() {
+    let image = image(false).await;
+    let seen = image.flip("journal.db", 250).await;
+    assert!(seen[&Seen::Refused] > 20, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_a_killed_journal_is_found_and_nothing_wrong_is_served() {
+    image(true).await.flip("journal.db", 200).await;
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_a_journal_is_found_when_the_archive_is_made_again_from_it() {
+    let mut image = image(false).await;
+    image.files.retain(|name, _| !name.starts_with("archive.db"));
+    let seen = image.flip("journal.db", 200).await;
+    assert!(seen[&Seen::Refused] > 100, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_a_journals_wal_is_refused_wherever_it_is() {
+    let seen = image(true).await.flip("journal.db-wal", 250).await;
+    assert_eq!(seen.keys().collect::<Vec<_>>(), [&Seen::Refused]);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_an_archives_wal_is_refused_wherever_it_is() {
+    let seen = image(true).await.flip("archive.db-wal", 200).await;
+    assert_eq!(seen.keys().collect::<Vec<_>>(), [&Seen::Refused]);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_the_node_file_is_refused_wherever_it_is() {
+    let image = image(false).await;
+    let mut files = image.files.clone();
+    for byte in 0..files["node"].len() {
+        for bit in 0..8 {
+            files.get_mut("node").expect("the file")[byte] ^= 1 << bit;
+            assert_eq!(image.start(&files).await, Ok(Seen::Refused), "byte {byte}, bit {bit}");
+            files.get_mut("node").expect("the file")[byte] ^= 1 << bit;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_a_stopped_archive_is_found_and_nothing_wrong_is_served() {
+    image(false).await.flip("archive.db", 250).await;
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_a_killed_archive_is_found_and_nothing_wrong_is_served() {
+    image(true).await.flip("archive.db", 250).await;
+}

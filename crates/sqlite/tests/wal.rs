@@ -1,0 +1,318 @@
+//! The scan of a WAL: what a power cut can leave is opened, what only damage can leave is refused, and
+//! says so.
+//!
+//! A directory as `kill -9` leaves it is a copy of the files while the journal is open.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use roomlog_core::journal::{Journal, JournalError, Position, Proposed};
+use roomlog_sqlite::{SqliteArchive, SqliteJournal};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+const HEADER: usize = 32;
+const FRAME: usize = 24 + 4_096;
+const SECTOR: usize = 512;
+
+/// The files of a killed server: a database, and its WAL.
+#[derive(Clone)]
+struct Image {
+    name: &'static str,
+    database: Vec<u8>,
+    wal: Vec<u8>,
+}
+
+impl Image {
+    fn of(directory: &Path, name: &'static str) -> Self {
+        let read = |end: &str| fs::read(directory.join(format!("{name}{end}"))).expect("a file");
+        Self { name, database: read(""), wal: read("-wal") }
+    }
+
+    /// Lays the files into a directory of their own.
+    fn lay(&self) -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(self.name);
+        fs::write(&path, &self.database).expect("written");
+        fs::write(directory.path().join(format!("{}-wal", self.name)), &self.wal).expect("written");
+        (directory, path)
+    }
+
+    /// The bytes of a frame, as the WAL's header says: the archive's pages are larger.
+    fn frame(&self) -> usize {
+        let page: [u8; 4] = self.wal[8..12].try_into().expect("four bytes");
+        24 + u32::from_be_bytes(page) as usize
+    }
+
+    fn frames(&self) -> usize {
+        (self.wal.len() - HEADER) / self.frame()
+    }
+
+    /// Where each transaction ends, as the number of frames before that.
+    fn commits(&self) -> Vec<usize> {
+        let commits = |frame: &usize| {
+            let at = HEADER + frame * self.frame();
+            self.wal[at + 4..at + 8] != [0; 4] && self.wal[at + 8..at + 16] == self.wal[16..24]
+        };
+        (0..self.frames()).filter(commits).map(|frame| frame + 1).collect()
+    }
+
+    fn flip(&self, byte: usize, bit: u8) -> Self {
+        let mut flipped = self.clone();
+        flipped.wal[byte] ^= 1 << bit;
+        flipped
+    }
+
+    fn cut(&self, length: usize) -> Self {
+        let mut cut = self.clone();
+        cut.wal.truncate(length);
+        cut
+    }
+
+    /// As if a sector had not reached the disk.
+    fn without_sector(&self, sector: usize) -> Self {
+        let mut without = self.clone();
+        let end = ((sector + 1) * SECTOR).min(without.wal.len());
+        without.wal[sector * SECTOR..end].fill(0);
+        without
+    }
+
+    /// The sectors from one frame to another that hold more than zeros.
+    fn sectors(&self, frames: std::ops::Range<usize>) -> Vec<usize> {
+        let sector = |frame: usize| (HEADER + frame * self.frame()).div_ceil(SECTOR);
+        let holds = |n: &usize| self.wal[n * SECTOR..][..SECTOR].iter().any(|byte| *byte != 0);
+        (sector(frames.start)..sector(frames.end) - 1).filter(holds).collect()
+    }
+
+    /// Where the journal ends when it is opened, or why it is not; then the files are as they were.
+    fn head(&self) -> Result<u64, String> {
+        let (directory, path) = self.lay();
+        match SqliteJournal::open(&path) {
+            Ok(journal) => Ok(journal.head(0).expect("a head").0),
+            Err(JournalError(said)) => {
+                let there = Self::of(directory.path(), self.name);
+                assert!(there.database == self.database, "the database was changed: {said}");
+                assert!(there.wal == self.wal, "the WAL was changed: {said}");
+                Err(said)
+            }
+        }
+    }
+
+    fn refused(&self, why: &str) -> String {
+        match self.head() {
+            Err(said) => said,
+            Ok(head) => panic!("{why}: opened, and ends at {head}"),
+        }
+    }
+}
+
+/// Small blocks, and some that take several pages.
+fn block(n: u64) -> Bytes {
+    let length = if n.is_multiple_of(4) { 9_000 } else { 200 };
+    (0..length).map(|byte| (byte * n % 251) as u8).collect()
+}
+
+async fn propose(journal: &SqliteJournal, n: u64) {
+    let proposed = journal.propose(0, block(n)).await;
+    assert_eq!(proposed, Proposed::Durable(Position(n)));
+}
+
+/// A killed journal with this many blocks, all of them in the WAL.
+async fn killed(blocks: u64) -> Image {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = SqliteJournal::open(&directory.path().join("journal.db")).expect("a journal");
+    for n in 1..=blocks {
+        propose(&journal, n).await;
+    }
+    Image::of(directory.path(), "journal.db")
+}
+
+#[tokio::test]
+async fn a_wal_that_a_killed_process_left_is_opened_whole() {
+    let image = killed(10).await;
+    assert_eq!(image.commits().len(), 10);
+    assert_eq!(image.head(), Ok(10));
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_any_part_of_any_frame_is_refused_the_last_one_included() {
+    let image = killed(9).await;
+    // Of each frame: page, size of the database, salts, both sums, and places of the page.
+    let places = [0, 3, 4, 7, 8, 12, 15, 16, 19, 20, 23, 24, 31, 500, 2_000, 4_119];
+    for frame in 0..image.frames() {
+        for place in places {
+            let byte = HEADER + frame * FRAME + place;
+            let bit = ((frame + place) % 8) as u8;
+            let said = image.flip(byte, bit).refused(&format!("frame {frame}, byte {place}"));
+            let at = HEADER + frame * FRAME;
+            assert!(said.contains(&format!("flipped at byte {at};")), "{said}");
+            assert!(said.contains("journal.db-wal is damaged"), "{said}");
+            assert!(said.contains("restore a backup"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_the_header_is_refused() {
+    for blocks in [1, 9] {
+        let image = killed(blocks).await;
+        for byte in 0..HEADER {
+            for bit in 0..8 {
+                let said = image.flip(byte, bit).refused(&format!("byte {byte}, bit {bit}"));
+                assert!(said.contains("its header is not what was written"), "{said}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sector_that_is_gone_before_later_commits_is_refused_with_what_lies_behind() {
+    let image = killed(9).await;
+    let commits = image.commits();
+    let [.., before_last, _] = commits[..] else { panic!("{commits:?}") };
+    // Wherever a whole transaction follows the one that is damaged, and one after that: then a commit
+    // that is whole, and what was written after it, are there for certain.
+    let second_last = commits[commits.len() - 3];
+    for sector in image.sectors(0..second_last) {
+        let said = image.without_sector(sector).refused(&format!("sector {sector}"));
+        assert!(said.contains("before later commits is not whole"), "{said}");
+        assert!(said.contains(&format!("up to byte {}", image.wal.len())), "{said}");
+    }
+    // In the page of a commit that only the last transaction follows.
+    let end_of_page = (HEADER + before_last * FRAME) / SECTOR - 1;
+    let said = image.without_sector(end_of_page).refused("the last but one");
+    let whole = HEADER + commits[commits.len() - 3] * FRAME;
+    assert!(said.contains(&format!("whole up to byte {whole}")), "{said}");
+}
+
+#[tokio::test]
+async fn a_last_transaction_of_which_any_part_did_not_reach_the_disk_is_a_torn_tail() {
+    let image = killed(8).await;
+    let commits = image.commits();
+    let [.., before_last, last] = commits[..] else { panic!("{commits:?}") };
+    assert!(last - before_last >= 3, "the last transaction has several frames");
+    let whole = HEADER + before_last * FRAME;
+    // Cut off, as when a process is killed while it writes.
+    for length in (whole..image.wal.len()).step_by(SECTOR / 4) {
+        assert_eq!(image.cut(length).head(), Ok(7), "cut at {length}");
+    }
+    // Any one sector of it is not there, whatever comes behind: as a power cut leaves it.
+    for sector in image.sectors(before_last..last) {
+        assert_eq!(image.without_sector(sector).head(), Ok(7), "without sector {sector}");
+    }
+    // Any subset of them.
+    for subset in 1..200_usize {
+        let mut torn = image.clone();
+        for sector in image.sectors(before_last..last) {
+            if (sector * 7_919 + subset * 104_729) % 7 < 1 + subset % 5 {
+                torn = torn.without_sector(sector);
+            }
+        }
+        if torn.wal != image.wal {
+            assert_eq!(torn.head(), Ok(7), "subset {subset}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn frames_of_an_older_round_and_of_what_was_rolled_back_are_no_damage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("journal.db");
+    let journal = SqliteJournal::open(&path).expect("a journal");
+    for n in 1..=40 {
+        propose(&journal, n).await;
+    }
+    let older = Image::of(directory.path(), "journal.db");
+    // A new round begins at the beginning of the file, over the older one.
+    let other = Connection::open(&path).expect("the file");
+    let copied = "PRAGMA wal_checkpoint(RESTART)";
+    other.query_row(copied, [], |_| Ok(())).expect("copied");
+    propose(&journal, 41).await;
+    let image = Image::of(directory.path(), "journal.db");
+    assert_eq!(image.wal.len(), older.wal.len(), "the older round is still there");
+    assert_eq!(image.head(), Ok(41));
+
+    // A transaction that spilled into the WAL and was rolled back, and one over its beginning.
+    other
+        .execute_batch(
+            "PRAGMA cache_size = 3; BEGIN;
+             INSERT INTO blocks VALUES (1000, 0, 0, randomblob(900000));
+             INSERT INTO blocks VALUES (1001, 0, 0, randomblob(900000));
+             ROLLBACK;",
+        )
+        .expect("rolled back");
+    propose(&journal, 42).await;
+    let image = Image::of(directory.path(), "journal.db");
+    assert!(image.frames() > image.commits().last().expect("commits") + 100, "it has spilled");
+    assert_eq!(image.head(), Ok(42));
+    // The first frame of the rest has a bit more that is wrong: it was bad before.
+    let rest = HEADER + image.commits().last().expect("commits") * FRAME;
+    assert_eq!(image.flip(rest + 100, 0).head(), Ok(42));
+}
+
+#[tokio::test]
+async fn a_wal_without_its_database_is_refused() {
+    let mut image = killed(3).await;
+    image.database.clear();
+    assert!(image.refused("empty").contains("the database beside it is missing or empty"));
+    let (directory, path) = image.lay();
+    fs::remove_file(&path).expect("removed");
+    let Err(JournalError(said)) = SqliteJournal::open(&path) else { panic!("it was opened") };
+    assert!(said.contains("the database beside it is missing or empty"), "{said}");
+    assert!(!path.exists() && directory.path().join("journal.db-wal").exists());
+}
+
+#[test]
+fn several_commits_of_an_archive_may_be_torn_but_no_bit_may_be_flipped() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("archive.db");
+    let archive = SqliteArchive::open(&path, "log").expect("an archive");
+    for commit in 0..6 {
+        let other = Connection::open(&path).expect("the file");
+        let sql = format!("CREATE TABLE t{commit} (x); INSERT INTO t{commit} VALUES (1)");
+        other.execute_batch(&sql).expect("a commit");
+    }
+    let image = Image::of(directory.path(), "archive.db");
+    drop(archive);
+    let open = |image: &Image| {
+        let (_directory, path) = image.lay();
+        SqliteArchive::open(&path, "log").map(|archive| archive.log().to_owned())
+    };
+    let middle = HEADER + image.frames() / 2 * image.frame() + 24 + 8_180;
+    assert!(image.without_sector(middle / SECTOR).wal != image.wal, "a sector of zeros");
+    assert_eq!(open(&image.without_sector(middle / SECTOR)), Ok("log".into()));
+    let said = open(&image.flip(middle, 3)).expect_err("a flipped bit").to_string();
+    assert!(said.contains("archive.db-wal is damaged: a bit of a frame was flipped"), "{said}");
+    assert!(said.contains("moving archive.db, archive.db-wal and archive.db-shm away"), "{said}");
+}
+
+#[test]
+fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("archive.db");
+    let archive = SqliteArchive::open(&path, "log").expect("an archive");
+    let other = Connection::open(&path).expect("the file");
+    other.execute_batch("PRAGMA wal_autocheckpoint = 0").expect("set");
+    for commit in 0..6 {
+        let sql = format!("CREATE TABLE t{commit} (x); INSERT INTO t{commit} VALUES (1)");
+        other.execute_batch(&sql).expect("a commit");
+    }
+    let mut image = Image::of(directory.path(), "archive.db");
+    other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("copied");
+    let database = Image::of(directory.path(), "archive.db").database;
+    drop((archive, other));
+    let sectors = image.sectors(0..image.frames() / 2);
+    let torn = image.without_sector(*sectors.last().expect("a sector"));
+    let open = |image: &Image| {
+        let (_directory, path) = image.lay();
+        SqliteArchive::open(&path, "log").map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(open(&torn), Ok(()));
+    image.wal = torn.wal;
+    image.database = database;
+    let said = open(&image).expect_err("a mixture");
+    assert!(said.contains("a frame before what was copied is not whole"), "{said}");
+}
