@@ -6,11 +6,12 @@ mod support;
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
 };
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use support::{Server, serve_refused, within};
 use tokio::process::Command;
 
@@ -42,11 +43,24 @@ fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Flips one bit behind the last place where `text` stands in a file.
-fn flip(path: &Path, text: &str) {
+fn flip(path: &Path, text: impl AsRef<[u8]>) {
     let mut bytes = fs::read(path).expect("a file");
-    let found = bytes.windows(text.len()).rposition(|window| window == text.as_bytes());
-    bytes[found.expect("the text")] ^= 1;
+    let text = text.as_ref();
+    let is_there = |at: &usize| bytes[*at..].starts_with(text);
+    let places: Vec<usize> = (0..bytes.len()).filter(is_there).collect();
+    assert!(!places.is_empty(), "the text is not there");
+    places.into_iter().for_each(|at| bytes[at] ^= 1);
     fs::write(path, bytes).expect("a file");
+}
+
+/// How the archive names an append: the first bytes of SHA-256 over lengths and names.
+fn hash_of_id(room: &str, author: &str, id: &str) -> [u8; 8] {
+    let mut sha = Sha256::new();
+    for name in [room, author, id] {
+        sha.update([name.len() as u8]);
+        sha.update(name);
+    }
+    sha.finalize()[..8].try_into().expect("eight bytes")
 }
 
 /// A server with an entry in room `a` and three in room `b`, in the archive as soon as it can be.
@@ -55,9 +69,23 @@ async fn server_with_entries() -> Server {
     let mut ada = server.login("ada").await;
     ada.append("a", json!({"body": "alone"})).await;
     for body in ["first of three", "second of three", "third of three"] {
-        ada.append("b", json!({"body": body})).await;
+        ada.append("b", json!({"body": body, "id": body.replace(' ', "-")})).await;
     }
     server
+}
+
+/// Stops a server, once all it holds is in the archive: what a stop left unfolded is folded after the
+/// next start.
+async fn stop_folded(server: &mut Server) -> PathBuf {
+    let archive = server.directory().join("archive.db");
+    loop {
+        assert!(server.sigterm().await.success());
+        let bytes = fs::read(&archive).expect("a file");
+        if bytes.windows(14).any(|text| text == b"third of three") {
+            return archive;
+        }
+        server.restart().await;
+    }
 }
 
 #[tokio::test]
@@ -89,18 +117,22 @@ async fn a_stopped_and_a_killed_server_leave_a_directory_that_is_right_and_stays
 #[tokio::test]
 async fn the_first_wrong_slot_of_a_damaged_archive_is_named() {
     let mut server = server_with_entries().await;
-    assert!(server.sigterm().await.success());
-    let archive = server.directory().join("archive.db");
-    // What a stop left unfolded is folded after the next start.
-    while !fs::read(&archive).expect("a file").windows(15).any(|text| text == b"second of three") {
-        server.restart().await;
-        assert!(server.sigterm().await.success());
-    }
+    let archive = stop_folded(&mut server).await;
     flip(&archive, "second of three");
     let (code, out) = said(&verify(server.directory(), &[]).await);
     assert_eq!(code, Some(3), "{out}");
     assert!(out.lines().any(|line| line.starts_with("b\t1\twrong")), "{out}");
     assert!(out.lines().any(|line| line.starts_with("a\t0\t") && line.ends_with("\tok")), "{out}");
+}
+
+#[tokio::test]
+async fn an_id_that_leads_nowhere_is_named_by_its_slot() {
+    let mut server = server_with_entries().await;
+    let archive = stop_folded(&mut server).await;
+    flip(&archive, hash_of_id("b", "ada", "second-of-three"));
+    let (code, out) = said(&verify(server.directory(), &[]).await);
+    assert_eq!(code, Some(3), "{out}");
+    assert!(out.lines().any(|line| line.contains("its id cannot be looked up")), "{out}");
 }
 
 #[tokio::test]

@@ -130,6 +130,8 @@ impl Drop for SqliteJournal {
     fn drop(&mut self) {
         let writer = self.writer.get_mut();
         let head = *self.head.borrow();
+        // The last connection that is closed removes the WAL: it is to be the writer's.
+        writer.checkpoints.end();
         // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After an
         // error of the disk nothing is copied: an fsync that failed once may say yes the next time.
         let copied = writer.broken.is_none()
@@ -315,20 +317,30 @@ impl Writer {
 struct Checkpoints {
     begin: std_mpsc::SyncSender<()>,
     done: std_mpsc::Receiver<rusqlite::Result<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Checkpoints {
     fn start(connection: Connection) -> Self {
         let (begin, asked) = std_mpsc::sync_channel(1);
         let (tell, done) = std_mpsc::sync_channel(1);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             while asked.recv().is_ok() {
                 if tell.send(pragma::checkpoint_passive(&connection)).is_err() {
                     return;
                 }
             }
         });
-        Self { begin, done }
+        Self { begin, done, thread: Some(thread) }
+    }
+
+    /// Waits for the thread to end and its connection to be closed.
+    fn end(&mut self) {
+        // Without an other end, whatever it waits for fails.
+        (self.begin, self.done) = (std_mpsc::sync_channel(1).0, std_mpsc::sync_channel(1).1);
+        if let Some(thread) = self.thread.take() {
+            let _ended_or_panicked = thread.join();
+        }
     }
 
     fn begin(&self) {

@@ -24,7 +24,7 @@ use std::{
 
 use roomlog_core::{
     Identity, Node, NodeError, NodeSettings,
-    archive::{Archive, ArchiveError, Keep},
+    archive::{Archive, ArchiveError, IdKey, Keep},
     block::NodeId,
     journal::{Journal, Position},
     proposal::Stored,
@@ -276,16 +276,30 @@ async fn check(
     Ok(head_is_wrong.then(|| (head.end - 1, "the room's head has another digest".into())))
 }
 
-/// A page, or the slot of it that is damaged.
+/// A page, or the slot of it that is damaged: an entry is not what was written, or its id does not lead
+/// to it.
 pub(super) fn page(
     archive: &SqliteArchive,
     room: &RoomName,
     first: Slot,
     end: Slot,
 ) -> Result<Result<Vec<Stored>, (Slot, String)>, Failure> {
-    match archive.page(room, first, end, usize::MAX, Keep::Oldest) {
-        Ok(page) => Ok(Ok(page)),
-        Err(ArchiveError::Damaged { slot, problem, .. }) => Ok(Err((slot, problem))),
-        Err(other) => Err(said(other)),
+    let page = match archive.page(room, first, end, usize::MAX, Keep::Oldest) {
+        Ok(page) => page,
+        Err(ArchiveError::Damaged { slot, problem, .. }) => return Ok(Err((slot, problem))),
+        Err(other) => return Err(said(other)),
+    };
+    for Stored { entry, .. } in &page {
+        let (author, id) = (entry.author.clone(), entry.id.clone());
+        let wrong = match archive.find(&[IdKey { room: room.clone(), author, id }]) {
+            Ok(found) => match found.into_iter().flatten().next() {
+                Some(known) if known.slot == entry.slot => continue,
+                Some(known) => format!("its id leads to slot {}", known.slot),
+                None => "its id is not found".into(),
+            },
+            Err(why) => format!("its id cannot be looked up: {why}"),
+        };
+        return Ok(Err((entry.slot, wrong)));
     }
+    Ok(Ok(page))
 }
