@@ -10,11 +10,14 @@ mod fan;
 mod fanout;
 mod idle;
 mod journal;
+mod layouts;
 mod load;
 mod lone;
+mod page;
 mod process;
 mod receivers;
 mod spike;
+mod spread;
 mod table;
 mod ws;
 
@@ -46,6 +49,10 @@ enum Command {
     Lone(lone::Args),
     /// The journal alone, against append + fdatasync.
     Journal(journal::Args),
+    /// Layouts of the archive against each other, as they grow.
+    Layouts(layouts::Args),
+    /// A page of 50 over HTTP, beside nginx that serves the same bytes from a file.
+    Page(page::Args),
     /// One of the fan-out servers that the others start.
     #[command(hide = true)]
     Peer {
@@ -99,6 +106,8 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(&args),
         Command::Lone(args) => lone::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Layouts(args) => layouts::run(&args),
+        Command::Page(args) => page::run(&args),
         Command::Peer { kind } => spike::serve(kind),
     };
     match outcome {
