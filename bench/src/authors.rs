@@ -18,15 +18,20 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use serde::Deserialize;
 
 use crate::{
     receivers::body,
+    spread::Rooms,
     ws::{Input, Socket, put_text},
 };
 
 /// How long the last answers may take.
 const LAST: Duration = Duration::from_secs(40);
+
+/// How late an append may be sent by this program alone.
+const TICK: Duration = Duration::from_millis(3);
 
 /// Who appends how much.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +45,25 @@ pub(crate) struct Plan {
     /// Bytes of a body.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=16_384))]
     pub(crate) body: u32,
+}
+
+impl Plan {
+    /// A plan that no command line made.
+    pub(crate) fn new(connections: u32, in_flight: u32, body: u32) -> Self {
+        Self { connections, in_flight, body }
+    }
+}
+
+/// How much is appended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// As much as the server takes in so long.
+    Time(Duration),
+    /// So many entries.
+    Entries(u64),
+    /// So many a second, for so long; one that finds no place waits, and its time counts from when it
+    /// was to be sent.
+    Paced(u32, Duration),
 }
 
 impl fmt::Display for Plan {
@@ -86,7 +110,11 @@ pub(crate) struct Authors {
     connections: Vec<Connection>,
     /// Places that wait after a `busy`: due, connection, number.
     later: BinaryHeap<Reverse<(Instant, usize, usize)>>,
+    /// Places with nothing unanswered, when appends come at a pace.
+    idle: Vec<(usize, usize)>,
     rooms: u64,
+    /// How rooms are drawn; in turn where there is none.
+    spread: Option<(Rooms, Xoshiro256PlusPlus)>,
     sent: u64,
     body: String,
     unanswered: usize,
@@ -116,7 +144,9 @@ impl Authors {
             poll,
             connections,
             later: BinaryHeap::new(),
+            idle: Vec::new(),
             rooms: u64::from(rooms),
+            spread: None,
             sent: 0,
             body: body(plan.body as usize),
             unanswered: 0,
@@ -124,37 +154,91 @@ impl Authors {
         })
     }
 
-    /// Appends for `time`, then waits for the last answers.
+    /// Draws rooms by their spread.
+    pub(crate) fn spread(&mut self, rooms: Rooms) {
+        self.spread = Some((rooms, Xoshiro256PlusPlus::seed_from_u64(1)));
+    }
+
+    /// Appends, then waits for the last answers.
     ///
     /// # Errors
     /// When a connection breaks, an append is refused for good or answers do not come.
-    pub(crate) fn run(&mut self, time: Duration) -> io::Result<Tally> {
-        let end = Instant::now() + time;
-        for connection in 0..self.connections.len() {
-            for place in 0..self.connections[connection].places.len() {
-                self.begin(connection, place);
-            }
-            self.connections[connection].flush()?;
-        }
-        let mut events = Events::with_capacity(1024);
-        while self.unanswered > 0 {
+    pub(crate) fn run(&mut self, until: Until) -> io::Result<Tally> {
+        let start = Instant::now();
+        let (time, until_sent) = match until {
+            Until::Time(time) | Until::Paced(_, time) => (time, u64::MAX),
+            Until::Entries(entries) => (Duration::from_secs(3_600), self.sent + entries),
+        };
+        let end = start + time;
+        let places = |n: usize, it: &Connection| (0..it.places.len()).map(move |place| (n, place));
+        let all = self.connections.iter().enumerate().flat_map(|(n, it)| places(n, it));
+        self.idle = all.collect();
+        let (mut events, mut scheduled) = (Events::with_capacity(1024), 0);
+        loop {
             let now = Instant::now();
+            let due = match until {
+                _ if now > end => 0,
+                Until::Paced(rate, _) => {
+                    (start.elapsed().as_secs_f64() * f64::from(rate)) as u64 - scheduled
+                }
+                _ => u64::MAX,
+            };
+            let pace = if let Until::Paced(rate, _) = until { Some((start, rate)) } else { None };
+            scheduled += self.begin_some(due, until_sent, pace.map(|(s, r)| (s, r, scheduled)))?;
+            if self.unanswered == 0 && (now > end || self.sent >= until_sent) {
+                return Ok(std::mem::take(&mut self.tally));
+            }
             if now > end + LAST {
                 return Err(io::Error::other(format!("{} answers did not come", self.unanswered)));
             }
             self.send_later(now)?;
-            let due = self.later.peek().map_or(LAST, |Reverse((due, ..))| *due - now);
-            self.poll.poll(&mut events, Some(due.min(Duration::from_secs(1))))?;
+            let later = self.later.peek().map_or(LAST, |Reverse((due, ..))| *due - now);
+            let tick = if pace.is_some() { 1 } else { 1_000 };
+            self.poll.poll(&mut events, Some(later.min(Duration::from_millis(tick))))?;
             for event in &events {
-                self.serve(event.token().0, Instant::now() < end)?;
+                self.serve(event.token().0)?;
             }
         }
-        Ok(std::mem::take(&mut self.tally))
+    }
+
+    /// Begins up to `due` appends at idle places; how many. With a pace (start, rate, how many were
+    /// before), the time of one that had to wait for a place counts from when it was due.
+    fn begin_some(
+        &mut self,
+        due: u64,
+        until_sent: u64,
+        pace: Option<(Instant, u32, u64)>,
+    ) -> io::Result<u64> {
+        let (mut begun, mut touched) = (0, Vec::new());
+        while begun < due
+            && self.sent < until_sent
+            && let Some((connection, place)) = self.idle.pop()
+        {
+            self.begin(connection, place);
+            if let Some((start, rate, before)) = pace {
+                let when =
+                    start + Duration::from_secs_f64((before + begun) as f64 / f64::from(rate));
+                // What the tick of this loop adds is not the server's.
+                if when.elapsed() > TICK {
+                    self.connections[connection].places[place].since = when;
+                }
+            }
+            begun += 1;
+            touched.push(connection);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        touched.into_iter().try_for_each(|connection| self.connections[connection].flush())?;
+        Ok(begun)
     }
 
     /// A new append at a place.
     fn begin(&mut self, connection: usize, place: usize) {
-        let room = format!("load-{}", self.sent % self.rooms);
+        let room = match &mut self.spread {
+            Some((rooms, chance)) => rooms.draw(chance) as u64,
+            None => self.sent % self.rooms,
+        };
+        let room = format!("load-{room}");
         self.sent += 1;
         self.unanswered += 1;
         let frame = crate::append_frame(&room, &self.body, Some(place));
@@ -177,12 +261,12 @@ impl Authors {
         Ok(())
     }
 
-    /// Reads what came on a connection, and appends anew while `more`.
-    fn serve(&mut self, number: usize, more: bool) -> io::Result<()> {
+    /// Reads what came on a connection.
+    fn serve(&mut self, number: usize) -> io::Result<()> {
         loop {
             let connection = &mut self.connections[number];
             match connection.input.fill(&mut connection.tcp) {
-                Ok(true) => self.answers(number, more)?,
+                Ok(true) => self.answers(number)?,
                 Ok(false) => return Err(io::Error::other("the server closed an author")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return self.connections[number].flush();
@@ -194,7 +278,7 @@ impl Authors {
     }
 
     /// Takes every whole answer that is there.
-    fn answers(&mut self, number: usize, more: bool) -> io::Result<()> {
+    fn answers(&mut self, number: usize) -> io::Result<()> {
         loop {
             let connection = &mut self.connections[number];
             let Some(text) = connection.input.next_text(&mut connection.out)? else {
@@ -209,9 +293,7 @@ impl Authors {
                     let took = connection.places[place].since.elapsed();
                     self.tally.ack_us.push(took.as_secs_f64() * 1e6);
                     self.unanswered -= 1;
-                    if more {
-                        self.begin(number, place);
-                    }
+                    self.idle.push((number, place));
                 }
                 ("error", Some("busy")) => {
                     let wait = Duration::from_millis(answer.retry_after_ms.unwrap_or(500));

@@ -8,6 +8,7 @@ mod authors;
 mod disk;
 mod fan;
 mod fanout;
+mod growth;
 mod idle;
 mod journal;
 mod layouts;
@@ -53,6 +54,8 @@ enum Command {
     Layouts(layouts::Args),
     /// A page of 50 over HTTP, beside nginx that serves the same bytes from a file.
     Page(page::Args),
+    /// A log that grows: ack times, pages, memory, start-up at each size.
+    Growth(growth::Args),
     /// One of the fan-out servers that the others start.
     #[command(hide = true)]
     Peer {
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Layouts(args) => layouts::run(&args),
         Command::Page(args) => page::run(&args),
+        Command::Growth(args) => growth::run(&args),
         Command::Peer { kind } => spike::serve(kind),
     };
     match outcome {

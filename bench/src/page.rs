@@ -170,20 +170,27 @@ fn fill(addr: SocketAddr, entries: u32) -> io::Result<()> {
 }
 
 /// A connection that is kept alive.
-struct Http {
+pub(crate) struct Http {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Http {
-    fn connect(addr: SocketAddr) -> io::Result<Self> {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, read: Vec::new() })
     }
 
     /// The body of what is at a path.
-    fn get(&mut self, path: &str) -> io::Result<&[u8]> {
+    ///
+    /// # Errors
+    /// When the answer is not 200, or has no length.
+    pub(crate) fn get(&mut self, path: &str) -> io::Result<&[u8]> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
         self.stream.write_all(request.as_bytes())?;
         self.read.clear();
