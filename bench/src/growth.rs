@@ -9,6 +9,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -118,33 +119,33 @@ fn one(
     data: &Path,
     (there, at): (&mut u64, u64),
 ) -> io::Result<(Server, Vec<String>)> {
-    let mut http = Http::connect(server.addr)?;
+    // A connection that is idle for ten seconds is closed: each look at the server is a new one.
+    let addr = server.addr;
     let mut authors = Authors::connect(server.addr, &Plan::new(64, 16, 200), args.rooms)?;
     authors.spread(Rooms::new(args.spread, args.rooms));
     eprintln!("{at} entries: loading from {there}");
     let (start, load) = (Instant::now(), at.saturating_sub(*there));
     authors.run(Until::Entries(load))?;
     let rate = load as f64 / start.elapsed().as_secs_f64();
-    settle(&mut http)?;
+    settle(addr)?;
 
     eprintln!("{at} entries: paced");
     let mut bare = Bare::new(dir)?;
     let block = args.rate as usize / 3_000 * ENTRY;
     let mut floor = floor_p99(&mut bare, block)?;
-    let before = Counts::of(&mut http)?;
+    let before = Counts::of(addr)?;
     let tally = authors.run(Until::Paced(args.rate, Duration::from_secs(args.paced)))?;
-    let after = Counts::of(&mut http)?;
+    let after = Counts::of(addr)?;
     let block = (after.entries - before.entries) / (after.blocks - before.blocks).max(1.0);
     floor = f64::midpoint(floor, floor_p99(&mut bare, (block * ENTRY as f64) as usize)?);
     drop(authors);
-    settle(&mut http)?;
+    settle(addr)?;
 
     eprintln!("{at} entries: a lone author, pages, start-up");
     let lone = lone(&server)?;
-    let (wire, inside) = pages(&mut http)?;
+    let (wire, inside) = pages(&mut Http::connect(addr)?)?;
     let rss = memory(server.pid())?.rss as f64 / f64::from(1 << 20);
     *there += load + (tally.ack_us.len() + lone.len()) as u64;
-    drop(http);
     server.stop()?;
     let size = |file: &str| fs::metadata(data.join(file)).map_or(0.0, |it| it.len() as f64);
     let (archive, journal) = (size("archive.db"), size("journal.db"));
@@ -184,7 +185,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(http: &mut Http) -> io::Result<Self> {
+    fn of(addr: SocketAddr) -> io::Result<Self> {
+        let http = &mut Http::connect(addr)?;
         Ok(Self {
             entries: metric(http, "roomlog_entries_total")?,
             blocks: metric(http, "roomlog_blocks_total")?,
@@ -203,7 +205,8 @@ fn metric(http: &mut Http, name: &str) -> io::Result<f64> {
 }
 
 /// Waits until the archive has caught up.
-fn settle(http: &mut Http) -> io::Result<()> {
+fn settle(addr: SocketAddr) -> io::Result<()> {
+    let http = &mut Http::connect(addr)?;
     let begun = Instant::now();
     while metric(http, "roomlog_fold_lag_entries")? > 0.0 {
         if begun.elapsed() > Duration::from_secs(120) {

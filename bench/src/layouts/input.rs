@@ -108,7 +108,7 @@ impl Input {
             left -= block;
         }
         let applied = Applied { position: Position(self.position), ..Applied::default() };
-        Ok(Window { partition: 0, commits, applied })
+        Ok(Window { partition: 0, commits, applied, hurried: true })
     }
 
     /// The commits of the next block.

@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, OnceLock},
+    vec,
 };
 
 use roomlog_protocol::{Author, EntryId, RoomName, latest_of};
@@ -39,6 +40,27 @@ struct Held {
     tail: Arc<Tail>,
 }
 
+/// A window that is in the archive, as far as memory has not let go of it.
+struct Folded {
+    /// The blocks before this number may still need the ids.
+    barrier: u64,
+    effects: vec::IntoIter<Effect>,
+    commits: vec::IntoIter<Arc<Commit>>,
+}
+
+impl Iterator for Folded {
+    type Item = Arc<Commit>;
+
+    fn next(&mut self) -> Option<Arc<Commit>> {
+        loop {
+            if let Some(commit) = self.commits.next() {
+                return Some(commit);
+            }
+            self.commits = self.effects.next()?.commits.into_iter();
+        }
+    }
+}
+
 /// Applies blocks.
 pub struct Applier {
     archive: Arc<dyn Archive>,
@@ -51,10 +73,12 @@ pub struct Applier {
     /// Rooms that moved and whose followers were not told.
     untold: HashMap<RoomName, Arc<Tail>>,
     untold_blocks: usize,
+    /// Entries that the last block added.
+    fresh: usize,
     unfolded: usize,
     unfolded_limit: usize,
-    /// Windows that are in the archive; the blocks before the number may still need the ids.
-    folded: VecDeque<(u64, Vec<Effect>)>,
+    /// What is in the archive and still in memory, a window each.
+    folded: VecDeque<Folded>,
     /// All commits in tails, oldest first; the first `settled` of them are in the archive.
     recent: VecDeque<(Arc<Commit>, Arc<Tail>)>,
     settled: usize,
@@ -86,6 +110,7 @@ impl Applier {
             held: HashMap::new(),
             untold: HashMap::new(),
             untold_blocks: 0,
+            fresh: 0,
             unfolded: 0,
             unfolded_limit,
             folded: VecDeque::new(),
@@ -200,6 +225,7 @@ impl Applier {
     fn hand_on(&mut self, commits: Vec<Arc<Commit>>) {
         let effect = Effect { commits, applied: self.applied.clone() };
         let entries = effect.entries();
+        self.fresh = entries;
         self.unfolded += entries;
         self.stats.applied(entries, self.unfolded);
         self.folds.push(effect);
@@ -210,42 +236,69 @@ impl Applier {
     pub fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
         self.unfolded -= effects.iter().map(Effect::entries).sum::<usize>();
         self.stats.folded(self.unfolded);
-        self.folded.push_back((next_n, effects));
+        let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
+        self.folded.push_back(Folded { barrier: next_n, effects, commits });
+    }
+
+    /// How many entries the last block added.
+    #[must_use]
+    pub fn fresh(&self) -> usize {
+        self.fresh
+    }
+
+    /// Whether there is something that [`Applier::settle`] lets go of.
+    #[must_use]
+    pub fn has_settled(&self, oldest_n: u64) -> bool {
+        self.folded.front().is_some_and(|window| window.barrier <= oldest_n)
+            || self.tails_are_long()
     }
 
     /// Lets go of what is in the archive, when no block in flight (`oldest_n` and later) was looked
-    /// up before it was.
-    pub fn settle(&mut self, oldest_n: u64) {
-        let mut settled = false;
-        while self.folded.front().is_some_and(|(barrier, _)| *barrier <= oldest_n) {
-            let Some((_, effects)) = self.folded.pop_front() else { break };
-            settled = true;
-            for commit in effects.iter().flat_map(|effect| &effect.commits) {
-                self.settled += 1;
-                let Some(held) = self.held.get_mut(&commit.room) else { continue };
-                for Stored { entry, .. } in &commit.entries {
-                    held.ids.remove(&(entry.author.clone(), entry.id.clone()));
-                }
-                // All folded, so the archive can give it again: the state leaves memory.
-                if held.ids.is_empty() {
-                    self.held.remove(&commit.room);
-                }
-            }
+    /// up before it was: so many entries, and the commit that has the last of them. A window is let go
+    /// of in many steps, because appends wait meanwhile.
+    pub fn settle(&mut self, oldest_n: u64, entries: usize) {
+        let mut left = entries;
+        while left > 0
+            && let Some(window) = self.folded.front_mut().filter(|it| it.barrier <= oldest_n)
+        {
+            let Some(commit) = window.next() else {
+                self.folded.pop_front();
+                // Once a window, not once a step: it looks at every room when there are too many.
+                self.rooms.let_go_of_idle();
+                continue;
+            };
+            left = left.saturating_sub(commit.entries.len());
+            self.forget(&commit);
         }
-        self.trim_tails();
-        // Once a window, not once a block: it looks at every room when there are too many.
-        if settled {
-            self.rooms.let_go_of_idle();
+        self.trim_tails(entries);
+    }
+
+    /// Lets go of the ids of a commit that is in the archive.
+    fn forget(&mut self, commit: &Commit) {
+        self.settled += 1;
+        let Some(held) = self.held.get_mut(&commit.room) else { return };
+        for Stored { entry, .. } in &commit.entries {
+            held.ids.remove(&(entry.author.clone(), entry.id.clone()));
+        }
+        // All folded, so the archive can give it again: the state leaves memory.
+        if held.ids.is_empty() {
+            self.held.remove(&commit.room);
         }
     }
 
+    fn tails_are_long(&self) -> bool {
+        self.settled > 0 && self.recent_bytes > self.tail_bytes
+    }
+
     /// Tails give up their oldest commits, over all rooms, down to their share of memory.
-    fn trim_tails(&mut self) {
-        while self.settled > 0 && self.recent_bytes > self.tail_bytes {
+    fn trim_tails(&mut self, entries: usize) {
+        let mut left = entries;
+        while left > 0 && self.tails_are_long() {
             let Some((commit, tail)) = self.recent.pop_front() else { break };
             tail.drop_oldest();
             self.recent_bytes -= commit.weight();
             self.settled -= 1;
+            left = left.saturating_sub(commit.entries.len());
         }
     }
 

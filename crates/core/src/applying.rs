@@ -21,6 +21,10 @@ use crate::{
     stats::Stats,
 };
 
+/// How many entries that are in the archive memory lets go of at once: some 50 µs, for which appends
+/// wait.
+const SETTLED_AT_ONCE: usize = 128;
+
 /// The task that applies.
 pub struct Applying {
     pub(crate) partition: Partition,
@@ -50,6 +54,7 @@ impl Drop for Applying {
 enum Woken {
     Durable(Result<Durable, JournalError>),
     Fold(Option<Folded>),
+    Settle,
     Pushed,
     Failed,
 }
@@ -85,8 +90,8 @@ impl Applying {
                 Woken::Fold(folded) => {
                     let ended = || Err(ArchiveError::Failed("the fold's thread ended".into()));
                     self.applier.folded(folded.unwrap_or_else(ended)?, self.looked_up);
-                    self.applier.settle(self.applied);
                 }
+                Woken::Settle => self.applier.settle(self.applied, SETTLED_AT_ONCE),
                 Woken::Pushed => self.look_ahead()?,
                 Woken::Failed => return Ok(()),
             }
@@ -105,6 +110,8 @@ impl Applying {
             () = self.pipeline.pushed.notified() => {
                 if self.pipeline.is(Phase::Failed) { Woken::Failed } else { Woken::Pushed }
             }
+            // When nothing else is to be done; others on this thread have their turn first.
+            () = tokio::task::yield_now(), if self.applier.has_settled(self.applied) => Woken::Settle,
         }
     }
 
@@ -155,7 +162,8 @@ impl Applying {
             None => self.apply_other(durable)?,
         }
         self.stats.block();
-        self.applier.settle(self.applied);
+        // Twice as many as it added at least, so that letting go keeps up.
+        self.applier.settle(self.applied, SETTLED_AT_ONCE.max(2 * self.applier.fresh()));
         Ok(())
     }
 

@@ -37,6 +37,9 @@ pub struct Window {
     pub commits: Vec<Arc<Commit>>,
     /// What is true when they are in.
     pub applied: Applied,
+    /// Whether it is waited for, or others wait behind it: then it is taken in as fast as can be, and
+    /// else with pauses that leave processor and disk to those who append.
+    pub hurried: bool,
 }
 
 /// The name of an append: unique for ever.

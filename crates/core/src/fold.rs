@@ -113,8 +113,8 @@ impl FoldQueue {
         self.changed.notify_one();
     }
 
-    /// Waits for a window; `None` when there will be no more.
-    fn next(&self) -> Option<Vec<Effect>> {
+    /// Waits for a window, and whether it is hurried; `None` when there will be no more.
+    fn next(&self) -> Option<(Vec<Effect>, bool)> {
         let settings = &self.settings;
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| state.effects.is_empty() && !state.closed);
@@ -123,6 +123,7 @@ impl FoldQueue {
         if state.closed {
             return None;
         }
+        let hurried = state.effects.front().is_some_and(|it| it.applied.position <= state.hurry);
         let mut window = Vec::new();
         let mut entries = 0;
         while entries < settings.entries {
@@ -131,7 +132,7 @@ impl FoldQueue {
             window.push(effect);
         }
         state.entries -= entries;
-        Some(window)
+        Some((window, hurried || state.entries >= settings.entries / 4))
     }
 }
 
@@ -157,12 +158,13 @@ pub struct Folder {
 impl Folder {
     /// Folds until the queue is closed or the archive fails; blocks its thread.
     pub fn run(self) {
-        while let Some(effects) = self.queue.next() {
+        while let Some((effects, hurried)) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
             let window = Window {
                 partition: self.partition,
                 commits: effects.iter().flat_map(|effect| effect.commits.iter().cloned()).collect(),
                 applied: last.applied.clone(),
+                hurried,
             };
             let position = last.applied.position;
             let folded = match self.fold(&window) {

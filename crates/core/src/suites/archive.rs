@@ -112,7 +112,7 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
     let mut proposers = Proposers::default();
     proposers.0.insert(NodeId([7; 16]), Proposer { incarnation: 3, next: position });
     let applied = Applied { position: Position(position), proposers };
-    Window { partition: 0, commits: commits.to_vec(), applied }
+    Window { partition: 0, commits: commits.to_vec(), applied, hurried: true }
 }
 
 fn bodies(page: &[Stored]) -> Vec<&str> {

@@ -33,7 +33,7 @@ const MERGED_FOR_EACH: u64 = 12;
 const MERGED_LEAST: u64 = 4_096;
 
 /// How many ids one transaction merges.
-const IDS_A_TRANSACTION: u64 = 16_384;
+const IDS_A_TRANSACTION: u64 = 8_192;
 
 /// How many rows one transaction lets go of.
 const ROWS_A_SWEEP: i64 = 256;
