@@ -40,11 +40,12 @@ impl File {
         file.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The entries of a row each, in the order of the rows.
-    fn run_lengths(&self) -> Vec<i64> {
-        // The second byte of a run is how many entries it holds.
-        self.integers("SELECT unhex_byte FROM (SELECT key, (instr('0123456789ABCDEF', substr(hex(substr(run, 2, 1)), 1, 1)) - 1) * 16
-            + instr('0123456789ABCDEF', substr(hex(substr(run, 2, 1)), 2, 1)) - 1 AS unhex_byte FROM runs) ORDER BY key")
+    /// How many entries each run holds, in the order of the rows: its second byte.
+    fn run_lengths(&self) -> Vec<u8> {
+        let file = Connection::open(self.path()).expect("the file");
+        let mut statement = file.prepare("SELECT run FROM runs ORDER BY key").expect("a query");
+        let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("rows");
+        rows.map(|run| run.expect("a run")[1]).collect()
     }
 
     /// The segments that have rows.
