@@ -16,6 +16,7 @@ mod fold;
 pub(crate) mod heads;
 mod ids;
 mod read;
+pub(crate) mod renamed;
 mod rooms;
 mod run;
 mod state;

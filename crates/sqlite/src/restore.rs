@@ -3,7 +3,7 @@
 //! ```text
 //!  archive (log L) + manifest (L, position A)
 //!    1  journal.db: a new log N, empty, behind A; it names L and A     written aside, fsynced, renamed
-//!    2  archive.db: its log becomes N                                  committed with FULL, checkpointed
+//!    2  archive.db: its log becomes N, without what does not count     committed with FULL, checkpointed
 //!    3  node: gone, so that this is a node of its own
 //!    4  manifest.json becomes restored.json
 //! ```
@@ -23,7 +23,6 @@ use roomlog_core::{
     journal::{JournalError, Position},
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
-use rusqlite::params;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -31,7 +30,6 @@ use crate::{
     directory::{ARCHIVE, JOURNAL, OpenError},
     journal, node_file, peek,
     peek::JournalFacts,
-    pragma::{self, Sync},
 };
 
 /// Where a manifest stays when its backup was restored.
@@ -201,12 +199,7 @@ fn rename_archive(path: &Path, _: &Manifest) -> Result<(), OpenError> {
     let facts = peek::journal(&path.join(JOURNAL))?;
     let facts = facts.ok_or_else(|| JournalError("journal.db: it holds no log".into()))?;
     let file = path.join(ARCHIVE);
-    let rename = || {
-        let archive = pragma::open_writer(&file, Sync::Full)?;
-        archive.execute("UPDATE log SET id = ?1 WHERE id <> ?1", params![facts.log])?;
-        pragma::checkpoint_truncate(&archive)
-    };
-    rename().map_err(|error: rusqlite::Error| archive::failed(&error))?;
+    archive::renamed::rename(&file, &facts.log)?;
     let sync = || {
         File::open(&file)?.sync_all()?;
         sync_directory(path)

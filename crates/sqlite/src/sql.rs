@@ -29,6 +29,7 @@ pub(crate) const SCHEMA: &str = "
 pub(crate) const IS_MADE: &str =
     "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'log')";
 pub(crate) const LOG: &str = "SELECT id, format FROM log";
+pub(crate) const SET_LOG: &str = "UPDATE log SET id = ?1";
 pub(crate) const MAKE_LOG: &str = "INSERT INTO log VALUES (?1, ?2)";
 pub(crate) const STATE: &str = "SELECT state, crc FROM state WHERE one = 1";
 pub(crate) const SET_STATE: &str = "INSERT OR REPLACE INTO state VALUES (1, ?1, ?2)";
@@ -44,6 +45,7 @@ pub(crate) const SET_ROOM: &str = "INSERT OR REPLACE INTO rooms VALUES (?1, ?2, 
 
 pub(crate) const MAKE_RUN: &str = "INSERT INTO runs VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 pub(crate) const SET_RUN: &str = "UPDATE runs SET run = ?2 WHERE key = ?1";
+pub(crate) const DROP_RUNS: &str = "DELETE FROM runs WHERE key >= ?1 AND key < ?2";
 /// The run that holds a key, when one does; else the one before it.
 pub(crate) const RUN_AT: &str =
     "SELECT key, run FROM runs WHERE key <= ?1 ORDER BY key DESC LIMIT 1";

@@ -18,8 +18,9 @@ use std::{
 use node::{LONG, Served, bodies, directory, files, open, refused, say, say_and_trim, with_files};
 use roomlog_core::{
     archive::Archive,
-    backup::{Backup, BackupError, Progress},
+    backup::{Backup, BackupError, Copy, Progress},
     journal::{Journal, Position},
+    suites::archive::{Speaker, window},
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use roomlog_sqlite::{Directory, OpenError, Opened};
@@ -43,7 +44,10 @@ async fn backup_while(
     let _hold = engine.hold();
     served.node.fold_to_head().await.expect("folded");
     let copy = tokio::task::spawn_blocking(move || engine.copy(&mut go_on));
-    let copy = copy.await.expect("no panic").expect("a copy");
+    files_of(copy.await.expect("no panic").expect("a copy"))
+}
+
+fn files_of(copy: Copy) -> (Manifest, Files) {
     let (mut bytes, mut archive) = (Vec::new(), copy.archive);
     archive.read_to_end(&mut bytes).expect("the bytes");
     assert_eq!(bytes.len() as u64, copy.manifest.archive_bytes);
@@ -238,4 +242,43 @@ async fn a_journal_that_begins_behind_a_gap_is_refused() {
     let whole = files(path.path());
     served.end().await.expect("a good end");
     not_proven(&beside(&backup, &whole), "archive.db is at position 1 and journal.db begins at ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_taken_within_a_fold_goes_on_as_another_log() {
+    // What the cut fold has written: more in the last run, or runs of its own too.
+    for count in [1, 200] {
+        let path = directory();
+        let directory = open(&path);
+        let (mut general, mut aside) = (Speaker::new("general"), Speaker::new("aside"));
+        directory.archive.fold(&window(1, &[general.says(1, &["one", "two"])])).expect("a fold");
+        let file = Connection::open(path.path().join("archive.db")).expect("the file");
+        file.execute_batch(
+            "CREATE TRIGGER cut BEFORE INSERT ON state WHEN NEW.state LIKE '%\"position\":2,%'
+             BEGIN SELECT RAISE(ABORT, 'cut'); END",
+        )
+        .expect("a trigger");
+        let more: Vec<String> = (0..count).map(|n| format!("not-yet-{n}")).collect();
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        let cut = [general.says(2, &more), aside.says(2, &more)];
+        directory.archive.fold(&window(2, &cut)).expect_err("cut off");
+        file.execute_batch("DROP TRIGGER cut").expect("no trigger");
+        let (manifest, backup) = files_of(directory.backup().copy(&mut |_| true).expect("a copy"));
+        assert_eq!((manifest.position, manifest.entries), (1, 2));
+
+        let path = with_files(&backup);
+        let restored = Served::on(open(&path)).expect("a node");
+        assert!(restored.is_up().await);
+        assert_eq!(bodies(&restored.log().await), ["one", "two"]);
+        restored.say(&["another"]).await;
+        restored.folded().await;
+        assert_eq!(bodies(&restored.log().await), ["one", "two", "another"]);
+        restored.say_in("aside", &["here-too"]).await;
+        restored.folded().await;
+        assert_eq!(restored.end().await, Ok(()));
+        assert_eq!(
+            bodies(&say(&path, &["once-more"]).await.expect("a good end")),
+            ["one", "two", "another", "once-more"]
+        );
+    }
 }

@@ -211,6 +211,31 @@ pub(super) fn extend(
     Ok(())
 }
 
+/// Lets go of all from a slot of a room on: what a fold that did not come to its end has left.
+pub(super) fn cut(
+    connection: &Connection,
+    room: &RoomName,
+    number: i64,
+    end: Slot,
+) -> Result<(), ArchiveError> {
+    let drop = [key(number, end), key(number + 1, 0)];
+    let drop = || connection.prepare_cached(sql::DROP_RUNS)?.execute(drop);
+    drop().map_err(|error| failed(&error))?;
+    let Some(last) = end.checked_sub(1) else { return Ok(()) };
+    let row = row_at(connection, key(number, last))?;
+    let run = match &row {
+        Some((key, bytes)) => run_in(room, number, *key, bytes)?,
+        None => None,
+    };
+    let run = run.ok_or_else(|| damaged(room, last, MISSING))?;
+    if run.end() > end {
+        let row = params![key(number, run.first()), run::Writer::before(number, &run, end).bytes()];
+        let write = || connection.prepare_cached(sql::SET_RUN)?.execute(row);
+        write().map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
 fn must_chain(room: &RoomName, before: Digest, next: &Stored) -> Result<(), ArchiveError> {
     if before.then(&next.entry) == next.digest {
         return Ok(());

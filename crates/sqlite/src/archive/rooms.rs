@@ -67,6 +67,20 @@ pub(super) fn after(
     Ok(rooms)
 }
 
+/// All rooms, those too that have no entry yet, to one who takes them one by one.
+pub(super) fn each(
+    connection: &Connection,
+    mut take: impl FnMut(&RoomName, &Room) -> Result<(), ArchiveError>,
+) -> Result<(), ArchiveError> {
+    let mut statement = connection.prepare(sql::ROOMS).map_err(|error| failed(&error))?;
+    let mut rows = statement.query([]).map_err(|error| failed(&error))?;
+    while let Some(row) = rows.next().map_err(|error| failed(&error))? {
+        let (name, room, _) = read(row)?;
+        take(&name, &room)?;
+    }
+    Ok(())
+}
+
 /// Looks at every room: whether they are those, and all those, that the state knows.
 pub(super) fn check(connection: &Connection, state: &State) -> Result<(), ArchiveError> {
     let mut statement = connection.prepare(sql::ROOMS).map_err(|error| failed(&error))?;

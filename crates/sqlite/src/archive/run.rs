@@ -152,6 +152,15 @@ impl Writer {
         Self { number, first, before, ends, entries }
     }
 
+    /// A run of the entries before a slot only.
+    pub(super) fn before(number: i64, run: &Run<'_>, end: Slot) -> Self {
+        let mut cut = Self::after(number, run);
+        let count = usize::try_from(end.saturating_sub(run.first)).unwrap_or(usize::MAX);
+        cut.ends.truncate(count);
+        cut.entries.truncate(cut.ends.last().map_or(0, |end| *end as usize));
+        cut
+    }
+
     /// Puts entries in until it is full; gives the others back.
     pub(super) fn fill<'a>(&mut self, mut entries: &'a [&'a Stored]) -> &'a [&'a Stored] {
         while let Some((stored, rest)) = entries.split_first() {

@@ -89,10 +89,15 @@ impl Served {
 
     /// Says all this in `general` at once, and waits until it is committed.
     pub(crate) async fn say(&self, bodies: &[&str]) {
+        self.say_in("general", bodies).await;
+    }
+
+    /// As [`Self::say`], in a room.
+    pub(crate) async fn say_in(&self, room: &str, bodies: &[&str]) {
         for (token, body) in (0..).zip(bodies) {
             let mailbox = self.mailbox.clone();
             let ticket = Ticket { mailbox, token, queue: QueueId(1), seq: None };
-            let proposal = proposal("general", "ada", body, body);
+            let proposal = proposal(room, "ada", body, body);
             self.node.inbox.submit(Submit { proposal, time: 0, ticket }).expect("taken");
         }
         let mut outcomes = Vec::new();
