@@ -61,6 +61,10 @@ impl Sequencing {
     async fn serve(&mut self) -> Result<(), NodeError> {
         loop {
             self.take_inbox();
+            if self.pipeline.inbox.is_closed() {
+                // Apply waits for the fold at its bound, and does not at the end.
+                self.pipeline.pushed.notify_one();
+            }
             self.propose();
             if self.proposed.is_empty()
                 && self.sequencer.is_empty()

@@ -9,6 +9,7 @@ use common::{Connection, LONG, committed, identity, repeat, small_windows};
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     Node, NodeSettings, Running,
+    block::BLOCK_BYTES,
     inbox::Turned,
     journal::{Durable, Follow, Journal, JournalError, Partition, Position, Proposed},
     mailbox::{Mailbox, Outcome},
@@ -190,4 +191,40 @@ async fn followers_are_told_although_what_came_behind_became_no_block() {
     assert_eq!(bob.outcomes().await, [(0, committed(0))]);
     timeout(LONG, follower.wait()).await.expect("word in time");
     assert_eq!(follower.take().moved, [7]);
+}
+
+#[tokio::test]
+async fn a_node_that_reached_its_bound_while_blocks_came_back_ends() {
+    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
+    let settings = NodeSettings { unfolded_entries: 1, ..small_windows() };
+    let archive = Arc::new(MemoryArchive::default());
+    let (node, Running { task, folder: _not_run }) =
+        Node::open(identity(1, 1), journal.clone(), archive, settings).expect("a node");
+    let task = tokio::spawn(task.run());
+    let (mut ada, mut eve) = (Connection::new(1), Connection::new(2));
+    // As many blocks as may be on their way, and large appends behind them: two blocks of a few.
+    for n in 0..64 {
+        ada.append(&node, says(&format!("id-{n}")), None, 0).expect("taken");
+        stored(&journal, n + 1).await;
+    }
+    let large = "x".repeat(BLOCK_BYTES / 5);
+    for n in 64..72 {
+        let large = proposal("general", "ada", &format!("id-{n}"), &large);
+        ada.append(&node, large, None, 0).expect("taken");
+    }
+
+    // The first is applied, which is as many as may be unfolded.
+    journal.gate.send_replace(1);
+    let applied = async {
+        let tail = node.rooms.open(&room("general")).expect("a tail");
+        while tail.head().end == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, applied).await.expect("applied in time");
+    assert_eq!(eve.append(&node, says("c"), None, 0), Err(Turned::Busy));
+    journal.gate.send_replace(u64::MAX);
+    node.inbox.close();
+    timeout(LONG, task).await.expect("in time").expect("no panic").expect("a good end");
+    assert_eq!(ada.outcomes().await, (0..72).map(|n| (n, committed(n))).collect::<Vec<_>>());
 }
