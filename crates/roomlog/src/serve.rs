@@ -75,7 +75,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         (settings.listen()?, settings.gateway()?, settings.node()?);
     let journal_bytes = settings.journal_bytes()?;
     allow_descriptors(config.sockets as u64);
-    let stop = Stop::install()?;
+    let mut stop = Stop::install()?;
     // First of all, so that an address in use is said before a directory is touched.
     let listener = bind(listen).await?;
     let data = settings.data();
@@ -89,7 +89,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     node.backup = Some(Arc::new(directory.backup()));
     let (node, mut threads) = (Arc::new(node), Threads::start(running)?);
 
-    if node.caught_up().await {
+    let is_up = tokio::select! {
+        // On a full disk that may not come.
+        is_up = node.caught_up() => is_up,
+        () = stop.asked() => false,
+    };
+    if is_up {
         let address = listener.local_addr().unwrap_or(listen);
         eprintln!(
             "roomlog: listening on http://{address} (log {}, data {})",
@@ -101,7 +106,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         }
         let stop = async {
             tokio::select! {
-                () = stop.asked() => eprintln!("roomlog: stopping"),
+                () = stop.asked() => {}
                 () = threads.node_ended() => {}
             }
         };
@@ -200,11 +205,13 @@ impl Stop {
         })
     }
 
-    async fn asked(mut self) {
+    /// Done when one has come.
+    async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+        eprintln!("roomlog: stopping");
     }
 }
 

@@ -9,9 +9,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json};
 use support::{
-    Client, PATIENCE, Server, SmallDisk, code, may_mount, serve_if_it_can, slot, within,
+    Client, PATIENCE, Server, SmallDisk, code, may_mount, serve, serve_if_it_can, slot, terminate,
+    within,
 };
-use tokio::{process::Command, time::Instant};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::Instant,
+};
 
 /// Appends bodies of this many bytes until there is no room; gives what was acked, id and slot, and
 /// the id that was refused.
@@ -179,4 +184,40 @@ async fn a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing(
     server.restart().await;
     check(&server, &acked).await;
     assert!(server.sigterm().await.success());
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_catch_up_for_want_of_room_can_be_stopped() {
+    if !may_mount("a_server_that_cannot_catch_up_for_want_of_room_can_be_stopped") {
+        return;
+    }
+    let disk = SmallDisk::new("16m");
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "60000"], &[]).await;
+    let mut ada = server.login("ada").await;
+    for n in 0..100 {
+        ada.append("r", json!({"body": body(&n.to_string(), 16_000)})).await;
+    }
+    assert!(server.sigterm().await.success(), "nothing is folded for that");
+    disk.fill_but(500_000);
+
+    let flags = ["--unfolded-entries", "1", "--fold-ms", "1"].map(String::from);
+    let mut starting = serve(&disk.data(), "127.0.0.1:0", &flags, &[]).spawn().expect("the binary");
+    let mut said = BufReader::new(starting.stderr.take().expect("a pipe")).lines();
+    let no_room = async {
+        while let Some(line) = said.next_line().await.expect("a line") {
+            if line.contains("waits for room in the archive") {
+                return;
+            }
+            assert!(!line.contains("roomlog:"), "{line}");
+        }
+        panic!("it ended");
+    };
+    within("word that there is no room", no_room).await;
+    terminate(&starting).await;
+    let ended = within("the end", starting.wait()).await.expect("an exit status");
+    assert!(ended.success(), "{ended}");
+
+    disk.free();
+    server.restart().await;
+    assert_eq!(server.login("ada").await.whole_log("r").await.len(), 100);
 }

@@ -37,7 +37,7 @@ use roomlog_protocol::{RoomName, Slot};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::{
-    ids::{Ids, Segment, Upkeep},
+    ids::{Ids, Upkeep},
     state::State,
 };
 use crate::{
@@ -131,9 +131,8 @@ impl SqliteArchive {
         }
         let (log, state) = read_or_make(&connection, log)?;
         rooms::check(&connection, &state)?;
-        let segments = state.segments.iter().map(|form| Segment::open(&connection, *form));
         let ids = Ids::default();
-        ids.replace(segments.collect::<Result<_, _>>()?);
+        ids.replace(ids::open(&connection, &state.segments)?);
         let upkeep = Upkeep::open(&connection, &state)?;
         let writer = Mutex::new(Writer { connection, state, upkeep });
         let (path, readers, broken) = (path.into(), Mutex::default(), AtomicBool::new(false));
@@ -144,6 +143,11 @@ impl SqliteArchive {
     #[must_use]
     pub fn log(&self) -> &str {
         &self.log
+    }
+
+    /// Whether all went well whenever the WAL was copied into the file.
+    fn copied(&self) -> Result<(), ArchiveError> {
+        self.copy_failed.lock().as_ref().map_or(Ok(()), |error| Err(failed(error)))
     }
 
     /// Runs a read on a connection of its own, as one transaction.
@@ -173,8 +177,8 @@ impl Drop for SqliteArchive {
         self.readers.get_mut().clear();
         let writer = &self.writer.get_mut().connection;
         // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After a
-        // fold that failed nothing is: an fsync that failed once may say yes the next time.
-        let broken = *self.broken.get_mut();
+        // fold or a copy that failed nothing is: an fsync that failed once may say yes the next time.
+        let broken = *self.broken.get_mut() || self.copy_failed.lock().is_some();
         if !broken && pragma::checkpoint_truncate(writer).is_ok() {
             let _or_an_empty_wal_stays = pragma::leave_the_wal(writer, false);
         }
@@ -269,10 +273,8 @@ impl Archive for SqliteArchive {
     }
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
-        let mut folded = fold::fold(&mut self.writer.lock(), &self.ids, window);
-        if let Some(error) = &*self.copy_failed.lock() {
-            folded = Err(failed(error));
-        }
+        let folded = fold::fold(&mut self.writer.lock(), &self.ids, window);
+        let folded = self.copied().and(folded);
         if !matches!(folded, Ok(()) | Err(ArchiveError::NoRoom(_))) {
             self.broken.store(true, Ordering::Relaxed);
         }
@@ -286,6 +288,7 @@ impl Archive for SqliteArchive {
             durable::mark(&writer.connection, partition, applied)
                 .map_err(|error| failed(&error))?;
         }
+        self.copied()?;
         self.read(|reader| durable::read(reader, partition).map_err(|error| failed(&error)))
     }
 }

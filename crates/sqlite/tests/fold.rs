@@ -3,8 +3,11 @@
 //! The cut is a trigger in the file that refuses one row: the transaction under way is rolled back and
 //! those before it stay, which is what a crash at that moment leaves.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+mod file;
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use file::File;
 use roomlog_core::{
     archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window},
     proposal::Stored,
@@ -14,33 +17,9 @@ use roomlog_core::{
 };
 use roomlog_protocol::RoomName;
 use roomlog_sqlite::SqliteArchive;
-use rusqlite::Connection;
-use tempfile::TempDir;
 
 /// More than two transactions of rows.
 const ENTRIES: usize = 9_000;
-
-/// An archive's file in a directory of its own.
-struct File(TempDir);
-
-impl File {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("archive.db")
-    }
-
-    fn open(&self) -> SqliteArchive {
-        SqliteArchive::open(&self.path(), "log").expect("an archive")
-    }
-
-    fn execute(&self, sql: &str) {
-        let connection = Connection::open(self.path()).expect("the file");
-        connection.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    }
-}
 
 /// Everything that an archive says.
 #[derive(Debug, PartialEq)]

@@ -1,7 +1,10 @@
 //! What the archive's layout must not change: pages from every place, ids for ever, few segments.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+mod file;
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use file::File;
 use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep},
     proposal::Stored,
@@ -10,34 +13,14 @@ use roomlog_core::{
 };
 use roomlog_sqlite::SqliteArchive;
 use rusqlite::Connection;
-use tempfile::TempDir;
-
-struct File(TempDir);
 
 impl File {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("archive.db")
-    }
-
-    fn open(&self) -> SqliteArchive {
-        SqliteArchive::open(&self.path(), "log").expect("an archive")
-    }
-
     /// The integers that a query gives.
     fn integers(&self, sql: &str) -> Vec<i64> {
         let file = Connection::open(self.path()).expect("the file");
         let mut statement = file.prepare(sql).expect("a query");
         let rows = statement.query_map([], |row| row.get(0)).expect("rows");
         rows.collect::<Result<_, _>>().expect("integers")
-    }
-
-    fn execute(&self, sql: &str) {
-        let file = Connection::open(self.path()).expect("the file");
-        file.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// How many entries each run holds, in the order of the rows: its second byte.
@@ -177,6 +160,65 @@ fn ids_are_found_through_every_merge_and_what_was_merged_goes() {
     let others: Vec<IdKey> =
         all.iter().map(|key| IdKey { room: room("d"), ..key.clone() }).collect();
     assert_eq!(slots(&archive, &others), vec![None; others.len()]);
+}
+
+#[test]
+fn segments_stay_few_although_no_process_lives_long_enough_for_the_largest_merge() {
+    let file = File::new();
+    let mut speaker = Speaker::new("a");
+    let (mut all, mut most, mut position) = (Vec::new(), 0, 0);
+    let mut fold = |archive: &SqliteArchive, count: usize| {
+        position += 1;
+        let commit = say(&mut speaker, position, count);
+        all.extend(keys(&commit));
+        archive.fold(&window(position, &[commit])).expect("a fold");
+        file.segments_that_count().len()
+    };
+    let archive = file.open();
+    for _ in 0..3 {
+        fold(&archive, 6_000);
+    }
+    drop(archive);
+    // The fourth segment begins a merge of 18,000 ids, which takes five folds of one.
+    for _ in 0..20 {
+        let archive = file.open();
+        most = (0..3).map(|_| fold(&archive, 1)).fold(most, usize::max);
+    }
+    assert!(most <= 12, "{most} segments at a time");
+    let archive = file.open();
+    for _ in 0..10 {
+        fold(&archive, 1);
+    }
+    drop(archive);
+    assert!(slots(&file.open(), &all).iter().all(Option::is_some));
+    assert_eq!(file.segments_with_rows(), file.segments_that_count(), "nothing else is left");
+}
+
+#[test]
+fn a_window_is_in_although_there_is_no_room_for_a_merge() {
+    let file = File::new();
+    let archive = file.open();
+    let mut speaker = Speaker::new("a");
+    let mut fold = |position: u64| {
+        let commit = say(&mut speaker, position, 200);
+        archive.fold(&window(position, &[commit]))
+    };
+    for position in 1..4 {
+        fold(position).expect("a fold");
+    }
+    // A table without room for another row: SQLITE_FULL, as on a full disk.
+    file.execute(
+        "CREATE TABLE full (id INTEGER PRIMARY KEY AUTOINCREMENT);
+         INSERT INTO full VALUES (9223372036854775807);
+         CREATE TRIGGER cut BEFORE INSERT ON id_buckets WHEN NEW.key >> 32 = 5
+         BEGIN INSERT INTO full VALUES (NULL); END",
+    );
+    assert_eq!(fold(4), Ok(()));
+    assert_eq!(archive.applied(0).expect("applied").position.0, 4);
+    assert_eq!(file.segments_that_count().len(), 4);
+    file.execute("DROP TRIGGER cut; DROP TABLE full");
+    assert_eq!(fold(5), Ok(()));
+    assert_eq!(file.segments_that_count().len(), 2, "merged when there is room");
 }
 
 #[test]

@@ -117,10 +117,7 @@ impl Server {
 
     /// Sends SIGTERM and does not wait.
     pub(crate) async fn terminate(&self) {
-        let pid = self.child.id().expect("a running server");
-        // A shell's own `kill`: the way to a signal without unsafe code.
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().await;
-        assert!(sent.expect("a shell").success(), "SIGTERM could not be sent");
+        terminate(&self.child).await;
     }
 
     /// Waits until it has ended by itself.
@@ -133,6 +130,14 @@ impl Server {
         self.terminate().await;
         self.ended().await
     }
+}
+
+/// Sends SIGTERM.
+pub(crate) async fn terminate(process: &Child) {
+    let pid = process.id().expect("a running process");
+    // A shell's own `kill`: the way to a signal without unsafe code.
+    let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().await;
+    assert!(sent.expect("a shell").success(), "SIGTERM could not be sent");
 }
 
 /// A `roomlog serve` on `data` that is to refuse: its exit status and all it said.
@@ -161,7 +166,13 @@ pub(crate) async fn serve_if_it_can(data: &Path) -> Result<(), (Option<i32>, Str
     Err((ended.code(), said))
 }
 
-fn serve(data: &Path, listen: &str, flags: &[String], environment: &[(String, String)]) -> Command {
+/// A `roomlog serve`, to be run.
+pub(crate) fn serve(
+    data: &Path,
+    listen: &str,
+    flags: &[String],
+    environment: &[(String, String)],
+) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
     command
         .args(["serve", "--listen", listen, "--data"])

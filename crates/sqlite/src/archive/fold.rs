@@ -53,7 +53,11 @@ pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<()
     let added = new.len() as u64;
     let folded = finish(writer, ids, window, &parts, (number, &new), pause);
     folded.inspect_err(|_| writer.upkeep.discard(number))?;
-    writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added)
+    match writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added) {
+        // The window is in and counts; the next one does what was left.
+        Err(ArchiveError::NoRoom(_)) => Ok(()),
+        worked => worked,
+    }
 }
 
 /// The window, room by room; new rooms get a number, with an empty log until the fold is done.
@@ -180,7 +184,10 @@ fn finish(
     let mut segments = ids.segments().to_vec();
     let mut after = writer.state.clone();
     if !new.is_empty() {
-        segments.push(build.finish(transaction.connection())?);
+        while !build.close(transaction.connection())? {
+            transaction = transaction.step(ROWS_A_TRANSACTION)?;
+        }
+        segments.push(build.segment());
         after.segments = segments.iter().map(|segment| segment.form()).collect();
     }
     for Part { name, room, head, .. } in parts {

@@ -28,10 +28,7 @@ pub(super) use self::{
     merge::Upkeep,
     segment::{Build, Segment},
 };
-
-/// How much memory filters may take, in bytes: enough for some 50 million ids. Segments beyond it,
-/// the largest first, are looked up in the file each time.
-const FILTER_BYTES: usize = 64 << 20;
+use super::state::SegmentForm;
 
 /// How many bits of a part's key are the part: the others are the segment's number.
 const PART_BITS: u32 = 32;
@@ -96,16 +93,54 @@ pub(super) fn entries_of(
     Ok(keys)
 }
 
+/// Opens the segments that the state names, with as many filters as may be in memory.
+pub(super) fn open(
+    connection: &Connection,
+    forms: &[SegmentForm],
+) -> Result<Vec<Arc<Segment>>, ArchiveError> {
+    let sizes: Vec<u64> = forms.iter().map(|form| form.ids).collect();
+    let open = |(form, filtered): (&SegmentForm, bool)| {
+        let segment = Segment::open(*form);
+        let segment = if filtered { segment.with_filter(connection)? } else { segment };
+        Ok(Arc::new(segment))
+    };
+    forms.iter().zip(filtered(&sizes)).map(open).collect()
+}
+
 /// The same segments, without the filters that are beyond their share of memory.
 fn within_bounds(mut segments: Vec<Arc<Segment>>) -> Vec<Arc<Segment>> {
-    let mut by_size: Vec<usize> = (0..segments.len()).collect();
-    by_size.sort_by_key(|at| segments[*at].ids());
-    let mut sum = 0;
-    for at in by_size {
-        sum += filter::size(segments[at].ids());
-        if sum > FILTER_BYTES {
-            segments[at] = segments[at].without_filter();
+    let sizes: Vec<u64> = segments.iter().map(|segment| segment.ids()).collect();
+    for (segment, filtered) in segments.iter_mut().zip(filtered(&sizes)) {
+        if !filtered {
+            *segment = segment.without_filter();
         }
     }
     segments
+}
+
+/// Which of segments of so many ids have their filters in memory: the smallest, up to the bound.
+fn filtered(sizes: &[u64]) -> Vec<bool> {
+    let mut by_size: Vec<usize> = (0..sizes.len()).collect();
+    by_size.sort_by_key(|at| sizes[*at]);
+    let (mut filtered, mut sum) = (vec![false; sizes.len()], 0);
+    for at in by_size {
+        sum += filter::size(sizes[at]);
+        filtered[at] = sum <= filter::FILTER_BYTES;
+    }
+    filtered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filtered;
+
+    #[test]
+    fn the_largest_segments_are_the_ones_without_a_filter() {
+        let million = |ids: &[u64]| filtered(&ids.iter().map(|it| it << 20).collect::<Vec<_>>());
+        assert_eq!(million(&[]), [] as [bool; 0]);
+        assert_eq!(million(&[40, 10, 1]), [true, true, true]);
+        assert_eq!(million(&[50, 10, 1]), [false, true, true]);
+        assert_eq!(million(&[10, 60, 1, 30]), [true, false, true, true]);
+        assert_eq!(million(&[60]), [false]);
+    }
 }

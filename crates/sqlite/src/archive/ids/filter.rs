@@ -5,10 +5,15 @@
 //! bits an id, one of each of its eight words. The rule and its constants are those of Apache Parquet,
 //! `BloomFilter.md`.
 
+use std::ops::Range;
+
 /// Bits of a filter for each id: about one look-up in a hundred of an id that is not there goes on.
 const BITS_AN_ID: u64 = 10;
 
 const WORDS: usize = 8;
+
+/// The bytes of a block.
+const BLOCK: usize = WORDS * 4;
 
 const SALT: [u32; WORDS] = [
     0x47b6_137b,
@@ -20,6 +25,11 @@ const SALT: [u32; WORDS] = [
     0x9efc_4947,
     0x5c6b_fb31,
 ];
+
+/// How much memory filters may take, in bytes: enough for some 50 million ids. Segments beyond it, the
+/// largest first, are looked up in the file each time. One whose own filter would be larger has none in
+/// the file either, so this is part of the format.
+pub(super) const FILTER_BYTES: usize = 64 << 20;
 
 /// A filter over the ids of a segment.
 pub(in crate::archive) struct Filter(Vec<[u32; WORDS]>);
@@ -43,9 +53,11 @@ impl Filter {
         self.0[self.at(hash)].iter().zip(bits(hash)).all(|(word, bit)| word & bit != 0)
     }
 
-    /// Its bytes, as they are stored.
-    pub(in crate::archive) fn bytes(&self) -> impl Iterator<Item = u8> {
-        self.0.iter().flatten().flat_map(|word| word.to_be_bytes())
+    /// Some of its bytes, as they are stored: whole blocks of 32, and as many as there are.
+    pub(super) fn bytes(&self, range: Range<usize>) -> Vec<u8> {
+        let block = |at: usize| (at / BLOCK).min(self.0.len());
+        let blocks = &self.0[block(range.start)..block(range.end)];
+        blocks.iter().flatten().flat_map(|word| word.to_be_bytes()).collect()
     }
 
     /// The filter for so many ids that these bytes are; `None` when they are too many or too few.
@@ -67,9 +79,14 @@ impl Filter {
     }
 }
 
+/// Whether a segment of so many ids has a filter.
+pub(super) fn fits(ids: u64) -> bool {
+    size(ids) <= FILTER_BYTES
+}
+
 /// The bytes of a filter for so many ids.
 pub(in crate::archive) fn size(ids: u64) -> usize {
-    blocks(ids) * WORDS * 4
+    blocks(ids) * BLOCK
 }
 
 fn blocks(ids: u64) -> usize {
@@ -101,13 +118,21 @@ mod tests {
         for ids in [1, 100, 60_000] {
             let mut filter = Filter::new(ids);
             hashes(0).take(ids as usize).for_each(|hash| filter.insert(hash));
-            let stored: Vec<u8> = filter.bytes().collect();
+            let parts = (0..=size(ids) / 96).map(|part| filter.bytes(part * 96..part * 96 + 96));
+            let stored = parts.collect::<Vec<_>>().concat();
             let filter = Filter::read(ids, &stored).expect("its bytes");
             assert!(hashes(0).take(ids as usize).all(|hash| filter.may_hold(hash)));
             let others = hashes(1 << 40).take(10_000);
             let held = others.filter(|hash| filter.may_hold(*hash)).count();
             assert!(held < 300, "{held} of 10,000 others with {ids} ids");
         }
+    }
+
+    #[test]
+    fn a_segment_has_a_filter_up_to_the_bound() {
+        let most = (FILTER_BYTES as u64 * 8) / BITS_AN_ID;
+        assert_eq!(size(most), FILTER_BYTES);
+        assert!(fits(most) && !fits(most + 26));
     }
 
     #[test]

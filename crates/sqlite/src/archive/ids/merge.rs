@@ -4,12 +4,14 @@
 //! do not count any more. Invariants: an id is in exactly one segment that counts; the rows of a
 //! segment go when nobody can look them up: neither the state names it nor a look-up holds it.
 //! What a fold's upkeep costs is a fixed multiple of the ids it added, so that no fold waits for a
-//! large merge.
+//! large merge; small merges go before large ones, so that none of them waits for a large one either. A
+//! merge that a process did not live to finish is begun anew by the next one: segments stay few also where
+//! no process lives long enough for the largest.
 
 use std::sync::Arc;
 
 use roomlog_core::archive::ArchiveError;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::{
     Ids,
@@ -41,7 +43,9 @@ const ROWS_A_SWEEP: i64 = 256;
 /// The upkeep of an archive's segments.
 pub(in crate::archive) struct Upkeep {
     next: i64,
-    merge: Option<Merge>,
+    /// The merges under way, each of segments that are newer than those of the one before it. The last
+    /// one goes on.
+    merges: Vec<Merge>,
     /// Segments that do not count any more; a look-up that began before may still read them.
     retired: Vec<(i64, Arc<()>)>,
     /// Segments whose rows nobody reads.
@@ -66,7 +70,7 @@ impl Upkeep {
                 next = number + 1;
             }
         }
-        Ok(Self { next: greatest + 1, merge: None, retired: Vec::new(), garbage })
+        Ok(Self { next: greatest + 1, merges: Vec::new(), retired: Vec::new(), garbage })
     }
 
     /// The number of a segment that is about to be written.
@@ -88,30 +92,39 @@ impl Upkeep {
         ids: &Ids,
         added: u64,
     ) -> Result<(), ArchiveError> {
+        // Before the merges too, because it makes room.
+        self.sweep(connection)?;
         let mut budget = (added * MERGED_FOR_EACH).max(MERGED_LEAST);
         while budget > 0 {
-            let Some(merge) = self.merge.take().or_else(|| self.plan(ids)) else { break };
+            if let Some(merge) = self.plan(ids) {
+                self.merges.push(merge);
+            }
+            let Some(mut merge) = self.merges.pop() else { break };
             let number = merge.build.number();
             // On an error it begins anew, with another segment: what it has in memory is ahead of the file.
-            let step = merge.step(connection, state, ids, &mut budget);
-            match step.inspect_err(|_| self.discard(number))? {
-                Step::More(merge) => self.merge = Some(*merge),
-                Step::Done(sources) => {
+            let step = merge.step(connection, &mut budget).and_then(|done| match done {
+                None => Ok(Some(merge)),
+                Some(transaction) => {
+                    let sources = merge.finish(transaction, state, ids)?;
                     self.retired.extend(sources.iter().map(|it| (it.form().number, it.pin())));
+                    Ok(None)
                 }
-            }
+            });
+            let unfinished = step.inspect_err(|_| self.discard(number))?;
+            self.merges.extend(unfinished);
         }
         self.sweep(connection)
     }
 
+    /// A merge of segments that are newer than those which are being merged.
     fn plan(&mut self, ids: &Ids) -> Option<Merge> {
         let segments = ids.segments();
-        let sizes: Vec<u64> = segments.iter().map(|segment| segment.ids()).collect();
+        let newer = self.merges.last().map_or(0, |merge| merge.end(&segments));
+        let sizes: Vec<u64> = segments[newer..].iter().map(|segment| segment.ids()).collect();
         let begin = plan(&sizes)?;
-        let sources = &segments[begin..];
         let build = Build::new(self.number(), sizes[begin..].iter().sum());
         let source = |segment: &Arc<Segment>| Source::new(segment.clone());
-        Some(Merge { build, sources: sources.iter().map(source).collect() })
+        Some(Merge { build, sources: segments[newer + begin..].iter().map(source).collect() })
     }
 
     /// Lets go of the rows of segments that nobody can look up in.
@@ -124,7 +137,7 @@ impl Upkeep {
             }
             is_read
         });
-        for _ in 0..SWEEPS_A_FOLD {
+        for _ in 0..STEPS_A_SWEEP {
             let Some(number) = garbage.last().copied() else { break };
             if !sweep_some(connection, number)? {
                 garbage.pop();
@@ -134,8 +147,8 @@ impl Upkeep {
     }
 }
 
-/// How many transactions of a sweep follow a fold.
-const SWEEPS_A_FOLD: usize = 16;
+/// How many transactions a sweep has, of which a fold has two.
+const STEPS_A_SWEEP: usize = 16;
 
 /// Lets go of some rows of a segment; `false` when it has none.
 fn sweep_some(connection: &Connection, number: i64) -> Result<bool, ArchiveError> {
@@ -165,17 +178,17 @@ fn segment_from(
     Ok(part_from(connection, find, part_key(number, 0))?.map(super::segment_of))
 }
 
-/// Where those begin that are to become one: at the oldest that is at most half as large as all newer
-/// ones together, when these are enough. So sizes grow threefold, and an id is written once for each.
+/// Where those begin that are to become one: at the newest that is at most half as large as all newer
+/// ones together, when these are enough. So sizes grow fourfold, and an id is written once for each.
 fn plan(ids: &[u64]) -> Option<usize> {
-    let (mut newer, mut begin) = (0, None);
+    let mut newer = 0;
     for (at, size) in ids.iter().enumerate().rev() {
         if ids.len() - at >= TOGETHER && size * 2 <= newer {
-            begin = Some(at);
+            return Some(at);
         }
         newer += size;
     }
-    begin
+    None
 }
 
 /// A merge under way.
@@ -184,61 +197,59 @@ struct Merge {
     sources: Vec<Source>,
 }
 
-enum Step {
-    More(Box<Merge>),
-    Done(Vec<Arc<Segment>>),
-}
-
 impl Merge {
-    /// Merges for one transaction.
-    fn step(
-        mut self,
-        connection: &mut Connection,
-        state: &mut State,
-        ids: &Ids,
+    /// Merges for one transaction, which is given back when all is merged.
+    fn step<'a>(
+        &mut self,
+        connection: &'a mut Connection,
         budget: &mut u64,
-    ) -> Result<Step, ArchiveError> {
+    ) -> Result<Option<Transaction<'a>>, ArchiveError> {
         let transaction = connection.transaction().map_err(|error| failed(&error))?;
         let most = IDS_A_TRANSACTION.min(*budget);
+        *budget -= most;
         for _ in 0..most {
             let Some(id) = take_least(&transaction, &mut self.sources)? else {
-                return self.finish(transaction, state, ids);
+                if self.build.close(&transaction)? {
+                    return Ok(Some(transaction));
+                }
+                break;
             };
             self.build.push(&transaction, id)?;
         }
-        *budget -= most;
         transaction.commit().map_err(|error| failed(&error))?;
-        Ok(Step::More(Box::new(self)))
+        Ok(None)
     }
 
-    /// The merged segment counts, in the place of those it was made of.
+    /// The merged segment counts, in the place of those it was made of, which are given back.
     fn finish(
         self,
-        transaction: rusqlite::Transaction<'_>,
+        transaction: Transaction<'_>,
         state: &mut State,
         ids: &Ids,
-    ) -> Result<Step, ArchiveError> {
-        let merged = self.build.finish(&transaction)?;
-        let sources: Vec<_> = self.sources.into_iter().map(|source| source.segment).collect();
-        let is_source = |segment: &Segment| {
-            sources.iter().any(|source| source.form().number == segment.form().number)
-        };
-        let mut segments = Vec::new();
-        let mut merged = Some(merged);
-        for segment in ids.segments().iter() {
-            if is_source(segment) {
-                segments.extend(merged.take());
-            } else {
-                segments.push(segment.clone());
-            }
-        }
+    ) -> Result<Vec<Arc<Segment>>, ArchiveError> {
+        let (begin, end) = (self.begin(&ids.segments()), self.end(&ids.segments()));
+        let mut segments = ids.segments().to_vec();
+        let sources = segments.splice(begin..end, [self.build.segment()]).collect();
         let mut after = state.clone();
         after.segments = segments.iter().map(|segment| segment.form()).collect();
         after.write(&transaction)?;
         transaction.commit().map_err(|error| failed(&error))?;
         *state = after;
         ids.replace(segments);
-        Ok(Step::Done(sources))
+        Ok(sources)
+    }
+
+    /// Where the segments begin that it merges, among those that count.
+    fn begin(&self, segments: &[Arc<Segment>]) -> usize {
+        let is_source = |segment: &Arc<Segment>| {
+            self.sources.iter().any(|it| it.segment.form().number == segment.form().number)
+        };
+        segments.iter().position(is_source).unwrap_or(segments.len())
+    }
+
+    /// The place behind them.
+    fn end(&self, segments: &[Arc<Segment>]) -> usize {
+        self.begin(segments) + self.sources.len()
     }
 }
 
@@ -291,9 +302,9 @@ mod tests {
         assert_eq!(plan(&[]), None);
         assert_eq!(plan(&[100, 100, 100]), None);
         assert_eq!(plan(&[100, 100, 100, 100]), Some(0));
-        assert_eq!(plan(&[9_000, 100, 100, 100, 3, 100]), Some(1), "the large one is left alone");
-        assert_eq!(plan(&[200, 100, 100, 100, 100]), Some(0));
-        assert_eq!(plan(&[201, 100, 100, 100, 100]), Some(1));
+        assert_eq!(plan(&[9_000, 100, 100, 100, 3, 100]), Some(2), "the large one is left alone");
+        assert_eq!(plan(&[200, 100, 100, 100, 100]), Some(1), "the newest first");
+        assert_eq!(plan(&[201, 401, 100, 300, 100]), Some(0));
         assert_eq!(plan(&[1, 9_000, 1, 9_000]), Some(0), "nothing small is left behind");
     }
 
@@ -309,7 +320,7 @@ mod tests {
                 }
                 most = most.max(sizes.len());
             }
-            assert!(most <= 20, "{most} segments of folds of {fold:?}");
+            assert!(most <= 30, "{most} segments of folds of {fold:?}");
         }
     }
 }

@@ -22,6 +22,9 @@ use crate::{
 /// The bytes of a filter in one row, before its checksum.
 const FILTER_PART: usize = 32 << 10;
 
+/// How many such rows one transaction writes.
+const PARTS_A_TRANSACTION: usize = 8;
+
 /// A segment that can be looked up in.
 pub(in crate::archive) struct Segment {
     form: SegmentForm,
@@ -32,13 +35,14 @@ pub(in crate::archive) struct Segment {
 }
 
 impl Segment {
-    /// Opens a segment that the state names.
-    pub(in crate::archive) fn open(
-        connection: &Connection,
-        form: SegmentForm,
-    ) -> Result<Arc<Self>, ArchiveError> {
-        let filter = read_filter(connection, &form)?;
-        Ok(Arc::new(Self { form, pin: Arc::default(), filter: Some(filter) }))
+    /// Opens a segment that the state names, without its filter.
+    pub(super) fn open(form: SegmentForm) -> Self {
+        Self { form, pin: Arc::default(), filter: None }
+    }
+
+    /// The same segment with its filter, which is read.
+    pub(super) fn with_filter(self, connection: &Connection) -> Result<Self, ArchiveError> {
+        Ok(Self { filter: Some(read_filter(connection, &self.form)?), ..self })
     }
 
     /// How the state names it.
@@ -141,7 +145,10 @@ fn part_crc(key: i64, bits: &[u8]) -> u32 {
 /// A segment that is being written.
 pub(in crate::archive) struct Build {
     form: SegmentForm,
-    filter: Filter,
+    /// None: it would be larger than all filters may be.
+    filter: Option<Filter>,
+    /// How many parts of it are written.
+    parts: usize,
     /// The bucket that is being filled, and what is in it.
     bucket: i64,
     ids: Vec<IdAt>,
@@ -151,7 +158,8 @@ impl Build {
     /// A segment of so many ids.
     pub(in crate::archive) fn new(number: i64, ids: u64) -> Self {
         let form = SegmentForm { number, ids, bits: bucket::bits(ids) };
-        Self { form, filter: Filter::new(ids), bucket: 0, ids: Vec::new() }
+        let filter = filter::fits(ids).then(|| Filter::new(ids));
+        Self { form, filter, parts: 0, bucket: 0, ids: Vec::new() }
     }
 
     /// Its number.
@@ -166,26 +174,40 @@ impl Build {
         id: IdAt,
     ) -> Result<(), ArchiveError> {
         let bucket = bucket::of(id.0, self.form.bits);
-        self.filter.insert(id.0);
+        if let Some(filter) = &mut self.filter {
+            filter.insert(id.0);
+        }
         self.close_buckets_before(connection, bucket)?;
         self.ids.push(id);
         Ok(())
     }
 
-    /// Writes what is left, and the filter.
-    pub(in crate::archive) fn finish(
-        mut self,
+    /// Writes what is left, and some of the filter; `true` when that is all.
+    pub(in crate::archive) fn close(
+        &mut self,
         connection: &Connection,
-    ) -> Result<Arc<Segment>, ArchiveError> {
+    ) -> Result<bool, ArchiveError> {
         self.close_buckets_before(connection, 1 << self.form.bits)?;
-        let bits: Vec<u8> = self.filter.bytes().collect();
-        for (part, bits) in (0..).zip(bits.chunks(FILTER_PART)) {
-            let key = part_key(self.form.number, part);
-            let row = [bits, &part_crc(key, bits).to_be_bytes()].concat();
+        let Some(filter) = &self.filter else { return Ok(true) };
+        for _ in 0..PARTS_A_TRANSACTION {
+            let begin = self.parts * FILTER_PART;
+            let bits = filter.bytes(begin..begin + FILTER_PART);
+            if bits.is_empty() {
+                return Ok(true);
+            }
+            // At most as many as FILTER_BYTES have.
+            let key = part_key(self.form.number, i64::try_from(self.parts).unwrap_or(i64::MAX));
+            let row = [&bits[..], &part_crc(key, &bits).to_be_bytes()].concat();
             let write = || connection.prepare_cached(sql::MAKE_FILTER)?.execute(params![key, row]);
             write().map_err(|error| failed(&error))?;
+            self.parts += 1;
         }
-        Ok(Arc::new(Segment { form: self.form, pin: Arc::default(), filter: Some(self.filter) }))
+        Ok(false)
+    }
+
+    /// The segment, once it is closed.
+    pub(in crate::archive) fn segment(self) -> Arc<Segment> {
+        Arc::new(Segment { form: self.form, pin: Arc::default(), filter: self.filter })
     }
 
     fn close_buckets_before(
