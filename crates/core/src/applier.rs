@@ -226,7 +226,7 @@ impl Applier {
         let effect = Effect { commits, applied: self.applied.clone() };
         let entries = effect.entries();
         self.fresh = entries;
-        self.unfolded += entries;
+        self.unfolded += effect.weight();
         self.stats.applied(entries, self.unfolded);
         self.folds.push(effect);
     }
@@ -234,7 +234,7 @@ impl Applier {
     /// Takes note of a window that is in the archive. Blocks before number `next_n` may have been
     /// looked up there before it was.
     pub fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
-        self.unfolded -= effects.iter().map(Effect::entries).sum::<usize>();
+        self.unfolded -= effects.iter().map(Effect::weight).sum::<usize>();
         self.stats.folded(self.unfolded);
         let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
         self.folded.push_back(Folded { barrier: next_n, effects, commits });

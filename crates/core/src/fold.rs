@@ -37,6 +37,12 @@ impl Effect {
     pub fn entries(&self) -> usize {
         self.commits.iter().map(|commit| commit.entries.len()).sum()
     }
+
+    /// What it counts for while it waits: its entries, and one when it made none, because it waits too.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.entries().max(1)
+    }
 }
 
 /// A window that is in the archive, or why it is not.
@@ -98,7 +104,7 @@ impl FoldQueue {
         let mut state = self.state.lock();
         let before = state.entries;
         let is_first = state.effects.is_empty();
-        state.entries += effect.entries();
+        state.entries += effect.weight();
         state.effects.push_back(effect);
         // Only when it is waited for: waking a thread for each block costs as much as applying one.
         let most = self.settings.entries;
@@ -128,7 +134,7 @@ impl FoldQueue {
         let mut entries = 0;
         while entries < settings.entries {
             let Some(effect) = state.effects.pop_front() else { break };
-            entries += effect.entries();
+            entries += effect.weight();
             window.push(effect);
         }
         state.entries -= entries;

@@ -224,6 +224,26 @@ async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_t
 }
 
 #[tokio::test]
+async fn blocks_of_repeats_wait_for_room_in_the_archive_too_and_are_bounded() {
+    let disk = Disk::new();
+    let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
+    let life = Life::start(&disk, identity(1, 1), bounded).await;
+    let mut ada = Connection::new(1);
+    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    folded(&disk).await;
+    // Room for no row, and each block is a row's worth of memory that waits.
+    disk.archive.set_full(true);
+    assert_eq!(ada.say(&life.node, says("two")).await, committed(1));
+    for _ in 0..19 {
+        assert_eq!(ada.say(&life.node, says("one")).await, repeat(0));
+    }
+    assert_eq!(ada.append(&life.node, says("one"), None, 0), Err(Turned::Busy));
+    disk.archive.set_full(false);
+    folded(&disk).await;
+    life.end().await.expect("a good end");
+}
+
+#[tokio::test]
 async fn a_node_that_is_closed_while_the_archive_has_no_room_ends_and_loses_nothing() {
     let disk = Disk::new();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;

@@ -114,6 +114,7 @@ impl SqliteJournal {
             checkpoints: Checkpoints::start(checkpointer),
             trim,
             begins_round: true,
+            copying: false,
             broken: None,
         });
         Ok(Self { log, path: path.into(), writer, head, recent, allowed })
@@ -206,6 +207,8 @@ struct Writer {
     trim: Trim,
     /// The next block is the first of a round of the WAL.
     begins_round: bool,
+    /// The WAL is being copied: whichever block comes when that is done begins a round.
+    copying: bool,
     /// Why nothing can be trusted any more: an outcome was left open, or a copy of the WAL failed.
     broken: Option<String>,
 }
@@ -248,7 +251,8 @@ impl Writer {
     fn insert(&mut self, position: Position, block: &[u8]) -> rusqlite::Result<Option<Step>> {
         let connection = &self.connection;
         let step = self.trim.step(connection)?;
-        if step.is_none() && !self.begins_round {
+        let may_begin_round = self.begins_round || self.copying;
+        if step.is_none() && !may_begin_round {
             // A statement of its own is a transaction of its own.
             rows::insert(connection, position.0, self.time, block)?;
             return Ok(None);
@@ -258,7 +262,7 @@ impl Writer {
             Trim::delete(&transaction, step)?;
         }
         rows::insert(&transaction, position.0, self.time, block)?;
-        if self.begins_round {
+        if may_begin_round {
             rows::set_reached(&transaction, position.0)?;
         }
         transaction.commit()?;
@@ -290,15 +294,15 @@ impl Writer {
     /// here, so that the next commit begins the WAL anew. Says why it cannot go on: after a failed
     /// fsync the next one may say that all is well.
     fn keep_the_wal_short(&mut self) -> Option<String> {
-        let copied = match self.checkpoints.take_done() {
-            Some(copied) => copied.and_then(|()| pragma::checkpoint_passive(&self.connection)),
-            None => {
-                if self.wal_bytes > WAL_BYTES {
-                    self.checkpoints.begin();
-                }
-                return None;
+        let Some(copied) = self.checkpoints.take_done() else {
+            if !self.copying && self.wal_bytes > WAL_BYTES {
+                self.copying = true;
+                self.checkpoints.begin();
             }
+            return None;
         };
+        self.copying = false;
+        let copied = copied.and_then(|()| pragma::checkpoint_passive(&self.connection));
         match copied {
             Ok(()) => self.begins_round = true,
             // The WAL stays as it is, and is copied when there is room.
