@@ -33,6 +33,8 @@ pub(crate) struct Line {
 
 /// Blue and orange that differ for every eye, on white.
 const COLOURS: [&str; 3] = ["#0969da", "#bc4c00", "#1a7f37"];
+/// Width of a line and radius of its points: where lines lie on each other, all are seen.
+const WEIGHTS: [(f64, f64); 3] = [(4.0, 5.5), (2.0, 3.5), (1.0, 2.0)];
 const INK: &str = "#1f2328";
 const PALE: &str = "#59636e";
 const GRID: &str = "#d8dee4";
@@ -114,14 +116,15 @@ impl Panel {
             *svg += &path(&format!("M{x:.1} {TOP}V{BOTTOM}"), GRID, 1.0, "");
             *svg += &text(x, BOTTOM + 18.0, "middle", PALE, &short(10_f64.powi(power)));
         }
-        *svg += &text(f64::midpoint(left, right), BOTTOM + 38.0, "middle", PALE, "entries");
+        *svg +=
+            &text(f64::midpoint(left, right), BOTTOM + 38.0, "middle", PALE, "entries in the log");
         if let Some(bar) = self.bar {
             let y = scale.y(bar);
             *svg += &path(&format!("M{left} {y:.1}H{right}"), PALE, 1.5, DASH);
         }
         for line in &self.lines {
             let number = names.iter().position(|name| *name == line.name).unwrap_or(0);
-            line.draw(svg, &scale, COLOURS[number % COLOURS.len()]);
+            line.draw(svg, &scale, number % COLOURS.len());
         }
     }
 
@@ -136,7 +139,8 @@ impl Line {
         self.points.iter().copied().filter(|(x, y)| *x >= 1.0 && x.is_finite() && y.is_finite())
     }
 
-    fn draw(&self, svg: &mut String, scale: &Scale, colour: &str) {
+    fn draw(&self, svg: &mut String, scale: &Scale, number: usize) {
+        let (colour, (width, radius)) = (COLOURS[number], WEIGHTS[number]);
         let places: Vec<_> = self.drawn().map(|(x, y)| (scale.x(x), scale.y(y))).collect();
         if places.is_empty() {
             return;
@@ -147,12 +151,12 @@ impl Line {
             *svg += &path(&line, colour, 1.5, DASH);
             return;
         }
-        *svg += &path(&line, colour, 2.0, "");
+        *svg += &path(&line, colour, width, "");
         for (x, y) in places {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 svg,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\" stroke=\"#ffffff\"/>"
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{colour}\" stroke=\"#ffffff\"/>"
             );
         }
     }
@@ -174,7 +178,7 @@ impl Scale {
         let sizes = || panel.points().map(|(size, _)| size.log10());
         let low = sizes().fold(f64::INFINITY, f64::min).min(9.0);
         let high = sizes().fold(low, f64::max);
-        let (low, high) = ((low + 0.05).floor(), (high - 0.15).ceil());
+        let (low, high) = ((low + 0.05).floor(), (high - 0.08).ceil());
         let figures = panel.points().map(|(_, figure)| figure).chain(panel.bar);
         let (top, steps) = round_up(figures.fold(0.0, f64::max));
         Self { left, right, powers: (low as i32, high.max(low + 1.0) as i32), top, steps }

@@ -2,7 +2,9 @@
 //!
 //! Enters: points. Leaves: four charts. Invariant: a point is drawn at the size that the log really had.
 
-use super::{point::Point, rest::PAGE_BAR};
+use std::time::Duration;
+
+use super::{log::Load, point::Point, rest::PAGE_BAR};
 use crate::{
     plot::{Chart, Line, Panel},
     spread::Spread,
@@ -10,11 +12,14 @@ use crate::{
 };
 
 /// What the ack p50 may be of that at the first size.
-pub(super) const ACK_P50_BAR: f64 = 1.3;
+const ACK_P50_BAR: f64 = 1.3;
 /// What the ack p99 may be of the floor's.
-pub(super) const ACK_P99_BAR: f64 = 2.0;
+const ACK_P99_BAR: f64 = 2.0;
 /// What a start may take, in ms.
-pub(super) const START_BAR: f64 = 1_000.0;
+const START_BAR: f64 = 1_000.0;
+
+/// A load shorter than this tells no rate that could be sustained.
+const LEAST_LOAD: Duration = Duration::from_secs(5);
 
 /// What is drawn of a point.
 type Of = fn(&Point) -> f64;
@@ -39,9 +44,8 @@ pub(super) fn charts(points: &[Point], rate: u32) -> [Chart; 4] {
     let rss = panel("RSS at the peak, MiB", points, rest, |at| mib(at.rest.peak));
     let mut start = panel("start-up, ms", points, rest, |at| at.rest.start.as_secs_f64() * 1e3);
     start.bar = Some(START_BAR);
-    let mut folded = panel("folded too, entries/s", points, paced, |at| {
-        at.load.entries as f64 / at.load.folded.as_secs_f64()
-    });
+    let mut folded =
+        panel("as fast as answers come, acked and folded, entries/s", points, paced, folded_per_s);
     folded.bar = Some(f64::from(rate));
     let lag = panel("greatest fold lag at the rate, entries", points, paced, |at| at.acks.lag_max);
     let chart = |name, title: String, panels| Chart { name, title, panels };
@@ -49,8 +53,19 @@ pub(super) fn charts(points: &[Point], rate: u32) -> [Chart; 4] {
         chart("growth-ack", format!("Ack at {rate} appends a second"), [p50, p99]),
         chart("growth-page", "A page of 50 at a random place".into(), [inside, http]),
         chart("growth-memory", "Memory and start-up".into(), [rss, start]),
-        chart("growth-rate", "Entries a second".into(), [folded, lag]),
+        chart(
+            "growth-rate",
+            "Entries a second, and how far the archive is behind".into(),
+            [folded, lag],
+        ),
     ]
+}
+
+/// Entries a second of a load; no number of one so short that waiting for others to fold with is much
+/// of it.
+fn folded_per_s(at: &Point) -> f64 {
+    let Load { entries, folded, .. } = at.load;
+    if folded < LEAST_LOAD { f64::NAN } else { entries as f64 / folded.as_secs_f64() }
 }
 
 /// A line for each spread.

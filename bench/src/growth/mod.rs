@@ -34,9 +34,10 @@ use crate::{ServerArgs, spread::Spread, table::say};
     after_long_help = "At each size: entries/s since the size before, until they are acked and until the archive has \
     them too; acks of appends at a rate, between two rounds of append + fdatasync of blocks as large; \
     then, with nobody else at it, pages of 50 at random places, a lone author, memory, files, starts. \
-    The appends at the rate are at most half a size and lie around it, half before and half after; \
-    where that makes them shorter than 5 s they are measured on several logs, and the last one grows \
-    on. Their ack times count from when each was due, in ticks of 250 µs, so that a stall shows in all \
+    The appends at the rate that count are half a size at most (2 s of them where a size has as many) \
+    and lie around it, half before and half after; before them comes a run-in, so that the archive \
+    folds already. Where they are less than 5 s they are measured on several logs, and the last one \
+    grows on. Their ack times count from when each was due, in ticks of 250 µs, so that a stall shows in all \
     that it holds up, and so does what this program was late; from when it was sent, and inside the \
     server, they stand beside that. Quantiles inside the server come from its histograms, whose buckets \
     double: they are interpolated. What was measured before an error is printed all the same."
@@ -44,7 +45,7 @@ use crate::{ServerArgs, spread::Spread, table::say};
 pub(crate) struct Args {
     #[command(flatten)]
     server: ServerArgs,
-    /// Sizes in entries, from 10,000, each at least twice the one before.
+    /// Sizes in entries, from 10,000, ascending; those that are too near are refused.
     #[arg(long, value_delimiter = ',', default_value = "100000,1000000,10000000",
         value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     at: Vec<u64>,
@@ -60,7 +61,7 @@ pub(crate) struct Args {
     /// Appends a second at the rate.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     rate: u32,
-    /// Seconds of them, where half of the size is as many.
+    /// Seconds of them that count, where a size has as many.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     paced: u64,
     /// Seconds of the floor before them, and again after them, all rounds together.
@@ -127,11 +128,17 @@ fn one(args: &Args, step: &Step, log: &mut Log<'_>, spread: Spread) -> io::Resul
         other.stop()?;
     }
     eprintln!("  loading from {}", log.entries());
-    let load = log.grow(step.loaded)?;
-    eprintln!("  floor, {} appends at {} a second, floor", step.paced, args.rate);
+    let mut load = log.grow(step.loaded)?;
+    eprintln!("  floor, {} appends at {} a second, floor", step.counted, args.rate);
     paced.round(log, step, args.rate, floor)?;
     eprintln!("  pages, a lone author, starts");
     let rest = Rest::of(log, args.pages)?;
+    if step.rounds > 1 {
+        // What was loaded before the appends at the rate is too little to tell a rate of its own.
+        let mut other = Log::start(args, spread)?;
+        load = other.grow(step.size)?;
+        other.stop()?;
+    }
     Ok(Point { spread, size: step.size, load, acks: paced.figures(), rest })
 }
 
@@ -141,11 +148,12 @@ fn report(args: &Args, steps: &[Step], points: &[Point]) -> io::Result<()> {
         "{} rooms, bodies of {} bytes, 64 connections. At the rate: {} appends a second.",
         args.rooms, args.body, args.rate
     ));
-    for Step { size, paced, rounds, .. } in steps {
-        let (half, seconds) = (paced / 2, *paced as f64 / f64::from(args.rate));
-        let rounds = if *rounds == 1 { String::new() } else { format!(", on {rounds} logs each") };
-        let (from, to) = (size - half, size + half);
-        say(&format!("Size {size}: from {from} to {to} entries, {seconds:.1} s{rounds}."));
+    for step in steps {
+        let (from, to) = step.span();
+        let seconds = step.counted as f64 / f64::from(args.rate);
+        let on = if step.rounds == 1 { String::new() } else { format!(" on {} logs", step.rounds) };
+        let size = step.size;
+        say(&format!("Size {size}: counted from {from} to {to} entries, {seconds:.1} s{on}."));
     }
     for section in &SECTIONS {
         say(&format!("\n{}:\n", section.title()));

@@ -1,12 +1,12 @@
 //! A load at a rate, between two rounds of bare append + fdatasync.
 //!
 //! ```text
-//!  warm-up ─► folded ─► floor ─► paced appends, the fold lag looked at meanwhile ─► folded ─► floor
+//!  probe ─► folded ─► floor ─► run-in ─► counted, the fold lag looked at meanwhile ─► folded ─► floor
 //! ```
 //!
 //! Enters: a log, a step. Leaves: ack times, in floors. Invariants: the blocks of the floor are as
-//! large as the mean block of the warm-up before, and of the load itself after; the server has nothing
-//! to do while the floor is measured.
+//! large as the mean block of the probe before, and of what counts after; the server has nothing to do
+//! while the floor is measured.
 
 use std::{
     io,
@@ -48,6 +48,7 @@ pub(super) struct Paced {
     rounds: f64,
     seconds: f64,
     cpu: f64,
+    own_cpu: f64,
     blocks: f64,
     busy: f64,
     lag_max: f64,
@@ -83,6 +84,8 @@ pub(super) struct Acks {
     pub(super) blocks_per_s: f64,
     /// CPU of the server an entry, in µs.
     pub(super) cpu_us: f64,
+    /// The same of this program, which shares the cores.
+    pub(super) own_cpu_us: f64,
     pub(super) busy: f64,
     pub(super) lag_max: f64,
     pub(super) lag_after: f64,
@@ -103,17 +106,20 @@ impl Paced {
         let (addr, mut authors) = (log.addr()?, log.authors()?);
         let mut bare = Bare::new(log.dir.path())?;
         let start = Metrics::of(addr)?;
-        load(log, &mut authors, step.warm_up, rate)?;
+        load(log, &mut authors, step.probe, rate)?;
         log.folded()?;
-        let before = Metrics::of(addr)?;
-        self.floor_us.extend(bare.times_us(block_bytes(&start, &before)?, floor)?);
+        self.floor_us.extend(bare.times_us(block_bytes(&start, &Metrics::of(addr)?)?, floor)?);
 
-        let (size, cpu) = (log.entries(), cpu_seconds(log.pid()?)?);
+        load(log, &mut authors, step.run_in, rate)?;
+        let before = Metrics::of(addr)?;
+        let size = log.entries();
+        let (cpu, own_cpu) = (cpu_seconds(log.pid()?)?, cpu_seconds(std::process::id())?);
         let looks = Looks::start(addr)?;
-        let tally = load(log, &mut authors, step.paced, rate)?;
+        let tally = load(log, &mut authors, step.counted, rate)?;
         let lag_max = looks.end()?;
         let after = Metrics::of(addr)?;
         self.cpu += cpu_seconds(log.pid()?)? - cpu;
+        self.own_cpu += cpu_seconds(std::process::id())? - own_cpu;
         let lag = after.value("roomlog_fold_lag_entries")?;
         self.lag_after = self.lag_after.max(lag);
         self.lag_max = self.lag_max.max(lag_max).max(lag);
@@ -145,6 +151,7 @@ impl Paced {
             block_entries: acked / self.blocks.max(1.0),
             blocks_per_s: self.blocks / self.seconds,
             cpu_us: self.cpu * 1e6 / acked.max(1.0),
+            own_cpu_us: self.own_cpu * 1e6 / acked.max(1.0),
             busy: self.busy,
             lag_max: self.lag_max,
             lag_after: self.lag_after,

@@ -58,14 +58,15 @@ pub(super) const SECTIONS: [Section; 4] = [
             ("fold lag after", 0, |at, _| at.acks.lag_after),
             ("`busy`", 0, |at, _| at.acks.busy),
             ("server CPU an entry, µs", 1, |at, _| at.acks.cpu_us),
+            ("authors' CPU an entry, µs", 1, |at, _| at.acks.own_cpu_us),
         ],
     },
     Section {
         title: "As fast as answers come",
         figures: &[
-            ("entries since the size before", 0, |at, _| at.load.entries as f64),
+            ("entries", 0, |at, _| at.load.entries as f64),
             ("acks/s", 0, |at, _| at.load.entries as f64 / at.load.acked.as_secs_f64()),
-            ("entries/s, folded too", 0, |at, _| {
+            ("acked and folded, entries/s", 0, |at, _| {
                 at.load.entries as f64 / at.load.folded.as_secs_f64()
             }),
             ("`busy`", 0, |at, _| at.load.busy as f64),
@@ -137,4 +138,54 @@ pub(super) fn csv(points: &[Point]) -> String {
         text += &format!("{};{};{cells}\n", point.spread.name(), point.size);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::growth::paced::Paced;
+
+    fn point(spread: Spread, size: u64, p50: f64) -> Point {
+        let second = Duration::from_secs(1);
+        let mut acks = Paced::default().figures();
+        acks.due.p50 = p50;
+        let load = Load { entries: 0, acked: second, folded: second * 2, busy: 0, cpu: 0.0 };
+        let rest = Rest {
+            entries: size,
+            page_us: Vec::new(),
+            page_inside: crate::growth::metrics::Histogram::default(),
+            lone_us: Vec::new(),
+            memory: 0,
+            peak: 0,
+            anonymous: 0,
+            start: second,
+            start_killed: second,
+            archive: size * 300,
+            journal: 0,
+        };
+        Point { spread, size, load, acks, rest }
+    }
+
+    #[test]
+    fn a_figure_lies_under_its_name_beside_the_first_of_its_spread() {
+        let points = [
+            point(Spread::Zipf, 10_000, 2.0),
+            point(Spread::Uniform, 10_000, 1.0),
+            point(Spread::Uniform, 50_000, 1.25),
+        ];
+        let text = csv(&points);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(';').collect()).collect();
+        let cells = |name: &str| {
+            let at = rows[0].iter().position(|cell| *cell == name).expect(name);
+            [1, 2, 3].map(|row: usize| rows[row][at])
+        };
+        assert_eq!(cells("size"), ["10000", "10000", "50000"]);
+        let of_first = "Acks of appends at a rate: p50 of the first size's";
+        assert_eq!(cells(of_first), ["1.00", "1.00", "1.25"]);
+        let bytes = "Memory, disk, start-up: archive bytes an entry";
+        assert_eq!(cells(bytes), ["300", "300", "300"]);
+        assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{text}");
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{page::Http, process::resident, receivers::body, table::quantile, ws::Socket};
 
 /// Appends of the lone author.
-const LONE: u64 = 1_000;
+pub(super) const LONE: u64 = 1_000;
 /// Entries of a page.
 const PAGE: u64 = 50;
 /// What a page may take inside the server, in seconds.
