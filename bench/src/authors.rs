@@ -6,32 +6,31 @@
 //!                      └───────────────────────────────────────────┘
 //! ```
 //!
-//! Enters: a plan. Leaves: the ack times. Invariant: a place has at most one append unanswered.
+//! Enters: a plan, and a supply of appends. Leaves: the ack times. Invariant: a place has at most one
+//! append unanswered.
 
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, VecDeque},
     fmt,
     io::{self, Write},
     net::SocketAddr,
+    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token};
-use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+use rustix::io::Errno;
 use serde::Deserialize;
 
 use crate::{
     receivers::body,
-    spread::Rooms,
+    supply::Supply,
     ws::{Input, Socket, put_text},
 };
 
 /// How long the last answers may take.
 const LAST: Duration = Duration::from_secs(40);
-
-/// How late an append may be sent by this program alone.
-const TICK: Duration = Duration::from_millis(3);
 
 /// Who appends how much.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,29 +53,27 @@ impl Plan {
     }
 }
 
-/// How much is appended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Until {
-    /// As much as the server takes in so long.
-    Time(Duration),
-    /// So many entries.
-    Entries(u64),
-    /// So many a second, for so long; one that finds no place waits, and its time counts from when it
-    /// was to be sent.
-    Paced(u32, Duration),
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connections with {} in flight", self.connections, self.in_flight)
     }
 }
 
+/// The token of the ticks: no connection has it.
+const TICKS: Token = Token(usize::MAX);
+
 /// What came of it.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// From the first sending of an append to its `appended`, in µs.
+    /// From the first sending of an append, or when it was due, to its `appended`, in µs; nothing of
+    /// a supply that is not timed.
     pub(crate) ack_us: Vec<f64>,
+    /// The same from its first sending always: without what this program was late.
+    pub(crate) sent_us: Vec<f64>,
+    /// Appends answered `appended`.
+    pub(crate) acked: u64,
+    /// From the first append to the last answer.
+    pub(crate) took: Duration,
     /// Appends answered `busy` (once for each answer).
     pub(crate) busy: u64,
 }
@@ -84,6 +81,7 @@ pub(crate) struct Tally {
 /// An append that is unanswered, or was answered `busy`.
 struct Place {
     since: Instant,
+    sent: Instant,
     frame: String,
 }
 
@@ -110,11 +108,9 @@ pub(crate) struct Authors {
     connections: Vec<Connection>,
     /// Places that wait after a `busy`: due, connection, number.
     later: BinaryHeap<Reverse<(Instant, usize, usize)>>,
-    /// Places with nothing unanswered, when appends come at a pace.
-    idle: Vec<(usize, usize)>,
+    /// Places without an append, the one that is free for longest first: connection, number.
+    free: VecDeque<(usize, usize)>,
     rooms: u64,
-    /// How rooms are drawn; in turn where there is none.
-    spread: Option<(Rooms, Xoshiro256PlusPlus)>,
     sent: u64,
     body: String,
     unanswered: usize,
@@ -135,18 +131,21 @@ impl Authors {
             let mut tcp = mio::net::TcpStream::from_std(stream);
             let both = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut tcp, Token(number), both)?;
-            let place = || Place { since: Instant::now(), frame: String::new() };
+            let now = Instant::now();
+            let place = || Place { since: now, sent: now, frame: String::new() };
             let places = (0..plan.in_flight).map(|_| place()).collect();
             let (input, out) = (Input::default(), Vec::new());
             connections.push(Connection { tcp, input, out, places });
         }
+        let numbers = 0..plan.in_flight as usize;
+        let free = numbers.flat_map(|place| (0..connections.len()).map(move |c| (c, place)));
+        let free = free.collect();
         Ok(Self {
             poll,
             connections,
             later: BinaryHeap::new(),
-            idle: Vec::new(),
+            free,
             rooms: u64::from(rooms),
-            spread: None,
             sent: 0,
             body: body(plan.body as usize),
             unanswered: 0,
@@ -154,97 +153,94 @@ impl Authors {
         })
     }
 
-    /// Draws rooms by their spread.
-    pub(crate) fn spread(&mut self, rooms: Rooms) {
-        self.spread = Some((rooms, Xoshiro256PlusPlus::seed_from_u64(1)));
-    }
-
-    /// Appends, then waits for the last answers.
+    /// Appends for `time`, to one room after the other, then waits for the last answers.
     ///
     /// # Errors
     /// When a connection breaks, an append is refused for good or answers do not come.
-    pub(crate) fn run(&mut self, until: Until) -> io::Result<Tally> {
-        let start = Instant::now();
-        let (time, until_sent) = match until {
-            Until::Time(time) | Until::Paced(_, time) => (time, u64::MAX),
-            Until::Entries(entries) => (Duration::from_secs(3_600), self.sent + entries),
+    pub(crate) fn run(&mut self, time: Duration) -> io::Result<Tally> {
+        let (rooms, mut sent) = (self.rooms, self.sent);
+        let mut next = || {
+            sent += 1;
+            (sent - 1) % rooms
         };
-        let end = start + time;
-        let places = |n: usize, it: &Connection| (0..it.places.len()).map(move |place| (n, place));
-        let all = self.connections.iter().enumerate().flat_map(|(n, it)| places(n, it));
-        self.idle = all.collect();
-        let (mut events, mut scheduled) = (Events::with_capacity(1024), 0);
-        loop {
+        let tally = self.drive(&mut Supply::lasting(time), &mut next);
+        self.sent = sent;
+        tally
+    }
+
+    /// Appends what `supply` has, each to the room that `choose` says, then waits for the last
+    /// answers. What is due while no place is free goes when one is.
+    ///
+    /// # Errors
+    /// As [`Authors::run`].
+    pub(crate) fn drive(
+        &mut self,
+        supply: &mut Supply,
+        choose: &mut dyn FnMut() -> u64,
+    ) -> io::Result<Tally> {
+        let ticks = supply.ticks()?;
+        if let Some(ticks) = &ticks {
+            let source = &ticks.as_raw_fd();
+            self.poll.registry().register(&mut SourceFd(source), TICKS, Interest::READABLE)?;
+        }
+        let mut events = Events::with_capacity(1024);
+        supply.begin();
+        self.fill(supply, choose)?;
+        while self.unanswered > 0 || !supply.ended() {
             let now = Instant::now();
-            let due = match until {
-                _ if now > end => 0,
-                Until::Paced(rate, _) => {
-                    (start.elapsed().as_secs_f64() * f64::from(rate)) as u64 - scheduled
-                }
-                _ => u64::MAX,
-            };
-            let pace = if let Until::Paced(rate, _) = until { Some((start, rate)) } else { None };
-            scheduled += self.begin_some(due, until_sent, pace.map(|(s, r)| (s, r, scheduled)))?;
-            if self.unanswered == 0 && (now > end || self.sent >= until_sent) {
-                return Ok(std::mem::take(&mut self.tally));
-            }
-            if now > end + LAST {
+            if now > supply.end() + LAST {
                 return Err(io::Error::other(format!("{} answers did not come", self.unanswered)));
             }
+            supply.progress(now, self.tally.acked);
             self.send_later(now)?;
-            let later = self.later.peek().map_or(LAST, |Reverse((due, ..))| *due - now);
-            let tick = if pace.is_some() { 1 } else { 1_000 };
-            self.poll.poll(&mut events, Some(later.min(Duration::from_millis(tick))))?;
+            let due = self.later.peek().map_or(LAST, |Reverse((due, ..))| *due - now);
+            self.poll.poll(&mut events, Some(due.min(Duration::from_secs(1))))?;
             for event in &events {
-                self.serve(event.token().0)?;
-            }
-        }
-    }
-
-    /// Begins up to `due` appends at idle places; how many. With a pace (start, rate, how many were
-    /// before), the time of one that had to wait for a place counts from when it was due.
-    fn begin_some(
-        &mut self,
-        due: u64,
-        until_sent: u64,
-        pace: Option<(Instant, u32, u64)>,
-    ) -> io::Result<u64> {
-        let (mut begun, mut touched) = (0, Vec::new());
-        while begun < due
-            && self.sent < until_sent
-            && let Some((connection, place)) = self.idle.pop()
-        {
-            self.begin(connection, place);
-            if let Some((start, rate, before)) = pace {
-                let when =
-                    start + Duration::from_secs_f64((before + begun) as f64 / f64::from(rate));
-                // What the tick of this loop adds is not the server's.
-                if when.elapsed() > TICK {
-                    self.connections[connection].places[place].since = when;
+                match (event.token(), &ticks) {
+                    (TICKS, Some(ticks)) => match rustix::io::read(ticks, &mut [0; 8]) {
+                        Ok(_) | Err(Errno::AGAIN) => {}
+                        Err(error) => return Err(error.into()),
+                    },
+                    (Token(number), _) => self.serve(number, supply.timed())?,
                 }
+                self.fill(supply, choose)?;
             }
-            begun += 1;
-            touched.push(connection);
         }
-        touched.sort_unstable();
-        touched.dedup();
-        touched.into_iter().try_for_each(|connection| self.connections[connection].flush())?;
-        Ok(begun)
+        self.tally.took = supply.elapsed();
+        if let Some(ticks) = &ticks {
+            self.poll.registry().deregister(&mut SourceFd(&ticks.as_raw_fd()))?;
+        }
+        Ok(std::mem::take(&mut self.tally))
     }
 
-    /// A new append at a place.
-    fn begin(&mut self, connection: usize, place: usize) {
-        let room = match &mut self.spread {
-            Some((rooms, chance)) => rooms.draw(chance) as u64,
-            None => self.sent % self.rooms,
-        };
-        let room = format!("load-{room}");
-        self.sent += 1;
+    /// Appends what is due, as far as places are free.
+    fn fill(&mut self, supply: &mut Supply, choose: &mut dyn FnMut() -> u64) -> io::Result<()> {
+        let mut last = None;
+        while let Some(&(connection, place)) = self.free.front()
+            && let now = Instant::now()
+            && let Some(since) = supply.take(now)
+        {
+            self.free.pop_front();
+            if let Some(before) = last.replace(connection).filter(|last| *last != connection) {
+                self.connections[before].flush()?;
+            }
+            self.begin((connection, place), (since, now), choose());
+        }
+        last.map_or(Ok(()), |last| self.connections[last].flush())
+    }
+
+    /// A new append at a place, due and sent at these times.
+    fn begin(
+        &mut self,
+        (connection, place): (usize, usize),
+        (since, sent): (Instant, Instant),
+        room: u64,
+    ) {
         self.unanswered += 1;
-        let frame = crate::append_frame(&room, &self.body, Some(place));
+        let frame = crate::append_frame(&format!("load-{room}"), &self.body, Some(place));
         let connection = &mut self.connections[connection];
         put_text(&mut connection.out, frame.as_bytes());
-        connection.places[place] = Place { since: Instant::now(), frame };
+        connection.places[place] = Place { since, sent, frame };
     }
 
     /// Sends again what was `busy` and is due.
@@ -261,12 +257,12 @@ impl Authors {
         Ok(())
     }
 
-    /// Reads what came on a connection.
-    fn serve(&mut self, number: usize) -> io::Result<()> {
+    /// Reads what came on a connection; `timed`: ack times are kept.
+    fn serve(&mut self, number: usize, timed: bool) -> io::Result<()> {
         loop {
             let connection = &mut self.connections[number];
             match connection.input.fill(&mut connection.tcp) {
-                Ok(true) => self.answers(number)?,
+                Ok(true) => self.answers(number, timed)?,
                 Ok(false) => return Err(io::Error::other("the server closed an author")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return self.connections[number].flush();
@@ -278,7 +274,7 @@ impl Authors {
     }
 
     /// Takes every whole answer that is there.
-    fn answers(&mut self, number: usize) -> io::Result<()> {
+    fn answers(&mut self, number: usize, timed: bool) -> io::Result<()> {
         loop {
             let connection = &mut self.connections[number];
             let Some(text) = connection.input.next_text(&mut connection.out)? else {
@@ -290,10 +286,15 @@ impl Authors {
             let place = place.ok_or_else(odd)?;
             match (answer.r#type, answer.code) {
                 ("appended", _) => {
-                    let took = connection.places[place].since.elapsed();
-                    self.tally.ack_us.push(took.as_secs_f64() * 1e6);
+                    if timed {
+                        let (place, now) = (&connection.places[place], Instant::now());
+                        let us = |since: Instant| (now - since).as_secs_f64() * 1e6;
+                        self.tally.ack_us.push(us(place.since));
+                        self.tally.sent_us.push(us(place.sent));
+                    }
+                    self.tally.acked += 1;
                     self.unanswered -= 1;
-                    self.idle.push((number, place));
+                    self.free.push_back((number, place));
                 }
                 ("error", Some("busy")) => {
                     let wait = Duration::from_millis(answer.retry_after_ms.unwrap_or(500));

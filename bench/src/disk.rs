@@ -62,4 +62,15 @@ impl Bare {
         }
         Ok(blocks / start.elapsed().as_secs_f64())
     }
+    /// Appends blocks of `len` bytes for `time`: how long each took, µs.
+    ///
+    /// # Errors
+    /// What the disk gives.
+    pub(crate) fn times_us(&mut self, len: usize, time: Duration) -> io::Result<Vec<f64>> {
+        let (start, mut times) = (Instant::now(), Vec::new());
+        while start.elapsed() < time {
+            times.push(self.append(len)?.as_secs_f64() * 1e6);
+        }
+        Ok(times)
+    }
 }

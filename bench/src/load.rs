@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     ServerArgs,
-    authors::{Authors, Plan, Tally, Until},
+    authors::{Authors, Plan, Tally},
     disk::{Bare, ENTRY},
     process::{Server, cpu_seconds},
     table::{Table, quantile, say},
@@ -81,7 +81,7 @@ fn one(args: &Args, rooms: u32) -> io::Result<Vec<String>> {
     let mut authors = Authors::connect(server.addr, &args.plan, rooms)?;
     let cpu = cpu_seconds(server.pid())?;
     let start = Instant::now();
-    let tally = authors.run(Until::Time(Duration::from_secs(args.seconds)))?;
+    let tally = authors.run(Duration::from_secs(args.seconds))?;
     let seconds = start.elapsed().as_secs_f64();
     let cpu = cpu_seconds(server.pid())? - cpu;
     drop(authors);

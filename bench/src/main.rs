@@ -15,10 +15,12 @@ mod layouts;
 mod load;
 mod lone;
 mod page;
+mod plot;
 mod process;
 mod receivers;
 mod spike;
 mod spread;
+mod supply;
 mod table;
 mod ws;
 

@@ -184,9 +184,43 @@ pub(crate) fn memory(pid: u32) -> io::Result<Memory> {
     Ok(Memory { rss: field("Rss:")?, pss: field("Pss:")? })
 }
 
+/// What of a process is in memory, in bytes, by a count that costs it nothing.
+pub(crate) struct Resident {
+    pub(crate) now: u64,
+    /// The most since it began.
+    pub(crate) peak: u64,
+    /// Without pages of files.
+    pub(crate) anonymous: u64,
+}
+
+/// What of process `pid` is in memory.
+///
+/// # Errors
+/// When the process is gone or `/proc` has another form.
+pub(crate) fn resident(pid: u32) -> io::Result<Resident> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    resident_in(&text).ok_or_else(|| io::Error::other(format!("odd status: {text}")))
+}
+
+fn resident_in(status: &str) -> Option<Resident> {
+    let field = |name: &str| -> Option<u64> {
+        let kib = status.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix(" kB"))?;
+        Some(kib.trim().parse::<u64>().ok()? * 1024)
+    };
+    Some(Resident { now: field("VmRSS:")?, peak: field("VmHWM:")?, anonymous: field("RssAnon:")? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let status = "Name:\troomlog\nVmHWM:\t    300 kB\nVmRSS:\t    200 kB\nRssAnon:\t 100 kB\n";
+        let Resident { now, peak, anonymous } = resident_in(status).expect("all three");
+        assert_eq!([now, peak, anonymous], [204_800, 307_200, 102_400]);
+        assert!(resident_in("VmRSS:\t200 kB\n").is_none());
+    }
 
     #[test]
     fn cpu_is_counted_behind_a_name_with_spaces_and_brackets() {
