@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_core::{archive::Keep, proposal::Stored, reader::Page, tail::Commit};
-use roomlog_protocol::{CloseCode, Digest, Limits, RoomName, ServerFrame, Slot, latest_of};
+use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of};
 use serde::Serialize;
 
 /// What surrounds the entries of a reply or ack, in bytes, at most: a room of 128 bytes, a digest,
@@ -15,17 +15,17 @@ const ENVELOPE_BYTES: usize = 512;
 
 /// A WebSocket text frame of a server: never masked, never fragmented (RFC 6455, 5.2).
 pub(crate) fn text_frame(payload: &[u8]) -> Bytes {
-    frame(0x81, payload)
+    frame(0x81, &[payload])
 }
 
 /// A WebSocket ping.
 pub(crate) fn ping_frame() -> Bytes {
-    frame(0x89, b"")
+    frame(0x89, &[])
 }
 
 /// The answer to a WebSocket ping.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
-    frame(0x8a, payload)
+    frame(0x8a, &[payload])
 }
 
 /// A WebSocket close, with a reason for people.
@@ -33,13 +33,15 @@ pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
     let mut payload = (code as u16).to_be_bytes().to_vec();
     // A control frame holds 125 bytes; our reasons are ASCII and shorter.
     payload.extend(reason.bytes().take(120));
-    frame(0x88, &payload)
+    frame(0x88, &[&payload])
 }
 
-fn frame(first: u8, payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(payload.len() + 10);
+/// A frame whose payload is in pieces.
+fn frame(first: u8, payload: &[&[u8]]) -> Bytes {
+    let length = payload.iter().map(|piece| piece.len()).sum();
+    let mut frame = BytesMut::with_capacity(length + 10);
     frame.put_u8(first);
-    match payload.len() {
+    match length {
         short @ 0..=125 => frame.put_u8(short as u8),
         middle @ 126..=0xffff => {
             frame.put_u8(126);
@@ -50,13 +52,20 @@ fn frame(first: u8, payload: &[u8]) -> Bytes {
             frame.put_u64(long as u64);
         }
     }
-    frame.put_slice(payload);
+    payload.iter().for_each(|piece| frame.put_slice(piece));
     frame.freeze()
 }
 
 /// JSON of what cannot fail to be JSON: our own types, with text keys.
 pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_else(|error| unreachable!("our types are JSON: {error}"))
+    let mut bytes = Vec::new();
+    put_json(&mut bytes, value);
+    bytes
+}
+
+fn put_json<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(bytes, value)
+        .unwrap_or_else(|error| unreachable!("our types are JSON: {error}"));
 }
 
 /// A frame of the server as a WebSocket frame.
@@ -71,8 +80,7 @@ pub(crate) fn acks(room: &RoomName, entries: &[Stored], limits: &Limits) -> Vec<
     let mut rest = entries;
     while !rest.is_empty() {
         let (body, count) = joined(rest.iter(), limits);
-        let payload = [prefix.as_bytes(), &body, b"]}"].concat();
-        frames.push(text_frame(&payload));
+        frames.push(frame(0x81, &[prefix.as_bytes(), &body, b"]}"]));
         rest = &rest[count..];
     }
     frames
@@ -93,7 +101,7 @@ fn joined<'a>(entries: impl Iterator<Item = &'a Stored>, limits: &Limits) -> (Ve
         if count > 0 {
             body.push(b',');
         }
-        body.extend(json(&stored.entry));
+        put_json(&mut body, &stored.entry);
         if count > 0 && body.len() > bytes {
             body.truncate(before);
             break;
@@ -108,7 +116,7 @@ pub(crate) fn events<'a>(entries: impl Iterator<Item = &'a Stored>) -> Bytes {
     let mut events = Vec::new();
     for stored in entries {
         events.extend_from_slice(format!("id: {}\ndata: ", stored.entry.slot).as_bytes());
-        events.extend(json(&stored.entry));
+        put_json(&mut events, &stored.entry);
         events.extend_from_slice(b"\n\n");
     }
     events.into()
@@ -121,59 +129,83 @@ fn page_bounds(limits: &Limits) -> (usize, usize) {
 
 /// A page as JSON, and where it ended.
 pub(crate) struct Encoded {
-    /// The members of a `reply`, without the opening brace, `type`, `req` and the closing brace.
-    members: Vec<u8>,
+    /// The members of a `reply` without `type` and `req`, behind the opening brace.
+    open: Vec<u8>,
     /// The slot behind the last entry; `None` when there is no entry.
     pub(crate) end: Option<Slot>,
 }
 
+/// What an entry takes of a page at a guess, in bytes, beside its text.
+const BESIDE_TEXT: usize = 160;
+
 /// Encodes a page, clipped to what a page may hold, from the end that is kept.
 pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) -> Encoded {
     let (most, bytes) = page_bounds(limits);
-    let mut texts: Vec<(&Stored, Vec<u8>)> = Vec::new();
-    let mut sum = 0;
-    let from_the_kept_end: Box<dyn Iterator<Item = &Stored>> = match keep {
-        Keep::Oldest => Box::new(page.entries.iter()),
-        Keep::Newest => Box::new(page.entries.iter().rev()),
+    let surplus = page.entries.len().saturating_sub(most);
+    let entries = match keep {
+        Keep::Oldest => &page.entries[..page.entries.len() - surplus],
+        Keep::Newest => &page.entries[surplus..],
     };
-    for stored in from_the_kept_end.take(most) {
-        let text = json(&stored.entry);
-        sum += text.len() + 1;
-        if sum > bytes && !texts.is_empty() {
-            break;
-        }
-        texts.push((stored, text));
-    }
-    if keep == Keep::Newest {
-        texts.reverse();
-    }
-    let last = texts.last().map(|(stored, _)| *stored);
-    let (at, digest) = match last {
-        Some(stored) => (latest_of(stored.entry.slot + 1), stored.digest),
+    let guess = entries.iter().map(|stored| stored.text_bytes() + BESIDE_TEXT).sum::<usize>();
+    let mut open = Vec::with_capacity(guess + ENVELOPE_BYTES);
+    open.extend_from_slice(format!(r#"{{"room":"{room}","entries":["#).as_bytes());
+    let entries = put_entries(&mut open, entries, keep, bytes);
+    let (at, digest) = match entries.last() {
+        Some(last) => (latest_of(last.entry.slot + 1), last.digest),
         None => (page.digest_at, page.digest),
     };
-    let body: Vec<Vec<u8>> = texts.into_iter().map(|(_, text)| text).collect();
-    let members = members(room, &body.join(&b','), page.head.end, at, digest);
-    Encoded { members, end: last.map(|stored| stored.entry.slot + 1) }
+    let latest = latest_of(page.head.end);
+    let tail = format!(r#"],"latest":{latest},"digest_at":{at},"digest":"{digest}""#);
+    open.extend_from_slice(tail.as_bytes());
+    Encoded { open, end: entries.last().map(|last| last.entry.slot + 1) }
 }
 
-fn members(room: &RoomName, entries: &[u8], end: Slot, at: i64, digest: Digest) -> Vec<u8> {
-    let head = format!(r#""room":"{room}","entries":["#);
-    let latest = latest_of(end);
-    let tail = format!(r#"],"latest":{latest},"digest_at":{at},"digest":"{digest}""#);
-    [head.as_bytes(), entries, tail.as_bytes()].concat()
+/// Puts as many of the entries as the bytes hold, joined by commas; gives which.
+fn put_entries<'a>(
+    to: &mut Vec<u8>,
+    entries: &'a [Stored],
+    keep: Keep,
+    bytes: usize,
+) -> &'a [Stored] {
+    let begin = to.len();
+    // Where each entry begins, and behind the last one: a comma is counted to the entry before it.
+    let mut begins = vec![begin];
+    for stored in entries {
+        put_json(to, &stored.entry);
+        to.push(b',');
+        begins.push(to.len());
+        if keep == Keep::Oldest && to.len() - begin > bytes {
+            break;
+        }
+    }
+    let end = to.len();
+    let kept = match keep {
+        Keep::Oldest => {
+            let fit = begins[1..].iter().take_while(|entry| **entry - begin <= bytes).count();
+            0..fit.max(1).min(entries.len())
+        }
+        Keep::Newest => {
+            let last = entries.len().saturating_sub(1);
+            let fits = |first: &usize| end - begins[*first] <= bytes;
+            (0..last).find(fits).unwrap_or(last)..entries.len()
+        }
+    };
+    // Without the last one's comma.
+    to.truncate(begins[kept.end] - usize::from(!kept.is_empty()));
+    to.drain(begin..begins[kept.start]);
+    &entries[kept]
 }
 
 impl Encoded {
     /// As a `reply` frame.
     pub(crate) fn reply(&self, req: Option<i64>) -> Bytes {
         let req = req.map_or_else(String::new, |req| format!(r#","req":{req}"#));
-        text_frame(&[br#"{"type":"reply","#, &*self.members, req.as_bytes(), b"}"].concat())
+        frame(0x81, &[br#"{"type":"reply","#, &self.open[1..], req.as_bytes(), b"}"])
     }
 
     /// As the body of an HTTP answer.
-    pub(crate) fn body(&self, log: &str) -> Vec<u8> {
-        let log = format!(r#","log":"{log}"}}"#);
-        [b"{", &*self.members, log.as_bytes()].concat()
+    pub(crate) fn body(mut self, log: &str) -> Vec<u8> {
+        self.open.extend_from_slice(format!(r#","log":"{log}"}}"#).as_bytes());
+        self.open
     }
 }
