@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use roomlog_protocol::{Digest, RoomName, Slot, Span, end_of, latest_of};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+};
 
 use crate::{
     archive::{Archive, ArchiveError, Keep},
@@ -20,6 +23,11 @@ use crate::{
 
 /// How many pages are read from the archive at once.
 const ARCHIVE_READS: usize = 4;
+
+/// A page of at most so many slots is read on the thread that asked for it, of which the others that it
+/// served are rid meanwhile: that takes some 50 µs, and to have another thread do it as much again. A
+/// longer one goes to another thread.
+const READ_IN_PLACE: u64 = 64;
 
 /// How much one page may hold.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +113,14 @@ impl Reader {
         Ok(Page { entries, head, digest_at: latest_of(at), digest })
     }
 
+    /// Where the log of a room ends now.
+    ///
+    /// # Errors
+    /// When the archive cannot be read.
+    pub fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
+        Ok(self.view(room, |_| (0, 0))?.head.end)
+    }
+
     /// The digest of the log that ends before `end`.
     async fn digest_before(
         &self,
@@ -176,6 +192,11 @@ impl Reader {
         let failed = |problem: &str| ArchiveError::Failed(problem.into());
         let permits = self.permits.clone();
         let permit = permits.acquire_owned().await.map_err(|_| failed("reads have ended"))?;
+        if end - first <= READ_IN_PLACE && can_block_in_place() {
+            return tokio::task::block_in_place(|| {
+                self.archive.page(room, first, end, bytes, keep)
+            });
+        }
         let (archive, room) = (self.archive.clone(), room.clone());
         let read = tokio::task::spawn_blocking(move || {
             let page = archive.page(&room, first, end, bytes, keep);
@@ -184,6 +205,12 @@ impl Reader {
         });
         read.await.map_err(|_| failed("a read was cut off"))?
     }
+}
+
+/// Whether there are other threads for the others: not so in most tests.
+fn can_block_in_place() -> bool {
+    Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 impl Page {

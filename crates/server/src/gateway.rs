@@ -56,6 +56,8 @@ pub(crate) struct Gateway {
     pub(crate) backing_up: Arc<Semaphore>,
     /// A permit for each byte of the batches that are held at once.
     pub(crate) batches: Arc<Semaphore>,
+    /// The newest pages, as they were answered.
+    pub(crate) newest: http::Newest,
     queues: AtomicU64,
 }
 
@@ -138,6 +140,7 @@ pub async fn run(
         stopping: is_stopping,
         alive,
         backing_up: Arc::new(Semaphore::new(1)),
+        newest: http::Newest::default(),
         queues: AtomicU64::new(0),
     });
     tokio::select! {

@@ -9,10 +9,11 @@ mod backup;
 mod batch;
 mod body;
 mod events;
+mod newest;
 mod outcomes;
 mod rooms;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -22,17 +23,20 @@ use axum::{
     middleware::{self, Next},
     routing::get,
 };
+use bytes::Bytes;
 use roomlog_core::{
+    archive::ArchiveError,
     mailbox::Mailbox,
     reader::{Page, ReadError},
     tail::Tail,
 };
 use roomlog_protocol::{
-    ClientUpdate, ErrorCode, ErrorFrame, Refusal, RoomName, Slot, client::parse_update,
+    ClientUpdate, ErrorCode, ErrorFrame, Refusal, RoomName, Slot, Span, client::parse_update,
     json::Object, latest_of,
 };
 use serde_json::json;
 
+pub(crate) use self::newest::Newest;
 use crate::{
     connection::{keep_of, needed_end},
     gateway::{Gateway, STOPPING, stopped},
@@ -196,13 +200,34 @@ async fn read_entries(
         Ok(update) => update,
         Err(refusal) => return refuse(*refusal),
     };
-    match read(&gateway, &update).await {
-        Ok(page) => {
-            let encoded = wire::page(&update.room, &page, keep_of(update.span), limits);
-            respond_json(StatusCode::OK, encoded.body(gateway.node.log()))
-        }
+    match read_text(&gateway, &update).await {
+        Ok(text) => respond(StatusCode::OK, "application/json", text.into()),
         Err(refusal) => refuse(Refusal { room: Some(update.room), ..refusal }),
     }
+}
+
+/// A page as text; the newest of a room as it was answered before, while its log has not grown.
+async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Refusal> {
+    let begun = Instant::now();
+    reached(gateway, update).await?;
+    let count = match update.span {
+        Span::UpTo { count, upto: None } => Some(count),
+        _ => None,
+    };
+    if let Some(count) = count {
+        let end = gateway.node.reader.end(&update.room).map_err(|why| unreadable(&why))?;
+        if let Some(text) = gateway.newest.get(&update.room, count, end) {
+            gateway.config.metrics.page(begun.elapsed());
+            return Ok(text);
+        }
+    }
+    let page = read(gateway, update).await?;
+    let encoded = wire::page(&update.room, &page, keep_of(update.span), &gateway.config.limits);
+    let text = Bytes::from(encoded.body(gateway.node.log()));
+    if let Some(count) = count {
+        gateway.newest.put(&update.room, count, page.head.end, text.clone());
+    }
+    Ok(text)
 }
 
 /// The query as the object that an `update` frame would be, so that one reader knows the rules.
@@ -216,17 +241,25 @@ fn object_of_query(room: &str, query: Vec<(String, String)>) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal> {
-    let unreadable = |problem: String| Refusal::new(ErrorCode::Unavailable, problem);
-    let node = &gateway.node;
+fn unreadable(problem: &ArchiveError) -> Refusal {
+    tracing::error!(%problem, "a read failed");
+    Refusal::new(ErrorCode::Unavailable, problem.to_string())
+}
+
+/// Waits until the log has reached what the reader has seen.
+async fn reached(gateway: &Gateway, update: &ClientUpdate) -> Result<(), Refusal> {
     let needed = needed_end(update);
-    if needed > 0 {
-        let tail =
-            node.rooms.open(&update.room).map_err(|problem| unreadable(problem.to_string()))?;
-        if !reach(gateway, &tail, needed).await {
-            return Err(stopped_or(gateway, ahead(&tail)));
-        }
+    if needed == 0 {
+        return Ok(());
     }
+    let tail = gateway.node.rooms.open(&update.room).map_err(|why| unreadable(&why))?;
+    if reach(gateway, &tail, needed).await {
+        return Ok(());
+    }
+    Err(stopped_or(gateway, ahead(&tail)))
+}
+
+async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal> {
     let limits = gateway.page_limits();
     let page = gateway.page(&update.room, update.span, update.digest, limits).await;
     page.map_err(|error| match error {
@@ -234,10 +267,7 @@ async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal>
             let message = "your digest is not the log's";
             Refusal { latest: Some(latest), ..Refusal::new(ErrorCode::Diverged, message) }
         }
-        ReadError::Archive(problem) => {
-            tracing::error!(%problem, "a read failed");
-            unreadable(problem.to_string())
-        }
+        ReadError::Archive(problem) => unreadable(&problem),
     })
 }
 
