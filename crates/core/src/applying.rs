@@ -102,7 +102,7 @@ impl Applying {
     }
 
     async fn wait(&mut self, follow: &mut Box<dyn Follow>) -> Woken {
-        let has_room = self.applier.has_room() || self.pipeline.inbox.is_closed();
+        let has_room = self.applier.has_room() || self.pipeline.inbox.is_draining();
         tokio::select! {
             biased;
             durable = follow.next(), if has_room => Woken::Durable(durable),

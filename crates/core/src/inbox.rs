@@ -36,6 +36,8 @@ pub struct Inbox {
     waiting_bytes: AtomicUsize,
     limit_bytes: usize,
     overloaded: AtomicBool,
+    /// The node is about to stop.
+    draining: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -49,6 +51,7 @@ impl Inbox {
             waiting_bytes: AtomicUsize::new(0),
             limit_bytes,
             overloaded: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
@@ -135,6 +138,17 @@ impl Inbox {
             self.closed.store(true, Ordering::Release);
         }
         self.ring();
+    }
+
+    /// From now on what was taken goes through, however far behind the fold is: the node is about to stop,
+    /// and whoever waits is to be answered before. New appends are taken or refused as before.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.is_closed()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -87,7 +87,7 @@ impl Pipeline {
     /// for room on the disk: it is bounded by itself.
     pub(crate) fn takes_block(&self) -> bool {
         self.is(Phase::Serving)
-            && (*self.has_room.borrow() || self.inbox.is_closed())
+            && (*self.has_room.borrow() || self.inbox.is_draining())
             && self.in_flight.lock().len() < BLOCKS_UNAPPLIED
     }
 

@@ -61,7 +61,7 @@ impl Sequencing {
     async fn serve(&mut self) -> Result<(), NodeError> {
         loop {
             self.take_inbox();
-            if self.pipeline.inbox.is_closed() {
+            if self.pipeline.inbox.is_draining() {
                 // Apply waits for the fold at its bound, and does not at the end.
                 self.pipeline.pushed.notify_one();
             }

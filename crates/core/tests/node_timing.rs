@@ -195,6 +195,15 @@ async fn followers_are_told_although_what_came_behind_became_no_block() {
 
 #[tokio::test]
 async fn a_node_that_reached_its_bound_while_blocks_came_back_ends() {
+    stop_at_the_bound(false).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_drained_at_its_bound_answers_what_was_taken() {
+    stop_at_the_bound(true).await;
+}
+
+async fn stop_at_the_bound(drained: bool) {
     let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
     let settings = NodeSettings { unfolded_entries: 1, ..small_windows() };
     let archive = Arc::new(MemoryArchive::default());
@@ -224,7 +233,14 @@ async fn a_node_that_reached_its_bound_while_blocks_came_back_ends() {
     timeout(LONG, applied).await.expect("applied in time");
     assert_eq!(eve.append(&node, says("c"), None, 0), Err(Turned::Busy));
     journal.gate.send_replace(u64::MAX);
+    let mut said = Vec::new();
+    if drained {
+        node.inbox.drain();
+        said = ada.outcomes().await;
+        assert_eq!(eve.append(&node, says("c"), None, 0), Err(Turned::Busy));
+    }
     node.inbox.close();
     timeout(LONG, task).await.expect("in time").expect("no panic").expect("a good end");
-    assert_eq!(ada.outcomes().await, (0..72).map(|n| (n, committed(n))).collect::<Vec<_>>());
+    said.extend(ada.outcomes().await);
+    assert_eq!(said, (0..72).map(|n| (n, committed(n))).collect::<Vec<_>>());
 }

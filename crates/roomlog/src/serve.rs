@@ -109,6 +109,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
                 () = stop.asked() => {}
                 () = threads.node_ended() => {}
             }
+            // Before the sockets are: they wait for it.
+            node.inbox.drain();
         };
         roomlog_server::run(config, node.clone(), listener, stop).await;
     }

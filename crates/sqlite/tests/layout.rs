@@ -222,6 +222,33 @@ fn a_window_is_in_although_there_is_no_room_for_a_merge() {
 }
 
 #[test]
+fn a_fold_that_finds_no_room_again_and_again_takes_no_more_of_it() {
+    let file = File::new();
+    let archive = file.open();
+    let mut speaker = Speaker::new("a");
+    archive.fold(&window(1, &[say(&mut speaker, 1, 10)])).expect("a fold");
+    // No room for the last row of the next fold.
+    file.execute(
+        "CREATE TABLE full (id INTEGER PRIMARY KEY AUTOINCREMENT);
+         INSERT INTO full VALUES (9223372036854775807);
+         CREATE TRIGGER cut BEFORE INSERT ON state WHEN NEW.state LIKE '%\"position\":2,%'
+         BEGIN INSERT INTO full VALUES (NULL); END",
+    );
+    let commit = say(&mut speaker, 2, 5_000);
+    let pages = |_| {
+        let folded = archive.fold(&window(2, std::slice::from_ref(&commit)));
+        assert!(matches!(folded, Err(ArchiveError::NoRoom(_))), "{folded:?}");
+        file.integers("PRAGMA page_count")[0]
+    };
+    let pages: Vec<i64> = (0..20).map(pages).collect();
+    assert!(pages[19] <= pages[2], "it grows: {pages:?}");
+    file.execute("DROP TRIGGER cut; DROP TABLE full");
+    archive.fold(&window(2, &[commit])).expect("a fold");
+    archive.fold(&window(3, &[say(&mut speaker, 3, 1)])).expect("a fold");
+    assert_eq!(file.segments_with_rows(), file.segments_that_count(), "nothing else is left");
+}
+
+#[test]
 fn what_a_merge_that_was_cut_off_left_is_let_go_of() {
     // The fourth segment of a size begins a merge, right behind the fold that brought it.
     for cut in [

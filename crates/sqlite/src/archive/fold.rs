@@ -45,6 +45,7 @@ struct Part<'a> {
 
 /// Takes a window in.
 pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<(), ArchiveError> {
+    make_room(writer)?;
     let parts = parts(&mut writer.connection, &mut writer.state, window)?;
     let pause = if window.hurried { Duration::ZERO } else { PAUSE };
     put_entries(&writer.connection, &parts, pause)?;
@@ -57,6 +58,15 @@ pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<()
         // The window is in and counts; the next one does what was left.
         Err(ArchiveError::NoRoom(_)) => Ok(()),
         worked => worked,
+    }
+}
+
+/// Lets go of some of what nobody reads. Without room even for that, what is to be written may still find
+/// some.
+fn make_room(writer: &mut Writer) -> Result<(), ArchiveError> {
+    match writer.upkeep.sweep(&writer.connection) {
+        Err(ArchiveError::NoRoom(_)) => Ok(()),
+        swept => swept,
     }
 }
 

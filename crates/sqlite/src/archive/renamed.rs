@@ -19,6 +19,8 @@ use crate::{
 /// Makes the archive that of another log.
 pub(crate) fn rename(file: &Path, log: &str) -> Result<(), ArchiveError> {
     let mut archive = pragma::open_writer(file, Sync::Full).map_err(|error| failed(&error))?;
+    // It passes over errors; the copy below does not.
+    archive.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| failed(&error))?;
     if super::read_log(&archive)?.as_deref() != Some(log) {
         begin(&mut archive, log)?;
     }

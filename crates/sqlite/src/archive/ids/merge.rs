@@ -5,8 +5,9 @@
 //! segment go when nobody can look them up: neither the state names it nor a look-up holds it.
 //! What a fold's upkeep costs is a fixed multiple of the ids it added, so that no fold waits for a
 //! large merge; small merges go before large ones, so that none of them waits for a large one either. A
-//! merge that a process did not live to finish is begun anew by the next one: segments stay few also where
-//! no process lives long enough for the largest.
+//! merge that a process did not live to finish is begun anew by the next one. Where no process lives long
+//! enough for the larger ones, their sources stay, and are merged by the first that does: some 90 segments
+//! after 50,000 folds when each process lives for a hundred of them.
 
 use std::sync::Arc;
 
@@ -92,8 +93,6 @@ impl Upkeep {
         ids: &Ids,
         added: u64,
     ) -> Result<(), ArchiveError> {
-        // Before the merges too, because it makes room.
-        self.sweep(connection)?;
         let mut budget = (added * MERGED_FOR_EACH).max(MERGED_LEAST);
         while budget > 0 {
             if let Some(merge) = self.plan(ids) {
@@ -127,8 +126,11 @@ impl Upkeep {
         Some(Merge { build, sources: segments[newer + begin..].iter().map(source).collect() })
     }
 
-    /// Lets go of the rows of segments that nobody can look up in.
-    fn sweep(&mut self, connection: &Connection) -> Result<(), ArchiveError> {
+    /// Lets go of the rows of segments that nobody can look up in: some of them.
+    pub(in crate::archive) fn sweep(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<(), ArchiveError> {
         let garbage = &mut self.garbage;
         self.retired.retain(|(number, pin)| {
             let is_read = Arc::strong_count(pin) > 1;
@@ -147,7 +149,7 @@ impl Upkeep {
     }
 }
 
-/// How many transactions a sweep has, of which a fold has two.
+/// How many transactions a sweep has; there is one before a fold, because it makes room, and one behind.
 const STEPS_A_SWEEP: usize = 16;
 
 /// Lets go of some rows of a segment; `false` when it has none.
