@@ -22,6 +22,7 @@ mod spike;
 mod spread;
 mod supply;
 mod table;
+mod written;
 mod ws;
 
 use std::{fmt::Write, io, path::PathBuf, process::ExitCode};
