@@ -18,6 +18,7 @@ mod page;
 mod plot;
 mod process;
 mod receivers;
+mod segments;
 mod spike;
 mod spread;
 mod supply;

@@ -3,7 +3,9 @@
 //! Enters: a directory in which something is written. Leaves: a counter that grows by it. Invariant: the
 //! way of counting is found out once, by a write, and named beside the figures.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+
+use rustix::fs::{major, minor};
 
 /// How written bytes are counted on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,4 +76,14 @@ pub(crate) fn file_bytes(dir: &Path) -> io::Result<u64> {
         }
     }
     Ok(sum)
+}
+
+/// Bytes that the whole machine has written to the device under `dir`, the file system's own journal
+/// included. Nothing where the kernel does not tell.
+pub(crate) fn device_bytes(dir: &Path) -> Option<u64> {
+    let device = fs::metadata(dir).ok()?.dev();
+    let stat = format!("/sys/dev/block/{}:{}/stat", major(device), minor(device));
+    // The seventh is sectors written, of 512 bytes whatever the device's own are.
+    let sectors: u64 = fs::read_to_string(stat).ok()?.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * 512)
 }
