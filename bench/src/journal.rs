@@ -215,9 +215,11 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
                 let time = Duration::from_millis(args.ms);
                 let (times, took) = times_us(contender.as_mut(), size, time)?;
                 let entries = (times.len() * size) as f64;
-                let bytes = written.read(dir.path())? - before;
+                let bytes = written.read(dir.path())?.saturating_sub(before);
                 figures.round(&times, took, bytes as f64 / entries);
-                let device = device_bytes(dir.path()).zip(device).map(|(now, then)| now - then);
+                let device = device_bytes(dir.path())
+                    .zip(device)
+                    .map(|(now, then)| now.saturating_sub(then));
                 figures.device.extend(device.map(|bytes| bytes as f64 / entries));
             }
         }
