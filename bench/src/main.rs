@@ -18,10 +18,12 @@ mod page;
 mod plot;
 mod process;
 mod receivers;
+mod segments;
 mod spike;
 mod spread;
 mod supply;
 mod table;
+mod written;
 mod ws;
 
 use std::{fmt::Write, io, path::PathBuf, process::ExitCode};

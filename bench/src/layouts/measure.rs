@@ -4,7 +4,6 @@
 //! of folds, not the making of the entries; what is read is compared with what must be there.
 
 use std::{
-    fs, io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -14,7 +13,10 @@ use roomlog_core::archive::IdKey;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Outcome, input::Input, layout::Contender};
-use crate::table::quantile;
+use crate::{
+    table::quantile,
+    written::{Written, file_bytes},
+};
 
 /// Entries of a page.
 const PAGE: u64 = 50;
@@ -49,70 +51,6 @@ pub(super) struct Point {
     pub(super) new_p50: f64,
     /// Time for an id in a batch of ids that are there, µs.
     pub(super) known_p50: f64,
-}
-
-/// How written bytes are counted on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
-    /// By the kernel, as they go to the block layer.
-    Device,
-    /// By the kernel, as they go into write calls: the file system tells no more.
-    Calls,
-    /// By the growth of the files, which leaves out what is written twice.
-    Files,
-}
-
-impl Written {
-    /// What can be read here, by what a write to `dir` does.
-    ///
-    /// # Errors
-    /// When nothing can be written.
-    pub(super) fn here(dir: &Path) -> io::Result<Self> {
-        let Ok(before) = io_counter("write_bytes") else { return Ok(Self::Files) };
-        let file = dir.join("probe");
-        fs::write(&file, vec![1; 1 << 16])?;
-        fs::File::open(&file)?.sync_all()?;
-        fs::remove_file(&file)?;
-        let grew = io_counter("write_bytes").is_ok_and(|after| after > before);
-        Ok(if grew { Self::Device } else { Self::Calls })
-    }
-
-    /// For the line below the table.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Device => "`write_bytes` of /proc/self/io",
-            Self::Calls => "`wchar` of /proc/self/io, for its `write_bytes` stays 0 here",
-            Self::Files => "the growth of the files, for /proc/self/io cannot be read here",
-        }
-    }
-
-    fn read(self, dir: &Path) -> io::Result<u64> {
-        match self {
-            Self::Device => io_counter("write_bytes"),
-            Self::Calls => io_counter("wchar"),
-            Self::Files => file_bytes(dir),
-        }
-    }
-}
-
-fn io_counter(name: &str) -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/self/io")?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    value
-        .and_then(|value| value.trim().parse().ok())
-        .ok_or_else(|| io::Error::other(format!("no {name} in /proc/self/io")))
-}
-
-/// The bytes of the files in a directory, but for shared memory.
-fn file_bytes(dir: &Path) -> io::Result<u64> {
-    let mut sum = 0;
-    for file in fs::read_dir(dir)? {
-        let file = file?;
-        if !file.file_name().to_string_lossy().ends_with("-shm") {
-            sum += file.metadata()?.len();
-        }
-    }
-    Ok(sum)
 }
 
 /// CPU that this thread has used.

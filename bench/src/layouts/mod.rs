@@ -29,12 +29,13 @@ use self::{
     ids::{Hashed, Text},
     input::{BODY, IdForm, Input},
     layout::{Contender, Layout},
-    measure::{Amount, Point, Run, Written},
+    measure::{Amount, Point, Run},
 };
 use crate::{
     DataDir,
     spread::{Rooms, Spread},
     table::{Table, say},
+    written::Written,
 };
 
 /// What happens in a layout, or why it did not.
