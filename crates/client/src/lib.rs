@@ -1,4 +1,5 @@
-//! The Rust client of Roomlog: it speaks the public protocol, and nothing else, over one WebSocket.
+//! The Rust client of Roomlog: it speaks the public protocol, and nothing else, over one WebSocket; whoever
+//! has many appends for one room, and nothing to read, may send them as batches over HTTP.
 //!
 //! ```text
 //!  Client, Follow, Watch, Pages   handles: what a program calls
@@ -8,6 +9,10 @@
 //!  session                        no I/O: outbox (appends), asks (reads, followings, watch), liveness
 //!        │
 //!  outbox · timeline              no I/O: order and exactly once; no gap goes unseen
+//!
+//!  Batches                        up to 1,000 appends a request, one on its way
+//!        │
+//!  http                           one connection
 //! ```
 //!
 //! Invariant: appends to a room enter its log in the order they were made, each once, with the id they
@@ -17,10 +22,12 @@
 mod address;
 mod asks;
 mod backoff;
+mod batches;
 mod client;
 mod driver;
 mod error;
 mod following;
+mod http;
 mod liveness;
 mod options;
 mod pages;
@@ -31,6 +38,7 @@ pub mod outbox;
 pub mod timeline;
 
 pub use address::{Address, AddressError};
+pub use batches::Batches;
 pub use client::{Client, Follow, Pending, Watch, draft};
 pub use driver::State;
 pub use error::{AppendError, ClientError};

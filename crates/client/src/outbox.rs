@@ -25,7 +25,7 @@ use crate::{AppendError, backoff::stretched};
 use queue::{Item, Next, Queue};
 
 /// How long to wait after a refusal that names no time.
-const DEFAULT_RETRY: Duration = Duration::from_millis(500);
+pub(crate) const DEFAULT_RETRY: Duration = Duration::from_millis(500);
 
 /// How long to wait before asking again for an outcome that the server did not know.
 const UNKNOWN_RETRY: Duration = Duration::from_millis(200);

@@ -10,6 +10,7 @@
 //! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) has been
 //! checked; nothing behind the door checks it again. This crate knows no clock, socket or disk.
 
+pub mod batch;
 pub mod client;
 pub mod digest;
 pub mod entry;
@@ -20,6 +21,7 @@ pub mod manifest;
 pub mod names;
 pub mod server;
 
+pub use batch::{BatchLine, Placed};
 pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
 pub use digest::{BodyHash, Digest};
 pub use entry::{Entry, Slot, end_of, latest_of};

@@ -95,7 +95,12 @@ impl fmt::Display for Tally {
         let percentile = |share| self.waits.percentile(share);
         if let (Some(half), Some(most)) = (percentile(0.5), percentile(0.99)) {
             let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-            write!(f, "\nack p50 / p99    {:.2} ms / {:.2} ms", ms(half), ms(most))?;
+            write!(
+                f,
+                "\nbatch p50 / p99  {:.2} ms / {:.2} ms (until a batch was answered)",
+                ms(half),
+                ms(most)
+            )?;
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 //!
 //! It is for what the real one never does: say a wrong digest, hang up every few appends.
 
+mod batches;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -180,6 +182,11 @@ fn refusal(append: &ClientAppend, code: ErrorCode) -> Refusal {
 }
 
 async fn serve(stream: TcpStream, rooms: Arc<Rooms>) {
+    let mut asked = [0; 10];
+    match stream.peek(&mut asked).await {
+        Ok(_) if asked == *b"GET /v1/ws" => {}
+        _ => return batches::serve(stream, rooms).await,
+    }
     let Ok((_, mut socket)) = ServerBuilder::new().accept(stream).await else { return };
     let mut author = None;
     let mut following: BTreeMap<RoomName, i64> = BTreeMap::new();
