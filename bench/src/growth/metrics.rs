@@ -120,7 +120,7 @@ impl Histogram {
     /// Which part was at most `bound`: exact where that is a bound of a bucket, and what the next
     /// smaller bucket says where it is not. 0 of nothing.
     pub(super) fn within(&self, bound: f64) -> f64 {
-        // Bounds are decimal fractions doubled again and again.
+        // Bounds are decimal fractions, as near as a float comes.
         let below = self.buckets.iter().take_while(|(at, _)| *at <= bound * (1.0 + 1e-9));
         below.last().map_or(0.0, |(_, count)| count / self.count.max(1.0))
     }

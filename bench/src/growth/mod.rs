@@ -39,8 +39,8 @@ use crate::{ServerArgs, spread::Spread, table::say};
     folds already. Where they are less than 5 s they are measured on several logs, and the last one \
     grows on. Their ack times count from when each was due, in ticks of 250 µs, so that a stall shows in all \
     that it holds up, and so does what this program was late; from when it was sent, and inside the \
-    server, they stand beside that. Quantiles inside the server come from its histograms, whose buckets \
-    double: they are interpolated. What was measured before an error is printed all the same."
+    server, they stand beside that. Quantiles inside the server come from its histograms, with \
+    six buckets a decade: they are interpolated. What was measured before an error is printed all the same."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -166,7 +166,7 @@ fn report(args: &Args, steps: &[Step], points: &[Point]) -> io::Result<()> {
         "right before and right after them. Ack times count from when an append was due; `inside` is",
     );
     say(
-        "from reading it to answering it, interpolated in buckets that double. Bars: ack p50 at most",
+        "from reading it to answering it, interpolated in six buckets a decade. Bars: ack p50 at most",
     );
     say(
         "1.3 of that at the first size, p99 at most 2 of the floor's, page p50 inside at most 100 µs,",

@@ -43,6 +43,8 @@ pub(super) struct Paced {
     floor_us: Vec<f64>,
     /// Inside the server, in seconds.
     inside: Histogram,
+    /// What its journal took for a block, in seconds.
+    commit: Histogram,
     /// Entries of the log before and after, summed over rounds.
     sizes: f64,
     rounds: f64,
@@ -79,6 +81,8 @@ pub(super) struct Acks {
     /// From when it was sent.
     pub(super) sent: Times,
     pub(super) inside: Times,
+    /// Of one block, by the server's journal.
+    pub(super) commit: Times,
     pub(super) floor: Times,
     pub(super) block_entries: f64,
     pub(super) blocks_per_s: f64,
@@ -126,6 +130,7 @@ impl Paced {
         self.busy += after.grown(&before, "roomlog_appends_total{outcome=\"busy\"}")?;
         self.blocks += after.grown(&before, "roomlog_blocks_total")?;
         self.inside.add(after.observed(&before, "roomlog_ack_seconds")?);
+        self.commit.add(after.observed(&before, "roomlog_commit_seconds")?);
         self.sizes += u64::midpoint(size, log.entries()) as f64;
         self.rounds += 1.0;
         self.seconds += tally.took.as_secs_f64();
@@ -140,13 +145,15 @@ impl Paced {
     /// What came of all rounds.
     pub(super) fn figures(&self) -> Acks {
         let acked = self.ack_us.len() as f64;
-        let ms = |q| self.inside.quantile(q) * 1e3;
+        let ms = |times: &Histogram, q| times.quantile(q) * 1e3;
+        let times = |of: &Histogram| Times { p50: ms(of, 0.5), p99: ms(of, 0.99) };
         Acks {
             entries: self.sizes / self.rounds.max(1.0),
             per_s: acked / self.seconds,
             due: Times::of(&self.ack_us),
             sent: Times::of(&self.sent_us),
-            inside: Times { p50: ms(0.5), p99: ms(0.99) },
+            inside: times(&self.inside),
+            commit: times(&self.commit),
             floor: Times::of(&self.floor_us),
             block_entries: acked / self.blocks.max(1.0),
             blocks_per_s: self.blocks / self.seconds,

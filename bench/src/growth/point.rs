@@ -52,6 +52,8 @@ pub(super) const SECTIONS: [Section; 4] = [
             ("from sending p99, ms", 2, |at, _| at.acks.sent.p99),
             ("inside p50, ms", 2, |at, _| at.acks.inside.p50),
             ("inside p99, ms", 2, |at, _| at.acks.inside.p99),
+            ("commit p50, ms", 2, |at, _| at.acks.commit.p50),
+            ("commit p99, ms", 2, |at, _| at.acks.commit.p99),
             ("blocks/s", 0, |at, _| at.acks.blocks_per_s),
             ("entries a block", 1, |at, _| at.acks.block_entries),
             ("fold lag max", 0, |at, _| at.acks.lag_max),

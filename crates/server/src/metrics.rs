@@ -47,6 +47,16 @@ struct Told {
     info: IntGaugeVec,
 }
 
+/// Buckets of times, in seconds: from a page in memory to a disk that is stuck.
+const SECONDS: [f64; 32] = [
+    2e-5, 3e-5, 5e-5, 7e-5, //
+    1e-4, 1.5e-4, 2e-4, 3e-4, 5e-4, 7e-4, //
+    1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3, 7e-3, //
+    1e-2, 1.5e-2, 2e-2, 3e-2, 5e-2, 7e-2, //
+    0.1, 0.15, 0.2, 0.3, 0.5, 0.7, //
+    1.0, 1.5, 2.0, 3.0,
+];
+
 /// All codes that an append can be answered with.
 const CODES: [ErrorCode; 16] = [
     ErrorCode::BadMessage,
@@ -82,8 +92,6 @@ impl Default for Metrics {
             ),
         );
         let outcome = |name: &str| appends.with_label_values(&[name]);
-        // 20 µs to 3.5 s: from a page in memory to a disk that is stuck.
-        let seconds = || buckets(0.000_02, 1.5, 31);
         let entries = buckets(1.0, 2.0, BLOCK_ENTRIES.ilog2() as usize + 1);
         let told = Told::new(&registry);
         Self {
@@ -95,14 +103,14 @@ impl Default for Metrics {
                 "roomlog_ack_seconds",
                 "Time from reading an append off its socket until it is answered with its slot. It \
                  holds waiting for `seq`, `after` or `ref`, the queue, and at least one fsync.",
-                seconds(),
+                SECONDS.to_vec(),
             ),
             page: histogram(
                 &registry,
                 "roomlog_page_seconds",
                 "Time to read one page of entries, from memory or from the archive: for update, \
                  join, GET, and followers that memory has left behind.",
-                seconds(),
+                SECONDS.to_vec(),
             ),
             block_appends: histogram(
                 &registry,
@@ -121,7 +129,7 @@ impl Default for Metrics {
                 &registry,
                 "roomlog_commit_seconds",
                 "Time to make one block durable: what the disk takes for a write and an fsync.",
-                seconds(),
+                SECONDS.to_vec(),
             ),
             sockets: gauge(
                 &registry,
