@@ -8,6 +8,7 @@ mod authors;
 mod disk;
 mod fan;
 mod fanout;
+mod fold;
 mod growth;
 mod idle;
 mod journal;
@@ -54,6 +55,8 @@ enum Command {
     Lone(lone::Args),
     /// The journal alone, against append + fdatasync.
     Journal(journal::Args),
+    /// The log without sockets at a rate, while the archive folds, against append + fdatasync.
+    Fold(fold::Args),
     /// Layouts of the archive against each other, as they grow.
     Layouts(layouts::Args),
     /// A page of 50 over HTTP, beside nginx that serves the same bytes from a file.
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Layouts(args) => layouts::run(&args),
         Command::Page(args) => page::run(&args),
+        Command::Fold(args) => fold::run(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Peer { kind } => spike::serve(kind),
     };

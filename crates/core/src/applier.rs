@@ -61,6 +61,13 @@ impl Iterator for Folded {
     }
 }
 
+/// What is applied and not folded, or how much of it may be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Unfolded {
+    pub(crate) entries: usize,
+    pub(crate) bytes: usize,
+}
+
 /// Applies blocks.
 pub struct Applier {
     archive: Arc<dyn Archive>,
@@ -75,8 +82,8 @@ pub struct Applier {
     untold_blocks: usize,
     /// Entries that the last block added.
     fresh: usize,
-    unfolded: usize,
-    unfolded_limit: usize,
+    unfolded: Unfolded,
+    unfolded_limit: Unfolded,
     /// What is in the archive and still in memory, a window each.
     folded: VecDeque<Folded>,
     /// All commits in tails, oldest first; the first `settled` of them are in the archive.
@@ -93,7 +100,7 @@ pub(crate) struct Parts {
     pub(crate) heads: Arc<Heads>,
     pub(crate) folds: Arc<FoldQueue>,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) unfolded_limit: usize,
+    pub(crate) unfolded_limit: Unfolded,
     pub(crate) tail_bytes: usize,
 }
 
@@ -111,7 +118,7 @@ impl Applier {
             untold: HashMap::new(),
             untold_blocks: 0,
             fresh: 0,
-            unfolded: 0,
+            unfolded: Unfolded::default(),
             unfolded_limit,
             folded: VecDeque::new(),
             recent: VecDeque::new(),
@@ -130,7 +137,8 @@ impl Applier {
     /// Whether another block may be applied before the fold has caught up.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.unfolded < self.unfolded_limit
+        self.unfolded.entries < self.unfolded_limit.entries
+            && self.unfolded.bytes < self.unfolded_limit.bytes
     }
 
     /// What the archive knows of the ids of these proposals.
@@ -226,16 +234,18 @@ impl Applier {
         let effect = Effect { commits, applied: self.applied.clone() };
         let entries = effect.entries();
         self.fresh = entries;
-        self.unfolded += effect.weight();
-        self.stats.applied(entries, self.unfolded);
+        self.unfolded.entries += effect.weight();
+        self.unfolded.bytes += effect.bytes();
+        self.stats.applied(entries, self.unfolded.entries);
         self.folds.push(effect);
     }
 
     /// Takes note of a window that is in the archive. Blocks before number `next_n` may have been
     /// looked up there before it was.
     pub fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
-        self.unfolded -= effects.iter().map(Effect::weight).sum::<usize>();
-        self.stats.folded(self.unfolded);
+        self.unfolded.entries -= effects.iter().map(Effect::weight).sum::<usize>();
+        self.unfolded.bytes -= effects.iter().map(Effect::bytes).sum::<usize>();
+        self.stats.folded(self.unfolded.entries);
         let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
         self.folded.push_back(Folded { barrier: next_n, effects, commits });
     }

@@ -43,6 +43,12 @@ impl Effect {
     pub fn weight(&self) -> usize {
         self.entries().max(1)
     }
+
+    /// What it takes of memory while it waits, in bytes, near enough for a bound.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.commits.iter().map(|commit| commit.weight()).sum()
+    }
 }
 
 /// A window that is in the archive, or why it is not.

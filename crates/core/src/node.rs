@@ -13,7 +13,7 @@ use roomlog_protocol::RoomName;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    applier::{Applier, Parts},
+    applier::{Applier, Parts, Unfolded},
     applying::Applying,
     archive::{Archive, ArchiveError},
     backup::Backup,
@@ -40,6 +40,9 @@ pub struct NodeSettings {
     /// Entries that are applied and not folded; at the bound the journal is not read and new
     /// appends are `busy`.
     pub unfolded_entries: usize,
+    /// What such entries take of memory, in bytes: each about twice its texts and 512; the same at this
+    /// bound.
+    pub unfolded_bytes: usize,
     /// Bytes of committed entries that are kept in memory for followers, over all rooms.
     pub tail_bytes: usize,
     /// Entries that make a fold begin, and the most in one window.
@@ -53,6 +56,7 @@ impl Default for NodeSettings {
         Self {
             waiting_bytes: 64 << 20,
             unfolded_entries: 400_000,
+            unfolded_bytes: 512 << 20,
             tail_bytes: 64 << 20,
             fold_entries: 65_536,
             fold_wait: Duration::from_secs(1),
@@ -119,7 +123,10 @@ impl Node {
             heads: heads.clone(),
             folds: queue.clone(),
             stats: stats.clone(),
-            unfolded_limit: settings.unfolded_entries,
+            unfolded_limit: Unfolded {
+                entries: settings.unfolded_entries,
+                bytes: settings.unfolded_bytes,
+            },
             tail_bytes: settings.tail_bytes,
         };
         let node = Self {

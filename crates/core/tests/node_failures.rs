@@ -224,6 +224,24 @@ async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_t
 }
 
 #[tokio::test]
+async fn large_entries_wait_for_room_in_the_archive_up_to_their_bytes() {
+    // Each takes twice its body and 512 bytes: two of them are below the bound, the third meets it.
+    let disk = Disk::new();
+    let bounded = NodeSettings { unfolded_bytes: 7_536, ..small_windows() };
+    let life = Life::start(&disk, identity(1, 1), bounded).await;
+    let mut ada = Connection::new(1);
+    disk.archive.set_full(true);
+    let large = |id: &str| proposal("general", "ada", id, &"x".repeat(1_000));
+    for n in 0..3 {
+        assert_eq!(ada.say(&life.node, large(&format!("id-{n}"))).await, committed(n));
+    }
+    assert_eq!(ada.append(&life.node, says("more"), None, 0), Err(Turned::Busy));
+    disk.archive.set_full(false);
+    folded(&disk).await;
+    life.end().await.expect("a good end");
+}
+
+#[tokio::test]
 async fn blocks_of_repeats_wait_for_room_in_the_archive_too_and_are_bounded() {
     let disk = Disk::new();
     let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };

@@ -78,6 +78,8 @@ settings! {
     waiting_bytes: usize, "ROOMLOG_WAITING_BYTES", "BYTES";
     /// Entries not yet in the archive before new appends are `busy` [default: 400000]
     unfolded_entries: usize, "ROOMLOG_UNFOLDED_ENTRIES", "N";
+    /// What such entries take of memory, in bytes, before new appends are `busy` [default: 536870912]
+    unfolded_bytes: usize, "ROOMLOG_UNFOLDED_BYTES", "BYTES";
     /// Newest entries kept in memory for followers, in bytes [default: 67108864]
     tail_bytes: usize, "ROOMLOG_TAIL_BYTES", "BYTES";
     /// Entries that go into the archive together [default: 65536]
@@ -171,12 +173,14 @@ impl Settings {
         let settings = NodeSettings {
             waiting_bytes: self.waiting_bytes.unwrap_or(default.waiting_bytes),
             unfolded_entries: self.unfolded_entries.unwrap_or(default.unfolded_entries),
+            unfolded_bytes: self.unfolded_bytes.unwrap_or(default.unfolded_bytes),
             tail_bytes: self.tail_bytes.unwrap_or(default.tail_bytes),
             fold_entries: self.fold_entries.unwrap_or(default.fold_entries),
             fold_wait: self.fold_ms.map_or(default.fold_wait, Duration::from_millis),
         };
         at_least_one("waiting_bytes", settings.waiting_bytes)?;
         at_least_one("unfolded_entries", settings.unfolded_entries)?;
+        at_least_one("unfolded_bytes", settings.unfolded_bytes)?;
         at_least_one("fold_entries", settings.fold_entries)?;
         Ok(settings)
     }

@@ -66,6 +66,7 @@ async fn a_setting_that_makes_no_sense_is_refused_by_its_name() {
         ("--sockets=0", "sockets is 0, but must be at least 1"),
         ("--waiting-bytes=0", "waiting_bytes is 0, but must be at least 1"),
         ("--unfolded-entries=0", "unfolded_entries is 0, but must be at least 1"),
+        ("--unfolded-bytes=0", "unfolded_bytes is 0, but must be at least 1"),
         ("--event-comment-ms=0", "event_comment_ms is 0, but must be from 1 to 86400000"),
         ("--event-comment-ms=86400001", "event_comment_ms is 86400001, but must be from 1"),
         ("--batch-bytes=0", "batch_bytes is 0, but must be at least 1"),

@@ -15,6 +15,7 @@ mod entries;
 mod fold;
 pub(crate) mod heads;
 mod ids;
+mod pace;
 mod read;
 pub(crate) mod renamed;
 mod rooms;

@@ -46,8 +46,13 @@ use crate::{
 /// How many of the newest blocks are kept in memory for followers.
 const RECENT_BLOCKS: usize = 64;
 
-/// How many bytes the WAL grows by before it is copied into the file.
-const WAL_BYTES: usize = 8 << 20;
+/// How many bytes the WAL grows by before the next of them are copied into the file: what is copied at
+/// once is synced at once, and a commit that comes then waits for that.
+const COPY_BYTES: usize = 512 << 10;
+
+/// How long the WAL is, in bytes, when a commit waits until the rest of it is copied, so that it begins
+/// anew: seldom enough to hold up fewer than one append in a hundred.
+const WAL_BYTES: usize = 32 << 20;
 
 /// A commit touches at least a leaf and, now and then, an inner page; each is a frame of the WAL.
 const COMMIT_OVERHEAD: usize = 8 << 10;
@@ -111,6 +116,7 @@ impl SqliteJournal {
             moved,
             time,
             wal_bytes: 0,
+            uncopied: 0,
             checkpoints: Checkpoints::start(checkpointer),
             trim,
             begins_round: true,
@@ -202,12 +208,15 @@ struct Writer {
     recent: Arc<Mutex<VecDeque<Durable>>>,
     moved: watch::Sender<u64>,
     time: u64,
+    /// What was committed since the WAL was begun, at a guess.
     wal_bytes: usize,
+    /// What was committed since a copy was begun.
+    uncopied: usize,
     checkpoints: Checkpoints,
     trim: Trim,
-    /// The next block is the first of a round of the WAL.
+    /// The next block may be the first of a round of the WAL.
     begins_round: bool,
-    /// The WAL is being copied: whichever block comes when that is done begins a round.
+    /// The WAL is being copied: whichever block comes when that is done may begin a round.
     copying: bool,
     /// Why nothing can be trusted any more: an outcome was left open, or a copy of the WAL failed.
     broken: Option<String>,
@@ -225,6 +234,7 @@ impl Writer {
             Ok(step) => {
                 let overhead = COMMIT_OVERHEAD << u32::from(step.is_some());
                 self.wal_bytes += block.len() + overhead;
+                self.uncopied += block.len() + overhead;
                 self.trim.committed(&self.connection, block.len() as u64, step);
                 self.publish(Durable { position, time: self.time, block });
                 // This block is durable; the next one hears of it.
@@ -290,19 +300,22 @@ impl Writer {
         rows::head(&self.connection).is_ok_and(|now| now == head)
     }
 
-    /// Copies the WAL into the file: most of it by another thread while commits go on, and the rest
-    /// here, so that the next commit begins the WAL anew. Says why it cannot go on: after a failed
-    /// fsync the next one may say that all is well.
+    /// Copies the WAL into the file: most of it by another thread while commits go on, a little at a time;
+    /// and, when the WAL is long, the rest here, so that the next commit begins it anew. Says why it
+    /// cannot go on: after a failed fsync the next one may say that all is well.
     fn keep_the_wal_short(&mut self) -> Option<String> {
-        let Some(copied) = self.checkpoints.take_done() else {
-            if !self.copying && self.wal_bytes > WAL_BYTES {
-                self.copying = true;
+        let Some(mut copied) = self.checkpoints.take_done() else {
+            if !self.copying && self.uncopied > COPY_BYTES {
+                (self.copying, self.uncopied) = (true, 0);
                 self.checkpoints.begin();
             }
             return None;
         };
         self.copying = false;
-        let copied = copied.and_then(|()| pragma::checkpoint_passive(&self.connection));
+        if self.wal_bytes > WAL_BYTES {
+            self.wal_bytes = 0;
+            copied = copied.and_then(|()| pragma::checkpoint_passive(&self.connection));
+        }
         match copied {
             Ok(()) => self.begins_round = true,
             // The WAL stays as it is, and is copied when there is room.
@@ -312,7 +325,6 @@ impl Writer {
                 return Some(format!("journal.db: its WAL cannot be copied: {said}"));
             }
         }
-        self.wal_bytes = 0;
         None
     }
 }

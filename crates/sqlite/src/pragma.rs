@@ -11,8 +11,9 @@ use crate::trouble;
 /// Bug".
 pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
 
-/// How many pages a WAL has when it is copied by and by: 4 MiB of the archive's.
-const WAL_PAGES: i32 = 512;
+/// How many pages a WAL has when it is copied by and by: 1 MiB of the archive's. What is copied at once is
+/// synced at once, and the journal's next block waits for that.
+const WAL_PAGES: i32 = 128;
 
 /// How a file is synced.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@
 //! of ids count from the last transaction on; a slot that is there already must hold the same entry,
 //! which is how a fold that a crash cut off is done again; an id is at one slot.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use roomlog_core::{
     archive::{ArchiveError, Window},
@@ -23,17 +23,14 @@ use super::{
     Writer, entries, failed,
     ids::{self, Build, IdAt, Ids, Segment},
     key,
+    pace::Pace,
     rooms::{self, Room},
     run::damaged,
     state::State,
 };
 
-/// How many entries, or ids, one transaction writes at least, when there are as many.
-const ROWS_A_TRANSACTION: usize = 1_024;
-
-/// How long a fold that is not hurried pauses between two transactions. A window of 65,536 then takes
-/// three quarters of a second, in which processor and disk are mostly left to appends.
-const PAUSE: Duration = Duration::from_millis(4);
+/// How many bits of its hash say in which share an id is sorted.
+const SHARE_BITS: u32 = 6;
 
 /// A room of the window.
 struct Part<'a> {
@@ -45,16 +42,16 @@ struct Part<'a> {
 
 /// Takes a window in.
 pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<(), ArchiveError> {
-    make_room(writer)?;
+    let pace = Pace::of(window);
+    make_room(writer, pace)?;
     let parts = parts(&mut writer.connection, &mut writer.state, window)?;
-    let pause = if window.hurried { Duration::ZERO } else { PAUSE };
-    put_entries(&writer.connection, &parts, pause)?;
-    let new = new_ids(&writer.connection, &ids.segments(), &parts)?;
+    put_entries(&writer.connection, &parts, pace)?;
+    let new = new_ids(&writer.connection, &ids.segments(), &parts, pace)?;
     let number = writer.upkeep.number();
     let added = new.len() as u64;
-    let folded = finish(writer, ids, window, &parts, (number, &new), pause);
+    let folded = finish(writer, ids, window, &parts, (number, &new));
     folded.inspect_err(|_| writer.upkeep.discard(number))?;
-    match writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added) {
+    match writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added, pace) {
         // The window is in and counts; the next one does what was left.
         Err(ArchiveError::NoRoom(_)) => Ok(()),
         worked => worked,
@@ -63,8 +60,8 @@ pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<()
 
 /// Lets go of some of what nobody reads. Without room even for that, what is to be written may still find
 /// some.
-fn make_room(writer: &mut Writer) -> Result<(), ArchiveError> {
-    match writer.upkeep.sweep(&writer.connection) {
+fn make_room(writer: &mut Writer, pace: Pace) -> Result<(), ArchiveError> {
+    match writer.upkeep.sweep(&writer.connection, pace) {
         Err(ArchiveError::NoRoom(_)) => Ok(()),
         swept => swept,
     }
@@ -110,11 +107,11 @@ fn parts<'a>(
 fn put_entries(
     connection: &Connection,
     parts: &[Part<'_>],
-    pause: Duration,
+    pace: Pace,
 ) -> Result<(), ArchiveError> {
-    let mut transaction = Steps::begin(connection, pause)?;
+    let mut transaction = Steps::begin(connection, pace)?;
     for Part { name, room, entries, .. } in parts {
-        for entries in entries.chunks(ROWS_A_TRANSACTION) {
+        for entries in entries.chunks(pace.rows) {
             entries::extend(transaction.connection(), name, room.number, entries)?;
             transaction = transaction.step(entries.len())?;
         }
@@ -127,10 +124,15 @@ fn new_ids(
     connection: &Connection,
     segments: &[Arc<Segment>],
     parts: &[Part<'_>],
+    pace: Pace,
 ) -> Result<Vec<IdAt>, ArchiveError> {
-    let mut new = Vec::new();
-    for part in parts {
-        for stored in &part.entries {
+    // By the first bits of their hashes, so that each share is sorted in a short time.
+    let mut shares: Vec<Vec<_>> = (0..1 << SHARE_BITS).map(|_| Vec::new()).collect();
+    for (part, entries) in parts
+        .iter()
+        .flat_map(|part| part.entries.chunks(pace.rows).map(move |entries| (part, entries)))
+    {
+        for stored in entries {
             let hash = ids::hash(part.name, &stored.entry.author, &stored.entry.id);
             let at = key(part.room.number, stored.entry.slot);
             let mut is_there = false;
@@ -139,19 +141,27 @@ fn new_ids(
                 must_be_another(connection, part, stored, at, there)?;
             }
             if !is_there {
-                new.push((hash, at, part, *stored));
+                let share = hash >> (u64::BITS - SHARE_BITS);
+                shares[usize::try_from(share).unwrap_or(0)].push((hash, at, part, *stored));
             }
         }
-    }
-    new.sort_unstable_by_key(|(hash, at, ..)| (*hash, *at));
-    for pair in new.windows(2) {
-        if let [(hash, there, ..), (same, at, part, stored)] = pair
-            && hash == same
-        {
-            must_be_another(connection, part, stored, *at, *there)?;
+        if entries.len() == pace.rows {
+            pace.pause();
         }
     }
-    Ok(new.into_iter().map(|(hash, at, ..)| (hash, at)).collect())
+    let mut new = Vec::new();
+    for mut share in shares {
+        share.sort_unstable_by_key(|(hash, at, ..)| (*hash, *at));
+        for pair in share.windows(2) {
+            if let [(hash, there, ..), (same, at, part, stored)] = pair
+                && hash == same
+            {
+                must_be_another(connection, part, stored, *at, *there)?;
+            }
+        }
+        new.extend(share.into_iter().map(|(hash, at, ..)| (hash, at)));
+    }
+    Ok(new)
 }
 
 /// Refuses an entry whose id another entry of its room has: apply should have known.
@@ -181,11 +191,11 @@ fn finish(
     window: &Window,
     parts: &[Part<'_>],
     (number, new): (i64, &[IdAt]),
-    pause: Duration,
 ) -> Result<(), ArchiveError> {
-    let mut transaction = Steps::begin(&writer.connection, pause)?;
+    let pace = Pace::of(window);
+    let mut transaction = Steps::begin(&writer.connection, pace)?;
     let mut build = Build::new(number, new.len() as u64);
-    for ids in new.chunks(ROWS_A_TRANSACTION) {
+    for ids in new.chunks(pace.rows) {
         for id in ids {
             build.push(transaction.connection(), *id)?;
         }
@@ -195,7 +205,7 @@ fn finish(
     let mut after = writer.state.clone();
     if !new.is_empty() {
         while !build.close(transaction.connection())? {
-            transaction = transaction.step(ROWS_A_TRANSACTION)?;
+            transaction = transaction.step(pace.rows)?;
         }
         segments.push(build.segment());
         after.segments = segments.iter().map(|segment| segment.form()).collect();
@@ -217,13 +227,13 @@ struct Steps<'a> {
     connection: &'a Connection,
     transaction: Transaction<'a>,
     rows: usize,
-    pause: Duration,
+    pace: Pace,
 }
 
 impl<'a> Steps<'a> {
-    fn begin(connection: &'a Connection, pause: Duration) -> Result<Self, ArchiveError> {
+    fn begin(connection: &'a Connection, pace: Pace) -> Result<Self, ArchiveError> {
         let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
-        Ok(Self { connection, transaction, rows: 0, pause })
+        Ok(Self { connection, transaction, rows: 0, pace })
     }
 
     fn connection(&self) -> &Connection {
@@ -233,13 +243,13 @@ impl<'a> Steps<'a> {
     /// Notes that so many entries, or ids, were written; commits when they are enough.
     fn step(mut self, rows: usize) -> Result<Self, ArchiveError> {
         self.rows += rows;
-        if self.rows < ROWS_A_TRANSACTION {
+        if self.rows < self.pace.rows {
             return Ok(self);
         }
-        let (connection, pause) = (self.connection, self.pause);
+        let (connection, pace) = (self.connection, self.pace);
         self.commit()?;
-        std::thread::sleep(pause);
-        Self::begin(connection, pause)
+        pace.pause();
+        Self::begin(connection, pace)
     }
 
     fn commit(self) -> Result<(), ArchiveError> {

@@ -21,7 +21,7 @@ use super::{
     segment::{Build, Segment},
 };
 use crate::{
-    archive::{failed, state::State},
+    archive::{failed, pace::Pace, state::State},
     sql,
 };
 
@@ -35,11 +35,8 @@ const MERGED_FOR_EACH: u64 = 12;
 /// How many ids a fold merges at least.
 const MERGED_LEAST: u64 = 4_096;
 
-/// How many ids one transaction merges.
-const IDS_A_TRANSACTION: u64 = 8_192;
-
 /// How many rows one transaction lets go of.
-const ROWS_A_SWEEP: i64 = 256;
+const ROWS_A_SWEEP: i64 = 64;
 
 /// The upkeep of an archive's segments.
 pub(in crate::archive) struct Upkeep {
@@ -92,6 +89,7 @@ impl Upkeep {
         state: &mut State,
         ids: &Ids,
         added: u64,
+        pace: Pace,
     ) -> Result<(), ArchiveError> {
         let mut budget = (added * MERGED_FOR_EACH).max(MERGED_LEAST);
         while budget > 0 {
@@ -101,7 +99,7 @@ impl Upkeep {
             let Some(mut merge) = self.merges.pop() else { break };
             let number = merge.build.number();
             // On an error it begins anew, with another segment: what it has in memory is ahead of the file.
-            let step = merge.step(connection, &mut budget).and_then(|done| match done {
+            let step = merge.step(connection, &mut budget, pace).and_then(|done| match done {
                 None => Ok(Some(merge)),
                 Some(transaction) => {
                     let sources = merge.finish(transaction, state, ids)?;
@@ -111,8 +109,9 @@ impl Upkeep {
             });
             let unfinished = step.inspect_err(|_| self.discard(number))?;
             self.merges.extend(unfinished);
+            pace.pause();
         }
-        self.sweep(connection)
+        self.sweep(connection, pace)
     }
 
     /// A merge of segments that are newer than those which are being merged.
@@ -130,6 +129,7 @@ impl Upkeep {
     pub(in crate::archive) fn sweep(
         &mut self,
         connection: &Connection,
+        pace: Pace,
     ) -> Result<(), ArchiveError> {
         let garbage = &mut self.garbage;
         self.retired.retain(|(number, pin)| {
@@ -141,7 +141,9 @@ impl Upkeep {
         });
         for _ in 0..STEPS_A_SWEEP {
             let Some(number) = garbage.last().copied() else { break };
-            if !sweep_some(connection, number)? {
+            if sweep_some(connection, number)? {
+                pace.pause();
+            } else {
                 garbage.pop();
             }
         }
@@ -150,7 +152,7 @@ impl Upkeep {
 }
 
 /// How many transactions a sweep has; there is one before a fold, because it makes room, and one behind.
-const STEPS_A_SWEEP: usize = 16;
+const STEPS_A_SWEEP: usize = 64;
 
 /// Lets go of some rows of a segment; `false` when it has none.
 fn sweep_some(connection: &Connection, number: i64) -> Result<bool, ArchiveError> {
@@ -205,9 +207,10 @@ impl Merge {
         &mut self,
         connection: &'a mut Connection,
         budget: &mut u64,
+        pace: Pace,
     ) -> Result<Option<Transaction<'a>>, ArchiveError> {
         let transaction = connection.transaction().map_err(|error| failed(&error))?;
-        let most = IDS_A_TRANSACTION.min(*budget);
+        let most = pace.merged.min(*budget);
         *budget -= most;
         for _ in 0..most {
             let Some(id) = take_least(&transaction, &mut self.sources)? else {
