@@ -11,7 +11,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use roomlog_core::{
-    archive::{Applied, IdKey, Window},
+    archive::{Applied, Hurry, IdKey, Window},
     journal::Position,
     proposal::{Proposal, Stored},
     room::{self, Head, Room, Verdict},
@@ -108,7 +108,9 @@ impl Input {
             left -= block;
         }
         let applied = Applied { position: Position(self.position), ..Applied::default() };
-        Ok(Window { partition: 0, commits, applied, hurried: true })
+        let hurry = Hurry::default();
+        hurry.set(true);
+        Ok(Window { partition: 0, commits, applied, hurry })
     }
 
     /// The commits of the next block.

@@ -6,7 +6,10 @@
 //! there before; a row that is there is never another one (a window that says otherwise is an error);
 //! a page is rechained before it is given. `suites::archive` tests this for every engine.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use roomlog_protocol::{Author, EntryId, RoomName, Slot};
 use thiserror::Error;
@@ -39,7 +42,24 @@ pub struct Window {
     pub applied: Applied,
     /// Whether it is waited for, or others wait behind it: then it is taken in as fast as can be, and
     /// else with pauses that leave processor and disk to those who append.
-    pub hurried: bool,
+    pub hurry: Hurry,
+}
+
+/// Whether a fold hurries; it may be told so while it is under way.
+#[derive(Debug, Clone, Default)]
+pub struct Hurry(Arc<AtomicBool>);
+
+impl Hurry {
+    /// Says whether it hurries from now on.
+    pub fn set(&self, hurries: bool) {
+        self.0.store(hurries, Ordering::Relaxed);
+    }
+
+    /// Whether it hurries now.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The name of an append: unique for ever.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::{
-    archive::{Applied, Archive, ArchiveError, Window},
+    archive::{Applied, Archive, ArchiveError, Hurry, Window},
     journal::{Journal, Partition, Position},
     tail::Commit,
 };
@@ -69,6 +69,8 @@ pub struct FoldQueue {
     state: Mutex<State>,
     changed: Condvar,
     folded: watch::Sender<Position>,
+    /// Whether the window that is being folded is waited for, or much waits behind it.
+    hurry: Hurry,
 }
 
 #[derive(Default)]
@@ -91,13 +93,15 @@ impl FoldQueue {
     /// A queue behind an archive that has taken in this much.
     pub(crate) fn new(settings: FoldSettings, applied: Position) -> Self {
         let folded = watch::channel(applied).0;
-        Self { settings, state: Mutex::default(), changed: Condvar::new(), folded }
+        let (state, changed, hurry) = (Mutex::default(), Condvar::new(), Hurry::default());
+        Self { settings, state, changed, folded, hurry }
     }
 
     /// Folds up to this position without waiting for others to go with.
     pub(crate) fn hurry(&self, upto: Position) {
         let mut state = self.state.lock();
         state.hurry = state.hurry.max(upto);
+        self.hurry.set(true);
         self.changed.notify_one();
     }
 
@@ -112,6 +116,9 @@ impl FoldQueue {
         let is_first = state.effects.is_empty();
         state.entries += effect.weight();
         state.effects.push_back(effect);
+        if state.entries >= self.much() {
+            self.hurry.set(true);
+        }
         // Only when it is waited for: waking a thread for each block costs as much as applying one.
         let most = self.settings.entries;
         if is_first || before < most && state.entries >= most {
@@ -125,8 +132,13 @@ impl FoldQueue {
         self.changed.notify_one();
     }
 
-    /// Waits for a window, and whether it is hurried; `None` when there will be no more.
-    fn next(&self) -> Option<(Vec<Effect>, bool)> {
+    /// When so many entries wait behind a window, it is hurried.
+    fn much(&self) -> usize {
+        self.settings.entries / 4
+    }
+
+    /// Waits for a window; `None` when there will be no more.
+    fn next(&self) -> Option<Vec<Effect>> {
         let settings = &self.settings;
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| state.effects.is_empty() && !state.closed);
@@ -135,7 +147,7 @@ impl FoldQueue {
         if state.closed {
             return None;
         }
-        let hurried = state.effects.front().is_some_and(|it| it.applied.position <= state.hurry);
+        let waited_for = state.effects.front().is_some_and(|it| it.applied.position <= state.hurry);
         let mut window = Vec::new();
         let mut entries = 0;
         while entries < settings.entries {
@@ -144,7 +156,8 @@ impl FoldQueue {
             window.push(effect);
         }
         state.entries -= entries;
-        Some((window, hurried || state.entries >= settings.entries / 4))
+        self.hurry.set(waited_for || state.entries >= self.much());
+        Some(window)
     }
 }
 
@@ -170,13 +183,13 @@ pub struct Folder {
 impl Folder {
     /// Folds until the queue is closed or the archive fails; blocks its thread.
     pub fn run(self) {
-        while let Some((effects, hurried)) = self.queue.next() {
+        while let Some(effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
             let window = Window {
                 partition: self.partition,
                 commits: effects.iter().flat_map(|effect| effect.commits.iter().cloned()).collect(),
                 applied: last.applied.clone(),
-                hurried,
+                hurry: self.queue.hurry.clone(),
             };
             let position = last.applied.position;
             let folded = match self.fold(&window) {

@@ -35,9 +35,6 @@ use crate::{cli::DEFAULT_SERVER, failure::Failure, settings::Settings};
 /// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.
 const GO_FIRST: i32 = -10;
 
-/// The nice value of the thread that folds: nobody waits for it until it is far behind.
-const GO_LAST: i32 = 5;
-
 /// Descriptors besides those of sockets: files, threads' event queues, standard streams.
 const OTHER_DESCRIPTORS: u64 = 256;
 
@@ -242,7 +239,7 @@ impl Threads {
             let _nobody_waits = tell.try_send(());
             ended
         })?;
-        let folder = on_a_thread("fold", GO_LAST, move || folder.run())?;
+        let folder = on_a_thread("fold", 0, move || folder.run())?;
         Ok(Self { sequencing, applying, folder, ended })
     }
 
@@ -278,7 +275,9 @@ fn on_a_thread<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>, Failure> {
     let run = move || {
-        take_place(nice);
+        if nice != 0 {
+            take_place(nice);
+        }
         run()
     };
     thread::Builder::new().name(name.into()).spawn(run).map_err(no_thread)

@@ -24,7 +24,10 @@ mod state;
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -39,10 +42,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::{
     ids::{Ids, Upkeep},
+    pace::Pace,
     state::State,
 };
 use crate::{
-    pragma::{self, CopyFailed, Sync},
+    pragma::{self, Copying, Sync},
     sql, trouble, wal,
 };
 
@@ -65,8 +69,8 @@ pub struct SqliteArchive {
     writer: Mutex<Writer>,
     ids: Ids,
     readers: Mutex<Vec<Connection>>,
-    /// Why its WAL could not be copied into the file.
-    copy_failed: CopyFailed,
+    /// How its WAL is copied into the file.
+    copying: Arc<Copying>,
     /// A fold failed.
     broken: AtomicBool,
 }
@@ -119,7 +123,7 @@ impl SqliteArchive {
         // NORMAL: a power cut may take the newest folds back, and the journal has them.
         let mut connection =
             pragma::open_archive(path, Sync::Normal, PAGE_BYTES).map_err(|error| failed(&error))?;
-        let copy_failed =
+        let copying =
             pragma::checkpoint_by_and_by(&mut connection).map_err(|error| failed(&error))?;
         pragma::leave_the_wal(&connection, true)
             .and_then(|()| connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB))
@@ -137,7 +141,7 @@ impl SqliteArchive {
         let upkeep = Upkeep::open(&connection, &state)?;
         let writer = Mutex::new(Writer { connection, state, upkeep });
         let (path, readers, broken) = (path.into(), Mutex::default(), AtomicBool::new(false));
-        Ok(Self { log, path, writer, ids, readers, copy_failed, broken })
+        Ok(Self { log, path, writer, ids, readers, copying, broken })
     }
 
     /// The log that it is of.
@@ -148,7 +152,7 @@ impl SqliteArchive {
 
     /// Whether all went well whenever the WAL was copied into the file.
     fn copied(&self) -> Result<(), ArchiveError> {
-        self.copy_failed.lock().as_ref().map_or(Ok(()), |error| Err(failed(error)))
+        self.copying.went_well(failed)
     }
 
     /// Runs a read on a connection of its own, as one transaction.
@@ -179,7 +183,7 @@ impl Drop for SqliteArchive {
         let writer = &self.writer.get_mut().connection;
         // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After a
         // fold or a copy that failed nothing is: an fsync that failed once may say yes the next time.
-        let broken = *self.broken.get_mut() || self.copy_failed.lock().is_some();
+        let broken = *self.broken.get_mut() || self.copying.has_failed();
         if !broken && pragma::checkpoint_truncate(writer).is_ok() {
             let _or_an_empty_wal_stays = pragma::leave_the_wal(writer, false);
         }
@@ -274,6 +278,7 @@ impl Archive for SqliteArchive {
     }
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+        self.copying.set_pages(Pace::of(window).wal_pages());
         let folded = fold::fold(&mut self.writer.lock(), &self.ids, window);
         let folded = self.copied().and(folded);
         if !matches!(folded, Ok(()) | Err(ArchiveError::NoRoom(_))) {

@@ -1,6 +1,12 @@
 //! How our files are opened: the settings that durability rests on, set and read back.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, config::DbConfig, hooks::Wal};
@@ -10,10 +16,6 @@ use crate::trouble;
 /// Older ones can lose commits when a WAL is reset: <https://sqlite.org/wal.html>, "The WAL-Reset
 /// Bug".
 pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
-
-/// How many pages a WAL has when it is copied by and by: 1 MiB of the archive's. What is copied at once is
-/// synced at once, and the journal's next block waits for that.
-const WAL_PAGES: i32 = 128;
 
 /// How a file is synced.
 #[derive(Clone, Copy)]
@@ -79,24 +81,49 @@ pub(crate) fn leave_the_wal(connection: &Connection, leave: bool) -> rusqlite::R
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
 }
 
-/// What went wrong when a WAL was copied.
-pub(crate) type CopyFailed = Arc<Mutex<Option<rusqlite::Error>>>;
+/// How a WAL is copied by and by.
+#[derive(Debug, Default)]
+pub(crate) struct Copying {
+    /// How many pages it has when it is.
+    pages: AtomicI32,
+    failed: Mutex<Option<rusqlite::Error>>,
+}
+
+impl Copying {
+    /// From now on it is copied when it has so many pages.
+    pub(crate) fn set_pages(&self, pages: i32) {
+        self.pages.store(pages, Ordering::Relaxed);
+    }
+
+    /// Whether it failed ever.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.lock().is_some()
+    }
+
+    /// Whether all went well so far.
+    ///
+    /// # Errors
+    /// The first one; what [`failed`](crate::archive::failed) makes of it.
+    pub(crate) fn went_well<E>(&self, failed: impl Fn(&rusqlite::Error) -> E) -> Result<(), E> {
+        self.failed.lock().as_ref().map_or(Ok(()), |error| Err(failed(error)))
+    }
+}
 
 /// Copies the WAL into the file by and by, as SQLite does by itself, but for one thing: it passes over
 /// errors then, and after a failed fsync the next one may say that all is well. Here the first one is
 /// kept, and nothing is copied behind it. Without room the WAL stays as it is.
-pub(crate) fn checkpoint_by_and_by(connection: &mut Connection) -> rusqlite::Result<CopyFailed> {
-    let failed = CopyFailed::default();
-    let keep = failed.clone();
+pub(crate) fn checkpoint_by_and_by(connection: &mut Connection) -> rusqlite::Result<Arc<Copying>> {
+    let copying = Arc::new(Copying::default());
+    let keep = copying.clone();
     connection.wal_hook(Some(move |wal: &mut Wal, pages| {
-        let mut failed = keep.lock();
-        if pages >= WAL_PAGES && failed.is_none() {
+        let mut failed = keep.failed.lock();
+        if pages >= keep.pages.load(Ordering::Relaxed) && failed.is_none() {
             let passes = |error: &_| trouble::is_full(error) || trouble::is_busy(error);
             *failed = wal.checkpoint().err().filter(|error| !passes(error));
         }
         Ok(())
     }))?;
-    Ok(failed)
+    Ok(copying)
 }
 
 /// Copies the WAL into the file and empties it.

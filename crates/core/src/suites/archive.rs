@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use roomlog_protocol::{Author, ClientAppend, EntryId, Kind, RoomName};
 
 use crate::{
-    archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window},
+    archive::{Applied, Archive, ArchiveError, Hurry, IdKey, Keep, Window},
     block::NodeId,
     journal::Position,
     proposal::{Proposal, Stored},
@@ -112,7 +112,9 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
     let mut proposers = Proposers::default();
     proposers.0.insert(NodeId([7; 16]), Proposer { incarnation: 3, next: position });
     let applied = Applied { position: Position(position), proposers };
-    Window { partition: 0, commits: commits.to_vec(), applied, hurried: true }
+    let hurry = Hurry::default();
+    hurry.set(true);
+    Window { partition: 0, commits: commits.to_vec(), applied, hurry }
 }
 
 fn bodies(page: &[Stored]) -> Vec<&str> {

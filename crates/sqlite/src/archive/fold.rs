@@ -42,7 +42,7 @@ struct Part<'a> {
 
 /// Takes a window in.
 pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<(), ArchiveError> {
-    let pace = Pace::of(window);
+    let pace = &Pace::of(window);
     make_room(writer, pace)?;
     let parts = parts(&mut writer.connection, &mut writer.state, window)?;
     put_entries(&writer.connection, &parts, pace)?;
@@ -60,7 +60,7 @@ pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<()
 
 /// Lets go of some of what nobody reads. Without room even for that, what is to be written may still find
 /// some.
-fn make_room(writer: &mut Writer, pace: Pace) -> Result<(), ArchiveError> {
+fn make_room(writer: &mut Writer, pace: &Pace) -> Result<(), ArchiveError> {
     match writer.upkeep.sweep(&writer.connection, pace) {
         Err(ArchiveError::NoRoom(_)) => Ok(()),
         swept => swept,
@@ -107,11 +107,11 @@ fn parts<'a>(
 fn put_entries(
     connection: &Connection,
     parts: &[Part<'_>],
-    pace: Pace,
+    pace: &Pace,
 ) -> Result<(), ArchiveError> {
     let mut transaction = Steps::begin(connection, pace)?;
     for Part { name, room, entries, .. } in parts {
-        for entries in entries.chunks(pace.rows) {
+        for entries in entries.chunks(pace.rows()) {
             entries::extend(transaction.connection(), name, room.number, entries)?;
             transaction = transaction.step(entries.len())?;
         }
@@ -124,13 +124,13 @@ fn new_ids(
     connection: &Connection,
     segments: &[Arc<Segment>],
     parts: &[Part<'_>],
-    pace: Pace,
+    pace: &Pace,
 ) -> Result<Vec<IdAt>, ArchiveError> {
     // By the first bits of their hashes, so that each share is sorted in a short time.
     let mut shares: Vec<Vec<_>> = (0..1 << SHARE_BITS).map(|_| Vec::new()).collect();
     for (part, entries) in parts
         .iter()
-        .flat_map(|part| part.entries.chunks(pace.rows).map(move |entries| (part, entries)))
+        .flat_map(|part| part.entries.chunks(pace.rows()).map(move |entries| (part, entries)))
     {
         for stored in entries {
             let hash = ids::hash(part.name, &stored.entry.author, &stored.entry.id);
@@ -145,7 +145,7 @@ fn new_ids(
                 shares[usize::try_from(share).unwrap_or(0)].push((hash, at, part, *stored));
             }
         }
-        if entries.len() == pace.rows {
+        if entries.len() == pace.rows() {
             pace.pause();
         }
     }
@@ -192,10 +192,10 @@ fn finish(
     parts: &[Part<'_>],
     (number, new): (i64, &[IdAt]),
 ) -> Result<(), ArchiveError> {
-    let pace = Pace::of(window);
+    let pace = &Pace::of(window);
     let mut transaction = Steps::begin(&writer.connection, pace)?;
     let mut build = Build::new(number, new.len() as u64);
-    for ids in new.chunks(pace.rows) {
+    for ids in new.chunks(pace.rows()) {
         for id in ids {
             build.push(transaction.connection(), *id)?;
         }
@@ -205,7 +205,7 @@ fn finish(
     let mut after = writer.state.clone();
     if !new.is_empty() {
         while !build.close(transaction.connection())? {
-            transaction = transaction.step(pace.rows)?;
+            transaction = transaction.step(pace.rows())?;
         }
         segments.push(build.segment());
         after.segments = segments.iter().map(|segment| segment.form()).collect();
@@ -227,11 +227,11 @@ struct Steps<'a> {
     connection: &'a Connection,
     transaction: Transaction<'a>,
     rows: usize,
-    pace: Pace,
+    pace: &'a Pace,
 }
 
 impl<'a> Steps<'a> {
-    fn begin(connection: &'a Connection, pace: Pace) -> Result<Self, ArchiveError> {
+    fn begin(connection: &'a Connection, pace: &'a Pace) -> Result<Self, ArchiveError> {
         let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
         Ok(Self { connection, transaction, rows: 0, pace })
     }
@@ -243,7 +243,7 @@ impl<'a> Steps<'a> {
     /// Notes that so many entries, or ids, were written; commits when they are enough.
     fn step(mut self, rows: usize) -> Result<Self, ArchiveError> {
         self.rows += rows;
-        if self.rows < self.pace.rows {
+        if self.rows < self.pace.rows() {
             return Ok(self);
         }
         let (connection, pace) = (self.connection, self.pace);

@@ -7,35 +7,58 @@
 
 use std::{thread, time::Duration};
 
-use roomlog_core::archive::Window;
+use roomlog_core::archive::{Hurry, Window};
 
-/// How fast a fold goes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    /// How many entries, or ids, one transaction writes at least, when there are as many.
-    pub(super) rows: usize,
-    /// How many ids one transaction merges.
-    pub(super) merged: u64,
+/// How fast a fold goes; looked at anew for each step.
+#[derive(Debug)]
+pub(super) struct Pace(Hurry);
+
+struct Steps {
+    rows: usize,
+    merged: u64,
+    wal_pages: i32,
     pause: Duration,
 }
 
 /// Some 0.3 ms of work, and a pause. A window of 65,536 entries then takes two thirds of a second, in
 /// which processor and disk are mostly left to appends.
-const GENTLE: Pace = Pace { rows: 256, merged: 2_048, pause: Duration::from_millis(1) };
+const GENTLE: Steps =
+    Steps { rows: 256, merged: 2_048, wal_pages: 128, pause: Duration::from_millis(1) };
 
-/// Larger transactions write fewer pages twice.
-const HURRIED: Pace = Pace { rows: 1_024, merged: 8_192, pause: Duration::ZERO };
+/// Larger transactions, and copies of 4 MiB instead of 1, write fewer pages twice.
+const HURRIED: Steps = Steps { rows: 2_048, merged: 8_192, wal_pages: 512, pause: Duration::ZERO };
 
 impl Pace {
     /// The pace of a window.
     pub(super) fn of(window: &Window) -> Self {
-        if window.hurried { HURRIED } else { GENTLE }
+        Self(window.hurry.clone())
+    }
+
+    fn steps(&self) -> &'static Steps {
+        if self.0.is_set() { &HURRIED } else { &GENTLE }
+    }
+
+    /// How many entries, or ids, one transaction writes at least, when there are as many.
+    pub(super) fn rows(&self) -> usize {
+        self.steps().rows
+    }
+
+    /// How many ids one transaction merges.
+    pub(super) fn merged(&self) -> u64 {
+        self.steps().merged
+    }
+
+    /// How many pages the WAL has when it is copied into the file: what is copied at once is synced at
+    /// once, and the journal's next block waits for that.
+    pub(super) fn wal_pages(&self) -> i32 {
+        self.steps().wal_pages
     }
 
     /// Pauses.
     pub(super) fn pause(&self) {
-        if !self.pause.is_zero() {
-            thread::sleep(self.pause);
+        let pause = self.steps().pause;
+        if !pause.is_zero() {
+            thread::sleep(pause);
         }
     }
 }

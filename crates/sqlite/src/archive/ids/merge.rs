@@ -89,7 +89,7 @@ impl Upkeep {
         state: &mut State,
         ids: &Ids,
         added: u64,
-        pace: Pace,
+        pace: &Pace,
     ) -> Result<(), ArchiveError> {
         let mut budget = (added * MERGED_FOR_EACH).max(MERGED_LEAST);
         while budget > 0 {
@@ -129,7 +129,7 @@ impl Upkeep {
     pub(in crate::archive) fn sweep(
         &mut self,
         connection: &Connection,
-        pace: Pace,
+        pace: &Pace,
     ) -> Result<(), ArchiveError> {
         let garbage = &mut self.garbage;
         self.retired.retain(|(number, pin)| {
@@ -207,10 +207,10 @@ impl Merge {
         &mut self,
         connection: &'a mut Connection,
         budget: &mut u64,
-        pace: Pace,
+        pace: &Pace,
     ) -> Result<Option<Transaction<'a>>, ArchiveError> {
         let transaction = connection.transaction().map_err(|error| failed(&error))?;
-        let most = pace.merged.min(*budget);
+        let most = pace.merged().min(*budget);
         *budget -= most;
         for _ in 0..most {
             let Some(id) = take_least(&transaction, &mut self.sources)? else {
