@@ -48,8 +48,9 @@ const FLOOR: Duration = Duration::from_secs(4);
 /// Queues that appends come from, in each room.
 const QUEUES: u64 = 64;
 
-/// The place that `serve` gives the thread that writes the journal.
+/// The places that `serve` gives the threads that write the journal and fold.
 const GO_FIRST: i32 = -10;
+const GO_LAST: i32 = 5;
 
 /// What is measured.
 #[derive(Debug, clap::Args)]
@@ -159,7 +160,10 @@ fn one(args: &Args, data: &Path, folds: bool) -> io::Result<Seen> {
         alone.block_on(task.sequencing.run())
     });
     let applying = runtime.spawn(task.applying.run());
-    let folder = thread::spawn(move || folder.run());
+    let folder = thread::spawn(move || {
+        take_place(GO_LAST);
+        folder.run();
+    });
     if !runtime.block_on(node.caught_up()) {
         return Err(io::Error::other("the node did not start"));
     }

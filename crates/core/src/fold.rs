@@ -116,7 +116,8 @@ impl FoldQueue {
         let is_first = state.effects.is_empty();
         state.entries += effect.weight();
         state.effects.push_back(effect);
-        if state.entries >= self.much() {
+        // A whole window waits behind the one that is being folded.
+        if state.entries >= self.settings.entries {
             self.hurry.set(true);
         }
         // Only when it is waited for: waking a thread for each block costs as much as applying one.
@@ -129,12 +130,9 @@ impl FoldQueue {
     /// Lets the thread end; what waits stays in the journal and is replayed at the next start.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
+        // Whoever ends the node waits for the window that is being folded.
+        self.hurry.set(true);
         self.changed.notify_one();
-    }
-
-    /// When so many entries wait behind a window, it is hurried.
-    fn much(&self) -> usize {
-        self.settings.entries / 4
     }
 
     /// Waits for a window; `None` when there will be no more.
@@ -156,7 +154,7 @@ impl FoldQueue {
             window.push(effect);
         }
         state.entries -= entries;
-        self.hurry.set(waited_for || state.entries >= self.much());
+        self.hurry.set(waited_for || state.entries >= settings.entries / 4);
         Some(window)
     }
 }

@@ -35,6 +35,9 @@ use crate::{cli::DEFAULT_SERVER, failure::Failure, settings::Settings};
 /// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.
 const GO_FIRST: i32 = -10;
 
+/// The nice value of the thread that folds: nobody waits for it until it is far behind.
+const GO_LAST: i32 = 5;
+
 /// Descriptors besides those of sockets: files, threads' event queues, standard streams.
 const OTHER_DESCRIPTORS: u64 = 256;
 
@@ -239,7 +242,7 @@ impl Threads {
             let _nobody_waits = tell.try_send(());
             ended
         })?;
-        let folder = on_a_thread("fold", 0, move || folder.run())?;
+        let folder = on_a_thread("fold", GO_LAST, move || folder.run())?;
         Ok(Self { sequencing, applying, folder, ended })
     }
 
@@ -275,9 +278,7 @@ fn on_a_thread<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>, Failure> {
     let run = move || {
-        if nice != 0 {
-            take_place(nice);
-        }
+        take_place(nice);
         run()
     };
     thread::Builder::new().name(name.into()).spawn(run).map_err(no_thread)
