@@ -53,7 +53,7 @@ const COPY_BYTES: usize = 512 << 10;
 /// How long the WAL is, in bytes, when a commit waits until the rest of it is copied, so that it begins
 /// anew: seldom enough to hold up fewer than one append in a hundred, and soon enough, because a commit
 /// that makes the file longer takes half as long again as one that writes over an older round.
-const WAL_BYTES: usize = 16 << 20;
+const WAL_BYTES: usize = 8 << 20;
 
 /// A commit touches at least a leaf and, now and then, an inner page; each is a frame of the WAL.
 const COMMIT_OVERHEAD: usize = 8 << 10;
