@@ -108,9 +108,7 @@ impl Input {
             left -= block;
         }
         let applied = Applied { position: Position(self.position), ..Applied::default() };
-        let hurry = Hurry::default();
-        hurry.set(true);
-        Ok(Window { partition: 0, commits, applied, hurry })
+        Ok(Window { partition: 0, commits, applied, hurry: Hurry::now() })
     }
 
     /// The commits of the next block.

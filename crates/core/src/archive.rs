@@ -50,6 +50,12 @@ pub struct Window {
 pub struct Hurry(Arc<AtomicBool>);
 
 impl Hurry {
+    /// One that hurries from the beginning.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
     /// Says whether it hurries from now on.
     pub fn set(&self, hurries: bool) {
         self.0.store(hurries, Ordering::Relaxed);

@@ -116,12 +116,12 @@ impl FoldQueue {
         let is_first = state.effects.is_empty();
         state.entries += effect.weight();
         state.effects.push_back(effect);
+        let most = self.settings.entries;
         // A whole window waits behind the one that is being folded.
-        if state.entries >= self.settings.entries {
+        if state.entries >= most {
             self.hurry.set(true);
         }
         // Only when it is waited for: waking a thread for each block costs as much as applying one.
-        let most = self.settings.entries;
         if is_first || before < most && state.entries >= most {
             self.changed.notify_one();
         }

@@ -112,9 +112,7 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
     let mut proposers = Proposers::default();
     proposers.0.insert(NodeId([7; 16]), Proposer { incarnation: 3, next: position });
     let applied = Applied { position: Position(position), proposers };
-    let hurry = Hurry::default();
-    hurry.set(true);
-    Window { partition: 0, commits: commits.to_vec(), applied, hurry }
+    Window { partition: 0, commits: commits.to_vec(), applied, hurry: Hurry::now() }
 }
 
 fn bodies(page: &[Stored]) -> Vec<&str> {

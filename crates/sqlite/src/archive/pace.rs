@@ -13,7 +13,8 @@ use roomlog_core::archive::{Hurry, Window};
 #[derive(Debug)]
 pub(super) struct Pace(Hurry);
 
-struct Steps {
+/// What one of the two paces is.
+struct Measures {
     rows: usize,
     merged: u64,
     wal_pages: i32,
@@ -22,11 +23,12 @@ struct Steps {
 
 /// Some 0.3 ms of work, and a pause. A window of 65,536 entries then takes two thirds of a second, in
 /// which processor and disk are mostly left to appends.
-const GENTLE: Steps =
-    Steps { rows: 256, merged: 2_048, wal_pages: 128, pause: Duration::from_millis(1) };
+const GENTLE: Measures =
+    Measures { rows: 256, merged: 2_048, wal_pages: 128, pause: Duration::from_millis(1) };
 
 /// Larger transactions, and copies of 4 MiB instead of 1, write fewer pages twice.
-const HURRIED: Steps = Steps { rows: 2_048, merged: 8_192, wal_pages: 512, pause: Duration::ZERO };
+const HURRIED: Measures =
+    Measures { rows: 2_048, merged: 8_192, wal_pages: 512, pause: Duration::ZERO };
 
 impl Pace {
     /// The pace of a window.
@@ -34,29 +36,29 @@ impl Pace {
         Self(window.hurry.clone())
     }
 
-    fn steps(&self) -> &'static Steps {
+    fn now(&self) -> &'static Measures {
         if self.0.is_set() { &HURRIED } else { &GENTLE }
     }
 
     /// How many entries, or ids, one transaction writes at least, when there are as many.
     pub(super) fn rows(&self) -> usize {
-        self.steps().rows
+        self.now().rows
     }
 
     /// How many ids one transaction merges.
     pub(super) fn merged(&self) -> u64 {
-        self.steps().merged
+        self.now().merged
     }
 
     /// How many pages the WAL has when it is copied into the file: what is copied at once is synced at
     /// once, and the journal's next block waits for that.
     pub(super) fn wal_pages(&self) -> i32 {
-        self.steps().wal_pages
+        self.now().wal_pages
     }
 
     /// Pauses.
     pub(super) fn pause(&self) {
-        let pause = self.steps().pause;
+        let pause = self.now().pause;
         if !pause.is_zero() {
             thread::sleep(pause);
         }
