@@ -16,7 +16,7 @@ use roomlog_protocol::{Author, EntryId, RoomName, latest_of};
 use crate::{
     archive::{Applied, Archive, ArchiveError, IdKey},
     block::BlockName,
-    fold::{Effect, FoldQueue},
+    fold::{Effect, FoldQueue, Unfolded},
     heads::Heads,
     journal::{Durable, Position},
     mailbox::Outcome,
@@ -59,13 +59,6 @@ impl Iterator for Folded {
             self.commits = self.effects.next()?.commits.into_iter();
         }
     }
-}
-
-/// What is applied and not folded, or how much of it may be.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Unfolded {
-    pub(crate) entries: usize,
-    pub(crate) bytes: usize,
 }
 
 /// Applies blocks.
@@ -231,20 +224,21 @@ impl Applier {
     }
 
     fn hand_on(&mut self, commits: Vec<Arc<Commit>>) {
-        let effect = Effect { commits, applied: self.applied.clone() };
-        let entries = effect.entries();
-        self.fresh = entries;
-        self.unfolded.entries += effect.weight();
-        self.unfolded.bytes += effect.bytes();
-        self.stats.applied(entries, self.unfolded.entries);
+        self.fresh = commits.iter().map(|commit| commit.entries.len()).sum();
+        let effect = Effect::new(commits, self.applied.clone());
+        self.unfolded.entries += effect.counted().entries;
+        self.unfolded.bytes += effect.counted().bytes;
+        self.stats.applied(self.fresh, self.unfolded.entries);
         self.folds.push(effect);
     }
 
     /// Takes note of a window that is in the archive. Blocks before number `next_n` may have been
     /// looked up there before it was.
     pub fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
-        self.unfolded.entries -= effects.iter().map(Effect::weight).sum::<usize>();
-        self.unfolded.bytes -= effects.iter().map(Effect::bytes).sum::<usize>();
+        for counted in effects.iter().map(Effect::counted) {
+            self.unfolded.entries -= counted.entries;
+            self.unfolded.bytes -= counted.bytes;
+        }
         self.stats.folded(self.unfolded.entries);
         let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
         self.folded.push_back(Folded { barrier: next_n, effects, commits });

@@ -29,25 +29,30 @@ pub struct Effect {
     pub commits: Vec<Arc<Commit>>,
     /// What is applied when it is in the archive.
     pub applied: Applied,
+    counted: Unfolded,
+}
+
+/// What waits to be folded, or how much of it may.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Unfolded {
+    /// Entries, and one for each block that made none, because it waits too.
+    pub(crate) entries: usize,
+    /// Bytes of memory, near enough for a bound.
+    pub(crate) bytes: usize,
 }
 
 impl Effect {
-    /// How many entries it made.
-    #[must_use]
-    pub fn entries(&self) -> usize {
-        self.commits.iter().map(|commit| commit.entries.len()).sum()
+    /// What a block did, counted once: whoever counts later finds it gone from the processor's caches,
+    /// and appends wait for that.
+    pub(crate) fn new(commits: Vec<Arc<Commit>>, applied: Applied) -> Self {
+        let entries = commits.iter().map(|commit| commit.entries.len()).sum::<usize>().max(1);
+        let bytes = commits.iter().map(|commit| commit.weight()).sum();
+        Self { commits, applied, counted: Unfolded { entries, bytes } }
     }
 
-    /// What it counts for while it waits: its entries, and one when it made none, because it waits too.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        self.entries().max(1)
-    }
-
-    /// What it takes of memory while it waits, in bytes, near enough for a bound.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.commits.iter().map(|commit| commit.weight()).sum()
+    /// What it counts for while it waits.
+    pub(crate) fn counted(&self) -> Unfolded {
+        self.counted
     }
 }
 
@@ -114,7 +119,7 @@ impl FoldQueue {
         let mut state = self.state.lock();
         let before = state.entries;
         let is_first = state.effects.is_empty();
-        state.entries += effect.weight();
+        state.entries += effect.counted.entries;
         state.effects.push_back(effect);
         let most = self.settings.entries;
         // A whole window waits behind the one that is being folded.
@@ -150,7 +155,7 @@ impl FoldQueue {
         let mut entries = 0;
         while entries < settings.entries {
             let Some(effect) = state.effects.pop_front() else { break };
-            entries += effect.weight();
+            entries += effect.counted.entries;
             window.push(effect);
         }
         state.entries -= entries;

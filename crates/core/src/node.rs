@@ -13,11 +13,11 @@ use roomlog_protocol::RoomName;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    applier::{Applier, Parts, Unfolded},
+    applier::{Applier, Parts},
     applying::Applying,
     archive::{Archive, ArchiveError},
     backup::Backup,
-    fold::{FoldQueue, FoldSettings, Folder},
+    fold::{FoldQueue, FoldSettings, Folder, Unfolded},
     follower::Followers,
     heads::Heads,
     inbox::Inbox,
