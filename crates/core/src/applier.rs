@@ -11,7 +11,7 @@ use std::{
     vec,
 };
 
-use roomlog_protocol::{Author, EntryId, RoomName, latest_of};
+use roomlog_protocol::{RoomName, latest_of};
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, IdKey},
@@ -21,6 +21,7 @@ use crate::{
     journal::{Durable, Position},
     mailbox::Outcome,
     proposal::{Proposal, Stored},
+    recent_ids::RecentIds,
     room::{self, Known, Room, Verdict},
     rooms::Rooms,
     stats::Stats,
@@ -33,8 +34,8 @@ const BLOCKS_UNTOLD: usize = 8;
 /// A room as apply holds it: from its first block until all of it is folded.
 struct Held {
     room: Room,
-    /// The ids of entries that may not be found in the archive yet.
-    ids: HashMap<(Author, EntryId), Known>,
+    /// How many of its entries have their ids in memory: the archive may not have them yet.
+    recent: usize,
     /// What the block at hand has added.
     fresh: Vec<Stored>,
     tail: Arc<Tail>,
@@ -70,6 +71,7 @@ pub struct Applier {
     stats: Arc<Stats>,
     applied: Applied,
     held: HashMap<RoomName, Held>,
+    ids: RecentIds,
     /// Rooms that moved and whose followers were not told.
     untold: HashMap<RoomName, Arc<Tail>>,
     untold_blocks: usize,
@@ -108,6 +110,7 @@ impl Applier {
             stats,
             applied,
             held: HashMap::new(),
+            ids: RecentIds::new(),
             untold: HashMap::new(),
             untold_blocks: 0,
             fresh: 0,
@@ -171,8 +174,9 @@ impl Applier {
         for (proposal, archived) in proposals.zip(archived) {
             let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
-            outcomes.push(apply_one(held, proposal, durable.time, archived.as_ref()));
-            if held.ids.is_empty() {
+            let (ids, archived) = (&mut self.ids, archived.as_ref());
+            outcomes.push(apply_one(held, ids, proposal, durable.time, archived));
+            if held.recent == 0 {
                 self.held.remove(&proposal.room);
             } else if untouched && !held.fresh.is_empty() {
                 touched.push(proposal.room.clone());
@@ -280,12 +284,12 @@ impl Applier {
     /// Lets go of the ids of a commit that is in the archive.
     fn forget(&mut self, commit: &Commit) {
         self.settled += 1;
+        let entries = commit.entries.len();
+        self.ids.forget(entries);
         let Some(held) = self.held.get_mut(&commit.room) else { return };
-        for Stored { entry, .. } in &commit.entries {
-            held.ids.remove(&(entry.author.clone(), entry.id.clone()));
-        }
+        held.recent -= entries;
         // All folded, so the archive can give it again: the state leaves memory.
-        if held.ids.is_empty() {
+        if held.recent == 0 {
             self.held.remove(&commit.room);
         }
     }
@@ -320,26 +324,27 @@ fn hold<'a>(
     if !held.contains_key(room) {
         let tail = rooms.open(room)?;
         let state = Room { name: room.clone(), head: tail.head() };
-        let (ids, fresh) = (HashMap::new(), Vec::new());
-        held.insert(room.clone(), Held { room: state, ids, fresh, tail });
+        held.insert(room.clone(), Held { room: state, recent: 0, fresh: Vec::new(), tail });
     }
     Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
 }
 
 fn apply_one(
     held: &mut Held,
+    ids: &mut RecentIds,
     proposal: &Proposal,
     journal_time: u64,
     archived: Option<&Known>,
 ) -> Outcome {
-    let key = (proposal.author.clone(), proposal.id.clone());
+    let id = ids.hash(&proposal.room, &proposal.author, &proposal.id);
     // A row at or past the end is of a fold that a crash cut off: its block is applied again.
     let archived = archived.filter(|known| known.slot < held.room.head.end);
-    let known = held.ids.get(&key).or(archived).copied();
+    let known = ids.get(id).or(archived).copied();
     match room::apply(&mut held.room, proposal, journal_time, known.as_ref()) {
         Verdict::Committed(stored) => {
             let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
-            held.ids.insert(key, Known { slot, committed_at, content: proposal.content() });
+            ids.add(id, Known { slot, committed_at, content: proposal.content() });
+            held.recent += 1;
             held.fresh.push(stored);
             Outcome::Committed { slot, committed_at, repeat: false }
         }

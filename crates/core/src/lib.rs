@@ -31,6 +31,7 @@ mod pipeline;
 pub mod proposal;
 pub mod proposers;
 pub mod reader;
+mod recent_ids;
 pub mod room;
 pub mod rooms;
 pub mod sequencer;
