@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, Hurry, Window},
+    give_way::GiveWay,
     journal::{Journal, Partition, Position},
     tail::Commit,
 };
@@ -188,9 +189,11 @@ impl Folder {
     pub fn run(self) {
         while let Some(effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
+            let mut way = GiveWay::default();
+            let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
             let window = Window {
                 partition: self.partition,
-                commits: effects.iter().flat_map(|effect| effect.commits.iter().cloned()).collect(),
+                commits: commits.inspect(|_| way.after_piece()).collect(),
                 applied: last.applied.clone(),
                 hurry: self.queue.hurry.clone(),
             };

@@ -18,6 +18,7 @@ pub mod backup;
 pub mod block;
 pub mod fold;
 pub mod follower;
+pub mod give_way;
 pub mod heads;
 pub mod inbox;
 pub mod journal;

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use roomlog_core::{
     archive::{ArchiveError, Keep},
+    give_way,
     proposal::Stored,
 };
 use roomlog_protocol::{Digest, RoomName, Slot};
@@ -296,5 +297,6 @@ fn put<'a>(
     let row = params![key(number, first), writer.bytes()];
     let write = || connection.prepare_cached(statement)?.execute(row);
     let written = write().map_err(|error| failed(&error))?;
+    give_way::now();
     Ok((rest, written == 1))
 }

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use roomlog_core::{
     archive::{ArchiveError, Window},
+    give_way::{self, GiveWay},
     proposal::Stored,
     room::Head,
 };
@@ -74,11 +75,13 @@ fn parts<'a>(
     window: &'a Window,
 ) -> Result<Vec<Part<'a>>, ArchiveError> {
     let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Head)> = BTreeMap::new();
+    let mut way = GiveWay::default();
     for commit in &window.commits {
         let (entries, head) =
             of_room.entry(&commit.room).or_insert_with(|| (Vec::new(), commit.head()));
         entries.extend(&commit.entries);
         *head = commit.head();
+        way.after_piece();
     }
     let transaction = connection.transaction().map_err(|error| failed(&error))?;
     let (mut after, mut parts) = (state.clone(), Vec::with_capacity(of_room.len()));
@@ -93,6 +96,7 @@ fn parts<'a>(
             }
         };
         parts.push(Part { name, room, entries, head });
+        way.after_piece();
     }
     if after != *state {
         after.write(&transaction)?;
@@ -128,6 +132,7 @@ fn new_ids(
 ) -> Result<Vec<IdAt>, ArchiveError> {
     // By the first bits of their hashes, so that each share is sorted in a short time.
     let mut shares: Vec<Vec<_>> = (0..1 << SHARE_BITS).map(|_| Vec::new()).collect();
+    let mut way = GiveWay::default();
     for (part, entries) in parts
         .iter()
         .flat_map(|part| part.entries.chunks(pace.rows()).map(move |entries| (part, entries)))
@@ -144,6 +149,7 @@ fn new_ids(
                 let share = hash >> (u64::BITS - SHARE_BITS);
                 shares[usize::try_from(share).unwrap_or(0)].push((hash, at, part, *stored));
             }
+            way.after_piece();
         }
         if entries.len() == pace.rows() {
             pace.pause();
@@ -160,6 +166,7 @@ fn new_ids(
             }
         }
         new.extend(share.into_iter().map(|(hash, at, ..)| (hash, at)));
+        give_way::now();
     }
     Ok(new)
 }
@@ -195,9 +202,11 @@ fn finish(
     let pace = &Pace::of(window);
     let mut transaction = Steps::begin(&writer.connection, pace)?;
     let mut build = Build::new(number, new.len() as u64);
+    let mut way = GiveWay::default();
     for ids in new.chunks(pace.rows()) {
         for id in ids {
             build.push(transaction.connection(), *id)?;
+            way.after_piece();
         }
         transaction = transaction.step(ids.len())?;
     }
@@ -213,6 +222,7 @@ fn finish(
     for Part { name, room, head, .. } in parts {
         let moved = Room { head: *head, ..*room };
         rooms::put(transaction.connection(), &mut after, name, Some(room), &moved)?;
+        way.after_piece();
     }
     after.set_applied(window.partition, &window.applied);
     after.write(transaction.connection())?;

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use roomlog_core::archive::ArchiveError;
+use roomlog_core::{archive::ArchiveError, give_way::GiveWay};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::{
@@ -212,6 +212,7 @@ impl Merge {
         let transaction = connection.transaction().map_err(|error| failed(&error))?;
         let most = pace.merged().min(*budget);
         *budget -= most;
+        let mut way = GiveWay::default();
         for _ in 0..most {
             let Some(id) = take_least(&transaction, &mut self.sources)? else {
                 if self.build.close(&transaction)? {
@@ -220,6 +221,7 @@ impl Merge {
                 break;
             };
             self.build.push(&transaction, id)?;
+            way.after_piece();
         }
         transaction.commit().map_err(|error| failed(&error))?;
         Ok(None)
