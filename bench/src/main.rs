@@ -4,6 +4,7 @@
 //! every benchmark measures its floor in the same run, talks to loopback only, is bounded in count
 //! and time, and stops the processes that it starts.
 
+mod acks;
 mod authors;
 mod disk;
 mod fan;
@@ -16,6 +17,7 @@ mod layouts;
 mod load;
 mod lone;
 mod page;
+mod places;
 mod plot;
 mod process;
 mod receivers;
@@ -57,6 +59,8 @@ enum Command {
     Journal(journal::Args),
     /// The log without sockets at a rate, while the archive folds, against append + fdatasync.
     Fold(fold::Args),
+    /// The server at a rate, while the archive folds, against append + fdatasync behind sockets.
+    Acks(acks::Args),
     /// Layouts of the archive against each other, as they grow.
     Layouts(layouts::Args),
     /// A page of 50 over HTTP, beside nginx that serves the same bytes from a file.
@@ -119,6 +123,7 @@ fn main() -> ExitCode {
         Command::Layouts(args) => layouts::run(&args),
         Command::Page(args) => page::run(&args),
         Command::Fold(args) => fold::run(&args),
+        Command::Acks(args) => acks::run(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Peer { kind } => spike::serve(kind),
     };

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -125,6 +125,18 @@ impl Supply {
             self.told = Some((now, acked));
         }
     }
+}
+
+/// Waits for the next tick.
+///
+/// # Errors
+/// When the system has none.
+pub(crate) fn wait(ticks: &impl AsFd) -> io::Result<()> {
+    let mut poll = [rustix::event::PollFd::new(ticks, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut poll, None)?;
+    let mut count = [0; 8];
+    rustix::io::read(ticks, &mut count)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 use std::{
     any::Any,
     io,
-    os::fd::AsFd,
     path::Path,
     sync::{
         Arc,
@@ -38,18 +37,15 @@ use super::{
     journals::{Engine, Remembered},
 };
 use crate::{
+    places::{GO_FIRST, GO_LAST, take_place},
     process::cpu_seconds,
     receivers::body,
     spread::{Rooms, Spread},
-    supply::Supply,
+    supply::{Supply, wait},
 };
 
 /// Queues that appends come from, in each room.
 const QUEUES: u64 = 64;
-
-/// The places that `serve` gives the threads that write the journal and fold.
-pub(super) const GO_FIRST: i32 = -10;
-const GO_LAST: i32 = 5;
 
 /// A node at the rate on such a journal.
 ///
@@ -140,12 +136,6 @@ fn panicked(_: Box<dyn Any + Send>) -> io::Error {
     io::Error::other("a thread panicked")
 }
 
-/// Gives the calling thread its place among the others, as far as the system lets it.
-pub(super) fn take_place(nice: i32) {
-    let thread = Some(rustix::thread::gettid());
-    let _or_it_stays = rustix::process::setpriority_process(thread, nice);
-}
-
 /// Appends at the rate; what came of it.
 fn appended(args: &Args, node: &Node, runtime: &Runtime) -> io::Result<Seen> {
     let entries = u64::from(args.rate) * args.seconds;
@@ -182,15 +172,6 @@ fn appended(args: &Args, node: &Node, runtime: &Runtime) -> io::Result<Seen> {
         lag_max: stats.unfolded_max() as f64,
     };
     Ok(Seen { node: Some(of_node), ..Seen::of(ack_us, args) })
-}
-
-/// Waits for the next tick.
-pub(super) fn wait(ticks: &impl AsFd) -> io::Result<()> {
-    let mut poll = [rustix::event::PollFd::new(ticks, rustix::event::PollFlags::IN)];
-    rustix::event::poll(&mut poll, None)?;
-    let mut count = [0; 8];
-    rustix::io::read(ticks, &mut count)?;
-    Ok(())
 }
 
 /// Takes outcomes until each append has one: µs of each, in the order of the appends.

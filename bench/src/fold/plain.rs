@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::node::{GO_FIRST, take_place, wait};
 use crate::{
     disk::{Bare, ENTRY},
-    supply::Supply,
+    places::{GO_FIRST, take_place},
+    supply::{Supply, wait},
 };
 
 /// Appends to a file in `dir`: the µs of each, in order.
