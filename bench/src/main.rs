@@ -5,6 +5,7 @@
 //! and time, and stops the processes that it starts.
 
 mod acks;
+mod at_rate;
 mod authors;
 mod disk;
 mod fan;

@@ -6,17 +6,17 @@
 
 mod plain;
 
-use std::{io, path::Path, time::Duration};
+use std::io;
 
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
     ServerArgs,
+    at_rate::AtRate,
     authors::{Authors, Plan},
     process::Server,
     spread::{Rooms, Spread},
-    supply::Supply,
-    table::{Table, median, quantile, say},
+    table::{Table, median, say},
 };
 
 use plain::Plain;
@@ -28,18 +28,8 @@ pub(crate) struct Args {
     server: ServerArgs,
     #[command(flatten)]
     plan: Plan,
-    /// Appends a second.
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rate: u32,
-    /// Seconds of each, of which the first is not counted: no fold has begun in it.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..=600))]
-    seconds: u64,
-    /// Rooms, which are taken by Zipf's law.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rooms: u32,
-    /// Rounds; each measures both once.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
+    #[command(flatten)]
+    load: AtRate,
 }
 
 /// p50, p99 and p99.9, in ms.
@@ -51,7 +41,7 @@ type Times = [f64; 3];
 /// When the disk or a server fails.
 pub(crate) fn run(args: &Args) -> io::Result<()> {
     let (mut plain, mut ours) = (Vec::new(), Vec::new());
-    for round in 1..=args.rounds {
+    for round in 1..=args.load.rounds {
         plain.push(of_plain(args)?);
         ours.push(of_ours(args)?);
         eprintln!(
@@ -72,7 +62,7 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
         let ratios = (0..2).map(|at| format!("{:.2}", ratio(at)));
         table.row(std::iter::once(name.to_owned()).chain(ms).chain(ratios).collect());
     }
-    let Args { rate, seconds, rooms, rounds, plan, .. } = args;
+    let Args { load: AtRate { rate, seconds, rooms, rounds }, plan, .. } = args;
     say(&format!(
         "{plan}, bodies of {} bytes, {rate} appends a second for {seconds} s over {rooms} rooms, \
         medians of {rounds} rounds:\n",
@@ -86,7 +76,7 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
 fn of_plain(args: &Args) -> io::Result<Times> {
     let dir = args.server.dir.make()?;
     let server = Plain::start(dir.path().to_owned())?;
-    let authors = Authors::connect(server.addr, &args.plan, args.rooms)?;
+    let authors = Authors::connect(server.addr, &args.plan, args.load.rooms)?;
     let times = at_rate(args, authors)?;
     server.stop()?;
     Ok(times)
@@ -94,19 +84,17 @@ fn of_plain(args: &Args) -> io::Result<Times> {
 
 fn of_ours(args: &Args) -> io::Result<Times> {
     let dir = args.server.dir.make()?;
-    let server = Server::roomlog(&args.server.binary, Path::new(dir.path()))?;
-    let authors = Authors::connect(server.addr, &args.plan, args.rooms)?;
+    let server = Server::roomlog(&args.server.binary, dir.path())?;
+    let authors = Authors::connect(server.addr, &args.plan, args.load.rooms)?;
     let times = at_rate(args, authors)?;
     server.stop()?;
     Ok(times)
 }
 
 fn at_rate(args: &Args, mut authors: Authors) -> io::Result<Times> {
-    let rooms = Rooms::new(Spread::Zipf, args.rooms);
+    let rooms = Rooms::new(Spread::Zipf, args.load.rooms);
     let mut chance = Xoshiro256PlusPlus::seed_from_u64(1);
-    let entries = u64::from(args.rate) * args.seconds;
-    let mut supply = Supply::paced(entries, args.rate, Duration::from_secs(3 * args.seconds));
+    let mut supply = args.load.supply();
     let tally = authors.drive(&mut supply, &mut || rooms.draw(&mut chance) as u64)?;
-    let counted = tally.ack_us.get(args.rate as usize..).unwrap_or_default();
-    Ok([0.5, 0.99, 0.999].map(|q| quantile(counted, q) / 1e3))
+    Ok(args.load.times_ms(&tally.ack_us))
 }

@@ -18,7 +18,8 @@ use std::{io, path::Path};
 
 use crate::{
     DataDir,
-    table::{Table, median, quantile, say},
+    at_rate::AtRate,
+    table::{Table, median, say},
 };
 
 /// What is measured.
@@ -26,18 +27,8 @@ use crate::{
 pub(crate) struct Args {
     #[command(flatten)]
     dir: DataDir,
-    /// Appends a second.
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rate: u32,
-    /// Seconds of each, of which the first is not counted: no fold has begun in it.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..=600))]
-    seconds: u64,
-    /// Rooms, which are taken by Zipf's law.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rooms: u32,
-    /// Rounds; each measures all of them once.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
+    #[command(flatten)]
+    load: AtRate,
 }
 
 /// What is measured in a round.
@@ -72,11 +63,9 @@ impl What {
         use journals::Engine::{Prewritten, Sqlite};
         let data = dir.join("data");
         let seen = match self {
-            Self::Plain => Ok(Seen::of(plain::at_rate(dir, args.rate, args.seconds)?, args)),
+            Self::Plain => Ok(Seen::of(&plain::at_rate(dir, args.load)?, args.load)),
             Self::Node => node::measure(args, &data, Sqlite, true),
-            Self::PlainBeside => {
-                node::beside(args, &data, || plain::at_rate(dir, args.rate, args.seconds))
-            }
+            Self::PlainBeside => node::beside(args, &data, || plain::at_rate(dir, args.load)),
             Self::Segments => node::measure(args, &data, Prewritten, true),
             Self::NoFold => node::measure(args, &data, Sqlite, false),
         };
@@ -106,10 +95,9 @@ struct OfNode {
 
 impl Seen {
     /// Of the times of all appends, in µs and in their order.
-    fn of(mut us: Vec<f64>, args: &Args) -> Self {
-        us.drain(..us.len().min(args.rate as usize));
-        let ms = |q| quantile(&us, q) / 1e3;
-        Self { p50_ms: ms(0.5), p99_ms: ms(0.99), p999_ms: ms(0.999), node: None }
+    fn of(us: &[f64], load: AtRate) -> Self {
+        let [p50_ms, p99_ms, p999_ms] = load.times_ms(us);
+        Self { p50_ms, p99_ms, p999_ms, node: None }
     }
 }
 
@@ -120,7 +108,7 @@ impl Seen {
 pub(crate) fn run(args: &Args) -> io::Result<()> {
     let dir = args.dir.make()?;
     let mut rounds: Vec<Vec<Seen>> = Vec::new();
-    for round in 1..=args.rounds {
+    for round in 1..=args.load.rounds {
         let mut seen = Vec::new();
         for what in ALL {
             let this = what.measure(args, dir.path())?;
@@ -131,11 +119,11 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
         rounds.push(seen);
     }
     table(&rounds).print();
-    let Args { rate, seconds, rooms, .. } = args;
+    let AtRate { rate, seconds, rooms, rounds } = args.load;
     say(&format!(
         "\nMedians of {} rounds: {rate} appends a second for {seconds} s each, over {rooms} \
         rooms, the first second not counted.",
-        args.rounds
+        rounds
     ));
     say("Acks count from when an append was due. The ratios are medians of each round's.");
     Ok(())

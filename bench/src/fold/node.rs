@@ -41,7 +41,7 @@ use crate::{
     process::cpu_seconds,
     receivers::body,
     spread::{Rooms, Spread},
-    supply::{Supply, wait},
+    supply::wait,
 };
 
 /// Queues that appends come from, in each room.
@@ -74,7 +74,7 @@ pub(super) fn beside(
         other.join().map_err(panicked)?
     })?;
     running.end()?;
-    Ok(Seen::of(us, args))
+    Ok(Seen::of(&us, args.load))
 }
 
 /// A node that has caught up.
@@ -138,14 +138,14 @@ fn panicked(_: Box<dyn Any + Send>) -> io::Error {
 
 /// Appends at the rate; what came of it.
 fn appended(args: &Args, node: &Node, runtime: &Runtime) -> io::Result<Seen> {
-    let entries = u64::from(args.rate) * args.seconds;
+    let entries = args.load.entries();
     let begun = Instant::now();
     let due: Arc<Vec<AtomicU64>> = Arc::new((0..entries).map(|_| AtomicU64::new(0)).collect());
     let mailbox = Arc::new(Mailbox::default());
     let taker = runtime.spawn(take(mailbox.clone(), due.clone(), begun));
     let cpu = cpu_seconds(std::process::id())?;
-    let mut supply = Supply::paced(entries, args.rate, Duration::from_secs(args.seconds * 3));
-    let mut author = Author::new(args.rooms, mailbox);
+    let mut supply = args.load.supply();
+    let mut author = Author::new(args.load.rooms, mailbox);
     let ticks = supply.ticks()?.ok_or_else(|| io::Error::other("no ticks"))?;
     supply.begin();
     let mut sent = 0;
@@ -168,10 +168,10 @@ fn appended(args: &Args, node: &Node, runtime: &Runtime) -> io::Result<Seen> {
         block_entries: acked / stats.blocks().max(1) as f64,
         blocks_per_s: stats.blocks() as f64 / took,
         cpu_us: (cpu_seconds(std::process::id())? - cpu) * 1e6 / acked,
-        folded_per_s: (stats.entries() - stats.unfolded()) as f64 / args.seconds as f64,
+        folded_per_s: (stats.entries() - stats.unfolded()) as f64 / args.load.seconds as f64,
         lag_max: stats.unfolded_max() as f64,
     };
-    Ok(Seen { node: Some(of_node), ..Seen::of(ack_us, args) })
+    Ok(Seen { node: Some(of_node), ..Seen::of(&ack_us, args.load) })
 }
 
 /// Takes outcomes until each append has one: µs of each, in the order of the appends.

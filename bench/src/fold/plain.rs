@@ -4,13 +4,10 @@
 //! Invariant: one thread, in the place of a node's that writes the journal; at each tick all that is due is
 //! one write and one fdatasync; nothing else is done for an append.
 
-use std::{
-    io,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{io, path::Path, time::Instant};
 
 use crate::{
+    at_rate::AtRate,
     disk::{Bare, ENTRY},
     places::{GO_FIRST, take_place},
     supply::{Supply, wait},
@@ -20,12 +17,11 @@ use crate::{
 ///
 /// # Errors
 /// What the disk gives.
-pub(super) fn at_rate(dir: &Path, rate: u32, seconds: u64) -> io::Result<Vec<f64>> {
-    let (dir, entries) = (dir.to_owned(), u64::from(rate) * seconds);
+pub(super) fn at_rate(dir: &Path, load: AtRate) -> io::Result<Vec<f64>> {
+    let dir = dir.to_owned();
     let thread = std::thread::spawn(move || {
         take_place(GO_FIRST);
-        let mut supply = Supply::paced(entries, rate, Duration::from_secs(3 * seconds));
-        appended(&mut Bare::new(&dir)?, &mut supply)
+        appended(&mut Bare::new(&dir)?, &mut load.supply())
     });
     thread.join().map_err(|_| io::Error::other("the thread that appends panicked"))?
 }

@@ -228,8 +228,8 @@ impl Applier {
     }
 
     fn hand_on(&mut self, commits: Vec<Arc<Commit>>) {
-        self.fresh = commits.iter().map(|commit| commit.entries.len()).sum();
         let effect = Effect::new(commits, self.applied.clone());
+        self.fresh = effect.entries();
         self.unfolded.entries += effect.counted().entries;
         self.unfolded.bytes += effect.counted().bytes;
         self.stats.applied(self.fresh, self.unfolded.entries);

@@ -30,7 +30,8 @@ pub struct Effect {
     pub commits: Vec<Arc<Commit>>,
     /// What is applied when it is in the archive.
     pub applied: Applied,
-    counted: Unfolded,
+    entries: usize,
+    bytes: usize,
 }
 
 /// What waits to be folded, or how much of it may.
@@ -46,14 +47,19 @@ impl Effect {
     /// What a block did, counted once: whoever counts later finds it gone from the processor's caches,
     /// and appends wait for that.
     pub(crate) fn new(commits: Vec<Arc<Commit>>, applied: Applied) -> Self {
-        let entries = commits.iter().map(|commit| commit.entries.len()).sum::<usize>().max(1);
+        let entries = commits.iter().map(|commit| commit.entries.len()).sum();
         let bytes = commits.iter().map(|commit| commit.weight()).sum();
-        Self { commits, applied, counted: Unfolded { entries, bytes } }
+        Self { commits, applied, entries, bytes }
+    }
+
+    /// How many entries it made.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries
     }
 
     /// What it counts for while it waits.
     pub(crate) fn counted(&self) -> Unfolded {
-        self.counted
+        Unfolded { entries: self.entries.max(1), bytes: self.bytes }
     }
 }
 
@@ -120,7 +126,7 @@ impl FoldQueue {
         let mut state = self.state.lock();
         let before = state.entries;
         let is_first = state.effects.is_empty();
-        state.entries += effect.counted.entries;
+        state.entries += effect.counted().entries;
         state.effects.push_back(effect);
         let most = self.settings.entries;
         // A whole window waits behind the one that is being folded.
@@ -156,7 +162,7 @@ impl FoldQueue {
         let mut entries = 0;
         while entries < settings.entries {
             let Some(effect) = state.effects.pop_front() else { break };
-            entries += effect.counted.entries;
+            entries += effect.counted().entries;
             window.push(effect);
         }
         state.entries -= entries;

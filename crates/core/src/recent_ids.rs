@@ -6,7 +6,7 @@
 //!
 //! What is stored of an id is a hash of 128 bits under keys of this process, and no text: to forget an id
 //! is then one place in a table, and none of its texts is read, which no cache holds any more. Two ids with
-//! one hash would make a repeat of what was never said; with 10^6 ids held, that is one chance in 10^26 for
+//! one hash would make a repeat of what was never said; with 10^6 ids held, that is one chance in 10^32 for
 //! each append, and nobody can look for one without the keys.
 
 use std::{

@@ -183,7 +183,7 @@ impl Drop for SqliteArchive {
         let writer = &self.writer.get_mut().connection;
         // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After a
         // fold or a copy that failed nothing is: an fsync that failed once may say yes the next time.
-        let broken = *self.broken.get_mut() || self.copying.has_failed();
+        let broken = *self.broken.get_mut() || self.copying.went_well(failed).is_err();
         if !broken && pragma::checkpoint_truncate(writer).is_ok() {
             let _or_an_empty_wal_stays = pragma::leave_the_wal(writer, false);
         }

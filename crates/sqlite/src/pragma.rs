@@ -95,11 +95,6 @@ impl Copying {
         self.pages.store(pages, Ordering::Relaxed);
     }
 
-    /// Whether it failed ever.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.lock().is_some()
-    }
-
     /// Whether all went well so far.
     ///
     /// # Errors
