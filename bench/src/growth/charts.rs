@@ -11,7 +11,7 @@ use crate::{
     table::quantile,
 };
 
-/// What the ack p50 may be of that at the first size.
+/// What the ack p50 may be of that at the first size, measured beside it.
 const ACK_P50_BAR: f64 = 1.3;
 /// What the ack p99 may be of the floor's.
 const ACK_P99_BAR: f64 = 2.0;
@@ -26,15 +26,11 @@ type Of = fn(&Point) -> f64;
 
 /// The charts, each for a file of its name.
 pub(super) fn charts(points: &[Point], rate: u32) -> [Chart; 4] {
-    let first = |at: &Point| {
-        let first = points.iter().find(|first| first.spread == at.spread).unwrap_or(at);
-        first.acks.due.p50
-    };
     let paced: Of = |at| at.acks.entries;
     let rest: Of = |at| at.rest.entries as f64;
     let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
     let mut p50 = panel("p50, ms", points, paced, |at| at.acks.due.p50);
-    p50.lines.extend(bars(points, paced, |at| ACK_P50_BAR * first(at)));
+    p50.lines.extend(bars(points, paced, |at| ACK_P50_BAR * at.acks.due.p50 / at.of_first));
     let mut p99 = panel("p99, ms", points, paced, |at| at.acks.due.p99);
     p99.lines.extend(bars(points, paced, |at| ACK_P99_BAR * at.acks.floor.p99));
     let mut inside =

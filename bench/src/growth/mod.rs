@@ -34,10 +34,11 @@ use crate::{ServerArgs, spread::Spread, table::say};
     after_long_help = "At each size: entries/s since the size before, until they are acked and until the archive has \
     them too; acks of appends at a rate, between two rounds of append + fdatasync of blocks as large; \
     then, with nobody else at it, pages of 50 at random places, a lone author, memory, files, starts. \
-    The appends at the rate that count are half a size at most (2 s of them where a size has as many) \
-    and lie around it, half before and half after; before them comes a run-in, so that the archive \
-    folds already. Where they are less than 5 s they are measured on several logs, and the last one \
-    grows on. Their ack times count from when each was due, in ticks of 250 µs, so that a stall shows in all \
+    The appends at the rate come in rounds that lie around a size, half before and half after; in each \
+    of them those that count come behind a run-in, so that the archive folds all the while. A size too \
+    small for that has a log for each round, and the last one grows on. Before each round of a later size \
+    comes one of the first size, on a log of its own: the p50s of two rounds are compared, and the median \
+    of that is told, because minutes of a machine differ more than sizes do. Ack times count from when each was due, in ticks of 250 µs, so that a stall shows in all \
     that it holds up, and so does what this program was late; from when it was sent, and inside the \
     server, they stand beside that. Quantiles inside the server come from its histograms, with \
     six buckets a decade: they are interpolated. What was measured before an error is printed all the same."
@@ -104,9 +105,10 @@ fn measure(args: &Args, steps: &[Step], points: &mut Vec<Point>) -> io::Result<(
             continue;
         }
         let mut log = Log::start(args, spread)?;
-        for step in steps {
+        for (at, step) in steps.iter().enumerate() {
             eprintln!("{}, {} entries", spread.name(), step.size);
-            points.push(one(args, step, &mut log, spread)?);
+            let first = steps.first().filter(|_| at > 0);
+            points.push(one(args, first, step, &mut log, spread)?);
             if let Some(file) = &args.csv {
                 fs::write(file, point::csv(points))?;
             }
@@ -116,30 +118,57 @@ fn measure(args: &Args, steps: &[Step], points: &mut Vec<Point>) -> io::Result<(
     Ok(())
 }
 
-/// Measures one size, to which the log has not grown yet.
-fn one(args: &Args, step: &Step, log: &mut Log<'_>, spread: Spread) -> io::Result<Point> {
+/// Measures one size, to which the log has not grown yet. `first` is the first size, when this is a
+/// later one: a round of it comes before each of this one's.
+fn one(
+    args: &Args,
+    first: Option<&Step>,
+    step: &Step,
+    log: &mut Log<'_>,
+    spread: Spread,
+) -> io::Result<Point> {
     let floor = Duration::from_secs(u64::from(args.floor_seconds)) / step.rounds;
-    let mut paced = Paced::default();
-    for round in 1..step.rounds {
-        eprintln!("  round {round} of {}, on a log of its own", step.rounds);
-        let mut other = Log::start(args, spread)?;
-        other.grow(step.loaded)?;
-        paced.round(&mut other, step, args.rate, floor)?;
-        other.stop()?;
-    }
+    let (mut paced, mut beside) = (Paced::default(), Paced::default());
     eprintln!("  loading from {}", log.entries());
     let mut load = log.grow(step.loaded)?;
-    eprintln!("  floor, {} appends at {} a second, floor", step.counted, args.rate);
-    paced.round(log, step, args.rate, floor)?;
+    for round in 1..=step.rounds {
+        let (rounds, counted, rate) = (step.rounds, step.counted, args.rate);
+        eprintln!(
+            "  round {round} of {rounds}: floor, {counted} appends at {rate} a second, floor"
+        );
+        if let Some(first) = first {
+            apart(args, first, spread, &mut beside, Duration::ZERO)?;
+        }
+        if step.apart && round < step.rounds {
+            apart(args, step, spread, &mut paced, floor)?;
+        } else {
+            paced.round(log, step, args.rate, floor)?;
+        }
+    }
     eprintln!("  pages, a lone author, starts");
     let rest = Rest::of(log, args.pages)?;
-    if step.rounds > 1 {
+    if step.apart {
         // What was loaded before the appends at the rate is too little to tell a rate of its own.
         let mut other = Log::start(args, spread)?;
         load = other.grow(step.size)?;
         other.stop()?;
     }
-    Ok(Point { spread, size: step.size, load, acks: paced.figures(), rest })
+    let of_first = first.map_or(1.0, |_| paced.p50_of(&beside));
+    Ok(Point { spread, size: step.size, load, of_first, acks: paced.figures(), rest })
+}
+
+/// A round of a step on a log of its own.
+fn apart(
+    args: &Args,
+    step: &Step,
+    spread: Spread,
+    paced: &mut Paced,
+    floor: Duration,
+) -> io::Result<()> {
+    let mut log = Log::start(args, spread)?;
+    log.grow(step.loaded)?;
+    paced.round(&mut log, step, args.rate, floor)?;
+    log.stop()
 }
 
 /// Prints the tables and writes the plots.
@@ -151,9 +180,11 @@ fn report(args: &Args, steps: &[Step], points: &[Point]) -> io::Result<()> {
     for step in steps {
         let (from, to) = step.span();
         let seconds = step.counted as f64 / f64::from(args.rate);
-        let on = if step.rounds == 1 { String::new() } else { format!(" on {} logs", step.rounds) };
-        let size = step.size;
-        say(&format!("Size {size}: counted from {from} to {to} entries, {seconds:.1} s{on}."));
+        let (size, rounds) = (step.size, step.rounds);
+        let on = if step.apart { ", each on a log of its own" } else { "" };
+        say(&format!(
+            "Size {size}: counted between {from} and {to} entries, {rounds} rounds of {seconds:.1} s{on}."
+        ));
     }
     for section in &SECTIONS {
         say(&format!("\n{}:\n", section.title()));
@@ -169,7 +200,7 @@ fn report(args: &Args, steps: &[Step], points: &[Point]) -> io::Result<()> {
         "from reading it to answering it, interpolated in six buckets a decade. Bars: ack p50 at most",
     );
     say(
-        "1.3 of that at the first size, p99 at most 2 of the floor's, page p50 inside at most 100 µs,",
+        "1.3 of that at the first size beside it, p99 at most 2 of the floor's, page p50 inside at most 100 µs,",
     );
     say(&format!("start-up within 1 s, folding keeps up with {} entries a second.", args.rate));
     let Some(dir) = &args.plots else { return Ok(()) };

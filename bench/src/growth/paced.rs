@@ -39,6 +39,8 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Paced {
     ack_us: Vec<f64>,
+    /// The p50 of each round.
+    round_p50_us: Vec<f64>,
     sent_us: Vec<f64>,
     floor_us: Vec<f64>,
     /// Inside the server, in seconds.
@@ -134,12 +136,19 @@ impl Paced {
         self.sizes += u64::midpoint(size, log.entries()) as f64;
         self.rounds += 1.0;
         self.seconds += tally.took.as_secs_f64();
+        self.round_p50_us.push(quantile(&tally.ack_us, 0.5));
         self.ack_us.extend(tally.ack_us);
         self.sent_us.extend(tally.sent_us);
 
         log.folded()?;
         self.floor_us.extend(bare.times_us(block_bytes(&before, &after)?, floor)?);
         Ok(())
+    }
+
+    /// The median of what the p50 of a round is of that of the round of others beside it.
+    pub(super) fn p50_of(&self, others: &Self) -> f64 {
+        let pairs = self.round_p50_us.iter().zip(&others.round_p50_us);
+        quantile(&pairs.map(|(us, other)| us / other).collect::<Vec<_>>(), 0.5)
     }
 
     /// What came of all rounds.

@@ -1,14 +1,14 @@
 //! How many entries are appended how, so that a size means what it says.
 //!
 //! ```text
-//!      load           probe   run-in     counted, as many before the size as after it
-//!  ├─────────────────┼─────┼──────────┼────────────┼────────────┤ pages, a lone author, starts
-//!  size before                                    size
+//!      load           probe   run-in  counted   probe   run-in  counted
+//!  ├─────────────────┼─────┼────────┼────────┼─────┼────────┼────────┤ …  pages, a lone author, starts
+//!  size before       as many before the size as after it: one round, or a few
 //! ```
 //!
-//! Enters: sizes, a rate, seconds. Leaves: a [`Step`] for each size. Invariants: the mean size over the
-//! counted appends is the size; no step begins before the one before has ended; where what is counted
-//! is short, it is counted in rounds, on a log of its own each.
+//! Enters: sizes, a rate, seconds. Leaves: a [`Step`] for each size. Invariants: the mean size over what
+//! is counted is the size; a run-in is so long that the archive folds in all that is counted; no step
+//! begins before the one before has ended; a size too small for all its rounds has a log for each.
 
 use std::io;
 
@@ -17,16 +17,21 @@ use super::rest::LONE;
 /// The smallest size.
 const LEAST_SIZE: u64 = 10_000;
 
-/// What is counted is half the size at most, but so many seconds of it where the size has as many.
-const SHORT_SECONDS: u64 = 2;
+/// The run-in, at most: a window of the archive's and a little more, so that behind it there is always
+/// one that is being folded.
+const RUN_IN: u64 = 70_000;
 
-/// The run-in, at most: the archive begins to fold a second after the first append.
-const RUN_IN_SECONDS: u64 = 2;
+/// Rounds at a size that all go into one log.
+const ROUNDS: u64 = 8;
 
-/// What is counted at a size, all rounds together, at least, where `--paced` asks for as much.
+/// What is counted in one of them, at least.
+const LEAST_COUNTED: u64 = 10_000;
+
+/// What is counted at a size with a log for each round, all together, at least, where `--paced` asks for
+/// as much.
 const LEAST_SECONDS: u64 = 5;
 
-/// Rounds at a size, at most.
+/// Rounds at such a size, at most.
 const MOST_ROUNDS: u64 = 20;
 
 /// What is appended to get to a size and to measure there.
@@ -36,14 +41,15 @@ pub(super) struct Step {
     pub(super) size: u64,
     /// The log is brought to so many entries, as fast as answers come.
     pub(super) loaded: u64,
-    /// Then so many come at the rate, which tell how large blocks are.
+    /// In each round so many come at the rate, which tell how large blocks are.
     pub(super) probe: u64,
     /// Then so many, after which the archive folds where there can be enough of them.
     pub(super) run_in: u64,
     /// And without a pause so many that count.
     pub(super) counted: u64,
-    /// On so many logs, one after the other; the last one grows on.
     pub(super) rounds: u32,
+    /// Each round has a log of its own, brought to `loaded`; the last one grows on.
+    pub(super) apart: bool,
 }
 
 /// The steps to sizes.
@@ -72,20 +78,32 @@ pub(super) fn steps(sizes: &[u64], rate: u32, seconds: u64) -> io::Result<Vec<St
 }
 
 fn step(size: u64, rate: u64, seconds: u64) -> Step {
-    let counted = (rate * seconds).min((size / 2).max(size.min(rate * SHORT_SECONDS)));
+    let (probe, run_in) = (rate / 5, RUN_IN);
+    let counted = (size / ROUNDS).saturating_sub(probe + run_in).min(rate * seconds / ROUNDS);
+    if counted < LEAST_COUNTED {
+        return apart(size, rate, seconds);
+    }
+    let loaded = size - (probe + run_in + counted) * ROUNDS / 2;
+    Step { size, loaded, probe, run_in, counted, rounds: ROUNDS as u32, apart: false }
+}
+
+/// A step with a log for each round: a fifth of the size counts, the run-in has what it can have.
+fn apart(size: u64, rate: u64, seconds: u64) -> Step {
+    let counted = (rate * seconds).min(size / 5);
     let before = size - counted / 2;
-    let run_in = (rate * RUN_IN_SECONDS).min(before / 2);
+    let run_in = RUN_IN.min(before / 5 * 4);
     let probe = (rate / 5).min(before / 10);
     let wanted = rate * seconds.min(LEAST_SECONDS);
     let rounds = wanted.div_ceil(counted).clamp(1, MOST_ROUNDS) as u32;
-    Step { size, loaded: before - run_in - probe, probe, run_in, counted, rounds }
+    Step { size, loaded: before - run_in - probe, probe, run_in, counted, rounds, apart: true }
 }
 
 impl Step {
-    /// Entries before and after those that count.
+    /// Entries before and after those that count, and what lies between them.
     pub(super) fn span(&self) -> (u64, u64) {
         let from = self.loaded + self.probe + self.run_in;
-        (from, from + self.counted)
+        let on_one_log = if self.apart { 1 } else { u64::from(self.rounds) };
+        (from, self.loaded + (self.probe + self.run_in + self.counted) * on_one_log)
     }
 
     /// Entries when all is measured.
@@ -99,23 +117,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_counts_lies_around_its_size() {
+    fn what_counts_lies_around_its_size_behind_a_window_of_the_archive() {
         let steps = steps(&[100_000, 1_000_000, 10_000_000], 50_000, 20).expect("steps");
         let spans: Vec<_> = steps.iter().map(Step::span).collect();
-        assert_eq!(spans, [(50_000, 150_000), (750_000, 1_250_000), (9_500_000, 10_500_000)]);
+        assert_eq!(spans, [(90_000, 110_000), (580_000, 1_500_000), (9_260_000, 10_820_000)]);
         let others: Vec<_> = steps.iter().map(|it| (it.loaded, it.probe, it.run_in)).collect();
-        let long = |loaded| (loaded, 10_000, 100_000);
-        assert_eq!(others, [(20_000, 5_000, 25_000), long(640_000), long(9_390_000)]);
-        let rounds: Vec<_> = steps.iter().map(|it| it.rounds).collect();
-        assert_eq!(rounds, [3, 1, 1], "5 s at least");
+        let long = |loaded| (loaded, 10_000, 70_000);
+        assert_eq!(others, [(11_000, 9_000, 70_000), long(500_000), long(9_180_000)]);
+        let rounds: Vec<_> = steps.iter().map(|it| (it.rounds, it.counted, it.apart)).collect();
+        assert_eq!(rounds, [(13, 20_000, true), (8, 45_000, false), (8, 125_000, false)]);
     }
 
     #[test]
     fn sizes_that_would_reach_into_each_other_are_refused() {
-        // The first one ends at 151,000; where the second one begins hangs on its size.
+        // The first one ends at 111,000; where the second one begins hangs on its size.
         let begins = |second| steps(&[100_000, second], 50_000, 20).map(|it| it[1].loaded);
-        assert_eq!(begins(348_000).expect("just far enough"), 151_000);
-        begins(347_998).expect_err("too near");
+        assert_eq!(begins(720_000).expect("far enough"), 360_000);
+        assert_eq!(begins(212_300).expect("just far enough"), 111_070);
+        begins(212_000).expect_err("too near");
         begins(100_000).expect_err("not growing");
     }
 
