@@ -33,10 +33,12 @@ pub(super) fn charts(points: &[Point], rate: u32) -> [Chart; 4] {
     p50.lines.extend(bars(points, paced, |at| ACK_P50_BAR * at.acks.due.p50 / at.of_first));
     let mut p99 = panel("p99, ms", points, paced, |at| at.acks.due.p99);
     p99.lines.extend(bars(points, paced, |at| ACK_P99_BAR * at.acks.floor.p99));
-    let mut inside =
-        panel("inside, p50, µs", points, rest, |at| at.rest.page_inside.quantile(0.5) * 1e6);
+    let mut inside = panel("inside, p50, µs", points, rest, |at| {
+        at.rest.pages_again.inside.quantile(0.5) * 1e6
+    });
     inside.bar = Some(PAGE_BAR * 1e6);
-    let http = panel("over HTTP, p50, µs", points, rest, |at| quantile(&at.rest.page_us, 0.5));
+    let http =
+        panel("over HTTP, p50, µs", points, rest, |at| quantile(&at.rest.pages_again.us, 0.5));
     let rss = panel("RSS at the peak, MiB", points, rest, |at| mib(at.rest.peak));
     let mut start = panel("start-up, ms", points, rest, |at| at.rest.start.as_secs_f64() * 1e3);
     start.bar = Some(START_BAR);
@@ -47,7 +49,11 @@ pub(super) fn charts(points: &[Point], rate: u32) -> [Chart; 4] {
     let chart = |name, title: String, panels| Chart { name, title, panels };
     [
         chart("growth-ack", format!("Ack at {rate} appends a second"), [p50, p99]),
-        chart("growth-page", "A page of 50 at a random place".into(), [inside, http]),
+        chart(
+            "growth-page",
+            "A page of 50 at a random place, in the system's cache".into(),
+            [inside, http],
+        ),
         chart("growth-memory", "Memory and start-up".into(), [rss, start]),
         chart(
             "growth-rate",

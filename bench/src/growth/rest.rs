@@ -23,15 +23,24 @@ pub(super) const PAGE_BAR: f64 = 100e-6;
 /// Starts after SIGTERM.
 const STARTS: u32 = 3;
 
+/// What pages took.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// Over HTTP, µs.
+    pub(super) us: Vec<f64>,
+    /// Inside the server, seconds.
+    pub(super) inside: Histogram,
+}
+
 /// The figures.
 #[derive(Debug)]
 pub(super) struct Rest {
     /// Entries of the log.
     pub(super) entries: u64,
-    /// Over HTTP, µs.
-    pub(super) page_us: Vec<f64>,
-    /// Inside the server, seconds.
-    pub(super) page_inside: Histogram,
+    /// Pages as they are found: what the system has not kept in memory comes from the disk.
+    pub(super) pages: Pages,
+    /// The same pages right after that.
+    pub(super) pages_again: Pages,
     pub(super) lone_us: Vec<f64>,
     /// Bytes, after pages and the lone author.
     pub(super) memory: u64,
@@ -53,7 +62,9 @@ impl Rest {
     /// # Errors
     /// When the server fails.
     pub(super) fn of(log: &mut Log<'_>, pages: u32) -> io::Result<Self> {
-        let (page_us, page_inside) = read_pages(log, pages)?;
+        let places: Vec<_> = (0..pages).map(|_| log.place(PAGE)).collect();
+        let pages = read_pages(log, &places)?;
+        let pages_again = read_pages(log, &places)?;
         let lone_us = lone(log)?;
         log.folded()?;
         let memory = resident(log.pid()?)?;
@@ -62,8 +73,8 @@ impl Rest {
         let starts = starts.collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
             entries: log.entries(),
-            page_us,
-            page_inside,
+            pages,
+            pages_again,
             lone_us,
             memory: memory.now,
             peak: memory.peak,
@@ -76,13 +87,12 @@ impl Rest {
     }
 }
 
-/// Pages at random places: µs each over HTTP, and what they took inside the server.
-fn read_pages(log: &mut Log<'_>, pages: u32) -> io::Result<(Vec<f64>, Histogram)> {
+/// Pages that end at these places: a room, a slot.
+fn read_pages(log: &Log<'_>, places: &[(usize, u64)]) -> io::Result<Pages> {
     let mut http = Http::connect(log.addr()?)?;
     let before = Metrics::ask(&mut http)?;
     let mut us = Vec::new();
-    for _ in 0..pages {
-        let (room, upto) = log.place(PAGE);
+    for (room, upto) in places {
         let path = format!("/v1/rooms/load-{room}/entries?count={PAGE}&upto={upto}");
         let start = Instant::now();
         let page = http.get(&path)?;
@@ -95,7 +105,7 @@ fn read_pages(log: &mut Log<'_>, pages: u32) -> io::Result<(Vec<f64>, Histogram)
         }
     }
     let after = Metrics::ask(&mut http)?;
-    Ok((us, after.observed(&before, "roomlog_page_seconds")?))
+    Ok(Pages { us, inside: after.observed(&before, "roomlog_page_seconds")? })
 }
 
 /// Acks of one author who waits for each, in µs.

@@ -1,7 +1,7 @@
 //! The archive's tables and statements, in one place.
 
 /// The format of `archive.db`.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
 /// What is in `rooms` and `id_…` and not in `state` does not count: `state` names what does. A room
 /// that a fold has begun and not finished has end 0. Keys: [`super::archive::key`] for `runs`, and
