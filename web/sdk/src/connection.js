@@ -1,0 +1,213 @@
+// One socket at a time between a session and a server, and the clock.
+//
+// Enters: frames of the server, losses, the time. Leaves: what the session sends; its deliveries; a status.
+// Invariants: there is one socket or a wait for the next one, until `close`; a loss is met by another try,
+// with jittered backoff; what the session has to send waits while much is not yet on its way.
+
+import { Backoff } from "./backoff.js";
+import { Session } from "./session.js";
+
+/** How long a connection may take to say `hello`, in ms. */
+const HELLO_MS = 10_000;
+/** Nothing more is given to a socket that has so many bytes to send. */
+const UNSENT_BYTES = 256 * 1024;
+/** When that is so, how long until the next look, in ms. */
+const UNSENT_MS = 50;
+/** The mark of `login`. */
+const LOGIN_REQ = 0;
+
+/**
+ * How things stand.
+ * @typedef {{state: "connecting"}
+ *   | {state: "catching-up", behind: number}
+ *   | {state: "live"}
+ *   | {state: "offline", reason: string, retryAt: number}
+ *   | {state: "refused", error: import("./types.js").ErrorFrame}
+ *   | {state: "closed"}} Status
+ */
+
+/**
+ * What a page's surroundings give; tests give others.
+ * @typedef {object} Surroundings
+ * @property {new (url: string, protocol: string) => WebSocket} WebSocket
+ * @property {() => number} now ms of a clock that never goes back
+ * @property {() => number} random from 0 to 1
+ */
+
+export class Connection {
+  session = new Session();
+  /** @type {Status} */
+  status = { state: "connecting" };
+
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #backoff = new Backoff();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #helloBy = 0;
+  #greeted = false;
+
+  /**
+   * @param {string} url of the WebSocket
+   * @param {object} login the members of `login`
+   * @param {Surroundings} surroundings
+   * @param {(delivery: import("./session.js").Delivery) => void} deliver
+   * @param {(status: Status) => void} told when the status changes
+   */
+  constructor(url, login, surroundings, deliver, told) {
+    this.url = url;
+    this.login = login;
+    this.surroundings = surroundings;
+    this.deliver = deliver;
+    this.told = told;
+  }
+
+  get now() { return this.surroundings.now(); }
+
+  /** Makes a connection, unless there is one: at once, not when the wait is over. */
+  open() {
+    if (this.#socket || this.status.state === "closed") return;
+    clearTimeout(this.#timer);
+    this.#say({ state: "connecting" });
+    const socket = this.#socket = new this.surroundings.WebSocket(this.url, "roomlog.v1");
+    this.#greeted = false;
+    this.#helloBy = this.now + HELLO_MS;
+    const own = (/** @type {(event: any) => void} */ act) => (/** @type {any} */ event) => {
+      if (this.#socket === socket) act(event);
+    };
+    socket.onmessage = own(({ data }) => this.#frame(data));
+    socket.onclose = own(event => this.#lost(reasonOf(event)));
+    socket.onerror = () => {}; // A close follows, and says what there is to say.
+    this.pump();
+  }
+
+  /** Ends it for good. What has no outcome stays in the outbox. */
+  close() {
+    this.#say({ state: "closed" });
+    this.#drop();
+    clearTimeout(this.#timer);
+  }
+
+  /** Says who it is from now on, on the connection that there is or the next one. @param {object} login */
+  relogin(login) {
+    this.login = login;
+    if (this.status.state === "refused") this.#say({ state: "connecting" });
+    if (this.#socket) this.#lost("another login");
+    else this.open();
+  }
+
+  /** Sends what there is to send and looks at the clock; to be called when the session was given something. */
+  pump() {
+    const socket = this.#socket;
+    if (!socket) return; // The timer is that of the next try.
+    clearTimeout(this.#timer);
+    let wake = this.#helloBy;
+    if (this.#greeted) {
+      const looked = this.session.look(this.now);
+      if ("dead" in looked) return this.#lost(looked.dead);
+      wake = this.#send(socket) ? this.now + UNSENT_MS : this.#nextWake();
+    } else if (this.now >= this.#helloBy) {
+      return this.#lost(`no hello within ${HELLO_MS / 1e3} s`);
+    }
+    this.#timer = setTimeout(() => this.pump(), Math.max(1, Math.min(wake - this.now, 60_000)));
+    this.#deliver();
+  }
+
+  #nextWake() {
+    const looked = this.session.look(this.now);
+    return "wake" in looked ? looked.wake : this.now;
+  }
+
+  /** Gives the socket what it takes; `true` when there may be more. @param {WebSocket} socket */
+  #send(socket) {
+    while (socket.bufferedAmount < UNSENT_BYTES) {
+      const frame = this.session.nextFrame(this.now);
+      if (!frame) return false;
+      socket.send(JSON.stringify(frame));
+    }
+    return true;
+  }
+
+  /** @param {any} data */
+  #frame(data) {
+    const frame = parsed(data);
+    if (!frame) return this.#lost("the server sent what is no frame");
+    if (frame.type === "hello") return this.#hello(frame);
+    if (frame.type === "error" && frame.req === LOGIN_REQ) return this.#refused(frame);
+    if (["appended", "reply", "heads", "pong"].includes(frame.type)) this.#backoff.reset();
+    const useless = this.session.frame(frame, this.now, this.surroundings.random());
+    if (useless !== null) return this.#lost(useless);
+    this.#tell();
+    this.pump();
+  }
+
+  /** @param {any} hello */
+  #hello(hello) {
+    if (hello.protocol !== 1) {
+      const message = `the server speaks version ${hello.protocol} of the protocol, this client version 1`;
+      return this.#refused({ code: "bad_message", message });
+    }
+    this.#greeted = true;
+    this.#socket?.send(JSON.stringify({ type: "login", ...this.login, req: LOGIN_REQ }));
+    this.session.connected(hello, this.now);
+    this.#tell();
+    this.pump();
+  }
+
+  /** Who this says it is cannot log in: trying again would change nothing. @param {import("./types.js").ErrorFrame} error */
+  #refused(error) {
+    this.#drop();
+    clearTimeout(this.#timer);
+    this.#say({ state: "refused", error });
+  }
+
+  /** @param {string} reason */
+  #lost(reason) {
+    this.#drop();
+    if (this.status.state === "closed") return;
+    const wait = this.#backoff.next(this.surroundings.random());
+    this.#say({ state: "offline", reason, retryAt: this.now + wait });
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.open(), wait);
+    this.#deliver();
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
+    this.session.disconnected(this.now);
+  }
+
+  #tell() {
+    const { caughtUp, behind } = this.session;
+    this.#say(caughtUp ? { state: "live" } : { state: "catching-up", behind });
+  }
+
+  /** @param {Status} status */
+  #say(status) {
+    if (JSON.stringify(status) === JSON.stringify(this.status)) return;
+    this.status = status;
+    this.told(status);
+  }
+
+  #deliver() {
+    for (let delivery; (delivery = this.session.nextDelivery());) this.deliver(delivery);
+  }
+}
+
+/** @param {any} data */
+function parsed(data) {
+  try {
+    const frame = JSON.parse(data);
+    return typeof frame?.type === "string" ? frame : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @param {{code?: number, reason?: string}} event */
+function reasonOf({ code, reason }) {
+  if (reason) return reason;
+  return code === 1012 ? "the server restarts" : "the connection was lost";
+}

@@ -1,0 +1,93 @@
+// The digest chain, by docs/PROTOCOL.md, "The digest".
+//
+// Enters: a room's name, entries in slot order. Leaves: digests, as the wire has them. Invariant: equal
+// digests at a slot are equal logs up to it.
+
+import { sha256 } from "./sha256.js";
+
+/** @typedef {import("./types.js").Entry} Entry */
+
+const utf8 = new TextEncoder();
+
+/** Puts together what is hashed. */
+class Hashed {
+  /** @type {Uint8Array[]} */
+  #parts = [];
+  #length = 0;
+
+  /** @param {Uint8Array} bytes */
+  bytes(bytes) {
+    this.#parts.push(bytes);
+    this.#length += bytes.length;
+    return this;
+  }
+
+  /** The length as a u32, then the text. @param {string} text */
+  name(text) {
+    const bytes = utf8.encode(text), length = new Uint8Array(4);
+    new DataView(length.buffer).setUint32(0, bytes.length);
+    return this.bytes(length).bytes(bytes);
+  }
+
+  /** @param {number} n below 2^53 */
+  u64(n) {
+    const bytes = new Uint8Array(8), view = new DataView(bytes.buffer);
+    view.setUint32(0, Math.floor(n / 0x1_0000_0000));
+    view.setUint32(4, n >>> 0);
+    return this.bytes(bytes);
+  }
+
+  hash() {
+    const all = new Uint8Array(this.#length);
+    let at = 0;
+    for (const part of this.#parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    return sha256(all);
+  }
+}
+
+/**
+ * D(−1): the digest of an empty room.
+ * @param {string} room
+ * @returns {string} lower-case hex
+ */
+export function start(room) {
+  return hex(new Hashed().bytes(utf8.encode("roomlog/v1")).name(room).hash());
+}
+
+/**
+ * D(k): the digest after an entry.
+ * @param {string} before D(k−1)
+ * @param {Entry} entry
+ * @returns {string} lower-case hex
+ */
+export function after(before, entry) {
+  const body = entry.redacted ? fromHex(entry.body_sha256 ?? "") : sha256(utf8.encode(entry.body ?? ""));
+  const hashed = new Hashed()
+    .bytes(fromHex(before))
+    .u64(entry.slot)
+    .u64(entry.committed_at)
+    .name(entry.author)
+    .name(entry.id)
+    .name(entry.kind ?? "text")
+    .u64(entry.ref == null ? 0 : entry.ref + 1)
+    .u64(entry.sent_at == null ? 0 : entry.sent_at + 1)
+    .bytes(body);
+  if (entry.meta_sha256 != null) hashed.bytes(fromHex(entry.meta_sha256));
+  else if (entry.meta != null) hashed.bytes(sha256(utf8.encode(entry.meta)));
+  return hex(hashed.hash());
+}
+
+/** @param {Uint8Array} bytes */
+function hex(bytes) {
+  return Array.from(bytes, byte => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** @param {string} text */
+function fromHex(text) {
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.slice(i * 2, i * 2 + 2), 16);
+  return bytes;
+}

@@ -1,0 +1,272 @@
+// The outbox: what was asked to be appended and has no outcome yet.
+//
+// Enters: appends in their author's order, answers of the server, losses of the connection. Leaves:
+// frames to send, and one outcome for each append. No clock, no socket, no randomness: time is handed
+// in as milliseconds since some start, jitter as a number from 0 to 1.
+//
+// Invariants: within a room, frames carry `seq` 0, 1, 2, … of this connection in the order of the appends;
+// an append keeps its id for ever; at most `appends_in_flight` frames are unanswered. Every frame has a
+// mark (`req`) of its own, so an answer to an older copy of an append is told from one to the newest:
+// only what the server refused is sent again, and only once for each refusal.
+
+/** @typedef {import("./types.js").Append} Append */
+/** @typedef {import("./types.js").Appended} Appended */
+/** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
+/** @typedef {import("./types.js").Limits} Limits */
+
+/** How long to wait after a refusal that names no time, in ms. */
+const RETRY_MS = 500;
+
+/** How long to wait before asking again for an outcome that the server did not know, in ms. */
+const UNKNOWN_RETRY_MS = 200;
+
+/** How often an answer that does not fit what was sent is met by sending again. */
+const MOST_PUZZLES = 8;
+
+/** Appends without an outcome, at most. */
+export const OUTBOX_APPENDS = 1_000;
+
+/** Refusals after which the same append is sent again, later. */
+const TRANSIENT = new Set(["rate_limited", "busy", "unavailable", "storage_full", "ahead"]);
+
+const utf8 = new TextEncoder();
+
+/**
+ * An append that is not answered yet.
+ * @typedef {object} Item
+ * @property {Append} append
+ * @property {number | null} seq
+ * @property {number} puzzles how often it was refused in a way that sending again does not explain
+ * @property {boolean} again it was refused, and is to be sent again
+ */
+
+/**
+ * One room's appends: those that were numbered on this connection come first, in ascending order.
+ * @typedef {object} Queue
+ * @property {Item[]} items
+ * @property {number} nextSeq
+ * @property {number} pauseUntil nothing is sent before
+ */
+
+/**
+ * What became of an append.
+ * @typedef {{append: Append, appended: Appended} | {append: Append, error: ErrorFrame}} Outcome
+ */
+
+export class Outbox {
+  /** In the order in which they take turns. @type {Map<string, Queue>} */
+  #rooms = new Map();
+  /** By mark. @type {Map<number, {room: string, seq: number, sent: number}>} */
+  #flights = new Map();
+  /** @type {Outcome[]} */
+  #settled = [];
+  #nextReq = 1;
+  #length = 0;
+
+  get length() { return this.#length; }
+
+  /** What has no outcome, in order. @returns {Append[]} */
+  get appends() {
+    return [...this.#rooms.values()].flatMap(queue => queue.items.map(item => item.append));
+  }
+
+  /** When the oldest unanswered frame was sent. @returns {number | undefined} */
+  get oldestUnanswered() {
+    return this.#flights.values().next().value?.sent;
+  }
+
+  /**
+   * Takes an append.
+   * @param {Append} append
+   * @throws {RangeError} when there are OUTBOX_APPENDS without an outcome
+   */
+  push(append) {
+    if (this.#length >= OUTBOX_APPENDS) {
+      throw new RangeError(`${OUTBOX_APPENDS} appends wait for their outcome; try again when some have theirs`);
+    }
+    const queue = this.#rooms.get(append.room) ?? { items: [], nextSeq: 0, pauseUntil: 0 };
+    this.#rooms.set(append.room, queue);
+    queue.items.push({ append, seq: null, puzzles: 0, again: false });
+    this.#length++;
+  }
+
+  /**
+   * The next frame to send, when there is one and the limits allow it.
+   * @param {number} now
+   * @param {Limits} limits
+   * @returns {(Append & {type: "append", seq: number, req: number}) | null}
+   */
+  nextFrame(now, limits) {
+    if (this.#flights.size >= limits.appends_in_flight) return null;
+    for (const [room, queue] of [...this.#rooms]) {
+      if (now < queue.pauseUntil) continue;
+      for (let item; (item = due(queue));) {
+        const seq = item.seq ?? queue.nextSeq, req = this.#nextReq;
+        const frame = /** @type {const} */ ({ type: "append", ...item.append, seq, req });
+        const problem = tooLarge(frame, limits);
+        if (problem !== null) {
+          this.#settle(room, item, { error: { code: "too_large", message: problem, room, id: item.append.id } });
+          continue;
+        }
+        if (item.seq === null) queue.nextSeq++;
+        item.seq = seq;
+        item.again = false;
+        this.#flights.set(req, { room, seq, sent: now });
+        this.#nextReq++;
+        // The next turn is another room's.
+        if (this.#rooms.delete(room)) this.#rooms.set(room, queue);
+        return frame;
+      }
+    }
+    return null;
+  }
+
+  /** When to look for a next frame again, although nothing came in. @returns {number} */
+  nextWake() {
+    const waiting = [...this.#rooms.values()].filter(queue => due(queue));
+    return Math.min(...waiting.map(queue => queue.pauseUntil));
+  }
+
+  /**
+   * Takes `appended`. A second answer to one append is no news.
+   * @param {Appended} appended
+   */
+  appended(appended) {
+    if (appended.req !== undefined) this.#flights.delete(appended.req);
+    const item = this.#item(appended.room, appended.seq);
+    if (item?.append.id === appended.id) this.#settle(appended.room, item, { appended });
+  }
+
+  /**
+   * Takes an `error` that answers an append.
+   * @param {ErrorFrame} error
+   * @param {number} now
+   * @param {number} unit from 0 to 1
+   * @returns {string | null} why the connection is of no more use: make another one
+   */
+  refused(error, now, unit) {
+    const flight = error.req === undefined ? undefined : this.#flights.get(error.req);
+    if (!flight) return null;
+    this.#flights.delete(/** @type {number} */ (error.req));
+    const { room, seq } = flight, item = this.#item(room, seq);
+    if (!item) return null; // It was answered by `appended` before.
+    if (error.code === "out_of_order") return this.#outOfOrder(room, item, error.seq);
+    if (error.code === "unknown_outcome") {
+      this.#wait(room, item, now + stretched(UNKNOWN_RETRY_MS, unit));
+      return null;
+    }
+    if (error.code === "login_required" || error.code === "unauthorized") return `${error.code}: ${error.message}`;
+    if (TRANSIENT.has(error.code)) {
+      this.#wait(room, item, now + stretched(error.retry_after_ms ?? RETRY_MS, unit));
+      return null;
+    }
+    this.#settle(room, item, { error });
+    return null;
+  }
+
+  /** The connection is gone. Nothing is forgotten; all without an outcome is sent again, in order. */
+  disconnected() {
+    this.#flights.clear();
+    for (const [room, queue] of this.#rooms) {
+      if (queue.items.length === 0) this.#rooms.delete(room);
+      for (const item of queue.items) Object.assign(item, { seq: null, puzzles: 0, again: false });
+      Object.assign(queue, { nextSeq: 0, pauseUntil: 0 });
+    }
+  }
+
+  /**
+   * The server has another log than before; called while disconnected. The slots that authors saw are
+   * gone: what names one by `ref` or `expect` goes back to its author.
+   */
+  newLog() {
+    const message = "the server has another log now, and this names a slot of the one before";
+    for (const [room, queue] of this.#rooms) {
+      for (const item of [...queue.items]) {
+        const { append } = item;
+        delete append.after;
+        if (append.ref === undefined && append.expect === undefined) continue;
+        this.#settle(room, item, { error: { code: "new_log", message, room, id: append.id } });
+      }
+    }
+    this.disconnected();
+  }
+
+  /** The next append that has its outcome. @returns {Outcome | undefined} */
+  nextSettled() {
+    return this.#settled.shift();
+  }
+
+  /** @param {string} room @param {number | undefined} seq */
+  #item(room, seq) {
+    if (seq === undefined) return undefined;
+    return this.#rooms.get(room)?.items.find(item => item.seq === seq);
+  }
+
+  /**
+   * The server did not take it because it expects another number first. Whatever holds that number
+   * was refused itself, or is on its way: it is, or will be, sent before this one.
+   * @param {string} room
+   * @param {Item} item
+   * @param {number | undefined} expected
+   */
+  #outOfOrder(room, item, expected) {
+    const explained = expected !== undefined && expected < (item.seq ?? 0) && this.#item(room, expected);
+    if (!explained && ++item.puzzles > MOST_PUZZLES) {
+      return `the server expects seq ${expected} of room ${room}, which has its outcome`;
+    }
+    item.again = true;
+    return null;
+  }
+
+  /** @param {string} room @param {Item} item @param {number} until */
+  #wait(room, item, until) {
+    item.again = true;
+    const queue = this.#rooms.get(room);
+    if (queue) queue.pauseUntil = Math.max(queue.pauseUntil, until);
+  }
+
+  /**
+   * @param {string} room
+   * @param {Item} item
+   * @param {{appended: Appended} | {error: ErrorFrame}} outcome
+   */
+  #settle(room, item, outcome) {
+    const items = this.#rooms.get(room)?.items ?? [], at = items.indexOf(item);
+    if (at < 0) return;
+    items.splice(at, 1);
+    this.#length--;
+    this.#settled.push({ append: item.append, ...outcome });
+  }
+}
+
+/** What a queue has to send next: what was refused first, then what is new. @param {Queue} queue */
+function due(queue) {
+  return queue.items.find(item => item.again) ?? queue.items.find(item => item.seq === null);
+}
+
+/**
+ * A wait that a server asked for, up to half longer, never shorter.
+ * @param {number} ms
+ * @param {number} unit
+ */
+function stretched(ms, unit) {
+  return ms * (1 + unit / 2);
+}
+
+/**
+ * Why no server with these limits takes a frame.
+ * @param {Append} frame
+ * @param {Limits} limits
+ * @returns {string | null}
+ */
+function tooLarge(frame, limits) {
+  const check = (/** @type {string} */ what, /** @type {string} */ text, /** @type {number} */ most) => {
+    // A unit of UTF-16 is three bytes at most: most texts need not be counted.
+    if (text.length * 3 <= most) return null;
+    const bytes = utf8.encode(text).length;
+    return bytes > most ? `${what} has ${bytes} bytes, more than ${most}` : null;
+  };
+  return check("body", frame.body, limits.body_bytes)
+    ?? check("meta", frame.meta ?? "", limits.meta_bytes)
+    ?? check("the frame", JSON.stringify(frame), limits.frame_bytes);
+}

@@ -1,0 +1,79 @@
+// The shapes of the wire, by docs/PROTOCOL.md. Nothing here runs.
+
+/**
+ * An entry of a room.
+ * @typedef {object} Entry
+ * @property {number} slot
+ * @property {string} author
+ * @property {string} id
+ * @property {string} [body] absent when redacted
+ * @property {number} committed_at ms since the Unix epoch
+ * @property {number} [sent_at] ms since the Unix epoch, by the author's clock
+ * @property {string} [kind] absent: `text`
+ * @property {number} [ref] a slot
+ * @property {string} [meta]
+ * @property {boolean} [redacted]
+ * @property {string} [body_sha256]
+ * @property {string} [meta_sha256]
+ */
+
+/**
+ * What an author wants to be appended.
+ * @typedef {object} Append
+ * @property {string} room
+ * @property {string} id
+ * @property {string} body
+ * @property {string} [author] whose it is, where that is not the connection's
+ * @property {number} [after] the last slot the author had
+ * @property {number} [expect]
+ * @property {string} [kind]
+ * @property {number} [ref]
+ * @property {string} [meta]
+ * @property {number} [sent_at]
+ */
+
+/**
+ * @typedef {object} Reply
+ * @property {Entry[]} entries
+ * @property {number} latest
+ * @property {number} digest_at
+ * @property {string} digest
+ * @property {number} [req]
+ */
+
+/**
+ * @typedef {object} Appended
+ * @property {string} room
+ * @property {string} id
+ * @property {number} slot
+ * @property {number} committed_at
+ * @property {boolean} [repeat]
+ * @property {number} [seq]
+ * @property {number} [req]
+ */
+
+/**
+ * @typedef {object} ErrorFrame
+ * @property {string} code
+ * @property {string} message
+ * @property {string} [room]
+ * @property {string} [id]
+ * @property {number} [seq]
+ * @property {number} [req]
+ * @property {number} [slot]
+ * @property {number} [latest]
+ * @property {number} [retry_after_ms]
+ */
+
+/**
+ * What the server lets a client do, from `hello`.
+ * @typedef {object} Limits
+ * @property {number} body_bytes
+ * @property {number} meta_bytes
+ * @property {number} frame_bytes
+ * @property {number} page_entries
+ * @property {number} append_ms
+ * @property {number} appends_in_flight
+ */
+
+export {};

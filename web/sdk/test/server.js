@@ -1,0 +1,90 @@
+// The real server, for tests: the binary that `cargo build` made.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const BINARY = process.env.ROOMLOG_BINARY ?? fileURLToPath(new URL("../../../target/debug/roomlog", import.meta.url));
+
+/** A server on a port of its own, which may be stopped and started again on what it has. */
+export class Server {
+  #dir = mkdtempSync(join(tmpdir(), "roomlog-sdk-"));
+  /** @type {import("node:child_process").ChildProcess | null} */
+  #process = null;
+  port = 0;
+
+  static async start() {
+    const server = new Server();
+    server.port = await freePort();
+    await server.start();
+    return server;
+  }
+
+  get url() { return `http://127.0.0.1:${this.port}`; }
+
+  async start() {
+    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, "--data", join(this.#dir, "data")];
+    const child = this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
+    let said = "";
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", data => { said += data; });
+    const ended = new Promise((_, reject) => {
+      child.once("error", error => reject(new Error(`${BINARY}: ${error.message}; cargo build -p roomlog makes it`)));
+      child.once("exit", code => reject(new Error(`the server ended with ${code}: ${said}`)));
+    });
+    ended.catch(() => {});
+    await Promise.race([ended, this.#ready()]);
+  }
+
+  /** Asks until it answers; a server that does not start has ended. */
+  async #ready() {
+    for (;;) {
+      const answer = await fetch(`${this.url}/readyz`).catch(() => null);
+      if (answer?.ok) return;
+      await new Promise(again => setTimeout(again, 10));
+    }
+  }
+
+  /** @param {NodeJS.Signals} signal */
+  async stop(signal = "SIGKILL") {
+    const child = this.#process;
+    this.#process = null;
+    if (!child || child.exitCode !== null) return;
+    const gone = new Promise(gone => child.once("exit", gone));
+    child.kill(signal);
+    await gone;
+  }
+
+  /** Stops it; what it had is gone. */
+  async end() {
+    await this.stop();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  /** A room, as it stands: all its entries. @param {string} room @returns {Promise<any[]>} */
+  async entries(room) {
+    /** @type {any[]} */
+    const all = [];
+    for (;;) {
+      /** @type {number} */
+      const after = all.at(-1)?.slot ?? -1;
+      const answer = await fetch(`${this.url}/v1/rooms/${room}/entries?after=${after}`);
+      const { entries, latest } = await answer.json();
+      all.push(...entries);
+      if ((all.at(-1)?.slot ?? -1) >= latest) return all;
+    }
+  }
+}
+
+/** @returns {Promise<number>} */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+      server.close(() => resolve(port));
+    });
+  });
+}

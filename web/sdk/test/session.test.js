@@ -1,0 +1,201 @@
+// A session and the frames of a server, by hand: the time is passed in.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { after, start } from "../src/digest.js";
+import { ANSWER_MS, CHECK_MS, QUIET_MS, READS, Session } from "../src/session.js";
+import { FAR_BEHIND } from "../src/timeline.js";
+
+const LIMITS = {
+  body_bytes: 16_384, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256,
+};
+const hello = (log = "log-1") => ({ type: "hello", protocol: 1, log, limits: LIMITS });
+
+const log = Array.from({ length: 100 }, (_, slot) => (
+  { slot, author: "ada", id: `a-${slot}`, body: `body ${slot}`, committed_at: 1_000 + slot }
+));
+const digests = [start("general")];
+for (const entry of log) digests.push(after(digests[entry.slot], entry));
+
+/** @param {number} req @param {number} first @param {number} end */
+function reply(req, first, end, latest = end - 1) {
+  const digest_at = end > first ? end - 1 : latest;
+  return { type: "reply", room: "general", entries: log.slice(first, end), latest, digest_at, digest: digests[digest_at + 1], req };
+}
+const ack = (/** @type {number} */ first, /** @type {number} */ end) => ({ type: "ack", room: "general", entries: log.slice(first, end) });
+
+/** All it has to send. @param {Session} session @returns {any[]} */
+function sent(session, now = 0) {
+  const frames = [];
+  for (let frame; (frame = session.nextFrame(now));) frames.push(frame);
+  return frames;
+}
+
+/** All it has to say, entries as their slots. @param {Session} session @returns {any[]} */
+function said(session) {
+  const all = [];
+  for (let it; (it = session.nextDelivery());) {
+    all.push(it.type === "entries" ? it.entries.map(entry => entry.slot) : it.type === "reset" ? it.why : it.type === "error" ? it.error.code : it.type);
+  }
+  return all;
+}
+
+/** A session that follows `general` and has the first ten entries. */
+function following() {
+  const session = new Session();
+  session.follow("general", 10, 0);
+  session.connected(hello(), 0);
+  const [join] = sent(session);
+  assert.deepEqual(join, { type: "join", room: "general", count: 10, req: -1 });
+  session.frame(reply(-1, 0, 10), 0, 0);
+  assert.deepEqual(said(session), [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]);
+  return session;
+}
+
+test("nothing is sent before the server has said hello", () => {
+  const session = new Session();
+  session.follow("general", 10, 0);
+  session.outbox.push({ room: "general", id: "a", body: "hi" });
+  assert.deepEqual(sent(session), []);
+  session.connected(hello(), 0);
+  assert.deepEqual(sent(session).map(frame => frame.type), ["join", "append"], "what is asked goes first");
+});
+
+test("a room is asked now and then whether anything was missed, and an answer that does not come ends the connection", () => {
+  const session = following();
+  assert.deepEqual(sent(session, CHECK_MS - 1), []);
+  assert.deepEqual(sent(session, CHECK_MS), [{ type: "update", room: "general", after: 9, digest: digests[10], req: -2 }]);
+  session.frame({ type: "pong" }, CHECK_MS, 0);
+  assert.ok("wake" in session.look(CHECK_MS + ANSWER_MS - 1));
+  assert.match(JSON.stringify(session.look(CHECK_MS + ANSWER_MS)), /dead.*unanswered/);
+});
+
+test("an ack that leaves a slot out is met by asking for what is missing", () => {
+  const session = following();
+  session.frame(ack(12, 13), 5, 0);
+  assert.deepEqual(said(session), []);
+  const [update] = sent(session, 5);
+  assert.deepEqual(update, { type: "update", room: "general", after: 9, digest: digests[10], req: -2 });
+  session.frame(reply(-2, 10, 12, 12), 6, 0);
+  assert.deepEqual(sent(session, 6), [{ type: "update", room: "general", after: 11, digest: digests[12], req: -3 }]);
+  session.frame(reply(-3, 12, 13), 7, 0);
+  assert.deepEqual(said(session), [[10, 11], [12]]);
+  assert.equal(session.caughtUp, true);
+});
+
+test("after a loss a room is joined where it was, and reads are asked again", () => {
+  const session = following();
+  /** @type {any[]} */
+  const answers = [];
+  session.read("general", { count: 5, upto: 4 }, 1, (error, entries) => answers.push(error ?? entries.length));
+  assert.deepEqual(sent(session, 1), [{ type: "update", room: "general", count: 5, upto: 4, req: -2 }]);
+  session.disconnected(2);
+  assert.equal(session.caughtUp, false);
+  session.connected(hello(), 3);
+  const again = sent(session, 3);
+  assert.deepEqual(again, [
+    { type: "join", room: "general", after: 9, digest: digests[10], req: -3 },
+    { type: "update", room: "general", count: 5, upto: 4, req: -2 },
+  ]);
+  session.frame(reply(-3, 10, 12), 4, 0);
+  session.frame(reply(-2, 0, 5, 11), 4, 0);
+  assert.deepEqual(said(session), [[10, 11]]);
+  assert.deepEqual(answers, [0], "they were held");
+});
+
+test("another log voids what is held and keeps what is not sent", () => {
+  const session = following();
+  session.outbox.push({ room: "general", id: "mine", body: "hi", after: 9 });
+  session.disconnected(1);
+  session.connected(hello("log-2"), 2);
+  assert.deepEqual(said(session), ["new_log"]);
+  assert.deepEqual(sent(session, 2), [
+    { type: "join", room: "general", count: 10, req: -2 },
+    { type: "append", room: "general", id: "mine", body: "hi", seq: 0, req: 1 },
+  ]);
+});
+
+test("a digest that differs is said, and the room is read anew", () => {
+  const session = following();
+  session.frame({ type: "error", code: "diverged", message: "…", req: -2, room: "general" }, 1, 0);
+  assert.deepEqual(said(session), [], "nothing was asked");
+  sent(session, CHECK_MS);
+  session.frame({ type: "error", code: "diverged", message: "…", req: -2, room: "general" }, CHECK_MS, 0);
+  assert.deepEqual(said(session), ["diverged"]);
+  assert.deepEqual(sent(session, CHECK_MS), [{ type: "join", room: "general", count: 10, req: -3 }]);
+});
+
+test("an answer to what was asked before a reset is of no use", () => {
+  const session = following();
+  sent(session, CHECK_MS);
+  session.read("general", { count: 1, upto: 0 }, CHECK_MS, () => {});
+  sent(session, CHECK_MS);
+  const other = { ...reply(-3, 3, 4, 9), digest: digests[0] };
+  session.frame(other, CHECK_MS, 0);
+  assert.deepEqual(said(session), ["diverged"]);
+  session.frame(reply(-2, 10, 12), CHECK_MS, 0);
+  assert.deepEqual(said(session), []);
+  assert.deepEqual(sent(session, CHECK_MS).map(frame => frame.type), ["join"]);
+});
+
+test("far behind, it joins at the newest and says that there is a gap", () => {
+  const session = following();
+  session.disconnected(1);
+  session.connected(hello(), 2);
+  sent(session, 2);
+  session.frame({ ...reply(-2, 10, 12), latest: 9 + FAR_BEHIND + 1 }, 3, 0);
+  assert.deepEqual(said(session), ["gap"]);
+  assert.deepEqual(sent(session, 3), [{ type: "join", room: "general", count: 10, req: -3 }]);
+  session.frame(reply(-3, 90, 100), 4, 0);
+  assert.deepEqual(said(session), [[90, 91, 92, 93, 94, 95, 96, 97, 98, 99]]);
+});
+
+test("busy is asked again when the server says; what is wrong is told and not asked again", () => {
+  const session = new Session();
+  session.follow("general", 10, 0);
+  session.connected(hello(), 0);
+  sent(session);
+  session.frame({ type: "error", code: "busy", message: "…", req: -1, room: "general", retry_after_ms: 700 }, 0, 0);
+  assert.deepEqual(sent(session, 699), []);
+  assert.equal(sent(session, 700).length, 1);
+  session.frame({ type: "error", code: "bad_name", message: "…", req: -2, room: "general" }, 701, 0);
+  assert.deepEqual(said(session), ["bad_name"]);
+  assert.deepEqual(sent(session, 1e9), []);
+});
+
+test("a following that the server ends is joined again, later", () => {
+  const session = following();
+  session.frame({ type: "error", code: "unavailable", message: "…", room: "general", retry_after_ms: 500 }, 1, 0);
+  assert.deepEqual(sent(session, 500), []);
+  assert.deepEqual(sent(session, 501), [{ type: "join", room: "general", after: 9, digest: digests[10], req: -2 }]);
+});
+
+test("silence is met by a ping, and no answer to that ends the connection", () => {
+  const session = new Session();
+  session.connected(hello(), 0);
+  session.look(QUIET_MS - 1);
+  assert.deepEqual(sent(session, QUIET_MS - 1), []);
+  session.look(QUIET_MS);
+  session.look(QUIET_MS + 1);
+  assert.deepEqual(sent(session, QUIET_MS), [{ type: "ping" }], "one");
+  assert.match(JSON.stringify(session.look(QUIET_MS + ANSWER_MS)), /dead/);
+});
+
+test("a room that was left is not followed, and is asked for nothing", () => {
+  const session = following();
+  session.unfollow("general");
+  assert.deepEqual(sent(session, 1), [{ type: "leave", room: "general" }]);
+  session.frame(ack(10, 11), 2, 0);
+  assert.deepEqual(said(session), []);
+  assert.deepEqual(sent(session, 1e9), []);
+});
+
+test("as many reads as there may be wait, and one more is refused", () => {
+  const session = following();
+  /** @type {any[]} */
+  const answers = [];
+  for (let i = 0; i <= READS; i++) session.read("general", { count: 1, upto: i }, 1, error => answers.push(error?.code));
+  assert.deepEqual(answers, ["busy"]);
+  assert.equal(sent(session, 1).length, READS);
+});

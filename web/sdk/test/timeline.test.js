@@ -1,0 +1,114 @@
+// What a timeline holds: spans, gaps, and digests beside each other.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { after, start } from "../src/digest.js";
+import { FAR_BEHIND, Timeline } from "../src/timeline.js";
+
+const ROOM = "general";
+
+/** A server's log, long enough for any test here. */
+const log = Array.from({ length: 200 }, (_, slot) => (
+  { slot, author: "ada", id: `a-${slot}`, body: `body ${slot}`, committed_at: 1_000 + slot }
+));
+const digests = [start(ROOM)];
+for (const entry of log) digests.push(after(digests[entry.slot], entry));
+const digestAt = (/** @type {number} */ slot) => digests[slot + 1];
+
+/** The reply with the slots from `first` up to before `end`. */
+function reply(/** @type {number} */ first, /** @type {number} */ end, latest = end - 1) {
+  const digest_at = end > first ? end - 1 : latest;
+  return { entries: log.slice(first, end), latest, digest_at, digest: digestAt(digest_at) };
+}
+
+const slots = (/** @type {{slot: number}[]} */ entries) => entries.map(entry => entry.slot);
+
+test("a page above the oldest makes one span with what is held", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 100));
+  assert.deepEqual(slots(timeline.fill(reply(80, 90, 99)).entries), slots(log.slice(80, 90)));
+  assert.deepEqual(timeline.spans, [{ first: 80, last: 99 }]);
+  assert.deepEqual(timeline.gaps, []);
+  assert.equal(timeline.get(80)?.id, "a-80");
+  assert.equal(timeline.get(79), undefined);
+});
+
+test("a page elsewhere leaves a gap, which pages from both sides close", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 100));
+  timeline.fill(reply(20, 30, 99));
+  assert.deepEqual(timeline.gaps, [{ first: 30, last: 89 }]);
+  timeline.fill(reply(30, 60, 99));
+  assert.deepEqual(timeline.spanOf(25), { first: 20, last: 59 });
+  assert.deepEqual(slots(timeline.fill(reply(55, 95, 99)).entries), slots(log.slice(60, 90)), "those that were held are not new");
+  assert.deepEqual(timeline.spans, [{ first: 20, last: 99 }]);
+});
+
+test("a follower that is far behind joins at the newest and keeps what it held", () => {
+  const timeline = new Timeline(ROOM, 5);
+  timeline.joined(reply(0, 5));
+  const far = { ...reply(5, 10), latest: 4 + FAR_BEHIND + 1 };
+  assert.deepEqual(timeline.joined(far), { entries: [], far: true });
+  timeline.leap();
+  assert.deepEqual(timeline.join(), { count: 5 });
+  timeline.joined(reply(150, 155));
+  assert.deepEqual(timeline.gaps, [{ first: 5, last: 149 }]);
+  assert.deepEqual(slots(timeline.ack(log.slice(155, 157)).entries), [155, 156]);
+
+  const near = new Timeline(ROOM, 5);
+  near.joined(reply(0, 5));
+  assert.deepEqual(slots(near.joined({ ...reply(5, 10), latest: 4 + FAR_BEHIND }).entries), [5, 6, 7, 8, 9]);
+});
+
+test("what is let go of can be asked for again, and following goes on", () => {
+  const timeline = new Timeline(ROOM, 50);
+  timeline.joined(reply(50, 100));
+  timeline.trim(50, 69);
+  assert.deepEqual(timeline.spans, [{ first: 50, last: 69 }]);
+  assert.deepEqual(timeline.update(), { after: 99, digest: digestAt(99) });
+  assert.deepEqual(slots(timeline.ack(log.slice(100, 101)).entries), [100]);
+  assert.deepEqual(timeline.gaps, [{ first: 70, last: 99 }]);
+  timeline.fill(reply(70, 100, 100));
+  assert.deepEqual(timeline.spans, [{ first: 50, last: 100 }]);
+});
+
+test("an entry that was changed is found when its neighbours are there", () => {
+  const changed = (/** @type {number} */ first, /** @type {number} */ end, /** @type {number} */ slot) => {
+    const page = reply(first, end, 99);
+    page.entries = page.entries.map(entry => (entry.slot === slot ? { ...entry, body: "another" } : entry));
+    return page;
+  };
+  // In the newest page: known when the one before it tells its digest.
+  let timeline = new Timeline(ROOM, 10);
+  assert.equal(timeline.joined(changed(90, 100, 95)).diverged, undefined);
+  assert.equal(timeline.fill(reply(80, 90, 99)).diverged, true);
+  // In the page before: known at slot 0, or when the page before that comes.
+  timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(10, 20, 99));
+  assert.equal(timeline.fill(changed(0, 10, 3)).diverged, true);
+  // In an ack: known by the next reply.
+  timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 95));
+  timeline.ack(changed(95, 97, 96).entries);
+  assert.equal(timeline.page(reply(97, 98)).diverged, true);
+});
+
+test("a reset holds nothing and begins at the newest", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 100));
+  timeline.reset();
+  assert.deepEqual(timeline.spans, []);
+  assert.deepEqual(timeline.join(), { count: 10 });
+  assert.deepEqual(slots(timeline.joined(reply(0, 3)).entries), [0, 1, 2]);
+});
+
+test("pages from the end to the beginning are one span", () => {
+  const timeline = new Timeline(ROOM, 1);
+  timeline.joined(reply(199, 200));
+  for (let end = 199; end > 0; end -= 7) {
+    const first = Math.max(0, end - 7);
+    assert.equal(timeline.fill(reply(first, end, 199)).diverged, undefined);
+  }
+  assert.deepEqual(timeline.spans, [{ first: 0, last: 199 }]);
+});
