@@ -11,6 +11,7 @@ mod body;
 mod events;
 mod newest;
 mod outcomes;
+mod page;
 mod rooms;
 
 use std::{sync::Arc, time::Instant};
@@ -44,18 +45,13 @@ use crate::{
     wire,
 };
 
-const PAGE: &str = include_str!("page.html");
-
-/// What the page may do: speak to this server, run its own script, and nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
-    style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
-
 /// The routes.
 pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
     let entries = get(read_entries).post(append::append);
     Router::new()
-        .route("/", get(page))
+        .route("/", get(page::index))
+        .route("/app/{file}", get(page::app))
+        .route("/sdk/src/{file}", get(page::sdk))
         .route("/healthz", get(|| async { plain(StatusCode::OK, "alive\n") }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -150,13 +146,6 @@ fn refuse(refusal: Refusal) -> Response<Body> {
 
 fn not_found(message: &str) -> Refusal {
     Refusal::new(ErrorCode::NotFound, message)
-}
-
-async fn page() -> Response<Body> {
-    let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", PAGE.into());
-    let policy = HeaderValue::from_static(PAGE_POLICY);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
 }
 
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {

@@ -1,0 +1,120 @@
+// One entry as an element.
+//
+// Enters: what is to be shown. Leaves: a list item. Invariants: what an author wrote is text and nothing
+// else; its direction, its length and its marks stay within its own line.
+
+import { make } from "./dom.js";
+import { isEmoji, pieces } from "./text.js";
+import { clockOf, saidAt, wholeOf } from "./time.js";
+
+/** A body with more than this of UTF-16, or with more lines, is shown in part at first. */
+const LONG = 2_000, LONG_LINES = 24;
+/** What can be said with one press. */
+export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
+
+/**
+ * What a line can be asked to do.
+ * @typedef {object} Acts
+ * @property {string | null} me
+ * @property {(slot: number) => void} reply
+ * @property {(slot: number) => void} edit
+ * @property {(slot: number, emoji: string) => void} react an emoji that stands already is taken back
+ * @property {(slot: number) => void} go
+ * @property {(slot: number) => string} href
+ */
+
+/**
+ * @param {import("./shown.js").Shown} shown
+ * @param {{head: boolean, quoted: import("./shown.js").Shown | null}} place
+ * @param {Acts} acts
+ */
+export function lineOf(shown, { head, quoted }, acts) {
+  const { entry, reactions } = shown, { slot } = entry;
+  const said = saidAt(entry), kind = entry.kind ?? "text";
+  const classes = ["entry", head && "head", kind === "action" && "action", shown.gone && "gone"].filter(Boolean);
+  const time = make("time", { datetime: new Date(said).toISOString(), title: `${wholeOf(said)} · slot ${slot}` }, clockOf(said));
+  const block = make("div");
+  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
+  if (head || kind === "action") block.append(author(entry.author));
+  if (kind !== "text" && kind !== "action") block.append(make("span", { class: "kind" }, kind), " ");
+  block.append(...bodyOf(shown));
+  if (reactions.size > 0) block.append(reactionsOf(slot, reactions, acts));
+  return make(
+    "li",
+    { class: classes.join(" "), id: `slot-${slot}`, "data-slot": slot, "data-ref": entry.ref, tabindex: -1 },
+    make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `Link to slot ${slot}` }, time),
+    block,
+    tools(shown, acts),
+  );
+}
+
+/** An author's name, whose direction is its own. @param {string} name */
+function author(name) {
+  return make("bdi", { class: "author" }, name);
+}
+
+/** @param {import("./shown.js").Shown} shown @returns {Node[]} */
+function bodyOf({ body, edited, gone }) {
+  if (gone) return [make("span", { class: "body" }, "removed")];
+  const element = contents(body);
+  /** @type {Node[]} */
+  const parts = [element];
+  if (body.length > LONG || body.split("\n", LONG_LINES + 1).length > LONG_LINES) parts.push(more(element));
+  if (edited) parts.push(make("span", { class: "edited" }, "edited"));
+  return parts;
+}
+
+/** A body: a block, so that it begins in its own direction. @param {string} body */
+export function contents(body) {
+  const element = make("div", { class: isEmoji(body) ? "body emoji" : "body", dir: "auto" });
+  for (const piece of pieces(body)) {
+    if (piece.kind === "text") element.append(piece.text);
+    else if (piece.kind === "code") element.append(make("code", {}, piece.text));
+    else if (piece.kind === "block") element.append(make("pre", {}, make("code", {}, piece.text)));
+    else element.append(make("a", { href: piece.href, target: "_blank", rel: "noopener noreferrer nofollow" }, piece.text));
+  }
+  return element;
+}
+
+/** @param {HTMLElement} body */
+function more(body) {
+  body.classList.add("long");
+  const button = make("button", { type: "button", class: "more", "aria-expanded": "false" }, "Show all");
+  button.onclick = () => {
+    const long = body.classList.toggle("long");
+    button.textContent = long ? "Show all" : "Show less";
+    button.setAttribute("aria-expanded", String(!long));
+  };
+  return button;
+}
+
+/** @param {number} slot @param {import("./shown.js").Shown | null} quoted @param {Acts} acts */
+function quote(slot, quoted, acts) {
+  const text = quoted ? quoted.body.slice(0, 200).replace(/\s+/g, " ") || "removed" : `slot ${slot}`;
+  const button = make("button", { type: "button", class: "quote", title: `Go to slot ${slot}`, onclick: () => acts.go(slot) });
+  if (quoted) button.append(make("bdi", {}, quoted.entry.author), ": ");
+  button.append(make("bdi", {}, text));
+  return button;
+}
+
+/** @param {number} slot @param {Map<string, string[]>} reactions @param {Acts} acts */
+function reactionsOf(slot, reactions, acts) {
+  const chips = [...reactions].map(([emoji, authors]) => {
+    const mine = acts.me !== null && authors.includes(acts.me);
+    const attributes = { type: "button", title: authors.join(", "), "aria-pressed": String(mine), onclick: () => acts.react(slot, emoji) };
+    return make("button", attributes, make("bdi", {}, emoji.slice(0, 16)), ` ${authors.length}`);
+  });
+  return make("div", { class: "reactions" }, ...chips);
+}
+
+/** @param {import("./shown.js").Shown} shown @param {Acts} acts */
+function tools({ entry, gone }, acts) {
+  const { slot } = entry;
+  const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) => (
+    make("button", { type: "button", tabindex: -1, "aria-label": label, title: label, onclick: act }, text)
+  );
+  const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => acts.react(slot, emoji)));
+  all.push(button("↩", "Reply (r)", () => acts.reply(slot)));
+  if (!gone && entry.author === acts.me && (entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => acts.edit(slot)));
+  return make("div", { class: "tools" }, ...all);
+}

@@ -1,0 +1,51 @@
+// A real Chromium for tests: Debian's, driven by playwright-core.
+
+import { existsSync } from "node:fs";
+import { chromium } from "playwright-core";
+
+const BINARY = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+const FLAGS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+/** Starts it. */
+export async function launch() {
+  if (!existsSync(BINARY)) throw new Error(`no ${BINARY}; on Debian: apt-get install chromium, or say where it is in CHROMIUM`);
+  return chromium.launch({ executablePath: BINARY, args: FLAGS });
+}
+
+/**
+ * A page of someone's: a browser profile of its own.
+ * @param {import("playwright-core").Browser} browser
+ * @param {string} url
+ * @param {string} author
+ * @param {string} [place] the part of the address behind the host
+ */
+export async function opened(browser, url, author, place = "#/general") {
+  const context = await browser.newContext({ viewport: { width: 1100, height: 700 } });
+  await context.addInitScript(name => { localStorage.setItem("roomlog.author", name); }, author);
+  const page = await context.newPage();
+  /** @type {string[]} */
+  const problems = [];
+  page.on("pageerror", error => problems.push(String(error)));
+  page.on("console", said => { if (said.type() === "error" && !/WebSocket|ERR_CONNECTION/.test(said.text())) problems.push(said.text()); });
+  await page.goto(`${url}/${place}`);
+  return Object.assign(page, { problems });
+}
+
+/** The bodies of the lines of a page that are in the log, in order. @param {import("playwright-core").Page} page */
+export function lines(page) {
+  return page.locator("#log .entry .body").allTextContents();
+}
+
+/** Writes a line. @param {import("playwright-core").Page} page @param {string} text */
+export async function say(page, text) {
+  await page.locator("#body").fill(text);
+  await page.locator("#body").press("Enter");
+}
+
+/** Waits until the status says so. @param {import("playwright-core").Page} page @param {string} state */
+export function status(page, state) {
+  return page.locator(`#status[data-state="${state}"]`).waitFor();
+}

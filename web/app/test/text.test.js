@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { isEmoji, pieces } from "../text.js";
+
+const brief = (/** @type {string} */ body) => pieces(body).map(it => `${it.kind}:${it.text}`);
+
+test("links end where the sentence goes on", () => {
+  assert.deepEqual(brief("see https://a.example/x, or (http://b.example/y_(z))."), [
+    "text:see ", "link:https://a.example/x", "text:, or (", "link:http://b.example/y_(z)", "text:).",
+  ]);
+  assert.deepEqual(brief("HTTPS://A.EXAMPLE"), ["link:HTTPS://A.EXAMPLE"]);
+});
+
+test("only http and https are links", () => {
+  for (const body of ["javascript:alert(1)", "data:text/html,x", "https://", "file:///etc/passwd", "a <b>http</b>"]) {
+    assert.deepEqual(brief(body), [`text:${body}`]);
+  }
+});
+
+test("code is what stands between marks", () => {
+  assert.deepEqual(brief("run `ls -l` now"), ["text:run ", "code:ls -l", "text: now"]);
+  assert.deepEqual(brief("```js\nlet a = `x`;\n```\ndone"), ["block:let a = `x`;", "text:\ndone"]);
+  assert.deepEqual(brief("`https://a.example`"), ["code:https://a.example"]);
+  assert.deepEqual(brief("a ` b"), ["text:a ` b"]);
+});
+
+test("a few emoji are large, and nothing else is", () => {
+  for (const body of ["👍", "👩‍👩‍👧 ❤️", "🎉🎉🎉"]) assert.equal(isEmoji(body), true, body);
+  for (const body of ["", "1", "👍 ok", "🎉🎉🎉🎉", "#"]) assert.equal(isEmoji(body), false, body);
+});

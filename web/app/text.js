@@ -1,0 +1,61 @@
+// The pieces of a body: text, links, code.
+//
+// Enters: a body. Leaves: pieces, whose texts together are the body less the marks of code. Invariant: a
+// piece is text to whoever shows it, never HTML; a link is http or https.
+
+/** @typedef {{kind: "text" | "code" | "block" | "link", text: string, href?: string}} Piece */
+
+/** What is more than this is not looked through for links: nobody reads it as a line. */
+const LOOKED_THROUGH = 20_000;
+
+const PIECES = /```[^\n`]*\n?([\s\S]*?)```|`([^`\n]+)`|(https?:\/\/[^\s<>"'`]+)/gi;
+
+/** @param {string} body @returns {Piece[]} */
+export function pieces(body) {
+  if (body.length > LOOKED_THROUGH) return [{ kind: "text", text: body }];
+  /** @type {Piece[]} */
+  const all = [];
+  let end = 0;
+  const text = (/** @type {number} */ until) => {
+    if (until > end) all.push({ kind: "text", text: body.slice(end, until) });
+  };
+  for (const match of body.matchAll(PIECES)) {
+    const [whole, block, code, url] = match;
+    const at = match.index;
+    if (url !== undefined) {
+      const link = linkOf(url);
+      if (!link) continue;
+      text(at);
+      all.push(link);
+      end = at + link.text.length;
+    } else {
+      text(at);
+      all.push(block !== undefined ? { kind: "block", text: block.replace(/\n$/, "") } : { kind: "code", text: code });
+      end = at + whole.length;
+    }
+  }
+  text(body.length);
+  return all;
+}
+
+/** The link that a text begins with, without what belongs to the sentence around it. @param {string} url */
+function linkOf(url) {
+  let text = url.replace(/[.,;:!?…]+$/, "");
+  while (text.endsWith(")") && count(text, ")") > count(text, "(")) text = text.slice(0, -1).replace(/[.,;:!?]+$/, "");
+  const parsed = URL.canParse(text) ? new URL(text) : null;
+  if (!parsed || !parsed.hostname || !/^https?:$/.test(parsed.protocol)) return null;
+  return /** @type {const} */ ({ kind: "link", text, href: parsed.href });
+}
+
+/** @param {string} text @param {string} sign */
+function count(text, sign) {
+  return text.split(sign).length - 1;
+}
+
+// From a text: the checker of types does not know the flag yet.
+const ONLY_EMOJI = new RegExp("^(?:\\p{RGI_Emoji}\\s*){1,3}$", "v");
+
+/** Whether a body is a few emoji and nothing else. @param {string} body */
+export function isEmoji(body) {
+  return body.length <= 40 && ONLY_EMOJI.test(body.trim());
+}
