@@ -1,6 +1,6 @@
 // The pieces of a body: text, links, code.
 //
-// Enters: a body. Leaves: pieces, whose texts together are the body less the marks of code. Invariant: a
+// Enters: a body. Leaves: pieces, whose texts together are the body less the marks of code and the line ends beside blocks. Invariant: a
 // piece is text to whoever shows it, never HTML; a link is http or https.
 
 /** @typedef {{kind: "text" | "code" | "block" | "link", text: string, href?: string}} Piece */
@@ -31,7 +31,8 @@ export function pieces(body) {
     } else {
       text(at);
       all.push(block !== undefined ? { kind: "block", text: block.replace(/\n$/, "") } : { kind: "code", text: code });
-      end = at + whole.length;
+      // A block is a line of its own already.
+      end = at + whole.length + (block !== undefined && body[at + whole.length] === "\n" ? 1 : 0);
     }
   }
   text(body.length);

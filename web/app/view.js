@@ -381,7 +381,9 @@ export class View {
   /** Says where the log begins, when that is seen. */
   start() {
     const start = the("start"), empty = this.room.last === -1;
-    start.hidden = !(empty || (this.#first === 0 && this.#last >= 0));
+    const hidden = !(empty || (this.#first === 0 && this.#last >= 0));
+    if (start.hidden !== hidden) this.#keepPlace(() => { start.hidden = hidden; });
+    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
     start.textContent = empty ? "Nothing was said here yet." : `The beginning of ${this.room.name}`;
   }
 }

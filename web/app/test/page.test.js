@@ -159,6 +159,24 @@ test("replies, reactions, edits and actions are made and shown", async () => {
   assert.deepEqual((await server.entries("general")).map(it => it.kind ?? "text"), ["text", "text", "reaction", "edit", "action", "reaction"]);
 });
 
+test("a room is opened at its end, however long it is, and stays there when the window becomes smaller", async () => {
+  const atEnd = (/** @type {import("playwright-core").Page} */ page) => page.waitForFunction(() => {
+    const { scrollTop, scrollHeight, clientHeight } = /** @type {HTMLElement} */ (document.getElementById("scroller"));
+    return scrollHeight - scrollTop - clientHeight < 2 && document.getElementById("now")?.hidden;
+  });
+  for (const [room, count] of /** @type {const} */ ([["short", 3], ["some", 30], ["long", 500]])) {
+    await put(Array.from({ length: count }, (_, n) => ({ author: "ada", id: `x-${n}`, body: `line ${n}` })), room);
+    const page = await opened(browser, server.url, "grace", `#/${room}`);
+    await page.locator(`#slot-${count - 1}`).waitFor();
+    await atEnd(page);
+    await page.setViewportSize({ width: 400, height: 300 });
+    await atEnd(page);
+    await put([{ author: "ada", id: "last", body: "the last" }], room);
+    await page.locator(`#slot-${count}`).waitFor();
+    await atEnd(page);
+  }
+});
+
 test("entries that mean harm do none", async () => {
   const bodies = [
     "<script>window.harmed = true</script>", "<img src=x onerror='window.harmed = true'>", "javascript:window.harmed=true",

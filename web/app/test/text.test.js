@@ -20,7 +20,7 @@ test("only http and https are links", () => {
 
 test("code is what stands between marks", () => {
   assert.deepEqual(brief("run `ls -l` now"), ["text:run ", "code:ls -l", "text: now"]);
-  assert.deepEqual(brief("```js\nlet a = `x`;\n```\ndone"), ["block:let a = `x`;", "text:\ndone"]);
+  assert.deepEqual(brief("```js\nlet a = `x`;\n```\ndone"), ["block:let a = `x`;", "text:done"]);
   assert.deepEqual(brief("`https://a.example`"), ["code:https://a.example"]);
   assert.deepEqual(brief("a ` b"), ["text:a ` b"]);
 });
