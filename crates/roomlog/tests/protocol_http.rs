@@ -225,13 +225,24 @@ async fn the_server_says_that_it_is_alive_and_ready() {
 }
 
 #[tokio::test]
-async fn the_page_is_html_that_speaks_the_protocol() {
+async fn the_page_is_html_and_its_files_are_served_with_it() {
     let server = Server::start(&[]).await;
     let page = server.get("/").send().await;
-    assert_eq!(page.status, 200);
-    let kind = page.headers["content-type"].to_str().expect("text");
-    assert!(kind.starts_with("text/html"), "{kind}");
-    assert!(page.body.contains("roomlog.v1"), "the page does not name the subprotocol");
+    let policy = page.headers["content-security-policy"].to_str().expect("text");
+    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    for (path, kind, word) in [
+        ("/", "text/html", "app/app.js"),
+        ("/app/app.js", "text/javascript", "sdk/src/index.js"),
+        ("/app/app.css", "text/css", "color-scheme"),
+        ("/sdk/src/connection.js", "text/javascript", "roomlog.v1"),
+    ] {
+        let file = server.get(path).send().await;
+        assert_eq!(file.status, 200, "{path}");
+        let told = file.headers["content-type"].to_str().expect("text");
+        assert!(told.starts_with(kind), "{path}: {told}");
+        assert!(file.body.contains(word), "{path} does not name {word}");
+    }
+    assert_eq!(server.get("/app/no.js").send().await.status, 404);
 }
 
 #[tokio::test]
