@@ -306,7 +306,9 @@ export class View {
     const items = [], before = this.#lineBefore(slot), said = saidAt(entry);
     if (slot === this.unreadFrom && slot > 0) items.push(make("li", { class: "day unread", "data-of": slot }, "New"));
     if (!isLine(entry)) return items;
-    if (!before || dateOf(saidAt(before)) !== dateOf(said)) items.push(make("li", { class: "day", "data-of": slot }, dayOf(said)));
+    if (!before || dateOf(saidAt(before)) !== dateOf(said)) {
+      items.push(make("li", { class: "day", "data-of": slot }, dayOf(said)));
+    }
     const head = items.length > 0 || !before || before.author !== entry.author || before.kind !== entry.kind
       || said - saidAt(before) > GROUP_MS || entry.ref !== undefined;
     const quoted = entry.ref === undefined ? null : this.shown(entry.ref);
@@ -344,7 +346,8 @@ export class View {
     const line = this.#line(slot);
     if (!line) return;
     const focused = line.contains(document.activeElement);
-    for (let item = line.previousElementSibling; item instanceof HTMLElement && Number(item.dataset.of) === slot; item = line.previousElementSibling) item.remove();
+    const isOurs = (/** @type {Element | null} */ item) => item instanceof HTMLElement && Number(item.dataset.of) === slot;
+    while (isOurs(line.previousElementSibling)) line.previousElementSibling?.remove();
     line.replaceWith(...this.#items(slot));
     if (focused) this.#line(slot)?.focus({ preventScroll: true });
     if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
@@ -359,7 +362,7 @@ export class View {
     const lines = this.#lines();
     if (lines.length <= MOST_LINES) return;
     const slot = Number(lines[lines.length - MOST_LINES].dataset.slot);
-    while (this.#list.firstElementChild && slotOf(this.#list.firstElementChild) < slot) this.#list.firstElementChild.remove();
+    for (let item; (item = this.#list.firstElementChild) && slotOf(item) < slot;) item.remove();
     this.#first = slot;
   }
 
@@ -367,7 +370,7 @@ export class View {
     const lines = this.#lines();
     if (lines.length <= MOST_LINES) return;
     const slot = Number(lines[MOST_LINES - 1].dataset.slot);
-    while (this.#list.lastElementChild && slotOf(this.#list.lastElementChild) > slot) this.#list.lastElementChild.remove();
+    for (let item; (item = this.#list.lastElementChild) && slotOf(item) > slot;) item.remove();
     this.#last = slot;
     this.#follows = false;
   }

@@ -55,6 +55,7 @@ export class Log extends Emitter {
   #author;
   /** @type {RoomsOwner} */
   #owner;
+  #online = () => this.#connection.open();
 
   /**
    * Made by `connect`.
@@ -78,8 +79,7 @@ export class Log extends Emitter {
       read: (room, members) => this.#read(room, members),
       leave: room => this.#leave(room),
     };
-    const online = () => this.#connection.open();
-    globalThis.addEventListener?.("online", online);
+    globalThis.addEventListener?.("online", this.#online);
     this.#start();
   }
 
@@ -120,6 +120,8 @@ export class Log extends Emitter {
   /** Ends it. What has no outcome stays in the store, and its promises are rejected. */
   close() {
     this.#connection.close();
+    this.#store.close?.();
+    globalThis.removeEventListener?.("online", this.#online);
     const closed = { code: "closed", message: "the client was closed; whether the entry is in the log is not known" };
     for (const { reject } of this.#waiting.values()) reject(new RoomlogError(closed));
     this.#waiting.clear();

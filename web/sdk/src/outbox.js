@@ -9,13 +9,12 @@
 // mark (`req`) of its own, so an answer to an older copy of an append is told from one to the newest:
 // only what the server refused is sent again, and only once for each refusal.
 
+import { isTransient, retryIn, stretched } from "./backoff.js";
+
 /** @typedef {import("./types.js").Append} Append */
 /** @typedef {import("./types.js").Appended} Appended */
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 /** @typedef {import("./types.js").Limits} Limits */
-
-/** How long to wait after a refusal that names no time, in ms. */
-const RETRY_MS = 500;
 
 /** How long to wait before asking again for an outcome that the server did not know, in ms. */
 const UNKNOWN_RETRY_MS = 200;
@@ -25,9 +24,6 @@ const MOST_PUZZLES = 8;
 
 /** Appends without an outcome, at most. */
 export const OUTBOX_APPENDS = 1_000;
-
-/** Refusals after which the same append is sent again, later. */
-const TRANSIENT = new Set(["rate_limited", "busy", "unavailable", "storage_full", "ahead"]);
 
 const utf8 = new TextEncoder();
 
@@ -156,8 +152,8 @@ export class Outbox {
       return null;
     }
     if (error.code === "login_required" || error.code === "unauthorized") return `${error.code}: ${error.message}`;
-    if (TRANSIENT.has(error.code)) {
-      this.#wait(room, item, now + stretched(error.retry_after_ms ?? RETRY_MS, unit));
+    if (isTransient(error)) {
+      this.#wait(room, item, now + retryIn(error, unit));
       return null;
     }
     this.#settle(room, item, { error });
@@ -242,15 +238,6 @@ export class Outbox {
 /** What a queue has to send next: what was refused first, then what is new. @param {Queue} queue */
 function due(queue) {
   return queue.items.find(item => item.again) ?? queue.items.find(item => item.seq === null);
-}
-
-/**
- * A wait that a server asked for, up to half longer, never shorter.
- * @param {number} ms
- * @param {number} unit
- */
-function stretched(ms, unit) {
-  return ms * (1 + unit / 2);
 }
 
 /**

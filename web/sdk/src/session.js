@@ -12,6 +12,7 @@
 // behind what is asked, so that a long outbox holds up no read. Marks (`req`) of appends are positive,
 // those of what is asked negative.
 
+import { isTransient, retryIn, stretched } from "./backoff.js";
 import { Outbox } from "./outbox.js";
 import { Timeline } from "./timeline.js";
 
@@ -29,13 +30,8 @@ export const ANSWER_MS = 10_000;
 export const QUIET_MS = 15_000;
 /** How much longer than the server's own bound the answer to an append is waited for. */
 const APPEND_SLACK_MS = 10_000;
-/** How long to wait after a refusal that names no time. */
-const RETRY_MS = 500;
 /** Reads without an answer, at most. */
 export const READS = 32;
-
-/** Refusals of what is asked after which it is asked again. */
-const TRANSIENT = new Set(["rate_limited", "busy", "unavailable", "storage_full", "ahead", "out_of_order"]);
 
 /**
  * A room that is followed.
@@ -283,7 +279,7 @@ export class Session {
     const room = /** @type {string} */ (asked.room), following = this.#rooms.get(room);
     if (asked.what === "read") this.#readDone(req, following, reply, now);
     if (!following || asked.what === "read") return;
-    Object.assign(following, { asked: false, due: now + CHECK_MS * (1 + unit / 2) });
+    Object.assign(following, { asked: false, due: now + stretched(CHECK_MS, unit) });
     const { timeline } = following;
     if (asked.what === "page") return this.#step(room, following, timeline.page(reply), now);
     const step = timeline.joined(reply);
@@ -334,7 +330,7 @@ export class Session {
    * @returns {string | null}
    */
   #refused(error, now, unit) {
-    const again = now + (error.retry_after_ms ?? RETRY_MS) * (1 + unit / 2);
+    const again = now + retryIn(error, unit);
     const asked = error.req === undefined ? undefined : this.#asked.get(error.req);
     const room = asked?.room ?? error.room ?? null, following = room === null ? undefined : this.#rooms.get(room);
     if (error.req === undefined && following) {
@@ -358,7 +354,7 @@ export class Session {
   #readRefused(req, error, again) {
     const read = this.#reads.get(req);
     if (!read) return;
-    if (TRANSIENT.has(error.code)) {
+    if (isTransient(error)) {
       read.due = again;
       return;
     }
@@ -370,7 +366,7 @@ export class Session {
   #askRefused(room, following, error, now, again) {
     Object.assign(following, { asked: false, due: again });
     if (error.code === "diverged") return this.#reset(room, following, "diverged", now);
-    if (TRANSIENT.has(error.code)) return;
+    if (isTransient(error)) return;
     following.due = Infinity; // It is not asked again: nothing here would change the answer.
     this.#deliveries.push({ type: "error", room, error });
   }

@@ -17,6 +17,7 @@
  * @property {() => Promise<Append[]>} load what was left, oldest first; it is this store's from now on
  * @property {(append: Append) => void} put
  * @property {(append: Append) => void} remove
+ * @property {() => void} [close] another store may have from now on what is left in this one
  */
 
 /** How often a tab without Web Locks says that it is there; a hidden tab's timers run once a minute. */
@@ -35,6 +36,7 @@ export class NoStore {
 export class BrowserStore {
   #tab = crypto.getRandomValues(new Uint32Array(2)).join("-");
   #next = 0;
+  #closed = new AbortController();
   /** @type {Map<string, string>} keys by room and id */
   #keys = new Map();
   #storage;
@@ -84,6 +86,10 @@ export class BrowserStore {
     this.#storage.removeItem(key);
   }
 
+  close() {
+    this.#closed.abort();
+  }
+
   #stored() {
     const keys = Array.from({ length: this.#storage.length }, (_, at) => this.#storage.key(at) ?? "");
     return keys.filter(key => key.startsWith(this.#prefix));
@@ -94,9 +100,12 @@ export class BrowserStore {
     const lock = (/** @type {string} */ tab) => `roomlog.tab|${tab}`;
     const locks = this.#locks;
     if (locks) {
-      // Held until the page goes away.
+      // Held until the page goes away, or `close`.
       await new Promise(held => {
-        locks.request(lock(this.#tab), () => new Promise(() => held(undefined)));
+        void locks.request(lock(this.#tab), () => new Promise(letGo => {
+          this.#closed.signal.addEventListener("abort", letGo);
+          held(undefined);
+        }));
       });
       const names = new Set((await locks.query()).held?.map(it => it.name));
       return tab => tab !== this.#tab && !names.has(lock(tab));
@@ -106,8 +115,13 @@ export class BrowserStore {
     const timer = setInterval(sign, SIGN_MS);
     // In Node a timer would keep the process alive.
     if (typeof timer === "object") timer.unref();
-    globalThis.addEventListener?.("pagehide", () => this.#storage.removeItem(lock(this.#tab)));
-    globalThis.addEventListener?.("pageshow", sign);
+    const unsign = () => this.#storage.removeItem(lock(this.#tab)), { signal } = this.#closed;
+    globalThis.addEventListener?.("pagehide", unsign, { signal });
+    globalThis.addEventListener?.("pageshow", sign, { signal });
+    signal.addEventListener("abort", () => {
+      clearInterval(timer);
+      unsign();
+    });
     const signed = (/** @type {string} */ tab) => Number(this.#storage.getItem(lock(tab)) ?? 0);
     return tab => tab !== this.#tab && Date.now() - signed(tab) > GONE_MS;
   }

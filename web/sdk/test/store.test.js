@@ -24,7 +24,8 @@ class Locks {
   names = new Set();
   async request(/** @type {string} */ name, /** @type {any} */ held) {
     this.names.add(name);
-    return held();
+    await held();
+    this.names.delete(name);
   }
   async query() { return { held: [...this.names].map(name => ({ name })) }; }
 }
@@ -65,6 +66,18 @@ for (const [how, way] of ways) {
     end();
     assert.deepEqual(await new BrowserStore(URL, storage, locks).load(), []);
     assert.deepEqual([...storage.items.keys()].filter(key => key.includes("outbox")), []);
+  });
+}
+
+for (const [how, way] of ways) {
+  test(`${how}, what is in a store that was closed is the next one's, on the same page`, async () => {
+    const storage = new Storage(), { locks } = way(storage);
+    const first = new BrowserStore(URL, storage, locks);
+    await first.load();
+    first.put(append("a"));
+    first.close();
+    await new Promise(resolve => setImmediate(resolve));
+    assert.deepEqual(await new BrowserStore(URL, storage, locks).load(), [append("a")]);
   });
 }
 

@@ -3,12 +3,13 @@
 //! Enters: a path. Leaves: a file. Invariants: every file that the page asks for is in here; the page may
 //! speak to this server and run what comes from it, and nothing else.
 
-use super::{not_found, refuse, respond};
 use axum::{
     body::Body,
     extract::Path,
     http::{HeaderValue, Response, StatusCode, header},
 };
+
+use super::{not_found, refuse, respond};
 
 /// What the page may do. A style or a script that stands in the document is not run either.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
