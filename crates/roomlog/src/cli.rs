@@ -38,6 +38,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server.
     Serve(Box<ServeArgs>),
+    /// Chat in this terminal.
+    Chat(ChatArgs),
     /// Put entries into a room's log and print their slots.
     Append(AppendArgs),
     /// Print entries of a room.
@@ -84,6 +86,23 @@ impl ServerArgs {
             Err(_) => unreachable!("`anonymous` has the form of an author"),
         })
     }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "When the server goes away, what you send waits for it. /help or F1 tells the keys and commands.
+How far you read is kept in $XDG_STATE_HOME/roomlog/read.json (~/.local/state without it).
+
+Examples:
+  roomlog chat
+  roomlog chat random --author ada"
+)]
+pub(crate) struct ChatArgs {
+    /// The room to begin with.
+    #[arg(default_value = "general")]
+    pub(crate) room: RoomName,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use roomlog_client::{AppendError, ClientError};
 use roomlog_protocol::{ErrorCode, ErrorFrame, RoomName};
+use roomlog_terminal::ChatError;
 use thiserror::Error;
 
 /// The exit code of `verify` when it found a difference.
@@ -21,6 +22,9 @@ pub(crate) enum Failure {
     /// An append.
     #[error("{}", append(.0))]
     Append(#[from] AppendError),
+    /// The chat in the terminal.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// Standard output cannot be written to.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[from] io::Error),

@@ -53,6 +53,7 @@ fn said(what: &str) -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(args) => serve::run(*args).await,
+        Command::Chat(args) => commands::chat::run(args).await,
         Command::Append(args) => commands::append::run(args).await,
         Command::Read(args) => commands::read::run(args).await,
         Command::Tail(args) => commands::tail::run(args).await,

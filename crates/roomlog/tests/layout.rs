@@ -48,7 +48,12 @@ const TABLE: &[Row] = &[
     Row { name: "roomlog-sqlite", ours: &["protocol", "core"], never: &[GATEWAY, NATS] },
     Row { name: "roomlog-server", ours: &["protocol", "core"], never: &[SQL, NATS] },
     Row { name: "roomlog-client", ours: &["protocol"], never: &[SQL, NATS] },
-    Row { name: "roomlog", ours: &["protocol", "core", "sqlite", "server", "client"], never: &[] },
+    Row { name: "roomlog-terminal", ours: &["client"], never: &[SQL, NATS] },
+    Row {
+        name: "roomlog",
+        ours: &["protocol", "core", "sqlite", "server", "client", "terminal"],
+        never: &[],
+    },
     Row {
         name: "roomlog-bench",
         ours: &["protocol", "core", "sqlite", "server", "client"],

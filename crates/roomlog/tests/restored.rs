@@ -2,45 +2,14 @@
 
 mod support;
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, process::Stdio};
 
 use serde_json::json;
-use support::{Server, within};
-use tempfile::TempDir;
+use support::{Server, backup, restore, roomlog, within};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, Command},
+    process::Child,
 };
-
-fn roomlog(server: &Server, args: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
-    let url = format!("http://{}", server.address);
-    command.args(args.split(' ')).env_clear().env("ROOMLOG_SERVER", url).stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
-
-async fn backup(server: &Server) -> TempDir {
-    let parent = tempfile::tempdir().expect("a directory");
-    let to = parent.path().join("backup");
-    let command = format!("backup {}", to.display());
-    let taken = within("a backup", roomlog(server, &command).output()).await.expect("a run");
-    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
-    parent
-}
-
-/// Kills the server and starts it again with what the backup holds.
-async fn restore(server: &mut Server, backup: &TempDir) {
-    server.kill9().await;
-    let files = |path: &Path| fs::read_dir(path).expect("a directory").map(|it| it.expect("one"));
-    for file in files(server.directory()) {
-        fs::remove_file(file.path()).expect("removed");
-    }
-    for file in files(&backup.path().join("backup")) {
-        fs::copy(file.path(), server.directory().join(file.file_name())).expect("copied");
-    }
-    server.restart().await;
-}
 
 /// The next line that has `part` in it.
 async fn line(lines: &mut Lines<impl AsyncBufRead + Unpin>, part: &str) -> String {

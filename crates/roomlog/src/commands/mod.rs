@@ -5,6 +5,7 @@
 
 pub(crate) mod append;
 pub(crate) mod backup;
+pub(crate) mod chat;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod read;

@@ -11,6 +11,8 @@ mod disk;
 mod events;
 mod http;
 mod log;
+mod restored;
+mod terminal;
 
 use std::{
     net::SocketAddr,
@@ -34,6 +36,8 @@ pub(crate) use self::{
     events::Events,
     http::{Answer, Request},
     log::{chained, digest_after, start_digest},
+    restored::{backup, restore, roomlog},
+    terminal::Terminal,
 };
 
 /// How long a test waits for anything that has to come.

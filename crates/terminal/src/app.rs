@@ -1,0 +1,324 @@
+//! What the chat knows and shows: a state machine without I/O.
+//!
+//! Enters: news of the client, keys, the time. Leaves: asks, and a drawing. Invariant: a text that was sent is in
+//! `unsent` until its answer is here, and stays there when it was refused.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use jiff::tz::TimeZone;
+use roomlog_client::{
+    AppendError, Followed, Outcome, Reset, State,
+    protocol::{Author, ClientAppend, EntryId, Limits, Reply, RoomName, Span},
+};
+
+use crate::{
+    composer::Composer,
+    limits::{NEAR, PAGE, SLOW},
+    line::{Columns, Timeline},
+    link::{Ask, News, Opening},
+    rooms::{Read, Rooms},
+    shown::Abouts,
+    view::{Place, Seen, View},
+    window::{End, Window},
+};
+
+/// A text that has no answer yet, or was refused.
+pub(crate) struct Unsent {
+    pub(crate) append: ClientAppend,
+    /// The log that its slots are of.
+    pub(crate) log: String,
+    pub(crate) since: Instant,
+    pub(crate) failed: Option<AppendError>,
+}
+
+/// Why a page was asked for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    More(End),
+    Around(u64),
+}
+
+pub(crate) struct App {
+    pub(crate) me: Author,
+    pub(crate) server: String,
+    limits: Limits,
+    zone: TimeZone,
+    pub(crate) rooms: Rooms,
+    pub(crate) window: Window,
+    pub(crate) abouts: Abouts,
+    pub(crate) view: View,
+    pub(crate) composer: Composer,
+    drafts: BTreeMap<RoomName, String>,
+    pub(crate) unsent: Vec<Unsent>,
+    pub(crate) state: State,
+    /// Said once, until the next key.
+    pub(crate) notice: Option<String>,
+    /// Why the room's entries do not come.
+    pub(crate) waiting: Option<String>,
+    pub(crate) helps: bool,
+    pub(crate) is_over: bool,
+    /// It was said what would be lost by leaving.
+    pub(crate) warned: bool,
+    opening: Opening,
+    /// The log that the window is of.
+    pub(crate) log: String,
+    page: Option<Wanted>,
+    /// The number of the page that was asked for last.
+    asked: u64,
+    /// Where to go when the page that is on its way is here.
+    goal: Option<u64>,
+    /// A page was refused: the next is asked for when one scrolls again.
+    is_refused: bool,
+    pub(crate) new: Option<u64>,
+    pub(crate) target: Option<u64>,
+    pub(crate) whole: BTreeSet<u64>,
+    pub(crate) asks: Vec<Ask>,
+}
+
+impl App {
+    pub(crate) fn new(
+        (me, server): (Author, String),
+        (log, limits): (String, Limits),
+        (room, read): (RoomName, Read),
+    ) -> Self {
+        let mut app = Self {
+            me,
+            server,
+            limits,
+            zone: TimeZone::system(),
+            rooms: Rooms::new(log.clone(), read, room.clone()),
+            window: Window::new(),
+            abouts: Abouts::default(),
+            view: View::new(),
+            composer: Composer::new(),
+            drafts: BTreeMap::new(),
+            unsent: Vec::new(),
+            state: State::Connected,
+            notice: None,
+            waiting: None,
+            helps: false,
+            is_over: false,
+            warned: false,
+            opening: 0,
+            log,
+            page: None,
+            asked: 0,
+            goal: None,
+            is_refused: false,
+            new: None,
+            target: None,
+            whole: BTreeSet::new(),
+            asks: Vec::new(),
+        };
+        app.enter(room);
+        app
+    }
+
+    /// What is to be asked of the client.
+    pub(crate) fn asks(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.asks)
+    }
+
+    pub(crate) fn body_limit(&self) -> usize {
+        usize::try_from(self.limits.body_bytes).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn news(&mut self, news: News) {
+        match news {
+            News::Followed(opening, log, followed) if opening == self.opening => {
+                self.followed(log, followed);
+            }
+            News::NotFollowed(opening, error) if opening == self.opening => {
+                self.waiting = Some(error.to_string());
+            }
+            News::Page(number, page) if number == self.asked => match page {
+                Ok(reply) => self.read(reply),
+                Err(error) => {
+                    self.page = None;
+                    self.is_refused = true;
+                    self.notice = Some(format!("those entries cannot be read: {error}"));
+                }
+            },
+            News::Followed(..) | News::NotFollowed(..) | News::Page(..) => {}
+            News::Heads(log, heads) => self.rooms.moved(&log, heads),
+            News::State(state) => self.state = state,
+            News::Answered(id, outcome) => self.answered(&id, outcome),
+            News::Ended(error) => {
+                self.notice = Some(format!("{error}: leave with Ctrl-C and start again"));
+            }
+        }
+    }
+
+    /// Opens another room; what is in the composer stays with the one before.
+    pub(crate) fn switch(&mut self, room: RoomName) {
+        let draft = self.composer.text();
+        self.drafts.insert(self.rooms.open().clone(), draft);
+        self.composer.set(self.drafts.get(&room).map_or("", String::as_str));
+        self.enter(room);
+    }
+
+    /// Goes to the newest entry, with all that follow.
+    pub(crate) fn back_to_now(&mut self) {
+        if self.window.is_live() {
+            self.view.place = Place::End;
+        } else {
+            self.enter(self.rooms.open().clone());
+        }
+        self.target = None;
+    }
+
+    fn enter(&mut self, room: RoomName) {
+        self.rooms.opened(room.clone());
+        self.new = self.rooms.read_of_open().map(|read| (read + 1).unsigned_abs());
+        self.opening += 1;
+        self.forget();
+        self.waiting = None;
+        self.asks.push(Ask::Open(self.opening, room));
+    }
+
+    fn forget(&mut self) {
+        (self.window, self.abouts, self.view) = (Window::new(), Abouts::default(), View::new());
+        (self.target, self.page, self.goal) = (None, None, None);
+        self.whole.clear();
+    }
+
+    fn followed(&mut self, log: String, followed: Followed) {
+        match followed {
+            Followed::Entries(entries) => {
+                self.waiting = None;
+                if self.window.last().is_none() {
+                    self.log = log;
+                }
+                self.abouts.take(&entries);
+                self.window.followed(&entries, self.view.place != Place::End);
+                self.reach_goal();
+            }
+            Followed::Reset(why) => {
+                self.forget();
+                (self.log, self.new) = (log, None);
+                let why = match why {
+                    Reset::NewLog => "the server has another log now; this is what it holds",
+                    Reset::Diverged => {
+                        "the server's log differs from what was shown; this is its own"
+                    }
+                };
+                self.notice = Some(why.into());
+            }
+            Followed::Waiting(why) => self.waiting = Some(why),
+        }
+    }
+
+    fn read(&mut self, reply: Reply) {
+        self.abouts.take(&reply.entries);
+        match self.page.take() {
+            Some(Wanted::More(end)) => self.window.page(reply.entries, reply.latest, end),
+            Some(Wanted::Around(slot)) => {
+                self.window.replace(reply.entries, reply.latest);
+                self.view.place = Place::Around(slot);
+            }
+            None => return,
+        }
+        self.reach_goal();
+    }
+
+    fn reach_goal(&mut self) {
+        if self.page.is_none()
+            && let Some(slot) = self.goal.take()
+        {
+            self.show(slot);
+        }
+    }
+
+    fn answered(&mut self, id: &EntryId, outcome: Outcome) {
+        let Some(at) = self.unsent.iter().position(|it| it.append.id.as_ref() == Some(id)) else {
+            return;
+        };
+        match outcome {
+            Ok(_) => {
+                self.unsent.remove(at);
+            }
+            Err(error) => self.unsent[at].failed = Some(error),
+        }
+    }
+
+    /// Refuses a slot that the room has not reached; before the room's first page none is known.
+    pub(crate) fn check_slot(&self, slot: u64) -> Result<(), String> {
+        match self.window.latest() {
+            latest if latest >= 0 && slot.cast_signed() > latest => {
+                Err(format!("there is no slot {slot} yet: the latest is {latest}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings a slot into view that there is, as soon as it can be.
+    pub(crate) fn show(&mut self, slot: u64) {
+        if self.window.get(slot).is_some() {
+            self.view.place = Place::Around(slot);
+        } else if self.page.is_some() || self.window.last().is_none() {
+            self.goal = Some(slot);
+        } else {
+            let upto = (slot + PAGE / 2).min(self.window.latest().unsigned_abs());
+            self.ask_page(Wanted::Around(slot), Span::UpTo { count: PAGE, upto: Some(upto) });
+        }
+    }
+
+    /// What of the room is seen in an area of this size; asks for more where it comes near an end.
+    pub(crate) fn timeline(&mut self, width: usize, height: usize) -> Seen {
+        let timeline = Timeline {
+            window: &self.window,
+            abouts: &self.abouts,
+            zone: &self.zone,
+            columns: Columns::new(width, self.window.latest()),
+            new: self.new,
+            target: self.target,
+            whole: &self.whole,
+        };
+        let seen = self.view.settle(&timeline, height);
+        if self.view.place == Place::End {
+            self.rooms.seen(self.window.latest());
+        }
+        if let Some(slots) = seen.slots {
+            self.want(slots);
+        }
+        seen
+    }
+
+    fn want(&mut self, (top, bottom): (u64, u64)) {
+        let (Some(first), Some(last)) = (self.window.first(), self.window.last()) else { return };
+        if self.page.is_some() || self.is_refused {
+            return;
+        }
+        if first > 0 && top - first < NEAR {
+            let span = Span::UpTo { count: PAGE.min(first), upto: Some(first - 1) };
+            self.ask_page(Wanted::More(End::Oldest), span);
+        } else if !self.window.is_live() && last - bottom < NEAR {
+            self.ask_page(Wanted::More(End::Newest), Span::After(last.cast_signed()));
+        }
+    }
+
+    fn ask_page(&mut self, wanted: Wanted, span: Span) {
+        self.page = Some(wanted);
+        self.asked += 1;
+        self.asks.push(Ask::Page(self.asked, self.rooms.open().clone(), span));
+    }
+
+    /// The next key is a new try.
+    pub(crate) fn touched(&mut self) {
+        self.notice = None;
+        self.is_refused = false;
+    }
+
+    /// Texts that have no answer for so long that it should be seen, and refused ones.
+    pub(crate) fn late(&self) -> impl Iterator<Item = &Unsent> {
+        self.unsent.iter().filter(|it| it.failed.is_some() || it.since.elapsed() > SLOW)
+    }
+
+    /// Whether something is to be drawn although nothing comes.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.unsent.iter().any(|it| it.failed.is_none())
+    }
+}

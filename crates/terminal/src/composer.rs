@@ -1,0 +1,185 @@
+//! Where one writes, and what one has written before.
+//!
+//! Enters: keys, pastes. Leaves: a text, when Enter is pressed. Invariant: no key and no paste loses a text: what
+//! is put aside is in the history.
+
+use std::collections::VecDeque;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::{
+    Frame,
+    buffer::Buffer,
+    layout::{Position, Rect},
+    style::Style,
+    widgets::Widget,
+};
+use ratatui_textarea::{CursorMove, TextArea, WrapMode};
+
+use crate::{
+    limits::{COMPOSER_ROWS, MOST_HISTORY},
+    line::DIM,
+};
+
+pub(crate) struct Composer {
+    text: TextArea<'static>,
+    history: VecDeque<String>,
+    /// Which text of the history is taken up, and what stood there before.
+    recalled: Option<(usize, String)>,
+}
+
+impl Composer {
+    pub(crate) fn new() -> Self {
+        Self { text: area(""), history: VecDeque::new(), recalled: None }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.text.lines().join("\n")
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Puts a text there instead of what there is.
+    pub(crate) fn set(&mut self, text: &str) {
+        self.text = area(text);
+    }
+
+    /// Empties it, and keeps the text in the history.
+    pub(crate) fn put_aside(&mut self) {
+        let text = self.text();
+        self.set("");
+        self.recalled = None;
+        if !text.trim().is_empty() && self.history.back() != Some(&text) {
+            self.history.push_back(text);
+            let surplus = self.history.len().saturating_sub(MOST_HISTORY);
+            self.history.drain(..surplus);
+        }
+    }
+
+    /// Takes a key that edits the text.
+    pub(crate) fn key(&mut self, key: KeyEvent) {
+        let (control, rows) =
+            (key.modifiers.contains(KeyModifiers::CONTROL), self.text.lines().len());
+        match key.code {
+            KeyCode::Enter => self.text.insert_newline(),
+            KeyCode::Char('j') if control => self.text.insert_newline(),
+            KeyCode::Char('u') if control => {
+                self.text.delete_line_by_head();
+            }
+            KeyCode::Up if self.text.screen_cursor().row == 0 => self.recall(false),
+            KeyCode::Down if self.text.cursor().0 + 1 == rows && self.is_on_last_row() => {
+                self.recall(true);
+            }
+            KeyCode::Left | KeyCode::Right if control => {
+                let forward = key.code == KeyCode::Right;
+                let by = if forward { CursorMove::WordForward } else { CursorMove::WordBack };
+                self.text.move_cursor(by);
+            }
+            _ => {
+                self.text.input(key);
+            }
+        }
+    }
+
+    /// Puts a paste where the cursor is. Controls but tabs and line ends are left out.
+    pub(crate) fn paste(&mut self, text: &str) {
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let plain = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control());
+        self.text.insert_str(plain.collect::<String>());
+    }
+
+    /// Completes the word before the cursor to the first of these names that begins with it. At the
+    /// beginning of a text it is one's address, as IRC has it.
+    pub(crate) fn complete<'a>(&mut self, mut names: impl Iterator<Item = &'a str>) {
+        let (row, column) = {
+            let cursor = self.text.cursor();
+            (cursor.0, cursor.1)
+        };
+        let before: String = self.text.lines()[row].chars().take(column).collect();
+        let begun = before.rsplit(char::is_whitespace).next().unwrap_or_default();
+        if begun.is_empty() {
+            return;
+        }
+        let lower = begun.to_lowercase();
+        let Some(name) = names.find(|name| name.to_lowercase().starts_with(&lower)) else { return };
+        self.text.move_cursor(CursorMove::Jump(
+            u16::try_from(row).unwrap_or(u16::MAX),
+            u16::try_from(column - begun.chars().count()).unwrap_or(u16::MAX),
+        ));
+        self.text.delete_str(begun.chars().count());
+        let is_first = row == 0 && before == begun;
+        self.text.insert_str(format!("{name}{}", if is_first { ": " } else { " " }));
+    }
+
+    /// How many rows it wants at this width.
+    pub(crate) fn rows(&self, width: u16) -> u16 {
+        u16::try_from(self.all_rows(width)).unwrap_or(u16::MAX).clamp(1, COMPOSER_ROWS)
+    }
+
+    pub(crate) fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, placeholder: String) {
+        self.text.set_placeholder_text(placeholder);
+        frame.render_widget(&self.text, area);
+        let (top, left) = self.text.scroll_offset();
+        let cursor = self.text.screen_cursor();
+        let offset =
+            |at: usize, scrolled: u16| u16::try_from(at).unwrap_or(0).saturating_sub(scrolled);
+        frame.set_cursor_position(Position {
+            x: (area.x + offset(cursor.col, left)).min(area.right().saturating_sub(1)),
+            y: (area.y + offset(cursor.row, top)).min(area.bottom().saturating_sub(1)),
+        });
+    }
+
+    fn is_on_last_row(&self) -> bool {
+        self.text.screen_cursor().row == last_row(self.text.clone())
+    }
+
+    /// How many rows all of the text takes at this width.
+    fn all_rows(&self, width: u16) -> usize {
+        let mut text = self.text.clone();
+        // It breaks its lines for the width that it was drawn at.
+        let area = Rect::new(0, 0, width.max(1), 1);
+        Widget::render(&text, area, &mut Buffer::empty(area));
+        text.move_cursor(CursorMove::Top);
+        last_row(text) + 1
+    }
+
+    /// Takes up a text of the history: the one before, or the one after.
+    fn recall(&mut self, forward: bool) {
+        let newest = self.history.len();
+        let at = self.recalled.as_ref().map_or(newest, |(at, _)| *at);
+        let to = if forward { at + 1 } else { at.saturating_sub(1) };
+        if to == at || to > newest {
+            return;
+        }
+        let own = match self.recalled.take() {
+            Some((_, own)) => own,
+            None => self.text(),
+        };
+        match self.history.get(to).cloned() {
+            Some(text) => {
+                self.set(&text);
+                self.recalled = Some((to, own));
+            }
+            None => self.set(&own),
+        }
+    }
+}
+
+fn last_row(mut text: TextArea<'_>) -> usize {
+    text.move_cursor(CursorMove::Bottom);
+    text.move_cursor(CursorMove::End);
+    text.screen_cursor().row
+}
+
+fn area(text: &str) -> TextArea<'static> {
+    let mut area = TextArea::from(text.split('\n'));
+    area.set_wrap_mode(WrapMode::WordOrGlyph);
+    area.set_cursor_line_style(Style::new());
+    // The terminal's own cursor stands there, for its shape and for input methods.
+    area.set_cursor_style(Style::new());
+    area.set_placeholder_style(DIM);
+    area.move_cursor(CursorMove::Bottom);
+    area.move_cursor(CursorMove::End);
+    area
+}

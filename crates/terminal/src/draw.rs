@@ -1,0 +1,191 @@
+//! The screen: rooms, the open room's name, its timeline, what is not sent yet, the composer, the status.
+//!
+//! Enters: the app. Leaves: a frame. Invariant: any size is drawn without a panic; what does not fit gives way
+//! in this order: rooms, columns of the timeline, unsent texts.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::{Block, Borders, Clear, Padding, Paragraph},
+};
+use roomlog_client::{State, protocol::RoomName};
+
+use crate::{
+    app::{App, Unsent},
+    command::COMMANDS,
+    keys::KEYS,
+    line::DIM,
+    text,
+    view::Place,
+};
+
+/// With fewer columns there is no list of rooms.
+const WIDE: u16 = 72;
+const ROOMS: u16 = 22;
+/// The most unsent texts that are shown.
+const UNSENT_ROWS: u16 = 4;
+/// The columns of the prompt.
+const PROMPT: u16 = 2;
+
+const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+
+pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
+    let rooms_columns = if frame.area().width >= WIDE { ROOMS } else { 0 };
+    let [left, area] = Layout::horizontal([Constraint::Length(rooms_columns), Constraint::Min(1)])
+        .areas(frame.area());
+    let late: Vec<_> = app.late().map(unsent).collect();
+    let late_rows = u16::try_from(late.len()).unwrap_or(u16::MAX).min(UNSENT_ROWS);
+    let composer_rows = app.composer.rows(area.width.saturating_sub(PROMPT));
+    let [head, log, waiting, rule, composer, status] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Min(1),
+        Constraint::Length(late_rows),
+        Constraint::Length(1),
+        Constraint::Length(composer_rows),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    timeline(app, frame, log);
+    // What is seen there is read, so the counts come after it.
+    rooms(app, frame, left);
+    header(app, frame, head);
+    let hidden = late.len() - usize::from(late_rows);
+    let newest: Vec<_> =
+        late.into_iter().skip(hidden).map(|(what, style)| cut(&what, waiting, style)).collect();
+    frame.render_widget(Paragraph::new(newest), waiting);
+    frame.render_widget(Block::new().borders(Borders::TOP).border_style(DIM), rule);
+    let [prompt, input] =
+        Layout::horizontal([Constraint::Length(PROMPT), Constraint::Min(1)]).areas(composer);
+    frame.render_widget(Paragraph::new("›"), prompt);
+    let placeholder = format!("Write to {}", text::one_line(app.rooms.open().as_str(), 40));
+    app.composer.draw(frame, input, placeholder);
+    frame.render_widget(status_line(app, status), status);
+    if app.helps {
+        help(frame);
+    }
+}
+
+/// One row, cut to the area.
+fn cut(what: &str, area: Rect, style: Style) -> Line<'static> {
+    Line::styled(text::one_line(what, area.width.into()), style)
+}
+
+fn rooms(app: &App, frame: &mut Frame<'_>, area: Rect) {
+    let block = Block::new().borders(Borders::RIGHT).border_style(DIM);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let rows = usize::from(inner.height);
+    let (before, shown, behind) = app.rooms.around(rows.saturating_sub(2));
+    let mut lines = vec![Line::from(more("▲", before))];
+    lines.extend(shown.into_iter().map(|room| room_line(app, room, inner.width.into())));
+    lines.push(Line::from(more("▼", behind)));
+    if before == 0 {
+        lines[0] = Line::styled("Rooms", DIM);
+    }
+    frame.render_widget(Paragraph::new(lines), inner);
+}
+
+fn more(sign: &str, count: usize) -> Span<'static> {
+    Span::styled(if count > 0 { format!("{sign} {count} more") } else { String::new() }, DIM)
+}
+
+fn room_line(app: &App, room: &RoomName, width: usize) -> Line<'static> {
+    let unread = match app.rooms.unread(room) {
+        0 => String::new(),
+        count if count > 999 => " 999+".into(),
+        count => format!(" {count}"),
+    };
+    let style = match (room == app.rooms.open(), unread.is_empty()) {
+        (true, _) => Style::new().add_modifier(Modifier::REVERSED),
+        (false, true) => Style::new(),
+        (false, false) => BOLD,
+    };
+    let name = text::one_line(room.as_str(), width.saturating_sub(unread.len() + 1));
+    let free = width.saturating_sub(text::width(&name) + unread.len() + 1);
+    Line::from(vec![
+        Span::styled(name + &" ".repeat(free), style),
+        Span::styled(unread, if style == BOLD { BOLD.fg(Color::Cyan) } else { style }),
+    ])
+}
+
+fn header(app: &App, frame: &mut Frame<'_>, area: Rect) {
+    let latest = app.window.latest();
+    let right = match latest {
+        ..0 => String::new(),
+        0 => "1 entry ".into(),
+        latest => format!("{} entries ", latest + 1),
+    };
+    let left = usize::from(area.width).saturating_sub(right.len() + 1);
+    let name = text::one_line(app.rooms.open().as_str(), left);
+    let free = left.saturating_sub(text::width(&name)) + 1;
+    let line =
+        vec![Span::styled(name, BOLD), Span::raw(" ".repeat(free)), Span::styled(right, DIM)];
+    frame.render_widget(Line::from(line), area);
+}
+
+fn timeline(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
+    let seen = app.timeline(area.width.into(), area.height.into());
+    let mut lines = seen.lines;
+    if lines.is_empty() {
+        let why = match &app.waiting {
+            _ if app.window.latest() >= 0 => "",
+            Some(why) => &format!("The entries do not come: {}", text::one_line(why, 200)),
+            None => "Nothing was said here yet.",
+        };
+        lines.push(Line::styled(format!(" {why}"), DIM));
+    }
+    // The newest stands above the composer.
+    let rows = u16::try_from(lines.len()).unwrap_or(area.height).min(area.height);
+    let low = Rect { y: area.bottom() - rows, height: rows, ..area };
+    frame.render_widget(Paragraph::new(lines), low);
+}
+
+/// An unsent text, and how it looks.
+fn unsent(unsent: &Unsent) -> (String, Style) {
+    let (room, body) = (&unsent.append.room, &unsent.append.body);
+    match &unsent.failed {
+        None => (format!("… {room}: {body}"), DIM),
+        Some(why) => (
+            format!("✗ not in {room} ({why}): {body} — /retry or /drop"),
+            Style::new().fg(Color::Red),
+        ),
+    }
+}
+
+fn status_line(app: &App, area: Rect) -> Line<'static> {
+    let warn = Style::new().fg(Color::Yellow);
+    let below = app.window.latest() - app.window.last().map_or(-1, u64::cast_signed);
+    let (what, style) = if let Some(notice) = &app.notice {
+        (notice.clone(), warn)
+    } else if let State::Reconnecting(why) = &app.state {
+        (format!("○ not connected: {why}; trying again. What you send waits."), warn)
+    } else if let Some(why) = &app.waiting {
+        (format!("○ {why}; trying again"), warn)
+    } else if app.view.place != Place::End && below > 0 {
+        (format!("▼ {below} below · Esc: back to now"), Style::new().fg(Color::Cyan))
+    } else if app.view.place != Place::End {
+        ("Esc: back to now".into(), DIM)
+    } else {
+        (format!("● {} · {} · F1 or /help", app.me, app.server), DIM)
+    };
+    cut(&what, area, style)
+}
+
+fn help(frame: &mut Frame<'_>) {
+    let line = |(what, does): &(&'static str, &'static str)| {
+        Line::from(vec![Span::styled(format!("{what:<18}"), BOLD), Span::raw(*does)])
+    };
+    let mut lines: Vec<_> = KEYS.iter().map(line).collect();
+    lines.push(Line::default());
+    lines.extend(COMMANDS.iter().map(line));
+    let area = frame.area();
+    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(area.height);
+    let width = 76.min(area.width);
+    let box_ = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
+    frame.render_widget(Clear, box_);
+    let block =
+        Block::bordered().title(" Help: any key closes it ").padding(Padding::horizontal(1));
+    frame.render_widget(Paragraph::new(lines).block(block), box_);
+}

@@ -1,0 +1,134 @@
+//! The keyboard: what each key does.
+//!
+//! Enters: an event of the terminal. Leaves: a changed app. Invariant: a key that means nothing does nothing, and
+//! none throws a text away: Ctrl-C on a text puts it into the history first.
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use crate::{app::App, command};
+
+/// What is left to do for the one who has the terminal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Nothing,
+    /// Draw everything anew.
+    Redraw,
+    /// Stop, as Ctrl-Z does.
+    Suspend,
+}
+
+/// The keys, for the help.
+pub(crate) const KEYS: &[(&str, &str)] = &[
+    ("Enter", "send; Alt-Enter or Ctrl-J begin a new line"),
+    ("Tab", "the rest of a name"),
+    ("Up, Down", "what you wrote before"),
+    ("PageUp, PageDown", "scroll; with Ctrl, or Alt-Up and Alt-Down, by a row"),
+    ("Alt-Home, Esc", "to the first entry, back to now"),
+    ("Ctrl-P, Ctrl-N", "the room before, the next one"),
+    ("Alt-A", "the next room with something new"),
+    ("Ctrl-L, Ctrl-Z", "draw anew, stop for a while"),
+];
+
+pub(crate) fn event(app: &mut App, event: &Event) -> Wish {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => pressed(app, *key),
+        Event::Paste(text) => {
+            app.touched();
+            paste(app, text);
+            Wish::Nothing
+        }
+        _ => Wish::Nothing,
+    }
+}
+
+fn pressed(app: &mut App, key: KeyEvent) -> Wish {
+    app.touched();
+    let (control, alt) =
+        (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    if std::mem::take(&mut app.helps) && key.code == KeyCode::Esc {
+        return Wish::Nothing;
+    }
+    match key.code {
+        KeyCode::Char('c') if control => leave(app),
+        KeyCode::Char('d') if control && app.composer.is_empty() => leave(app),
+        KeyCode::Char('z') if control => return Wish::Suspend,
+        KeyCode::Char('l') if control => return Wish::Redraw,
+        KeyCode::Char('n') if control => switch(app, app.rooms.beside(true)),
+        KeyCode::Char('p') if control => switch(app, app.rooms.beside(false)),
+        KeyCode::Char('a') if alt => switch(app, app.rooms.next_unread()),
+        KeyCode::F(1) => app.helps = true,
+        KeyCode::PageUp if control => app.view.scroll_rows(1),
+        KeyCode::PageDown if control => app.view.scroll_rows(-1),
+        KeyCode::PageUp => app.view.scroll_screens(1),
+        KeyCode::PageDown => app.view.scroll_screens(-1),
+        KeyCode::Up if alt => app.view.scroll_rows(1),
+        KeyCode::Down if alt => app.view.scroll_rows(-1),
+        KeyCode::Home if alt || control => to_first(app),
+        KeyCode::End if alt || control => app.back_to_now(),
+        KeyCode::Esc => app.back_to_now(),
+        KeyCode::Tab => {
+            // The one who spoke last is the likeliest.
+            let others = app.window.iter().rev().filter(|entry| entry.author != app.me);
+            app.composer.complete(others.map(|entry| entry.author.as_str()));
+        }
+        KeyCode::Enter if key.modifiers.is_empty() => enter(app),
+        _ => app.composer.key(key),
+    }
+    Wish::Nothing
+}
+
+fn switch(app: &mut App, room: Option<roomlog_client::protocol::RoomName>) {
+    match room {
+        Some(room) => app.switch(room),
+        None => app.notice = Some("there is no such room now; /join ROOM opens one by name".into()),
+    }
+}
+
+fn to_first(app: &mut App) {
+    if app.window.latest() >= 0
+        && let Err(why) = app.obey(command::Command::Go(0))
+    {
+        app.notice = Some(why);
+    }
+}
+
+fn leave(app: &mut App) {
+    if !app.composer.is_empty() {
+        app.composer.put_aside();
+        app.notice = Some("your text is put aside (Up brings it back); Ctrl-C leaves".into());
+    } else if !app.unsent.is_empty() && !app.warned {
+        app.warned = true;
+        app.notice =
+            Some(format!("{} of yours have no answer yet; Ctrl-C leaves anyway", app.unsent.len()));
+    } else {
+        app.is_over = true;
+    }
+}
+
+fn paste(app: &mut App, text: &str) {
+    let (is, may) = (app.composer.text().len() + text.len(), app.body_limit());
+    if is > may {
+        app.notice = Some(format!(
+            "nothing was pasted: with it this is {is} bytes long, and the server takes {may}"
+        ));
+    } else {
+        app.composer.paste(text);
+    }
+}
+
+fn enter(app: &mut App) {
+    let text = app.composer.text();
+    if text.trim().is_empty() {
+        return;
+    }
+    let command = match command::read(text.trim_end()) {
+        Ok(command) => command,
+        Err(why) => return app.notice = Some(why),
+    };
+    // It may put another text there, so the old one goes first.
+    app.composer.put_aside();
+    if let Err(why) = app.obey(command) {
+        app.composer.set(&text);
+        app.notice = Some(why);
+    }
+}

@@ -1,0 +1,256 @@
+//! One entry as rows of the timeline.
+//!
+//! Enters: an entry as it stands, and what stands before it. Leaves: rows: `SLOT TIME AUTHOR body`, with what
+//! it replies to above and its reactions below. Invariant: everything that an author wrote went through
+//! [`text`](crate::text).
+
+use std::collections::BTreeSet;
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+use ratatui::{
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+};
+use roomlog_client::protocol::Entry;
+
+use crate::{
+    limits::MOST_ROWS,
+    shown::{Abouts, Shown, is_line},
+    text,
+    view::Rows,
+    window::Window,
+};
+
+/// Further apart than this, the author's clock tells when it was said: imported history. In ms.
+const HISTORY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Entries of one author within so long stand under one name. In ms.
+const GROUP_MS: u64 = 5 * 60 * 1_000;
+/// The most of an entry that is quoted above a reply, in columns.
+const QUOTE: usize = 60;
+/// Colours that are read on dark and on light ground.
+const COLOURS: [Color; 6] =
+    [Color::Cyan, Color::Green, Color::Magenta, Color::Blue, Color::Yellow, Color::Red];
+
+pub(crate) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
+
+/// How a timeline is drawn.
+pub(crate) struct Timeline<'a> {
+    pub(crate) window: &'a Window,
+    pub(crate) abouts: &'a Abouts,
+    pub(crate) zone: &'a TimeZone,
+    pub(crate) columns: Columns,
+    /// The first slot that was not read when the room was opened.
+    pub(crate) new: Option<u64>,
+    /// The slot that was gone to.
+    pub(crate) target: Option<u64>,
+    /// Slots that are shown whole.
+    pub(crate) whole: &'a BTreeSet<u64>,
+}
+
+/// The widths of the columns, in cells; 0: left out.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    slot: usize,
+    time: usize,
+    author: usize,
+    body: usize,
+}
+
+impl Columns {
+    /// What fits a width. The body comes first, then the author, the slot, the time.
+    pub(crate) fn new(width: usize, latest: i64) -> Self {
+        let digits = latest.max(0).to_string().len().max(3);
+        let slot = if width >= 44 { digits + 1 } else { 0 };
+        let time = if width >= 56 { 6 } else { 0 };
+        let author = (width / 6).clamp(6, 16);
+        // A column free at the right end, for letters that the terminal draws wider than thought.
+        let body = width.saturating_sub(slot + time + author + 3).max(4);
+        Self { slot, time, author, body }
+    }
+
+    fn gutter(self) -> usize {
+        self.slot + self.time + self.author + 2
+    }
+}
+
+impl Rows for Timeline<'_> {
+    fn rows(&self, slot: u64) -> Vec<Line<'static>> {
+        match self.window.get(slot) {
+            Some(entry) if is_line(entry) => self.rows_of(entry),
+            _ => Vec::new(),
+        }
+    }
+
+    fn ends(&self) -> Option<(u64, u64)> {
+        Some((self.window.first()?, self.window.last()?))
+    }
+
+    fn is_live(&self) -> bool {
+        self.window.is_live()
+    }
+}
+
+impl Timeline<'_> {
+    fn rows_of(&self, entry: &Entry) -> Vec<Line<'static>> {
+        let shown = self.abouts.shown(entry);
+        let before = self.line_before(entry.slot);
+        let said = self.said(entry);
+        let mut rows = Vec::new();
+        if let Some(said) = &said
+            && before.map_or(entry.slot == 0, |before| {
+                self.said(before).is_none_or(|before| before.date() != said.date())
+            })
+        {
+            rows.push(self.rule(&said.strftime("%A %-d %B %Y").to_string(), DIM));
+        }
+        if self.new == Some(entry.slot) {
+            rows.push(self.rule("new", Style::new().fg(Color::Red)));
+        }
+        if let Some(slot) = entry.reference {
+            rows.push(self.quote(slot));
+        }
+        let named = !rows.is_empty() || before.is_none_or(|before| !is_grouped(before, entry));
+        let gutter = self.gutter(entry, said.as_ref(), named);
+        rows.extend(self.body(entry, &shown, gutter));
+        if !shown.reactions.is_empty() {
+            rows.push(self.reactions(&shown));
+        }
+        rows
+    }
+
+    /// The line before this slot, if it is held.
+    fn line_before(&self, slot: u64) -> Option<&Entry> {
+        (self.window.first()?..slot)
+            .rev()
+            .map_while(|slot| self.window.get(slot))
+            .find(|it| is_line(it))
+    }
+
+    fn said(&self, entry: &Entry) -> Option<Zoned> {
+        let ms = i64::try_from(said_at(entry)).ok()?;
+        Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()))
+    }
+
+    fn rule(&self, title: &str, style: Style) -> Line<'static> {
+        Line::styled(format!("{}── {title} ──", " ".repeat(self.columns.gutter())), style)
+    }
+
+    fn gutter(&self, entry: &Entry, said: Option<&Zoned>, named: bool) -> Vec<Span<'static>> {
+        let Columns { slot, time, author, .. } = self.columns;
+        let mut spans = Vec::new();
+        if slot > 0 {
+            let style = match self.target == Some(entry.slot) {
+                true => Style::new().add_modifier(Modifier::REVERSED),
+                false => DIM,
+            };
+            spans.push(Span::styled(format!("{:>1$}", entry.slot, slot - 1), style));
+            spans.push(Span::raw(" "));
+        }
+        if time > 0 {
+            let clock = said.map_or_else(|| "--:--".into(), |it| it.strftime("%H:%M").to_string());
+            spans.push(Span::styled(clock + " ", DIM));
+        }
+        let name = match (entry.kind.as_str(), named) {
+            ("action", _) => "*".to_owned(),
+            (_, true) => text::name(entry.author.as_str(), author),
+            (_, false) => String::new(),
+        };
+        let free = " ".repeat(author.saturating_sub(text::width(&name)));
+        spans.extend([Span::raw(free), Span::styled(name, of_author(entry)), Span::raw("  ")]);
+        spans
+    }
+
+    fn body(
+        &self,
+        entry: &Entry,
+        shown: &Shown<'_>,
+        gutter: Vec<Span<'static>>,
+    ) -> Vec<Line<'static>> {
+        let (text, style) = words(entry, shown);
+        let mut rows = text::wrap(&text, self.columns.body);
+        let hidden = rows.len().saturating_sub(MOST_ROWS);
+        if hidden > 1 && !self.whole.contains(&entry.slot) {
+            rows.truncate(MOST_ROWS);
+            rows.push(format!("… {hidden} more rows: /show {}", entry.slot));
+        }
+        let indent = " ".repeat(self.columns.gutter());
+        let mut lines = vec![Line::from(gutter)];
+        for (at, row) in rows.into_iter().enumerate() {
+            if at > 0 {
+                lines.push(Line::from(indent.clone()));
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push_span(Span::styled(row, style));
+            }
+        }
+        if shown.is_edited && !shown.is_gone {
+            let edited = Span::styled(" (edited)", DIM);
+            match lines.last_mut() {
+                Some(line)
+                    if line.width() + edited.width()
+                        <= self.columns.gutter() + self.columns.body =>
+                {
+                    line.push_span(edited);
+                }
+                _ => lines.push(Line::from(vec![Span::raw(indent), edited])),
+            }
+        }
+        lines
+    }
+
+    fn quote(&self, slot: u64) -> Line<'static> {
+        let quoted = self.window.get(slot).map(|entry| {
+            let shown = self.abouts.shown(entry);
+            let body = if shown.is_gone { "removed" } else { shown.body };
+            format!("{}: {body}", text::name(entry.author.as_str(), QUOTE))
+        });
+        let quoted = quoted.unwrap_or_else(|| format!("slot {slot}"));
+        let quoted = text::one_line(&quoted, self.columns.body.saturating_sub(2).min(QUOTE));
+        Line::styled(format!("{}↳ {quoted}", " ".repeat(self.columns.gutter())), DIM)
+    }
+
+    fn reactions(&self, shown: &Shown<'_>) -> Line<'static> {
+        let each = |(emoji, count): &(&str, usize)| format!("{} {count}", text::one_line(emoji, 8));
+        let all = shown.reactions.iter().map(each).collect::<Vec<_>>().join("   ");
+        let all = text::one_line(&all, self.columns.body);
+        Line::from(vec![Span::raw(" ".repeat(self.columns.gutter())), Span::styled(all, DIM)])
+    }
+}
+
+/// What is said, and how it looks.
+fn words(entry: &Entry, shown: &Shown<'_>) -> (String, Style) {
+    if shown.is_gone {
+        return ("removed".into(), DIM.add_modifier(Modifier::ITALIC));
+    }
+    let body = text::safe(shown.body);
+    match entry.kind.as_str() {
+        "text" => (body, Style::new()),
+        "action" => {
+            let author = text::name(entry.author.as_str(), usize::MAX);
+            (format!("{author} {body}"), Style::new().add_modifier(Modifier::ITALIC))
+        }
+        kind => (format!("{kind}: {body}"), DIM),
+    }
+}
+
+/// When an entry was said, in ms since the epoch.
+fn said_at(entry: &Entry) -> u64 {
+    let said = entry.sent_at.filter(|sent| sent.saturating_add(HISTORY_MS) < entry.committed_at);
+    said.unwrap_or(entry.committed_at)
+}
+
+fn is_grouped(before: &Entry, entry: &Entry) -> bool {
+    before.author == entry.author
+        && before.kind.as_str() == "text"
+        && said_at(entry).saturating_sub(said_at(before)) < GROUP_MS
+}
+
+/// An author's colour, the same everywhere.
+fn of_author(entry: &Entry) -> Style {
+    let sum = entry
+        .author
+        .as_str()
+        .bytes()
+        .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    Style::new().fg(COLOURS[sum % COLOURS.len()])
+}

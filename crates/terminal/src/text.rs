@@ -1,0 +1,187 @@
+//! Text that others wrote, made safe for a terminal, and broken into rows.
+//!
+//! Enters: any string. Leaves: rows of graphemes whose widths are known. Invariant: nothing that leaves can
+//! move the cursor, change a colour or turn the direction of what stands beside it, and no row is
+//! wider than asked.
+
+use ratatui::buffer::CellWidth;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The most code points of one grapheme that are drawn: the longest emoji of Unicode's list has 10, and
+/// marks without end would climb over the rows above.
+const GRAPHEME_CODE_POINTS: usize = 12;
+/// Columns of a tab.
+const TAB: &str = "    ";
+
+/// The width of a text in cells.
+pub(crate) fn width(text: &str) -> usize {
+    text.graphemes(true).map(|it| usize::from(it.cell_width())).sum()
+}
+
+/// A text of many lines, safe to draw: line ends are `\n`, and nothing else in it is a control.
+pub(crate) fn safe(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let mut safe = String::with_capacity(text.len());
+    for grapheme in text.graphemes(true) {
+        let before = safe.len();
+        grapheme.chars().take(GRAPHEME_CODE_POINTS).for_each(|c| push(&mut safe, c));
+        // A mark without a letter would be drawn onto what stands to its left.
+        if &safe[before..] != "\n" && safe[before..].cell_width() == 0 {
+            safe.truncate(before);
+        }
+    }
+    safe
+}
+
+/// As [`safe`], in one line, cut to `columns`.
+pub(crate) fn one_line(text: &str, columns: usize) -> String {
+    let text = safe(text).replace('\n', " ");
+    if width(&text) <= columns {
+        return text;
+    }
+    let mut cut = head(&text, columns.saturating_sub(1)).to_owned();
+    if columns > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+/// A name, cut to `columns`. What has no width is seen here: with it one would pass for another.
+pub(crate) fn name(text: &str, columns: usize) -> String {
+    let seen: String = text.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c }).collect();
+    one_line(&seen, columns)
+}
+
+/// Breaks a safe text into rows of at most `columns` cells: between words where it can be.
+pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    text.split('\n').flat_map(|line| wrap_line(line, columns.max(2))).collect()
+}
+
+fn push(safe: &mut String, c: char) {
+    match c {
+        '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => safe.push('\n'),
+        '\t' => safe.push_str(TAB),
+        // Unicode's pictures of the controls, which say what was there.
+        '\0'..='\u{1f}' => safe.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}')),
+        '\u{7f}' => safe.push('\u{2421}'),
+        '\u{80}'..='\u{9f}' => safe.push('\u{fffd}'),
+        c if is_unseen(c) => {}
+        c => safe.push(c),
+    }
+}
+
+/// What has no width and turns or hides what stands beside it: Unicode Annex 9's explicit directions, and
+/// spaces of no width. Joiners stay: emoji and scripts need them.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}' | '\u{fff9}'..='\u{fffb}'
+    )
+}
+
+/// The longest beginning of at most `columns` cells.
+fn head(text: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    for (at, grapheme) in text.grapheme_indices(true) {
+        taken += usize::from(grapheme.cell_width());
+        if taken > columns {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+fn wrap_line(line: &str, columns: usize) -> Vec<String> {
+    let (mut rows, mut rest) = (Vec::new(), line);
+    loop {
+        let fits = head(rest, columns);
+        if fits.len() == rest.len() {
+            rows.push(rest.to_owned());
+            return rows;
+        }
+        // A grapheme wider than the row: it is left out rather than broken or waited for.
+        if fits.is_empty() {
+            let wide = rest.graphemes(true).next().map_or(rest.len(), str::len);
+            rest = &rest[wide..];
+            continue;
+        }
+        let end = match fits.rfind(' ') {
+            _ if rest[fits.len()..].starts_with(' ') => fits.len(),
+            Some(space) if !fits[..space].trim().is_empty() => space,
+            _ => fits.len(),
+        };
+        rows.push(rest[..end].trim_end().to_owned());
+        rest = rest[end..].strip_prefix(' ').unwrap_or(&rest[end..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_would_command_the_terminal_is_a_picture_of_itself() {
+        assert_eq!(safe("\u{1b}[2Jhi\u{7}"), "␛[2Jhi␇");
+        assert_eq!(safe("\u{9b}31mred\u{7f}"), "\u{fffd}31mred␡");
+        assert_eq!(safe("a\r\nb\rc\u{2028}d"), "a\nb\nc\nd");
+        assert_eq!(safe("\tx"), "    x");
+    }
+
+    #[test]
+    fn what_turns_the_direction_or_has_no_width_is_left_out() {
+        assert_eq!(safe("abc\u{202e}def\u{2066}\u{200b}g\u{feff}"), "abcdefg");
+        assert_eq!(safe("\u{301}\u{301}a"), "a", "marks without a letter");
+    }
+
+    #[test]
+    fn a_name_shows_what_would_make_it_pass_for_another() {
+        assert_eq!(name("ad\u{200b}a", 9), "ad\u{fffd}a");
+        assert_eq!(name("adalovelace", 6), "adalo…");
+    }
+
+    #[test]
+    fn marks_without_end_are_cut() {
+        let tower: String = std::iter::once('o').chain(["\u{301}"; 500].concat().chars()).collect();
+        assert_eq!(safe(&tower).chars().count(), GRAPHEME_CODE_POINTS);
+        assert_eq!(safe("e\u{301} 👩‍👩‍👧‍👦 ש\u{5b8}"), "e\u{301} 👩‍👩‍👧‍👦 ש\u{5b8}");
+    }
+
+    #[test]
+    fn rows_break_between_words_and_inside_those_that_are_too_long() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("one two", 3), ["one", "two"]);
+        assert_eq!(wrap("abcdefgh ij", 5), ["abcde", "fgh", "ij"]);
+        assert_eq!(wrap("a\n\nb", 5), ["a", "", "b"]);
+        assert_eq!(wrap("漢字漢字", 5), ["漢字", "漢字"]);
+        assert_eq!(wrap("    code", 20), ["    code"]);
+    }
+
+    #[test]
+    fn a_line_is_cut_with_a_sign_of_it() {
+        assert_eq!(one_line("one\ntwo", 10), "one two");
+        assert_eq!(one_line("漢字漢字", 5), "漢字…");
+        assert_eq!(one_line("abc", 0), "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_is_wider_than_asked_and_nothing_in_it_commands(
+            text in "(\\PC|\\p{Cc}|[\u{200b}-\u{206f}]|\u{301}| |\u{1b}\\[[0-9]m){0,60}",
+            columns in 2_usize..30,
+        ) {
+            for row in wrap(&safe(&text), columns) {
+                prop_assert!(width(&row) <= columns, "{row:?}");
+                prop_assert!(!row.chars().any(|c| c.is_control() || is_unseen(c)), "{row:?}");
+            }
+        }
+
+        #[test]
+        fn wrapping_leaves_out_nothing_but_spaces(text in "[a-z漢é ]{0,60}", columns in 2_usize..30) {
+            let bare = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(bare(&wrap(&text, columns).concat()), bare(&text));
+        }
+    }
+}
