@@ -4,9 +4,13 @@
 import { fileURLToPath } from "node:url";
 
 import { launch, opened, status } from "./app/test/browser.js";
+import { Terminal } from "./app/test/terminal.js";
 import { Server } from "./sdk/test/server.js";
 
 const CODE = "It was a timer that a send cleared while offline:\n```js\nif (!socket) return; // the timer is that of the next try\n```\nFixed in `connection.js`.";
+
+/** Colours 0 to 7 of a terminal. */
+const COLOURS = ["#16181d", "#e5707a", "#8cc98c", "#e0c070", "#7aa8f0", "#c89ae0", "#70c8d0", "#d8dbe2"];
 
 /** What people say in `general`. */
 const SAID = [
@@ -43,9 +47,54 @@ try {
   await page.screenshot({ path: `${folder}dark.png` });
   await page.setViewportSize({ width: 390, height: 780 });
   await page.screenshot({ path: `${folder}phone.png` });
+  await terminal();
 } finally {
   await browser.close();
   await server.end();
+}
+
+/** The chat in a terminal, drawn by the browser: by a page of no server, whose policy would forbid the colours. */
+async function terminal() {
+  const page = await browser.newPage({ viewport: { width: 830, height: 540 } });
+  const chat = await Terminal.open(server.url, "ada", { columns: 96, rows: 26 });
+  try {
+    for (const room of ["releases", "support", "general"]) {
+      await chat.press("C-n");
+      await chat.until(screen => screen.includes(`Write to ${room}`) && screen.includes(" entr"));
+    }
+    await say("support", [{ author: "leila", body: "three" }]);
+    await chat.until(screen => screen.includes("leila looks") && /support +1/.test(screen));
+    await page.setContent(`<style>
+      body { margin: 0; padding: 14px; background: #16181d; color: #d8dbe2 }
+      pre { margin: 0; font: 14px/20px "DejaVu Sans Mono", monospace }
+    </style><pre>${html(await chat.screen({ colours: true }))}</pre>`);
+    await page.screenshot({ path: `${folder}terminal.png` });
+  } finally {
+    await chat.close();
+  }
+}
+
+/** A screen with escapes for colours and weights, as HTML. @param {string} screen */
+function html(screen) {
+  /** @type {Map<string, string>} */
+  let style = new Map();
+  return screen.split(/\x1b\[([\d;]*)m/).map((part, at) => {
+    if (at % 2 === 0) {
+      const text = part.replace(/[&<]/g, sign => `&#${sign.charCodeAt(0)};`);
+      return text && `<span style="${[...style].map(it => it.join(":")).join(";")}">${text}</span>`;
+    }
+    // A colour of the first 16 comes in its long form, too.
+    for (const code of part.replace(/38;5;([0-7])\b/g, (_, colour) => `3${colour}`).split(";").map(Number)) {
+      if (code === 0) style = new Map();
+      else if (code === 1) style.set("font-weight", "bold");
+      else if (code === 2) style.set("opacity", "0.6");
+      else if (code === 3) style.set("font-style", "italic");
+      else if (code === 7) style.set("background", COLOURS[7]).set("-webkit-text-fill-color", COLOURS[0]);
+      else if (code === 39) style.delete("color");
+      else if (code >= 30 && code <= 37) style.set("color", COLOURS[code - 30]);
+    }
+    return "";
+  }).join("");
 }
 
 /** @param {string} room @param {object[]} entries */

@@ -1,13 +1,15 @@
 // The real server, for tests: the binary that `cargo build` made.
 
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
-const BINARY = process.env.ROOMLOG_BINARY ?? fileURLToPath(new URL("../../../target/debug/roomlog", import.meta.url));
+/** The binary that is tested. */
+export const BINARY = process.env.ROOMLOG_BINARY ?? fileURLToPath(new URL("../../../target/debug/roomlog", import.meta.url));
 
 /** A server on a port of its own, which may be stopped and started again on what it has. */
 export class Server {
@@ -55,6 +57,18 @@ export class Server {
     const gone = new Promise(gone => child.once("exit", gone));
     child.kill(signal);
     await gone;
+  }
+
+  /** Takes a backup; what it gives puts the server back on that. */
+  async backup() {
+    const backup = join(this.#dir, `backup-${Date.now()}`);
+    await promisify(execFile)(BINARY, ["backup", backup, "--server", this.url]);
+    return async () => {
+      await this.stop();
+      rmSync(join(this.#dir, "data"), { recursive: true });
+      cpSync(backup, join(this.#dir, "data"), { recursive: true });
+      await this.start();
+    };
   }
 
   /** Stops it; what it had is gone. */
