@@ -44,8 +44,16 @@ export function lineOf(shown, { head, quoted }, acts) {
     { class: classes.join(" "), id: `slot-${slot}`, "data-slot": slot, "data-ref": entry.ref, tabindex: -1 },
     make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `Link to slot ${slot}` }, time),
     block,
-    tools(shown, acts),
   );
+}
+
+/**
+ * Gives a line the buttons of what can be done with it. Not before it is pointed at or has the focus: most never are,
+ * and they would be most of the elements of a page.
+ * @param {Element} line @param {import("./shown.js").Shown} shown @param {Acts} acts
+ */
+export function equip(line, shown, acts) {
+  if (!line.querySelector(":scope > .tools")) line.append(tools(shown, acts));
 }
 
 /** An author's name, whose direction is its own. @param {string} name */

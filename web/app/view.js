@@ -11,14 +11,16 @@
 // there are MOST_LINES elements at most.
 
 import { make, the } from "./dom.js";
-import { lineOf } from "./line.js";
+import { equip, lineOf } from "./line.js";
 import { Shower, isLine } from "./shown.js";
 import { GROUP_MS, dateOf, dayOf, saidAt } from "./time.js";
 
 /** Lines in the page, at most: a few screens beyond what is seen on either side. */
 const MOST_LINES = 300;
-/** Slots that are asked for, or shown, at a time. */
+/** Slots that are asked for at a time. */
 const PAGE = 60;
+/** Slots that are shown at a time, while one scrolls: a task for more of them would be felt. */
+const STEP = 30;
 /** This near to an end, in pixels, there should be more. */
 const NEAR = 1_200;
 /** This near to the end of the log, in pixels, what comes is followed. */
@@ -38,6 +40,7 @@ export class View {
   #loading = false;
   #follows = true;
   #ended = false;
+  #gone = new AbortController();
   /** Slots that wait to be shown: one frame of the screen shows all that came in it. */
   #frame = 0;
 
@@ -53,6 +56,9 @@ export class View {
     this.unreadFrom = unreadFrom;
     this.#list.replaceChildren();
     this.#scroller.onscroll = () => this.#scrolled();
+    for (const event of ["pointerover", "focusin"]) {
+      this.#list.addEventListener(event, (/** @type {Event} */ it) => this.#equip(/** @type {Element} */ (it.target)), { signal: this.#gone.signal });
+    }
     this.offs = [
       room.on("entries", entries => this.#came(entries)),
       room.on("reset", () => this.#reset()),
@@ -75,6 +81,7 @@ export class View {
 
   end() {
     this.#ended = true;
+    this.#gone.abort();
     cancelAnimationFrame(this.#frame);
     this.offs.forEach(off => off());
     this.sizes.disconnect();
@@ -227,10 +234,14 @@ export class View {
     this.#loading = true;
     try {
       for (let more = true; more && !this.#ended;) {
+        // Each step is a task of its own, beside those that draw: together they would be felt.
+        await new Promise(next => setTimeout(next));
+        if (this.#ended) return;
         const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
         const before = scrollTop < NEAR && await this.#earlier();
         const behind = !before && scrollHeight - scrollTop - clientHeight < NEAR && await this.#later();
         more = before || behind;
+        if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
       }
     } catch {
       // The room was left, or the server has another log: what is to be said of it is said elsewhere.
@@ -240,30 +251,34 @@ export class View {
     this.start();
   }
 
-  /** Shows slots before the window; `false` when there are none. */
+  /** Reads slots before the window, or shows those that are held; `false` when there are none. */
   async #earlier() {
     if (this.#first === 0) return false;
     const first = this.#first, { timeline } = this.room;
-    if (!timeline.get(first - 1)) this.#note(await this.room.before(PAGE, first));
-    if (this.#ended || this.#first !== first || !timeline.get(first - 1)) return false;
+    if (!timeline.get(first - 1)) {
+      this.#note(await this.room.before(PAGE, first));
+      return this.#first === first && timeline.get(first - 1) !== undefined;
+    }
     const span = timeline.spanOf(first - 1);
     this.#keepPlace(() => {
-      this.#prepend(Math.max(span?.first ?? 0, first - PAGE));
+      this.#prepend(Math.max(span?.first ?? 0, first - STEP));
       this.#trimBottom();
     });
     this.#letGo();
     return true;
   }
 
-  /** Shows slots behind the window; `false` when there are none. */
+  /** Reads slots behind the window, or shows those that are held; `false` when there are none. */
   async #later() {
     const last = this.#last, { timeline } = this.room;
     if (last >= timeline.latest) return false;
-    if (!timeline.get(last + 1)) this.#note(await this.room.behind(last));
-    if (this.#ended || this.#last !== last || !timeline.get(last + 1)) return false;
+    if (!timeline.get(last + 1)) {
+      this.#note(await this.room.behind(last));
+      return this.#last === last && timeline.get(last + 1) !== undefined;
+    }
     const span = timeline.spanOf(last + 1);
     this.#keepPlace(() => {
-      this.#append(Math.min(span?.last ?? last, last + PAGE));
+      this.#append(Math.min(span?.last ?? last, last + STEP));
       this.#trimTop();
     });
     return true;
@@ -334,6 +349,12 @@ export class View {
   /** @param {number} slot @returns {HTMLElement | null} */
   #line(slot) {
     return document.getElementById(`slot-${slot}`);
+  }
+
+  /** @param {Element} target */
+  #equip(target) {
+    const line = target.closest(".entry"), shown = line && this.shown(slotOf(line));
+    if (shown) equip(line, shown, this.acts);
   }
 
   /** @returns {HTMLElement[]} */

@@ -48,3 +48,8 @@ pub use outbox::{Committed, Outcome};
 pub use pages::Pages;
 pub use roomlog_protocol as protocol;
 pub use timeline::{Reset, Start};
+
+/// The page's example is one that compiles.
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;

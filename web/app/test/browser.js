@@ -21,10 +21,12 @@ export async function launch() {
  * @param {string} url
  * @param {string} author
  * @param {string} [place] the part of the address behind the host
+ * @param {(context: import("playwright-core").BrowserContext) => Promise<unknown>} [prepare] before the page is opened
  */
-export async function opened(browser, url, author, place = "#/general") {
+export async function opened(browser, url, author, place = "#/general", prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 700 } });
   await context.addInitScript(name => { localStorage.setItem("roomlog.author", name); }, author);
+  await prepare(context);
   const page = await context.newPage();
   /** @type {string[]} */
   const problems = [];

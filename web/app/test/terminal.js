@@ -62,7 +62,8 @@ export class Terminal {
 
   async close() {
     await this.#tmux("kill-server").catch(() => {});
-    rmSync(this.#dir, { recursive: true, force: true });
+    // The chat, which was hung up on, may be writing down what was read.
+    rmSync(this.#dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 
   /** @param {string[]} args */

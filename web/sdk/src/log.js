@@ -129,6 +129,8 @@ export class Log extends Emitter {
 
   async #start() {
     const { outbox } = this.#connection.session;
+    // Nothing that is read waits for the store; what is appended does, behind what was kept.
+    this.#connection.open();
     try {
       for (const append of await this.#store.load()) outbox.push(append);
     } catch (error) {
@@ -136,7 +138,6 @@ export class Log extends Emitter {
     }
     for (const append of this.#early ?? []) outbox.push(append);
     this.#early = null;
-    this.#connection.open();
     this.#connection.pump();
   }
 

@@ -1,0 +1,41 @@
+//! Says hello to a room, then prints the room's entries as they come, over restarts of the server.
+//!
+//!     cargo run -p roomlog-client --example hello
+
+use roomlog_client::{
+    Client, Followed, Options, Start, draft,
+    protocol::{Author, RoomName},
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    talk("http://127.0.0.1:7400", |line| println!("{line}")).await
+}
+
+pub(crate) async fn talk(
+    url: &str,
+    mut print: impl FnMut(String),
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut options = Options::new(url.parse()?, Author::new("ada")?);
+    options.patience = None; // When the server is away, wait for it as long as it takes.
+    let client = Client::connect(options).await?;
+    let room = RoomName::new("general")?;
+
+    // In the log once it has a slot, and there once however often it had to be sent.
+    let committed = client.append(draft(room.clone(), "hello from Rust")).await?.await?;
+    print(format!("said at slot {}", committed.appended.slot));
+
+    let mut follow = client.follow(room, Start::Newest(10)).await?;
+    loop {
+        match follow.next().await? {
+            // In slot order, without a gap, each once.
+            Followed::Entries(entries) => {
+                for entry in entries {
+                    print(format!("{} <{}> {}", entry.slot, entry.author, entry.body));
+                }
+            }
+            Followed::Reset(why) => print(format!("the server has another log now: {why:?}")),
+            Followed::Waiting(why) => print(format!("not now: {why}")),
+        }
+    }
+}
