@@ -8,6 +8,7 @@ use roomlog_client::{
 };
 
 #[tokio::main]
+#[allow(clippy::print_stdout, reason = "printing is what it is for")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     talk("http://127.0.0.1:7400", |line| println!("{line}")).await
 }
