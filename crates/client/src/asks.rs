@@ -326,7 +326,8 @@ impl Asks {
             }
         };
         let due = following.due.filter(|_| following.asked.is_none());
-        if followed != Followed::Entries(Vec::new()) {
+        let recovered = std::mem::take(&mut following.recovered);
+        if followed != Followed::Entries(Vec::new()) || recovered {
             self.deliveries.push_back(Delivery::Room(room.clone(), Ok(followed)));
         }
         if let Some(due) = due {

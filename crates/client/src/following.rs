@@ -18,7 +18,8 @@ const DEFAULT_RETRY: Duration = Duration::from_millis(500);
 /// What a follower gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
-    /// The next entries, in slot order, without a gap to those before.
+    /// The next entries, in slot order, without a gap to those before. None, after a
+    /// [`Followed::Waiting`]: the server can be read again, and there is nothing new.
     Entries(Vec<Entry>),
     /// What came before is no longer the log: drop it. Entries from the newest page on follow.
     Reset(Reset),
@@ -38,18 +39,28 @@ pub(crate) struct Following {
     refusals: Backoff,
     /// Whether the follower was told that it has to wait.
     told: bool,
+    /// Whether that is over, and the follower does not know it.
+    pub(crate) recovered: bool,
 }
 
 impl Following {
     pub(crate) fn new(timeline: Timeline, now: Duration) -> Self {
         let refusals = Backoff::default();
-        Self { timeline, joined: false, asked: None, due: Some(now), refusals, told: false }
+        Self {
+            timeline,
+            joined: false,
+            asked: None,
+            due: Some(now),
+            refusals,
+            told: false,
+            recovered: false,
+        }
     }
 
     /// The server served it: the next refusal is a new one.
     pub(crate) fn served(&mut self) {
         self.refusals.reset();
-        self.told = false;
+        self.recovered |= std::mem::take(&mut self.told);
     }
 
     /// When to ask again after a refusal, and what to tell the follower, unless it knows.

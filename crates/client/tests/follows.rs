@@ -201,6 +201,24 @@ async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_following_that_can_be_served_again_says_so_when_there_is_nothing_new() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client(server.options()).await;
+    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let join = peer.expect(json!({"type": "join", "after": -1})).await;
+    peer.answer(&join, reply("r", 0..2, 1)).await;
+    assert_eq!(next(&mut follow).await, [0, 1]);
+    peer.send(json!({"type": "error", "code": "unavailable", "message": "not readable",
+        "room": "r", "retry_after_ms": 1}))
+        .await;
+    let told = soon("a word", follow.next()).await;
+    assert_eq!(told, Ok(Followed::Waiting("unavailable: not readable".into())));
+    let join = peer.expect(json!({"type": "join", "after": 1})).await;
+    peer.answer(&join, reply("r", 2..2, 1)).await;
+    assert_eq!(next(&mut follow).await, [0; 0]);
+}
+
+#[tokio::test]
 async fn a_read_of_what_is_damaged_is_not_asked_again() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;

@@ -168,6 +168,56 @@ fn top(screen: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reaction_at_the_end_of_a_full_screen_does_not_end_the_following() {
+    let server = Server::start(&[]).await;
+    let mut bo = server.login("bo").await;
+    bo.fill("general", 60, "line").await;
+    let ada = ada(&server).await;
+    ada.terminal.shows(&["59 ", "60 entries"]).await;
+    bo.append("general", json!({ "body": "👍", "kind": "reaction", "ref": 59 })).await;
+    ada.terminal.shows(&["👍 1", "61 entries"]).await;
+    bo.append("general", json!({ "body": "after it" })).await;
+    ada.terminal.shows(&["after it", "62 entries", "● ada"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drafts_stay_with_their_rooms_and_what_is_taken_up_is_none_of_them() {
+    let server = Server::start(&[]).await;
+    let mut bo = server.login("bo").await;
+    bo.append("random", json!({ "body": "first" })).await;
+    let mut ada = ada(&server).await;
+    ada.say("said before");
+    ada.terminal.shows(&["ada  said before"]).await;
+    ada.terminal.keys(&format!("for general{UP}"));
+    ada.terminal.shows(&["› said before"]).await;
+    ada.terminal.keys(CTRL_N);
+    ada.terminal.shows(&["bo  first"]).await;
+    ada.terminal.keys("for random\x1b[B");
+    ada.terminal.shows(&["› for random"]).await;
+    ada.terminal.keys(CTRL_N);
+    ada.terminal.shows(&["› for general", "ada  said before"]).await;
+    ada.terminal.keys(&format!("{CTRL_C}{CTRL_C}"));
+    ada.terminal.shows(&["a text that you began waits in random"]).await;
+    ada.terminal.keys(CTRL_C);
+    assert_eq!(ada.terminal.ended().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_reached_over_pages_that_do_not_hold_it_and_none_beyond_the_end() {
+    let server = Server::start(&["--page-entries", "20"]).await;
+    let mut bo = server.login("bo").await;
+    bo.fill("general", 400, "line").await;
+    let mut ada = ada(&server).await;
+    ada.terminal.shows(&["400 entries", "399 "]).await;
+    ada.say("/goto 18446744073709551615");
+    ada.terminal.shows(&["there is no slot 18446744073709551615 yet"]).await;
+    ada.terminal.keys(&format!("{CTRL_C}{ALT_HOME}"));
+    ada.terminal.shows(&["│  0 ", "│  1 "]).await;
+    ada.terminal.keys(ESC);
+    ada.terminal.shows(&["399 ", "● ada"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_while_the_server_is_away_is_there_once_and_in_order() {
     let mut server = Server::start(&[]).await;
     let mut ada = ada(&server).await;
@@ -272,15 +322,12 @@ async fn entries_that_would_command_the_terminal_are_only_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_size_is_drawn_and_what_fits_is_shown() {
+async fn a_terminal_of_another_size_shows_what_fits() {
     let server = Server::start(&[]).await;
     let mut ada = ada(&server).await;
     ada.say("first of all, a line that is longer than a narrow screen");
     ada.say("漢字漢字漢字漢字漢字漢字");
     ada.terminal.shows(&["2 entries"]).await;
-    for (rows, columns) in [(1, 1), (2, 3), (3, 200), (60, 5), (5, 20)] {
-        ada.terminal.resize(rows, columns);
-    }
     ada.terminal.resize(12, 40);
     ada.terminal.shows(&["first of all, a", "Write to general"]).await;
     ada.terminal.resize(24, 100);

@@ -38,7 +38,7 @@ pub(crate) struct Unsent {
 #[derive(Clone, Copy)]
 enum Wanted {
     More(End),
-    Around(u64),
+    Around { slot: u64, upto: u64 },
 }
 
 pub(crate) struct App {
@@ -58,6 +58,10 @@ pub(crate) struct App {
     pub(crate) notice: Option<String>,
     /// Why the room's entries do not come.
     pub(crate) waiting: Option<String>,
+    /// Why the room cannot be followed at all.
+    pub(crate) refused: Option<String>,
+    /// Why the client gave up.
+    pub(crate) ended: Option<String>,
     pub(crate) helps: bool,
     pub(crate) is_over: bool,
     /// It was said what would be lost by leaving.
@@ -68,6 +72,9 @@ pub(crate) struct App {
     page: Option<Wanted>,
     /// The number of the page that was asked for last.
     asked: u64,
+    /// The end that grew when the other one was let go of: that other one is not asked for again before a
+    /// key, or a screen that all of it does not fill would have them in turn for ever.
+    let_go: Option<End>,
     /// Where to go when the page that is on its way is here.
     goal: Option<u64>,
     /// A page was refused: the next is asked for when one scrolls again.
@@ -99,6 +106,8 @@ impl App {
             state: State::Connected,
             notice: None,
             waiting: None,
+            refused: None,
+            ended: None,
             helps: false,
             is_over: false,
             warned: false,
@@ -107,6 +116,7 @@ impl App {
             page: None,
             asked: 0,
             goal: None,
+            let_go: None,
             is_refused: false,
             new: None,
             target: None,
@@ -132,12 +142,12 @@ impl App {
                 self.followed(log, followed);
             }
             News::NotFollowed(opening, error) if opening == self.opening => {
-                self.waiting = Some(error.to_string());
+                self.refused = Some(error.to_string());
             }
-            News::Page(number, page) if number == self.asked => match page {
+            News::Page(number, page) if number == self.asked && self.page.is_some() => match page {
                 Ok(reply) => self.read(reply),
                 Err(error) => {
-                    self.page = None;
+                    (self.page, self.goal) = (None, None);
                     self.is_refused = true;
                     self.notice = Some(format!("those entries cannot be read: {error}"));
                 }
@@ -147,21 +157,23 @@ impl App {
             News::State(state) => self.state = state,
             News::Answered(id, outcome) => self.answered(&id, outcome),
             News::Ended(error) => {
-                self.notice = Some(format!("{error}: leave with Ctrl-C and start again"));
+                self.ended = Some(error.to_string());
             }
         }
     }
 
     /// Opens another room; what is in the composer stays with the one before.
     pub(crate) fn switch(&mut self, room: RoomName) {
-        let draft = self.composer.text();
+        let draft = self.composer.take();
         self.drafts.insert(self.rooms.open().clone(), draft);
-        self.composer.set(self.drafts.get(&room).map_or("", String::as_str));
+        self.drafts.retain(|_, draft| !draft.trim().is_empty());
+        self.composer.set(&self.drafts.remove(&room).unwrap_or_default());
         self.enter(room);
     }
 
     /// Goes to the newest entry, with all that follow.
     pub(crate) fn back_to_now(&mut self) {
+        self.forget_page();
         if self.window.is_live() {
             self.view.place = Place::End;
         } else {
@@ -175,14 +187,21 @@ impl App {
         self.new = self.rooms.read_of_open().map(|read| (read + 1).unsigned_abs());
         self.opening += 1;
         self.forget();
-        self.waiting = None;
+        (self.waiting, self.refused) = (None, None);
         self.asks.push(Ask::Open(self.opening, room));
     }
 
     fn forget(&mut self) {
         (self.window, self.abouts, self.view) = (Window::new(), Abouts::default(), View::new());
-        (self.target, self.page, self.goal) = (None, None, None);
+        self.forget_page();
+        self.target = None;
         self.whole.clear();
+    }
+
+    /// What is on its way is not wanted any more.
+    fn forget_page(&mut self) {
+        (self.page, self.goal) = (None, None);
+        self.asked += 1;
     }
 
     fn followed(&mut self, log: String, followed: Followed) {
@@ -212,14 +231,26 @@ impl App {
     }
 
     fn read(&mut self, reply: Reply) {
+        let Some(wanted) = self.page.take() else { return };
         self.abouts.take(&reply.entries);
-        match self.page.take() {
-            Some(Wanted::More(end)) => self.window.page(reply.entries, reply.latest, end),
-            Some(Wanted::Around(slot)) => {
-                self.window.replace(reply.entries, reply.latest);
+        match wanted {
+            Wanted::More(end) => {
+                if self.window.page(reply.entries, end) {
+                    self.let_go = Some(end);
+                }
+            }
+            Wanted::Around { slot, upto } => {
+                let is_clipped = reply.entries.first().is_some_and(|first| first.slot > slot);
+                if is_clipped && upto != slot {
+                    // The server sends the newest of what does not fit one page.
+                    return self.ask_around(slot, slot);
+                }
+                self.window.replace(reply.entries);
                 self.view.place = Place::Around(slot);
             }
-            None => return,
+        }
+        if let (Some(first), Some(last)) = (self.window.first(), self.window.last()) {
+            self.abouts.trim(first..=last);
         }
         self.reach_goal();
     }
@@ -247,7 +278,7 @@ impl App {
     /// Refuses a slot that the room has not reached; before the room's first page none is known.
     pub(crate) fn check_slot(&self, slot: u64) -> Result<(), String> {
         match self.window.latest() {
-            latest if latest >= 0 && slot.cast_signed() > latest => {
+            latest if latest >= 0 && slot > latest.unsigned_abs() => {
                 Err(format!("there is no slot {slot} yet: the latest is {latest}"))
             }
             _ => Ok(()),
@@ -261,9 +292,14 @@ impl App {
         } else if self.page.is_some() || self.window.last().is_none() {
             self.goal = Some(slot);
         } else {
-            let upto = (slot + PAGE / 2).min(self.window.latest().unsigned_abs());
-            self.ask_page(Wanted::Around(slot), Span::UpTo { count: PAGE, upto: Some(upto) });
+            let upto = slot.saturating_add(PAGE / 2).min(self.window.latest().unsigned_abs());
+            self.ask_around(slot, upto);
         }
+    }
+
+    fn ask_around(&mut self, slot: u64, upto: u64) {
+        let span = Span::UpTo { count: PAGE, upto: Some(upto) };
+        self.ask_page(Wanted::Around { slot, upto }, span);
     }
 
     /// What of the room is seen in an area of this size; asks for more where it comes near an end.
@@ -292,10 +328,13 @@ impl App {
         if self.page.is_some() || self.is_refused {
             return;
         }
-        if first > 0 && top - first < NEAR {
+        // At the end, what is held is the newest, whatever of it is seen.
+        let may_drop_newest = self.view.place != Place::End || !self.window.is_full();
+        let grows = |end| self.let_go.is_none_or(|grown| grown == end);
+        if first > 0 && top - first < NEAR && may_drop_newest && grows(End::Oldest) {
             let span = Span::UpTo { count: PAGE.min(first), upto: Some(first - 1) };
             self.ask_page(Wanted::More(End::Oldest), span);
-        } else if !self.window.is_live() && last - bottom < NEAR {
+        } else if !self.window.is_live() && last - bottom < NEAR && grows(End::Newest) {
             self.ask_page(Wanted::More(End::Newest), Span::After(last.cast_signed()));
         }
     }
@@ -309,7 +348,12 @@ impl App {
     /// The next key is a new try.
     pub(crate) fn touched(&mut self) {
         self.notice = None;
-        self.is_refused = false;
+        (self.is_refused, self.let_go) = (false, None);
+    }
+
+    /// Rooms in which a text was begun and not sent.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = &RoomName> {
+        self.drafts.keys()
     }
 
     /// Texts that have no answer for so long that it should be seen, and refused ones.

@@ -70,7 +70,6 @@ pub async fn run(
     let mut screen = Screen::enter()?;
     let ended = chat(&mut app, &mut screen, Link::new(client)).await;
     drop(screen);
-    ended?;
     let saved = kept.map(|path| {
         let rooms = &app.rooms;
         marks::save(&path, rooms.log(), rooms.read()).map_err(|why| ChatError::Marks { path, why })
@@ -79,6 +78,7 @@ pub async fn run(
         let text = |it: Unsent| (it.append.room, it.append.body);
         return Err(ChatError::Unsent(app.unsent.into_iter().map(text).collect()));
     }
+    ended?;
     saved.unwrap_or(Ok(()))
 }
 
@@ -128,6 +128,7 @@ fn pressed(app: &mut App, screen: &mut Screen, event: &Event) -> io::Result<()> 
 
 /// What ends a program from outside.
 struct Ends {
+    interrupt: Signal,
     hang_up: Signal,
     terminate: Signal,
 }
@@ -135,6 +136,7 @@ struct Ends {
 impl Ends {
     fn new() -> io::Result<Self> {
         Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
         })
@@ -142,6 +144,7 @@ impl Ends {
 
     async fn one(&mut self) {
         tokio::select! {
+            _ = self.interrupt.recv() => {}
             _ = self.hang_up.recv() => {}
             _ = self.terminate.recv() => {}
         }

@@ -43,13 +43,21 @@ impl Composer {
     /// Puts a text there instead of what there is.
     pub(crate) fn set(&mut self, text: &str) {
         self.text = area(text);
+        self.recalled = None;
+    }
+
+    /// Empties it: what one was writing, which is not what was taken up from the history.
+    pub(crate) fn take(&mut self) -> String {
+        self.keep_edited();
+        let own = self.recalled.take().map_or_else(|| self.text(), |(_, own)| own);
+        self.set("");
+        own
     }
 
     /// Empties it, and keeps the text in the history.
     pub(crate) fn put_aside(&mut self) {
         let text = self.text();
         self.set("");
-        self.recalled = None;
         if !text.trim().is_empty() && self.history.back() != Some(&text) {
             self.history.push_back(text);
             let surplus = self.history.len().saturating_sub(MOST_HISTORY);
@@ -91,7 +99,7 @@ impl Composer {
 
     /// Completes the word before the cursor to the first of these names that begins with it. At the
     /// beginning of a text it is one's address, as IRC has it.
-    pub(crate) fn complete<'a>(&mut self, mut names: impl Iterator<Item = &'a str>) {
+    pub(crate) fn complete(&mut self, mut names: impl Iterator<Item = String>) {
         let (row, column) = {
             let cursor = self.text.cursor();
             (cursor.0, cursor.1)
@@ -152,6 +160,7 @@ impl Composer {
         if to == at || to > newest {
             return;
         }
+        self.keep_edited();
         let own = match self.recalled.take() {
             Some((_, own)) => own,
             None => self.text(),
@@ -162,6 +171,17 @@ impl Composer {
                 self.recalled = Some((to, own));
             }
             None => self.set(&own),
+        }
+    }
+
+    /// A text that was taken up and changed stands in the history as it is now.
+    fn keep_edited(&mut self) {
+        let text = self.text();
+        if let Some((at, _)) = &self.recalled
+            && let Some(kept) = self.history.get_mut(*at)
+            && !text.trim().is_empty()
+        {
+            *kept = text;
         }
     }
 }

@@ -129,9 +129,11 @@ fn timeline(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     let seen = app.timeline(area.width.into(), area.height.into());
     let mut lines = seen.lines;
     if lines.is_empty() {
-        let why = match &app.waiting {
+        let why = match app.refused.as_ref().or(app.waiting.as_ref()) {
             _ if app.window.latest() >= 0 => "",
             Some(why) => &format!("The entries do not come: {}", text::one_line(why, 200)),
+            None if app.state != State::Connected => "The entries come when the server is back.",
+            None if app.rooms.has_entries() => "The entries are on their way.",
             None => "Nothing was said here yet.",
         };
         lines.push(Line::styled(format!(" {why}"), DIM));
@@ -159,6 +161,10 @@ fn status_line(app: &App, area: Rect) -> Line<'static> {
     let below = app.window.latest() - app.window.last().map_or(-1, u64::cast_signed);
     let (what, style) = if let Some(notice) = &app.notice {
         (notice.clone(), warn)
+    } else if let Some(why) = &app.ended {
+        (format!("✗ {why}: leave with Ctrl-C, and start again"), warn)
+    } else if let Some(why) = &app.refused {
+        (format!("✗ this room cannot be read: {why}"), warn)
     } else if let State::Reconnecting(why) = &app.state {
         (format!("○ not connected: {why}; trying again. What you send waits."), warn)
     } else if let Some(why) = &app.waiting {
@@ -188,4 +194,53 @@ fn help(frame: &mut Frame<'_>) {
     let block =
         Block::bordered().title(" Help: any key closes it ").padding(Padding::horizontal(1));
     frame.render_widget(Paragraph::new(lines).block(block), box_);
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+    use roomlog_client::{
+        Followed,
+        protocol::{Author, Limits, RoomName},
+    };
+
+    use super::*;
+    use crate::link::News;
+
+    #[test]
+    fn every_size_is_drawn() {
+        let (me, room) =
+            (Author::new("ada").expect("a name"), RoomName::new("general").expect("a name"));
+        let mut app = App::new(
+            (me, "http://127.0.0.1:7400".into()),
+            ("a log".into(), Limits::default()),
+            (room, std::collections::BTreeMap::new()),
+        );
+        let entries = ["a line of many words", "漢字漢字漢字漢字", "👩‍👩‍👧‍👦", "one\ntwo\n\nthree", ""];
+        let entry = |(slot, body): (usize, &&str)| {
+            let id = format!("id-{slot}");
+            let json = serde_json::json!({
+                "slot": slot, "author": "漢字", "id": id, "body": body, "committed_at": 1_763_796_120_123_u64,
+            });
+            serde_json::from_value(json).expect("an entry")
+        };
+        let entries = entries.iter().enumerate().map(entry).collect();
+        app.news(News::Followed(1, "a log".into(), Followed::Entries(entries)));
+        app.composer.set("a text that does not fit\nof two lines");
+        for helps in [false, true] {
+            app.helps = helps;
+            for (width, height) in
+                (1..=90).flat_map(|width| [1, 2, 3, 4, 7, 30].map(|height| (width, height)))
+            {
+                let mut terminal =
+                    Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+                terminal.draw(|frame| draw(&mut app, frame)).expect("a drawing");
+            }
+        }
+        let mut terminal = Terminal::new(TestBackend::new(90, 30)).expect("a terminal");
+        app.helps = false;
+        terminal.draw(|frame| draw(&mut app, frame)).expect("a drawing");
+        let shown = terminal.backend().to_string();
+        assert!(shown.contains("a line of many words") && shown.contains("5 entries"), "{shown}");
+    }
 }

@@ -5,7 +5,7 @@
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::{app::App, command};
+use crate::{app::App, command, text};
 
 /// What is left to do for the one who has the terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn pressed(app: &mut App, key: KeyEvent) -> Wish {
         KeyCode::Tab => {
             // The one who spoke last is the likeliest.
             let others = app.window.iter().rev().filter(|entry| entry.author != app.me);
-            app.composer.complete(others.map(|entry| entry.author.as_str()));
+            app.composer.complete(others.map(|entry| text::typed_name(entry.author.as_str())));
         }
         KeyCode::Enter if key.modifiers.is_empty() => enter(app),
         _ => app.composer.key(key),
@@ -101,7 +101,10 @@ fn leave(app: &mut App) {
         app.notice =
             Some(format!("{} of yours have no answer yet; Ctrl-C leaves anyway", app.unsent.len()));
     } else {
-        app.is_over = true;
+        let begun = app.begun().next().filter(|_| !app.warned).cloned();
+        let told = |room| format!("a text that you began waits in {room}; Ctrl-C leaves anyway");
+        (app.warned, app.is_over) = (true, begun.is_none());
+        app.notice = begun.map(told);
     }
 }
 

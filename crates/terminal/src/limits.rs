@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The most entries that are held of the open room; the far end is let go of beyond it.
 pub(crate) const MOST_HELD: usize = 2_000;
+/// After so many edits and reactions, those about slots that are not held are let go of.
+pub(crate) const MOST_ABOUTS: usize = 10_000;
 /// How many entries are asked for at once; the server may send fewer.
 pub(crate) const PAGE: u64 = 200;
 /// With fewer entries than this between the view and the end of what is held, more are asked for.

@@ -103,7 +103,11 @@ impl Timeline<'_> {
         {
             rows.push(self.rule(&said.strftime("%A %-d %B %Y").to_string(), DIM));
         }
-        if self.new == Some(entry.slot) {
+        // The first that is new may be no line.
+        let is_first_new = |new: u64| {
+            new <= entry.slot && before.map_or(new == entry.slot, |before| before.slot < new)
+        };
+        if self.new.is_some_and(is_first_new) {
             rows.push(self.rule("new", Style::new().fg(Color::Red)));
         }
         if let Some(slot) = entry.reference {

@@ -50,6 +50,9 @@ impl Rooms {
 
     /// All of the open room up to this slot was seen.
     pub(crate) fn seen(&mut self, slot: i64) {
+        if slot < 0 {
+            return;
+        }
         let head = self.heads.entry(self.open.clone()).or_insert(slot);
         *head = slot.max(*head);
         let read = self.read.entry(self.open.clone()).or_insert(slot);
@@ -62,6 +65,11 @@ impl Rooms {
             return 0;
         };
         u64::try_from(head - read).unwrap_or(0)
+    }
+
+    /// Whether something was said in the open room, as far as is known.
+    pub(crate) fn has_entries(&self) -> bool {
+        self.heads.get(&self.open).is_some_and(|head| *head >= 0)
     }
 
     /// How far the open room was read when it was opened; `None`: never.

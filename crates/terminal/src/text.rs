@@ -48,7 +48,12 @@ pub(crate) fn one_line(text: &str, columns: usize) -> String {
 
 /// A name, cut to `columns`. What has no width is seen here: with it one would pass for another.
 pub(crate) fn name(text: &str, columns: usize) -> String {
-    let seen: String = text.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c }).collect();
+    let mut seen = String::with_capacity(text.len());
+    for grapheme in text.graphemes(true) {
+        let is_emoji = grapheme.cell_width() > 1;
+        let is_hidden = |c| is_unseen(c) || (!is_emoji && is_joined(c));
+        seen.extend(grapheme.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }));
+    }
     one_line(&seen, columns)
 }
 
@@ -78,6 +83,16 @@ fn is_unseen(c: char) -> bool {
         '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}' | '\u{fff9}'..='\u{fffb}'
     )
+}
+
+/// A name to type, without what has no width.
+pub(crate) fn typed_name(text: &str) -> String {
+    text.chars().filter(|c| !is_unseen(*c)).collect()
+}
+
+/// What changes how its neighbours are drawn, and is seen only by that.
+fn is_joined(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}' | '\u{34f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The longest beginning of at most `columns` cells.
@@ -139,6 +154,9 @@ mod tests {
     #[test]
     fn a_name_shows_what_would_make_it_pass_for_another() {
         assert_eq!(name("ad\u{200b}a", 9), "ad\u{fffd}a");
+        assert_eq!(name("ada\u{fe0f}", 9), "ada\u{fffd}");
+        assert_eq!(name("ad\u{200d}a", 9), "ad\u{fffd}a");
+        assert_eq!(name("👩‍👩‍👧", 9), "👩‍👩‍👧");
         assert_eq!(name("adalovelace", 6), "adalo…");
     }
 

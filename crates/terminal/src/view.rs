@@ -67,7 +67,11 @@ impl View {
         };
         let mut foot = match self.place {
             Place::End => Foot { slot: last, below: 0 },
-            Place::At { slot, below } => Foot { slot: slot.clamp(first, last), below },
+            Place::At { slot, below } => {
+                let slot = slot.clamp(first, last);
+                // It may have fewer rows than before: shown in part again, or wider.
+                Foot { slot, below: below.min(rows.rows(slot).len().saturating_sub(1)) }
+            }
             Place::Around(slot) => {
                 let mut foot = Foot { slot: slot.clamp(first, last), below: 0 };
                 foot.down(rows, last, height / 2);
@@ -83,7 +87,9 @@ impl View {
             foot.down(rows, last, height - seen.lines.len());
             seen = foot.seen(rows, first, height);
         }
-        let is_end = foot == Foot { slot: last, below: 0 } && rows.is_live();
+        // The newest may have no rows: an edit, a reaction.
+        let is_lowest = || (foot.slot + 1..=last).all(|slot| rows.rows(slot).is_empty());
+        let is_end = rows.is_live() && foot.below == 0 && is_lowest();
         self.place = match is_end {
             true => Place::End,
             false => Place::At { slot: foot.slot, below: foot.below },
@@ -101,6 +107,9 @@ struct Foot {
 
 impl Foot {
     fn up(&mut self, rows: &impl Rows, first: u64, by: usize) {
+        if by == 0 {
+            return;
+        }
         self.below += by;
         loop {
             let here = rows.rows(self.slot).len();
@@ -198,6 +207,29 @@ mod tests {
         assert_eq!(seen(&mut view, &after, 2), "1.0 2.0");
         let wider = Room(&[1, 1, 1, 2, 5], true);
         assert_eq!(seen(&mut view, &wider, 2), "1.0 2.0");
+    }
+
+    #[test]
+    fn an_end_without_rows_is_the_end() {
+        let mut view = View::new();
+        let reacted = Room(&[1, 1, 1, 0], true);
+        assert_eq!(seen(&mut view, &reacted, 2), "1.0 2.0");
+        assert_eq!(view.place, Place::End);
+        assert_eq!(seen(&mut view, &Room(&[1, 1, 1, 0, 1], true), 2), "2.0 4.0");
+        view.scroll_rows(1);
+        assert_eq!(seen(&mut view, &reacted, 2), "0.0 1.0");
+        view.scroll_rows(-1);
+        assert_eq!(seen(&mut view, &reacted, 2), "1.0 2.0");
+        assert_eq!(view.place, Place::End);
+    }
+
+    #[test]
+    fn an_entry_that_has_fewer_rows_than_before_does_not_move_the_view_to_others() {
+        let mut view = View::new();
+        seen(&mut view, &Room(&[1, 1, 9, 1, 1, 1], true), 2);
+        view.scroll_rows(9);
+        assert_eq!(seen(&mut view, &Room(&[1, 1, 9, 1, 1, 1], true), 2), "2.1 2.2");
+        assert_eq!(seen(&mut view, &Room(&[1, 1, 2, 1, 1, 1], true), 2), "1.0 2.0");
     }
 
     #[test]

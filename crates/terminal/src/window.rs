@@ -44,6 +44,10 @@ impl Window {
         self.last().map_or(-1, |last| last.cast_signed()) == self.latest
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= MOST_HELD
+    }
+
     pub(crate) fn get(&self, slot: u64) -> Option<&Entry> {
         let at = slot.checked_sub(self.first()?)?;
         self.entries.get(usize::try_from(at).ok()?)
@@ -53,25 +57,27 @@ impl Window {
         self.entries.iter()
     }
 
-    /// The room's next entries, as they were followed. While the end is not held, only how far the room
-    /// goes is kept of them; so it is, too, when `keep` asks to hold what is there and there is no
-    /// more place.
+    /// The room's next entries, as they were followed. Those that do not touch what is held only tell how far
+    /// the room goes; so do all, when `keep` asks to hold what is there and there is no more place.
     pub(crate) fn followed(&mut self, entries: &[Entry], keep: bool) {
         let Some(newest) = entries.last() else { return };
-        let before = self.latest;
         self.latest = self.latest.max(newest.slot.cast_signed());
-        let is_live = self.entries.back().map_or(-1, |last| last.slot.cast_signed()) == before;
-        if is_live && !(keep && self.entries.len() + entries.len() > MOST_HELD) {
+        if !(keep && self.entries.len() + entries.len() > MOST_HELD) {
             self.join(entries.iter().cloned());
         }
     }
 
-    /// A page that was asked for to stand before or behind what is held. One that does not touch it is
-    /// dropped: what is held has changed since.
-    pub(crate) fn page(&mut self, entries: Vec<Entry>, latest: i64, end: End) {
-        self.latest = self.latest.max(latest);
+    /// A page that was asked for to stand before or behind what is held; what does not touch it is
+    /// dropped. Whether the other end was let go of.
+    ///
+    /// How far the room goes by a page is not taken from it: what was followed up to there may be on its way.
+    pub(crate) fn page(&mut self, entries: Vec<Entry>, end: End) -> bool {
+        let before = (self.first(), self.last());
         match end {
-            End::Newest => self.join(entries.into_iter()),
+            End::Newest => {
+                self.join(entries.into_iter());
+                before.0 != self.first()
+            }
             End::Oldest => {
                 for entry in entries.into_iter().rev() {
                     if self.first().is_none_or(|first| entry.slot + 1 == first) {
@@ -79,14 +85,15 @@ impl Window {
                     }
                 }
                 self.entries.truncate(MOST_HELD);
+                before.1 != self.last()
             }
         }
     }
 
     /// Holds this page and nothing else.
-    pub(crate) fn replace(&mut self, entries: Vec<Entry>, latest: i64) {
-        self.entries = entries.into();
-        self.latest = self.latest.max(latest);
+    pub(crate) fn replace(&mut self, entries: Vec<Entry>) {
+        self.entries.clear();
+        self.join(entries.into_iter());
     }
 
     /// Puts those behind what is held that follow it.
@@ -98,5 +105,6 @@ impl Window {
         }
         let surplus = self.entries.len().saturating_sub(MOST_HELD);
         self.entries.drain(..surplus);
+        self.latest = self.latest.max(self.last().map_or(-1, u64::cast_signed));
     }
 }

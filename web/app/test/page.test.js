@@ -69,6 +69,21 @@ test("the server is killed and started again while two write: each line once, no
   for (const page of pages) await shows(page, log.map(it => it.body));
 });
 
+test("ten lines wait while the server is away: then each is there once, in order", async () => {
+  const page = await opened(browser, server.url, "ada");
+  await status(page, "live");
+  await server.stop();
+  await status(page, "offline");
+  const ten = [...Array(10).keys()].map(n => `line ${n}`);
+  for (const line of ten) await say(page, line);
+  assert.equal(await page.locator("#pending .entry").count(), 10);
+  await server.start();
+  await shows(page, ten);
+  await status(page, "live");
+  assert.equal(await page.locator("#pending .entry").count(), 0);
+  assert.deepEqual((await server.entries("general")).map(it => it.body), ten);
+});
+
 test("a line that could not be sent survives a reload, and is sent once", async () => {
   const page = await opened(browser, server.url, "ada");
   await status(page, "live");
