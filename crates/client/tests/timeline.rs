@@ -1,0 +1,153 @@
+//! The timeline under any order of what a server may send: lost, doubled and late acks, clipped pages, rejoins.
+
+use proptest::prelude::*;
+use roomlog_client::{
+    Start,
+    timeline::{Step, Timeline},
+};
+use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, Reply, RoomName, Span};
+
+fn room() -> RoomName {
+    RoomName::new("general").expect("a room")
+}
+
+fn entry(slot: u64, said: &str) -> Entry {
+    Entry {
+        slot,
+        author: Author::new("ada").expect("an author"),
+        id: EntryId::new(&format!("a-{slot}")).expect("an id"),
+        body: format!("{said} {slot}").into(),
+        committed_at: 1_000 + slot,
+        sent_at: None,
+        kind: Kind::default(),
+        reference: None,
+        meta: None,
+    }
+}
+
+/// A server's room.
+struct Log {
+    entries: Vec<Entry>,
+    said: &'static str,
+}
+
+impl Log {
+    fn grow(&mut self, by: usize) {
+        for _ in 0..by {
+            self.entries.push(entry(self.entries.len() as u64, self.said));
+        }
+    }
+
+    fn latest(&self) -> i64 {
+        i64::try_from(self.entries.len()).expect("few") - 1
+    }
+
+    fn between(&self, from: usize, count: usize) -> Vec<Entry> {
+        self.entries.iter().skip(from).take(count).cloned().collect()
+    }
+
+    /// The answer to what was asked, clipped to a page.
+    fn answer(&self, span: Span, page: usize) -> Reply {
+        let entries = match span {
+            Span::After(after) => self.between(usize::try_from(after + 1).expect("a slot"), page),
+            Span::UpTo { count, .. } => {
+                let count = usize::try_from(count).expect("few").min(page);
+                self.between(self.entries.len().saturating_sub(count), count)
+            }
+        };
+        let digest_at = entries.last().map_or(self.latest(), |entry| entry.slot.cast_signed());
+        let upto = usize::try_from(digest_at + 1).expect("a slot");
+        let digest = self.entries[..upto].iter().fold(Digest::start(&room()), Digest::then);
+        Reply { room: room(), entries, latest: self.latest(), digest_at, digest }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Grow(usize),
+    /// An ack of these slots, wherever the follower is.
+    Ack(usize, usize),
+    /// The follower asks and gets a page of at most so many.
+    Update(usize),
+    /// The connection is lost, and made again.
+    Rejoin(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (1_usize..6).prop_map(Event::Grow),
+        (0_usize..40, 1_usize..6).prop_map(|(from, count)| Event::Ack(from, count)),
+        (1_usize..5).prop_map(Event::Update),
+        (1_usize..5).prop_map(Event::Rejoin),
+    ]
+}
+
+fn start() -> impl Strategy<Value = Start> {
+    prop_oneof![(0_u64..4).prop_map(Start::Newest), Just(Start::After(-1))]
+}
+
+/// What a step handed on; `None`: it diverged.
+fn taken(step: Step) -> Option<Vec<Entry>> {
+    match step {
+        Step::Take(entries) | Step::Gap(entries) => Some(entries),
+        Step::Diverged => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_entry_comes_once_in_slot_order_without_a_gap(
+        start in start(), first in 0_usize..5, events in prop::collection::vec(event(), 0..40),
+    ) {
+        let mut log = Log { entries: Vec::new(), said: "here" };
+        log.grow(first);
+        let mut timeline = Timeline::new(room(), start);
+        let mut got = taken(timeline.joined(log.answer(timeline.join().span, 3))).expect("one log");
+        // One who begins with the newest may begin with none of them: what comes next is above the latest then.
+        let begin = got.first().map_or(log.entries.len() as u64, |entry| entry.slot);
+        for event in events {
+            let step = match event {
+                Event::Grow(by) => {
+                    log.grow(by);
+                    continue;
+                }
+                Event::Ack(from, count) => timeline.ack(log.between(from, count)),
+                Event::Update(page) => {
+                    let Some(update) = timeline.update() else { continue };
+                    timeline.page(log.answer(update.span, page))
+                }
+                Event::Rejoin(page) => timeline.joined(log.answer(timeline.join().span, page)),
+            };
+            got.extend(taken(step).expect("one log"));
+        }
+        while let Some(update) = timeline.update() {
+            let step = timeline.page(log.answer(update.span, 3));
+            let is_gap = matches!(step, Step::Gap(_));
+            got.extend(taken(step).expect("one log"));
+            if !is_gap {
+                break;
+            }
+        }
+        let begin = usize::try_from(begin).expect("few");
+        prop_assert_eq!(&got[..], &log.entries[begin.min(log.entries.len())..]);
+    }
+
+    #[test]
+    fn another_log_is_noticed_by_the_first_reply_that_reaches_it(
+        common in 1_usize..5, ours in 1_usize..5, more in 0_usize..5,
+    ) {
+        let mut log = Log { entries: Vec::new(), said: "common" };
+        log.grow(common);
+        let mut other = Log { entries: log.entries.clone(), said: "there" };
+        log.said = "here";
+        log.grow(ours);
+        other.grow(ours + more);
+        let mut timeline = Timeline::new(room(), Start::After(-1));
+        let step = timeline.joined(log.answer(timeline.join().span, 99));
+        prop_assert_eq!(taken(step).map(|entries| entries.len()), Some(common + ours));
+        let update = timeline.update().expect("joined");
+        prop_assert_eq!(timeline.page(other.answer(update.span, 99)), Step::Diverged);
+    }
+}
