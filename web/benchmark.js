@@ -31,7 +31,7 @@ const floor = createServer(({ url }, answer) => {
 await new Promise(listening => floor.listen(0, "127.0.0.1", () => listening(undefined)));
 const floorUrl = `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (floor.address()).port}`;
 try {
-  await put(Array.from({ length: ENTRIES }, (_, n) => entry(n)));
+  await server.put(Array.from({ length: ENTRIES }, (_, n) => entry(n)));
   await firstPaint();
   await arriving();
   await scrolling();
@@ -46,17 +46,6 @@ function entry(n) {
   const words = "the quick brown fox jumps over the lazy dog and looks at https://example.org/fox once more".split(" ");
   const body = words.slice(0, 2 + (n * 7) % 15).join(" ") + (n % 40 === 0 ? "\n```js\nif (fox) jump();\n```\nand so on" : "");
   return { author: ["ada", "grace", "edsger", "leila"][(n >> 1) % 4], id: `b-${n}`, body, ...n % 9 === 8 && { ref: n - 5 } };
-}
-
-/** @param {object[]} entries */
-async function put(entries) {
-  for (let at = 0; at < entries.length; at += 1_000) {
-    const body = entries.slice(at, at + 1_000).map(it => JSON.stringify(it)).join("\n");
-    const headers = { "content-type": "application/x-ndjson" };
-    const answer = await fetch(`${server.url}/v1/rooms/general/entries`, { method: "POST", headers, body });
-    if (!answer.ok) throw new Error(await answer.text());
-    await answer.text();
-  }
 }
 
 async function firstPaint() {
@@ -96,7 +85,7 @@ async function arriving() {
     for (let n = 0; n < PER_SECOND * SECONDS; n++) {
       const late = performance.now() - begin - n * 1_000 / PER_SECOND;
       if (late < 0) await new Promise(next => setTimeout(next, -late));
-      await put([entry(ENTRIES + n)]);
+      await server.put([entry(ENTRIES + n)]);
     }
     await page.locator(`#slot-${ENTRIES + PER_SECOND * SECONDS - 1}`).waitFor();
   });

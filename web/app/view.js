@@ -213,6 +213,11 @@ export class View {
     if (!this.#ended && span) this.#showUntil(span.last);
   }
 
+  /** What is followed stays in sight. */
+  #keepEnd() {
+    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
   #toBottom() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.moved();
@@ -233,7 +238,7 @@ export class View {
     if (this.#loading || this.#ended || this.#last < this.#first) return;
     this.#loading = true;
     try {
-      for (let more = true; more && !this.#ended;) {
+      for (let more = true; more;) {
         // Each step is a task of its own, beside those that draw: together they would be felt.
         await new Promise(next => setTimeout(next));
         if (this.#ended) return;
@@ -241,7 +246,7 @@ export class View {
         const before = scrollTop < NEAR && await this.#earlier();
         const behind = !before && scrollHeight - scrollTop - clientHeight < NEAR && await this.#later();
         more = before || behind;
-        if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+        this.#keepEnd();
       }
     } catch {
       // The room was left, or the server has another log: what is to be said of it is said elsewhere.
@@ -371,7 +376,7 @@ export class View {
     while (isOurs(line.previousElementSibling)) line.previousElementSibling?.remove();
     line.replaceWith(...this.#items(slot));
     if (focused) this.#line(slot)?.focus({ preventScroll: true });
-    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#keepEnd();
   }
 
   #clear() {
@@ -407,7 +412,7 @@ export class View {
     const start = the("start"), empty = this.room.last === -1;
     const hidden = !(empty || (this.#first === 0 && this.#last >= 0));
     if (start.hidden !== hidden) this.#keepPlace(() => { start.hidden = hidden; });
-    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#keepEnd();
     start.textContent = empty ? "Nothing was said here yet." : `The beginning of ${this.room.name}`;
   }
 }

@@ -4,8 +4,8 @@ mod fake;
 
 use std::collections::BTreeMap;
 
-use fake::{Fake, ack, digest_at, hello, reply, room, soon};
-use roomlog_client::{ClientError, Follow, Followed, Reset, Start};
+use fake::{Fake, Peer, ack, digest_at, hello, reply, room, soon};
+use roomlog_client::{Client, ClientError, Follow, Followed, Reset, Start};
 use roomlog_protocol::ErrorCode;
 use serde_json::json;
 
@@ -177,13 +177,13 @@ async fn the_rooms_come_in_as_many_frames_as_the_server_needs() {
     assert_eq!(rooms, BTreeMap::from([(room("a"), 1), (room("b"), -1)]));
 }
 
-#[tokio::test]
-async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
+/// One who follows a room up to slot 1, of which `latest` is the latest, and then had to be told to wait.
+async fn told_to_wait(latest: i64) -> (Client, Peer, Follow) {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
-    peer.answer(&join, reply("r", 0..2, 2)).await;
+    peer.answer(&join, reply("r", 0..2, latest)).await;
     assert_eq!(next(&mut follow).await, [0, 1]);
 
     peer.send(json!({"type": "error", "code": "unavailable", "message": "not readable",
@@ -191,6 +191,12 @@ async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
         .await;
     let told = soon("a word", follow.next()).await;
     assert_eq!(told, Ok(Followed::Waiting("unavailable: not readable".into())));
+    (client, peer, follow)
+}
+
+#[tokio::test]
+async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
+    let (_client, mut peer, mut follow) = told_to_wait(2).await;
     for _ in 0..2 {
         let join = peer.expect(json!({"type": "join", "after": 1})).await;
         peer.refuse(&join, "unavailable", json!({"retry_after_ms": 1})).await;
@@ -202,17 +208,7 @@ async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
 
 #[tokio::test]
 async fn a_following_that_can_be_served_again_says_so_when_there_is_nothing_new() {
-    let server = Fake::start().await;
-    let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
-    let join = peer.expect(json!({"type": "join", "after": -1})).await;
-    peer.answer(&join, reply("r", 0..2, 1)).await;
-    assert_eq!(next(&mut follow).await, [0, 1]);
-    peer.send(json!({"type": "error", "code": "unavailable", "message": "not readable",
-        "room": "r", "retry_after_ms": 1}))
-        .await;
-    let told = soon("a word", follow.next()).await;
-    assert_eq!(told, Ok(Followed::Waiting("unavailable: not readable".into())));
+    let (_client, mut peer, mut follow) = told_to_wait(1).await;
     let join = peer.expect(json!({"type": "join", "after": 1})).await;
     peer.answer(&join, reply("r", 2..2, 1)).await;
     assert_eq!(next(&mut follow).await, [0; 0]);

@@ -1,41 +1,24 @@
 //! The timeline under any order of what a server may send: lost, doubled and late acks, clipped pages, rejoins.
 
+mod fake;
+
+use fake::room;
 use proptest::prelude::*;
 use roomlog_client::{
     Start,
     timeline::{Step, Timeline},
 };
-use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, Reply, RoomName, Span};
-
-fn room() -> RoomName {
-    RoomName::new("general").expect("a room")
-}
-
-fn entry(slot: u64, said: &str) -> Entry {
-    Entry {
-        slot,
-        author: Author::new("ada").expect("an author"),
-        id: EntryId::new(&format!("a-{slot}")).expect("an id"),
-        body: format!("{said} {slot}").into(),
-        committed_at: 1_000 + slot,
-        sent_at: None,
-        kind: Kind::default(),
-        reference: None,
-        meta: None,
-    }
-}
+use roomlog_protocol::{Digest, Entry, Reply, Span};
 
 /// A server's room.
 struct Log {
     entries: Vec<Entry>,
-    said: &'static str,
 }
 
 impl Log {
     fn grow(&mut self, by: usize) {
-        for _ in 0..by {
-            self.entries.push(entry(self.entries.len() as u64, self.said));
-        }
+        let end = self.entries.len() as u64;
+        self.entries.extend(fake::log(end..end + by as u64));
     }
 
     fn latest(&self) -> i64 {
@@ -57,8 +40,8 @@ impl Log {
         };
         let digest_at = entries.last().map_or(self.latest(), |entry| entry.slot.cast_signed());
         let upto = usize::try_from(digest_at + 1).expect("a slot");
-        let digest = self.entries[..upto].iter().fold(Digest::start(&room()), Digest::then);
-        Reply { room: room(), entries, latest: self.latest(), digest_at, digest }
+        let digest = self.entries[..upto].iter().fold(Digest::start(&room("r")), Digest::then);
+        Reply { room: room("r"), entries, latest: self.latest(), digest_at, digest }
     }
 }
 
@@ -101,9 +84,9 @@ proptest! {
     fn every_entry_comes_once_in_slot_order_without_a_gap(
         start in start(), first in 0_usize..5, events in prop::collection::vec(event(), 0..40),
     ) {
-        let mut log = Log { entries: Vec::new(), said: "here" };
+        let mut log = Log { entries: Vec::new() };
         log.grow(first);
-        let mut timeline = Timeline::new(room(), start);
+        let mut timeline = Timeline::new(room("r"), start);
         let mut got = taken(timeline.joined(log.answer(timeline.join().span, 3))).expect("one log");
         // One who begins with the newest may begin with none of them: what comes next is above the latest then.
         let begin = got.first().map_or(log.entries.len() as u64, |entry| entry.slot);
@@ -138,13 +121,13 @@ proptest! {
     fn another_log_is_noticed_by_the_first_reply_that_reaches_it(
         common in 1_usize..5, ours in 1_usize..5, more in 0_usize..5,
     ) {
-        let mut log = Log { entries: Vec::new(), said: "common" };
-        log.grow(common);
-        let mut other = Log { entries: log.entries.clone(), said: "there" };
-        log.said = "here";
-        log.grow(ours);
-        other.grow(ours + more);
-        let mut timeline = Timeline::new(room(), Start::After(-1));
+        let (mut log, mut other) = (Log { entries: Vec::new() }, Log { entries: Vec::new() });
+        log.grow(common + ours);
+        other.grow(common + ours + more);
+        for entry in &mut other.entries[common..] {
+            entry.body = "another".into();
+        }
+        let mut timeline = Timeline::new(room("r"), Start::After(-1));
         let step = timeline.joined(log.answer(timeline.join().span, 99));
         prop_assert_eq!(taken(step).map(|entries| entries.len()), Some(common + ours));
         let update = timeline.update().expect("joined");

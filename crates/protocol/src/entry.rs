@@ -49,6 +49,18 @@ pub struct Entry {
     pub meta: Option<Arc<str>>,
 }
 
+impl Entry {
+    /// When it was said, in ms since the epoch: by the author's clock when that is more than a day older
+    /// than the journal's, as PROTOCOL.md has it for imported history.
+    #[must_use]
+    pub fn said_at(&self) -> u64 {
+        const HISTORY_MS: u64 = 24 * 60 * 60 * 1_000;
+        let history =
+            self.sent_at.filter(|sent| sent.saturating_add(HISTORY_MS) < self.committed_at);
+        history.unwrap_or(self.committed_at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,9 +8,6 @@ use std::fmt::{self, Write};
 use jiff::Timestamp;
 use roomlog_protocol::Entry;
 
-/// How much older the author's time must be to be shown: then the entry is imported history.
-const HISTORY_MS: u64 = 24 * 60 * 60 * 1_000;
-
 /// An entry as one line of text.
 pub(crate) struct Shown<'a>(pub(crate) &'a Entry);
 
@@ -32,9 +29,7 @@ impl fmt::Display for Shown<'_> {
 
 /// When it was said, in UTC.
 fn time(entry: &Entry) -> String {
-    let said = entry.sent_at.filter(|sent| sent + HISTORY_MS < entry.committed_at);
-    let said = said.unwrap_or(entry.committed_at);
-    utc(said)
+    utc(entry.said_at())
 }
 
 /// A time in ms since the epoch, in UTC.

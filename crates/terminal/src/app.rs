@@ -9,9 +9,10 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use ratatui::text::Line;
 use roomlog_client::{
     AppendError, Followed, Outcome, Reset, State,
-    protocol::{Author, ClientAppend, EntryId, Limits, Reply, RoomName, Span},
+    protocol::{Author, ClientAppend, EntryId, Limits, Reply, RoomName, Span, end_of},
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     link::{Ask, News, Opening},
     rooms::{Read, Rooms},
     shown::Abouts,
-    view::{Place, Seen, View},
+    view::{Place, View},
     window::{End, Window},
 };
 
@@ -144,7 +145,7 @@ impl App {
             News::NotFollowed(opening, error) if opening == self.opening => {
                 self.refused = Some(error.to_string());
             }
-            News::Page(number, page) if number == self.asked && self.page.is_some() => match page {
+            News::Page(number, page) if number == self.asked => match page {
                 Ok(reply) => self.read(reply),
                 Err(error) => {
                     (self.page, self.goal) = (None, None);
@@ -184,7 +185,7 @@ impl App {
 
     fn enter(&mut self, room: RoomName) {
         self.rooms.opened(room.clone());
-        self.new = self.rooms.read_of_open().map(|read| (read + 1).unsigned_abs());
+        self.new = self.rooms.read_of_open().map(end_of);
         self.opening += 1;
         self.forget();
         (self.waiting, self.refused) = (None, None);
@@ -213,7 +214,7 @@ impl App {
                 }
                 self.abouts.take(&entries);
                 self.window.followed(&entries, self.view.place != Place::End);
-                self.reach_goal();
+                self.moved();
             }
             Followed::Reset(why) => {
                 self.forget();
@@ -249,13 +250,14 @@ impl App {
                 self.view.place = Place::Around(slot);
             }
         }
+        self.moved();
+    }
+
+    /// Another part of the room is held: what is about other parts may go, and a goal may be in reach.
+    fn moved(&mut self) {
         if let (Some(first), Some(last)) = (self.window.first(), self.window.last()) {
             self.abouts.trim(first..=last);
         }
-        self.reach_goal();
-    }
-
-    fn reach_goal(&mut self) {
         if self.page.is_none()
             && let Some(slot) = self.goal.take()
         {
@@ -303,7 +305,7 @@ impl App {
     }
 
     /// What of the room is seen in an area of this size; asks for more where it comes near an end.
-    pub(crate) fn timeline(&mut self, width: usize, height: usize) -> Seen {
+    pub(crate) fn timeline(&mut self, width: usize, height: usize) -> Vec<Line<'static>> {
         let timeline = Timeline {
             window: &self.window,
             abouts: &self.abouts,
@@ -320,7 +322,7 @@ impl App {
         if let Some(slots) = seen.slots {
             self.want(slots);
         }
-        seen
+        seen.lines
     }
 
     fn want(&mut self, (top, bottom): (u64, u64)) {
@@ -351,9 +353,12 @@ impl App {
         (self.is_refused, self.let_go) = (false, None);
     }
 
-    /// Rooms in which a text was begun and not sent.
-    pub(crate) fn begun(&self) -> impl Iterator<Item = &RoomName> {
-        self.drafts.keys()
+    /// What leaving now would lose.
+    pub(crate) fn would_lose(&self) -> Option<String> {
+        match (self.unsent.len(), self.drafts.keys().next()) {
+            (0, room) => room.map(|room| format!("a text that you began waits in {room}")),
+            (count, _) => Some(format!("{count} of yours have no answer yet")),
+        }
     }
 
     /// Texts that have no answer for so long that it should be seen, and refused ones.

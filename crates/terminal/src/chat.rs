@@ -86,7 +86,7 @@ async fn chat(app: &mut App, screen: &mut Screen, mut link: Link) -> io::Result<
     let mut events = EventStream::new();
     let mut ends = Ends::new()?;
     let mut drawn = Instant::now() - FRAME;
-    // When to draw next; nothing is to be drawn: far off.
+    // When to draw next, if anything is to be drawn.
     let mut due = Some(drawn);
     while !app.is_over {
         for ask in app.asks() {

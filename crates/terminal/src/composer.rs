@@ -144,11 +144,10 @@ impl Composer {
 
     /// How many rows all of the text takes at this width.
     fn all_rows(&self, width: u16) -> usize {
-        let mut text = self.text.clone();
+        let text = self.text.clone();
         // It breaks its lines for the width that it was drawn at.
         let area = Rect::new(0, 0, width.max(1), 1);
         Widget::render(&text, area, &mut Buffer::empty(area));
-        text.move_cursor(CursorMove::Top);
         last_row(text) + 1
     }
 

@@ -49,7 +49,9 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     .areas(area);
     timeline(app, frame, log);
     // What is seen there is read, so the counts come after it.
-    rooms(app, frame, left);
+    if !left.is_empty() {
+        rooms(app, frame, left);
+    }
     header(app, frame, head);
     let hidden = late.len() - usize::from(late_rows);
     let newest: Vec<_> =
@@ -126,8 +128,7 @@ fn header(app: &App, frame: &mut Frame<'_>, area: Rect) {
 }
 
 fn timeline(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
-    let seen = app.timeline(area.width.into(), area.height.into());
-    let mut lines = seen.lines;
+    let mut lines = app.timeline(area.width.into(), area.height.into());
     if lines.is_empty() {
         let why = match app.refused.as_ref().or(app.waiting.as_ref()) {
             _ if app.window.latest() >= 0 => "",
@@ -158,7 +159,7 @@ fn unsent(unsent: &Unsent) -> (String, Style) {
 
 fn status_line(app: &App, area: Rect) -> Line<'static> {
     let warn = Style::new().fg(Color::Yellow);
-    let below = app.window.latest() - app.window.last().map_or(-1, u64::cast_signed);
+    let below = app.window.behind();
     let (what, style) = if let Some(notice) = &app.notice {
         (notice.clone(), warn)
     } else if let Some(why) = &app.ended {

@@ -96,15 +96,11 @@ fn leave(app: &mut App) {
     if !app.composer.is_empty() {
         app.composer.put_aside();
         app.notice = Some("your text is put aside (Up brings it back); Ctrl-C leaves".into());
-    } else if !app.unsent.is_empty() && !app.warned {
+    } else if let Some(what) = app.would_lose().filter(|_| !app.warned) {
         app.warned = true;
-        app.notice =
-            Some(format!("{} of yours have no answer yet; Ctrl-C leaves anyway", app.unsent.len()));
+        app.notice = Some(format!("{what}; Ctrl-C leaves anyway"));
     } else {
-        let begun = app.begun().next().filter(|_| !app.warned).cloned();
-        let told = |room| format!("a text that you began waits in {room}; Ctrl-C leaves anyway");
-        (app.warned, app.is_over) = (true, begun.is_none());
-        app.notice = begun.map(told);
+        app.is_over = true;
     }
 }
 

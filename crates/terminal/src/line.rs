@@ -21,8 +21,6 @@ use crate::{
     window::Window,
 };
 
-/// Further apart than this, the author's clock tells when it was said: imported history. In ms.
-const HISTORY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Entries of one author within so long stand under one name. In ms.
 const GROUP_MS: u64 = 5 * 60 * 1_000;
 /// The most of an entry that is quoted above a reply, in columns.
@@ -70,6 +68,11 @@ impl Columns {
 
     fn gutter(self) -> usize {
         self.slot + self.time + self.author + 2
+    }
+
+    /// As wide as what stands before a body.
+    fn indent(self) -> String {
+        " ".repeat(self.gutter())
     }
 }
 
@@ -131,12 +134,12 @@ impl Timeline<'_> {
     }
 
     fn said(&self, entry: &Entry) -> Option<Zoned> {
-        let ms = i64::try_from(said_at(entry)).ok()?;
+        let ms = i64::try_from(entry.said_at()).ok()?;
         Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()))
     }
 
     fn rule(&self, title: &str, style: Style) -> Line<'static> {
-        Line::styled(format!("{}── {title} ──", " ".repeat(self.columns.gutter())), style)
+        Line::styled(format!("{}── {title} ──", self.columns.indent()), style)
     }
 
     fn gutter(&self, entry: &Entry, said: Option<&Zoned>, named: bool) -> Vec<Span<'static>> {
@@ -177,7 +180,7 @@ impl Timeline<'_> {
             rows.truncate(MOST_ROWS);
             rows.push(format!("… {hidden} more rows: /show {}", entry.slot));
         }
-        let indent = " ".repeat(self.columns.gutter());
+        let indent = self.columns.indent();
         let mut lines = vec![Line::from(gutter)];
         for (at, row) in rows.into_iter().enumerate() {
             if at > 0 {
@@ -210,14 +213,14 @@ impl Timeline<'_> {
         });
         let quoted = quoted.unwrap_or_else(|| format!("slot {slot}"));
         let quoted = text::one_line(&quoted, self.columns.body.saturating_sub(2).min(QUOTE));
-        Line::styled(format!("{}↳ {quoted}", " ".repeat(self.columns.gutter())), DIM)
+        Line::styled(format!("{}↳ {quoted}", self.columns.indent()), DIM)
     }
 
     fn reactions(&self, shown: &Shown<'_>) -> Line<'static> {
         let each = |(emoji, count): &(&str, usize)| format!("{} {count}", text::one_line(emoji, 8));
         let all = shown.reactions.iter().map(each).collect::<Vec<_>>().join("   ");
         let all = text::one_line(&all, self.columns.body);
-        Line::from(vec![Span::raw(" ".repeat(self.columns.gutter())), Span::styled(all, DIM)])
+        Line::from(vec![Span::raw(self.columns.indent()), Span::styled(all, DIM)])
     }
 }
 
@@ -237,16 +240,10 @@ fn words(entry: &Entry, shown: &Shown<'_>) -> (String, Style) {
     }
 }
 
-/// When an entry was said, in ms since the epoch.
-fn said_at(entry: &Entry) -> u64 {
-    let said = entry.sent_at.filter(|sent| sent.saturating_add(HISTORY_MS) < entry.committed_at);
-    said.unwrap_or(entry.committed_at)
-}
-
 fn is_grouped(before: &Entry, entry: &Entry) -> bool {
     before.author == entry.author
         && before.kind.as_str() == "text"
-        && said_at(entry).saturating_sub(said_at(before)) < GROUP_MS
+        && entry.said_at().saturating_sub(before.said_at()) < GROUP_MS
 }
 
 /// An author's colour, the same everywhere.

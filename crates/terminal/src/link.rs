@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use roomlog_client::{
-    Client, ClientError, Followed, Outcome, Start, State, Watch,
+    Client, ClientError, Followed, Outcome, Start, State,
     protocol::{ClientAppend, ClientUpdate, EntryId, Heads, Reply, RoomName, Span},
 };
 use tokio::{
@@ -120,8 +120,8 @@ async fn states(mut state: watch::Receiver<State>, news: mpsc::Sender<News>) {
 }
 
 async fn heads(client: Arc<Client>, news: mpsc::Sender<News>) {
-    let watch = async |watch: Result<Watch, ClientError>| -> Result<(), ClientError> {
-        let mut watch = watch?;
+    let watching = async {
+        let mut watch = client.watch().await?;
         loop {
             let heads = watch.next().await?;
             if news.send(News::Heads(client.hello().log.clone(), heads)).await.is_err() {
@@ -129,7 +129,7 @@ async fn heads(client: Arc<Client>, news: mpsc::Sender<News>) {
             }
         }
     };
-    if let Err(error) = watch(client.watch().await).await {
+    if let Err(error) = watching.await {
         let _ = news.send(News::Ended(error)).await;
     }
 }

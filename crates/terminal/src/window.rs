@@ -39,9 +39,14 @@ impl Window {
         self.entries.back().map(|entry| entry.slot)
     }
 
+    /// How many slots there are behind what is held.
+    pub(crate) fn behind(&self) -> i64 {
+        self.latest - self.last().map_or(-1, u64::cast_signed)
+    }
+
     /// Whether the newest entry is held, so that the next one can follow it.
     pub(crate) fn is_live(&self) -> bool {
-        self.last().map_or(-1, |last| last.cast_signed()) == self.latest
+        self.behind() == 0
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -1,5 +1,6 @@
 // A real Chromium for tests: Debian's, driven by playwright-core.
 
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
@@ -39,6 +40,14 @@ export async function opened(browser, url, author, place = "#/general", prepare 
 /** The bodies of the lines of a page that are in the log, in order. @param {import("playwright-core").Page} page */
 export function lines(page) {
   return page.locator("#log .entry .body").allTextContents();
+}
+
+/** Waits until a page shows these lines. @param {import("playwright-core").Page} page @param {string[]} expected */
+export async function shows(page, expected) {
+  await page.waitForFunction(
+    wanted => JSON.stringify([...document.querySelectorAll("#log .entry .body")].map(it => it.textContent)) === wanted,
+    JSON.stringify(expected),
+  ).catch(async () => assert.deepEqual(await lines(page), expected));
 }
 
 /** Writes a line. @param {import("playwright-core").Page} page @param {string} text */

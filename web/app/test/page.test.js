@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { Server } from "../../sdk/test/server.js";
-import { launch, lines, opened, say, status } from "./browser.js";
+import { launch, lines, opened, say, shows, status } from "./browser.js";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -18,25 +18,6 @@ afterEach(async () => {
   for (const context of browser.contexts()) await context.close();
   await server.end();
 });
-
-/** Appends without a page. @param {any[]} appends */
-async function put(appends, room = "general") {
-  for (let at = 0; at < appends.length; at += 1_000) {
-    const body = appends.slice(at, at + 1_000).map(it => JSON.stringify(it)).join("\n");
-    const headers = { "content-type": "application/x-ndjson" };
-    const answer = await fetch(`${server.url}/v1/rooms/${room}/entries`, { method: "POST", headers, body });
-    const outcomes = (await answer.text()).trim().split("\n").map(line => JSON.parse(line));
-    assert.ok(outcomes.every(outcome => outcome.entry), JSON.stringify(outcomes.find(outcome => !outcome.entry)));
-  }
-}
-
-/** Waits until a page shows these lines. @param {import("playwright-core").Page} page @param {string[]} expected */
-async function shows(page, expected) {
-  await page.waitForFunction(
-    wanted => JSON.stringify([...document.querySelectorAll("#log .entry .body")].map(it => it.textContent)) === wanted,
-    JSON.stringify(expected),
-  ).catch(async () => assert.deepEqual(await lines(page), expected));
-}
 
 test("two people write and see one log; what they write is text", async () => {
   const ada = await opened(browser, server.url, "ada"), grace = await opened(browser, server.url, "grace");
@@ -100,7 +81,7 @@ test("a line that could not be sent survives a reload, and is sent once", async 
 });
 
 test("scrolling goes to the first slot and back; a link goes to its slot", async () => {
-  await put(Array.from({ length: 3_000 }, (_, n) => ({ author: n % 7 ? "ada" : "grace", id: `x-${n}`, body: `line ${n}` })));
+  await server.put(Array.from({ length: 3_000 }, (_, n) => ({ author: n % 7 ? "ada" : "grace", id: `x-${n}`, body: `line ${n}` })));
   const page = await opened(browser, server.url, "ada");
   await page.locator("#slot-2999").waitFor();
   await page.evaluate(async () => {
@@ -128,7 +109,7 @@ test("scrolling goes to the first slot and back; a link goes to its slot", async
 });
 
 test("what is looked at does not move when older lines come above it", async () => {
-  await put(Array.from({ length: 1_000 }, (_, n) => ({ author: "ada", id: `x-${n}`, body: `line ${n} ${"long ".repeat(n % 40)}` })));
+  await server.put(Array.from({ length: 1_000 }, (_, n) => ({ author: "ada", id: `x-${n}`, body: `line ${n} ${"long ".repeat(n % 40)}` })));
   const page = await opened(browser, server.url, "grace");
   await page.locator("#slot-999").waitFor();
   const moves = await page.evaluate(async () => {
@@ -180,13 +161,13 @@ test("a room is opened at its end, however long it is, and stays there when the 
     return scrollHeight - scrollTop - clientHeight < 2 && document.getElementById("now")?.hidden;
   });
   for (const [room, count] of /** @type {const} */ ([["short", 3], ["some", 30], ["long", 500]])) {
-    await put(Array.from({ length: count }, (_, n) => ({ author: "ada", id: `x-${n}`, body: `line ${n}` })), room);
+    await server.put(Array.from({ length: count }, (_, n) => ({ author: "ada", id: `x-${n}`, body: `line ${n}` })), room);
     const page = await opened(browser, server.url, "grace", `#/${room}`);
     await page.locator(`#slot-${count - 1}`).waitFor();
     await atEnd(page);
     await page.setViewportSize({ width: 400, height: 300 });
     await atEnd(page);
-    await put([{ author: "ada", id: "last", body: "the last" }], room);
+    await server.put([{ author: "ada", id: "last", body: "the last" }], room);
     await page.locator(`#slot-${count}`).waitFor();
     await atEnd(page);
   }
@@ -197,7 +178,7 @@ test("entries that mean harm do none", async () => {
     "<script>window.harmed = true</script>", "<img src=x onerror='window.harmed = true'>", "javascript:window.harmed=true",
     "w".repeat(16_384), `a${"\u0301".repeat(1_000)}`, "\u202Egnihtemos\u202C", "\u200B\u200D\uFEFF", "\u001B[31mred\u001B]0;title\u0007", "\n".repeat(2_000),
   ];
-  await put(bodies.map((body, n) => ({ author: n === 5 ? "\u202Eada" : "eve", id: `e-${n}`, body })));
+  await server.put(bodies.map((body, n) => ({ author: n === 5 ? "\u202Eada" : "eve", id: `e-${n}`, body })));
   const page = await opened(browser, server.url, "ada");
   await page.locator("#slot-8").waitFor();
   assert.equal(await page.evaluate(() => "harmed" in window), false);
@@ -239,7 +220,7 @@ test("a name is asked for once, and rooms tell what was not read", async () => {
   assert.equal(await page.locator("#who").isVisible(), false);
   await page.evaluate(() => { location.hash = "#/side"; });
   await page.locator("h1", { hasText: "side" }).waitFor();
-  await put([{ author: "grace", id: "g-1", body: "one" }, { author: "grace", id: "g-2", body: "two" }]);
+  await server.put([{ author: "grace", id: "g-1", body: "one" }, { author: "grace", id: "g-2", body: "two" }]);
   await page.locator("#rooms a", { hasText: "general" }).locator("b", { hasText: "2" }).waitFor();
   await page.evaluate(() => { location.hash = "#/general"; });
   await page.locator("li.unread").waitFor();
@@ -256,7 +237,7 @@ test("another log than before is told, and shown from its beginning", async () =
   server = new Server();
   server.port = port;
   await server.start();
-  await put([{ author: "grace", id: "n-1", body: "new" }]);
+  await server.put([{ author: "grace", id: "n-1", body: "new" }]);
   await page.locator("#notice", { hasText: "another log" }).waitFor();
   await shows(page, ["new"]);
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { Server } from "../../sdk/test/server.js";
-import { launch, lines, opened, say, status } from "./browser.js";
+import { launch, lines, opened, say, shows, status } from "./browser.js";
 import { Terminal } from "./terminal.js";
 
 /** @typedef {import("playwright-core").Page} Page */
@@ -86,7 +86,7 @@ test("an older backup is restored: all are told, show what it holds, and go on",
   await bo.until(screen => screen.includes("lost"));
   await restore();
   await bo.until(screen => screen.includes("another log") && screen.includes("kept") && !screen.includes("lost"));
-  for (const page of pages) await page.waitForFunction(() => [...document.querySelectorAll("#log .body")].map(it => it.textContent).join() === "kept");
+  for (const page of pages) await shows(page, ["kept"]);
   await bo.say("anew");
   await say(ada, "as well");
   for (const page of pages) await page.waitForFunction(() => document.querySelectorAll("#log .entry").length === 3);

@@ -1,6 +1,7 @@
 // The real server, for tests: the binary that `cargo build` made.
 
 import { execFile, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -57,6 +58,18 @@ export class Server {
     const gone = new Promise(gone => child.once("exit", gone));
     child.kill(signal);
     await gone;
+  }
+
+  /** Appends; each needs an `author`, and gets an `id` if it has none. @param {any[]} appends */
+  async put(appends, room = "general") {
+    for (let at = 0; at < appends.length; at += 1_000) {
+      const body = appends.slice(at, at + 1_000).map(it => JSON.stringify({ id: randomUUID(), ...it })).join("\n");
+      const headers = { "content-type": "application/x-ndjson" };
+      const answer = await fetch(`${this.url}/v1/rooms/${room}/entries`, { method: "POST", headers, body });
+      const outcomes = (await answer.text()).trim().split("\n").map(line => JSON.parse(line));
+      const refused = outcomes.find(outcome => !outcome.entry);
+      if (refused) throw new Error(`an append was refused: ${JSON.stringify(refused)}`);
+    }
   }
 
   /** Takes a backup; what it gives puts the server back on that. */

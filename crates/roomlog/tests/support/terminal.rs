@@ -64,8 +64,8 @@ impl Terminal {
             .kill_on_drop(true)
             .spawn()
             .expect("a process");
-        let size = |cells| NonZeroU16::new(cells).expect("a size");
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(columns), 0)));
+        let parser = vt100::Parser::new(cells(rows), cells(columns), 0);
+        let parser = Arc::new(Mutex::new(parser));
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let (sender, text) = watch::channel(String::new());
         let master = File::from(master);
@@ -106,14 +106,8 @@ impl Terminal {
         }
     }
 
-    /// The rows of the screen that hold this.
-    pub(crate) fn rows_with(&self, text: &str) -> Vec<String> {
-        self.screen().lines().filter(|row| row.contains(text)).map(str::to_owned).collect()
-    }
-
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
-        let size = |cells| NonZeroU16::new(cells).expect("a size");
-        self.parser.lock().expect("no panic").screen_mut().set_size(size(rows), size(columns));
+        self.parser.lock().expect("no panic").screen_mut().set_size(cells(rows), cells(columns));
         set_size(&self.slave, rows, columns);
     }
 
@@ -157,6 +151,10 @@ impl Terminal {
         .filter_map(|(differs, what)| differs.then_some(what))
         .collect()
     }
+}
+
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).expect("a size")
 }
 
 fn set_size(terminal: &OwnedFd, rows: u16, columns: u16) {
