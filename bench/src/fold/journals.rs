@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::{
-    journal::{Follow, Journal, JournalError, Partition, Position, Proposed},
+    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     memory::MemoryJournal,
 };
 
@@ -59,6 +59,10 @@ impl Journal for Remembered {
         true
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         let written = self.segments.as_ref().map(|segments| segments.lock().append(block.clone()));
         match written.transpose() {
@@ -67,7 +71,7 @@ impl Journal for Remembered {
         }
     }
 
-    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow> {
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
         self.blocks.follow(partition, after)
     }
 

@@ -15,10 +15,10 @@ use roomlog_protocol::{RoomName, latest_of};
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, IdKey},
-    block::BlockName,
+    block::{self, BlockName},
     fold::{Effect, FoldQueue, Unfolded},
     heads::Heads,
-    journal::{Durable, Position},
+    journal::{Durable, Mark, Position},
     mailbox::Outcome,
     proposal::{Proposal, Stored},
     recent_ids::RecentIds,
@@ -124,6 +124,22 @@ impl Applier {
         }
     }
 
+    /// The last block applied.
+    pub(crate) fn mark(&self) -> Mark {
+        self.applied.mark()
+    }
+
+    /// The number that the next block of a node must have to take effect, when it is of this incarnation.
+    pub(crate) fn next_of(&self, name: &BlockName) -> u64 {
+        let proposer = self.applied.proposers.0.get(&name.node);
+        proposer.filter(|it| it.incarnation == name.incarnation).map_or(0, |it| it.next)
+    }
+
+    fn read(&mut self, durable: &Durable) {
+        self.applied.position = durable.position;
+        self.applied.stamp = Some(block::stamp(&durable.block));
+    }
+
     /// The position of the last block applied.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -164,7 +180,7 @@ impl Applier {
         proposals: impl Iterator<Item = &'a Proposal>,
         archived: &[Option<Known>],
     ) -> Result<Option<Vec<Outcome>>, ArchiveError> {
-        self.applied.position = durable.position;
+        self.read(durable);
         if !self.applied.proposers.admit(name) {
             self.hand_on(Vec::new());
             return Ok(None);
@@ -189,8 +205,8 @@ impl Applier {
     }
 
     /// Passes over a position that holds nothing of ours.
-    pub fn skip(&mut self, position: Position) {
-        self.applied.position = position;
+    pub fn skip(&mut self, durable: &Durable) {
+        self.read(durable);
         self.hand_on(Vec::new());
     }
 

@@ -77,10 +77,11 @@ impl Applying {
     async fn serve(&mut self) -> Result<(), NodeError> {
         let applied = self.applier.position();
         let head = self.journal.head(self.partition)?;
-        if applied > head {
+        // Of a shared journal the head may be an old one: whoever follows it finds out.
+        if applied > head && !self.journal.is_shared() {
             return Err(NodeError::JournalBehind { applied, head });
         }
-        let mut follow = self.journal.follow(self.partition, applied);
+        let mut follow = self.journal.follow(self.partition, self.applier.mark());
         loop {
             self.note_caught_up(head);
             if self.pipeline.is(Phase::Closing) && self.pipeline.is_empty() {
@@ -117,7 +118,9 @@ impl Applying {
     }
 
     fn note_caught_up(&self, head: Position) {
-        if self.pipeline.is(Phase::CatchingUp) && self.applier.position() >= head {
+        // In a shared journal our first block stands behind all that anyone was acked before.
+        let has_all = !self.journal.is_shared() || self.applied > 0;
+        if has_all && self.pipeline.is(Phase::CatchingUp) && self.applier.position() >= head {
             info!(position = %head, "caught up with the journal");
             self.pipeline.enter(Phase::Serving);
         }
@@ -191,16 +194,31 @@ impl Applying {
         outcomes.ok_or(NodeError::Fenced(durable.position))
     }
 
+    /// A block of this node's that was not the oldest under way: a copy of one that has taken effect, or
+    /// one whose predecessor is not there, and then all from there on is proposed again.
+    fn note_ours(&self, durable: &Durable, name: &BlockName) -> Result<(), NodeError> {
+        if name.node != self.identity.node || name.incarnation < self.identity.incarnation {
+            return Ok(());
+        }
+        if name.incarnation > self.identity.incarnation {
+            return Err(NodeError::Fenced(durable.position));
+        }
+        if name.n > self.applier.next_of(name) {
+            self.pipeline.note_gap();
+        }
+        Ok(())
+    }
+
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match block::decode(&durable.block) {
             Ok(block) => {
                 let known = self.applier.look_up(block.proposals.iter())?;
                 self.applier.apply(durable, &block.name, block.proposals.iter(), &known)?;
-                Ok(())
+                self.note_ours(durable, &block.name)
             }
             Err(BlockError::Foreign) if !self.journal.is_ours_alone() => {
                 warn!(position = %durable.position, "skipped what is not a block of ours");
-                self.applier.skip(durable.position);
+                self.applier.skip(durable);
                 Ok(())
             }
             Err(problem) => Err(NodeError::Block { position: durable.position, problem }),

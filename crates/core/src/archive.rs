@@ -15,7 +15,7 @@ use roomlog_protocol::{Author, EntryId, RoomName, Slot};
 use thiserror::Error;
 
 use crate::{
-    journal::{Partition, Position},
+    journal::{Mark, Partition, Position, Stamp},
     proposal::Stored,
     proposers::Proposers,
     room::{Head, Known},
@@ -27,8 +27,18 @@ use crate::{
 pub struct Applied {
     /// Everything up to this position is in the archive.
     pub position: Position,
+    /// The stamp of the block there; archives of before it was kept have none.
+    pub stamp: Option<Stamp>,
     /// The proposers as of that position.
     pub proposers: Proposers,
+}
+
+impl Applied {
+    /// Where the journal is followed from.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { position: self.position, stamp: self.stamp }
+    }
 }
 
 /// What one fold takes in: the commits of consecutive blocks of one partition.

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_protocol::{Author, EntryId, Kind, NameError, RoomName};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{proposal::Proposal, room::RULE_VERSION};
+use crate::{journal::Stamp, proposal::Proposal, room::RULE_VERSION};
 
 const MAGIC: [u8; 4] = *b"RLB1";
 const FORMAT: u16 = 1;
@@ -144,7 +145,7 @@ fn put_text(bytes: &mut BytesMut, text: &str) {
 /// # Errors
 /// [`BlockError`]: foreign bytes are to be skipped and counted, a newer version freezes the node.
 pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
-    if bytes.len() < 49 || bytes[..4] != MAGIC {
+    if bytes.len() < HEAD_BYTES || bytes[..4] != MAGIC {
         return Err(BlockError::Foreign);
     }
     let mut cursor = Cursor(&bytes[4..]);
@@ -175,6 +176,19 @@ pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
 pub fn proposals_in(block: &[u8]) -> usize {
     let count = block.get(45..49).and_then(|bytes| bytes.try_into().ok());
     count.map_or(0, |count| u32::from_be_bytes(count) as usize)
+}
+
+/// The bytes of a block before its proposals.
+const HEAD_BYTES: usize = 49;
+
+/// The stamp of what stands at a position: of its length and its head, which has the checksum of the rest.
+#[must_use]
+pub fn stamp(bytes: &[u8]) -> Stamp {
+    let mut hash = Sha256::new();
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(&bytes[..bytes.len().min(HEAD_BYTES)]);
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+    Stamp(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
 struct Cursor<'a>(&'a [u8]);

@@ -35,7 +35,10 @@ pub struct Inbox {
     notify: Notify,
     waiting_bytes: AtomicUsize,
     limit_bytes: usize,
+    /// Much is applied and not folded.
     overloaded: AtomicBool,
+    /// The journal does not answer.
+    stalled: AtomicBool,
     /// The node is about to stop.
     draining: AtomicBool,
     closed: AtomicBool,
@@ -51,6 +54,7 @@ impl Inbox {
             waiting_bytes: AtomicUsize::new(0),
             limit_bytes,
             overloaded: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
@@ -118,7 +122,8 @@ impl Inbox {
     /// Counts an append's bytes as waiting, unless a bound is met.
     fn reserve(&self, weight: usize) -> Result<(), Turned> {
         let waiting = self.waiting_bytes.fetch_add(weight, Ordering::AcqRel);
-        if self.overloaded.load(Ordering::Acquire) || waiting + weight > self.limit_bytes {
+        let busy = self.overloaded.load(Ordering::Acquire) || self.is_stalled();
+        if busy || waiting + weight > self.limit_bytes {
             self.release(weight);
             return Err(Turned::Busy);
         }
@@ -157,6 +162,15 @@ impl Inbox {
 
     pub(crate) fn set_overloaded(&self, overloaded: bool) {
         self.overloaded.store(overloaded, Ordering::Release);
+    }
+
+    /// Says whether the journal leaves what was proposed without an answer: new appends are `busy` then.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
     }
 
     /// Gives back the bytes of appends that have their outcome.

@@ -1,7 +1,7 @@
 //! The contract of a journal: it makes blocks durable, in one order; only then do they exist.
 //!
 //! ```text
-//!  propose(block) ──► Durable at a position │ Refused: nothing stored, ever │ Unknown
+//!  propose(block) ──► Durable at a position │ Refused: nothing stored, ever │ Unanswered │ Unknown
 //!  follow(after)  ──► every durable block after a position, each once, in order, for ever
 //!  trim(upto)     ──► blocks that are on stable storage elsewhere go, oldest first, as it pleases
 //!
@@ -33,6 +33,26 @@ impl fmt::Display for Position {
 /// A part of the journal with an order of its own. One node has one: 0.
 pub type Partition = u32;
 
+/// What a block looks like from afar: enough to tell whether a position still holds the block that was
+/// read there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp(pub u64);
+
+/// How far a partition was read, and what stood there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// The last position that was read.
+    pub position: Position,
+    /// The stamp of the block there; where it is not known it is not compared.
+    pub stamp: Option<Stamp>,
+}
+
+impl From<Position> for Mark {
+    fn from(position: Position) -> Self {
+        Self { position, stamp: None }
+    }
+}
+
 /// A block that the journal holds on stable storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Durable {
@@ -51,7 +71,10 @@ pub enum Proposed {
     Durable(Position),
     /// Nothing of it is stored, nor ever will be, nor of any block queued behind it: no room.
     Refused(String),
-    /// It may be stored. A one-node journal can then not be trusted any more.
+    /// No answer has come: it may be stored, or be stored later. Whoever proposed it proposes the same
+    /// bytes again, and those behind it, until they come back: each takes effect once.
+    Unanswered(String),
+    /// It may be stored, and the journal cannot be trusted any more.
     Unknown(String),
 }
 
@@ -65,8 +88,13 @@ pub trait Journal: Send + Sync + 'static {
     /// The name of the log: made with the journal, kept through restarts.
     fn log(&self) -> &str;
 
-    /// How many blocks it takes at once; more than this are not proposed.
+    /// How many blocks it takes at once; more than this are not proposed, but for those that are
+    /// proposed again.
     fn depth(&self) -> usize;
+
+    /// Whether other nodes propose to it too. Then its head may be behind what others were acked, and
+    /// only a block of a node's own that comes back shows that the node has caught up.
+    fn is_shared(&self) -> bool;
 
     /// Whether only this log's nodes can write to it: then what is no block of ours is damage, and
     /// must not be passed over.
@@ -76,10 +104,11 @@ pub trait Journal: Send + Sync + 'static {
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;
 
     /// The blocks after a position, as they become durable. What was trimmed it cannot
-    /// give: that is an error, or, where the block is still in memory, none.
-    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow>;
+    /// give: that is an error, or, where the block is still in memory, none. So is another block at
+    /// that position than the one its stamp says: the journal was set back.
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow>;
 
-    /// The position of the last durable block.
+    /// The position of the last durable block; of a shared journal, one that was the last.
     ///
     /// # Errors
     /// When the journal cannot be read.

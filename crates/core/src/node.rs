@@ -153,6 +153,7 @@ impl Node {
             sequencer: Sequencer::default(),
             proposed: VecDeque::new(),
             next_n: 0,
+            again_at: None,
         };
         let applying = Applying {
             partition: PARTITION,

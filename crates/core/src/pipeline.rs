@@ -4,7 +4,13 @@
 //! journal gives them back; or to sequencing again when the journal refuses them. Invariant: blocks
 //! stand here in the order of their numbers, and at most [`BLOCKS_UNAPPLIED`] of them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -50,6 +56,8 @@ pub(crate) struct Pipeline {
     /// There may be room for another block.
     pub(crate) freed: Notify,
     pub(crate) phase: watch::Sender<Phase>,
+    /// A block came back whose predecessor is not there.
+    gap: AtomicBool,
     /// Whether apply takes another block before the fold has caught up.
     pub(crate) has_room: watch::Sender<bool>,
 }
@@ -62,6 +70,7 @@ impl Pipeline {
             pushed: Notify::new(),
             freed: Notify::new(),
             phase: watch::channel(Phase::CatchingUp).0,
+            gap: AtomicBool::new(false),
             has_room: watch::channel(true).0,
         }
     }
@@ -137,6 +146,22 @@ impl Pipeline {
         if let Some(block) = in_flight.iter_mut().find(same) {
             block.known = Some(known);
         }
+    }
+
+    /// All blocks, to be proposed again.
+    pub(crate) fn unapplied(&self) -> Vec<(u64, Bytes)> {
+        self.in_flight.lock().iter().map(|block| (block.n, block.block.clone())).collect()
+    }
+
+    /// Says that a block came back whose predecessor is not there.
+    pub(crate) fn note_gap(&self) {
+        self.gap.store(true, Ordering::Release);
+        self.freed.notify_one();
+    }
+
+    /// Whether that was said since it was asked last.
+    pub(crate) fn take_gap(&self) -> bool {
+        self.gap.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -4,14 +4,21 @@
 //! it is the only caller of `propose`; a block is closed when the journal can take it, and holds
 //! what waits then. It does nothing else, so that the journal never waits for apply: on one node
 //! `propose` is the write itself, and this task's thread is the one that waits for the disk.
+//!
+//! In a shared journal the first block is empty: it fences what an earlier start left on the wire, and
+//! shows when it comes back that the node has caught up. What such a journal leaves without an answer is
+//! proposed again, with all behind it, until it comes back; meanwhile new appends are `busy`.
 
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, pending};
-use tracing::warn;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
 
 use crate::{
     block::{self, BlockName},
@@ -19,8 +26,21 @@ use crate::{
     mailbox::Outcome,
     partition::{Identity, NodeError},
     pipeline::{InFlight, Phase, Pipeline},
-    sequencer::{Sequencer, Ticket},
+    sequencer::{Sequencer, Submit, Ticket},
 };
+
+/// For how long a shared journal may leave a block without an answer until new appends are `busy`.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// The time between two rounds of proposing again.
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
+
+/// A block whose answer has not come.
+pub(crate) struct Asked {
+    n: u64,
+    since: Instant,
+    answer: BoxFuture<'static, Proposed>,
+}
 
 /// The task that proposes.
 pub struct Sequencing {
@@ -29,15 +49,18 @@ pub struct Sequencing {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) sequencer: Sequencer,
-    /// The blocks whose answer has not come, by number, oldest first.
-    pub(crate) proposed: VecDeque<(u64, BoxFuture<'static, Proposed>)>,
+    /// Oldest first.
+    pub(crate) proposed: VecDeque<Asked>,
     pub(crate) next_n: u64,
+    /// When all that is under way is proposed again.
+    pub(crate) again_at: Option<Instant>,
 }
 
 enum Woken {
     Proposed(Proposed),
     Inbox,
     Freed,
+    Time,
     Failed,
 }
 
@@ -59,8 +82,19 @@ impl Sequencing {
     }
 
     async fn serve(&mut self) -> Result<(), NodeError> {
+        if self.journal.is_shared() {
+            self.propose_block(Vec::new());
+        }
         loop {
             self.take_inbox();
+            if self.journal.is_shared() && self.pipeline.inbox.is_closed() {
+                // The sockets are gone, and such a journal may not answer for long.
+                self.pipeline.fail();
+                return Ok(());
+            }
+            if self.pipeline.take_gap() {
+                self.propose_again_soon("a block before it is missing");
+            }
             if self.pipeline.inbox.is_draining() {
                 // Apply waits for the fold at its bound, and does not at the end.
                 self.pipeline.pushed.notify_one();
@@ -80,15 +114,52 @@ impl Sequencing {
             match self.wait().await {
                 Woken::Proposed(proposed) => self.answered(proposed)?,
                 Woken::Inbox | Woken::Freed => {}
+                Woken::Time => self.tick(),
                 Woken::Failed => return Ok(()),
             }
         }
     }
 
+    /// When there is something to do if nothing happens before.
+    fn deadline(&self) -> Option<Instant> {
+        let waits = self.journal.is_shared() && !self.pipeline.inbox.is_stalled();
+        let oldest = self.proposed.front().filter(|_| waits);
+        self.again_at.or(oldest.map(|asked| asked.since + STALLED_AFTER))
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.again_at.is_some_and(|at| now >= at) {
+            self.propose_again();
+        }
+        if self.proposed.front().is_some_and(|asked| now >= asked.since + STALLED_AFTER) {
+            self.note_stalled(true);
+        }
+    }
+
+    fn note_stalled(&self, stalled: bool) {
+        let inbox = &self.pipeline.inbox;
+        if stalled != inbox.is_stalled() {
+            inbox.set_stalled(stalled);
+            if stalled {
+                warn!("the journal does not answer: new appends are refused as busy");
+            } else {
+                info!("the journal answers again");
+            }
+        }
+    }
+
     async fn wait(&mut self) -> Woken {
+        let deadline = self.deadline();
         let proposed = async {
             match self.proposed.front_mut() {
-                Some((_, proposed)) => proposed.await,
+                Some(asked) => (&mut asked.answer).await,
+                None => pending().await,
+            }
+        };
+        let time = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
                 None => pending().await,
             }
         };
@@ -99,6 +170,7 @@ impl Sequencing {
             () = self.pipeline.freed.notified() => {
                 if self.pipeline.is(Phase::Failed) { Woken::Failed } else { Woken::Freed }
             }
+            () = time => Woken::Time,
         }
     }
 
@@ -122,28 +194,68 @@ impl Sequencing {
 
     /// Closes blocks while the journal can take one and something waits.
     fn propose(&mut self) {
-        while self.proposed.len() < self.journal.depth() && self.pipeline.takes_block() {
+        while self.again_at.is_none()
+            && self.proposed.len() < self.journal.depth()
+            && self.pipeline.takes_block()
+        {
             let submits = self.sequencer.next_block();
             if submits.is_empty() {
                 return;
             }
-            let Identity { node, incarnation } = self.identity;
-            let n = self.next_n;
-            self.next_n += 1;
-            let name = BlockName { node, incarnation, n };
-            let block = block::encode(name, submits.iter().map(|submit| &submit.proposal));
-            let submits = Arc::new(submits);
-            // First here, then there: it comes back from the journal at any moment.
-            self.pipeline.push(InFlight { n, block: block.clone(), submits, known: None });
-            self.proposed.push_back((n, self.journal.propose(self.partition, block)));
+            self.propose_block(submits);
+        }
+    }
+
+    fn propose_block(&mut self, submits: Vec<Submit>) {
+        let Identity { node, incarnation } = self.identity;
+        let n = self.next_n;
+        self.next_n += 1;
+        let name = BlockName { node, incarnation, n };
+        let block = block::encode(name, submits.iter().map(|submit| &submit.proposal));
+        let submits = Arc::new(submits);
+        // First here, then there: it comes back from the journal at any moment.
+        self.pipeline.push(InFlight { n, block: block.clone(), submits, known: None });
+        self.ask(n, block);
+    }
+
+    fn ask(&mut self, n: u64, block: Bytes) {
+        let (since, answer) = (Instant::now(), self.journal.propose(self.partition, block));
+        self.proposed.push_back(Asked { n, since, answer });
+    }
+
+    /// Lets go of the answers that have not come, and proposes all that is under way again in a moment: a
+    /// block that is there already is passed over when its copy comes.
+    fn propose_again_soon(&mut self, why: &str) {
+        info!(why, "blocks are proposed again");
+        self.proposed.clear();
+        self.again_at.get_or_insert_with(|| Instant::now() + AGAIN_AFTER);
+    }
+
+    fn propose_again(&mut self) {
+        self.again_at = None;
+        self.pipeline.take_gap();
+        for (n, block) in self.pipeline.unapplied() {
+            self.ask(n, block);
+        }
+        if self.proposed.is_empty() {
+            // All of it came back meanwhile.
+            self.note_stalled(false);
         }
     }
 
     fn answered(&mut self, proposed: Proposed) -> Result<(), NodeError> {
-        let Some((n, _)) = self.proposed.pop_front() else { return Ok(()) };
+        let Some(Asked { n, .. }) = self.proposed.pop_front() else { return Ok(()) };
         match proposed {
             // It comes back by `follow`, in its place among the others.
-            Proposed::Durable(_) => Ok(()),
+            Proposed::Durable(_) => {
+                self.note_stalled(false);
+                Ok(())
+            }
+            Proposed::Unanswered(reason) => {
+                self.note_stalled(true);
+                self.propose_again_soon(&reason);
+                Ok(())
+            }
             Proposed::Refused(reason) => {
                 warn!(reason, "the journal has no room: appends are refused");
                 self.refuse(n);

@@ -11,7 +11,7 @@ use roomlog_core::{
     Node, NodeSettings, Running,
     block::BLOCK_BYTES,
     inbox::Turned,
-    journal::{Durable, Follow, Journal, JournalError, Partition, Position, Proposed},
+    journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     mailbox::{Mailbox, Outcome},
     memory::{MemoryArchive, MemoryJournal},
     proposal::Proposal,
@@ -34,6 +34,10 @@ impl Journal for Gated {
         self.journal.is_ours_alone()
     }
 
+    fn is_shared(&self) -> bool {
+        self.journal.is_shared()
+    }
+
     fn depth(&self) -> usize {
         self.journal.depth()
     }
@@ -42,9 +46,9 @@ impl Journal for Gated {
         self.journal.propose(partition, block)
     }
 
-    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow> {
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
         let follow = self.journal.follow(partition, after);
-        Box::new(GatedFollow { follow, next: after.0 + 1, gate: self.gate.subscribe() })
+        Box::new(GatedFollow { follow, next: after.position.0 + 1, gate: self.gate.subscribe() })
     }
 
     fn head(&self, partition: Partition) -> Result<Position, JournalError> {

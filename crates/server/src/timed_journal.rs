@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     block,
-    journal::{Follow, Journal, JournalError, Partition, Position, Proposed},
+    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
 };
 use tokio::time::Instant;
 
@@ -35,6 +35,10 @@ impl Journal for TimedJournal {
         self.journal.is_ours_alone()
     }
 
+    fn is_shared(&self) -> bool {
+        self.journal.is_shared()
+    }
+
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         let (begun, metrics) = (Instant::now(), self.metrics.clone());
         let (appends, bytes) = (block::proposals_in(&block), block.len());
@@ -49,7 +53,7 @@ impl Journal for TimedJournal {
         proposed.map(noted).boxed()
     }
 
-    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow> {
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
         self.journal.follow(partition, after)
     }
 

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     Identity, Node, NodeSettings, Running,
     block::NodeId,
-    journal::{Follow, Journal, JournalError, Partition, Position, Proposed},
+    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     memory::{MemoryArchive, MemoryJournal},
 };
 use roomlog_server::Config;
@@ -41,6 +41,10 @@ impl Journal for Nearly {
         true
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         if self.proposed.fetch_add(1, Ordering::Relaxed) == 1 {
             return futures_util::future::ready(Proposed::Refused("no room".into())).boxed();
@@ -48,7 +52,7 @@ impl Journal for Nearly {
         self.journal.propose(partition, block)
     }
 
-    fn follow(&self, partition: Partition, after: Position) -> Box<dyn Follow> {
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
         self.journal.follow(partition, after)
     }
 

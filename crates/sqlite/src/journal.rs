@@ -25,7 +25,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalError, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -171,18 +171,22 @@ impl Journal for SqliteJournal {
         true
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         futures_util::future::ready(self.writer.lock().write(block)).boxed()
     }
 
-    fn follow(&self, _: Partition, after: Position) -> Box<dyn Follow> {
+    fn follow(&self, _: Partition, after: Mark) -> Box<dyn Follow> {
         Box::new(SqliteFollow {
             path: self.path.clone(),
             reader: None,
             head: self.head.clone(),
             recent: self.recent.clone(),
             read: VecDeque::new(),
-            after: after.0,
+            after: after.position.0,
         })
     }
 

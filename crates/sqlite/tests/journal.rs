@@ -50,14 +50,14 @@ async fn a_journal_that_is_opened_again_goes_on() {
     for n in 1..=3 {
         assert_eq!(propose(&journal, block(n)).await, Position(n));
     }
-    let mut follow = journal.follow(0, Position(2));
+    let mut follow = journal.follow(0, Position(2).into());
     let third = next(&mut follow).await.expect("a block");
     drop((journal, follow));
 
     let journal = open(&directory);
     assert_eq!((journal.log(), journal.head(0)), (log.as_str(), Ok(Position(3))));
     assert_eq!(propose(&journal, block(4)).await, Position(4));
-    let mut follow = journal.follow(0, Position(2));
+    let mut follow = journal.follow(0, Position(2).into());
     assert_eq!(next(&mut follow).await, Ok(third.clone()));
     let fourth = next(&mut follow).await.expect("a block");
     assert_eq!(fourth.block, block(4));
@@ -78,7 +78,7 @@ async fn the_time_of_a_journal_does_not_go_back_when_the_clock_did() {
     execute(&path(&directory), &format!("UPDATE blocks SET time = {far}, sum = {sum}"));
     let journal = open(&directory);
     propose(&journal, block(2)).await;
-    let mut follow = journal.follow(0, Position(1));
+    let mut follow = journal.follow(0, Position(1).into());
     assert_eq!(next(&mut follow).await.expect("a block").time, far);
 }
 
@@ -94,7 +94,7 @@ async fn a_block_of_any_size_comes_back_as_it_was() {
     drop(journal);
     // From the file: nothing is left in memory.
     let journal = open(&directory);
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     for size in sizes {
         let durable = next(&mut follow).await.expect("a block");
         assert!(durable.block == content(size), "a block of {size} bytes");
@@ -111,7 +111,7 @@ async fn a_follower_far_behind_reads_the_file_and_goes_live_without_a_seam() {
         propose(&journal, block(n)).await;
     }
     let follow_from = async |after: u64| {
-        let mut follow = journal.follow(0, Position(after));
+        let mut follow = journal.follow(0, Position(after).into());
         for n in after + 1..=BEFORE + MEANWHILE {
             let durable = next(&mut follow).await.expect("a block");
             assert_eq!((durable.position, durable.block), (Position(n), block(n)));
@@ -139,12 +139,12 @@ async fn a_row_that_is_gone_is_named_and_nothing_behind_it_is_given() {
     drop(journal);
     execute(&path(&directory), "DELETE FROM blocks WHERE position = 3");
     let journal = open(&directory);
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     assert_eq!(next(&mut follow).await.expect("a block").block, block(1));
     assert_eq!(next(&mut follow).await.expect("a block").block, block(2));
     let JournalError(said) = next(&mut follow).await.expect_err("a gap");
     assert!(said.contains("position 3 is missing"), "{said}");
-    let mut behind = journal.follow(0, Position(3));
+    let mut behind = journal.follow(0, Position(3).into());
     assert_eq!(next(&mut behind).await.expect("a block").block, block(4));
 }
 
@@ -153,7 +153,7 @@ async fn a_follower_hears_when_the_journal_is_gone() {
     let directory = directory();
     let journal = open(&directory);
     propose(&journal, block(1)).await;
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     assert_eq!(next(&mut follow).await.expect("a block").block, block(1));
     drop(journal);
     let JournalError(said) = next(&mut follow).await.expect_err("no writer");
@@ -196,7 +196,7 @@ async fn changed(sql: &str) -> String {
         Ok(journal) => journal,
         Err(JournalError(said)) => return said,
     };
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     for n in 1..=5 {
         match next(&mut follow).await {
             Ok(durable) => assert_eq!((durable.position, durable.block), (Position(n), block(n))),

@@ -8,7 +8,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::journal::{Durable, Follow, Journal, JournalError, Partition, Position, Proposed};
+use crate::journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed};
 
 /// A journal in memory with one partition.
 pub struct MemoryJournal {
@@ -63,6 +63,10 @@ impl Journal for MemoryJournal {
         false
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         let mut state = self.state.lock();
         if state.full {
@@ -75,11 +79,11 @@ impl Journal for MemoryJournal {
         futures_util::future::ready(Proposed::Durable(position)).boxed()
     }
 
-    fn follow(&self, _: Partition, after: Position) -> Box<dyn Follow> {
+    fn follow(&self, _: Partition, after: Mark) -> Box<dyn Follow> {
         Box::new(MemoryFollow {
             state: self.state.clone(),
             head: self.head.subscribe(),
-            after: after.0,
+            after: after.position.0,
         })
     }
 

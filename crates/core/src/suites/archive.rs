@@ -7,7 +7,7 @@ use roomlog_protocol::{Author, ClientAppend, EntryId, Kind, RoomName};
 use crate::{
     archive::{Applied, Archive, ArchiveError, Hurry, IdKey, Keep, Window},
     block::NodeId,
-    journal::Position,
+    journal::{Position, Stamp},
     proposal::{Proposal, Stored},
     proposers::{Proposer, Proposers},
     room::{self, Head, Room, Verdict},
@@ -111,7 +111,7 @@ impl Speaker {
 pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
     let mut proposers = Proposers::default();
     proposers.0.insert(NodeId([7; 16]), Proposer { incarnation: 3, next: position });
-    let applied = Applied { position: Position(position), proposers };
+    let applied = Applied { position: Position(position), stamp: Some(Stamp(position ^ 0xabcd)), proposers };
     Window { partition: 0, commits: commits.to_vec(), applied, hurry: Hurry::now() }
 }
 

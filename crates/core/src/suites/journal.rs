@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use crate::journal::{Durable, Follow, Journal, Position, Proposed};
+use crate::{
+    block,
+    journal::{Durable, Follow, Journal, Mark, Position, Proposed},
+};
 
 /// Makes a journal, and opens the same one again after the last handle is gone.
 pub trait Bench {
@@ -13,6 +16,10 @@ pub trait Bench {
     fn open(&self) -> Arc<dyn Journal>;
     /// Whether a journal that is opened again holds what the last one did.
     fn is_durable(&self) -> bool;
+    /// Whether it lets go of what it may.
+    fn is_trimmed(&self) -> bool {
+        true
+    }
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -36,6 +43,7 @@ async fn next(follow: &mut Box<dyn Follow>) -> Durable {
 pub async fn run(bench: impl Fn() -> Box<dyn Bench>) {
     a_follower_gets_every_block_once_in_order(bench().as_ref()).await;
     a_follower_from_the_middle_gets_what_comes_after(bench().as_ref()).await;
+    a_follower_that_was_elsewhere_is_told(bench().as_ref()).await;
     a_follower_waits_for_what_is_not_there_yet(bench().as_ref()).await;
     blocks_take_effect_in_the_order_of_the_calls(bench().as_ref()).await;
     a_wait_that_is_dropped_loses_nothing(bench().as_ref()).await;
@@ -52,7 +60,7 @@ async fn a_follower_gets_every_block_once_in_order(bench: &dyn Bench) {
         positions.push(propose(&journal, n).await);
     }
     assert_eq!(journal.head(0).expect("a head"), positions[299]);
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     let mut time = 0;
     for (n, position) in positions.iter().enumerate() {
         let durable = next(&mut follow).await;
@@ -71,15 +79,29 @@ async fn a_follower_from_the_middle_gets_what_comes_after(bench: &dyn Bench) {
             middle = position;
         }
     }
-    let mut follow = journal.follow(0, middle);
+    let mut follow = journal.follow(0, middle.into());
     for n in 5..10 {
         assert_eq!(next(&mut follow).await.block, block(n));
     }
 }
 
+async fn a_follower_that_was_elsewhere_is_told(bench: &dyn Bench) {
+    let journal = bench.open();
+    if !journal.is_shared() {
+        return;
+    }
+    let position = propose(&journal, 0).await;
+    propose(&journal, 1).await;
+    let same = Mark { position, stamp: Some(block::stamp(&block(0))) };
+    assert_eq!(next(&mut journal.follow(0, same)).await.block, block(1));
+    let other = Mark { position, stamp: Some(block::stamp(&block(9))) };
+    let got = timeout(LONG, journal.follow(0, other).next()).await.expect("an answer");
+    assert!(got.is_err(), "another block stood there: {got:?}");
+}
+
 async fn a_follower_waits_for_what_is_not_there_yet(bench: &dyn Bench) {
     let journal = bench.open();
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     let (got, _) = tokio::join!(next(&mut follow), propose(&journal, 7));
     assert_eq!(got.block, block(7));
 }
@@ -89,7 +111,7 @@ async fn blocks_take_effect_in_the_order_of_the_calls(bench: &dyn Bench) {
     let proposed: Vec<_> = (0..20).map(|n| journal.propose(0, block(n))).collect();
     let outcomes = futures_util::future::join_all(proposed).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Proposed::Durable(_))));
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     for n in 0..20 {
         assert_eq!(next(&mut follow).await.block, block(n));
     }
@@ -97,7 +119,7 @@ async fn blocks_take_effect_in_the_order_of_the_calls(bench: &dyn Bench) {
 
 async fn a_wait_that_is_dropped_loses_nothing(bench: &dyn Bench) {
     let journal = bench.open();
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     for n in 0..20 {
         // Polled once and dropped, before and while a block becomes durable.
         let _nothing_yet = futures_util::FutureExt::now_or_never(follow.next());
@@ -125,7 +147,7 @@ async fn positions_and_the_log_go_on_after_it_is_opened_again(bench: &dyn Bench)
     assert_eq!(journal.head(0).expect("a head"), first);
     let second = propose(&journal, 1).await;
     assert!(second > first);
-    let mut follow = journal.follow(0, Position(0));
+    let mut follow = journal.follow(0, Position(0).into());
     assert_eq!(next(&mut follow).await.block, block(0));
     assert_eq!(next(&mut follow).await.block, block(1));
 }
@@ -147,13 +169,16 @@ async fn trim(journal: &Arc<dyn Journal>, upto: Position, mut n: usize) -> usize
 }
 
 async fn a_trimmed_journal_gives_what_it_keeps_and_nothing_before(bench: &dyn Bench) {
+    if !bench.is_trimmed() {
+        return;
+    }
     let journal = bench.open();
     assert_eq!(journal.first(0).expect("a first"), Position(1));
     for n in 0..100 {
         propose(&journal, n).await;
     }
     assert_eq!(journal.first(0).expect("a first"), Position(1), "nothing was allowed to go");
-    let mut live = journal.follow(0, Position(99));
+    let mut live = journal.follow(0, Position(99).into());
     let n = trim(&journal, Position(60), 100).await;
     assert_eq!(journal.first(0).expect("a first"), Position(61), "only what was allowed went");
     // Allowed before, and less than what went already: nothing comes of it.
@@ -163,19 +188,22 @@ async fn a_trimmed_journal_gives_what_it_keeps_and_nothing_before(bench: &dyn Be
         n + 1
     };
     assert_eq!(journal.first(0).expect("a first"), Position(61));
-    let mut follow = journal.follow(0, Position(60));
+    let mut follow = journal.follow(0, Position(60).into());
     for kept in 60..n {
         assert_eq!(next(&mut follow).await.block, block(kept));
     }
     for kept in 99..n {
         assert_eq!(next(&mut live).await.block, block(kept));
     }
-    let mut behind = journal.follow(0, Position(0));
+    let mut behind = journal.follow(0, Position(0).into());
     let got = timeout(LONG, behind.next()).await.expect("an answer");
     assert!(got.is_err(), "what was trimmed cannot be followed: {got:?}");
 }
 
 async fn positions_never_restart_however_much_is_trimmed(bench: &dyn Bench) {
+    if !bench.is_trimmed() {
+        return;
+    }
     let mut journal = bench.open();
     let (mut n, mut last) = (0, Position(0));
     for _ in 0..3 {

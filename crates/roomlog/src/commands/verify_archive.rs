@@ -61,7 +61,7 @@ async fn read_blocks(
     first: Position,
     applied: Position,
 ) -> Result<(), Failure> {
-    let mut follow = journal.follow(0, Position(first.0.saturating_sub(1)));
+    let mut follow = journal.follow(0, Position(first.0.saturating_sub(1)).into());
     for position in first.0..=applied.0 {
         let durable = follow.next().await.map_err(said)?;
         block::decode(&durable.block).map_err(|problem| {

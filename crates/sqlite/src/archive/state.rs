@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use roomlog_core::{
     archive::{Applied, ArchiveError},
     block::NodeId,
-    journal::{Partition, Position},
+    journal::{Partition, Position, Stamp},
     proposers::{Proposer, Proposers},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -45,6 +45,9 @@ pub(super) struct SegmentForm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct AppliedForm {
     position: u64,
+    /// In hexadecimal: JSON's numbers are no 64 bits everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<String>,
     proposers: Vec<ProposerForm>,
 }
 
@@ -82,7 +85,7 @@ impl State {
 
     /// What it has taken in of a partition.
     pub(super) fn applied(&self, partition: Partition) -> Applied {
-        let Some(AppliedForm { position, proposers }) = self.applied.get(&partition) else {
+        let Some(AppliedForm { position, stamp, proposers }) = self.applied.get(&partition) else {
             return Applied::default();
         };
         let proposer = |form: &ProposerForm| {
@@ -90,7 +93,8 @@ impl State {
             (NodeId(node.to_bytes()), Proposer { incarnation, next })
         };
         let proposers = Proposers(proposers.iter().map(proposer).collect());
-        Applied { position: Position(*position), proposers }
+        let stamp = stamp.as_deref().and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Stamp);
+        Applied { position: Position(*position), stamp, proposers }
     }
 
     /// Notes what it has taken in of a partition.
@@ -101,6 +105,8 @@ impl State {
             next: proposer.next,
         };
         let proposers = applied.proposers.0.iter().map(form).collect();
-        self.applied.insert(partition, AppliedForm { position: applied.position.0, proposers });
+        let stamp = applied.stamp.map(|Stamp(stamp)| format!("{stamp:016x}"));
+        let form = AppliedForm { position: applied.position.0, stamp, proposers };
+        self.applied.insert(partition, form);
     }
 }

@@ -1,0 +1,105 @@
+//! How a stream has to be, and in what one that is there differs from that.
+//!
+//! Enters: what the operator asked for; the configuration of a stream that is there. Leaves: the
+//! configuration to make, or every line that is wrong. Invariant: a stream that would let a block go, or
+//! ack one before a quorum has it, is not used.
+
+use std::collections::HashMap;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use roomlog_core::journal::Partition;
+
+use crate::options::Options;
+
+/// Which set of streams a log is in; a log that is moved to another number of partitions gets the next.
+pub(crate) const GENERATION: u32 = 1;
+
+/// How many partitions a log has.
+pub(crate) const PARTITIONS: u32 = 1;
+
+const LOG: &str = "roomlog.log";
+const PARTITIONS_SAID: &str = "roomlog.partitions";
+const FORMAT: &str = "roomlog.format";
+
+/// What of streams, subjects and marks in them this version writes and reads.
+const FORMAT_HERE: &str = "1";
+
+/// The name of a partition's stream.
+pub(crate) fn stream_name(options: &Options, partition: Partition) -> String {
+    format!("{}_{GENERATION}_{partition}", options.prefix)
+}
+
+/// The subject that its blocks are published on.
+pub(crate) fn subject(options: &Options, partition: Partition) -> String {
+    format!("{}.{GENERATION}.{partition}", options.prefix)
+}
+
+/// How a partition's stream is made.
+pub(crate) fn wanted(options: &Options, partition: Partition, log: &str, replicas: usize) -> Config {
+    let marks = [
+        (LOG, log.to_owned()),
+        (PARTITIONS_SAID, PARTITIONS.to_string()),
+        (FORMAT, FORMAT_HERE.to_owned()),
+    ];
+    Config {
+        name: stream_name(options, partition),
+        description: Some("the journal of a Roomlog log: only roomlog writes to it".into()),
+        subjects: vec![subject(options, partition)],
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        storage: StorageType::File,
+        max_bytes: options.max_bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1),
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        num_replicas: replicas,
+        deny_purge: true,
+        metadata: marks.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        ..Config::default()
+    }
+}
+
+/// The log that a stream says it is of.
+pub(crate) fn log_of(metadata: &HashMap<String, String>) -> Option<&str> {
+    metadata.get(LOG).map(String::as_str)
+}
+
+/// In what a stream differs from how it must be, a line each: what it says, and what it should.
+pub(crate) fn differences(there: &Config, wanted: &Config, replicas: Option<usize>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut compare = |what: &str, there: String, wanted: String| {
+        if there != wanted {
+            lines.push(format!("{what} is {there} and must be {wanted}"));
+        }
+    };
+    compare("subjects", format!("{:?}", there.subjects), format!("{:?}", wanted.subjects));
+    compare("storage", format!("{:?}", there.storage), format!("{:?}", wanted.storage));
+    compare("retention", format!("{:?}", there.retention), format!("{:?}", wanted.retention));
+    compare("discard", format!("{:?}", there.discard), format!("{:?}", wanted.discard));
+    compare("max_age", format!("{:?}", there.max_age), format!("{:?}", wanted.max_age));
+    compare("max_msgs", no_limit(there.max_messages), no_limit(-1));
+    compare(
+        "max_msgs_per_subject",
+        no_limit(there.max_messages_per_subject),
+        no_limit(wanted.max_messages_per_subject),
+    );
+    compare("deny_purge", there.deny_purge.to_string(), wanted.deny_purge.to_string());
+    compare("sealed", there.sealed.to_string(), wanted.sealed.to_string());
+    compare("no_ack", there.no_ack.to_string(), wanted.no_ack.to_string());
+    compare("mirror", there.mirror.is_some().to_string(), false.to_string());
+    compare("sources", there.sources.is_some().to_string(), false.to_string());
+    if let Some(replicas) = replicas {
+        compare("num_replicas", there.num_replicas.to_string(), replicas.to_string());
+    }
+    for key in [LOG, PARTITIONS_SAID, FORMAT] {
+        let said = |config: &Config| match config.metadata.get(key) {
+            Some(value) => format!("{value:?}"),
+            None => "not there".to_owned(),
+        };
+        compare(&format!("metadata {key}"), said(there), said(wanted));
+    }
+    lines
+}
+
+fn no_limit(limit: i64) -> String {
+    if limit <= 0 { "without limit".into() } else { limit.to_string() }
+}

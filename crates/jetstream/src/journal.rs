@@ -1,0 +1,216 @@
+//! The journal: what the core holds of the streams.
+//!
+//! Enters: proposes, wishes to follow. Leaves: outcomes and blocks. Invariant: that of
+//! `roomlog_core::journal`; the order of proposes is kept by one publisher a partition, and what is read
+//! is read by a task of its own, so that a wait that is dropped loses nothing.
+
+use std::sync::Arc;
+
+use async_nats::{Client, jetstream::Context};
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_core::journal::{
+    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+};
+
+use crate::{
+    check,
+    open::{self, OpenError},
+    options::Options,
+    publisher::{Ask, Publisher, WAITING},
+    reader::{READ_AHEAD, Reader},
+};
+
+/// How many blocks are under way at once: more would be smaller blocks, each with fsyncs of its own.
+const DEPTH: usize = 8;
+
+/// What an ack of the journal stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// Servers that were seen to fsync.
+    Quorum,
+    /// Servers that the operator says do.
+    Declared,
+}
+
+/// The last position that is known to be there: nobody who is behind it has all.
+#[derive(Debug)]
+pub(crate) struct Seen(watch::Sender<u64>);
+
+impl Seen {
+    fn new(head: u64) -> Self {
+        Self(watch::channel(head).0)
+    }
+
+    pub(crate) fn note(&self, position: u64) {
+        self.0.send_if_modified(|head| {
+            let grows = position > *head;
+            *head = position.max(*head);
+            grows
+        });
+    }
+
+    pub(crate) fn head(&self) -> u64 {
+        *self.0.borrow()
+    }
+}
+
+struct Stream {
+    name: String,
+    seen: Arc<Seen>,
+    asks: mpsc::Sender<Ask>,
+    publisher: AbortHandle,
+}
+
+/// The journal of a cluster.
+pub struct JetStreamJournal {
+    log: String,
+    context: Context,
+    client: Client,
+    promise: Promise,
+    /// One a partition.
+    streams: Vec<Stream>,
+}
+
+impl JetStreamJournal {
+    /// Opens the streams of a log, making them where they are not there. Runs tasks on the runtime it is
+    /// called on for as long as it lives.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to change.
+    pub async fn open(options: &Options) -> Result<Self, OpenError> {
+        let opened = open::open(options).await?;
+        let (client, context) = (opened.client, opened.context);
+        let stream = |(partition, info): (u32, async_nats::jetstream::stream::Info)| {
+            let seen = Arc::new(Seen::new(info.state.last_sequence));
+            let (asks, asked) = mpsc::channel(WAITING);
+            let publisher = Publisher {
+                client: client.clone(),
+                context: context.clone(),
+                stream: info.config.name.clone(),
+                subject: check::subject(options, partition),
+                seen: seen.clone(),
+            };
+            let publisher = tokio::spawn(publisher.run(asked)).abort_handle();
+            Stream { name: info.config.name, seen, asks, publisher }
+        };
+        let streams = (0..).zip(opened.streams).map(stream).collect();
+        let promise = if opened.seen { Promise::Quorum } else { Promise::Declared };
+        Ok(Self { log: opened.log, context, client, promise, streams })
+    }
+
+    /// What an ack stands on.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        self.promise
+    }
+
+    fn stream(&self, partition: Partition) -> Result<&Stream, JournalError> {
+        let stream = usize::try_from(partition).ok().and_then(|index| self.streams.get(index));
+        stream.ok_or_else(|| JournalError(format!("there is no partition {partition}")))
+    }
+}
+
+impl Drop for JetStreamJournal {
+    fn drop(&mut self) {
+        for stream in &self.streams {
+            stream.publisher.abort();
+        }
+    }
+}
+
+impl Journal for JetStreamJournal {
+    fn log(&self) -> &str {
+        &self.log
+    }
+
+    fn depth(&self) -> usize {
+        DEPTH
+    }
+
+    fn is_ours_alone(&self) -> bool {
+        // Whoever has rights on the subject can publish to it.
+        false
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
+        let (answer, answered) = oneshot::channel();
+        let asked = match self.stream(partition) {
+            Ok(stream) => {
+                stream.asks.try_send(Ask { block, answer }).map_err(|why| why.to_string())
+            }
+            Err(why) => Err(why.to_string()),
+        };
+        async move {
+            match asked {
+                Ok(()) => answered
+                    .await
+                    .unwrap_or_else(|_| Proposed::Unanswered("the publisher ended".into())),
+                Err(why) => Proposed::Unanswered(why),
+            }
+        }
+        .boxed()
+    }
+
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
+        let (give, blocks) = mpsc::channel(READ_AHEAD);
+        let task = self.stream(partition).map(|stream| {
+            let reader = Reader::new(
+                self.client.clone(),
+                self.context.clone(),
+                stream.name.clone(),
+                stream.seen.clone(),
+                after,
+                give,
+            );
+            tokio::spawn(reader.run()).abort_handle()
+        });
+        Box::new(JetStreamFollow { blocks, task: task.ok() })
+    }
+
+    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.stream(partition).map(|stream| Position(stream.seen.head()))
+    }
+
+    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
+        // Nothing is ever trimmed; what is missing all the same the reader finds.
+        self.stream(partition).map(|_| Position(1))
+    }
+
+    fn has_surplus(&self, _: Partition) -> bool {
+        false
+    }
+
+    fn trim(&self, _: Partition, _: Position) {}
+}
+
+struct JetStreamFollow {
+    blocks: mpsc::Receiver<Result<Durable, JournalError>>,
+    task: Option<AbortHandle>,
+}
+
+impl Follow for JetStreamFollow {
+    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
+        async {
+            let gone = || Err(JournalError("nobody reads this partition any more".into()));
+            self.blocks.recv().await.unwrap_or_else(gone)
+        }
+        .boxed()
+    }
+}
+
+impl Drop for JetStreamFollow {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

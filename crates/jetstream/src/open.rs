@@ -1,0 +1,309 @@
+//! Opening: a connection, servers that can be trusted, streams that are as they must be.
+//!
+//! Enters: what the operator says. Leaves: a connection and the log's name, or what to change and where.
+//! Invariant: nothing is made before the servers were found good, and what is there is never changed.
+
+use std::{io, time::Duration};
+
+use async_nats::{
+    Client, ConnectOptions, ServerAddr,
+    jetstream::{self, Context, ErrorCode, context::CreateStreamErrorKind, stream::Info},
+};
+use roomlog_core::{block::BLOCK_BYTES, journal::Partition};
+use thiserror::Error;
+use ulid::Ulid;
+
+use crate::{
+    check::{self, PARTITIONS},
+    options::Options,
+    sync::{self, Server},
+};
+
+/// How long servers that are electing are waited for at the start.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long it is until they are asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a question to JetStream may take.
+const API_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a publish waits for its ack: longer than most elections would only keep appends waiting.
+const ACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often a quiet connection is asked whether it lives.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// The smallest `max_payload` of the servers: twice the largest block.
+const LEAST_PAYLOAD: usize = 2 * BLOCK_BYTES;
+
+/// Why the journal was not opened. Nothing was changed, but for streams that may have been made.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Nobody answers there.
+    #[error(
+        "no NATS server answers at {servers}: {why}; check the addresses, that the servers run, and \
+         what they let in"
+    )]
+    NoServer {
+        /// Where they were looked for.
+        servers: String,
+        /// What was said last.
+        why: String,
+    },
+    /// A file of credentials or certificates cannot be read.
+    #[error("cannot read the credentials for NATS: {0}")]
+    Credentials(#[from] io::Error),
+    /// A server would ack before it fsyncs.
+    #[error(
+        "NATS server {0} acks before it fsyncs, and a power cut would lose what was acked; put \
+         `sync_interval: always` into its `jetstream {{ }}` block and restart it. The setting is for \
+         the whole server: deploy/nats/ has a configuration"
+    )]
+    NotSynced(String),
+    /// A server is too old.
+    #[error(
+        "NATS server {name} is {version}, which can lose what it acked; 2.12.14 or newer of 2.12, or \
+         2.14.4 or newer, is needed"
+    )]
+    TooOld {
+        /// Its name, or its address.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// Nothing says whether the servers fsync.
+    #[error(
+        "it cannot be seen whether the NATS servers fsync before they ack ({0}): let the system account \
+         export `$SYS.REQ.SERVER.PING.JSZ` to this one, as deploy/nats/ does; or, when every server has \
+         `sync_interval: always`, say so with --journal-declared, and clients are told that it is declared"
+    )]
+    NotSeen(String),
+    /// A block would not fit.
+    #[error("the NATS servers take messages of {there} bytes, and blocks need {LEAST_PAYLOAD}: set `max_payload: 1MB`")]
+    Payload {
+        /// What they take.
+        there: usize,
+    },
+    /// A stream is there and is not as it must be.
+    #[error(
+        "stream {name} is not as a journal must be: {}; change it (`nats stream edit {name}`), or name \
+         other streams with --journal-prefix; nothing was changed",
+        lines.join("; ")
+    )]
+    Stream {
+        /// Its name.
+        name: String,
+        /// What differs.
+        lines: Vec<String>,
+    },
+    /// JetStream refused or did not answer.
+    #[error("JetStream cannot give stream {name}: {why}")]
+    JetStream {
+        /// The stream.
+        name: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+/// What was opened.
+pub(crate) struct Opened {
+    pub(crate) client: Client,
+    pub(crate) context: Context,
+    pub(crate) log: String,
+    /// Of each partition, in their order.
+    pub(crate) streams: Vec<Info>,
+    /// Whether every server was seen to fsync.
+    pub(crate) seen: bool,
+}
+
+/// Opens the streams of a log, making them where they are not there.
+pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
+    let client = connect(options).await?;
+    let there = client.server_info();
+    if there.max_payload < LEAST_PAYLOAD {
+        return Err(OpenError::Payload { there: there.max_payload });
+    }
+    if !sync::is_good(&there.version) {
+        return Err(OpenError::TooOld { name: there.server_name, version: there.version });
+    }
+    let servers = if options.declared { Vec::new() } else { sync::ask(&client).await };
+    if !options.declared {
+        judge(&servers)?;
+    }
+    let context = jetstream::context::ContextBuilder::new()
+        .timeout(API_WITHIN)
+        .ack_timeout(ACK_WITHIN)
+        .build(client.clone());
+    let replicas = options.replicas.unwrap_or(match servers.iter().map(|it| it.cluster).max() {
+        Some(..=2) => 1,
+        _ => 3,
+    });
+    let mut log = Ulid::generate().to_string();
+    let mut streams = Vec::new();
+    for partition in 0..PARTITIONS {
+        let info = stream(&context, options, partition, &log, replicas).await?;
+        if let Some(said) = check::log_of(&info.config.metadata).filter(|_| partition == 0) {
+            said.clone_into(&mut log);
+        }
+        let wanted = check::wanted(options, partition, &log, replicas);
+        let lines = check::differences(&info.config, &wanted, options.replicas);
+        if !lines.is_empty() {
+            return Err(OpenError::Stream { name: info.config.name, lines });
+        }
+        streams.push(info);
+    }
+    Ok(Opened { client, context, log, streams, seen: !options.declared })
+}
+
+async fn connect(options: &Options) -> Result<Client, OpenError> {
+    let mut connecting = ConnectOptions::new()
+        .name("roomlog")
+        .ping_interval(PING_EVERY)
+        .reconnect_delay_callback(|attempts| {
+            // Quick at first, and never so slow that servers which are back wait for us.
+            Duration::from_millis((50 * attempts as u64).min(1_000))
+        })
+        .event_callback(|event| async move {
+            tracing::info!(%event, "the connection to NATS");
+        });
+    if let Some(path) = &options.credentials {
+        connecting = connecting.credentials_file(path).await?;
+    }
+    if let Some(path) = &options.ca {
+        connecting = connecting.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &options.certificate {
+        connecting = connecting.add_client_certificate(certificate.clone(), key.clone());
+    }
+    let no_server = |why: String| OpenError::NoServer { servers: without_password(&options.servers), why };
+    let mut addresses = Vec::new();
+    for address in options.addresses() {
+        addresses.push(address.parse::<ServerAddr>().map_err(|why| no_server(why.to_string()))?);
+    }
+    // A name and a password in one address are for all of them: the client takes none from there.
+    if let Some(address) = addresses.iter().find(|address| address.has_user_pass()) {
+        let name = address.username().unwrap_or_default().to_owned();
+        connecting = match address.password() {
+            Some(password) => connecting.user_and_password(name, password.to_owned()),
+            None => connecting.token(name),
+        };
+    }
+    connecting.connect(addresses).await.map_err(|why| no_server(said(&why)))
+}
+
+/// An address as it may be shown.
+fn without_password(servers: &str) -> String {
+    let shown = servers.split(',').map(|server| match server.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
+        }
+        None => server.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(",")
+}
+
+/// An error with what caused it.
+pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_said = cause.to_string();
+        if !text.contains(&cause_said) {
+            text = format!("{text}: {cause_said}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Whether servers can be trusted with what they ack.
+fn judge(servers: &[Server]) -> Result<(), OpenError> {
+    for Server { name, version, sync_always, .. } in servers {
+        if !sync::is_good(version) {
+            return Err(OpenError::TooOld { name: name.clone(), version: version.clone() });
+        }
+        if !sync_always {
+            return Err(OpenError::NotSynced(name.clone()));
+        }
+    }
+    let cluster = servers.iter().map(|server| server.cluster).max();
+    match cluster {
+        None => Err(OpenError::NotSeen("no server answers that".into())),
+        // A quorum that fsyncs is what an ack needs; those that are away are asked when they are back.
+        Some(cluster) if servers.len() <= cluster / 2 => Err(OpenError::NotSeen(format!(
+            "{} of {cluster} servers answered",
+            servers.len()
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+/// A partition's stream, made when it is not there. Servers that elect are waited for.
+async fn stream(
+    context: &Context,
+    options: &Options,
+    partition: Partition,
+    log: &str,
+    replicas: usize,
+) -> Result<Info, OpenError> {
+    let wanted = check::wanted(options, partition, log, replicas);
+    let name = wanted.name.clone();
+    let begun = tokio::time::Instant::now();
+    loop {
+        let why = match get_or_make(context, &name, &wanted).await {
+            Ok(info) => return Ok(info),
+            Err(why) => why,
+        };
+        if begun.elapsed() > OPEN_WITHIN || why.is_final {
+            return Err(OpenError::JetStream { name, why: why.said });
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+struct Trouble {
+    said: String,
+    /// Asking again would not help.
+    is_final: bool,
+}
+
+async fn get_or_make(
+    context: &Context,
+    name: &str,
+    wanted: &jetstream::stream::Config,
+) -> Result<Info, Trouble> {
+    use async_nats::jetstream::context::GetStreamErrorKind;
+    let passing = |said: String| Trouble { said, is_final: false };
+    match context.get_stream(name).await {
+        Ok(stream) => return Ok(stream.cached_info().clone()),
+        Err(why) => match why.kind() {
+            GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+            GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+                return Err(Trouble { said: said(&why), is_final: true });
+            }
+            _ => return Err(passing(said(&why))),
+        },
+    }
+    match context.create_stream(wanted.clone()).await {
+        Ok(stream) => Ok(stream.cached_info().clone()),
+        Err(why) => Err(match why.kind() {
+            // Another node was first: the next round finds it.
+            CreateStreamErrorKind::JetStream(error)
+                if error.error_code() == ErrorCode::STREAM_NAME_EXIST =>
+            {
+                passing(said(&why))
+            }
+            CreateStreamErrorKind::JetStream(error) => Trouble {
+                is_final: error.code() != 503,
+                said: format!(
+                    "{error}; with fewer than {} servers, say --journal-replicas 1",
+                    wanted.num_replicas.max(2)
+                ),
+            },
+            _ => passing(said(&why)),
+        }),
+    }
+}

@@ -1,0 +1,49 @@
+//! What an operator says about the journal: where it is, who we are there, what it may use.
+
+use std::path::PathBuf;
+
+/// How the streams are named and found.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The servers, such as `nats://a:4222,b:4222`; one that answers is enough, the others are learned.
+    pub servers: String,
+    /// The first part of the names of streams and subjects: capital letters, digits and `-`.
+    pub prefix: String,
+    /// How many servers keep each stream: 1, 3 or 5. Without it, 3 where there are three servers.
+    pub replicas: Option<usize>,
+    /// The most bytes of a stream, over all its blocks; without it, what the servers allow.
+    pub max_bytes: Option<u64>,
+    /// The operator says that every server has `sync_interval: always`; it is not asked then.
+    pub declared: bool,
+    /// A file of credentials (a JWT and a seed), as `nsc` writes it.
+    pub credentials: Option<PathBuf>,
+    /// A file of certificates of authorities, in PEM, beside those of the system.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and its key, in PEM, where the servers ask for one.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl Options {
+    /// The defaults, for these servers.
+    #[must_use]
+    pub fn new(servers: impl Into<String>) -> Self {
+        Self {
+            servers: servers.into(),
+            prefix: "ROOMLOG".into(),
+            replicas: None,
+            max_bytes: None,
+            declared: false,
+            credentials: None,
+            ca: None,
+            certificate: None,
+        }
+    }
+
+    /// The servers, an address each.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = String> {
+        let (scheme, rest) = self.servers.split_once("://").unwrap_or(("nats", &self.servers));
+        rest.split(',').map(str::trim).filter(|server| !server.is_empty()).map(move |server| {
+            if server.contains("://") { server.to_owned() } else { format!("{scheme}://{server}") }
+        })
+    }
+}

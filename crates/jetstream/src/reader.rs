@@ -1,0 +1,283 @@
+//! The reader of a partition: the stream's blocks in their order, without a gap, for ever.
+//!
+//! ```text
+//!        … │ the last one given │ next │ …          a consumer begins at the last one given:
+//!            └ compared by its stamp                 another block there means that the stream was set back
+//! ```
+//!
+//! Enters: the stream, by consumers that are replaced when one is silent, behind or broken. Leaves: each
+//! block once. Invariants: a block is given only directly after the one before it; what was given and is
+//! not there any more, as another block, or missing for [`MISSING_FOR`], ends the reader with the reason:
+//! nothing that was built on it may go on.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{
+    Client,
+    jetstream::{
+        Context,
+        consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+        stream::State,
+    },
+};
+use futures_util::StreamExt;
+use roomlog_core::{
+    block,
+    journal::{Durable, JournalError, Mark, Position},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use crate::{journal::Seen, open::said};
+
+/// How many blocks are read ahead of whoever applies them.
+pub(crate) const READ_AHEAD: usize = 32;
+
+/// How many blocks a consumer is asked for at once.
+const BATCH: usize = 64;
+
+/// A consumer that has nothing to give says so this often; after twice that it counts as silent.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long nothing comes until the stream is asked how far it is.
+const QUIET: Duration = Duration::from_millis(700);
+
+/// How long the stream has to say that.
+const SAYS_WITHIN: Duration = Duration::from_millis(500);
+
+/// A consumer that nobody asks is let go of by the server after this time.
+const CONSUMER_KEPT: Duration = Duration::from_secs(10);
+
+/// How long it is until another consumer is tried.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// How long what was read may be missing: a server that was away catches up in that time.
+const MISSING_FOR: Duration = Duration::from_secs(30);
+
+/// Why a consumer is not read any more.
+enum Stop {
+    /// It is replaced.
+    Replace(String),
+    /// The stream is not what it was: the reader ends.
+    Freeze(String),
+    /// Nobody takes what is read.
+    Gone,
+}
+
+/// The reader of a partition.
+pub(crate) struct Reader {
+    client: Client,
+    context: Context,
+    stream: String,
+    seen: Arc<Seen>,
+    mark: Mark,
+    give: mpsc::Sender<Result<Durable, JournalError>>,
+    /// Since when what was read, or the next, is missing.
+    missing: Option<Instant>,
+    /// The last quiet look found the stream ahead of this position.
+    behind_at: Option<Position>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        client: Client,
+        context: Context,
+        stream: String,
+        seen: Arc<Seen>,
+        mark: Mark,
+        give: mpsc::Sender<Result<Durable, JournalError>>,
+    ) -> Self {
+        Self { client, context, stream, seen, mark, give, missing: None, behind_at: None }
+    }
+
+    /// Reads until nobody takes it, or the stream is not what it was.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.read().await {
+                Stop::Replace(why) => {
+                    debug!(stream = self.stream, why, "the reader is replaced");
+                    sleep(AGAIN_AFTER).await;
+                }
+                Stop::Freeze(why) => {
+                    let _nobody_waits = self.give.send(Err(JournalError(why))).await;
+                    return;
+                }
+                Stop::Gone => return,
+            }
+        }
+    }
+
+    /// Reads one consumer for as long as it is good.
+    async fn read(&mut self) -> Stop {
+        let consumer = match self.consumer().await {
+            Ok(consumer) => consumer,
+            Err(why) => return self.look(why).await,
+        };
+        let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT);
+        let mut messages = match messages.messages().await {
+            Ok(messages) => messages,
+            Err(why) => return Stop::Replace(said(&why)),
+        };
+        // The last block that was given comes once more, to be compared.
+        let mut compared = self.mark.position.0 == 0;
+        loop {
+            let message = match timeout(QUIET, messages.next()).await {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(why))) => return self.look(said(&why)).await,
+                Ok(None) => return Stop::Replace("the consumer ended".into()),
+                Err(_) => match self.look_while_quiet(compared).await {
+                    Some(stop) => return stop,
+                    None => continue,
+                },
+            };
+            let durable = match read_message(&message) {
+                Ok(durable) => durable,
+                Err(why) => return Stop::Replace(why),
+            };
+            if !compared && durable.position == self.mark.position {
+                if let Err(stop) = self.compare(&durable) {
+                    return stop;
+                }
+                compared = true;
+                continue;
+            }
+            if let Err(stop) = self.take(durable, compared).await {
+                return stop;
+            }
+        }
+    }
+
+    async fn consumer(&self) -> Result<PullConsumer, String> {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.mark.position.0.max(1),
+            },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: CONSUMER_KEPT,
+            num_replicas: 1,
+            memory_storage: true,
+            ..pull::Config::default()
+        };
+        let made = self.context.create_consumer_on_stream(config, &self.stream);
+        match timeout(HEARTBEAT * 3, made).await {
+            Ok(made) => made.map_err(|why| said(&why)),
+            Err(_) => Err("no consumer in time".into()),
+        }
+    }
+
+    /// Whether the block at the last position is the one that was given.
+    fn compare(&mut self, durable: &Durable) -> Result<(), Stop> {
+        let there = block::stamp(&durable.block);
+        match self.mark.stamp {
+            Some(stamp) if stamp != there => Err(Stop::Freeze(format!(
+                "stream {} holds another block at position {} than the one that was read there: it was set \
+                 back, or is another log's. Nothing is continued: bring the servers' stores of before back, or, \
+                 when they are gone for good, remove this node's archive and start it again",
+                self.stream, self.mark.position
+            ))),
+            _ => {
+                self.mark.stamp = Some(there);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a block on, when it is the next.
+    async fn take(&mut self, durable: Durable, compared: bool) -> Result<(), Stop> {
+        let Position(next) = Position(self.mark.position.0 + 1);
+        if !compared || durable.position.0 > next {
+            let missing = if compared { next } else { self.mark.position.0 };
+            return Err(self.is_missing(missing, durable.position.0));
+        }
+        if durable.position.0 < next {
+            return Ok(());
+        }
+        self.missing = None;
+        self.behind_at = None;
+        self.mark = Mark { position: durable.position, stamp: Some(block::stamp(&durable.block)) };
+        self.seen.note(durable.position.0);
+        self.give.send(Ok(durable)).await.map_err(|_| Stop::Gone)
+    }
+
+    /// A position that must be there is not; another server may still have it.
+    fn is_missing(&mut self, position: u64, there: u64) -> Stop {
+        let since = *self.missing.get_or_insert_with(Instant::now);
+        if since.elapsed() < MISSING_FOR {
+            warn!(stream = self.stream, position, there, "a block is missing; other servers are asked");
+            return Stop::Replace(format!("position {position} is missing"));
+        }
+        Stop::Freeze(format!(
+            "stream {} has lost position {position}: it is at {there}, and nothing was to be removed; it was \
+             purged, set back or made again. Nothing is continued: bring the servers' stores of before back",
+            self.stream
+        ))
+    }
+
+    /// Nothing came for a while: is there something? Then this consumer does not give it.
+    async fn look_while_quiet(&mut self, compared: bool) -> Option<Stop> {
+        let Mark { position, .. } = self.mark;
+        if let Some(state) = self.state().await {
+            self.seen.note(state.last_sequence);
+            let has_it = state.last_sequence >= position.0 && state.first_sequence <= position.0.max(1);
+            if position.0 > 0 && !has_it {
+                return Some(self.is_missing(position.0, state.last_sequence));
+            }
+            if compared {
+                self.missing = None;
+            }
+        }
+        let behind = self.seen.head() > position.0 || !compared;
+        let was_behind = self.behind_at.replace(position) == Some(position);
+        if !behind {
+            self.behind_at = None;
+            return None;
+        }
+        was_behind.then(|| {
+            self.behind_at = None;
+            Stop::Replace("it does not give what is there".into())
+        })
+    }
+
+    /// A consumer cannot be had or has failed; the stream may be gone for good.
+    async fn look(&mut self, why: String) -> Stop {
+        if self.mark.position.0 > 0 && self.is_gone().await {
+            return self.is_missing(self.mark.position.0, 0);
+        }
+        Stop::Replace(why)
+    }
+
+    async fn state(&self) -> Option<State> {
+        let info = async {
+            let stream = self.context.get_stream(&self.stream).await.ok()?;
+            Some(stream.cached_info().state.clone())
+        };
+        timeout(SAYS_WITHIN, info).await.ok().flatten()
+    }
+
+    /// Whether JetStream says that there is no such stream. One without a leader may say so too.
+    async fn is_gone(&self) -> bool {
+        use async_nats::jetstream::{ErrorCode, context::GetStreamErrorKind};
+        let asked = timeout(SAYS_WITHIN, self.context.get_stream(&self.stream)).await;
+        let connected = self.client.connection_state() == async_nats::connection::State::Connected;
+        match asked {
+            Ok(Err(why)) if connected => matches!(
+                why.kind(),
+                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND
+            ),
+            _ => false,
+        }
+    }
+}
+
+fn read_message(message: &async_nats::jetstream::Message) -> Result<Durable, String> {
+    let info = message.info().map_err(|why| format!("a message without its place: {why}"))?;
+    let ms = info.published.unix_timestamp_nanos() / 1_000_000;
+    Ok(Durable {
+        position: Position(info.stream_sequence),
+        time: u64::try_from(ms).unwrap_or(0),
+        block: message.payload.clone(),
+    })
+}

@@ -1,0 +1,245 @@
+//! NATS servers for tests and benchmarks: real ones, on loopback, as `deploy/nats/` would set them up, but
+//! for their ports; all of them are gone when the [`Cluster`] is.
+//!
+//! The program is `nats-server` in `PATH`, or what `ROOMLOG_NATS_SERVER` names; `script/test` installs it.
+
+use std::{
+    env, fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server has to listen.
+const LISTENS_WITHIN: Duration = Duration::from_secs(20);
+
+/// A server of a cluster.
+struct Server {
+    name: String,
+    port: u16,
+    config: PathBuf,
+    store: PathBuf,
+    child: Option<Child>,
+}
+
+/// Some servers that form a cluster.
+pub struct Cluster {
+    servers: Vec<Server>,
+    directory: TempDir,
+}
+
+/// How a cluster is to be.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many servers.
+    pub servers: usize,
+    /// `sync_interval: always`.
+    pub synced: bool,
+    /// Whether our account may ask about that.
+    pub exported: bool,
+    /// More lines of the configuration.
+    pub more: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { servers: 3, synced: true, exported: true, more: String::new() }
+    }
+}
+
+impl Cluster {
+    /// Starts servers and waits until each listens.
+    ///
+    /// # Errors
+    /// When there is no `nats-server`, or one does not listen.
+    pub fn start(setup: &Setup) -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let ports = free_ports(2 * setup.servers)?;
+        let (clients, routes) = ports.split_at(setup.servers);
+        let mut servers = Vec::new();
+        for (index, &port) in clients.iter().enumerate() {
+            let name = format!("n{index}");
+            let store = directory.path().join(&name);
+            let config = directory.path().join(format!("{name}.conf"));
+            let text = config_text(setup, &name, port, routes[index], routes, &store);
+            fs::write(&config, text)?;
+            servers.push(Server { name, port, config, store, child: None });
+        }
+        let mut cluster = Self { servers, directory };
+        for index in 0..setup.servers {
+            cluster.spawn(index)?;
+        }
+        for index in 0..setup.servers {
+            cluster.wait(index)?;
+        }
+        Ok(cluster)
+    }
+
+    /// The addresses of all, as `serve --journal` takes them.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let address = |server: &Server| format!("nats://roomlog:roomlog@127.0.0.1:{}", server.port);
+        self.servers.iter().map(address).collect::<Vec<_>>().join(",")
+    }
+
+    /// The address of one.
+    #[must_use]
+    pub fn url_of(&self, index: usize) -> String {
+        format!("nats://roomlog:roomlog@127.0.0.1:{}", self.servers[index].port)
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// Kills one as `kill -9` does.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(mut child) = self.servers[index].child.take() {
+            let _gone_already = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+
+    /// Starts one that was killed, on the store that it left.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub fn restart(&mut self, index: usize) -> io::Result<()> {
+        self.kill(index);
+        self.spawn(index)?;
+        self.wait(index)
+    }
+
+    /// Stops one in its tracks, as SIGSTOP does.
+    pub fn freeze(&self, index: usize) {
+        self.signal(index, Signal::STOP);
+    }
+
+    /// Lets one go on that was stopped.
+    pub fn thaw(&self, index: usize) {
+        self.signal(index, Signal::CONT);
+    }
+
+    /// Where one keeps its streams.
+    #[must_use]
+    pub fn store(&self, index: usize) -> &Path {
+        &self.servers[index].store
+    }
+
+    /// What one said, for a test that failed.
+    #[must_use]
+    pub fn log(&self, index: usize) -> String {
+        let path = self.directory.path().join(format!("{}.log", self.servers[index].name));
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    fn signal(&self, index: usize, signal: Signal) {
+        let pid = self.servers[index].child.as_ref().map(Pid::from_child);
+        if let Some(pid) = pid {
+            let _gone = kill_process(pid, signal);
+        }
+    }
+
+    fn spawn(&mut self, index: usize) -> io::Result<()> {
+        let program = env::var_os("ROOMLOG_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
+        let path = self.directory.path().join(format!("{}.log", self.servers[index].name));
+        let log = fs::File::options().create(true).append(true).open(path)?;
+        let child = Command::new(&program)
+            .arg("-c")
+            .arg(&self.servers[index].config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .map_err(|why| {
+                io::Error::other(format!(
+                    "{} cannot be run: {why}; script/test installs it",
+                    program.to_string_lossy()
+                ))
+            })?;
+        self.servers[index].child = Some(child);
+        Ok(())
+    }
+
+    fn wait(&mut self, index: usize) -> io::Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.servers[index].port));
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let server = &mut self.servers[index];
+            let ended = server.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if ended.is_some() || begun.elapsed() > LISTENS_WITHIN {
+                let log = self.log(index);
+                return Err(io::Error::other(format!("nats-server does not listen: {log}")));
+            }
+            // There is nothing to be told by: a port that opens.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for index in 0..self.servers.len() {
+            self.kill(index);
+        }
+    }
+}
+
+/// Ports that nobody listens on now.
+fn free_ports(count: usize) -> io::Result<Vec<u16>> {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let held: Vec<TcpListener> = (0..count).map(bind).collect::<Result<_, _>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+fn config_text(
+    setup: &Setup,
+    name: &str,
+    port: u16,
+    route: u16,
+    routes: &[u16],
+    store: &Path,
+) -> String {
+    let routes = routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}"));
+    let routes = routes.collect::<Vec<_>>().join(", ");
+    let cluster = match setup.servers {
+        1 => String::new(),
+        _ => format!(
+            "cluster {{ name: roomlog, listen: \"127.0.0.1:{route}\", routes: [{routes}] }}\n"
+        ),
+    };
+    let sync = if setup.synced { "sync_interval: always" } else { "sync_interval: \"2m\"" };
+    let (export, import) = match setup.exported {
+        true => (
+            "exports: [{ service: \"$SYS.REQ.SERVER.PING.JSZ\", response_type: stream }]",
+            "imports: [{ service: { account: SYS, subject: \"$SYS.REQ.SERVER.PING.JSZ\" } }]",
+        ),
+        false => ("", ""),
+    };
+    format!(
+        "server_name: {name}
+listen: \"127.0.0.1:{port}\"
+{cluster}jetstream {{ store_dir: {store:?}, {sync} }}
+accounts {{
+  SYS {{ users: [{{ user: sys, password: sys }}], {export} }}
+  ROOMLOG {{ jetstream: enabled, users: [{{ user: roomlog, password: roomlog }}], {import} }}
+}}
+system_account: SYS
+{}
+",
+        setup.more
+    )
+}
