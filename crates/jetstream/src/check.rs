@@ -35,7 +35,12 @@ pub(crate) fn subject(options: &Options, partition: Partition) -> String {
 }
 
 /// How a partition's stream is made.
-pub(crate) fn wanted(options: &Options, partition: Partition, log: &str, replicas: usize) -> Config {
+pub(crate) fn wanted(
+    options: &Options,
+    partition: Partition,
+    log: &str,
+    replicas: usize,
+) -> Config {
     let marks = [
         (LOG, log.to_owned()),
         (PARTITIONS_SAID, PARTITIONS.to_string()),

@@ -80,7 +80,9 @@ pub enum OpenError {
     )]
     NotSeen(String),
     /// A block would not fit.
-    #[error("the NATS servers take messages of {there} bytes, and blocks need {LEAST_PAYLOAD}: set `max_payload: 1MB`")]
+    #[error(
+        "the NATS servers take messages of {there} bytes, and blocks need {LEAST_PAYLOAD}: set `max_payload: 1MB`"
+    )]
     Payload {
         /// What they take.
         there: usize,
@@ -177,7 +179,8 @@ async fn connect(options: &Options) -> Result<Client, OpenError> {
     if let Some((certificate, key)) = &options.certificate {
         connecting = connecting.add_client_certificate(certificate.clone(), key.clone());
     }
-    let no_server = |why: String| OpenError::NoServer { servers: without_password(&options.servers), why };
+    let no_server =
+        |why: String| OpenError::NoServer { servers: without_password(&options.servers), why };
     let mut addresses = Vec::new();
     for address in options.addresses() {
         addresses.push(address.parse::<ServerAddr>().map_err(|why| no_server(why.to_string()))?);
@@ -233,10 +236,9 @@ fn judge(servers: &[Server]) -> Result<(), OpenError> {
     match cluster {
         None => Err(OpenError::NotSeen("no server answers that".into())),
         // A quorum that fsyncs is what an ack needs; those that are away are asked when they are back.
-        Some(cluster) if servers.len() <= cluster / 2 => Err(OpenError::NotSeen(format!(
-            "{} of {cluster} servers answered",
-            servers.len()
-        ))),
+        Some(cluster) if servers.len() <= cluster / 2 => {
+            Err(OpenError::NotSeen(format!("{} of {cluster} servers answered", servers.len())))
+        }
         Some(_) => Ok(()),
     }
 }
@@ -280,8 +282,11 @@ async fn get_or_make(
     match context.get_stream(name).await {
         Ok(stream) => return Ok(stream.cached_info().clone()),
         Err(why) => match why.kind() {
-            GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-            GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+            GetStreamErrorKind::JetStream(error)
+                if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+            GetStreamErrorKind::JetStream(error)
+                if error.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT =>
+            {
                 return Err(Trouble { said: said(&why), is_final: true });
             }
             _ => return Err(passing(said(&why))),

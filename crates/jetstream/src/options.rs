@@ -2,6 +2,12 @@
 
 use std::path::PathBuf;
 
+/// The longest first part of a name.
+const PREFIX_BYTES: usize = 32;
+
+/// The smallest bound of a stream, in bytes.
+const LEAST_STREAM_BYTES: u64 = 1 << 20;
+
 /// How the streams are named and found.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -37,6 +43,39 @@ impl Options {
             ca: None,
             certificate: None,
         }
+    }
+
+    /// Whether they can be meant.
+    ///
+    /// # Errors
+    /// What cannot, and what would do.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { servers, prefix, replicas, max_bytes, .. } = self;
+        for scheme in servers.split(',').filter_map(|it| it.trim().split_once("://")).map(|it| it.0)
+        {
+            if !["nats", "tls"].contains(&scheme) {
+                return Err(format!(
+                    "a journal is reached by nats:// or tls://, not by {scheme}://; without --journal it is \
+                     a file in the data directory"
+                ));
+            }
+        }
+        if self.addresses().next().is_none() {
+            return Err("the journal names no server: write nats://host:4222".into());
+        }
+        let letter = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=PREFIX_BYTES).contains(&prefix.len()) || !prefix.bytes().all(letter) {
+            return Err(format!(
+                "the journal's prefix {prefix:?} must be 1 to {PREFIX_BYTES} capital letters, digits and -"
+            ));
+        }
+        if let Some(replicas) = replicas.filter(|replicas| ![1, 3, 5].contains(replicas)) {
+            return Err(format!("{replicas} replicas keep no quorum well: say 1, 3 or 5"));
+        }
+        if let Some(bytes) = max_bytes.filter(|bytes| *bytes < LEAST_STREAM_BYTES) {
+            return Err(format!("{bytes} bytes are no journal: say {LEAST_STREAM_BYTES} or more"));
+        }
+        Ok(())
     }
 
     /// The servers, an address each.

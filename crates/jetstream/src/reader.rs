@@ -206,7 +206,10 @@ impl Reader {
     fn is_missing(&mut self, position: u64, there: u64) -> Stop {
         let since = *self.missing.get_or_insert_with(Instant::now);
         if since.elapsed() < MISSING_FOR {
-            warn!(stream = self.stream, position, there, "a block is missing; other servers are asked");
+            warn!(
+                stream = self.stream,
+                position, there, "a block is missing; other servers are asked"
+            );
             return Stop::Replace(format!("position {position} is missing"));
         }
         Stop::Freeze(format!(
@@ -221,7 +224,8 @@ impl Reader {
         let Mark { position, .. } = self.mark;
         if let Some(state) = self.state().await {
             self.seen.note(state.last_sequence);
-            let has_it = state.last_sequence >= position.0 && state.first_sequence <= position.0.max(1);
+            let has_it =
+                state.last_sequence >= position.0 && state.first_sequence <= position.0.max(1);
             if position.0 > 0 && !has_it {
                 return Some(self.is_missing(position.0, state.last_sequence));
             }

@@ -7,6 +7,7 @@
 mod address;
 mod cli;
 mod commands;
+mod engines;
 mod failure;
 mod import;
 mod serve;

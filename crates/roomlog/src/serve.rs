@@ -20,8 +20,7 @@ use std::{
 
 use clap::Args;
 use roomlog_core::{Node, NodeError, Running, journal::JournalError, partition};
-use roomlog_protocol::Manifest;
-use roomlog_sqlite::{Directory, Opened, directory::FILES};
+use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -29,7 +28,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{cli::DEFAULT_SERVER, failure::Failure, settings::Settings};
+use crate::{cli::DEFAULT_SERVER, engines::Engines, failure::Failure, settings::Settings};
 
 /// The nice value of the thread that writes the journal: everyone who appends waits for it, and it
 /// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.
@@ -52,6 +51,7 @@ const OTHER_DESCRIPTORS: u64 = 256;
 Examples:
   roomlog serve
   roomlog serve --listen 127.0.0.1:7401 --data /var/lib/roomlog
+  roomlog serve --journal nats://a:4222,b:4222,c:4222
 
 SIGTERM or Ctrl-C: what was taken is committed and answered, sockets are closed, exit 0.
 RUST_LOG=debug says more on standard error."
@@ -73,20 +73,26 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let settings = args.settings.over_file(args.config.as_ref())?;
     let (listen, mut config, node_settings) =
         (settings.listen()?, settings.gateway()?, settings.node()?);
-    let journal_bytes = settings.journal_bytes()?;
+    let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
     allow_descriptors(config.sockets as u64);
     let mut stop = Stop::install()?;
     // First of all, so that an address in use is said before a directory is touched.
     let listener = bind(listen).await?;
     let data = settings.data();
-    let directory = Directory::open_keeping(&data, journal_bytes);
-    let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
-    tell_opened(&directory.opened);
+    let engines = match &cluster {
+        None => Engines::of_one_node(&data, journal_bytes)?,
+        // Servers that elect are waited for.
+        Some(options) => tokio::select! {
+            engines = Engines::of_a_cluster(&data, options) => engines?,
+            () = stop.asked() => return Ok(ExitCode::SUCCESS),
+        },
+    };
+    config.durability = engines.durability;
     config.files = FILES.iter().map(|name| data.join(name)).collect();
-    let journal = config.metrics.time_journal(directory.journal.clone());
-    let opened = Node::open(directory.identity, journal, directory.archive.clone(), node_settings);
+    let journal = config.metrics.time_journal(engines.journal.clone());
+    let opened = Node::open(engines.identity, journal, engines.archive.clone(), node_settings);
     let (mut node, running) = opened.map_err(|why| Failure::said(why.to_string()))?;
-    node.backup = Some(Arc::new(directory.backup()));
+    node.backup = Some(engines.backup.clone());
     let (node, mut threads) = (Arc::new(node), Threads::start(running)?);
 
     let is_up = tokio::select! {
@@ -124,27 +130,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         stats.busy_answers(),
         stats.unfolded_max()
     );
-    drop((node, directory));
+    drop((node, engines));
     ended.map(|()| ExitCode::SUCCESS).map_err(|why| Failure::said(why.to_string()))
-}
-
-/// Says what a start has made of a directory, where it is more than going on.
-fn tell_opened(opened: &Opened) {
-    match opened {
-        Opened::New | Opened::Whole => {}
-        Opened::Rebuilt => {
-            eprintln!("roomlog: archive.db is missing: it is made again from the journal");
-        }
-        Opened::Restored(Manifest { log, position, rooms, entries, taken_at, .. }) => eprintln!(
-            "roomlog: restored a backup of log {log}, taken at {}: {entries} entries in {rooms} rooms, up to \
-             position {position}; what came after is not there. This is a new log, and clients are told so",
-            crate::show::utc(*taken_at)
-        ),
-        Opened::Continued(Manifest { log, position, .. }) => eprintln!(
-            "roomlog: a backup of log {log} up to position {position}, and beside it the journal with all that \
-             came after: the log goes on"
-        ),
-    }
 }
 
 fn talk() {
@@ -236,7 +223,10 @@ impl Threads {
             let _nobody_waits = tell_too.try_send(());
             ended
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(no_thread)?;
         let sequencing = on_a_thread("sequencing", GO_FIRST, move || {
             let ended = runtime.block_on(task.sequencing.run());
             let _nobody_waits = tell.try_send(());

@@ -8,6 +8,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use roomlog_core::NodeSettings;
+use roomlog_jetstream::Options;
 use roomlog_protocol::Limits;
 use roomlog_server::Config;
 use roomlog_sqlite::JOURNAL_BYTES;
@@ -38,6 +39,12 @@ macro_rules! settings {
             #[arg(action = clap::ArgAction::SetTrue)]
             #[serde(default)]
             pub(crate) insecure_open: bool,
+            /// Say that every NATS server has `sync_interval: always`, where that cannot be seen; clients
+            /// are told that it is declared. In the environment as --insecure-open.
+            #[arg(long, env = "ROOMLOG_JOURNAL_DECLARED", value_parser = yes_or_no)]
+            #[arg(action = clap::ArgAction::SetTrue)]
+            #[serde(default)]
+            pub(crate) journal_declared: bool,
             /// A browser origin, such as https://chat.example.org, whose pages may use this server;
             /// repeatable.
             #[arg(long, env = "ROOMLOG_ALLOW_ORIGIN", value_name = "URL", value_delimiter = ',')]
@@ -50,6 +57,7 @@ macro_rules! settings {
             fn or(mut self, file: Self) -> Self {
                 $(self.$name = self.$name.or(file.$name);)*
                 self.insecure_open |= file.insecure_open;
+                self.journal_declared |= file.journal_declared;
                 if self.allow_origin.is_empty() {
                     self.allow_origin = file.allow_origin;
                 }
@@ -64,6 +72,23 @@ settings! {
     listen: Listen, "ROOMLOG_LISTEN", "IP:PORT";
     /// The directory that holds the log [default: ./roomlog-data]
     data: PathBuf, "ROOMLOG_DATA", "DIR";
+    /// The NATS servers whose JetStream is the journal of a cluster, such as
+    /// nats://a:4222,b:4222,c:4222 [default: a file in the data directory]
+    journal: String, "ROOMLOG_JOURNAL", "URLS";
+    /// The first part of the names of its streams [default: ROOMLOG]
+    journal_prefix: String, "ROOMLOG_JOURNAL_PREFIX", "NAME";
+    /// How many servers keep each stream [default: 3, or 1 where there are fewer servers]
+    journal_replicas: usize, "ROOMLOG_JOURNAL_REPLICAS", "N";
+    /// The most bytes of a new stream [default: what the servers allow]
+    journal_max_bytes: u64, "ROOMLOG_JOURNAL_MAX_BYTES", "BYTES";
+    /// A file of NATS credentials, as nsc writes it
+    journal_credentials: PathBuf, "ROOMLOG_JOURNAL_CREDENTIALS", "FILE";
+    /// Certificates of authorities for NATS, in PEM, beside the system's
+    journal_ca: PathBuf, "ROOMLOG_JOURNAL_CA", "FILE";
+    /// This node's certificate for NATS, in PEM
+    journal_certificate: PathBuf, "ROOMLOG_JOURNAL_CERTIFICATE", "FILE";
+    /// The key of that certificate, in PEM
+    journal_key: PathBuf, "ROOMLOG_JOURNAL_KEY", "FILE";
     /// How long a socket may take its last answers when the server stops [default: 10000]
     drain_ms: u64, "ROOMLOG_DRAIN_MS", "MS";
     /// Sockets served at once; more wait to be accepted [default: 20000]
@@ -183,6 +208,57 @@ impl Settings {
         at_least_one("unfolded_bytes", settings.unfolded_bytes)?;
         at_least_one("fold_entries", settings.fold_entries)?;
         Ok(settings)
+    }
+
+    /// The journal of a cluster, where one is named.
+    ///
+    /// # Errors
+    /// When what is said of it does not fit together.
+    pub(crate) fn cluster(&self) -> Result<Option<Options>, Failure> {
+        let Some(servers) = self.journal.as_ref().filter(|servers| !servers.trim().is_empty())
+        else {
+            return self.no_cluster().map(|()| None);
+        };
+        let mut options = Options::new(servers.trim());
+        if let Some(prefix) = &self.journal_prefix {
+            options.prefix.clone_from(prefix);
+        }
+        options.replicas = self.journal_replicas;
+        options.max_bytes = self.journal_max_bytes;
+        options.declared = self.journal_declared;
+        options.credentials.clone_from(&self.journal_credentials);
+        options.ca.clone_from(&self.journal_ca);
+        options.certificate = match (&self.journal_certificate, &self.journal_key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => {
+                return Err(Failure::usage(
+                    "journal_certificate and journal_key go together: name both, or none",
+                ));
+            }
+        };
+        options.check().map_err(Failure::usage)?;
+        Ok(Some(options))
+    }
+
+    /// Nothing is said of a journal that is not named.
+    fn no_cluster(&self) -> Result<(), Failure> {
+        let said = [
+            ("journal_prefix", self.journal_prefix.is_some()),
+            ("journal_replicas", self.journal_replicas.is_some()),
+            ("journal_max_bytes", self.journal_max_bytes.is_some()),
+            ("journal_credentials", self.journal_credentials.is_some()),
+            ("journal_ca", self.journal_ca.is_some()),
+            ("journal_certificate", self.journal_certificate.is_some()),
+            ("journal_key", self.journal_key.is_some()),
+            ("journal_declared", self.journal_declared),
+        ];
+        match said.iter().find(|(_, said)| *said) {
+            Some((name, _)) => Err(Failure::usage(format!(
+                "{name} is of a journal on NATS, and none is named: add --journal nats://…, or leave it out"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// How much of the journal's file is kept.

@@ -46,17 +46,22 @@ const TABLE: &[Row] = &[
     Row { name: "roomlog-protocol", ours: &[], never: &[ASYNC, SOCKETS, STORAGE, NATS] },
     Row { name: "roomlog-core", ours: &["protocol"], never: &[SOCKETS, JSON, STORAGE, NATS] },
     Row { name: "roomlog-sqlite", ours: &["protocol", "core"], never: &[GATEWAY, NATS] },
+    Row {
+        name: "roomlog-jetstream",
+        ours: &["protocol", "core"],
+        never: &[SQL, STORAGE, &["axum", "fastwebsockets", "hyper"]],
+    },
     Row { name: "roomlog-server", ours: &["protocol", "core"], never: &[SQL, NATS] },
     Row { name: "roomlog-client", ours: &["protocol"], never: &[SQL, NATS] },
     Row { name: "roomlog-terminal", ours: &["client"], never: &[SQL, NATS] },
     Row {
         name: "roomlog",
-        ours: &["protocol", "core", "sqlite", "server", "client", "terminal"],
+        ours: &["protocol", "core", "sqlite", "jetstream", "server", "client", "terminal"],
         never: &[],
     },
     Row {
         name: "roomlog-bench",
-        ours: &["protocol", "core", "sqlite", "server", "client"],
+        ours: &["protocol", "core", "sqlite", "jetstream", "server", "client"],
         never: &[],
     },
 ];

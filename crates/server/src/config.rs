@@ -28,6 +28,8 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Where it is counted what the server does.
     pub metrics: Arc<Metrics>,
+    /// What an ack stands on: `hello.durability`.
+    pub durability: &'static str,
     /// Name and version, for people: `hello.server`.
     pub server: String,
 }
@@ -44,6 +46,7 @@ impl Default for Config {
             batches_bytes: 64 << 20,
             files: Vec::new(),
             metrics: Arc::default(),
+            durability: "fsync",
             server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),
         }
     }

@@ -115,7 +115,7 @@ fn hello(config: &Config, node: &Node) -> Bytes {
         server: config.server.clone(),
         log: node.log().into(),
         auth: "open".into(),
-        durability: "fsync".into(),
+        durability: config.durability.into(),
         limits: config.limits.clone(),
     }))
 }

@@ -50,7 +50,8 @@ const BUSY_AGAIN: Duration = Duration::from_millis(5);
 /// Backups of a directory.
 pub struct SqliteBackup {
     directory: PathBuf,
-    journal: Arc<SqliteJournal>,
+    /// Where it is this directory's: it is not trimmed meanwhile.
+    journal: Option<Arc<SqliteJournal>>,
     archive: Arc<SqliteArchive>,
 }
 
@@ -58,14 +59,14 @@ impl Directory {
     /// What makes backups of this directory while it is served. One at a time.
     #[must_use]
     pub fn backup(&self) -> SqliteBackup {
-        let (journal, archive) = (self.journal.clone(), self.archive.clone());
+        let (journal, archive) = (Some(self.journal.clone()), self.archive.clone());
         SqliteBackup { directory: self.path().into(), journal, archive }
     }
 }
 
 impl Backup for SqliteBackup {
     fn hold(&self) -> Box<dyn Send> {
-        Box::new(self.journal.hold_trim())
+        Box::new(self.journal.as_ref().map(|journal| journal.hold_trim()))
     }
 
     fn copy(&self, go_on: &mut dyn FnMut(Progress) -> bool) -> Result<Copy, BackupError> {
@@ -92,6 +93,11 @@ fn opened(path: &Path, taken_at: u64) -> Result<Copy, BackupError> {
 }
 
 impl SqliteBackup {
+    /// Backups of a directory whose journal is elsewhere, and is never trimmed.
+    pub(crate) fn of_derived(directory: PathBuf, archive: Arc<SqliteArchive>) -> Self {
+        Self { directory, journal: None, archive }
+    }
+
     /// Copies the archive to a file; when that was, ms since the epoch.
     fn copy_to(
         &self,

@@ -45,7 +45,7 @@ pub enum OpenError {
     #[error(
         "{path} holds archive.db, at position {applied}, but no journal.db, and no manifest.json that \
          would make it a backup: part of it was moved or lost; bring journal.db back, with its -wal, or \
-         restore a backup"
+         restore a backup; a node of a cluster is started with --journal"
     )]
     JournalMissing {
         /// The directory.
@@ -163,6 +163,26 @@ pub enum OpenError {
         archive: String,
         /// What the archive has taken in.
         applied: Position,
+    },
+    /// The directory holds a log of one node, and the journal was to be elsewhere.
+    #[error(
+        "{path} holds journal.db, the log of a single node, and --journal names the journal of a cluster:          serve it without --journal, or name another directory with --data for this node of the cluster"
+    )]
+    HasJournal {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The archive is of another log than the journal.
+    #[error(
+        "{path}: archive.db is of log {archive}, and the journal is of log {journal}: name the journal that          it belongs to, or another directory with --data"
+    )]
+    OtherLog {
+        /// The directory.
+        path: PathBuf,
+        /// The archive's log.
+        archive: String,
+        /// The journal's log.
+        journal: String,
     },
     /// The SQLite library is too old to be trusted with commits.
     #[error("SQLite {0} can lose commits; 3.51.3 or newer is needed")]

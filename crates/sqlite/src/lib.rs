@@ -16,6 +16,7 @@
 
 pub mod archive;
 pub mod backup;
+pub mod derived;
 pub mod directory;
 pub mod journal;
 mod node_file;
@@ -29,6 +30,7 @@ mod wal;
 
 pub use archive::SqliteArchive;
 pub use backup::SqliteBackup;
+pub use derived::Derived;
 pub use directory::{Directory, OpenError};
 pub use journal::{JOURNAL_BYTES, SqliteJournal};
 pub use start::{Holds, Opened};

@@ -65,6 +65,14 @@ pub(crate) fn go_on(
     put_manifest_away(path, manifest)
 }
 
+/// Takes a backup of another node of the same log as this node's archive: the journal has what came after.
+/// A crash in between finds the same again.
+pub(crate) fn adopt(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
+    compare(path, manifest)?;
+    forget_node(path, manifest)?;
+    put_manifest_away(path, manifest)
+}
+
 /// Compares an archive's file with its manifest: every byte, and what they say.
 pub(crate) fn compare(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     let differs = |why: String| OpenError::Manifest { path: path.into(), why };

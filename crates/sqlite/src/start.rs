@@ -86,11 +86,7 @@ pub(crate) fn look(path: &Path) -> Result<Found, OpenError> {
             return Err(OpenError::WalAlone { path: path.into(), file });
         }
     }
-    for file in [MANIFEST_FILE, ARCHIVE].map(|file| format!("{file}{PART}")) {
-        if manifest.is_none() && !path.join(JOURNAL).exists() && path.join(&file).exists() {
-            return Err(OpenError::CutOff { path: path.into(), file });
-        }
-    }
+    not_cut_off(path, manifest.as_ref())?;
     wal::scan(&path.join(JOURNAL), Sync::Full).map_err(|why| JournalError(why.to_string()))?;
     wal::scan(&path.join(ARCHIVE), Sync::Normal)
         .map_err(|why| ArchiveError::Failed(why.to_string()))?;
@@ -101,6 +97,16 @@ pub(crate) fn look(path: &Path) -> Result<Found, OpenError> {
         None => files.without_manifest(journal, archive).map(Found::Serve),
         Some(manifest) => files.with_manifest(journal, archive, manifest),
     }
+}
+
+/// Refuses what is left of a backup that was not finished.
+pub(crate) fn not_cut_off(path: &Path, manifest: Option<&Manifest>) -> Result<(), OpenError> {
+    for file in [MANIFEST_FILE, ARCHIVE].map(|file| format!("{file}{PART}")) {
+        if manifest.is_none() && !path.join(JOURNAL).exists() && path.join(&file).exists() {
+            return Err(OpenError::CutOff { path: path.into(), file });
+        }
+    }
+    Ok(())
 }
 
 /// The manifest of a directory, where there is one.

@@ -111,7 +111,8 @@ impl Speaker {
 pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
     let mut proposers = Proposers::default();
     proposers.0.insert(NodeId([7; 16]), Proposer { incarnation: 3, next: position });
-    let applied = Applied { position: Position(position), stamp: Some(Stamp(position ^ 0xabcd)), proposers };
+    let applied =
+        Applied { position: Position(position), stamp: Some(Stamp(position ^ 0xabcd)), proposers };
     Window { partition: 0, commits: commits.to_vec(), applied, hurry: Hurry::now() }
 }
 

@@ -1,0 +1,104 @@
+//! The engines of `serve`: which journal was named decides which are opened, and nothing above knows.
+//!
+//! ```text
+//!  --data DIR                     journal.db and archive.db, one unit
+//!  --data DIR --journal nats://…  streams of a cluster, and archive.db, which can be made again
+//! ```
+//!
+//! Enters: settings. Leaves: a journal, an archive and who this node is. Invariant: the directory is
+//! locked as long as the engines are held.
+
+use std::{any::Any, path::Path, sync::Arc};
+
+use roomlog_core::{Identity, archive::Archive, backup::Backup, journal::Journal};
+use roomlog_jetstream::{JetStreamJournal, Options, Promise};
+use roomlog_protocol::Manifest;
+use roomlog_sqlite::{Derived, Directory, Opened};
+
+use crate::failure::Failure;
+
+/// What a node is put together from.
+pub(crate) struct Engines {
+    pub(crate) identity: Identity,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) backup: Arc<dyn Backup>,
+    /// What an ack stands on, in the words of `hello.durability`.
+    pub(crate) durability: &'static str,
+    /// Holds the lock.
+    _directory: Box<dyn Any + Send>,
+}
+
+impl Engines {
+    /// Opens the engines of one node: both are files.
+    ///
+    /// # Errors
+    /// What is wrong with the directory, and what to do.
+    pub(crate) fn of_one_node(data: &Path, journal_bytes: u64) -> Result<Self, Failure> {
+        let directory = Directory::open_keeping(data, journal_bytes);
+        let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
+        tell_opened(&directory.opened);
+        Ok(Self {
+            identity: directory.identity,
+            journal: directory.journal.clone(),
+            archive: directory.archive.clone(),
+            backup: Arc::new(directory.backup()),
+            durability: "fsync",
+            _directory: Box::new(directory),
+        })
+    }
+
+    /// Opens the engines of a node of a cluster.
+    ///
+    /// # Errors
+    /// What is wrong with the servers, the streams or the directory, and what to do.
+    pub(crate) async fn of_a_cluster(data: &Path, options: &Options) -> Result<Self, Failure> {
+        let journal = JetStreamJournal::open(options).await;
+        let journal = journal.map_err(|why| Failure::said(why.to_string()))?;
+        let directory = Derived::open(data, journal.log());
+        let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
+        tell_derived(&directory.opened);
+        let durability = match journal.promise() {
+            Promise::Quorum => "quorum",
+            Promise::Declared => "declared",
+        };
+        Ok(Self {
+            identity: directory.identity,
+            journal: Arc::new(journal),
+            archive: directory.archive.clone(),
+            backup: Arc::new(directory.backup()),
+            durability,
+            _directory: Box::new(directory),
+        })
+    }
+}
+
+/// Says what a start has made of a directory, where it is more than going on.
+fn tell_opened(opened: &Opened) {
+    match opened {
+        Opened::New | Opened::Whole => {}
+        Opened::Rebuilt => {
+            eprintln!("roomlog: archive.db is missing: it is made again from the journal");
+        }
+        Opened::Restored(Manifest { log, position, rooms, entries, taken_at, .. }) => eprintln!(
+            "roomlog: restored a backup of log {log}, taken at {}: {entries} entries in {rooms} rooms, up to \
+             position {position}; what came after is not there. This is a new log, and clients are told so",
+            crate::show::utc(*taken_at)
+        ),
+        Opened::Continued(Manifest { log, position, .. }) => eprintln!(
+            "roomlog: a backup of log {log} up to position {position}, and beside it the journal with all that \
+             came after: the log goes on"
+        ),
+    }
+}
+
+fn tell_derived(opened: &Opened) {
+    match opened {
+        Opened::New => eprintln!("roomlog: a new node: its archive is made from the journal"),
+        Opened::Continued(Manifest { position, .. }) => eprintln!(
+            "roomlog: a new node: its archive is a backup up to position {position}, and the rest comes from \
+             the journal"
+        ),
+        _ => {}
+    }
+}
