@@ -54,6 +54,8 @@ const TABLE: &[Row] = &[
     Row { name: "roomlog-server", ours: &["protocol", "core"], never: &[SQL, NATS] },
     Row { name: "roomlog-client", ours: &["protocol"], never: &[SQL, NATS] },
     Row { name: "roomlog-terminal", ours: &["client"], never: &[SQL, NATS] },
+    Row { name: "roomlog-checker", ours: &[], never: &[ASYNC, SOCKETS, STORAGE, NATS] },
+    Row { name: "roomlog-chaos", ours: &["checker", "jetstream"], never: &[STORAGE] },
     Row {
         name: "roomlog",
         ours: &["protocol", "core", "sqlite", "jetstream", "server", "client", "terminal"],

@@ -1,0 +1,168 @@
+//! A run that keeps every promise, and the same with one thing wrong: each is found, and said.
+//!
+//! The log is the test vector of PROTOCOL.md, so that the digests here are nobody's but the page's.
+
+use roomlog_checker::{Direction, Frame, History, NodeLog, check};
+
+const LOG: &str = r#"{"type":"reply","room":"general","latest":3,"digest_at":3,
+ "digest":"aa243348b7f4848ea39bc136a8a0d6f00ab5429fdf97339bde2102121a8fae9b","entries":[
+ {"slot":0,"author":"ada","id":"a-1","body":"hello","committed_at":1763796120123,"sent_at":1763796120098},
+ {"slot":1,"author":"grace","id":"g-1","body":"hi ada 👋","committed_at":1763796120123,"ref":0},
+ {"slot":2,"author":"ada","id":"a-2","body":"👍","kind":"reaction","ref":1,"committed_at":1763796121000,"sent_at":1763796120999},
+ {"slot":3,"author":"grace","id":"g-2","body":"","meta":"{\"x\":1}","committed_at":1763796121000}]}"#;
+
+const FRAMES: &str = r#"
+1 > {"type":"login","author":"ada"}
+1 > {"type":"join","room":"general","after":-1,"req":1}
+1 < {"type":"reply","room":"general","entries":[],"latest":-1,"digest_at":-1,"digest":"","req":1}
+1 > {"type":"append","room":"general","id":"a-1","body":"hello","seq":0}
+1 < {"type":"appended","room":"general","id":"a-1","slot":0,"committed_at":1763796120123}
+1 < {"type":"ack","room":"general","entries":[{"slot":0,"author":"ada","id":"a-1","body":"hello","committed_at":1763796120123,"sent_at":1763796120098}]}
+2 > {"type":"login","author":"grace"}
+2 > {"type":"append","room":"general","id":"g-1","body":"hi ada 👋","after":0}
+1 < {"type":"ack","room":"general","entries":[{"slot":1,"author":"grace","id":"g-1","body":"hi ada 👋","committed_at":1763796120123,"ref":0}]}
+1 > {"type":"append","room":"general","id":"a-2","body":"👍","seq":1}
+2 > {"type":"append","room":"general","id":"g-2","body":""}
+2 < {"type":"appended","room":"general","id":"g-2","slot":3,"committed_at":1763796121000}
+2 > {"type":"update","room":"general","count":1,"seen":3,"req":2}
+2 < {"type":"reply","room":"general","req":2,"latest":3,"digest_at":3,"digest":"","entries":[{"slot":3,"author":"grace","id":"g-2","body":"","meta":"{\"x\":1}","committed_at":1763796121000}]}
+"#;
+
+fn history(frames: &str, logs: [&str; 2]) -> History {
+    let frames = frames.lines().filter(|line| !line.is_empty()).map(|line| {
+        let (connection, rest) = line.split_once(' ').expect("a connection");
+        let (way, text) = rest.split_once(' ').expect("a way");
+        let direction = if way == ">" { Direction::Sent } else { Direction::Received };
+        let connection = connection.parse().expect("a number");
+        Frame { connection, direction, text: text.into() }
+    });
+    let log = |(index, log): (usize, &str)| NodeLog {
+        node: format!("node {index}"),
+        replies: vec![log.into()],
+    };
+    History { frames: frames.collect(), logs: logs.into_iter().enumerate().map(log).collect() }
+}
+
+#[track_caller]
+fn finds(sentence: &str, frames: &str, logs: [&str; 2]) {
+    let report = check(&history(frames, logs));
+    let found = report.broken.iter().any(|broken| broken.contains(sentence));
+    assert!(found, "not found: {sentence:?} in {report}");
+}
+
+/// The frames with one thing changed.
+#[track_caller]
+fn changed(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from} is not there");
+    text.replacen(from, to, 1)
+}
+
+#[test]
+fn a_run_that_keeps_every_promise_has_nothing_broken() {
+    let report = check(&history(FRAMES, [LOG, LOG]));
+    assert!(report.broken.is_empty(), "{report}");
+    assert_eq!((report.appends, report.acked, report.seen, report.entries), (4, 2, 3, 4));
+    assert!(report.to_string().ends_with("every promise holds"), "{report}");
+}
+
+#[test]
+fn a_hole_is_found() {
+    let hole = changed(LOG, r#""slot":2"#, r#""slot":4"#);
+    finds("has slot 4 where 2 is next", FRAMES, [&hole, LOG]);
+}
+
+#[test]
+fn a_log_that_ends_before_its_latest_is_found() {
+    let short = changed(LOG, r#""latest":3"#, r#""latest":4"#);
+    finds("says latest 4 and holds 4", FRAMES, [LOG, &short]);
+}
+
+#[test]
+fn a_digest_that_does_not_chain_is_found() {
+    let other =
+        changed(LOG, r#""committed_at":1763796121000}]}"#, r#""committed_at":1763796121001}]}"#);
+    finds("chains to", FRAMES, [&other, LOG]);
+}
+
+#[test]
+fn nodes_that_differ_are_found() {
+    // The digest, too, is what that log chains to: of the vector's first three entries.
+    let cut = LOG.split_once(",\n {\"slot\":3").expect("a last entry").0.to_owned() + "]}";
+    let cut = changed(&cut, r#""latest":3"#, r#""latest":2"#);
+    let cut = changed(
+        &cut,
+        "aa243348b7f4848ea39bc136a8a0d6f00ab5429fdf97339bde2102121a8fae9b",
+        "376734d75287da370dbb5e48af73c85c3369adae81940b2fbacfd5e5ed0b5722",
+    );
+    finds("node 0 has 4 entries and node 1 3", FRAMES, [LOG, &cut]);
+}
+
+#[test]
+fn an_ack_of_what_is_not_there_is_found() {
+    let frames = changed(FRAMES, r#""id":"g-2","slot":3"#, r#""id":"g-2","slot":4"#);
+    finds("general 4 was acked and is not in the log", &frames, [LOG, LOG]);
+}
+
+#[test]
+fn an_ack_of_another_s_entry_is_found() {
+    let frames = changed(FRAMES, r#""id":"g-2","slot":3"#, r#""id":"g-2","slot":2"#);
+    finds("grace's g-2 was acked at general 2, where ada's a-2 stands", &frames, [LOG, LOG]);
+}
+
+#[test]
+fn a_view_that_is_no_prefix_is_found() {
+    let frames =
+        changed(FRAMES, r#""body":"hi ada 👋","committed_at""#, r#""body":"hi","committed_at""#);
+    finds("general 1: grace's g-1 was shown, and the log has another", &frames, [LOG, LOG]);
+}
+
+#[test]
+fn a_following_with_a_gap_is_found() {
+    let frames = FRAMES.lines().filter(|line| !line.contains(r#"[{"slot":0"#));
+    let frames: Vec<&str> = frames.collect();
+    finds("a following goes from -1 to 1", &frames.join("\n"), [LOG, LOG]);
+}
+
+#[test]
+fn an_append_that_stands_before_what_its_author_had_seen_is_found() {
+    // As if grace's first had been sent when all the others had been shown.
+    let mut lines: Vec<&str> = FRAMES.lines().collect();
+    let from = lines.iter().position(|it| it.contains(r#""append","room":"general","id":"g-1""#));
+    let late = lines.remove(from.expect("her append"));
+    lines.push(late);
+    finds("grace's g-1 was sent after slot 3 had been shown", &lines.join("\n"), [LOG, LOG]);
+}
+
+#[test]
+fn an_author_whose_appends_change_places_is_found() {
+    // As if g-2 had been sent before g-1.
+    let swapped =
+        FRAMES.replace(r#""append","room":"general","id":"g-1","body":"hi ada 👋","after":0"#, "@");
+    let swapped = swapped.replace(
+        r#""append","room":"general","id":"g-2","body":"""#,
+        r#""append","room":"general","id":"g-1","body":"hi ada 👋""#,
+    );
+    let swapped = swapped.replace('@', r#""append","room":"general","id":"g-2","body":"""#);
+    finds("grace sent g-2 before g-1, and they stand at 3 and 1", &swapped, [LOG, LOG]);
+}
+
+#[test]
+fn an_entry_that_nobody_sent_is_found() {
+    let frames: Vec<&str> = FRAMES
+        .lines()
+        .filter(|line| !line.contains(r#"> {"type":"append","room":"general","id":"a-2""#))
+        .collect();
+    finds("general 2: nobody sent ada's a-2", &frames.join("\n"), [LOG, LOG]);
+}
+
+#[test]
+fn an_entry_with_another_body_than_was_sent_is_found() {
+    let frames = changed(FRAMES, r#""id":"a-2","body":"👍""#, r#""id":"a-2","body":"👎""#);
+    finds("ada's a-2 has another body", &frames, [LOG, LOG]);
+}
+
+#[test]
+fn an_answer_from_behind_what_was_seen_is_found() {
+    let frames = changed(FRAMES, r#""req":2,"latest":3"#, r#""req":2,"latest":2"#);
+    finds("general was answered from 2 to one who had seen 3", &frames, [LOG, LOG]);
+}
