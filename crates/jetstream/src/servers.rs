@@ -4,7 +4,8 @@
 //! The program is `nats-server` in `PATH`, or what `ROOMLOG_NATS_SERVER` names; `script/test` installs it.
 
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -32,8 +33,11 @@ pub struct Cluster {
     directory: TempDir,
 }
 
+/// From the ports that servers listen on for each other: the port at which each of them (the row) reaches
+/// each (the column).
+pub type Links = Box<dyn Fn(&[u16]) -> Vec<Vec<u16>>>;
+
 /// How a cluster is to be.
-#[derive(Debug, Clone)]
 pub struct Setup {
     /// How many servers.
     pub servers: usize,
@@ -41,13 +45,15 @@ pub struct Setup {
     pub synced: bool,
     /// Whether our account may ask about that.
     pub exported: bool,
+    /// Where servers reach each other, when not at their own ports; then none tells of others.
+    pub links: Option<Links>,
     /// More lines of the configuration.
     pub more: String,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { servers: 3, synced: true, exported: true, more: String::new() }
+        Self { servers: 3, synced: true, exported: true, links: None, more: String::new() }
     }
 }
 
@@ -60,12 +66,16 @@ impl Cluster {
         let directory = tempfile::tempdir()?;
         let ports = free_ports(2 * setup.servers)?;
         let (clients, routes) = ports.split_at(setup.servers);
+        let links = match &setup.links {
+            Some(links) => links(routes),
+            None => vec![routes.to_vec(); setup.servers],
+        };
         let mut servers = Vec::new();
         for (index, &port) in clients.iter().enumerate() {
             let name = format!("n{index}");
             let store = directory.path().join(&name);
             let config = directory.path().join(format!("{name}.conf"));
-            let text = config_text(setup, &name, port, routes[index], routes, &store);
+            let text = config_text(setup, &name, port, routes[index], &links[index], &store);
             fs::write(&config, text)?;
             servers.push(Server { name, port, config, store, child: None });
         }
@@ -130,6 +140,39 @@ impl Cluster {
     /// Lets one go on that was stopped.
     pub fn thaw(&self, index: usize) {
         self.signal(index, Signal::CONT);
+    }
+
+    /// The port of one for clients.
+    #[must_use]
+    pub fn port(&self, index: usize) -> u16 {
+        self.servers[index].port
+    }
+
+    /// Which server leads a stream, as one that answers says.
+    #[must_use]
+    pub fn leader(&self, stream: &str) -> Option<usize> {
+        let info = (0..self.len()).find_map(|index| self.stream_info(index, stream).ok())?;
+        let leader = info.split_once("\"leader\":\"")?.1.split_once('"')?.0;
+        self.servers.iter().position(|server| server.name == leader)
+    }
+
+    fn stream_info(&self, index: usize, stream: &str) -> io::Result<String> {
+        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.servers[index].port))?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let login = r#"{"verbose":false,"user":"roomlog","pass":"roomlog"}"#;
+        let ask = format!("$JS.API.STREAM.INFO.{stream}");
+        write!(
+            socket,
+            "CONNECT {login}\r\nSUB _INBOX.leader 1\r\nPUB {ask} _INBOX.leader 0\r\n\r\n"
+        )?;
+        let mut said = String::new();
+        for line in BufReader::new(socket).lines() {
+            said.push_str(&line?);
+            if said.contains("\"leader\"") {
+                return Ok(said);
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Where one keeps its streams.
@@ -215,10 +258,15 @@ fn config_text(
 ) -> String {
     let routes = routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}"));
     let routes = routes.collect::<Vec<_>>().join(", ");
+    // Told of by others, a server would be reached past its links; nobody listens on port 1.
+    let alone = match setup.links {
+        Some(_) => ", no_advertise: true, advertise: \"127.0.0.1:1\"",
+        None => "",
+    };
     let cluster = match setup.servers {
         1 => String::new(),
         _ => format!(
-            "cluster {{ name: roomlog, listen: \"127.0.0.1:{route}\", routes: [{routes}] }}\n"
+            "cluster {{ name: roomlog, listen: \"127.0.0.1:{route}\", routes: [{routes}]{alone} }}\n"
         ),
     };
     let sync = if setup.synced { "sync_interval: always" } else { "sync_interval: \"2m\"" };

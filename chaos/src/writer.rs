@@ -1,0 +1,236 @@
+//! A writer: an author who appends to a room and follows it, over one connection after the other.
+//!
+//! Enters: addresses of nodes. Leaves: frames in the recorder, a tally. Invariant: what is unanswered is
+//! sent again with the same id, in the order it was sent first, before anything new.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use futures_util::{SinkExt, StreamExt};
+use roomlog_checker::Direction;
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+
+use crate::recorder::Recorder;
+
+/// How many appends of a writer are under way at once.
+const WINDOW: usize = 8;
+
+/// How long a connection may take to open.
+const OPEN_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long an append may stay without an answer until its author goes elsewhere.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// How long a writer waits before it connects again.
+const AGAIN_AFTER: Duration = Duration::from_millis(150);
+
+/// Every so many appends the writer reads what it follows once more.
+const READ_EVERY: u64 = 20;
+
+/// An ack: which node gave it, and how long it took from the first time it was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ack {
+    pub(crate) node: usize,
+    pub(crate) took: Duration,
+    /// It was sent once, over one connection.
+    pub(crate) at_once: bool,
+}
+
+/// What a writer has done.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) acks: Vec<Ack>,
+    pub(crate) connections: usize,
+    pub(crate) busy: usize,
+    pub(crate) unknown: usize,
+    /// What was never answered.
+    pub(crate) unacked: usize,
+    /// The last slot it was sent.
+    pub(crate) last: i64,
+}
+
+struct Pending {
+    id: String,
+    body: String,
+    since: Instant,
+    times: usize,
+}
+
+/// A writer.
+pub(crate) struct Writer {
+    pub(crate) author: String,
+    pub(crate) room: String,
+    /// The nodes, the one to begin with first.
+    pub(crate) nodes: Vec<(usize, SocketAddr)>,
+    pub(crate) recorder: Recorder,
+    /// The time between two new appends.
+    pub(crate) pace: Duration,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Until when what is unanswered is sent again after the stop.
+    pub(crate) patience: Duration,
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
+
+struct Connection<'a> {
+    socket: Socket,
+    number: u64,
+    recorder: &'a Recorder,
+    seq: u64,
+    /// How many of what is pending were sent over it.
+    sent: usize,
+    heard: Instant,
+}
+
+impl Connection<'_> {
+    async fn send(&mut self, frame: &Value) -> Result<(), ()> {
+        let text = frame.to_string();
+        self.recorder.note(self.number, Direction::Sent, text.clone());
+        let sent = timeout(OPEN_WITHIN, self.socket.send(Message::text(text))).await;
+        sent.map_err(drop)?.map_err(drop)
+    }
+}
+
+impl Writer {
+    /// Writes until it is told to stop and all it sent is answered.
+    pub(crate) async fn run(mut self) -> Tally {
+        let mut tally = Tally { last: -1, ..Tally::default() };
+        let mut pending = VecDeque::new();
+        let mut next = 0;
+        let mut stopped: Option<Instant> = None;
+        loop {
+            let _ended_or_not = self.connection(&mut pending, &mut next, &mut tally).await;
+            if *self.stop.borrow() {
+                let since = *stopped.get_or_insert_with(Instant::now);
+                if pending.is_empty() || since.elapsed() > self.patience {
+                    tally.unacked = pending.len();
+                    return tally;
+                }
+            }
+            self.nodes.rotate_left(1);
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn connection(
+        &mut self,
+        pending: &mut VecDeque<Pending>,
+        next: &mut u64,
+        tally: &mut Tally,
+    ) -> Result<(), ()> {
+        let (node, address) = self.nodes[0];
+        let url = format!("ws://{address}/v1/ws");
+        let opened = timeout(OPEN_WITHIN, connect_async(&url)).await;
+        let (socket, _) = opened.map_err(drop)?.map_err(drop)?;
+        tally.connections += 1;
+        let number = self.recorder.connection();
+        let recorder = &self.recorder.clone();
+        let heard = Instant::now();
+        let mut connection = Connection { socket, number, recorder, seq: 0, sent: 0, heard };
+        connection.send(&json!({ "type": "login", "author": self.author })).await?;
+        let join = json!({ "type": "join", "room": self.room, "after": tally.last, "req": 0 });
+        connection.send(&join).await?;
+        let mut due = Instant::now();
+        loop {
+            let stopped = *self.stop.borrow();
+            if stopped && pending.is_empty() {
+                return Ok(());
+            }
+            while connection.sent < pending.len() && connection.sent < WINDOW {
+                self.send_one(&mut connection, pending, tally.last).await?;
+            }
+            let may_write = !stopped && pending.len() < WINDOW;
+            if may_write && Instant::now() >= due {
+                due += self.pace;
+                let (id, body) =
+                    (format!("{}-{next}", self.author), format!("{next} of {}", self.author));
+                pending.push_back(Pending { id, body, since: Instant::now(), times: 0 });
+                *next += 1;
+                if *next % READ_EVERY == 0 {
+                    let read = json!({ "type": "update", "room": self.room, "count": 3, "seen": tally.last, "req": *next });
+                    connection.send(&read).await?;
+                }
+                continue;
+            }
+            let wait =
+                if may_write { due.saturating_duration_since(Instant::now()) } else { PATIENCE };
+            tokio::select! {
+                frame = connection.socket.next() => {
+                    let message = frame.ok_or(())?.map_err(drop)?;
+                    connection.heard = Instant::now();
+                    if let Message::Text(text) = message {
+                        self.take(&mut connection, text.as_str(), node, pending, tally)?;
+                    }
+                }
+                () = sleep(wait.min(Duration::from_secs(1))) => {}
+                _ = self.stop.changed(), if !stopped => {}
+            }
+            let oldest = pending.front().filter(|_| connection.sent > 0);
+            if oldest.is_some_and(|_| connection.heard.elapsed() > PATIENCE) {
+                return Err(());
+            }
+        }
+    }
+
+    async fn send_one(
+        &self,
+        connection: &mut Connection<'_>,
+        pending: &mut VecDeque<Pending>,
+        last: i64,
+    ) -> Result<(), ()> {
+        let Some(append) = pending.get_mut(connection.sent) else { return Ok(()) };
+        append.times += 1;
+        let frame = json!({
+            "type": "append", "room": self.room, "id": append.id, "body": append.body,
+            "seq": connection.seq, "after": last,
+        });
+        connection.seq += 1;
+        connection.sent += 1;
+        connection.send(&frame).await
+    }
+
+    /// Takes a frame; an error ends the connection.
+    fn take(
+        &self,
+        connection: &mut Connection<'_>,
+        text: &str,
+        node: usize,
+        pending: &mut VecDeque<Pending>,
+        tally: &mut Tally,
+    ) -> Result<(), ()> {
+        self.recorder.note(connection.number, Direction::Received, text.to_owned());
+        let frame: Value = serde_json::from_str(text).map_err(drop)?;
+        for entry in frame["entries"].as_array().into_iter().flatten() {
+            tally.last = tally.last.max(entry["slot"].as_i64().unwrap_or(-1));
+        }
+        match frame["type"].as_str() {
+            Some("appended") => {
+                let Some(at) = pending.iter().position(|it| frame["id"] == it.id.as_str()) else {
+                    return Ok(());
+                };
+                let Some(append) = pending.remove(at) else { return Ok(()) };
+                connection.sent -= 1;
+                let (took, at_once) = (append.since.elapsed(), append.times == 1);
+                tally.acks.push(Ack { node, took, at_once });
+                Ok(())
+            }
+            Some("error") => {
+                match frame["code"].as_str() {
+                    Some("busy") => tally.busy += 1,
+                    Some("unknown_outcome") => tally.unknown += 1,
+                    _ => {}
+                }
+                Err(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
