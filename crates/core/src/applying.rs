@@ -191,6 +191,9 @@ impl Applying {
         let outcomes = self.applier.apply(durable, &name, proposals, known)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
+        if self.journal.is_shared() {
+            self.pipeline.note_applied(self.applied);
+        }
         outcomes.ok_or(NodeError::Fenced(durable.position))
     }
 

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -56,6 +56,8 @@ pub(crate) struct Pipeline {
     /// There may be room for another block.
     pub(crate) freed: Notify,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Our blocks before this number are applied.
+    applied: AtomicU64,
     /// A block came back whose predecessor is not there.
     gap: AtomicBool,
     /// Whether apply takes another block before the fold has caught up.
@@ -70,6 +72,7 @@ impl Pipeline {
             pushed: Notify::new(),
             freed: Notify::new(),
             phase: watch::channel(Phase::CatchingUp).0,
+            applied: AtomicU64::new(0),
             gap: AtomicBool::new(false),
             has_room: watch::channel(true).0,
         }
@@ -146,6 +149,17 @@ impl Pipeline {
         if let Some(block) = in_flight.iter_mut().find(same) {
             block.known = Some(known);
         }
+    }
+
+    /// Notes how far our blocks are applied, for who waits for the journal's answers to them.
+    pub(crate) fn note_applied(&self, next_n: u64) {
+        self.applied.store(next_n, Ordering::Release);
+        self.freed.notify_one();
+    }
+
+    /// Our blocks before this number came back, whether or not the journal has answered.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
     }
 
     /// All blocks, to be proposed again.

@@ -92,6 +92,7 @@ impl Sequencing {
                 self.pipeline.fail();
                 return Ok(());
             }
+            self.take_applied();
             if self.pipeline.take_gap() {
                 self.propose_again_soon("a block before it is missing");
             }
@@ -216,6 +217,18 @@ impl Sequencing {
         // First here, then there: it comes back from the journal at any moment.
         self.pipeline.push(InFlight { n, block: block.clone(), submits, known: None });
         self.ask(n, block);
+    }
+
+    /// What came back needs no answer any more.
+    fn take_applied(&mut self) {
+        let applied = self.pipeline.applied();
+        let mut some = false;
+        while self.proposed.pop_front_if(|asked| asked.n < applied).is_some() {
+            some = true;
+        }
+        if some {
+            self.note_stalled(false);
+        }
     }
 
     fn ask(&mut self, n: u64, block: Bytes) {

@@ -31,8 +31,12 @@ const API_WITHIN: Duration = Duration::from_secs(5);
 /// How long a publish waits for its ack: longer than most elections would only keep appends waiting.
 const ACK_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often a quiet connection is asked whether it lives.
-const PING_EVERY: Duration = Duration::from_secs(2);
+/// How often a connection is asked whether it lives; the third question in a row without an answer ends it,
+/// so a server that hangs is left within some two seconds.
+const PING_EVERY: Duration = Duration::from_millis(700);
+
+/// How long a server has to greet: one that hangs takes connections and says nothing.
+const GREETS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The smallest `max_payload` of the servers: twice the largest block.
 const LEAST_PAYLOAD: usize = 2 * BLOCK_BYTES;
@@ -163,6 +167,7 @@ async fn connect(options: &Options) -> Result<Client, OpenError> {
     let mut connecting = ConnectOptions::new()
         .name("roomlog")
         .ping_interval(PING_EVERY)
+        .connection_timeout(GREETS_WITHIN)
         .reconnect_delay_callback(|attempts| {
             // Quick at first, and never so slow that servers which are back wait for us.
             Duration::from_millis((50 * attempts as u64).min(1_000))

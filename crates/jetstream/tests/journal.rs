@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use async_nats::{
+    ConnectOptions,
+    jetstream::{self, Context, stream},
+};
 use bytes::Bytes;
 use roomlog_core::{
     journal::{Durable, Follow, Journal, JournalError, Mark, Position, Proposed},
@@ -69,4 +73,194 @@ async fn keeps_the_contract(cluster: &Cluster) {
         Box::new(Streams { options })
     })
     .await;
+}
+
+fn refused(setup: Setup, change: impl FnOnce(&mut Options)) -> OpenError {
+    let cluster = Cluster::start(&Setup { servers: 1, ..setup }).expect("a server");
+    let mut options = Options::new(cluster.url());
+    change(&mut options);
+    let opened = wait(open(&options));
+    opened.err().expect("it is refused")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_ack_before_they_fsync_are_refused_with_the_line_to_change() {
+    let why = refused(Setup { synced: false, ..Setup::default() }, |_| {}).to_string();
+    assert!(why.contains("n0") && why.contains("`sync_interval: always`"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_cannot_be_asked_are_refused_unless_the_operator_says_they_fsync() {
+    let setup = Setup { servers: 1, exported: false, ..Setup::default() };
+    let cluster = Cluster::start(&setup).expect("a server");
+    let mut options = Options::new(cluster.url());
+    let why = open(&options).await.err().expect("it is refused").to_string();
+    assert!(why.contains("--journal-declared") && why.contains("PING.JSZ"), "{why}");
+    options.declared = true;
+    options.replicas = Some(1);
+    let journal = open(&options).await.expect("a journal");
+    assert_eq!(journal.promise(), Promise::Declared);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_were_seen_to_fsync_are_a_quorum() {
+    let cluster = servers(1);
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    assert_eq!(journal.promise(), Promise::Quorum);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_take_too_small_messages_are_refused_with_the_line_to_change() {
+    let more = "max_payload: 512KB".into();
+    let why = refused(Setup { more, ..Setup::default() }, |_| {}).to_string();
+    assert!(why.contains("`max_payload: 1MB`"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_replicas_than_servers_are_refused_with_the_way_out() {
+    let why = refused(Setup::default(), |options| options.replicas = Some(3)).to_string();
+    assert!(why.contains("--journal-replicas 1"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_and_a_wrong_password_are_told_without_the_password() {
+    let cluster = servers(1);
+    let wrong = cluster.url().replace("roomlog:roomlog@", "roomlog:secret@");
+    for servers in [wrong.as_str(), "nats://roomlog:secret@127.0.0.1:1"] {
+        let why = open(&Options::new(servers)).await.err().expect("it is refused").to_string();
+        assert!(why.contains("127.0.0.1") && !why.contains("secret"), "{why}");
+    }
+}
+
+/// A connection with the journal's rights, to do what an operator could.
+async fn by_hand(cluster: &Cluster) -> Context {
+    let options = ConnectOptions::with_user_and_password("roomlog".into(), "roomlog".into());
+    let client = options.connect(cluster.url_of(0)).await.expect("a connection");
+    jetstream::new(client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_as_it_must_be_is_refused_with_every_line_and_left_alone() {
+    let cluster = servers(1);
+    let context = by_hand(&cluster).await;
+    let made = stream::Config {
+        name: "ROOMLOG_1_0".into(),
+        subjects: vec!["ROOMLOG.1.0".into()],
+        max_age: Duration::from_secs(3_600),
+        ..stream::Config::default()
+    };
+    context.create_stream(made).await.expect("a stream");
+    let why = open(&Options::new(cluster.url())).await.err().expect("it is refused").to_string();
+    for line in [
+        "max_age is 3600s and must be 0ns",
+        "deny_purge is false and must be true",
+        "discard is Old and must be New",
+        "metadata roomlog.log is not there",
+        "nats stream edit ROOMLOG_1_0",
+    ] {
+        assert!(why.contains(line), "{line}: {why}");
+    }
+    let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
+    assert_eq!(stream.cached_info().config.max_age, Duration::from_secs(3_600));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_partitions_is_refused() {
+    let cluster = servers(1);
+    drop(open(&Options::new(cluster.url())).await.expect("a journal"));
+    let context = by_hand(&cluster).await;
+    let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
+    let mut config = stream.cached_info().config.clone();
+    config.metadata.insert("roomlog.partitions".into(), "4".into());
+    context.update_stream(config).await.expect("a change");
+    let why = open(&Options::new(cluster.url())).await.err().expect("it is refused").to_string();
+    assert!(why.contains("roomlog.partitions is \"4\" and must be \"1\""), "{why}");
+}
+
+fn block(n: u64) -> Bytes {
+    Bytes::from(format!("block {n}"))
+}
+
+async fn propose(journal: &JetStreamJournal, n: u64) -> Position {
+    match timeout(LONG, journal.propose(0, block(n))).await.expect("an answer in time") {
+        Proposed::Durable(position) => position,
+        other => panic!("block {n}: {other:?}"),
+    }
+}
+
+async fn next(follow: &mut Box<dyn Follow>) -> Result<Durable, JournalError> {
+    timeout(LONG, follow.next()).await.expect("a block, or an end, in time")
+}
+
+/// Makes the stream again, empty, as if all servers had lost it.
+async fn make_again(cluster: &Cluster) {
+    let context = by_hand(cluster).await;
+    let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
+    let config = stream.cached_info().config.clone();
+    context.delete_stream("ROOMLOG_1_0").await.expect("a deletion");
+    context.create_stream(config).await.expect("a stream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_ends_when_the_stream_was_made_again_with_other_blocks() {
+    let cluster = servers(1);
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    let mut follow = journal.follow(0, Mark::default());
+    for n in 0..5 {
+        propose(&journal, n).await;
+        assert_eq!(next(&mut follow).await.expect("a block").block, block(n));
+    }
+    make_again(&cluster).await;
+    for n in 10..20 {
+        propose(&journal, n).await;
+    }
+    let why = next(&mut follow).await.expect_err("an end").to_string();
+    assert!(why.contains("another block at position 5"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_ends_when_what_it_read_stays_missing() {
+    let cluster = servers(1);
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    let mut follow = journal.follow(0, Mark::default());
+    for n in 0..5 {
+        propose(&journal, n).await;
+        assert_eq!(next(&mut follow).await.expect("a block").block, block(n));
+    }
+    make_again(&cluster).await;
+    propose(&journal, 0).await;
+    let why = next(&mut follow).await.expect_err("an end").to_string();
+    assert!(why.contains("has lost position 5"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_goes_on_over_a_server_that_hangs() {
+    let cluster = servers(3);
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    let mut follow = journal.follow(0, Mark::default());
+    let (mut n, mut read) = (0, 0);
+    for server in 0..3 {
+        cluster.freeze(server);
+        let until = tokio::time::Instant::now() + Duration::from_secs(12);
+        while tokio::time::Instant::now() < until {
+            // What gets no answer is proposed again; either way the follower is given it, and soon.
+            let durable = timeout(LONG, journal.propose(0, block(n))).await.expect("an answer");
+            if let Proposed::Durable(position) = durable {
+                let given = timeout(Duration::from_secs(5), async {
+                    loop {
+                        let durable = follow.next().await.expect("a block");
+                        assert_eq!(durable.position.0, read + 1, "without a gap");
+                        read = durable.position.0;
+                        if durable.position == position {
+                            return;
+                        }
+                    }
+                });
+                given.await.expect("what is durable is read within five seconds");
+                n += 1;
+            }
+        }
+        cluster.thaw(server);
+    }
+    assert!(n > 100, "{n} blocks");
 }
