@@ -83,7 +83,16 @@ impl Life {
         identity: Identity,
         settings: NodeSettings,
     ) -> Self {
-        let (journal, archive) = (disk.journal.clone(), disk.archive.clone());
+        Self::over(disk.journal.clone(), disk.archive.clone(), identity, settings)
+    }
+
+    /// Starts a node over a journal of the test's own.
+    pub(crate) fn over(
+        journal: Arc<dyn Journal>,
+        archive: Arc<MemoryArchive>,
+        identity: Identity,
+        settings: NodeSettings,
+    ) -> Self {
         let opened = Node::open(identity, journal, archive, settings);
         let (node, Running { task, folder }) = opened.expect("a node");
         Self { node, task: tokio::spawn(task.run()), folder: Some(folder), fold: None }
