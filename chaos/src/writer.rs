@@ -154,7 +154,7 @@ impl Writer {
                     (format!("{}-{next}", self.author), format!("{next} of {}", self.author));
                 pending.push_back(Pending { id, body, since: Instant::now(), times: 0 });
                 *next += 1;
-                if *next % READ_EVERY == 0 {
+                if next.is_multiple_of(READ_EVERY) {
                     let read = json!({ "type": "update", "room": self.room, "count": 3, "seen": tally.last, "req": *next });
                     connection.send(&read).await?;
                 }

@@ -14,6 +14,9 @@ use crate::{
 /// The name of an append: room, author, id.
 type Name = (String, String, String);
 
+/// The turn in which an author sent something, the slot it stands at, its id.
+type Turn<'a> = (usize, usize, &'a str);
+
 /// An append as it was sent first.
 struct Sent {
     body: String,
@@ -210,7 +213,7 @@ impl<'a> Walk<'a> {
 
     /// What only the whole tells: causes, orders, and where everything came from.
     pub(crate) fn end(&mut self) {
-        let mut by_author: HashMap<(&str, &str), Vec<(usize, usize, &str)>> = HashMap::new();
+        let mut by_author: HashMap<(&str, &str), Vec<Turn<'_>>> = HashMap::new();
         for (name, &slot) in &self.slots {
             let (room, author, id) = name;
             let entry = &self.rooms[room].entries[slot];
