@@ -38,9 +38,9 @@ pub(crate) struct Args {
 
 /// What the server says of itself when it ends.
 #[derive(Debug, Default, PartialEq)]
-struct Stats {
-    blocks: f64,
-    entries: f64,
+pub(crate) struct Stats {
+    pub(crate) blocks: f64,
+    pub(crate) entries: f64,
     busy: f64,
     fold_lag_max: f64,
 }
@@ -122,7 +122,7 @@ fn row(
 }
 
 /// Reads `roomlog: stats blocks=N entries=N busy=N fold_lag_max=N`.
-fn stats(line: &str) -> Option<Stats> {
+pub(crate) fn stats(line: &str) -> Option<Stats> {
     let (_, fields) = line.split_once("stats ")?;
     let field = |name: &str| {
         let of = |field: &str| field.strip_prefix(name)?.strip_prefix('=')?.parse().ok();

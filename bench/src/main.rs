@@ -7,6 +7,7 @@
 mod acks;
 mod at_rate;
 mod authors;
+mod cluster;
 mod disk;
 mod fan;
 mod fanout;
@@ -68,6 +69,8 @@ enum Command {
     Page(page::Args),
     /// A log that grows: ack times, pages, memory, start-up at each size.
     Growth(growth::Args),
+    /// Three nodes on three NATS servers, beside a bare client of the same servers.
+    Cluster(cluster::Args),
     /// One of the fan-out servers that the others start.
     #[command(hide = true)]
     Peer {
@@ -126,6 +129,7 @@ fn main() -> ExitCode {
         Command::Fold(args) => fold::run(&args),
         Command::Acks(args) => acks::run(&args),
         Command::Growth(args) => growth::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Peer { kind } => spike::serve(kind),
     };
     match outcome {

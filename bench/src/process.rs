@@ -47,9 +47,17 @@ impl Server {
     /// # Errors
     /// When the binary cannot be started or does not say where it listens.
     pub(crate) fn roomlog(binary: &Path, data: &Path) -> io::Result<Self> {
+        Self::with(binary, data, &[])
+    }
+
+    /// As [`Server::roomlog`], with more flags.
+    ///
+    /// # Errors
+    /// As [`Server::roomlog`].
+    pub(crate) fn with(binary: &Path, data: &Path, flags: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--ping-ms", "3600000"]);
-        command.args(["--idle-ms", "7200000", "--data"]).arg(data);
+        command.args(["--idle-ms", "7200000", "--data"]).arg(data).args(flags);
         Self::start(&mut command)
     }
 
