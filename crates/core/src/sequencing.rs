@@ -65,6 +65,12 @@ enum Woken {
 }
 
 impl Sequencing {
+    /// Whether `propose` waits for the disk: then this task needs a thread of its own.
+    #[must_use]
+    pub fn waits_for_disk(&self) -> bool {
+        !self.journal.is_shared()
+    }
+
     /// Proposes until the inbox is closed and all it took is proposed, or the partition fails.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ struct Server {
     port: u16,
     config: PathBuf,
     store: PathBuf,
+    /// What the configuration reads of the environment.
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
@@ -47,13 +49,23 @@ pub struct Setup {
     pub exported: bool,
     /// Where servers reach each other, when not at their own ports; then none tells of others.
     pub links: Option<Links>,
+    /// A configuration to use instead, which takes what differs from the environment, as
+    /// `deploy/nats/nats.conf` does.
+    pub config: Option<PathBuf>,
     /// More lines of the configuration.
     pub more: String,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { servers: 3, synced: true, exported: true, links: None, more: String::new() }
+        Self {
+            servers: 3,
+            synced: true,
+            exported: true,
+            links: None,
+            config: None,
+            more: String::new(),
+        }
     }
 }
 
@@ -77,7 +89,9 @@ impl Cluster {
             let config = directory.path().join(format!("{name}.conf"));
             let text = config_text(setup, &name, port, routes[index], &links[index], &store);
             fs::write(&config, text)?;
-            servers.push(Server { name, port, config, store, child: None });
+            let config = setup.config.clone().unwrap_or(config);
+            let environment = environment(&name, port, routes[index], routes, &store);
+            servers.push(Server { name, port, config, store, environment, child: None });
         }
         let mut cluster = Self { servers, directory };
         for index in 0..setup.servers {
@@ -202,6 +216,7 @@ impl Cluster {
         let child = Command::new(&program)
             .arg("-c")
             .arg(&self.servers[index].config)
+            .envs(self.servers[index].environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -246,6 +261,26 @@ fn free_ports(count: usize) -> io::Result<Vec<u16>> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let held: Vec<TcpListener> = (0..count).map(bind).collect::<Result<_, _>>()?;
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// What `deploy/nats/nats.conf` reads of the environment.
+fn environment(
+    name: &str,
+    port: u16,
+    route: u16,
+    routes: &[u16],
+    store: &Path,
+) -> Vec<(&'static str, String)> {
+    let routes = routes.iter().map(|port| format!("\"nats-route://127.0.0.1:{port}\""));
+    vec![
+        ("NATS_NAME", name.to_owned()),
+        ("NATS_LISTEN", format!("127.0.0.1:{port}")),
+        ("NATS_CLUSTER", format!("127.0.0.1:{route}")),
+        ("NATS_ROUTES", format!("[{}]", routes.collect::<Vec<_>>().join(","))),
+        ("NATS_STORE", store.display().to_string()),
+        ("ROOMLOG_PASSWORD", "roomlog".to_owned()),
+        ("SYS_PASSWORD", "sys".to_owned()),
+    ]
 }
 
 fn config_text(

@@ -110,6 +110,19 @@ async fn servers_that_were_seen_to_fsync_are_a_quorum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_that_is_shipped_is_one_that_is_taken() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nats/nats.conf");
+    let setup = Setup { config: Some(shipped.into()), ..Setup::default() };
+    let cluster = Cluster::start(&setup).expect("three servers");
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    assert_eq!(journal.promise(), Promise::Quorum);
+    let context = by_hand(&cluster).await;
+    let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
+    assert_eq!(stream.cached_info().config.num_replicas, 3);
+    assert_eq!(propose(&journal, 0).await, Position(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn servers_that_take_too_small_messages_are_refused_with_the_line_to_change() {
     let more = "max_payload: 512KB".into();
     let why = refused(Setup { more, ..Setup::default() }, |_| {}).to_string();

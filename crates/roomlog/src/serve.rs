@@ -19,13 +19,15 @@ use std::{
 };
 
 use clap::Args;
-use roomlog_core::{Node, NodeError, Running, journal::JournalError, partition};
+use roomlog_core::{
+    Node, NodeError, Running, journal::JournalError, partition, sequencing::Sequencing,
+};
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
 
 use crate::{cli::DEFAULT_SERVER, engines::Engines, failure::Failure, settings::Settings};
@@ -204,10 +206,11 @@ impl Stop {
     }
 }
 
-/// What runs of a node. Sequencing waits for the disk, so it has a thread; so has the fold. Applying
-/// is a task among the sockets': whom it answers and tells is then woken on the same thread.
+/// What runs of a node. Sequencing waits for the disk where the journal is a file, so it has a thread then; so
+/// has the fold. Applying is a task among the sockets': whom it answers and tells is then woken on the same
+/// thread.
 struct Threads {
-    sequencing: thread::JoinHandle<Result<(), NodeError>>,
+    sequencing: tokio::task::JoinHandle<Result<(), NodeError>>,
     applying: tokio::task::JoinHandle<Result<(), NodeError>>,
     folder: thread::JoinHandle<()>,
     ended: mpsc::Receiver<()>,
@@ -223,15 +226,7 @@ impl Threads {
             let _nobody_waits = tell_too.try_send(());
             ended
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(no_thread)?;
-        let sequencing = on_a_thread("sequencing", GO_FIRST, move || {
-            let ended = runtime.block_on(task.sequencing.run());
-            let _nobody_waits = tell.try_send(());
-            ended
-        })?;
+        let sequencing = sequence(task.sequencing, tell)?;
         let folder = on_a_thread("fold", GO_LAST, move || folder.run())?;
         Ok(Self { sequencing, applying, folder, ended })
     }
@@ -245,16 +240,40 @@ impl Threads {
     async fn join(self) -> Result<(), NodeError> {
         let Self { sequencing, applying, folder, .. } = self;
         let applied = applying.await;
-        let joined = tokio::task::spawn_blocking(move || {
-            let _folded_or_panicked = folder.join();
-            sequencing.join()
-        });
-        match (joined.await, applied) {
-            (Ok(Ok(sequenced)), Ok(applied)) => partition::ended(sequenced, applied),
+        let folded = tokio::task::spawn_blocking(move || folder.join());
+        let _folded_or_panicked = folded.await;
+        match (sequencing.await, applied) {
+            (Ok(sequenced), Ok(applied)) => partition::ended(sequenced, applied),
             // A panic was printed where it happened.
-            _ => Err(JournalError("a thread of the node panicked".into()).into()),
+            _ => Err(panicked()),
         }
     }
+}
+
+fn panicked() -> NodeError {
+    JournalError("a thread of the node panicked".into()).into()
+}
+
+/// Runs sequencing: on a thread of its own where it waits for the disk, else among the other tasks.
+fn sequence(
+    sequencing: Sequencing,
+    tell: mpsc::Sender<()>,
+) -> Result<tokio::task::JoinHandle<Result<(), NodeError>>, Failure> {
+    let waits_for_disk = sequencing.waits_for_disk();
+    let run = async move {
+        let ended = sequencing.run().await;
+        let _nobody_waits = tell.try_send(());
+        ended
+    };
+    if !waits_for_disk {
+        return Ok(tokio::spawn(run));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
+    let (done, ended) = oneshot::channel();
+    on_a_thread("sequencing", GO_FIRST, move || {
+        let _nobody_waits = done.send(runtime.block_on(run));
+    })?;
+    Ok(tokio::spawn(async { ended.await.unwrap_or_else(|_| Err(panicked())) }))
 }
 
 fn no_thread(why: std::io::Error) -> Failure {
