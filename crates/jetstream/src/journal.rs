@@ -129,7 +129,7 @@ impl Journal for JetStreamJournal {
     }
 
     fn depth(&self) -> usize {
-        std::env::var("ROOMLOG_DEPTH").ok().and_then(|it| it.parse().ok()).unwrap_or(DEPTH)
+        DEPTH
     }
 
     fn is_ours_alone(&self) -> bool {
