@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::{
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
+    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
     memory::MemoryJournal,
 };
 
@@ -61,6 +61,10 @@ impl Journal for Remembered {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

@@ -102,6 +102,7 @@ pub(crate) struct Parts {
 impl Applier {
     pub(crate) fn new(parts: Parts, applied: Applied) -> Self {
         let Parts { archive, rooms, heads, folds, stats, unfolded_limit, tail_bytes } = parts;
+        stats.at(applied.position);
         Self {
             archive,
             rooms,
@@ -137,6 +138,7 @@ impl Applier {
 
     fn read(&mut self, durable: &Durable) {
         self.applied.position = durable.position;
+        self.stats.at(durable.position);
         self.applied.stamp = Some(block::stamp(&durable.block));
     }
 

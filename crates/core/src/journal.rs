@@ -83,6 +83,17 @@ pub enum Proposed {
 #[error("the journal cannot go on: {0}")]
 pub struct JournalError(pub String);
 
+/// What a journal on other machines counts since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JournalCounts {
+    /// Connections to it, the first included.
+    pub connections: u64,
+    /// Readers that were silent, behind or broken and were replaced.
+    pub readers_replaced: u64,
+    /// Times that another server was seen to lead a partition.
+    pub leader_changes: u64,
+}
+
 /// A journal.
 pub trait Journal: Send + Sync + 'static {
     /// The name of the log: made with the journal, kept through restarts.
@@ -99,6 +110,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Whether only this log's nodes can write to it: then what is no block of ours is damage, and
     /// must not be passed over.
     fn is_ours_alone(&self) -> bool;
+
+    /// What it counts of itself, where there is something that can come and go.
+    fn counts(&self) -> Option<JournalCounts>;
 
     /// Makes a block durable. Blocks take effect in the order of the calls.
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;

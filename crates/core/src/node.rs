@@ -21,7 +21,7 @@ use crate::{
     follower::Followers,
     heads::Heads,
     inbox::Inbox,
-    journal::{Journal, JournalError, Position},
+    journal::{Journal, JournalCounts, JournalError, Position},
     partition::{Identity, NodeError, PartitionTask},
     pipeline::{Phase, Pipeline},
     reader::Reader,
@@ -153,6 +153,7 @@ impl Node {
             sequencer: Sequencer::default(),
             proposed: VecDeque::new(),
             next_n: 0,
+            stats: stats.clone(),
             again_at: None,
         };
         let applying = Applying {
@@ -188,6 +189,24 @@ impl Node {
         let mut phase = self.phase.clone();
         let left = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
         left.is_ok_and(|phase| *phase != Phase::Failed)
+    }
+
+    /// What the journal counts, where it is a cluster's.
+    #[must_use]
+    pub fn journal_counts(&self) -> Option<JournalCounts> {
+        self.journal.counts()
+    }
+
+    /// Whether the journal leaves what was proposed without an answer.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.inbox.is_stalled()
+    }
+
+    /// The last position that the journal is known to have.
+    #[must_use]
+    pub fn journal_head(&self) -> Option<Position> {
+        self.journal.head(PARTITION).ok()
     }
 
     /// Waits until all that the journal holds now is in the archive, which is hurried for it; up to

@@ -154,7 +154,9 @@ impl Pipeline {
     /// Notes how far our blocks are applied, for who waits for the journal's answers to them.
     pub(crate) fn note_applied(&self, next_n: u64) {
         self.applied.store(next_n, Ordering::Release);
-        self.freed.notify_one();
+        if self.inbox.is_stalled() {
+            self.freed.notify_one();
+        }
     }
 
     /// Our blocks before this number came back, whether or not the journal has answered.

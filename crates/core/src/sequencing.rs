@@ -27,6 +27,7 @@ use crate::{
     partition::{Identity, NodeError},
     pipeline::{InFlight, Phase, Pipeline},
     sequencer::{Sequencer, Submit, Ticket},
+    stats::Stats,
 };
 
 /// For how long a shared journal may leave a block without an answer until new appends are `busy`.
@@ -52,6 +53,7 @@ pub struct Sequencing {
     /// Oldest first.
     pub(crate) proposed: VecDeque<Asked>,
     pub(crate) next_n: u64,
+    pub(crate) stats: Arc<Stats>,
     /// When all that is under way is proposed again.
     pub(crate) again_at: Option<Instant>,
 }
@@ -98,7 +100,9 @@ impl Sequencing {
                 self.pipeline.fail();
                 return Ok(());
             }
-            self.take_applied();
+            if self.pipeline.inbox.is_stalled() {
+                self.take_applied();
+            }
             if self.pipeline.take_gap() {
                 self.propose_again_soon("a block before it is missing");
             }
@@ -139,7 +143,11 @@ impl Sequencing {
         if self.again_at.is_some_and(|at| now >= at) {
             self.propose_again();
         }
-        if self.proposed.front().is_some_and(|asked| now >= asked.since + STALLED_AFTER) {
+        let is_late = |asked: &Asked| now >= asked.since + STALLED_AFTER;
+        if self.proposed.front().is_some_and(is_late) {
+            self.take_applied();
+        }
+        if self.proposed.front().is_some_and(is_late) {
             self.note_stalled(true);
         }
     }
@@ -246,6 +254,7 @@ impl Sequencing {
     /// block that is there already is passed over when its copy comes.
     fn propose_again_soon(&mut self, why: &str) {
         info!(why, "blocks are proposed again");
+        self.stats.proposed_again();
         self.proposed.clear();
         self.again_at.get_or_insert_with(|| Instant::now() + AGAIN_AFTER);
     }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::journal::Position;
+
 /// Counters since the start, and the greatest lag.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -10,6 +12,8 @@ pub struct Stats {
     busy: AtomicU64,
     unfolded: AtomicU64,
     unfolded_max: AtomicU64,
+    position: AtomicU64,
+    proposed_again: AtomicU64,
 }
 
 impl Stats {
@@ -25,6 +29,26 @@ impl Stats {
 
     pub(crate) fn folded(&self, unfolded: usize) {
         self.unfolded.store(unfolded as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn at(&self, position: Position) {
+        self.position.store(position.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn proposed_again(&self) {
+        self.proposed_again.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The position of the last block applied.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position(self.position.load(Ordering::Relaxed))
+    }
+
+    /// How often blocks under way were proposed again.
+    #[must_use]
+    pub fn proposals_again(&self) -> u64 {
+        self.proposed_again.load(Ordering::Relaxed)
     }
 
     /// Counts an append that was answered `busy`.

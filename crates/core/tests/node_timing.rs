@@ -11,7 +11,9 @@ use roomlog_core::{
     Node, NodeSettings, Running,
     block::BLOCK_BYTES,
     inbox::Turned,
-    journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
+    journal::{
+        Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
+    },
     mailbox::{Mailbox, Outcome},
     memory::{MemoryArchive, MemoryJournal},
     proposal::Proposal,
@@ -36,6 +38,10 @@ impl Journal for Gated {
 
     fn is_shared(&self) -> bool {
         self.journal.is_shared()
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        self.journal.counts()
     }
 
     fn depth(&self) -> usize {

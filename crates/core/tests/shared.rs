@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use roomlog_core::{
     inbox::Turned,
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
+    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
     mailbox::Outcome,
     memory::{MemoryArchive, MemoryJournal},
     suites::archive::{proposal, room},
@@ -81,6 +81,10 @@ impl Journal for Unreliable {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

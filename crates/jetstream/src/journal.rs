@@ -4,13 +4,16 @@
 //! `roomlog_core::journal`; the order of proposes is kept by one publisher a partition, and what is read
 //! is read by a task of its own, so that a wait that is dropped loses nothing.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use async_nats::{Client, jetstream::Context};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -59,6 +62,29 @@ impl Seen {
     }
 }
 
+/// What is counted, by whoever sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) connections: AtomicU64,
+    pub(crate) readers_replaced: AtomicU64,
+    pub(crate) leader_changes: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> JournalCounts {
+        let at = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        JournalCounts {
+            connections: at(&self.connections),
+            readers_replaced: at(&self.readers_replaced),
+            leader_changes: at(&self.leader_changes),
+        }
+    }
+}
+
 struct Stream {
     name: String,
     seen: Arc<Seen>,
@@ -72,6 +98,7 @@ pub struct JetStreamJournal {
     context: Context,
     client: Client,
     promise: Promise,
+    counts: Arc<Counts>,
     /// One a partition.
     streams: Vec<Stream>,
 }
@@ -83,7 +110,8 @@ impl JetStreamJournal {
     /// # Errors
     /// [`OpenError`] says what to change.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
-        let opened = open::open(options).await?;
+        let counts = Arc::new(Counts::default());
+        let opened = open::open(options, &counts).await?;
         let (client, context) = (opened.client, opened.context);
         let stream = |(partition, info): (u32, async_nats::jetstream::stream::Info)| {
             let seen = Arc::new(Seen::new(info.state.last_sequence));
@@ -100,7 +128,7 @@ impl JetStreamJournal {
         };
         let streams = (0..).zip(opened.streams).map(stream).collect();
         let promise = if opened.seen { Promise::Quorum } else { Promise::Declared };
-        Ok(Self { log: opened.log, context, client, promise, streams })
+        Ok(Self { log: opened.log, context, client, promise, counts, streams })
     }
 
     /// What an ack stands on.
@@ -141,6 +169,10 @@ impl Journal for JetStreamJournal {
         true
     }
 
+    fn counts(&self) -> Option<JournalCounts> {
+        Some(self.counts.get())
+    }
+
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         let (answer, answered) = oneshot::channel();
         let asked = match self.stream(partition) {
@@ -168,6 +200,7 @@ impl Journal for JetStreamJournal {
                 self.context.clone(),
                 stream.name.clone(),
                 stream.seen.clone(),
+                self.counts.clone(),
                 after,
                 give,
             );

@@ -3,10 +3,10 @@
 //! Enters: what the operator says. Leaves: a connection and the log's name, or what to change and where.
 //! Invariant: nothing is made before the servers were found good, and what is there is never changed.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, ConnectOptions, ServerAddr,
+    Client, ConnectOptions, Event, ServerAddr,
     jetstream::{self, Context, ErrorCode, context::CreateStreamErrorKind, stream::Info},
 };
 use roomlog_core::{block::BLOCK_BYTES, journal::Partition};
@@ -15,6 +15,7 @@ use ulid::Ulid;
 
 use crate::{
     check::{self, PARTITIONS},
+    journal::Counts,
     options::Options,
     sync::{self, Server},
 };
@@ -125,8 +126,8 @@ pub(crate) struct Opened {
 }
 
 /// Opens the streams of a log, making them where they are not there.
-pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
-    let client = connect(options).await?;
+pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Opened, OpenError> {
+    let client = connect(options, counts).await?;
     let there = client.server_info();
     if there.max_payload < LEAST_PAYLOAD {
         return Err(OpenError::Payload { there: there.max_payload });
@@ -163,7 +164,8 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
     Ok(Opened { client, context, log, streams, seen: !options.declared })
 }
 
-async fn connect(options: &Options) -> Result<Client, OpenError> {
+async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, OpenError> {
+    let counts = counts.clone();
     let mut connecting = ConnectOptions::new()
         .name("roomlog")
         .ping_interval(PING_EVERY)
@@ -172,8 +174,12 @@ async fn connect(options: &Options) -> Result<Client, OpenError> {
             // Quick at first, and never so slow that servers which are back wait for us.
             Duration::from_millis((50 * attempts as u64).min(1_000))
         })
-        .event_callback(|event| async move {
+        .event_callback(move |event| {
             tracing::info!(%event, "the connection to NATS");
+            if event == Event::Connected {
+                Counts::count(&counts.connections);
+            }
+            std::future::ready(())
         });
     if let Some(path) = &options.credentials {
         connecting = connecting.credentials_file(path).await?;

@@ -31,7 +31,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::{journal::Seen, open::said};
+use crate::{
+    journal::{Counts, Seen},
+    open::said,
+};
 
 /// How many blocks are read ahead of whoever applies them.
 pub(crate) const READ_AHEAD: usize = 32;
@@ -73,6 +76,9 @@ pub(crate) struct Reader {
     context: Context,
     stream: String,
     seen: Arc<Seen>,
+    counts: Arc<Counts>,
+    /// The server that was seen to lead the stream last.
+    leader: Option<String>,
     mark: Mark,
     give: mpsc::Sender<Result<Durable, JournalError>>,
     /// Since when what was read, or the next, is missing.
@@ -87,10 +93,12 @@ impl Reader {
         context: Context,
         stream: String,
         seen: Arc<Seen>,
+        counts: Arc<Counts>,
         mark: Mark,
         give: mpsc::Sender<Result<Durable, JournalError>>,
     ) -> Self {
-        Self { client, context, stream, seen, mark, give, missing: None, behind_at: None }
+        let (leader, missing, behind_at) = (None, None, None);
+        Self { client, context, stream, seen, counts, leader, mark, give, missing, behind_at }
     }
 
     /// Reads until nobody takes it, or the stream is not what it was.
@@ -99,6 +107,7 @@ impl Reader {
             match self.read().await {
                 Stop::Replace(why) => {
                     debug!(stream = self.stream, why, "the reader is replaced");
+                    Counts::count(&self.counts.readers_replaced);
                     sleep(AGAIN_AFTER).await;
                 }
                 Stop::Freeze(why) => {
@@ -253,12 +262,18 @@ impl Reader {
         Stop::Replace(why)
     }
 
-    async fn state(&self) -> Option<State> {
-        let info = async {
-            let stream = self.context.get_stream(&self.stream).await.ok()?;
-            Some(stream.cached_info().state.clone())
-        };
-        timeout(SAYS_WITHIN, info).await.ok().flatten()
+    async fn state(&mut self) -> Option<State> {
+        let asked = timeout(SAYS_WITHIN, self.context.get_stream(&self.stream)).await;
+        let stream = asked.ok()?.ok()?;
+        let info = stream.cached_info();
+        let leader = info.cluster.as_ref().and_then(|cluster| cluster.leader.clone());
+        if leader.is_some() && leader != self.leader {
+            if self.leader.is_some() {
+                Counts::count(&self.counts.leader_changes);
+            }
+            self.leader = leader;
+        }
+        Some(info.state.clone())
     }
 
     /// Whether JetStream says that there is no such stream. One without a leader may say so too.

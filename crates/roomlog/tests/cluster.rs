@@ -46,6 +46,14 @@ async fn what_is_committed_through_one_node_is_followed_and_read_on_another() {
     assert_eq!(ada.whole_log("general").await, grace.whole_log("general").await);
 }
 
+/// A metric without labels.
+async fn metric(server: &Server, name: &str) -> f64 {
+    let text = server.get("/metrics").send().await.body;
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+    let value = line.and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    value.unwrap_or_else(|| panic!("{name} in {text}"))
+}
+
 /// Appends until the node says that it is busy.
 async fn busy(client: &mut Client) {
     within("busy", async {
@@ -79,6 +87,7 @@ async fn while_nats_is_away_reads_go_on_appends_are_busy_and_all_resumes_by_itse
     assert_eq!(code(&ada.answer(lost).await), "unknown_outcome");
     let page = grace.update("general", json!({ "count": 10 })).await;
     assert_eq!(page["entries"][0]["body"], "before");
+    assert_eq!(metric(&server, "roomlog_journal_stalled").await, 1.0);
 
     cluster.restart(0).expect("a NATS server");
     let once = within("an append that is taken again", async {
@@ -95,6 +104,10 @@ async fn while_nats_is_away_reads_go_on_appends_are_busy_and_all_resumes_by_itse
         }
     })
     .await;
+    assert_eq!(metric(&server, "roomlog_journal_stalled").await, 0.0);
+    assert_eq!(metric(&server, "roomlog_journal_lag_blocks").await, 0.0);
+    assert!(metric(&server, "roomlog_journal_proposed_again_total").await >= 1.0);
+    assert!(metric(&server, "roomlog_journal_connections_total").await >= 2.0);
     let log = ada.whole_log("general").await;
     let copies = log.iter().filter(|entry| entry["id"] == "a-2").count();
     assert_eq!(

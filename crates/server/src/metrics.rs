@@ -5,14 +5,22 @@
 //! when it is asked for is counted then, aside. The core reads no clock, so the journal is timed from
 //! outside, through its contract ([`Metrics::time_journal`]).
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector, exponential_buckets,
 };
-use roomlog_core::{Node, block::BLOCK_ENTRIES, journal::Journal};
+use roomlog_core::{
+    Node,
+    block::BLOCK_ENTRIES,
+    journal::{Journal, JournalCounts},
+};
 use roomlog_protocol::ErrorCode;
 
 use crate::timed_journal::TimedJournal;
@@ -45,6 +53,22 @@ struct Told {
     follower_lag: IntGauge,
     files: IntGaugeVec,
     info: IntGaugeVec,
+    journal: ToldOfJournal,
+}
+
+/// What is told of a journal on other machines; nothing of one that is a file.
+#[derive(Debug, Default)]
+struct ToldOfJournal(OnceLock<OfJournal>);
+
+#[derive(Debug)]
+struct OfJournal {
+    position: IntGauge,
+    lag: IntGauge,
+    stalled: IntGauge,
+    again: IntCounter,
+    connections: IntCounter,
+    readers: IntCounter,
+    leaders: IntCounter,
 }
 
 /// Buckets of times, in seconds: from a page in memory to a disk that is stuck.
@@ -184,6 +208,62 @@ impl Told {
             ),
             files: registered(registry, IntGaugeVec::new(files, &["file"])),
             info: registered(registry, IntGaugeVec::new(info, &["version", "log"])),
+            journal: ToldOfJournal::default(),
+        }
+    }
+}
+
+impl OfJournal {
+    fn new(registry: &Registry) -> Self {
+        let counter = |name, help| registered(registry, IntCounter::new(name, help));
+        Self {
+            position: gauge(
+                registry,
+                "roomlog_journal_position",
+                "The position in the journal that this node has applied.",
+            ),
+            lag: gauge(
+                registry,
+                "roomlog_journal_lag_blocks",
+                "Blocks that the journal is known to hold and this node has not applied.",
+            ),
+            stalled: gauge(
+                registry,
+                "roomlog_journal_stalled",
+                "1 while the journal leaves what was proposed without an answer; new appends are `busy`.",
+            ),
+            again: counter(
+                "roomlog_journal_proposed_again_total",
+                "Times that all blocks under way were proposed again: one had no answer, or came back \
+                 without the one before it.",
+            ),
+            connections: counter(
+                "roomlog_journal_connections_total",
+                "Connections to NATS, the first included.",
+            ),
+            readers: counter(
+                "roomlog_journal_readers_replaced_total",
+                "Readers of the journal that were silent, behind or broken, and were replaced.",
+            ),
+            leaders: counter(
+                "roomlog_journal_leader_changes_total",
+                "Times that another server was seen to lead the journal; a look is taken when it is quiet.",
+            ),
+        }
+    }
+
+    fn tell(&self, node: &Node, counts: JournalCounts) {
+        let (position, head) = (node.stats.position().0, node.journal_head());
+        self.position.set(position.cast_signed());
+        self.lag.set(head.map_or(0, |head| head.0.saturating_sub(position)).cast_signed());
+        self.stalled.set(i64::from(node.is_stalled()));
+        for (counter, now) in [
+            (&self.again, node.stats.proposals_again()),
+            (&self.connections, counts.connections),
+            (&self.readers, counts.readers_replaced),
+            (&self.leaders, counts.leader_changes),
+        ] {
+            counter.inc_by(now.saturating_sub(counter.get()));
         }
     }
 }
@@ -263,6 +343,9 @@ impl Metrics {
             let Ok(there) = std::fs::metadata(file) else { continue };
             let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
             told.files.with_label_values(&[&*name]).set(there.len().cast_signed());
+        }
+        if let Some(counts) = node.journal_counts() {
+            told.journal.0.get_or_init(|| OfJournal::new(&self.registry)).tell(node, counts);
         }
         told.info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.log()]).set(1);
         let encoder = TextEncoder::new();

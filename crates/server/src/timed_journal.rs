@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     block,
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
+    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
 };
 use tokio::time::Instant;
 
@@ -37,6 +37,10 @@ impl Journal for TimedJournal {
 
     fn is_shared(&self) -> bool {
         self.journal.is_shared()
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        self.journal.counts()
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     Identity, Node, NodeSettings, Running,
     block::NodeId,
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
+    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
     memory::{MemoryArchive, MemoryJournal},
 };
 use roomlog_server::Config;
@@ -43,6 +43,10 @@ impl Journal for Nearly {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

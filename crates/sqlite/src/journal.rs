@@ -25,7 +25,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -173,6 +173,10 @@ impl Journal for SqliteJournal {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

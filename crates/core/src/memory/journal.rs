@@ -8,7 +8,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed};
+use crate::journal::{
+    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
+};
 
 /// A journal in memory with one partition.
 pub struct MemoryJournal {
@@ -65,6 +67,10 @@ impl Journal for MemoryJournal {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
