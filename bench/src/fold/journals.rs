@@ -3,13 +3,16 @@
 //! Enters: blocks. Leaves: the same, from memory. Invariant: a block that is given back was made durable
 //! as far as the engine does that; nothing can be read after a restart.
 
+use std::sync::Arc;
 use std::{io, path::Path};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::{
-    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
+    journal::{
+        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
+    },
     memory::MemoryJournal,
 };
 
@@ -64,6 +67,10 @@ impl Journal for Remembered {
     }
 
     fn counts(&self) -> Option<JournalCounts> {
+        None
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
         None
     }
 

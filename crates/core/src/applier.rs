@@ -14,6 +14,7 @@ use std::{
 use roomlog_protocol::{RoomName, latest_of};
 
 use crate::{
+    agreement::Chain,
     archive::{Applied, Archive, ArchiveError, IdKey},
     block::{self, BlockName},
     fold::{Effect, FoldQueue, Unfolded},
@@ -97,11 +98,19 @@ pub(crate) struct Parts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) unfolded_limit: Unfolded,
     pub(crate) tail_bytes: usize,
+    /// Whether other nodes compare what blocks did.
+    pub(crate) chains: bool,
 }
 
 impl Applier {
     pub(crate) fn new(parts: Parts, applied: Applied) -> Self {
-        let Parts { archive, rooms, heads, folds, stats, unfolded_limit, tail_bytes } = parts;
+        let Parts { archive, rooms, heads, folds, stats, unfolded_limit, tail_bytes, chains } =
+            parts;
+        let mut applied = applied;
+        if applied.position == Position(0) {
+            applied.chain = Some(Chain::START);
+        }
+        applied.chain = applied.chain.filter(|_| chains);
         stats.at(applied.position);
         Self {
             archive,
@@ -128,6 +137,11 @@ impl Applier {
     /// The last block applied.
     pub(crate) fn mark(&self) -> Mark {
         self.applied.mark()
+    }
+
+    /// What all blocks applied did, where nodes compare that.
+    pub(crate) fn chain(&self) -> Option<Chain> {
+        self.applied.chain
     }
 
     /// The number that the next block of a node must have to take effect, when it is of this incarnation.
@@ -201,7 +215,13 @@ impl Applier {
             }
         }
         let commits = touched.iter().filter_map(|room| self.commit(room, durable.position));
-        let commits = commits.collect();
+        let commits: Vec<Arc<Commit>> = commits.collect();
+        if let Some(chain) = &mut self.applied.chain {
+            for commit in &commits {
+                let Some(last) = commit.entries.last() else { continue };
+                *chain = chain.then(&commit.room, last.entry.slot + 1, &last.digest);
+            }
+        }
         self.hand_on(commits);
         Ok(Some(outcomes))
     }

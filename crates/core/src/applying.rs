@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::{
+    agreement::Agreement,
     applier::Applier,
     archive::ArchiveError,
     block::{self, BlockError, BlockName},
@@ -35,6 +36,8 @@ pub struct Applying {
     pub(crate) applier: Applier,
     pub(crate) folds: mpsc::Receiver<Folded>,
     pub(crate) stats: Arc<Stats>,
+    /// Where there are other nodes.
+    pub(crate) agreement: Option<Arc<Agreement>>,
     /// Our blocks before this number were looked up in the archive.
     pub(crate) looked_up: u64,
     /// Our blocks before this number are applied.
@@ -166,6 +169,9 @@ impl Applying {
             None => self.apply_other(durable)?,
         }
         self.stats.block();
+        if let Some((agreement, chain)) = self.agreement.as_ref().zip(self.applier.chain()) {
+            agreement.note(durable.position, chain);
+        }
         // Twice as many as it added at least, so that letting go keeps up.
         self.applier.settle(self.applied, SETTLED_AT_ONCE.max(2 * self.applier.fresh()));
         Ok(())

@@ -15,6 +15,7 @@ use roomlog_protocol::{Author, EntryId, RoomName, Slot};
 use thiserror::Error;
 
 use crate::{
+    agreement::Chain,
     journal::{Mark, Partition, Position, Stamp},
     proposal::Stored,
     proposers::Proposers,
@@ -29,6 +30,8 @@ pub struct Applied {
     pub position: Position,
     /// The stamp of the block there; archives of before it was kept have none.
     pub stamp: Option<Stamp>,
+    /// What all blocks up to there did, where nodes compare that.
+    pub chain: Option<Chain>,
     /// The proposers as of that position.
     pub proposers: Proposers,
 }

@@ -14,7 +14,7 @@
 //! block is refused, every block queued behind it is refused too. `suites::journal` tests this for
 //! every engine.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -111,6 +111,9 @@ pub trait Journal: Send + Sync + 'static {
     /// must not be passed over.
     fn is_ours_alone(&self) -> bool;
 
+    /// How this node speaks to the others that follow it, where there are any.
+    fn peers(&self) -> Option<Arc<dyn Peers>>;
+
     /// What it counts of itself, where there is something that can come and go.
     fn counts(&self) -> Option<JournalCounts>;
 
@@ -143,6 +146,22 @@ pub trait Journal: Send + Sync + 'static {
     /// did on stable storage, read back. It does so when it likes, oldest first, down to what it was
     /// set to keep. Does not wait for the disk.
     fn trim(&self, partition: Partition, upto: Position);
+}
+
+/// The other nodes that follow a journal. What is said may be lost, and nobody waits for it.
+pub trait Peers: Send + Sync {
+    /// Says something to all who hear, itself among them.
+    fn tell(&self, said: Bytes) -> BoxFuture<'_, ()>;
+
+    /// Begins to hear.
+    fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>>;
+}
+
+/// Who hears what nodes say.
+pub trait Hear: Send {
+    /// The next that is said; waits for it, for ever when there is nothing more. Dropping the future loses
+    /// nothing.
+    fn next(&mut self) -> BoxFuture<'_, Bytes>;
 }
 
 /// A reader of one partition.

@@ -11,6 +11,8 @@
 //! Invariant: what a room holds is a function of the journal's order and of nothing else. Knows no
 //! socket, JSON, SQL or NATS, and no clock: times are passed in.
 
+pub mod agreeing;
+pub mod agreement;
 pub mod applier;
 pub mod applying;
 pub mod archive;

@@ -13,6 +13,8 @@ use roomlog_protocol::RoomName;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    agreeing::Agreeing,
+    agreement::Agreement,
     applier::{Applier, Parts},
     applying::Applying,
     archive::{Archive, ArchiveError},
@@ -128,6 +130,7 @@ impl Node {
                 bytes: settings.unfolded_bytes,
             },
             tail_bytes: settings.tail_bytes,
+            chains: journal.peers().is_some(),
         };
         let node = Self {
             inbox,
@@ -144,7 +147,8 @@ impl Node {
             phase: pipeline.phase.subscribe(),
         };
         let applier = Applier::new(parts, applied);
-        let kept = journal.clone();
+        let (kept, peers) = (journal.clone(), journal.peers());
+        let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(identity)));
         let sequencing = Sequencing {
             partition: PARTITION,
             identity,
@@ -160,14 +164,17 @@ impl Node {
             partition: PARTITION,
             identity,
             journal,
-            pipeline,
+            pipeline: pipeline.clone(),
             applier,
             folds,
             stats,
+            agreement: agreement.clone(),
             looked_up: 0,
             applied: 0,
         };
-        let task = PartitionTask { sequencing, applying };
+        let agreeing = agreement.zip(peers);
+        let agreeing = agreeing.map(|(agreement, peers)| Agreeing { agreement, peers, pipeline });
+        let task = PartitionTask { sequencing, applying, agreeing };
         let folder = Folder { queue, journal: kept, archive, partition: PARTITION, done };
         Ok((node, Running { task, folder }))
     }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tracing::error;
 
 use crate::{
+    agreeing::Agreeing,
     applying::Applying,
     archive::ArchiveError,
     block::{BlockError, NodeId},
@@ -50,6 +51,19 @@ pub enum NodeError {
         /// Where the journal ends.
         head: Position,
     },
+    /// This node has made another log of the same journal than most others.
+    #[error(
+        "{others} other nodes hold another log than this one, first seen at position {position} of the \
+         journal: this node's archive is damaged, or it ran rules of its own. Nothing more is answered from it: \
+         remove archive.db, archive.db-wal, archive.db-shm and `frozen` in its directory, and start it again: it \
+         makes its archive from the journal"
+    )]
+    Disagrees {
+        /// Where the first difference was seen.
+        position: Position,
+        /// How many nodes differ.
+        others: usize,
+    },
     /// Our own block was skipped: another process used this node's identity.
     #[error(
         "position {0} of the journal has a block of this node's that was not the next: another \
@@ -74,6 +88,8 @@ pub struct PartitionTask {
     pub sequencing: Sequencing,
     /// Applies.
     pub applying: Applying,
+    /// Compares with other nodes, where there are any.
+    pub agreeing: Option<Agreeing>,
 }
 
 impl PartitionTask {
@@ -82,8 +98,15 @@ impl PartitionTask {
     /// # Errors
     /// [`NodeError`] of whichever failed first.
     pub async fn run(self) -> Result<(), NodeError> {
-        let (sequenced, applied) = tokio::join!(self.sequencing.run(), self.applying.run());
-        ended(sequenced, applied)
+        let agreeing = async {
+            match self.agreeing {
+                Some(agreeing) => agreeing.run().await,
+                None => Ok(()),
+            }
+        };
+        let (sequenced, applied, agreed) =
+            tokio::join!(self.sequencing.run(), self.applying.run(), agreeing);
+        ended(agreed.and(sequenced), applied)
     }
 }
 

@@ -12,7 +12,8 @@ use roomlog_core::{
     block::BLOCK_BYTES,
     inbox::Turned,
     journal::{
-        Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
+        Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
+        Proposed,
     },
     mailbox::{Mailbox, Outcome},
     memory::{MemoryArchive, MemoryJournal},
@@ -42,6 +43,10 @@ impl Journal for Gated {
 
     fn counts(&self) -> Option<JournalCounts> {
         self.journal.counts()
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        self.journal.peers()
     }
 
     fn depth(&self) -> usize {

@@ -19,7 +19,9 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use roomlog_core::{
     inbox::Turned,
-    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
+    journal::{
+        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
+    },
     mailbox::Outcome,
     memory::{MemoryArchive, MemoryJournal},
     suites::archive::{proposal, room},
@@ -84,6 +86,10 @@ impl Journal for Unreliable {
     }
 
     fn counts(&self) -> Option<JournalCounts> {
+        None
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
         None
     }
 

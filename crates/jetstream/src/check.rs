@@ -34,6 +34,11 @@ pub(crate) fn subject(options: &Options, partition: Partition) -> String {
     format!("{}.{GENERATION}.{partition}", options.prefix)
 }
 
+/// The subject that nodes speak to each other on; no stream has it.
+pub(crate) fn peers_subject(options: &Options) -> String {
+    format!("{}.{GENERATION}.peers", options.prefix)
+}
+
 /// How a partition's stream is made.
 pub(crate) fn wanted(
     options: &Options,

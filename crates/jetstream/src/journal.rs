@@ -13,7 +13,8 @@ use async_nats::{Client, jetstream::Context};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
+    Proposed,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,6 +25,7 @@ use crate::{
     check,
     open::{self, OpenError},
     options::Options,
+    peers::JetStreamPeers,
     publisher::{Ask, Publisher, WAITING},
     reader::{READ_AHEAD, Reader},
 };
@@ -99,6 +101,7 @@ pub struct JetStreamJournal {
     client: Client,
     promise: Promise,
     counts: Arc<Counts>,
+    peers: Arc<JetStreamPeers>,
     /// One a partition.
     streams: Vec<Stream>,
 }
@@ -127,8 +130,10 @@ impl JetStreamJournal {
             Stream { name: info.config.name, seen, asks, publisher }
         };
         let streams = (0..).zip(opened.streams).map(stream).collect();
+        let subject = check::peers_subject(options);
+        let peers = Arc::new(JetStreamPeers { client: client.clone(), subject });
         let promise = if opened.seen { Promise::Quorum } else { Promise::Declared };
-        Ok(Self { log: opened.log, context, client, promise, counts, streams })
+        Ok(Self { log: opened.log, context, client, promise, counts, peers, streams })
     }
 
     /// What an ack stands on.
@@ -171,6 +176,10 @@ impl Journal for JetStreamJournal {
 
     fn counts(&self) -> Option<JournalCounts> {
         Some(self.counts.get())
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        Some(self.peers.clone())
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

@@ -15,6 +15,7 @@ mod check;
 mod journal;
 mod open;
 mod options;
+mod peers;
 mod publisher;
 mod reader;
 #[cfg(feature = "servers")]

@@ -8,7 +8,7 @@
 //! Enters: settings. Leaves: a journal, an archive and who this node is. Invariant: the directory is
 //! locked as long as the engines are held.
 
-use std::{any::Any, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use roomlog_core::{Identity, archive::Archive, backup::Backup, journal::Journal};
 use roomlog_jetstream::{JetStreamJournal, Options, Promise};
@@ -26,7 +26,12 @@ pub(crate) struct Engines {
     /// What an ack stands on, in the words of `hello.durability`.
     pub(crate) durability: &'static str,
     /// Holds the lock.
-    _directory: Box<dyn Any + Send>,
+    directory: Held,
+}
+
+enum Held {
+    OneNode { _directory: Box<Directory> },
+    Cluster(Box<Derived>),
 }
 
 impl Engines {
@@ -44,7 +49,7 @@ impl Engines {
             archive: directory.archive.clone(),
             backup: Arc::new(directory.backup()),
             durability: "fsync",
-            _directory: Box::new(directory),
+            directory: Held::OneNode { _directory: Box::new(directory) },
         })
     }
 
@@ -68,8 +73,17 @@ impl Engines {
             archive: directory.archive.clone(),
             backup: Arc::new(directory.backup()),
             durability,
-            _directory: Box::new(directory),
+            directory: Held::Cluster(Box::new(directory)),
         })
+    }
+
+    /// Lets no start go on with this archive: other nodes hold another log.
+    pub(crate) fn freeze(&self, why: &str) {
+        if let Held::Cluster(directory) = &self.directory
+            && let Err(error) = directory.freeze(why)
+        {
+            tracing::error!(%error, "the directory cannot be marked as frozen");
+        }
     }
 }
 

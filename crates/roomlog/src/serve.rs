@@ -132,6 +132,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         stats.busy_answers(),
         stats.unfolded_max()
     );
+    if let Err(why @ NodeError::Disagrees { .. }) = &ended {
+        engines.freeze(&why.to_string());
+    }
     drop((node, engines));
     ended.map(|()| ExitCode::SUCCESS).map_err(|why| Failure::said(why.to_string()))
 }
@@ -212,6 +215,7 @@ impl Stop {
 struct Threads {
     sequencing: tokio::task::JoinHandle<Result<(), NodeError>>,
     applying: tokio::task::JoinHandle<Result<(), NodeError>>,
+    agreeing: Option<tokio::task::JoinHandle<Result<(), NodeError>>>,
     folder: thread::JoinHandle<()>,
     ended: mpsc::Receiver<()>,
 }
@@ -226,9 +230,17 @@ impl Threads {
             let _nobody_waits = tell_too.try_send(());
             ended
         });
+        let agreeing = task.agreeing.map(|agreeing| {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let ended = agreeing.run().await;
+                let _nobody_waits = tell.try_send(());
+                ended
+            })
+        });
         let sequencing = sequence(task.sequencing, tell)?;
         let folder = on_a_thread("fold", GO_LAST, move || folder.run())?;
-        Ok(Self { sequencing, applying, folder, ended })
+        Ok(Self { sequencing, applying, agreeing, folder, ended })
     }
 
     /// Done when a task of the node has ended: without being asked to, it failed.
@@ -238,12 +250,18 @@ impl Threads {
 
     /// Waits until all have ended.
     async fn join(self) -> Result<(), NodeError> {
-        let Self { sequencing, applying, folder, .. } = self;
+        let Self { sequencing, applying, agreeing, folder, .. } = self;
         let applied = applying.await;
         let folded = tokio::task::spawn_blocking(move || folder.join());
         let _folded_or_panicked = folded.await;
-        match (sequencing.await, applied) {
-            (Ok(sequenced), Ok(applied)) => partition::ended(sequenced, applied),
+        let agreed = match agreeing {
+            Some(agreeing) => agreeing.await,
+            None => Ok(Ok(())),
+        };
+        match (agreed, sequencing.await, applied) {
+            (Ok(agreed), Ok(sequenced), Ok(applied)) => {
+                partition::ended(agreed.and(sequenced), applied)
+            }
             // A panic was printed where it happened.
             _ => Err(panicked()),
         }

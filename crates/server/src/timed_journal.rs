@@ -10,7 +10,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     block,
-    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
+    journal::{
+        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
+    },
 };
 use tokio::time::Instant;
 
@@ -41,6 +43,10 @@ impl Journal for TimedJournal {
 
     fn counts(&self) -> Option<JournalCounts> {
         self.journal.counts()
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        self.journal.peers()
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

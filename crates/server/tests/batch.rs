@@ -10,7 +10,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     Identity, Node, NodeSettings, Running,
     block::NodeId,
-    journal::{Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed},
+    journal::{
+        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
+    },
     memory::{MemoryArchive, MemoryJournal},
 };
 use roomlog_server::Config;
@@ -46,6 +48,10 @@ impl Journal for Nearly {
     }
 
     fn counts(&self) -> Option<JournalCounts> {
+        None
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
         None
     }
 

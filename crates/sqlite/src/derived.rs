@@ -7,6 +7,7 @@
 
 use std::{
     fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,6 +23,9 @@ use crate::{
     start::{self, Opened},
     wal,
 };
+
+/// Says that the archive is not to be gone on with, and why.
+const FROZEN: &str = "frozen";
 
 /// The archive of such a directory, and the lock that keeps others out while it is held.
 pub struct Derived {
@@ -55,6 +59,17 @@ impl Derived {
         Ok(Self { identity, archive, opened, path: path.into(), _lock: lock })
     }
 
+    /// Lets no start go on with this archive, and says why to who tries.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn freeze(&self, why: &str) -> io::Result<()> {
+        let mut file = File::create(self.path.join(FROZEN))?;
+        writeln!(file, "{why}")?;
+        file.sync_all()?;
+        File::open(&self.path)?.sync_all()
+    }
+
     /// What makes backups of this directory while it is served. One at a time.
     #[must_use]
     pub fn backup(&self) -> SqliteBackup {
@@ -63,6 +78,13 @@ impl Derived {
 }
 
 fn look(path: &Path, log: &str) -> Result<Opened, OpenError> {
+    match fs::read_to_string(path.join(FROZEN)) {
+        Ok(why) => {
+            return Err(OpenError::Frozen { path: path.into(), why: why.trim().into() });
+        }
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(OpenError::Io { path: path.into(), error }),
+    }
     if path.join(JOURNAL).exists() {
         return Err(OpenError::HasJournal { path: path.into() });
     }

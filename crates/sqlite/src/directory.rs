@@ -172,6 +172,14 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// A node that had to stop left it so.
+    #[error("{path} is frozen since a node stopped in it: {why}")]
+    Frozen {
+        /// The directory.
+        path: PathBuf,
+        /// What the node said.
+        why: String,
+    },
     /// The archive is of another log than the journal.
     #[error(
         "{path}: archive.db is of log {archive}, and the journal is of log {journal}: name the journal that          it belongs to, or another directory with --data"

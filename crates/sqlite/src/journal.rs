@@ -25,7 +25,8 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
+    Proposed,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -176,6 +177,10 @@ impl Journal for SqliteJournal {
     }
 
     fn counts(&self) -> Option<JournalCounts> {
+        None
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
         None
     }
 

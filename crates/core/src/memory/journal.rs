@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::journal::{
-    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
+    Proposed,
 };
 
 /// A journal in memory with one partition.
@@ -70,6 +71,10 @@ impl Journal for MemoryJournal {
     }
 
     fn counts(&self) -> Option<JournalCounts> {
+        None
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
         None
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use roomlog_protocol::{Author, ClientAppend, EntryId, Kind, RoomName};
 
 use crate::{
+    agreement::Chain,
     archive::{Applied, Archive, ArchiveError, Hurry, IdKey, Keep, Window},
     block::NodeId,
     journal::{Position, Stamp},
@@ -111,8 +112,12 @@ impl Speaker {
 pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
     let mut proposers = Proposers::default();
     proposers.0.insert(NodeId([7; 16]), Proposer { incarnation: 3, next: position });
-    let applied =
-        Applied { position: Position(position), stamp: Some(Stamp(position ^ 0xabcd)), proposers };
+    let applied = Applied {
+        position: Position(position),
+        stamp: Some(Stamp(position ^ 0xabcd)),
+        chain: Some(Chain([7; 32])),
+        proposers,
+    };
     Window { partition: 0, commits: commits.to_vec(), applied, hurry: Hurry::now() }
 }
 

@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 
 use roomlog_core::{
+    agreement::Chain,
     archive::{Applied, ArchiveError},
     block::NodeId,
     journal::{Partition, Position, Stamp},
     proposers::{Proposer, Proposers},
 };
+use roomlog_protocol::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -48,6 +50,9 @@ struct AppliedForm {
     /// In hexadecimal: JSON's numbers are no 64 bits everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stamp: Option<String>,
+    /// In hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain: Option<Digest>,
     proposers: Vec<ProposerForm>,
 }
 
@@ -85,7 +90,8 @@ impl State {
 
     /// What it has taken in of a partition.
     pub(super) fn applied(&self, partition: Partition) -> Applied {
-        let Some(AppliedForm { position, stamp, proposers }) = self.applied.get(&partition) else {
+        let Some(AppliedForm { position, stamp, chain, proposers }) = self.applied.get(&partition)
+        else {
             return Applied::default();
         };
         let proposer = |form: &ProposerForm| {
@@ -94,7 +100,8 @@ impl State {
         };
         let proposers = Proposers(proposers.iter().map(proposer).collect());
         let stamp = stamp.as_deref().and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Stamp);
-        Applied { position: Position(*position), stamp, proposers }
+        let chain = chain.map(|Digest(chain)| Chain(chain));
+        Applied { position: Position(*position), stamp, chain, proposers }
     }
 
     /// Notes what it has taken in of a partition.
@@ -106,7 +113,8 @@ impl State {
         };
         let proposers = applied.proposers.0.iter().map(form).collect();
         let stamp = applied.stamp.map(|Stamp(stamp)| format!("{stamp:016x}"));
-        let form = AppliedForm { position: applied.position.0, stamp, proposers };
+        let chain = applied.chain.map(|Chain(chain)| Digest(chain));
+        let form = AppliedForm { position: applied.position.0, stamp, chain, proposers };
         self.applied.insert(partition, form);
     }
 }
