@@ -12,18 +12,19 @@ use std::{
 };
 
 use roomlog_protocol::{RoomName, latest_of};
+use thiserror::Error;
 
 use crate::{
     agreement::Chain,
     archive::{Applied, Archive, ArchiveError, IdKey},
-    block::{self, BlockName},
+    block::{self, BlockName, Past},
     fold::{Effect, FoldQueue, Unfolded},
     heads::Heads,
     journal::{Durable, Mark, Position},
     mailbox::Outcome,
     proposal::{Proposal, Stored},
     recent_ids::RecentIds,
-    room::{self, Known, Room, Verdict},
+    room::{self, HistoryError, Known, Room, Verdict},
     rooms::Rooms,
     stats::Stats,
     tail::{Commit, Tail},
@@ -61,6 +62,17 @@ impl Iterator for Folded {
             self.commits = self.effects.next()?.commits.into_iter();
         }
     }
+}
+
+/// Why entries of elsewhere were not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RestoreError {
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// They are not the room's next.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }
 
 /// Applies blocks.
@@ -214,7 +226,52 @@ impl Applier {
                 touched.push(proposal.room.clone());
             }
         }
-        let commits = touched.iter().filter_map(|room| self.commit(room, durable.position));
+        self.commit_all(&touched, durable.position);
+        Ok(Some(outcomes))
+    }
+
+    /// Applies a block of entries that were committed elsewhere.
+    ///
+    /// # Errors
+    /// When the archive cannot be read, or an entry does not go on where its room ends; nothing of such a
+    /// block may stay.
+    pub fn restore(
+        &mut self,
+        durable: &Durable,
+        name: &BlockName,
+        history: &[Past],
+    ) -> Result<(), RestoreError> {
+        self.read(durable);
+        if !self.applied.proposers.admit(name) {
+            self.hand_on(Vec::new());
+            return Ok(());
+        }
+        let mut touched = Vec::new();
+        for past in history {
+            let Proposal { room, author, id, .. } = &past.proposal;
+            let held = hold(&mut self.held, &self.rooms, room)?;
+            let untouched = held.fresh.is_empty();
+            if let Some(stored) = room::restore(&mut held.room, past)? {
+                let hash = self.ids.hash(room, author, id);
+                let (slot, committed_at) = (past.slot, past.committed_at);
+                let content = past.proposal.content();
+                self.ids.add(hash, Known { slot, committed_at, content });
+                held.recent += 1;
+                held.fresh.push(stored);
+            }
+            if held.recent == 0 {
+                self.held.remove(room);
+            } else if untouched && !held.fresh.is_empty() {
+                touched.push(room.clone());
+            }
+        }
+        self.commit_all(&touched, durable.position);
+        Ok(())
+    }
+
+    /// Publishes what the block at hand added, and hands it on to the fold.
+    fn commit_all(&mut self, touched: &[RoomName], position: Position) {
+        let commits = touched.iter().filter_map(|room| self.commit(room, position));
         let commits: Vec<Arc<Commit>> = commits.collect();
         if let Some(chain) = &mut self.applied.chain {
             for commit in &commits {
@@ -223,7 +280,6 @@ impl Applier {
             }
         }
         self.hand_on(commits);
-        Ok(Some(outcomes))
     }
 
     /// Passes over a position that holds nothing of ours.

@@ -11,9 +11,9 @@ use tracing::{info, warn};
 
 use crate::{
     agreement::Agreement,
-    applier::Applier,
+    applier::{Applier, RestoreError},
     archive::ArchiveError,
-    block::{self, BlockError, BlockName},
+    block::{self, Block, BlockError, BlockName, Content},
     fold::Folded,
     journal::{Durable, Follow, Journal, JournalError, Partition, Position},
     mailbox::Outcome,
@@ -220,10 +220,19 @@ impl Applying {
 
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match block::decode(&durable.block) {
-            Ok(block) => {
-                let known = self.applier.look_up(block.proposals.iter())?;
-                self.applier.apply(durable, &block.name, block.proposals.iter(), &known)?;
-                self.note_ours(durable, &block.name)
+            Ok(Block { name, content: Content::Proposals(proposals) }) => {
+                let known = self.applier.look_up(proposals.iter())?;
+                self.applier.apply(durable, &name, proposals.iter(), &known)?;
+                self.note_ours(durable, &name)
+            }
+            Ok(Block { name, content: Content::History(history) }) => {
+                self.applier.restore(durable, &name, &history).map_err(|why| match why {
+                    RestoreError::Archive(why) => NodeError::Archive(why),
+                    RestoreError::History(why) => NodeError::Block {
+                        position: durable.position,
+                        problem: BlockError::Broken(why.to_string()),
+                    },
+                })
             }
             Err(BlockError::Foreign) if !self.journal.is_ours_alone() => {
                 warn!(position = %durable.position, "skipped what is not a block of ours");

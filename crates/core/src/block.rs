@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use roomlog_protocol::{Author, EntryId, Kind, NameError, RoomName};
+use roomlog_protocol::{Author, EntryId, Kind, NameError, RoomName, Slot};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -22,11 +22,16 @@ use crate::{journal::Stamp, proposal::Proposal, room::RULE_VERSION};
 const MAGIC: [u8; 4] = *b"RLB1";
 const FORMAT: u16 = 1;
 const KIND_PROPOSALS: u8 = 0;
+const KIND_HISTORY: u8 = 1;
+// Kept for what is to come: 2 is an activation of newer rules, 3 a replacement of the block at an earlier
+// position, whose bodies are gone (docs/decisions/0008-redaction-in-the-stream.md).
 
 const HAS_REF: u8 = 1;
 const HAS_SENT_AT: u8 = 2;
 const HAS_EXPECT: u8 = 4;
 const HAS_META: u8 = 8;
+/// All that this version knows; 16 and 32 are kept for a body and a meta that are there as hashes alone.
+const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META;
 
 /// The most proposals in one block.
 pub const BLOCK_ENTRIES: usize = 512;
@@ -49,13 +54,33 @@ pub struct BlockName {
     pub n: u64,
 }
 
-/// A block of proposals.
+/// A block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// Which effect it is.
     pub name: BlockName,
-    /// In the order they take effect.
-    pub proposals: Vec<Proposal>,
+    /// What it holds, in the order it takes effect.
+    pub content: Content,
+}
+
+/// What a block holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// What authors asked for.
+    Proposals(Vec<Proposal>),
+    /// Entries of a log that was elsewhere: each keeps its slot and its time.
+    History(Vec<Past>),
+}
+
+/// An entry that was committed elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// What its author asked for.
+    pub proposal: Proposal,
+    /// The slot it got.
+    pub slot: Slot,
+    /// The time it got, ms since the epoch.
+    pub committed_at: u64,
 }
 
 /// Why bytes are not a block.
@@ -92,20 +117,42 @@ pub fn encode<'a>(
     proposals: impl ExactSizeIterator<Item = &'a Proposal> + Clone,
 ) -> Bytes {
     let weight: usize = proposals.clone().map(Proposal::weight).sum();
+    let mut bytes = begin(KIND_PROPOSALS, name, proposals.len(), weight);
+    for proposal in proposals {
+        put_proposal(&mut bytes, proposal);
+    }
+    end(bytes)
+}
+
+/// Encodes a block of entries that were committed elsewhere.
+#[must_use]
+pub fn encode_history(name: BlockName, history: &[Past]) -> Bytes {
+    let weight = history.iter().map(|past| past.proposal.weight() + 16).sum();
+    let mut bytes = begin(KIND_HISTORY, name, history.len(), weight);
+    for Past { proposal, slot, committed_at } in history {
+        bytes.put_u64(*slot);
+        bytes.put_u64(*committed_at);
+        put_proposal(&mut bytes, proposal);
+    }
+    end(bytes)
+}
+
+fn begin(kind: u8, name: BlockName, count: usize, weight: usize) -> BytesMut {
     let mut bytes = BytesMut::with_capacity(64 + weight);
     bytes.put_slice(&MAGIC);
     bytes.put_u32(0);
     bytes.put_u16(FORMAT);
     bytes.put_u16(RULE_VERSION);
-    bytes.put_u8(KIND_PROPOSALS);
+    bytes.put_u8(kind);
     bytes.put_slice(&name.node.0);
     bytes.put_u64(name.incarnation);
     bytes.put_u64(name.n);
-    // Blocks hold at most BLOCK_ENTRIES proposals.
-    bytes.put_u32(u32::try_from(proposals.len()).unwrap_or(u32::MAX));
-    for proposal in proposals {
-        put_proposal(&mut bytes, proposal);
-    }
+    // Blocks hold at most BLOCK_ENTRIES.
+    bytes.put_u32(u32::try_from(count).unwrap_or(u32::MAX));
+    bytes
+}
+
+fn end(mut bytes: BytesMut) -> Bytes {
     let crc = crc32fast::hash(&bytes[8..]).to_be_bytes();
     bytes[4..8].copy_from_slice(&crc);
     bytes.freeze()
@@ -154,18 +201,28 @@ pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
         return Err(BlockError::Foreign);
     }
     let (format, rules, kind) = (cursor.u16()?, cursor.u16()?, cursor.take::<1>()?[0]);
-    if format != FORMAT || rules != RULE_VERSION || kind != KIND_PROPOSALS {
-        return Err(BlockError::Newer { format, rules, kind });
+    let newer = BlockError::Newer { format, rules, kind };
+    if format != FORMAT || rules != RULE_VERSION || kind > KIND_HISTORY {
+        return Err(newer);
     }
     let name =
         BlockName { node: NodeId(cursor.take()?), incarnation: cursor.u64()?, n: cursor.u64()? };
     let count = cursor.u32()? as usize;
-    let mut proposals = Vec::with_capacity(count.min(BLOCK_ENTRIES));
+    let (mut proposals, mut history) = (Vec::new(), Vec::new());
     for _ in 0..count {
-        proposals.push(cursor.proposal()?);
+        if kind == KIND_HISTORY {
+            let (slot, committed_at) = (cursor.u64()?, cursor.u64()?);
+            history.push(Past { proposal: cursor.proposal(&newer)?, slot, committed_at });
+        } else {
+            proposals.push(cursor.proposal(&newer)?);
+        }
     }
     if cursor.0.is_empty() {
-        Ok(Block { name, proposals })
+        let content = match kind {
+            KIND_HISTORY => Content::History(history),
+            _ => Content::Proposals(proposals),
+        };
+        Ok(Block { name, content })
     } else {
         Err(BlockError::Broken(format!("{} bytes follow the last proposal", cursor.0.len())))
     }
@@ -227,8 +284,11 @@ impl<'a> Cursor<'a> {
             .map_err(|_| BlockError::Broken("a text is not UTF-8".into()))
     }
 
-    fn proposal(&mut self) -> Result<Proposal, BlockError> {
+    fn proposal(&mut self, newer: &BlockError) -> Result<Proposal, BlockError> {
         let [flags] = self.take()?;
+        if flags & !FLAGS != 0 {
+            return Err(newer.clone());
+        }
         let room = RoomName::new(self.text()?)?;
         let author = Author::new(self.text()?)?;
         let id = EntryId::new(self.text()?)?;

@@ -6,7 +6,12 @@
 
 use roomlog_protocol::{Digest, Entry, RoomName, Slot};
 
-use crate::proposal::{ContentHash, Proposal, Stored};
+use thiserror::Error;
+
+use crate::{
+    block::Past,
+    proposal::{ContentHash, Proposal, Stored},
+};
 
 /// The version of the rules that this build proposes and applies.
 pub const RULE_VERSION: u16 = 1;
@@ -71,6 +76,33 @@ pub enum Verdict {
     ExpectFailed,
 }
 
+/// An entry of elsewhere does not go on where the room ends.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("entry {slot} of room {room}, which ends before slot {end} at time {committed_at}")]
+pub struct HistoryError {
+    room: RoomName,
+    slot: Slot,
+    end: Slot,
+    committed_at: u64,
+}
+
+/// Puts an entry of elsewhere into its slot; nothing when it is there already.
+///
+/// # Errors
+/// When that would make a hole, or time go back.
+pub fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryError> {
+    let Head { end, committed_at, .. } = room.head;
+    let Past { proposal, slot, committed_at: at } = past;
+    if *slot < end {
+        return Ok(None);
+    }
+    if *slot > end || *at < committed_at {
+        let (room, slot) = (room.name.clone(), *slot);
+        return Err(HistoryError { room, slot, end, committed_at });
+    }
+    Ok(Some(add(room, proposal, *at)))
+}
+
 /// Decides over one proposal and moves the room on when it is committed.
 pub fn apply(
     room: &mut Room,
@@ -88,12 +120,18 @@ pub fn apply(
     if proposal.expect.is_some_and(|slot| slot != room.head.end) {
         return Verdict::ExpectFailed;
     }
+    let time = room.head.committed_at.max(journal_time);
+    Verdict::Committed(add(room, proposal, time))
+}
+
+/// The room's next entry.
+fn add(room: &mut Room, proposal: &Proposal, committed_at: u64) -> Stored {
     let entry = Entry {
         slot: room.head.end,
         author: proposal.author.clone(),
         id: proposal.id.clone(),
         body: proposal.body.clone(),
-        committed_at: room.head.committed_at.max(journal_time),
+        committed_at,
         sent_at: proposal.sent_at,
         kind: proposal.kind.clone(),
         reference: proposal.reference,
@@ -102,5 +140,5 @@ pub fn apply(
     let meta_hash = proposal.meta.as_ref().map(|(_, hash)| hash);
     let digest = room.head.digest.then_hashed(&entry, &proposal.body_hash, meta_hash);
     room.head = Head { end: entry.slot + 1, committed_at: entry.committed_at, digest };
-    Verdict::Committed(Stored { entry, digest })
+    Stored { entry, digest }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use roomlog_core::{
-    block::{Block, BlockError, BlockName, NodeId, decode, encode},
+    block::{Block, BlockError, BlockName, Content, NodeId, Past, decode, encode, encode_history},
     proposal::Proposal,
     suites::archive::{proposal, room},
 };
@@ -27,14 +27,18 @@ const GOLDEN: &str = concat!(
     "27ae41e4649b934ca495991b7852b85500000000",
 );
 
-fn golden() -> Block {
+fn golden_proposals() -> Vec<Proposal> {
     let mut full = proposal("general", "ada", "a-2", "👍");
     full.kind = Kind::new("reaction").expect("a kind");
     full.reference = Some(1);
     full.sent_at = Some(1_763_796_120_999);
     full.expect = Some(2);
     full.meta = Some((r#"{"x":1}"#.into(), digest::hash(r#"{"x":1}"#)));
-    Block { name: NAME, proposals: vec![full, proposal("r", "grace", "g-1", "")] }
+    vec![full, proposal("r", "grace", "g-1", "")]
+}
+
+fn golden() -> Block {
+    Block { name: NAME, content: Content::Proposals(golden_proposals()) }
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
@@ -56,7 +60,7 @@ fn a_block_of_format_1_is_read_for_ever() {
 
 #[test]
 fn a_block_of_format_1_is_still_written_the_same() {
-    assert_eq!(*encode(NAME, golden().proposals.iter()), bytes_of(GOLDEN));
+    assert_eq!(*encode(NAME, golden_proposals().iter()), bytes_of(GOLDEN));
 }
 
 #[test]
@@ -112,7 +116,28 @@ fn a_block_that_breaks_its_own_format_is_not_taken_for_a_foreign_one() {
 #[test]
 fn a_block_may_be_empty() {
     let bytes = encode(NAME, [].iter());
-    assert_eq!(decode(&bytes), Ok(Block { name: NAME, proposals: vec![] }));
+    assert_eq!(decode(&bytes), Ok(Block { name: NAME, content: Content::Proposals(vec![]) }));
+}
+
+#[test]
+fn a_block_of_history_reads_back_with_its_slots_and_times() {
+    let history: Vec<Past> = (3..)
+        .zip(golden_proposals())
+        .map(|(slot, proposal)| Past { proposal, slot, committed_at: 1_763_796_121_000 + slot })
+        .collect();
+    let bytes = encode_history(NAME, &history);
+    assert_eq!(decode(&bytes), Ok(Block { name: NAME, content: Content::History(history) }));
+}
+
+#[test]
+fn what_a_later_version_may_say_of_a_proposal_is_not_read_as_something_else() {
+    for flag in [16_u8, 32, 64, 128] {
+        let mut bytes = encode(NAME, golden_proposals().iter()).to_vec();
+        bytes[49] |= flag;
+        let crc = crc32fast::hash(&bytes[8..]).to_be_bytes();
+        bytes[4..8].copy_from_slice(&crc);
+        assert!(matches!(decode(&bytes), Err(BlockError::Newer { .. })), "flag {flag}");
+    }
 }
 
 fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
@@ -151,7 +176,7 @@ proptest! {
         let name = BlockName { node: NodeId(node), incarnation, n };
         let bytes = encode(name, proposals.iter());
         prop_assert_eq!(&bytes, &encode(name, proposals.iter()), "the same bytes each time");
-        prop_assert_eq!(decode(&bytes), Ok(Block { name, proposals }));
+        prop_assert_eq!(decode(&bytes), Ok(Block { name, content: Content::Proposals(proposals) }));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use common::{Connection, Disk, LONG, Life, committed, folded, identity, repeat, 
 use roomlog_core::{
     NodeError, NodeSettings,
     archive::Archive,
-    block::{BlockError, BlockName, NodeId, encode},
+    block::{BlockError, BlockName, NodeId, Past, encode, encode_history},
     inbox::Turned,
     journal::{Journal, Position, Proposed},
     mailbox::Outcome,
@@ -292,4 +292,51 @@ async fn a_node_at_its_bound_ends_although_the_archive_has_no_room() {
     life.end().await.expect("a good end");
     let taken: Vec<_> = (0..2_000).map(|n| (n, committed(n))).collect();
     assert_eq!(ada.outcomes().await, taken);
+}
+
+/// A block of entries that were committed elsewhere: slots from `first` on, a second apart.
+fn history(node: u8, n: u64, first: u64, bodies: &[&str]) -> Vec<u8> {
+    let past = |(slot, body): (u64, &&str)| Past {
+        proposal: proposal("general", "ada", body, body),
+        slot,
+        committed_at: 5_000 + 1_000 * slot,
+    };
+    let history: Vec<Past> = (first..).zip(bodies).map(past).collect();
+    let name = BlockName { node: identity(node, 1).node, incarnation: 1, n };
+    encode_history(name, &history).to_vec()
+}
+
+#[tokio::test]
+async fn entries_of_elsewhere_keep_their_slots_and_times_and_their_ids_are_known() {
+    let disk = Disk::new();
+    store(&disk, history(9, 0, 0, &["one", "two"])).await;
+    // Sent again, as a move does that was cut off, with what comes after.
+    store(&disk, history(8, 0, 1, &["two", "three"])).await;
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let log = life.log("general").await;
+    let times: Vec<u64> = log.iter().map(|stored| stored.entry.committed_at).collect();
+    assert_eq!(times, [5_000, 6_000, 7_000]);
+    assert_eq!(life.bodies("general").await, ["one", "two", "three"]);
+    let mut ada = Connection::new(1);
+    let again = ada.say(&life.node, proposal("general", "ada", "two", "two")).await;
+    assert_eq!(again, Outcome::Committed { slot: 1, committed_at: 6_000, repeat: true });
+    // The journal's clock is behind: time does not go back.
+    let next = ada.say(&life.node, proposal("general", "ada", "four", "four")).await;
+    assert_eq!(next, Outcome::Committed { slot: 3, committed_at: 7_000, repeat: false });
+}
+
+#[tokio::test]
+async fn entries_of_elsewhere_that_would_make_a_hole_stop_the_node() {
+    let disk = Disk::new();
+    store(&disk, history(9, 0, 0, &["one"])).await;
+    store(&disk, history(9, 1, 2, &["three"])).await;
+    let life = Life::start_without_fold(&disk, identity(1, 1), small_windows());
+    let ended = life.ended().await;
+    let Err(NodeError::Block { position: Position(2), problem }) = ended else {
+        panic!("{ended:?}");
+    };
+    assert!(
+        problem.to_string().contains("entry 2 of room general, which ends before slot 1"),
+        "{problem}"
+    );
 }
