@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use roomlog_core::journal::Partition;
 
-use crate::options::Options;
+use crate::options::{Options, Purpose};
 
 /// Which set of streams a log is in; a log that is moved to another number of partitions gets the next.
 pub(crate) const GENERATION: u32 = 1;
@@ -20,6 +20,8 @@ pub(crate) const PARTITIONS: u32 = 1;
 const LOG: &str = "roomlog.log";
 const PARTITIONS_SAID: &str = "roomlog.partitions";
 const FORMAT: &str = "roomlog.format";
+/// There while a log is moved to the streams.
+const MOVING: &str = "roomlog.moving";
 
 /// What of streams, subjects and marks in them this version writes and reads.
 const FORMAT_HERE: &str = "1";
@@ -34,6 +36,22 @@ pub(crate) fn subject(options: &Options, partition: Partition) -> String {
     format!("{}.{GENERATION}.{partition}", options.prefix)
 }
 
+/// The subjects of blocks that take the place of earlier ones, by their positions.
+fn replaced(options: &Options, partition: Partition) -> String {
+    format!("{}.replaced.*", subject(options, partition))
+}
+
+/// Whether a log is being moved to a stream.
+pub(crate) fn is_moving(config: &Config) -> bool {
+    config.metadata.contains_key(MOVING)
+}
+
+/// The same stream, when a log was moved to it.
+pub(crate) fn moved_here(mut config: Config) -> Config {
+    config.metadata.remove(MOVING);
+    config
+}
+
 /// The subject that nodes speak to each other on; no stream has it.
 pub(crate) fn peers_subject(options: &Options) -> String {
     format!("{}.{GENERATION}.peers", options.prefix)
@@ -46,15 +64,19 @@ pub(crate) fn wanted(
     log: &str,
     replicas: usize,
 ) -> Config {
-    let marks = [
+    let mut marks = vec![
         (LOG, log.to_owned()),
         (PARTITIONS_SAID, PARTITIONS.to_string()),
         (FORMAT, FORMAT_HERE.to_owned()),
     ];
+    if matches!(options.purpose, Purpose::MoveHere { .. }) {
+        marks.push((MOVING, "yes".to_owned()));
+    }
     Config {
         name: stream_name(options, partition),
         description: Some("the journal of a Roomlog log: only roomlog writes to it".into()),
-        subjects: vec![subject(options, partition)],
+        // The second is kept for blocks that take the place of earlier ones.
+        subjects: vec![subject(options, partition), replaced(options, partition)],
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
         storage: StorageType::File,
@@ -93,7 +115,6 @@ pub(crate) fn differences(there: &Config, wanted: &Config, replicas: Option<usiz
         no_limit(wanted.max_messages_per_subject),
     );
     compare("deny_purge", there.deny_purge.to_string(), wanted.deny_purge.to_string());
-    compare("sealed", there.sealed.to_string(), wanted.sealed.to_string());
     compare("no_ack", there.no_ack.to_string(), wanted.no_ack.to_string());
     compare("mirror", there.mirror.is_some().to_string(), false.to_string());
     compare("sources", there.sources.is_some().to_string(), false.to_string());

@@ -9,7 +9,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use async_nats::{Client, jetstream::Context};
+use async_nats::{
+    Client,
+    jetstream::{Context, stream},
+};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::journal::{
@@ -23,7 +26,7 @@ use tokio::{
 
 use crate::{
     check,
-    open::{self, OpenError},
+    open::{self, OpenError, said},
     options::Options,
     peers::JetStreamPeers,
     publisher::{Ask, Publisher, WAITING},
@@ -140,6 +143,50 @@ impl JetStreamJournal {
     #[must_use]
     pub fn promise(&self) -> Promise {
         self.promise
+    }
+
+    /// Lets the streams be served: the log that was moved to them is whole.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer.
+    pub async fn moved_here(&self) -> Result<(), OpenError> {
+        for stream in &self.streams {
+            self.change(&stream.name, check::moved_here).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds nothing to the streams any more, for ever; where each of them ends.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer.
+    pub async fn seal(&self) -> Result<Vec<Position>, OpenError> {
+        let mut heads = Vec::new();
+        for stream in &self.streams {
+            let sealed = |config| stream::Config { sealed: true, ..config };
+            let info = self.change(&stream.name, sealed).await?;
+            stream.seen.note(info.state.last_sequence);
+            heads.push(Position(info.state.last_sequence));
+        }
+        Ok(heads)
+    }
+
+    /// Changes the configuration of a stream; what it is then.
+    async fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(stream::Config) -> stream::Config,
+    ) -> Result<stream::Info, OpenError> {
+        let failed = |why: String| OpenError::JetStream { name: name.into(), why };
+        let there = self.context.get_stream(name).await.map_err(|why| failed(said(&why)))?;
+        let config = there.cached_info().config.clone();
+        let wanted = change(config.clone());
+        if wanted != config {
+            self.context.update_stream(wanted).await.map_err(|why| failed(said(&why)))?;
+        }
+        // Asked again: what was added before the change is in it.
+        let there = self.context.get_stream(name).await.map_err(|why| failed(said(&why)))?;
+        Ok(there.cached_info().clone())
     }
 
     fn stream(&self, partition: Partition) -> Result<&Stream, JournalError> {

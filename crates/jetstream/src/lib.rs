@@ -18,10 +18,12 @@ mod options;
 mod peers;
 mod publisher;
 mod reader;
+mod sealed;
 #[cfg(feature = "servers")]
 pub mod servers;
 mod sync;
 
 pub use journal::{JetStreamJournal, Promise};
 pub use open::OpenError;
-pub use options::Options;
+pub use options::{Options, Purpose};
+pub use sealed::SealedJournal;

@@ -7,7 +7,11 @@ use std::{io, sync::Arc, time::Duration};
 
 use async_nats::{
     Client, ConnectOptions, Event, ServerAddr,
-    jetstream::{self, Context, ErrorCode, context::CreateStreamErrorKind, stream::Info},
+    jetstream::{
+        self, Context, ErrorCode,
+        context::CreateStreamErrorKind,
+        stream::{self, Info},
+    },
 };
 use roomlog_core::{block::BLOCK_BYTES, journal::Partition};
 use thiserror::Error;
@@ -16,7 +20,7 @@ use ulid::Ulid;
 use crate::{
     check::{self, PARTITIONS},
     journal::Counts,
-    options::Options,
+    options::{Options, Purpose},
     sync::{self, Server},
 };
 
@@ -104,6 +108,38 @@ pub enum OpenError {
         /// What differs.
         lines: Vec<String>,
     },
+    /// A move to the streams was not finished.
+    #[error(
+        "a log is being moved to stream {0}, and is not whole there: run that `roomlog move` to its end (it goes \
+         on where it stopped), then start this node"
+    )]
+    Moving(String),
+    /// The log was moved away.
+    #[error(
+        "the log of stream {0} was moved away, and nothing is added to it any more: serve it where it is now"
+    )]
+    Sealed(String),
+    /// The stream is of another log than the one that is to be moved to it.
+    #[error(
+        "stream {name} holds log {there}, and log {log} is to be moved to it: name other streams with \
+         --journal-prefix"
+    )]
+    OtherLog {
+        /// The stream.
+        name: String,
+        /// The log that it holds.
+        there: String,
+        /// The log that is to be moved.
+        log: String,
+    },
+    /// The log is there already.
+    #[error("log {log} is in stream {name} already, and is served there")]
+    Served {
+        /// The stream.
+        name: String,
+        /// The log.
+        log: String,
+    },
     /// JetStream refused or did not answer.
     #[error("JetStream cannot give stream {name}: {why}")]
     JetStream {
@@ -147,10 +183,14 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
         Some(..=2) => 1,
         _ => 3,
     });
-    let mut log = Ulid::generate().to_string();
+    let mut log = match &options.purpose {
+        Purpose::MoveHere { log } => log.clone(),
+        Purpose::Serve | Purpose::MoveAway => Ulid::generate().to_string(),
+    };
     let mut streams = Vec::new();
     for partition in 0..PARTITIONS {
         let info = stream(&context, options, partition, &log, replicas).await?;
+        may_be_opened(options, &info.config)?;
         if let Some(said) = check::log_of(&info.config.metadata).filter(|_| partition == 0) {
             said.clone_into(&mut log);
         }
@@ -162,6 +202,26 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
         streams.push(info);
     }
     Ok(Opened { client, context, log, streams, seen: !options.declared })
+}
+
+/// Whether a stream may be opened for this purpose.
+fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenError> {
+    let (name, is_moving) = (config.name.clone(), check::is_moving(config));
+    match &options.purpose {
+        Purpose::Serve if config.sealed => Err(OpenError::Sealed(name)),
+        Purpose::Serve | Purpose::MoveAway if is_moving => Err(OpenError::Moving(name)),
+        Purpose::MoveHere { log } => {
+            let there = check::log_of(&config.metadata).unwrap_or_default();
+            match (there == log, is_moving) {
+                (true, true) => Ok(()),
+                (true, false) => Err(OpenError::Served { name, log: log.clone() }),
+                (false, _) => {
+                    Err(OpenError::OtherLog { name, there: there.into(), log: log.clone() })
+                }
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, OpenError> {
@@ -190,8 +250,7 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
     if let Some((certificate, key)) = &options.certificate {
         connecting = connecting.add_client_certificate(certificate.clone(), key.clone());
     }
-    let no_server =
-        |why: String| OpenError::NoServer { servers: without_password(&options.servers), why };
+    let no_server = |why: String| OpenError::NoServer { servers: options.shown(), why };
     let mut addresses = Vec::new();
     for address in options.addresses() {
         addresses.push(address.parse::<ServerAddr>().map_err(|why| no_server(why.to_string()))?);
@@ -205,18 +264,6 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
         };
     }
     connecting.connect(addresses).await.map_err(|why| no_server(said(&why)))
-}
-
-/// An address as it may be shown.
-fn without_password(servers: &str) -> String {
-    let shown = servers.split(',').map(|server| match server.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
-        }
-        None => server.to_owned(),
-    });
-    shown.collect::<Vec<_>>().join(",")
 }
 
 /// An error with what caused it.

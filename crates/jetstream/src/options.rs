@@ -27,6 +27,23 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// Our certificate and its key, in PEM, where the servers ask for one.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// What the streams are opened for.
+    pub purpose: Purpose,
+}
+
+/// What the streams of a log are opened for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// To serve it.
+    #[default]
+    Serve,
+    /// To move this log to them: nobody serves them before that is done.
+    MoveHere {
+        /// The log.
+        log: String,
+    },
+    /// To move it away from them: nothing is ever added again.
+    MoveAway,
 }
 
 impl Options {
@@ -42,6 +59,7 @@ impl Options {
             credentials: None,
             ca: None,
             certificate: None,
+            purpose: Purpose::Serve,
         }
     }
 
@@ -76,6 +94,19 @@ impl Options {
             return Err(format!("{bytes} bytes are no journal: say {LEAST_STREAM_BYTES} or more"));
         }
         Ok(())
+    }
+
+    /// The servers without names and passwords, as they may be shown.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let shown = self.servers.split(',').map(|server| match server.rsplit_once('@') {
+            Some((before, host)) => match before.split_once("://") {
+                Some((scheme, _)) => format!("{scheme}://{host}"),
+                None => host.to_owned(),
+            },
+            None => server.to_owned(),
+        });
+        shown.collect::<Vec<_>>().join(",")
     }
 
     /// The servers, an address each.

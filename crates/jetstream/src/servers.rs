@@ -170,6 +170,12 @@ impl Cluster {
         self.servers.iter().position(|server| server.name == leader)
     }
 
+    /// Whether there is a stream of this name.
+    #[must_use]
+    pub fn has_stream(&self, stream: &str) -> bool {
+        (0..self.len()).any(|index| self.stream_info(index, stream).is_ok())
+    }
+
     fn stream_info(&self, index: usize, stream: &str) -> io::Result<String> {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.servers[index].port))?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
@@ -182,8 +188,11 @@ impl Cluster {
         let mut said = String::new();
         for line in BufReader::new(socket).lines() {
             said.push_str(&line?);
-            if said.contains("\"leader\"") {
+            if said.contains("\"created\"") {
                 return Ok(said);
+            }
+            if said.contains("\"error\"") {
+                return Err(io::ErrorKind::NotFound.into());
             }
         }
         Err(io::ErrorKind::UnexpectedEof.into())

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     /// Copy everything that a running server holds into a directory.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Backup(BackupArgs),
+    /// Move a log from a directory to a cluster, or back.
+    Move(Box<MoveArgs>),
 }
 
 /// Which server, and as whom.
@@ -279,6 +281,54 @@ pub(crate) struct BackupArgs {
     pub(crate) directory: PathBuf,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The log keeps its name, and every entry its slot, time, id and digest; clients go on with what they have.
+To a cluster: stop the server of DIR first. DIR is not changed, but for a mark that lets no server start on it
+again. No node of the cluster starts before the log is whole there and every room was compared.
+Back: the streams are sealed, so that nodes which still run take nothing more; DIR is then served like any other.
+What is interrupted is run again, and goes on where it stopped.
+
+Examples:
+  roomlog move --data /var/lib/roomlog --to nats://a:4222,b:4222,c:4222
+  roomlog move --journal nats://a:4222,b:4222,c:4222 --to /var/lib/roomlog-one"
+)]
+pub(crate) struct MoveArgs {
+    /// Where the log is to be: NATS servers, or a directory.
+    #[arg(long, value_name = "URLS|DIR")]
+    pub(crate) to: String,
+    /// The directory that holds the log [default: ./roomlog-data]
+    #[arg(long, env = "ROOMLOG_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The NATS servers whose JetStream holds the log.
+    #[arg(long, value_name = "URLS")]
+    pub(crate) journal: Option<String>,
+    /// The first part of the names of its streams [default: ROOMLOG]
+    #[arg(long, env = "ROOMLOG_JOURNAL_PREFIX", value_name = "NAME")]
+    pub(crate) journal_prefix: Option<String>,
+    /// How many servers keep each stream [default: 3, or 1 where there are fewer servers]
+    #[arg(long, env = "ROOMLOG_JOURNAL_REPLICAS", value_name = "N")]
+    pub(crate) journal_replicas: Option<usize>,
+    /// The most bytes of a new stream [default: what the servers allow]
+    #[arg(long, env = "ROOMLOG_JOURNAL_MAX_BYTES", value_name = "BYTES")]
+    pub(crate) journal_max_bytes: Option<u64>,
+    /// A file of NATS credentials, as nsc writes it.
+    #[arg(long, env = "ROOMLOG_JOURNAL_CREDENTIALS", value_name = "FILE")]
+    pub(crate) journal_credentials: Option<PathBuf>,
+    /// Certificates of authorities for NATS, in PEM, beside the system's.
+    #[arg(long, env = "ROOMLOG_JOURNAL_CA", value_name = "FILE")]
+    pub(crate) journal_ca: Option<PathBuf>,
+    /// This node's certificate for NATS, in PEM.
+    #[arg(long, env = "ROOMLOG_JOURNAL_CERTIFICATE", value_name = "FILE")]
+    pub(crate) journal_certificate: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, env = "ROOMLOG_JOURNAL_KEY", value_name = "FILE")]
+    pub(crate) journal_key: Option<PathBuf>,
+    /// Say that every NATS server has `sync_interval: always`, where that cannot be seen.
+    #[arg(long)]
+    pub(crate) journal_declared: bool,
 }
 
 /// What a file to import is.

@@ -62,6 +62,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Export(args) => commands::export::run(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Backup(args) => commands::backup::run(args).await,
+        Command::Move(args) => commands::moving::run(*args).await,
         Command::Import(args) => commands::import::run(args).await,
     }
 }

@@ -7,25 +7,22 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use roomlog_core::{Identity, archive::ArchiveError};
+use roomlog_core::{Identity, archive::ArchiveError, journal::Position};
 
 use crate::{
     SqliteArchive, SqliteBackup,
     directory::{ARCHIVE, COPY, JOURNAL, OpenError, lock},
-    node_file, peek,
+    frozen, node_file, peek,
     pragma::Sync,
     restore,
     start::{self, Opened},
     wal,
 };
-
-/// Says that the archive is not to be gone on with, and why.
-const FROZEN: &str = "frozen";
 
 /// The archive of such a directory, and the lock that keeps others out while it is held.
 pub struct Derived {
@@ -64,10 +61,16 @@ impl Derived {
     /// # Errors
     /// When that cannot be written.
     pub fn freeze(&self, why: &str) -> io::Result<()> {
-        let mut file = File::create(self.path.join(FROZEN))?;
-        writeln!(file, "{why}")?;
-        file.sync_all()?;
-        File::open(&self.path)?.sync_all()
+        frozen::freeze(&self.path, why)
+    }
+
+    /// Makes this the directory of a log of one node: an empty journal that goes on behind a position, which
+    /// the archive must have come to, of the same log. The next start may serve it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn become_one_node(&self, log: &str, position: Position) -> Result<(), OpenError> {
+        restore::begin_same_journal(&self.path, log, position)
     }
 
     /// What makes backups of this directory while it is served. One at a time.
@@ -78,13 +81,7 @@ impl Derived {
 }
 
 fn look(path: &Path, log: &str) -> Result<Opened, OpenError> {
-    match fs::read_to_string(path.join(FROZEN)) {
-        Ok(why) => {
-            return Err(OpenError::Frozen { path: path.into(), why: why.trim().into() });
-        }
-        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(OpenError::Io { path: path.into(), error }),
-    }
+    frozen::check(path)?;
     if path.join(JOURNAL).exists() {
         return Err(OpenError::HasJournal { path: path.into() });
     }

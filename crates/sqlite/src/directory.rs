@@ -20,7 +20,7 @@ use roomlog_core::{
 use thiserror::Error;
 
 use crate::{
-    JOURNAL_BYTES, SqliteArchive, SqliteJournal, node_file, pragma, restore,
+    JOURNAL_BYTES, SqliteArchive, SqliteJournal, frozen, node_file, pragma, restore,
     start::{self, Found, Holds, Opened},
 };
 
@@ -172,8 +172,8 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
-    /// A node that had to stop left it so.
-    #[error("{path} is frozen since a node stopped in it: {why}")]
+    /// A process that held it let no other go on with it.
+    #[error("{path} is frozen: {why}")]
     Frozen {
         /// The directory.
         path: PathBuf,
@@ -254,6 +254,22 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`].
     pub fn open_keeping(path: &Path, journal_bytes: u64) -> Result<Self, OpenError> {
+        Self::open_unless(path, journal_bytes, frozen::check)
+    }
+
+    /// As [`Directory::open`], also when it is frozen: a move that was cut off at its end goes on.
+    ///
+    /// # Errors
+    /// As [`Directory::open`].
+    pub fn open_to_move(path: &Path) -> Result<Self, OpenError> {
+        Self::open_unless(path, JOURNAL_BYTES, |_| Ok(()))
+    }
+
+    fn open_unless(
+        path: &Path,
+        journal_bytes: u64,
+        refuse: fn(&Path) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
         if rusqlite::version_number() < pragma::LEAST_SQLITE {
             return Err(OpenError::SqliteTooOld(rusqlite::version().into()));
         }
@@ -261,6 +277,7 @@ impl Directory {
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path, true)?;
         node_file::read(path).map_err(io)?;
+        refuse(path)?;
         // All that may refuse the files as they stand comes first, and changes nothing.
         let opened = match start::look(path)? {
             Found::Serve(opened) => opened,
@@ -285,6 +302,14 @@ impl Directory {
 }
 
 impl Directory {
+    /// Lets no start go on with this directory, and says why to who tries.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn freeze(&self, why: &str) -> io::Result<()> {
+        frozen::freeze(&self.path, why)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

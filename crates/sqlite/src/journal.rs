@@ -31,7 +31,7 @@ use roomlog_core::journal::{
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-pub(crate) use self::rows::{FORMAT, begin_behind};
+pub(crate) use self::rows::{FORMAT, begin_behind, begin_same};
 pub use self::trim::TrimHold;
 use self::{
     follow::SqliteFollow,

@@ -18,6 +18,7 @@ pub mod archive;
 pub mod backup;
 pub mod derived;
 pub mod directory;
+mod frozen;
 pub mod journal;
 mod node_file;
 mod peek;

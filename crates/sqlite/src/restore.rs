@@ -191,6 +191,25 @@ fn begin_journal(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     rename().map_err(io)
 }
 
+/// Makes an empty journal of the same log behind a position of it.
+pub(crate) fn begin_same_journal(
+    path: &Path,
+    log: &str,
+    position: Position,
+) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: path.into(), error };
+    let new = path.join(NEW_JOURNAL);
+    sweep(path, NEW_JOURNAL).map_err(io)?;
+    journal::begin_same(&new, log, position.0)
+        .map_err(|error| journal::failed("cannot be made", &error))?;
+    let rename = || {
+        File::open(&new)?.sync_all()?;
+        fs::rename(&new, path.join(JOURNAL))?;
+        sync_directory(path)
+    };
+    rename().map_err(io)
+}
+
 /// Removes a database file and what stands beside it.
 pub(crate) fn sweep(path: &Path, file: &str) -> io::Result<()> {
     for end in ["", "-wal", "-shm", "-journal"] {

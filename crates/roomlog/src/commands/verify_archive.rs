@@ -17,7 +17,8 @@ use roomlog_sqlite::{SqliteArchive, SqliteJournal};
 
 use super::{
     output::Output,
-    verify_directory::{PAGE_ENTRIES, Replayed, page, rooms_of, said, summed_up},
+    replayed::{NOBODY, Replayed, said},
+    verify_directory::{PAGE_ENTRIES, page, rooms_of, summed_up},
 };
 use crate::failure::Failure;
 
@@ -47,7 +48,7 @@ pub(super) async fn trimmed(
     );
     let wrong = wrong_rooms(&archive, &rooms_of(&archive, room)?)?;
     read_blocks(&journal, first, applied).await?;
-    let replayed = Replayed::new(archive, journal).await?;
+    let replayed = Replayed::new(NOBODY, archive, journal).await?;
     let rooms = replayed.rooms(room)?;
     // It was only read from: how it ends says nothing more.
     let _ended = replayed.end().await;

@@ -23,28 +23,26 @@ use std::{
 };
 
 use roomlog_core::{
-    Identity, Node, NodeError, NodeSettings,
     archive::{Archive, ArchiveError, IdKey, Keep},
-    block::NodeId,
     journal::{Journal, Position},
     proposal::Stored,
-    reader::PageLimits,
     room::Head,
 };
-use roomlog_protocol::{Digest, RoomName, Slot, Span, latest_of};
+use roomlog_protocol::{Digest, RoomName, Slot, latest_of};
 use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};
 
-use super::{output::Output, verify_archive};
+use super::{
+    output::Output,
+    replayed::{NOBODY, Replayed, said},
+    verify_archive,
+};
 use crate::failure::{DIFFERS, Failure};
 
 /// How many entries are looked at at once.
 pub(super) const PAGE_ENTRIES: u64 = 4_096;
 
 /// How many rooms are listed at once.
-const ROOMS: usize = 1_000;
-
-/// The identity with which the journal is read: nothing is proposed with it.
-const NOBODY: Identity = Identity { node: NodeId([0; 16]), incarnation: 0 };
+pub(super) const ROOMS: usize = 1_000;
 
 /// Checks the rooms in a directory, or this one alone; writes nothing to it.
 ///
@@ -95,7 +93,7 @@ async fn whole(
 ) -> Result<ExitCode, Failure> {
     eprintln!("roomlog: applying the journal anew");
     let anew = SqliteArchive::open(&copy.join("replayed.db"), journal.log()).map_err(said)?;
-    let replayed = Replayed::new(Arc::new(anew), journal).await?;
+    let replayed = Replayed::new(NOBODY, Arc::new(anew), journal).await?;
     let rooms = replayed.rooms(room)?;
     let stray: Vec<_> =
         rooms_of(archive, room)?.into_keys().filter(|room| !rooms.contains_key(room)).collect();
@@ -136,10 +134,6 @@ pub(super) fn summed_up(
     Ok(if wrong > 0 { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
 }
 
-pub(super) fn said(why: impl ToString) -> Failure {
-    Failure::said(why.to_string())
-}
-
 fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
     for file in FILES {
         let path: PathBuf = from.join(file);
@@ -150,74 +144,6 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The journal, applied anew.
-pub(super) struct Replayed {
-    node: Node,
-    task: tokio::task::JoinHandle<Result<(), NodeError>>,
-    folder: std::thread::JoinHandle<()>,
-}
-
-impl Replayed {
-    /// Applies what the journal has and this archive has not.
-    pub(super) async fn new(
-        archive: Arc<SqliteArchive>,
-        journal: Arc<SqliteJournal>,
-    ) -> Result<Self, Failure> {
-        let opened = Node::open(NOBODY, journal, archive, NodeSettings::default());
-        let (node, running) = opened.map_err(said)?;
-        let folder = std::thread::spawn(move || running.folder.run());
-        let task = tokio::spawn(running.task.run());
-        let replayed = Self { node, task, folder };
-        if replayed.node.caught_up().await { Ok(replayed) } else { Err(replayed.end().await) }
-    }
-
-    /// Ends it; why it failed, when it did.
-    pub(super) async fn end(self) -> Failure {
-        self.node.inbox.close();
-        let ended = self.task.await;
-        let _ended_or_panicked = self.folder.join();
-        match ended {
-            Ok(Err(why)) => said(why),
-            Err(why) => said(why),
-            Ok(Ok(())) => Failure::said("the journal was not applied to its end"),
-        }
-    }
-
-    pub(super) fn rooms(
-        &self,
-        only: Option<&RoomName>,
-    ) -> Result<BTreeMap<RoomName, Head>, Failure> {
-        let mut rooms = BTreeMap::new();
-        loop {
-            let after = only.is_none().then(|| rooms.keys().next_back()).flatten();
-            let names: Vec<RoomName> = match only {
-                Some(room) => vec![room.clone()],
-                None => {
-                    let heads = self.node.room_heads(after, ROOMS).map_err(said)?;
-                    heads.into_iter().map(|(room, _)| room).collect()
-                }
-            };
-            let more = !names.is_empty();
-            for room in names {
-                let head = self.node.rooms.open(&room).map_err(said)?.head();
-                rooms.insert(room, head);
-            }
-            if only.is_some() || !more {
-                rooms.retain(|_, head| head.end > 0);
-                return Ok(rooms);
-            }
-        }
-    }
-
-    /// Up to a page of entries from slot `first` on.
-    async fn page(&self, room: &RoomName, first: Slot) -> Result<Vec<Stored>, Failure> {
-        let limits = PageLimits { entries: PAGE_ENTRIES, bytes: usize::MAX };
-        let span = Span::After(latest_of(first));
-        let page = self.node.reader.read(room, span, None, limits).await.map_err(said)?;
-        Ok(page.entries)
-    }
 }
 
 pub(super) fn rooms_of(

@@ -74,7 +74,7 @@ pub(super) fn open(connection: &Connection) -> Result<Opened, JournalError> {
         connection.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(open)?;
     // SQLite makes the first page before there is a table.
     if tables == 0 && pages <= 1 {
-        make_log(connection, None).map_err(open)?;
+        make_log(connection, &new_ulid().to_string(), 0, None).map_err(open)?;
     }
     let log = log(connection)?;
     let (trimmed, time_of_trimmed) = trimmed(connection)?;
@@ -90,18 +90,24 @@ pub(super) fn open(connection: &Connection) -> Result<Opened, JournalError> {
     Ok(Opened { log, head, time, trimmed })
 }
 
-/// Makes the tables and a new log; behind a position of another log, when it goes on behind a backup.
-fn make_log(connection: &Connection, behind: Option<(&str, u64)>) -> rusqlite::Result<()> {
+/// Makes the tables of a log whose next block is one past a position; `other` is the log that had those
+/// before, when it was another one.
+fn make_log(
+    connection: &Connection,
+    log: &str,
+    position: u64,
+    other: Option<&str>,
+) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
-    let log = new_ulid().to_string();
     let sum_of_log = sum("log", &[FORMAT.cast_unsigned()], log.as_bytes());
     transaction.execute("INSERT INTO log VALUES (?1, ?2, ?3)", params![log, FORMAT, sum_of_log])?;
-    let reached = behind.map_or(0, |(_, position)| position);
-    let row = params![reached.cast_signed(), sum("reached", &[reached], &[])];
+    let row = params![position.cast_signed(), sum("reached", &[position], &[])];
     transaction.execute("INSERT INTO reached VALUES (?1, ?2)", row)?;
-    if let Some((log, position)) = behind {
+    if position > 0 {
         set_trimmed(&transaction, position, 0)?;
+    }
+    if let Some(log) = other {
         let row = params![log, position.cast_signed()];
         transaction.execute("INSERT INTO continues VALUES (1, ?1, ?2)", row)?;
     }
@@ -113,7 +119,15 @@ fn make_log(connection: &Connection, behind: Option<(&str, u64)>) -> rusqlite::R
 pub(crate) fn begin_behind(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    make_log(&connection, Some((log, position)))
+    make_log(&connection, &new_ulid().to_string(), position, Some(log))
+}
+
+/// Makes the file of a log that was elsewhere up to a position: the next block is one past it. Nobody may
+/// have it open.
+pub(crate) fn begin_same(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    make_log(&connection, log, position, None)
 }
 
 /// Up to which position blocks went, and the time of the last of them; zeros when none did.

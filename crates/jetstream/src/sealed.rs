@@ -1,0 +1,79 @@
+//! A journal to which nothing is added any more: it is read to its end, and that is all.
+//!
+//! Enters: streams that were sealed. Leaves: their blocks. Invariant: its head is its end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_core::journal::{
+    Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
+};
+
+use crate::{JetStreamJournal, OpenError};
+
+/// The journal of a cluster that is no more.
+pub struct SealedJournal {
+    journal: JetStreamJournal,
+    heads: Vec<Position>,
+}
+
+impl SealedJournal {
+    /// Seals the streams of a journal.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer.
+    pub async fn seal(journal: JetStreamJournal) -> Result<Self, OpenError> {
+        let heads = journal.seal().await?;
+        Ok(Self { journal, heads })
+    }
+}
+
+impl Journal for SealedJournal {
+    fn log(&self) -> &str {
+        self.journal.log()
+    }
+
+    fn depth(&self) -> usize {
+        1
+    }
+
+    fn is_ours_alone(&self) -> bool {
+        false
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        None
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
+    }
+
+    fn propose(&self, _: Partition, _: Bytes) -> BoxFuture<'static, Proposed> {
+        std::future::ready(Proposed::Refused("the journal is sealed".into())).boxed()
+    }
+
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
+        self.journal.follow(partition, after)
+    }
+
+    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
+        let head = usize::try_from(partition).ok().and_then(|index| self.heads.get(index));
+        head.copied().ok_or_else(|| JournalError(format!("there is no partition {partition}")))
+    }
+
+    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.journal.first(partition)
+    }
+
+    fn has_surplus(&self, _: Partition) -> bool {
+        false
+    }
+
+    fn trim(&self, _: Partition, _: Position) {}
+}
