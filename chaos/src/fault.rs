@@ -34,6 +34,12 @@ pub enum Fault {
     CutNode,
     /// A node is killed and starts without its archive.
     EmptyArchive,
+    /// The power of one NATS server is cut: the one that leads the stream.
+    PowerOne,
+    /// The power of two is cut at once.
+    PowerTwo,
+    /// The power of all is cut at once.
+    PowerAll,
     /// Every NATS server is restarted, one after the other.
     RollNats,
     /// Every node is restarted in peace, one after the other.
@@ -41,7 +47,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
+    /// All that need no rights: those that cut the power mount disks, which is for root.
     pub const ALL: [Self; 11] = [
         Self::KillLeader,
         Self::KillTwo,
@@ -67,9 +73,21 @@ impl Fault {
             Self::CutLeader => "cut-leader",
             Self::CutNode => "cut-node",
             Self::EmptyArchive => "empty-archive",
+            Self::PowerOne => "power-one",
+            Self::PowerTwo => "power-two",
+            Self::PowerAll => "power-all",
             Self::RollNats => "roll-nats",
             Self::RollNodes => "roll-nodes",
         }
+    }
+
+    /// Those that cut the power.
+    pub const POWER: [Self; 3] = [Self::PowerOne, Self::PowerTwo, Self::PowerAll];
+
+    /// Whether servers need disks that can lose their power.
+    #[must_use]
+    pub fn cuts_power(self) -> bool {
+        Self::POWER.contains(&self)
     }
 
     /// Does it to a fleet, to the node of this number where it is done to one, and undoes it.
@@ -85,6 +103,12 @@ impl Fault {
                 kill_nats(fleet, &[leader, (leader + 1) % servers]).await
             }
             Self::KillAll => kill_nats(fleet, &(0..servers).collect::<Vec<_>>()).await,
+            Self::PowerOne | Self::PowerTwo | Self::PowerAll => {
+                let count = Self::POWER.iter().position(|it| *it == self).map_or(1, |it| it + 1);
+                let leader = fleet.leader();
+                let struck: Vec<_> = (0..count).map(|turn| (leader + turn) % servers).collect();
+                cut_power(fleet, &struck).await
+            }
             Self::KillNode | Self::EmptyArchive => {
                 fleet.nodes[node].kill().await;
                 sleep(AWAY_FOR).await;
@@ -137,6 +161,21 @@ impl Fault {
     }
 }
 
+async fn cut_power(fleet: &mut Fleet, servers: &[usize]) -> io::Result<()> {
+    for &server in servers {
+        fleet.nats.kill(server);
+    }
+    for &server in servers {
+        let disk = &fleet.disks[server];
+        tokio::task::block_in_place(|| disk.cut())?;
+    }
+    sleep(AWAY_FOR).await;
+    for &server in servers {
+        fleet.restart_nats(server)?;
+    }
+    Ok(())
+}
+
 async fn kill_nats(fleet: &mut Fleet, servers: &[usize]) -> io::Result<()> {
     for &server in servers {
         fleet.nats.kill(server);
@@ -158,9 +197,10 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|fault| fault.name() == name);
-        known.ok_or_else(|| {
-            format!("{name} is no fault; there are {}", Self::ALL.map(Self::name).join(", "))
+        let all = || Self::ALL.into_iter().chain(Self::POWER);
+        all().find(|fault| fault.name() == name).ok_or_else(|| {
+            let names: Vec<_> = all().map(Self::name).collect();
+            format!("{name} is no fault; there are {}", names.join(", "))
         })
     }
 }

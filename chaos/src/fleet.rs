@@ -1,12 +1,15 @@
 //! The fleet: NATS servers, nodes of ours, and the wires between them.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 use roomlog_jetstream::servers::{Cluster, Setup};
 use tempfile::TempDir;
 
-use crate::{node::Node, proxy::Proxy};
+use crate::{disk::Disk, node::Node, proxy::Proxy, run::Plan};
+
+/// How many NATS servers there are.
+const SERVERS: usize = 3;
 
 /// The stream of the one partition.
 const STREAM: &str = "ROOMLOG_1_0";
@@ -19,12 +22,14 @@ pub(crate) struct Fleet {
     between: Arc<Mutex<Vec<Vec<Proxy>>>>,
     /// From each node (the row) to each NATS server.
     to_nats: Vec<Vec<Proxy>>,
+    /// What each NATS server has its store on, when the power may be cut.
+    pub(crate) disks: Vec<Disk>,
     _directory: TempDir,
 }
 
 impl Fleet {
     /// Three servers and some nodes, all ready.
-    pub(crate) async fn start(binary: &Path, nodes: usize) -> io::Result<Self> {
+    pub(crate) async fn start(plan: &Plan) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let between = Arc::new(Mutex::new(Vec::new()));
         let kept = between.clone();
@@ -36,18 +41,37 @@ impl Fleet {
             *kept.lock() = proxies;
             used
         };
-        let setup = Setup { links: Some(Box::new(links)), ..Setup::default() };
+        let names = (0..SERVERS).map(|index| format!("nats{index}"));
+        let disks: Vec<Disk> = match plan.faults.iter().any(|fault| fault.cuts_power()) {
+            true => {
+                names.map(|name| Disk::new(directory.path(), &name)).collect::<io::Result<_>>()?
+            }
+            false => Vec::new(),
+        };
+        let store = |disk: &Disk| disk.mounted.join("store");
+        let setup = Setup {
+            links: Some(Box::new(links)),
+            synced: plan.synced,
+            stores: (!disks.is_empty()).then(|| disks.iter().map(store).collect()),
+            ..Setup::default()
+        };
         let nats = tokio::task::block_in_place(|| Cluster::start(&setup))?;
-        let mut fleet =
-            Self { nats, nodes: Vec::new(), between, to_nats: Vec::new(), _directory: directory };
-        for index in 0..nodes {
+        let mut fleet = Self {
+            nats,
+            nodes: Vec::new(),
+            between,
+            to_nats: Vec::new(),
+            disks,
+            _directory: directory,
+        };
+        for index in 0..plan.nodes {
             let wires = (0..fleet.nats.len()).map(|server| Proxy::to(fleet.nats.port(server)));
             let wires: Vec<Proxy> = wires.collect::<io::Result<_>>()?;
             let ports = wires.iter().map(|wire| format!("roomlog:roomlog@127.0.0.1:{}", wire.port));
             let journal = format!("nats://{}", ports.collect::<Vec<_>>().join(","));
             let data = fleet._directory.path().join(format!("data{index}"));
             fleet.to_nats.push(wires);
-            fleet.nodes.push(Node::new(index, binary, data, journal)?);
+            fleet.nodes.push(Node::new(index, plan, data, journal)?);
         }
         for node in &mut fleet.nodes {
             node.start().await?;

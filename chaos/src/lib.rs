@@ -9,6 +9,7 @@
 //! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers keep to PROTOCOL.md's "What a client
 //! does" and nothing else; a run is good when every append was acked and no promise is broken.
 
+mod disk;
 mod fault;
 mod fleet;
 mod node;

@@ -23,6 +23,9 @@ struct Args {
     /// What the order of faults comes from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// NATS servers ack before they fsync, and the nodes are told that they do: what that loses is found.
+    #[arg(long)]
+    unsynced: bool,
     /// How many nodes.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
@@ -46,7 +49,7 @@ async fn main() -> ExitCode {
         let mut plan = Plan::new(&args.roomlog, &faults);
         (plan.nodes, plan.writers) = (args.nodes, args.writers);
         plan.pace = Duration::from_millis(args.pace_ms);
-        plan.talks = true;
+        (plan.synced, plan.talks) = (!args.unsynced, true);
         eprintln!("chaos: round {round}, seed {}", args.seed + round);
         match run(&plan).await {
             Ok(outcome) => {

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -18,6 +18,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::run::Plan;
+
 /// How long a node has to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
@@ -29,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     binary: PathBuf,
+    /// It is told that the servers fsync, which they do not.
+    declared: bool,
     data: PathBuf,
     journal: String,
     child: Option<Child>,
@@ -39,7 +43,7 @@ impl Node {
     /// A node that does not run yet.
     pub(crate) fn new(
         index: usize,
-        binary: &Path,
+        plan: &Plan,
         data: PathBuf,
         journal: String,
     ) -> io::Result<Self> {
@@ -47,7 +51,8 @@ impl Node {
         Ok(Self {
             name: format!("node {index}"),
             address: held.local_addr()?,
-            binary: binary.into(),
+            binary: plan.binary.clone(),
+            declared: !plan.synced,
             data,
             journal,
             child: None,
@@ -60,6 +65,7 @@ impl Node {
         let mut child = Command::new(&self.binary)
             .args(["serve", "--listen", &self.address.to_string(), "--journal", &self.journal])
             .args(["--drain-ms", "3000"])
+            .args(self.declared.then_some("--journal-declared"))
             .arg("--data")
             .arg(&self.data)
             .env("RUST_LOG", "info")

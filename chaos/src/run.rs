@@ -39,6 +39,8 @@ pub struct Plan {
     pub pace: Duration,
     /// What is done to the fleet, in this order.
     pub faults: Vec<Fault>,
+    /// Whether NATS servers fsync before they ack. A run without shows what the checker finds.
+    pub synced: bool,
     /// Says on standard error what is done.
     pub talks: bool,
 }
@@ -54,6 +56,7 @@ impl Plan {
             rooms: 3,
             pace: Duration::from_millis(20),
             faults: faults.to_vec(),
+            synced: true,
             talks: false,
         }
     }
@@ -93,7 +96,7 @@ impl Outcome {
 /// # Errors
 /// When a process cannot be started or does not come back, or a node cannot be read at the end.
 pub async fn run(plan: &Plan) -> io::Result<Outcome> {
-    let mut fleet = Fleet::start(&plan.binary, plan.nodes).await?;
+    let mut fleet = Fleet::start(plan).await?;
     let recorder = Recorder::default();
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<_> = fleet.nodes.iter().map(|node| node.address).enumerate().collect();

@@ -52,6 +52,8 @@ pub struct Setup {
     /// A configuration to use instead, which takes what differs from the environment, as
     /// `deploy/nats/nats.conf` does.
     pub config: Option<PathBuf>,
+    /// Where each server keeps its streams; without, in a directory of the cluster's own.
+    pub stores: Option<Vec<PathBuf>>,
     /// More lines of the configuration.
     pub more: String,
 }
@@ -64,6 +66,7 @@ impl Default for Setup {
             exported: true,
             links: None,
             config: None,
+            stores: None,
             more: String::new(),
         }
     }
@@ -85,7 +88,9 @@ impl Cluster {
         let mut servers = Vec::new();
         for (index, &port) in clients.iter().enumerate() {
             let name = format!("n{index}");
-            let store = directory.path().join(&name);
+            let own = || directory.path().join(&name);
+            let given = setup.stores.as_ref().and_then(|stores| stores.get(index)).cloned();
+            let store = given.unwrap_or_else(own);
             let config = directory.path().join(format!("{name}.conf"));
             let text = config_text(setup, &name, port, routes[index], &links[index], &store);
             fs::write(&config, text)?;

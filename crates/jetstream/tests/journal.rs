@@ -1,7 +1,9 @@
 //! The journal on real servers: the contract's suite, and what the servers do to it.
 
 use std::{
+    fs,
     future::Future,
+    path::{Path, PathBuf},
     sync::Arc,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -276,4 +278,54 @@ async fn a_follower_goes_on_over_a_server_that_hangs() {
         cluster.thaw(server);
     }
     assert!(n > 100, "{n} blocks");
+}
+
+/// A certificate of an authority's, and its key, in files of this directory.
+fn certificate(
+    directory: &Path,
+    name: &str,
+    issuer: &rcgen::Issuer<'_, rcgen::KeyPair>,
+) -> (PathBuf, PathBuf) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let params = rcgen::CertificateParams::new(names).expect("parameters");
+    let signed = params.signed_by(&key, issuer).expect("a certificate");
+    let paths = ["pem", "key"].map(|end| directory.join(format!("{name}.{end}")));
+    fs::write(&paths[0], signed.pem()).expect("written");
+    fs::write(&paths[1], key.serialize_pem()).expect("written");
+    let [certificate, key] = paths;
+    (certificate, key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_a_server_is_known_by_its_authority_and_a_node_by_its_certificate() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).expect("an authority");
+    let ca = directory.path().join("ca.pem");
+    fs::write(&ca, authority.pem()).expect("written");
+    let issuer = rcgen::Issuer::new(params, key);
+    let (server, server_key) = certificate(directory.path(), "server", &issuer);
+    let node = certificate(directory.path(), "node", &issuer);
+    let more = format!(
+        "tls {{ cert_file: {server:?}, key_file: {server_key:?}, ca_file: {ca:?}, verify: true }}"
+    );
+    let setup = Setup { servers: 1, more, ..Setup::default() };
+    let cluster = Cluster::start(&setup).expect("a server");
+
+    let mut options = Options::new(cluster.url().replace("nats://", "tls://"));
+    assert!(
+        matches!(open(&options).await, Err(OpenError::NoServer { .. })),
+        "an unknown authority"
+    );
+    options.ca = Some(ca);
+    assert!(matches!(open(&options).await, Err(OpenError::NoServer { .. })), "no certificate");
+    options.certificate = Some(node);
+    let journal = open(&options).await.expect("a journal");
+    assert_eq!(propose(&journal, 0).await, Position(1));
+    options.ca = Some(directory.path().join("not-there.pem"));
+    let why = open(&options).await.err().expect("it is refused").to_string();
+    assert!(why.contains("not-there.pem") || why.contains("No such file"), "{why}");
 }
