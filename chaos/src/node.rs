@@ -20,6 +20,9 @@ use tokio::{
 
 use crate::run::Plan;
 
+/// Into how many streams the log is cut: enough that rooms are in several.
+const PARTITIONS: u32 = 2;
+
 /// How long a node has to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
@@ -64,7 +67,7 @@ impl Node {
     pub(crate) async fn start(&mut self) -> io::Result<()> {
         let mut child = Command::new(&self.binary)
             .args(["serve", "--listen", &self.address.to_string(), "--journal", &self.journal])
-            .args(["--drain-ms", "3000"])
+            .args(["--drain-ms", "3000", "--journal-partitions", &PARTITIONS.to_string()])
             .args(self.declared.then_some("--journal-declared"))
             .arg("--data")
             .arg(&self.data)

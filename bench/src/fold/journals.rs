@@ -66,6 +66,10 @@ impl Journal for Remembered {
         false
     }
 
+    fn partitions(&self) -> u32 {
+        1
+    }
+
     fn counts(&self) -> Option<JournalCounts> {
         None
     }

@@ -18,7 +18,7 @@ use std::{
 
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use roomlog_core::{
-    Node, NodeError, NodeSettings, Running,
+    Node, NodeError, NodeSettings,
     journal::Journal,
     mailbox::{Mailbox, Outcome},
     merge::QueueId,
@@ -104,8 +104,9 @@ impl Started {
                 ..NodeSettings::default()
             },
         };
-        let (node, Running { task, folder }) =
+        let (node, running) =
             Node::open(identity, journal, archive, settings).map_err(io::Error::other)?;
+        let (task, folder) = running.one();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let alone = Builder::new_current_thread().build()?;
         let sequencing = thread::spawn(move || {

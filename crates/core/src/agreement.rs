@@ -22,7 +22,12 @@ use roomlog_protocol::{Digest, RoomName, Slot};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::{block::NodeId, journal::Position, partition::Identity, room::RULE_VERSION};
+use crate::{
+    block::NodeId,
+    journal::{Partition, Position},
+    partition::Identity,
+    room::RULE_VERSION,
+};
 
 /// Chains are kept at every such position.
 const EVERY: u64 = 64;
@@ -74,6 +79,8 @@ pub struct Said {
     pub incarnation: u64,
     /// The newest rules that it knows.
     pub rules: u16,
+    /// Of which partition it speaks.
+    pub partition: Partition,
     /// Its newest chains, by their positions.
     pub chains: BTreeMap<Position, Chain>,
 }
@@ -87,6 +94,7 @@ impl Said {
         bytes.put_slice(&self.node.0);
         bytes.put_u64(self.incarnation);
         bytes.put_u16(self.rules);
+        bytes.put_u32(self.partition);
         for (position, chain) in &self.chains {
             bytes.put_u64(position.0);
             bytes.put_slice(&chain.0);
@@ -97,7 +105,7 @@ impl Said {
     /// From bytes; nothing when they are none of ours.
     #[must_use]
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let head = MAGIC.len() + 16 + 8 + 2;
+        let head = MAGIC.len() + 16 + 8 + 2 + 4;
         if bytes.len() < head || !(bytes.len() - head).is_multiple_of(40) {
             return None;
         }
@@ -108,14 +116,14 @@ impl Said {
         }
         let mut node = [0; 16];
         bytes.copy_to_slice(&mut node);
-        let (incarnation, rules) = (bytes.get_u64(), bytes.get_u16());
+        let (incarnation, rules, partition) = (bytes.get_u64(), bytes.get_u16(), bytes.get_u32());
         let mut chains = BTreeMap::new();
         while bytes.has_remaining() && chains.len() <= KEPT {
             let (position, mut chain) = (Position(bytes.get_u64()), [0; 32]);
             bytes.copy_to_slice(&mut chain);
             chains.insert(position, Chain(chain));
         }
-        Some(Self { node: NodeId(node), incarnation, rules, chains })
+        Some(Self { node: NodeId(node), incarnation, rules, partition, chains })
     }
 }
 
@@ -154,14 +162,15 @@ struct State {
 /// What a node knows of the others.
 pub struct Agreement {
     identity: Identity,
+    partition: Partition,
     state: Mutex<State>,
 }
 
 impl Agreement {
-    /// Of a node that has heard nobody.
+    /// Of a partition of a node that has heard nobody.
     #[must_use]
-    pub fn new(identity: Identity) -> Self {
-        Self { identity, state: Mutex::default() }
+    pub fn new(identity: Identity, partition: Partition) -> Self {
+        Self { identity, partition, state: Mutex::default() }
     }
 
     /// Notes the chain at the position that was applied last.
@@ -183,14 +192,17 @@ impl Agreement {
         let mut chains = state.own.clone();
         chains.extend(state.latest);
         let Identity { node, incarnation } = self.identity;
-        Said { node, incarnation, rules: RULE_VERSION, chains }
+        Said { node, incarnation, rules: RULE_VERSION, partition: self.partition, chains }
     }
 
     /// Takes what a node said.
     pub fn hear(&self, said: Said, now: Instant) {
         let mut state = self.state.lock();
         let is_new = !state.peers.contains_key(&said.node);
-        if said.node == self.identity.node || is_new && state.peers.len() >= NODES {
+        if said.partition != self.partition
+            || said.node == self.identity.node
+            || is_new && state.peers.len() >= NODES
+        {
             return;
         }
         let State { own, latest, peers } = &mut *state;

@@ -20,7 +20,7 @@ use crate::{
     block::{self, BlockName, Past},
     fold::{Effect, FoldQueue, Unfolded},
     heads::Heads,
-    journal::{Durable, Mark, Position},
+    journal::{Durable, Mark, Partition, Position},
     mailbox::Outcome,
     proposal::{Proposal, Stored},
     recent_ids::RecentIds,
@@ -77,6 +77,7 @@ pub enum RestoreError {
 
 /// Applies blocks.
 pub struct Applier {
+    partition: Partition,
     archive: Arc<dyn Archive>,
     rooms: Arc<Rooms>,
     heads: Arc<Heads>,
@@ -103,6 +104,7 @@ pub struct Applier {
 
 /// The parts that apply works with.
 pub(crate) struct Parts {
+    pub(crate) partition: Partition,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) heads: Arc<Heads>,
@@ -116,15 +118,25 @@ pub(crate) struct Parts {
 
 impl Applier {
     pub(crate) fn new(parts: Parts, applied: Applied) -> Self {
-        let Parts { archive, rooms, heads, folds, stats, unfolded_limit, tail_bytes, chains } =
-            parts;
+        let Parts {
+            partition,
+            archive,
+            rooms,
+            heads,
+            folds,
+            stats,
+            unfolded_limit,
+            tail_bytes,
+            chains,
+        } = parts;
         let mut applied = applied;
         if applied.position == Position(0) {
             applied.chain = Some(Chain::START);
         }
         applied.chain = applied.chain.filter(|_| chains);
-        stats.at(applied.position);
+        stats.at(partition, applied.position);
         Self {
+            partition,
             archive,
             rooms,
             heads,
@@ -164,7 +176,7 @@ impl Applier {
 
     fn read(&mut self, durable: &Durable) {
         self.applied.position = durable.position;
-        self.stats.at(durable.position);
+        self.stats.at(self.partition, durable.position);
         self.applied.stamp = Some(block::stamp(&durable.block));
     }
 

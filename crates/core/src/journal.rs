@@ -99,6 +99,9 @@ pub trait Journal: Send + Sync + 'static {
     /// The name of the log: made with the journal, kept through restarts.
     fn log(&self) -> &str;
 
+    /// How many partitions it has, numbered from 0; fixed for as long as the log is in it.
+    fn partitions(&self) -> u32;
+
     /// How many blocks it takes at once; more than this are not proposed, but for those that are
     /// proposed again.
     fn depth(&self) -> usize;

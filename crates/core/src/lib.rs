@@ -23,6 +23,7 @@ pub mod follower;
 pub mod give_way;
 pub mod heads;
 pub mod inbox;
+pub mod inboxes;
 pub mod journal;
 pub mod lane;
 pub mod mailbox;

@@ -23,7 +23,8 @@ use crate::{
     follower::Followers,
     heads::Heads,
     inbox::Inbox,
-    journal::{Journal, JournalCounts, JournalError, Position},
+    inboxes::Inboxes,
+    journal::{Journal, JournalCounts, JournalError, Partition, Position},
     partition::{Identity, NodeError, PartitionTask},
     pipeline::{Phase, Pipeline},
     reader::Reader,
@@ -53,6 +54,20 @@ pub struct NodeSettings {
     pub fold_wait: Duration,
 }
 
+impl NodeSettings {
+    /// The share of one of so many partitions.
+    fn among(self, partitions: u32) -> Self {
+        let share = |bound: usize| (bound / partitions as usize).max(1);
+        Self {
+            waiting_bytes: share(self.waiting_bytes),
+            unfolded_entries: share(self.unfolded_entries),
+            unfolded_bytes: share(self.unfolded_bytes),
+            tail_bytes: share(self.tail_bytes),
+            ..self
+        }
+    }
+}
+
 impl Default for NodeSettings {
     fn default() -> Self {
         Self {
@@ -69,7 +84,7 @@ impl Default for NodeSettings {
 /// A node, as the gateway sees it.
 pub struct Node {
     /// Where appends that may go are put.
-    pub inbox: Arc<Inbox>,
+    pub inbox: Inboxes,
     /// The rooms in memory.
     pub rooms: Arc<Rooms>,
     /// Reads.
@@ -85,19 +100,101 @@ pub struct Node {
     log: String,
     journal: Arc<dyn Journal>,
     archive: Arc<dyn Archive>,
-    folds: Arc<FoldQueue>,
-    phase: watch::Receiver<Phase>,
+    /// Of each partition.
+    folds: Vec<Arc<FoldQueue>>,
+    phases: Vec<watch::Receiver<Phase>>,
 }
 
-/// The one partition of a node.
-const PARTITION: u32 = 0;
-
-/// What has to be run for a node to live.
+/// What has to be run for a node to live, of each partition: its tasks, and the fold's thread.
 pub struct Running {
-    /// The partition's task.
-    pub task: PartitionTask,
-    /// The fold's thread.
-    pub folder: Folder,
+    /// In their order.
+    pub partitions: Vec<(PartitionTask, Folder)>,
+}
+
+impl Running {
+    /// That of a node whose journal has one partition.
+    #[must_use]
+    pub fn one(mut self) -> (PartitionTask, Folder) {
+        self.partitions.pop().unwrap_or_else(|| unreachable!("there is at least one partition"))
+    }
+}
+
+/// What the partitions of a node share while they are put together.
+struct Shared {
+    identity: Identity,
+    rooms: Arc<Rooms>,
+    heads: Arc<Heads>,
+    stats: Arc<Stats>,
+    /// The share of one partition.
+    settings: NodeSettings,
+    journal: Arc<dyn Journal>,
+    archive: Arc<dyn Archive>,
+}
+
+/// A partition, put together.
+struct Part {
+    inbox: Arc<Inbox>,
+    phase: watch::Receiver<Phase>,
+    task: PartitionTask,
+    folder: Folder,
+}
+
+impl Shared {
+    fn partition(&self, partition: Partition) -> Result<Part, NodeError> {
+        let Self { identity, settings, journal, archive, stats, .. } = self;
+        let applied = archive.applied(partition)?;
+        let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
+        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
+        let queue = Arc::new(FoldQueue::new(fold, applied.position));
+        let (done, folds) = mpsc::channel(4);
+        let pipeline = Arc::new(Pipeline::new(inbox.clone()));
+        let peers = journal.peers();
+        let parts = Parts {
+            partition,
+            archive: archive.clone(),
+            rooms: self.rooms.clone(),
+            heads: self.heads.clone(),
+            folds: queue.clone(),
+            stats: stats.clone(),
+            unfolded_limit: Unfolded {
+                entries: settings.unfolded_entries,
+                bytes: settings.unfolded_bytes,
+            },
+            tail_bytes: settings.tail_bytes,
+            chains: peers.is_some(),
+        };
+        let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));
+        let sequencing = Sequencing {
+            partition,
+            identity: *identity,
+            journal: journal.clone(),
+            pipeline: pipeline.clone(),
+            sequencer: Sequencer::default(),
+            proposed: VecDeque::new(),
+            next_n: 0,
+            stats: stats.clone(),
+            again_at: None,
+        };
+        let applying = Applying {
+            partition,
+            identity: *identity,
+            journal: journal.clone(),
+            pipeline: pipeline.clone(),
+            applier: Applier::new(parts, applied),
+            folds,
+            stats: stats.clone(),
+            agreement: agreement.clone(),
+            looked_up: 0,
+            applied: 0,
+        };
+        let phase = pipeline.phase.subscribe();
+        let agreeing = agreement.zip(peers);
+        let agreeing = agreeing.map(|(agreement, peers)| Agreeing { agreement, peers, pipeline });
+        let task = PartitionTask { sequencing, applying, agreeing };
+        let (journal, archive) = (journal.clone(), archive.clone());
+        let folder = Folder { queue, journal, archive, partition, done };
+        Ok(Part { inbox, phase, task, folder })
+    }
 }
 
 impl Node {
@@ -111,72 +208,37 @@ impl Node {
         archive: Arc<dyn Archive>,
         settings: NodeSettings,
     ) -> Result<(Self, Running), NodeError> {
-        let applied = archive.applied(PARTITION)?;
-        let rooms = Arc::new(Rooms::new(archive.clone()));
-        let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
-        let (heads, stats) = (Arc::new(Heads::default()), Arc::new(Stats::default()));
-        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
-        let queue = Arc::new(FoldQueue::new(fold, applied.position));
-        let (done, folds) = mpsc::channel(4);
-        let pipeline = Arc::new(Pipeline::new(inbox.clone()));
-        let parts = Parts {
-            archive: archive.clone(),
-            rooms: rooms.clone(),
-            heads: heads.clone(),
-            folds: queue.clone(),
-            stats: stats.clone(),
-            unfolded_limit: Unfolded {
-                entries: settings.unfolded_entries,
-                bytes: settings.unfolded_bytes,
-            },
-            tail_bytes: settings.tail_bytes,
-            chains: journal.peers().is_some(),
+        let partitions = journal.partitions().max(1);
+        let shared = Shared {
+            identity,
+            rooms: Arc::new(Rooms::new(archive.clone())),
+            heads: Arc::default(),
+            stats: Arc::new(Stats::new(partitions)),
+            settings: settings.among(partitions),
+            journal,
+            archive,
         };
+        let mut parts = Vec::new();
+        for partition in 0..partitions {
+            parts.push(shared.partition(partition)?);
+        }
+        let Shared { rooms, heads, stats, journal, archive, .. } = shared;
         let node = Self {
-            inbox,
+            inbox: Inboxes::new(parts.iter().map(|part| part.inbox.clone()).collect()),
             reader: Reader::new(rooms.clone(), archive.clone()),
             rooms,
             heads,
             followers: Arc::default(),
-            stats: stats.clone(),
+            stats,
             backup: None,
             log: journal.log().into(),
-            journal: journal.clone(),
-            archive: archive.clone(),
-            folds: queue.clone(),
-            phase: pipeline.phase.subscribe(),
-        };
-        let applier = Applier::new(parts, applied);
-        let (kept, peers) = (journal.clone(), journal.peers());
-        let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(identity)));
-        let sequencing = Sequencing {
-            partition: PARTITION,
-            identity,
-            journal: journal.clone(),
-            pipeline: pipeline.clone(),
-            sequencer: Sequencer::default(),
-            proposed: VecDeque::new(),
-            next_n: 0,
-            stats: stats.clone(),
-            again_at: None,
-        };
-        let applying = Applying {
-            partition: PARTITION,
-            identity,
             journal,
-            pipeline: pipeline.clone(),
-            applier,
-            folds,
-            stats,
-            agreement: agreement.clone(),
-            looked_up: 0,
-            applied: 0,
+            archive,
+            folds: parts.iter().map(|part| part.folder.queue.clone()).collect(),
+            phases: parts.iter().map(|part| part.phase.clone()).collect(),
         };
-        let agreeing = agreement.zip(peers);
-        let agreeing = agreeing.map(|(agreement, peers)| Agreeing { agreement, peers, pipeline });
-        let task = PartitionTask { sequencing, applying, agreeing };
-        let folder = Folder { queue, journal: kept, archive, partition: PARTITION, done };
-        Ok((node, Running { task, folder }))
+        let partitions = parts.into_iter().map(|part| (part.task, part.folder)).collect();
+        Ok((node, Running { partitions }))
     }
 
     /// The name of the log.
@@ -188,14 +250,19 @@ impl Node {
     /// Whether it has caught up with the journal and takes appends.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.phase.borrow() == Phase::Serving
+        self.phases.iter().all(|phase| *phase.borrow() == Phase::Serving)
     }
 
     /// Waits until it has caught up with the journal; `false` when it failed before.
     pub async fn caught_up(&self) -> bool {
-        let mut phase = self.phase.clone();
-        let left = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
-        left.is_ok_and(|phase| *phase != Phase::Failed)
+        for phase in &self.phases {
+            let mut phase = phase.clone();
+            let left = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+            if left.is_err() || left.is_ok_and(|phase| *phase == Phase::Failed) {
+                return false;
+            }
+        }
+        true
     }
 
     /// What the journal counts, where it is a cluster's.
@@ -210,26 +277,37 @@ impl Node {
         self.inbox.is_stalled()
     }
 
-    /// The last position that the journal is known to have.
+    /// The last position that a partition of the journal is known to have.
     #[must_use]
-    pub fn journal_head(&self) -> Option<Position> {
-        self.journal.head(PARTITION).ok()
+    pub fn journal_head(&self, partition: Partition) -> Option<Position> {
+        self.journal.head(partition).ok()
+    }
+
+    /// How many partitions the journal has.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.journal.partitions().max(1)
     }
 
     /// Waits until all that the journal holds now is in the archive, which is hurried for it; up to
-    /// which position that is.
+    /// which position of the first partition that is.
     ///
     /// # Errors
     /// When the journal cannot be read, or the node ends before.
     pub async fn fold_to_head(&self) -> Result<Position, JournalError> {
-        let head = self.journal.head(PARTITION)?;
-        self.folds.hurry(head);
-        let (mut folded, mut phase) = (self.folds.folded(), self.phase.clone());
-        let over = |phase: &Phase| matches!(phase, Phase::Closing | Phase::Failed);
-        tokio::select! {
-            Ok(position) = folded.wait_for(|folded| *folded >= head) => Ok(*position),
-            _ = phase.wait_for(over) => Err(JournalError("the node ends".into())),
+        let mut first = None;
+        for ((partition, folds), phase) in (0..).zip(&self.folds).zip(&self.phases) {
+            let head = self.journal.head(partition)?;
+            folds.hurry(head);
+            let (mut folded, mut phase) = (folds.folded(), phase.clone());
+            let over = |phase: &Phase| matches!(phase, Phase::Closing | Phase::Failed);
+            let position = tokio::select! {
+                Ok(position) = folded.wait_for(|folded| *folded >= head) => *position,
+                _ = phase.wait_for(over) => return Err(JournalError("the node ends".into())),
+            };
+            first.get_or_insert(position);
         }
+        Ok(first.unwrap_or_default())
     }
 
     /// The heads of up to `limit` rooms after a name, in byte order: all rooms that have an entry,

@@ -8,6 +8,8 @@
 //! Enters: appends. Leaves: commits and outcomes. Invariant: the two tasks share nothing but the
 //! pipeline, so that the journal is given its next block while the last one is applied.
 
+use roomlog_protocol::RoomName;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tracing::error;
 
@@ -16,7 +18,7 @@ use crate::{
     applying::Applying,
     archive::ArchiveError,
     block::{BlockError, NodeId},
-    journal::{JournalError, Position},
+    journal::{JournalError, Partition, Position},
     sequencing::Sequencing,
 };
 
@@ -71,6 +73,17 @@ pub enum NodeError {
          other process, or remove the `node` file to go on as a new node: no entry is lost"
     )]
     Fenced(Position),
+}
+
+/// The partition of a room: the first 8 bytes of SHA-256 of its name, modulo how many there are.
+#[must_use]
+pub fn partition_of(room: &RoomName, partitions: u32) -> Partition {
+    if partitions <= 1 {
+        return 0;
+    }
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(room.as_bytes()));
+    let hash = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    u32::try_from(hash % u64::from(partitions)).unwrap_or(0)
 }
 
 /// Who this node is.

@@ -2,21 +2,37 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::journal::Position;
+use crate::journal::{Partition, Position};
 
 /// Counters since the start, and the greatest lag.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stats {
     blocks: AtomicU64,
     entries: AtomicU64,
     busy: AtomicU64,
     unfolded: AtomicU64,
     unfolded_max: AtomicU64,
-    position: AtomicU64,
+    /// Of each partition.
+    positions: Vec<AtomicU64>,
     proposed_again: AtomicU64,
 }
 
+impl Default for Stats {
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
 impl Stats {
+    /// Of a node with so many partitions.
+    #[must_use]
+    pub fn new(partitions: u32) -> Self {
+        let (blocks, entries, busy) = Default::default();
+        let (unfolded, unfolded_max, proposed_again) = Default::default();
+        let positions = (0..partitions).map(|_| AtomicU64::default()).collect();
+        Self { blocks, entries, busy, unfolded, unfolded_max, positions, proposed_again }
+    }
+
     pub(crate) fn block(&self) {
         self.blocks.fetch_add(1, Ordering::Relaxed);
     }
@@ -31,18 +47,21 @@ impl Stats {
         self.unfolded.store(unfolded as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn at(&self, position: Position) {
-        self.position.store(position.0, Ordering::Relaxed);
+    pub(crate) fn at(&self, partition: Partition, position: Position) {
+        if let Some(at) = self.positions.get(partition as usize) {
+            at.store(position.0, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn proposed_again(&self) {
         self.proposed_again.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The position of the last block applied.
+    /// The position of the last block applied of a partition.
     #[must_use]
-    pub fn position(&self) -> Position {
-        Position(self.position.load(Ordering::Relaxed))
+    pub fn position(&self, partition: Partition) -> Position {
+        let at = self.positions.get(partition as usize);
+        Position(at.map_or(0, |at| at.load(Ordering::Relaxed)))
     }
 
     /// How often blocks under way were proposed again.

@@ -29,12 +29,12 @@ const POSITION: Position = Position(64);
 /// What a node with this number says: its chain at one position.
 fn said(node: u8, chain: u8) -> Said {
     let chains = BTreeMap::from([(POSITION, Chain([chain; 32]))]);
-    Said { node: NodeId([node; 16]), incarnation: 1, rules: 1, chains }
+    Said { node: NodeId([node; 16]), incarnation: 1, rules: 1, partition: 0, chains }
 }
 
 /// Node 1, whose chain is 7.
 fn node() -> Agreement {
-    let agreement = Agreement::new(identity(1, 1));
+    let agreement = Agreement::new(identity(1, 1), 0);
     agreement.note(POSITION, Chain([7; 32]));
     agreement
 }
@@ -142,6 +142,10 @@ impl Journal for Shared {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn partitions(&self) -> u32 {
+        1
     }
 
     fn peers(&self) -> Option<Arc<dyn Peers>> {

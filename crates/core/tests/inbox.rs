@@ -30,7 +30,7 @@ async fn what_is_taken_while_the_inbox_closes_has_its_outcome() {
     for _ in 0..30 {
         let life = Life::start(&Disk::new(), identity(1, 1), small_windows()).await;
         let (mailbox, taken) = (Arc::new(Mailbox::default()), AtomicU64::new(0));
-        let inbox: &Inbox = &life.node.inbox;
+        let inbox = &life.node.inbox;
         thread::scope(|scope| {
             for writer in 0..3 {
                 let (mailbox, taken) = (&mailbox, &taken);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::{Connection, LONG, committed, identity, repeat, small_windows};
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
-    Node, NodeSettings, Running,
+    Node, NodeSettings,
     block::BLOCK_BYTES,
     inbox::Turned,
     journal::{
@@ -39,6 +39,10 @@ impl Journal for Gated {
 
     fn is_shared(&self) -> bool {
         self.journal.is_shared()
+    }
+
+    fn partitions(&self) -> u32 {
+        self.journal.partitions()
     }
 
     fn counts(&self) -> Option<JournalCounts> {
@@ -126,8 +130,9 @@ async fn an_id_that_is_folded_between_its_repeats_look_up_and_apply_is_still_kno
     let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
     let settings = NodeSettings { unfolded_entries: 2, ..small_windows() };
     let archive = Arc::new(MemoryArchive::default());
-    let (node, Running { task, folder }) =
+    let (node, running) =
         Node::open(identity(1, 1), journal.clone(), archive, settings).expect("a node");
+    let (task, folder) = running.one();
     let task = tokio::spawn(task.run());
     let (mut ada, mut bob, mut eve) = (Connection::new(1), Connection::new(2), Connection::new(3));
 
@@ -163,8 +168,9 @@ async fn an_id_that_is_folded_between_its_repeats_look_up_and_apply_is_still_kno
 async fn when_applying_is_cut_off_sequencing_ends_and_whoever_waits_is_told() {
     let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
     let archive = Arc::new(MemoryArchive::default());
-    let (node, Running { task, folder }) =
+    let (node, running) =
         Node::open(identity(1, 1), journal.clone(), archive, small_windows()).expect("a node");
+    let (task, folder) = running.one();
     let fold = std::thread::spawn(move || folder.run());
     let (sequencing, applying) =
         (tokio::spawn(task.sequencing.run()), tokio::spawn(task.applying.run()));
@@ -183,8 +189,9 @@ async fn when_applying_is_cut_off_sequencing_ends_and_whoever_waits_is_told() {
 async fn followers_are_told_although_what_came_behind_became_no_block() {
     let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
     let archive = Arc::new(MemoryArchive::default());
-    let (node, Running { task, folder: _not_run }) =
+    let (node, running) =
         Node::open(identity(1, 1), journal.clone(), archive, small_windows()).expect("a node");
+    let (task, _not_run) = running.one();
     tokio::spawn(task.sequencing.run());
     tokio::spawn(task.applying.run());
     let (mut ada, mut bob) = (Connection::new(1), Connection::new(2));
@@ -222,8 +229,9 @@ async fn stop_at_the_bound(drained: bool) {
     let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
     let settings = NodeSettings { unfolded_entries: 1, ..small_windows() };
     let archive = Arc::new(MemoryArchive::default());
-    let (node, Running { task, folder: _not_run }) =
+    let (node, running) =
         Node::open(identity(1, 1), journal.clone(), archive, settings).expect("a node");
+    let (task, _not_run) = running.one();
     let task = tokio::spawn(task.run());
     let (mut ada, mut eve) = (Connection::new(1), Connection::new(2));
     // As many blocks as may be on their way, and large appends behind them: two blocks of a few.

@@ -85,6 +85,10 @@ impl Journal for Unreliable {
         true
     }
 
+    fn partitions(&self) -> u32 {
+        1
+    }
+
     fn counts(&self) -> Option<JournalCounts> {
         None
     }

@@ -14,11 +14,8 @@ use crate::options::{Options, Purpose};
 /// Which set of streams a log is in; a log that is moved to another number of partitions gets the next.
 pub(crate) const GENERATION: u32 = 1;
 
-/// How many partitions a log has.
-pub(crate) const PARTITIONS: u32 = 1;
-
 const LOG: &str = "roomlog.log";
-const PARTITIONS_SAID: &str = "roomlog.partitions";
+const PARTITIONS: &str = "roomlog.partitions";
 const FORMAT: &str = "roomlog.format";
 /// There while a log is moved to the streams.
 const MOVING: &str = "roomlog.moving";
@@ -62,11 +59,12 @@ pub(crate) fn wanted(
     options: &Options,
     partition: Partition,
     log: &str,
+    partitions: u32,
     replicas: usize,
 ) -> Config {
     let mut marks = vec![
         (LOG, log.to_owned()),
-        (PARTITIONS_SAID, PARTITIONS.to_string()),
+        (PARTITIONS, partitions.to_string()),
         (FORMAT, FORMAT_HERE.to_owned()),
     ];
     if matches!(options.purpose, Purpose::MoveHere { .. }) {
@@ -95,6 +93,11 @@ pub(crate) fn log_of(metadata: &HashMap<String, String>) -> Option<&str> {
     metadata.get(LOG).map(String::as_str)
 }
 
+/// How many partitions the log of a stream has.
+pub(crate) fn partitions_of(metadata: &HashMap<String, String>) -> Option<u32> {
+    metadata.get(PARTITIONS)?.parse().ok().filter(|partitions| *partitions > 0)
+}
+
 /// In what a stream differs from how it must be, a line each: what it says, and what it should.
 pub(crate) fn differences(there: &Config, wanted: &Config, replicas: Option<usize>) -> Vec<String> {
     let mut lines = Vec::new();
@@ -121,7 +124,7 @@ pub(crate) fn differences(there: &Config, wanted: &Config, replicas: Option<usiz
     if let Some(replicas) = replicas {
         compare("num_replicas", there.num_replicas.to_string(), replicas.to_string());
     }
-    for key in [LOG, PARTITIONS_SAID, FORMAT] {
+    for key in [LOG, PARTITIONS, FORMAT] {
         let said = |config: &Config| match config.metadata.get(key) {
             Some(value) => format!("{value:?}"),
             None => "not there".to_owned(),

@@ -221,6 +221,10 @@ impl Journal for JetStreamJournal {
         true
     }
 
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.streams.len()).unwrap_or(u32::MAX)
+    }
+
     fn counts(&self) -> Option<JournalCounts> {
         Some(self.counts.get())
     }

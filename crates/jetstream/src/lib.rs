@@ -25,5 +25,5 @@ mod sync;
 
 pub use journal::{JetStreamJournal, Promise};
 pub use open::OpenError;
-pub use options::{Options, Purpose};
+pub use options::{MOST_PARTITIONS, Options, Purpose};
 pub use sealed::SealedJournal;

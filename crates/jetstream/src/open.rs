@@ -13,12 +13,12 @@ use async_nats::{
         stream::{self, Info},
     },
 };
-use roomlog_core::{block::BLOCK_BYTES, journal::Partition};
+use roomlog_core::block::BLOCK_BYTES;
 use thiserror::Error;
 use ulid::Ulid;
 
 use crate::{
-    check::{self, PARTITIONS},
+    check,
     journal::Counts,
     options::{Options, Purpose},
     sync::{self, Server},
@@ -187,14 +187,25 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
         Purpose::MoveHere { log } => log.clone(),
         Purpose::Serve | Purpose::MoveAway => Ulid::generate().to_string(),
     };
-    let mut streams = Vec::new();
-    for partition in 0..PARTITIONS {
-        let info = stream(&context, options, partition, &log, replicas).await?;
+    let mut partitions = options.partitions.unwrap_or(1);
+    let mut streams: Vec<Info> = Vec::new();
+    while streams.len() < partitions as usize {
+        let partition = u32::try_from(streams.len()).unwrap_or(u32::MAX);
+        let wanted = check::wanted(options, partition, &log, partitions, replicas);
+        // A partition is made before anything is in the first one, or was lost.
+        let is_used = streams.first().is_some_and(|first| first.state.last_sequence > 0);
+        let info = stream(&context, wanted, is_used).await?;
         may_be_opened(options, &info.config)?;
-        if let Some(said) = check::log_of(&info.config.metadata).filter(|_| partition == 0) {
-            said.clone_into(&mut log);
+        let said = &info.config.metadata;
+        if partition == 0 {
+            // What is there says which log it is, and how it was cut into partitions.
+            if let Some(there) = check::log_of(said) {
+                there.clone_into(&mut log);
+            }
+            let there = check::partitions_of(said).filter(|_| options.partitions.is_none());
+            partitions = there.unwrap_or(partitions);
         }
-        let wanted = check::wanted(options, partition, &log, replicas);
+        let wanted = check::wanted(options, partition, &log, partitions, replicas);
         let lines = check::differences(&info.config, &wanted, options.replicas);
         if !lines.is_empty() {
             return Err(OpenError::Stream { name: info.config.name, lines });
@@ -304,16 +315,13 @@ fn judge(servers: &[Server]) -> Result<(), OpenError> {
 /// A partition's stream, made when it is not there. Servers that elect are waited for.
 async fn stream(
     context: &Context,
-    options: &Options,
-    partition: Partition,
-    log: &str,
-    replicas: usize,
+    wanted: stream::Config,
+    must_be_there: bool,
 ) -> Result<Info, OpenError> {
-    let wanted = check::wanted(options, partition, log, replicas);
     let name = wanted.name.clone();
     let begun = tokio::time::Instant::now();
     loop {
-        let why = match get_or_make(context, &name, &wanted).await {
+        let why = match get_or_make(context, &name, &wanted, must_be_there).await {
             Ok(info) => return Ok(info),
             Err(why) => why,
         };
@@ -334,6 +342,7 @@ async fn get_or_make(
     context: &Context,
     name: &str,
     wanted: &jetstream::stream::Config,
+    must_be_there: bool,
 ) -> Result<Info, Trouble> {
     use async_nats::jetstream::context::GetStreamErrorKind;
     let passing = |said: String| Trouble { said, is_final: false };
@@ -349,6 +358,13 @@ async fn get_or_make(
             }
             _ => return Err(passing(said(&why))),
         },
+    }
+    if must_be_there {
+        return Err(passing(
+            "it is not there, and the first partition of this log has blocks: it was deleted, or the number of \
+             partitions was changed, which is fixed; bring it back"
+                .into(),
+        ));
     }
     match context.create_stream(wanted.clone()).await {
         Ok(stream) => Ok(stream.cached_info().clone()),

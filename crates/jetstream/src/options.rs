@@ -5,6 +5,9 @@ use std::path::PathBuf;
 /// The longest first part of a name.
 const PREFIX_BYTES: usize = 32;
 
+/// The most partitions of a log: each is two tasks, a thread and a share of every bound.
+pub const MOST_PARTITIONS: u32 = 64;
+
 /// The smallest bound of a stream, in bytes.
 const LEAST_STREAM_BYTES: u64 = 1 << 20;
 
@@ -15,6 +18,8 @@ pub struct Options {
     pub servers: String,
     /// The first part of the names of streams and subjects: capital letters, digits and `-`.
     pub prefix: String,
+    /// How many partitions the log has; without it, as many as are there, or 1. Fixed when it is made.
+    pub partitions: Option<u32>,
     /// How many servers keep each stream: 1, 3 or 5. Without it, 3 where there are three servers.
     pub replicas: Option<usize>,
     /// The most bytes of a stream, over all its blocks; without it, what the servers allow.
@@ -53,6 +58,7 @@ impl Options {
         Self {
             servers: servers.into(),
             prefix: "ROOMLOG".into(),
+            partitions: None,
             replicas: None,
             max_bytes: None,
             declared: false,
@@ -68,7 +74,7 @@ impl Options {
     /// # Errors
     /// What cannot, and what would do.
     pub fn check(&self) -> Result<(), String> {
-        let Self { servers, prefix, replicas, max_bytes, .. } = self;
+        let Self { servers, prefix, partitions, replicas, max_bytes, .. } = self;
         for scheme in servers.split(',').filter_map(|it| it.trim().split_once("://")).map(|it| it.0)
         {
             if !["nats", "tls"].contains(&scheme) {
@@ -86,6 +92,9 @@ impl Options {
             return Err(format!(
                 "the journal's prefix {prefix:?} must be 1 to {PREFIX_BYTES} capital letters, digits and -"
             ));
+        }
+        if let Some(partitions) = partitions.filter(|it| !(1..=MOST_PARTITIONS).contains(it)) {
+            return Err(format!("{partitions} partitions: say 1 to {MOST_PARTITIONS}"));
         }
         if let Some(replicas) = replicas.filter(|replicas| ![1, 3, 5].contains(replicas)) {
             return Err(format!("{replicas} replicas keep no quorum well: say 1, 3 or 5"));

@@ -46,6 +46,10 @@ impl Journal for SealedJournal {
         false
     }
 
+    fn partitions(&self) -> u32 {
+        self.journal.partitions()
+    }
+
     fn counts(&self) -> Option<JournalCounts> {
         None
     }

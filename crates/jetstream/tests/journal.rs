@@ -180,16 +180,31 @@ async fn a_stream_that_is_not_as_it_must_be_is_refused_with_every_line_and_left_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_number_of_partitions_is_refused() {
+async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
     let cluster = servers(1);
-    drop(open(&Options::new(cluster.url())).await.expect("a journal"));
+    let mut options = Options::new(cluster.url());
+    options.partitions = Some(3);
+    let journal = open(&options).await.expect("a journal");
+    assert_eq!(journal.partitions(), 3);
+    for partition in 0..3 {
+        let proposed = timeout(LONG, journal.propose(partition, block(7))).await;
+        assert_eq!(proposed.expect("an answer in time"), Proposed::Durable(Position(1)));
+    }
+    drop(journal);
+    // Who does not say it takes what is there.
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    assert_eq!(journal.partitions(), 3);
+    let given = next(&mut journal.follow(2, Mark::default())).await.expect("a block");
+    assert_eq!(given.block, block(7));
+    drop(journal);
+    options.partitions = Some(4);
+    let why = open(&options).await.err().expect("it is refused").to_string();
+    assert!(why.contains("roomlog.partitions is \"3\" and must be \"4\""), "{why}");
+    // One that was lost is not made again, empty.
     let context = by_hand(&cluster).await;
-    let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
-    let mut config = stream.cached_info().config.clone();
-    config.metadata.insert("roomlog.partitions".into(), "4".into());
-    context.update_stream(config).await.expect("a change");
+    context.delete_stream("ROOMLOG_1_2").await.expect("a deletion");
     let why = open(&Options::new(cluster.url())).await.err().expect("it is refused").to_string();
-    assert!(why.contains("roomlog.partitions is \"4\" and must be \"1\""), "{why}");
+    assert!(why.contains("ROOMLOG_1_2") && why.contains("it was deleted"), "{why}");
 }
 
 fn block(n: u64) -> Bytes {

@@ -308,6 +308,9 @@ pub(crate) struct MoveArgs {
     /// The first part of the names of its streams [default: ROOMLOG]
     #[arg(long, env = "ROOMLOG_JOURNAL_PREFIX", value_name = "NAME")]
     pub(crate) journal_prefix: Option<String>,
+    /// How many streams the log is spread over, by rooms; fixed from then on [default: 1]
+    #[arg(long, env = "ROOMLOG_JOURNAL_PARTITIONS", value_name = "N")]
+    pub(crate) journal_partitions: Option<u32>,
     /// How many servers keep each stream [default: 3, or 1 where there are fewer servers]
     #[arg(long, env = "ROOMLOG_JOURNAL_REPLICAS", value_name = "N")]
     pub(crate) journal_replicas: Option<usize>,

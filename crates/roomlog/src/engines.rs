@@ -11,7 +11,7 @@
 use std::{path::Path, sync::Arc};
 
 use roomlog_core::{Identity, archive::Archive, backup::Backup, journal::Journal};
-use roomlog_jetstream::{JetStreamJournal, Options, Promise};
+use roomlog_jetstream::{JetStreamJournal, MOST_PARTITIONS, Options, Promise};
 use roomlog_protocol::Manifest;
 use roomlog_sqlite::{Derived, Directory, Opened};
 
@@ -62,6 +62,7 @@ impl Engines {
         let journal = journal.map_err(|why| Failure::said(why.to_string()))?;
         let directory = Derived::open(data, journal.log());
         let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
+        no_other_partitions(directory.archive.as_ref(), journal.partitions())?;
         tell_derived(&directory.opened);
         let durability = match journal.promise() {
             Promise::Quorum => "quorum",
@@ -85,6 +86,20 @@ impl Engines {
             tracing::error!(%error, "the directory cannot be marked as frozen");
         }
     }
+}
+
+/// Refuses an archive of more partitions than the journal has.
+fn no_other_partitions(archive: &dyn Archive, partitions: u32) -> Result<(), Failure> {
+    for partition in partitions..MOST_PARTITIONS {
+        let applied = archive.applied(partition).map_err(|why| Failure::said(why.to_string()))?;
+        if applied.position.0 > 0 {
+            return Err(Failure::said(format!(
+                "archive.db has blocks of partition {partition}, and the journal has {partitions} partitions: their \
+                 number is fixed when a log is made; bring back the streams as they were"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Says what a start has made of a directory, where it is more than going on.

@@ -19,6 +19,7 @@ use std::{
 };
 
 use clap::Args;
+use futures_util::FutureExt;
 use roomlog_core::{
     Node, NodeError, Running, journal::JournalError, partition, sequencing::Sequencing,
 };
@@ -28,6 +29,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
+    task::JoinSet,
 };
 
 use crate::{cli::DEFAULT_SERVER, engines::Engines, failure::Failure, settings::Settings};
@@ -213,34 +215,26 @@ impl Stop {
 /// has the fold. Applying is a task among the sockets': whom it answers and tells is then woken on the same
 /// thread.
 struct Threads {
-    sequencing: tokio::task::JoinHandle<Result<(), NodeError>>,
-    applying: tokio::task::JoinHandle<Result<(), NodeError>>,
-    agreeing: Option<tokio::task::JoinHandle<Result<(), NodeError>>>,
-    folder: thread::JoinHandle<()>,
+    tasks: JoinSet<Result<(), NodeError>>,
+    folders: Vec<thread::JoinHandle<()>>,
     ended: mpsc::Receiver<()>,
 }
 
 impl Threads {
     fn start(running: Running) -> Result<Self, Failure> {
-        let Running { task, folder } = running;
-        let (tell, ended) = mpsc::channel(2);
-        let (tell_too, applying) = (tell.clone(), task.applying.run());
-        let applying = tokio::spawn(async move {
-            let ended = applying.await;
-            let _nobody_waits = tell_too.try_send(());
-            ended
-        });
-        let agreeing = task.agreeing.map(|agreeing| {
-            let tell = tell.clone();
-            tokio::spawn(async move {
-                let ended = agreeing.run().await;
-                let _nobody_waits = tell.try_send(());
-                ended
-            })
-        });
-        let sequencing = sequence(task.sequencing, tell)?;
-        let folder = on_a_thread("fold", GO_LAST, move || folder.run())?;
-        Ok(Self { sequencing, applying, agreeing, folder, ended })
+        let (mut tasks, mut folders) = (JoinSet::new(), Vec::new());
+        // Whoever ends first is heard; nobody needs the others' word.
+        let (tell, ended) = mpsc::channel(1);
+        for (task, folder) in running.partitions {
+            tasks.spawn(told(tell.clone(), task.applying.run()));
+            if let Some(agreeing) = task.agreeing {
+                tasks.spawn(told(tell.clone(), agreeing.run()));
+            }
+            let sequencing = sequence(task.sequencing)?;
+            tasks.spawn(told(tell.clone(), sequencing));
+            folders.push(on_a_thread("fold", GO_LAST, move || folder.run())?);
+        }
+        Ok(Self { tasks, folders, ended })
     }
 
     /// Done when a task of the node has ended: without being asked to, it failed.
@@ -249,49 +243,49 @@ impl Threads {
     }
 
     /// Waits until all have ended.
-    async fn join(self) -> Result<(), NodeError> {
-        let Self { sequencing, applying, agreeing, folder, .. } = self;
-        let applied = applying.await;
-        let folded = tokio::task::spawn_blocking(move || folder.join());
-        let _folded_or_panicked = folded.await;
-        let agreed = match agreeing {
-            Some(agreeing) => agreeing.await,
-            None => Ok(Ok(())),
-        };
-        match (agreed, sequencing.await, applied) {
-            (Ok(agreed), Ok(sequenced), Ok(applied)) => {
-                partition::ended(agreed.and(sequenced), applied)
-            }
+    async fn join(mut self) -> Result<(), NodeError> {
+        let mut all = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
             // A panic was printed where it happened.
-            _ => Err(panicked()),
+            let ended = ended.unwrap_or_else(|_| Err(panicked()));
+            // What made it stop before what came of that.
+            let is_cause = matches!(ended, Err(NodeError::Disagrees { .. }));
+            all = if is_cause { ended } else { all.and(ended) };
         }
+        let folders = self.folders;
+        let join = move || folders.into_iter().try_for_each(thread::JoinHandle::join);
+        let _folded_or_panicked = tokio::task::spawn_blocking(join).await;
+        partition::ended(all, Ok(()))
     }
+}
+
+/// Lets it be known when a task has ended.
+async fn told(
+    tell: mpsc::Sender<()>,
+    task: impl Future<Output = Result<(), NodeError>>,
+) -> Result<(), NodeError> {
+    let ended = task.await;
+    let _nobody_waits = tell.try_send(());
+    ended
 }
 
 fn panicked() -> NodeError {
     JournalError("a thread of the node panicked".into()).into()
 }
 
-/// Runs sequencing: on a thread of its own where it waits for the disk, else among the other tasks.
+/// Runs sequencing: on a thread of its own where it waits for the disk, else as a task among the others.
 fn sequence(
     sequencing: Sequencing,
-    tell: mpsc::Sender<()>,
-) -> Result<tokio::task::JoinHandle<Result<(), NodeError>>, Failure> {
-    let waits_for_disk = sequencing.waits_for_disk();
-    let run = async move {
-        let ended = sequencing.run().await;
-        let _nobody_waits = tell.try_send(());
-        ended
-    };
-    if !waits_for_disk {
-        return Ok(tokio::spawn(run));
+) -> Result<impl Future<Output = Result<(), NodeError>> + Send, Failure> {
+    if !sequencing.waits_for_disk() {
+        return Ok(sequencing.run().boxed());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
     let (done, ended) = oneshot::channel();
     on_a_thread("sequencing", GO_FIRST, move || {
-        let _nobody_waits = done.send(runtime.block_on(run));
+        let _nobody_waits = done.send(runtime.block_on(sequencing.run()));
     })?;
-    Ok(tokio::spawn(async { ended.await.unwrap_or_else(|_| Err(panicked())) }))
+    Ok(async { ended.await.unwrap_or_else(|_| Err(panicked())) }.boxed())
 }
 
 fn no_thread(why: std::io::Error) -> Failure {

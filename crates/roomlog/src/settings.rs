@@ -77,6 +77,8 @@ settings! {
     journal: String, "ROOMLOG_JOURNAL", "URLS";
     /// The first part of the names of its streams [default: ROOMLOG]
     journal_prefix: String, "ROOMLOG_JOURNAL_PREFIX", "NAME";
+    /// How many streams a new log is spread over, by rooms; fixed from then on [default: 1]
+    journal_partitions: u32, "ROOMLOG_JOURNAL_PARTITIONS", "N";
     /// How many servers keep each stream [default: 3, or 1 where there are fewer servers]
     journal_replicas: usize, "ROOMLOG_JOURNAL_REPLICAS", "N";
     /// The most bytes of a new stream [default: what the servers allow]
@@ -223,6 +225,7 @@ impl Settings {
         if let Some(prefix) = &self.journal_prefix {
             options.prefix.clone_from(prefix);
         }
+        options.partitions = self.journal_partitions;
         options.replicas = self.journal_replicas;
         options.max_bytes = self.journal_max_bytes;
         options.declared = self.journal_declared;
@@ -245,6 +248,7 @@ impl Settings {
     fn no_cluster(&self) -> Result<(), Failure> {
         let said = [
             ("journal_prefix", self.journal_prefix.is_some()),
+            ("journal_partitions", self.journal_partitions.is_some()),
             ("journal_replicas", self.journal_replicas.is_some()),
             ("journal_max_bytes", self.journal_max_bytes.is_some()),
             ("journal_credentials", self.journal_credentials.is_some()),

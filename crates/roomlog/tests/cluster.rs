@@ -46,7 +46,40 @@ async fn what_is_committed_through_one_node_is_followed_and_read_on_another() {
     assert_eq!(ada.whole_log("general").await, grace.whole_log("general").await);
 }
 
-/// A metric without labels.
+#[tokio::test]
+async fn a_log_of_several_partitions_is_one_log() {
+    let cluster = nats();
+    let one = node(&cluster, &["--journal-partitions", "3"]).await;
+    let two = node(&cluster, &[]).await;
+    let (mut ada, mut grace) = (one.login("ada").await, two.login("grace").await);
+    let rooms: Vec<String> = (0..6).map(|number| format!("room-{number}")).collect();
+    for room in &rooms {
+        grace.join(room, json!({ "after": -1 })).await;
+        ada.append(room, json!({ "body": room })).await;
+        let ack = grace.expect("ack").await;
+        assert_eq!((&ack["room"], &ack["entries"][0]["body"]), (&json!(room), &json!(room)));
+        grace.append(room, json!({ "body": "seen", "after": 0 })).await;
+        grace.expect("ack").await;
+    }
+    for room in &rooms {
+        ada.update(room, json!({ "count": 0, "seen": 1 })).await;
+        assert_eq!(ada.whole_log(room).await, grace.whole_log(room).await);
+    }
+    let positions = metric(&one, "roomlog_journal_position{partition=\"2\"}").await;
+    assert!(positions > 1.0, "{positions}");
+    let other = node_refused(&cluster, &["--journal-partitions", "2"]).await;
+    assert!(other.contains("roomlog.partitions"), "{other}");
+}
+
+/// What a node says that does not start.
+async fn node_refused(cluster: &Cluster, flags: &[&str]) -> String {
+    let (data, url) = (tempfile::tempdir().expect("a directory"), cluster.url());
+    let flags = [&["--journal", &url], flags].concat();
+    let refused = serve_refused(data.path(), "127.0.0.1:0", &flags).await;
+    String::from_utf8_lossy(&refused.stderr).into_owned()
+}
+
+/// A metric, with its labels.
 async fn metric(server: &Server, name: &str) -> f64 {
     let text = server.get("/metrics").send().await.body;
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
@@ -105,7 +138,7 @@ async fn while_nats_is_away_reads_go_on_appends_are_busy_and_all_resumes_by_itse
     })
     .await;
     assert_eq!(metric(&server, "roomlog_journal_stalled").await, 0.0);
-    assert_eq!(metric(&server, "roomlog_journal_lag_blocks").await, 0.0);
+    assert_eq!(metric(&server, "roomlog_journal_lag_blocks{partition=\"0\"}").await, 0.0);
     assert!(metric(&server, "roomlog_journal_proposed_again_total").await >= 1.0);
     assert!(metric(&server, "roomlog_journal_connections_total").await >= 2.0);
     let log = ada.whole_log("general").await;

@@ -137,7 +137,7 @@ async fn there_and_back_again() {
 async fn a_move_that_was_killed_goes_on_where_it_stopped_and_no_node_starts_before_its_end() {
     let (cluster, log) = (nats(), log().await);
     let url = cluster.url();
-    let args = ["--data", text(&log.path), "--to", &url];
+    let args = ["--data", text(&log.path), "--to", &url, "--journal-partitions", "2"];
     let mut killed =
         moving(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a move");
     // Cut off anywhere: as soon as the streams are there, or at its end.

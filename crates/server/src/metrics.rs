@@ -62,8 +62,8 @@ struct ToldOfJournal(OnceLock<OfJournal>);
 
 #[derive(Debug)]
 struct OfJournal {
-    position: IntGauge,
-    lag: IntGauge,
+    position: IntGaugeVec,
+    lag: IntGaugeVec,
     stalled: IntGauge,
     again: IntCounter,
     connections: IntCounter,
@@ -216,16 +216,18 @@ impl Told {
 impl OfJournal {
     fn new(registry: &Registry) -> Self {
         let counter = |name, help| registered(registry, IntCounter::new(name, help));
+        let of_partition = |name, help| {
+            registered(registry, IntGaugeVec::new(Opts::new(name, help), &["partition"]))
+        };
         Self {
-            position: gauge(
-                registry,
+            position: of_partition(
                 "roomlog_journal_position",
-                "The position in the journal that this node has applied.",
+                "The position in each partition of the journal that this node has applied.",
             ),
-            lag: gauge(
-                registry,
+            lag: of_partition(
                 "roomlog_journal_lag_blocks",
-                "Blocks that the journal is known to hold and this node has not applied.",
+                "Blocks that each partition of the journal is known to hold and this node has not \
+                 applied.",
             ),
             stalled: gauge(
                 registry,
@@ -253,9 +255,13 @@ impl OfJournal {
     }
 
     fn tell(&self, node: &Node, counts: JournalCounts) {
-        let (position, head) = (node.stats.position().0, node.journal_head());
-        self.position.set(position.cast_signed());
-        self.lag.set(head.map_or(0, |head| head.0.saturating_sub(position)).cast_signed());
+        for partition in 0..node.partitions() {
+            let (position, head) = (node.stats.position(partition), node.journal_head(partition));
+            let lag = head.map_or(0, |head| head.0.saturating_sub(position.0));
+            let label = [partition.to_string()];
+            self.position.with_label_values(&label).set(position.0.cast_signed());
+            self.lag.with_label_values(&label).set(lag.cast_signed());
+        }
         self.stalled.set(i64::from(node.is_stalled()));
         for (counter, now) in [
             (&self.again, node.stats.proposals_again()),

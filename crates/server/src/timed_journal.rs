@@ -41,6 +41,10 @@ impl Journal for TimedJournal {
         self.journal.is_shared()
     }
 
+    fn partitions(&self) -> u32 {
+        self.journal.partitions()
+    }
+
     fn counts(&self) -> Option<JournalCounts> {
         self.journal.counts()
     }

@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
-    Identity, Node, NodeSettings, Running,
+    Identity, Node, NodeSettings,
     block::NodeId,
     journal::{
         Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
@@ -45,6 +45,10 @@ impl Journal for Nearly {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn partitions(&self) -> u32 {
+        1
     }
 
     fn counts(&self) -> Option<JournalCounts> {
@@ -114,7 +118,8 @@ async fn behind_a_line_that_finds_the_disk_full_nothing_is_stored_although_it_wa
     let identity = Identity { node: NodeId([1; 16]), incarnation: 1 };
     let archive = Arc::new(MemoryArchive::default());
     let opened = Node::open(identity, journal.clone(), archive, NodeSettings::default());
-    let (node, Running { task, folder }) = opened.expect("a node");
+    let (node, running) = opened.expect("a node");
+    let (task, folder) = running.one();
     let folding = std::thread::spawn(move || folder.run());
     let (node, running) = (Arc::new(node), tokio::spawn(task.run()));
     assert!(node.caught_up().await);

@@ -176,6 +176,10 @@ impl Journal for SqliteJournal {
         false
     }
 
+    fn partitions(&self) -> u32 {
+        1
+    }
+
     fn counts(&self) -> Option<JournalCounts> {
         None
     }

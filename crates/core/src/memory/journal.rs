@@ -70,6 +70,10 @@ impl Journal for MemoryJournal {
         false
     }
 
+    fn partitions(&self) -> u32 {
+        1
+    }
+
     fn counts(&self) -> Option<JournalCounts> {
         None
     }

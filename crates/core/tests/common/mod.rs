@@ -4,8 +4,9 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
+use futures_util::future::join_all;
 use roomlog_core::{
-    Identity, Node, NodeError, NodeSettings, Running,
+    Identity, Node, NodeError, NodeSettings,
     archive::Archive,
     block::NodeId,
     fold::Folder,
@@ -14,6 +15,7 @@ use roomlog_core::{
     mailbox::{Mailbox, Outcome},
     memory::{MemoryArchive, MemoryJournal},
     merge::QueueId,
+    partition::PartitionTask,
     proposal::{Proposal, Stored},
     reader::{Page, PageLimits},
     sequencer::{Submit, Ticket},
@@ -64,8 +66,8 @@ impl Disk {
 pub(crate) struct Life {
     pub(crate) node: Node,
     task: JoinHandle<Result<(), NodeError>>,
-    folder: Option<Folder>,
-    fold: Option<thread::JoinHandle<()>>,
+    folders: Vec<Folder>,
+    folds: Vec<thread::JoinHandle<()>>,
 }
 
 impl Life {
@@ -94,13 +96,19 @@ impl Life {
         settings: NodeSettings,
     ) -> Self {
         let opened = Node::open(identity, journal, archive, settings);
-        let (node, Running { task, folder }) = opened.expect("a node");
-        Self { node, task: tokio::spawn(task.run()), folder: Some(folder), fold: None }
+        let (node, running) = opened.expect("a node");
+        let (tasks, folders): (Vec<_>, Vec<_>) = running.partitions.into_iter().unzip();
+        let all = async {
+            let ended = join_all(tasks.into_iter().map(PartitionTask::run)).await;
+            ended.into_iter().fold(Ok(()), Result::and)
+        };
+        Self { node, task: tokio::spawn(all), folders, folds: Vec::new() }
     }
 
     pub(crate) fn start_fold(&mut self) {
-        let folder = self.folder.take().expect("a fold that was not started");
-        self.fold = Some(thread::spawn(move || folder.run()));
+        assert!(!self.folders.is_empty(), "a fold that was not started");
+        let folders = std::mem::take(&mut self.folders).into_iter();
+        self.folds = folders.map(|folder| thread::spawn(move || folder.run())).collect();
     }
 
     pub(crate) async fn caught_up(&self) {
@@ -116,7 +124,7 @@ impl Life {
     /// Waits until the node has ended by itself; gives how.
     pub(crate) async fn ended(self) -> Result<(), NodeError> {
         let ended = timeout(LONG, self.task).await.expect("in time").expect("no panic");
-        join(self.fold).await;
+        join(self.folds).await;
         ended
     }
 
@@ -124,7 +132,7 @@ impl Life {
     pub(crate) async fn crash(self) {
         self.task.abort();
         let _cut_off = timeout(LONG, self.task).await.expect("in time");
-        join(self.fold).await;
+        join(self.folds).await;
     }
 
     /// A page of a room.
@@ -153,14 +161,15 @@ impl Life {
     }
 }
 
-async fn join(thread: Option<thread::JoinHandle<()>>) {
-    let Some(thread) = thread else { return };
-    let joined = tokio::task::spawn_blocking(|| thread.join());
-    timeout(LONG, joined)
-        .await
-        .expect("the fold's thread ends")
-        .expect("joined")
-        .expect("no panic");
+async fn join(threads: Vec<thread::JoinHandle<()>>) {
+    for thread in threads {
+        let joined = tokio::task::spawn_blocking(|| thread.join());
+        timeout(LONG, joined)
+            .await
+            .expect("the fold's thread ends")
+            .expect("joined")
+            .expect("no panic");
+    }
 }
 
 /// A connection: a mailbox, and a queue in each room.

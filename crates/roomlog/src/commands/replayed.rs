@@ -14,6 +14,7 @@ use roomlog_core::{
     room::Head,
 };
 use roomlog_protocol::{RoomName, Slot, Span, latest_of};
+use tokio::task::JoinSet;
 
 use super::verify_directory::{PAGE_ENTRIES, ROOMS};
 use crate::failure::Failure;
@@ -28,8 +29,8 @@ pub(super) fn said(why: impl ToString) -> Failure {
 /// The journal, applied anew.
 pub(super) struct Replayed {
     node: Node,
-    task: tokio::task::JoinHandle<Result<(), NodeError>>,
-    folder: std::thread::JoinHandle<()>,
+    tasks: JoinSet<Result<(), NodeError>>,
+    folders: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Replayed {
@@ -41,9 +42,12 @@ impl Replayed {
     ) -> Result<Self, Failure> {
         let opened = Node::open(identity, journal, archive, NodeSettings::default());
         let (node, running) = opened.map_err(said)?;
-        let folder = std::thread::spawn(move || running.folder.run());
-        let task = tokio::spawn(running.task.run());
-        let replayed = Self { node, task, folder };
+        let (mut tasks, mut folders) = (JoinSet::new(), Vec::new());
+        for (task, folder) in running.partitions {
+            folders.push(std::thread::spawn(move || folder.run()));
+            tasks.spawn(task.run());
+        }
+        let replayed = Self { node, tasks, folders };
         if replayed.node.caught_up().await { Ok(replayed) } else { Err(replayed.end().await) }
     }
 
@@ -58,23 +62,22 @@ impl Replayed {
     }
 
     /// Ends it, when nothing went wrong.
-    pub(super) async fn finish(self) -> Result<(), Failure> {
+    pub(super) async fn finish(mut self) -> Result<(), Failure> {
         self.node.inbox.close();
-        let ended = self.task.await;
-        let _ended_or_panicked = tokio::task::spawn_blocking(move || self.folder.join()).await;
-        ended.map_err(said)?.map_err(said)
+        let mut all = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            all = all.and(ended.map_err(said).and_then(|ended| ended.map_err(said)));
+        }
+        let folders = self.folders;
+        let join = move || folders.into_iter().try_for_each(std::thread::JoinHandle::join);
+        let _folded_or_panicked = tokio::task::spawn_blocking(join).await;
+        all
     }
 
     /// Ends it; why it failed, when it did.
     pub(super) async fn end(self) -> Failure {
-        self.node.inbox.close();
-        let ended = self.task.await;
-        let _ended_or_panicked = self.folder.join();
-        match ended {
-            Ok(Err(why)) => said(why),
-            Err(why) => said(why),
-            Ok(Ok(())) => Failure::said("the journal was not applied to its end"),
-        }
+        let ended = self.finish().await.err();
+        ended.unwrap_or_else(|| Failure::said("the journal was not applied to its end"))
     }
 
     pub(super) fn rooms(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use roomlog_core::{
-    Node, NodeError, NodeSettings, Running,
+    Node, NodeError, NodeSettings,
     archive::Archive,
     journal::Journal,
     mailbox::{Mailbox, Outcome},
@@ -55,7 +55,8 @@ impl Life {
         let settings = NodeSettings { fold_wait, fold_entries: 100, ..NodeSettings::default() };
         let Directory { identity, journal, archive, .. } = &directory;
         let opened = Node::open(*identity, journal.clone(), archive.clone(), settings);
-        let (node, Running { task, folder }) = opened.map_err(|why| why.to_string())?;
+        let (node, running) = opened.map_err(|why| why.to_string())?;
+        let (task, folder) = running.one();
         let fold = std::thread::spawn(move || folder.run());
         let (task, mailbox) = (tokio::spawn(task.run()), Arc::default());
         let life = Self { node, directory, task, fold, mailbox };

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use roomlog_core::{
-    Node, NodeError, NodeSettings, Running,
+    Node, NodeError, NodeSettings,
     archive::Archive,
     journal::Journal,
     mailbox::{Mailbox, Outcome},
@@ -75,8 +75,8 @@ impl Served {
         let settings =
             NodeSettings { fold_wait: Duration::from_millis(1), ..NodeSettings::default() };
         let Directory { identity, journal, archive, .. } = &directory;
-        let (node, Running { task, folder }) =
-            Node::open(*identity, journal.clone(), archive.clone(), settings)?;
+        let (node, running) = Node::open(*identity, journal.clone(), archive.clone(), settings)?;
+        let (task, folder) = running.one();
         let fold = std::thread::spawn(move || folder.run());
         let task = tokio::spawn(task.run());
         Ok(Self { directory, node, task, fold, mailbox: Arc::default() })

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use roomlog_core::{
     block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, NodeId, Past},
-    journal::{Journal, Proposed},
+    journal::{Journal, Partition, Proposed},
     proposal::{Proposal, Stored},
 };
 use roomlog_protocol::{RoomName, digest::hash};
@@ -23,9 +23,10 @@ const AT_ONCE: usize = 8;
 const TRIES: usize = 60;
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The way into a journal.
+/// The way into a partition of a journal.
 pub(super) struct Blocks {
     journal: Arc<dyn Journal>,
+    partition: Partition,
     /// Nobody else's: it is made for this run.
     node: NodeId,
     next_n: u64,
@@ -35,8 +36,16 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn new(journal: Arc<dyn Journal>, node: NodeId) -> Self {
-        Self { journal, node, next_n: 0, history: Vec::new(), bytes: 0, waiting: Vec::new() }
+    pub(super) fn new(journal: Arc<dyn Journal>, partition: Partition, node: NodeId) -> Self {
+        Self {
+            journal,
+            partition,
+            node,
+            next_n: 0,
+            history: Vec::new(),
+            bytes: 0,
+            waiting: Vec::new(),
+        }
     }
 
     /// Puts an entry in.
@@ -77,7 +86,10 @@ impl Blocks {
     async fn propose(&mut self) -> Result<(), Failure> {
         let mut why = String::new();
         for _ in 0..TRIES {
-            let asked = self.waiting.iter().map(|block| self.journal.propose(0, block.clone()));
+            let asked = self
+                .waiting
+                .iter()
+                .map(|block| self.journal.propose(self.partition, block.clone()));
             let answers = join_all(asked).await;
             let missing = answers.iter().position(|it| !matches!(it, Proposed::Durable(_)));
             let Some(missing) = missing else {

@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use indicatif::ProgressBar;
-use roomlog_core::{block::NodeId, room::Head};
+use roomlog_core::{block::NodeId, journal::Journal, partition::partition_of, room::Head};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose};
 use roomlog_protocol::{Digest, RoomName};
 use roomlog_sqlite::{Derived, Directory};
@@ -47,11 +47,16 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
 
     let bar = bar(entries);
     let node = NodeId(Ulid::generate().to_bytes());
-    let mut blocks = Blocks::new(journal.clone(), node);
+    let partitions = journal.partitions();
+    let way = |partition| Blocks::new(journal.clone(), partition, node);
+    let mut ways: Vec<Blocks> = (0..partitions).map(way).collect();
     for (room, head) in &rooms {
-        room_by_room(&source, &target, &mut blocks, room, head, &bar).await?;
+        let blocks = &mut ways[partition_of(room, partitions) as usize];
+        room_by_room(&source, &target, blocks, room, head, &bar).await?;
     }
-    blocks.finish().await?;
+    for mut blocks in ways {
+        blocks.finish().await?;
+    }
     bar.set_message("comparing");
     target.fold().await?;
     compare(&rooms, &target.rooms(None)?)?;
@@ -73,7 +78,6 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
 }
 
 fn directory_log(directory: &Directory) -> String {
-    use roomlog_core::journal::Journal;
     directory.journal.log().to_owned()
 }
 

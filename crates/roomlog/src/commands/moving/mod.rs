@@ -80,6 +80,7 @@ mod way {
             let settings = Settings {
                 journal: cluster,
                 journal_prefix: self.journal_prefix.clone(),
+                journal_partitions: self.journal_partitions,
                 journal_replicas: self.journal_replicas,
                 journal_max_bytes: self.journal_max_bytes,
                 journal_credentials: self.journal_credentials.clone(),
