@@ -110,6 +110,7 @@ impl Fault {
                 cut_power(fleet, &struck).await
             }
             Self::KillNode | Self::EmptyArchive => {
+                fleet.note_ended(node);
                 fleet.nodes[node].kill().await;
                 sleep(AWAY_FOR).await;
                 if self == Self::EmptyArchive {

@@ -24,6 +24,8 @@ pub(crate) struct Fleet {
     to_nats: Vec<Vec<Proxy>>,
     /// What each NATS server has its store on, when the power may be cut.
     pub(crate) disks: Vec<Disk>,
+    /// Nodes that ended by themselves and were started again.
+    pub(crate) ended: Vec<String>,
     _directory: TempDir,
 }
 
@@ -62,6 +64,7 @@ impl Fleet {
             between,
             to_nats: Vec::new(),
             disks,
+            ended: Vec::new(),
             _directory: directory,
         };
         for index in 0..plan.nodes {
@@ -77,6 +80,14 @@ impl Fleet {
             node.start().await?;
         }
         Ok(fleet)
+    }
+
+    /// Notes a node that has ended by itself, before it is started again.
+    pub(crate) fn note_ended(&mut self, node: usize) {
+        let node = &mut self.nodes[node];
+        if node.has_ended() {
+            self.ended.push(format!("{} ended by itself:\n{}", node.name, node.said()));
+        }
     }
 
     /// The server that leads the stream, or the first.

@@ -87,7 +87,8 @@ impl Outcome {
     /// Whether every append was acked, no promise is broken, and every node lives.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.report.broken.is_empty() && self.unacked == 0 && self.ended.is_empty()
+        let is_whole = self.unacked == 0 && self.report.acked > 0;
+        self.report.broken.is_empty() && is_whole && self.ended.is_empty()
     }
 }
 
@@ -143,11 +144,11 @@ async fn finish(
     let mut rooms: BTreeMap<String, i64> = BTreeMap::new();
     for (room, tally) in tallies {
         let last = rooms.entry(room.clone()).or_insert(-1);
-        *last = (*last).max(tally.last);
+        *last = (*last).max(tally.seen);
     }
     let rooms: Vec<_> = rooms.into_iter().collect();
     let mut history = History { frames: recorder.take(), ..History::default() };
-    let mut ended = Vec::new();
+    let mut ended = std::mem::take(&mut fleet.ended);
     for node in &mut fleet.nodes {
         if node.has_ended() {
             ended.push(format!("{} ended by itself:\n{}", node.name, node.said()));

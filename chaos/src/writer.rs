@@ -55,6 +55,8 @@ pub(crate) struct Tally {
     pub(crate) unacked: usize,
     /// The last slot it was sent.
     pub(crate) last: i64,
+    /// The highest slot it knows of, its own acks included.
+    pub(crate) seen: i64,
 }
 
 struct Pending {
@@ -102,7 +104,7 @@ impl Connection<'_> {
 impl Writer {
     /// Writes until it is told to stop and all it sent is answered.
     pub(crate) async fn run(mut self) -> Tally {
-        let mut tally = Tally { last: -1, ..Tally::default() };
+        let mut tally = Tally { last: -1, seen: -1, ..Tally::default() };
         let mut pending = VecDeque::new();
         let mut next = 0;
         let mut stopped: Option<Instant> = None;
@@ -211,6 +213,7 @@ impl Writer {
         for entry in frame["entries"].as_array().into_iter().flatten() {
             tally.last = tally.last.max(entry["slot"].as_i64().unwrap_or(-1));
         }
+        tally.seen = tally.seen.max(tally.last).max(frame["slot"].as_i64().unwrap_or(-1));
         match frame["type"].as_str() {
             Some("appended") => {
                 let Some(at) = pending.iter().position(|it| frame["id"] == it.id.as_str()) else {

@@ -92,6 +92,8 @@ pub struct JournalCounts {
     pub readers_replaced: u64,
     /// Times that another server was seen to lead a partition.
     pub leader_changes: u64,
+    /// Servers that were last seen to ack before they fsync, or to be too old.
+    pub untrusted_servers: u64,
 }
 
 /// A journal.

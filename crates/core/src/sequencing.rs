@@ -148,19 +148,21 @@ impl Sequencing {
             self.take_applied();
         }
         if self.proposed.front().is_some_and(is_late) {
-            self.note_stalled(true);
+            self.note_stalled(Some("there is no answer yet"));
         }
     }
 
-    fn note_stalled(&self, stalled: bool) {
+    /// Notes that the journal does not answer, and why, or that it does again.
+    fn note_stalled(&self, why: Option<&str>) {
         let inbox = &self.pipeline.inbox;
-        if stalled != inbox.is_stalled() {
-            inbox.set_stalled(stalled);
-            if stalled {
-                warn!("the journal does not answer: new appends are refused as busy");
-            } else {
-                info!("the journal answers again");
+        let was_stalled = inbox.is_stalled();
+        inbox.set_stalled(why.is_some());
+        match why {
+            Some(why) if !was_stalled => {
+                warn!(why, "the journal leaves blocks without an answer: new appends are busy");
             }
+            None if was_stalled => warn!("the journal answers again"),
+            _ => {}
         }
     }
 
@@ -241,7 +243,7 @@ impl Sequencing {
             some = true;
         }
         if some {
-            self.note_stalled(false);
+            self.note_stalled(None);
         }
     }
 
@@ -267,7 +269,7 @@ impl Sequencing {
         }
         if self.proposed.is_empty() {
             // All of it came back meanwhile.
-            self.note_stalled(false);
+            self.note_stalled(None);
         }
     }
 
@@ -276,11 +278,11 @@ impl Sequencing {
         match proposed {
             // It comes back by `follow`, in its place among the others.
             Proposed::Durable(_) => {
-                self.note_stalled(false);
+                self.note_stalled(None);
                 Ok(())
             }
             Proposed::Unanswered(reason) => {
-                self.note_stalled(true);
+                self.note_stalled(Some(&reason));
                 self.propose_again_soon(&reason);
                 Ok(())
             }

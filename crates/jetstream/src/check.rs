@@ -17,6 +17,8 @@ pub(crate) const GENERATION: u32 = 1;
 const LOG: &str = "roomlog.log";
 const PARTITIONS: &str = "roomlog.partitions";
 const FORMAT: &str = "roomlog.format";
+/// There when the log was moved away: the name of that move.
+const GONE: &str = "roomlog.gone";
 /// There while a log is moved to the streams.
 const MOVING: &str = "roomlog.moving";
 
@@ -41,6 +43,17 @@ fn replaced(options: &Options, partition: Partition) -> String {
 /// Whether a log is being moved to a stream.
 pub(crate) fn is_moving(config: &Config) -> bool {
     config.metadata.contains_key(MOVING)
+}
+
+/// Whether a log may be moved away by a move of this name: no other was before.
+pub(crate) fn may_go_to(config: &Config, token: &str) -> bool {
+    config.metadata.get(GONE).is_none_or(|there| there == token)
+}
+
+/// The same stream, when its log is moved away.
+pub(crate) fn gone(mut config: Config, token: &str) -> Config {
+    config.metadata.insert(GONE.to_owned(), token.to_owned());
+    Config { sealed: true, ..config }
 }
 
 /// The same stream, when a log was moved to it.
@@ -118,6 +131,10 @@ pub(crate) fn differences(there: &Config, wanted: &Config, replicas: Option<usiz
         no_limit(wanted.max_messages_per_subject),
     );
     compare("deny_purge", there.deny_purge.to_string(), wanted.deny_purge.to_string());
+    compare("max_msg_size", no_limit(there.max_message_size.into()), no_limit(-1));
+    compare("allow_rollup_hdrs", there.allow_rollup.to_string(), false.to_string());
+    compare("subject_transform", there.subject_transform.is_some().to_string(), false.to_string());
+    compare("republish", there.republish.is_some().to_string(), false.to_string());
     compare("no_ack", there.no_ack.to_string(), wanted.no_ack.to_string());
     compare("mirror", there.mirror.is_some().to_string(), false.to_string());
     compare("sources", there.sources.is_some().to_string(), false.to_string());

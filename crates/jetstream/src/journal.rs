@@ -4,9 +4,12 @@
 //! `roomlog_core::journal`; the order of proposes is kept by one publisher a partition, and what is read
 //! is read by a task of its own, so that a wait that is dropped loses nothing.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_nats::{
@@ -31,10 +34,17 @@ use crate::{
     peers::JetStreamPeers,
     publisher::{Ask, Publisher, WAITING},
     reader::{READ_AHEAD, Reader},
+    sync,
 };
 
 /// How many blocks are under way at once: more would be smaller blocks, each with fsyncs of its own.
 const DEPTH: usize = 8;
+
+/// How often a sealed stream is asked where it ends, how many times in a row it says the same until that is
+/// taken, and how long after it is asked again.
+const SEAL_ASKED: u32 = 60;
+const SEAL_SAME: u32 = 3;
+const SEAL_AGAIN: Duration = Duration::from_millis(500);
 
 /// What an ack of the journal stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +83,7 @@ pub(crate) struct Counts {
     pub(crate) connections: AtomicU64,
     pub(crate) readers_replaced: AtomicU64,
     pub(crate) leader_changes: AtomicU64,
+    pub(crate) untrusted_servers: AtomicU64,
 }
 
 impl Counts {
@@ -86,6 +97,7 @@ impl Counts {
             connections: at(&self.connections),
             readers_replaced: at(&self.readers_replaced),
             leader_changes: at(&self.leader_changes),
+            untrusted_servers: at(&self.untrusted_servers),
         }
     }
 }
@@ -107,6 +119,28 @@ pub struct JetStreamJournal {
     peers: Arc<JetStreamPeers>,
     /// One a partition.
     streams: Vec<Stream>,
+    /// Asks again and again whether the servers can be trusted.
+    watch: Option<AbortHandle>,
+}
+
+/// How often the servers are asked whether they fsync: those that were away at the start, too.
+const SERVERS_ASKED_EVERY: Duration = Duration::from_secs(30);
+
+async fn watch_servers(client: Client, counts: Arc<Counts>) {
+    loop {
+        tokio::time::sleep(SERVERS_ASKED_EVERY).await;
+        let servers = sync::ask(&client).await;
+        let bad: Vec<_> = servers.iter().filter(|server| !server.is_trusted()).collect();
+        let untrusted = bad.len() as u64;
+        let before = counts.untrusted_servers.swap(untrusted, Ordering::Relaxed);
+        if untrusted > before {
+            let names: Vec<_> = bad.iter().map(|server| server.name.as_str()).collect();
+            tracing::error!(
+                servers = names.join(", "),
+                "NATS servers ack before they fsync, or are too old: a power cut may lose what is acked now"
+            );
+        }
+    }
 }
 
 impl JetStreamJournal {
@@ -135,8 +169,10 @@ impl JetStreamJournal {
         let streams = (0..).zip(opened.streams).map(stream).collect();
         let subject = check::peers_subject(options);
         let peers = Arc::new(JetStreamPeers { client: client.clone(), subject });
+        let watched = opened.seen.then(|| watch_servers(client.clone(), counts.clone()));
+        let watch = watched.map(|watched| tokio::spawn(watched).abort_handle());
         let promise = if opened.seen { Promise::Quorum } else { Promise::Declared };
-        Ok(Self { log: opened.log, context, client, promise, counts, peers, streams })
+        Ok(Self { log: opened.log, context, client, promise, counts, peers, streams, watch })
     }
 
     /// What an ack stands on.
@@ -160,33 +196,57 @@ impl JetStreamJournal {
     ///
     /// # Errors
     /// When JetStream refuses or does not answer.
-    pub async fn seal(&self) -> Result<Vec<Position>, OpenError> {
+    pub async fn seal(&self, token: &str) -> Result<Vec<Position>, OpenError> {
         let mut heads = Vec::new();
         for stream in &self.streams {
-            let sealed = |config| stream::Config { sealed: true, ..config };
-            let info = self.change(&stream.name, sealed).await?;
-            stream.seen.note(info.state.last_sequence);
-            heads.push(Position(info.state.last_sequence));
+            self.change(&stream.name, |config| check::gone(config, token)).await?;
+            heads.push(self.end_of(stream).await?);
         }
         Ok(heads)
     }
 
-    /// Changes the configuration of a stream; what it is then.
+    /// Where a sealed stream ends. One server alone may answer from before the seal, or from before its
+    /// end: so it is asked until a leader says that it is sealed, and the same end some times in a row.
+    async fn end_of(&self, stream: &Stream) -> Result<Position, OpenError> {
+        let (mut same, mut last) = (0, 0);
+        for _ in 0..SEAL_ASKED {
+            let there = self.info(&stream.name).await?;
+            let leads = there.cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some());
+            stream.seen.note(there.state.last_sequence);
+            let end = stream.seen.head();
+            let is_end = there.config.sealed && leads && there.state.last_sequence == end;
+            same = if is_end && end == last { same + 1 } else { 0 };
+            last = end;
+            if same >= SEAL_SAME {
+                return Ok(Position(end));
+            }
+            tokio::time::sleep(SEAL_AGAIN).await;
+        }
+        let why = "it does not say for good where it ends; run it again".to_owned();
+        Err(OpenError::JetStream { name: stream.name.clone(), why })
+    }
+
+    async fn info(&self, name: &str) -> Result<stream::Info, OpenError> {
+        let there = self
+            .context
+            .get_stream(name)
+            .await
+            .map_err(|why| OpenError::JetStream { name: name.into(), why: said(&why) })?;
+        Ok(there.cached_info().clone())
+    }
+
     async fn change(
         &self,
         name: &str,
         change: impl FnOnce(stream::Config) -> stream::Config,
-    ) -> Result<stream::Info, OpenError> {
-        let failed = |why: String| OpenError::JetStream { name: name.into(), why };
-        let there = self.context.get_stream(name).await.map_err(|why| failed(said(&why)))?;
-        let config = there.cached_info().config.clone();
+    ) -> Result<(), OpenError> {
+        let config = self.info(name).await?.config;
         let wanted = change(config.clone());
         if wanted != config {
-            self.context.update_stream(wanted).await.map_err(|why| failed(said(&why)))?;
+            let changed = self.context.update_stream(wanted).await;
+            changed.map_err(|why| OpenError::JetStream { name: name.into(), why: said(&why) })?;
         }
-        // Asked again: what was added before the change is in it.
-        let there = self.context.get_stream(name).await.map_err(|why| failed(said(&why)))?;
-        Ok(there.cached_info().clone())
+        Ok(())
     }
 
     fn stream(&self, partition: Partition) -> Result<&Stream, JournalError> {
@@ -197,8 +257,8 @@ impl JetStreamJournal {
 
 impl Drop for JetStreamJournal {
     fn drop(&mut self) {
-        for stream in &self.streams {
-            stream.publisher.abort();
+        for task in self.streams.iter().map(|stream| &stream.publisher).chain(&self.watch) {
+            task.abort();
         }
     }
 }

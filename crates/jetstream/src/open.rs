@@ -27,6 +27,9 @@ use crate::{
 /// How long servers that are electing are waited for at the start.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a stream that must be there is looked for: one without a leader seems not to be there.
+const FOUND_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long it is until they are asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -119,6 +122,12 @@ pub enum OpenError {
         "the log of stream {0} was moved away, and nothing is added to it any more: serve it where it is now"
     )]
     Sealed(String),
+    /// The log was moved to another directory.
+    #[error(
+        "the log of stream {0} was moved to another directory already: one log is served in one place. To finish \
+         a move that was cut off, name the directory that it began in"
+    )]
+    GoneElsewhere(String),
     /// The stream is of another log than the one that is to be moved to it.
     #[error(
         "stream {name} holds log {there}, and log {log} is to be moved to it: name other streams with \
@@ -185,7 +194,7 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
     });
     let mut log = match &options.purpose {
         Purpose::MoveHere { log } => log.clone(),
-        Purpose::Serve | Purpose::MoveAway => Ulid::generate().to_string(),
+        Purpose::Serve | Purpose::MoveAway { .. } => Ulid::generate().to_string(),
     };
     let mut partitions = options.partitions.unwrap_or(1);
     let mut streams: Vec<Info> = Vec::new();
@@ -193,8 +202,9 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
         let partition = u32::try_from(streams.len()).unwrap_or(u32::MAX);
         let wanted = check::wanted(options, partition, &log, partitions, replicas);
         // A partition is made before anything is in the first one, or was lost.
-        let is_used = streams.first().is_some_and(|first| first.state.last_sequence > 0);
-        let info = stream(&context, wanted, is_used).await?;
+        let must_be_there = options.purpose.takes_away()
+            || streams.first().is_some_and(|first| first.state.last_sequence > 0);
+        let info = stream(&context, wanted, must_be_there).await?;
         may_be_opened(options, &info.config)?;
         let said = &info.config.metadata;
         if partition == 0 {
@@ -220,7 +230,10 @@ fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenE
     let (name, is_moving) = (config.name.clone(), check::is_moving(config));
     match &options.purpose {
         Purpose::Serve if config.sealed => Err(OpenError::Sealed(name)),
-        Purpose::Serve | Purpose::MoveAway if is_moving => Err(OpenError::Moving(name)),
+        Purpose::Serve | Purpose::MoveAway { .. } if is_moving => Err(OpenError::Moving(name)),
+        Purpose::MoveAway { token } if !check::may_go_to(config, token) => {
+            Err(OpenError::GoneElsewhere(name))
+        }
         Purpose::MoveHere { log } => {
             let there = check::log_of(&config.metadata).unwrap_or_default();
             match (there == log, is_moving) {
@@ -325,7 +338,8 @@ async fn stream(
             Ok(info) => return Ok(info),
             Err(why) => why,
         };
-        if begun.elapsed() > OPEN_WITHIN || why.is_final {
+        let within = if must_be_there { FOUND_WITHIN } else { OPEN_WITHIN };
+        if begun.elapsed() > within || why.is_final {
             return Err(OpenError::JetStream { name, why: why.said });
         }
         tokio::time::sleep(AGAIN_AFTER).await;
@@ -361,8 +375,8 @@ async fn get_or_make(
     }
     if must_be_there {
         return Err(passing(
-            "it is not there, and the first partition of this log has blocks: it was deleted, or the number of \
-             partitions was changed, which is fixed; bring it back"
+            "it is not there: it was deleted, or never made under this prefix, or the number of partitions was \
+             changed, which is fixed"
                 .into(),
         ));
     }

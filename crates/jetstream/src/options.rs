@@ -48,7 +48,16 @@ pub enum Purpose {
         log: String,
     },
     /// To move it away from them: nothing is ever added again.
-    MoveAway,
+    MoveAway {
+        /// The name of the one move that may; who comes with another is refused.
+        token: String,
+    },
+}
+
+impl Purpose {
+    pub(crate) fn takes_away(&self) -> bool {
+        matches!(self, Self::MoveAway { .. })
+    }
 }
 
 impl Options {

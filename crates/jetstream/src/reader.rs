@@ -57,6 +57,9 @@ const CONSUMER_KEPT: Duration = Duration::from_secs(10);
 /// How long it is until another consumer is tried.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
+/// So many readers in a row are replaced before that is said.
+const REPLACED_BEFORE_A_WORD: u32 = 10;
+
 /// How long what was read may be missing: a server that was away catches up in that time.
 const MISSING_FOR: Duration = Duration::from_secs(30);
 
@@ -83,6 +86,8 @@ pub(crate) struct Reader {
     give: mpsc::Sender<Result<Durable, JournalError>>,
     /// Since when what was read, or the next, is missing.
     missing: Option<Instant>,
+    /// How often it was replaced since the last block.
+    replaced: u32,
     /// The last quiet look found the stream ahead of this position.
     behind_at: Option<Position>,
 }
@@ -98,7 +103,19 @@ impl Reader {
         give: mpsc::Sender<Result<Durable, JournalError>>,
     ) -> Self {
         let (leader, missing, behind_at) = (None, None, None);
-        Self { client, context, stream, seen, counts, leader, mark, give, missing, behind_at }
+        Self {
+            client,
+            context,
+            stream,
+            seen,
+            counts,
+            leader,
+            mark,
+            give,
+            missing,
+            behind_at,
+            replaced: 0,
+        }
     }
 
     /// Reads until nobody takes it, or the stream is not what it was.
@@ -106,6 +123,13 @@ impl Reader {
         loop {
             match self.read().await {
                 Stop::Replace(why) => {
+                    self.replaced += 1;
+                    if self.replaced == REPLACED_BEFORE_A_WORD {
+                        warn!(
+                            stream = self.stream,
+                            why, "the journal cannot be read, and is tried again"
+                        );
+                    }
                     debug!(stream = self.stream, why, "the reader is replaced");
                     Counts::count(&self.counts.readers_replaced);
                     sleep(AGAIN_AFTER).await;
@@ -183,12 +207,13 @@ impl Reader {
         match self.mark.stamp {
             Some(stamp) if stamp != there => Err(Stop::Freeze(format!(
                 "stream {} holds another block at position {} than the one that was read there: it was set \
-                 back, or is another log's. Nothing is continued: bring the servers' stores of before back, or, \
-                 when they are gone for good, remove this node's archive and start it again",
+                 back, or is another log's. Nothing is continued: bring the servers' stores of before back; when \
+                 they are gone for good, docs/CLUSTER.md says how the archive that has most becomes a new log",
                 self.stream, self.mark.position
             ))),
             _ => {
                 self.mark.stamp = Some(there);
+                self.missing = None;
                 Ok(())
             }
         }
@@ -206,6 +231,7 @@ impl Reader {
         }
         self.missing = None;
         self.behind_at = None;
+        self.replaced = 0;
         self.mark = Mark { position: durable.position, stamp: Some(block::stamp(&durable.block)) };
         self.seen.note(durable.position.0);
         self.give.send(Ok(durable)).await.map_err(|_| Stop::Gone)
@@ -213,12 +239,14 @@ impl Reader {
 
     /// A position that must be there is not; another server may still have it.
     fn is_missing(&mut self, position: u64, there: u64) -> Stop {
-        let since = *self.missing.get_or_insert_with(Instant::now);
-        if since.elapsed() < MISSING_FOR {
+        if self.missing.is_none() {
             warn!(
                 stream = self.stream,
                 position, there, "a block is missing; other servers are asked"
             );
+        }
+        let since = *self.missing.get_or_insert_with(Instant::now);
+        if since.elapsed() < MISSING_FOR {
             return Stop::Replace(format!("position {position} is missing"));
         }
         Stop::Freeze(format!(
@@ -231,7 +259,12 @@ impl Reader {
     /// Nothing came for a while: is there something? Then this consumer does not give it.
     async fn look_while_quiet(&mut self, compared: bool) -> Option<Stop> {
         let Mark { position, .. } = self.mark;
-        if let Some(state) = self.state().await {
+        let state = self.state().await;
+        if state.is_none() {
+            // Nobody says that it is missing.
+            self.missing = None;
+        }
+        if let Some(state) = state {
             self.seen.note(state.last_sequence);
             let has_it =
                 state.last_sequence >= position.0 && state.first_sequence <= position.0.max(1);
@@ -259,6 +292,7 @@ impl Reader {
         if self.mark.position.0 > 0 && self.is_gone().await {
             return self.is_missing(self.mark.position.0, 0);
         }
+        self.missing = None;
         Stop::Replace(why)
     }
 

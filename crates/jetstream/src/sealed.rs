@@ -19,12 +19,12 @@ pub struct SealedJournal {
 }
 
 impl SealedJournal {
-    /// Seals the streams of a journal.
+    /// Seals the streams of a journal, for the move of this name.
     ///
     /// # Errors
     /// When JetStream refuses or does not answer.
-    pub async fn seal(journal: JetStreamJournal) -> Result<Self, OpenError> {
-        let heads = journal.seal().await?;
+    pub async fn seal(journal: JetStreamJournal, token: &str) -> Result<Self, OpenError> {
+        let heads = journal.seal(token).await?;
         Ok(Self { journal, heads })
     }
 }

@@ -28,6 +28,13 @@ pub(crate) struct Server {
     pub(crate) cluster: usize,
 }
 
+impl Server {
+    /// Whether what it acks is there after a power cut.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.sync_always && is_good(&self.version)
+    }
+}
+
 #[derive(Deserialize)]
 struct Reply {
     server: Named,

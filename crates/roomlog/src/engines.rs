@@ -58,6 +58,7 @@ impl Engines {
     /// # Errors
     /// What is wrong with the servers, the streams or the directory, and what to do.
     pub(crate) async fn of_a_cluster(data: &Path, options: &Options) -> Result<Self, Failure> {
+        Derived::may_be_used(data).map_err(|why| Failure::said(why.to_string()))?;
         let journal = JetStreamJournal::open(options).await;
         let journal = journal.map_err(|why| Failure::said(why.to_string()))?;
         let directory = Derived::open(data, journal.log());

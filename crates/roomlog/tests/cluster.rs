@@ -121,6 +121,7 @@ async fn while_nats_is_away_reads_go_on_appends_are_busy_and_all_resumes_by_itse
     let page = grace.update("general", json!({ "count": 10 })).await;
     assert_eq!(page["entries"][0]["body"], "before");
     assert_eq!(metric(&server, "roomlog_journal_stalled").await, 1.0);
+    assert_eq!(server.get("/readyz").send().await.status, 503);
 
     cluster.restart(0).expect("a NATS server");
     let once = within("an append that is taken again", async {
@@ -207,6 +208,10 @@ async fn a_directory_of_one_node_is_refused_with_the_way_out() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("journal.db, the log of a single node"), "{said}");
+    assert!(
+        !cluster.has_stream("ROOMLOG_1_0"),
+        "and nothing was made, so that it can be moved there"
+    );
     server.restart().await;
 }
 

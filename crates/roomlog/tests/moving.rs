@@ -122,6 +122,15 @@ async fn there_and_back_again() {
         assert_eq!(code(&ada.answer(req).await), answer);
     }
 
+    // One log is served in one place: neither goes anywhere else.
+    let elsewhere = directory.path().join("elsewhere");
+    let refused = moved(&["--journal", &url, "--to", text(&elsewhere)]).await;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("was moved to another directory already"), "{why}");
+    let refused = moved(&["--data", text(&log.path), "--to", &url, "--journal-prefix", "B"]).await;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("a move of this log to nats://") && why.contains("was begun"), "{why}");
+
     let last = Server::start_on(&back, &[], &[]).await;
     goes_on(&last, &log).await;
     let mut ada = last.login("ada").await;
@@ -140,7 +149,7 @@ async fn a_move_that_was_killed_goes_on_where_it_stopped_and_no_node_starts_befo
     let args = ["--data", text(&log.path), "--to", &url, "--journal-partitions", "2"];
     let mut killed =
         moving(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a move");
-    // Cut off anywhere: as soon as the streams are there, or at its end.
+    // Cut off as soon as the streams are there; the servers hang so that it cannot come to its end before.
     within("a stream", async {
         loop {
             let there = tokio::task::block_in_place(|| cluster.has_stream("ROOMLOG_1_0"));
@@ -150,7 +159,9 @@ async fn a_move_that_was_killed_goes_on_where_it_stopped_and_no_node_starts_befo
         }
     })
     .await;
+    cluster.freeze(0);
     within("the end of a killed move", killed.kill()).await.expect("killed");
+    cluster.thaw(0);
 
     let data = tempfile::tempdir().expect("a directory");
     let refused = serve_refused(data.path(), "127.0.0.1:0", &["--journal", &url]).await;
@@ -175,6 +186,12 @@ async fn what_cannot_be_moved_is_refused_and_stays_as_it_is() {
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(why.contains("is in use"), "{why}");
     goes_on(&served, &log).await;
+
+    // A prefix without streams is not made, sealed and emptied into a directory.
+    let to = log.path.join("none");
+    let refused = moved(&["--journal", &url, "--journal-prefix", "NONE", "--to", text(&to)]).await;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("NONE_1_0") && why.contains("never made under this prefix"), "{why}");
 
     let both = moved(&["--journal", &url, "--to", &url]).await;
     assert_eq!(both.status.code(), Some(2), "{}", String::from_utf8_lossy(&both.stderr));

@@ -149,6 +149,9 @@ fn not_found(message: &str) -> Refusal {
 }
 
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    if gateway.node.is_stalled() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the journal does not answer\n");
+    }
     if gateway.node.is_ready() && !*gateway.stopping.borrow() {
         plain(StatusCode::OK, "ready\n")
     } else {

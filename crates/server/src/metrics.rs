@@ -69,6 +69,7 @@ struct OfJournal {
     connections: IntCounter,
     readers: IntCounter,
     leaders: IntCounter,
+    untrusted: IntGauge,
 }
 
 /// Buckets of times, in seconds: from a page in memory to a disk that is stuck.
@@ -247,6 +248,12 @@ impl OfJournal {
                 "roomlog_journal_readers_replaced_total",
                 "Readers of the journal that were silent, behind or broken, and were replaced.",
             ),
+            untrusted: gauge(
+                registry,
+                "roomlog_journal_untrusted_servers",
+                "NATS servers that were last seen to ack before they fsync, or to be too old; asked every \
+                 half minute. Above 0 a power cut may lose what is acked.",
+            ),
             leaders: counter(
                 "roomlog_journal_leader_changes_total",
                 "Times that another server was seen to lead the journal; a look is taken when it is quiet.",
@@ -262,6 +269,7 @@ impl OfJournal {
             self.position.with_label_values(&label).set(position.0.cast_signed());
             self.lag.with_label_values(&label).set(lag.cast_signed());
         }
+        self.untrusted.set(counts.untrusted_servers.cast_signed());
         self.stalled.set(i64::from(node.is_stalled()));
         for (counter, now) in [
             (&self.again, node.stats.proposals_again()),

@@ -37,6 +37,18 @@ pub struct Derived {
 }
 
 impl Derived {
+    /// Refuses a directory that no node of a cluster may use; before anything is made elsewhere for it.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn may_be_used(path: &Path) -> Result<(), OpenError> {
+        frozen::check(path)?;
+        if path.join(JOURNAL).exists() {
+            return Err(OpenError::HasJournal { path: path.into() });
+        }
+        Ok(())
+    }
+
     /// Opens a directory for a log, making it when it is not there.
     ///
     /// # Errors
@@ -81,10 +93,7 @@ impl Derived {
 }
 
 fn look(path: &Path, log: &str) -> Result<Opened, OpenError> {
-    frozen::check(path)?;
-    if path.join(JOURNAL).exists() {
-        return Err(OpenError::HasJournal { path: path.into() });
-    }
+    Derived::may_be_used(path)?;
     let file = path.join(ARCHIVE);
     if !file.exists() && peek::has_wal(&file) {
         return Err(OpenError::WalAlone { path: path.into(), file: ARCHIVE });

@@ -29,3 +29,24 @@ pub(crate) fn freeze(path: &Path, why: &str) -> io::Result<()> {
     file.sync_all()?;
     File::open(path)?.sync_all()
 }
+
+/// What a move in a directory is called, or where it goes to: the first to say so is kept.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn claim(directory: &Path, file: &str, wanted: &str) -> io::Result<String> {
+    let path = directory.join(file);
+    match fs::read_to_string(&path) {
+        Ok(there) => return Ok(there.trim().to_owned()),
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        Err(_) => {}
+    }
+    fs::create_dir_all(directory)?;
+    let fresh = directory.join(format!("{file}.new"));
+    let mut written = File::create(&fresh)?;
+    writeln!(written, "{wanted}")?;
+    written.sync_all()?;
+    fs::rename(&fresh, &path)?;
+    File::open(directory)?.sync_all()?;
+    Ok(wanted.to_owned())
+}

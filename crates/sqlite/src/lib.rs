@@ -33,5 +33,6 @@ pub use archive::SqliteArchive;
 pub use backup::SqliteBackup;
 pub use derived::Derived;
 pub use directory::{Directory, OpenError};
+pub use frozen::claim;
 pub use journal::{JOURNAL_BYTES, SqliteJournal};
 pub use start::{Holds, Opened};

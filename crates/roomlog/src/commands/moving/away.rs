@@ -12,7 +12,8 @@ use std::{path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use roomlog_core::archive::{Archive, Keep};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose, SealedJournal};
-use roomlog_sqlite::{Derived, SqliteArchive};
+use roomlog_sqlite::{Derived, SqliteArchive, claim};
+use ulid::Ulid;
 
 use super::{bar, here};
 use crate::{
@@ -25,12 +26,15 @@ use crate::{
 
 pub(super) async fn run(mut options: Options, to: &Path) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    options.purpose = Purpose::MoveAway;
+    // Before anything else: the name of this move, kept where it goes to.
+    Derived::may_be_used(to).map_err(said)?;
+    let token = claim(to, "moving", &Ulid::generate().to_string()).map_err(said)?;
+    options.purpose = Purpose::MoveAway { token: token.clone() };
     let journal = JetStreamJournal::open(&options).await.map_err(said)?;
     let log = roomlog_core::journal::Journal::log(&journal).to_owned();
     // What refuses the directory comes before the streams are sealed, which cannot be taken back.
     let directory = Derived::open(to, &log).map_err(said)?;
-    let journal = Arc::new(SealedJournal::seal(journal).await.map_err(said)?);
+    let journal = Arc::new(SealedJournal::seal(journal, &token).await.map_err(said)?);
     let node = Replayed::new(directory.identity, directory.archive.clone(), journal).await?;
     let position = node.fold().await?;
     let rooms = node.rooms(None)?;
@@ -47,7 +51,15 @@ pub(super) async fn run(mut options: Options, to: &Path) -> Result<ExitCode, Fai
         }
     }
     bar.finish_and_clear();
+    // The archive is the truth from now on: all of it on stable storage, read back.
+    let durable = directory.archive.make_durable(0).map_err(said)?;
+    if durable < position {
+        return Err(said(format!(
+            "archive.db has position {durable} on stable storage, not {position}"
+        )));
+    }
     directory.become_one_node(&log, position).map_err(said)?;
+    let _left_or_gone = std::fs::remove_file(to.join("moving"));
     drop(directory);
     here::tell(&log, &rooms, begun)?;
     eprintln!("roomlog: serve it: roomlog serve --data {}", to.display());

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use roomlog_core::{
     block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, NodeId, Past},
-    journal::{Journal, Partition, Proposed},
+    journal::{Journal, Partition, Position, Proposed},
     proposal::{Proposal, Stored},
 };
 use roomlog_protocol::{RoomName, digest::hash};
@@ -30,6 +30,8 @@ pub(super) struct Blocks {
     /// Nobody else's: it is made for this run.
     node: NodeId,
     next_n: u64,
+    /// Where the last block stands that has taken effect.
+    last: Position,
     history: Vec<Past>,
     bytes: usize,
     waiting: Vec<Bytes>,
@@ -42,6 +44,7 @@ impl Blocks {
             partition,
             node,
             next_n: 0,
+            last: Position(0),
             history: Vec::new(),
             bytes: 0,
             waiting: Vec::new(),
@@ -91,7 +94,16 @@ impl Blocks {
                 .iter()
                 .map(|block| self.journal.propose(self.partition, block.clone()));
             let answers = join_all(asked).await;
-            let missing = answers.iter().position(|it| !matches!(it, Proposed::Durable(_)));
+            // One that stands before its predecessor was passed over there.
+            let mut last = self.last;
+            let missing = answers.iter().position(|answer| match answer {
+                Proposed::Durable(position) if *position > last => {
+                    last = *position;
+                    false
+                }
+                _ => true,
+            });
+            self.last = last;
             let Some(missing) = missing else {
                 self.waiting.clear();
                 return Ok(());

@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 use roomlog_core::{block::NodeId, journal::Journal, partition::partition_of, room::Head};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose};
 use roomlog_protocol::{Digest, RoomName};
-use roomlog_sqlite::{Derived, Directory};
+use roomlog_sqlite::{Derived, Directory, claim};
 use ulid::Ulid;
 
 use super::{bar, blocks::Blocks};
@@ -40,6 +40,7 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
     let rooms = source.rooms(None)?;
     let entries: u64 = rooms.values().map(|head| head.end).sum();
     let log = directory_log(&directory);
+    only_there(data, &options)?;
     options.purpose = Purpose::MoveHere { log: log.clone() };
     let journal = Arc::new(JetStreamJournal::open(&options).await.map_err(said)?);
     let scratch = Derived::open(&data.join(SCRATCH), &log).map_err(said)?;
@@ -70,11 +71,27 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
         .map_err(said)?;
     journal.moved_here().await.map_err(said)?;
     drop(scratch);
-    // It can be made again from the streams; were it left, nothing would be wrong.
-    let _left_or_gone = fs::remove_dir_all(data.join(SCRATCH));
+    // Where the log went stays; the archive can be made again from the streams.
+    for file in ["archive.db", "archive.db-wal", "archive.db-shm", "node", "lock"] {
+        let _left_or_gone = fs::remove_file(data.join(SCRATCH).join(file));
+    }
     tell(&log, &rooms, begun)?;
     eprintln!("roomlog: start the nodes: roomlog serve --data OTHER-DIR --journal {there}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps a log from being moved to two places: the first that was named is kept.
+fn only_there(data: &Path, options: &Options) -> Result<(), Failure> {
+    let wanted = format!("{} {}", options.shown(), options.prefix);
+    let there = claim(&data.join(SCRATCH), "to", &wanted).map_err(said)?;
+    if there == wanted {
+        return Ok(());
+    }
+    Err(Failure::said(format!(
+        "a move of this log to {there} was begun: run that to its end. Where it was not, and the streams there are \
+         deleted, remove {} to begin another",
+        data.join(SCRATCH).display()
+    )))
 }
 
 fn directory_log(directory: &Directory) -> String {
