@@ -40,7 +40,7 @@ pub enum Fault {
     PowerTwo,
     /// The power of all is cut at once.
     PowerAll,
-    /// Every NATS server is restarted, one after the other.
+    /// Every NATS server is restarted in peace, one after the other.
     RollNats,
     /// Every node is restarted in peace, one after the other.
     RollNodes,
@@ -146,8 +146,7 @@ impl Fault {
             }
             Self::RollNats => {
                 for server in 0..servers {
-                    fleet.restart_nats(server)?;
-                    sleep(AWAY_FOR).await;
+                    fleet.roll_nats(server)?;
                 }
                 Ok(())
             }

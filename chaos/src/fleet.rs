@@ -11,8 +11,8 @@ use crate::{disk::Disk, node::Node, proxy::Proxy, run::Plan};
 /// How many NATS servers there are.
 const SERVERS: usize = 3;
 
-/// The stream of the one partition.
-const STREAM: &str = "ROOMLOG_1_0";
+/// The streams of the partitions.
+const STREAMS: [&str; 2] = ["ROOMLOG_1_0", "ROOMLOG_1_1"];
 
 /// Servers and nodes.
 pub(crate) struct Fleet {
@@ -92,11 +92,15 @@ impl Fleet {
 
     /// The server that leads the stream, or the first.
     pub(crate) fn leader(&self) -> usize {
-        tokio::task::block_in_place(|| self.nats.leader(STREAM)).unwrap_or(0)
+        tokio::task::block_in_place(|| self.nats.leader(STREAMS[0])).unwrap_or(0)
     }
 
     pub(crate) fn restart_nats(&mut self, index: usize) -> io::Result<()> {
         tokio::task::block_in_place(|| self.nats.restart(index))
+    }
+
+    pub(crate) fn roll_nats(&mut self, index: usize) -> io::Result<()> {
+        tokio::task::block_in_place(|| self.nats.restart_in_peace(index, &STREAMS))
     }
 
     /// Cuts a NATS server off from the others.

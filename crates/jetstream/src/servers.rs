@@ -18,6 +18,12 @@ use tempfile::TempDir;
 /// How long a server has to listen.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long one has to end that was asked to, lame duck mode included.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long replicas have to be current again.
+const WHOLE_WITHIN: Duration = Duration::from_secs(30);
+
 /// A server of a cluster.
 struct Server {
     name: String,
@@ -149,6 +155,42 @@ impl Cluster {
         self.kill(index);
         self.spawn(index)?;
         self.wait(index)
+    }
+
+    /// Restarts one in peace: it hands over what it leads (lame duck mode) and ends, and is started again;
+    /// then each stream of these names is waited for until all its replicas are there and current.
+    ///
+    /// # Errors
+    /// When it does not end, does not listen, or does not come back.
+    pub fn restart_in_peace(&mut self, index: usize, streams: &[&str]) -> io::Result<()> {
+        self.signal(index, Signal::USR2);
+        let begun = Instant::now();
+        while let Some(child) = &mut self.servers[index].child
+            && child.try_wait()?.is_none()
+        {
+            if begun.elapsed() > ENDS_WITHIN {
+                return Err(io::Error::other("nats-server does not end"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.restart(index)?;
+        let begun = Instant::now();
+        while !streams.iter().all(|stream| self.is_whole(index, stream)) {
+            if begun.elapsed() > WHOLE_WITHIN {
+                return Err(io::Error::other("a stream does not get whole again"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Whether a stream has a leader and all its replicas are current, as this server says.
+    fn is_whole(&self, index: usize, stream: &str) -> bool {
+        self.stream_info(index, stream).is_ok_and(|info| {
+            info.contains("\"leader\"")
+                && !info.contains("\"offline\":true")
+                && !info.contains("\"current\":false")
+        })
     }
 
     /// Stops one in its tracks, as SIGSTOP does.
@@ -335,6 +377,8 @@ accounts {{
   ROOMLOG {{ jetstream: enabled, users: [{{ user: roomlog, password: roomlog }}], {import} }}
 }}
 system_account: SYS
+lame_duck_duration: 3s
+lame_duck_grace_period: 1s
 {}
 ",
         setup.more

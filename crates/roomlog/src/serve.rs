@@ -10,12 +10,14 @@
 //! what was taken is answered, or its socket was cut.
 
 use std::{
+    convert::Infallible,
     io::IsTerminal,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -40,6 +42,9 @@ const GO_FIRST: i32 = -10;
 
 /// The nice value of the thread that folds: nobody waits for it until it is far behind.
 const GO_LAST: i32 = 5;
+
+/// How often a start that takes long says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Descriptors besides those of sockets: files, threads' event queues, standard streams.
 const OTHER_DESCRIPTORS: u64 = 256;
@@ -103,6 +108,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         // On a full disk that may not come.
         is_up = node.caught_up() => is_up,
         () = stop.asked() => false,
+        never = tell_progress(&node) => match never {},
     };
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
@@ -139,6 +145,24 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     }
     drop((node, engines));
     ended.map(|()| ExitCode::SUCCESS).map_err(|why| Failure::said(why.to_string()))
+}
+
+/// Says now and then how far a start is that takes long.
+async fn tell_progress(node: &Node) -> Infallible {
+    let begun = Instant::now();
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let (mut at, mut of) = (0, 0);
+        for partition in 0..node.partitions() {
+            let position = node.stats.position(partition).0;
+            at += position;
+            of += node.journal_head(partition).map_or(0, |head| head.0).max(position);
+        }
+        let (entries, seconds) = (node.stats.entries(), begun.elapsed().as_secs());
+        eprintln!(
+            "roomlog: catching up with the journal: block {at} of {of}, {entries} entries in {seconds} s"
+        );
+    }
 }
 
 fn talk() {

@@ -6,27 +6,30 @@ use roomlog_chaos::{
         self, CutLeader, CutNode, EmptyArchive, KillAll, KillLeader, KillNode, KillTwo, RollNats,
         RollNodes, StopLeader, StopNode,
     },
-    Plan, run,
+    Outcome, Plan, run,
 };
 
-async fn survives(faults: &[Fault]) {
+async fn survives(faults: &[Fault]) -> Outcome {
     let plan = Plan::new(env!("CARGO_BIN_EXE_roomlog"), faults);
     let outcome = run(&plan).await.expect("a run to its end");
     assert!(outcome.is_good(), "{outcome}");
     assert!(outcome.report.appends > 500, "too little was written to show anything: {outcome}");
+    outcome
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_and_nodes_that_are_killed() {
-    survives(&[KillLeader, KillNode, KillTwo, KillAll, EmptyArchive]).await;
+    let _outcome = survives(&[KillLeader, KillNode, KillTwo, KillAll, EmptyArchive]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_and_nodes_that_hang_or_are_cut_off() {
-    survives(&[StopLeader, CutNode, CutLeader, StopNode]).await;
+    let _outcome = survives(&[StopLeader, CutNode, CutLeader, StopNode]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_of_everything_under_load() {
-    survives(&[RollNodes, RollNats]).await;
+    let outcome = survives(&[RollNodes, RollNats]).await;
+    let (busy, unknown) = (outcome.busy, outcome.unknown);
+    assert_eq!((busy, unknown), (0, 0), "nobody sees more than a reconnect: {outcome}");
 }
