@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// How long a server has to listen.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long one has to end that was asked to, lame duck mode included.
+/// How long one has to end that was asked to.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long replicas have to be current again.
@@ -157,13 +157,12 @@ impl Cluster {
         self.wait(index)
     }
 
-    /// Restarts one in peace: it hands over what it leads (lame duck mode) and ends, and is started again;
-    /// then each stream of these names is waited for until all its replicas are there and current.
+    /// Restarts one in peace: it is asked to end, and started again; then each stream of these names is waited for until all its replicas are there and current.
     ///
     /// # Errors
     /// When it does not end, does not listen, or does not come back.
     pub fn restart_in_peace(&mut self, index: usize, streams: &[&str]) -> io::Result<()> {
-        self.signal(index, Signal::USR2);
+        self.signal(index, Signal::TERM);
         let begun = Instant::now();
         while let Some(child) = &mut self.servers[index].child
             && child.try_wait()?.is_none()
@@ -377,8 +376,6 @@ accounts {{
   ROOMLOG {{ jetstream: enabled, users: [{{ user: roomlog, password: roomlog }}], {import} }}
 }}
 system_account: SYS
-lame_duck_duration: 3s
-lame_duck_grace_period: 1s
 {}
 ",
         setup.more

@@ -13,6 +13,7 @@ use async_nats::{
     ConnectOptions,
     jetstream::{self, Context, stream},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use roomlog_core::{
     journal::{Durable, Follow, Journal, JournalError, Mark, Position, Proposed},
@@ -343,4 +344,76 @@ async fn over_tls_a_server_is_known_by_its_authority_and_a_node_by_its_certifica
     options.ca = Some(directory.path().join("not-there.pem"));
     let why = open(&options).await.err().expect("it is refused").to_string();
     assert!(why.contains("not-there.pem") || why.contains("No such file"), "{why}");
+}
+
+#[test]
+fn the_configuration_to_try_with_is_valid() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nats/try.conf");
+    let checked = std::process::Command::new("nats-server").args(["-t", "-c", file]).output();
+    let checked = checked.expect("nats-server; script/test installs it");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+/// A JWT of NATS: claims that a key has signed.
+fn jwt(issuer: &nkeys::KeyPair, name: &str, subject: &str, nats: serde_json::Value) -> String {
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let claims = serde_json::json!({
+        "jti": name, "iat": 1, "iss": issuer.public_key(), "name": name, "sub": subject, "nats": nats,
+    });
+    let head = encode(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
+    let signed = format!("{head}.{}", encode(claims.to_string().as_bytes()));
+    let signature = issuer.sign(signed.as_bytes()).expect("a signature");
+    format!("{signed}.{}", encode(&signature))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_logs_in_with_a_file_of_credentials() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (operator, system) = (nkeys::KeyPair::new_operator(), nkeys::KeyPair::new_account());
+    let (account, user) = (nkeys::KeyPair::new_account(), nkeys::KeyPair::new_user());
+    let limits = serde_json::json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+    });
+    let of_account = serde_json::json!({ "type": "account", "version": 2, "limits": limits });
+    let account_jwt = jwt(&operator, "log", &account.public_key(), of_account.clone());
+    let plain = serde_json::json!({
+        "type": "account", "version": 2, "limits": { "subs": -1, "data": -1, "payload": -1,
+        "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1 },
+    });
+    let system_jwt = jwt(&operator, "system", &system.public_key(), plain);
+    let of_operator = serde_json::json!({
+        "type": "operator", "version": 2, "system_account": system.public_key(),
+    });
+    let operator_jwt = jwt(&operator, "operator", &operator.public_key(), of_operator);
+    let of_user =
+        serde_json::json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
+    let user_jwt = jwt(&account, "node", &user.public_key(), of_user);
+
+    let config = directory.path().join("nats.conf");
+    let text = format!(
+        "server_name: a\nlisten: $NATS_LISTEN\njetstream {{ store_dir: $NATS_STORE, sync_interval: always }}\n\
+         operator: \"{operator_jwt}\"\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n  {}: \
+         \"{account_jwt}\"\n  {}: \"{system_jwt}\"\n}}\n",
+        system.public_key(),
+        account.public_key(),
+        system.public_key(),
+    );
+    fs::write(&config, text).expect("written");
+    let credentials = directory.path().join("node.creds");
+    let text = format!(
+        "-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+        user.seed().expect("a seed")
+    );
+    fs::write(&credentials, text).expect("written");
+    let setup = Setup { servers: 1, config: Some(config), ..Setup::default() };
+    let cluster = Cluster::start(&setup).expect("a server");
+
+    let mut options = Options::new(cluster.url().replace("roomlog:roomlog@", ""));
+    (options.declared, options.replicas) = (true, Some(1));
+    assert!(matches!(open(&options).await, Err(OpenError::NoServer { .. })), "nobody is let in");
+    options.credentials = Some(credentials);
+    let journal = open(&options).await.expect("a journal");
+    assert_eq!(propose(&journal, 0).await, Position(1));
 }
