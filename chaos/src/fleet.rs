@@ -38,7 +38,7 @@ impl Fleet {
         let links = move |ports: &[u16]| {
             let row = |_| ports.iter().filter_map(|&port| Proxy::to(port).ok()).collect();
             let proxies: Vec<Vec<Proxy>> = ports.iter().map(row).collect();
-            let used = proxies.iter().map(|row| row.iter().map(|proxy| proxy.port).collect());
+            let used = proxies.iter().map(|row| row.iter().map(|proxy| proxy.port()).collect());
             let used = used.collect();
             *kept.lock() = proxies;
             used
@@ -70,7 +70,8 @@ impl Fleet {
         for index in 0..plan.nodes {
             let wires = (0..fleet.nats.len()).map(|server| Proxy::to(fleet.nats.port(server)));
             let wires: Vec<Proxy> = wires.collect::<io::Result<_>>()?;
-            let ports = wires.iter().map(|wire| format!("roomlog:roomlog@127.0.0.1:{}", wire.port));
+            let ports =
+                wires.iter().map(|wire| format!("roomlog:roomlog@127.0.0.1:{}", wire.port()));
             let journal = format!("nats://{}", ports.collect::<Vec<_>>().join(","));
             let data = fleet._directory.path().join(format!("data{index}"));
             fleet.to_nats.push(wires);

@@ -20,4 +20,5 @@ mod run;
 mod writer;
 
 pub use fault::Fault;
+pub use proxy::Proxy;
 pub use run::{Outcome, Plan, run};

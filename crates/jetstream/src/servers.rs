@@ -222,6 +222,15 @@ impl Cluster {
         (0..self.len()).any(|index| self.stream_info(index, stream).is_ok())
     }
 
+    /// How many messages are in a stream, as one server that answers says; none when it is not there.
+    #[must_use]
+    pub fn messages(&self, stream: &str) -> u64 {
+        let info = (0..self.len()).find_map(|index| self.stream_info(index, stream).ok());
+        let said = info.as_deref().and_then(|info| info.split_once("\"messages\":"));
+        let digits = said.and_then(|(_, rest)| rest.split_once(|it: char| !it.is_ascii_digit()));
+        digits.and_then(|(digits, _)| digits.parse().ok()).unwrap_or(0)
+    }
+
     fn stream_info(&self, index: usize, stream: &str) -> io::Result<String> {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.servers[index].port))?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
