@@ -3,16 +3,13 @@
 //! Enters: blocks. Leaves: the same, from memory. Invariant: a block that is given back was made durable
 //! as far as the engine does that; nothing can be read after a restart.
 
-use std::sync::Arc;
 use std::{io, path::Path};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::{
-    journal::{
-        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
-    },
+    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     memory::MemoryJournal,
 };
 
@@ -64,18 +61,6 @@ impl Journal for Remembered {
 
     fn is_shared(&self) -> bool {
         false
-    }
-
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

@@ -23,7 +23,7 @@ use crate::{
     journal::{Durable, Mark, Partition, Position},
     mailbox::Outcome,
     proposal::{Proposal, Stored},
-    recent_ids::RecentIds,
+    recent_ids::{IdHash, RecentIds},
     room::{self, HistoryError, Known, Room, Verdict},
     rooms::Rooms,
     stats::Stats,
@@ -41,6 +41,16 @@ struct Held {
     /// What the block at hand has added.
     fresh: Vec<Stored>,
     tail: Arc<Tail>,
+}
+
+impl Held {
+    /// Takes in an entry that the block at hand adds, whose id has this hash.
+    fn add(&mut self, ids: &mut RecentIds, id: IdHash, proposal: &Proposal, stored: Stored) {
+        let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
+        ids.add(id, Known { slot, committed_at, content: proposal.content() });
+        self.recent += 1;
+        self.fresh.push(stored);
+    }
 }
 
 /// A window that is in the archive, as far as memory has not let go of it.
@@ -78,6 +88,7 @@ pub enum RestoreError {
 /// Applies blocks.
 pub struct Applier {
     partition: Partition,
+    stamps: bool,
     archive: Arc<dyn Archive>,
     rooms: Arc<Rooms>,
     heads: Arc<Heads>,
@@ -114,6 +125,8 @@ pub(crate) struct Parts {
     pub(crate) tail_bytes: usize,
     /// Whether other nodes compare what blocks did.
     pub(crate) chains: bool,
+    /// Whether the journal could be set back, so that who follows it compares the last block.
+    pub(crate) stamps: bool,
 }
 
 impl Applier {
@@ -128,6 +141,7 @@ impl Applier {
             unfolded_limit,
             tail_bytes,
             chains,
+            stamps,
         } = parts;
         let mut applied = applied;
         if applied.position == Position(0) {
@@ -137,6 +151,7 @@ impl Applier {
         stats.at(partition, applied.position);
         Self {
             partition,
+            stamps,
             archive,
             rooms,
             heads,
@@ -177,7 +192,7 @@ impl Applier {
     fn read(&mut self, durable: &Durable) {
         self.applied.position = durable.position;
         self.stats.at(self.partition, durable.position);
-        self.applied.stamp = Some(block::stamp(&durable.block));
+        self.applied.stamp = self.stamps.then(|| block::stamp(&durable.block));
     }
 
     /// The position of the last block applied.
@@ -260,21 +275,17 @@ impl Applier {
         }
         let mut touched = Vec::new();
         for past in history {
-            let Proposal { room, author, id, .. } = &past.proposal;
-            let held = hold(&mut self.held, &self.rooms, room)?;
+            let proposal = &past.proposal;
+            let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
             if let Some(stored) = room::restore(&mut held.room, past)? {
-                let hash = self.ids.hash(room, author, id);
-                let (slot, committed_at) = (past.slot, past.committed_at);
-                let content = past.proposal.content();
-                self.ids.add(hash, Known { slot, committed_at, content });
-                held.recent += 1;
-                held.fresh.push(stored);
+                let id = self.ids.hash(&proposal.room, &proposal.author, &proposal.id);
+                held.add(&mut self.ids, id, proposal, stored);
             }
             if held.recent == 0 {
-                self.held.remove(room);
+                self.held.remove(&proposal.room);
             } else if untouched && !held.fresh.is_empty() {
-                touched.push(room.clone());
+                touched.push(proposal.room.clone());
             }
         }
         self.commit_all(&touched, durable.position);
@@ -449,9 +460,7 @@ fn apply_one(
     match room::apply(&mut held.room, proposal, journal_time, known.as_ref()) {
         Verdict::Committed(stored) => {
             let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
-            ids.add(id, Known { slot, committed_at, content: proposal.content() });
-            held.recent += 1;
-            held.fresh.push(stored);
+            held.add(ids, id, proposal, stored);
             Outcome::Committed { slot, committed_at, repeat: false }
         }
         Verdict::Repeat { slot, committed_at } => {

@@ -102,7 +102,10 @@ pub trait Journal: Send + Sync + 'static {
     fn log(&self) -> &str;
 
     /// How many partitions it has, numbered from 0; fixed for as long as the log is in it.
-    fn partitions(&self) -> u32;
+    /// Who wraps a journal says what the one inside does; so for all that has a default here.
+    fn partitions(&self) -> u32 {
+        1
+    }
 
     /// How many blocks it takes at once; more than this are not proposed, but for those that are
     /// proposed again.
@@ -117,10 +120,14 @@ pub trait Journal: Send + Sync + 'static {
     fn is_ours_alone(&self) -> bool;
 
     /// How this node speaks to the others that follow it, where there are any.
-    fn peers(&self) -> Option<Arc<dyn Peers>>;
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
+    }
 
     /// What it counts of itself, where there is something that can come and go.
-    fn counts(&self) -> Option<JournalCounts>;
+    fn counts(&self) -> Option<JournalCounts> {
+        None
+    }
 
     /// Makes a block durable. Blocks take effect in the order of the calls.
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;

@@ -162,6 +162,7 @@ impl Shared {
             },
             tail_bytes: settings.tail_bytes,
             chains: peers.is_some(),
+            stamps: !journal.is_ours_alone(),
         };
         let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));
         let sequencing = Sequencing {

@@ -12,10 +12,7 @@ use roomlog_core::{
     agreement::{Agreement, Chain, Judgement, Said},
     archive::{Applied, Archive, Hurry, Window},
     block::NodeId,
-    journal::{
-        Follow, Hear, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
-        Proposed,
-    },
+    journal::{Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Position, Proposed},
     memory::{MemoryArchive, MemoryJournal},
     suites::archive::{proposal, room},
 };
@@ -144,16 +141,8 @@ impl Journal for Shared {
         true
     }
 
-    fn partitions(&self) -> u32 {
-        1
-    }
-
     fn peers(&self) -> Option<Arc<dyn Peers>> {
         Some(Arc::new(Hub(self.all.clone())))
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

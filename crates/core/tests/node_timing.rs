@@ -11,10 +11,7 @@ use roomlog_core::{
     Node, NodeSettings,
     block::BLOCK_BYTES,
     inbox::Turned,
-    journal::{
-        Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
-        Proposed,
-    },
+    journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     mailbox::{Mailbox, Outcome},
     memory::{MemoryArchive, MemoryJournal},
     proposal::Proposal,
@@ -39,18 +36,6 @@ impl Journal for Gated {
 
     fn is_shared(&self) -> bool {
         self.journal.is_shared()
-    }
-
-    fn partitions(&self) -> u32 {
-        self.journal.partitions()
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        self.journal.counts()
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        self.journal.peers()
     }
 
     fn depth(&self) -> usize {

@@ -10,9 +10,7 @@ use common::{Connection, Life, identity, small_windows};
 use futures_util::future::BoxFuture;
 use roomlog_core::{
     archive::Archive,
-    journal::{
-        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
-    },
+    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     mailbox::Outcome,
     memory::{MemoryArchive, MemoryJournal},
     partition::partition_of,
@@ -51,14 +49,6 @@ impl Journal for Several {
 
     fn partitions(&self) -> u32 {
         u32::try_from(self.0.len()).expect("a few")
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

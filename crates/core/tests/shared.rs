@@ -19,9 +19,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use roomlog_core::{
     inbox::Turned,
-    journal::{
-        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
-    },
+    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     mailbox::Outcome,
     memory::{MemoryArchive, MemoryJournal},
     suites::archive::{proposal, room},
@@ -83,18 +81,6 @@ impl Journal for Unreliable {
 
     fn is_shared(&self) -> bool {
         true
-    }
-
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

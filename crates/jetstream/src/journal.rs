@@ -23,7 +23,7 @@ use roomlog_core::journal::{
     Proposed,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::AbortHandle,
 };
 
@@ -57,23 +57,19 @@ pub enum Promise {
 
 /// The last position that is known to be there: nobody who is behind it has all.
 #[derive(Debug)]
-pub(crate) struct Seen(watch::Sender<u64>);
+pub(crate) struct Seen(AtomicU64);
 
 impl Seen {
     fn new(head: u64) -> Self {
-        Self(watch::channel(head).0)
+        Self(AtomicU64::new(head))
     }
 
     pub(crate) fn note(&self, position: u64) {
-        self.0.send_if_modified(|head| {
-            let grows = position > *head;
-            *head = position.max(*head);
-            grows
-        });
+        self.0.fetch_max(position, Ordering::Relaxed);
     }
 
     pub(crate) fn head(&self) -> u64 {
-        *self.0.borrow()
+        self.0.load(Ordering::Relaxed)
     }
 }
 

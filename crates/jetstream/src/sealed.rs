@@ -2,13 +2,9 @@
 //!
 //! Enters: streams that were sealed. Leaves: their blocks. Invariant: its head is its end.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use roomlog_core::journal::{
-    Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
-};
+use roomlog_core::journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed};
 
 use crate::{JetStreamJournal, OpenError};
 
@@ -48,14 +44,6 @@ impl Journal for SealedJournal {
 
     fn partitions(&self) -> u32 {
         self.journal.partitions()
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
     }
 
     fn propose(&self, _: Partition, _: Bytes) -> BoxFuture<'static, Proposed> {

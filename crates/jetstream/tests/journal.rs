@@ -223,6 +223,16 @@ async fn next(follow: &mut Box<dyn Follow>) -> Result<Durable, JournalError> {
     timeout(LONG, follow.next()).await.expect("a block, or an end, in time")
 }
 
+/// A follower that has read five blocks.
+async fn five_blocks_read(journal: &JetStreamJournal) -> Box<dyn Follow> {
+    let mut follow = journal.follow(0, Mark::default());
+    for n in 0..5 {
+        propose(journal, n).await;
+        assert_eq!(next(&mut follow).await.expect("a block").block, block(n));
+    }
+    follow
+}
+
 /// Makes the stream again, empty, as if all servers had lost it.
 async fn make_again(cluster: &Cluster) {
     let context = by_hand(cluster).await;
@@ -236,11 +246,7 @@ async fn make_again(cluster: &Cluster) {
 async fn a_follower_ends_when_the_stream_was_made_again_with_other_blocks() {
     let cluster = servers(1);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
-    let mut follow = journal.follow(0, Mark::default());
-    for n in 0..5 {
-        propose(&journal, n).await;
-        assert_eq!(next(&mut follow).await.expect("a block").block, block(n));
-    }
+    let mut follow = five_blocks_read(&journal).await;
     make_again(&cluster).await;
     for n in 10..20 {
         propose(&journal, n).await;
@@ -253,11 +259,7 @@ async fn a_follower_ends_when_the_stream_was_made_again_with_other_blocks() {
 async fn a_follower_ends_when_what_it_read_stays_missing() {
     let cluster = servers(1);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
-    let mut follow = journal.follow(0, Mark::default());
-    for n in 0..5 {
-        propose(&journal, n).await;
-        assert_eq!(next(&mut follow).await.expect("a block").block, block(n));
-    }
+    let mut follow = five_blocks_read(&journal).await;
     make_again(&cluster).await;
     propose(&journal, 0).await;
     let why = next(&mut follow).await.expect_err("an end").to_string();

@@ -10,9 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     Identity, Node, NodeSettings,
     block::NodeId,
-    journal::{
-        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
-    },
+    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
     memory::{MemoryArchive, MemoryJournal},
 };
 use roomlog_server::Config;
@@ -45,18 +43,6 @@ impl Journal for Nearly {
 
     fn is_shared(&self) -> bool {
         false
-    }
-
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

@@ -1,15 +1,11 @@
-//! The mark that lets no start go on with a directory, and says why.
+//! Marks in a directory: the one that lets no start go on with it, and why; and where a move of it goes.
 //!
-//! Enters: a reason, from a process that holds the directory. Leaves: a refusal at each start, with it.
-//! Invariant: the mark is on stable storage before whoever made it goes on.
+//! Enters: a reason or a place, from a process that holds the directory. Leaves: a refusal at each start, or
+//! the place that was named first. Invariant: a mark is on stable storage before whoever made it goes on.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
-use crate::directory::OpenError;
+use crate::{directory::OpenError, node_file};
 
 const FROZEN: &str = "frozen";
 
@@ -24,10 +20,7 @@ pub(crate) fn check(path: &Path) -> Result<(), OpenError> {
 
 /// Marks a directory.
 pub(crate) fn freeze(path: &Path, why: &str) -> io::Result<()> {
-    let mut file = File::create(path.join(FROZEN))?;
-    writeln!(file, "{why}")?;
-    file.sync_all()?;
-    File::open(path)?.sync_all()
+    node_file::replace(path, FROZEN, &format!("{why}\n"))
 }
 
 /// What a move in a directory is called, or where it goes to: the first to say so is kept.
@@ -35,18 +28,12 @@ pub(crate) fn freeze(path: &Path, why: &str) -> io::Result<()> {
 /// # Errors
 /// When it cannot be read or written.
 pub fn claim(directory: &Path, file: &str, wanted: &str) -> io::Result<String> {
-    let path = directory.join(file);
-    match fs::read_to_string(&path) {
+    match fs::read_to_string(directory.join(file)) {
         Ok(there) => return Ok(there.trim().to_owned()),
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
         Err(_) => {}
     }
     fs::create_dir_all(directory)?;
-    let fresh = directory.join(format!("{file}.new"));
-    let mut written = File::create(&fresh)?;
-    writeln!(written, "{wanted}")?;
-    written.sync_all()?;
-    fs::rename(&fresh, &path)?;
-    File::open(directory)?.sync_all()?;
+    node_file::replace(directory, file, &format!("{wanted}\n"))?;
     Ok(wanted.to_owned())
 }

@@ -25,8 +25,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
-    Proposed,
+    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -174,18 +173,6 @@ impl Journal for SqliteJournal {
 
     fn is_shared(&self) -> bool {
         false
-    }
-
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

@@ -23,13 +23,18 @@ pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {
         Some((node, incarnation)) => (node, incarnation + 1),
         None => (new_ulid(), 1),
     };
-    let fresh = directory.join("node.new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(text(node, incarnation).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, &path)?;
-    File::open(directory)?.sync_all()?;
+    replace(directory, FILE, &text(node, incarnation))?;
     Ok(Identity { node: NodeId(node.to_bytes()), incarnation })
+}
+
+/// Replaces a small file by rename; it is on stable storage when this returns.
+pub(crate) fn replace(directory: &Path, file: &str, text: &str) -> io::Result<()> {
+    let fresh = directory.join(format!("{file}.new"));
+    let mut written = File::create(&fresh)?;
+    written.write_all(text.as_bytes())?;
+    written.sync_all()?;
+    fs::rename(&fresh, directory.join(file))?;
+    File::open(directory)?.sync_all()
 }
 
 fn look(path: &Path) -> io::Result<Option<(Ulid, u64)>> {

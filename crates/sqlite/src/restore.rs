@@ -177,18 +177,9 @@ fn begin_journal(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     if peek::journal(&path.join(JOURNAL))?.is_some() {
         return Ok(());
     }
-    let new = path.join(NEW_JOURNAL);
-    sweep(path, NEW_JOURNAL).map_err(io)?;
     // Empty, of a start that a crash cut off before it had a log.
     sweep(path, JOURNAL).map_err(io)?;
-    journal::begin_behind(&new, &manifest.log, manifest.position)
-        .map_err(|error| journal::failed("cannot be made", &error))?;
-    let rename = || {
-        File::open(&new)?.sync_all()?;
-        fs::rename(&new, path.join(JOURNAL))?;
-        sync_directory(path)
-    };
-    rename().map_err(io)
+    put_journal(path, |new| journal::begin_behind(new, &manifest.log, manifest.position))
 }
 
 /// Makes an empty journal of the same log behind a position of it.
@@ -197,11 +188,18 @@ pub(crate) fn begin_same_journal(
     log: &str,
     position: Position,
 ) -> Result<(), OpenError> {
+    put_journal(path, |new| journal::begin_same(new, log, position.0))
+}
+
+/// Puts a journal in its place when it is whole, and on stable storage.
+fn put_journal(
+    path: &Path,
+    make: impl FnOnce(&Path) -> rusqlite::Result<()>,
+) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: path.into(), error };
     let new = path.join(NEW_JOURNAL);
     sweep(path, NEW_JOURNAL).map_err(io)?;
-    journal::begin_same(&new, log, position.0)
-        .map_err(|error| journal::failed("cannot be made", &error))?;
+    make(&new).map_err(|error| journal::failed("cannot be made", &error))?;
     let rename = || {
         File::open(&new)?.sync_all()?;
         fs::rename(&new, path.join(JOURNAL))?;

@@ -8,10 +8,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::journal::{
-    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
-    Proposed,
-};
+use crate::journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed};
 
 /// A journal in memory with one partition.
 pub struct MemoryJournal {
@@ -68,18 +65,6 @@ impl Journal for MemoryJournal {
 
     fn is_shared(&self) -> bool {
         false
-    }
-
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

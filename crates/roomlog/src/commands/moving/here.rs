@@ -39,7 +39,7 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
     let source = Replayed::new(NOBODY, archive, journal).await?;
     let rooms = source.rooms(None)?;
     let entries: u64 = rooms.values().map(|head| head.end).sum();
-    let log = directory_log(&directory);
+    let log = directory.journal.log().to_owned();
     only_there(data, &options)?;
     options.purpose = Purpose::MoveHere { log: log.clone() };
     let journal = Arc::new(JetStreamJournal::open(&options).await.map_err(said)?);
@@ -92,10 +92,6 @@ fn only_there(data: &Path, options: &Options) -> Result<(), Failure> {
          deleted, remove {} to begin another",
         data.join(SCRATCH).display()
     )))
-}
-
-fn directory_log(directory: &Directory) -> String {
-    directory.journal.log().to_owned()
 }
 
 /// Moves what the cluster does not have of a room.
