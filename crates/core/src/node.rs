@@ -175,6 +175,7 @@ impl Shared {
             next_n: 0,
             stats: stats.clone(),
             again_at: None,
+            unanswered: None,
         };
         let applying = Applying {
             partition,

@@ -56,6 +56,8 @@ pub struct Sequencing {
     pub(crate) stats: Arc<Stats>,
     /// When all that is under way is proposed again.
     pub(crate) again_at: Option<Instant>,
+    /// What is proposed again: when the oldest of it was proposed first, and why it is now.
+    pub(crate) unanswered: Option<(Instant, String)>,
 }
 
 enum Woken {
@@ -104,7 +106,8 @@ impl Sequencing {
                 self.take_applied();
             }
             if self.pipeline.take_gap() {
-                self.propose_again_soon("a block before it is missing");
+                let since = self.oldest_since().unwrap_or_else(Instant::now);
+                self.propose_again_soon(since, "a block before it is missing".into());
             }
             if self.pipeline.inbox.is_draining() {
                 // Apply waits for the fold at its bound, and does not at the end.
@@ -134,8 +137,18 @@ impl Sequencing {
     /// When there is something to do if nothing happens before.
     fn deadline(&self) -> Option<Instant> {
         let waits = self.journal.is_shared() && !self.pipeline.inbox.is_stalled();
-        let oldest = self.proposed.front().filter(|_| waits);
-        self.again_at.or(oldest.map(|asked| asked.since + STALLED_AFTER))
+        let late_at = self.oldest_since().filter(|_| waits).map(|since| since + STALLED_AFTER);
+        self.again_at.into_iter().chain(late_at).min()
+    }
+
+    /// Since when the oldest block without an answer waits for it, however often it was proposed.
+    fn oldest_since(&self) -> Option<Instant> {
+        let again = self.unanswered.as_ref().map(|(since, _)| *since);
+        again.or(self.proposed.front().map(|asked| asked.since))
+    }
+
+    fn is_late(&self) -> bool {
+        self.oldest_since().is_some_and(|since| since.elapsed() >= STALLED_AFTER)
     }
 
     fn tick(&mut self) {
@@ -143,17 +156,20 @@ impl Sequencing {
         if self.again_at.is_some_and(|at| now >= at) {
             self.propose_again();
         }
-        let is_late = |asked: &Asked| now >= asked.since + STALLED_AFTER;
-        if self.proposed.front().is_some_and(is_late) {
+        if self.is_late() {
             self.take_applied();
         }
-        if self.proposed.front().is_some_and(is_late) {
-            self.note_stalled(Some("there is no answer yet"));
+        if self.is_late() {
+            let why = self.unanswered.as_ref().map(|(_, why)| why.clone());
+            self.note_stalled(Some(why.as_deref().unwrap_or("there is no answer yet")));
         }
     }
 
     /// Notes that the journal does not answer, and why, or that it does again.
-    fn note_stalled(&self, why: Option<&str>) {
+    fn note_stalled(&mut self, why: Option<&str>) {
+        if why.is_none() {
+            self.unanswered = None;
+        }
         let inbox = &self.pipeline.inbox;
         let was_stalled = inbox.is_stalled();
         inbox.set_stalled(why.is_some());
@@ -254,8 +270,10 @@ impl Sequencing {
 
     /// Lets go of the answers that have not come, and proposes all that is under way again in a moment: a
     /// block that is there already is passed over when its copy comes.
-    fn propose_again_soon(&mut self, why: &str) {
+    fn propose_again_soon(&mut self, since: Instant, why: String) {
         info!(why, "blocks are proposed again");
+        let since = self.unanswered.take().map_or(since, |(since, _)| since);
+        self.unanswered = Some((since, why));
         self.stats.proposed_again();
         self.proposed.clear();
         self.again_at.get_or_insert_with(|| Instant::now() + AGAIN_AFTER);
@@ -274,7 +292,7 @@ impl Sequencing {
     }
 
     fn answered(&mut self, proposed: Proposed) -> Result<(), NodeError> {
-        let Some(Asked { n, .. }) = self.proposed.pop_front() else { return Ok(()) };
+        let Some(Asked { n, since, .. }) = self.proposed.pop_front() else { return Ok(()) };
         match proposed {
             // It comes back by `follow`, in its place among the others.
             Proposed::Durable(_) => {
@@ -282,8 +300,7 @@ impl Sequencing {
                 Ok(())
             }
             Proposed::Unanswered(reason) => {
-                self.note_stalled(Some(&reason));
-                self.propose_again_soon(&reason);
+                self.propose_again_soon(since, reason);
                 Ok(())
             }
             Proposed::Refused(reason) => {

@@ -253,6 +253,21 @@ async fn a_journal_that_is_away_makes_new_appends_busy_and_keeps_those_it_was_gi
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_journal_that_is_away_for_less_than_a_second_turns_nobody_away() {
+    let journal = Unreliable::new(Vec::new());
+    let life = start(&journal, 1, 1).await;
+    let mut ada = Connection::new(1);
+    journal.is_away.store(true, Ordering::Relaxed);
+    ada.append(&life.node, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
+    sleep(Duration::from_millis(900)).await;
+    ada.append(&life.node, proposal("general", "ada", "2", "two"), None, 1).expect("taken too");
+    journal.is_away.store(false, Ordering::Relaxed);
+    let both = [(0, common::committed(0)), (1, common::committed(1))];
+    assert_eq!(ada.outcomes().await, both);
+    life.end().await.expect("a good end");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_ends_while_its_journal_is_away_and_those_who_wait_are_told() {
     let journal = Unreliable::new(Vec::new());
     let life = start(&journal, 1, 1).await;

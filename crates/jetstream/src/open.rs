@@ -180,7 +180,8 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
     if !sync::is_good(&there.version) {
         return Err(OpenError::TooOld { name: there.server_name, version: there.version });
     }
-    let servers = if options.declared { Vec::new() } else { sync::ask(&client).await };
+    let servers =
+        if options.declared { Vec::new() } else { sync::ask_most(&client, OPEN_WITHIN).await };
     if !options.declared {
         judge(&servers)?;
     }
@@ -318,7 +319,7 @@ fn judge(servers: &[Server]) -> Result<(), OpenError> {
     match cluster {
         None => Err(OpenError::NotSeen("no server answers that".into())),
         // A quorum that fsyncs is what an ack needs; those that are away are asked when they are back.
-        Some(cluster) if servers.len() <= cluster / 2 => {
+        Some(cluster) if !sync::are_most(servers) => {
             Err(OpenError::NotSeen(format!("{} of {cluster} servers answered", servers.len())))
         }
         Some(_) => Ok(()),

@@ -10,7 +10,7 @@
 //! not there any more, as another block, or missing for [`MISSING_FOR`], ends the reader with the reason:
 //! nothing that was built on it may go on.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_nats::{
     Client,
@@ -45,14 +45,23 @@ const BATCH: usize = 64;
 /// A consumer that has nothing to give says so this often; after twice that it counts as silent.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// How long nothing comes until the stream is asked how far it is.
-const QUIET: Duration = Duration::from_millis(700);
+/// How long nothing comes until the reader compares itself with what the publisher knows.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// After so many glances at nothing the stream is asked how far it is.
+const GLANCES_BEFORE_ASKING: u32 = 4;
 
 /// How long the stream has to say that.
 const SAYS_WITHIN: Duration = Duration::from_millis(500);
 
 /// A consumer that nobody asks is let go of by the server after this time.
 const CONSUMER_KEPT: Duration = Duration::from_secs(10);
+
+/// How long a consumer may be in the making; meanwhile blocks are read by hand.
+const MADE_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// How long it is until a block that is not there is asked for again by hand.
+const BY_HAND_EVERY: Duration = Duration::from_millis(50);
 
 /// How long it is until another consumer is tried.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -145,60 +154,79 @@ impl Reader {
 
     /// Reads one consumer for as long as it is good.
     async fn read(&mut self) -> Stop {
-        let consumer = match self.consumer().await {
+        // The last block that was given comes once more, to be compared.
+        let mut compared = self.mark.position.0 == 0;
+        let consumer = match self.consumer(&mut compared).await {
             Ok(consumer) => consumer,
-            Err(why) => return self.look(why).await,
+            Err(stop) => return stop,
         };
         let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT);
         let mut messages = match messages.messages().await {
             Ok(messages) => messages,
             Err(why) => return Stop::Replace(said(&why)),
         };
-        // The last block that was given comes once more, to be compared.
-        let mut compared = self.mark.position.0 == 0;
+        // One that gave something is left soon when it stops; a first block may be long in coming from the disk.
+        let mut has_given = false;
+        let mut glances = 0;
         loop {
-            let message = match timeout(QUIET, messages.next()).await {
+            let message = match timeout(GLANCE, messages.next()).await {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(why))) => return self.look(said(&why)).await,
                 Ok(None) => return Stop::Replace("the consumer ended".into()),
-                Err(_) => match self.look_while_quiet(compared).await {
-                    Some(stop) => return stop,
-                    None => continue,
-                },
+                Err(_) => {
+                    glances += 1;
+                    let stop = if glances % GLANCES_BEFORE_ASKING == 0 {
+                        self.look_while_quiet(compared).await
+                    } else if has_given {
+                        self.glance(compared)
+                    } else {
+                        None
+                    };
+                    match stop {
+                        Some(stop) => return stop,
+                        None => continue,
+                    }
+                }
             };
+            (has_given, glances) = (true, 0);
             let durable = match read_message(&message) {
                 Ok(durable) => durable,
                 Err(why) => return Stop::Replace(why),
             };
-            if !compared && durable.position == self.mark.position {
-                if let Err(stop) = self.compare(&durable) {
-                    return stop;
-                }
-                compared = true;
-                continue;
-            }
-            if let Err(stop) = self.take(durable, compared).await {
+            if let Err(stop) = self.got(durable, &mut compared).await {
                 return stop;
             }
         }
     }
 
-    async fn consumer(&self) -> Result<PullConsumer, String> {
-        let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: self.mark.position.0.max(1),
-            },
-            ack_policy: AckPolicy::None,
-            inactive_threshold: CONSUMER_KEPT,
-            num_replicas: 1,
-            memory_storage: true,
-            ..pull::Config::default()
-        };
-        let made = self.context.create_consumer_on_stream(config, &self.stream);
-        match timeout(HEARTBEAT * 3, made).await {
-            Ok(made) => made.map_err(|why| said(&why)),
-            Err(_) => Err("no consumer in time".into()),
+    /// Makes a consumer, which the servers do only while they all have a leader in common. The stream may be
+    /// well without one, so that its blocks are read one by one meanwhile.
+    async fn consumer(&mut self, compared: &mut bool) -> Result<PullConsumer, Stop> {
+        let made = make_consumer(self.context.clone(), self.stream.clone(), self.mark.position);
+        let mut made = pin!(timeout(MADE_WITHIN, made));
+        loop {
+            let wanted = self.mark.position.0 + u64::from(*compared);
+            let durable = tokio::select! {
+                biased;
+                made = &mut made => return match made {
+                    Ok(Ok(consumer)) => Ok(consumer),
+                    Ok(Err(why)) => Err(self.look(why).await),
+                    Err(_) => Err(self.look("no consumer in time".into()).await),
+                },
+                durable = by_hand(&self.context, &self.stream, wanted) => durable,
+            };
+            self.got(durable, compared).await?;
         }
+    }
+
+    /// Takes a block that came, by a consumer or by hand.
+    async fn got(&mut self, durable: Durable, compared: &mut bool) -> Result<(), Stop> {
+        if !*compared && durable.position == self.mark.position {
+            self.compare(&durable)?;
+            *compared = true;
+            return Ok(());
+        }
+        self.take(durable, *compared).await
     }
 
     /// Whether the block at the last position is the one that was given.
@@ -275,6 +303,12 @@ impl Reader {
                 self.missing = None;
             }
         }
+        self.glance(compared)
+    }
+
+    /// The second time that it is behind what is known to be there, the consumer is replaced.
+    fn glance(&mut self, compared: bool) -> Option<Stop> {
+        let Mark { position, .. } = self.mark;
         let behind = self.seen.head() > position.0 || !compared;
         let was_behind = self.behind_at.replace(position) == Some(position);
         if !behind {
@@ -325,12 +359,44 @@ impl Reader {
     }
 }
 
+async fn make_consumer(
+    context: Context,
+    stream: String,
+    Position(last): Position,
+) -> Result<PullConsumer, String> {
+    let config = pull::Config {
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: last.max(1) },
+        ack_policy: AckPolicy::None,
+        inactive_threshold: CONSUMER_KEPT,
+        num_replicas: 1,
+        memory_storage: true,
+        ..pull::Config::default()
+    };
+    context.create_consumer_on_stream(config, stream).await.map_err(|why| said(&why))
+}
+
+/// A block, when the leader of the stream has it; until then it is asked again and again.
+async fn by_hand(context: &Context, stream: &str, position: u64) -> Durable {
+    loop {
+        if let Ok(stream) = context.get_stream_no_info(stream).await
+            && let Ok(Ok(message)) = timeout(SAYS_WITHIN, stream.get_raw_message(position)).await
+        {
+            let (position, block) = (Position(message.sequence), message.payload);
+            return Durable { position, time: ms(message.time.unix_timestamp_nanos()), block };
+        }
+        sleep(BY_HAND_EVERY).await;
+    }
+}
+
+fn ms(nanoseconds: i128) -> u64 {
+    u64::try_from(nanoseconds / 1_000_000).unwrap_or(0)
+}
+
 fn read_message(message: &async_nats::jetstream::Message) -> Result<Durable, String> {
     let info = message.info().map_err(|why| format!("a message without its place: {why}"))?;
-    let ms = info.published.unix_timestamp_nanos() / 1_000_000;
     Ok(Durable {
         position: Position(info.stream_sequence),
-        time: u64::try_from(ms).unwrap_or(0),
+        time: ms(info.published.unix_timestamp_nanos()),
         block: message.payload.clone(),
     })
 }

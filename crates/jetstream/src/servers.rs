@@ -157,12 +157,14 @@ impl Cluster {
         self.wait(index)
     }
 
-    /// Restarts one in peace: it is asked to end, and started again; then each stream of these names is waited for until all its replicas are there and current.
+    /// Restarts one in peace, as `deploy/nats/nats.service` does: it hands over what it leads, lets its clients
+    /// go, ends, and is started again; then each stream of these names is waited for until all its replicas
+    /// are there and current.
     ///
     /// # Errors
     /// When it does not end, does not listen, or does not come back.
     pub fn restart_in_peace(&mut self, index: usize, streams: &[&str]) -> io::Result<()> {
-        self.signal(index, Signal::TERM);
+        self.signal(index, Signal::USR2);
         let begun = Instant::now();
         while let Some(child) = &mut self.servers[index].child
             && child.try_wait()?.is_none()
@@ -379,6 +381,8 @@ fn config_text(
     format!(
         "server_name: {name}
 listen: \"127.0.0.1:{port}\"
+lame_duck_duration: \"30s\"
+lame_duck_grace_period: \"1s\"
 {cluster}jetstream {{ store_dir: {store:?}, {sync} }}
 accounts {{
   SYS {{ users: [{{ user: sys, password: sys }}], {export} }}

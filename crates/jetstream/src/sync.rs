@@ -11,6 +11,7 @@ use async_nats::Client;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
+use tracing::info;
 
 /// What the system account answers for each server.
 const ASK: &str = "$SYS.REQ.SERVER.PING.JSZ";
@@ -91,6 +92,24 @@ pub(crate) async fn ask(client: &Client) -> Vec<Server> {
         }
     }
     servers
+}
+
+/// Asks until most of the servers have answered, or the time is over: those that start at the same moment as
+/// a node may not know of each other yet.
+pub(crate) async fn ask_most(client: &Client, within: Duration) -> Vec<Server> {
+    let until = Instant::now() + within;
+    loop {
+        let servers = ask(client).await;
+        if servers.is_empty() || are_most(&servers) || Instant::now() > until {
+            return servers;
+        }
+        info!(answered = servers.len(), "too few NATS servers answer yet: they are asked again");
+    }
+}
+
+/// Whether these are more than half of the servers that there are.
+pub(crate) fn are_most(servers: &[Server]) -> bool {
+    servers.iter().map(|server| server.cluster).max().is_some_and(|all| servers.len() > all / 2)
 }
 
 fn read(answer: &[u8]) -> Option<Server> {

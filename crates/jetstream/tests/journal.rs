@@ -126,6 +126,22 @@ async fn the_configuration_that_is_shipped_is_one_that_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn servers_that_start_later_than_a_node_are_waited_for() {
+    let mut cluster = servers(3);
+    cluster.kill(1);
+    cluster.kill(2);
+    let options = Options::new(cluster.url_of(0));
+    let mut opening = tokio::spawn(async move { open(&options).await });
+    let early = timeout(Duration::from_secs(3), &mut opening).await;
+    assert!(early.is_err(), "one of three says nothing of the others");
+    for server in [1, 2] {
+        block_in_place(|| cluster.restart(server)).expect("a server that is back");
+    }
+    let journal = opening.await.expect("no panic").expect("a journal");
+    assert_eq!(journal.promise(), Promise::Quorum);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn servers_that_take_too_small_messages_are_refused_with_the_line_to_change() {
     let more = "max_payload: 512KB".into();
     let why = refused(Setup { more, ..Setup::default() }, |_| {}).to_string();
