@@ -1,4 +1,5 @@
-//! Bare clients: they publish blocks to a stream of their own and wait for the acks, and nothing else.
+//! Bare clients: they publish blocks to a stream of their own and wait for the acks, and nothing else; or they
+//! read every block too, as each node of a cluster must.
 
 use std::{
     io,
@@ -8,13 +9,25 @@ use std::{
 
 use async_nats::{
     Client, ConnectOptions,
-    jetstream::{self, stream},
+    jetstream::{
+        self,
+        consumer::{AckPolicy, DeliverPolicy, pull},
+        stream,
+    },
 };
 use bytes::Bytes;
+use futures_util::StreamExt;
 use roomlog_jetstream::servers::Cluster;
-use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
+use tokio::{
+    runtime::Runtime,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 const STREAM: &str = "BARE";
+
+/// How many blocks a reader asks for at once, as a node does.
+const READ_AT_ONCE: usize = 64;
 
 /// How long an ack may take.
 const ACK_WITHIN: Duration = Duration::from_secs(20);
@@ -86,6 +99,60 @@ impl Bare {
         let us = self.runtime.block_on(all)?;
         Ok((us.len() as f64 / begun.elapsed().as_secs_f64(), us))
     }
+
+    /// Publishes as [`Bare::publish`] does while each client reads all that any publishes; blocks a second that
+    /// all have read.
+    ///
+    /// # Errors
+    /// When a publish is not acked, or a consumer fails.
+    pub(super) fn publish_and_read(
+        &self,
+        bytes: usize,
+        depth: usize,
+        time: Duration,
+    ) -> io::Result<f64> {
+        let mut readers = JoinSet::new();
+        let (end, ends_at) = watch::channel(None);
+        for client in &self.clients {
+            readers.spawn_on(reader(client.clone(), ends_at.clone()), self.runtime.handle());
+        }
+        let begun = Instant::now();
+        let (_, us) = self.publish(bytes, depth, time)?;
+        self.runtime.block_on(async {
+            let stream = jetstream::new(self.clients[0].clone()).get_stream(STREAM).await;
+            end.send_replace(Some(stream.map_err(failed)?.cached_info().state.last_sequence));
+            while let Some(done) = readers.join_next().await {
+                done.map_err(failed)??;
+            }
+            Ok::<_, io::Error>(())
+        })?;
+        Ok(us.len() as f64 / begun.elapsed().as_secs_f64())
+    }
+}
+
+/// Reads what is new, until it has what was published last.
+async fn reader(client: Client, mut ends_at: watch::Receiver<Option<u64>>) -> io::Result<()> {
+    let config = pull::Config {
+        deliver_policy: DeliverPolicy::New,
+        ack_policy: AckPolicy::None,
+        num_replicas: 1,
+        memory_storage: true,
+        ..pull::Config::default()
+    };
+    let consumer = jetstream::new(client).create_consumer_on_stream(config, STREAM).await;
+    let consumer = consumer.map_err(failed)?;
+    let batches = consumer.stream().max_messages_per_batch(READ_AT_ONCE);
+    let mut messages = batches.messages().await.map_err(failed)?;
+    let mut read = 0;
+    while ends_at.borrow().is_none_or(|end| read < end) {
+        let message = tokio::select! {
+            message = messages.next() => message,
+            _ = ends_at.changed() => continue,
+        };
+        let Some(message) = message else { break };
+        read = message.map_err(failed)?.info().map_err(failed)?.stream_sequence;
+    }
+    Ok(())
 }
 
 async fn publisher(

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  each round:  authors on every node ──► entries/s, ack times of each node ──► blocks of a mean size
-//!               bare clients publish blocks of that size to a stream of their own, as many at once
+//!               bare clients publish blocks of that size to a stream of their own, as many at once;
+//!               then they read them too, as nodes must
 //!               one author, and one follower on another node; one bare publish at a time
 //!  at the end:  a node without its archive makes it again
 //! ```
@@ -105,6 +106,42 @@ struct Round {
     entries_a_block: f64,
     bare_blocks: f64,
     bare_p50: f64,
+    /// When each bare client reads all blocks too.
+    read_blocks: f64,
+    /// Cores that each kind of process kept busy.
+    cores: Cpu,
+}
+
+/// Processor time, in seconds, or in seconds a second.
+#[derive(Clone, Copy)]
+struct Cpu {
+    nodes: f64,
+    nats: f64,
+    authors: f64,
+}
+
+impl Cpu {
+    fn of(nodes: &Nodes) -> io::Result<Self> {
+        let nats = (0..NODES).filter_map(|index| nodes.nats.pid(index));
+        Ok(Self {
+            nodes: nodes
+                .servers
+                .iter()
+                .map(|server| cpu_seconds(server.pid()))
+                .sum::<io::Result<_>>()?,
+            nats: nats.map(cpu_seconds).sum::<io::Result<_>>()?,
+            authors: cpu_seconds(std::process::id())?,
+        })
+    }
+
+    /// What was spent since then, a second.
+    fn since(self, before: Self, seconds: f64) -> Self {
+        Self {
+            nodes: (self.nodes - before.nodes) / seconds,
+            nats: (self.nats - before.nats) / seconds,
+            authors: (self.authors - before.authors) / seconds,
+        }
+    }
 }
 
 /// Measures and prints the tables.
@@ -139,10 +176,7 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
 /// Authors on all nodes at once, then bare clients that publish blocks as large.
 fn one(args: &Args, nodes: &mut Nodes) -> io::Result<Round> {
     let time = Duration::from_secs(args.seconds);
-    let cpu = |nodes: &Nodes| -> io::Result<f64> {
-        nodes.servers.iter().map(|server| cpu_seconds(server.pid())).sum()
-    };
-    let before = cpu(nodes)?;
+    let before = Cpu::of(nodes)?;
     let begun = Instant::now();
     let tallies: Vec<Tally> = thread::scope(|scope| {
         let author = |server: &Server| {
@@ -154,22 +188,25 @@ fn one(args: &Args, nodes: &mut Nodes) -> io::Result<Round> {
         authors.into_iter().map(|it| it.join().map_err(panicked)?).collect::<io::Result<_>>()
     })?;
     let seconds = begun.elapsed().as_secs_f64();
-    let cpu_seconds = cpu(nodes)? - before;
+    let cores = Cpu::of(nodes)?.since(before, seconds);
     let stats = nodes.stop()?;
     let block = stats.entries / stats.blocks.max(1.0);
     let bytes = (block * crate::disk::ENTRY as f64) as usize;
     let bare = Bare::connect(&nodes.nats, NODES)?;
     let (bare_blocks, bare_us) = bare.publish(bytes, DEPTH, time)?;
+    let read_blocks = bare.publish_and_read(bytes, DEPTH, time)?;
     let all: Vec<f64> = tallies.iter().flat_map(|tally| tally.ack_us.iter().copied()).collect();
     Ok(Round {
         entries: all.len() as f64 / seconds,
-        cpu_us: cpu_seconds * 1e6 / all.len() as f64,
+        cpu_us: cores.nodes * seconds * 1e6 / all.len() as f64,
         ack_p50: quantile(&all, 0.5) / 1e3,
         p99: tallies.iter().map(|tally| quantile(&tally.ack_us, 0.99) / 1e3).collect(),
         blocks: stats.blocks / seconds,
         entries_a_block: block,
         bare_blocks,
         bare_p50: quantile(&bare_us, 0.5) / 1e3,
+        read_blocks,
+        cores,
     })
 }
 
@@ -185,6 +222,8 @@ fn print(rounds: &[Round]) {
         "bare blocks/s",
         "of bare",
         "bare p50, ms",
+        "bare, read too: blocks/s",
+        "of that",
     ]);
     let of = |value: fn(&Round) -> f64| median(&rounds.iter().map(value).collect::<Vec<_>>());
     let node = |node: usize| median(&rounds.iter().map(|it| it.p99[node]).collect::<Vec<_>>());
@@ -204,8 +243,16 @@ fn print(rounds: &[Round]) {
         format!("{:.0}", of(|it| it.bare_blocks)),
         format!("{:.2}", of(|it| it.blocks / it.bare_blocks)),
         format!("{:.1}", of(|it| it.bare_p50)),
+        format!("{:.0}", of(|it| it.read_blocks)),
+        format!("{:.2}", of(|it| it.blocks / it.read_blocks)),
     ]);
     table.print();
+    say(&format!(
+        "\nCores that were busy: {:.2} by the nodes, {:.2} by the NATS servers, {:.2} by the authors.",
+        of(|it| it.cores.nodes),
+        of(|it| it.cores.nats),
+        of(|it| it.cores.authors)
+    ));
     say(
         "\nBars: blocks/s at least 0.6 of bare; the slowest node's p99 at most 3 of the fastest's (one room).",
     );

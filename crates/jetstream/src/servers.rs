@@ -210,6 +210,12 @@ impl Cluster {
         self.servers[index].port
     }
 
+    /// The process of one, while it runs.
+    #[must_use]
+    pub fn pid(&self, index: usize) -> Option<u32> {
+        self.servers[index].child.as_ref().map(Child::id)
+    }
+
     /// Which server leads a stream, as one that answers says.
     #[must_use]
     pub fn leader(&self, stream: &str) -> Option<usize> {
