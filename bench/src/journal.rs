@@ -18,6 +18,7 @@ use roomlog_core::{
     block::{self, BlockName, NodeId},
     journal::{Journal, Proposed},
     proposal::Proposal,
+    rules::Rules,
     suites::archive::proposal,
 };
 use roomlog_sqlite::SqliteJournal;
@@ -159,7 +160,7 @@ fn encoded(entries: usize) -> Bytes {
         })
         .collect();
     let name = BlockName { node: NodeId([1; 16]), incarnation: 1, n: 0 };
-    block::encode(name, proposals.iter())
+    block::encode(name, Rules::FIRST, proposals.iter())
 }
 
 /// All that are compared; the first is the floor.

@@ -15,6 +15,7 @@ use roomlog_core::{
     journal::Position,
     proposal::{Proposal, Stored},
     room::{self, Head, Room, Verdict},
+    rules::Rules,
     suites::archive::proposal,
     tail::Commit,
 };
@@ -117,7 +118,7 @@ impl Input {
         for _ in 0..entries {
             let n = self.entries;
             let (at, proposal) = self.proposal(n)?;
-            match room::apply(&mut self.rooms[at], &proposal, ms(n), None) {
+            match room::apply(&mut self.rooms[at], Rules::FIRST, &proposal, ms(n), None) {
                 Verdict::Committed(stored) => of_room.entry(at).or_default().push(stored),
                 other => return Err(format!("entry {n} was not committed: {other:?}").into()),
             }

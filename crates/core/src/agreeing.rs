@@ -7,19 +7,21 @@
 use std::sync::Arc;
 
 use tokio::time::{Instant, interval};
-use tracing::error;
+use tracing::{error, info};
 
 use crate::{
     agreement::{Agreement, Judgement, SPEAK_EVERY, Said},
     journal::Peers,
     partition::NodeError,
     pipeline::{Phase, Pipeline},
+    rules::InForce,
 };
 
 /// The task that agrees.
 pub struct Agreeing {
     pub(crate) agreement: Arc<Agreement>,
     pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) rules: Arc<InForce>,
     pub(crate) pipeline: Arc<Pipeline>,
 }
 
@@ -38,11 +40,15 @@ impl Agreeing {
             tokio::select! {
                 said = hear.next() => {
                     if let Some(said) = Said::decode(&said) {
+                        self.rules.hear(said.node, said.rules, Instant::now());
                         self.agreement.hear(said, Instant::now());
                     }
                 }
                 _ = speak.tick() => {
-                    self.peers.tell(self.agreement.says().encode()).await;
+                    self.peers.tell(self.agreement.says(self.rules.knows()).encode()).await;
+                    if let Some(rules) = self.rules.begin(Instant::now()) {
+                        info!(rules = rules.number(), "all nodes know newer rules: they begin");
+                    }
                     match self.agreement.judge(Instant::now()) {
                         Judgement::Agrees => alarmed = 0,
                         Judgement::Alarm(others) if others > alarmed => {

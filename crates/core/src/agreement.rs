@@ -26,7 +26,7 @@ use crate::{
     block::NodeId,
     journal::{Partition, Position},
     partition::Identity,
-    room::RULE_VERSION,
+    rules::Rules,
 };
 
 /// Chains are kept at every such position.
@@ -187,12 +187,12 @@ impl Agreement {
 
     /// What is to be said now.
     #[must_use]
-    pub fn says(&self) -> Said {
+    pub fn says(&self, knows: Rules) -> Said {
         let state = self.state.lock();
         let mut chains = state.own.clone();
         chains.extend(state.latest);
         let Identity { node, incarnation } = self.identity;
-        Said { node, incarnation, rules: RULE_VERSION, partition: self.partition, chains }
+        Said { node, incarnation, rules: knows.number(), partition: self.partition, chains }
     }
 
     /// Takes what a node said.

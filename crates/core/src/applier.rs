@@ -26,6 +26,7 @@ use crate::{
     recent_ids::{IdHash, RecentIds},
     room::{self, HistoryError, Known, Room, Verdict},
     rooms::Rooms,
+    rules::Rules,
     stats::Stats,
     tail::{Commit, Tail},
 };
@@ -232,6 +233,7 @@ impl Applier {
         &mut self,
         durable: &Durable,
         name: &BlockName,
+        rules: Rules,
         proposals: impl Iterator<Item = &'a Proposal>,
         archived: &[Option<Known>],
     ) -> Result<Option<Vec<Outcome>>, ArchiveError> {
@@ -246,7 +248,7 @@ impl Applier {
             let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
             let (ids, archived) = (&mut self.ids, archived.as_ref());
-            outcomes.push(apply_one(held, ids, proposal, durable.time, archived));
+            outcomes.push(apply_one(held, ids, rules, proposal, durable.time, archived));
             if held.recent == 0 {
                 self.held.remove(&proposal.room);
             } else if untouched && !held.fresh.is_empty() {
@@ -449,6 +451,7 @@ fn hold<'a>(
 fn apply_one(
     held: &mut Held,
     ids: &mut RecentIds,
+    rules: Rules,
     proposal: &Proposal,
     journal_time: u64,
     archived: Option<&Known>,
@@ -457,7 +460,7 @@ fn apply_one(
     // A row at or past the end is of a fold that a crash cut off: its block is applied again.
     let archived = archived.filter(|known| known.slot < held.room.head.end);
     let known = ids.get(id).or(archived).copied();
-    match room::apply(&mut held.room, proposal, journal_time, known.as_ref()) {
+    match room::apply(&mut held.room, rules, proposal, journal_time, known.as_ref()) {
         Verdict::Committed(stored) => {
             let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
             held.add(ids, id, proposal, stored);

@@ -19,6 +19,7 @@ use crate::{
     mailbox::Outcome,
     partition::{Identity, NodeError},
     pipeline::{InFlight, Phase, Pipeline},
+    rules::InForce,
     stats::Stats,
 };
 
@@ -38,6 +39,7 @@ pub struct Applying {
     pub(crate) stats: Arc<Stats>,
     /// Where there are other nodes.
     pub(crate) agreement: Option<Arc<Agreement>>,
+    pub(crate) rules: Arc<InForce>,
     /// Our blocks before this number were looked up in the archive.
     pub(crate) looked_up: u64,
     /// Our blocks before this number are applied.
@@ -182,7 +184,7 @@ impl Applying {
         durable: &Durable,
         ours: &InFlight,
     ) -> Result<Vec<Outcome>, NodeError> {
-        let InFlight { n, submits, known, .. } = ours;
+        let InFlight { n, rules, submits, known, .. } = ours;
         let Identity { node, incarnation } = self.identity;
         let name = BlockName { node, incarnation, n: *n };
         let proposals = submits.iter().map(|submit| &submit.proposal);
@@ -194,7 +196,7 @@ impl Applying {
                 &looked_up_now
             }
         };
-        let outcomes = self.applier.apply(durable, &name, proposals, known)?;
+        let outcomes = self.applier.apply(durable, &name, *rules, proposals, known)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
         if self.journal.is_shared() {
@@ -219,13 +221,14 @@ impl Applying {
     }
 
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
-        match block::decode(&durable.block) {
-            Ok(Block { name, content: Content::Proposals(proposals) }) => {
+        match block::decode_knowing(&durable.block, self.rules.knows()) {
+            Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
+                self.rules.note(rules);
                 let known = self.applier.look_up(proposals.iter())?;
-                self.applier.apply(durable, &name, proposals.iter(), &known)?;
+                self.applier.apply(durable, &name, rules, proposals.iter(), &known)?;
                 self.note_ours(durable, &name)
             }
-            Ok(Block { name, content: Content::History(history) }) => {
+            Ok(Block { name, content: Content::History(history), .. }) => {
                 self.applier.restore(durable, &name, &history).map_err(|why| match why {
                     RestoreError::Archive(why) => NodeError::Archive(why),
                     RestoreError::History(why) => NodeError::Block {

@@ -17,14 +17,14 @@ use roomlog_protocol::{Author, EntryId, Kind, NameError, RoomName, Slot};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{journal::Stamp, proposal::Proposal, room::RULE_VERSION};
+use crate::{journal::Stamp, proposal::Proposal, rules::Rules};
 
 const MAGIC: [u8; 4] = *b"RLB1";
 const FORMAT: u16 = 1;
 const KIND_PROPOSALS: u8 = 0;
 const KIND_HISTORY: u8 = 1;
-// Kept for what is to come: 2 is an activation of newer rules, 3 a replacement of the block at an earlier
-// position, whose bodies are gone (docs/decisions/0008-redaction-in-the-stream.md).
+// Kept for what is to come: 3 is a replacement of the block at an earlier position, whose bodies are gone
+// (docs/decisions/0008-redaction-in-the-stream.md).
 
 const HAS_REF: u8 = 1;
 const HAS_SENT_AT: u8 = 2;
@@ -59,6 +59,8 @@ pub struct BlockName {
 pub struct Block {
     /// Which effect it is.
     pub name: BlockName,
+    /// The rules by which it takes effect.
+    pub rules: Rules,
     /// What it holds, in the order it takes effect.
     pub content: Content,
 }
@@ -90,7 +92,10 @@ pub enum BlockError {
     #[error("no block of ours, or one that was changed: wrong magic or checksum")]
     Foreign,
     /// A block of a newer version.
-    #[error("a block of format {format}, rules {rules}, kind {kind}: this version cannot read it")]
+    #[error(
+        "a block of format {format}, rules {rules}, kind {kind}, which this build of roomlog does not know: a newer \
+         one wrote it. Start this node with that build; nothing in its directory has to change"
+    )]
     Newer {
         /// Its format.
         format: u16,
@@ -110,25 +115,26 @@ impl From<NameError> for BlockError {
     }
 }
 
-/// Encodes a block from proposals that the caller keeps.
+/// Encodes a block from proposals that the caller keeps, which takes effect by these rules.
 #[must_use]
 pub fn encode<'a>(
     name: BlockName,
+    rules: Rules,
     proposals: impl ExactSizeIterator<Item = &'a Proposal> + Clone,
 ) -> Bytes {
     let weight: usize = proposals.clone().map(Proposal::weight).sum();
-    let mut bytes = begin(KIND_PROPOSALS, name, proposals.len(), weight);
+    let mut bytes = begin(KIND_PROPOSALS, name, rules, proposals.len(), weight);
     for proposal in proposals {
         put_proposal(&mut bytes, proposal);
     }
     end(bytes)
 }
 
-/// Encodes a block of entries that were committed elsewhere.
+/// Encodes a block of entries that were committed elsewhere; no rules decide over them.
 #[must_use]
 pub fn encode_history(name: BlockName, history: &[Past]) -> Bytes {
     let weight = history.iter().map(|past| past.proposal.weight() + 16).sum();
-    let mut bytes = begin(KIND_HISTORY, name, history.len(), weight);
+    let mut bytes = begin(KIND_HISTORY, name, Rules::FIRST, history.len(), weight);
     for Past { proposal, slot, committed_at } in history {
         bytes.put_u64(*slot);
         bytes.put_u64(*committed_at);
@@ -137,12 +143,12 @@ pub fn encode_history(name: BlockName, history: &[Past]) -> Bytes {
     end(bytes)
 }
 
-fn begin(kind: u8, name: BlockName, count: usize, weight: usize) -> BytesMut {
+fn begin(kind: u8, name: BlockName, rules: Rules, count: usize, weight: usize) -> BytesMut {
     let mut bytes = BytesMut::with_capacity(64 + weight);
     bytes.put_slice(&MAGIC);
     bytes.put_u32(0);
     bytes.put_u16(FORMAT);
-    bytes.put_u16(RULE_VERSION);
+    bytes.put_u16(rules.number());
     bytes.put_u8(kind);
     bytes.put_slice(&name.node.0);
     bytes.put_u64(name.incarnation);
@@ -187,11 +193,19 @@ fn put_text(bytes: &mut BytesMut, text: &str) {
     bytes.put_slice(text.as_bytes());
 }
 
-/// Decodes a block.
+/// Decodes a block, for whoever knows the newest rules of this build.
 ///
 /// # Errors
 /// [`BlockError`]: foreign bytes are to be skipped and counted, a newer version freezes the node.
 pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
+    decode_knowing(bytes, Rules::NEWEST)
+}
+
+/// Decodes a block, for whoever knows these rules.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_knowing(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
     if bytes.len() < HEAD_BYTES || bytes[..4] != MAGIC {
         return Err(BlockError::Foreign);
     }
@@ -202,9 +216,10 @@ pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
     }
     let (format, rules, kind) = (cursor.u16()?, cursor.u16()?, cursor.take::<1>()?[0]);
     let newer = BlockError::Newer { format, rules, kind };
-    if format != FORMAT || rules != RULE_VERSION || kind > KIND_HISTORY {
+    let Some(rules) = knows.known(rules).filter(|_| format == FORMAT && kind <= KIND_HISTORY)
+    else {
         return Err(newer);
-    }
+    };
     let name =
         BlockName { node: NodeId(cursor.take()?), incarnation: cursor.u64()?, n: cursor.u64()? };
     let count = cursor.u32()? as usize;
@@ -222,7 +237,7 @@ pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
             KIND_HISTORY => Content::History(history),
             _ => Content::Proposals(proposals),
         };
-        Ok(Block { name, content })
+        Ok(Block { name, rules, content })
     } else {
         Err(BlockError::Broken(format!("{} bytes follow the last proposal", cursor.0.len())))
     }

@@ -38,6 +38,7 @@ pub mod reader;
 mod recent_ids;
 pub mod room;
 pub mod rooms;
+pub mod rules;
 pub mod sequencer;
 pub mod sequencing;
 pub mod stats;

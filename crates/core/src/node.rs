@@ -30,6 +30,7 @@ use crate::{
     reader::Reader,
     room::Head,
     rooms::Rooms,
+    rules::{InForce, Rules},
     sequencer::Sequencer,
     sequencing::Sequencing,
     stats::Stats,
@@ -52,6 +53,8 @@ pub struct NodeSettings {
     pub fold_entries: usize,
     /// How long an entry waits for others to be folded with.
     pub fold_wait: Duration,
+    /// The newest rules that this node knows.
+    pub knows: Rules,
 }
 
 impl NodeSettings {
@@ -77,6 +80,7 @@ impl Default for NodeSettings {
             tail_bytes: 64 << 20,
             fold_entries: 65_536,
             fold_wait: Duration::from_secs(1),
+            knows: Rules::NEWEST,
         }
     }
 }
@@ -164,6 +168,7 @@ impl Shared {
             chains: peers.is_some(),
             stamps: !journal.is_ours_alone(),
         };
+        let rules = Arc::new(InForce::new(settings.knows, journal.is_ours_alone()));
         let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));
         let sequencing = Sequencing {
             partition,
@@ -173,6 +178,7 @@ impl Shared {
             sequencer: Sequencer::default(),
             proposed: VecDeque::new(),
             next_n: 0,
+            rules: rules.clone(),
             stats: stats.clone(),
             again_at: None,
             unanswered: None,
@@ -186,12 +192,14 @@ impl Shared {
             folds,
             stats: stats.clone(),
             agreement: agreement.clone(),
+            rules: rules.clone(),
             looked_up: 0,
             applied: 0,
         };
         let phase = pipeline.phase.subscribe();
         let agreeing = agreement.zip(peers);
-        let agreeing = agreeing.map(|(agreement, peers)| Agreeing { agreement, peers, pipeline });
+        let agreeing =
+            agreeing.map(|(agreement, peers)| Agreeing { agreement, peers, rules, pipeline });
         let task = PartitionTask { sequencing, applying, agreeing };
         let (journal, archive) = (journal.clone(), archive.clone());
         let folder = Folder { queue, journal, archive, partition, done };

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::{inbox::Inbox, mailbox::Outcome, room::Known, sequencer::Submit};
+use crate::{inbox::Inbox, mailbox::Outcome, room::Known, rules::Rules, sequencer::Submit};
 
 /// How many blocks may be durable or on their way and not applied.
 pub(crate) const BLOCKS_UNAPPLIED: usize = 64;
@@ -28,6 +28,7 @@ const LOOKED_UP_AHEAD: usize = 16;
 /// A block that was proposed and is not applied yet.
 pub(crate) struct InFlight {
     pub(crate) n: u64,
+    pub(crate) rules: Rules,
     pub(crate) block: Bytes,
     pub(crate) submits: Arc<Vec<Submit>>,
     /// What the archive knows of the ids, once it was asked.

@@ -2,7 +2,7 @@
 //!
 //! Enters: a proposal, the journal's time, and what is known of the proposal's id. Leaves: committed,
 //! a repeat, or rejected. Invariant: the same proposals in the same order give the same log on every
-//! node: no clock, no randomness, no I/O, no configuration is looked at here. Rules of version 1.
+//! node: no clock, no randomness, no I/O, no configuration is looked at here.
 
 use roomlog_protocol::{Digest, Entry, RoomName, Slot};
 
@@ -11,10 +11,8 @@ use thiserror::Error;
 use crate::{
     block::Past,
     proposal::{ContentHash, Proposal, Stored},
+    rules::Rules,
 };
-
-/// The version of the rules that this build proposes and applies.
-pub const RULE_VERSION: u16 = 1;
 
 /// A room: where its log ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,9 +101,10 @@ pub fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryEr
     Ok(Some(add(room, proposal, *at)))
 }
 
-/// Decides over one proposal and moves the room on when it is committed.
+/// Decides over one proposal by these rules, and moves the room on when it is committed.
 pub fn apply(
     room: &mut Room,
+    rules: Rules,
     proposal: &Proposal,
     journal_time: u64,
     known: Option<&Known>,
@@ -120,7 +119,8 @@ pub fn apply(
     if proposal.expect.is_some_and(|slot| slot != room.head.end) {
         return Verdict::ExpectFailed;
     }
-    let time = room.head.committed_at.max(journal_time);
+    let last = (room.head.end > 0).then_some(room.head.committed_at);
+    let time = rules.time(last, journal_time);
     Verdict::Committed(add(room, proposal, time))
 }
 

@@ -26,6 +26,7 @@ use crate::{
     mailbox::Outcome,
     partition::{Identity, NodeError},
     pipeline::{InFlight, Phase, Pipeline},
+    rules::InForce,
     sequencer::{Sequencer, Submit, Ticket},
     stats::Stats,
 };
@@ -53,6 +54,7 @@ pub struct Sequencing {
     /// Oldest first.
     pub(crate) proposed: VecDeque<Asked>,
     pub(crate) next_n: u64,
+    pub(crate) rules: Arc<InForce>,
     pub(crate) stats: Arc<Stats>,
     /// When all that is under way is proposed again.
     pub(crate) again_at: Option<Instant>,
@@ -244,10 +246,11 @@ impl Sequencing {
         let n = self.next_n;
         self.next_n += 1;
         let name = BlockName { node, incarnation, n };
-        let block = block::encode(name, submits.iter().map(|submit| &submit.proposal));
+        let rules = self.rules.now();
+        let block = block::encode(name, rules, submits.iter().map(|submit| &submit.proposal));
         let submits = Arc::new(submits);
         // First here, then there: it comes back from the journal at any moment.
-        self.pipeline.push(InFlight { n, block: block.clone(), submits, known: None });
+        self.pipeline.push(InFlight { n, rules, block: block.clone(), submits, known: None });
         self.ask(n, block);
     }
 

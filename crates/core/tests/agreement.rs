@@ -4,22 +4,17 @@ mod common;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use common::{Connection, LONG, Life, committed, identity, small_windows};
-use futures_util::{FutureExt, future::BoxFuture};
+use common::{Connection, LONG, Life, committed, identity, small_windows, speaking::Speaking};
 use roomlog_core::{
     NodeError,
     agreement::{Agreement, Chain, Judgement, Said},
     archive::{Applied, Archive, Hurry, Window},
     block::NodeId,
-    journal::{Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Position, Proposed},
-    memory::{MemoryArchive, MemoryJournal},
+    journal::{Journal, Position},
+    memory::MemoryArchive,
     suites::archive::{proposal, room},
 };
-use tokio::{
-    sync::broadcast,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 const POSITION: Position = Position(64);
 
@@ -96,79 +91,7 @@ fn what_is_said_reads_back_and_what_is_not_ours_is_not_heard() {
     }
 }
 
-/// One journal of several nodes, and how they speak.
-struct Shared {
-    journal: MemoryJournal,
-    all: broadcast::Sender<Bytes>,
-}
-
-struct Hub(broadcast::Sender<Bytes>);
-
-impl Peers for Hub {
-    fn tell(&self, said: Bytes) -> BoxFuture<'_, ()> {
-        let _nobody_hears = self.0.send(said);
-        std::future::ready(()).boxed()
-    }
-
-    fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>> {
-        let ear: Box<dyn Hear> = Box::new(Ear(self.0.subscribe()));
-        std::future::ready(ear).boxed()
-    }
-}
-
-struct Ear(broadcast::Receiver<Bytes>);
-
-impl Hear for Ear {
-    fn next(&mut self) -> BoxFuture<'_, Bytes> {
-        async { self.0.recv().await.expect("nothing is missed") }.boxed()
-    }
-}
-
-impl Journal for Shared {
-    fn log(&self) -> &str {
-        self.journal.log()
-    }
-
-    fn depth(&self) -> usize {
-        1
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        Some(Arc::new(Hub(self.all.clone())))
-    }
-
-    fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
-        self.journal.propose(partition, block)
-    }
-
-    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
-        self.journal.follow(partition, after)
-    }
-
-    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.head(partition)
-    }
-
-    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.first(partition)
-    }
-
-    fn has_surplus(&self, _: Partition) -> bool {
-        false
-    }
-
-    fn trim(&self, _: Partition, _: Position) {}
-}
-
-async fn start(journal: &Arc<Shared>, node: u8, archive: Arc<MemoryArchive>) -> Life {
+async fn start(journal: &Arc<Speaking>, node: u8, archive: Arc<MemoryArchive>) -> Life {
     let mut life = Life::over(journal.clone(), archive, identity(node, 1), small_windows());
     life.start_fold();
     life.caught_up().await;
@@ -177,8 +100,7 @@ async fn start(journal: &Arc<Shared>, node: u8, archive: Arc<MemoryArchive>) -> 
 
 #[tokio::test(start_paused = true)]
 async fn a_node_with_another_log_stops_and_the_other_two_go_on() {
-    let journal = MemoryJournal::new("log");
-    let journal = Arc::new(Shared { journal, all: broadcast::channel(64).0 });
+    let journal = Arc::new(Speaking::new());
     let one = start(&journal, 1, Arc::default()).await;
     let two = start(&journal, 2, Arc::default()).await;
     let mut ada = Connection::new(1);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use roomlog_core::{
     proposal::{ContentHash, Proposal},
     room::{self, Head, Known, Room, Verdict},
+    rules::Rules,
     suites::archive::proposal,
 };
 use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, digest};
@@ -25,7 +26,7 @@ impl Log {
 
     fn apply(&mut self, proposal: &Proposal, time: u64) -> Verdict {
         let key = (proposal.author.clone(), proposal.id.clone());
-        let verdict = room::apply(&mut self.room, proposal, time, self.ids.get(&key));
+        let verdict = room::apply(&mut self.room, Rules::FIRST, proposal, time, self.ids.get(&key));
         if let Verdict::Committed(stored) = &verdict {
             let Entry { slot, committed_at, .. } = stored.entry;
             let content = ContentHash::of(&stored.entry);

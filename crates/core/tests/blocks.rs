@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use roomlog_core::{
     block::{Block, BlockError, BlockName, Content, NodeId, Past, decode, encode, encode_history},
     proposal::Proposal,
+    rules::Rules,
     suites::archive::{proposal, room},
 };
 use roomlog_protocol::{Author, EntryId, Kind, digest};
@@ -38,7 +39,7 @@ fn golden_proposals() -> Vec<Proposal> {
 }
 
 fn golden() -> Block {
-    Block { name: NAME, content: Content::Proposals(golden_proposals()) }
+    Block { name: NAME, rules: Rules::FIRST, content: Content::Proposals(golden_proposals()) }
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
@@ -60,7 +61,7 @@ fn a_block_of_format_1_is_read_for_ever() {
 
 #[test]
 fn a_block_of_format_1_is_still_written_the_same() {
-    assert_eq!(*encode(NAME, golden_proposals().iter()), bytes_of(GOLDEN));
+    assert_eq!(*encode(NAME, Rules::FIRST, golden_proposals().iter()), bytes_of(GOLDEN));
 }
 
 #[test]
@@ -115,8 +116,11 @@ fn a_block_that_breaks_its_own_format_is_not_taken_for_a_foreign_one() {
 
 #[test]
 fn a_block_may_be_empty() {
-    let bytes = encode(NAME, [].iter());
-    assert_eq!(decode(&bytes), Ok(Block { name: NAME, content: Content::Proposals(vec![]) }));
+    let bytes = encode(NAME, Rules::FIRST, [].iter());
+    assert_eq!(
+        decode(&bytes),
+        Ok(Block { name: NAME, rules: Rules::FIRST, content: Content::Proposals(vec![]) })
+    );
 }
 
 #[test]
@@ -126,13 +130,16 @@ fn a_block_of_history_reads_back_with_its_slots_and_times() {
         .map(|(slot, proposal)| Past { proposal, slot, committed_at: 1_763_796_121_000 + slot })
         .collect();
     let bytes = encode_history(NAME, &history);
-    assert_eq!(decode(&bytes), Ok(Block { name: NAME, content: Content::History(history) }));
+    assert_eq!(
+        decode(&bytes),
+        Ok(Block { name: NAME, rules: Rules::FIRST, content: Content::History(history) })
+    );
 }
 
 #[test]
 fn what_a_later_version_may_say_of_a_proposal_is_not_read_as_something_else() {
     for flag in [16_u8, 32, 64, 128] {
-        let mut bytes = encode(NAME, golden_proposals().iter()).to_vec();
+        let mut bytes = encode(NAME, Rules::FIRST, golden_proposals().iter()).to_vec();
         bytes[49] |= flag;
         let crc = crc32fast::hash(&bytes[8..]).to_be_bytes();
         bytes[4..8].copy_from_slice(&crc);
@@ -174,9 +181,9 @@ proptest! {
         n in any::<u64>(),
     ) {
         let name = BlockName { node: NodeId(node), incarnation, n };
-        let bytes = encode(name, proposals.iter());
-        prop_assert_eq!(&bytes, &encode(name, proposals.iter()), "the same bytes each time");
-        prop_assert_eq!(decode(&bytes), Ok(Block { name, content: Content::Proposals(proposals) }));
+        let bytes = encode(name, Rules::FIRST, proposals.iter());
+        prop_assert_eq!(&bytes, &encode(name, Rules::FIRST, proposals.iter()), "the same bytes each time");
+        prop_assert_eq!(decode(&bytes), Ok(Block { name, rules: Rules::FIRST, content: Content::Proposals(proposals) }));
     }
 
     #[test]
@@ -185,7 +192,7 @@ proptest! {
         at in any::<proptest::sample::Index>(),
         change in 1..=255_u8,
     ) {
-        let mut bytes = encode(NAME, proposals.iter()).to_vec();
+        let mut bytes = encode(NAME, Rules::FIRST, proposals.iter()).to_vec();
         let at = at.index(bytes.len());
         bytes[at] ^= change;
         prop_assert_eq!(decode(&bytes), Err(BlockError::Foreign));

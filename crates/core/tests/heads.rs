@@ -8,6 +8,7 @@ use roomlog_core::{
     block::{BLOCK_ENTRIES, BlockName, NodeId, encode},
     heads::{MOVED_ROOMS, Moved},
     journal::Journal,
+    rules::Rules,
     suites::archive::proposal,
 };
 
@@ -70,7 +71,7 @@ async fn a_watcher_that_comes_too_late_is_told_to_look_at_all_rooms() {
     for (n, block) in (0..).zip(rooms.chunks(BLOCK_ENTRIES)) {
         let name = BlockName { node: NodeId([9; 16]), incarnation: 1, n };
         let says: Vec<_> = block.iter().map(|room| proposal(room, "ada", "1", "x")).collect();
-        disk.journal.propose(0, encode(name, says.iter())).await;
+        disk.journal.propose(0, encode(name, Rules::FIRST, says.iter())).await;
     }
     let settings = NodeSettings { tail_bytes: 1 << 20, ..small_windows() };
     let mut life = Life::start_without_fold(&disk, identity(1, 1), settings);

@@ -11,6 +11,7 @@ use roomlog_core::{
     journal::{Journal, Position, Proposed},
     mailbox::Outcome,
     proposal::Proposal,
+    rules::Rules,
     suites::archive::proposal,
 };
 use tokio::time::timeout;
@@ -24,7 +25,7 @@ fn block(node: u8, incarnation: u64, n: u64, says_all: &[&str]) -> Vec<u8> {
     let name = BlockName { node: NodeId([node; 16]), incarnation, n };
     let says = |body: &&str| proposal("general", "ada", &body.replace(' ', "-"), body);
     let proposals: Vec<Proposal> = says_all.iter().map(says).collect();
-    encode(name, proposals.iter()).to_vec()
+    encode(name, Rules::FIRST, proposals.iter()).to_vec()
 }
 
 async fn store(disk: &Disk, block: Vec<u8>) {

@@ -204,6 +204,7 @@ impl Settings {
             tail_bytes: self.tail_bytes.unwrap_or(default.tail_bytes),
             fold_entries: self.fold_entries.unwrap_or(default.fold_entries),
             fold_wait: self.fold_ms.map_or(default.fold_wait, Duration::from_millis),
+            ..default
         };
         at_least_one("waiting_bytes", settings.waiting_bytes)?;
         at_least_one("unfolded_entries", settings.unfolded_entries)?;

@@ -12,6 +12,7 @@ use crate::{
     proposal::{Proposal, Stored},
     proposers::{Proposer, Proposers},
     room::{self, Head, Room, Verdict},
+    rules::Rules,
     tail::Commit,
 };
 
@@ -93,7 +94,7 @@ impl Speaker {
                 body.starts_with('m').then(|| ("{}".into(), roomlog_protocol::digest::hash("{}")));
             proposal.sent_at = body.starts_with('s').then_some(77);
             proposal.reference = body.starts_with('r').then_some(0);
-            match room::apply(&mut self.0, &proposal, 1_000 + position, None) {
+            match room::apply(&mut self.0, Rules::FIRST, &proposal, 1_000 + position, None) {
                 Verdict::Committed(stored) => entries.push(stored),
                 other => panic!("{body}: {other:?}"),
             }

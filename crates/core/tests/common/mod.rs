@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod speaking;
+
 use std::{sync::Arc, thread, time::Duration};
 
 use futures_util::future::join_all;
