@@ -165,7 +165,7 @@ impl Reader {
             Ok(messages) => messages,
             Err(why) => return Stop::Replace(said(&why)),
         };
-        // One that gave something is left soon when it stops; a first block may be long in coming from the disk.
+        // One that gave something new is left soon when it stops; a first block may be long in coming from the disk.
         let mut has_given = false;
         let mut glances = 0;
         loop {
@@ -188,14 +188,16 @@ impl Reader {
                     }
                 }
             };
-            (has_given, glances) = (true, 0);
+            glances = 0;
             let durable = match read_message(&message) {
                 Ok(durable) => durable,
                 Err(why) => return Stop::Replace(why),
             };
+            let before = self.mark.position;
             if let Err(stop) = self.got(durable, &mut compared).await {
                 return stop;
             }
+            has_given |= self.mark.position > before;
         }
     }
 
