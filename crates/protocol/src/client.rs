@@ -5,6 +5,8 @@
 //! and the server's [`Limits`] allow; what depends on the log (`ref`, `expect`, rights) is not looked
 //! at here.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, ser::SerializeMap};
 
 use crate::{
@@ -196,7 +198,7 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
         Ok(None) => return Err(reader.refused(bad("`type` is missing"))),
         Err(error) => return Err(reader.refused(error.into())),
     };
-    let frame = match kind.as_str() {
+    let frame = match &*kind {
         "login" => reader.login().map(ClientFrame::Login),
         "join" => reader.update(false).map(|update| ClientFrame::Join(Join(update))),
         "leave" => reader.leave(),
@@ -206,7 +208,7 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
         "ping" => reader.req().map(|req| ClientFrame::Ping { req }),
         _ => Err(bad("`type` is none of login, join, leave, append, update, watch, ping")),
     };
-    frame.map_err(|wrong| match (kind.as_str(), reader.refused(wrong)) {
+    frame.map_err(|wrong| match (&*kind, reader.refused(wrong)) {
         ("join" | "leave" | "update", Rejected::Refused(refusal)) => match refusal.room.clone() {
             Some(room) => Rejected::RefusedRead { room, refusal },
             None => Rejected::Refused(refusal),
@@ -322,7 +324,7 @@ impl Reader<'_> {
                 ErrorCode::TooLarge,
                 format!("{member} has {} bytes, more than {most}", text.len()),
             )),
-            _ => Ok(text),
+            _ => Ok(text.map(Cow::into_owned)),
         }
     }
 
@@ -345,8 +347,8 @@ impl Reader<'_> {
     }
 
     fn login(&self) -> Result<Login, Wrong> {
-        let login =
-            Login { token: self.object.text("token")?, author: self.author()?, req: self.req()? };
+        let token = self.object.text("token")?.map(Cow::into_owned);
+        let login = Login { token, author: self.author()?, req: self.req()? };
         if login.token.is_none() && login.author.is_none() {
             return Err(bad("`login` needs `token`, or `author` on an open server"));
         }

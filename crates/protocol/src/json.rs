@@ -6,7 +6,7 @@
 //! that has another type than asked, is a [`MemberError`]. Integers are JSON integer tokens: `1.0`
 //! and `1e3` are not.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -41,7 +41,7 @@ pub struct MemberError(pub String);
 /// The members of one object, borrowed from its text.
 #[derive(Debug)]
 pub struct Object<'a> {
-    members: Vec<(Vec<u8>, &'a RawValue)>,
+    members: Vec<(Cow<'a, [u8]>, &'a RawValue)>,
 }
 
 impl<'a> Object<'a> {
@@ -50,7 +50,7 @@ impl<'a> Object<'a> {
     /// # Errors
     /// [`Malformed`] when it is no well-formed JSON object or is nested too deep.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
-        if depth(text) > MAX_DEPTH {
+        if is_too_deep(text) {
             return Err(Malformed::TooDeep);
         }
         serde_json::from_str(text).map_err(|why| Malformed::NotAnObject(why.to_string()))
@@ -58,7 +58,7 @@ impl<'a> Object<'a> {
 
     /// The member as it stands, absent when it is `null`.
     fn raw(&self, name: &str) -> Result<Option<&'a str>, MemberError> {
-        let mut found = self.members.iter().filter(|(key, _)| key == name.as_bytes());
+        let mut found = self.members.iter().filter(|(key, _)| **key == *name.as_bytes());
         let first = found.next();
         if found.next().is_some() {
             return Err(MemberError(format!("`{name}` stands twice")));
@@ -66,14 +66,15 @@ impl<'a> Object<'a> {
         Ok(first.map(|(_, raw)| raw.get()).filter(|raw| *raw != "null"))
     }
 
-    /// A text member. Lone surrogates are no text.
+    /// A text member, borrowed when nothing in it is escaped. Lone surrogates are no text.
     ///
     /// # Errors
     /// When it stands twice or is not a text.
-    pub fn text(&self, name: &str) -> Result<Option<String>, MemberError> {
+    pub fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, MemberError> {
         self.raw(name)?
             .map(|raw| {
                 serde_json::from_str(raw)
+                    .map(|Text(text)| text)
                     .map_err(|_| MemberError(format!("`{name}` must be a string of Unicode text")))
             })
             .transpose()
@@ -102,8 +103,15 @@ impl<'a> Object<'a> {
     }
 }
 
-/// How deep brackets and braces are nested; strings are passed over. Meaningful for any text: a
-/// malformed one is refused by the parser afterwards.
+/// Whether brackets and braces are nested deeper than [`MAX_DEPTH`]. Meaningful for any text: a malformed
+/// one is refused by the parser afterwards.
+fn is_too_deep(text: &str) -> bool {
+    // Most texts do not have as many brackets, and to count bytes is far quicker than to follow strings.
+    let opening = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    opening > MAX_DEPTH && depth(text) > MAX_DEPTH
+}
+
+/// How deep brackets and braces are nested; strings are passed over.
 fn depth(text: &str) -> usize {
     let (mut now, mut most) = (0_usize, 0);
     let mut bytes = text.bytes();
@@ -150,26 +158,37 @@ impl<'de> Visitor<'de> for Members {
 }
 
 /// A key as bytes: one with a lone surrogate is well-formed JSON, and no member of ours.
-struct Key(Vec<u8>);
+struct Key<'a>(Cow<'a, [u8]>);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Key;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Key<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
-                Ok(Key(bytes.to_vec()))
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(bytes)))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
-                Ok(Key(text.as_bytes().to_vec()))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text.as_bytes())))
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(bytes.to_vec())))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.as_bytes().to_vec())))
             }
         }
         deserializer.deserialize_bytes(Bytes)
     }
 }
+
+/// A text member's value. (`Cow` alone would always own.)
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
