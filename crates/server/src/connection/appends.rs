@@ -112,7 +112,7 @@ impl Connection {
             return self.gateway.config.metrics.refused(ErrorCode::Unavailable);
         };
         let numbered = self.links.get(key).is_some_and(|link| link.counts());
-        if seq.is_some() && !numbered && self.links.counted() >= self.rooms_limit() {
+        if seq.is_some() && !numbered && self.links.is_full(self.rooms_limit()) {
             let message = "this connection has as many rooms as it may; use another connection";
             return self.refuse_append(Refusal {
                 code: ErrorCode::TooLarge,

@@ -94,9 +94,10 @@ impl Links {
         self.links.get_mut(&key).map(Box::as_mut)
     }
 
-    /// How many count towards `rooms_per_connection`.
-    pub(super) fn counted(&self) -> usize {
-        self.links.values().filter(|link| link.counts()).count()
+    /// Whether `most` of them count towards `rooms_per_connection`.
+    pub(super) fn is_full(&self, most: usize) -> bool {
+        // Most connections have fewer rooms: then none is looked at, for each one that is new.
+        self.links.len() >= most && self.links.values().filter(|link| link.counts()).count() >= most
     }
 
     /// Makes the link to a room.

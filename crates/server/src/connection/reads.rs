@@ -76,7 +76,7 @@ impl Connection {
         let refusal = Refusal { req: update.req, ..Refusal::new(ErrorCode::TooLarge, "") };
         let Some(key) = self.link(&update.room.clone(), &refusal) else { return };
         let counts = self.links.get(key).is_some_and(|link| link.counts());
-        if join && !counts && self.links.counted() >= self.rooms_limit() {
+        if join && !counts && self.links.is_full(self.rooms_limit()) {
             let message = "this connection follows as many rooms as it may; leave one first";
             let room = Some(update.room);
             let refusal = Refusal { room, message: message.into(), ..refusal };
