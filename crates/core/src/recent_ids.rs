@@ -11,7 +11,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
 };
 
 use roomlog_protocol::{Author, EntryId, RoomName};
@@ -22,8 +22,37 @@ use crate::room::Known;
 const SHARDS: usize = 256;
 
 /// What an append is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IdHash(u128);
+
+impl Hash for IdHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The upper half: the lower one has chosen the shard.
+        state.write_u64((self.0 >> 64) as u64);
+    }
+}
+
+/// Takes a hash for what it is, and does not hash it again.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+type Shard = HashMap<IdHash, Known, BuildHasherDefault<Hashed>>;
 
 impl IdHash {
     fn shard(self) -> usize {
@@ -34,7 +63,7 @@ impl IdHash {
 /// The ids.
 pub(crate) struct RecentIds {
     keys: [RandomState; 2],
-    shards: Vec<HashMap<IdHash, Known>>,
+    shards: Vec<Shard>,
     /// Oldest first.
     order: VecDeque<IdHash>,
 }
@@ -42,7 +71,7 @@ pub(crate) struct RecentIds {
 impl RecentIds {
     pub(crate) fn new() -> Self {
         let keys = [RandomState::new(), RandomState::new()];
-        Self { keys, shards: vec![HashMap::new(); SHARDS], order: VecDeque::new() }
+        Self { keys, shards: vec![Shard::default(); SHARDS], order: VecDeque::new() }
     }
 
     pub(crate) fn hash(&self, room: &RoomName, author: &Author, id: &EntryId) -> IdHash {
