@@ -4,9 +4,9 @@
 //! go in by their own hashes, so that a redaction keeps the chain. Rule: `docs/PROTOCOL.md`, "The
 //! digest".
 
-use std::fmt;
+use std::fmt::{self, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Entry, RoomName, Slot};
@@ -15,8 +15,8 @@ use crate::{Entry, RoomName, Slot};
 pub type BodyHash = [u8; 32];
 
 /// The digest after a slot: 32 bytes, lower-case hex on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Digest(pub [u8; 32]);
 
 /// Hashes a body or a meta.
@@ -75,6 +75,8 @@ impl Digest {
     }
 }
 
+const HEX: [u8; 16] = *b"0123456789abcdef";
+
 fn nibble(hex: u8) -> Option<u8> {
     match hex {
         b'0'..=b'9' => Some(hex - b'0'),
@@ -97,7 +99,10 @@ fn one_more(value: Option<Slot>) -> [u8; 8] {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits
+            .map(|digit| char::from(HEX[usize::from(digit)]))
+            .try_for_each(|hex| f.write_char(hex))
     }
 }
 
@@ -107,9 +112,9 @@ impl fmt::Debug for Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
