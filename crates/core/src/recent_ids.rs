@@ -41,13 +41,9 @@ impl Hasher for Hashed {
         self.0
     }
 
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+            self.0 = self.0 << 8 | u64::from(*byte);
         }
     }
 }

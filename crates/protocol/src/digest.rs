@@ -4,7 +4,7 @@
 //! go in by their own hashes, so that a redaction keeps the chain. Rule: `docs/PROTOCOL.md`, "The
 //! digest".
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -75,8 +75,6 @@ impl Digest {
     }
 }
 
-const HEX: [u8; 16] = *b"0123456789abcdef";
-
 fn nibble(hex: u8) -> Option<u8> {
     match hex {
         b'0'..=b'9' => Some(hex - b'0'),
@@ -99,10 +97,7 @@ fn one_more(value: Option<Slot>) -> [u8; 8] {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits
-            .map(|digit| char::from(HEX[usize::from(digit)]))
-            .try_for_each(|hex| f.write_char(hex))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -157,35 +157,13 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// A key as bytes: one with a lone surrogate is well-formed JSON, and no member of ours.
-struct Key<'a>(Cow<'a, [u8]>);
+/// A key as bytes, borrowed when nothing in it is escaped: one with a lone surrogate is well-formed JSON, and
+/// no member of ours. (`Cow` alone would always own.)
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(bytes)))
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text.as_bytes())))
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(bytes.to_vec())))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.as_bytes().to_vec())))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
-}
-
-/// A text member's value. (`Cow` alone would always own.)
+/// A text member's value, as [`Key`].
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -236,5 +214,12 @@ mod tests {
         assert_eq!(twice.natural("a"), Err(MemberError("`a` stands twice".into())));
         assert!(twice.text("b").is_err());
         assert_eq!(twice.text("c"), Ok(None));
+    }
+
+    #[test]
+    fn a_text_is_borrowed_unless_something_in_it_is_escaped_and_a_key_may_be() {
+        let object = Object::parse(r#"{"a":"x","\u0062":"\u0079"}"#).expect("an object");
+        assert!(matches!(object.text("a"), Ok(Some(Cow::Borrowed("x")))));
+        assert_eq!(object.text("b"), Ok(Some("y".into())));
     }
 }
