@@ -49,8 +49,10 @@ const SEAL_AGAIN: Duration = Duration::from_millis(500);
 /// What an ack of the journal stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
-    /// Servers that were seen to fsync.
+    /// A quorum of servers that were seen to fsync.
     Quorum,
+    /// One server that was seen to: where a stream has one replica.
+    Fsync,
     /// Servers that the operator says do.
     Declared,
 }
@@ -162,12 +164,12 @@ impl JetStreamJournal {
             let publisher = tokio::spawn(publisher.run(asked)).abort_handle();
             Stream { name: info.config.name, seen, asks, publisher }
         };
+        let promise = promise(opened.seen, &opened.streams);
         let streams = (0..).zip(opened.streams).map(stream).collect();
         let subject = check::peers_subject(options);
         let peers = Arc::new(JetStreamPeers { client: client.clone(), subject });
         let watched = opened.seen.then(|| watch_servers(client.clone(), counts.clone()));
         let watch = watched.map(|watched| tokio::spawn(watched).abort_handle());
-        let promise = if opened.seen { Promise::Quorum } else { Promise::Declared };
         Ok(Self { log: opened.log, context, client, promise, counts, peers, streams, watch })
     }
 
@@ -361,5 +363,14 @@ impl Drop for JetStreamFollow {
         if let Some(task) = &self.task {
             task.abort();
         }
+    }
+}
+
+/// What an ack stands on, of servers that were seen to fsync or not and the streams that they keep.
+fn promise(seen: bool, streams: &[stream::Info]) -> Promise {
+    match streams.iter().map(|stream| stream.config.num_replicas).min() {
+        _ if !seen => Promise::Declared,
+        Some(2..) => Promise::Quorum,
+        _ => Promise::Fsync,
     }
 }

@@ -3,7 +3,7 @@
 //! Enters: what the operator says. Leaves: a connection and the log's name, or what to change and where.
 //! Invariant: nothing is made before the servers were found good, and what is there is never changed.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, mem, sync::Arc, time::Duration};
 
 use async_nats::{
     Client, ConnectOptions, Event, ServerAddr,
@@ -15,6 +15,7 @@ use async_nats::{
 };
 use roomlog_core::block::BLOCK_BYTES;
 use thiserror::Error;
+use tracing::{info, warn};
 use ulid::Ulid;
 
 use crate::{
@@ -189,10 +190,9 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
         .timeout(API_WITHIN)
         .ack_timeout(ACK_WITHIN)
         .build(client.clone());
-    let replicas = options.replicas.unwrap_or(match servers.iter().map(|it| it.cluster).max() {
-        Some(..=2) => 1,
-        _ => 3,
-    });
+    // How many servers there are now says nothing: of those that start together, one may join last.
+    let is_alone = !servers.is_empty() && servers.iter().all(|server| server.is_alone);
+    let replicas = options.replicas.unwrap_or(if is_alone { 1 } else { 3 });
     let mut log = match &options.purpose {
         Purpose::MoveHere { log } => log.clone(),
         Purpose::Serve | Purpose::MoveAway { .. } => Ulid::generate().to_string(),
@@ -220,6 +220,13 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
         let lines = check::differences(&info.config, &wanted, options.replicas);
         if !lines.is_empty() {
             return Err(OpenError::Stream { name: info.config.name, lines });
+        }
+        if !is_alone && options.replicas.is_none() && info.config.num_replicas == 1 {
+            warn!(
+                stream = info.config.name,
+                "one server alone keeps this stream, and its disk is all there is: `nats stream edit {} --replicas 3`",
+                info.config.name
+            );
         }
         streams.push(info);
     }
@@ -260,7 +267,7 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
             Duration::from_millis((50 * attempts as u64).min(1_000))
         })
         .event_callback(move |event| {
-            tracing::info!(%event, "the connection to NATS");
+            info!(%event, "the connection to NATS");
             if event == Event::Connected {
                 Counts::count(&counts.connections);
             }
@@ -333,7 +340,7 @@ async fn stream(
     must_be_there: bool,
 ) -> Result<Info, OpenError> {
     let name = wanted.name.clone();
-    let begun = tokio::time::Instant::now();
+    let (begun, mut is_told) = (tokio::time::Instant::now(), false);
     loop {
         let why = match get_or_make(context, &name, &wanted, must_be_there).await {
             Ok(info) => return Ok(info),
@@ -342,6 +349,13 @@ async fn stream(
         let within = if must_be_there { FOUND_WITHIN } else { OPEN_WITHIN };
         if begun.elapsed() > within || why.is_final {
             return Err(OpenError::JetStream { name, why: why.said });
+        }
+        if !mem::replace(&mut is_told, true) {
+            info!(
+                stream = name,
+                why = why.said,
+                "JetStream cannot give the stream yet: it is asked again"
+            );
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }
@@ -391,7 +405,8 @@ async fn get_or_make(
                 passing(said(&why))
             }
             CreateStreamErrorKind::JetStream(error) => Trouble {
-                is_final: error.code() != 503,
+                // Those that start together come one after the other.
+                is_final: error.code() != 503 && error.error_code() != ErrorCode::CLUSTER_NO_PEERS,
                 said: format!(
                     "{error}; with fewer than {} servers, say --journal-replicas 1",
                     wanted.num_replicas.max(2)

@@ -20,7 +20,8 @@ pub struct Options {
     pub prefix: String,
     /// How many partitions the log has; without it, as many as are there, or 1. Fixed when it is made.
     pub partitions: Option<u32>,
-    /// How many servers keep each stream: 1, 3 or 5. Without it, 3 where there are three servers.
+    /// How many servers keep each stream that is made: 1, 3 or 5. Without it, 1 on a server that is in no
+    /// cluster, else 3.
     pub replicas: Option<usize>,
     /// The most bytes of a stream, over all its blocks; without it, what the servers allow.
     pub max_bytes: Option<u64>,

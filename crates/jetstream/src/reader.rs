@@ -97,7 +97,7 @@ pub(crate) struct Reader {
     missing: Option<Instant>,
     /// How often it was replaced since the last block.
     replaced: u32,
-    /// The last quiet look found the stream ahead of this position.
+    /// This consumer's last glance found more to be there than this position, which was the last.
     behind_at: Option<Position>,
 }
 
@@ -156,6 +156,7 @@ impl Reader {
     async fn read(&mut self) -> Stop {
         // The last block that was given comes once more, to be compared.
         let mut compared = self.mark.position.0 == 0;
+        self.behind_at = None;
         let consumer = match self.consumer(&mut compared).await {
             Ok(consumer) => consumer,
             Err(stop) => return stop,
@@ -223,7 +224,8 @@ impl Reader {
 
     /// Takes a block that came, by a consumer or by hand.
     async fn got(&mut self, durable: Durable, compared: &mut bool) -> Result<(), Stop> {
-        if !*compared && durable.position == self.mark.position {
+        // One that was asked for by hand came from the leader; a consumer reads another server's store.
+        if durable.position == self.mark.position {
             self.compare(&durable)?;
             *compared = true;
             return Ok(());

@@ -49,6 +49,10 @@ pub type Links = Box<dyn Fn(&[u16]) -> Vec<Vec<u16>>>;
 pub struct Setup {
     /// How many servers.
     pub servers: usize,
+    /// How many of them start at once; the others by [`Cluster::restart`].
+    pub first: usize,
+    /// Whether each is told of the first alone, and learns of the others there.
+    pub by_seed: bool,
     /// `sync_interval: always`.
     pub synced: bool,
     /// Whether our account may ask about that.
@@ -68,6 +72,8 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             servers: 3,
+            first: usize::MAX,
+            by_seed: false,
             synced: true,
             exported: true,
             links: None,
@@ -87,9 +93,10 @@ impl Cluster {
         let directory = tempfile::tempdir()?;
         let ports = free_ports(2 * setup.servers)?;
         let (clients, routes) = ports.split_at(setup.servers);
+        let told = if setup.by_seed { &routes[..1] } else { routes };
         let links = match &setup.links {
             Some(links) => links(routes),
-            None => vec![routes.to_vec(); setup.servers],
+            None => vec![told.to_vec(); setup.servers],
         };
         let mut servers = Vec::new();
         for (index, &port) in clients.iter().enumerate() {
@@ -105,10 +112,11 @@ impl Cluster {
             servers.push(Server { name, port, config, store, environment, child: None });
         }
         let mut cluster = Self { servers, directory };
-        for index in 0..setup.servers {
+        let first = 0..setup.servers.min(setup.first);
+        for index in first.clone() {
             cluster.spawn(index)?;
         }
-        for index in 0..setup.servers {
+        for index in first {
             cluster.wait(index)?;
         }
         Ok(cluster)

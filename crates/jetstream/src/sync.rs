@@ -25,8 +25,10 @@ pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) sync_always: bool,
-    /// How many servers with JetStream it knows, itself among them.
+    /// How many servers with JetStream it knows, itself among them; more may join.
     pub(crate) cluster: usize,
+    /// Whether it is to be without others.
+    pub(crate) is_alone: bool,
 }
 
 impl Server {
@@ -115,9 +117,10 @@ pub(crate) fn are_most(servers: &[Server]) -> bool {
 fn read(answer: &[u8]) -> Option<Server> {
     let Reply { server, data } = serde_json::from_slice(answer).ok()?;
     let data = data.filter(|_| server.jetstream)?;
+    let is_alone = data.meta_cluster.is_none();
     let cluster = data.meta_cluster.map_or(1, |meta| meta.cluster_size.max(1));
     let (name, version) = (server.name, server.ver);
-    Some(Server { name, version, sync_always: data.config.sync_always, cluster })
+    Some(Server { name, version, sync_always: data.config.sync_always, cluster, is_alone })
 }
 
 /// Whether a version is known to keep what it acked: 2.12.14 and later of 2.12, 2.14.4 and later.

@@ -1,5 +1,7 @@
 //! The journal on real servers: the contract's suite, and what the servers do to it.
 
+mod common;
+
 use std::{
     fs,
     future::Future,
@@ -9,31 +11,18 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{
-    ConnectOptions,
-    jetstream::{self, Context, stream},
-};
+use async_nats::jetstream::stream;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use common::{LONG, block, by_hand, next, open, propose, servers};
 use roomlog_core::{
-    journal::{Durable, Follow, Journal, JournalError, Mark, Position, Proposed},
+    journal::{Journal, Mark, Position, Proposed},
     suites::journal::{self as suite, Bench},
 };
 use roomlog_jetstream::{
-    JetStreamJournal, OpenError, Options, Promise,
+    OpenError, Options, Promise,
     servers::{Cluster, Setup},
 };
 use tokio::{runtime::Handle, task::block_in_place, time::timeout};
-
-const LONG: Duration = Duration::from_secs(60);
-
-fn servers(servers: usize) -> Cluster {
-    Cluster::start(&Setup { servers, ..Setup::default() }).expect("servers")
-}
-
-async fn open(options: &Options) -> Result<JetStreamJournal, OpenError> {
-    timeout(LONG, JetStreamJournal::open(options)).await.expect("an answer in time")
-}
 
 /// Streams of its own on servers that others use too.
 struct Streams {
@@ -106,10 +95,37 @@ async fn servers_that_cannot_be_asked_are_refused_unless_the_operator_says_they_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_were_seen_to_fsync_are_a_quorum() {
+async fn one_server_that_was_seen_to_fsync_is_no_quorum() {
     let cluster = servers(1);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    assert_eq!(journal.promise(), Promise::Fsync);
+    drop(journal);
+    let cluster = servers(3);
+    let options = Options { replicas: Some(1), ..Options::new(cluster.url()) };
+    let journal = open(&options).await.expect("a journal");
+    assert_eq!(journal.promise(), Promise::Fsync, "one of three keeps it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_made_on_three_servers_when_the_third_comes_late() {
+    let setup = Setup { first: 2, by_seed: true, ..Setup::default() };
+    let mut cluster = Cluster::start(&setup).expect("two servers");
+    let options = Options::new(cluster.url_of(0));
+    let mut opening = tokio::spawn(async move { open(&options).await });
+    let early = timeout(Duration::from_secs(5), &mut opening).await;
+    assert!(early.is_err(), "two servers keep no three replicas");
+    block_in_place(|| cluster.restart(2)).expect("the third server");
+    let journal = opening.await.expect("no panic").expect("a journal");
     assert_eq!(journal.promise(), Promise::Quorum);
+    let stream = by_hand(&cluster).await.get_stream("ROOMLOG_1_0").await.expect("the stream");
+    assert_eq!(stream.cached_info().config.num_replicas, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_are_told_to_be_too_few_for_three_replicas() {
+    let cluster = servers(2);
+    let why = open(&Options::new(cluster.url())).await.err().expect("it is refused").to_string();
+    assert!(why.contains("fewer than 3 servers, say --journal-replicas 1"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,13 +180,6 @@ async fn nobody_there_and_a_wrong_password_are_told_without_the_password() {
     }
 }
 
-/// A connection with the journal's rights, to do what an operator could.
-async fn by_hand(cluster: &Cluster) -> Context {
-    let options = ConnectOptions::with_user_and_password("roomlog".into(), "roomlog".into());
-    let client = options.connect(cluster.url_of(0)).await.expect("a connection");
-    jetstream::new(client)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_not_as_it_must_be_is_refused_with_every_line_and_left_alone() {
     let cluster = servers(1);
@@ -222,96 +231,6 @@ async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
     context.delete_stream("ROOMLOG_1_2").await.expect("a deletion");
     let why = open(&Options::new(cluster.url())).await.err().expect("it is refused").to_string();
     assert!(why.contains("ROOMLOG_1_2") && why.contains("it was deleted"), "{why}");
-}
-
-fn block(n: u64) -> Bytes {
-    Bytes::from(format!("block {n}"))
-}
-
-async fn propose(journal: &JetStreamJournal, n: u64) -> Position {
-    match timeout(LONG, journal.propose(0, block(n))).await.expect("an answer in time") {
-        Proposed::Durable(position) => position,
-        other => panic!("block {n}: {other:?}"),
-    }
-}
-
-async fn next(follow: &mut Box<dyn Follow>) -> Result<Durable, JournalError> {
-    timeout(LONG, follow.next()).await.expect("a block, or an end, in time")
-}
-
-/// A follower that has read five blocks.
-async fn five_blocks_read(journal: &JetStreamJournal) -> Box<dyn Follow> {
-    let mut follow = journal.follow(0, Mark::default());
-    for n in 0..5 {
-        propose(journal, n).await;
-        assert_eq!(next(&mut follow).await.expect("a block").block, block(n));
-    }
-    follow
-}
-
-/// Makes the stream again, empty, as if all servers had lost it.
-async fn make_again(cluster: &Cluster) {
-    let context = by_hand(cluster).await;
-    let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
-    let config = stream.cached_info().config.clone();
-    context.delete_stream("ROOMLOG_1_0").await.expect("a deletion");
-    context.create_stream(config).await.expect("a stream");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_follower_ends_when_the_stream_was_made_again_with_other_blocks() {
-    let cluster = servers(1);
-    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
-    let mut follow = five_blocks_read(&journal).await;
-    make_again(&cluster).await;
-    for n in 10..20 {
-        propose(&journal, n).await;
-    }
-    let why = next(&mut follow).await.expect_err("an end").to_string();
-    assert!(why.contains("another block at position 5"), "{why}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_follower_ends_when_what_it_read_stays_missing() {
-    let cluster = servers(1);
-    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
-    let mut follow = five_blocks_read(&journal).await;
-    make_again(&cluster).await;
-    propose(&journal, 0).await;
-    let why = next(&mut follow).await.expect_err("an end").to_string();
-    assert!(why.contains("has lost position 5"), "{why}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_follower_goes_on_over_a_server_that_hangs() {
-    let cluster = servers(3);
-    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
-    let mut follow = journal.follow(0, Mark::default());
-    let (mut n, mut read) = (0, 0);
-    for server in 0..3 {
-        cluster.freeze(server);
-        let until = tokio::time::Instant::now() + Duration::from_secs(12);
-        while tokio::time::Instant::now() < until {
-            // What gets no answer is proposed again; either way the follower is given it, and soon.
-            let durable = timeout(LONG, journal.propose(0, block(n))).await.expect("an answer");
-            if let Proposed::Durable(position) = durable {
-                let given = timeout(Duration::from_secs(5), async {
-                    loop {
-                        let durable = follow.next().await.expect("a block");
-                        assert_eq!(durable.position.0, read + 1, "without a gap");
-                        read = durable.position.0;
-                        if durable.position == position {
-                            return;
-                        }
-                    }
-                });
-                given.await.expect("what is durable is read within five seconds");
-                n += 1;
-            }
-        }
-        cluster.thaw(server);
-    }
-    assert!(n > 100, "{n} blocks");
 }
 
 /// A certificate of an authority's, and its key, in files of this directory.

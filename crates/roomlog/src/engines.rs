@@ -67,6 +67,7 @@ impl Engines {
         tell_derived(&directory.opened);
         let durability = match journal.promise() {
             Promise::Quorum => "quorum",
+            Promise::Fsync => "fsync",
             Promise::Declared => "declared",
         };
         Ok(Self {

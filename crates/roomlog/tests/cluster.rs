@@ -23,7 +23,7 @@ async fn what_is_committed_through_one_node_is_followed_and_read_on_another() {
     let cluster = nats();
     let (one, two) = (node(&cluster, &[]).await, node(&cluster, &[]).await);
     let (mut ada, mut grace) = (one.login("ada").await, two.login("grace").await);
-    assert_eq!(ada.hello["durability"], "quorum");
+    assert_eq!(ada.hello["durability"], "fsync", "one server is no quorum");
     assert_eq!(ada.hello["log"], grace.hello["log"]);
     grace.join("general", json!({ "after": -1 })).await;
 
