@@ -94,6 +94,9 @@ pub(crate) fn wanted(
         max_bytes: options.max_bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1),
         max_messages: -1,
         max_messages_per_subject: -1,
+        // Blocks can then be asked for one by one of any server that keeps them; a reader does so while no
+        // consumer is made. A stream that is not so is only read less well.
+        allow_direct: true,
         num_replicas: replicas,
         deny_purge: true,
         metadata: marks.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),

@@ -17,7 +17,8 @@ use async_nats::{
     jetstream::{
         Context,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
-        stream::State,
+        message::StreamMessage,
+        stream::{DirectGetErrorKind, State, Stream},
     },
 };
 use futures_util::StreamExt;
@@ -27,7 +28,7 @@ use roomlog_core::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::{debug, warn};
 
@@ -206,15 +207,14 @@ impl Reader {
     /// well without one, so that its blocks are read one by one meanwhile.
     async fn consumer(&mut self, compared: &mut bool) -> Result<PullConsumer, Stop> {
         let made = make_consumer(self.context.clone(), self.stream.clone(), self.mark.position);
-        let mut made = pin!(timeout(MADE_WITHIN, made));
+        let mut made = pin!(made);
         loop {
             let wanted = self.mark.position.0 + u64::from(*compared);
             let durable = tokio::select! {
                 biased;
                 made = &mut made => return match made {
-                    Ok(Ok(consumer)) => Ok(consumer),
-                    Ok(Err(why)) => Err(self.look(why).await),
-                    Err(_) => Err(self.look("no consumer in time".into()).await),
+                    Ok(consumer) => Ok(consumer),
+                    Err(why) => Err(self.look(why).await),
                 },
                 durable = by_hand(&self.context, &self.stream, wanted) => durable,
             };
@@ -224,7 +224,7 @@ impl Reader {
 
     /// Takes a block that came, by a consumer or by hand.
     async fn got(&mut self, durable: Durable, compared: &mut bool) -> Result<(), Stop> {
-        // One that was asked for by hand came from the leader; a consumer reads another server's store.
+        // Each of both reads one server's store, and seldom the same: what one holds says nothing of another.
         if durable.position == self.mark.position {
             self.compare(&durable)?;
             *compared = true;
@@ -363,6 +363,7 @@ impl Reader {
     }
 }
 
+/// Tries until [`MADE_WITHIN`] is over; then the reason is the last one.
 async fn make_consumer(
     context: Context,
     stream: String,
@@ -376,19 +377,38 @@ async fn make_consumer(
         memory_storage: true,
         ..pull::Config::default()
     };
-    context.create_consumer_on_stream(config, stream).await.map_err(|why| said(&why))
+    let until = Instant::now() + MADE_WITHIN;
+    loop {
+        let made = context.create_consumer_on_stream(config.clone(), stream.clone());
+        match timeout_at(until, made).await {
+            Ok(Ok(consumer)) => return Ok(consumer),
+            Ok(Err(why)) if Instant::now() + AGAIN_AFTER >= until => return Err(said(&why)),
+            Ok(Err(_)) => sleep(AGAIN_AFTER).await,
+            Err(_) => return Err("no consumer in time".into()),
+        }
+    }
 }
 
-/// A block, when the leader of the stream has it; until then it is asked again and again.
+/// A block, when a server has it that is asked; until then it is asked for again and again.
 async fn by_hand(context: &Context, stream: &str, position: u64) -> Durable {
     loop {
         if let Ok(stream) = context.get_stream_no_info(stream).await
-            && let Ok(Ok(message)) = timeout(SAYS_WITHIN, stream.get_raw_message(position)).await
+            && let Some(message) = one_message(&stream, position).await
         {
             let (position, block) = (Position(message.sequence), message.payload);
             return Durable { position, time: ms(message.time.unix_timestamp_nanos()), block };
         }
         sleep(BY_HAND_EVERY).await;
+    }
+}
+
+/// A message of any server that keeps the stream. Where the stream does not allow that, of its leader, which
+/// answers only while the servers have a leader in common.
+async fn one_message(stream: &Stream<()>, position: u64) -> Option<StreamMessage> {
+    match timeout(SAYS_WITHIN, stream.direct_get(position)).await.ok()? {
+        Ok(message) => Some(message),
+        Err(why) if why.kind() == DirectGetErrorKind::NotFound => None,
+        Err(_) => timeout(SAYS_WITHIN, stream.get_raw_message(position)).await.ok()?.ok(),
     }
 }
 

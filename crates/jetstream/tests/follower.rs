@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use async_nats::{
+    ConnectOptions,
+    jetstream::{self, Context, consumer::pull, stream::Config},
+};
 use bytes::Bytes;
 use common::{LONG, block, by_hand, next, open, propose, servers};
 use roomlog_core::{
@@ -16,7 +20,7 @@ use roomlog_core::{
     journal::{Follow, Journal, Mark, Position, Proposed},
 };
 use roomlog_jetstream::{JetStreamJournal, Options, servers::Cluster};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// A follower that has read five blocks.
 async fn five_blocks_read(journal: &JetStreamJournal) -> Box<dyn Follow> {
@@ -93,11 +97,49 @@ async fn a_follower_goes_on_over_a_server_that_hangs() {
     assert!(n > 100, "{n} blocks");
 }
 
-/// A way to a server on which a consumer gives another block than the one that is asked for by its position,
-/// as when the leader of a stream has another than the server that a consumer reads from: a consumer gives
-/// blocks as they are, and by its position one comes in base64. No consumer is made before two were asked
-/// for by their positions.
-fn way_on_which(block: Bytes, becomes: Bytes, port: u16) -> io::Result<u16> {
+/// Waits until the servers make no consumers any more, as those do that have no leader in common.
+async fn no_consumers(context: &Context) {
+    loop {
+        let config = pull::Config::default();
+        let made = context.create_consumer_on_stream(config, "ROOMLOG_1_0").await;
+        if let Err(why) = made
+            && why.to_string().contains("10008")
+        {
+            return;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_reads_what_two_of_three_keep_when_three_of_five_servers_are_gone() {
+    let mut cluster = servers(5);
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    let stream = by_hand(&cluster).await.get_stream("ROOMLOG_1_0").await.expect("the stream");
+    let kept_by = stream.cached_info().cluster.clone().expect("a group");
+    let leader = cluster.leader("ROOMLOG_1_0").expect("a leader");
+    let other = kept_by.replicas[0].name.clone();
+    for server in (0..5).filter(|&server| server != leader && format!("n{server}") != other) {
+        cluster.kill(server);
+    }
+    let login = ConnectOptions::with_user_and_password("roomlog".into(), "roomlog".into());
+    let client = login.connect(cluster.url_of(leader)).await.expect("a connection");
+    timeout(LONG, no_consumers(&jetstream::new(client))).await.expect("no leader in time");
+
+    let mut follow = journal.follow(0, Mark::default());
+    for n in 0..20 {
+        let position = propose(&journal, n).await;
+        let durable = timeout(Duration::from_secs(5), next(&mut follow)).await.expect("soon");
+        let durable = durable.expect("a block");
+        assert_eq!((durable.position, durable.block), (position, block(n)));
+    }
+}
+
+/// A way to a server on which no consumer is made before so many blocks were asked for by their positions, and
+/// a consumer gives another block than the one that is asked for by its position, as when the leader of a stream
+/// has another than the server that a consumer reads from. What a consumer gives comes as it is; what is asked
+/// for by its position, with the stream's name before it.
+fn way_on_which(block: Bytes, becomes: Bytes, made_after: usize, port: u16) -> io::Result<u16> {
     let way = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let here = way.local_addr()?.port();
     thread::spawn(move || {
@@ -105,7 +147,7 @@ fn way_on_which(block: Bytes, becomes: Bytes, port: u16) -> io::Result<u16> {
             let (client, server) = (client?, TcpStream::connect((Ipv4Addr::LOCALHOST, port))?);
             let (from, to) = (client.try_clone()?, server.try_clone()?);
             let (block, becomes) = (block.clone(), becomes.clone());
-            thread::spawn(move || asks(from, to));
+            thread::spawn(move || asks(from, to, made_after));
             thread::spawn(move || answers(server, client, &block, &becomes));
         }
         io::Result::Ok(())
@@ -113,7 +155,7 @@ fn way_on_which(block: Bytes, becomes: Bytes, port: u16) -> io::Result<u16> {
     Ok(here)
 }
 
-fn asks(from: TcpStream, mut to: TcpStream) -> io::Result<()> {
+fn asks(from: TcpStream, mut to: TcpStream, made_after: usize) -> io::Result<()> {
     let (mut from, mut read, mut held) = (BufReader::new(from), Vec::new(), Vec::new());
     let mut by_position = 0;
     while from.read_until(b'\n', &mut read)? > 0 {
@@ -122,12 +164,12 @@ fn asks(from: TcpStream, mut to: TcpStream) -> io::Result<()> {
             // What is published follows on a line of its own.
             from.read_until(b'\n', &mut read)?;
         }
-        if line.contains("$JS.API.CONSUMER.CREATE") && by_position < 2 {
+        if line.contains("$JS.API.CONSUMER.CREATE") && by_position < made_after {
             held.append(&mut read);
         }
         to.write_all(&read)?;
-        by_position += usize::from(line.contains("$JS.API.STREAM.MSG.GET"));
-        if by_position == 2 {
+        by_position += usize::from(line.contains("$JS.API.DIRECT.GET"));
+        if by_position == made_after {
             to.write_all(&held)?;
             held.clear();
         }
@@ -137,11 +179,14 @@ fn asks(from: TcpStream, mut to: TcpStream) -> io::Result<()> {
 }
 
 fn answers(from: TcpStream, mut to: TcpStream, block: &[u8], becomes: &[u8]) -> io::Result<()> {
-    let (mut from, mut read) = (BufReader::new(from), Vec::new());
+    let (mut from, mut read, mut by_position) = (BufReader::new(from), Vec::new(), false);
     while from.read_until(b'\n', &mut read)? > 0 {
         let line = read.trim_ascii_end();
-        to.write_all(if line == block { becomes } else { line })?;
+        by_position |= line.starts_with(b"Nats-Stream:");
+        let is_block = line == block;
+        to.write_all(if is_block && !by_position { becomes } else { line })?;
         to.write_all(b"\r\n")?;
+        by_position &= !is_block;
         read.clear();
     }
     Ok(())
@@ -154,9 +199,30 @@ async fn a_follower_ends_when_the_server_that_it_reads_from_has_another_block_th
     five_blocks_read(&journal).await;
     let mark = Mark { position: Position(5), stamp: Some(stamp(&block(4))) };
 
-    let port = way_on_which(block(4), block(7), cluster.port(0)).expect("a way");
+    let port = way_on_which(block(4), block(7), 2, cluster.port(0)).expect("a way");
     let options = Options::new(format!("nats://roomlog:roomlog@127.0.0.1:{port}"));
     let other = open(&options).await.expect("a journal");
     let why = next(&mut other.follow(0, mark)).await.expect_err("an end").to_string();
     assert!(why.contains("another block at position 5"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_made_no_consumer_reads_block_by_block_whether_or_not_the_stream_allows_direct_asking()
+ {
+    let cluster = servers(1);
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    five_blocks_read(&journal).await;
+    let context = by_hand(&cluster).await;
+    let port = way_on_which(block(0), block(0), usize::MAX, cluster.port(0)).expect("a way");
+    let options = Options::new(format!("nats://roomlog:roomlog@127.0.0.1:{port}"));
+    for allow_direct in [true, false] {
+        let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
+        let config = stream.cached_info().config.clone();
+        context.update_stream(Config { allow_direct, ..config }).await.expect("a change");
+        let other = open(&options).await.expect("a journal");
+        let mut follow = other.follow(0, Mark::default());
+        for n in 0..5 {
+            assert_eq!(next(&mut follow).await.expect("a block").block, block(n));
+        }
+    }
 }
