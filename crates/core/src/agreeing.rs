@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tokio::time::{Instant, interval};
-use tracing::{error, info};
+use tracing::error;
 
 use crate::{
     agreement::{Agreement, Judgement, SPEAK_EVERY, Said},
@@ -46,9 +46,7 @@ impl Agreeing {
                 }
                 _ = speak.tick() => {
                     self.peers.tell(self.agreement.says(self.rules.knows()).encode()).await;
-                    if let Some(rules) = self.rules.begin(Instant::now()) {
-                        info!(rules = rules.number(), "all nodes know newer rules: they begin");
-                    }
+                    self.rules.decide(self.pipeline.inbox.is_stalled(), Instant::now());
                     match self.agreement.judge(Instant::now()) {
                         Judgement::Agrees => alarmed = 0,
                         Judgement::Alarm(others) if others > alarmed => {

@@ -238,6 +238,7 @@ impl Applier {
         archived: &[Option<Known>],
     ) -> Result<Option<Vec<Outcome>>, ArchiveError> {
         self.read(durable);
+        self.applied.rules = self.applied.rules.max(rules.number());
         if !self.applied.proposers.admit(name) {
             self.hand_on(Vec::new());
             return Ok(None);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     mailbox::Outcome,
     partition::{Identity, NodeError},
     pipeline::{InFlight, Phase, Pipeline},
-    rules::InForce,
+    rules::{InForce, Rules},
     stats::Stats,
 };
 
@@ -196,6 +196,7 @@ impl Applying {
                 &looked_up_now
             }
         };
+        self.note_rules(durable.position, *rules);
         let outcomes = self.applier.apply(durable, &name, *rules, proposals, known)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
@@ -203,6 +204,12 @@ impl Applying {
             self.pipeline.note_applied(self.applied);
         }
         outcomes.ok_or(NodeError::Fenced(durable.position))
+    }
+
+    fn note_rules(&self, position: Position, named: Rules) {
+        if self.rules.note(named, Instant::now()) {
+            info!(rules = named.number(), %position, "newer rules begin");
+        }
     }
 
     /// A block of this node's that was not the oldest under way: a copy of one that has taken effect, or
@@ -223,12 +230,13 @@ impl Applying {
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match block::decode_knowing(&durable.block, self.rules.knows()) {
             Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
-                self.rules.note(rules);
+                self.note_rules(durable.position, rules);
                 let known = self.applier.look_up(proposals.iter())?;
                 self.applier.apply(durable, &name, rules, proposals.iter(), &known)?;
                 self.note_ours(durable, &name)
             }
-            Ok(Block { name, content: Content::History(history), .. }) => {
+            Ok(Block { name, rules, content: Content::History(history) }) => {
+                self.note_rules(durable.position, rules);
                 self.applier.restore(durable, &name, &history).map_err(|why| match why {
                     RestoreError::Archive(why) => NodeError::Archive(why),
                     RestoreError::History(why) => NodeError::Block {

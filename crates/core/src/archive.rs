@@ -34,6 +34,8 @@ pub struct Applied {
     pub chain: Option<Chain>,
     /// The proposers as of that position.
     pub proposers: Proposers,
+    /// The newest version of the rules that a block up to there named; 0 when none is known.
+    pub rules: u16,
 }
 
 impl Applied {

@@ -42,6 +42,15 @@ pub enum NodeError {
         /// What is wrong with it.
         problem: BlockError,
     },
+    /// The archive was made by rules that this build does not know.
+    #[error(
+        "the archive was made by rules {rules}, which this build of roomlog does not know: a newer one made it. \
+         Start this node with that build; nothing in its directory has to change"
+    )]
+    NewerRules {
+        /// Their version.
+        rules: u16,
+    },
     /// Journal and archive do not belong together.
     #[error(
         "the archive is at position {applied} and the journal ends at {head}: the journal lost \

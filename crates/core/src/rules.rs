@@ -8,8 +8,9 @@
 //!
 //! Enters: what nodes say they know, and what blocks name. Leaves: the version that the next block names.
 //! Invariants: a block does what the version that it names says, whoever applies it and whenever; nobody
-//! names a version that a node which was heard of late does not know. A node that was not heard and reads
-//! a version that it does not know stops, and says so ([`crate::block::BlockError::Newer`]).
+//! names a version that a node which was heard of late does not know, nor, while it may be cut off from the others,
+//! a newer one than was read. A node that was not heard and reads a version that it does not know stops, and says
+//! so ([`crate::block::BlockError::Newer`]).
 
 use std::{
     collections::HashMap,
@@ -25,6 +26,15 @@ use crate::block::NodeId;
 /// For how long all that are heard must know a version until a block names it: a node that is away for less
 /// is not left behind.
 pub const HEARD_FOR: Duration = Duration::from_secs(30);
+
+/// A node that does not hear itself for this time, which speaks once a second, hears nobody.
+const HEARS_ITSELF: Duration = Duration::from_secs(3);
+
+/// After so long without a block nothing tells any more that others are heard.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// So long after the first block of a quiet time all others were heard again.
+const HEARS_THEN: Duration = Duration::from_secs(5);
 
 /// The most nodes whose word is kept.
 const NODES: usize = 256;
@@ -44,6 +54,14 @@ impl Rules {
     /// same time.
     #[cfg(feature = "suites")]
     pub const TRIAL: Self = Self(u16::MAX);
+
+    /// What a node names first that knows these rules, where the archive was made by the version of this
+    /// number, or 0: one that writes alone names all that it knows at once. None where that version is not known.
+    #[must_use]
+    pub(crate) fn first(self, made_by: u16, is_alone: bool) -> Option<Self> {
+        let made_by = self.known(made_by.max(Self::FIRST.0))?;
+        Some(if is_alone { self } else { made_by })
+    }
 
     /// As blocks and nodes name it.
     #[must_use]
@@ -72,20 +90,32 @@ impl Rules {
 /// Which rules the blocks of a partition name.
 #[derive(Debug)]
 pub struct InForce {
+    node: NodeId,
     knows: Rules,
-    now: AtomicU16,
-    /// What other nodes know, and when they said so.
-    heard: Mutex<HashMap<NodeId, (u16, Instant)>>,
+    /// The newest that a block named.
+    named: AtomicU16,
+    /// What the next block may name, as long as all hear each other.
+    begins: AtomicU16,
+    listened: Mutex<Listened>,
+}
+
+#[derive(Debug)]
+struct Listened {
+    /// What nodes know, this one among them, and when they said so.
+    heard: HashMap<NodeId, (u16, Instant)>,
+    /// Since when nothing said that others might not be heard.
     since: Instant,
+    /// The first block that was read after a quiet time, and the last.
+    blocks: Option<(Instant, Instant)>,
 }
 
 impl InForce {
-    /// Of a node that knows these; one that is alone names them at once.
+    /// Of this node, which knows these rules, where blocks named those.
     #[must_use]
-    pub fn new(knows: Rules, is_alone: bool) -> Self {
-        let now = if is_alone { knows } else { Rules::FIRST };
-        let (now, heard) = (AtomicU16::new(now.0), Mutex::default());
-        Self { knows, now, heard, since: Instant::now() }
+    pub fn new(node: NodeId, knows: Rules, named: Rules) -> Self {
+        let listened = Listened { heard: HashMap::new(), since: Instant::now(), blocks: None };
+        let (named, begins) = (AtomicU16::new(named.0), AtomicU16::new(0));
+        Self { node, knows, named, begins, listened: Mutex::new(listened) }
     }
 
     /// The newest that this node knows.
@@ -97,35 +127,49 @@ impl InForce {
     /// What the next block names.
     #[must_use]
     pub fn now(&self) -> Rules {
-        Rules(self.now.load(Ordering::Relaxed))
+        let begins = self.begins.load(Ordering::Relaxed);
+        Rules(self.named.load(Ordering::Relaxed).max(begins))
     }
 
-    /// Notes what a block names: where it is named, it has begun.
-    pub fn note(&self, named: Rules) {
-        self.now.fetch_max(named.0, Ordering::Relaxed);
+    /// Notes a block that was read, and what it names: where that is named, it is in force. Whether it begins.
+    pub fn note(&self, named: Rules, now: Instant) -> bool {
+        let blocks = &mut self.listened.lock().blocks;
+        *blocks = match *blocks {
+            Some((first, last)) if now < last + QUIET => Some((first, now)),
+            _ => Some((now, now)),
+        };
+        self.named.fetch_max(named.0, Ordering::Relaxed) < named.0
     }
 
     /// Notes what a node says it knows.
     pub fn hear(&self, node: NodeId, knows: u16, now: Instant) {
-        let mut heard = self.heard.lock();
+        let heard = &mut self.listened.lock().heard;
         if heard.len() < NODES || heard.contains_key(&node) {
             heard.insert(node, (knows, now));
         }
     }
 
-    /// Begins what all that were heard of late know, once this node has listened for [`HEARD_FOR`]; the
-    /// version, when that is a newer one.
-    pub fn begin(&self, now: Instant) -> Option<Rules> {
-        if now < self.since + HEARD_FOR {
-            return None;
+    /// Once a second: lets the next block name what all know that were heard of late, as long as this node can
+    /// tell that it hears the others. Who is cut off from them may still hear itself, so a block must have come
+    /// too; and who was cut off may read one before it hears them.
+    pub fn decide(&self, is_stalled: bool, now: Instant) {
+        let least = self.listened.lock().least(self.node, is_stalled, now);
+        let rules = least.and_then(|least| self.knows.known(least.min(self.knows.0)));
+        self.begins.store(rules.map_or(0, Rules::number), Ordering::Relaxed);
+    }
+}
+
+impl Listened {
+    /// What all know that were heard of late, this node among them; nothing while others might not be heard.
+    fn least(&mut self, node: NodeId, is_stalled: bool, now: Instant) -> Option<u16> {
+        self.heard.retain(|_, (_, at)| now < *at + HEARD_FOR);
+        let hears_itself = self.heard.get(&node).is_some_and(|(_, at)| now < *at + HEARS_ITSELF);
+        if is_stalled || !hears_itself {
+            self.since = now;
         }
-        let mut heard = self.heard.lock();
-        heard.retain(|_, (_, at)| now < *at + HEARD_FOR);
-        let least = heard.values().map(|(knows, _)| *knows).min().unwrap_or(self.knows.0);
-        let rules = self.knows.known(least.min(self.knows.0))?;
-        (rules > self.now()).then(|| {
-            self.note(rules);
-            rules
-        })
+        let (first, last) = self.blocks?;
+        let listens = now >= self.since + HEARD_FOR && now >= first + HEARS_THEN;
+        let least = self.heard.values().map(|(knows, _)| *knows).min();
+        least.filter(|_| listens && now < last + QUIET)
     }
 }

@@ -118,6 +118,7 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
         stamp: Some(Stamp(position ^ 0xabcd)),
         chain: Some(Chain([7; 32])),
         proposers,
+        rules: Rules::FIRST.number(),
     };
     Window { partition: 0, commits: commits.to_vec(), applied, hurry: Hurry::now() }
 }

@@ -1,46 +1,93 @@
-//! A journal in memory whose nodes hear each other.
+//! A journal in memory whose nodes hear each other, and can be cut off.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
-    journal::{Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Position, Proposed},
+    journal::{
+        Durable, Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Position, Proposed,
+    },
     memory::MemoryJournal,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
-/// One journal of several nodes, and how they speak.
+/// One journal of several nodes, and how they speak, as seen from a server that may be cut off from the others:
+/// who is there then hears itself alone, and its blocks wait.
 pub(crate) struct Speaking {
-    journal: MemoryJournal,
-    all: broadcast::Sender<Bytes>,
+    journal: Arc<MemoryJournal>,
+    hub: Hub,
 }
 
 impl Speaking {
     pub(crate) fn new() -> Self {
-        Self { journal: MemoryJournal::new("log"), all: broadcast::channel(64).0 }
+        Self {
+            journal: Arc::new(MemoryJournal::new("log")),
+            hub: Hub::of(broadcast::channel(64).0),
+        }
+    }
+
+    /// The same, from another server.
+    pub(crate) fn beside(&self) -> Self {
+        Self { journal: self.journal.clone(), hub: Hub::of(self.hub.all.clone()) }
+    }
+
+    /// Cuts this server off from the others, or makes it whole again.
+    pub(crate) fn set_together(&self, together: bool) {
+        self.hub.together.send_replace(together);
     }
 }
 
-struct Hub(broadcast::Sender<Bytes>);
+#[derive(Clone)]
+struct Hub {
+    all: broadcast::Sender<Bytes>,
+    here: broadcast::Sender<Bytes>,
+    together: watch::Sender<bool>,
+}
+
+impl Hub {
+    fn of(all: broadcast::Sender<Bytes>) -> Self {
+        Self { all, here: broadcast::channel(64).0, together: watch::channel(true).0 }
+    }
+}
+
+async fn until(together: &mut watch::Receiver<bool>, wanted: bool) {
+    together.wait_for(|is| *is == wanted).await.expect("the server is there");
+}
 
 impl Peers for Hub {
     fn tell(&self, said: Bytes) -> BoxFuture<'_, ()> {
-        let _nobody_hears = self.0.send(said);
+        let to = if *self.together.borrow() { &self.all } else { &self.here };
+        let _nobody_hears = to.send(said);
         std::future::ready(()).boxed()
     }
 
     fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>> {
-        let ear: Box<dyn Hear> = Box::new(Ear(self.0.subscribe()));
+        let (all, here) = (self.all.subscribe(), self.here.subscribe());
+        let ear: Box<dyn Hear> = Box::new(Ear { all, here, together: self.together.subscribe() });
         std::future::ready(ear).boxed()
     }
 }
 
-struct Ear(broadcast::Receiver<Bytes>);
+struct Ear {
+    all: broadcast::Receiver<Bytes>,
+    here: broadcast::Receiver<Bytes>,
+    together: watch::Receiver<bool>,
+}
 
 impl Hear for Ear {
     fn next(&mut self) -> BoxFuture<'_, Bytes> {
-        async { self.0.recv().await.expect("nothing is missed") }.boxed()
+        async {
+            loop {
+                tokio::select! {
+                    said = self.all.recv() => if *self.together.borrow() {
+                        return said.expect("nothing is missed");
+                    },
+                    said = self.here.recv() => return said.expect("nothing is missed"),
+                }
+            }
+        }
+        .boxed()
     }
 }
 
@@ -62,15 +109,21 @@ impl Journal for Speaking {
     }
 
     fn peers(&self) -> Option<Arc<dyn Peers>> {
-        Some(Arc::new(Hub(self.all.clone())))
+        Some(Arc::new(self.hub.clone()))
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
-        self.journal.propose(partition, block)
+        let (journal, mut together) = (self.journal.clone(), self.hub.together.subscribe());
+        async move {
+            until(&mut together, true).await;
+            journal.propose(partition, block).await
+        }
+        .boxed()
     }
 
     fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
-        self.journal.follow(partition, after)
+        let follow = self.journal.follow(partition, after);
+        Box::new(FollowTogether { follow, together: self.hub.together.subscribe() })
     }
 
     fn head(&self, partition: Partition) -> Result<Position, JournalError> {
@@ -86,4 +139,25 @@ impl Journal for Speaking {
     }
 
     fn trim(&self, _: Partition, _: Position) {}
+}
+
+struct FollowTogether {
+    follow: Box<dyn Follow>,
+    together: watch::Receiver<bool>,
+}
+
+impl Follow for FollowTogether {
+    fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
+        async {
+            loop {
+                until(&mut self.together, true).await;
+                tokio::select! {
+                    biased;
+                    () = until(&mut self.together, false) => {}
+                    durable = self.follow.next() => return durable,
+                }
+            }
+        }
+        .boxed()
+    }
 }

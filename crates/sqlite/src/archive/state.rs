@@ -54,6 +54,8 @@ struct AppliedForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chain: Option<Digest>,
     proposers: Vec<ProposerForm>,
+    #[serde(default)]
+    rules: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,10 +92,10 @@ impl State {
 
     /// What it has taken in of a partition.
     pub(super) fn applied(&self, partition: Partition) -> Applied {
-        let Some(AppliedForm { position, stamp, chain, proposers }) = self.applied.get(&partition)
-        else {
+        let Some(form) = self.applied.get(&partition) else {
             return Applied::default();
         };
+        let AppliedForm { position, stamp, chain, proposers, rules } = form;
         let proposer = |form: &ProposerForm| {
             let ProposerForm { node, incarnation, next } = *form;
             (NodeId(node.to_bytes()), Proposer { incarnation, next })
@@ -101,7 +103,7 @@ impl State {
         let proposers = Proposers(proposers.iter().map(proposer).collect());
         let stamp = stamp.as_deref().and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Stamp);
         let chain = chain.map(|Digest(chain)| Chain(chain));
-        Applied { position: Position(*position), stamp, chain, proposers }
+        Applied { position: Position(*position), stamp, chain, proposers, rules: *rules }
     }
 
     /// Notes what it has taken in of a partition.
@@ -114,7 +116,8 @@ impl State {
         let proposers = applied.proposers.0.iter().map(form).collect();
         let stamp = applied.stamp.map(|Stamp(stamp)| format!("{stamp:016x}"));
         let chain = applied.chain.map(|Chain(chain)| Digest(chain));
-        let form = AppliedForm { position: applied.position.0, stamp, chain, proposers };
+        let (position, rules) = (applied.position.0, applied.rules);
+        let form = AppliedForm { position, stamp, chain, proposers, rules };
         self.applied.insert(partition, form);
     }
 }
