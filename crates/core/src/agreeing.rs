@@ -46,7 +46,7 @@ impl Agreeing {
                 }
                 _ = speak.tick() => {
                     self.peers.tell(self.agreement.says(self.rules.knows()).encode()).await;
-                    self.rules.decide(self.pipeline.inbox.is_stalled(), Instant::now());
+                    self.rules.decide(Instant::now());
                     match self.agreement.judge(Instant::now()) {
                         Judgement::Agrees => alarmed = 0,
                         Judgement::Alarm(others) if others > alarmed => {

@@ -196,7 +196,7 @@ impl Applying {
                 &looked_up_now
             }
         };
-        self.note_rules(durable.position, *rules);
+        self.note_rules(durable.position, &name, *rules);
         let outcomes = self.applier.apply(durable, &name, *rules, proposals, known)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
@@ -206,8 +206,8 @@ impl Applying {
         outcomes.ok_or(NodeError::Fenced(durable.position))
     }
 
-    fn note_rules(&self, position: Position, named: Rules) {
-        if self.rules.note(named, Instant::now()) {
+    fn note_rules(&self, position: Position, name: &BlockName, named: Rules) {
+        if self.rules.note(name.node, named, Instant::now()) {
             info!(rules = named.number(), %position, "newer rules begin");
         }
     }
@@ -230,13 +230,13 @@ impl Applying {
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match block::decode_knowing(&durable.block, self.rules.knows()) {
             Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
-                self.note_rules(durable.position, rules);
+                self.note_rules(durable.position, &name, rules);
                 let known = self.applier.look_up(proposals.iter())?;
                 self.applier.apply(durable, &name, rules, proposals.iter(), &known)?;
                 self.note_ours(durable, &name)
             }
             Ok(Block { name, rules, content: Content::History(history) }) => {
-                self.note_rules(durable.position, rules);
+                self.note_rules(durable.position, &name, rules);
                 self.applier.restore(durable, &name, &history).map_err(|why| match why {
                     RestoreError::Archive(why) => NodeError::Archive(why),
                     RestoreError::History(why) => NodeError::Block {

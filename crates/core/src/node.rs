@@ -170,7 +170,7 @@ impl Shared {
         };
         let named = settings.knows.first(applied.rules, journal.is_ours_alone());
         let named = named.ok_or(NodeError::NewerRules { rules: applied.rules })?;
-        let rules = Arc::new(InForce::new(identity.node, settings.knows, named));
+        let rules = Arc::new(InForce::new(settings.knows, named));
         let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));
         let sequencing = Sequencing {
             partition,

@@ -27,17 +27,14 @@ use crate::block::NodeId;
 /// is not left behind.
 pub const HEARD_FOR: Duration = Duration::from_secs(30);
 
-/// A node that does not hear itself for this time, which speaks once a second, hears nobody.
-const HEARS_ITSELF: Duration = Duration::from_secs(3);
-
 /// After so long without a block nothing tells any more that others are heard.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// So long after the first block of a quiet time all others were heard again.
 const HEARS_THEN: Duration = Duration::from_secs(5);
 
-/// The most nodes whose word is kept.
-const NODES: usize = 256;
+/// Among so many nodes, this one included, no newer version begins: the word of no more is kept.
+pub const NODES: usize = 256;
 
 /// A version of the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +87,6 @@ impl Rules {
 /// Which rules the blocks of a partition name.
 #[derive(Debug)]
 pub struct InForce {
-    node: NodeId,
     knows: Rules,
     /// The newest that a block named.
     named: AtomicU16,
@@ -101,21 +97,39 @@ pub struct InForce {
 
 #[derive(Debug)]
 struct Listened {
-    /// What nodes know, this one among them, and when they said so.
-    heard: HashMap<NodeId, (u16, Instant)>,
-    /// Since when nothing said that others might not be heard.
+    /// Of each node, this one among them.
+    heard: HashMap<NodeId, Heard>,
+    /// Since when all that speak are heard.
     since: Instant,
     /// The first block that was read after a quiet time, and the last.
     blocks: Option<(Instant, Instant)>,
 }
 
+/// What is known of a node.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    /// What it said it knows, and when.
+    said: Option<(u16, Instant)>,
+    /// What its last block named, and when that was read.
+    named: Option<(u16, Instant)>,
+}
+
+impl Heard {
+    /// What it knows; of one that is not heard, and there, no more than what its blocks name.
+    fn knows(self, now: Instant) -> Option<u16> {
+        let of_late = |(_, at): &(u16, Instant)| now < *at + HEARD_FOR;
+        let knows = self.said.filter(of_late).or(self.named.filter(of_late));
+        knows.map(|(knows, _)| knows)
+    }
+}
+
 impl InForce {
     /// Of this node, which knows these rules, where blocks named those.
     #[must_use]
-    pub fn new(node: NodeId, knows: Rules, named: Rules) -> Self {
+    pub fn new(knows: Rules, named: Rules) -> Self {
         let listened = Listened { heard: HashMap::new(), since: Instant::now(), blocks: None };
         let (named, begins) = (AtomicU16::new(named.0), AtomicU16::new(0));
-        Self { node, knows, named, begins, listened: Mutex::new(listened) }
+        Self { knows, named, begins, listened: Mutex::new(listened) }
     }
 
     /// The newest that this node knows.
@@ -132,44 +146,53 @@ impl InForce {
     }
 
     /// Notes a block that was read, and what it names: where that is named, it is in force. Whether it begins.
-    pub fn note(&self, named: Rules, now: Instant) -> bool {
-        let blocks = &mut self.listened.lock().blocks;
-        *blocks = match *blocks {
+    pub fn note(&self, node: NodeId, named: Rules, now: Instant) -> bool {
+        let mut listened = self.listened.lock();
+        listened.blocks = match listened.blocks {
             Some((first, last)) if now < last + QUIET => Some((first, now)),
             _ => Some((now, now)),
         };
+        if let Some(of) = listened.of(node) {
+            of.named = Some((named.0, now));
+        }
+        drop(listened);
         self.named.fetch_max(named.0, Ordering::Relaxed) < named.0
     }
 
     /// Notes what a node says it knows.
     pub fn hear(&self, node: NodeId, knows: u16, now: Instant) {
-        let heard = &mut self.listened.lock().heard;
-        if heard.len() < NODES || heard.contains_key(&node) {
-            heard.insert(node, (knows, now));
+        if let Some(of) = self.listened.lock().of(node) {
+            of.said = Some((knows, now));
         }
     }
 
     /// Once a second: lets the next block name what all know that were heard of late, as long as this node can
     /// tell that it hears the others. Who is cut off from them may still hear itself, so a block must have come
     /// too; and who was cut off may read one before it hears them.
-    pub fn decide(&self, is_stalled: bool, now: Instant) {
-        let least = self.listened.lock().least(self.node, is_stalled, now);
+    pub fn decide(&self, now: Instant) {
+        let least = self.listened.lock().least(now);
         let rules = least.and_then(|least| self.knows.known(least.min(self.knows.0)));
         self.begins.store(rules.map_or(0, Rules::number), Ordering::Relaxed);
     }
 }
 
 impl Listened {
-    /// What all know that were heard of late, this node among them; nothing while others might not be heard.
-    fn least(&mut self, node: NodeId, is_stalled: bool, now: Instant) -> Option<u16> {
-        self.heard.retain(|_, (_, at)| now < *at + HEARD_FOR);
-        let hears_itself = self.heard.get(&node).is_some_and(|(_, at)| now < *at + HEARS_ITSELF);
-        if is_stalled || !hears_itself {
+    fn of(&mut self, node: NodeId) -> Option<&mut Heard> {
+        let has_room = self.heard.len() < NODES || self.heard.contains_key(&node);
+        has_room.then(|| self.heard.entry(node).or_default())
+    }
+
+    /// What all know that were heard of late, this node among them; nothing while others might not be heard. A
+    /// node that does not hear itself hears nobody.
+    fn least(&mut self, now: Instant) -> Option<u16> {
+        self.heard.retain(|_, heard| heard.knows(now).is_some());
+        if self.heard.len() >= NODES {
+            // One more would not be heard.
             self.since = now;
         }
         let (first, last) = self.blocks?;
         let listens = now >= self.since + HEARD_FOR && now >= first + HEARS_THEN;
-        let least = self.heard.values().map(|(knows, _)| *knows).min();
+        let least = self.heard.values().filter_map(|heard| heard.knows(now)).min();
         least.filter(|_| listens && now < last + QUIET)
     }
 }

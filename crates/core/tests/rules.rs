@@ -2,17 +2,21 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use common::{Connection, LONG, Life, identity, small_windows, speaking::Speaking};
+use common::{
+    Connection, LONG, Life, identity, small_windows,
+    speaking::{Hears, Speaking},
+};
 use roomlog_core::{
     Node, NodeError, NodeSettings,
+    agreement::Said,
     archive::Archive,
-    block::BlockError,
+    block::{BlockError, NodeId},
     journal::Journal,
     mailbox::Outcome,
     memory::MemoryArchive,
-    rules::{HEARD_FOR, Rules},
+    rules::{HEARD_FOR, NODES, Rules},
     suites::archive::{proposal, room},
 };
 use tokio::time::{sleep, timeout};
@@ -116,14 +120,17 @@ async fn a_node_that_knows_newer_rules_and_starts_beside_them_follows_at_once() 
     let first = Place::of(1);
     let one = first.start(&journal, 1, Rules::TRIAL).await;
     let mut ada = Connection::new(1);
-    sleep(2 * HEARD_FOR).await;
-    assert_eq!(said(&mut ada, &one, "a").await, (0, 0));
-    sleep(SOON).await;
-    assert_eq!(said(&mut ada, &one, "b").await, (1, 1));
+    for slot in 0..7 {
+        let got = said(&mut ada, &one, &slot.to_string()).await;
+        assert_eq!(got, (slot, 0), "others may be there, and are listened for");
+        sleep(HEARD_FOR / 7).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(said(&mut ada, &one, "b").await, (7, 1));
     let two = Place::of(2).start(&journal, 1, Rules::TRIAL).await;
     assert_eq!(
         said(&mut ada, &two, "c").await,
-        (2, 2),
+        (8, 2),
         "what it read says which rules are in force"
     );
     for life in [one, two] {
@@ -131,37 +138,133 @@ async fn a_node_that_knows_newer_rules_and_starts_beside_them_follows_at_once() 
     }
 }
 
+/// Two nodes that have said something, of which the other does not know newer rules.
+struct Two {
+    here: Arc<Speaking>,
+    new: Life,
+    old: Life,
+    ada: Connection,
+    bea: Connection,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let there = Arc::new(Speaking::new());
+        let here = Arc::new(there.beside());
+        let new = Place::of(1).start(&here, 1, Rules::TRIAL).await;
+        let old = Place::of(2).start(&there, 1, Rules::FIRST).await;
+        let mut two = Self { here, new, old, ada: Connection::new(1), bea: Connection::new(2) };
+        two.new_says(0).await;
+        two.old_says(1).await;
+        two
+    }
+
+    /// Says something at the one that knows newer rules, which is decided by those that both know.
+    async fn new_says(&mut self, slot: u64) {
+        let got = said(&mut self.ada, &self.new, &format!("a{slot}")).await;
+        assert_eq!(got, (slot, 0), "by rules that both know");
+    }
+
+    async fn old_says(&mut self, slot: u64) {
+        let got = said(&mut self.bea, &self.old, &format!("b{slot}")).await;
+        assert_eq!(got, (slot, 0), "by rules that both know");
+        reaches(&self.new, slot + 1).await;
+    }
+
+    async fn end(self) {
+        for life in [self.new, self.old] {
+            life.end().await.expect("a good end");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_node_that_was_cut_off_goes_on_by_the_rules_that_the_others_know() {
-    let journal = Arc::new(Speaking::new());
-    let apart = Arc::new(journal.beside());
-    let new = Place::of(1).start(&apart, 1, Rules::TRIAL).await;
-    let old = Place::of(2).start(&journal, 1, Rules::FIRST).await;
-    let (mut ada, mut bea) = (Connection::new(1), Connection::new(2));
-    assert_eq!(said(&mut ada, &new, "a").await, (0, 0));
-
-    // Quiet while it was cut off, then somebody else is the first to say something.
-    apart.set_together(false);
+async fn a_node_that_was_cut_off_goes_on_by_rules_that_the_others_know() {
+    let mut two = Two::start().await;
+    two.here.set_has_journal(false);
+    two.here.set_hears(Hears::Itself);
     sleep(CUT_OFF_FOR).await;
-    apart.set_together(true);
-    assert_eq!(said(&mut bea, &old, "b").await, (1, 0));
-    reaches(&new, 2).await;
-    assert_eq!(said(&mut ada, &new, "c").await, (2, 0));
-
-    // Somebody says something there while it is cut off.
-    apart.set_together(false);
-    sleep(CUT_OFF_FOR).await;
+    // Somebody says something there while it is, and blocks come and go again before the other node is heard.
     let later = async {
         sleep(LONG / 2).await;
-        apart.set_together(true);
+        two.here.set_has_journal(true);
     };
-    let (got, ()) = tokio::join!(said(&mut ada, &new, "d"), later);
-    assert_eq!(got, (3, 0));
-    sleep(3 * HEARD_FOR).await;
-    assert_eq!(said(&mut bea, &old, "e").await, (4, 0), "both go on");
-    for life in [new, old] {
-        life.end().await.expect("a good end");
+    let (got, ()) = tokio::join!(said(&mut two.ada, &two.new, "a2"), later);
+    assert_eq!(got, (2, 0));
+    sleep(Duration::from_secs(3)).await;
+    two.new_says(3).await;
+    two.here.set_hears(Hears::All);
+    sleep(Duration::from_secs(3)).await;
+    two.new_says(4).await;
+    sleep(SOON).await;
+    two.new_says(5).await;
+    two.old_says(6).await;
+    two.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hears_only_itself_or_nobody_goes_on_by_rules_that_blocks_of_others_name() {
+    for hears in [Hears::Itself, Hears::Nobody] {
+        let mut two = Two::start().await;
+        two.here.set_hears(hears);
+        for n in 1..20 {
+            sleep(Duration::from_secs(4)).await;
+            two.old_says(2 * n).await;
+            two.new_says(2 * n + 1).await;
+        }
+        two.end().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_away_is_waited_for_and_not_for_ever() {
+    let Two { new, old, mut ada, .. } = Two::start().await;
+    sleep(HEARD_FOR).await;
+    old.end().await.expect("a good end");
+    for slot in 2..9 {
+        let got = said(&mut ada, &new, &slot.to_string()).await;
+        assert_eq!(got, (slot, 0), "it may come back");
+        sleep(HEARD_FOR / 7).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(said(&mut ada, &new, "later").await, (9, 1));
+    new.end().await.expect("a good end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn among_too_many_nodes_to_hear_no_newer_rules_begin() {
+    for (others, begins) in [(NODES - 2, true), (NODES - 1, false)] {
+        let journal = Arc::new(Speaking::new());
+        let one = Place::of(1).start(&journal, 1, Rules::TRIAL).await;
+        let peers = journal.peers().expect("a way to speak");
+        let mut ada = Connection::new(1);
+        let mut got = Vec::new();
+        for second in 0..HEARD_FOR.as_secs() + 10 {
+            for other in 0..others {
+                let mut node = NodeId([9; 16]);
+                node.0[..8].copy_from_slice(&other.to_be_bytes());
+                let rules = Rules::TRIAL.number();
+                let chains = BTreeMap::new();
+                let said = Said { node, incarnation: 1, rules, partition: 0, chains };
+                peers.tell(said.encode()).await;
+            }
+            got.push(said(&mut ada, &one, &second.to_string()).await.1);
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(got.last() > Some(&0), begins, "{others} others: {got:?}");
+        one.end().await.expect("a good end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_hear_itself_goes_on_by_the_rules_that_were_in_force() {
+    let mut two = Two::start().await;
+    two.here.set_hears(Hears::Nobody);
+    for n in 2..20 {
+        sleep(Duration::from_secs(4)).await;
+        two.new_says(n).await;
+    }
+    two.end().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,29 +12,44 @@ use roomlog_core::{
 };
 use tokio::sync::{broadcast, watch};
 
-/// One journal of several nodes, and how they speak, as seen from a server that may be cut off from the others:
-/// who is there then hears itself alone, and its blocks wait.
+/// One journal of several nodes, and how they speak, from a server that may be cut off from the others.
 pub(crate) struct Speaking {
     journal: Arc<MemoryJournal>,
     hub: Hub,
+    has_journal: watch::Sender<bool>,
+}
+
+/// Whom a node hears, and who hears it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hears {
+    All,
+    Itself,
+    Nobody,
 }
 
 impl Speaking {
     pub(crate) fn new() -> Self {
-        Self {
-            journal: Arc::new(MemoryJournal::new("log")),
-            hub: Hub::of(broadcast::channel(64).0),
-        }
+        Self::of(Arc::new(MemoryJournal::new("log")), broadcast::channel(1024).0)
     }
 
     /// The same, from another server.
     pub(crate) fn beside(&self) -> Self {
-        Self { journal: self.journal.clone(), hub: Hub::of(self.hub.all.clone()) }
+        Self::of(self.journal.clone(), self.hub.all.clone())
     }
 
-    /// Cuts this server off from the others, or makes it whole again.
-    pub(crate) fn set_together(&self, together: bool) {
-        self.hub.together.send_replace(together);
+    fn of(journal: Arc<MemoryJournal>, all: broadcast::Sender<Bytes>) -> Self {
+        let (here, hears) = (broadcast::channel(1024).0, watch::channel(Hears::All).0);
+        Self { journal, hub: Hub { all, here, hears }, has_journal: watch::channel(true).0 }
+    }
+
+    /// Sets whom the nodes here hear.
+    pub(crate) fn set_hears(&self, hears: Hears) {
+        self.hub.hears.send_replace(hears);
+    }
+
+    /// Sets whether blocks come and go here; else they wait.
+    pub(crate) fn set_has_journal(&self, has_journal: bool) {
+        self.has_journal.send_replace(has_journal);
     }
 }
 
@@ -42,29 +57,27 @@ impl Speaking {
 struct Hub {
     all: broadcast::Sender<Bytes>,
     here: broadcast::Sender<Bytes>,
-    together: watch::Sender<bool>,
+    hears: watch::Sender<Hears>,
 }
 
-impl Hub {
-    fn of(all: broadcast::Sender<Bytes>) -> Self {
-        Self { all, here: broadcast::channel(64).0, together: watch::channel(true).0 }
-    }
-}
-
-async fn until(together: &mut watch::Receiver<bool>, wanted: bool) {
-    together.wait_for(|is| *is == wanted).await.expect("the server is there");
+async fn until(it: &mut watch::Receiver<bool>, wanted: bool) {
+    it.wait_for(|is| *is == wanted).await.expect("the server is there");
 }
 
 impl Peers for Hub {
     fn tell(&self, said: Bytes) -> BoxFuture<'_, ()> {
-        let to = if *self.together.borrow() { &self.all } else { &self.here };
-        let _nobody_hears = to.send(said);
+        let to = match *self.hears.borrow() {
+            Hears::All => Some(&self.all),
+            Hears::Itself => Some(&self.here),
+            Hears::Nobody => None,
+        };
+        let _nobody_hears = to.map(|to| to.send(said));
         std::future::ready(()).boxed()
     }
 
     fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>> {
         let (all, here) = (self.all.subscribe(), self.here.subscribe());
-        let ear: Box<dyn Hear> = Box::new(Ear { all, here, together: self.together.subscribe() });
+        let ear: Box<dyn Hear> = Box::new(Ear { all, here, hears: self.hears.subscribe() });
         std::future::ready(ear).boxed()
     }
 }
@@ -72,7 +85,7 @@ impl Peers for Hub {
 struct Ear {
     all: broadcast::Receiver<Bytes>,
     here: broadcast::Receiver<Bytes>,
-    together: watch::Receiver<bool>,
+    hears: watch::Receiver<Hears>,
 }
 
 impl Hear for Ear {
@@ -80,7 +93,7 @@ impl Hear for Ear {
         async {
             loop {
                 tokio::select! {
-                    said = self.all.recv() => if *self.together.borrow() {
+                    said = self.all.recv() => if *self.hears.borrow() == Hears::All {
                         return said.expect("nothing is missed");
                     },
                     said = self.here.recv() => return said.expect("nothing is missed"),
@@ -113,9 +126,9 @@ impl Journal for Speaking {
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
-        let (journal, mut together) = (self.journal.clone(), self.hub.together.subscribe());
+        let (journal, mut has_journal) = (self.journal.clone(), self.has_journal.subscribe());
         async move {
-            until(&mut together, true).await;
+            until(&mut has_journal, true).await;
             journal.propose(partition, block).await
         }
         .boxed()
@@ -123,7 +136,7 @@ impl Journal for Speaking {
 
     fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
         let follow = self.journal.follow(partition, after);
-        Box::new(FollowTogether { follow, together: self.hub.together.subscribe() })
+        Box::new(FollowAtTimes { follow, has_journal: self.has_journal.subscribe() })
     }
 
     fn head(&self, partition: Partition) -> Result<Position, JournalError> {
@@ -141,19 +154,19 @@ impl Journal for Speaking {
     fn trim(&self, _: Partition, _: Position) {}
 }
 
-struct FollowTogether {
+struct FollowAtTimes {
     follow: Box<dyn Follow>,
-    together: watch::Receiver<bool>,
+    has_journal: watch::Receiver<bool>,
 }
 
-impl Follow for FollowTogether {
+impl Follow for FollowAtTimes {
     fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
         async {
             loop {
-                until(&mut self.together, true).await;
+                until(&mut self.has_journal, true).await;
                 tokio::select! {
                     biased;
-                    () = until(&mut self.together, false) => {}
+                    () = until(&mut self.has_journal, false) => {}
                     durable = self.follow.next() => return durable,
                 }
             }
