@@ -168,7 +168,7 @@ impl Shared {
             chains: peers.is_some(),
             stamps: !journal.is_ours_alone(),
         };
-        let named = settings.knows.first(applied.rules, journal.is_ours_alone());
+        let named = settings.knows.at_start(applied.rules, journal.is_ours_alone());
         let named = named.ok_or(NodeError::NewerRules { rules: applied.rules })?;
         let rules = Arc::new(InForce::new(settings.knows, named));
         let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));

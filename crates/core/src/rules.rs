@@ -55,7 +55,7 @@ impl Rules {
     /// What a node names first that knows these rules, where the archive was made by the version of this
     /// number, or 0: one that writes alone names all that it knows at once. None where that version is not known.
     #[must_use]
-    pub(crate) fn first(self, made_by: u16, is_alone: bool) -> Option<Self> {
+    pub(crate) fn at_start(self, made_by: u16, is_alone: bool) -> Option<Self> {
         let made_by = self.known(made_by.max(Self::FIRST.0))?;
         Some(if is_alone { self } else { made_by })
     }
@@ -147,13 +147,17 @@ impl InForce {
 
     /// Notes a block that was read, and what it names: where that is named, it is in force. Whether it begins.
     pub fn note(&self, node: NodeId, named: Rules, now: Instant) -> bool {
+        if self.named.load(Ordering::Relaxed) == self.knows.0 {
+            // There is nothing newer to listen for.
+            return false;
+        }
         let mut listened = self.listened.lock();
         listened.blocks = match listened.blocks {
             Some((first, last)) if now < last + QUIET => Some((first, now)),
             _ => Some((now, now)),
         };
-        if let Some(of) = listened.of(node) {
-            of.named = Some((named.0, now));
+        if let Some(heard) = listened.heard_of(node) {
+            heard.named = Some((named.0, now));
         }
         drop(listened);
         self.named.fetch_max(named.0, Ordering::Relaxed) < named.0
@@ -161,8 +165,8 @@ impl InForce {
 
     /// Notes what a node says it knows.
     pub fn hear(&self, node: NodeId, knows: u16, now: Instant) {
-        if let Some(of) = self.listened.lock().of(node) {
-            of.said = Some((knows, now));
+        if let Some(heard) = self.listened.lock().heard_of(node) {
+            heard.said = Some((knows, now));
         }
     }
 
@@ -177,7 +181,7 @@ impl InForce {
 }
 
 impl Listened {
-    fn of(&mut self, node: NodeId) -> Option<&mut Heard> {
+    fn heard_of(&mut self, node: NodeId) -> Option<&mut Heard> {
         let has_room = self.heard.len() < NODES || self.heard.contains_key(&node);
         has_room.then(|| self.heard.entry(node).or_default())
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use common::{
     Connection, LONG, Life, identity, small_windows,
@@ -59,6 +59,16 @@ async fn said(connection: &mut Connection, life: &Life, id: &str) -> (u64, u64) 
     match connection.say(&life.node, proposal("general", "ada", id, id)).await {
         Outcome::Committed { slot, committed_at, .. } => (slot, committed_at),
         other => panic!("{other:?}"),
+    }
+}
+
+/// Says something in these slots, over the time in which one that is not heard may be there.
+async fn says_by_first_rules(connection: &mut Connection, life: &Life, slots: Range<u64>) {
+    let every = HEARD_FOR / u32::try_from(slots.end - slots.start).expect("a few");
+    for slot in slots {
+        let got = said(connection, life, &slot.to_string()).await;
+        assert_eq!(got, (slot, 0), "one that is not heard may be there");
+        sleep(every).await;
     }
 }
 
@@ -120,11 +130,7 @@ async fn a_node_that_knows_newer_rules_and_starts_beside_them_follows_at_once() 
     let first = Place::of(1);
     let one = first.start(&journal, 1, Rules::TRIAL).await;
     let mut ada = Connection::new(1);
-    for slot in 0..7 {
-        let got = said(&mut ada, &one, &slot.to_string()).await;
-        assert_eq!(got, (slot, 0), "others may be there, and are listened for");
-        sleep(HEARD_FOR / 7).await;
-    }
+    says_by_first_rules(&mut ada, &one, 0..7).await;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(said(&mut ada, &one, "b").await, (7, 1));
     let two = Place::of(2).start(&journal, 1, Rules::TRIAL).await;
@@ -221,11 +227,7 @@ async fn a_node_that_is_away_is_waited_for_and_not_for_ever() {
     let Two { new, old, mut ada, .. } = Two::start().await;
     sleep(HEARD_FOR).await;
     old.end().await.expect("a good end");
-    for slot in 2..9 {
-        let got = said(&mut ada, &new, &slot.to_string()).await;
-        assert_eq!(got, (slot, 0), "it may come back");
-        sleep(HEARD_FOR / 7).await;
-    }
+    says_by_first_rules(&mut ada, &new, 2..9).await;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(said(&mut ada, &new, "later").await, (9, 1));
     new.end().await.expect("a good end");

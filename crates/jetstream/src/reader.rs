@@ -206,8 +206,8 @@ impl Reader {
     /// Makes a consumer, which the servers do only while they all have a leader in common. The stream may be
     /// well without one, so that its blocks are read one by one meanwhile.
     async fn consumer(&mut self, compared: &mut bool) -> Result<PullConsumer, Stop> {
-        let made = make_consumer(self.context.clone(), self.stream.clone(), self.mark.position);
-        let mut made = pin!(made);
+        let (context, stream) = (self.context.clone(), self.stream.clone());
+        let mut made = pin!(make_consumer(context, stream, self.mark.position));
         loop {
             let wanted = self.mark.position.0 + u64::from(*compared);
             let durable = tokio::select! {

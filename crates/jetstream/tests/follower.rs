@@ -9,12 +9,9 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{
-    ConnectOptions,
-    jetstream::{self, Context, consumer::pull, stream::Config},
-};
+use async_nats::jetstream::{Context, consumer::pull, stream::Config};
 use bytes::Bytes;
-use common::{LONG, block, by_hand, next, open, propose, servers};
+use common::{LONG, block, by_hand, by_hand_at, next, open, propose, servers};
 use roomlog_core::{
     block::stamp,
     journal::{Follow, Journal, Mark, Position, Proposed},
@@ -122,9 +119,8 @@ async fn a_follower_reads_what_two_of_three_keep_when_three_of_five_servers_are_
     for server in (0..5).filter(|&server| server != leader && format!("n{server}") != other) {
         cluster.kill(server);
     }
-    let login = ConnectOptions::with_user_and_password("roomlog".into(), "roomlog".into());
-    let client = login.connect(cluster.url_of(leader)).await.expect("a connection");
-    timeout(LONG, no_consumers(&jetstream::new(client))).await.expect("no leader in time");
+    let context = by_hand_at(&cluster, leader).await;
+    timeout(LONG, no_consumers(&context)).await.expect("no leader in time");
 
     let mut follow = journal.follow(0, Mark::default());
     for n in 0..20 {

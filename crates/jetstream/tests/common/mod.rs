@@ -26,8 +26,12 @@ pub(crate) async fn open(options: &Options) -> Result<JetStreamJournal, OpenErro
 
 /// A connection with the journal's rights, to do what an operator could.
 pub(crate) async fn by_hand(cluster: &Cluster) -> Context {
+    by_hand_at(cluster, 0).await
+}
+
+pub(crate) async fn by_hand_at(cluster: &Cluster, server: usize) -> Context {
     let options = ConnectOptions::with_user_and_password("roomlog".into(), "roomlog".into());
-    let client = options.connect(cluster.url_of(0)).await.expect("a connection");
+    let client = options.connect(cluster.url_of(server)).await.expect("a connection");
     jetstream::new(client)
 }
 
