@@ -22,6 +22,14 @@ Three terminals and a room, a command in each:
   roomlog tail general
   roomlog append general 'hello'";
 
+const CONFIG_HELP: &str =
+    "Takes the flags of `serve`. Settings that are not printed have their defaults.
+What `serve` would refuse is refused here too, with exit code 2; nothing is opened.
+
+Examples:
+  roomlog config
+  roomlog config --config /etc/roomlog.toml";
+
 /// A durable, totally ordered log for every chat room.
 ///
 /// `serve` runs the server; the other commands talk to one. Data goes to standard output, everything
@@ -38,6 +46,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server.
     Serve(Box<ServeArgs>),
+    /// Print the settings that `serve` would use, and where each was set.
+    #[command(after_help = CONFIG_HELP)]
+    Config(Box<ServeArgs>),
     /// Chat in this terminal.
     Chat(ChatArgs),
     /// Put entries into a room's log and print their slots.
@@ -62,6 +73,8 @@ pub(crate) enum Command {
     /// Copy everything that a running server holds into a directory.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Backup(BackupArgs),
+    /// Make a directory that `serve` can use from a backup.
+    Restore(RestoreArgs),
     /// Move a log from a directory to a cluster, or back.
     Move(Box<MoveArgs>),
 }
@@ -266,21 +279,36 @@ pub(crate) struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The server goes on meanwhile. DIR gets archive.db and manifest.json; `serve --data` on it, or on a copy,
-is the restore: a new log that holds all of it and goes on behind it.
+#[command(after_help = "The server goes on meanwhile. DIR gets archive.db and manifest.json.
 
 Examples:
   roomlog backup backups/2026-11-24
   roomlog verify --data backups/2026-11-24     every entry and digest of it, without a server
-  roomlog serve --data backups/2026-11-24      a server with what it holds"
-)]
+  roomlog restore backups/2026-11-24 new-data  a directory for `roomlog serve --data new-data`")]
 pub(crate) struct BackupArgs {
     /// The directory; made when it is not there, refused when something is in it.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The backup is only read, and every byte of it is compared with its manifest. What was appended after
+the backup is missing, so the log gets a new name, and clients drop what they hold.
+
+Example:
+  roomlog restore backups/2026-11-24 new-data
+  roomlog serve --data new-data"
+)]
+pub(crate) struct RestoreArgs {
+    /// The backup: a directory that `roomlog backup` made.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
+    /// The new directory; an empty one is used too.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -8,12 +8,15 @@
 //! Enters: settings. Leaves: a journal, an archive and who this node is. Invariant: the directory is
 //! locked as long as the engines are held.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use roomlog_core::{Identity, archive::Archive, backup::Backup, journal::Journal};
 use roomlog_jetstream::{JetStreamJournal, MOST_PARTITIONS, Options, Promise};
 use roomlog_protocol::Manifest;
-use roomlog_sqlite::{Derived, Directory, Opened};
+use roomlog_sqlite::{Derived, Directory, OpenError, Opened, Restored};
 
 use crate::failure::Failure;
 
@@ -25,6 +28,8 @@ pub(crate) struct Engines {
     pub(crate) backup: Arc<dyn Backup>,
     /// What an ack stands on, in the words of `hello.durability`.
     pub(crate) durability: &'static str,
+    /// Where the files are.
+    pub(crate) data: PathBuf,
     /// Holds the lock.
     directory: Held,
 }
@@ -40,8 +45,9 @@ impl Engines {
     /// # Errors
     /// What is wrong with the directory, and what to do.
     pub(crate) fn of_one_node(data: &Path, journal_bytes: u64) -> Result<Self, Failure> {
-        let directory = Directory::open_keeping(data, journal_bytes);
-        let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
+        let failed = |why: OpenError| Failure::said(why.to_string());
+        let data = restored_if_backup(data).map_err(failed)?;
+        let directory = Directory::open_keeping(&data, journal_bytes).map_err(failed)?;
         tell_opened(&directory.opened);
         Ok(Self {
             identity: directory.identity,
@@ -49,6 +55,7 @@ impl Engines {
             archive: directory.archive.clone(),
             backup: Arc::new(directory.backup()),
             durability: "fsync",
+            data,
             directory: Held::OneNode { _directory: Box::new(directory) },
         })
     }
@@ -76,6 +83,7 @@ impl Engines {
             archive: directory.archive.clone(),
             backup: Arc::new(directory.backup()),
             durability,
+            data: data.into(),
             directory: Held::Cluster(Box::new(directory)),
         })
     }
@@ -88,6 +96,38 @@ impl Engines {
             tracing::error!(%error, "the directory cannot be marked as frozen");
         }
     }
+}
+
+/// Where a backup is restored to when it is served itself, below its own directory.
+const RESTORED: &str = "restored";
+
+/// The directory to serve: `data`; if that is a backup, a directory below it that is restored from it once, so
+/// that the backup stays one.
+fn restored_if_backup(data: &Path) -> Result<PathBuf, OpenError> {
+    if !Directory::is_backup(data)? {
+        return Ok(data.into());
+    }
+    let served = data.join(RESTORED);
+    if served.exists() {
+        eprintln!(
+            "roomlog: {} is a backup and stays as it is; serving {}, which was restored from it",
+            data.display(),
+            served.display()
+        );
+        return Ok(served);
+    }
+    let Restored { manifest: Manifest { log, rooms, entries, taken_at, .. }, .. } =
+        Directory::restore(data, &served)?;
+    eprintln!(
+        "roomlog: {} is a backup and stays as it is; restored it into {}: log {log}, taken at {}, {entries} \
+         entries in {rooms} rooms. What was appended later is missing, so this is a new log, and clients are told; \
+         `roomlog restore {} DIR` restores it elsewhere",
+        data.display(),
+        served.display(),
+        crate::show::utc(taken_at),
+        data.display(),
+    );
+    Ok(served)
 }
 
 /// Refuses an archive of more partitions than the journal has.

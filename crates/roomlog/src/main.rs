@@ -7,16 +7,18 @@
 mod address;
 mod cli;
 mod commands;
+mod config;
 mod engines;
 mod failure;
 mod import;
+mod names;
 mod serve;
 mod settings;
 mod show;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use cli::{Cli, Command};
 use failure::Failure;
@@ -27,12 +29,13 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return said(&format!("cannot start the runtime: {why}")),
     };
-    let ended = runtime.block_on(run(cli.command));
+    let ended = runtime.block_on(run(cli.command, &matches));
     // A thread that still waits for standard input must not hold up the end.
     runtime.shutdown_background();
     match ended {
@@ -51,9 +54,11 @@ fn said(what: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn run(command: Command) -> Result<ExitCode, Failure> {
+async fn run(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    names::check_environment(&Cli::command(), std::env::vars_os())?;
     match command {
         Command::Serve(args) => serve::run(*args).await,
+        Command::Config(args) => config::run(*args, matches),
         Command::Chat(args) => commands::chat::run(args).await,
         Command::Append(args) => commands::append::run(args).await,
         Command::Read(args) => commands::read::run(args).await,
@@ -62,6 +67,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Export(args) => commands::export::run(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Backup(args) => commands::backup::run(args).await,
+        Command::Restore(args) => commands::restore::run(args).await,
         Command::Move(args) => commands::moving::run(*args).await,
         Command::Import(args) => commands::import::run(args).await,
     }

@@ -2,8 +2,8 @@
 //! stop.
 //!
 //! ```text
-//!  SIGTERM, SIGINT ─┐
-//!  the node fails ──┴─► gateway drains ──► node ends ──► engines close ──► exit 0, or 1
+//!  SIGTERM, SIGINT, SIGHUP ─┐
+//!  the node fails ──────────┴─► gateway drains ──► node ends ──► engines close ──► exit 0, or 1
 //! ```
 //!
 //! Invariant: it listens only when the node has caught up, and says so in one line; it ends only when
@@ -11,7 +11,7 @@
 
 use std::{
     convert::Infallible,
-    io::IsTerminal,
+    io::{ErrorKind, IsTerminal},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -29,7 +29,7 @@ use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
@@ -57,20 +57,22 @@ const OTHER_DESCRIPTORS: u64 = 256;
   data = \"/var/lib/roomlog\"
   ahead_ms = 5000
 
+A flag overrides the environment, and the environment the file. `roomlog config` prints what is set, and where.
+
 Examples:
   roomlog serve
   roomlog serve --listen 127.0.0.1:7401 --data /var/lib/roomlog
   roomlog serve --journal nats://a:4222,b:4222,c:4222
 
-SIGTERM or Ctrl-C: what was taken is committed and answered, sockets are closed, exit 0.
+SIGTERM, SIGHUP or Ctrl-C: what was taken is committed and answered, sockets are closed, exit 0.
 RUST_LOG=debug says more on standard error."
 )]
 pub(crate) struct ServeArgs {
     /// A TOML file with settings, such as `ahead_ms = 5000`.
     #[arg(long, env = "ROOMLOG_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 /// Runs the server until it is told to stop.
@@ -97,7 +99,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         },
     };
     config.durability = engines.durability;
-    config.files = FILES.iter().map(|name| data.join(name)).collect();
+    config.files = FILES.iter().map(|name| engines.data.join(name)).collect();
     let journal = config.metrics.time_journal(engines.journal.clone());
     let opened = Node::open(engines.identity, journal, engines.archive.clone(), node_settings);
     let (mut node, running) = opened.map_err(|why| Failure::said(why.to_string()))?;
@@ -115,7 +117,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         eprintln!(
             "roomlog: listening on http://{address} (log {}, data {})",
             node.log(),
-            data.display()
+            engines.data.display()
         );
         if std::io::stderr().is_terminal() {
             eprintln!("roomlog: {}", way_in(address));
@@ -188,10 +190,20 @@ fn way_in(listens: SocketAddr) -> String {
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(listen).await.map_err(|why| {
-        Failure::said(format!(
-            "cannot listen on {listen}: {why}; is a server running there already? another \
-             address is given with --listen"
-        ))
+        let way_out = match why.kind() {
+            ErrorKind::AddrInUse => {
+                "is a server running there already? Give another address with --listen"
+            }
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE; give a higher port with --listen, such as \
+                 127.0.0.1:7400"
+            }
+            ErrorKind::AddrNotAvailable => {
+                "no interface of this machine has this address; give another with --listen"
+            }
+            _ => "give another address with --listen",
+        };
+        Failure::said(format!("cannot listen on {listen}: {why}; {way_out}"))
     })
 }
 
@@ -210,8 +222,10 @@ fn allow_descriptors(sockets: u64) {
 
 /// The signals that end the server.
 struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    /// The terminal was closed; `None` if the process was started to outlive it (`nohup`).
+    hangup: Option<Signal>,
 }
 
 impl Stop {
@@ -219,9 +233,11 @@ impl Stop {
         let install = |kind| {
             signal(kind).map_err(|why| Failure::said(format!("cannot listen for signals: {why}")))
         };
+        let hangup = (!ignores_hangup()).then(|| install(SignalKind::hangup()));
         Ok(Self {
             terminate: install(SignalKind::terminate())?,
             interrupt: install(SignalKind::interrupt())?,
+            hangup: hangup.transpose()?,
         })
     }
 
@@ -230,9 +246,20 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
         }
         eprintln!("roomlog: stopping");
     }
+}
+
+/// Whether the process was started with SIGHUP ignored, as `nohup` does: installing a handler would
+/// undo that.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signal N is bit N - 1.
+    ignored.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
 }
 
 /// What runs of a node. Sequencing waits for the disk where the journal is a file, so it has a thread then; so

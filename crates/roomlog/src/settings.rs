@@ -12,11 +12,12 @@ use roomlog_jetstream::Options;
 use roomlog_protocol::Limits;
 use roomlog_server::Config;
 use roomlog_sqlite::JOURNAL_BYTES;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     address::{self, Listen},
     failure::Failure,
+    names,
 };
 
 const LISTEN: &str = "127.0.0.1:7400";
@@ -27,40 +28,21 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 const LEAST_JOURNAL_BYTES: u64 = 64 << 10;
 
 macro_rules! settings {
-    ($($(#[$doc:meta])* $name:ident: $type:ty, $env:literal, $value:literal;)*) => {
-        /// What can be set, where it was set.
-        #[derive(Debug, Clone, Default, Args, Deserialize)]
+    ($($(#[$meta:meta])* $name:ident: $type:ty, $env:literal, $value:literal;)*) => {
+        /// What was set; `None` where nothing was.
+        #[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
         #[serde(deny_unknown_fields)]
         pub(crate) struct Settings {
-            $($(#[$doc])* #[arg(long, env = $env, value_name = $value)] pub(crate) $name: Option<$type>,)*
-            /// Listen on an address that others can reach, although everyone may read and write.
-            /// In the environment: 1, yes or true; 0, no, false or nothing.
-            #[arg(long, env = "ROOMLOG_INSECURE_OPEN", value_parser = yes_or_no)]
-            #[arg(action = clap::ArgAction::SetTrue)]
-            #[serde(default)]
-            pub(crate) insecure_open: bool,
-            /// Say that every NATS server has `sync_interval: always`, where that cannot be seen; clients
-            /// are told that it is declared. In the environment as --insecure-open.
-            #[arg(long, env = "ROOMLOG_JOURNAL_DECLARED", value_parser = yes_or_no)]
-            #[arg(action = clap::ArgAction::SetTrue)]
-            #[serde(default)]
-            pub(crate) journal_declared: bool,
-            /// A browser origin, such as https://chat.example.org, whose pages may use this server;
-            /// repeatable.
-            #[arg(long, env = "ROOMLOG_ALLOW_ORIGIN", value_name = "URL", value_delimiter = ',')]
-            #[serde(default)]
-            pub(crate) allow_origin: Vec<String>,
+            $($(#[$meta])* #[arg(long, env = $env, value_name = $value)] pub(crate) $name: Option<$type>,)*
         }
 
+        /// The settings by their names in the file.
+        pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),*];
+
         impl Settings {
-            /// These, and where they say nothing, those of a file.
+            /// These settings; where one is not set, that of a file.
             fn or(mut self, file: Self) -> Self {
                 $(self.$name = self.$name.or(file.$name);)*
-                self.insecure_open |= file.insecure_open;
-                self.journal_declared |= file.journal_declared;
-                if self.allow_origin.is_empty() {
-                    self.allow_origin = file.allow_origin;
-                }
                 self
             }
         }
@@ -72,6 +54,14 @@ settings! {
     listen: Listen, "ROOMLOG_LISTEN", "IP:PORT";
     /// The directory that holds the log [default: ./roomlog-data]
     data: PathBuf, "ROOMLOG_DATA", "DIR";
+    /// Listen on an address that others can reach, although everyone may read and write; `=false` overrides
+    /// the environment and the settings file [default: false]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
+    insecure_open: bool, "ROOMLOG_INSECURE_OPEN", "BOOL";
+    /// A browser origin, such as https://chat.example.org, whose pages may use this server; repeatable.
+    /// The flags replace the list of the environment, and that the list of the file
+    #[arg(value_delimiter = ',')]
+    allow_origin: Vec<String>, "ROOMLOG_ALLOW_ORIGIN", "URL";
     /// The NATS servers whose JetStream is the journal of a cluster, such as
     /// nats://a:4222,b:4222,c:4222 [default: a file in the data directory]
     journal: String, "ROOMLOG_JOURNAL", "URLS";
@@ -91,6 +81,11 @@ settings! {
     journal_certificate: PathBuf, "ROOMLOG_JOURNAL_CERTIFICATE", "FILE";
     /// The key of that certificate, in PEM
     journal_key: PathBuf, "ROOMLOG_JOURNAL_KEY", "FILE";
+    /// Trust that every NATS server has `sync_interval: always` where the servers do not show it; clients
+    /// see `declared` as the durability; `=false` overrides the environment and the settings file
+    /// [default: false]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
+    journal_declared: bool, "ROOMLOG_JOURNAL_DECLARED", "BOOL";
     /// How long a socket may take its last answers when the server stops [default: 10000]
     drain_ms: u64, "ROOMLOG_DRAIN_MS", "MS";
     /// Sockets served at once; more wait to be accepted [default: 20000]
@@ -155,18 +150,36 @@ settings! {
 }
 
 impl Settings {
-    /// These settings over those of a file.
+    /// These settings; where one is not set, that of the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, or has a name or a value that is no setting's.
     pub(crate) fn over_file(self, file: Option<&PathBuf>) -> Result<Self, Failure> {
         let Some(path) = file else { return Ok(self) };
         let text = fs::read_to_string(path).map_err(|why| Failure::file(path, why))?;
-        let file = toml::from_str(&text).map_err(|why| {
-            Failure::usage(format!(
-                "{} is not a settings file: {}",
-                path.display(),
-                why.to_string().trim()
-            ))
-        })?;
+        let wrong = |why: String| {
+            Failure::usage(format!("{} is not a settings file: {}", path.display(), why.trim()))
+        };
+        let table: toml::Table = toml::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+        if let Some(name) = table.keys().find(|name| !NAMES.contains(&name.as_str())) {
+            let hint = names::did_you_mean(name, NAMES.iter().copied());
+            return Err(wrong(format!("{name:?} is not a setting{hint}")));
+        }
+        let file = toml::from_str(&text).map_err(|why| wrong(why.to_string()))?;
         Ok(self.or(file))
+    }
+
+    /// Checks every setting, as `serve` does before it opens anything.
+    ///
+    /// # Errors
+    /// The first setting that `serve` would refuse.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.listen()?;
+        self.gateway()?;
+        self.node()?;
+        self.journal_bytes()?;
+        self.cluster()?;
+        Ok(())
     }
 
     /// Where to listen.
@@ -176,7 +189,7 @@ impl Settings {
     pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
         let default = || LISTEN.parse().map_err(|_| Failure::said("no address to listen on"));
         let listen = self.listen.map_or_else(default, |listen| Ok(listen.0))?;
-        if listen.ip().is_loopback() || self.insecure_open {
+        if listen.ip().is_loopback() || self.insecure_open == Some(true) {
             return Ok(listen);
         }
         Err(Failure::usage(format!(
@@ -229,7 +242,7 @@ impl Settings {
         options.partitions = self.journal_partitions;
         options.replicas = self.journal_replicas;
         options.max_bytes = self.journal_max_bytes;
-        options.declared = self.journal_declared;
+        options.declared = self.journal_declared == Some(true);
         options.credentials.clone_from(&self.journal_credentials);
         options.ca.clone_from(&self.journal_ca);
         options.certificate = match (&self.journal_certificate, &self.journal_key) {
@@ -256,7 +269,7 @@ impl Settings {
             ("journal_ca", self.journal_ca.is_some()),
             ("journal_certificate", self.journal_certificate.is_some()),
             ("journal_key", self.journal_key.is_some()),
-            ("journal_declared", self.journal_declared),
+            ("journal_declared", self.journal_declared == Some(true)),
         ];
         match said.iter().find(|(_, said)| *said) {
             Some((name, _)) => Err(Failure::usage(format!(
@@ -297,8 +310,8 @@ impl Settings {
                 "batches_bytes is {batches_bytes}, but must be at least batch_bytes ({batch_bytes})"
             )));
         }
-        // An environment variable that is set to nothing lists nothing.
-        let listed = self.allow_origin.iter().filter(|typed| !typed.is_empty());
+        // An empty environment variable is an empty list.
+        let listed = self.allow_origin.iter().flatten().filter(|typed| !typed.is_empty());
         let origins = listed.map(|typed| address::origin(typed)).collect::<Result<_, _>>();
         Ok(Config {
             limits,
@@ -383,7 +396,7 @@ mod tests {
     fn an_open_server_listens_on_loopback_unless_told_otherwise() {
         let at = |listen: &str, insecure_open| {
             let listen = Some(listen.parse().expect("an address"));
-            Settings { listen, insecure_open, ..Settings::default() }.listen()
+            Settings { listen, insecure_open: Some(insecure_open), ..Settings::default() }.listen()
         };
         assert!(at("127.0.0.1:0", false).is_ok() && at("[::1]:7400", false).is_ok());
         let said = at("0.0.0.0:7400", false).expect_err("it can be reached").to_string();

@@ -46,6 +46,7 @@ use self::{
     state::State,
 };
 use crate::{
+    peek,
     pragma::{self, Copying, Sync},
     sql, trouble, wal,
 };
@@ -216,10 +217,9 @@ fn read_log(connection: &Connection) -> Result<Option<String>, ArchiveError> {
     let columns = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     match connection.query_row(sql::LOG, [], columns).optional().map_err(|error| failed(&error))? {
         Some((log, sql::FORMAT)) => Ok(Some(log)),
-        Some((_, format)) => Err(ArchiveError::Failed(format!(
-            "archive.db: format {format} is not known to this version, which knows {}",
-            sql::FORMAT
-        ))),
+        Some((_, format)) => {
+            Err(ArchiveError::Failed(peek::unknown_format("archive.db", format, sql::FORMAT)))
+        }
         None => Err(is_damaged("the name of its log is missing")),
     }
 }

@@ -41,6 +41,33 @@ pub enum OpenError {
         /// What it said.
         error: io::Error,
     },
+    /// Something else is in the directory, and nothing of ours.
+    #[error(
+        "{path} is not empty and holds no log: {file} in it is not Roomlog's; name an empty directory or a \
+         new one with --data, such as {}",
+        path.join("roomlog-data").display()
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// One of the names in it.
+        file: String,
+    },
+    /// A directory was to be restored that is no backup.
+    #[error(
+        "{path} is no backup: a backup holds archive.db and manifest.json, as `roomlog backup` wrote them, \
+         and no journal.db"
+    )]
+    NoBackup {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A backup was to be restored into a directory that holds something.
+    #[error("{path} is not empty; name an empty directory or a new one")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The archive is there and the journal is not.
     #[error(
         "{path} holds archive.db, at position {applied}, but no journal.db, and no manifest.json that \
@@ -166,7 +193,7 @@ pub enum OpenError {
     },
     /// The directory holds a log of one node, and the journal was to be elsewhere.
     #[error(
-        "{path} holds journal.db, the log of a single node, and --journal names the journal of a cluster:          serve it without --journal, or name another directory with --data for this node of the cluster"
+        "{path} holds journal.db, the log of a single node, and --journal names the journal of a cluster: serve it without --journal, or name another directory with --data for this node of the cluster"
     )]
     HasJournal {
         /// The directory.
@@ -182,7 +209,7 @@ pub enum OpenError {
     },
     /// The archive is of another log than the journal.
     #[error(
-        "{path}: archive.db is of log {archive}, and the journal is of log {journal}: name the journal that          it belongs to, or another directory with --data"
+        "{path}: archive.db is of log {archive}, and the journal is of log {journal}: name the journal that it belongs to, or another directory with --data"
     )]
     OtherLog {
         /// The directory.
@@ -207,6 +234,16 @@ fn way_out(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; make room in its file system, then start again: nothing is lost"
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "; there is a file at this path: name a directory with --data"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; give the user that runs the server the right to read and write it, or name another directory \
+             with --data"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; its file system is mounted read-only: name another directory with --data"
         }
         _ => "",
     }
@@ -235,6 +272,9 @@ const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) const JOURNAL: &str = "journal.db";
 pub(crate) const ARCHIVE: &str = "archive.db";
+
+/// Locked while a process uses the directory.
+pub(crate) const LOCK: &str = "lock";
 
 /// The copy of the archive while a backup is made.
 pub(crate) const COPY: &str = "backup.tmp";
@@ -275,9 +315,20 @@ impl Directory {
         }
         let io = |error| OpenError::Io { path: path.into(), error };
         fs::create_dir_all(path).map_err(io)?;
+        start::check_ours(path)?;
         let lock = lock(path, true)?;
         node_file::read(path).map_err(io)?;
         refuse(path)?;
+        Self::open_locked(path, journal_bytes, lock)
+    }
+
+    /// As [`Directory::open`], of a directory whose lock the caller holds.
+    pub(crate) fn open_held(path: &Path, lock: File) -> Result<Self, OpenError> {
+        Self::open_locked(path, JOURNAL_BYTES, lock)
+    }
+
+    fn open_locked(path: &Path, journal_bytes: u64, lock: File) -> Result<Self, OpenError> {
+        let io = |error| OpenError::Io { path: path.into(), error };
         // All that may refuse the files as they stand comes first, and changes nothing.
         let opened = match start::look(path)? {
             Found::Serve(opened) => opened,
@@ -329,7 +380,7 @@ impl Directory {
     /// # Errors
     /// When it is no data directory, or a process serves it.
     pub fn lock_stopped(path: &Path) -> Result<Option<File>, OpenError> {
-        if !path.join("lock").exists() && start::manifest(path)?.is_some() {
+        if !path.join(LOCK).exists() && start::manifest(path)?.is_some() {
             return Ok(None);
         }
         lock(path, false).map(Some)
@@ -362,7 +413,7 @@ pub(crate) fn lock(path: &Path, create: bool) -> Result<File, OpenError> {
     let io = |error| OpenError::Io { path: path.into(), error };
     let mut options = OpenOptions::new();
     options.read(true).write(create).create(create);
-    let file = options.open(path.join("lock")).map_err(io)?;
+    let file = options.open(path.join(LOCK)).map_err(io)?;
     let begun = Instant::now();
     loop {
         match file.try_lock() {

@@ -7,7 +7,7 @@ use std::{fs, io, path::Path};
 
 use crate::{directory::OpenError, node_file};
 
-const FROZEN: &str = "frozen";
+pub(crate) const FROZEN: &str = "frozen";
 
 /// Refuses a directory that is marked.
 pub(crate) fn check(path: &Path) -> Result<(), OpenError> {

@@ -16,6 +16,7 @@
 
 pub mod archive;
 pub mod backup;
+mod copied;
 pub mod derived;
 pub mod directory;
 mod frozen;
@@ -31,6 +32,7 @@ mod wal;
 
 pub use archive::SqliteArchive;
 pub use backup::SqliteBackup;
+pub use copied::Restored;
 pub use derived::Derived;
 pub use directory::{Directory, OpenError};
 pub use frozen::claim;

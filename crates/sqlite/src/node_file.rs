@@ -14,7 +14,7 @@ use std::{
 use roomlog_core::{Identity, block::NodeId};
 use ulid::Ulid;
 
-const FILE: &str = "node";
+pub(crate) const FILE: &str = "node";
 
 /// Begins a new incarnation of the directory's node.
 pub(crate) fn begin_incarnation(directory: &Path) -> io::Result<Identity> {

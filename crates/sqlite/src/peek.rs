@@ -79,9 +79,7 @@ pub(crate) fn journal(path: &Path) -> Result<Option<JournalFacts>, JournalError>
     let file = open(path).map_err(failed)?;
     let Some((log, format)) = log_of(&file).map_err(failed)? else { return Ok(None) };
     if format != journal::FORMAT {
-        return Err(JournalError(format!(
-            "journal.db: cannot be opened: format {format} is not known to this version"
-        )));
+        return Err(JournalError(unknown_format("journal.db", format, journal::FORMAT)));
     }
     let facts = journal_facts(&file, log).map_err(failed)?;
     let oldest = file.query_row("SELECT min(position) FROM blocks", [], |row| row.get(0));
@@ -120,11 +118,20 @@ pub(crate) fn archive(path: &Path) -> Result<Option<ArchiveFacts>, ArchiveError>
     let file = open(path).map_err(failed)?;
     let Some((log, format)) = log_of(&file).map_err(failed)? else { return Ok(None) };
     if format != sql::FORMAT {
-        return Err(ArchiveError::Failed(format!(
-            "archive.db: format {format} is not known to this version"
-        )));
+        return Err(ArchiveError::Failed(unknown_format("archive.db", format, sql::FORMAT)));
     }
     Ok(Some(ArchiveFacts { log, applied: archive::applied_in(&file, 0)?.position }))
+}
+
+/// Why a file of another format is refused, and what to do.
+pub(crate) fn unknown_format(file: &str, found: i64, known: i64) -> String {
+    let way_out = if found < known {
+        "an older version wrote it, from before the first release: serve it with that version, `roomlog export` \
+         its rooms, and `roomlog import` them into a new directory"
+    } else {
+        "a newer version wrote it: serve it with that version"
+    };
+    format!("{file}: format {found} is not known to this version, which writes {known}; {way_out}")
 }
 
 fn log_of(file: &Connection) -> rusqlite::Result<Option<(String, i64)>> {

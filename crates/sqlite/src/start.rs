@@ -16,6 +16,7 @@
 //! the way out. Invariant: nothing is repaired by guessing.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -27,9 +28,12 @@ use roomlog_core::{
 use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 
 use crate::{
-    directory::{ARCHIVE, JOURNAL, OpenError},
+    directory::{ARCHIVE, COPY, JOURNAL, LOCK, OpenError},
+    frozen::FROZEN,
+    node_file,
     peek::{self, ArchiveFacts, JournalFacts},
     pragma::Sync,
+    restore::{NEW_JOURNAL, RESTORED},
     wal,
 };
 
@@ -107,6 +111,38 @@ pub(crate) fn not_cut_off(path: &Path, manifest: Option<&Manifest>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Refuses a directory that has something in it, and nothing that Roomlog wrote: it was named by mistake.
+/// Hidden files and `lost+found`, which file systems and tools put into empty directories, do not count.
+pub(crate) fn check_ours(path: &Path) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: path.into(), error };
+    let mut other = None;
+    for entry in fs::read_dir(path).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        if is_ours(&name) {
+            return Ok(());
+        }
+        let name = name.to_string_lossy().into_owned();
+        if !name.starts_with('.') && name != "lost+found" && name != LOCK {
+            other = Some(name);
+        }
+    }
+    match other {
+        Some(file) => Err(OpenError::NotOurs { path: path.into(), file }),
+        None => Ok(()),
+    }
+}
+
+/// Whether Roomlog writes a file of this name into a data directory. The lock says nothing: other
+/// programs have one too.
+pub(crate) fn is_ours(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    // Small files are written under this name and renamed.
+    let whole = name.strip_suffix(".new").unwrap_or(&name);
+    [JOURNAL, ARCHIVE, MANIFEST_FILE].iter().any(|ours| name.starts_with(ours))
+        || [NEW_JOURNAL, COPY, RESTORED].contains(&&*name)
+        || [node_file::FILE, FROZEN].contains(&whole)
 }
 
 /// The manifest of a directory, where there is one.

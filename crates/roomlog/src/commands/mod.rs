@@ -9,12 +9,13 @@ pub(crate) mod chat;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod moving;
+pub(crate) mod output;
 pub(crate) mod read;
+pub(crate) mod restore;
 pub(crate) mod rooms;
 pub(crate) mod tail;
 pub(crate) mod verify;
 
-mod output;
 mod replayed;
 mod verify_archive;
 mod verify_directory;

@@ -124,6 +124,12 @@ impl Server {
         terminate(&self.child).await;
     }
 
+    /// Sends SIGHUP, as a terminal does that is closed, and waits for the end.
+    pub(crate) async fn sighup(&mut self) -> ExitStatus {
+        send_signal("HUP", &self.child).await;
+        self.ended().await
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         within("the end of the server", self.child.wait()).await.expect("an exit status")
@@ -138,10 +144,15 @@ impl Server {
 
 /// Sends SIGTERM.
 pub(crate) async fn terminate(process: &Child) {
+    send_signal("TERM", process).await;
+}
+
+/// Sends a signal, by its name without `SIG`.
+pub(crate) async fn send_signal(name: &str, process: &Child) {
     let pid = process.id().expect("a running process");
     // A shell's own `kill`: the way to a signal without unsafe code.
-    let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().await;
-    assert!(sent.expect("a shell").success(), "SIGTERM could not be sent");
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().await;
+    assert!(sent.expect("a shell").success(), "SIG{name} could not be sent");
 }
 
 /// A `roomlog serve` on `data` that is to refuse: its exit status and all it said.
@@ -194,7 +205,7 @@ pub(crate) fn serve(
 async fn launch(mut command: Command, said: &Said) -> (Child, SocketAddr) {
     let mut child = command.spawn().expect("the binary");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-    let address = within("`listening on`", listening(&mut lines)).await;
+    let address = within("`listening on`", listening(&mut lines, said)).await;
     // The pipe is read to its end, or the server would wait for it; a failed test shows the lines.
     let said = said.clone();
     tokio::spawn(async move {
@@ -206,9 +217,10 @@ async fn launch(mut command: Command, said: &Said) -> (Child, SocketAddr) {
     (child, address)
 }
 
-async fn listening(lines: &mut Lines<BufReader<ChildStderr>>) -> SocketAddr {
+async fn listening(lines: &mut Lines<BufReader<ChildStderr>>, said: &Said) -> SocketAddr {
     while let Some(line) = lines.next_line().await.expect("stderr of the server") {
         eprintln!("server: {line}");
+        said.lock().expect("no panic").push(line.clone());
         if let Some((_, rest)) = line.split_once("listening on http://") {
             let address = rest.split_whitespace().next().unwrap_or_default();
             return address

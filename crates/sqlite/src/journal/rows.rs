@@ -12,7 +12,7 @@ use roomlog_core::journal::{Durable, JournalError, Position};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::failed;
-use crate::node_file::new_ulid;
+use crate::{node_file::new_ulid, peek};
 
 const SCHEMA: &str = "
     CREATE TABLE log (id TEXT NOT NULL, format INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;
@@ -168,9 +168,7 @@ fn log(connection: &Connection) -> Result<String, JournalError> {
     let format = connection.query_row("SELECT format FROM log", [], |row| row.get::<_, i64>(0));
     let format = format.map_err(open)?;
     if format != FORMAT {
-        return Err(JournalError(format!(
-            "journal.db: format {format} is not known to this version, which writes {FORMAT}"
-        )));
+        return Err(JournalError(peek::unknown_format("journal.db", format, FORMAT)));
     }
     let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     let (log, there) =

@@ -33,6 +33,12 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
     if !data.exists() {
         return Err(Failure::said(format!("there is no directory {}", data.display())));
     }
+    if Directory::is_backup(data).map_err(said)? {
+        let data = data.display();
+        return Err(Failure::said(format!(
+            "{data} is a backup: run `roomlog restore {data} DIR`, then move DIR"
+        )));
+    }
     let begun = Instant::now();
     let directory = Directory::open_to_move(data).map_err(said)?;
     let (archive, journal) = (directory.archive.clone(), directory.journal.clone());

@@ -87,7 +87,7 @@ mod way {
                 journal_ca: self.journal_ca.clone(),
                 journal_certificate: self.journal_certificate.clone(),
                 journal_key: self.journal_key.clone(),
-                journal_declared: self.journal_declared,
+                journal_declared: Some(self.journal_declared),
                 data: self.data.clone(),
                 ..Settings::default()
             };

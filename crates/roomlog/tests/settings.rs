@@ -1,0 +1,185 @@
+//! Settings: for each of them a flag overrides the environment, and the environment the settings file; a
+//! name that is none is refused.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::{Command, Output},
+};
+
+/// Every setting with what the file, the environment and the flag say, as `config` prints it.
+const SETTINGS: &[(&str, [&str; 3])] = &[
+    ("ahead_ms", ["11", "12", "13"]),
+    (
+        "allow_origin",
+        [
+            r#"["https://file.example"]"#,
+            r#"["https://env.example"]"#,
+            r#"["https://flag.example"]"#,
+        ],
+    ),
+    ("append_ms", ["11", "12", "13"]),
+    ("appends_in_flight", ["11", "12", "13"]),
+    ("author_bytes", ["11", "12", "13"]),
+    ("batch_bytes", ["11", "12", "13"]),
+    ("batches_bytes", ["1011", "1012", "1013"]),
+    ("body_bytes", ["11", "12", "13"]),
+    ("data", [r#""/file""#, r#""/env""#, r#""/flag""#]),
+    ("drain_ms", ["11", "12", "13"]),
+    ("event_comment_ms", ["11", "12", "13"]),
+    ("fold_entries", ["11", "12", "13"]),
+    ("fold_ms", ["11", "12", "13"]),
+    ("frame_bytes", ["10011", "10012", "10013"]),
+    ("id_bytes", ["11", "12", "13"]),
+    ("idle_ms", ["100011", "100012", "100013"]),
+    ("insecure_open", ["true", "false", "true"]),
+    ("journal", [r#""nats://file""#, r#""nats://env""#, r#""nats://flag""#]),
+    ("journal_bytes", ["100011", "100012", "100013"]),
+    ("journal_ca", [r#""file""#, r#""env""#, r#""flag""#]),
+    ("journal_certificate", [r#""file""#, r#""env""#, r#""flag""#]),
+    ("journal_credentials", [r#""file""#, r#""env""#, r#""flag""#]),
+    ("journal_declared", ["true", "false", "true"]),
+    ("journal_key", [r#""file""#, r#""env""#, r#""flag""#]),
+    ("journal_max_bytes", ["1000000011", "1000000012", "1000000013"]),
+    ("journal_partitions", ["11", "12", "13"]),
+    ("journal_prefix", [r#""FILE""#, r#""ENV""#, r#""FLAG""#]),
+    ("journal_replicas", ["1", "3", "5"]),
+    ("kind_bytes", ["11", "12", "13"]),
+    ("listen", [r#""127.0.0.1:11""#, r#""127.0.0.1:12""#, r#""127.0.0.1:13""#]),
+    ("login_ms", ["11", "12", "13"]),
+    ("meta_bytes", ["11", "12", "13"]),
+    ("page_bytes", ["10011", "10012", "10013"]),
+    ("page_entries", ["11", "12", "13"]),
+    ("ping_ms", ["11", "12", "13"]),
+    ("room_bytes", ["11", "12", "13"]),
+    ("rooms_per_connection", ["11", "12", "13"]),
+    ("seq_wait", ["11", "12", "13"]),
+    ("seq_wait_ms", ["11", "12", "13"]),
+    ("sockets", ["11", "12", "13"]),
+    ("tail_bytes", ["11", "12", "13"]),
+    ("unfolded_bytes", ["11", "12", "13"]),
+    ("unfolded_entries", ["11", "12", "13"]),
+    ("waiting_bytes", ["11", "12", "13"]),
+];
+
+fn config() -> Command {
+    let mut config = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+    config.arg("config").env_clear();
+    config
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What `config` printed: each setting with its value and where it was set.
+fn printed(output: &Output) -> BTreeMap<String, (String, String)> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let text = text(&output.stdout);
+    let lines = text.lines().map(|line| {
+        let (name, rest) = line.split_once(" = ").expect("a setting");
+        let (value, set_at) = rest.split_once("  # ").expect("where it was set");
+        (name.to_owned(), (value.to_owned(), set_at.to_owned()))
+    });
+    lines.collect()
+}
+
+/// A value as a person types it in the environment or behind a flag.
+fn typed(value: &str) -> &str {
+    value.trim_matches(['[', ']', '"'])
+}
+
+#[test]
+fn a_flag_overrides_the_environment_and_the_environment_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("roomlog.toml");
+    let lines = SETTINGS.iter().map(|(name, [of_file, ..])| format!("{name} = {of_file}\n"));
+    std::fs::write(&file, lines.collect::<String>()).expect("a file");
+    let file = file.to_str().expect("a path");
+    let variable = |name: &str| format!("ROOMLOG_{}", name.to_uppercase());
+    let flag = |name: &str| format!("--{}", name.replace('_', "-"));
+
+    let mut run = config();
+    run.args(["--config", file]);
+    let of_file = printed(&run.output().expect("a run"));
+    for (name, [_, of_environment, _]) in SETTINGS {
+        run.env(variable(name), typed(of_environment));
+    }
+    let of_environment = printed(&run.output().expect("a run"));
+    for (name, [_, _, of_flag]) in SETTINGS {
+        run.arg(format!("{}={}", flag(name), typed(of_flag)));
+    }
+    let of_flags = printed(&run.output().expect("a run"));
+
+    for (name, values) in SETTINGS {
+        for (value, set_at, printed) in [
+            (values[0], file.to_owned(), &of_file),
+            (values[1], variable(name), &of_environment),
+            (values[2], flag(name), &of_flags),
+        ] {
+            assert_eq!(printed.get(*name), Some(&(value.to_owned(), set_at)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_table_above_has_every_setting() {
+    let help = config().arg("--help").output().expect("a run");
+    let help = text(&help.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    let variables = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next());
+    let settings: BTreeSet<String> = variables
+        .filter_map(|name| name.strip_prefix("ROOMLOG_"))
+        .map(str::to_lowercase)
+        .filter(|name| name != "config")
+        .collect();
+    let here: BTreeSet<String> = SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(settings, here);
+}
+
+#[test]
+fn a_flag_and_the_environment_can_say_no_to_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("roomlog.toml");
+    std::fs::write(&file, "listen = \"0.0.0.0:0\"\ninsecure_open = true\n").expect("a file");
+    let with_file = || {
+        let mut run = config();
+        run.arg("--config").arg(&file);
+        run
+    };
+    assert!(with_file().status().expect("a run").success());
+    for (name, mut no) in [("the flag", with_file()), ("the environment", with_file())] {
+        match name {
+            "the flag" => no.arg("--insecure-open=false"),
+            _ => no.env("ROOMLOG_INSECURE_OPEN", "no"),
+        };
+        let ended = no.output().expect("a run");
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{name}: {said}");
+        assert!(said.contains("add --insecure-open"), "{name}: {said}");
+    }
+    // And yes again.
+    let mut yes = with_file();
+    yes.env("ROOMLOG_INSECURE_OPEN", "0").arg("--insecure-open");
+    assert!(yes.status().expect("a run").success());
+}
+
+#[test]
+fn a_name_that_is_no_setting_is_refused_with_the_one_that_was_meant() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("roomlog.toml");
+    std::fs::write(&file, "ahed_ms = 7\n").expect("a file");
+    let ended = config().arg("--config").arg(&file).output().expect("a run");
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("\"ahed_ms\" is not a setting (did you mean ahead_ms?)"), "{said}");
+
+    // In the environment, of any command: a default would be used in silence.
+    for command in ["config", "serve", "rooms"] {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_roomlog"));
+        run.arg(command).env_clear().env("ROOMLOG_ALLOW_ORIGINS", "https://chat.example.org");
+        let ended = run.output().expect("a run");
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{command}: {said}");
+        assert!(said.contains("ROOMLOG_ALLOW_ORIGINS"), "{command}: {said}");
+        assert!(said.contains("(did you mean ROOMLOG_ALLOW_ORIGIN?)"), "{command}: {said}");
+    }
+}
