@@ -3,6 +3,7 @@
 //! Enters: a subcommand. Leaves: a table on standard output, progress on standard error. Invariant:
 //! every benchmark measures its floor in the same run, talks to loopback only, is bounded in count
 //! and time, and stops the processes that it starts.
+#![allow(clippy::print_stderr, reason = "a tool that ends with its terminal")]
 
 mod acks;
 mod at_rate;

@@ -8,6 +8,7 @@
 //!
 //! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers keep to PROTOCOL.md's "What a client
 //! does" and nothing else; a run is good when every append was acked and no promise is broken.
+#![allow(clippy::print_stderr, reason = "a tool that ends with its terminal")]
 
 mod disk;
 mod fault;

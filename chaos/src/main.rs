@@ -1,4 +1,5 @@
 //! `roomlog-chaos`: a run of faults, as long as it is wanted. `script/chaos` builds what it needs.
+#![allow(clippy::print_stderr, reason = "a tool that ends with its terminal")]
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 

@@ -1,6 +1,7 @@
 //! The golden transcripts in `/golden`, which the browser's client plays too (`web/sdk/test/golden.test.js`).
 //!
 //! A transcript is a list of steps: what comes in, and what must then come out. Time is `at`, in ms.
+#![allow(clippy::print_stderr, reason = "shown when a test fails")]
 
 use std::{fs, path::Path, time::Duration};
 

@@ -18,7 +18,7 @@ use roomlog_jetstream::{JetStreamJournal, MOST_PARTITIONS, Options, Promise};
 use roomlog_protocol::Manifest;
 use roomlog_sqlite::{Derived, Directory, OpenError, Opened, Restored};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, say};
 
 /// What a node is put together from.
 pub(crate) struct Engines {
@@ -109,8 +109,8 @@ fn restored_if_backup(data: &Path) -> Result<PathBuf, OpenError> {
     }
     let served = data.join(RESTORED);
     if served.exists() {
-        eprintln!(
-            "roomlog: {} is a backup and stays as it is; serving {}, which was restored from it",
+        say!(
+            "{} is a backup and stays as it is; serving {}, which was restored from it",
             data.display(),
             served.display()
         );
@@ -118,8 +118,8 @@ fn restored_if_backup(data: &Path) -> Result<PathBuf, OpenError> {
     }
     let Restored { manifest: Manifest { log, rooms, entries, taken_at, .. }, .. } =
         Directory::restore(data, &served)?;
-    eprintln!(
-        "roomlog: {} is a backup and stays as it is; restored it into {}: log {log}, taken at {}, {entries} \
+    say!(
+        "{} is a backup and stays as it is; restored it into {}: log {log}, taken at {}, {entries} \
          entries in {rooms} rooms. What was appended later is missing, so this is a new log, and clients are told; \
          `roomlog restore {} DIR` restores it elsewhere",
         data.display(),
@@ -149,15 +149,15 @@ fn tell_opened(opened: &Opened) {
     match opened {
         Opened::New | Opened::Whole => {}
         Opened::Rebuilt => {
-            eprintln!("roomlog: archive.db is missing: it is made again from the journal");
+            say!("archive.db is missing: it is made again from the journal");
         }
-        Opened::Restored(Manifest { log, position, rooms, entries, taken_at, .. }) => eprintln!(
-            "roomlog: restored a backup of log {log}, taken at {}: {entries} entries in {rooms} rooms, up to \
+        Opened::Restored(Manifest { log, position, rooms, entries, taken_at, .. }) => say!(
+            "restored a backup of log {log}, taken at {}: {entries} entries in {rooms} rooms, up to \
              position {position}; what came after is not there. This is a new log, and clients are told so",
             crate::show::utc(*taken_at)
         ),
-        Opened::Continued(Manifest { log, position, .. }) => eprintln!(
-            "roomlog: a backup of log {log} up to position {position}, and beside it the journal with all that \
+        Opened::Continued(Manifest { log, position, .. }) => say!(
+            "a backup of log {log} up to position {position}, and beside it the journal with all that \
              came after: the log goes on"
         ),
     }
@@ -165,9 +165,9 @@ fn tell_opened(opened: &Opened) {
 
 fn tell_derived(opened: &Opened) {
     match opened {
-        Opened::New => eprintln!("roomlog: a new node: its archive is made from the journal"),
-        Opened::Continued(Manifest { position, .. }) => eprintln!(
-            "roomlog: a new node: its archive is a backup up to position {position}, and the rest comes from \
+        Opened::New => say!("a new node: its archive is made from the journal"),
+        Opened::Continued(Manifest { position, .. }) => say!(
+            "a new node: its archive is a backup up to position {position}, and the rest comes from \
              the journal"
         ),
         _ => {}

@@ -12,6 +12,7 @@ mod engines;
 mod failure;
 mod import;
 mod names;
+mod say;
 mod serve;
 mod settings;
 mod show;
@@ -22,6 +23,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use cli::{Cli, Command};
 use failure::Failure;
+use say::say;
 
 /// Entries are made on one thread and let go of on another, all day long: glibc's allocator spends an
 /// eighth of the server's time on that.
@@ -29,8 +31,16 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    say::report_panics();
+    let _flush = say::FlushAtEnd;
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(answer) => return told(&answer),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(answer) => return told(&answer),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return said(&format!("cannot start the runtime: {why}")),
@@ -50,8 +60,24 @@ fn main() -> ExitCode {
 }
 
 fn said(what: &str) -> ExitCode {
-    eprintln!("roomlog: {what}");
+    say!("{what}");
     ExitCode::FAILURE
+}
+
+/// What `clap` answers instead of a command: help, the version, or what is wrong with the command line.
+fn told(answer: &clap::Error) -> ExitCode {
+    if answer.use_stderr() {
+        let text = answer.render();
+        let plain = !say::in_colour();
+        say::raw(if plain { text.to_string() } else { text.ansi().to_string() });
+        return ExitCode::from(failure::USAGE);
+    }
+    match answer.print() {
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
+            said(&Failure::Stdout(why).to_string())
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 async fn run(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {

@@ -34,7 +34,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{cli::DEFAULT_SERVER, engines::Engines, failure::Failure, settings::Settings};
+use crate::{cli::DEFAULT_SERVER, engines::Engines, failure::Failure, say, settings::Settings};
 
 /// The nice value of the thread that writes the journal: everyone who appends waits for it, and it
 /// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.
@@ -114,13 +114,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     };
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
-        eprintln!(
-            "roomlog: listening on http://{address} (log {}, data {})",
-            node.log(),
-            engines.data.display()
-        );
+        say!("listening on http://{address} (log {}, data {})", node.log(), engines.data.display());
         if std::io::stderr().is_terminal() {
-            eprintln!("roomlog: {}", way_in(address));
+            say!("{}", way_in(address));
         }
         let stop = async {
             tokio::select! {
@@ -135,8 +131,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     node.inbox.close();
     let ended = threads.join().await;
     let stats = &node.stats;
-    eprintln!(
-        "roomlog: stats blocks={} entries={} busy={} fold_lag_max={}",
+    say!(
+        "stats blocks={} entries={} busy={} fold_lag_max={}",
         stats.blocks(),
         stats.entries(),
         stats.busy_answers(),
@@ -161,19 +157,15 @@ async fn tell_progress(node: &Node) -> Infallible {
             of += node.journal_head(partition).map_or(0, |head| head.0).max(position);
         }
         let (entries, seconds) = (node.stats.entries(), begun.elapsed().as_secs());
-        eprintln!(
-            "roomlog: catching up with the journal: block {at} of {of}, {entries} entries in {seconds} s"
-        );
+        say!("catching up with the journal: block {at} of {of}, {entries} entries in {seconds} s");
     }
 }
 
 fn talk() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-    let colours = std::io::stderr().is_terminal() && !plain;
-    let talk = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-    talk.with_writer(std::io::stderr).init();
+    let talk = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(say::in_colour());
+    talk.with_writer(|| say::Lines).init();
 }
 
 /// What a person at the terminal can do next.
@@ -248,7 +240,7 @@ impl Stop {
             _ = self.interrupt.recv() => {}
             Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
         }
-        eprintln!("roomlog: stopping");
+        say!("stopping");
     }
 }
 

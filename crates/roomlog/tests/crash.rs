@@ -1,4 +1,5 @@
 //! `kill -9` at any moment: what was acked is at its slot, what was not is there once or not at all.
+#![allow(clippy::print_stderr, reason = "shown when a test fails")]
 
 mod support;
 

@@ -123,6 +123,39 @@ async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_
 }
 
 #[tokio::test]
+async fn a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_there_is_room() {
+    if !may_mount(
+        "a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_there_is_room",
+    ) {
+        return;
+    }
+    let disk = SmallDisk::new("16m");
+    let log = disk.data().with_extension("log");
+    let stderr = fs::File::create(&log).expect("a file");
+    let mut server = Server::start_unheard(&disk.data(), Some(stderr.into())).await;
+    let mut ada = server.login("ada").await;
+    disk.fill_but(200_000);
+    let (mut acked, refused) = append_until_full(&mut ada, "before", 4_000).await;
+    disk.fill_but(0);
+    let written = fs::read_to_string(&log).expect("a log");
+    // Each connection is worth some lines, for which there is no room.
+    for _ in 0..100 {
+        let answer = server.get("/v1/rooms/r").send().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let posted = json!({"author": "ada", "id": "by-http", "body": body("by-http", 9_000)});
+        server.post("/v1/rooms/r/entries", &posted).send().await.refused(507, "storage_full");
+    }
+    disk.free();
+    acked.insert(refused.clone(), append_until_taken(&mut ada, &refused, 4_000).await);
+    check(&server, &acked).await;
+    assert!(server.sigterm().await.success());
+    let all = fs::read_to_string(&log).expect("a log");
+    let after = all.strip_prefix(&written).expect("the same log");
+    assert!(after.contains("missing here"), "{after}");
+    assert!(after.lines().last().is_some_and(|line| line.contains("stats blocks=")), "{after}");
+}
+
+#[tokio::test]
 async fn a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it() {
     if !may_mount("a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it") {
         return;

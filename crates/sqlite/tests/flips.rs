@@ -3,6 +3,7 @@
 //!
 //! The places are chosen by a seed, half of them where the files keep their structure. A failure names
 //! file, byte and bit.
+#![allow(clippy::print_stderr, reason = "shown when a test fails")]
 
 mod life;
 

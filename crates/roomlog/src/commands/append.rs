@@ -16,6 +16,7 @@ use super::{connect, output::Output, window::Window};
 use crate::{
     cli::AppendArgs,
     failure::{Failure, refused},
+    say,
 };
 
 /// How many lines are read ahead.
@@ -80,9 +81,7 @@ impl Log {
     fn look(&mut self, client: &Client) {
         if !self.changed && client.hello().log != self.name {
             self.changed = true;
-            eprintln!(
-                "roomlog: the server now has another log: the slots that follow are slots of it"
-            );
+            say!("the server now has another log: the slots that follow are slots of it");
         }
     }
 }
@@ -108,7 +107,7 @@ fn take(
     match outcome {
         Ok(committed) => print(output, args, committed).map(|()| true),
         Err(AppendError::Refused(error)) => {
-            eprintln!("roomlog: line {number}: {}", refused(&error));
+            say!("line {number}: {}", refused(&error));
             Ok(false)
         }
         Err(error) => Err(Failure::said(format!("line {number}: {error}"))),
@@ -119,7 +118,7 @@ fn print(output: &mut Output, args: &AppendArgs, committed: Committed) -> Result
     let appended = committed.appended;
     // Of an id that we made ourselves it says only that the answer was lost on the way once.
     if appended.repeat == Some(true) && args.id.is_some() {
-        eprintln!("roomlog: {} (already there)", appended.slot);
+        say!("{} (already there)", appended.slot);
     }
     if args.json {
         output.json(&Appended { seq: None, req: None, ..appended })?;
@@ -133,7 +132,7 @@ fn print(output: &mut Output, args: &AppendArgs, committed: Committed) -> Result
 fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
     let (sender, receiver) = mpsc::channel(LINES);
     if stdin().is_terminal() {
-        eprintln!("roomlog: every line you type is an entry; Ctrl-D ends");
+        say!("every line you type is an entry; Ctrl-D ends");
     }
     std::thread::spawn(move || {
         for line in stdin().lock().split(b'\n') {
@@ -151,7 +150,7 @@ fn text(mut line: Vec<u8>, number: u64) -> String {
         line.pop();
     }
     String::from_utf8(line).unwrap_or_else(|error| {
-        eprintln!("roomlog: line {number} is not UTF-8: it is kept with replacement characters");
+        say!("line {number} is not UTF-8: it is kept with replacement characters");
         String::from_utf8_lossy(error.as_bytes()).into_owned()
     })
 }

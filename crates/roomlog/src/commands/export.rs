@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use roomlog_protocol::latest_of;
 
 use super::{connect, output::Output};
-use crate::{cli::ExportArgs, failure::Failure};
+use crate::{cli::ExportArgs, failure::Failure, say};
 
 pub(crate) async fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.server, |_| ()).await?;
@@ -20,7 +20,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
     if count == 0 {
         return Err(Failure::never_written(&args.room));
     }
-    eprintln!("roomlog: {count} entries of {}", args.room);
+    say!("{count} entries of {}", args.room);
     client.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,7 @@ use crate::{
     cli::ImportArgs,
     failure::Failure,
     import::{Item, Line, Place, Told, files, read, tally::Tally},
+    say,
 };
 
 /// How long a server may be away before an import ends.
@@ -79,8 +80,8 @@ async fn send_all(
             Ok(Sending::Done) => return Ok((import, Ok(()))),
             Err(failure) => return Ok((import, Err(failure))),
             Ok(Sending::NewLog) => import.bar.suspend(|| {
-                eprintln!(
-                    "roomlog: the server now has another log, which may lack what was taken before: beginning \
+                say!(
+                    "the server now has another log, which may lack what was taken before: beginning \
                      again with the first line"
                 );
             }),
@@ -245,7 +246,7 @@ impl Import {
     }
 
     fn tell(&self, place: &Place, what: &str) {
-        self.bar.suspend(|| eprintln!("roomlog: {place}: {what}"));
+        self.bar.suspend(|| say!("{place}: {what}"));
     }
 }
 
@@ -285,9 +286,9 @@ fn put(
 
 fn tell_state(bar: &ProgressBar, state: &State) {
     bar.suspend(|| match state {
-        State::Connected => eprintln!("roomlog: connected again, going on"),
+        State::Connected => say!("connected again, going on"),
         State::Reconnecting(why) => {
-            eprintln!("roomlog: not connected ({why}); trying for {} s", PATIENCE.as_secs());
+            say!("not connected ({why}); trying for {} s", PATIENCE.as_secs());
         }
     });
 }

@@ -9,6 +9,7 @@ use super::{connect, output::Output};
 use crate::{
     cli::ReadArgs,
     failure::{Failure, never_written},
+    say,
 };
 
 pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
@@ -43,9 +44,9 @@ pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
 async fn tell_why(client: &Client, args: &ReadArgs) -> Result<(), Failure> {
     let latest = client.page(args.room.clone(), 0, None).await?.latest;
     if latest < 0 {
-        eprintln!("roomlog: {}", never_written(&args.room));
+        say!("{}", never_written(&args.room));
     } else {
-        eprintln!("roomlog: {} ends at slot {latest}; nothing follows it yet", args.room);
+        say!("{} ends at slot {latest}; nothing follows it yet", args.room);
     }
     Ok(())
 }

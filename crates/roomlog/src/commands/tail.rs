@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, process::ExitCode};
 use roomlog_client::{Followed, Reset, Start, State};
 
 use super::{connect, output::Output};
-use crate::{cli::TailArgs, failure::Failure};
+use crate::{cli::TailArgs, failure::Failure, say};
 
 pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.server, |options| options.patience = None).await?;
@@ -25,12 +25,12 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
                 }
                 Followed::Reset(why) => tell_reset(&args, why),
                 Followed::Waiting(why) => {
-                    eprintln!("roomlog: {} cannot be followed ({why}); trying again", args.room);
+                    say!("{} cannot be followed ({why}); trying again", args.room);
                 }
             },
             Ok(()) = state.changed() => {
                 if let Some(news) = talk.news(&state.borrow_and_update()) {
-                    eprintln!("roomlog: {news}");
+                    say!("{news}");
                 }
             }
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
@@ -43,8 +43,8 @@ fn tell_reset(args: &TailArgs, why: Reset) {
         Reset::NewLog => "the server now has another log",
         Reset::Diverged => "the server's digest differs",
     };
-    eprintln!(
-        "roomlog: {why}: what was printed of {} is no longer its log; its newest entries follow",
+    say!(
+        "{why}: what was printed of {} is no longer its log; its newest entries follow",
         args.room
     );
 }

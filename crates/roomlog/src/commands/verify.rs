@@ -13,6 +13,7 @@ use super::{connect, output::Output, verify_directory::verify_directory};
 use crate::{
     cli::VerifyArgs,
     failure::{DIFFERS, Failure},
+    say,
 };
 
 pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
@@ -46,7 +47,7 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
         output.flush()?;
     }
     client.close().await;
-    eprintln!("roomlog: {} of {} rooms are right", rooms.len() - wrong, rooms.len());
+    say!("{} of {} rooms are right", rooms.len() - wrong, rooms.len());
     Ok(if wrong > 0 { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
 }
 

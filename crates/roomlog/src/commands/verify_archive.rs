@@ -20,7 +20,7 @@ use super::{
     replayed::{NOBODY, Replayed, said},
     verify_directory::{PAGE_ENTRIES, page, rooms_of, summed_up},
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, say};
 
 /// A backup: nothing is behind the archive.
 pub(super) async fn backup(
@@ -43,8 +43,8 @@ pub(super) async fn trimmed(
 ) -> Result<ExitCode, Failure> {
     let first = journal.first(0).map_err(said)?;
     let applied = archive.applied(0).map_err(said)?.position;
-    eprintln!(
-        "roomlog: the journal begins at position {first}; chaining the archive, which has all up to {applied}"
+    say!(
+        "the journal begins at position {first}; chaining the archive, which has all up to {applied}"
     );
     let wrong = wrong_rooms(&archive, &rooms_of(&archive, room)?)?;
     read_blocks(&journal, first, applied).await?;

@@ -36,7 +36,10 @@ use super::{
     replayed::{NOBODY, Replayed, said},
     verify_archive,
 };
-use crate::failure::{DIFFERS, Failure};
+use crate::{
+    failure::{DIFFERS, Failure},
+    say,
+};
 
 /// How many entries are looked at at once.
 pub(super) const PAGE_ENTRIES: u64 = 4_096;
@@ -64,10 +67,7 @@ pub(crate) async fn verify_directory(
             dir.display()
         ))),
         Holds::Backup { manifest, journal: false } => {
-            eprintln!(
-                "roomlog: a backup of log {}, up to position {}",
-                manifest.log, manifest.position
-            );
+            say!("a backup of log {}, up to position {}", manifest.log, manifest.position);
             verify_archive::backup(copy.path(), &manifest.log, room).await
         }
         Holds::Backup { .. } | Holds::Log => {
@@ -91,7 +91,7 @@ async fn whole(
     archive: &SqliteArchive,
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
-    eprintln!("roomlog: applying the journal anew");
+    say!("applying the journal anew");
     let anew = SqliteArchive::open(&copy.join("replayed.db"), journal.log()).map_err(said)?;
     let replayed = Replayed::new(NOBODY, Arc::new(anew), journal).await?;
     let rooms = replayed.rooms(room)?;
@@ -130,7 +130,7 @@ pub(super) fn summed_up(
     {
         return Err(Failure::said(format!("nothing was ever written to {room}")));
     }
-    eprintln!("roomlog: {} of {all} rooms are right", all - wrong);
+    say!("{} of {all} rooms are right", all - wrong);
     Ok(if wrong > 0 { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
 }
 

@@ -4,6 +4,7 @@
 //! clients that speak the protocol over real sockets, the log as a test computes it for itself.
 //! Invariant: nothing here knows more than the protocol's page says, and every process ends with
 //! the test that started it.
+#![allow(clippy::print_stderr, reason = "shown when a test fails")]
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 mod client;
@@ -11,6 +12,7 @@ mod disk;
 mod events;
 mod http;
 mod log;
+mod ports;
 mod restored;
 mod terminal;
 
@@ -88,6 +90,25 @@ impl Server {
         let command = serve(data, "127.0.0.1:0", &flags, &environment);
         let (child, address) = launch(command, &said).await;
         Self { child, data: data.into(), _directory: None, flags, environment, said, address }
+    }
+
+    /// Starts a server that says all it can to this standard error; without one, to none.
+    pub(crate) async fn start_unheard(data: &Path, stderr: Option<Stdio>) -> Self {
+        let environment = vec![("RUST_LOG".to_owned(), "trace".to_owned())];
+        let mut command = Command::new("sh");
+        let closing = if stderr.is_some() { "" } else { "2>&-" };
+        command.args(["-c", &format!("exec \"$0\" \"$@\" {closing}")]);
+        command.arg(env!("CARGO_BIN_EXE_roomlog"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        let mut child =
+            command.stderr(stderr.unwrap_or_else(Stdio::null)).spawn().expect("a shell");
+        // Its copy of the other end goes.
+        drop(command);
+        let address = within("a port", ports::listened(&mut child)).await;
+        let (data, flags, said) = (data.into(), Vec::new(), Said::default());
+        Self { child, data, _directory: None, flags, environment, said, address }
     }
 
     /// Its data directory.

@@ -22,6 +22,7 @@ use crate::{
         verify_directory::PAGE_ENTRIES,
     },
     failure::Failure,
+    say,
 };
 
 pub(super) async fn run(mut options: Options, to: &Path) -> Result<ExitCode, Failure> {
@@ -62,7 +63,7 @@ pub(super) async fn run(mut options: Options, to: &Path) -> Result<ExitCode, Fai
     let _left_or_gone = std::fs::remove_file(to.join("moving"));
     drop(directory);
     here::tell(&log, &rooms, begun)?;
-    eprintln!("roomlog: serve it: roomlog serve --data {}", to.display());
+    say!("serve it: roomlog serve --data {}", to.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,6 +24,7 @@ use crate::{
         replayed::{NOBODY, Replayed, said},
     },
     failure::Failure,
+    say,
 };
 
 /// Where the node that applies what is moved keeps its archive, in the directory that is moved.
@@ -82,7 +83,7 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
         let _left_or_gone = fs::remove_file(data.join(SCRATCH).join(file));
     }
     tell(&log, &rooms, begun)?;
-    eprintln!("roomlog: start the nodes: roomlog serve --data OTHER-DIR --journal {there}");
+    say!("start the nodes: roomlog serve --data OTHER-DIR --journal {there}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,0 +1,120 @@
+//! Standard error that takes nothing stops nothing: not a server, not a command.
+
+mod support;
+
+use std::{
+    fs::File,
+    io::Read,
+    os::fd::OwnedFd,
+    process::{ExitStatus, Stdio},
+};
+
+use rustix::pipe::{fcntl_setpipe_size, pipe};
+use serde_json::json;
+use support::{Server, roomlog, slot, within};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
+
+/// More lines than the server keeps for a standard error that takes none.
+const LINES: usize = 1_500;
+
+/// Makes the server say as many lines: each is of a connection that sends what is no HTTP.
+async fn make_it_talk(server: &Server, lines: usize) {
+    for _ in 0..lines {
+        let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+        stream.write_all(b"no HTTP\r\n\r\n").await.expect("sent");
+        let _answer_or_reset = within("its end", stream.read_to_end(&mut Vec::new())).await;
+    }
+}
+
+/// A server that has much to say takes appends and ends as if it were heard.
+async fn works_and_ends(stderr: Option<Stdio>) -> ExitStatus {
+    let data = tempfile::tempdir().expect("a directory");
+    let mut server = Server::start_unheard(data.path(), stderr).await;
+    let mut ada = server.login("ada").await;
+    make_it_talk(&server, LINES).await;
+    assert_eq!(slot(&ada.append("r", json!({"body": "x"})).await), 0);
+    assert_eq!(server.get("/readyz").status().await, 200);
+    server.sigterm().await
+}
+
+fn device_that_is_full() -> Stdio {
+    File::options().write(true).open("/dev/full").expect("/dev/full").into()
+}
+
+/// A pipe that holds one page, and its other end.
+fn small_pipe() -> (OwnedFd, OwnedFd) {
+    let (read, write) = pipe().expect("a pipe");
+    fcntl_setpipe_size(&write, 4_096).expect("a small pipe");
+    (read, write)
+}
+
+#[tokio::test]
+async fn a_server_goes_on_when_standard_error_is_full() {
+    assert_eq!(works_and_ends(Some(device_that_is_full())).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_server_goes_on_when_nobody_has_the_other_end() {
+    let (read, write) = small_pipe();
+    drop(read);
+    assert_eq!(works_and_ends(Some(write.into())).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_server_goes_on_when_nobody_reads_and_then_says_how_many_lines_are_missing() {
+    let (read, write) = small_pipe();
+    let data = tempfile::tempdir().expect("a directory");
+    let mut server = Server::start_unheard(data.path(), Some(write.into())).await;
+    make_it_talk(&server, LINES).await;
+    let read_all = tokio::task::spawn_blocking(move || {
+        let mut said = String::new();
+        File::from(read).read_to_string(&mut said).map(|_| said)
+    });
+    let ended = server.sigterm().await;
+    assert_eq!(ended.code(), Some(0));
+    let said = within("what it said", read_all).await.expect("no panic").expect("UTF-8");
+    assert!(said.contains("listening on"), "{said}");
+    assert!(said.contains("lines are missing here"), "{said}");
+    assert!(said.lines().last().is_some_and(|line| line.contains("stats blocks=")), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_ends_in_time_when_nobody_reads() {
+    let (read, write) = small_pipe();
+    assert_eq!(works_and_ends(Some(write.into())).await.code(), Some(0));
+    drop(read);
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_without_standard_error_goes_on() {
+    assert_eq!(works_and_ends(None).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_command_ends_as_it_would_when_standard_error_takes_nothing() {
+    let server = Server::start(&[]).await;
+    server.login("ada").await.append("r", json!({"body": "x"})).await;
+    for (args, code) in
+        [("export r", 0), ("export nosuch", 1), ("append --nonsense", 2), ("serve --sockets 0", 2)]
+    {
+        let (read, write) = small_pipe();
+        // Full before it begins.
+        rustix::io::write(&write, &[b'.'; 4_096]).expect("written");
+        let mut unread = roomlog(&server, args);
+        let ended = within(args, unread.stderr(write).status()).await.expect("a run");
+        assert_eq!(ended.code(), Some(code), "{args}: nobody reads");
+        drop(read);
+        let mut full = roomlog(&server, args);
+        let ended = within(args, full.stderr(device_that_is_full()).status()).await;
+        assert_eq!(ended.expect("a run").code(), Some(code), "{args}: /dev/full");
+        let mut closed = Command::new("sh");
+        closed.args(["-c", "exec \"$0\" \"$@\" 2>&-", env!("CARGO_BIN_EXE_roomlog")]);
+        closed.args(args.split(' ')).env("ROOMLOG_SERVER", format!("http://{}", server.address));
+        let ended = within(args, closed.stdout(Stdio::null()).status()).await.expect("a run");
+        assert_eq!(ended.code(), Some(code), "{args}: closed");
+    }
+}
