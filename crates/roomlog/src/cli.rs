@@ -12,10 +12,13 @@ use crate::serve::ServeArgs;
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
 
 const EXIT_CODES: &str = "Exit codes:
-  0  done
-  1  failed; standard error says why and what to do
-  2  the command line or a setting is wrong
-  3  `verify` found a difference, or a room that cannot be read
+  0    done
+  1    failed; standard error says why and what to do
+  2    the command line or a setting is wrong
+  3    `verify` found a difference, or a room that cannot be read
+  141  the reader of standard output went away before everything was printed (`| head`)
+
+Ctrl-C is the normal end of `serve`, `chat` and `tail`. Any other command that a signal ends does not exit with 0.
 
 Three terminals and a room, a command in each:
   roomlog serve
@@ -126,12 +129,17 @@ pub(crate) struct ChatArgs {
   roomlog append general 'hello' --id greeting-1     sent twice, it is there once
   printf 'one\\ntwo\\n' | roomlog append general       an entry a line, in that order
   roomlog append general 'me too' --ref 1040         a reply to the entry at slot 1040
-  roomlog append general -- '-x'                     a text that begins with a dash")]
+  roomlog append general -- '-x'                     a text that begins with a dash
+
+Exits with 0 only when every line is in the log. It goes on when the reader of the slots goes away (`| head`).")]
 pub(crate) struct AppendArgs {
     /// The room.
     pub(crate) room: RoomName,
     /// The text; without it every line of standard input is an entry.
     pub(crate) text: Option<String>,
+    /// Words that were not quoted: they are refused with the form that is meant.
+    #[arg(hide = true)]
+    pub(crate) rest: Vec<String>,
     /// The entry's id. The same id and text again give the slot that is there already.
     #[arg(long, requires = "text")]
     pub(crate) id: Option<EntryId>,

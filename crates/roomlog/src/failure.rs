@@ -13,6 +13,10 @@ pub(crate) const DIFFERS: u8 = 3;
 /// The exit code when the command line or a setting is wrong; `clap` has the same.
 pub(crate) const USAGE: u8 = 2;
 
+/// The exit code when the reader of standard output went away first: what a shell reports of other
+/// commands, which SIGPIPE ends.
+pub(crate) const UNREAD: u8 = 141;
+
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
@@ -55,7 +59,9 @@ impl Failure {
 
     /// A room that was asked for by its name and has no entry.
     pub(crate) fn never_written(room: &RoomName) -> Self {
-        Self::Said(never_written(room))
+        Self::said(format!(
+            "nothing was ever written to {room}; `roomlog rooms` lists the rooms that have entries"
+        ))
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, why: io::Error) -> Self {
@@ -73,11 +79,6 @@ impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self::Stdout(error.into())
     }
-}
-
-/// What there is to say of a room without an entry.
-pub(crate) fn never_written(room: &RoomName) -> String {
-    format!("nothing was ever written to {room}; `roomlog rooms` lists what there is")
 }
 
 fn append(error: &AppendError) -> String {

@@ -1,8 +1,8 @@
 //! The binary: `serve` and the command line.
 //!
 //! Enters: arguments, environment, standard input. Leaves: data on standard output, talk on standard
-//! error, an exit code. Invariant: standard output carries nothing but what was asked for, and a
-//! reader that goes away (`| head`) ends a command quietly.
+//! error, an exit code. Invariant: standard output carries nothing but what was asked for, and exit code 0
+//! says that all of it was done; a reader that goes away (`| head`) ends a command quietly with another.
 
 mod address;
 mod cli;
@@ -19,7 +19,10 @@ mod show;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{
+    ArgMatches, CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue},
+};
 
 use cli::{Cli, Command};
 use failure::Failure;
@@ -50,7 +53,8 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(code) => code,
-        Err(failure) if failure.is_closed_stdout() => ExitCode::SUCCESS,
+        // Quietly, as `| head` is meant; but not everything that was asked for was done.
+        Err(failure) if failure.is_closed_stdout() => ExitCode::from(failure::UNREAD),
         Err(failure @ Failure::Usage(_)) => {
             said(&failure.to_string());
             ExitCode::from(failure::USAGE)
@@ -70,6 +74,9 @@ fn told(answer: &clap::Error) -> ExitCode {
         let text = answer.render();
         let plain = !say::in_colour();
         say::raw(if plain { text.to_string() } else { text.ansi().to_string() });
+        if let Some(variable) = variable_of(answer) {
+            say!("the value comes from the environment variable {variable}");
+        }
         return ExitCode::from(failure::USAGE);
     }
     match answer.print() {
@@ -97,4 +104,15 @@ async fn run(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure
         Command::Move(args) => commands::moving::run(*args).await,
         Command::Import(args) => commands::import::run(args).await,
     }
+}
+
+/// The environment variable that holds the wrong value, where the command line does not.
+fn variable_of(answer: &clap::Error) -> Option<String> {
+    let ContextValue::String(argument) = answer.get(ContextKind::InvalidArg)? else { return None };
+    let flag = argument.split_whitespace().next()?;
+    let typed = |word: String| word.split('=').next() == Some(flag);
+    let is_typed = std::env::args_os().any(|word| word.into_string().is_ok_and(typed));
+    let name = flag.strip_prefix("--")?.replace('-', "_").to_uppercase();
+    let variable = format!("ROOMLOG_{name}");
+    (!is_typed && std::env::var_os(&variable).is_some()).then_some(variable)
 }

@@ -13,6 +13,7 @@
 //! standard output is closed, and writes into data where it is not.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     fmt::Display,
     io::{self, IsTerminal, Write},
     panic,
@@ -24,6 +25,8 @@ use std::{
     thread,
     time::Duration,
 };
+
+use roomlog_terminal::text;
 
 /// How many lines may wait to be written; what comes on top is dropped.
 const WAITING: usize = 1_024;
@@ -51,9 +54,9 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// A line of the program's own.
+/// A line of the program's own. Whatever others wrote in it cannot command the terminal.
 pub(crate) fn line(what: impl Display) {
-    raw(format!("roomlog: {what}"));
+    raw(format!("roomlog: {}", text::printed(&what.to_string())));
 }
 
 /// Lines that are written as they are.
@@ -95,13 +98,11 @@ pub(crate) fn report_panics() {
     panic::set_hook(Box::new(|what| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("unnamed").to_owned();
-        let backtrace = std::backtrace::Backtrace::capture();
-        raw(match backtrace.status() {
-            std::backtrace::BacktraceStatus::Captured => {
-                format!("roomlog: thread '{name}' {what}\n{backtrace}")
-            }
-            _ => format!("roomlog: thread '{name}' {what}"),
-        });
+        let backtrace = Backtrace::capture();
+        line(format_args!("thread '{name}' {what}"));
+        if backtrace.status() == BacktraceStatus::Captured {
+            raw(backtrace.to_string());
+        }
     }));
 }
 
@@ -116,7 +117,9 @@ pub(crate) struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        raw(String::from_utf8_lossy(line).into_owned());
+        let text = String::from_utf8_lossy(line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        raw(if in_colour() { text::printed_in_colour(text) } else { text::printed(text) });
         Ok(line.len())
     }
 

@@ -1,12 +1,13 @@
 //! Entries as a person reads them, one a line.
 //!
-//! Enters: an entry. Leaves: `SLOT TIME <author> body`. Invariant: exactly one line, and no control
-//! character, so that no body can move the reader's cursor.
+//! Enters: an entry. Leaves: `SLOT TIME <author> body`. Invariant: exactly one line that is safe for a
+//! terminal, as [`text`] says.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use jiff::Timestamp;
 use roomlog_protocol::Entry;
+use roomlog_terminal::text;
 
 /// An entry as one line of text.
 pub(crate) struct Shown<'a>(pub(crate) &'a Entry);
@@ -15,15 +16,16 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.0;
         write!(f, "{} {} ", entry.slot, time(entry))?;
+        let author = text::name(entry.author.as_str(), usize::MAX);
         match entry.kind.as_str() {
-            "action" => write!(f, "* {} ", entry.author)?,
-            "text" => write!(f, "<{}> ", entry.author)?,
-            kind => write!(f, "<{}> ({kind}) ", entry.author)?,
+            "action" => write!(f, "* {author} ")?,
+            "text" => write!(f, "<{author}> ")?,
+            kind => write!(f, "<{author}> ({kind}) ")?,
         }
         if let Some(slot) = entry.reference {
             write!(f, "(to {slot}) ")?;
         }
-        plain(f, &entry.body)
+        f.write_str(&text::printed(&entry.body))
     }
 }
 
@@ -38,17 +40,6 @@ pub(crate) fn utc(ms: u64) -> String {
     time.map_or_else(|| format!("{ms}ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-fn plain(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    for c in text.chars() {
-        if c.is_control() && c != '\t' {
-            write!(f, "{}", c.escape_default())?;
-        } else {
-            f.write_char(c)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,7 +51,9 @@ mod tests {
     #[test]
     fn an_entry_is_one_line_whatever_is_in_it() {
         let json = r#"{"slot":7,"author":"ada","id":"a","body":"a\nb\u001b[2J","committed_at":1763796120123}"#;
-        assert_eq!(shown(json), r"7 2025-11-22T07:22:00Z <ada> a\nb\u{1b}[2J");
+        assert_eq!(shown(json), "7 2025-11-22T07:22:00Z <ada> a␊b␛[2J");
+        let json = r#"{"slot":7,"author":"ad\u200ba","id":"a","body":"a\u202eb\u009bm","committed_at":1763796120123}"#;
+        assert_eq!(shown(json), "7 2025-11-22T07:22:00Z <ad\u{fffd}a> ab\u{fffd}m");
     }
 
     #[test]

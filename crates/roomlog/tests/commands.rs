@@ -90,6 +90,40 @@ fn a_line_that_is_refused_is_named_and_the_others_are_taken() {
 }
 
 #[test]
+fn what_is_not_utf_8_is_named_and_not_appended() {
+    let server = Memory::start();
+    let mut child = spawn(roomlog(&server, "append general").stdin(Stdio::piped()));
+    let input = child.stdin.take().expect("a pipe").write_all(b"one\ncaf\xe9\nthree\n");
+    input.expect("written");
+    let (code, slots, why) = told(child.wait_with_output().expect("a run"));
+    assert_eq!((code, slots.as_str()), (1, "0\n1\n"));
+    assert!(why.contains("line 2: not UTF-8, so it was not appended"), "{why}");
+    assert!(why.contains("iconv") && why.contains("1 of 3 lines are not in the log"), "{why}");
+    assert_eq!(bodies(&server, "general"), ["one", "three"]);
+}
+
+#[test]
+fn words_that_are_not_quoted_are_refused_with_the_form_that_is_meant() {
+    let server = Memory::start();
+    let (code, slots, why) = run(&server, "append general it's not quoted --kind action");
+    assert_eq!((code, slots.as_str()), (2, ""));
+    assert!(why.contains(r"`roomlog append general 'it'\''s not quoted'`"), "{why}");
+    assert!(bodies(&server, "general").is_empty());
+}
+
+#[test]
+fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
+    let server = Memory::start();
+    let mut rooms = roomlog(&server, "rooms");
+    let (code, _, why) = told(rooms.env("ROOMLOG_SERVER", "nowhere").output().expect("a run"));
+    assert_eq!(code, 2);
+    assert!(why.contains("\"nowhere\" is not the address of a server"), "{why}");
+    assert!(why.contains("environment variable ROOMLOG_SERVER"), "{why}");
+    let (code, _, why) = run(&server, "rooms --server=nowhere");
+    assert_eq!((code, why.contains("environment")), (2, false), "{why}");
+}
+
+#[test]
 fn read_counts_from_the_end_or_goes_on_to_it() {
     let server = Memory::start();
     (0..250).for_each(|n| server.append("general", &n.to_string()));
@@ -105,8 +139,12 @@ fn read_counts_from_the_end_or_goes_on_to_it() {
     assert_eq!(slots("read general --count 9 --upto 1"), [0, 1]);
     assert_eq!(slots("read general --after 100"), (101..250).collect::<Vec<_>>());
     assert_eq!(slots("read general --after -1"), (0..250).collect::<Vec<_>>());
-    let (_, lines, why) = run(&server, "read empty");
-    assert_eq!((lines.as_str(), why.contains("nothing was ever written to empty")), ("", true));
+    for args in ["read empty", "read empty --json", "read empty --upto 3", "read empty --after -1"]
+    {
+        let (code, lines, why) = run(&server, args);
+        assert_eq!((code, lines.as_str()), (1, ""), "{args}");
+        assert!(why.starts_with("roomlog: nothing was ever written to empty"), "{args}: {why}");
+    }
     assert_eq!(run(&server, "read general --count 0"), (0, String::new(), String::new()));
     let (_, lines, why) = run(&server, "read general --after 249");
     assert_eq!((lines.as_str(), why.contains("general ends at slot 249")), ("", true));
@@ -122,7 +160,7 @@ fn a_reader_that_goes_away_ends_a_command_quietly() {
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
     assert!(first.starts_with("{\"slot\":0,"), "{first}");
     let (code, _, why) = told(child.wait_with_output().expect("an end"));
-    assert_eq!((code, why.as_str()), (0, ""));
+    assert_eq!((code, why.as_str()), (141, ""), "not everything was printed");
 }
 
 #[test]

@@ -105,11 +105,13 @@ async fn a_command_ends_as_it_would_when_standard_error_takes_nothing() {
         // Full before it begins.
         rustix::io::write(&write, &[b'.'; 4_096]).expect("written");
         let mut unread = roomlog(&server, args);
-        let ended = within(args, unread.stderr(write).status()).await.expect("a run");
+        let ended =
+            within(args, unread.stdout(Stdio::null()).stderr(write).status()).await.expect("a run");
         assert_eq!(ended.code(), Some(code), "{args}: nobody reads");
         drop(read);
         let mut full = roomlog(&server, args);
-        let ended = within(args, full.stderr(device_that_is_full()).status()).await;
+        let ended =
+            within(args, full.stdout(Stdio::null()).stderr(device_that_is_full()).status()).await;
         assert_eq!(ended.expect("a run").code(), Some(code), "{args}: /dev/full");
         let mut closed = Command::new("sh");
         closed.args(["-c", "exec \"$0\" \"$@\" 2>&-", env!("CARGO_BIN_EXE_roomlog")]);

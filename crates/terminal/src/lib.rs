@@ -28,7 +28,7 @@ mod marks;
 mod rooms;
 mod screen;
 mod shown;
-mod text;
+pub mod text;
 mod view;
 mod window;
 

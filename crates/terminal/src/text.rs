@@ -1,8 +1,8 @@
 //! Text that others wrote, made safe for a terminal, and broken into rows.
 //!
-//! Enters: any string. Leaves: rows of graphemes whose widths are known. Invariant: nothing that leaves can
-//! move the cursor, change a colour or turn the direction of what stands beside it, and no row is
-//! wider than asked.
+//! Enters: any string. Leaves: rows of graphemes whose widths are known, for the screen of `chat`; or one
+//! line, for the commands that print. Invariant: nothing that leaves can move the cursor, change a colour or
+//! turn the direction of what stands beside it, and no row is wider than asked.
 
 use ratatui::buffer::CellWidth;
 use unicode_segmentation::UnicodeSegmentation;
@@ -46,8 +46,44 @@ pub(crate) fn one_line(text: &str, columns: usize) -> String {
     cut
 }
 
+/// As [`safe`], in one line of a command's output: a line end is seen as its picture, a tab stays.
+#[must_use]
+pub fn printed(text: &str) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
+    let safe: Vec<_> = text.split('\t').map(|part| safe(part).replace('\n', "\u{240a}")).collect();
+    safe.join("\t")
+}
+
+/// As [`printed`], for a line of our own that has colours: `ESC [ … m` stays.
+#[must_use]
+pub fn printed_in_colour(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut out = printed(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.find(|c: char| !matches!(c, '0'..='9' | ';')).unwrap_or(part.len());
+        if part[digits..].starts_with('m') {
+            out.push_str("\u{1b}[");
+            out.push_str(&part[..=digits]);
+            out.push_str(&printed(&part[digits + 1..]));
+        } else {
+            out.push_str(&printed(&format!("\u{1b}[{part}")));
+        }
+    }
+    out
+}
+
+/// Whether JSON that a terminal may show writes this character as `\uXXXX`: controls that JSON itself lets
+/// pass, and what has no width.
+#[must_use]
+pub fn is_escaped_in_json(c: char) -> bool {
+    c.is_control() || is_unseen(c) || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// A name, cut to `columns`. What has no width is seen here: with it one would pass for another.
-pub(crate) fn name(text: &str, columns: usize) -> String {
+#[must_use]
+pub fn name(text: &str, columns: usize) -> String {
     let mut seen = String::with_capacity(text.len());
     for grapheme in text.graphemes(true) {
         let is_emoji = grapheme.cell_width() > 1;
@@ -143,6 +179,20 @@ mod tests {
         assert_eq!(safe("\u{9b}31mred\u{7f}"), "\u{fffd}31mred␡");
         assert_eq!(safe("a\r\nb\rc\u{2028}d"), "a\nb\nc\nd");
         assert_eq!(safe("\tx"), "    x");
+    }
+
+    #[test]
+    fn a_printed_line_is_one_line_and_its_tabs_stay() {
+        assert_eq!(printed("a\tb\r\nc\u{1b}[2J"), "a\tb␊c␛[2J");
+        assert_eq!(printed("abc\u{202e}def\u{9b}m"), "abcdef\u{fffd}m");
+        assert_eq!(printed(""), "");
+    }
+
+    #[test]
+    fn of_a_line_in_colour_nothing_but_the_colours_stays() {
+        assert_eq!(printed_in_colour("\u{1b}[1;31mred\u{1b}[0m\n"), "\u{1b}[1;31mred\u{1b}[0m␊");
+        assert_eq!(printed_in_colour("a\u{1b}[2Jb\u{1b}]0;x\u{7}"), "a␛[2Jb␛]0;x␇");
+        assert_eq!(printed_in_colour("\u{1b}["), "␛[");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `roomlog append`: one text, or every line of standard input.
 //!
 //! Enters: a text or lines. Leaves: a slot for each, in that order. Invariant: lines enter the log in
-//! their order, many on their way at once; each once, also over a lost connection.
+//! their order, many on their way at once; each once, also over a lost connection. All lines are appended,
+//! whether or not somebody reads the slots.
 
 use std::{
     io::{BufRead, IsTerminal, stdin},
@@ -22,14 +23,25 @@ use crate::{
 /// How many lines are read ahead.
 const LINES: usize = 64;
 
+const NOT_UTF_8: &str = "not UTF-8, so it was not appended; convert the input, for example with \
+                         `iconv -f WINDOWS-1252 -t UTF-8`";
+
 pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
+    if let (Some(first), false) = (&args.text, args.rest.is_empty()) {
+        let words = quoted(&format!("{first} {}", args.rest.join(" ")));
+        return Err(Failure::usage(format!(
+            "the text is one argument: quote it, as in `roomlog append {} {words}`",
+            args.room
+        )));
+    }
     // A slot that the log has not reached was mistyped: that is said, not waited for.
     let client = connect(&args.server, |options| options.wait_when_ahead = false).await?;
-    let mut output = Output::new(args.json);
+    let mut output = Output::of_work(args.json);
     if let Some(text) = &args.text {
         let outcome = client.append(entry(&args, text.clone())).await?.await;
         print(&mut output, &args, outcome?)?;
         client.close().await;
+        output.finish()?;
         return Ok(ExitCode::SUCCESS);
     }
     let (mut lines, mut state) = (lines(), client.state());
@@ -41,7 +53,13 @@ pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
             line = lines.recv(), if reading && window.has_space() => match line {
                 Some(line) => {
                     number += 1;
-                    window.push(number, client.append(entry(&args, text(line?, number))).await?);
+                    match text(line?) {
+                        Some(text) => window.push(number, client.append(entry(&args, text)).await?),
+                        None => {
+                            failed += 1;
+                            say!("line {number}: {NOT_UTF_8}");
+                        }
+                    }
                 }
                 None => reading = false,
             },
@@ -63,6 +81,7 @@ pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
     if failed > 0 {
         return Err(Failure::said(format!("{failed} of {number} lines are not in the log")));
     }
+    output.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -145,12 +164,15 @@ fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
     receiver
 }
 
-fn text(mut line: Vec<u8>, number: u64) -> String {
+/// A line without its end; nothing when it is not UTF-8.
+fn text(mut line: Vec<u8>) -> Option<String> {
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    String::from_utf8(line).unwrap_or_else(|error| {
-        say!("line {number} is not UTF-8: it is kept with replacement characters");
-        String::from_utf8_lossy(error.as_bytes()).into_owned()
-    })
+    String::from_utf8(line).ok()
+}
+
+/// The form in which a shell gives words as one text.
+fn quoted(words: &str) -> String {
+    format!("'{}'", words.replace('\'', r"'\''"))
 }

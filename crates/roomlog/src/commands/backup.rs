@@ -44,12 +44,12 @@ pub(crate) async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let taken = tokio::select! {
         taken = take(&args.server.server, &target, &bar) => taken,
-        _ = tokio::signal::ctrl_c() => Err(Failure::said("interrupted; there is no backup")),
+        () = super::interrupted() => Err(Failure::said("interrupted; there is no backup")),
     };
     bar.finish_and_clear();
     let manifest = taken.and_then(|manifest| target.finish(&manifest).map(|()| manifest));
     let manifest = manifest.inspect_err(|_| target.clear())?;
-    let mut output = Output::new(false);
+    let mut output = Output::of_work(false);
     output.line(format_args!("log              {}", manifest.log))?;
     output.line(format_args!("taken            {}", utc(manifest.taken_at)))?;
     output.line(format_args!("position         {}", manifest.position))?;
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
     output.line(format_args!("bytes            {}", manifest.archive_bytes))?;
     output.line(format_args!("digest           {}", manifest.digest))?;
     output.line(format_args!("seconds          {:.1}", begun.elapsed().as_secs_f64()))?;
-    output.flush()?;
+    output.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -144,7 +144,7 @@ impl Answer {
         let request = request.body(Empty::<Bytes>::new()).map_err(|why| unreachable(&why))?;
         let answer = timeout(PATIENCE, sender.send_request(request)).await;
         let answer = answer.map_err(|_| cut_off(SILENT))?.map_err(|why| unreachable(&why))?;
-        let answer = accepted(answer).await?;
+        let answer = accepted(answer, address).await?;
         Ok(Self { body: answer.into_body(), came: BytesMut::new(), connection })
     }
 
@@ -206,7 +206,10 @@ impl Answer {
 const SILENT: &str = "the server was silent for a minute";
 
 /// The answer, when it is a backup.
-async fn accepted(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+async fn accepted(
+    answer: Response<Incoming>,
+    address: &Address,
+) -> Result<Response<Incoming>, Failure> {
     if answer.status().is_success() {
         return Ok(answer);
     }
@@ -215,7 +218,13 @@ async fn accepted(answer: Response<Incoming>) -> Result<Response<Incoming>, Fail
     let error: Option<BackupLine> = serde_json::from_slice(&body).ok();
     match error {
         Some(BackupLine::Error(error)) => Err(refused(&error)),
-        _ => Err(Failure::said(format!("the server makes no backups: it answered {status}"))),
+        _ if status.is_server_error() => Err(Failure::said(format!(
+            "{address} answered {status}; if a proxy listens there, start the server behind it, and run this again; \
+             there is no backup"
+        ))),
+        _ => Err(Failure::said(format!(
+            "{address} makes no backups: it answered {status}; name the address of a Roomlog server with --server URL"
+        ))),
     }
 }
 

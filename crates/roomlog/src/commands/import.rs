@@ -46,10 +46,12 @@ pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
         (import, ended)
     };
     import.bar.finish_and_clear();
-    let mut output = Output::new(false);
-    output.line(&import.tally)?;
+    // What a dry run is for is its summary; else the entries are.
+    let mut output = if args.dry_run { Output::new(false) } else { Output::of_work(false) };
+    import.tally.to_string().lines().try_for_each(|line| output.line(line))?;
     output.flush()?;
     ended?;
+    output.finish()?;
     match import.tally.missing() {
         0 => Ok(ExitCode::SUCCESS),
         missing => Err(Failure::said(format!("{missing} lines were not taken, as said above"))),

@@ -22,8 +22,24 @@ mod verify_directory;
 mod window;
 
 use roomlog_client::{Client, Options};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{cli::ServerArgs, failure::Failure};
+
+/// Done when Ctrl-C or SIGTERM asks the command to end.
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            // Then SIGTERM ends the process as it does anyway.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
 
 /// Connects with the usual patience, changed by `adjust`.
 async fn connect(

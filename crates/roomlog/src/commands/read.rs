@@ -2,15 +2,10 @@
 
 use std::process::ExitCode;
 
-use roomlog_client::Client;
 use roomlog_protocol::latest_of;
 
 use super::{connect, output::Output};
-use crate::{
-    cli::ReadArgs,
-    failure::{Failure, never_written},
-    say,
-};
+use crate::{cli::ReadArgs, failure::Failure, say};
 
 pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
     if args.count == 0 && args.after.is_none() {
@@ -34,19 +29,12 @@ pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
         output.flush()?;
     }
     if empty {
-        tell_why(&client, &args).await?;
+        let latest = client.page(args.room.clone(), 0, None).await?.latest;
+        if latest < 0 {
+            return Err(Failure::never_written(&args.room));
+        }
+        say!("{} ends at slot {latest}; nothing follows it yet", args.room);
     }
     client.close().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says why nothing was printed.
-async fn tell_why(client: &Client, args: &ReadArgs) -> Result<(), Failure> {
-    let latest = client.page(args.room.clone(), 0, None).await?.latest;
-    if latest < 0 {
-        say!("{}", never_written(&args.room));
-    } else {
-        say!("{} ends at slot {latest}; nothing follows it yet", args.room);
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<ExitCode, Failure> {
     let restored = tokio::task::spawn_blocking(move || Directory::restore(&backup, &to)).await;
     let restored = restored.map_err(|why| Failure::said(format!("the restore failed: {why}")))?;
     let Restored { manifest, log } = restored.map_err(|why| Failure::said(why.to_string()))?;
-    let mut output = Output::new(false);
+    let mut output = Output::of_work(false);
     for (name, value) in [
         ("backup of log", manifest.log),
         ("taken", utc(manifest.taken_at)),
@@ -26,6 +26,6 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<ExitCode, Failure> {
     ] {
         output.line(format_args!("{name:<16} {value}"))?;
     }
-    output.flush()?;
+    output.finish()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,10 +14,25 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.server, |options| options.patience = None).await?;
     let mut output = Output::new(args.json);
     let start = args.after.map_or(Start::Newest(args.count), Start::After);
+    // Not beside the loop below: there standard output may wait for a reader that has stopped reading.
+    tokio::spawn(async {
+        super::interrupted().await;
+        say::flush();
+        std::process::exit(0);
+    });
     let mut follow = client.follow(args.room.clone(), start).await?;
     let (mut state, mut talk) = (client.state(), Talk::default());
+    let (head, mut asked) = (client.page(args.room.clone(), 0, None), true);
+    tokio::pin!(head);
     loop {
         tokio::select! {
+            // What is wrong with the room is said by the following.
+            head = &mut head, if asked => {
+                asked = false;
+                if head.is_ok_and(|head| head.latest < 0) {
+                    say!("nothing was ever written to {}; waiting for its first entry", args.room);
+                }
+            }
             followed = follow.next() => match followed? {
                 Followed::Entries(entries) => {
                     entries.iter().try_for_each(|entry| output.entry(entry))?;
@@ -33,7 +48,6 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
                     say!("{news}");
                 }
             }
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         }
     }
 }

@@ -164,13 +164,13 @@ pub(super) fn tell(
     begun: Instant,
 ) -> Result<(), Failure> {
     let entries: u64 = rooms.values().map(|head| head.end).sum();
-    let mut output = Output::new(false);
+    let mut output = Output::of_work(false);
     output.line(format_args!("log              {log}"))?;
     output.line(format_args!("rooms            {}", rooms.len()))?;
     output.line(format_args!("entries          {entries}"))?;
     output.line(format_args!("digest           {}", over_heads(rooms)))?;
     output.line(format_args!("seconds          {:.1}", begun.elapsed().as_secs_f64()))?;
-    output.flush()
+    output.finish()
 }
 
 /// One digest over the heads of all rooms, for people to compare.

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: MoveArgs) -> Result<ExitCode, Failure> {
     };
     tokio::select! {
         ended = run => ended,
-        _ = tokio::signal::ctrl_c() => {
+        () = super::interrupted() => {
             Err(Failure::said("interrupted; run it again: it goes on where it stopped"))
         }
     }
