@@ -12,6 +12,7 @@ mod engines;
 mod failure;
 mod import;
 mod names;
+mod progress;
 mod say;
 mod serve;
 mod settings;
@@ -23,6 +24,9 @@ use clap::{
     ArgMatches, CommandFactory, FromArgMatches,
     error::{ContextKind, ContextValue},
 };
+
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command};
 use failure::Failure;
@@ -48,7 +52,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(why) => return said(&format!("cannot start the runtime: {why}")),
     };
-    let ended = runtime.block_on(run(cli.command, &matches));
+    let ended = runtime.block_on(async {
+        bear_size_limits();
+        run(cli.command, &matches).await
+    });
     // A thread that still waits for standard input must not hold up the end.
     runtime.shutdown_background();
     match ended {
@@ -61,6 +68,13 @@ fn main() -> ExitCode {
         }
         Err(failure) => said(&failure.to_string()),
     }
+}
+
+/// Makes a write to a file that has its allowed size (`ulimit -f`) fail as on a full disk: without a handler
+/// its signal ends the process, be the file no more than the log of a server.
+fn bear_size_limits() {
+    // Where it cannot be installed, the signal does what it does.
+    let _installed = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
 }
 
 fn said(what: &str) -> ExitCode {

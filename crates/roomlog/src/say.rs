@@ -68,6 +68,11 @@ pub(crate) fn raw(mut text: String) {
     if !text.ends_with('\n') {
         text.push('\n');
     }
+    drawn(text);
+}
+
+/// What a progress bar draws, which ends no line.
+pub(crate) fn drawn(text: String) {
     let queue = QUEUE.get_or_init(start).as_ref();
     if queue.is_none_or(|queue| queue.try_send(Said::Line(text.into_bytes())).is_err()) {
         DROPPED.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,10 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use rustix::pipe::{fcntl_setpipe_size, pipe};
+use rustix::{
+    pipe::{fcntl_setpipe_size, pipe},
+    process::{Pid, Resource, Rlimit, prlimit},
+};
 use serde_json::json;
 use support::{Server, roomlog, slot, within};
 use tokio::{
@@ -92,6 +95,21 @@ async fn a_server_ends_in_time_when_nobody_reads() {
 #[tokio::test]
 async fn a_server_that_was_started_without_standard_error_goes_on() {
     assert_eq!(works_and_ends(None).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_server_goes_on_when_its_log_has_the_size_that_a_file_may_have() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    log.as_file().set_len(16 << 20).expect("a long file");
+    let stderr = File::options().append(true).open(log.path()).expect("the file");
+    let limit = Some(16 << 20);
+    let data = tempfile::tempdir().expect("a directory");
+    let mut server = Server::start_unheard(data.path(), Some(stderr.into())).await;
+    let pid = Pid::from_raw(server.pid().try_into().expect("a pid"));
+    prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("a limit");
+    make_it_talk(&server, 10).await;
+    assert_eq!(slot(&server.login("ada").await.append("r", json!({"body": "x"})).await), 0);
+    assert_eq!(server.sigterm().await.code(), Some(0));
 }
 
 #[tokio::test]

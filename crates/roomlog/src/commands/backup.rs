@@ -20,14 +20,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Response, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use roomlog_client::Address;
 use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, PART};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::output::Output;
-use crate::{cli::BackupArgs, failure::Failure, show::utc};
+use crate::{cli::BackupArgs, failure::Failure, progress, show::utc};
 
 /// The archive within a backup.
 const ARCHIVE: &str = "archive.db";
@@ -63,11 +63,8 @@ pub(crate) async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
 }
 
 fn bar() -> ProgressBar {
-    let template = "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})";
-    // The template is a constant; were it wrong, the plain bar would do.
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style).with_message("copying")
+    progress::bar(0, "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})")
+        .with_message("copying")
 }
 
 /// Receives a backup into files that do not have their names yet; its manifest, with the SHA-256.

@@ -11,7 +11,7 @@
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use roomlog_client::{AppendError, Batches, Options, Outcome, State, draft};
 use roomlog_protocol::{ClientAppend, Slot, limits::BATCH_APPENDS};
 use tokio::{sync::mpsc, time::Instant};
@@ -21,7 +21,7 @@ use crate::{
     cli::ImportArgs,
     failure::Failure,
     import::{Item, Line, Place, Told, files, read, tally::Tally},
-    say,
+    progress, say,
 };
 
 /// How long a server may be away before an import ends.
@@ -326,9 +326,5 @@ fn entry(args: &ImportArgs, told: Told, reference: Option<Slot>) -> ClientAppend
 }
 
 fn bar(bytes: u64) -> ProgressBar {
-    let template = "{bar:30} {percent:>3}%  {msg}  {elapsed} (left: {eta})";
-    // The template is a constant; were it wrong, the plain bar would do.
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(bytes).with_style(style)
+    progress::bar(bytes, "{bar:30} {percent:>3}%  {msg}  {elapsed} (left: {eta})")
 }

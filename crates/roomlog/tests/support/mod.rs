@@ -116,6 +116,11 @@ impl Server {
         &self.data
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("a running process")
+    }
+
     /// What it has said since it was started, or started again, line by line.
     pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().expect("no panic").clone()

@@ -15,9 +15,9 @@ mod here;
 
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use crate::{cli::MoveArgs, failure::Failure};
+use crate::{cli::MoveArgs, failure::Failure, progress};
 
 pub(crate) async fn run(args: MoveArgs) -> Result<ExitCode, Failure> {
     let run = async {
@@ -105,9 +105,6 @@ mod way {
 
 /// A bar that counts entries.
 fn bar(of: u64) -> ProgressBar {
-    let template = "{msg}  {bar:30} {pos} of {len} entries  {elapsed} (left: {eta})";
-    // The template is a constant; were it wrong, the plain bar would do.
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(of).with_style(style).with_message("moving")
+    progress::bar(of, "{msg}  {bar:30} {pos} of {len} entries  {elapsed} (left: {eta})")
+        .with_message("moving")
 }
