@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use roomlog_protocol::Entry;
+use roomlog_protocol::{Entry, write_json};
 use serde::Serialize;
 
 use crate::{failure::Failure, show::Shown};
@@ -28,7 +28,7 @@ impl Output {
 
     /// One line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.out, value)?;
+        write_json(&mut self.out, value)?;
         Ok(self.out.write_all(b"\n")?)
     }
 
