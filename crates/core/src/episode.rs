@@ -7,10 +7,11 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// How long it is quiet behind the end of an episode.
 pub const QUIET: Duration = Duration::from_secs(60);

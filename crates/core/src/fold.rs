@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, Hurry, Window},
@@ -232,7 +232,7 @@ impl Folder {
                 }
                 Ok(()) => {
                     if let Some(tries) = self.no_room.ends() {
-                        info!(tries, "there is room in the archive again");
+                        warn!(tries, "there is room in the archive again");
                     }
                 }
                 Err(_) => {}

@@ -39,7 +39,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
     Config, Metrics,
@@ -87,7 +87,7 @@ impl Gateway {
 
     fn note_readable(&self) {
         if let Some(times) = self.unreadable.ends() {
-            info!(times, "the archive can be read again");
+            warn!(failed = times, "reads of the archive succeed again");
         }
     }
 
@@ -223,7 +223,7 @@ async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>, sockets: &Arc<Se
             }
         };
         if let Some(times) = refused.ends() {
-            info!(times, "connections are accepted again");
+            warn!(times, "connections are accepted again");
         }
         // Frames are written whole: waiting to fill a segment would only delay them.
         if let Err(error) = stream.set_nodelay(true) {

@@ -98,7 +98,7 @@ async fn make(gateway: &Arc<Gateway>, engine: Arc<dyn Backup>, sender: Sender) {
     match made.await {
         Ok(Ok(Ok(()))) => {
             if let Some(times) = gateway.no_backups.ends() {
-                tracing::info!(times, "a backup was made again");
+                tracing::warn!(failed = times, "a backup was made again");
             }
         }
         Ok(Err(problem)) => give_up(gateway, &sender, &problem).await,
