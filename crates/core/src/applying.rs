@@ -14,6 +14,7 @@ use crate::{
     applier::{Applier, RestoreError},
     archive::ArchiveError,
     block::{self, Block, BlockError, BlockName, Content},
+    episode::Episode,
     fold::Folded,
     journal::{Durable, Follow, Journal, JournalError, Partition, Position},
     mailbox::Outcome,
@@ -44,6 +45,8 @@ pub struct Applying {
     pub(crate) looked_up: u64,
     /// Our blocks before this number are applied.
     pub(crate) applied: u64,
+    /// Blocks that are not ours in a journal that others may write to.
+    pub(crate) foreign: Episode,
 }
 
 /// However it ends, cut off or by a panic: neither sequencing nor the fold's thread waits for it for
@@ -231,6 +234,9 @@ impl Applying {
         match block::decode_knowing(&durable.block, self.rules.knows()) {
             Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
                 self.note_rules(durable.position, &name, rules);
+                if let Some(blocks) = self.foreign.ends() {
+                    warn!(blocks, "so many blocks that are not ours were skipped");
+                }
                 let known = self.applier.look_up(proposals.iter())?;
                 self.applier.apply(durable, &name, rules, proposals.iter(), &known)?;
                 self.note_ours(durable, &name)
@@ -246,7 +252,9 @@ impl Applying {
                 })
             }
             Err(BlockError::Foreign) if !self.journal.is_ours_alone() => {
-                warn!(position = %durable.position, "skipped what is not a block of ours");
+                if self.foreign.begins() {
+                    warn!(position = %durable.position, "skipped what is not a block of ours");
+                }
                 self.applier.skip(durable);
                 Ok(())
             }

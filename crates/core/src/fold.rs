@@ -11,10 +11,11 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     archive::{Applied, Archive, ArchiveError, Hurry, Window},
+    episode::Episode,
     give_way::GiveWay,
     journal::{Journal, Partition, Position},
     tail::Commit,
@@ -188,6 +189,7 @@ pub struct Folder {
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) partition: Partition,
     pub(crate) done: mpsc::Sender<Folded>,
+    pub(crate) no_room: Episode,
 }
 
 impl Folder {
@@ -222,18 +224,18 @@ impl Folder {
 
     /// Folds a window, for as long as there is no room for it.
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
-        let mut waited = false;
         loop {
             let folded = self.take_in(window);
             match &folded {
-                Err(ArchiveError::NoRoom(why)) => {
-                    if !waited {
-                        warn!(why, "what was committed waits for room in the archive");
-                    }
-                    waited = true;
+                Err(ArchiveError::NoRoom(why)) if self.no_room.begins() => {
+                    warn!(why, "what was committed waits for room in the archive");
                 }
-                Ok(()) if waited => info!("there is room in the archive again"),
-                _ => {}
+                Ok(()) => {
+                    if let Some(tries) = self.no_room.ends() {
+                        warn!(tries, "there is room in the archive again");
+                    }
+                }
+                Err(_) => {}
             }
             if !matches!(folded, Err(ArchiveError::NoRoom(_))) || !self.queue.again() {
                 return folded;

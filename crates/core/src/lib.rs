@@ -18,6 +18,7 @@ pub mod applying;
 pub mod archive;
 pub mod backup;
 pub mod block;
+pub mod episode;
 pub mod fold;
 pub mod follower;
 pub mod give_way;

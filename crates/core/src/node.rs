@@ -19,6 +19,7 @@ use crate::{
     applying::Applying,
     archive::{Archive, ArchiveError},
     backup::Backup,
+    episode::Episode,
     fold::{FoldQueue, FoldSettings, Folder, Unfolded},
     follower::Followers,
     heads::Heads,
@@ -32,7 +33,7 @@ use crate::{
     rooms::Rooms,
     rules::{InForce, Rules},
     sequencer::Sequencer,
-    sequencing::Sequencing,
+    sequencing::{Sequencing, Troubles},
     stats::Stats,
 };
 
@@ -184,6 +185,7 @@ impl Shared {
             stats: stats.clone(),
             again_at: None,
             unanswered: None,
+            troubles: Troubles::default(),
         };
         let applying = Applying {
             partition,
@@ -197,6 +199,7 @@ impl Shared {
             rules: rules.clone(),
             looked_up: 0,
             applied: 0,
+            foreign: Episode::default(),
         };
         let phase = pipeline.phase.subscribe();
         let agreeing = agreement.zip(peers);
@@ -204,7 +207,8 @@ impl Shared {
             agreeing.map(|(agreement, peers)| Agreeing { agreement, peers, rules, pipeline });
         let task = PartitionTask { sequencing, applying, agreeing };
         let (journal, archive) = (journal.clone(), archive.clone());
-        let folder = Folder { queue, journal, archive, partition, done };
+        let no_room = Episode::default();
+        let folder = Folder { queue, journal, archive, partition, done, no_room };
         Ok(Part { inbox, phase, task, folder })
     }
 }

@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::{
     block::{self, BlockName},
+    episode::Episode,
     journal::{Journal, JournalError, Partition, Proposed},
     mailbox::Outcome,
     partition::{Identity, NodeError},
@@ -60,6 +61,18 @@ pub struct Sequencing {
     pub(crate) again_at: Option<Instant>,
     /// What is proposed again: when the oldest of it was proposed first, and why it is now.
     pub(crate) unanswered: Option<(Instant, String)>,
+    pub(crate) troubles: Troubles,
+}
+
+/// What is said of a journal that fails for a while.
+#[derive(Default)]
+pub(crate) struct Troubles {
+    /// It has no room for a block.
+    full: Episode,
+    /// Blocks are proposed again.
+    again: Episode,
+    /// It has answered nothing for [`STALLED_AFTER`].
+    stalled: Episode,
 }
 
 enum Woken {
@@ -176,11 +189,21 @@ impl Sequencing {
         let was_stalled = inbox.is_stalled();
         inbox.set_stalled(why.is_some());
         match why {
-            Some(why) if !was_stalled => {
+            Some(why) if !was_stalled && self.troubles.stalled.begins() => {
                 warn!(why, "the journal leaves blocks without an answer: new appends are busy");
             }
-            None if was_stalled => warn!("the journal answers again"),
-            _ => {}
+            Some(_) => {}
+            None => self.note_answers(),
+        }
+    }
+
+    /// Says that the journal answers again, when it was said that it does not.
+    fn note_answers(&self) {
+        if let Some(times) = self.troubles.stalled.ends() {
+            warn!(times, "the journal answers again");
+        }
+        if let Some(times) = self.troubles.again.ends() {
+            info!(times, "blocks were proposed again, and the journal has them");
         }
     }
 
@@ -274,7 +297,9 @@ impl Sequencing {
     /// Lets go of the answers that have not come, and proposes all that is under way again in a moment: a
     /// block that is there already is passed over when its copy comes.
     fn propose_again_soon(&mut self, since: Instant, why: String) {
-        info!(why, "blocks are proposed again");
+        if self.troubles.again.begins() {
+            info!(why, "blocks are proposed again");
+        }
         let since = self.unanswered.take().map_or(since, |(since, _)| since);
         self.unanswered = Some((since, why));
         self.stats.proposed_again();
@@ -300,6 +325,9 @@ impl Sequencing {
             // It comes back by `follow`, in its place among the others.
             Proposed::Durable(_) => {
                 self.note_stalled(None);
+                if let Some(blocks) = self.troubles.full.ends() {
+                    warn!(blocks, "the journal has room again; so many blocks were refused");
+                }
                 Ok(())
             }
             Proposed::Unanswered(reason) => {
@@ -307,7 +335,9 @@ impl Sequencing {
                 Ok(())
             }
             Proposed::Refused(reason) => {
-                warn!(reason, "the journal has no room: appends are refused");
+                if self.troubles.full.begins() {
+                    warn!(reason, "the journal has no room: appends are refused until it has");
+                }
                 self.refuse(n);
                 Ok(())
             }

@@ -13,7 +13,7 @@ use async_nats::{
         stream::{self, Info},
     },
 };
-use roomlog_core::block::BLOCK_BYTES;
+use roomlog_core::{block::BLOCK_BYTES, episode::Episode};
 use thiserror::Error;
 use tracing::{info, warn};
 use ulid::Ulid;
@@ -256,8 +256,24 @@ fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenE
     }
 }
 
+/// Says what became of the connection. While servers are away, each attempt is an event: the first is said.
+fn say(event: &Event, lost: &Episode) {
+    match event {
+        Event::Connected => {
+            if let Some(events) = lost.ends() {
+                info!(events, "connected to NATS again");
+            }
+        }
+        Event::LameDuckMode | Event::Draining | Event::Closed => {
+            info!(%event, "the connection to NATS");
+        }
+        _ if lost.begins() => info!(%event, "the connection to NATS"),
+        _ => {}
+    }
+}
+
 async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, OpenError> {
-    let counts = counts.clone();
+    let (counts, lost) = (counts.clone(), Episode::default());
     let mut connecting = ConnectOptions::new()
         .name("roomlog")
         .ping_interval(PING_EVERY)
@@ -267,7 +283,7 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
             Duration::from_millis((50 * attempts as u64).min(1_000))
         })
         .event_callback(move |event| {
-            info!(%event, "the connection to NATS");
+            say(&event, &lost);
             if event == Event::Connected {
                 Counts::count(&counts.connections);
             }

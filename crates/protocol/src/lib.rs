@@ -4,7 +4,7 @@
 //!  bytes of a client's frame ──► client::parse ──► ClientFrame (ClientAppend, ClientUpdate, …)
 //!                                     │ refused
 //!                                     └──────────► Refusal {code, message, what could be read}
-//!  ServerFrame (ServerAck, ServerReply, …) ──► serde_json ──► bytes to a client, and back
+//!  ServerFrame (ServerAck, ServerReply, …) ──► write_json ──► bytes to a client, and back
 //! ```
 //!
 //! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) has been
@@ -20,6 +20,7 @@ pub mod limits;
 pub mod manifest;
 pub mod names;
 pub mod server;
+pub mod write;
 
 pub use batch::{BatchLine, Placed};
 pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
@@ -30,6 +31,7 @@ pub use limits::Limits;
 pub use manifest::{BackupLine, HeadsDigest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest, PART};
 pub use names::{Author, EntryId, Kind, NameError, RoomName};
 pub use server::{Appended, ErrorFrame, Heads, Hello, Reply, ServerAck, ServerFrame, ServerReply};
+pub use write::write_json;
 
 /// The WebSocket subprotocol that both sides name.
 pub const SUBPROTOCOL: &str = "roomlog.v1";

@@ -42,24 +42,35 @@ impl TryFrom<String> for Listen {
 }
 
 /// The origin as browsers send it: in lower case, without the port that its scheme has anyway, and with
-/// an IPv6 address in its shortest form.
+/// an IPv6 address in its shortest form. Apps and extensions have schemes of their own, such as
+/// `capacitor://localhost` and `chrome-extension://ID`.
 ///
 /// # Errors
-/// When it is not `http(s)://HOST[:PORT]` alone: no browser would ever send it.
+/// When it is not `SCHEME://HOST[:PORT]` alone (RFC 6454, 6.2), or no page ever has it.
 pub(crate) fn origin(typed: &str) -> Result<String, String> {
-    let wrong = || {
+    let wrong = |why: &str| {
         format!(
-            "allow_origin: {typed:?} is not an origin; write it as https://HOST or \
-             http://HOST:PORT, without a path"
+            "allow_origin: {typed:?} is not an origin{why}; write it as https://HOST, http://HOST:PORT or \
+             SCHEME://HOST, without a path"
         )
     };
     let plain = typed.trim().to_ascii_lowercase();
     let plain = plain.strip_suffix('/').unwrap_or(&plain);
-    let (scheme, rest) = plain.split_once("://").ok_or_else(wrong)?;
+    if plain == "null" || plain.starts_with("file:") {
+        return Err(wrong(
+            " that can be listed: pages of files and sandboxed frames all have the origin null, \
+             whosever they are, so serve the page over HTTP",
+        ));
+    }
+    if plain == "*" {
+        return Err(wrong(": every page of every site could speak to this server"));
+    }
+    let (scheme, rest) = plain.split_once("://").ok_or_else(|| wrong(""))?;
     let usual_port = match scheme {
-        "http" => "80",
-        "https" => "443",
-        _ => return Err(wrong()),
+        "http" => Some("80"),
+        "https" => Some("443"),
+        "ftp" | "ws" | "wss" => return Err(wrong(" of a page")),
+        _ => None,
     };
     // A colon within brackets belongs to an IPv6 address.
     let (host, port) = match rest.rsplit_once(':') {
@@ -67,10 +78,17 @@ pub(crate) fn origin(typed: &str) -> Result<String, String> {
         _ => (rest, None),
     };
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|number| number.to_string() == port);
-    let host = host_of(host).filter(|_| port.is_none_or(is_port)).ok_or_else(wrong)?;
-    let port = port.filter(|port| *port != usual_port);
+    let host = host_of(host).filter(|_| is_scheme(scheme) && port.is_none_or(is_port));
+    let host = host.ok_or_else(|| wrong(""))?;
+    let port = port.filter(|port| Some(*port) != usual_port);
     Ok(port
         .map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
+}
+
+/// Whether this is a scheme (RFC 3986, 3.1), in lower case.
+fn is_scheme(typed: &str) -> bool {
+    let of_scheme = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
+    typed.starts_with(|first: char| first.is_ascii_lowercase()) && typed.bytes().all(of_scheme)
 }
 
 /// A host as browsers write it; `None` when it is none.
@@ -110,6 +128,20 @@ mod tests {
             ("http://chat.example.org:443", "http://chat.example.org:443"),
             ("http://[::1]:80", "http://[::1]"),
             ("http://[0:0::0001]:7400", "http://[::1]:7400"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("Ionic://localhost/", "ionic://localhost"),
+            ("tauri://localhost", "tauri://localhost"),
+            ("app://obsidian.md", "app://obsidian.md"),
+            ("app://-", "app://-"),
+            ("web+app://h:80", "web+app://h:80"),
+            (
+                "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+                "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            ),
+            (
+                "moz-extension://1b671a64-40d5-491e-99b0-da01ff1f3341",
+                "moz-extension://1b671a64-40d5-491e-99b0-da01ff1f3341",
+            ),
         ] {
             assert_eq!(origin(typed), Ok(sent.into()), "{typed}");
         }
@@ -126,8 +158,19 @@ mod tests {
             "*",
             "null",
             "http://[::g]",
+            "file://",
+            "file:///home/ada/page.html",
+            "capacitor://",
+            "capacitor:localhost",
+            "1app://h",
+            "a b://h",
+            "://h",
+            "wss://chat.example.org",
         ] {
             assert!(origin(wrong).is_err_and(|said| said.contains("without a path")), "{wrong}");
+        }
+        for of_files in ["null", "file://"] {
+            assert!(origin(of_files).is_err_and(|said| said.contains("sandboxed")), "{of_files}");
         }
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::Server;
+use support::{Server, within};
 
 const ENTRIES: &str = "/v1/rooms/r/entries";
 const LISTED: &str = "https://chat.example:8443";
@@ -59,6 +59,57 @@ async fn a_listed_origin_is_good_and_is_told_so() {
         let socket = server.get("/v1/ws").upgrade().header("origin", origin).status().await;
         assert_eq!(socket, 101);
     }
+}
+
+#[tokio::test]
+async fn the_page_of_an_app_or_an_extension_may_be_listed() {
+    let extension = "chrome-extension://abcdefghijklmnopabcdefghijklmnop";
+    for origin in [extension, "capacitor://localhost", "tauri://localhost", "ionic://localhost"] {
+        let server = Server::start(&["--allow-origin", origin]).await;
+        let append = json!({"author": "ada", "body": "x"});
+        let post = server.post(ENTRIES, &append).header("origin", origin).send().await;
+        assert_eq!(post.status, 201, "{origin}: {post:?}");
+        assert_eq!(post.headers["access-control-allow-origin"], origin);
+        let socket = server.get("/v1/ws").upgrade().header("origin", origin).status().await;
+        assert_eq!(socket, 101, "{origin}");
+        let other = server.get("/v1/ws").upgrade().header("origin", "capacitor://evil");
+        assert_eq!(other.status().await, 403);
+        // An app's name is no name of a server.
+        let named = server.get(ENTRIES).host("abcdefghijklmnopabcdefghijklmnop");
+        assert_eq!(named.send().await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_origin_or_host_is_logged_once_with_the_flag_that_lets_it_in() {
+    let server = Server::start(&[]).await;
+    let get = |origin: &'static str| server.get(ENTRIES).header("origin", origin);
+    for _ in 0..3 {
+        assert_eq!(get("https://chat.example").send().await.status, 403);
+        assert_eq!(get("null").send().await.status, 403);
+        assert_eq!(get("https://$(reboot)\\x1b").send().await.status, 403);
+        assert_eq!(server.get(ENTRIES).host("chat.local:7400").send().await.status, 403);
+    }
+    for n in 0..200 {
+        let origin = format!("https://{n}.example");
+        assert_eq!(server.get(ENTRIES).header("origin", &origin).send().await.status, 403);
+    }
+    assert_eq!(get("https://late.example").send().await.status, 403);
+    let line = "no more of them are logged";
+    within(line, async {
+        while !server.said().iter().any(|said| said.contains(line)) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let said = server.said();
+    let lines = |part: &str| said.iter().filter(|line| line.contains(part)).count();
+    assert_eq!(lines("--allow-origin https://chat.example"), 1, "{said:?}");
+    assert_eq!(lines("the origin null, which cannot be listed"), 1, "{said:?}");
+    assert_eq!(lines("--allow-origin https://chat.local:7400"), 1, "{said:?}");
+    assert_eq!((lines("reboot"), lines("--allow-origin https://$(reboot)")), (1, 0), "{said:?}");
+    assert_eq!((lines(line), lines("late.example")), (1, 0), "{said:?}");
+    assert_eq!(lines("refused a"), 64, "{said:?}");
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::json;
-use support::{Server, slot};
+use serde_json::{Value, json};
+use support::{Server, backup, restore, roomlog, slot, slots, within};
 
 const EVENTS: &str = "/v1/rooms/r/events";
 
@@ -83,6 +83,129 @@ async fn what_is_wrong_with_the_place_or_the_room_is_400() {
     }
     server.get("/v1/rooms/-r/events").send().await.refused(400, "bad_name");
     assert_eq!(server.post(EVENTS, &json!({})).send().await.status, 405);
+}
+
+/// The block that tells an EventSource which log this is, at this place.
+fn log_block(place: i64, log: &Value) -> String {
+    format!("event: log\nid: {place}\ndata: {}", json!({"log": log}))
+}
+
+#[tokio::test]
+async fn an_event_source_is_told_the_log_and_its_place_in_a_block_with_data_and_others_are_not() {
+    let server = Server::start(&[]).await;
+    let mut ada = server.login("ada").await;
+    for accept in ["text/event-stream", "Text/Event-Stream;q=1", "text/html, text/event-stream"] {
+        let mut events = server.get(EVENTS).header("accept", accept).events().await;
+        assert_eq!(events.place().await, -1);
+        assert_eq!(events.block().await, Some(log_block(-1, &ada.hello["log"])), "{accept}");
+    }
+    let mut plain = server.get(EVENTS).header("accept", "*/*").events().await;
+    assert_eq!(plain.place().await, -1);
+    ada.append("r", json!({"body": "x"})).await;
+    assert!(plain.block().await.expect("an entry").starts_with("id: 0\ndata: {\"slot\":0,"));
+}
+
+#[tokio::test]
+async fn over_a_restore_an_event_source_is_told_another_log_or_that_its_place_is_not_there() {
+    let mut server = Server::start(&["--fold-ms", "1", "--ahead-ms", "20"]).await;
+    let mut ada = server.login("ada").await;
+    let before = ada.hello["log"].clone();
+    ada.fill("r", 5, "kept").await;
+    let backup = backup(&server).await;
+    ada.fill("r", 5, "lost").await;
+    restore(&mut server, &backup).await;
+    let back = |place: &str| {
+        let request = server.get(EVENTS).header("accept", "text/event-stream");
+        request.header("last-event-id", place)
+    };
+    assert_eq!(back("9").send().await.refused(409, "ahead")["latest"], 4);
+    let mut ada = server.login("ada").await;
+    let now = ada.hello["log"].clone();
+    assert_ne!(now, before);
+    ada.fill("r", 6, "new").await;
+    let mut events = back("9").events().await;
+    assert_eq!(events.place().await, 9);
+    assert_eq!(events.block().await, Some(log_block(9, &now)));
+    assert_eq!(slot(&events.entry().await), 10);
+    // Who says of which log its place is, is refused at once, wherever the log ends.
+    let (before, now) = (before.as_str().expect("a log"), now.as_str().expect("a log"));
+    for path in [EVENTS, "/v1/rooms/r/entries"] {
+        for place in [3, 9, 99] {
+            let other = server.get(&format!("{path}?after={place}&log={before}")).send().await;
+            assert_eq!(other.refused(409, "diverged")["latest"], 10);
+        }
+        let twice = server.get(&format!("{path}?log={now}&log={now}")).send().await;
+        twice.refused(400, "bad_message");
+    }
+    for same in [now, ""] {
+        let page = server.get(&format!("/v1/rooms/r/entries?after=9&log={same}")).send().await;
+        assert_eq!((page.status, slots(&page.json())), (200, vec![10]));
+        let events = server.get(&format!("{EVENTS}?after=9&log={same}")).events().await;
+        assert_eq!(events.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_events_asks_proxies_to_pass_each_one_on() {
+    let server = Server::start(&[]).await;
+    let get = server.get(EVENTS).events().await.headers.clone();
+    let head = server.request(hyper::Method::HEAD, EVENTS).send().await;
+    for headers in [&get, &head.headers] {
+        assert_eq!(headers["content-type"], "text/event-stream");
+        assert_eq!(headers["cache-control"], "no-store, no-transform");
+        assert_eq!(headers["content-encoding"], "identity");
+        assert_eq!(headers["x-accel-buffering"], "no");
+        assert!(headers.contains_key("roomlog-log") && !headers.contains_key("content-length"));
+    }
+    // The answer to a HEAD ends: the connection serves another request.
+    let both = server
+        .raw(
+            format!(
+                "HEAD {EVENTS} HTTP/1.1\r\nhost: {0}\r\n\r\n\
+                 GET /healthz HTTP/1.1\r\nhost: {0}\r\nconnection: close\r\n\r\n",
+                server.address
+            )
+            .as_bytes(),
+        )
+        .await;
+    assert!(both.ends_with("alive\n"), "{both}");
+}
+
+/// Whether any of this ends a line for a reader that goes by Unicode, and not for JSON.
+fn has_other_line_ends(text: &str) -> bool {
+    text.contains(['\u{85}', '\u{2028}', '\u{2029}'])
+}
+
+#[tokio::test]
+async fn no_text_ends_a_line_wherever_it_is_written() {
+    let server = Server::start(&[]).await;
+    let body = "one\u{2028}two\u{2029}three\u{85}four";
+    let append = json!({"author": body, "body": body, "meta": body});
+    // A control character is no part of an author; the separators are, and errors name what was sent.
+    server.post("/v1/rooms/r/entries", &append).send().await.refused(400, "bad_name");
+    let append = json!({"author": "a\u{2028}b", "body": body, "meta": body});
+    let one = server.post("/v1/rooms/r/entries", &append).send().await;
+    let lines = format!("{append}\n{append}\n");
+    let batch = server.post_text("/v1/rooms/r/entries", "application/x-ndjson", lines).send().await;
+    let page = server.get("/v1/rooms/r/entries").send().await;
+    assert_eq!(batch.body.lines().count(), 2);
+    for answer in [&one, &batch, &page] {
+        assert!(answer.body.contains("one\\u2028two\\u2029three\\u0085four"), "{answer:?}");
+        assert!(!has_other_line_ends(&answer.body), "{answer:?}");
+    }
+    let mut events = server.get(&format!("{EVENTS}?after=-1")).events().await;
+    events.place().await;
+    let block = events.block().await.expect("an entry");
+    assert!(!has_other_line_ends(&block), "{block:?}");
+    // Frames are looked at by the client of these tests, each of them.
+    let mut ada = server.login("ada").await;
+    ada.join("r", json!({})).await;
+    ada.append("r", json!({"body": body})).await;
+    assert_eq!(ada.acks("r", 2, 3).await[0]["body"], body);
+    let exported = within("an export", roomlog(&server, "export r").output()).await.expect("a run");
+    let exported = String::from_utf8(exported.stdout).expect("UTF-8");
+    assert_eq!(exported.lines().count(), 4);
+    assert!(!has_other_line_ends(&exported), "{exported}");
 }
 
 #[tokio::test]

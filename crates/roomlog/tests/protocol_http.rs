@@ -115,6 +115,72 @@ async fn a_post_that_is_no_json_object_is_400_one_of_another_type_415_one_too_bi
 }
 
 #[tokio::test]
+async fn a_body_that_is_compressed_or_not_utf_8_is_refused_as_a_whole() {
+    let server = Server::start(&[]).await;
+    let good = json!({"author": "ada", "body": "x"}).to_string() + "\n";
+    for kind in ["application/json", "application/x-ndjson"] {
+        for coding in ["gzip", "br", "zstd", "identity, gzip"] {
+            let post = server.post_text(ENTRIES, kind, good.as_str());
+            let answer = post.header("content-encoding", coding).send().await;
+            let error = answer.refused(415, "bad_message");
+            assert!(error["message"].as_str().expect("text").contains("Content-Encoding"));
+            assert_eq!(answer.headers["accept-encoding"], "identity");
+        }
+        let charset = format!("{kind}; charset=ISO-8859-1");
+        server.post_text(ENTRIES, &charset, good.as_str()).send().await.refused(415, "bad_message");
+        // UTF-16 without a word of it, which an answer line by line would call 200.
+        let utf16: String = good.chars().flat_map(|c| [c, '\0']).collect();
+        server.post_text(ENTRIES, kind, utf16).send().await.refused(415, "bad_message");
+        let marked = format!("\u{feff}{good}");
+        server.post_text(ENTRIES, kind, marked).send().await.refused(400, "bad_message");
+        let head = format!(
+            "POST {ENTRIES} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\nconnection: close\r\n",
+            server.address
+        );
+        let chunked = "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+        let answer = server.raw(format!("{head}{chunked}").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 501 ") && answer.contains("bad_message"), "{answer}");
+    }
+    server.get("/v1/rooms/r").send().await.refused(404, "not_found");
+    let plain = server.post_text(ENTRIES, "Application/JSON; Charset=\"UTF-8\"", good.as_str());
+    assert_eq!(plain.header("content-encoding", "identity").send().await.status, 201);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_large_body_reads_why_it_is_refused() {
+    let server = Server::start(&[]).await;
+    let large = "x".repeat(8 << 20);
+    let post = server.post_text(ENTRIES, "application/x-ndjson", large.as_str());
+    post.header("content-encoding", "gzip").send().await.refused(415, "bad_message");
+    let post = server.post_text(ENTRIES, "application/json", large.as_str());
+    post.send().await.refused(413, "too_large");
+    // One who asks first is told before a byte of the body is sent.
+    let head = format!(
+        "POST {ENTRIES} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-encoding: gzip\r\ncontent-length: 99\r\nexpect: 100-continue\r\n\r\n",
+        server.address
+    );
+    let answer = server.raw(head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
+}
+
+#[tokio::test]
+async fn every_refusal_is_json_with_a_sentence() {
+    let server = Server::start(&[]).await;
+    let method = server.post("/v1/rooms", &json!({})).send().await;
+    method.refused(405, "bad_message");
+    assert_eq!(method.headers["allow"], "GET,HEAD");
+    server.get("/v1/rooms/%ff/entries").send().await.refused(400, "bad_name");
+    server.get("/v1/rooms/%ff/events").send().await.refused(400, "bad_name");
+    server.get("/v1/rooms/%ff").send().await.refused(400, "bad_name");
+    server.post("/v1/rooms/%ff/entries", &json!({})).send().await.refused(400, "bad_name");
+    server.get("/v1/rooms?after=%ff").send().await.refused(400, "bad_name");
+    server.get("/nothing").send().await.refused(404, "not_found");
+    server.get("/v1/ws").send().await.refused(426, "bad_message");
+    server.get("/").host("evil.example").send().await.refused(403, "forbidden");
+}
+
+#[tokio::test]
 async fn a_get_of_entries_is_the_reply_without_its_type_and_with_the_log() {
     let server = Server::start(&["--page-entries=4"]).await;
     let mut ada = server.login("ada").await;

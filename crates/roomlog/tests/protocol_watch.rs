@@ -98,6 +98,40 @@ async fn more_than_a_thousand_heads_come_a_thousand_a_frame() {
 }
 
 #[tokio::test]
+async fn a_second_watch_while_the_first_is_answered_gets_every_room() {
+    let server = Server::start(&[]).await;
+    let mut ada = server.login("ada").await;
+    let rooms: Vec<_> = (0..1_536).map(|n| format!("room-{n}")).collect();
+    for some in rooms.chunks(100) {
+        let append = |room: &String| json!({"type": "append", "room": room, "body": "x"});
+        ada.send_all(some.iter().map(append)).await;
+        for _ in some {
+            ada.expect("appended").await;
+        }
+    }
+    for _ in 0..20 {
+        let mut watcher = server.login("watcher").await;
+        let watch = |req: i64| json!({"type": "watch", "req": req});
+        watcher.send(watch(1)).await;
+        // The rest of the first list is being read when the second is asked for.
+        assert_eq!(watcher.answer(1).await["more"], true);
+        watcher.send(watch(2)).await;
+        let mut told = BTreeMap::new();
+        loop {
+            let frame = watcher.answer(2).await;
+            told.extend(rooms_of(&frame));
+            if frame["more"] != true {
+                break;
+            }
+        }
+        assert_eq!(told.len(), rooms.len());
+        // What came of the first came before, and nothing of it comes now.
+        watcher.passed_over();
+        watcher.nothing_more().await;
+    }
+}
+
+#[tokio::test]
 async fn heads_are_those_from_before_a_restart() {
     let mut server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;

@@ -5,6 +5,7 @@
 //! append that was taken is answered or its socket was cut after `drain`.
 
 use std::{
+    convert::Infallible,
     future::Future,
     sync::{
         Arc,
@@ -14,28 +15,40 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use roomlog_core::{
     Node,
+    archive::ArchiveError,
+    episode::Episode,
     lane::LaneLimits,
     merge::QueueId,
     reader::{Page, PageLimits, ReadError},
+    room::Head,
 };
 use roomlog_protocol::{Digest, Hello, PROTOCOL_VERSION, RoomName, ServerFrame, Span};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use crate::{Config, Metrics, guard::Guard, http, patient::Patient, wire};
-
-/// How long a client may take to send the head of a request.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+use crate::{
+    Config, Metrics,
+    guard::Guard,
+    head_clock::{HeadClock, REST_TIME},
+    http,
+    patient::Patient,
+    wire,
+};
 
 /// The most bytes of the head of a request.
 const HEAD_BYTES: usize = 16 << 10;
@@ -58,10 +71,26 @@ pub(crate) struct Gateway {
     pub(crate) batches: Arc<Semaphore>,
     /// The newest pages, as they were answered.
     pub(crate) newest: http::Newest,
+    /// What is wrong with the archive when it is read, and with backups.
+    unreadable: Episode,
+    pub(crate) no_backups: Episode,
     queues: AtomicU64,
 }
 
 impl Gateway {
+    /// Says that something of the archive cannot be read, once until it can be.
+    pub(crate) fn note_unreadable(&self, problem: &ArchiveError) {
+        if self.unreadable.begins() {
+            error!(%problem, "the archive cannot be read: those who ask are answered `unavailable`");
+        }
+    }
+
+    fn note_readable(&self) {
+        if let Some(times) = self.unreadable.ends() {
+            warn!(failed = times, "reads of the archive succeed again");
+        }
+    }
+
     pub(crate) fn next_queue(&self) -> QueueId {
         QueueId(self.queues.fetch_add(1, Ordering::Relaxed))
     }
@@ -92,7 +121,28 @@ impl Gateway {
         let begun = Instant::now();
         let page = self.node.reader.read(room, span, digest, limits).await;
         self.config.metrics.page(begun.elapsed());
+        match &page {
+            Err(ReadError::Archive(problem)) => self.note_unreadable(problem),
+            _ => self.note_readable(),
+        }
         page
+    }
+
+    /// Lists rooms in byte order, on a thread that may wait for the disk.
+    pub(crate) async fn room_heads(
+        &self,
+        after: Option<RoomName>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
+        let node = self.node.clone();
+        let listed = tokio::task::spawn_blocking(move || node.room_heads(after.as_ref(), limit));
+        let cut_off = |_| Err(ArchiveError::Failed("a read was cut off".into()));
+        let heads = listed.await.unwrap_or_else(cut_off);
+        match &heads {
+            Err(problem) => self.note_unreadable(problem),
+            Ok(_) => self.note_readable(),
+        }
+        heads
     }
 
     pub(crate) fn ahead_for(&self) -> Duration {
@@ -141,6 +191,8 @@ pub async fn run(
         alive,
         backing_up: Arc::new(Semaphore::new(1)),
         newest: http::Newest::default(),
+        unreadable: Episode::default(),
+        no_backups: Episode::default(),
         queues: AtomicU64::new(0),
     });
     tokio::select! {
@@ -155,18 +207,24 @@ pub async fn run(
 }
 
 async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>, sockets: &Arc<Semaphore>) {
-    let app = http::app(gateway.clone());
+    let app = TowerToHyperService::new(http::app(gateway.clone()));
+    let refused = Episode::default();
     loop {
         let Ok(permit) = sockets.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of descriptors, or a client that was gone before it was accepted.
-                warn!(%error, "a connection could not be accepted");
+                if refused.begins() {
+                    warn!(%error, "a connection could not be accepted; it is tried again");
+                }
                 tokio::time::sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
+        if let Some(times) = refused.ends() {
+            warn!(times, "connections are accepted again");
+        }
         // Frames are written whole: waiting to fill a segment would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "no TCP_NODELAY");
@@ -187,6 +245,8 @@ pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error says that whoever could stop it is gone: it stops too.
     let _stopping = stopping.wait_for(|stopping| *stopping).await.is_ok();
 }
+
+type App = TowerToHyperService<axum::Router>;
 
 /// A permit to be one of the sockets that are served: it goes with the socket when it is upgraded.
 pub(crate) type Permit = Arc<Served>;
@@ -209,14 +269,20 @@ impl Drop for Served {
     }
 }
 
-async fn serve(stream: TcpStream, app: axum::Router, gateway: &Gateway, permit: Permit) {
-    let app = app.layer(axum::Extension(permit));
-    let stream = Patient::new(stream, gateway.idle_for());
+async fn serve(stream: TcpStream, app: App, gateway: &Gateway, permit: Permit) {
+    let clock = HeadClock::start();
+    let stream = Patient::new(stream, gateway.idle_for(), clock.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        clock.request_came();
+        request.extensions_mut().insert(permit.clone());
+        let (answer, clock) = (app.call(request), clock.clone());
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| clock.until_the_end_of(body))) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(REST_TIME)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {

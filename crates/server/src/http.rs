@@ -8,10 +8,12 @@ mod append;
 mod backup;
 mod batch;
 mod body;
+mod content;
 mod events;
 mod newest;
 mod outcomes;
 mod page;
+mod query;
 mod rooms;
 
 use std::{sync::Arc, time::Instant};
@@ -19,7 +21,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Query, Request, State},
+    extract::{Query, Request, State},
     http::{HeaderValue, Method, Response, StatusCode, header},
     middleware::{self, Next},
     routing::get,
@@ -32,12 +34,13 @@ use roomlog_core::{
     tail::Tail,
 };
 use roomlog_protocol::{
-    ClientUpdate, ErrorCode, ErrorFrame, Refusal, RoomName, Slot, Span, client::parse_update,
-    json::Object, latest_of,
+    ClientUpdate, ErrorCode, ErrorFrame, Refusal, Slot, Span, client::parse_update, json::Object,
+    latest_of,
 };
 use serde_json::json;
 
 pub(crate) use self::newest::Newest;
+use self::query::{Room, check_log, object_of_query};
 use crate::{
     connection::{keep_of, needed_end},
     gateway::{Gateway, STOPPING, stopped},
@@ -63,8 +66,9 @@ pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
         .route("/v1/rooms/{room}/events", get(events::events))
         .fallback(|| async { refuse(not_found("there is nothing at this path")) })
         .method_not_allowed_fallback(|| async {
-            let message = "this path does not take this method\n";
-            plain(StatusCode::METHOD_NOT_ALLOWED, message)
+            let refusal =
+                Refusal::new(ErrorCode::BadMessage, "this path does not take this method");
+            refuse_as(StatusCode::METHOD_NOT_ALLOWED, refusal)
         })
         .layer(middleware::from_fn_with_state(gateway.clone(), browser_rules))
         .with_state(gateway)
@@ -76,10 +80,10 @@ async fn browser_rules(
     next: Next,
 ) -> Response<Body> {
     let listed = gateway.guard.listed_origin(request.headers());
-    let mut response = match gateway.guard.check(request.headers()) {
+    let mut response = match gateway.guard.check(&request) {
         Ok(()) if listed.is_some() && request.method() == Method::OPTIONS => preflight(),
         Ok(()) => next.run(request).await,
-        Err(why) => refuse(Refusal::new(ErrorCode::Forbidden, why)),
+        Err(refusal) => refuse(refusal),
     };
     let headers = response.headers_mut();
     if let Some(origin) = listed {
@@ -116,7 +120,7 @@ fn preflight() -> Response<Body> {
     response
 }
 
-pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     respond(status, "text/plain; charset=utf-8", text.into())
 }
 
@@ -133,9 +137,13 @@ fn respond_json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
 
 /// An error: the same members as an `error` frame, below `error`.
 fn refuse(refusal: Refusal) -> Response<Body> {
-    let code = refusal.code;
+    let status = StatusCode::from_u16(refusal.code.http_status());
+    refuse_as(status.unwrap_or(StatusCode::BAD_REQUEST), refusal)
+}
+
+/// An error that HTTP has a status of its own for.
+pub(crate) fn refuse_as(status: StatusCode, refusal: Refusal) -> Response<Body> {
     let error = ErrorFrame::from(refusal);
-    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = respond_json(status, wire::json(&json!({ "error": error })));
     if let Some(ms) = error.retry_after_ms {
         let seconds = HeaderValue::from(ms.div_ceil(1_000));
@@ -173,17 +181,13 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     }
 }
 
-fn room_of(path: &str) -> Result<RoomName, Refusal> {
-    RoomName::new(path).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))
-}
-
 async fn read_entries(
     State(gateway): State<Arc<Gateway>>,
-    Path(room): Path<String>,
+    Room(room): Room,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response<Body> {
     let limits = &gateway.config.limits;
-    let update = object_of_query(&room, query);
+    let update = object_of_query(&room, &query);
     let object = match Object::parse(&update) {
         Ok(object) => object,
         Err(problem) => return refuse(Refusal::new(ErrorCode::BadMessage, problem.to_string())),
@@ -192,6 +196,9 @@ async fn read_entries(
         Ok(update) => update,
         Err(refusal) => return refuse(*refusal),
     };
+    if let Err(refusal) = check_log(&gateway, &room, &query) {
+        return refuse(Refusal { room: Some(room), ..refusal });
+    }
     match read_text(&gateway, &update).await {
         Ok(text) => respond(StatusCode::OK, "application/json", text.into()),
         Err(refusal) => refuse(Refusal { room: Some(update.room), ..refusal }),
@@ -207,7 +214,8 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
         _ => None,
     };
     if let Some(count) = count {
-        let end = gateway.node.reader.end(&update.room).map_err(|why| unreadable(&why))?;
+        let end = gateway.node.reader.end(&update.room);
+        let end = end.map_err(|why| unreadable(gateway, &why))?;
         if let Some(text) = gateway.newest.get(&update.room, count, end) {
             gateway.config.metrics.page(begun.elapsed());
             return Ok(text);
@@ -222,19 +230,8 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
     Ok(text)
 }
 
-/// The query as the object that an `update` frame would be, so that one reader knows the rules.
-fn object_of_query(room: &str, query: Vec<(String, String)>) -> String {
-    let mut members = vec![format!(r#""room":{}"#, json!(room))];
-    for (name, value) in query.into_iter().filter(|(name, _)| name != "room") {
-        let is_integer = value.parse::<i64>().is_ok() && !value.starts_with('+');
-        let value = if is_integer { value } else { json!(value).to_string() };
-        members.push(format!("{}:{value}", json!(name)));
-    }
-    format!("{{{}}}", members.join(","))
-}
-
-fn unreadable(problem: &ArchiveError) -> Refusal {
-    tracing::error!(%problem, "a read failed");
+fn unreadable(gateway: &Gateway, problem: &ArchiveError) -> Refusal {
+    gateway.note_unreadable(problem);
     Refusal::new(ErrorCode::Unavailable, problem.to_string())
 }
 
@@ -244,7 +241,7 @@ async fn reached(gateway: &Gateway, update: &ClientUpdate) -> Result<(), Refusal
     if needed == 0 {
         return Ok(());
     }
-    let tail = gateway.node.rooms.open(&update.room).map_err(|why| unreadable(&why))?;
+    let tail = gateway.node.rooms.open(&update.room).map_err(|why| unreadable(gateway, &why))?;
     if reach(gateway, &tail, needed).await {
         return Ok(());
     }
@@ -259,7 +256,7 @@ async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal>
             let message = "your digest is not the log's";
             Refusal { latest: Some(latest), ..Refusal::new(ErrorCode::Diverged, message) }
         }
-        ReadError::Archive(problem) => unreadable(&problem),
+        ReadError::Archive(problem) => unreadable(gateway, &problem),
     })
 }
 

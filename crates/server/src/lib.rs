@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod gateway;
 mod guard;
+mod head_clock;
 mod http;
 mod metrics;
 mod patient;

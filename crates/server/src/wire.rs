@@ -1,12 +1,13 @@
 //! What the server says, as bytes: JSON, and the WebSocket frames around it.
 //!
-//! Enters: pages, commits, outcomes. Leaves: frames that are written as they are. Invariants: a frame
-//! holds at most a page (`page_entries`, `page_bytes`), and at least one entry; a commit is encoded
-//! once, by whoever sends it first, and its bytes are shared.
+//! Enters: pages, commits, outcomes. Leaves: frames that are written as they are. Invariants: all JSON is
+//! written by [`write_json`], so that a line of it is one line for every reader; a frame holds at most a
+//! page (`page_entries`, `page_bytes`), and at least one entry; a commit is encoded once, by whoever sends
+//! it first, and its bytes are shared.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_core::{archive::Keep, proposal::Stored, reader::Page, tail::Commit};
-use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of};
+use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of, write_json};
 use serde::Serialize;
 
 /// What surrounds the entries of a reply or ack, in bytes, at most: a room of 128 bytes, a digest,
@@ -64,8 +65,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn put_json<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(bytes, value)
-        .unwrap_or_else(|error| unreachable!("our types are JSON: {error}"));
+    write_json(bytes, value).unwrap_or_else(|error| unreachable!("our types are JSON: {error}"));
 }
 
 /// A frame of the server as a WebSocket frame.

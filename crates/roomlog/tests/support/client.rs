@@ -167,6 +167,8 @@ impl Client {
                 return Err(Some(code.into()));
             }
             if let Some(text) = message.as_text() {
+                let ends_a_line = text.contains(['\u{85}', '\u{2028}', '\u{2029}']);
+                assert!(!ends_a_line, "a line end in a frame: {text:?}");
                 return Ok(serde_json::from_str(text).expect("JSON from the server"));
             }
             assert!(message.is_ping() || message.is_pong(), "a binary frame from the server");

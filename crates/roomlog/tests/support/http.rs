@@ -7,7 +7,11 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpSocket, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinHandle,
+};
 
 use super::{Server, within};
 
@@ -46,6 +50,15 @@ impl Server {
         let mut request = self.request(Method::POST, path).header("content-type", kind);
         request.body = body.into();
         request
+    }
+
+    /// Writes bytes as they are to a connection of its own; all that comes until the server ends it.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
+        stream.write_all(bytes).await.expect("sent");
+        let mut answer = Vec::new();
+        within("the end of the connection", stream.read_to_end(&mut answer)).await.expect("read");
+        String::from_utf8(answer).expect("UTF-8")
     }
 
     /// A request of any method.

@@ -58,11 +58,18 @@ impl Connection {
         let limits = &self.gateway.config.limits;
         let Some(link) = self.links.get(key) else { return };
         link.in_line = false;
-        let Some(follower) = &mut link.follow else { return };
-        match follower.next(BATCH_BYTES) {
+        let Some(following) = &mut link.follow else { return };
+        if following.catching_up {
+            // The page that is being read comes first.
+            return;
+        }
+        match following.follower.next(BATCH_BYTES) {
             Next::Nothing => {}
             Next::Archived if self.draining.is_some() => {}
-            Next::Archived => self.jobs.push_back(Job::CatchUp(key)),
+            Next::Archived => {
+                following.catching_up = true;
+                self.jobs.push_back(Job::CatchUp(following.question, key));
+            }
             Next::Tail { pieces, more } => {
                 for piece in &pieces {
                     match piece.whole() {

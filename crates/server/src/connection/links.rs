@@ -20,7 +20,19 @@ use roomlog_core::{
 };
 use roomlog_protocol::RoomName;
 
-use super::{reads::Read, settled::Settled};
+use super::{
+    reads::{Question, Read},
+    settled::Settled,
+};
+
+/// A connection that follows a room, from the reply to a `join` on.
+pub(super) struct Following {
+    /// The `join` that began it.
+    pub(super) question: Question,
+    pub(super) follower: Follower,
+    /// Whether a page for it is being read, or stands among the jobs.
+    pub(super) catching_up: bool,
+}
 
 /// What a connection has to do with one room.
 pub(super) struct Link {
@@ -33,7 +45,7 @@ pub(super) struct Link {
     /// Reads in the order asked, the first one next or under way.
     pub(super) reads: VecDeque<Read>,
     /// Where it stands, when the connection follows the room.
-    pub(super) follow: Option<Follower>,
+    pub(super) follow: Option<Following>,
     /// Whether it stands in the line of rooms that have something to send.
     pub(super) in_line: bool,
     hearing: Option<Hearing>,
@@ -60,6 +72,16 @@ impl Link {
     /// Whether it counts towards `rooms_per_connection`.
     pub(super) fn counts(&self) -> bool {
         self.follow.is_some() || self.lane.is_numbered() || self.reads.iter().any(Read::is_join)
+    }
+
+    /// The first of its reads, when it is this one.
+    pub(super) fn first_read(&self, question: Question) -> Option<&Read> {
+        self.reads.front().filter(|read| read.is(question))
+    }
+
+    /// The following that this `join` began, when it has not ended.
+    pub(super) fn following(&mut self, question: Question) -> Option<&mut Following> {
+        self.follow.as_mut().filter(|following| following.question == question)
     }
 
     fn is_at_rest(&self) -> bool {

@@ -33,7 +33,7 @@ use self::{
     appends::Hands,
     links::Links,
     out::Out,
-    reads::{Done, Job},
+    reads::{Done, Job, Question},
     socket::Socket,
     watch::Watch,
 };
@@ -83,6 +83,8 @@ pub(crate) struct Connection {
     waiting: Vec<u32>,
     hands: Hands,
     reads_unanswered: usize,
+    /// How many questions were asked for which jobs may run.
+    questions: u64,
     jobs: VecDeque<Job>,
     job: Option<BoxFuture<'static, Done>>,
     /// Keys of followed rooms that may have something to send.
@@ -118,6 +120,7 @@ impl Connection {
             waiting: Vec::new(),
             hands: Hands::default(),
             reads_unanswered: 0,
+            questions: 0,
             jobs: VecDeque::new(),
             job: None,
             line: VecDeque::new(),
@@ -252,7 +255,7 @@ impl Connection {
                 Some(self.links.add(tail, queue, limits, most))
             }
             Err(problem) => {
-                tracing::error!(%problem, "a room cannot be opened");
+                self.gateway.note_unreadable(&problem);
                 self.refuse(Refusal {
                     code: ErrorCode::Unavailable,
                     message: format!("this room cannot be read: {problem}"),
@@ -262,6 +265,12 @@ impl Connection {
                 None
             }
         }
+    }
+
+    /// A question that no other one of this connection is.
+    fn new_question(&mut self) -> Question {
+        self.questions += 1;
+        Question(self.questions)
     }
 
     fn rooms_limit(&self) -> usize {

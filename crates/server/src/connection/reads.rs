@@ -16,13 +16,18 @@ use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,
     limits::HEADS_PER_FRAME,
 };
-use tracing::error;
 
-use super::Connection;
+use super::{Connection, links::Following};
 use crate::wire;
+
+/// What a client asked, by a number: a job carries that of what it is for. Meanwhile the client may ask
+/// something else of the same room, or leave it, and what comes of the job is then for nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Question(pub(super) u64);
 
 /// A read that was asked for.
 pub(super) struct Read {
+    question: Question,
     what: What,
     /// When it is answered `ahead`, while it waits for the log to reach a slot.
     pub(super) deadline: Option<Instant>,
@@ -38,6 +43,10 @@ enum What {
 }
 
 impl Read {
+    pub(super) fn is(&self, question: Question) -> bool {
+        self.question == question
+    }
+
     pub(super) fn is_join(&self) -> bool {
         matches!(self.what, What::Join(_))
     }
@@ -46,18 +55,18 @@ impl Read {
 /// Something that takes a while; one at a time.
 pub(super) enum Job {
     /// The first read of a room.
-    Read(u32),
+    Read(Question, u32),
     /// The next page for a follower that the tail has left behind.
-    CatchUp(u32),
+    CatchUp(Question, u32),
     /// The next names for `watch`.
-    List(Option<RoomName>),
+    List(Question, Option<RoomName>),
 }
 
 /// What came of a job.
 pub(super) enum Done {
-    Read(u32, Result<Page, ReadError>),
-    CatchUp(u32, Result<Page, ReadError>),
-    List(Result<Vec<(RoomName, Head)>, ArchiveError>),
+    Read(Question, u32, Result<Page, ReadError>),
+    CatchUp(Question, u32, Result<Page, ReadError>),
+    List(Question, Result<Vec<(RoomName, Head)>, ArchiveError>),
 }
 
 /// The slot that the log must have reached to answer, one more: where it must end.
@@ -102,8 +111,9 @@ impl Connection {
     }
 
     fn ask(&mut self, key: u32, what: What) {
+        let question = self.new_question();
         let Some(link) = self.links.get(key) else { return };
-        link.reads.push_back(Read { what, deadline: None, under_way: false });
+        link.reads.push_back(Read { question, what, deadline: None, under_way: false });
         self.reads_unanswered += 1;
         self.go_on_reading(key);
     }
@@ -123,7 +133,7 @@ impl Connection {
             if link.tail.head().end >= needed_end(update) {
                 read.under_way = true;
                 read.deadline = None;
-                return self.jobs.push_back(Job::Read(key));
+                return self.jobs.push_back(Job::Read(read.question, key));
             }
             if read.deadline.is_none() {
                 read.deadline = Some(Instant::now() + ahead_for);
@@ -173,37 +183,42 @@ impl Connection {
         let gateway = self.gateway.clone();
         let limits = gateway.page_limits();
         match job {
-            Job::Read(key) => {
-                let read = self.links.get(key)?.reads.front()?;
+            Job::Read(question, key) => {
+                let read = self.links.get(key)?.first_read(question)?;
                 let (What::Update(update) | What::Join(update)) = &read.what else { return None };
                 let ClientUpdate { room, span, digest, .. } = update.clone();
-                let read =
-                    async move { Done::Read(key, gateway.page(&room, span, digest, limits).await) };
-                Some(read.boxed())
-            }
-            Job::CatchUp(key) => {
-                let link = self.links.get(key)?;
-                let (span, room) = (link.follow.as_ref()?.span(), link.tail.room().clone());
-                let limits = PageLimits { bytes: super::BATCH_BYTES, ..limits };
                 let read = async move {
-                    Done::CatchUp(key, gateway.page(&room, span, None, limits).await)
+                    Done::Read(question, key, gateway.page(&room, span, digest, limits).await)
                 };
                 Some(read.boxed())
             }
-            Job::List(after) => {
-                let list = tokio::task::spawn_blocking(move || {
-                    gateway.node.room_heads(after.as_ref(), HEADS_PER_FRAME)
-                });
-                let cut_off = |_| Err(ArchiveError::Failed("a read was cut off".into()));
-                Some(list.map(move |listed| Done::List(listed.unwrap_or_else(cut_off))).boxed())
+            Job::CatchUp(question, key) => {
+                let link = self.links.get(key)?;
+                let span = link.following(question)?.follower.span();
+                let room = link.tail.room().clone();
+                let limits = PageLimits { bytes: super::BATCH_BYTES, ..limits };
+                let read = async move {
+                    Done::CatchUp(question, key, gateway.page(&room, span, None, limits).await)
+                };
+                Some(read.boxed())
+            }
+            Job::List(question, after) => {
+                let list = async move {
+                    let heads = gateway.room_heads(after, HEADS_PER_FRAME).await;
+                    Done::List(question, heads)
+                };
+                Some(list.boxed())
             }
         }
     }
 
-    /// Takes what came of a job.
+    /// Takes what came of a job, unless its question has been taken back meanwhile.
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Read(key, result) => {
+            Done::Read(question, key, result) => {
+                if self.links.get(key).is_none_or(|link| link.first_read(question).is_none()) {
+                    return;
+                }
                 let result = result.map_err(|error| match error {
                     ReadError::Diverged { latest } => (
                         ErrorCode::Diverged,
@@ -213,19 +228,10 @@ impl Connection {
                 });
                 self.finish_read(key, result);
             }
-            Done::CatchUp(key, Ok(page)) => {
-                let Some(link) = self.links.get(key) else { return };
-                let Some(follower) = &mut link.follow else { return };
-                follower.took(&page.entries);
-                let room = link.tail.room().clone();
-                for frame in wire::acks(&room, &page.entries, &self.gateway.config.limits) {
-                    self.out.push(frame);
-                }
-                self.stand_in_line(key);
-            }
-            Done::CatchUp(key, Err(problem)) => self.drop_follower(key, &problem),
-            Done::List(Ok(heads)) => self.listed(heads),
-            Done::List(Err(problem)) => {
+            Done::CatchUp(question, key, result) => self.caught_up(question, key, result),
+            Done::List(question, _) if !self.watches(question) => {}
+            Done::List(_, Ok(heads)) => self.listed(heads),
+            Done::List(_, Err(problem)) => {
                 let (code, message) = unreadable(&problem);
                 self.end_watch();
                 self.refuse(Refusal::new(code, message));
@@ -233,9 +239,26 @@ impl Connection {
         }
     }
 
+    /// Takes the next page for a follower.
+    fn caught_up(&mut self, question: Question, key: u32, result: Result<Page, ReadError>) {
+        let Some(link) = self.links.get(key) else { return };
+        let room = link.tail.room().clone();
+        let Some(following) = link.following(question) else { return };
+        following.catching_up = false;
+        match result {
+            Ok(page) => {
+                following.follower.took(&page.entries);
+                for frame in wire::acks(&room, &page.entries, &self.gateway.config.limits) {
+                    self.out.push(frame);
+                }
+                self.stand_in_line(key);
+            }
+            Err(_) => self.drop_follower(key),
+        }
+    }
+
     /// A follower whose entries cannot be read must not wait for ever in silence.
-    fn drop_follower(&mut self, key: u32, problem: &ReadError) {
-        error!(%problem, "a follower cannot be served");
+    fn drop_follower(&mut self, key: u32) {
         let Some(link) = self.links.get(key) else { return };
         link.follow = None;
         let room = Some(link.tail.room().clone());
@@ -254,7 +277,7 @@ impl Connection {
             other => return self.answer_at_once(key, other),
         };
         match result {
-            Ok(page) => self.reply(key, &update, &page, join),
+            Ok(page) => self.reply(key, &update, &page, join.then_some(read.question)),
             Err((code, message)) => {
                 let latest = matches!(code, ErrorCode::Ahead | ErrorCode::Diverged)
                     .then(|| latest_of(link.tail.head().end));
@@ -265,25 +288,24 @@ impl Connection {
         self.go_on_reading(key);
     }
 
-    fn reply(&mut self, key: u32, update: &ClientUpdate, page: &Page, join: bool) {
+    /// Answers a read with a page; the reply to a `join` begins a following.
+    fn reply(&mut self, key: u32, update: &ClientUpdate, page: &Page, join: Option<Question>) {
         let keep = keep_of(update.span);
         let encoded = wire::page(&update.room, page, keep, &self.gateway.config.limits);
         self.out.push(encoded.reply(update.req));
-        if !join {
-            return;
-        }
+        let Some(question) = join else { return };
         let next = encoded.end.unwrap_or(match update.span {
             Span::After(after) => end_of(after),
             Span::UpTo { .. } => page.head.end,
         });
         let Some(link) = self.links.get(key) else { return };
-        link.follow = Some(self.gateway.node.followers.follow(link.tail.clone(), next));
+        let follower = self.gateway.node.followers.follow(link.tail.clone(), next);
+        link.follow = Some(Following { question, follower, catching_up: false });
         link.hear(&self.mailbox, key);
         self.stand_in_line(key);
     }
 }
 
 fn unreadable(problem: &ArchiveError) -> (ErrorCode, String) {
-    error!(%problem, "a read failed");
     (ErrorCode::Unavailable, format!("this cannot be read: {problem}"))
 }

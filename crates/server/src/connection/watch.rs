@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 use roomlog_core::{heads::Moved, room::Head};
 use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
 
-use super::{Connection, reads::Job};
+use super::{
+    Connection,
+    reads::{Job, Question},
+};
 
 /// How often a room's head is told.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A connection that watches.
 pub(super) struct Watch {
+    question: Question,
     /// What moved after this mark has not been told.
     mark: u64,
     /// The list that is being told: `true` for the first, which carries `more` and `req`.
@@ -28,11 +32,12 @@ impl Connection {
     /// Takes a `watch`; a second one begins anew.
     pub(super) fn watch(&mut self, req: Option<i64>) {
         self.end_watch();
+        let question = self.new_question();
         let mark = self.gateway.node.heads.watch();
         let next = Instant::now() + EVERY;
-        self.watch = Some(Watch { mark, listing: Some(true), req, next });
-        self.jobs.retain(|job| !matches!(job, Job::List(_)));
-        self.jobs.push_back(Job::List(None));
+        self.watch = Some(Watch { question, mark, listing: Some(true), req, next });
+        self.jobs.retain(|job| !matches!(job, Job::List(..)));
+        self.jobs.push_back(Job::List(question, None));
     }
 
     pub(super) fn end_watch(&mut self) {
@@ -41,9 +46,15 @@ impl Connection {
         }
     }
 
+    /// Whether this is the `watch` that is being answered.
+    pub(super) fn watches(&self, question: Question) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.question == question)
+    }
+
     /// Takes the next names of the list.
     pub(super) fn listed(&mut self, heads: Vec<(RoomName, Head)>) {
         let Some(watch) = &mut self.watch else { return };
+        let question = watch.question;
         let Some(first) = watch.listing else { return };
         let last = heads.last().map(|(room, _)| room.clone());
         let more = heads.len() == HEADS_PER_FRAME;
@@ -61,7 +72,7 @@ impl Connection {
             self.say(&ServerFrame::Heads(frame));
         }
         if more {
-            self.jobs.push_back(Job::List(last));
+            self.jobs.push_back(Job::List(question, last));
         }
     }
 
@@ -89,7 +100,7 @@ impl Connection {
             Moved::All(mark) => {
                 watch.mark = mark;
                 watch.listing = Some(false);
-                return self.jobs.push_back(Job::List(None));
+                return self.jobs.push_back(Job::List(watch.question, None));
             }
         };
         if rooms.is_empty() {

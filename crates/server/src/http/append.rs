@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    body::Body,
-    extract::{Path, State},
+    body::{Body, HttpBody},
+    extract::State,
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
 use roomlog_core::{
@@ -22,9 +22,13 @@ use roomlog_protocol::{
     ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Slot, Span, client::parse_append, end_of,
     json::Object,
 };
-use serde_json::json;
 
-use super::{ahead, batch, body, reach, refuse, respond_json, room_of, stopped_or};
+use super::{
+    ahead, batch, body,
+    content::{Kind, check_beginning, kind_of},
+    query::{Refused, Room},
+    reach, refuse, respond_json, stopped_or,
+};
 use crate::{
     clock::now_ms,
     connection::{Settled, new_id},
@@ -34,19 +38,22 @@ use crate::{
 
 pub(super) async fn append(
     State(gateway): State<Arc<Gateway>>,
-    Path(room): Path<String>,
+    room: Result<Room, Refused>,
     request: Request<Body>,
 ) -> Response<Body> {
     // On a task of its own: a client that hangs up does not take back what was taken.
     let alive = gateway.alive.clone();
     let appended = tokio::spawn(async move {
         let _held_until_answered = alive;
-        let (parts, body) = request.into_parts();
-        let answer = match content_type(&parts.headers).as_str() {
-            "application/json" => take(&gateway, &room, &parts.headers, body).await,
-            "application/x-ndjson" => batch::take(&gateway, &room, &parts.headers, body).await,
-            _ => Ok(unknown_type()),
+        let (parts, mut body) = request.into_parts();
+        let answer = match room {
+            Ok(Room(room)) => take(&gateway, room, &parts.headers, &mut body).await,
+            Err(Refused(refusal)) => Err(refusal),
         };
+        // Who waits for a word before it sends the body has it in the answer.
+        if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
+            body::discard(body).await;
+        }
         answer.unwrap_or_else(|refusal| {
             gateway.config.metrics.refused(refusal.code);
             refuse(refusal)
@@ -55,27 +62,31 @@ pub(super) async fn append(
     appended.await.unwrap_or_else(|_| refuse(Refusal::new(ErrorCode::UnknownOutcome, "cut off")))
 }
 
-fn content_type(headers: &HeaderMap) -> String {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-    kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
-}
-
-fn unknown_type() -> Response<Body> {
-    let message = "send an append as application/json, or several as application/x-ndjson";
-    let error = json!({ "error": { "code": ErrorCode::BadMessage, "message": message } });
-    respond_json(StatusCode::UNSUPPORTED_MEDIA_TYPE, wire::json(&error))
-}
-
 async fn take(
-    gateway: &Gateway,
-    room: &str,
+    gateway: &Arc<Gateway>,
+    room: RoomName,
     headers: &HeaderMap,
-    body: Body,
+    body: &mut Body,
 ) -> Result<Response<Body>, Refusal> {
-    let room = room_of(room)?;
+    match kind_of(headers) {
+        Ok(Kind::One) => take_one(gateway, room, headers, body).await,
+        Ok(Kind::Lines) => batch::take(gateway, room, headers, body).await,
+        Err(unread) => Ok(unread.answer()),
+    }
+}
+
+async fn take_one(
+    gateway: &Gateway,
+    room: RoomName,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<Response<Body>, Refusal> {
     let most = usize::try_from(gateway.config.limits.frame_bytes).unwrap_or(usize::MAX);
     let body = body::read(gateway, body, most, None).await?;
     let read = Instant::now();
+    if let Err(unread) = check_beginning(&body.bytes) {
+        return Ok(unread.answer());
+    }
     let mut append = members(gateway, &room, &body.bytes)?;
     append.id = id_of(&append, headers)?;
     let id = append.id.clone().unwrap_or_else(new_id);

@@ -87,7 +87,7 @@ async fn make(gateway: &Arc<Gateway>, engine: Arc<dyn Backup>, sender: Sender) {
         () = sender.closed() => return,
     };
     if let Err(problem) = folded {
-        return give_up(&sender, &BackupError::Failed(problem.to_string())).await;
+        return give_up(gateway, &sender, &BackupError::Failed(problem.to_string())).await;
     }
     let job = Job { gateway: gateway.clone(), sender: sender.clone(), runtime: Handle::current() };
     let made = tokio::task::spawn_blocking(move || {
@@ -96,8 +96,12 @@ async fn make(gateway: &Arc<Gateway>, engine: Arc<dyn Backup>, sender: Sender) {
         copy.map(|copy| job.send(copy))
     });
     match made.await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(Err(problem)) => give_up(&sender, &problem).await,
+        Ok(Ok(Ok(()))) => {
+            if let Some(times) = gateway.no_backups.ends() {
+                tracing::warn!(failed = times, "a backup was made again");
+            }
+        }
+        Ok(Err(problem)) => give_up(gateway, &sender, &problem).await,
         // It stops, or the client is gone; a panic was printed where it happened.
         Ok(Ok(Err(_))) | Err(_) => cut(&sender),
     }
@@ -108,13 +112,15 @@ fn cut(sender: &Sender) {
     let _full_or_gone = sender.try_send(Err(io::ErrorKind::ConnectionAborted.into()));
 }
 
-async fn give_up(sender: &Sender, problem: &BackupError) {
+async fn give_up(gateway: &Gateway, sender: &Sender, problem: &BackupError) {
     let code = match problem {
         BackupError::Ended => return cut(sender),
         BackupError::NoSpace { .. } => ErrorCode::StorageFull,
         BackupError::Failed(_) => ErrorCode::Unavailable,
     };
-    tracing::warn!(%problem, "a backup was not made");
+    if gateway.no_backups.begins() {
+        tracing::warn!(%problem, "a backup was not made");
+    }
     let error = ErrorFrame::from(Refusal::new(code, problem.to_string()));
     let _gone = sender.send(Ok(line(&BackupLine::Error(Box::new(error))))).await;
 }

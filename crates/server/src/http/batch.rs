@@ -29,7 +29,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     append::{members, needs_author, submit_all, wait},
-    body, outcomes, respond, room_of,
+    body,
+    content::check_beginning,
+    outcomes, respond,
 };
 use crate::{
     clock::now_ms,
@@ -57,17 +59,19 @@ pub(super) enum Line {
 
 pub(super) async fn take(
     gateway: &Arc<Gateway>,
-    room: &str,
+    room: RoomName,
     headers: &HeaderMap,
-    body: Body,
+    body: &mut Body,
 ) -> Result<Response<Body>, Refusal> {
-    let room = room_of(room)?;
     if headers.contains_key("idempotency-key") {
         let message = "an Idempotency-Key names one append; in a batch each line has its own `id`";
         return Err(Refusal::new(ErrorCode::BadMessage, message));
     }
     let body =
         body::read(gateway, body, gateway.config.batch_bytes, Some(&gateway.batches)).await?;
+    if let Err(unread) = check_beginning(&body.bytes) {
+        return Ok(unread.answer());
+    }
     let is_append = |line: &&[u8]| !line.trim_ascii().is_empty();
     let lines: Vec<_> = body.bytes.split(|byte| *byte == b'\n').filter(is_append).collect();
     if lines.len() > BATCH_APPENDS {

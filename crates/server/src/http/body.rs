@@ -3,7 +3,7 @@
 //! Enters: the body as it comes. Leaves: its bytes, or why not: too many, of this one or of all that are
 //! held at once, or none for too long. Invariant: what is held is bounded before it is held.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http_body_util::BodyExt;
@@ -21,10 +21,28 @@ pub(super) struct Whole {
     share: Option<OwnedSemaphorePermit>,
 }
 
+/// How long the rest of a body that is refused is read, and how much of it: a client that still sends when
+/// its connection ends never sees the answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
+
+/// Reads what is left of a body and drops it.
+pub(super) async fn discard(mut body: Body) {
+    let rest = async {
+        let mut bytes = 0;
+        while bytes < LINGER_BYTES
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes += frame.data_ref().map_or(0, |data| data.len());
+        }
+    };
+    let _too_slow = timeout(LINGER, rest).await;
+}
+
 /// Reads a body of at most `most` bytes; `pool` has a permit for each byte of those held at once.
 pub(super) async fn read(
     gateway: &Gateway,
-    mut body: Body,
+    body: &mut Body,
     most: usize,
     pool: Option<&Arc<Semaphore>>,
 ) -> Result<Whole, Refusal> {

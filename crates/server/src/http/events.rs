@@ -3,6 +3,10 @@
 //! ```text
 //!  id: 6            where it begins: Last-Event-ID, else `after`, else the latest slot
 //!
+//!  event: log       only for who reads events as an EventSource does: which log this is, and the place
+//!  id: 6            once more, for parsers that pass over a block without data
+//!  data: {"log":"…"}
+//!
 //!  id: 7            then every slot above it, for ever
 //!  data: {"slot":7,…}
 //!
@@ -19,8 +23,8 @@ use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, Response, StatusCode},
+    extract::{Query, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
 };
 use futures_util::{FutureExt, stream};
 use roomlog_core::{
@@ -32,7 +36,11 @@ use roomlog_core::{
 use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object, latest_of};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::{ahead, object_of_query, reach, refuse, respond, room_of, stopped_or};
+use super::{
+    ahead,
+    query::{Room, check_log, object_of_query},
+    reach, refuse, respond, stopped_or, unreadable,
+};
 use crate::{
     connection::BATCH_BYTES,
     gateway::{Gateway, stopped},
@@ -45,14 +53,10 @@ const UNREADABLE: &[u8] = b": the next entries cannot be read; come back later\n
 
 pub(super) async fn events(
     State(gateway): State<Arc<Gateway>>,
-    Path(room): Path<String>,
+    Room(room): Room,
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let room = match room_of(&room) {
-        Ok(room) => room,
-        Err(refusal) => return refuse(refusal),
-    };
     let feed = match Feed::begin(gateway.clone(), &room, query, &headers).await {
         Ok(feed) => feed,
         Err(refusal) => return refuse(Refusal { room: Some(room), ..refusal }),
@@ -66,9 +70,39 @@ pub(super) async fn events(
     if let Ok(log) = HeaderValue::from_str(gateway.node.log()) {
         headers.insert("roomlog-log", log);
     }
-    // nginx would hold events back until it has a buffer full.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    for (name, value) in THROUGH_PROXIES {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
+}
+
+/// What keeps proxies from holding events back until a buffer, or a compressor's, is full: nginx heeds the
+/// first, HAProxy and Caddy from 2.7 on heed `no-transform`, and Caddy before 2.7 the last.
+const THROUGH_PROXIES: [(HeaderName, &str); 3] = [
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+    (header::CACHE_CONTROL, "no-store, no-transform"),
+    (header::CONTENT_ENCODING, "identity"),
+];
+
+/// Whether a client reads events as an EventSource does, which names their type in `Accept`, and so passes
+/// over events of a type that it does not know. Others are given nothing but the place and entries.
+fn is_event_source(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let mut kinds = accepts.flat_map(|line| line.split(',')).filter_map(|it| it.split(';').next());
+    kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get("last-event-id").filter(|seen| !seen.is_empty())
+}
+
+/// The blocks that an answer begins with.
+fn beginning(after: i64, log: &str, is_event_source: bool) -> Bytes {
+    let mut blocks = format!("id: {after}\n\n");
+    if is_event_source {
+        blocks += &format!("event: log\nid: {after}\ndata: {{\"log\":\"{log}\"}}\n\n");
+    }
+    blocks.into()
 }
 
 /// A following over HTTP.
@@ -91,9 +125,9 @@ impl Feed {
         query: Vec<(String, String)>,
         headers: &HeaderMap,
     ) -> Result<Self, Refusal> {
+        check_log(&gateway, room, &query)?;
         let after = begins_after(room, query, headers)?;
-        let tail = gateway.node.rooms.open(room);
-        let tail = tail.map_err(|why| Refusal::new(ErrorCode::Unavailable, why.to_string()))?;
+        let tail = gateway.node.rooms.open(room).map_err(|why| unreadable(&gateway, &why))?;
         if let Some(after) = after
             && !reach(&gateway, &tail, end_of(after)).await
         {
@@ -102,7 +136,7 @@ impl Feed {
         let every = gateway.config.event_comment;
         let mut comments = interval_at(Instant::now() + every, every);
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self::after(gateway, tail, after, comments))
+        Ok(Self::after(gateway, tail, after, comments, is_event_source(headers)))
     }
 
     fn after(
@@ -110,11 +144,13 @@ impl Feed {
         tail: Arc<Tail>,
         after: Option<i64>,
         comments: Interval,
+        is_event_source: bool,
     ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let hearing = tail.hear(&mailbox, 0);
         // Looked at when it is heard of already, so nothing falls between.
         let after = after.unwrap_or_else(|| latest_of(tail.head().end));
+        let first = Some(beginning(after, gateway.node.log(), is_event_source));
         Self {
             room: tail.room().clone(),
             stopping: Box::pin(stopped(gateway.stopping.clone())),
@@ -123,7 +159,7 @@ impl Feed {
             mailbox,
             hearing,
             comments,
-            first: Some(format!("id: {after}\n\n").into()),
+            first,
             ended: false,
         }
     }
@@ -167,8 +203,7 @@ impl Feed {
                 self.follower.took(&page.entries);
                 wire::events(page.entries.iter())
             }
-            Err(problem) => {
-                tracing::error!(%problem, "a follower cannot be served");
+            Err(_) => {
                 self.ended = true;
                 Bytes::from_static(UNREADABLE)
             }
@@ -184,12 +219,12 @@ fn begins_after(
     headers: &HeaderMap,
 ) -> Result<Option<i64>, Refusal> {
     query.retain(|(name, _)| name == "after");
-    let seen = headers.get("last-event-id").filter(|seen| !seen.is_empty());
+    let seen = last_event_id(headers);
     if let Some(seen) = seen {
         let seen = String::from_utf8_lossy(seen.as_bytes()).into_owned();
         query = vec![("after".into(), seen)];
     }
-    let members = object_of_query(room, query);
+    let members = object_of_query(room, &query);
     let object = Object::parse(&members);
     let after = match object.as_ref().map(|object| object.integer("after", -1)) {
         Ok(Ok(after)) => return Ok(after),

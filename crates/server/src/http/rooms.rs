@@ -8,16 +8,21 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Query, State},
     http::{Response, StatusCode},
 };
+use roomlog_core::archive::ArchiveError;
 use roomlog_protocol::{
     ErrorCode, Refusal, RoomName, latest_of,
     limits::{DEFAULT_ROOMS, ROOMS_PER_PAGE},
 };
 use serde::Serialize;
 
-use super::{not_found, refuse, respond_json, room_of};
+use super::{
+    not_found,
+    query::{Room, one},
+    refuse, respond_json,
+};
 use crate::{gateway::Gateway, wire};
 
 #[derive(Serialize)]
@@ -45,17 +50,15 @@ pub(super) async fn read_rooms(
 }
 
 async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Refusal> {
-    let after = one(query, "after")?.map(room_of).transpose()?;
+    let name_of =
+        |name| RoomName::new(name).map_err(|why| Refusal::new(ErrorCode::BadName, why.to_string()));
+    let after = one(query, "after")?.map(name_of).transpose()?;
     let limit = limit(one(query, "limit")?)?;
-    let node = gateway.node.clone();
     // One more than is told says whether there are more.
-    let listed = tokio::task::spawn_blocking(move || node.room_heads(after.as_ref(), limit + 1));
-    let unreadable = |problem: String| {
-        tracing::error!(problem, "rooms cannot be listed");
-        Refusal::new(ErrorCode::Unavailable, problem)
-    };
-    let heads = listed.await.map_err(|_| unreadable("a read was cut off".into()))?;
-    let mut heads = heads.map_err(|problem| unreadable(problem.to_string()))?;
+    let listed = gateway.room_heads(after, limit + 1).await;
+    let unreadable =
+        |problem: ArchiveError| Refusal::new(ErrorCode::Unavailable, problem.to_string());
+    let mut heads = listed.map_err(unreadable)?;
     let more = heads.len() > limit;
     heads.truncate(limit);
     let next = heads.last().filter(|_| more).map(|(room, _)| room.clone());
@@ -65,17 +68,6 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
         committed_at: head.committed_at,
     };
     Ok(Rooms { rooms: heads.into_iter().map(head).collect(), next })
-}
-
-/// The value of a name of the query, which may stand there once.
-fn one<'a>(query: &'a [(String, String)], name: &str) -> Result<Option<&'a str>, Refusal> {
-    let mut values = query.iter().filter(|(named, _)| named == name);
-    let first = values.next().map(|(_, value)| &**value);
-    if values.next().is_some() {
-        let message = format!("`{name}` stands twice");
-        return Err(Refusal::new(ErrorCode::BadMessage, message));
-    }
-    Ok(first)
 }
 
 /// How many rooms to tell: what is asked for, at most [`ROOMS_PER_PAGE`].
@@ -92,12 +84,8 @@ fn limit(asked: Option<&str>) -> Result<usize, Refusal> {
 
 pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
-    Path(room): Path<String>,
+    Room(room): Room,
 ) -> Response<Body> {
-    let room = match room_of(&room) {
-        Ok(room) => room,
-        Err(refusal) => return refuse(refusal),
-    };
     let head = match gateway.node.rooms.open(&room) {
         Ok(tail) => tail.head(),
         Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),

@@ -1,0 +1,87 @@
+//! JSON as Roomlog writes it, on the wire and on standard output.
+//!
+//! Enters: a value of our own types. Leaves: JSON in one line, for every reader. Some readers cut lines at
+//! what Unicode calls a line end (Python's `splitlines`, and what is built on it), and terminals obey C1
+//! control characters; JSON lets both stand in a string as they are. Invariant: U+0080 to U+009F, U+2028
+//! and U+2029 leave as `\u` escapes, which every JSON parser reads as the same text.
+
+use std::io::{self, Write};
+
+use memchr::memchr2_iter;
+use serde::Serialize;
+use serde_json::{Serializer, ser::Formatter};
+
+/// The first bytes of the characters that are escaped: U+0080 to U+00BF begin with the first, U+2000 to
+/// U+2FFF with the second.
+const LEADS: [u8; 2] = [0xc2, 0xe2];
+
+/// Writes a value as one line of JSON, without the line feed.
+///
+/// # Errors
+/// Those of `to`, and of a value that is not JSON, such as a map whose keys are not text.
+pub fn write_json<T: Serialize + ?Sized>(to: impl Write, value: &T) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(to, OneLine))
+}
+
+/// The formatter behind [`write_json`].
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        to: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let bytes = fragment.as_bytes();
+        let mut written = 0;
+        for at in memchr2_iter(LEADS[0], LEADS[1], bytes) {
+            let Some((character, length)) = escaped(&bytes[at..]) else { continue };
+            to.write_all(&bytes[written..at])?;
+            write!(to, "\\u{character:04x}")?;
+            written = at + length;
+        }
+        to.write_all(&bytes[written..])
+    }
+}
+
+/// The character that these bytes begin with, and its length, when it has to be escaped.
+fn escaped(bytes: &[u8]) -> Option<(u16, usize)> {
+    match *bytes {
+        [0xc2, last @ 0x80..=0x9f, ..] => Some((last.into(), 2)),
+        [0xe2, 0x80, last @ 0xa8..=0xa9, ..] => Some((0x2000 + u16::from(last - 0x80), 3)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: &str) -> String {
+        let mut json = Vec::new();
+        write_json(&mut json, value).expect("JSON");
+        String::from_utf8(json).expect("UTF-8")
+    }
+
+    #[test]
+    fn what_ends_a_line_for_some_reader_is_escaped_and_nothing_else_is() {
+        let text = "a\u{2028}\u{2029}b\u{85}c\u{9b}\n\u{a0}«é»…’日本 👋\u{2027}\u{202a}";
+        let json = written(text);
+        assert_eq!(
+            json,
+            "\"a\\u2028\\u2029b\\u0085c\\u009b\\n\u{a0}«é»…’日本 👋\u{2027}\u{202a}\""
+        );
+        assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+    }
+
+    #[test]
+    fn every_character_is_read_back_and_none_ends_a_line() {
+        let is_c0_or_c1 = |c: char| c.is_control() && c != '\u{7f}';
+        let ends_a_line = |c: char| is_c0_or_c1(c) || matches!(c, '\u{2028}' | '\u{2029}');
+        for text in (0..=0x2_ffff).filter_map(char::from_u32).map(String::from) {
+            let json = written(&text);
+            assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+            assert!(!json.contains(ends_a_line), "{text:?} as {json}");
+        }
+    }
+}
