@@ -116,6 +116,10 @@ async fn the_logs_of_irc_programs_are_told_apart() {
     ];
     assert_eq!(imported(&server, "irssi", &[&sample("irssi.log")]).await, said);
     assert_eq!(imported(&server, "weechat", &[&sample("weechat.weechatlog")]).await, said);
+    let files = Files::new();
+    let day = files.put("tea.2020-03-09.log", "00:01 <+theo> the next day\n");
+    let run = roomlog(Some(&server), &["import", "irssi", &day]).await;
+    assert!(run.summary.contains("new              0\n"), "by its name: {}", run.summary);
     for room in ["irssi", "weechat", "eggdrop"] {
         let log = server.login("reader").await.whole_log(room).await;
         let last = log.last().expect("an entry")["sent_at"].as_u64();
@@ -140,6 +144,10 @@ async fn a_slack_channel_keeps_threads_reactions_and_names() {
         "mona text: [file: cup.png] https://files.example.org/cup.png".into(),
     ];
     assert_eq!(tea, expected);
+    let log = server.login("reader").await.whole_log("slack").await;
+    let ids: Vec<_> = log.iter().map(|entry| entry["id"].as_str().expect("an id")).collect();
+    assert_eq!(ids[0], "slack-1583665143.000200", "an id is a promise");
+    assert_eq!(ids[1], "slack-1583665143.000200-e36434fee06d1e4f", "of a reaction too");
     // A directory or a day of the same channel gives the same entries.
     let run = roomlog(Some(&server), &["import", "slack", &sample("slack/tea")]).await;
     assert!(run.summary.contains("new              0\n"), "{}", run.summary);
@@ -291,11 +299,10 @@ async fn what_is_not_certain_is_refused_in_a_few_lines() {
             b"\nSession Start: Sun Mar 08 10:58:00 2020\n[10:59] <mona> hello\n",
             "looks like one of mIRC",
         ),
-        ("part-of-irssi.log", b"10:59 < mona> hello\n", "no line before line 1 says which day"),
+        ("part-of-irssi.log", b"10:59 < mona> hello\n", "no line before its first says which day"),
         ("2020-03-08.zip", b"PK\x03\x04...", "a zip archive; unpack it"),
         ("2020-03-08.log", b"[\x001\x000\x00", "--encoding utf-16le"),
         ("2020-03-08.gz", zeros.as_slice(), "it is not text"),
-        ("half.log", b"10:59 < mona> hello\n", "no line before"),
     ] {
         let path = files.put(name, content);
         let said = refused(&[&path]).await;
@@ -333,8 +340,7 @@ async fn several_chats_do_not_go_into_one_room() {
     assert!(said.contains("cups, tea"), "{said}");
     let run = roomlog(None, &["import", "tea", "--dry-run", &root, "--channel", "#tea"]).await;
     assert!(run.summary.contains("files            1 (slack 1)"), "{}{}", run.summary, run.said);
-    let said =
-        refused(&[&other, &files.path("slack/tea").to_str().expect("UTF-8").to_owned()]).await;
+    let said = refused(&[&other, files.path("slack/tea").to_str().expect("UTF-8")]).await;
     assert!(said.contains("of two channels"), "{said}");
 
     let discord = fs::read_to_string(sample("discord.json")).expect("a sample");
@@ -371,6 +377,8 @@ async fn json_that_is_cut_off_or_hostile_ends_with_its_line() {
     assert_eq!(run.code, Some(1));
     assert!(run.said.contains("result.json:11: cannot be read from here on"), "{}", run.said);
     assert_eq!(lines(&server, "tea").await.len(), 3, "what came before is taken");
+    let log = server.login("reader").await.whole_log("tea").await;
+    assert_eq!(log[0]["id"].as_str(), Some("telegram-4242-2"), "an id is a promise");
     // A message of another form is named, those around it are taken.
     let path = files.put(
         "result.json",

@@ -96,6 +96,9 @@ fn form(line: &str) -> Result<Form<'_>, String> {
         let nick = target.split_once(':').map_or(target, |(nick, _)| nick);
         return if is_nick(nick) { Ok(said(nick, "notice", text)) } else { Err(none()) };
     }
+    if rest.starts_with("Connected to IRC") || rest.starts_with("Disconnected from IRC") {
+        return Ok(Form::Notice);
+    }
     let (nick, kind, text) = eggdrop(rest).ok_or_else(none)?;
     Ok(said(nick, kind, text))
 }
@@ -396,7 +399,12 @@ mod tests {
 
     #[test]
     fn what_no_nick_did_is_nobodys() {
-        for line in ["*** Topic: tea", "*** Now talking in #tea", "*** Joins: (~m@h)"] {
+        for line in [
+            "Disconnected from IRC (h)",
+            "*** Topic: tea",
+            "*** Now talking in #tea",
+            "*** Joins: (~m@h)",
+        ] {
             assert_eq!(day(true).line(&format!("[10:59] {line}")), Line::Skipped, "{line}");
         }
         for action in [

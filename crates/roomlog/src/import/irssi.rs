@@ -40,8 +40,13 @@ pub(super) struct Irssi {
 }
 
 impl Irssi {
-    pub(super) fn new(joins: bool, clock: Clock) -> Self {
-        Self { joins, clock: Some(clock), day: None }
+    /// The lines before one that names a day are of this date.
+    pub(super) fn new(date: Option<Date>, joins: bool, clock: Clock) -> Self {
+        let mut irssi = Self { joins, clock: Some(clock), day: None };
+        if let Some(date) = date {
+            irssi.turn(date);
+        }
+        irssi
     }
 
     fn turn(&mut self, date: Date) {
@@ -164,7 +169,7 @@ mod tests {
 --- Log closed Mon Mar 09 00:02:00 2020";
 
     fn told(log: &str, joins: bool) -> Vec<(String, String, String, Option<u64>)> {
-        let mut irssi = Irssi::new(joins, Clock::new(TimeZone::UTC));
+        let mut irssi = Irssi::new(None, joins, Clock::new(TimeZone::UTC));
         let entry = |line| match irssi.line(line) {
             Line::Entry(told) => {
                 Some((told.author.to_string(), told.kind.to_string(), told.body, told.sent_at))
@@ -210,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_line_before_any_day_is_refused() {
-        let mut irssi = Irssi::new(false, Clock::new(TimeZone::UTC));
+        let mut irssi = Irssi::new(None, false, Clock::new(TimeZone::UTC));
         assert!(matches!(irssi.line("10:59 < mona> hello"), Line::Unreadable(_)));
         assert!(matches!(irssi.line("hello"), Line::Unreadable(_)));
     }

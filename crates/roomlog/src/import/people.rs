@@ -10,6 +10,9 @@ use roomlog_protocol::Author;
 
 use super::day::short_hash;
 
+/// The most people of one import; each costs some 300 bytes.
+const MOST: usize = 1_000_000;
+
 /// Who was named so far.
 #[derive(Default)]
 pub(super) struct People {
@@ -27,6 +30,9 @@ impl People {
     ) -> Result<(Author, Option<String>), String> {
         if let Some(author) = self.authors.get(id) {
             return Ok((author.clone(), None));
+        }
+        if self.authors.len() >= MOST {
+            return Err(format!("there are more than {MOST} people"));
         }
         let plain = [name, id].into_iter().find_map(|text| cut(text, Author::MAX_BYTES));
         let plain = plain.ok_or("it names nobody as its author")?;

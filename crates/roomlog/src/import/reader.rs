@@ -96,7 +96,7 @@ impl Reader<'_> {
         let (joins, clock) = (self.reading.joins, Clock::new(self.reading.zone.clone()));
         match source.content {
             Content::Irc(date) => feed.lines(text, &mut Irc::new(date, joins, clock)),
-            Content::Irssi => feed.lines(text, &mut Irssi::new(joins, clock)),
+            Content::Irssi(date) => feed.lines(text, &mut Irssi::new(date, joins, clock)),
             Content::Weechat => feed.lines(text, &mut Weechat::new(joins, clock)),
             Content::Jsonl => feed.lines(text, &mut self.jsonl),
             of => {
@@ -145,6 +145,8 @@ impl Feed<'_> {
                 End::File if !format.is_whole(&line) => Line::Unfinished,
                 End::File | End::Newline => format.line(&line),
             };
+            // What may be cut off may be cut off within a character.
+            let mended = mended && line != Line::Unfinished;
             self.put(number, line, mended)?;
         }
         Ok(())
@@ -225,6 +227,7 @@ mod tests {
     fn a_last_line_without_end_is_left_unless_it_shows_that_it_is_whole() {
         let log = b"[10:00] <ada> one\n   \n[10:01] <ada> see you at the sta";
         assert_eq!(bodies(&items("2015-01-01", log)), ["one", "(unfinished)"]);
+        assert!(!items("2015-01-01", b"[10:00] <ada> caf\xc3")[0].mended);
         let entry = br#"{"author":"ada","id":"a","body":"whole"}"#;
         assert_eq!(bodies(&items("x.jsonl", entry)), ["whole"]);
         let torn = [&entry[..], b"\n", &entry[..20]].concat();

@@ -24,7 +24,8 @@ const HEAD_LINES: usize = 200;
 pub(crate) enum Content {
     /// The IRC log of a day.
     Irc(Date),
-    Irssi,
+    /// A log of irssi, and the date of its name.
+    Irssi(Option<Date>),
     Weechat,
     /// JSON, one entry a line.
     Jsonl,
@@ -41,7 +42,7 @@ impl Content {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Irc(_) => "irc",
-            Self::Irssi => "irssi",
+            Self::Irssi(_) => "irssi",
             Self::Weechat => "weechat",
             Self::Jsonl => "jsonl",
             Self::Slack(_) => "slack",
@@ -71,7 +72,7 @@ pub(super) fn recognise(
     let content = match format {
         Format::Auto => auto(path, &head, reading)?,
         Format::Irc => Content::Irc(date(path, &head)?),
-        Format::Irssi => Content::Irssi,
+        Format::Irssi => irssi_with_day(path, &head)?,
         Format::Weechat => Content::Weechat,
         Format::Jsonl => Content::Jsonl,
         Format::Slack | Format::Discord | Format::Telegram => document(path, format, reading)?,
@@ -79,7 +80,7 @@ pub(super) fn recognise(
     let begins = |of: fn(&str) -> Option<DateTime>| head.iter().find_map(|(_, line)| of(line));
     let begins = match content {
         Content::Irc(date) => Some(date.at(0, 0, 0, 0)),
-        Content::Irssi => begins(irssi::begins),
+        Content::Irssi(date) => begins(irssi::begins).or(date.map(|date| date.at(0, 0, 0, 0))),
         Content::Weechat => begins(weechat::begins),
         _ => None,
     };
@@ -201,11 +202,13 @@ fn empty(path: &Path) -> Result<Content, Failure> {
 }
 
 fn irssi_with_day(path: &Path, head: &Head) -> Result<Content, Failure> {
-    if irssi::begins(&head[0].1).is_some() {
-        return Ok(Content::Irssi);
+    let date = dated(path);
+    let says = head.first().is_none_or(|(_, line)| irssi::begins(line).is_some());
+    if says || date.is_some() {
+        return Ok(Content::Irssi(date));
     }
-    let why = "it is a part of an irssi log: no line before line 1 says which day it is. Begin it with a line such as \
-               --- Log opened Sun Mar 08 10:58:59 2020";
+    let why = "it is a part of an irssi log: no line before its first says which day it is. Begin it with a line \
+               such as --- Log opened Sun Mar 08 10:58:59 2020, or name it by its date";
     Err(refused(path, why))
 }
 

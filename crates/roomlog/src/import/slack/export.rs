@@ -110,6 +110,9 @@ impl Names {
     pub(super) fn read(root: &Path) -> Result<Self, Failure> {
         let mut names = Self::default();
         names.users = list(&root.join(USERS))?;
+        if names.users.is_empty() {
+            return Err(Failure::said(format!("{} names nobody", root.join(USERS).display())));
+        }
         for channels in CHANNELS.iter().map(|name| root.join(name)).filter(|path| is_file(path)) {
             names.channels.extend(list(&channels)?);
         }
