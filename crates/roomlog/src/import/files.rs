@@ -1,15 +1,21 @@
 //! Which files to import, in which order.
 //!
-//! Enters: the paths that were typed. Leaves: files, IRC logs by date first, then JSON in the order
-//! given. Invariant: a day is there once: two files of one date would share their ids.
+//! Enters: the paths that were typed. Leaves: files, each with what it is: logs with dates first, by these, then the others
+//! in the order given. Invariants: a day of an IRC log is there once, since two files of one date would share their
+//! ids; all files of an export are of one chat; what a link in a directory leads to is not read.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use jiff::civil::Date;
+use jiff::civil::DateTime;
 
+use super::{
+    Reading,
+    recognise::{Content, recognise},
+    slack::export,
+};
 use crate::{cli::Format, failure::Failure};
 
 /// A file to import.
@@ -19,118 +25,144 @@ pub(crate) struct Source {
     pub(crate) content: Content,
     /// Its length, in bytes.
     pub(crate) bytes: u64,
+    /// What its lines begin with.
+    begins: Option<DateTime>,
 }
 
-/// What is in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// The IRC log of a day.
-    Irc(Date),
-    /// JSON, one entry a line.
-    Jsonl,
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) sources: Vec<Source>,
+    /// Links that were not followed.
+    pub(crate) links: Vec<PathBuf>,
 }
 
 /// Finds the files.
 ///
 /// # Errors
-/// A path that cannot be read, a file that is neither dated nor JSON, a date that is there twice, or
-/// nothing found.
-pub(crate) fn find(paths: &[PathBuf], format: Format) -> Result<Vec<Source>, Failure> {
-    let mut found = Vec::new();
+/// A path that cannot be read, a file that is not certainly of one format, a date that is there twice, several
+/// chats, or nothing found.
+pub(crate) fn find(
+    paths: &[PathBuf],
+    format: Format,
+    channel: Option<&str>,
+    reading: &Reading,
+) -> Result<Found, Failure> {
+    let mut search = Search { format, channel, reading, sources: Vec::new(), links: Vec::new() };
     for path in paths {
-        let failed = |why| Failure::file(path, why);
-        if fs::metadata(path).map_err(failed)?.is_dir() {
-            directory(path, format, &mut found)?;
+        if fs::metadata(path).map_err(|why| Failure::file(path, why))?.is_dir() {
+            search.named_directory(path)?;
         } else {
-            found.push(source(path, format)?);
+            search.file(path)?;
         }
     }
-    let (mut days, rest): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|source| date(source).is_some());
-    days.sort_by(|a, b| (date(a), &a.path).cmp(&(date(b), &b.path)));
-    for pair in days.windows(2) {
-        if let Some(date) = date(&pair[0]).filter(|first| date(&pair[1]) == Some(*first)) {
-            return Err(Failure::said(format!(
-                "{} and {} are both of {date}; import one of them, or each into its own room",
-                pair[0].path.display(),
-                pair[1].path.display()
-            )));
-        }
-    }
-    days.extend(rest);
-    if days.is_empty() {
+    let (mut dated, others): (Vec<_>, Vec<_>) =
+        search.sources.into_iter().partition(|source| source.begins.is_some());
+    dated.sort_by(|a, b| (a.begins, &a.path).cmp(&(b.begins, &b.path)));
+    dated.extend(others);
+    check(&dated)?;
+    Ok(Found { sources: dated, links: search.links })
+}
+
+/// Files that cannot go into one room.
+fn check(sources: &[Source]) -> Result<(), Failure> {
+    if sources.is_empty() {
         return Err(Failure::said("there are no files to import in what was named"));
     }
-    Ok(days)
-}
-
-fn date(source: &Source) -> Option<Date> {
-    match source.content {
-        Content::Irc(date) => Some(date),
-        Content::Jsonl => None,
-    }
-}
-
-fn directory(path: &Path, format: Format, found: &mut Vec<Source>) -> Result<(), Failure> {
-    let failed = |why: io::Error| Failure::file(path, why);
-    let names = fs::read_dir(path).map_err(failed)?.collect::<Result<Vec<_>, _>>();
-    let mut paths: Vec<_> = names.map_err(failed)?.iter().map(fs::DirEntry::path).collect();
-    paths.sort();
-    for path in paths {
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if path.is_dir() && !hidden {
-            directory(&path, format, found)?;
-        } else if !hidden {
-            found.push(source(&path, format)?);
-        }
+    for pair in sources.windows(2) {
+        let apart = pair[0].path.parent() != pair[1].path.parent();
+        let both = match (&pair[0].content, &pair[1].content) {
+            (Content::Irc(a), Content::Irc(b)) if a == b => format!("both of {a}"),
+            // A directory a channel.
+            (Content::Slack(a), Content::Slack(b)) if a != b || apart => "of two channels".into(),
+            (Content::Discord(a), Content::Discord(b)) if a != b => "of two channels".into(),
+            (Content::Telegram(a), Content::Telegram(b)) if a != b => "of two chats".into(),
+            _ => continue,
+        };
+        return Err(Failure::said(format!(
+            "{} and {} are {both}; import one of them, or each into its own room",
+            pair[0].path.display(),
+            pair[1].path.display()
+        )));
     }
     Ok(())
 }
 
-fn source(path: &Path, format: Format) -> Result<Source, Failure> {
-    let bytes = fs::metadata(path).map_err(|why| Failure::file(path, why))?.len();
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let is_json = matches!(extension, Some("jsonl" | "ndjson" | "json"));
-    let content = match (format, dated(path)) {
-        (Format::Jsonl, _) => Content::Jsonl,
-        (Format::Auto, _) if is_json => Content::Jsonl,
-        (Format::Auto | Format::Irc, Some(date)) => Content::Irc(date),
-        (Format::Auto | Format::Irc, None) => {
-            return Err(Failure::said(format!(
-                "cannot tell what {} is: an IRC log is named by its date (2015-12-24 or \
-                 2015-12-24.log), JSON ends in .jsonl or is named with --format jsonl",
-                path.display()
-            )));
-        }
-    };
-    Ok(Source { path: path.to_owned(), content, bytes })
+struct Search<'a> {
+    format: Format,
+    channel: Option<&'a str>,
+    reading: &'a Reading,
+    sources: Vec<Source>,
+    links: Vec<PathBuf>,
 }
 
-/// The date that a file's name is, before its extension.
-fn dated(path: &Path) -> Option<Date> {
-    let stem = path.file_name()?.to_str()?.split('.').next()?;
-    let form = |(at, byte): (usize, u8)| {
-        if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() }
-    };
-    (stem.len() == 10 && stem.bytes().enumerate().all(form)).then(|| stem.parse().ok()).flatten()
+impl Search<'_> {
+    fn named_directory(&mut self, path: &Path) -> Result<(), Failure> {
+        let Some(root) = export::root(path) else { return self.directory(path) };
+        let channel = export::channel(&root, path, self.channel)?;
+        for day in export::days(&channel)? {
+            self.file(&day)?;
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &Path) -> Result<(), Failure> {
+        let failed = |why: io::Error| Failure::file(path, why);
+        let entries = fs::read_dir(path).map_err(failed)?.collect::<Result<Vec<_>, _>>();
+        let mut entries = entries.map_err(failed)?;
+        entries.sort_by_key(fs::DirEntry::path);
+        for entry in entries {
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // The type of a link is that of a link.
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_symlink() {
+                self.links.push(entry.path());
+            } else if kind.is_dir() {
+                self.directory(&entry.path())?;
+            } else {
+                self.file(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), Failure> {
+        let bytes = fs::metadata(path).map_err(|why| Failure::file(path, why))?.len();
+        let (content, begins) = recognise(path, self.format, self.reading)?;
+        self.sources.push(Source { path: path.into(), content, bytes, begins });
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
 
-    fn names(sources: &[Source]) -> Vec<String> {
+    const READING: Reading = Reading { joins: false, zone: TimeZone::UTC, encoding: None };
+
+    fn names(found: &Found) -> Vec<String> {
         let name =
             |source: &Source| source.path.file_name().map(|name| name.to_string_lossy().into());
-        sources.iter().filter_map(name).collect()
+        found.sources.iter().filter_map(name).collect()
     }
 
+    /// Files with a line of an IRC log each; of JSON where the name says so.
     fn write(dir: &Path, names: &[&str]) {
         for name in names {
             let path = dir.join(name);
+            let json = "{\"author\":\"ada\",\"id\":\"a\",\"body\":\"\"}\n";
+            let line = if name.ends_with(".jsonl") { json } else { "[10:59] <ada> hello\n" };
             fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-            fs::write(path, "x").expect("a file");
+            fs::write(path, line).expect("a file");
         }
+    }
+
+    fn search(dir: &Path) -> Result<Found, Failure> {
+        find(&[dir.into()], Format::Auto, None, &READING)
     }
 
     #[test]
@@ -138,11 +170,31 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         write(
             dir.path(),
-            &["b/2014-12-31.log", "a/2015-01-02", "a/2015-01-01.txt", "x.jsonl", ".hidden"],
+            &[
+                "b/2014-12-31.log",
+                "a/2015-01-02",
+                "a/2015-01-01.txt",
+                "x.jsonl",
+                ".hidden",
+                "tea_20150103.log",
+            ],
         );
-        let found = find(&[dir.path().into()], Format::Auto).expect("files");
-        assert_eq!(names(&found), ["2014-12-31.log", "2015-01-01.txt", "2015-01-02", "x.jsonl"]);
-        assert_eq!(found[3].content, Content::Jsonl);
+        let found = search(dir.path()).expect("files");
+        let expected =
+            ["2014-12-31.log", "2015-01-01.txt", "2015-01-02", "tea_20150103.log", "x.jsonl"];
+        assert_eq!(names(&found), expected);
+        assert_eq!(found.sources[4].content, Content::Jsonl);
+    }
+
+    #[test]
+    fn parts_of_a_log_come_in_the_order_of_their_first_lines() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, hour) in [("tea.log", "12"), ("tea.log.1", "11"), ("tea.log.2", "10")] {
+            let line = format!("2020-03-08 {hour}:59:02\tmona\thello\n");
+            fs::write(dir.path().join(name), line).expect("a file");
+        }
+        let found = search(dir.path()).expect("files");
+        assert_eq!(names(&found), ["tea.log.2", "tea.log.1", "tea.log"]);
     }
 
     #[test]
@@ -150,13 +202,28 @@ mod tests {
         for (files, part) in [
             (&["2015-13-01"][..], "named by its date"),
             (&["notes.txt"], "named by its date"),
+            (&["2015-01-01_2015-02-01"], "named by its date"),
             (&["a/2015-01-01", "b/2015-01-01"], "both of 2015-01-01"),
             (&[".hidden"], "no files"),
         ] {
             let dir = tempfile::tempdir().expect("a directory");
             write(dir.path(), files);
-            let said = find(&[dir.path().into()], Format::Auto).expect_err("refused").to_string();
+            let said = search(dir.path()).expect_err("refused").to_string();
             assert!(said.contains(part), "{said}");
         }
+    }
+
+    #[test]
+    fn a_link_is_named_and_not_followed() {
+        let (dir, other) =
+            (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("another"));
+        write(dir.path(), &["2015-01-01"]);
+        write(other.path(), &["2015-01-02"]);
+        let links = [("all", other.path().to_owned()), ("today", other.path().join("2015-01-02"))];
+        for (name, to) in links {
+            std::os::unix::fs::symlink(to, dir.path().join(name)).expect("a link");
+        }
+        let found = search(dir.path()).expect("files");
+        assert_eq!((names(&found), found.links.len()), (vec!["2015-01-01".to_owned()], 2));
     }
 }

@@ -1,155 +1,253 @@
-//! A line of an IRC log.
+//! A line of an IRC log with times in square brackets: ours, ZNC's, energymech's and eggdrop's.
 //!
-//! Enters: a line, and the date of its file. Leaves: an entry whose id tells it from every other line
-//! of that file. Invariant: the same file gives the same ids for ever; the ids of a file do not change
-//! when lines are added at its end, or when joins are asked for too.
+//! Enters: a line, and the date of its file. Leaves: an entry. Invariant: the forms of these programs exclude each
+//! other, so a line means one thing whoever wrote it; what has none of the forms is refused, not guessed.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
-use jiff::civil::{Date, Time};
-use roomlog_protocol::{Author, EntryId, Kind};
-use sha2::{Digest, Sha256};
+use jiff::civil::Date;
+use roomlog_protocol::Kind;
 
-use super::{Line, Told};
+use super::{
+    Line, Lines,
+    clock::{Clock, TimeOfDay},
+    day::{Day, Said},
+};
 
-/// What the ids of this version begin their hash with.
-const ID_DOMAIN: &[u8] = b"roomlog/import-irc/v1";
+/// Marks of a rank that stand before a nick and are no part of one.
+pub(super) const RANKS: &[char] = &['@', '+', '%', '&', '~', '!'];
 
-/// What a line says, before it is known whose file it is in.
+/// What a line is.
 #[derive(Debug, PartialEq, Eq)]
-struct Said<'a> {
-    time: Time,
-    time_text: &'a str,
-    nick: &'a str,
-    kind: &'static str,
-    text: &'a str,
+enum Form<'a> {
+    Said(Said<'a>),
+    /// A notice of the program, which is nobody's.
+    Notice,
+    /// Eggdrop's mark that a day begins.
+    Day(Date),
 }
 
-/// The lines of one file, so that equal ones are counted.
-pub(super) struct Day {
-    date: Date,
-    joins: bool,
-    seen: HashMap<[u8; 16], u64>,
-}
+/// The lines of one file.
+pub(super) struct Irc(Day);
 
-impl Day {
-    pub(super) fn new(date: Date, joins: bool) -> Self {
-        Self { date, joins, seen: HashMap::new() }
+impl Irc {
+    pub(super) fn new(date: Date, joins: bool, clock: Clock) -> Self {
+        Self(Day::new(date, joins, clock))
     }
+}
 
-    /// Reads the next line of the file.
-    pub(super) fn line(&mut self, line: &str) -> Line {
-        let Some(said) = Said::parse(line) else {
-            return Line::Unreadable("it is no line of an IRC log: [HH:MM] <nick> text".into());
-        };
-        if !matches!(said.kind, Kind::TEXT | "action") && !self.joins {
-            return Line::Skipped;
-        }
-        match self.told(&said) {
-            Ok(told) => Line::Entry(Box::new(told)),
+impl Lines for Irc {
+    fn line(&mut self, line: &str) -> Line {
+        match form(line) {
+            Ok(Form::Said(said)) => self.0.line(&said),
+            Ok(Form::Notice) => Line::Skipped,
+            Ok(Form::Day(date)) => {
+                self.0.turn(date);
+                Line::Skipped
+            }
             Err(why) => Line::Unreadable(why),
         }
     }
+}
 
-    fn told(&mut self, said: &Said<'_>) -> Result<Told, String> {
-        let author = Author::new(said.nick).map_err(|why| format!("{:?}: {why}", said.nick))?;
-        let kind = Kind::new(said.kind).map_err(|why| why.to_string())?;
-        let sent_at = self.date.to_datetime(said.time).to_zoned(jiff::tz::TimeZone::UTC);
-        let sent_at = sent_at.ok().map(|time| time.timestamp().as_millisecond());
-        let sent_at = sent_at.and_then(|ms| u64::try_from(ms).ok());
-        let (id, said_again) = self.id(said)?;
-        Ok(Told {
-            author,
-            id,
-            kind,
-            body: said.text.into(),
-            sent_at: Some(sent_at.ok_or("it was said before 1970")?),
-            meta: None,
-            reference: None,
-            slot: None,
-            said_again,
-        })
+/// Whether it is a line of such a log.
+pub(super) fn fits(line: &str) -> bool {
+    form(line).is_ok()
+}
+
+/// The day that the line says begins.
+pub(super) fn day(line: &str) -> Option<Date> {
+    match form(line) {
+        Ok(Form::Day(date)) => Some(date),
+        _ => None,
     }
+}
 
-    /// The hash of what was said when by whom, and of how many equal lines came before.
-    fn id(&mut self, said: &Said<'_>) -> Result<(EntryId, bool), String> {
-        let date = self.date.to_string();
-        let mut sha = Sha256::new_with_prefix(ID_DOMAIN);
-        for part in [&date, said.time_text, said.kind, said.nick, said.text] {
-            sha.update((part.len() as u64).to_be_bytes());
-            sha.update(part);
+fn form(line: &str) -> Result<Form<'_>, String> {
+    let none = || "it is no line of an IRC log: [HH:MM] <nick> text".to_owned();
+    let (time_text, rest) =
+        line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).ok_or_else(none)?;
+    let time = TimeOfDay::parse(time_text).ok_or_else(none)?;
+    let said = |nick, kind, text| {
+        Form::Said(Said { time, time_text, nick, kind, text: Cow::Borrowed(text) })
+    };
+    if let Some(notice) = rest.strip_prefix("*** ") {
+        return Ok(match star_notice(notice) {
+            Some((nick, kind, text)) => Form::Said(Said { time, time_text, nick, kind, text }),
+            None => Form::Notice,
+        });
+    }
+    if let Some(action) = rest.strip_prefix("* ") {
+        let (nick, text) = word(action);
+        if is_mirc_notice(action) {
+            return Err("it reads like a notice of mIRC, and mIRC's logs are not read".into());
         }
-        let before = self.seen.entry(truncated(sha.clone())).or_default();
-        sha.update(before.to_be_bytes());
-        let said_again = *before > 0;
-        *before += 1;
-        let hex: String = truncated(sha).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok((EntryId::new(&hex).map_err(|why| why.to_string())?, said_again))
+        return Ok(said(nick, "action", text));
     }
-}
-
-/// The first 128 bits.
-fn truncated(sha: Sha256) -> [u8; 16] {
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&sha.finalize()[..16]);
-    hash
-}
-
-impl<'a> Said<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (time_text, rest) = line.strip_prefix('[')?.split_once(']')?;
-        let time = time(time_text)?;
-        let rest = rest.strip_prefix(' ')?;
-        let (kind, nick, text) = if let Some(notice) = rest.strip_prefix("*** ") {
-            let (nick, text) = word(notice);
-            (notice_kind(text), nick, text)
-        } else if let Some(action) = rest.strip_prefix("* ") {
-            let (nick, text) = word(action);
-            ("action", nick, text)
-        } else {
-            let (nick, text) = rest.strip_prefix('<')?.split_once('>')?;
-            (Kind::TEXT, nick, text.strip_prefix(' ').unwrap_or(text))
-        };
-        Some(Self { time, time_text, nick, kind, text })
+    if let Some(rest) = rest.strip_prefix('<') {
+        let (nick, text) = rest.split_once('>').ok_or_else(none)?;
+        return Ok(said(without_rank(nick), Kind::TEXT, text.strip_prefix(' ').unwrap_or(text)));
     }
+    if let Some(rest) = rest.strip_prefix("--- ") {
+        return eggdrop_day(rest).map(Form::Day).ok_or_else(none);
+    }
+    if let Some((target, text)) = rest.strip_prefix('-').and_then(|rest| rest.split_once("- ")) {
+        // `-nick- text` of ZNC, `-nick:#channel- text` of eggdrop.
+        let nick = target.split_once(':').map_or(target, |(nick, _)| nick);
+        return if is_nick(nick) { Ok(said(nick, "notice", text)) } else { Err(none()) };
+    }
+    if rest.starts_with("Connected to IRC") || rest.starts_with("Disconnected from IRC") {
+        return Ok(Form::Notice);
+    }
+    let (nick, kind, text) = eggdrop(rest).ok_or_else(none)?;
+    Ok(said(nick, kind, text))
 }
 
-fn word(text: &str) -> (&str, &str) {
+/// What follows `***`: whose it is, and what; none where it is nobody's for certain, such as `Topic: …`.
+fn star_notice(notice: &str) -> Option<(&str, &'static str, Cow<'_, str>)> {
+    let (first, text) = word(notice);
+    let (kind, verb) = match first {
+        "Joins:" => ("join", "joined"),
+        "Parts:" => ("part", "left"),
+        "Quits:" => ("part", "quit"),
+        nick => {
+            let kind = notice_kind(text)?;
+            return is_nick(nick).then_some((nick, kind, Cow::Borrowed(text)));
+        }
+    };
+    let (nick, rest) = word(text);
+    let body = format!("{verb} {rest}").trim_end().to_owned();
+    is_nick(nick).then_some((nick, kind, Cow::Owned(body)))
+}
+
+/// Eggdrop's forms without a mark: an action, and what happens in a channel.
+fn eggdrop(rest: &str) -> Option<(&str, &'static str, &str)> {
+    if let Some(action) = rest.strip_prefix("Action: ") {
+        let (nick, text) = word(action);
+        return is_nick(nick).then_some((nick, "action", text));
+    }
+    if let Some(change) = rest.strip_prefix("Nick change: ") {
+        let (nick, _) = change.split_once(" -> ")?;
+        return is_nick(nick).then_some((nick, "nick", change));
+    }
+    if let Some(topic) = rest.strip_prefix("Topic changed on ") {
+        let (_, by) = topic.split_once(" by ")?;
+        let (who, text) = by.split_once(": ")?;
+        return person(who).map(|nick| (nick, "topic", text));
+    }
+    if let Some((channel, change)) = rest.split_once(": mode change ") {
+        let (_, by) = change.rsplit_once("' by ")?;
+        return channel
+            .starts_with('#')
+            .then(|| person(by))
+            .flatten()
+            .map(|nick| (nick, "mode", change));
+    }
+    if let Some((nick, text)) = rest.split_once(" kicked from ").filter(|(nick, _)| is_nick(nick)) {
+        return text.starts_with('#').then_some((nick, "kick", text));
+    }
+    let (nick, text) = rest.split_once(' ')?;
+    let (host, what) = text.strip_prefix('(')?.split_once(") ")?;
+    let kind = match word(what) {
+        ("joined", to) if to.starts_with('#') => "join",
+        ("left", from) if from.starts_with('#') || from.starts_with("irc:") => "part",
+        _ => return None,
+    };
+    (is_nick(nick) && host.contains('@')).then_some((nick, kind, text))
+}
+
+/// The nick of `nick!user@host`.
+fn person(who: &str) -> Option<&str> {
+    let nick = who.split_once('!').map_or(who, |(nick, _)| nick);
+    is_nick(nick).then_some(nick)
+}
+
+/// `Sun Mar  8 2020`.
+fn eggdrop_day(text: &str) -> Option<Date> {
+    let words: Vec<_> = text.split_ascii_whitespace().collect();
+    let [_, month, day, year] = words[..] else { return None };
+    date(day, month, year)
+}
+
+/// A date in English.
+pub(super) fn date(day: &str, month: &str, year: &str) -> Option<Date> {
+    const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+    let month = MONTHS.split(' ').position(|name| name == month)? + 1;
+    Date::new(year.parse().ok()?, i8::try_from(month).ok()?, day.parse().ok()?).ok()
+}
+
+pub(super) fn word(text: &str) -> (&str, &str) {
     text.split_once(' ').unwrap_or((text, ""))
 }
 
-/// `HH:MM` or `HH:MM:SS`.
-fn time(text: &str) -> Option<Time> {
-    let two = |text: &str| {
-        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| text.parse::<i8>().ok()).flatten()
-    };
-    let mut parts = text.split(':');
-    let (hour, minute) = (two(parts.next()?)?, two(parts.next()?)?);
-    let second = parts.next().map_or(Some(0), two)?;
-    let time = Time::new(hour, minute, second, 0).ok()?;
-    parts.next().is_none().then_some(time)
+pub(super) fn without_rank(nick: &str) -> &str {
+    nick.trim_start_matches(RANKS)
 }
 
-fn notice_kind(text: &str) -> &'static str {
+/// Whether IRC allows it as a nick, or a server's name where one stands for a nick.
+pub(super) fn is_nick(text: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || "-_[]\\`^{}|.".contains(c);
+    !text.is_empty() && text.chars().all(allowed)
+}
+
+/// Whether it is a notice of mIRC, which writes them as it writes actions.
+pub(super) fn is_of_mirc(line: &str) -> bool {
+    let action = line.strip_prefix('[').and_then(|rest| rest.split_once("] * "));
+    action.is_some_and(|(_, action)| is_mirc_notice(action))
+}
+
+fn is_mirc_notice(action: &str) -> bool {
+    const OF_ITSELF: &[&str] = &[
+        "Joins: ",
+        "Parts: ",
+        "Quits: ",
+        "Now talking in #",
+        "Topic is '",
+        "Set by ",
+        "Disconnected",
+    ];
+    const OF_A_NICK: &[&str] = &[
+        "sets mode: ",
+        "was kicked by ",
+        "changes topic to '",
+        "has joined #",
+        "has left #",
+        "Quit (",
+    ];
+    let begins = |text: &str, with: &[&str]| with.iter().any(|form| text.starts_with(form));
+    let (nick, text) = word(action);
+    let hosted = text.strip_prefix('(').and_then(|rest| rest.split_once(") "));
+    let what = hosted.filter(|(host, _)| host.contains('@')).map_or(text, |(_, what)| what);
+    let renamed = text.strip_prefix("is now known as ").is_some_and(is_nick);
+    begins(action, OF_ITSELF) || (is_nick(nick) && (renamed || begins(what, OF_A_NICK)))
+}
+
+fn notice_kind(text: &str) -> Option<&'static str> {
     let begins = |with: &str| text.starts_with(with);
     match text {
-        _ if begins("joined") => "join",
-        _ if begins("left") || begins("quit") => "part",
-        _ if begins("is now known as ") => "nick",
-        _ if begins("sets mode") => "mode",
-        _ if begins("changes topic") => "topic",
-        _ if begins("was kicked") => "kick",
-        _ => "notice",
+        _ if begins("joined") => Some("join"),
+        _ if begins("left") || begins("quit") => Some("part"),
+        _ if begins("is now known as ") => Some("nick"),
+        _ if begins("sets mode") => Some("mode"),
+        _ if begins("changes topic") => Some("topic"),
+        _ if begins("was kicked") => Some("kick"),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use jiff::tz::TimeZone;
 
-    fn day(joins: bool) -> Day {
-        Day::new("2015-12-24".parse().expect("a date"), joins)
+    use super::*;
+    use crate::import::Told;
+
+    fn day(joins: bool) -> Irc {
+        on("2015-12-24", joins)
+    }
+
+    fn on(date: &str, joins: bool) -> Irc {
+        Irc::new(date.parse().expect("a date"), joins, Clock::new(TimeZone::UTC))
     }
 
     fn told(line: &str) -> Told {
@@ -252,8 +350,74 @@ mod tests {
 
     #[test]
     fn another_day_gives_other_ids() {
-        let mut other = Day::new("2015-12-25".parse().expect("a date"), false);
+        let mut other = on("2015-12-25", false);
         let Line::Entry(next) = other.line("[10:59] <ada> hello") else { panic!("no entry") };
         assert_ne!(next.id, told("[10:59] <ada> hello").id);
+    }
+
+    #[test]
+    fn the_notices_of_znc_and_energymech_are_those_of_a_nick() {
+        assert_eq!(
+            parts("[10:59:01] *** Joins: mona (~m@h)"),
+            entry("join", "mona", "joined (~m@h)")
+        );
+        assert_eq!(
+            parts("[10:59:01] *** Parts: mona (~m@h) (\"bye\")"),
+            entry("part", "mona", "left (~m@h) (\"bye\")")
+        );
+        assert_eq!(
+            parts("[10:59:01] *** Quits: theo (t@h) (Ping)"),
+            entry("part", "theo", "quit (t@h) (Ping)")
+        );
+        assert_eq!(
+            parts("[10:59:01] -ops- the server restarts"),
+            entry("notice", "ops", "the server restarts")
+        );
+        assert_eq!(parts("[10:59:01] <@mona> hello"), entry("text", "mona", "hello"));
+    }
+
+    #[test]
+    fn the_forms_of_eggdrop_are_told_apart() {
+        assert_eq!(parts("[10:59] Action: mona waves"), entry("action", "mona", "waves"));
+        let joined = entry("join", "mona", "(~m@h) joined #tea.");
+        assert_eq!(parts("[10:59] mona (~m@h) joined #tea."), joined);
+        let left = entry("part", "mona", "(~m@h) left irc: Ping timeout");
+        assert_eq!(parts("[10:59] mona (~m@h) left irc: Ping timeout"), left);
+        assert_eq!(parts("[10:59] Nick change: mona -> mo"), entry("nick", "mona", "mona -> mo"));
+        let mode = entry("mode", "ops", "'+o mona' by ops!o@h");
+        assert_eq!(parts("[10:59] #tea: mode change '+o mona' by ops!o@h"), mode);
+        let topic = entry("topic", "ops", "cups: two");
+        assert_eq!(parts("[10:59] Topic changed on #tea by ops!o@h: cups: two"), topic);
+        let kick = entry("kick", "theo", "#tea by ops: spam");
+        assert_eq!(parts("[10:59] theo kicked from #tea by ops: spam"), kick);
+        assert_eq!(parts("[10:59] -ops:#tea- hear"), entry("notice", "ops", "hear"));
+        let mut day = day(false);
+        assert_eq!(day.line("[00:00] --- Fri Dec 25 2015"), Line::Skipped);
+        let Line::Entry(next) = day.line("[00:01] <ada> x") else { panic!("no entry") };
+        assert_eq!(next.sent_at, Some(1_451_001_660_000));
+    }
+
+    #[test]
+    fn what_no_nick_did_is_nobodys() {
+        for line in [
+            "Disconnected from IRC (h)",
+            "*** Topic: tea",
+            "*** Now talking in #tea",
+            "*** Joins: (~m@h)",
+        ] {
+            assert_eq!(day(true).line(&format!("[10:59] {line}")), Line::Skipped, "{line}");
+        }
+        for action in [
+            "mona (~m@h) has joined #tea",
+            "mona (~m@h) Quit (bye)",
+            "Joins: mona (~m@h)",
+            "mona sets mode: +o theo",
+            "mona is now known as mo",
+            "Now talking in #tea",
+        ] {
+            let mirc = day(true).line(&format!("[10:59] * {action}"));
+            assert!(matches!(mirc, Line::Unreadable(why) if why.contains("mIRC")), "{action}");
+        }
+        assert_eq!(parts("[10:59] * mona (re)builds"), entry("action", "mona", "(re)builds"));
     }
 }

@@ -7,7 +7,7 @@
 use roomlog_protocol::{Author, EntryId, Kind, Slot};
 use serde::Deserialize;
 
-use super::{Line, Told};
+use super::{Key, Line, Lines, Reference, Told};
 
 #[derive(Deserialize)]
 struct Exported {
@@ -16,48 +16,101 @@ struct Exported {
     id: EntryId,
     body: String,
     sent_at: Option<u64>,
-    #[serde(default)]
-    kind: Kind,
+    kind: Option<Kind>,
     #[serde(rename = "ref")]
     reference: Option<Slot>,
     meta: Option<String>,
 }
 
-/// Reads a line.
-pub(super) fn line(line: &str) -> Line {
-    match serde_json::from_str(line) {
-        Ok(Exported { slot, author, id, body, sent_at, kind, reference, meta }) => {
-            let said_again = false;
-            Line::Entry(Box::new(Told {
-                author,
-                id,
-                kind,
-                body,
-                sent_at,
-                meta,
-                reference,
-                slot,
-                said_again,
-            }))
+/// The lines of all files: slots may go on from one to the next.
+#[derive(Default)]
+pub(super) struct Jsonl {
+    /// Which log it is, and the last slot of it.
+    log: u32,
+    last: Option<Slot>,
+}
+
+impl Lines for Jsonl {
+    /// Reads a line. A slot that is not above the last one begins another log.
+    fn line(&mut self, line: &str) -> Line {
+        let told = match serde_json::from_str(line) {
+            Ok(told) => told,
+            Err(why) => {
+                return Line::Unreadable(format!("it is no entry as `export` writes it: {why}"));
+            }
+        };
+        let Exported { slot, author, id, body, sent_at, kind, reference, meta } = told;
+        if let Some(slot) = slot {
+            self.log += u32::from(self.last.is_some_and(|last| slot <= last));
+            self.last = Some(slot);
         }
-        Err(why) => Line::Unreadable(format!("it is no entry as `export` writes it: {why}")),
+        let key = |number| Key { log: self.log, number };
+        Line::Entry(Box::new(Told {
+            author,
+            id,
+            kind: kind.unwrap_or_default(),
+            body,
+            sent_at,
+            meta,
+            reference: reference.map(|slot| Reference { key: key(slot), needed: true }),
+            key: slot.map(key),
+            edited_at: None,
+            said_again: false,
+        }))
     }
+
+    fn is_whole(&self, line: &str) -> bool {
+        fits(line)
+    }
+}
+
+/// Whether it is an entry.
+pub(super) fn fits(line: &str) -> bool {
+    serde_json::from_str::<Exported>(line).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn line(line: &str) -> Line {
+        Jsonl::default().line(line)
+    }
+
     #[test]
     fn what_export_writes_is_read_whole() {
         let json = r#"{"slot":3,"author":"ada","id":"a-1","body":"👍","committed_at":9,"sent_at":8,"kind":"reaction","ref":1,"meta":"{}"}"#;
         let Line::Entry(told) = line(json) else { panic!("no entry") };
-        assert_eq!((told.slot, told.reference, told.sent_at), (Some(3), Some(1), Some(8)));
+        let reference = told.reference.map(|reference| reference.key.number);
+        assert_eq!(
+            (told.key.map(|key| key.number), reference, told.sent_at),
+            (Some(3), Some(1), Some(8))
+        );
         assert_eq!(
             (told.author.as_str(), told.id.as_str(), told.body.as_str()),
             ("ada", "a-1", "👍")
         );
         assert_eq!((told.kind.as_str(), told.meta.as_deref()), ("reaction", Some("{}")));
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let json = r#"{"slot":null,"author":"ada","id":"a","body":"x","kind":null,"ref":null,"meta":null,"sent_at":null}"#;
+        let Line::Entry(told) = line(json) else { panic!("no entry") };
+        assert_eq!((told.key, told.reference, told.kind.is_text()), (None, None, true));
+    }
+
+    #[test]
+    fn a_slot_that_is_not_above_the_last_begins_another_log() {
+        let mut jsonl = Jsonl::default();
+        let logs = [0, 1, 5, 0, 3].map(|slot| {
+            let json = format!(r#"{{"slot":{slot},"author":"ada","id":"a","body":""}}"#);
+            match jsonl.line(&json) {
+                Line::Entry(told) => told.key.map(|key| key.log),
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(logs, [0, 0, 0, 1, 1].map(Some));
     }
 
     #[test]

@@ -1,28 +1,60 @@
 //! Reading the history of another chat.
 //!
 //! ```text
-//!  files ──► reader (a thread) ──► Item: an entry to append, or what became of a line
-//!              irc · jsonl           bounded channel
+//!  paths ──► files ──► recognise ──► reader (a thread) ──► Item: an entry to append, or what became of a line
+//!                                     │ lines:    irc · irssi · weechat · jsonl      bounded channel
+//!                                     └ messages: slack · discord · telegram
 //! ```
 //!
-//! Enters: files. Leaves: items in the order of the files. Invariant: every line that is not blank
-//! comes out as exactly one item; nothing is dropped without being counted.
+//! Enters: files. Leaves: items in the order of the files. Invariants: a file is read only as the one format that
+//! it certainly has, or that was named; every line that is not blank, and every message, comes out as one item
+//! (a message also as one for each reaction); nothing is dropped without being counted.
 
 pub(crate) mod files;
 pub(crate) mod histogram;
+pub(crate) mod preview;
+pub(crate) mod slots;
 pub(crate) mod tally;
+pub(crate) mod telling;
 
+mod clock;
+mod day;
+mod discord;
+mod draft;
 mod irc;
+mod irssi;
 mod jsonl;
+mod lines;
+mod messages;
+mod open;
+mod people;
 mod reader;
+mod recognise;
+mod shape;
+mod slack;
+mod telegram;
+mod weechat;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use roomlog_protocol::{Author, EntryId, Kind, Slot};
+use encoding_rs::Encoding;
+use jiff::tz::TimeZone;
+use roomlog_protocol::{Author, EntryId, Kind};
 
 pub(crate) use reader::read;
 
-/// Where a line stands.
+/// How the files are read, as far as they do not say it themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    /// Whether joins and other notices are entries too.
+    pub(crate) joins: bool,
+    /// The zone of times that name none.
+    pub(crate) zone: TimeZone,
+    /// The encoding of what is not UTF-8.
+    pub(crate) encoding: Option<&'static Encoding>,
+}
+
+/// Where a line stands, or where a message begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The file.
@@ -37,6 +69,23 @@ impl fmt::Display for Place {
     }
 }
 
+/// How the history names one of its entries, so that others can be about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Key {
+    /// Which of the logs in the files: numbers begin again with the next one.
+    pub(crate) log: u32,
+    /// The number of the entry in that log.
+    pub(crate) number: u64,
+}
+
+/// What an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) key: Key,
+    /// Whether the entry means nothing without it; a reply still does.
+    pub(crate) needed: bool,
+}
+
 /// An entry as a file tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -46,10 +95,12 @@ pub(crate) struct Told {
     pub(crate) body: String,
     pub(crate) sent_at: Option<u64>,
     pub(crate) meta: Option<String>,
-    /// The slot of the log it comes from that it is about.
-    pub(crate) reference: Option<Slot>,
-    /// Its slot in the log it comes from.
-    pub(crate) slot: Option<Slot>,
+    /// The entry of the same history that it is about.
+    pub(crate) reference: Option<Reference>,
+    /// How others of the history name it.
+    pub(crate) key: Option<Key>,
+    /// When its text was last changed there, where the history says so.
+    pub(crate) edited_at: Option<u64>,
     /// Whether the same was said before within its minute (or second).
     pub(crate) said_again: bool,
 }
@@ -61,8 +112,23 @@ pub(crate) enum Line {
     Entry(Box<Told>),
     /// A join, a part or another notice that was not asked for.
     Skipped,
+    /// The last line has no end, so it may be a part of a line.
+    Unfinished,
     /// No entry, for this reason.
     Unreadable(String),
+    /// Not a line: something to know about the entries that follow.
+    Note(String),
+}
+
+/// A format whose files are lines.
+trait Lines {
+    /// Reads the next line of a file.
+    fn line(&mut self, line: &str) -> Line;
+
+    /// Whether a line without an end cannot be a part of one.
+    fn is_whole(&self, _line: &str) -> bool {
+        false
+    }
 }
 
 /// A line and where it stands.
@@ -70,7 +136,7 @@ pub(crate) enum Line {
 pub(crate) struct Item {
     pub(crate) place: Place,
     pub(crate) line: Line,
-    /// Whether it was not UTF-8, and is kept with replacement characters.
+    /// Whether replacement characters stand for bytes that are no text in the encoding.
     pub(crate) mended: bool,
     /// How many bytes of all files were read up to here.
     pub(crate) bytes: u64,

@@ -1,95 +1,184 @@
 //! The thread that reads the files of an import.
 //!
-//! Enters: files. Leaves: an item for every line that is not blank, through a bounded channel.
-//! Invariant: one line of one file is in memory at a time, besides the channel.
+//! Enters: files. Leaves: an item for every line that is not blank, or for every message, through a bounded channel.
+//! Invariant: one line or message of one file is in memory at a time, besides the channel.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader},
-    sync::Arc,
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use encoding_rs::Encoding;
 use tokio::sync::mpsc;
 
 use super::{
-    Item, Place,
-    files::{Content, Source},
-    irc::Day,
-    jsonl,
+    Item, Line, Lines, Place, Reading,
+    clock::Clock,
+    discord::Discord,
+    files::Source,
+    irc::Irc,
+    irssi::Irssi,
+    jsonl::Jsonl,
+    lines::{self, End},
+    messages::{self, Messages, Stopped},
+    open::{Text, open},
+    recognise::Content,
+    slack::Slack,
+    telegram::Telegram,
+    weechat::Weechat,
 };
 use crate::failure::Failure;
 
 /// How many items wait between the reader and the one who sends them.
 const ITEMS: usize = 512;
 
+type Items = mpsc::Sender<Result<Item, Failure>>;
+
+/// Why reading ends before the end.
+enum Ended {
+    /// The command has ended.
+    Unwanted,
+    Failed(Failure),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// Reads the files, in this order.
-pub(crate) fn read(sources: Vec<Source>, joins: bool) -> mpsc::Receiver<Result<Item, Failure>> {
-    let (sender, receiver) = mpsc::channel(ITEMS);
+pub(crate) fn read(
+    sources: Vec<Source>,
+    reading: Reading,
+) -> mpsc::Receiver<Result<Item, Failure>> {
+    let (items, receiver) = mpsc::channel(ITEMS);
     std::thread::spawn(move || {
-        let mut bytes = 0;
-        for source in sources {
-            let path = source.path.clone();
-            let mut hand_on = |item| sender.blocking_send(Ok(item)).is_ok();
-            match read_file(source, joins, &mut bytes, &mut hand_on) {
-                Ok(true) => {}
-                Ok(false) => return, // The command has ended.
-                Err(why) => {
-                    // Nobody to tell is as good as told.
-                    let _ = sender.blocking_send(Err(Failure::file(path, why)));
-                    return;
-                }
-            }
+        let mut reader = Reader {
+            reading,
+            items: &items,
+            bytes: Arc::default(),
+            jsonl: Jsonl::default(),
+            chat: None,
+        };
+        let read = sources.into_iter().try_for_each(|source| reader.file(source));
+        if let Err(Ended::Failed(why)) = read {
+            // Nobody to tell is as good as told.
+            let _ = items.blocking_send(Err(why));
         }
     });
     receiver
 }
 
-/// False: nobody takes items any more.
-fn read_file(
-    source: Source,
-    joins: bool,
-    bytes: &mut u64,
-    hand_on: &mut impl FnMut(Item) -> bool,
-) -> io::Result<bool> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(&source.path)?);
-    let mut day = match source.content {
-        Content::Irc(date) => Some(Day::new(date, joins)),
-        Content::Jsonl => None,
-    };
-    let path = Arc::new(source.path);
-    let mut raw = Vec::new();
-    for line in 1.. {
-        raw.clear();
-        let read = file.read_until(b'\n', &mut raw)?;
-        if read == 0 {
-            break;
-        }
-        *bytes += read as u64;
-        let (text, mended) = text(&raw, line == 1);
-        if text.is_empty() {
-            continue;
-        }
-        let told = match &mut day {
-            Some(day) => day.line(&text),
-            None => jsonl::line(&text),
-        };
-        let place = Place { path: path.clone(), line };
-        if !hand_on(Item { place, line: told, mended, bytes: *bytes }) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+struct Reader<'a> {
+    reading: Reading,
+    items: &'a Items,
+    bytes: Arc<AtomicU64>,
+    /// Slots go on from file to file.
+    jsonl: Jsonl,
+    /// So do people and messages of a chat.
+    chat: Option<(Content, Box<dyn Messages>)>,
 }
 
-/// The line without its end, and without the mark that some editors begin a file with. Whether
-/// replacement characters stand for what is not UTF-8.
-fn text(raw: &[u8], first: bool) -> (String, bool) {
-    let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
-    let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
-    let raw = if first { raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw) } else { raw };
-    match str::from_utf8(raw) {
-        Ok(text) => (text.to_owned(), false),
-        Err(_) => (String::from_utf8_lossy(raw).into_owned(), true),
+impl Reader<'_> {
+    fn file(&mut self, source: Source) -> Result<(), Ended> {
+        let text = open(&source.path, self.reading.encoding, &self.bytes)?;
+        let feed = Feed {
+            path: Arc::new(source.path),
+            items: self.items,
+            bytes: &self.bytes,
+            encoding: self.reading.encoding,
+        };
+        let (joins, clock) = (self.reading.joins, Clock::new(self.reading.zone.clone()));
+        match source.content {
+            Content::Irc(date) => feed.lines(text, &mut Irc::new(date, joins, clock)),
+            Content::Irssi(date) => feed.lines(text, &mut Irssi::new(date, joins, clock)),
+            Content::Weechat => feed.lines(text, &mut Weechat::new(joins, clock)),
+            Content::Jsonl => feed.lines(text, &mut self.jsonl),
+            of => {
+                let mut chat = match self.chat.take() {
+                    Some((last, chat)) if last == of => chat,
+                    _ => self.chat(&of)?,
+                };
+                feed.messages(text, &mut *chat)?;
+                self.chat = Some((of, chat));
+                Ok(())
+            }
+        }
+    }
+
+    fn chat(&self, of: &Content) -> Result<Box<dyn Messages>, Failure> {
+        let joins = self.reading.joins;
+        Ok(match of {
+            Content::Slack(root) => Box::new(Slack::open(root, joins)?),
+            Content::Telegram(id) => Box::new(Telegram::new(id, joins, self.reading.zone.clone())),
+            _ => Box::new(Discord::new(joins)),
+        })
+    }
+}
+
+/// A file on its way to items.
+struct Feed<'a> {
+    path: Arc<PathBuf>,
+    items: &'a Items,
+    bytes: &'a AtomicU64,
+    encoding: Option<&'static Encoding>,
+}
+
+impl Feed<'_> {
+    fn lines(&self, mut text: Text, format: &mut dyn Lines) -> Result<(), Ended> {
+        let mut raw = Vec::new();
+        for number in 1.. {
+            let end = lines::next(&mut text, &mut raw).map_err(|why| self.broken(number, &why))?;
+            let Some(end) = end else { break };
+            let (line, mended) = lines::text(&raw, self.encoding);
+            if line.trim().is_empty() && end != End::TooLong {
+                continue;
+            }
+            let line = match end {
+                End::TooLong => Line::Unreadable("it is longer than any entry".into()),
+                // A format whose lines show that they are whole needs no end.
+                End::File if !format.is_whole(&line) => Line::Unfinished,
+                End::File | End::Newline => format.line(&line),
+            };
+            // What may be cut off may be cut off within a character.
+            let mended = mended && line != Line::Unfinished;
+            self.put(number, line, mended)?;
+        }
+        Ok(())
+    }
+
+    fn messages(&self, text: Text, format: &mut dyn Messages) -> Result<(), Ended> {
+        let mut ended = Ok(());
+        let read = messages::each(text, &mut |number, message| {
+            let mut lines = Vec::new();
+            if let Err(why) = format.message(message, &mut lines) {
+                lines.push(Line::Unreadable(why));
+            }
+            ended = lines.into_iter().try_for_each(|line| self.put(number, line, false));
+            ended.is_ok()
+        });
+        match read {
+            Err(Stopped::Broken { line, why }) => Err(self.broken(line, &why)),
+            Ok(()) | Err(Stopped::Done) => ended,
+        }
+    }
+
+    fn put(&self, number: u64, line: Line, mended: bool) -> Result<(), Ended> {
+        let place = Place { path: self.path.clone(), line: number };
+        let item = Item { place, line, mended, bytes: self.bytes.load(Ordering::Relaxed) };
+        self.items.blocking_send(Ok(item)).map_err(|_| Ended::Unwanted)
+    }
+
+    fn broken(&self, line: u64, why: &dyn fmt::Display) -> Ended {
+        Ended::Failed(Failure::said(format!(
+            "{}:{line}: cannot be read from here on: {why}",
+            self.path.display()
+        )))
     }
 }
 
@@ -97,36 +186,51 @@ fn text(raw: &[u8], first: bool) -> (String, bool) {
 mod tests {
     use std::fs;
 
+    use jiff::tz::TimeZone;
+
     use super::*;
-    use crate::{
-        cli::Format,
-        import::{Line, files::find},
-    };
+    use crate::{cli::Format, import::files::find};
 
     fn items(name: &str, content: &[u8]) -> Vec<Item> {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join(name);
         fs::write(&path, content).expect("a file");
-        let mut items = read(find(&[path], Format::Auto).expect("a file"), false);
+        let reading = Reading { joins: false, zone: TimeZone::UTC, encoding: None };
+        let found = find(&[path], Format::Auto, None, &reading).expect("a file");
+        let mut items = read(found.sources, reading);
         std::iter::from_fn(|| items.blocking_recv()).map(|item| item.expect("an item")).collect()
+    }
+
+    fn bodies(items: &[Item]) -> Vec<&str> {
+        let body = |item: &'_ Item| match &item.line {
+            Line::Entry(told) => told.body.clone().leak(),
+            Line::Skipped => "(skipped)",
+            Line::Unfinished => "(unfinished)",
+            Line::Unreadable(_) => "(unreadable)",
+            Line::Note(_) => "(note)",
+        };
+        items.iter().map(body).collect()
     }
 
     #[test]
     fn every_line_that_is_not_blank_is_an_item_with_its_place() {
-        let log = b"\xef\xbb\xbf[10:00] <ada> one\n\n[10:01] *** bo joined\r\n\nwhat?\n[10:02] <bo> \xff!";
+        let log = b"\xef\xbb\xbf[10:00] <ada> one\n\n[10:01] *** bo joined\r\n\nwhat?\n[10:02] <bo> \xff!\n";
         let items = items("2015-01-01", log);
         let lines: Vec<_> = items.iter().map(|item| item.place.line).collect();
         assert_eq!(lines, [1, 3, 5, 6]);
-        let bodies: Vec<_> = items
-            .iter()
-            .map(|item| match &item.line {
-                Line::Entry(told) => told.body.as_str(),
-                Line::Skipped => "(skipped)",
-                Line::Unreadable(_) => "(unreadable)",
-            })
-            .collect();
-        assert_eq!(bodies, ["one", "(skipped)", "(unreadable)", "\u{fffd}!"]);
+        assert_eq!(bodies(&items), ["one", "(skipped)", "(unreadable)", "\u{fffd}!"]);
         assert_eq!(items.iter().filter(|item| item.mended).count(), 1);
         assert_eq!(items[3].bytes, log.len() as u64);
+    }
+
+    #[test]
+    fn a_last_line_without_end_is_left_unless_it_shows_that_it_is_whole() {
+        let log = b"[10:00] <ada> one\n   \n[10:01] <ada> see you at the sta";
+        assert_eq!(bodies(&items("2015-01-01", log)), ["one", "(unfinished)"]);
+        assert!(!items("2015-01-01", b"[10:00] <ada> caf\xc3")[0].mended);
+        let entry = br#"{"author":"ada","id":"a","body":"whole"}"#;
+        assert_eq!(bodies(&items("x.jsonl", entry)), ["whole"]);
+        let torn = [&entry[..], b"\n", &entry[..20]].concat();
+        assert_eq!(bodies(&items("x.jsonl", &torn)), ["whole", "(unfinished)"]);
     }
 }

@@ -1,0 +1,147 @@
+//! The files of a Slack export.
+//!
+//! Enters: a path that was named. Leaves: the root of the export it is in, the files of one channel, and the names of its
+//! people. Invariant: no link is followed, and nothing outside the export is read.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use jiff::civil::Date;
+use serde::Deserialize;
+
+use super::super::{
+    messages::{self, Stopped},
+    open::open,
+};
+use crate::failure::Failure;
+
+const USERS: &str = "users.json";
+
+/// The files that name channels, and what has one's directory.
+const CHANNELS: &[&str] = &["channels.json", "groups.json", "mpims.json", "dms.json"];
+
+/// The root of the export that a directory is of: it, or the one above.
+pub(in super::super) fn root(directory: &Path) -> Option<PathBuf> {
+    let directory = fs::canonicalize(directory).ok()?;
+    directory.ancestors().take(2).find(|root| is_root(root)).map(Path::to_owned)
+}
+
+fn is_root(directory: &Path) -> bool {
+    is_file(&directory.join(USERS)) && CHANNELS.iter().any(|name| is_file(&directory.join(name)))
+}
+
+/// The days of a channel, in their order. What else its directory has, such as canvases, are no messages.
+pub(in super::super) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |why: io::Error| Failure::file(channel, why);
+    let mut days = Vec::new();
+    for entry in fs::read_dir(channel).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let day = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".json");
+        if day.is_some_and(|day| day.parse::<Date>().is_ok()) && is_file(&path) {
+            days.push(path);
+        }
+    }
+    days.sort();
+    Ok(days)
+}
+
+/// The directory of the channel to import: the one that was named with the export, or in it.
+///
+/// # Errors
+/// There is none of that name, or there are several and none is named.
+pub(in super::super) fn channel(
+    root: &Path,
+    directory: &Path,
+    named: Option<&str>,
+) -> Result<PathBuf, Failure> {
+    if !is_root(directory) {
+        return Ok(directory.into());
+    }
+    let failed = |why: io::Error| Failure::file(root, why);
+    let mut channels = Vec::new();
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // The type of a link is that of a link.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            channels.extend(entry.file_name().into_string());
+        }
+    }
+    channels.sort();
+    let found = match named {
+        Some(named) => channels.iter().find(|channel| *channel == named.trim_start_matches('#')),
+        None => channels.first().filter(|_| channels.len() == 1),
+    };
+    found.map(|channel| root.join(channel)).ok_or_else(|| {
+        let listed = channels.iter().take(20).map(|name| name.escape_debug().to_string());
+        let listed: Vec<_> = listed.collect();
+        let more = if channels.len() > listed.len() { ", …" } else { "" };
+        Failure::said(format!(
+            "{} is a Slack export with the channels {}{more}; import one at a time, named by --channel",
+            root.display(),
+            listed.join(", ")
+        ))
+    })
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Names by the ids that messages have for them.
+#[derive(Default)]
+pub(super) struct Names {
+    users: HashMap<String, String>,
+    channels: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+    name: Option<String>,
+}
+
+impl Names {
+    /// Reads the lists of an export.
+    pub(super) fn read(root: &Path) -> Result<Self, Failure> {
+        let mut names = Self::default();
+        names.users = list(&root.join(USERS))?;
+        if names.users.is_empty() {
+            return Err(Failure::said(format!("{} names nobody", root.join(USERS).display())));
+        }
+        for channels in CHANNELS.iter().map(|name| root.join(name)).filter(|path| is_file(path)) {
+            names.channels.extend(list(&channels)?);
+        }
+        Ok(names)
+    }
+
+    /// The name that mentions have: it is unique in a workspace, and seldom changes.
+    pub(super) fn user(&self, id: &str) -> Option<&str> {
+        self.users.get(id).map(String::as_str)
+    }
+
+    pub(super) fn channel(&self, id: &str) -> Option<&str> {
+        self.channels.get(id).map(String::as_str)
+    }
+}
+
+fn list(path: &Path) -> Result<HashMap<String, String>, Failure> {
+    let mut names = HashMap::new();
+    let text = open(path, None, &Arc::new(AtomicU64::new(0)))?;
+    let read = messages::each(text, &mut |_, named| {
+        if let Ok(Named { id, name: Some(name) }) = serde_json::from_value(named) {
+            names.insert(id, name);
+        }
+        true
+    });
+    match read {
+        Err(Stopped::Broken { line, why }) => {
+            Err(Failure::said(format!("{}:{line}: {why}", path.display())))
+        }
+        _ => Ok(names),
+    }
+}

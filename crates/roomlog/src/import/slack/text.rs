@@ -1,0 +1,45 @@
+//! Slack's markup as plain text.
+//!
+//! Enters: the text of a message. Leaves: the text as a reader of Slack saw it: `<@U1>` is `@ada`, `&lt;` is `<`.
+//! Invariant: entities are resolved once, after the markup, so nobody's `&lt;@U1&gt;` becomes a mention.
+
+use super::export::Names;
+
+/// The text without markup.
+pub(super) fn plain(text: &str, names: &Names) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        plain += &entities(before);
+        let Some((inside, behind)) = after.split_once('>') else {
+            plain.push('<');
+            rest = after;
+            continue;
+        };
+        plain += &entities(&mark(inside, names));
+        rest = behind;
+    }
+    plain + &entities(rest)
+}
+
+/// What stands between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
+fn mark(inside: &str, names: &Names) -> String {
+    let (what, label) = inside.split_once('|').unwrap_or((inside, ""));
+    let named = |mark: char, name: Option<&str>, id: &str| {
+        let name = name.or(Some(label).filter(|label| !label.is_empty())).unwrap_or(id);
+        format!("{mark}{}", name.trim_start_matches(mark))
+    };
+    match what.split_at_checked(1) {
+        Some(("@", id)) => named('@', names.user(id), id),
+        Some(("#", id)) => named('#', names.channel(id), id),
+        // `<!here>`, `<!subteam^S1|@group>`, `<!date^1583632742^{date}|8 March>`
+        Some(("!", _)) if what.starts_with("!date") && !label.is_empty() => label.into(),
+        Some(("!", command)) => named('@', None, command),
+        _ if label.is_empty() || what.ends_with(label) => what.trim_start_matches("mailto:").into(),
+        _ => format!("{label} ({what})"),
+    }
+}
+
+fn entities(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
