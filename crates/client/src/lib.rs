@@ -26,13 +26,16 @@ mod batches;
 mod client;
 mod driver;
 mod error;
+mod feed;
 mod following;
 mod http;
 mod liveness;
 mod options;
 mod pages;
+mod reads;
 mod session;
 mod socket;
+mod watches;
 
 pub mod outbox;
 pub mod timeline;

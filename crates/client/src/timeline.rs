@@ -82,6 +82,12 @@ impl Timeline {
         self.digest.is_some()
     }
 
+    /// Whether it holds a place in a log: entries or a reply that it took, or a slot to begin after.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.has_begun() || self.last.is_some_and(|last| last >= 0)
+    }
+
     /// Takes the reply to `join`: what is above it comes in acks.
     pub fn joined(&mut self, reply: Reply) -> Step {
         match self.page(reply) {
