@@ -8,6 +8,8 @@
 //! are positive, and none is used twice, so an answer belongs to one question. Followings and watchers
 //! have numbers, so what was for one never reaches another of the same room.
 
+mod rooms;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
@@ -15,7 +17,7 @@ use std::{
 };
 
 use roomlog_protocol::{
-    ClientFrame, ClientUpdate, ErrorCode, ErrorFrame, Heads, Join, RoomName, ServerAck, ServerReply,
+    ClientFrame, ClientUpdate, ErrorCode, ErrorFrame, Heads, RoomName, ServerReply,
 };
 
 use crate::{
@@ -24,7 +26,6 @@ use crate::{
     following::{Followed, Following, wait_of},
     outbox::Verdict,
     reads::{ReadTag, Reads},
-    timeline::{Reset, Start, Step, Timeline},
     watches::Watches,
 };
 
@@ -124,27 +125,6 @@ impl Asks {
         self.wake_at(now);
     }
 
-    /// Follows a room from a slot of this log. The number of the following that it replaces.
-    pub(crate) fn follow(
-        &mut self,
-        number: u64,
-        room: RoomName,
-        (start, log): (Start, &str),
-        now: Duration,
-    ) -> Option<u64> {
-        let timeline = Timeline::new(room.clone(), start);
-        let is_other = *log != *self.log && timeline.has_place();
-        let mut following = Following::new(number, timeline, now);
-        let before = self.rooms.remove(&room);
-        following.is_served = before.as_ref().is_some_and(Following::may_be_served);
-        self.rooms.insert(room.clone(), following);
-        if is_other {
-            self.reset(&room);
-        }
-        self.wake_at(now);
-        before.map(|before| before.number)
-    }
-
     /// Ends a following or a watcher: nobody takes its items any more.
     pub(crate) fn forget(&mut self, number: u64) {
         self.watches.remove(number);
@@ -159,12 +139,6 @@ impl Asks {
         self.rooms.clear();
         self.watches = Watches::default();
         self.deliveries.clear();
-    }
-
-    fn unfollow(&mut self, room: RoomName) {
-        if self.rooms.remove(&room).is_some_and(|following| following.may_be_served()) {
-            self.control.push_back(written(&ClientFrame::Leave { room, req: None }));
-        }
     }
 
     pub(crate) fn watch(&mut self, number: u64, now: Duration) {
@@ -189,15 +163,6 @@ impl Asks {
         }
         reset.iter().for_each(|room| self.reset(room));
         self.wake_at(now);
-    }
-
-    /// What the follower holds, or where it wanted to begin, is of another log.
-    fn reset(&mut self, room: &RoomName) {
-        if let Some(following) = self.rooms.get_mut(room) {
-            following.timeline.reset();
-            let number = following.number;
-            self.deliver(number, Item::Followed(Followed::Reset(Reset::NewLog)));
-        }
     }
 
     fn deliver(&mut self, to: u64, item: Item) {
@@ -253,14 +218,6 @@ impl Asks {
                 self.stepped(&room, step, now);
             }
             Some((Asked::Watch, _)) | None => {}
-        }
-    }
-
-    pub(crate) fn ack(&mut self, ack: ServerAck, now: Duration) {
-        let Some(following) = self.rooms.get_mut(&ack.room) else { return };
-        if following.joined {
-            let step = following.timeline.ack(ack.entries);
-            self.stepped(&ack.room, step, now);
         }
     }
 
@@ -347,101 +304,12 @@ impl Asks {
         }
     }
 
-    /// Asks for a room again, later, and tells its follower why nothing comes.
-    fn postpone(&mut self, room: RoomName, error: &ErrorFrame, now: Duration, unit: f64) {
-        let Some(following) = self.rooms.get_mut(&room) else { return };
-        let waiting = following.postponed(error, now, unit);
-        let number = following.number;
-        if let Some(due) = following.due {
-            self.wake_at(due);
-        }
-        if let Some(waiting) = waiting {
-            self.deliver(number, Item::Followed(waiting));
-        }
-    }
-
-    fn room_refused(
-        &mut self,
-        room: RoomName,
-        req: i64,
-        error: ErrorFrame,
-        now: Duration,
-        unit: f64,
-    ) {
-        let Some(following) = self.asked_by(&room, req) else { return };
-        // One who has begun may be on a node that has not caught up; one who begins asked for a slot
-        // that is not there.
-        let behind = error.code == ErrorCode::Ahead && following.timeline.has_begun();
-        if error.code == ErrorCode::Diverged {
-            self.stepped(&room, Step::Diverged, now);
-        } else if error.code.is_transient() || behind {
-            self.postpone(room, &error, now, unit);
-        } else {
-            let number = following.number;
-            self.unfollow(room);
-            self.deliver(number, Item::End(ClientError::Refused(Box::new(error))));
-        }
-    }
-
-    fn stepped(&mut self, room: &RoomName, step: Step, now: Duration) {
-        let Some(following) = self.rooms.get_mut(room) else { return };
-        let followed = match step {
-            Step::Take(entries) => Followed::Entries(entries),
-            Step::Gap(entries) => {
-                following.due = Some(now);
-                Followed::Entries(entries)
-            }
-            Step::Diverged => {
-                following.timeline.reset();
-                (following.joined, following.due) = (false, Some(now));
-                Followed::Reset(Reset::Diverged)
-            }
-        };
-        let (number, due) = (following.number, following.due.filter(|_| following.asked.is_none()));
-        let recovered = std::mem::take(&mut following.recovered);
-        if followed != Followed::Entries(Vec::new()) || recovered {
-            self.deliver(number, Item::Followed(followed));
-        }
-        if let Some(due) = due {
-            self.wake_at(due);
-        }
-    }
-
-    fn asked_by(&mut self, room: &RoomName, req: i64) -> Option<&mut Following> {
-        let following =
-            self.rooms.get_mut(room).filter(|following| following.asked == Some(req))?;
-        following.asked = None;
-        Some(following)
-    }
-
     fn next_watch(&mut self, now: Duration) -> Option<String> {
         self.watches.due().filter(|due| *due <= now)?;
         let req = self.mark();
         self.watches.ask(req);
         self.unanswered.insert(req, (Asked::Watch, now));
         Some(written(&ClientFrame::Watch { req: Some(req) }))
-    }
-
-    fn next_of_room(&mut self, now: Duration) -> Option<String> {
-        let req = self.last_req - 1;
-        let (room, following) = self.rooms.iter_mut().find(|(_, following)| {
-            following.asked.is_none() && following.due.is_some_and(|due| due <= now)
-        })?;
-        (following.asked, following.due) = (Some(req), None);
-        let page = following.timeline.update().filter(|_| following.joined);
-        let (asked, frame) = match page {
-            Some(update) => {
-                let update = ClientUpdate { req: Some(req), ..update };
-                (Asked::Page(room.clone()), ClientFrame::Update(update))
-            }
-            None => {
-                let join = ClientUpdate { req: Some(req), ..following.timeline.join() };
-                (Asked::Join(room.clone()), ClientFrame::Join(Join(join)))
-            }
-        };
-        self.last_req = req;
-        self.unanswered.insert(req, (asked, now));
-        Some(written(&frame))
     }
 
     fn next_read(&mut self, now: Duration) -> Option<String> {

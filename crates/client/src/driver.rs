@@ -47,12 +47,13 @@ pub(crate) enum Request {
     Watch(Feed<Heads>),
 }
 
-/// Whether there is a connection.
+/// Whether there is a connection. Without one, appends and questions wait; a client that gave up stays
+/// [`State::Reconnecting`], and every call on it says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// There is.
+    /// The server is connected, and knows who we are.
     Connected,
-    /// There is none, for this reason; the client is trying.
+    /// There is no connection, for this reason. The client is trying to make one, with pauses of up to 5 s.
     Reconnecting(String),
 }
 

@@ -33,16 +33,17 @@ const UNKNOWN_RETRY: Duration = Duration::from_millis(200);
 /// How often an answer that does not fit what was sent is met by sending again.
 const MOST_PUZZLES: u32 = 8;
 
-/// An append that is in the log.
+/// An append that is in the log, on stable storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// The server's answer.
+    /// The server's answer: the `slot`, `committed_at` in ms since the Unix epoch, and `repeat`, which is
+    /// `Some(true)` when the entry was there already.
     pub appended: Appended,
     /// The time from the first sending to the answer, reconnects included.
     pub waited: Duration,
 }
 
-/// What became of an append.
+/// What became of an append: in the log, or why not.
 pub type Outcome = Result<Committed, AppendError>;
 
 /// What the connection must do about an answer.

@@ -213,6 +213,7 @@ impl App {
 
     fn enter(&mut self, room: RoomName) {
         self.rooms.opened(room.clone());
+        self.look();
         self.new = self.rooms.mark_of_open().map(end_of);
         self.opening += 1;
         self.forget();

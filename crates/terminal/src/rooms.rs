@@ -60,7 +60,11 @@ impl Rooms {
 
     pub(crate) fn opened(&mut self, room: RoomName) {
         self.curious.remove(&room);
-        self.open = room;
+        let left = std::mem::replace(&mut self.open, room);
+        // Of what came while it was scrolled up, nobody has looked at.
+        if left != self.open && self.unlooked(&left) > 0 {
+            self.curious.insert(left);
+        }
     }
 
     /// From now on the server has this log.
@@ -190,5 +194,77 @@ impl Rooms {
         let first = before.saturating_sub(rows / 2).min(rooms.len().saturating_sub(rows));
         let last = rooms.len().min(first + rows);
         (first, rooms[first..last].to_vec(), rooms.len() - last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(name: &str) -> RoomName {
+        RoomName::new(name).expect("a room")
+    }
+
+    fn heads(rooms: &[(&str, i64)]) -> Heads {
+        let rooms = rooms.iter().map(|(name, head)| (room(name), *head)).collect();
+        Heads { rooms, more: None, req: None }
+    }
+
+    /// The newest entries of room a, by these authors, the last in this slot.
+    fn reply(authors: &[&str], last: u64) -> Reply {
+        let first = last + 1 - authors.len() as u64;
+        let entry = |(at, author): (usize, &&str)| {
+            serde_json::json!({"slot": first + at as u64, "author": author, "id": "i", "body": "",
+                "committed_at": 1})
+        };
+        let entries: Vec<_> = authors.iter().enumerate().map(entry).collect();
+        let digest = "0".repeat(64);
+        let json = serde_json::json!({"room": "a", "entries": entries, "latest": last,
+            "digest_at": last, "digest": digest});
+        serde_json::from_value(json).expect("a reply")
+    }
+
+    /// Room a was read to slot 4, and room b is open.
+    fn read_to_4() -> Rooms {
+        let mut rooms = Rooms::new("log".into(), Marks::default(), room("a"));
+        rooms.seen(4);
+        rooms.opened(room("b"));
+        rooms
+    }
+
+    #[test]
+    fn lines_of_others_are_unread_and_ones_own_are_not() {
+        let (mut rooms, me) = (read_to_4(), Author::new("ada").expect("an author"));
+        rooms.moved("log", heads(&[("a", 7), ("c", 9)]));
+        assert_eq!(rooms.next_look(), Some((room("a"), 3, 7)), "c was never opened");
+        assert_eq!(rooms.unread(&room("a")), 0, "they may be one's own");
+        rooms.looked(&room("a"), Some(&reply(&["ada", "bo", "ada"], 7)), &me);
+        assert_eq!(rooms.unread(&room("a")), 1);
+        rooms.moved("log", heads(&[("a", 8)]));
+        assert_eq!(rooms.next_look(), Some((room("a"), 1, 8)));
+        rooms.looked(&room("a"), Some(&reply(&["ada"], 8)), &me);
+        assert_eq!(rooms.unread(&room("a")), 1);
+        rooms.moved("log", heads(&[("a", 9)]));
+        rooms.looked(&room("a"), None, &me);
+        assert_eq!(rooms.unread(&room("a")), 2, "what cannot be read may be another's");
+    }
+
+    #[test]
+    fn a_room_that_is_left_before_its_end_was_seen_is_looked_at() {
+        let mut rooms = read_to_4();
+        rooms.opened(room("a"));
+        rooms.moved("log", heads(&[("a", 6)]));
+        assert_eq!(rooms.next_look(), None, "it is open");
+        rooms.opened(room("b"));
+        assert_eq!(rooms.next_look(), Some((room("a"), 2, 6)));
+    }
+
+    #[test]
+    fn marks_of_a_log_stay_with_it_when_the_server_has_another_for_a_while() {
+        let mut rooms = read_to_4();
+        rooms.moved("other", heads(&[("a", 900)]));
+        assert_eq!((rooms.next_look(), rooms.unread(&room("a"))), (None, 0));
+        rooms.moved("log", heads(&[("a", 5)]));
+        assert_eq!(rooms.next_look(), Some((room("a"), 1, 5)));
     }
 }
