@@ -11,7 +11,7 @@ use std::{
 use jiff::tz::TimeZone;
 use ratatui::text::Line;
 use roomlog_client::{
-    AppendError, ClientError, Followed, Outcome, Reset, State,
+    AppendError, Followed, Outcome, Reset, State,
     protocol::{Author, ClientAppend, EntryId, Limits, Reply, RoomName, Span, end_of},
 };
 
@@ -73,7 +73,7 @@ pub(crate) struct App {
     pub(crate) log: String,
     page: Option<Wanted>,
     /// Whether a room that is not open is being looked at.
-    is_looking: bool,
+    pub(crate) is_looking: bool,
     /// The number of the page that was asked for last.
     asked: u64,
     /// The end that grew when the other one was let go of: that other one is not asked for again before a
@@ -169,26 +169,6 @@ impl App {
                 self.ended = Some(error.to_string());
             }
         }
-    }
-
-    /// Looks who wrote what came into a room that is not open.
-    fn look(&mut self) {
-        if self.is_looking {
-            return;
-        }
-        if let Some((room, count, upto)) = self.rooms.next_look() {
-            self.is_looking = true;
-            let span = Span::UpTo { count, upto: Some(upto) };
-            self.asks.push(Ask::Look(self.rooms.log().to_owned(), room, span));
-        }
-    }
-
-    fn looked(&mut self, log: &str, room: &RoomName, page: Result<Reply, ClientError>) {
-        self.is_looking = false;
-        if log == self.rooms.log() {
-            self.rooms.looked(room, page.as_ref().ok(), &self.me);
-        }
-        self.look();
     }
 
     /// Opens another room; what is in the composer stays with the one before.

@@ -26,7 +26,7 @@ pub(crate) enum Command {
 /// What one can type, and what it does; the help shows it.
 pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("/join ROOM", "open or create a room"),
-    ("/goto SLOT", "go to a message and select it; SLOT is the number left of it"),
+    ("/goto SLOT", "go to the message with this number, and select it"),
     ("/reply SLOT TEXT", "reply to a message"),
     ("/react SLOT EMOJI", "react; without SLOT, to the selected message"),
     ("/react SLOT", "take your reaction back"),

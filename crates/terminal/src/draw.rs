@@ -204,7 +204,11 @@ fn status_line(app: &App, area: Rect) -> Line<'static> {
     } else if app.view.place != Place::End {
         ("Esc: jump to latest".into(), DIM)
     } else {
-        (format!("● {} · {} · F1 or /help", app.me, app.server), DIM)
+        let forms = [
+            format!("● {} · {} · F1 or /help", app.me, app.server),
+            format!("● {} · F1 or /help", app.me),
+        ];
+        (longest_that_fits(forms, format!("● {}", app.me), area.width.into()), DIM)
     };
     cut(&what, area, style)
 }
@@ -217,8 +221,12 @@ fn offline(why: &str, columns: usize) -> String {
         long.to_owned(),
         "○ Offline. Your messages will be sent.".to_owned(),
     ];
-    let fits = forms.into_iter().find(|form| text::width(form) <= columns);
-    fits.unwrap_or_else(|| "○ Offline".to_owned())
+    longest_that_fits(forms, "○ Offline".to_owned(), columns)
+}
+
+/// The first of these that fits a width, or else the last resort.
+fn longest_that_fits<const N: usize>(forms: [String; N], or: String, columns: usize) -> String {
+    forms.into_iter().find(|form| text::width(form) <= columns).unwrap_or(or)
 }
 
 fn help(frame: &mut Frame<'_>) {
