@@ -100,7 +100,7 @@ impl Entries for Rows {
             let key = key(room.number, entry.slot);
             let (author, id, time) =
                 (entry.author.as_str(), entry.id.as_str(), entry.committed_at.cast_signed());
-            if make.execute(params![key, author, id, entry.body, time, digest.0])? == 0 {
+            if make.execute(params![key, author, id, entry.body.as_str(), time, digest.0])? == 0 {
                 return Err(format!("slot {} is there already", entry.slot).into());
             }
         }
@@ -143,7 +143,7 @@ fn stored(row: &Row<'_>) -> Outcome<Stored> {
         slot: slot_of(row.get(0)?),
         author: Author::new(row.get_ref(1)?.as_str()?)?,
         id: EntryId::new(row.get_ref(2)?.as_str()?)?,
-        body: row.get(3)?,
+        body: row.get_ref(3)?.as_str()?.into(),
         committed_at: row.get::<_, i64>(4)?.cast_unsigned(),
         sent_at: None,
         kind: Kind::default(),

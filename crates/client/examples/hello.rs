@@ -1,9 +1,10 @@
-//! Says hello to a room, then prints the room's entries as they come, over restarts of the server.
+//! Says hello to a room, then prints the room's entries as they come. It waits for a server that is not
+//! running yet, and goes on when the server restarts.
 //!
 //!     cargo run -p roomlog-client --example hello
 
 use roomlog_client::{
-    Client, Followed, Options, Start, draft,
+    Client, ClientError, Followed, Options, Start, draft,
     protocol::{Author, RoomName},
 };
 
@@ -19,10 +20,16 @@ pub(crate) async fn talk(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut options = Options::new(url.parse()?, Author::new("ada")?);
     options.patience = None; // When the server is away, wait for it as long as it takes.
-    let client = Client::connect(options).await?;
+    let client = match Client::connect(options.clone()).await {
+        Err(why @ ClientError::Unreachable { .. }) => {
+            print(format!("{why}; waiting for it"));
+            Client::connect_when_up(options).await?
+        }
+        connected => connected?,
+    };
     let room = RoomName::new("general")?;
 
-    // In the log once it has a slot, and there once however often it had to be sent.
+    // The slot is the proof that it is in the log: once, however often it had to be sent.
     let committed = client.append(draft(room.clone(), "hello from Rust")).await?.await?;
     print(format!("said at slot {}", committed.appended.slot));
 

@@ -26,6 +26,11 @@ impl Backoff {
         step.mul_f64(0.5 + unit.clamp(0.0, 1.0) / 2.0)
     }
 
+    /// How many tries there were since one succeeded.
+    pub(crate) fn tries(&self) -> u32 {
+        self.tries
+    }
+
     /// A try succeeded.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;

@@ -12,13 +12,16 @@ use std::{
 
 use roomlog_protocol::{ClientAppend, ClientUpdate, EntryId, Heads, Hello, Reply, RoomName, Span};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
+    time::{Instant, sleep},
 };
 
 use crate::{
     ClientError,
+    backoff::Backoff,
     driver::{AppendRequest, Driver, Request, Shared, State},
+    feed::{Items, feed},
     following::Followed,
     options::Options,
     outbox::Outcome,
@@ -30,10 +33,10 @@ use crate::{
 /// How many requests wait between a handle and the task.
 const REQUESTS: usize = 16;
 
-/// How many batches of entries wait for a follower; a batch is at most a page of the server.
-const BATCHES: usize = 4;
-
-/// A client of one server. Dropping it ends its task, its followings and what is not answered.
+/// A client of one server: one connection, which it makes again whenever it is lost.
+///
+/// All calls take `&self`, so one client in an [`Arc`] serves many tasks. Dropping it ends its task: its
+/// followings end, and what has no answer yet ends with [`ClientError::Closed`].
 pub struct Client {
     appends: mpsc::Sender<AppendRequest>,
     requests: mpsc::Sender<Request>,
@@ -41,7 +44,9 @@ pub struct Client {
     task: Option<JoinHandle<()>>,
 }
 
-/// An append on its way.
+/// An append on its way: a future of its [`Outcome`].
+///
+/// Dropping it does not take the append back.
 #[must_use = "an append may be refused; its outcome says so"]
 pub struct Pending {
     id: EntryId,
@@ -49,27 +54,30 @@ pub struct Pending {
     shared: Arc<Shared>,
 }
 
-/// A following: one room's entries, in order, without a gap, for as long as it is kept.
+/// A following: one room's entries, in slot order, without a gap, for as long as it is kept. Dropping it
+/// leaves the room.
 ///
-/// One that is not read stops the client from reading its socket; the server keeps its place. Keep
-/// reading it, or use a client of its own for it.
+/// It buffers four pages. Beyond that a following that is not read stops its client from reading the
+/// socket, and then nothing that the client asked for is answered: keep reading it, from a task of its
+/// own, or use a second client.
 pub struct Follow {
-    items: mpsc::Receiver<Result<Followed, ClientError>>,
-    shared: Arc<Shared>,
+    items: Items<Followed>,
 }
 
-/// The latest slots of all rooms, now and when they move.
+/// The latest slot of every room, now and when it moves. Dropping it ends it.
+///
+/// As with [`Follow`], one that is not read holds up its client.
 pub struct Watch {
-    items: mpsc::Receiver<Result<Heads, ClientError>>,
-    shared: Arc<Shared>,
+    items: Items<Heads>,
 }
 
 impl Client {
-    /// Connects and logs in, once.
+    /// Connects and logs in. This is tried once; [`Client::connect_when_up`] waits for a server.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`], [`ClientError::Unusable`], or [`ClientError::Refused`] when the
-    /// server does not take the login.
+    /// - [`ClientError::Unreachable`]: no server answers at the address.
+    /// - [`ClientError::Unusable`]: what answers is not a Roomlog server that this client can talk to.
+    /// - [`ClientError::Refused`]: the server did not take the login.
     pub async fn connect(options: Options) -> Result<Self, ClientError> {
         let (socket, hello) = Socket::open(&options).await.map_err(|error| match error {
             ConnectError::Final(error) => error,
@@ -81,6 +89,7 @@ impl Client {
             hello: watch::Sender::new(Arc::new(hello.clone())),
             state: watch::Sender::new(State::Connected),
             end: OnceLock::new(),
+            dropped: Notify::new(),
         });
         let (appends, append_requests) = mpsc::channel(REQUESTS);
         let (requests, other_requests) = mpsc::channel(REQUESTS);
@@ -89,35 +98,61 @@ impl Client {
         Ok(Self { appends, requests, shared, task })
     }
 
-    /// What the server said of itself, at the latest connection.
+    /// As [`Client::connect`], but keeps trying while no server answers at the address, for as long as
+    /// [`Options::patience`] (`None`: for ever), with the same pauses as between reconnects.
+    ///
+    /// # Errors
+    /// As [`Client::connect`]; [`ClientError::Unreachable`] only when the patience is at its end.
+    pub async fn connect_when_up(options: Options) -> Result<Self, ClientError> {
+        let (started, mut backoff) = (Instant::now(), Backoff::default());
+        loop {
+            let error = match Self::connect(options.clone()).await {
+                Err(error @ ClientError::Unreachable { .. }) => error,
+                other => return other,
+            };
+            let wait = backoff.next(rand::random());
+            if options.patience.is_some_and(|patience| started.elapsed() + wait > patience) {
+                return Err(error);
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// What the server said of itself at the latest connection: its version, its limits, and `log`, the
+    /// name of the log that its slots are of.
     #[must_use]
     pub fn hello(&self) -> Arc<Hello> {
         self.shared.hello.borrow().clone()
     }
 
-    /// Whether there is a connection, now and when that changes.
+    /// Whether there is a connection, now and when that changes. It does not tell that the client gave
+    /// up; every call and every [`Follow`] does.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
     }
 
-    /// Puts an append into the outbox, behind those before; waits while the outbox is full. `seq` and
-    /// `req` are set by the client, and `id`, when there is none. The slots that it names are those of
-    /// the log that [`Client::hello`] tells now.
+    /// Puts an append into the outbox, behind those before, also while there is no connection. While the
+    /// outbox is full ([`Options::outbox`]) it waits for space. [`draft`] makes an append; `seq` and `req`
+    /// are set by the client, and `id` when there is none.
+    ///
+    /// The slots in the append are taken as those of the log that [`Client::hello`] names now.
     ///
     /// # Errors
-    /// Why the client ended.
+    /// Only when the client ended before it took the append: [`ClientError::Lost`] when the patience was at
+    /// its end, [`ClientError::Unusable`] or [`ClientError::Refused`] when the server at the address is
+    /// another one now. What becomes of the append is the [`Pending`]'s to tell.
     pub async fn append(&self, append: ClientAppend) -> Result<Pending, ClientError> {
         let hello = self.hello();
         self.append_of(&hello.log, append).await
     }
 
-    /// As [`Client::append`], with slots of this log, for one who knows them for longer: where the server
-    /// has another one by now, `after` is dropped, and an append with `ref` or `expect` ends as
+    /// As [`Client::append`], with slots of this log, for callers who learned them earlier: where the
+    /// server has another log by now, `after` is dropped, and an append with `ref` or `expect` ends with
     /// [`AppendError::NewLog`](crate::AppendError::NewLog).
     ///
     /// # Errors
-    /// Why the client ended.
+    /// As [`Client::append`].
     pub async fn append_of(&self, log: &str, append: ClientAppend) -> Result<Pending, ClientError> {
         let id = append.id.clone().unwrap_or_else(new_id);
         let (caller, outcome) = oneshot::channel();
@@ -126,17 +161,39 @@ impl Client {
         Ok(Pending { id, outcome, shared: self.shared.clone() })
     }
 
-    /// Reads once: an `update`.
+    /// Reads once: the general form of [`Client::page`]. The slots and the digest in the update are taken
+    /// as those of the log that [`Client::hello`] names now.
+    ///
+    /// The [`Reply`] holds `entries` in slot order, at most a page of the server (500 entries or 1 MiB
+    /// where the server has no other limits); `latest`, the room's latest slot, −1 when nothing was ever
+    /// appended; and `digest`, which is that after slot `digest_at`.
     ///
     /// # Errors
-    /// [`ClientError::Refused`], or why the client ended.
+    /// - [`ClientError::Refused`]: the server refused it for good (`ahead`: the log ends before a slot
+    ///   that was named; `diverged`: the digest differs), or was busy for longer than the patience.
+    /// - [`ClientError::NewLog`]: it names a slot, and the server has another log now.
+    /// - Why the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn update(&self, update: ClientUpdate) -> Result<Reply, ClientError> {
+        let log = names_a_slot(&update).then(|| self.hello().log.clone());
+        self.read(update, log).await
+    }
+
+    /// As [`Client::update`], but only from this log: for callers who learned their slots earlier.
+    ///
+    /// # Errors
+    /// As [`Client::update`]; [`ClientError::NewLog`] whenever the server has another log by now.
+    pub async fn update_of(&self, log: &str, update: ClientUpdate) -> Result<Reply, ClientError> {
+        self.read(update, Some(log.to_owned())).await
+    }
+
+    async fn read(&self, update: ClientUpdate, log: Option<String>) -> Result<Reply, ClientError> {
         let (caller, answer) = oneshot::channel();
-        self.request(Request::Read(update, caller)).await?;
+        self.request(Request::Read(update, log, caller)).await?;
         answer.await.unwrap_or_else(|_| Err(self.shared.ended()))
     }
 
-    /// Reads the `count` slots that end at `upto` (`None`: the latest), clipped to one page.
+    /// Reads the `count` slots that end at slot `upto` (`None`: the latest). Where that is more than a
+    /// page, the newest of them.
     ///
     /// # Errors
     /// As [`Client::update`].
@@ -156,35 +213,57 @@ impl Client {
         Pages::new(self, room, after)
     }
 
-    /// Follows a room. A second following of one room by one client replaces the first.
+    /// Follows a room. The slot in `start` is taken as one of the log that [`Client::hello`] names now.
+    ///
+    /// A client follows a room once: a second following of the room takes the place of the first, which
+    /// ends with [`ClientError::Replaced`].
     ///
     /// # Errors
-    /// Why the client ended.
+    /// As [`Client::append`]. What becomes of the following is [`Follow::next`]'s to tell.
     pub async fn follow(&self, room: RoomName, start: Start) -> Result<Follow, ClientError> {
-        let (sender, items) = mpsc::channel(BATCHES);
-        self.request(Request::Follow(room, start, sender)).await?;
-        Ok(Follow { items, shared: self.shared.clone() })
+        let hello = self.hello();
+        self.follow_of(&hello.log, room, start).await
     }
 
-    /// Watches the heads of all rooms. A second watch of one client replaces the first.
+    /// As [`Client::follow`], from a slot of this log, for callers who kept it from an earlier run: where
+    /// the server has another log, [`Followed::Reset`] comes first, and then the newest entries.
     ///
     /// # Errors
-    /// Why the client ended.
+    /// As [`Client::follow`].
+    pub async fn follow_of(
+        &self,
+        log: &str,
+        room: RoomName,
+        start: Start,
+    ) -> Result<Follow, ClientError> {
+        let (feed, items) = feed(&self.shared);
+        self.request(Request::Follow(room, start, log.to_owned(), feed)).await?;
+        Ok(Follow { items })
+    }
+
+    /// Watches the latest slots of all rooms. Several watches of one client do not disturb each other.
+    ///
+    /// # Errors
+    /// As [`Client::append`]. What becomes of the watch is [`Watch::next`]'s to tell.
     pub async fn watch(&self) -> Result<Watch, ClientError> {
-        let (sender, items) = mpsc::channel(BATCHES);
-        self.request(Request::Watch(sender)).await?;
-        Ok(Watch { items, shared: self.shared.clone() })
+        let (feed, items) = feed(&self.shared);
+        self.request(Request::Watch(feed)).await?;
+        Ok(Watch { items })
     }
 
-    /// All rooms and their latest slots, now.
+    /// All rooms and their latest slots, as they are now in one log.
     ///
     /// # Errors
-    /// As [`Client::update`].
+    /// As [`Watch::next`].
     pub async fn rooms(&self) -> Result<BTreeMap<RoomName, i64>, ClientError> {
         let mut watch = self.watch().await?;
-        let mut rooms = BTreeMap::new();
+        let (mut rooms, mut log) = (BTreeMap::new(), watch.log().to_owned());
         loop {
             let heads = watch.next().await?;
+            if watch.log() != log {
+                rooms.clear();
+                watch.log().clone_into(&mut log);
+            }
             rooms.extend(heads.rooms);
             if heads.more != Some(true) {
                 return Ok(rooms);
@@ -192,13 +271,18 @@ impl Client {
         }
     }
 
-    /// Waits until everything has its answer, then says goodbye to the server. Followings end.
-    pub async fn close(self) {
-        let Self { appends, requests, task, .. } = &mut { self };
+    /// Ends the followings and watches, waits until every append has its outcome, then closes the
+    /// connection.
+    ///
+    /// While the server is away this lasts as long as [`Options::patience`]. Who does not want to wait so
+    /// long drops the future (`tokio::time::timeout`): what has no answer by then ends with
+    /// [`ClientError::Closed`].
+    pub async fn close(mut self) {
         // The task sees that no more can come when the last sender is gone.
-        *appends = mpsc::channel(1).0;
-        *requests = mpsc::channel(1).0;
-        if let Some(task) = task.take() {
+        self.appends = mpsc::channel(1).0;
+        self.requests = mpsc::channel(1).0;
+        if let Some(task) = &mut self.task {
+            // How it ended was told to everyone who waited.
             let _ = task.await;
         }
     }
@@ -217,20 +301,20 @@ impl Drop for Client {
 }
 
 impl Shared {
-    fn ended(&self) -> ClientError {
+    pub(crate) fn ended(&self) -> ClientError {
         self.end.get().cloned().unwrap_or(ClientError::Closed)
     }
 }
 
 impl Pending {
-    /// The id that the append has, for ever.
+    /// The id of the append: sent again with it, now or later, it is in the log once.
     #[must_use]
     pub fn id(&self) -> &EntryId {
         &self.id
     }
 }
 
-/// Resolves to the outcome; may be polled by reference and dropped, the append goes on.
+/// Resolves to the outcome. It may be polled by reference.
 impl Future for Pending {
     type Output = Outcome;
 
@@ -242,25 +326,51 @@ impl Future for Pending {
 }
 
 impl Follow {
-    /// The next entries.
+    /// The next entries, or that the log is another one.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] when the room cannot be followed, or why the client ended. Nothing
-    /// comes after an error.
+    /// Nothing comes after an error.
+    /// - [`ClientError::Refused`]: the room cannot be followed; `ahead` when it ends before the slot in
+    ///   [`Start::After`].
+    /// - [`ClientError::Replaced`]: this client follows the room anew.
+    /// - Why the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Followed, ClientError> {
-        self.items.recv().await.unwrap_or_else(|| Err(self.shared.ended()))
+        self.items.next().await
+    }
+
+    /// The log that what [`Follow::next`] gave last is of; before that, the server's.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        self.items.log()
     }
 }
 
 impl Watch {
-    /// The next heads: first those of all rooms, in one frame or several, then those that moved.
-    /// After a reconnect all come again.
+    /// The next heads: first those of all rooms, in one item or several (`more` is true on all but the
+    /// last), then those that moved, at most once a second. After a reconnect the whole list comes again.
     ///
     /// # Errors
-    /// As [`Follow::next`].
+    /// Nothing comes after an error.
+    /// - [`ClientError::Refused`]: the server could not list its rooms for longer than the patience.
+    /// - Why the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Heads, ClientError> {
-        self.items.recv().await.unwrap_or_else(|| Err(self.shared.ended()))
+        self.items.next().await
     }
+
+    /// The log that what [`Watch::next`] gave last is of; before that, the server's.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        self.items.log()
+    }
+}
+
+/// Whether a read means the slots of one log and of no other.
+fn names_a_slot(update: &ClientUpdate) -> bool {
+    let spans = match update.span {
+        Span::After(slot) => slot >= 0,
+        Span::UpTo { upto, .. } => upto.is_some(),
+    };
+    spans || update.seen.is_some() || update.digest.is_some()
 }
 
 /// An append of a text, with an id of its own and nothing else set.

@@ -13,17 +13,19 @@ use std::{
 
 use roomlog_protocol::{ClientAppend, ClientUpdate, EntryId, Heads, Hello, RoomName};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until},
+    sync::{Notify, mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
     ClientError,
-    asks::{Delivery, ReadTag},
+    asks::{Delivery, Item},
     backoff::{Backoff, LONGEST},
+    feed::{Feed, Handed},
     following::Followed,
     options::Options,
     outbox::{Outcome, Verdict},
+    reads::ReadTag,
     session::Session,
     socket::{ConnectError, Incoming, Socket},
     timeline::Start,
@@ -38,22 +40,20 @@ pub(crate) struct AppendRequest {
     pub(crate) caller: oneshot::Sender<Outcome>,
 }
 
-/// What a follower gets, or why it gets no more.
-pub(crate) type FollowSender = mpsc::Sender<Result<Followed, ClientError>>;
-
-/// What a handle asks besides appends.
+/// What a handle asks besides appends. A log is the one whose slots are named; `None`: any will do.
 pub(crate) enum Request {
-    Read(ClientUpdate, ReadTag),
-    Follow(RoomName, Start, FollowSender),
-    Watch(mpsc::Sender<Result<Heads, ClientError>>),
+    Read(ClientUpdate, Option<String>, ReadTag),
+    Follow(RoomName, Start, String, Feed<Followed>),
+    Watch(Feed<Heads>),
 }
 
-/// Whether there is a connection.
+/// Whether there is a connection. Without one, appends and questions wait; a client that gave up stays
+/// [`State::Reconnecting`], and every call on it says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// There is.
+    /// The server is connected, and knows who we are.
     Connected,
-    /// There is none, for this reason; the client is trying.
+    /// There is no connection, for this reason. The client is trying to make one, with pauses of up to 5 s.
     Reconnecting(String),
 }
 
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) state: watch::Sender<State>,
     /// Why the task ended, once it has.
     pub(crate) end: OnceLock<ClientError>,
+    /// Told when a following or a watch is dropped.
+    pub(crate) dropped: Notify,
 }
 
 impl Shared {
@@ -84,8 +86,10 @@ pub(crate) struct Driver {
     requests: mpsc::Receiver<Request>,
     /// Whether no more requests can come.
     closing: bool,
-    followers: HashMap<RoomName, FollowSender>,
-    watcher: Option<mpsc::Sender<Result<Heads, ClientError>>>,
+    followers: HashMap<u64, Feed<Followed>>,
+    watchers: HashMap<u64, Feed<Heads>>,
+    /// The number of the following or watch that was asked for last.
+    last_number: u64,
     /// What a follower has to take before anything more is read.
     blocked: Option<Delivery>,
     /// Whether nothing was read when the clock was last looked at.
@@ -119,7 +123,8 @@ impl Driver {
             requests,
             closing: false,
             followers: HashMap::new(),
-            watcher: None,
+            watchers: HashMap::new(),
+            last_number: 0,
             blocked: None,
             deaf: false,
             started: Instant::now(),
@@ -140,8 +145,9 @@ impl Driver {
             self.judge(connected.elapsed());
             self.session.outbox.disconnected();
             socket = match self.reconnect(why).await {
-                Ok(socket) => socket,
-                Err(error) => return self.fail(error).await,
+                Ok(Some(socket)) => socket,
+                Ok(None) => return,
+                Err(error) => return self.fail(&error),
             };
         }
     }
@@ -161,6 +167,9 @@ impl Driver {
             if self.is_done() {
                 return End::Done;
             }
+            if let Some(delivery) = self.blocked.take() {
+                self.hand(delivery);
+            }
             self.deliver();
             let now = self.started.elapsed();
             let wake = match self.look(now) {
@@ -170,10 +179,7 @@ impl Driver {
             let (session, started) = (&mut self.session, self.started);
             let (append, ask) = (session.outbox.has_space(), session.asks.has_space());
             let reading = self.blocked.is_none();
-            let sender = self.blocked.as_ref().and_then(|delivery| match delivery {
-                Delivery::Room(room, _) => self.followers.get(room).map(Waiting::Room),
-                Delivery::Heads(_) => self.watcher.as_ref().map(Waiting::Heads),
-            });
+            let space = space(self.blocked.as_ref(), &self.followers, &self.watchers);
             tokio::select! {
                 incoming = socket.next(|| session.next_frame(started.elapsed()), reading) => {
                     if let Some(why) = self.incoming(incoming) {
@@ -181,11 +187,9 @@ impl Driver {
                     }
                 }
                 Some(request) = self.appends.recv(), if append => self.session.append(request),
-                request = self.requests.recv(), if ask && !self.closing => match request {
-                    Some(request) => self.request(request, now),
-                    None => self.closing = true,
-                },
-                () = Waiting::space(sender), if !reading => {}
+                request = self.requests.recv(), if ask && !self.closing => self.asked(request),
+                () = space, if !reading => {}
+                () = self.shared.dropped.notified() => self.sweep(),
                 () = sleep_until(wake) => {}
             }
         }
@@ -219,84 +223,123 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, request: Request, now: Duration) {
+    /// Takes a request; `None`: no more can come.
+    fn asked(&mut self, request: Option<Request>) {
+        let now = self.started.elapsed();
+        self.last_number += 1;
+        let number = self.last_number;
         match request {
-            Request::Read(update, caller) => self.session.asks.read(update, caller, now),
-            Request::Follow(room, start, sender) => {
-                self.followers.insert(room.clone(), sender);
-                self.session.asks.follow(room, start, now);
+            Some(Request::Read(update, log, caller)) => {
+                self.session.asks.read(update, log, caller, now);
             }
-            Request::Watch(sender) => {
-                self.watcher = Some(sender);
-                self.session.asks.watch(now);
+            Some(Request::Follow(room, start, log, feed)) => {
+                let place = (start, log.as_str());
+                let replaced = self.session.asks.follow(number, room.clone(), place, now);
+                self.followers.insert(number, feed);
+                if let Some(feed) = replaced.and_then(|before| self.followers.remove(&before)) {
+                    feed.end(ClientError::Replaced { room });
+                }
+            }
+            Some(Request::Watch(feed)) => {
+                self.watchers.insert(number, feed);
+                self.session.asks.watch(number, now);
+            }
+            None => {
+                self.closing = true;
+                // A follower that does not read must not keep the rest from their answers.
+                self.session.asks.forget_all();
+                (self.followers, self.watchers, self.blocked) = Default::default();
             }
         }
     }
 
-    /// Hands on what followers can take now; the first one that cannot be handed on waits.
+    /// Forgets the followings and watches that were dropped.
+    fn sweep(&mut self) {
+        let gone = self.followers.extract_if(|_, feed| feed.is_gone()).map(|(number, _)| number);
+        let gone = gone
+            .chain(self.watchers.extract_if(|_, feed| feed.is_gone()).map(|(number, _)| number));
+        gone.for_each(|number| self.session.asks.forget(number));
+    }
+
+    /// Hands on what followers can take now; the first item that cannot be handed on waits.
     fn deliver(&mut self) {
-        while let Some(delivery) = self.blocked.take().or_else(|| self.session.next_delivery()) {
-            match delivery {
-                Delivery::Room(room, item) => self.deliver_entries(room, item),
-                Delivery::Heads(item) => self.deliver_heads(item),
-            }
-            if self.blocked.is_some() {
-                return;
-            }
+        while self.blocked.is_none() {
+            let Some(delivery) = self.session.next_delivery() else { return };
+            self.hand(delivery);
         }
     }
 
-    fn deliver_entries(&mut self, room: RoomName, item: Result<Followed, ClientError>) {
-        let Some(sender) = self.followers.get(&room) else { return };
-        let last = item.is_err();
-        match sender.try_send(item) {
-            Err(mpsc::error::TrySendError::Full(item)) => {
-                self.blocked = Some(Delivery::Room(room, item));
-            }
-            Ok(()) if !last => {}
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.followers.remove(&room);
-                self.session.asks.unfollow(room);
-            }
+    fn hand(&mut self, delivery: Delivery) {
+        let Delivery { to, log, item } = delivery;
+        let handed = match item {
+            Item::Followed(item) => match self.followers.get(&to) {
+                Some(feed) => feed.hand(log.clone(), item).map(Item::Followed),
+                None => return,
+            },
+            Item::Heads(item) => match self.watchers.get(&to) {
+                Some(feed) => feed.hand(log.clone(), item).map(Item::Heads),
+                None => return,
+            },
+            Item::End(why) => return self.end_feed(to, why),
+        };
+        match handed {
+            Handed::Taken => {}
+            Handed::Full(item) => self.blocked = Some(Delivery { to, log, item }),
+            Handed::Gone => self.sweep(),
         }
     }
 
-    fn deliver_heads(&mut self, item: Result<Heads, ClientError>) {
-        let Some(sender) = &self.watcher else { return };
-        let last = item.is_err();
-        match sender.try_send(item) {
-            Err(mpsc::error::TrySendError::Full(item)) => {
-                self.blocked = Some(Delivery::Heads(item));
-            }
-            Ok(()) if !last => {}
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.watcher = None;
-                self.session.asks.unwatch();
-            }
+    fn end_feed(&mut self, number: u64, why: ClientError) {
+        if let Some(feed) = self.followers.remove(&number) {
+            feed.end(why);
+        } else if let Some(feed) = self.watchers.remove(&number) {
+            feed.end(why);
         }
     }
 
-    async fn reconnect(&mut self, mut why: String) -> Result<Socket, ClientError> {
+    /// A new connection; `None`: nobody needs one any more.
+    async fn reconnect(&mut self, mut why: String) -> Result<Option<Socket>, ClientError> {
         let since = *self.lost_since.get_or_insert_with(Instant::now);
+        let options = self.options.clone();
         loop {
             self.shared.tell(State::Reconnecting(why.clone()));
             let wait = self.backoff.next(rand::random());
-            if let Some(patience) = self.options.patience
+            if let Some(patience) = options.patience
                 && since.elapsed() + wait > patience
             {
-                let address = self.options.address.to_string();
+                let address = options.address.to_string();
                 return Err(ClientError::Lost { address, why, waited: patience });
             }
-            sleep(wait).await;
-            match Socket::open(&self.options).await {
+            let Some(opened) = self.meanwhile(Socket::open_after(wait, &options)).await else {
+                return Ok(None);
+            };
+            match opened {
                 Ok((socket, hello)) => {
                     self.session.connected(&hello, self.started.elapsed());
                     self.shared.hello.send_replace(Arc::new(hello));
                     self.shared.tell(State::Connected);
-                    return Ok(socket);
+                    return Ok(Some(socket));
                 }
                 Err(ConnectError::Transient(problem)) => why = problem,
                 Err(ConnectError::Final(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits while there is no connection, and goes on taking what callers ask, up to its bounds. `None`:
+    /// the client is closed, and nothing waits for an answer.
+    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+        let mut what = std::pin::pin!(what);
+        loop {
+            if self.is_done() {
+                return None;
+            }
+            let (append, ask) = (self.session.outbox.has_space(), self.session.asks.has_space());
+            tokio::select! {
+                done = &mut what => return Some(done),
+                Some(request) = self.appends.recv(), if append => self.session.append(request),
+                request = self.requests.recv(), if ask && !self.closing => self.asked(request),
+                () = self.shared.dropped.notified() => self.sweep(),
             }
         }
     }
@@ -310,34 +353,24 @@ impl Driver {
         let _ = tokio::time::timeout(Duration::from_secs(1), socket.close()).await;
     }
 
-    async fn fail(mut self, error: ClientError) {
+    /// Gives up. Whoever waits hears of it when this task and all that it holds is dropped.
+    fn fail(mut self, error: &ClientError) {
         // First the reason, then the news: whoever hears of the end finds the reason.
         let _ = self.shared.end.set(error.clone());
-        self.session.fail_all(&error);
-        self.appends.close();
-        self.requests.close();
-        for sender in self.followers.into_values() {
-            let _ = sender.send(Err(error.clone())).await;
-        }
-        if let Some(sender) = self.watcher {
-            let _ = sender.send(Err(error)).await;
-        }
+        self.session.fail_all(error);
     }
 }
 
-/// One who has to take what it was sent before anything more is read.
-enum Waiting<'a> {
-    Room(&'a FollowSender),
-    Heads(&'a mpsc::Sender<Result<Heads, ClientError>>),
-}
-
-impl Waiting<'_> {
-    /// Until there is space, or nobody who would need it.
-    async fn space(waiting: Option<Self>) {
-        match waiting {
-            Some(Self::Room(sender)) => drop(sender.reserve().await),
-            Some(Self::Heads(sender)) => drop(sender.reserve().await),
-            None => {}
-        }
+/// Until the one who has to take this item can take it, or is gone.
+async fn space(
+    blocked: Option<&Delivery>,
+    followers: &HashMap<u64, Feed<Followed>>,
+    watchers: &HashMap<u64, Feed<Heads>>,
+) {
+    let Some(Delivery { to, .. }) = blocked else { return };
+    if let Some(feed) = followers.get(to) {
+        feed.space().await;
+    } else if let Some(feed) = watchers.get(to) {
+        feed.space().await;
     }
 }

@@ -15,6 +15,9 @@ use crate::{
 /// How long to wait after a refusal that names no time.
 const DEFAULT_RETRY: Duration = Duration::from_millis(500);
 
+/// How many refusals in a row pass without a word when the server is only busy.
+const PASSING: u32 = 3;
+
 /// What a follower gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
@@ -23,14 +26,18 @@ pub enum Followed {
     Entries(Vec<Entry>),
     /// What came before is no longer the log: drop it. Entries from the newest page on follow.
     Reset(Reset),
-    /// The server cannot read what comes next, for this reason. Said once until entries come again;
+    /// The server cannot give what comes next, for this reason. Said once until entries come again;
     /// the client goes on asking, less and less often.
     Waiting(String),
 }
 
 pub(crate) struct Following {
+    /// Which following of the client it is.
+    pub(crate) number: u64,
     pub(crate) timeline: Timeline,
     pub(crate) joined: bool,
+    /// Whether the server may send the room's entries: for this following, or for one that it replaced.
+    pub(crate) is_served: bool,
     /// The mark of the `join` or `update` that is unanswered.
     pub(crate) asked: Option<i64>,
     /// When to ask next.
@@ -44,17 +51,29 @@ pub(crate) struct Following {
 }
 
 impl Following {
-    pub(crate) fn new(timeline: Timeline, now: Duration) -> Self {
+    pub(crate) fn new(number: u64, timeline: Timeline, now: Duration) -> Self {
         let refusals = Backoff::default();
         Self {
+            number,
             timeline,
             joined: false,
+            is_served: false,
             asked: None,
             due: Some(now),
             refusals,
             told: false,
             recovered: false,
         }
+    }
+
+    /// Whether the server sends the room's entries, or will when it has taken what is on its way.
+    pub(crate) fn may_be_served(&self) -> bool {
+        self.is_served || self.asked.is_some()
+    }
+
+    /// The connection is another one.
+    pub(crate) fn lost(&mut self, now: Duration) {
+        (self.joined, self.is_served, self.asked, self.due) = (false, false, None, Some(now));
     }
 
     /// The server served it: the next refusal is a new one.
@@ -71,7 +90,10 @@ impl Following {
         unit: f64,
     ) -> Option<Followed> {
         self.due = Some(now + wait_of(error, unit).max(self.refusals.next(unit)));
-        let news = error.code == ErrorCode::Unavailable && !std::mem::replace(&mut self.told, true);
+        // A busy server mostly is so for a moment; one that goes on refusing is worth a word.
+        let is_worth_it = !matches!(error.code, ErrorCode::Busy | ErrorCode::RateLimited)
+            || self.refusals.tries() > PASSING;
+        let news = is_worth_it && !std::mem::replace(&mut self.told, true);
         news.then(|| Followed::Waiting(format!("{}: {}", error.code, error.message)))
     }
 }

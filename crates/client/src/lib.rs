@@ -6,9 +6,9 @@
 //!        │ bounded channels
 //!  driver                         one task: socket ⇄ session, reconnects with jittered backoff
 //!        │ frames, losses, the clock
-//!  session                        no I/O: outbox (appends), asks (reads, followings, watch), liveness
+//!  session                        no I/O: outbox (appends), asks (reads, followings, watches), liveness
 //!        │
-//!  outbox · timeline              no I/O: order and exactly once; no gap goes unseen
+//!  outbox · reads · timeline · watches   no I/O: order and exactly once; no gap goes unseen
 //!
 //!  Batches                        up to 1,000 appends a request, one on its way
 //!        │
@@ -16,8 +16,9 @@
 //! ```
 //!
 //! Invariant: appends to a room enter its log in the order they were made, each once, with the id they
-//! were given first; a following hands on every entry once, in slot order, or says [`Followed::Reset`].
-//! Every queue has a bound.
+//! were given first; a following hands on every entry once, in slot order, or says [`Followed::Reset`];
+//! every question has its own answer, and none from another log than it was asked of. Every queue has a
+//! bound.
 
 mod address;
 mod asks;
@@ -26,13 +27,16 @@ mod batches;
 mod client;
 mod driver;
 mod error;
+mod feed;
 mod following;
 mod http;
 mod liveness;
 mod options;
 mod pages;
+mod reads;
 mod session;
 mod socket;
+mod watches;
 
 pub mod outbox;
 pub mod timeline;

@@ -33,16 +33,17 @@ const UNKNOWN_RETRY: Duration = Duration::from_millis(200);
 /// How often an answer that does not fit what was sent is met by sending again.
 const MOST_PUZZLES: u32 = 8;
 
-/// An append that is in the log.
+/// An append that is in the log, on stable storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// The server's answer.
+    /// The server's answer: the `slot`, `committed_at` in ms since the Unix epoch, and `repeat`, which is
+    /// `Some(true)` when the entry was there already.
     pub appended: Appended,
     /// The time from the first sending to the answer, reconnects included.
     pub waited: Duration,
 }
 
-/// What became of an append.
+/// What became of an append: in the log, or why not.
 pub type Outcome = Result<Committed, AppendError>;
 
 /// What the connection must do about an answer.
@@ -80,7 +81,7 @@ pub struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// An outbox for `capacity` appends. What the server asks to wait with for longer than
+    /// An outbox for `capacity` appends, one at least. What the server asks to wait with for longer than
     /// `patience` (`None`: for ever) fails.
     #[must_use]
     pub fn new(capacity: usize, patience: Option<Duration>) -> Self {
@@ -91,7 +92,7 @@ impl<T> Outbox<T> {
             settled: VecDeque::new(),
             next_req: 1,
             len: 0,
-            capacity,
+            capacity: capacity.max(1),
             patience,
             wait_when_ahead: true,
             append_to_new_log: true,
@@ -142,7 +143,7 @@ impl<T> Outbox<T> {
     /// The text of the next frame to send, when there is one and the limits allow it.
     pub fn next_frame(&mut self, now: Duration, limits: &Limits) -> Option<String> {
         for _ in 0..self.ready.len() {
-            if self.flights.len() as u64 >= limits.appends_in_flight {
+            if self.flights.len() as u64 >= limits.appends_in_flight.max(1) {
                 return None;
             }
             let room = self.ready.pop_front()?;
@@ -186,11 +187,14 @@ impl<T> Outbox<T> {
 
     /// Takes `appended`. A second answer to one append is no news.
     pub fn appended(&mut self, appended: Appended, now: Duration) {
-        if let Some(req) = appended.req {
-            self.flights.remove(&req);
-        }
-        let Some(seq) = appended.seq else { return };
-        let Some(queue) = self.rooms.get_mut(&appended.room) else { return };
+        let flight = appended.req.and_then(|req| self.flights.remove(&req));
+        // The mark is the frame's own. Of one that was answered before (`unknown_outcome`) the number tells.
+        let asked = match flight {
+            Some(Flight { room, seq, .. }) => Some((room, seq)),
+            None => appended.seq.map(|seq| (appended.room.clone(), seq)),
+        };
+        let Some((room, seq)) = asked else { return };
+        let Some(queue) = self.rooms.get_mut(&room) else { return };
         if queue.get_mut(seq).is_none_or(|item| item.id != appended.id) {
             return;
         }
@@ -301,8 +305,11 @@ impl<T> Outbox<T> {
         if self.patience.is_some_and(|patience| now.saturating_sub(since) >= patience) {
             return self.give_up(room, seq, &error);
         }
-        let wait = error.retry_after_ms.map_or(DEFAULT_RETRY, Duration::from_millis);
-        self.wait(room, seq, now + stretched(wait, unit))
+        let asked = error.retry_after_ms.map_or(DEFAULT_RETRY, Duration::from_millis);
+        let wait = stretched(asked, unit);
+        // The last try is at the end of the patience, however long the server asks to wait.
+        let end = self.patience.map(|patience| since + patience);
+        self.wait(room, seq, end.map_or(now + wait, |end| end.min(now + wait)))
     }
 
     /// Fails one that the server did not take, and all behind it, which it therefore cannot take.

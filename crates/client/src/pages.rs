@@ -8,13 +8,13 @@ use roomlog_protocol::{ClientUpdate, Reply, RoomName, Span};
 
 use crate::{Client, ClientError};
 
-/// Pages of a room, oldest first.
+/// Pages of a room, oldest first, all of one log: that which [`Client::hello`] named when this was made.
 pub struct Pages<'a> {
     client: &'a Client,
     room: RoomName,
     after: i64,
     upto: Option<i64>,
-    /// The log that was the server's when this began.
+    /// The log that is read.
     log: String,
 }
 
@@ -22,6 +22,13 @@ impl<'a> Pages<'a> {
     pub(crate) fn new(client: &'a Client, room: RoomName, after: i64) -> Self {
         let log = client.hello().log.clone();
         Self { client, room, after, upto: None, log }
+    }
+
+    /// Reads this log and no other, for callers who learned their slots earlier.
+    #[must_use]
+    pub fn of(mut self, log: &str) -> Self {
+        self.log = log.to_owned();
+        self
     }
 
     /// Ends at this slot at the latest.
@@ -36,7 +43,8 @@ impl<'a> Pages<'a> {
     ///
     /// # Errors
     /// As [`Client::update`]; [`ClientError::Hole`] when the server leaves out a slot;
-    /// [`ClientError::NewLog`] when it has another log than at the first page.
+    /// [`ClientError::NewLog`] when it has another log than the one that is read: what was read before is not
+    /// part of it.
     pub async fn next(&mut self) -> Result<Option<Reply>, ClientError> {
         if self.upto.is_some_and(|upto| self.after >= upto) {
             return Ok(None);
@@ -44,10 +52,7 @@ impl<'a> Pages<'a> {
         let span = Span::After(self.after);
         let room = self.room.clone();
         let update = ClientUpdate { room, span, seen: None, digest: None, req: None };
-        let mut reply = self.client.update(update).await?;
-        if self.client.hello().log != self.log {
-            return Err(ClientError::NewLog);
-        }
+        let mut reply = self.client.update_of(&self.log, update).await?;
         let upto = self.upto.map_or(reply.latest, |upto| upto.min(reply.latest));
         self.upto = Some(upto);
         reply.entries.retain(|entry| i64::try_from(entry.slot).is_ok_and(|slot| slot <= upto));

@@ -26,11 +26,14 @@ use crate::{
 /// How much longer than the server's own bound an answer is waited for.
 const ANSWER_SLACK: Duration = Duration::from_secs(10);
 
+/// The shortest and the longest silence that can be asked for: one is no busy loop, the other no overflow.
+const SILENCES: (Duration, Duration) =
+    (Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
+
 pub(crate) struct Session {
     pub(crate) outbox: Outbox<oneshot::Sender<Outcome>>,
     pub(crate) asks: Asks,
     limits: Limits,
-    log: String,
     liveness: Liveness,
     ping: Option<String>,
     /// Nothing that was sent before counts as sent earlier than this: nobody listened.
@@ -45,10 +48,9 @@ impl Session {
             outbox: Outbox::new(options.outbox, options.patience)
                 .wait_when_ahead(options.wait_when_ahead)
                 .append_to_new_log(options.append_to_new_log),
-            asks: Asks::new(options.patience),
+            asks: Asks::new(options.patience, &hello.log),
             limits: hello.limits.clone(),
-            log: hello.log.clone(),
-            liveness: Liveness::new(options.quiet, options.answer, now),
+            liveness: Liveness::new(bounded(options.quiet), bounded(options.answer), now),
             ping: None,
             listening_since: now,
             answered: false,
@@ -66,12 +68,10 @@ impl Session {
     }
 
     pub(crate) fn connected(&mut self, hello: &Hello, now: Duration) {
-        let new_log = self.log != hello.log;
-        if new_log {
+        if hello.log != self.asks.log() {
             self.outbox.new_log();
         }
-        self.asks.connected(new_log, now);
-        self.log.clone_from(&hello.log);
+        self.asks.connected(&hello.log, now);
         self.limits = hello.limits.clone();
         self.answered = false;
         self.ping = None;
@@ -83,7 +83,7 @@ impl Session {
     /// that names a slot of it goes back to its author.
     pub(crate) fn append(&mut self, request: AppendRequest) {
         let AppendRequest { id, mut append, log, caller } = request;
-        if log != self.log {
+        if log != self.asks.log() {
             if self.outbox.gives_back(&append) {
                 // A caller that went away wants no outcome.
                 let _ = caller.send(Err(AppendError::NewLog));
@@ -125,7 +125,7 @@ impl Session {
             }
             ServerFrame::Heads(heads) => {
                 self.answered = true;
-                self.asks.heads(heads);
+                self.asks.heads(heads, now);
                 Verdict::GoOn
             }
             ServerFrame::Error(error) => match error.req {
@@ -206,4 +206,8 @@ impl Session {
             let _ = caller.send(outcome);
         }
     }
+}
+
+fn bounded(silence: Duration) -> Duration {
+    silence.clamp(SILENCES.0, SILENCES.1)
 }

@@ -7,6 +7,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures_util::{Sink, Stream};
@@ -14,7 +15,7 @@ use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 use roomlog_protocol::{ClientFrame, Hello, Login, PROTOCOL_VERSION, SUBPROTOCOL, ServerFrame};
 use tokio::net::TcpStream;
 use tokio_websockets::{
-    ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream,
+    ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream, upgrade,
 };
 
 use crate::{ClientError, asks::written, options::Options};
@@ -59,12 +60,25 @@ impl Socket {
         }
     }
 
+    /// As [`Socket::open`], after a while.
+    pub(crate) async fn open_after(
+        wait: Duration,
+        options: &Options,
+    ) -> Result<(Self, Hello), ConnectError> {
+        tokio::time::sleep(wait).await;
+        Self::open(options).await
+    }
+
     async fn greet(options: &Options) -> Result<(Self, Hello), ConnectError> {
         let unusable = |why: String| {
             let address = options.address.to_string();
             ConnectError::Final(ClientError::Unusable { address, why })
         };
         let mut socket = Self::connect(options).await.map_err(|error| match error {
+            // A proxy says so while the server behind it is away.
+            Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status @ 500..)) => {
+                ConnectError::Transient(format!("it answered with status {status}"))
+            }
             Error::Upgrade(why) => unusable(format!("it did not open a WebSocket ({why})")),
             other => ConnectError::Transient(plain(&other)),
         })?;

@@ -9,21 +9,24 @@ use roomlog_protocol::{ClientUpdate, Digest, Entry, Reply, RoomName, Slot, Span}
 /// How many entries a follower gets when it has to begin again.
 const AFRESH: u64 = 50;
 
-/// Where a follower begins.
+/// Where a following begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// With the newest so many entries.
+    /// With the newest entries, so many at most (and at most a page of the server); 0: with those that are
+    /// yet to come.
     Newest(u64),
-    /// With what comes after this slot; −1: with the first.
+    /// With what comes after this slot; −1: with the first entry. A slot that the log has not reached ends
+    /// the following with `ahead`.
     After(i64),
 }
 
-/// Why a follower has to drop what it holds.
+/// Why a follower has to drop the entries that it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
-    /// The server has another log than before (`hello.log`).
+    /// The server has another log than before (`hello.log`): it was restored from a backup, reset, or is
+    /// another server.
     NewLog,
-    /// The server's digest differs: this is not the log that was followed before.
+    /// The server's digest differs: under the same name, this is not the log that was followed before.
     Diverged,
 }
 
@@ -80,6 +83,12 @@ impl Timeline {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.digest.is_some()
+    }
+
+    /// Whether it holds a place in a log: entries or a reply that it took, or a slot to begin after.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.has_begun() || self.last.is_some_and(|last| last >= 0)
     }
 
     /// Takes the reply to `join`: what is above it comes in acks.

@@ -4,7 +4,7 @@
 mod fake;
 
 use fake::{Fake, hello, reply, room, soon};
-use roomlog_client::{AppendError, Client, ClientError, State, draft};
+use roomlog_client::{AppendError, Client, ClientError, Followed, Reset, Start, State, draft};
 use roomlog_protocol::{ClientAppend, ClientUpdate, Span};
 use serde_json::json;
 
@@ -111,10 +111,105 @@ async fn pages_of_two_logs_are_never_given_as_one() {
     peer.close(1012).await;
     let mut peer = server.accept(&hello("log-2")).await;
     connected_again(&client).await;
-    let second = async {
-        let frame = peer.expect(json!({"type": "update", "after": 1})).await;
-        peer.answer(&frame, reply("r", 2..4, 3)).await;
-    };
-    let (page, ()) = tokio::join!(pages.next(), second);
-    assert_eq!(page, Err(ClientError::NewLog));
+    assert_eq!(soon("an end", pages.next()).await, Err(ClientError::NewLog));
+    peer.expect_silence().await;
+}
+
+#[tokio::test]
+async fn slots_that_were_learned_of_another_log_are_never_asked_for() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client_with(server.options(), &hello("log-2")).await;
+    let span = Span::UpTo { count: 2, upto: Some(4) };
+    let update = ClientUpdate { room: room("r"), span, seen: None, digest: None, req: None };
+    let read = soon("an answer", client.update_of("log-1", update)).await;
+    assert_eq!(read, Err(ClientError::NewLog));
+    let mut pages = client.pages(room("r"), 4).of("log-1");
+    assert_eq!(soon("an end", pages.next()).await, Err(ClientError::NewLog));
+    peer.expect_silence().await;
+
+    let start = Start::After(900);
+    let mut follow = client.follow_of("log-1", room("r"), start).await.expect("a following");
+    let told = soon("a reset", follow.next()).await;
+    assert_eq!((told, follow.log()), (Ok(Followed::Reset(Reset::NewLog)), "log-2"));
+    let join = peer.expect(json!({"type": "join", "count": 50})).await;
+    assert_eq!(join.get("after"), None, "{join}");
+    peer.answer(&join, reply("r", 0..1, 0)).await;
+    let first = soon("entries", follow.next()).await;
+    assert!(matches!(first, Ok(Followed::Entries(entries)) if entries[0].body == "body 0"));
+}
+
+#[tokio::test]
+async fn a_following_that_had_not_begun_does_not_begin_in_the_middle_of_another_log() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client(server.options()).await;
+    let mut follow = client.follow(room("r"), Start::After(2)).await.expect("a following");
+    peer.expect(json!({"type": "join", "after": 2})).await;
+    peer.close(1012).await;
+    let mut peer = server.accept(&hello("log-2")).await;
+    let told = soon("a reset", follow.next()).await;
+    assert_eq!(told, Ok(Followed::Reset(Reset::NewLog)));
+    let join = peer.expect(json!({"type": "join", "count": 50})).await;
+    assert_eq!(join.get("after"), None, "{join}");
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_log_changed_is_told_from_what_came_after() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client(server.options()).await;
+    let (mut watch, mut follow) =
+        tokio::join!(async { client.watch().await.expect("a watch") }, async {
+            client.follow(room("r"), Start::Newest(9)).await.expect("a following")
+        },);
+    for _ in 0..2 {
+        let frame = peer.next().await;
+        let answer = match frame["type"].as_str() {
+            Some("watch") => json!({"type": "heads", "rooms": {"r": 1}}),
+            _ => reply("r", 0..2, 1),
+        };
+        peer.answer(&frame, answer).await;
+    }
+    peer.close(1012).await;
+    let mut peer = server.accept(&hello("log-2")).await;
+    connected_again(&client).await;
+    // Both were read by nobody until now.
+    let heads = soon("heads", watch.next()).await.expect("heads");
+    assert_eq!((heads.rooms.len(), watch.log()), (1, "log-1"));
+    let entries = soon("entries", follow.next()).await.expect("entries");
+    assert!(matches!(entries, Followed::Entries(entries) if entries.len() == 2));
+    assert_eq!(follow.log(), "log-1");
+    assert_eq!(soon("a reset", follow.next()).await, Ok(Followed::Reset(Reset::NewLog)));
+    assert_eq!(follow.log(), "log-2");
+    peer.expect(json!({"type": "watch"})).await;
+}
+
+#[tokio::test]
+async fn a_list_of_rooms_that_spans_two_logs_has_the_rooms_of_the_new_one() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client(server.options()).await;
+    let rooms = tokio::spawn(async move { client.rooms().await });
+    let watch = peer.expect(json!({"type": "watch"})).await;
+    let part = json!({"type": "heads", "rooms": {"gone": 7}, "more": true});
+    peer.answer(&watch, part).await;
+    peer.close(1012).await;
+    let mut peer = server.accept(&hello("log-2")).await;
+    let watch = peer.expect(json!({"type": "watch"})).await;
+    peer.answer(&watch, json!({"type": "heads", "rooms": {"here": 0}})).await;
+    let rooms = soon("the rooms", rooms).await.expect("no panic").expect("rooms");
+    assert_eq!(rooms, [(room("here"), 0)].into());
+}
+
+#[tokio::test]
+async fn one_who_waits_for_a_log_to_come_back_to_its_slot_is_told_so() {
+    let server = Fake::start().await;
+    let (client, mut peer) = server.client(server.options()).await;
+    let mut follow = client.follow(room("r"), Start::Newest(1)).await.expect("a following");
+    let join = peer.expect(json!({"type": "join"})).await;
+    peer.answer(&join, reply("r", 4..5, 4)).await;
+    soon("entries", follow.next()).await.expect("entries");
+    peer.close(1012).await;
+    let mut peer = server.accept(&hello("log-1")).await;
+    let join = peer.expect(json!({"type": "join", "after": 4})).await;
+    peer.refuse(&join, "ahead", json!({"latest": 2})).await;
+    let told = soon("a word", follow.next()).await;
+    assert!(matches!(told, Ok(Followed::Waiting(why)) if why.contains("ahead")));
 }

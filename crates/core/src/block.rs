@@ -311,7 +311,7 @@ impl<'a> Cursor<'a> {
         let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { self.u64().map(Some) };
         let (reference, sent_at, expect) =
             (number(HAS_REF)?, number(HAS_SENT_AT)?, number(HAS_EXPECT)?);
-        let (body_hash, body) = (self.take()?, Arc::from(self.text()?));
+        let (body_hash, body) = (self.take()?, self.text()?.into());
         let meta = if flags & HAS_META == 0 {
             None
         } else {

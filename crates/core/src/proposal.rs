@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use roomlog_protocol::{
-    Author, BodyHash, ClientAppend, Digest, Entry, EntryId, Kind, RoomName, Slot, digest::hash,
+    Author, Body, BodyHash, ClientAppend, Digest, Entry, EntryId, Kind, RoomName, Slot,
+    digest::hash,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -29,7 +30,7 @@ pub struct Proposal {
     /// The slot that the entry must get.
     pub expect: Option<Slot>,
     /// The text.
-    pub body: Arc<str>,
+    pub body: Body,
     /// SHA-256 of the text.
     pub body_hash: BodyHash,
     /// Text for clients, and its SHA-256.

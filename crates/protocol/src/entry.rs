@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Author, EntryId, Kind};
+use crate::{Author, Body, EntryId, Kind};
 
 /// The place of an entry in its room's log: 0, 1, 2, … without holes, at most 2^53 − 1.
 pub type Slot = u64;
@@ -32,7 +32,7 @@ pub struct Entry {
     /// The name that its author gave the append.
     pub id: EntryId,
     /// The text; may be empty.
-    pub body: Arc<str>,
+    pub body: Body,
     /// The journal's time, milliseconds since the epoch; never decreases within a room.
     pub committed_at: u64,
     /// The author's own clock, milliseconds since the epoch.

@@ -11,6 +11,7 @@
 //! checked; nothing behind the door checks it again. This crate knows no clock, socket or disk.
 
 pub mod batch;
+pub mod body;
 pub mod client;
 pub mod digest;
 pub mod entry;
@@ -23,6 +24,7 @@ pub mod server;
 pub mod write;
 
 pub use batch::{BatchLine, Placed};
+pub use body::Body;
 pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
 pub use digest::{BodyHash, Digest};
 pub use entry::{Entry, Slot, end_of, latest_of};

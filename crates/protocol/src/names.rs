@@ -72,6 +72,18 @@ macro_rules! name {
             }
         }
 
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                &*self.0 == *other
+            }
+        }
+
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -208,6 +220,12 @@ mod tests {
         for bad in [" ada", "ada ", "a\tb", "a\u{85}b", "\u{3000}ada", ""] {
             assert!(Author::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_name_compares_with_a_string() {
+        let room = RoomName::new("general").expect("a room");
+        assert!(room == "general" && room == *"general" && room != "General");
     }
 
     #[test]

@@ -43,18 +43,20 @@ pub enum ServerFrame {
     Error(ErrorFrame),
 }
 
-/// `hello`: which log this is, how durable, under which limits.
+/// `hello`: what the server says of itself: which log it has, how durable it is, and its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The version of the protocol: 1.
     pub protocol: u32,
     /// Name and version of the server, for people.
     pub server: String,
-    /// The name of this log.
+    /// The name of the server's log. Slots are of one log: one that was learned under another name means
+    /// nothing here.
     pub log: String,
-    /// `open` or `token`.
+    /// How to log in: `open` (any author), or `token`.
     pub auth: String,
-    /// `fsync`, `quorum` or `declared`.
+    /// What an append that was answered has survived: `fsync` (one disk), `quorum` (a majority of a
+    /// cluster's), or `declared` (what the cluster's operator vouches for).
     pub durability: String,
     /// The limits of this server.
     pub limits: Limits,
@@ -91,18 +93,19 @@ pub struct ServerAck {
     pub entries: Vec<Entry>,
 }
 
-/// What a read gives: the requested entries and the latest slot.
+/// What a read gives: the requested entries, at most a page of the server, and where the log ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The room.
     pub room: RoomName,
-    /// The entries, in slot order.
+    /// The entries, in slot order, without a gap.
     pub entries: Vec<Entry>,
-    /// The latest slot of the log; −1 when it is empty.
+    /// The latest slot of the log when it was read; −1 when it is empty.
     pub latest: i64,
-    /// The slot that `digest` is of.
+    /// The slot that `digest` is of: that of the last entry; without entries, where the log or the
+    /// request ends.
     pub digest_at: i64,
-    /// The digest after slot `digest_at`.
+    /// The digest of the log up to slot `digest_at`: two logs with the same one are the same up to there.
     pub digest: Digest,
 }
 
@@ -122,7 +125,7 @@ pub struct ServerReply {
 pub struct Heads {
     /// Room to latest slot.
     pub rooms: BTreeMap<RoomName, i64>,
-    /// True on all but the last of the first frames.
+    /// True on all but the last of the first frames: the list is not complete yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more: Option<bool>,
     /// The mark of the `watch`, on the first frames.

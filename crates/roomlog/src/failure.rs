@@ -119,6 +119,7 @@ fn advice(error: &ClientError) -> &'static str {
         ClientError::Refused(_)
         | ClientError::Hole { .. }
         | ClientError::NewLog
+        | ClientError::Replaced { .. }
         | ClientError::Closed => "",
     }
 }

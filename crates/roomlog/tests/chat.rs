@@ -146,7 +146,7 @@ async fn scrolling_reads_the_log_to_slot_0_and_back_to_now() {
         ada.terminal.until("another page", |screen| screen != before).await;
     }
     bo.append("general", json!({ "body": "meanwhile" })).await;
-    let then = top(&ada.terminal.shows(&["3001 entries", "Esc: back to now"]).await);
+    let then = top(&ada.terminal.shows(&["3001 entries", "Esc: jump to latest"]).await);
     bo.append("general", json!({ "body": "meanwhile" })).await;
     let now = ada.terminal.shows(&["3002 entries"]).await;
     assert_eq!(top(&now), then, "the view stays");
@@ -197,7 +197,7 @@ async fn drafts_stay_with_their_rooms_and_what_is_taken_up_is_none_of_them() {
     ada.terminal.keys(CTRL_N);
     ada.terminal.shows(&["› for general", "ada  said before"]).await;
     ada.terminal.keys(&format!("{CTRL_C}{CTRL_C}"));
-    ada.terminal.shows(&["a text that you began waits in random"]).await;
+    ada.terminal.shows(&["You have a draft in random."]).await;
     ada.terminal.keys(CTRL_C);
     assert_eq!(ada.terminal.ended().await.0, Some(0));
 }
@@ -210,7 +210,7 @@ async fn a_slot_is_reached_over_pages_that_do_not_hold_it_and_none_beyond_the_en
     let mut ada = ada(&server).await;
     ada.terminal.shows(&["400 entries", "399 "]).await;
     ada.say("/goto 18446744073709551615");
-    ada.terminal.shows(&["there is no slot 18446744073709551615 yet"]).await;
+    ada.terminal.shows(&["There is no slot 18446744073709551615 yet"]).await;
     ada.terminal.keys(&format!("{CTRL_C}{ALT_HOME}"));
     ada.terminal.shows(&["│  0 ", "│  1 "]).await;
     ada.terminal.keys(ESC);
@@ -224,7 +224,7 @@ async fn what_is_sent_while_the_server_is_away_is_there_once_and_in_order() {
     ada.say("before");
     ada.terminal.shows(&["ada  before"]).await;
     server.kill9().await;
-    ada.terminal.shows(&["not connected"]).await;
+    ada.terminal.shows(&["Offline: reconnecting. Your messages will be sent."]).await;
     for word in ["one", "two", "three"] {
         ada.say(word);
     }
@@ -240,11 +240,11 @@ async fn leaving_with_texts_that_have_no_answer_warns_and_then_prints_them() {
     let mut server = Server::start(&[]).await;
     let mut ada = ada(&server).await;
     server.kill9().await;
-    ada.terminal.shows(&["not connected"]).await;
+    ada.terminal.shows(&["Offline: reconnecting. Your messages will be sent."]).await;
     ada.say("unheard");
     ada.terminal.shows(&["… general: unheard"]).await;
     ada.terminal.keys(CTRL_C);
-    ada.terminal.shows(&["1 of yours have no answer yet; Ctrl-C leaves anyway"]).await;
+    ada.terminal.shows(&["1 message is not sent yet. Ctrl-C quits anyway."]).await;
     ada.terminal.keys(CTRL_C);
     let (code, screen) = ada.terminal.ended().await;
     assert_eq!(code, Some(1));
@@ -262,7 +262,7 @@ async fn another_log_replaces_what_was_shown_and_is_said() {
     let mut ada = ada(&server).await;
     ada.terminal.shows(&["kept", "lost"]).await;
     restore(&mut server, &older).await;
-    let screen = ada.terminal.shows(&["the server has another log now", "bo  kept"]).await;
+    let screen = ada.terminal.shows(&["The server has another log now", "bo  kept"]).await;
     assert!(!screen.contains("lost"), "{screen}");
     ada.say("anew");
     ada.terminal.shows(&["1 ", "ada  anew", "2 entries"]).await;
@@ -273,18 +273,20 @@ async fn a_text_that_is_refused_stays_and_the_reason_is_said() {
     let server = Server::start(&["--body-bytes", "32"]).await;
     let mut ada = ada(&server).await;
     ada.say("/nonsense of mine");
-    ada.terminal.shows(&["there is no /nonsense", "› /nonsense of mine"]).await;
+    ada.terminal.shows(&["There is no /nonsense", "› /nonsense of mine"]).await;
     ada.terminal.keys(CTRL_C);
-    ada.terminal.shows(&["your text is put aside"]).await;
+    ada.terminal.shows(&["Text cleared; Up brings it back"]).await;
     ada.say(&"a".repeat(33));
-    ada.terminal.shows(&["this is 33 bytes long, and the server takes 32", "› aaaaa"]).await;
+    ada.terminal
+        .shows(&["This message has 33 bytes; the server takes 32. Shorten it.", "› aaaaa"])
+        .await;
     ada.terminal.keys("\x7f");
     ada.say("");
     ada.terminal.shows(&["1 entry"]).await;
     ada.terminal.paste(&"b".repeat(33));
-    ada.terminal.shows(&["nothing was pasted", "Write to general"]).await;
+    ada.terminal.shows(&["Nothing was pasted", "Write to general"]).await;
     ada.say("/reply 7 to nothing");
-    ada.terminal.shows(&["there is no slot 7 yet", "› /reply 7 to nothing"]).await;
+    ada.terminal.shows(&["There is no slot 7 yet", "› /reply 7 to nothing"]).await;
     ada.terminal.keys(&format!("{CTRL_C}{UP}{UP}"));
     ada.terminal.shows(&[&format!("› {}", "a".repeat(32))]).await;
 }
@@ -378,4 +380,170 @@ async fn without_a_terminal_or_a_server_it_says_what_to_do() {
     assert_eq!(code, Some(1));
     assert!(screen.contains("start a server with `roomlog serve`"), "{screen}");
     assert_eq!(terminal.differences(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_one_is_offline_fits_every_width_and_moves_nothing() {
+    let mut server = Server::start(&[]).await;
+    let mut ada = ada(&server).await;
+    ada.say("before");
+    ada.terminal.shows(&["ada  before"]).await;
+    let long = "Offline: reconnecting. Your messages will be sent.";
+    let row_of = |screen: &str, text: &str| screen.lines().position(|row| row.contains(text));
+    for (rows, columns, said) in
+        [(24, 80, long), (15, 40, "Offline. Your messages will be sent."), (40, 120, long)]
+    {
+        ada.terminal.resize(rows, columns);
+        let online = ada.terminal.shows(&["● ada", "before", "Write to general"]).await;
+        server.kill9().await;
+        let offline = ada.terminal.shows(&[said, "before", "Write to general"]).await;
+        for text in ["before", "Write to general"] {
+            assert_eq!(row_of(&online, text), row_of(&offline, text), "{online}\n{offline}");
+        }
+        assert!(!offline.contains('…'), "something is cut:\n{offline}");
+        server.restart().await;
+    }
+    ada.terminal.shows(&["● ada"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tab_completes_commands_and_the_rooms_of_join() {
+    let server = Server::start(&[]).await;
+    let mut bo = server.login("bo").await;
+    for room in ["random", "releases", "releases-2"] {
+        bo.append(room, json!({ "body": "first" })).await;
+    }
+    let mut ada = ada(&server).await;
+    ada.terminal.shows(&["releases-2"]).await;
+    ada.terminal.keys("/j\tra\t");
+    ada.terminal.shows(&["› /join random "]).await;
+    ada.terminal.keys("\x15/join rel\t");
+    ada.terminal.shows(&["› /join releases", "releases  releases-2"]).await;
+    ada.terminal.keys("-\t\r");
+    ada.terminal.shows(&["Write to releases-2", "bo  first"]).await;
+    ada.terminal.keys("/re\t");
+    ada.terminal.shows(&["/reply  /react  /retry"]).await;
+    ada.terminal.keys("\x15/join none\t");
+    ada.terminal.shows(&["There is nothing that begins with \"none\"."]).await;
+    ada.terminal.keys("\x15hello bo\t");
+    ada.terminal.shows(&["› hello bo "]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_be_done_says_why_and_keeps_the_text() {
+    let server = Server::start(&[]).await;
+    let mut bo = server.login("bo").await;
+    bo.append("general", json!({ "body": "of bo" })).await;
+    bo.append("general", json!({ "body": "👍", "kind": "reaction", "ref": 0 })).await;
+    let mut ada = ada(&server).await;
+    ada.terminal.shows(&["bo  of bo", "2 entries"]).await;
+    for (typed, said) in [
+        ("/edit", "You have no message here to edit."),
+        ("/edit 0 mine now", "Slot 0 is bo's message; you can edit only your own."),
+        ("/edit 1 heart", "Slot 1 is an edit or a reaction, not a message."),
+        ("/edit 9 later", "There is no slot 9 yet; the latest is 1."),
+        ("/react 👍", "No message is selected. Type /react SLOT EMOJI"),
+        ("/react 9 👍", "There is no slot 9 yet; the latest is 1."),
+        ("/react 0 well done", "A reaction is one emoji."),
+        ("/react 0", "You have not reacted to slot 0."),
+        ("/nope", "There is no /nope. Commands: /join /goto"),
+    ] {
+        ada.say(typed);
+        ada.terminal.shows(&[said, &format!("› {typed}")]).await;
+        ada.terminal.keys(CTRL_C);
+        ada.terminal.shows(&["Write to general", "Text cleared"]).await;
+    }
+    ada.say("/goto 0");
+    ada.say("/react 🎉");
+    ada.terminal.shows(&["👍 1   🎉 1"]).await;
+    ada.say("mine");
+    ada.terminal.shows(&["ada  mine"]).await;
+    ada.say("/edit 3");
+    ada.terminal.shows(&["› /edit 3 mine"]).await;
+    ada.say(" indeed");
+    ada.terminal.shows(&["mine indeed (edited)"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ones_own_lines_are_never_unread_wherever_they_were_written() {
+    let server = Server::start(&[]).await;
+    let (mut bo, mut elsewhere) = (server.login("bo").await, server.login("ada").await);
+    bo.append("random", json!({ "body": "first" })).await;
+    let state = tempfile::tempdir().expect("a directory");
+    let path = state.path().to_str().expect("UTF-8");
+    let mut ada = chat_in(&server, &["random", "--author", "ada"], path, (24, 100));
+    ada.shows(&["bo  first"]).await;
+    ada.keys("/join general\r");
+    ada.shows(&["Write to general"]).await;
+    elsewhere.append("random", json!({ "body": "own" })).await;
+    bo.append("random", json!({ "body": "of bo" })).await;
+    ada.until("one unread", |screen| marked(screen, "random", "1")).await;
+    ada.keys(CTRL_C);
+    assert_eq!(ada.ended().await.0, Some(0));
+
+    // Written while nobody chats: what is new begins with the line of another.
+    elsewhere.append("random", json!({ "body": "own again" })).await;
+    bo.append("random", json!({ "body": "of bo again" })).await;
+    let mut ada = chat_in(&server, &["general", "--author", "ada"], path, (24, 100));
+    ada.until("two unread", |screen| marked(screen, "random", "2")).await;
+    ada.keys("\x1ba");
+    let screen = ada.shows(&["Write to random", "── new ──", "of bo again"]).await;
+    let rows: Vec<_> = screen.lines().collect();
+    let new = rows.iter().position(|row| row.contains("── new ──")).expect("a mark");
+    assert!(rows[new - 1].contains("own") && rows[new + 1].contains("of bo"), "{screen}");
+    ada.keys(CTRL_C);
+    assert_eq!(ada.ended().await.0, Some(0));
+
+    elsewhere.append("random", json!({ "body": "the last word" })).await;
+    let ada = chat_in(&server, &["random", "--author", "ada"], path, (24, 100));
+    let screen = ada.shows(&["the last word", "● ada"]).await;
+    assert!(!screen.contains("── new ──"), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_of_a_log_are_not_those_of_the_one_that_a_restore_made() {
+    let mut server = Server::start(&["--fold-ms", "1"]).await;
+    let mut bo = server.login("bo").await;
+    bo.append("general", json!({ "body": "kept" })).await;
+    let older = backup(&server).await;
+    for body in ["lost", "lost too", "lost as well"] {
+        bo.append("general", json!({ "body": body })).await;
+    }
+    let state = tempfile::tempdir().expect("a directory");
+    let path = state.path().to_str().expect("UTF-8");
+    let mut ada = chat_in(&server, &["--author", "ada"], path, (24, 100));
+    ada.shows(&["lost as well", "4 entries"]).await;
+    ada.keys(CTRL_C);
+    assert_eq!(ada.ended().await.0, Some(0));
+
+    restore(&mut server, &older).await;
+    let mut ada = chat_in(&server, &["--author", "ada"], path, (24, 100));
+    ada.shows(&["bo  kept", "1 entry"]).await;
+    ada.keys("/join random\r");
+    ada.shows(&["Write to random"]).await;
+    // Slot 1 was read in the log that is gone, and is unread in this one.
+    server.login("bo").await.append("general", json!({ "body": "new" })).await;
+    ada.until("one unread", |screen| marked(screen, "general", "1")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_marks_that_cannot_be_kept_are_a_warning_and_without_a_home_there_are_none() {
+    let server = Server::start(&[]).await;
+    let state = tempfile::tempdir().expect("a directory");
+    // Where the file's directory would be there is a file: nobody, not even root, can write below it.
+    std::fs::write(state.path().join("roomlog"), "in the way").expect("written");
+    let path = state.path().to_str().expect("UTF-8");
+    for (state, warns) in [(path, true), ("", false)] {
+        let url = format!("http://{}", server.address);
+        let env = [("ROOMLOG_SERVER", url.as_str()), ("XDG_STATE_HOME", state), ("HOME", "")];
+        let args = ["chat", "--author", "ada"];
+        let mut ada = Terminal::run(env!("CARGO_BIN_EXE_roomlog"), &args, &env, 24, 160);
+        ada.shows(&["Write to general", "● ada"]).await;
+        ada.keys("hello\r");
+        ada.shows(&["ada  hello"]).await;
+        ada.keys(CTRL_C);
+        let (code, screen) = ada.ended().await;
+        assert_eq!(code, Some(0));
+        assert_eq!(screen.contains("your read marks cannot be saved"), warns, "{screen}");
+    }
 }

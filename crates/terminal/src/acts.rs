@@ -10,11 +10,15 @@ use roomlog_client::{
     protocol::{ClientAppend, Entry, Kind},
 };
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use crate::{
     app::{App, Unsent},
     command::Command,
     limits::MOST_UNSENT,
     link::Ask,
+    shown::is_line,
+    text,
     view::Place,
 };
 
@@ -33,7 +37,8 @@ impl App {
                     self.whole.insert(slot);
                 }
             }
-            Command::EditLast => self.edit_last()?,
+            Command::React(slot, emoji) => self.react(slot, emoji)?,
+            Command::TakeUp(slot) => self.take_up(slot)?,
             Command::Retry => self.retry()?,
             Command::Drop => self.unsent.retain(|it| it.failed.is_none()),
             Command::Help => self.helps = true,
@@ -46,16 +51,19 @@ impl App {
         if body.len() > self.body_limit() {
             let (is, may) = (body.len(), self.body_limit());
             return Err(format!(
-                "this is {is} bytes long, and the server takes {may}: make it shorter"
+                "This message has {is} bytes; the server takes {may}. Shorten it."
             ));
         }
         if self.unsent.len() >= MOST_UNSENT {
             return Err(format!(
-                "{MOST_UNSENT} texts have no answer yet: wait, or /drop what failed"
+                "{MOST_UNSENT} messages are not sent yet. Wait, or /drop those that failed."
             ));
         }
         if let Some(slot) = slot {
             self.check_slot(slot)?;
+        }
+        if kind == "edit" {
+            self.own(slot)?;
         }
         let latest = self.window.latest();
         let mut append = draft(self.rooms.open().clone(), body);
@@ -82,11 +90,54 @@ impl App {
         Ok(())
     }
 
-    fn edit_last(&mut self) -> Result<(), String> {
-        let mine = |entry: &&Entry| entry.author == self.me && entry.kind.as_str() == "text";
-        let last =
-            self.window.iter().rev().find(mine).ok_or("nothing of yours is on the screen")?;
-        let text = format!("/edit {} {}", last.slot, self.abouts.shown(last).body);
+    fn react(&mut self, slot: Option<u64>, emoji: String) -> Result<(), String> {
+        let Some(slot) = slot.or(self.target) else {
+            return Err(
+                "No message is selected. Type /react SLOT EMOJI; SLOT is the number left of a \
+                        message."
+                    .into(),
+            );
+        };
+        self.check_slot(slot)?;
+        if self.window.get(slot).is_some_and(|entry| !is_line(entry)) {
+            return Err(format!("Slot {slot} is an edit or a reaction, not a message."));
+        }
+        if emoji.graphemes(true).count() > 1 {
+            return Err(
+                "A reaction is one emoji. To answer with words, type /reply SLOT TEXT.".into()
+            );
+        }
+        if emoji.is_empty() && !self.abouts.reacted(slot, &self.me) {
+            return Err(format!("You have not reacted to slot {slot}. Type /react {slot} EMOJI."));
+        }
+        self.say("reaction", Some(slot), emoji)
+    }
+
+    /// The line of one's own in this slot, or the last one that is held.
+    fn own(&self, slot: Option<u64>) -> Result<&Entry, String> {
+        let Some(slot) = slot else {
+            let mine =
+                |entry: &&Entry| entry.author == self.me && entry.kind.is_text() && is_line(entry);
+            let last = self.window.iter().rev().find(mine);
+            return last.ok_or_else(|| "You have no message here to edit.".into());
+        };
+        self.check_slot(slot)?;
+        match self.window.get(slot) {
+            Some(entry) if !is_line(entry) => {
+                Err(format!("Slot {slot} is an edit or a reaction, not a message."))
+            }
+            Some(entry) if entry.author != self.me => {
+                let author = text::name(entry.author.as_str(), 40);
+                Err(format!("Slot {slot} is {author}'s message; you can edit only your own."))
+            }
+            Some(entry) => Ok(entry),
+            None => Err(format!("Slot {slot} is not loaded. Go there with /goto {slot} first.")),
+        }
+    }
+
+    fn take_up(&mut self, slot: Option<u64>) -> Result<(), String> {
+        let entry = self.own(slot)?;
+        let text = format!("/edit {} {}", entry.slot, self.abouts.shown(entry).body);
         self.composer.set(&text);
         Ok(())
     }
@@ -110,7 +161,8 @@ impl App {
         }
         match stays {
             true => {
-                Err("what it is about is in a log that is gone: /drop it, and say it anew".into())
+                Err("The message that it is about is in a log that is gone. /drop it, and write it again."
+                    .into())
             }
             false => Ok(()),
         }

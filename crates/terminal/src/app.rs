@@ -20,7 +20,8 @@ use crate::{
     limits::{NEAR, PAGE, SLOW},
     line::{Columns, Timeline},
     link::{Ask, News, Opening},
-    rooms::{Read, Rooms},
+    marks::Marks,
+    rooms::Rooms,
     shown::Abouts,
     view::{Place, View},
     window::{End, Window},
@@ -71,6 +72,8 @@ pub(crate) struct App {
     /// The log that the window is of.
     pub(crate) log: String,
     page: Option<Wanted>,
+    /// Whether a room that is not open is being looked at.
+    pub(crate) is_looking: bool,
     /// The number of the page that was asked for last.
     asked: u64,
     /// The end that grew when the other one was let go of: that other one is not asked for again before a
@@ -90,14 +93,14 @@ impl App {
     pub(crate) fn new(
         (me, server): (Author, String),
         (log, limits): (String, Limits),
-        (room, read): (RoomName, Read),
+        (room, marks): (RoomName, Marks),
     ) -> Self {
         let mut app = Self {
             me,
             server,
             limits,
             zone: TimeZone::system(),
-            rooms: Rooms::new(log.clone(), read, room.clone()),
+            rooms: Rooms::new(log.clone(), marks, room.clone()),
             window: Window::new(),
             abouts: Abouts::default(),
             view: View::new(),
@@ -115,6 +118,7 @@ impl App {
             opening: 0,
             log,
             page: None,
+            is_looking: false,
             asked: 0,
             goal: None,
             let_go: None,
@@ -150,11 +154,15 @@ impl App {
                 Err(error) => {
                     (self.page, self.goal) = (None, None);
                     self.is_refused = true;
-                    self.notice = Some(format!("those entries cannot be read: {error}"));
+                    self.notice = Some(format!("These messages cannot be read: {error}"));
                 }
             },
             News::Followed(..) | News::NotFollowed(..) | News::Page(..) => {}
-            News::Heads(log, heads) => self.rooms.moved(&log, heads),
+            News::Heads(log, heads) => {
+                self.rooms.moved(&log, heads);
+                self.look();
+            }
+            News::Looked(log, room, page) => self.looked(&log, &room, page),
             News::State(state) => self.state = state,
             News::Answered(id, outcome) => self.answered(&id, outcome),
             News::Ended(error) => {
@@ -185,7 +193,8 @@ impl App {
 
     fn enter(&mut self, room: RoomName) {
         self.rooms.opened(room.clone());
-        self.new = self.rooms.read_of_open().map(end_of);
+        self.look();
+        self.new = self.rooms.mark_of_open().map(end_of);
         self.opening += 1;
         self.forget();
         (self.waiting, self.refused) = (None, None);
@@ -210,6 +219,7 @@ impl App {
             Followed::Entries(entries) => {
                 self.waiting = None;
                 if self.window.last().is_none() {
+                    self.rooms.use_log(&log);
                     self.log = log;
                 }
                 self.abouts.take(&entries);
@@ -218,11 +228,14 @@ impl App {
             }
             Followed::Reset(why) => {
                 self.forget();
+                self.rooms.use_log(&log);
                 (self.log, self.new) = (log, None);
                 let why = match why {
-                    Reset::NewLog => "the server has another log now; this is what it holds",
+                    Reset::NewLog => {
+                        "The server has another log now: it was restored or replaced. These are its messages."
+                    }
                     Reset::Diverged => {
-                        "the server's log differs from what was shown; this is its own"
+                        "The server's log differs from what was shown. These are its messages."
                     }
                 };
                 self.notice = Some(why.into());
@@ -281,7 +294,7 @@ impl App {
     pub(crate) fn check_slot(&self, slot: u64) -> Result<(), String> {
         match self.window.latest() {
             latest if latest >= 0 && slot > latest.unsigned_abs() => {
-                Err(format!("there is no slot {slot} yet: the latest is {latest}"))
+                Err(format!("There is no slot {slot} yet; the latest is {latest}."))
             }
             _ => Ok(()),
         }
@@ -312,6 +325,7 @@ impl App {
             zone: &self.zone,
             columns: Columns::new(width, self.window.latest()),
             new: self.new,
+            me: &self.me,
             target: self.target,
             whole: &self.whole,
         };
@@ -344,7 +358,8 @@ impl App {
     fn ask_page(&mut self, wanted: Wanted, span: Span) {
         self.page = Some(wanted);
         self.asked += 1;
-        self.asks.push(Ask::Page(self.asked, self.rooms.open().clone(), span));
+        let (log, room) = (self.log.clone(), self.rooms.open().clone());
+        self.asks.push(Ask::Page(self.asked, log, room, span));
     }
 
     /// The next key is a new try.
@@ -356,8 +371,9 @@ impl App {
     /// What leaving now would lose.
     pub(crate) fn would_lose(&self) -> Option<String> {
         match (self.unsent.len(), self.drafts.keys().next()) {
-            (0, room) => room.map(|room| format!("a text that you began waits in {room}")),
-            (count, _) => Some(format!("{count} of yours have no answer yet")),
+            (0, room) => room.map(|room| format!("You have a draft in {room}.")),
+            (1, _) => Some("1 message is not sent yet.".into()),
+            (count, _) => Some(format!("{count} messages are not sent yet.")),
         }
     }
 

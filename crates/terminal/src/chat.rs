@@ -3,7 +3,10 @@
 //! Enters: a connected client. Leaves: what the caller has to say when the screen is gone. Invariant: a burst of news
 //! or of keys costs one drawing a frame.
 
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
@@ -23,7 +26,7 @@ use crate::{
     keys::{self, Wish},
     limits::{BURST, FRAME, SLOW},
     link::Link,
-    marks,
+    marks::{self, Marks},
     screen::{self, Screen},
 };
 
@@ -31,22 +34,16 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum ChatError {
     /// Standard input or output is a file or a pipe.
-    #[error("`roomlog chat` needs a terminal; `roomlog tail` and `roomlog append` do without")]
+    #[error(
+        "`roomlog chat` needs a terminal; `roomlog tail` and `roomlog append` work without one"
+    )]
     NoTerminal,
     /// The terminal failed.
     #[error("the terminal cannot be used: {0}")]
     Terminal(#[from] io::Error),
     /// Texts without an answer, as a person reads them; they may be in the log or not.
-    #[error("these have no answer, and may be in the log or not:{}", list(.0))]
+    #[error("these messages were not confirmed, and may or may not have been sent:{}", list(.0))]
     Unsent(Vec<(RoomName, String)>),
-    /// How far rooms were read could not be kept.
-    #[error("how far you read cannot be kept in {}: {why}", path.display())]
-    Marks {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        why: io::Error,
-    },
 }
 
 /// Chats as `me` until the person at the terminal leaves, beginning in `room`. The client should have
@@ -64,22 +61,32 @@ pub async fn run(
         return Err(ChatError::NoTerminal);
     }
     let hello = client.hello();
-    let kept = marks::default_path();
-    let read = kept.as_ref().map(|path| marks::load(path, &hello.log)).unwrap_or_default();
-    let mut app = App::new((me, server), (hello.log.clone(), hello.limits.clone()), (room, read));
+    let path = marks::default_path();
+    let kept = path.as_deref().map(marks::load).unwrap_or_default();
+    let mut app = App::new((me, server), (hello.log.clone(), hello.limits.clone()), (room, kept));
     let mut screen = Screen::enter()?;
     let ended = chat(&mut app, &mut screen, Link::new(client)).await;
     drop(screen);
-    let saved = kept.map(|path| {
-        let rooms = &app.rooms;
-        marks::save(&path, rooms.log(), rooms.read()).map_err(|why| ChatError::Marks { path, why })
-    });
+    if let Some(path) = path {
+        keep(&path, app.rooms.into_marks());
+    }
     if !app.unsent.is_empty() {
         let text = |it: Unsent| (it.append.room, it.append.body);
         return Err(ChatError::Unsent(app.unsent.into_iter().map(text).collect()));
     }
-    ended?;
-    saved.unwrap_or(Ok(()))
+    Ok(ended?)
+}
+
+/// Keeps how far rooms were read. That it cannot be kept loses no message, so it is no failure of the chat.
+fn keep(path: &Path, read: Marks) {
+    if let Err(why) = marks::save(path, read) {
+        // Standard error may be full or closed too, and then there is nowhere left to say it.
+        let _ = writeln!(
+            io::stderr(),
+            "roomlog: your read marks cannot be saved to {}: {why}; unread counts may be wrong next time",
+            path.display()
+        );
+    }
 }
 
 async fn chat(app: &mut App, screen: &mut Screen, mut link: Link) -> io::Result<()> {

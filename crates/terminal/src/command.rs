@@ -13,8 +13,10 @@ pub(crate) enum Command {
     Join(RoomName),
     Go(u64),
     Whole(u64),
-    /// Take the last text of one's own up for a change.
-    EditLast,
+    /// React to this slot, or to the one that was gone to; without an emoji, take it back.
+    React(Option<u64>, String),
+    /// Take a text of one's own up for a change: that of this slot, or the last.
+    TakeUp(Option<u64>),
     Retry,
     Drop,
     Help,
@@ -23,18 +25,28 @@ pub(crate) enum Command {
 
 /// What one can type, and what it does; the help shows it.
 pub(crate) const COMMANDS: &[(&str, &str)] = &[
-    ("/join ROOM", "open a room, or begin one"),
-    ("/goto SLOT", "show an entry"),
-    ("/reply SLOT TEXT", "reply to an entry"),
-    ("/react SLOT EMOJI", "react to an entry; without EMOJI, take it back"),
-    ("/edit SLOT TEXT", "say what you said differently; alone: your last"),
+    ("/join ROOM", "open or create a room"),
+    ("/goto SLOT", "go to the message with this number, and select it"),
+    ("/reply SLOT TEXT", "reply to a message"),
+    ("/react SLOT EMOJI", "react; without SLOT, to the selected message"),
+    ("/react SLOT", "take your reaction back"),
+    ("/edit SLOT TEXT", "change a message of yours; /edit alone: your last one"),
     ("/me TEXT", "say what you do"),
-    ("/show SLOT", "show a long entry whole, or in part again"),
+    ("/show SLOT", "show a long message whole, or fold it again"),
     ("/retry", "send again what was refused"),
-    ("/drop", "forget what was refused"),
-    ("/quit", "leave; Ctrl-C does so too"),
-    ("//TEXT", "say a text that begins with a /"),
+    ("/drop", "discard what was refused"),
+    ("/help", "show this; F1 does so too"),
+    ("/quit", "quit; Ctrl-C does so too"),
+    ("//TEXT", "send a message that begins with /"),
 ];
+
+/// The names of the commands, with the `/`.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let mut before = "";
+    let named = COMMANDS.iter().filter(|(form, _)| !form.starts_with("//"));
+    let names = named.map(|(form, _)| form.split(' ').next().unwrap_or_default());
+    names.filter(move |name| std::mem::replace(&mut before, name) != *name)
+}
 
 /// Reads a text that is not empty.
 ///
@@ -52,11 +64,19 @@ pub(crate) fn read(text: &str) -> Result<Command, String> {
     match name {
         "me" if !rest.is_empty() => Ok(Command::Say("action", None, rest.to_owned())),
         "reply" => about(name, rest).and_then(|it| said(name, "text", it)),
-        "edit" if rest.is_empty() => Ok(Command::EditLast),
-        "edit" => about(name, rest).and_then(|it| said(name, "edit", it)),
-        "react" => about(name, rest)
-            .map(|(slot, emoji)| Command::Say("reaction", Some(slot), emoji.to_owned())),
-        "join" => RoomName::new(rest).map(Command::Join).map_err(|error| format!("/join: {error}")),
+        "edit" if rest.is_empty() => Ok(Command::TakeUp(None)),
+        "edit" => match about(name, rest)? {
+            (slot, "") => Ok(Command::TakeUp(Some(slot))),
+            it => said(name, "edit", it),
+        },
+        "react" => Ok(match about(name, rest) {
+            Ok((slot, emoji)) => Command::React(Some(slot), emoji.to_owned()),
+            Err(_) => Command::React(None, rest.to_owned()),
+        }),
+        "join" if rest.is_empty() => Err(usage(name)),
+        "join" => RoomName::new(rest)
+            .map(Command::Join)
+            .map_err(|error| format!("That is no name for a room: {error}.")),
         "goto" => about(name, rest).map(|(slot, _)| Command::Go(slot)),
         "show" => about(name, rest).map(|(slot, _)| Command::Whole(slot)),
         "retry" => Ok(Command::Retry),
@@ -84,10 +104,15 @@ fn usage(name: &str) -> String {
     let known = |(form, _): &&(&str, &str)| form[1..].split(' ').next() == Some(name);
     match COMMANDS.iter().find(known) {
         Some((form, _)) if form.contains("SLOT") => {
-            format!("it is {form}; SLOT is the number at the left of a line")
+            format!("Type {form}. SLOT is the number left of a message.")
         }
-        Some((form, _)) => format!("it is {form}"),
-        None => format!("there is no /{name}: /help lists what there is, // says a text with a /"),
+        Some((form, _)) => format!("Type {form}."),
+        None => {
+            let all = names().collect::<Vec<_>>().join(" ");
+            format!(
+                "There is no /{name}. Commands: {all}. To send a message that begins with /, type //."
+            )
+        }
     }
 }
 
@@ -102,22 +127,25 @@ mod tests {
         assert_eq!(read("//etc/passwd"), say("text", None, "/etc/passwd"));
         assert_eq!(read("/me waves"), say("action", None, "waves"));
         assert_eq!(read("/reply 7 two\nlines"), say("text", Some(7), "two\nlines"));
-        assert_eq!(read("/react 7 👍"), say("reaction", Some(7), "👍"));
-        assert_eq!(read("/react 7"), say("reaction", Some(7), ""));
+        assert_eq!(read("/react 7 👍"), Ok(Command::React(Some(7), "👍".into())));
+        assert_eq!(read("/react 7"), Ok(Command::React(Some(7), String::new())));
+        assert_eq!(read("/react 👍"), Ok(Command::React(None, "👍".into())));
         assert_eq!(read("/edit 7 new"), say("edit", Some(7), "new"));
-        assert_eq!(read("/edit"), Ok(Command::EditLast));
+        assert_eq!(read("/edit 7"), Ok(Command::TakeUp(Some(7))));
+        assert_eq!(read("/edit"), Ok(Command::TakeUp(None)));
         assert_eq!(read("/goto 12"), Ok(Command::Go(12)));
     }
 
     #[test]
     fn what_is_wrong_is_said_with_the_right_form() {
         for (wrong, said) in [
-            ("/reply hello", "it is /reply SLOT TEXT"),
-            ("/reply 7", "it is /reply SLOT TEXT"),
-            ("/me", "it is /me TEXT"),
-            ("/goto -1", "it is /goto SLOT"),
-            ("/join", "/join: "),
-            ("/usr/bin", "there is no /usr/bin: "),
+            ("/reply hello", "Type /reply SLOT TEXT."),
+            ("/reply 7", "Type /reply SLOT TEXT."),
+            ("/me", "Type /me TEXT."),
+            ("/goto -1", "Type /goto SLOT."),
+            ("/join", "Type /join ROOM."),
+            ("/join a b", "That is no name for a room: "),
+            ("/usr/bin", "There is no /usr/bin. Commands: /join /goto "),
         ] {
             let error = read(wrong).expect_err(wrong);
             assert!(error.starts_with(said), "{wrong}: {error}");

@@ -16,7 +16,7 @@ use ratatui::{
 use ratatui_textarea::{CursorMove, TextArea, WrapMode};
 
 use crate::{
-    limits::{COMPOSER_ROWS, MOST_HISTORY},
+    limits::{COMPOSER_ROWS, MOST_CHOICES, MOST_HISTORY},
     line::DIM,
 };
 
@@ -95,6 +95,46 @@ impl Composer {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let plain = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control());
         self.text.insert_str(plain.collect::<String>());
+    }
+
+    /// What stands before the cursor in the first row; nothing in other rows, which hold no command.
+    pub(crate) fn before_cursor(&self) -> String {
+        let cursor = self.text.cursor();
+        match cursor.0 {
+            0 => self.text.lines()[0].chars().take(cursor.1).collect(),
+            _ => String::new(),
+        }
+    }
+
+    /// Completes what was begun as far as all of these names that begin with it agree, and with a space
+    /// when there is one. What there is to choose from, or that there is nothing.
+    pub(crate) fn complete_one<'a>(
+        &mut self,
+        begun: &str,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Option<String> {
+        let fits: Vec<_> = names.filter(|name| name.starts_with(begun)).collect();
+        let Some(first) = fits.first() else {
+            return Some(format!("There is nothing that begins with \"{begun}\"."));
+        };
+        let common = |all: &str, name: &str| {
+            let same = all.chars().zip(name.chars()).take_while(|(a, b)| a == b);
+            same.map(|(a, _)| a.len_utf8()).sum()
+        };
+        let end = fits.iter().fold(first.len(), |end, name| common(&first[..end], name));
+        self.text.insert_str(&first[begun.len()..end]);
+        match fits.len() {
+            1 => {
+                self.text.insert_str(" ");
+                None
+            }
+            count if count > MOST_CHOICES => Some(format!(
+                "{}  and {} more",
+                fits[..MOST_CHOICES].join("  "),
+                count - MOST_CHOICES
+            )),
+            _ => Some(fits.join("  ")),
+        }
     }
 
     /// Completes the word before the cursor to the first of these names that begins with it. At the

@@ -29,6 +29,10 @@ const UNSENT_ROWS: u16 = 4;
 /// The columns of the prompt.
 const PROMPT: u16 = 2;
 
+/// The most rows of a notice.
+const NOTICE_ROWS: u16 = 4;
+
+const WARN: Style = Style::new().fg(Color::Yellow);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
@@ -44,7 +48,7 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
         Constraint::Length(late_rows),
         Constraint::Length(1),
         Constraint::Length(composer_rows),
-        Constraint::Length(1),
+        Constraint::Length(notice_rows(app, area)),
     ])
     .areas(area);
     timeline(app, frame, log);
@@ -63,10 +67,35 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new("›"), prompt);
     let placeholder = format!("Write to {}", text::one_line(app.rooms.open().as_str(), 40));
     app.composer.draw(frame, input, placeholder);
-    frame.render_widget(status_line(app, status), status);
+    match &app.notice {
+        Some(notice) => frame.render_widget(Paragraph::new(rows_of(notice, status)), status),
+        None => frame.render_widget(status_line(app, status), status),
+    }
     if app.helps {
         help(frame);
     }
+}
+
+/// How many rows the notice takes, or the status line that stands there without one.
+fn notice_rows(app: &App, area: Rect) -> u16 {
+    let rows = app
+        .notice
+        .as_ref()
+        .map_or(1, |notice| text::wrap(&text::safe(notice), area.width.into()).len());
+    u16::try_from(rows).unwrap_or(u16::MAX).clamp(1, NOTICE_ROWS.min(area.height / 3).max(1))
+}
+
+/// A notice in the rows of an area; the last is cut when there are too few.
+fn rows_of(notice: &str, area: Rect) -> Vec<Line<'static>> {
+    let all = text::wrap(&text::safe(notice), area.width.into());
+    let shown = usize::from(area.height).max(1);
+    let is_cut = all.len() > shown;
+    let mut rows: Vec<_> = all.iter().take(shown).cloned().collect();
+    if is_cut && let Some(last) = rows.last_mut() {
+        let rest = all[shown - 1..].join(" ");
+        *last = text::one_line(&rest, area.width.into());
+    }
+    rows.into_iter().map(|row| Line::styled(row, WARN)).collect()
 }
 
 /// One row, cut to the area.
@@ -132,10 +161,12 @@ fn timeline(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     if lines.is_empty() {
         let why = match app.refused.as_ref().or(app.waiting.as_ref()) {
             _ if app.window.latest() >= 0 => "",
-            Some(why) => &format!("The entries do not come: {}", text::one_line(why, 200)),
-            None if app.state != State::Connected => "The entries come when the server is back.",
-            None if app.rooms.has_entries() => "The entries are on their way.",
-            None => "Nothing was said here yet.",
+            Some(why) => &format!("Messages cannot be loaded: {}", text::one_line(why, 200)),
+            None if app.state != State::Connected => {
+                "Offline: messages appear when the server is back."
+            }
+            None if app.rooms.has_entries() => "Loading messages.",
+            None => "No messages yet",
         };
         lines.push(Line::styled(format!(" {why}"), DIM));
     }
@@ -151,33 +182,51 @@ fn unsent(unsent: &Unsent) -> (String, Style) {
     match &unsent.failed {
         None => (format!("… {room}: {body}"), DIM),
         Some(why) => (
-            format!("✗ not in {room} ({why}): {body} — /retry or /drop"),
+            format!("✗ Not sent · /retry or /drop · {room}: {body} ({why})"),
             Style::new().fg(Color::Red),
         ),
     }
 }
 
 fn status_line(app: &App, area: Rect) -> Line<'static> {
-    let warn = Style::new().fg(Color::Yellow);
+    let warn = WARN;
     let below = app.window.behind();
-    let (what, style) = if let Some(notice) = &app.notice {
-        (notice.clone(), warn)
-    } else if let Some(why) = &app.ended {
-        (format!("✗ {why}: leave with Ctrl-C, and start again"), warn)
+    let (what, style) = if let Some(why) = &app.ended {
+        (format!("✗ Disconnected. Quit with Ctrl-C and start again. ({why})"), warn)
     } else if let Some(why) = &app.refused {
-        (format!("✗ this room cannot be read: {why}"), warn)
+        (format!("✗ This room cannot be read: {why}"), warn)
     } else if let State::Reconnecting(why) = &app.state {
-        (format!("○ not connected: {why}; trying again. What you send waits."), warn)
+        (offline(why, area.width.into()), warn)
     } else if let Some(why) = &app.waiting {
-        (format!("○ {why}; trying again"), warn)
+        (format!("○ Retrying: {why}"), warn)
     } else if app.view.place != Place::End && below > 0 {
-        (format!("▼ {below} below · Esc: back to now"), Style::new().fg(Color::Cyan))
+        (format!("▼ {below} below · Esc: jump to latest"), Style::new().fg(Color::Cyan))
     } else if app.view.place != Place::End {
-        ("Esc: back to now".into(), DIM)
+        ("Esc: jump to latest".into(), DIM)
     } else {
-        (format!("● {} · {} · F1 or /help", app.me, app.server), DIM)
+        let forms = [
+            format!("● {} · {} · F1 or /help", app.me, app.server),
+            format!("● {} · F1 or /help", app.me),
+        ];
+        (longest_that_fits(forms, format!("● {}", app.me), area.width.into()), DIM)
     };
     cut(&what, area, style)
+}
+
+/// That there is no connection: as much of it as fits a width.
+fn offline(why: &str, columns: usize) -> String {
+    let long = "○ Offline: reconnecting. Your messages will be sent.";
+    let forms = [
+        format!("{long} ({why})"),
+        long.to_owned(),
+        "○ Offline. Your messages will be sent.".to_owned(),
+    ];
+    longest_that_fits(forms, "○ Offline".to_owned(), columns)
+}
+
+/// The first of these that fits a width, or else the last resort.
+fn longest_that_fits<const N: usize>(forms: [String; N], or: String, columns: usize) -> String {
+    forms.into_iter().find(|form| text::width(form) <= columns).unwrap_or(or)
 }
 
 fn help(frame: &mut Frame<'_>) {
@@ -215,7 +264,7 @@ mod tests {
         let mut app = App::new(
             (me, "http://127.0.0.1:7400".into()),
             ("a log".into(), Limits::default()),
-            (room, std::collections::BTreeMap::new()),
+            (room, crate::marks::Marks::default()),
         );
         let entries = ["a line of many words", "漢字漢字漢字漢字", "👩‍👩‍👧‍👦", "one\ntwo\n\nthree", ""];
         let entry = |(slot, body): (usize, &&str)| {

@@ -5,6 +5,8 @@
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use roomlog_client::protocol::RoomName;
+
 use crate::{app::App, command, text};
 
 /// What is left to do for the one who has the terminal.
@@ -20,13 +22,13 @@ pub(crate) enum Wish {
 /// The keys, for the help.
 pub(crate) const KEYS: &[(&str, &str)] = &[
     ("Enter", "send; Alt-Enter or Ctrl-J begin a new line"),
-    ("Tab", "the rest of a name"),
+    ("Tab", "complete a name, a command, or the room of /join"),
     ("Up, Down", "what you wrote before"),
     ("PageUp, PageDown", "scroll; with Ctrl, or Alt-Up and Alt-Down, by a row"),
-    ("Alt-Home, Esc", "to the first entry, back to now"),
-    ("Ctrl-P, Ctrl-N", "the room before, the next one"),
-    ("Alt-A", "the next room with something new"),
-    ("Ctrl-L, Ctrl-Z", "draw anew, stop for a while"),
+    ("Alt-Home, Esc", "go to the first message, jump to the latest"),
+    ("Ctrl-P, Ctrl-N", "the previous room, the next room"),
+    ("Alt-A", "the next room with unread messages"),
+    ("Ctrl-L, Ctrl-Z", "redraw, suspend"),
 ];
 
 pub(crate) fn event(app: &mut App, event: &Event) -> Wish {
@@ -53,9 +55,9 @@ fn pressed(app: &mut App, key: KeyEvent) -> Wish {
         KeyCode::Char('d') if control && app.composer.is_empty() => leave(app),
         KeyCode::Char('z') if control => return Wish::Suspend,
         KeyCode::Char('l') if control => return Wish::Redraw,
-        KeyCode::Char('n') if control => switch(app, app.rooms.beside(true)),
-        KeyCode::Char('p') if control => switch(app, app.rooms.beside(false)),
-        KeyCode::Char('a') if alt => switch(app, app.rooms.next_unread()),
+        KeyCode::Char('n') if control => switch(app, app.rooms.beside(true), NO_OTHER),
+        KeyCode::Char('p') if control => switch(app, app.rooms.beside(false), NO_OTHER),
+        KeyCode::Char('a') if alt => switch(app, app.rooms.next_unread(), NO_UNREAD),
         KeyCode::F(1) => app.helps = true,
         KeyCode::PageUp if control => app.view.scroll_rows(1),
         KeyCode::PageDown if control => app.view.scroll_rows(-1),
@@ -66,21 +68,40 @@ fn pressed(app: &mut App, key: KeyEvent) -> Wish {
         KeyCode::Home if alt || control => to_first(app),
         KeyCode::End if alt || control => app.back_to_now(),
         KeyCode::Esc => app.back_to_now(),
-        KeyCode::Tab => {
-            // The one who spoke last is the likeliest.
-            let others = app.window.iter().rev().filter(|entry| entry.author != app.me);
-            app.composer.complete(others.map(|entry| text::typed_name(entry.author.as_str())));
-        }
+        KeyCode::Tab => complete(app),
         KeyCode::Enter if key.modifiers.is_empty() => enter(app),
         _ => app.composer.key(key),
     }
     Wish::Nothing
 }
 
-fn switch(app: &mut App, room: Option<roomlog_client::protocol::RoomName>) {
+const NO_OTHER: &str = "There is no other room yet. /join ROOM opens or creates one.";
+const NO_UNREAD: &str = "No other room has unread messages.";
+
+fn switch(app: &mut App, room: Option<RoomName>, otherwise: &str) {
     match room {
         Some(room) => app.switch(room),
-        None => app.notice = Some("there is no such room now; /join ROOM opens one by name".into()),
+        None => app.notice = Some(otherwise.into()),
+    }
+}
+
+/// Completes what stands before the cursor: a command, the room of a `/join`, or else an author.
+fn complete(app: &mut App) {
+    let before = app.composer.before_cursor();
+    let is_command = before.starts_with('/') && !before.starts_with("//");
+    match before.split_once(char::is_whitespace) {
+        None if is_command => {
+            app.notice = app.composer.complete_one(&before, command::names());
+        }
+        Some(("/join", begun)) => {
+            let names = app.rooms.names().map(RoomName::as_str);
+            app.notice = app.composer.complete_one(begun.trim_start(), names);
+        }
+        _ => {
+            // The one who spoke last is the likeliest.
+            let others = app.window.iter().rev().filter(|entry| entry.author != app.me);
+            app.composer.complete(others.map(|entry| text::typed_name(entry.author.as_str())));
+        }
     }
 }
 
@@ -95,10 +116,10 @@ fn to_first(app: &mut App) {
 fn leave(app: &mut App) {
     if !app.composer.is_empty() {
         app.composer.put_aside();
-        app.notice = Some("your text is put aside (Up brings it back); Ctrl-C leaves".into());
+        app.notice = Some("Text cleared; Up brings it back. Ctrl-C quits.".into());
     } else if let Some(what) = app.would_lose().filter(|_| !app.warned) {
         app.warned = true;
-        app.notice = Some(format!("{what}; Ctrl-C leaves anyway"));
+        app.notice = Some(format!("{what} Ctrl-C quits anyway."));
     } else {
         app.is_over = true;
     }
@@ -108,7 +129,7 @@ fn paste(app: &mut App, text: &str) {
     let (is, may) = (app.composer.text().len() + text.len(), app.body_limit());
     if is > may {
         app.notice = Some(format!(
-            "nothing was pasted: with it this is {is} bytes long, and the server takes {may}"
+            "Nothing was pasted: the message would have {is} bytes; the server takes {may}."
         ));
     } else {
         app.composer.paste(text);

@@ -24,6 +24,7 @@ mod keys;
 mod limits;
 mod line;
 mod link;
+mod looks;
 mod marks;
 mod rooms;
 mod screen;

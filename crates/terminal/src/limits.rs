@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const MOST_HELD: usize = 2_000;
 /// After so many edits and reactions, those about slots that are not held are let go of.
 pub(crate) const MOST_ABOUTS: usize = 10_000;
+/// The most of a room's newest entries that are looked at for who wrote them, while it is not open.
+pub(crate) const PEEK: u64 = 50;
 /// How many entries are asked for at once; the server may send fewer.
 pub(crate) const PAGE: u64 = 200;
 /// With fewer entries than this between the view and the end of what is held, more are asked for.
@@ -14,6 +16,8 @@ pub(crate) const NEAR: u64 = 100;
 pub(crate) const MOST_UNSENT: usize = 256;
 /// The most texts that the history of the composer keeps.
 pub(crate) const MOST_HISTORY: usize = 200;
+/// The most names that are shown to choose from.
+pub(crate) const MOST_CHOICES: usize = 20;
 /// The most rows of one entry, until it is asked to be shown whole.
 pub(crate) const MOST_ROWS: usize = 30;
 /// The most rows of the composer.

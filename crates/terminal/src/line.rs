@@ -11,7 +11,7 @@ use ratatui::{
     style::{Color, Modifier, Style},
     text::{Line, Span},
 };
-use roomlog_client::protocol::Entry;
+use roomlog_client::protocol::{Author, Entry};
 
 use crate::{
     limits::MOST_ROWS,
@@ -39,6 +39,8 @@ pub(crate) struct Timeline<'a> {
     pub(crate) columns: Columns,
     /// The first slot that was not read when the room was opened.
     pub(crate) new: Option<u64>,
+    /// Whose own lines are never new.
+    pub(crate) me: &'a Author,
     /// The slot that was gone to.
     pub(crate) target: Option<u64>,
     /// Slots that are shown whole.
@@ -106,11 +108,7 @@ impl Timeline<'_> {
         {
             rows.push(self.rule(&said.strftime("%A %-d %B %Y").to_string(), DIM));
         }
-        // The first that is new may be no line.
-        let is_first_new = |new: u64| {
-            new <= entry.slot && before.map_or(new == entry.slot, |before| before.slot < new)
-        };
-        if self.new.is_some_and(is_first_new) {
+        if self.is_first_new(entry) {
             rows.push(self.rule("new", Style::new().fg(Color::Red)));
         }
         if let Some(slot) = entry.reference {
@@ -123,6 +121,14 @@ impl Timeline<'_> {
             rows.push(self.reactions(&shown));
         }
         rows
+    }
+
+    /// Whether this is the first line that was not read: neither one's own nor behind another new one.
+    fn is_first_new(&self, entry: &Entry) -> bool {
+        let is_held = |new: &u64| *new <= entry.slot && self.window.get(*new).is_some();
+        let Some(new) = self.new.filter(is_held) else { return false };
+        let mut before = (new..entry.slot).filter_map(|slot| self.window.get(slot));
+        entry.author != *self.me && before.all(|it| !is_line(it) || it.author == *self.me)
     }
 
     /// The line before this slot, if it is held.

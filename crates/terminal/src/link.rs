@@ -27,8 +27,10 @@ pub(crate) type Opening = u64;
 pub(crate) enum Ask {
     /// Follow this room from its newest page, and no other.
     Open(Opening, RoomName),
-    /// Read once. The answer has the same number; asking again replaces what was not begun.
-    Page(u64, RoomName, Span),
+    /// Read once, in this log. The answer has the same number; asking again replaces what was not begun.
+    Page(u64, String, RoomName, Span),
+    /// Read, in this log, who wrote so many of a room's entries up to a slot; one at a time.
+    Look(String, RoomName, Span),
     /// Append; the slots that it names are of this log.
     Append(String, ClientAppend),
 }
@@ -41,6 +43,8 @@ pub(crate) enum News {
     NotFollowed(Opening, ClientError),
     Page(u64, Result<Reply, ClientError>),
     Heads(String, Heads),
+    /// What was looked at in a room of this log.
+    Looked(String, RoomName, Result<Reply, ClientError>),
     State(State),
     Answered(EntryId, Outcome),
     /// The client gave up.
@@ -49,7 +53,8 @@ pub(crate) enum News {
 
 pub(crate) struct Link {
     open: watch::Sender<Option<(Opening, RoomName)>>,
-    page: watch::Sender<Option<(u64, RoomName, Span)>>,
+    page: watch::Sender<Option<(u64, String, RoomName, Span)>>,
+    look: watch::Sender<Option<(String, RoomName, Span)>>,
     appends: mpsc::Sender<(String, ClientAppend)>,
     news: mpsc::Receiver<News>,
     tasks: JoinSet<()>,
@@ -61,14 +66,16 @@ impl Link {
         let (sender, news) = mpsc::channel(NEWS);
         let open = watch::Sender::new(None);
         let page = watch::Sender::new(None);
+        let look = watch::Sender::new(None);
         let (appends, append_asks) = mpsc::channel(MOST_UNSENT);
         let mut tasks = JoinSet::new();
         tasks.spawn(states(client.state(), sender.clone()));
         tasks.spawn(heads(client.clone(), sender.clone()));
         tasks.spawn(follow(client.clone(), open.subscribe(), sender.clone()));
         tasks.spawn(read(client.clone(), page.subscribe(), sender.clone()));
+        tasks.spawn(looks(client.clone(), look.subscribe(), sender.clone()));
         tasks.spawn(append(client, append_asks, sender));
-        Self { open, page, appends, news, tasks }
+        Self { open, page, look, appends, news, tasks }
     }
 
     /// Hands on what is asked. The screen lets no more than [`MOST_UNSENT`] texts be without an answer.
@@ -77,8 +84,11 @@ impl Link {
             Ask::Open(opening, room) => {
                 self.open.send_replace(Some((opening, room)));
             }
-            Ask::Page(number, room, span) => {
-                self.page.send_replace(Some((number, room, span)));
+            Ask::Page(number, log, room, span) => {
+                self.page.send_replace(Some((number, log, room, span)));
+            }
+            Ask::Look(log, room, span) => {
+                self.look.send_replace(Some((log, room, span)));
             }
             Ask::Append(log, append) => {
                 let taken = self.appends.try_send((log, append));
@@ -124,7 +134,7 @@ async fn heads(client: Arc<Client>, news: mpsc::Sender<News>) {
         let mut watch = client.watch().await?;
         loop {
             let heads = watch.next().await?;
-            if news.send(News::Heads(client.hello().log.clone(), heads)).await.is_err() {
+            if news.send(News::Heads(watch.log().to_owned(), heads)).await.is_err() {
                 return Ok(());
             }
         }
@@ -146,7 +156,7 @@ async fn follow(
             let mut follow = client.follow(room, Start::Newest(PAGE)).await?;
             loop {
                 let followed = follow.next().await?;
-                let log = client.hello().log.clone();
+                let log = follow.log().to_owned();
                 let _ = news.send(News::Followed(opening, log, followed)).await;
             }
         };
@@ -162,14 +172,29 @@ async fn follow(
 
 async fn read(
     client: Arc<Client>,
-    mut asked: watch::Receiver<Option<(u64, RoomName, Span)>>,
+    mut asked: watch::Receiver<Option<(u64, String, RoomName, Span)>>,
     news: mpsc::Sender<News>,
 ) {
     while asked.changed().await.is_ok() {
-        let Some((number, room, span)) = asked.borrow_and_update().clone() else { continue };
+        let Some((number, log, room, span)) = asked.borrow_and_update().clone() else { continue };
         let update = ClientUpdate { room, span, seen: None, digest: None, req: None };
-        let page = client.update(update).await;
+        let page = client.update_of(&log, update).await;
         if news.send(News::Page(number, page)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn looks(
+    client: Arc<Client>,
+    mut asked: watch::Receiver<Option<(String, RoomName, Span)>>,
+    news: mpsc::Sender<News>,
+) {
+    while asked.changed().await.is_ok() {
+        let Some((log, room, span)) = asked.borrow_and_update().clone() else { continue };
+        let update = ClientUpdate { room: room.clone(), span, seen: None, digest: None, req: None };
+        let page = client.update_of(&log, update).await;
+        if news.send(News::Looked(log, room, page)).await.is_err() {
             return;
         }
     }

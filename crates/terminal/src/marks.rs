@@ -1,87 +1,123 @@
-//! How far rooms were read, kept from one run to the next.
+//! How far rooms were read, log by log, kept from one run to the next.
 //!
 //! Enters and leaves: a small JSON file, `{"logs":[["LOG",{"ROOM":SLOT}]]}`, the log that was used last at the end. Invariant:
-//! it is written whole or not at all, and holds at most [`MOST_LOGS`]; one that cannot be read counts
-//! as empty, for it holds nothing that the log does not.
+//! a mark belongs to one log and is never applied to another; the file is written whole or not at all,
+//! and holds at most [`MOST_LOGS`]; a damaged one counts as empty, for it holds nothing that the log does
+//! not.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
+use roomlog_client::protocol::RoomName;
 use serde::{Deserialize, Serialize};
 
-use crate::{limits::MOST_LOGS, rooms::Read};
+use crate::limits::MOST_LOGS;
 
+/// How far the rooms of one log were read: room to slot.
+pub(crate) type Read = BTreeMap<RoomName, i64>;
+
+/// How far rooms were read, in each log; the one that was used last is the last.
 #[derive(Default, Serialize, Deserialize)]
-struct File {
+pub(crate) struct Marks {
     logs: Vec<(String, Read)>,
 }
 
-/// Where it is kept: as the XDG Base Directory Specification has it for state.
+impl Marks {
+    /// Makes this log the one that is used, and gives its marks to read and write.
+    pub(crate) fn of(&mut self, log: &str) -> &mut Read {
+        let at = self.logs.iter().position(|(name, _)| name == log);
+        let used = at.map_or_else(|| (log.to_owned(), Read::new()), |at| self.logs.remove(at));
+        let surplus = (self.logs.len() + 1).saturating_sub(MOST_LOGS);
+        self.logs.drain(..surplus);
+        self.logs.push(used);
+        let last = self.logs.len() - 1;
+        &mut self.logs[last].1
+    }
+
+    /// The marks of a log.
+    pub(crate) fn read(&self, log: &str) -> Option<&Read> {
+        self.logs.iter().rev().find(|(name, _)| name == log).map(|(_, read)| read)
+    }
+
+    /// Takes what another run has kept meanwhile: in each room, the mark that is further.
+    fn merge(&mut self, kept: Self) {
+        for (log, read) in kept.logs.into_iter().rev() {
+            let Some((_, mine)) = self.logs.iter_mut().find(|(name, _)| *name == log) else {
+                self.logs.insert(0, (log, read));
+                continue;
+            };
+            for (room, slot) in read {
+                let mark = mine.entry(room).or_insert(slot);
+                *mark = slot.max(*mark);
+            }
+        }
+        let surplus = self.logs.len().saturating_sub(MOST_LOGS);
+        self.logs.drain(..surplus);
+    }
+}
+
+/// Where it is kept: as the XDG Base Directory Specification has it for state. `None`: nowhere.
 pub(crate) fn default_path() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")))?;
     Some(state.join("roomlog/read.json"))
 }
 
-/// How far the rooms of this log were read.
-pub(crate) fn load(path: &Path, log: &str) -> Read {
-    let logs = file(path).logs;
-    logs.into_iter().find(|(name, _)| name == log).map(|(_, read)| read).unwrap_or_default()
+/// What is kept; nothing when it cannot be read.
+pub(crate) fn load(path: &Path) -> Marks {
+    kept(path).unwrap_or_default()
 }
 
-/// Keeps it. What another run has kept meanwhile stays where it is further.
+/// Keeps it, with what another run has kept meanwhile.
 ///
 /// # Errors
-/// As the system said.
-pub(crate) fn save(path: &Path, log: &str, read: &Read) -> io::Result<()> {
-    let mut file = file(path);
-    let mut merged = read.clone();
-    if let Some(at) = file.logs.iter().position(|(name, _)| name == log) {
-        for (room, slot) in file.logs.remove(at).1 {
-            let mine = merged.entry(room).or_insert(slot);
-            *mine = slot.max(*mine);
-        }
-    }
-    file.logs.push((log.to_owned(), merged));
-    let surplus = file.logs.len().saturating_sub(MOST_LOGS);
-    file.logs.drain(..surplus);
+/// As the system said; then the file is as it was.
+pub(crate) fn save(path: &Path, mut marks: Marks) -> io::Result<()> {
+    marks.merge(kept(path)?);
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
     let new = tempfile::NamedTempFile::new_in(directory)?;
-    serde_json::to_writer(&new, &file)?;
+    serde_json::to_writer(&new, &marks)?;
     new.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 
-fn file(path: &Path) -> File {
-    let text = fs::read(path).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+fn kept(path: &Path) -> io::Result<Marks> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Marks::default()),
+        Err(why) => Err(why),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use roomlog_client::protocol::RoomName;
-
     use super::*;
 
     fn read(room: &str, slot: i64) -> Read {
         Read::from([(RoomName::new(room).expect("a room"), slot)])
     }
 
+    fn marks(log: &str, read: Read) -> Marks {
+        Marks { logs: vec![(log.to_owned(), read)] }
+    }
+
     #[test]
     fn what_was_read_is_kept_by_log_and_never_goes_back() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("state/read.json");
-        save(&path, "one", &read("general", 7)).expect("written");
-        save(&path, "two", &read("general", 1)).expect("written");
-        save(&path, "one", &read("general", 5)).expect("written");
-        save(&path, "one", &read("random", 2)).expect("written");
-        let kept = load(&path, "one");
-        assert_eq!(kept, read("general", 7).into_iter().chain(read("random", 2)).collect());
-        assert_eq!(load(&path, "two"), read("general", 1));
-        assert_eq!(load(&path, "three"), Read::new());
+        save(&path, marks("one", read("general", 7))).expect("written");
+        save(&path, marks("two", read("general", 1))).expect("written");
+        save(&path, marks("one", read("general", 5))).expect("written");
+        save(&path, marks("one", read("random", 2))).expect("written");
+        let mut kept = load(&path);
+        let both = read("general", 7).into_iter().chain(read("random", 2)).collect();
+        assert_eq!(*kept.of("one"), both);
+        assert_eq!(*kept.of("two"), read("general", 1));
+        assert_eq!(*kept.of("three"), Read::new());
     }
 
     #[test]
@@ -90,9 +126,21 @@ mod tests {
         let path = directory.path().join("read.json");
         fs::write(&path, "{\"logs\":[[").expect("written");
         for log in 0..=MOST_LOGS {
-            save(&path, &log.to_string(), &read("general", 1)).expect("written");
+            save(&path, marks(&log.to_string(), read("general", 1))).expect("written");
         }
-        assert_eq!(load(&path, "0"), Read::new(), "one more than are kept");
-        assert_eq!(load(&path, "1"), read("general", 1));
+        let kept = load(&path);
+        assert_eq!(kept.logs.len(), MOST_LOGS);
+        assert!(kept.logs.iter().all(|(log, _)| log != "0"), "one more than are kept");
+        assert_eq!(kept.logs[0], ("1".to_owned(), read("general", 1)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_written_over() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("read.json");
+        fs::create_dir(&path).expect("a directory in its place");
+        assert!(load(&path).logs.is_empty());
+        save(&path, marks("one", read("general", 1))).expect_err("no file");
+        assert!(path.is_dir());
     }
 }

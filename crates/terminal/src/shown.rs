@@ -4,9 +4,9 @@
 //! from the entries that were taken, not from their order (the page's `shown.js` has the same rules,
 //! PROTOCOL.md's table of kinds). Of each author only what counts is held.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use roomlog_client::protocol::{Author, Entry};
+use roomlog_client::protocol::{Author, Body, Entry};
 
 use crate::limits::MOST_ABOUTS;
 
@@ -20,7 +20,7 @@ pub(crate) struct Shown<'a> {
 }
 
 /// The latest of each author: its slot and its body.
-type Latest = BTreeMap<Author, (u64, Arc<str>)>;
+type Latest = BTreeMap<Author, (u64, Body)>;
 
 /// What is known about one slot.
 #[derive(Default)]
@@ -56,6 +56,12 @@ impl Abouts {
                 _ => about.is_gone = true,
             }
         }
+    }
+
+    /// Whether a reaction of this author stands at this slot.
+    pub(crate) fn reacted(&self, slot: u64, author: &Author) -> bool {
+        let reaction = self.by_slot.get(&slot).and_then(|about| about.reactions.get(author));
+        reaction.is_some_and(|(_, body)| !body.is_empty())
     }
 
     /// Lets go of what is about other slots than these, when there is much.

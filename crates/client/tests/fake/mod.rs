@@ -10,7 +10,10 @@ use futures_util::{SinkExt, StreamExt};
 use roomlog_client::{Client, Options};
 use roomlog_protocol::{Author, Digest, Entry, EntryId, Hello, Kind, Limits, RoomName};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 use tokio_websockets::{CloseCode, Message, ServerBuilder, WebSocketStream};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -106,6 +109,19 @@ impl Fake {
         peer
     }
 
+    /// The next connection is no WebSocket: it gets this answer to its request.
+    pub(crate) async fn answer_http(&self, answer: &str) {
+        let (mut stream, _) = soon("a connection", self.listener.accept()).await.expect("a stream");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut bytes = [0; 1_024];
+            let count = soon("a request", stream.read(&mut bytes)).await.expect("bytes");
+            assert_ne!(count, 0, "no request");
+            request.extend_from_slice(&bytes[..count]);
+        }
+        stream.write_all(answer.as_bytes()).await.expect("written");
+    }
+
     /// The next connection, before a word was said.
     pub(crate) async fn accept_raw(&self) -> Peer {
         let (stream, _) = soon("a connection", self.listener.accept()).await.expect("a stream");
@@ -181,6 +197,11 @@ impl Peer {
         assert_eq!(last.as_close().map(|(code, _)| u16::from(code)), Some(1000), "{last:?}");
         // The library answers the goodbye while it looks for the end.
         while let Some(Ok(_)) = self.socket.next().await {}
+    }
+
+    /// The client goes away, with a goodbye or without.
+    pub(crate) async fn expect_end(&mut self) {
+        soon("the end", async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
     }
 
     pub(crate) async fn close(mut self, code: u16) {

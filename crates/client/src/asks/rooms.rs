@@ -1,0 +1,159 @@
+//! The rooms that are followed.
+//!
+//! Enters: followings, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each follower
+//! gets. Invariant: a room has one following; nothing of an earlier one reaches it; a room that nobody
+//! follows any more is left.
+
+use std::time::Duration;
+
+use roomlog_protocol::{
+    ClientFrame, ClientUpdate, ErrorCode, ErrorFrame, Join, RoomName, ServerAck,
+};
+
+use super::{Asked, Asks, Item, written};
+use crate::{
+    ClientError,
+    following::{Followed, Following},
+    timeline::{Reset, Start, Step, Timeline},
+};
+
+impl Asks {
+    /// Follows a room from a slot of this log. The number of the following that it replaces.
+    pub(crate) fn follow(
+        &mut self,
+        number: u64,
+        room: RoomName,
+        (start, log): (Start, &str),
+        now: Duration,
+    ) -> Option<u64> {
+        let timeline = Timeline::new(room.clone(), start);
+        let is_other = *log != *self.log && timeline.has_place();
+        let mut following = Following::new(number, timeline, now);
+        let before = self.rooms.remove(&room);
+        following.is_served = before.as_ref().is_some_and(Following::may_be_served);
+        self.rooms.insert(room.clone(), following);
+        if is_other {
+            self.reset(&room);
+        }
+        self.wake_at(now);
+        before.map(|before| before.number)
+    }
+
+    pub(super) fn unfollow(&mut self, room: RoomName) {
+        if self.rooms.remove(&room).is_some_and(|following| following.may_be_served()) {
+            self.control.push_back(written(&ClientFrame::Leave { room, req: None }));
+        }
+    }
+
+    /// What the follower holds, or where it wanted to begin, is of another log.
+    pub(super) fn reset(&mut self, room: &RoomName) {
+        if let Some(following) = self.rooms.get_mut(room) {
+            following.timeline.reset();
+            let number = following.number;
+            self.deliver(number, Item::Followed(Followed::Reset(Reset::NewLog)));
+        }
+    }
+
+    pub(crate) fn ack(&mut self, ack: ServerAck, now: Duration) {
+        let Some(following) = self.rooms.get_mut(&ack.room) else { return };
+        if following.joined {
+            let step = following.timeline.ack(ack.entries);
+            self.stepped(&ack.room, step, now);
+        }
+    }
+
+    /// Asks for a room again, later, and tells its follower why nothing comes.
+    pub(super) fn postpone(
+        &mut self,
+        room: RoomName,
+        error: &ErrorFrame,
+        now: Duration,
+        unit: f64,
+    ) {
+        let Some(following) = self.rooms.get_mut(&room) else { return };
+        let waiting = following.postponed(error, now, unit);
+        let number = following.number;
+        if let Some(due) = following.due {
+            self.wake_at(due);
+        }
+        if let Some(waiting) = waiting {
+            self.deliver(number, Item::Followed(waiting));
+        }
+    }
+
+    pub(super) fn room_refused(
+        &mut self,
+        room: RoomName,
+        req: i64,
+        error: ErrorFrame,
+        now: Duration,
+        unit: f64,
+    ) {
+        let Some(following) = self.asked_by(&room, req) else { return };
+        // One who has begun may be on a node that has not caught up; one who begins asked for a slot
+        // that is not there.
+        let behind = error.code == ErrorCode::Ahead && following.timeline.has_begun();
+        if error.code == ErrorCode::Diverged {
+            self.stepped(&room, Step::Diverged, now);
+        } else if error.code.is_transient() || behind {
+            self.postpone(room, &error, now, unit);
+        } else {
+            let number = following.number;
+            self.unfollow(room);
+            self.deliver(number, Item::End(ClientError::Refused(Box::new(error))));
+        }
+    }
+
+    pub(super) fn stepped(&mut self, room: &RoomName, step: Step, now: Duration) {
+        let Some(following) = self.rooms.get_mut(room) else { return };
+        let followed = match step {
+            Step::Take(entries) => Followed::Entries(entries),
+            Step::Gap(entries) => {
+                following.due = Some(now);
+                Followed::Entries(entries)
+            }
+            Step::Diverged => {
+                following.timeline.reset();
+                (following.joined, following.due) = (false, Some(now));
+                Followed::Reset(Reset::Diverged)
+            }
+        };
+        let (number, due) = (following.number, following.due.filter(|_| following.asked.is_none()));
+        let recovered = std::mem::take(&mut following.recovered);
+        if followed != Followed::Entries(Vec::new()) || recovered {
+            self.deliver(number, Item::Followed(followed));
+        }
+        if let Some(due) = due {
+            self.wake_at(due);
+        }
+    }
+
+    pub(super) fn asked_by(&mut self, room: &RoomName, req: i64) -> Option<&mut Following> {
+        let following =
+            self.rooms.get_mut(room).filter(|following| following.asked == Some(req))?;
+        following.asked = None;
+        Some(following)
+    }
+
+    pub(super) fn next_of_room(&mut self, now: Duration) -> Option<String> {
+        let req = self.last_req - 1;
+        let (room, following) = self.rooms.iter_mut().find(|(_, following)| {
+            following.asked.is_none() && following.due.is_some_and(|due| due <= now)
+        })?;
+        (following.asked, following.due) = (Some(req), None);
+        let page = following.timeline.update().filter(|_| following.joined);
+        let (asked, frame) = match page {
+            Some(update) => {
+                let update = ClientUpdate { req: Some(req), ..update };
+                (Asked::Page(room.clone()), ClientFrame::Update(update))
+            }
+            None => {
+                let join = ClientUpdate { req: Some(req), ..following.timeline.join() };
+                (Asked::Join(room.clone()), ClientFrame::Join(Join(join)))
+            }
+        };
+        self.last_req = req;
+        self.unanswered.insert(req, (asked, now));
+        Some(written(&frame))
+    }
+}
