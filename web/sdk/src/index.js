@@ -16,11 +16,14 @@
 //          │
 //          timeline · outbox   no gap goes unseen; in order and exactly once
 //          digest · store      agreement; appends over a reload
+//
+//  fold                        edits and reactions, for whoever shows a room
 // ```
 
 import { Log } from "./log.js";
 
 export { RoomlogError } from "./error.js";
+export { Fold, emojiOf, isLine } from "./fold.js";
 export { Log } from "./log.js";
 export { Room } from "./room.js";
 export { BrowserStore, NoStore } from "./store.js";
