@@ -84,6 +84,13 @@ export class Server {
     };
   }
 
+  /** Starts it again at the same address on an empty directory: its log is another one. */
+  async reset() {
+    await this.stop();
+    rmSync(join(this.#dir, "data"), { recursive: true });
+    await this.start();
+  }
+
   /** Stops it; what it had is gone. */
   async end() {
     await this.stop();

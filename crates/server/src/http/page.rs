@@ -46,6 +46,7 @@ const APP: Files = files!("app":
 );
 
 const SDK: Files = files!("sdk/src":
+    "append.js" SCRIPT,
     "backoff.js" SCRIPT,
     "connection.js" SCRIPT,
     "digest.js" SCRIPT,
@@ -54,11 +55,14 @@ const SDK: Files = files!("sdk/src":
     "fold.js" SCRIPT,
     "id.js" SCRIPT,
     "index.js" SCRIPT,
+    "locked.js" SCRIPT,
     "log.js" SCRIPT,
     "outbox.js" SCRIPT,
+    "reads.js" SCRIPT,
     "room.js" SCRIPT,
     "session.js" SCRIPT,
     "sha256.js" SCRIPT,
+    "signed.js" SCRIPT,
     "store.js" SCRIPT,
     "timeline.js" SCRIPT,
     "types.js" SCRIPT,
