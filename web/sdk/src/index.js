@@ -28,6 +28,15 @@ export { Log } from "./log.js";
 export { Room } from "./room.js";
 export { BrowserStore, NoStore } from "./store.js";
 
+/** @typedef {import("./types.js").Append} Append */
+/** @typedef {import("./room.js").AppendOptions} AppendOptions */
+/** @typedef {import("./types.js").Entry} Entry */
+/** @typedef {import("./fold.js").Folded} Folded */
+/** @typedef {import("./log.js").Options} Options */
+/** @typedef {import("./outbox.js").Outcome} Outcome */
+/** @typedef {import("./connection.js").Status} Status */
+/** @typedef {import("./store.js").Store} Store */
+
 /**
  * Connects to a server, and stays connected until `close`.
  * @param {string} url like http://127.0.0.1:7400; in a page also a path of its own server

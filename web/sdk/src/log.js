@@ -317,8 +317,10 @@ export class Log extends Emitter {
     const { origin } = globalThis.location ?? {}, { host } = new URL(address);
     // The server takes pages of its own origin, which it knows as this one.
     if (origin === undefined || origin === `http://${host}`) return;
-    const message = `${reason}, three times in a row. The server may be away, or it refuses pages of this origin, which a `
-      + `browser does not tell apart. If the server runs, start it with --allow-origin ${origin}`;
+    const remedy = origin === "null" ? "open the page from an http address, and list its origin with --allow-origin"
+      : `start it with --allow-origin ${origin}`;
+    const message = `${reason}, three times in a row. The server may be away, or it may refuse this page's origin: a browser `
+      + `does not say which. If the server is running, ${remedy}`;
     this.emit("error", new RoomlogError({ code: "unreachable", message }));
   }
 }
