@@ -76,7 +76,9 @@ export class Log extends Emitter {
   constructor(url, options) {
     super();
     const WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    if (!WebSocket) throw new TypeError("this runtime has no WebSocket: pass one, connect(url, { WebSocket })");
+    if (!WebSocket) {
+      throw new TypeError('this runtime has no WebSocket: npm install ws, import WebSocket from "ws", connect(url, { WebSocket })');
+    }
     const address = socketUrl(url);
     this.#author = options.author;
     this.#store = options.store ?? browserStore(address) ?? new NoStore();
@@ -221,7 +223,9 @@ export class Log extends Emitter {
     append.id ??= newId();
     append.sent_at ??= Date.now();
     if (this.#author !== undefined) append.author = this.#author;
-    if (room.last !== null && append.after === undefined) append.after = room.last;
+    // A room that was left may be one of another log by now.
+    const last = this.#rooms.get(room.name) === room ? room.last : null;
+    if (last !== null) append.after ??= last;
     const namesSlots = append.after !== undefined || append.ref !== undefined || append.expect !== undefined;
     delete append.log;
     if (namesSlots && this.id !== null) append.log = this.id;
@@ -317,8 +321,8 @@ export class Log extends Emitter {
     const { origin } = globalThis.location ?? {}, { host } = new URL(address);
     // The server takes pages of its own origin, which it knows as this one.
     if (origin === undefined || origin === `http://${host}`) return;
-    const remedy = origin === "null" ? "open the page from an http address, and list its origin with --allow-origin"
-      : `start it with --allow-origin ${origin}`;
+    const remedy = origin === "null" ? "open this page from an http address, whose origin --allow-origin can name"
+      : `the flag --allow-origin ${origin} makes it accept this page`;
     const message = `${reason}, three times in a row. The server may be away, or it may refuse this page's origin: a browser `
       + `does not say which. If the server is running, ${remedy}`;
     this.emit("error", new RoomlogError({ code: "unreachable", message }));
@@ -342,9 +346,11 @@ function loginOf({ author, token }) {
 
 /** The address of the WebSocket of a server. @param {string} url */
 function socketUrl(url) {
-  const base = new URL(url, globalThis.location?.href);
-  base.protocol = base.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(base.protocol)) throw new TypeError(`${url}: not an address like http://127.0.0.1:7400`);
+  const base = URL.canParse(url, globalThis.location?.href) ? new URL(url, globalThis.location?.href) : null;
+  if (base) base.protocol = base.protocol.replace(/^http/, "ws");
+  if (!base || !/^wss?:$/.test(base.protocol)) {
+    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; "${plain(url)}" is none`);
+  }
   if (!base.pathname.endsWith("/v1/ws")) base.pathname = `${base.pathname.replace(/\/$/, "")}/v1/ws`;
   base.hash = "";
   return base.href;

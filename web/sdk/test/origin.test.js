@@ -47,7 +47,7 @@ test("after the third try a page is told, once, that its origin may be refused, 
   assert.equal(errors.length, 0);
   await until(() => tries.failed === 5);
   assert.deepEqual(errors.map(error => error.code), ["unreachable"]);
-  assert.match(errors[0].message, /^Cannot connect to ws:\/\/127\.0\.0\.1:\d+\/v1\/ws.*--allow-origin http:\/\/app\.test:8080\.$/);
+  assert.match(errors[0].message, /^Cannot connect to ws:\/\/127\.0\.0\.1:\d+\/v1\/ws.*--allow-origin http:\/\/app\.test:8080 makes it accept this page\.$/);
 });
 
 test("a listed origin appends and reads", async () => {

@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { WebSocket } from "ws";
 
+import { connect } from "../src/index.js";
 import { clients, outcomes, until } from "./clients.js";
 
 const made = clients();
@@ -110,4 +112,20 @@ test("an error prints as a sentence, and does not steer a terminal", async () =>
   assert.deepEqual(Object.keys(error).sort(), ["code", "name", "reason", "slot"]);
   const bad = await made.as("ada").room("\u001b[2J\u202e").append("x").catch(error => error);
   assert.doesNotMatch(bad.message + bad.stack, /[\u001b\u202e]/);
+});
+
+test("an address that is none is refused at once, with one that is", () => {
+  for (const url of ["", "127.0.0.1:7400", "localhost:7400", "ftp://x"]) {
+    assert.throws(() => connect(url, { author: "ada", WebSocket }), { name: "TypeError", message: /like http:\/\/127\.0\.0\.1:7400; "/ });
+  }
+});
+
+test("a room that was left holds no place in the log that the server has now", async () => {
+  await made.server.put(Array.from({ length: 10 }, (_, n) => ({ author: "bo", body: String(n) })));
+  const ada = made.as("ada"), room = ada.room("general");
+  await until(() => room.last === 9);
+  room.leave();
+  await made.server.reset();
+  await until(() => ada.status.state === "live");
+  assert.deepEqual(await room.append("x"), { slot: 0 });
 });
