@@ -25,6 +25,8 @@ const STORE_MS = 5_000;
 /**
  * @typedef {object} LogEvents
  * @property {import("./connection.js").Status} status
+ * @property {string} log the name of the server's log: at first, and when it is another one; slots of the one before
+ *   mean nothing any more
  * @property {Record<string, number>} heads latest slots of rooms, after `watch`
  * @property {RoomlogError} error
  * @property {import("./outbox.js").Outcome} settled an append of this client, an earlier page's too, has its outcome
@@ -60,6 +62,8 @@ export class Log extends Emitter {
   #store;
   /** Appends that came before the store was read. @type {Append[] | null} */
   #early = [];
+  /** The log that the program was told of. @type {string | null} */
+  #toldLog = null;
   /** Whether the program was told that the store does not work. */
   #storeFails = false;
   /** @type {string | undefined} */
@@ -84,7 +88,7 @@ export class Log extends Emitter {
     this.#store = options.store ?? browserStore(address) ?? new NoStore();
     const surroundings = { WebSocket, now: () => performance.now(), random: Math.random };
     this.#connection = new Connection(
-      address, loginOf(options), surroundings, it => this.#delivered(it), status => this.emit("status", status),
+      address, loginOf(options), surroundings, it => this.#delivered(it), status => this.#changed(status),
       reason => this.#unreachable(address, reason),
     );
     this.#owner = {
@@ -258,6 +262,15 @@ export class Log extends Emitter {
     this.#rooms.delete(room.name);
     this.#connection.session.unfollow(room.name);
     this.#connection.pump();
+  }
+
+  /** @param {import("./connection.js").Status} status */
+  #changed(status) {
+    if (this.id !== null && this.id !== this.#toldLog) {
+      this.#toldLog = this.id;
+      this.emit("log", this.id);
+    }
+    this.emit("status", status);
   }
 
   /** @param {import("./types.js").Delivery} delivery */

@@ -26,6 +26,9 @@ const MOST_PUZZLES = 8;
 /** No log has this name: appends kept by an earlier version do not say which log their slots are of. */
 const NO_LOG = "";
 
+/** @type {ReadonlyMap<string, unknown>} */
+const NONE = new Map();
+
 const utf8 = new TextEncoder();
 
 /**
@@ -62,6 +65,8 @@ export class Outbox {
   #length = 0;
   /** The server's log. @type {string | null} */
   #log = null;
+  /** Whether an append waits for a connection that may number its room. */
+  #needsRoom = false;
 
   get length() { return this.#length; }
 
@@ -69,6 +74,9 @@ export class Outbox {
   get appends() {
     return [...this.#rooms.values()].flatMap(queue => queue.items.map(item => item.append));
   }
+
+  /** Whether all is answered that this connection can take, and the rest needs another one. */
+  get isExhausted() { return this.#needsRoom && this.#flights.size === 0; }
 
   /** When the oldest unanswered frame was sent. @returns {number | undefined} */
   get oldestUnanswered() {
@@ -94,12 +102,13 @@ export class Outbox {
    * The next frame to send, when there is one and the limits allow it.
    * @param {number} now
    * @param {Limits} limits
+   * @param {ReadonlyMap<string, unknown>} [followed] rooms that the connection follows: they count as well
    * @returns {(Omit<Append, "log"> & {type: "append", seq: number, req: number}) | null}
    */
-  nextFrame(now, limits) {
+  nextFrame(now, limits, followed = NONE) {
     if (this.#flights.size >= limits.appends_in_flight) return null;
     for (const [room, queue] of [...this.#rooms]) {
-      if (now < queue.pauseUntil) continue;
+      if (now < queue.pauseUntil || !this.#mayNumber(room, queue, limits, followed)) continue;
       for (let item; (item = due(queue));) {
         const seq = item.seq ?? queue.nextSeq, req = this.#nextReq;
         const { log: _, ...append } = item.append;
@@ -124,7 +133,7 @@ export class Outbox {
 
   /** When to look for a next frame again, although nothing came in. @returns {number} */
   nextWake() {
-    const waiting = [...this.#rooms.values()].filter(queue => due(queue));
+    const waiting = [...this.#rooms.values()].filter(queue => due(queue) && !(this.#needsRoom && queue.nextSeq === 0));
     return Math.min(...waiting.map(queue => queue.pauseUntil));
   }
 
@@ -172,6 +181,7 @@ export class Outbox {
   /** The connection is gone. Nothing is forgotten; all without an outcome is sent again, in order. */
   disconnected() {
     this.#flights.clear();
+    this.#needsRoom = false;
     for (const [room, queue] of this.#rooms) {
       if (queue.items.length === 0) this.#rooms.delete(room);
       for (const item of queue.items) Object.assign(item, { seq: null, puzzles: 0, again: false });
@@ -219,6 +229,23 @@ export class Outbox {
     const why = code === "new_log" ? "the server has another log now" : "the server's log of this room is another one";
     const message = `${why}, and this refers to a slot of the one before; look at what the room has now, then send it anew`;
     this.#settle(room, item, { error: { code, message, room, id: append.id } });
+  }
+
+  /**
+   * Whether the connection may number the appends of this room. A room keeps its place until the connection ends, so a client
+   * of many rooms needs several, one after the other.
+   * @param {string} room
+   * @param {Queue} queue
+   * @param {Limits} limits
+   * @param {ReadonlyMap<string, unknown>} followed
+   */
+  #mayNumber(room, queue, limits, followed) {
+    if (queue.nextSeq > 0 || followed.has(room) || !due(queue)) return true;
+    const numbered = [...this.#rooms].filter(([name, { nextSeq }]) => nextSeq > 0 && !followed.has(name)).length;
+    // With none numbered another connection could do no more: the server's answer says so.
+    if (numbered === 0 || numbered + followed.size < (limits.rooms_per_connection ?? Infinity)) return true;
+    this.#needsRoom = true;
+    return false;
   }
 
   /** @param {string} room @param {number | undefined} seq */

@@ -200,7 +200,7 @@ export class Session {
    */
   nextFrame(now) {
     if (!this.#limits) return null;
-    const frame = this.#control.shift() ?? this.#nextAsk(now) ?? this.outbox.nextFrame(now, this.#limits);
+    const frame = this.#control.shift() ?? this.#nextAsk(now) ?? this.outbox.nextFrame(now, this.#limits, this.#rooms);
     this.#handOut(); // What is too large has its outcome without being sent.
     return frame;
   }
@@ -216,6 +216,7 @@ export class Session {
     const patience = (this.#limits?.append_ms ?? 0) + APPEND_SLACK_MS;
     const appended = this.outbox.oldestUnanswered ?? Infinity;
     if (now >= appended + patience) return { dead: `the server left an append unanswered for ${patience / 1e3} s` };
+    if (this.outbox.isExhausted) return { dead: "another connection is needed: this one has as many rooms as it may" };
     if (now >= this.#heard + QUIET_MS + ANSWER_MS) return { dead: "the server does not answer a ping" };
     if (now >= this.#heard + QUIET_MS && !this.#pinged && this.#limits) {
       this.#pinged = true;

@@ -75,6 +75,7 @@
  * @property {number} page_entries
  * @property {number} append_ms
  * @property {number} appends_in_flight
+ * @property {number} [rooms_per_connection]
  */
 
 /**

@@ -7,8 +7,8 @@ import { WebSocket } from "ws";
 import { connect } from "../src/index.js";
 import { Server } from "./server.js";
 
-/** To be called once at the top of a file. */
-export function clients() {
+/** To be called once at the top of a file. @param {string[]} [flags] more for `serve` */
+export function clients(flags) {
   /** @type {import("../src/index.js").Log[]} */
   let logs = [];
   const made = {
@@ -24,7 +24,7 @@ export function clients() {
       return (await made.server.entries(room)).map(entry => entry.body);
     },
   };
-  beforeEach(async () => { made.server = await Server.start(); });
+  beforeEach(async () => { made.server = await Server.start(flags); });
   afterEach(async () => {
     logs.forEach(log => log.close());
     logs = [];

@@ -106,9 +106,11 @@ test("of this log, a reply that was kept over a reload is a reply", async () => 
 
 test("the directory is reset while a client is away: what it held is void, what it has to send is sent or comes back", async () => {
   await made.server.put(Array.from({ length: 10 }, (_, n) => ({ author: "bo", body: String(n) })));
-  const storage = new Storage(), { log } = page(storage), room = log.room("general"), resets = /** @type {string[]} */ ([]);
+  const storage = new Storage(), { log } = page(storage), room = log.room("general"), resets = /** @type {string[]} */ ([]), logs = new Set();
   room.on("reset", why => resets.push(why));
+  log.on("log", id => logs.add(id));
   await until(() => room.last === 9);
+  assert.deepEqual([...logs], [log.id]);
   await made.server.stop();
   await until(() => log.status.state === "offline");
   const all = outcomes([room.append("text"), room.append("reply", { ref: 3 }), room.append("next", { expect: 12 }), room.append("end")]);
@@ -117,6 +119,7 @@ test("the directory is reset while a client is away: what it held is void, what 
   assert.deepEqual(await all, [0, "new_log", "new_log", 1]);
   assert.deepEqual(await reads, ["new_log", "new_log", "new_log"]);
   await until(() => room.last === 1);
+  assert.deepEqual([logs.size, [...logs].at(-1)], [2, log.id]);
   assert.deepEqual([resets, room.timeline.get(1)?.body, [...storage.items.keys()].filter(key => key.includes("outbox"))], [["new_log"], "end", []]);
 });
 

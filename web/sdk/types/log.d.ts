@@ -7,6 +7,11 @@ export type ErrorFrame = import("./types.js").ErrorFrame;
 export type LogEvents = {
     status: import("./connection.js").Status;
     /**
+     * the name of the server's log: at first, and when it is another one; slots of the one before
+     * mean nothing any more
+     */
+    log: string;
+    /**
      * latest slots of rooms, after `watch`
      */
     heads: Record<string, number>;
@@ -46,6 +51,8 @@ export type RoomsOwner = {
 /**
  * @typedef {object} LogEvents
  * @property {import("./connection.js").Status} status
+ * @property {string} log the name of the server's log: at first, and when it is another one; slots of the one before
+ *   mean nothing any more
  * @property {Record<string, number>} heads latest slots of rooms, after `watch`
  * @property {RoomlogError} error
  * @property {import("./outbox.js").Outcome} settled an append of this client, an earlier page's too, has its outcome

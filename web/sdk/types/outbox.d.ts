@@ -58,6 +58,8 @@ export declare class Outbox {
     get length(): number;
     /** What has no outcome, in order. @returns {Append[]} */
     get appends(): Append[];
+    /** Whether all is answered that this connection can take, and the rest needs another one. */
+    get isExhausted(): boolean;
     /** When the oldest unanswered frame was sent. @returns {number | undefined} */
     get oldestUnanswered(): number | undefined;
     /**
@@ -72,9 +74,10 @@ export declare class Outbox {
      * The next frame to send, when there is one and the limits allow it.
      * @param {number} now
      * @param {Limits} limits
+     * @param {ReadonlyMap<string, unknown>} [followed] rooms that the connection follows: they count as well
      * @returns {(Omit<Append, "log"> & {type: "append", seq: number, req: number}) | null}
      */
-    nextFrame(now: number, limits: Limits): (Omit<Append, "log"> & {
+    nextFrame(now: number, limits: Limits, followed?: ReadonlyMap<string, unknown>): (Omit<Append, "log"> & {
         type: "append";
         seq: number;
         req: number;

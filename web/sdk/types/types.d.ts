@@ -83,6 +83,7 @@ export type Limits = {
     page_entries: number;
     append_ms: number;
     appends_in_flight: number;
+    rooms_per_connection?: number;
 };
 export type Delivery = {
     type: "entries";
@@ -176,6 +177,7 @@ export type Delivery = {
  * @property {number} page_entries
  * @property {number} append_ms
  * @property {number} appends_in_flight
+ * @property {number} [rooms_per_connection]
  */
 /**
  * What a session has for those who listen.

@@ -32,6 +32,7 @@ room.on("reset", (why: "new_log" | "diverged") => void why);
 room.on("pending", (pending: Append[]) => void pending);
 room.on("error", (error: RoomlogError) => void error.code);
 log.on("heads", heads => void (heads["general"] satisfies number | undefined));
+log.on("log", (id: string) => void id);
 log.on("settled", (outcome: Outcome) => {
   if ("error" in outcome) void outcome.error.message;
   else void outcome.appended.slot;
