@@ -107,9 +107,7 @@ export class Session {
   }
 
   /** Ends all reads: no answer will come. @param {ErrorFrame} error */
-  end(error) {
-    this.#reads.end(error);
-  }
+  end(error) { this.#reads.end(error); }
 
   /**
    * Reads slots of a room that is followed: they go into its timeline, and those that are new to it
