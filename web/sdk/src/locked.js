@@ -16,17 +16,19 @@ export class LockedTabs {
    */
   constructor(locks, closed) {
     this.#locks = locks;
-    this.#closed = closed;
+    this.#closed = new Promise(release => {
+      if (closed.aborted) release(undefined);
+      else closed.addEventListener("abort", release);
+    });
   }
 
   /** Waits for a name, and holds it from then on. @param {string} tab @returns {Promise<void>} */
   hold(tab) {
     return new Promise((held, failed) => {
-      const request = this.#locks.request(lockOf(tab), () => new Promise(release => {
-        if (this.#closed.aborted) return release(undefined);
-        this.#closed.addEventListener("abort", release);
+      const request = this.#locks.request(lockOf(tab), () => {
         held();
-      }));
+        return this.#closed;
+      });
       Promise.resolve(request).catch(failed);
     });
   }
