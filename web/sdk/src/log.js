@@ -189,8 +189,8 @@ export class Log extends Emitter {
 
   /** @param {string} room */
   #pending(room) {
-    const appends = [...this.#connection.session.outbox.appends, ...this.#early ?? []];
-    return appends.filter(append => append.room === room);
+    const early = (this.#early ?? []).filter(append => append.room === room);
+    return [...this.#connection.session.outbox.appendsTo(room), ...early];
   }
 
   /** @param {string} name */

@@ -70,9 +70,9 @@ export class Outbox {
 
   get length() { return this.#length; }
 
-  /** What has no outcome, in order. @returns {Append[]} */
-  get appends() {
-    return [...this.#rooms.values()].flatMap(queue => queue.items.map(item => item.append));
+  /** What has no outcome in a room, in order. @param {string} room @returns {Append[]} */
+  appendsTo(room) {
+    return this.#rooms.get(room)?.items.map(item => item.append) ?? [];
   }
 
   /** Whether all is answered that this connection can take, and the rest needs another one. */
@@ -293,7 +293,7 @@ export class Outbox {
 
 /** What a queue has to send next: what was refused first, then what is new. @param {Queue} queue */
 function due(queue) {
-  return queue.items.find(item => item.again) ?? queue.items.find(item => item.seq === null);
+  return queue.items.find(item => item.again || item.seq === null);
 }
 
 /**

@@ -56,8 +56,8 @@ export type Outcome = {
 export declare class Outbox {
     #private;
     get length(): number;
-    /** What has no outcome, in order. @returns {Append[]} */
-    get appends(): Append[];
+    /** What has no outcome in a room, in order. @param {string} room @returns {Append[]} */
+    appendsTo(room: string): Append[];
     /** Whether all is answered that this connection can take, and the rest needs another one. */
     get isExhausted(): boolean;
     /** When the oldest unanswered frame was sent. @returns {number | undefined} */
