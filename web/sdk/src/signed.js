@@ -5,9 +5,9 @@
 //   roomlog.tab|<tab>   when that tab was last there
 // ```
 //
-// Enters: names of tabs. Leaves: word that a tab is gone and that its name is this one's. Invariants: a tab that answers, or
-// whose sign moves, is not taken over; one that was killed is, within seconds. Two tabs may take over one at the same
-// time, which costs a message and no more: see the head of store.js.
+// Enters: names of tabs. Leaves: word that a tab is gone and that its name is this one's. Invariants: a tab whose sign moves, or
+// that has one and answers, is not taken over; one that was killed is, within seconds. When two tabs send the same lines,
+// the log still has each once: see the head of store.js.
 
 /** How often a tab renews its sign. */
 const SIGN_MS = 20_000;
@@ -102,7 +102,7 @@ export class SignedTabs {
     this.#own.forEach(tab => this.#sign(tab));
   }
 
-  /** Without room for a sign the tab still answers. @param {string} tab */
+  /** In a full storage there is no sign, and another tab may send the same lines: see the head. @param {string} tab */
   #sign(tab) {
     this.#try(() => this.#storage.setItem(SIGN + tab, String(Date.now())));
   }
