@@ -4,7 +4,7 @@
 //   address (#/room/slot) ─► Rooms · View · Composer ─► the SDK, which does the rest
 // ```
 
-import { connect } from "../sdk/src/index.js";
+import { connect, emojiOf } from "../sdk/src/index.js";
 import { Composer } from "./composer.js";
 import { the } from "./dom.js";
 import { kept } from "./kept.js";
@@ -40,7 +40,7 @@ const acts = {
   reply: slot => composer.about({ kind: "reply", slot }, view?.shown(slot)),
   edit: slot => composer.about({ kind: "edit", slot }, view?.shown(slot)),
   react: (slot, emoji) => {
-    const stands = acts.me !== null && view?.shown(slot)?.reactions.get(emoji)?.includes(acts.me);
+    const stands = acts.me !== null && view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(acts.me);
     composer.append(stands ? "" : emoji, { kind: "reaction", ref: slot });
   },
   go: slot => { location.hash = hashOf(room?.name ?? "", slot); },

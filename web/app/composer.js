@@ -51,7 +51,7 @@ export class Composer {
 
   /**
    * @param {{kind: "reply" | "edit", slot: number} | null} about
-   * @param {import("./shown.js").Shown | null} [shown]
+   * @param {import("../sdk/src/fold.js").Folded | null} [shown]
    */
   about(about, shown = null) {
     if (this.#about?.kind === "edit" && about?.kind !== "edit") this.#body.value = "";

@@ -24,8 +24,8 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
  */
 
 /**
- * @param {import("./shown.js").Shown} shown
- * @param {{head: boolean, quoted: import("./shown.js").Shown | null}} place
+ * @param {import("../sdk/src/fold.js").Folded} shown
+ * @param {{head: boolean, quoted: import("../sdk/src/fold.js").Folded | null}} place
  * @param {Acts} acts
  */
 export function lineOf(shown, { head, quoted }, acts) {
@@ -50,7 +50,7 @@ export function lineOf(shown, { head, quoted }, acts) {
 /**
  * Gives a line the buttons of what can be done with it. Not before it is pointed at or has the focus: most never are,
  * and they would be most of the elements of a page.
- * @param {Element} line @param {import("./shown.js").Shown} shown @param {Acts} acts
+ * @param {Element} line @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts
  */
 export function equip(line, shown, acts) {
   if (!line.querySelector(":scope > .tools")) line.append(tools(shown, acts));
@@ -61,7 +61,7 @@ function author(name) {
   return make("bdi", { class: "author" }, name);
 }
 
-/** @param {import("./shown.js").Shown} shown @returns {Node[]} */
+/** @param {import("../sdk/src/fold.js").Folded} shown @returns {Node[]} */
 function bodyOf({ body, edited, gone }) {
   if (gone) return [make("span", { class: "body" }, "removed")];
   const element = contents(body);
@@ -96,7 +96,7 @@ function more(body) {
   return button;
 }
 
-/** @param {number} slot @param {import("./shown.js").Shown | null} quoted @param {Acts} acts */
+/** @param {number} slot @param {import("../sdk/src/fold.js").Folded | null} quoted @param {Acts} acts */
 function quote(slot, quoted, acts) {
   const text = quoted ? quoted.body.slice(0, 200).replace(/\s+/g, " ") || "removed" : `slot ${slot}`;
   const button = make("button", { type: "button", class: "quote", title: `Go to slot ${slot}`, onclick: () => acts.go(slot) });
@@ -115,7 +115,7 @@ function reactionsOf(slot, reactions, acts) {
   return make("div", { class: "reactions" }, ...chips);
 }
 
-/** @param {import("./shown.js").Shown} shown @param {Acts} acts */
+/** @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts */
 function tools({ entry, gone }, acts) {
   const { slot } = entry;
   const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) => (

@@ -10,9 +10,9 @@
 // consecutive slots of one span; what one looks at does not move when lines come or go elsewhere;
 // there are MOST_LINES elements at most.
 
+import { Fold, isLine } from "../sdk/src/index.js";
 import { make, the } from "./dom.js";
 import { equip, lineOf } from "./line.js";
-import { Shower, isLine } from "./shown.js";
 import { GROUP_MS, dateOf, dayOf, saidAt } from "./time.js";
 
 /** Lines in the page, at most: a few screens beyond what is seen on either side. */
@@ -31,7 +31,7 @@ const MOST_HELD = 5_000;
 /** @typedef {import("../sdk/src/types.js").Entry} Entry */
 
 export class View {
-  #shower = new Shower();
+  #fold = new Fold();
   #scroller = the("scroller");
   #list = the("log");
   /** The window; empty: last < first. */
@@ -124,7 +124,7 @@ export class View {
   /** What is shown at a slot that is held. @param {number} slot */
   shown(slot) {
     const entry = this.room.timeline.get(slot);
-    return entry ? this.#shower.of(entry) : null;
+    return entry ? this.#fold.of(entry) : null;
   }
 
   /** The latest line by an author that is held. @param {string | null} author */
@@ -155,7 +155,7 @@ export class View {
     for (const { first, last } of this.room.timeline.spans) {
       const held = [];
       for (let slot = first; slot <= last; slot++) held.push(/** @type {Entry} */ (this.room.timeline.get(slot)));
-      this.#shower.take(held);
+      this.#fold.take(held);
     }
     const span = this.room.timeline.spans.at(-1);
     if (span) this.#showUntil(span.last);
@@ -182,7 +182,7 @@ export class View {
 
   /** Takes what is about other entries, and shows those anew. @param {Entry[]} entries */
   #note(entries) {
-    for (const slot of this.#shower.take(entries)) {
+    for (const slot of this.#fold.take(entries)) {
       this.#renew(slot);
       for (const line of this.#list.querySelectorAll(`[data-ref="${slot}"]`)) this.#renew(slotOf(line));
     }
@@ -190,7 +190,7 @@ export class View {
 
   #reset() {
     this.#clear();
-    this.#shower.clear();
+    this.#fold.clear();
     this.#follows = true;
   }
 
@@ -332,7 +332,7 @@ export class View {
     const head = items.length > 0 || !before || before.author !== entry.author || before.kind !== entry.kind
       || said - saidAt(before) > GROUP_MS || entry.ref !== undefined;
     const quoted = entry.ref === undefined ? null : this.shown(entry.ref);
-    items.push(lineOf(this.#shower.of(entry), { head, quoted }, this.acts));
+    items.push(lineOf(this.#fold.of(entry), { head, quoted }, this.acts));
     return items;
   }
 

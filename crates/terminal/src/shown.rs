@@ -1,7 +1,7 @@
 //! What is to be shown of entries: edits, reactions and redactions belong to the entry that they are about.
 //!
 //! Enters: entries in any order. Leaves: what to show at a slot. Invariant: what is shown of a slot follows
-//! from the entries that were taken, not from their order (the page's `shown.js` has the same rules,
+//! from the entries that were taken, not from their order (the JavaScript SDK's `fold.js` has the same rules,
 //! PROTOCOL.md's table of kinds). Of each author only what counts is held.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};

@@ -5,6 +5,7 @@
 // with jittered backoff; what the session has to send waits while much is not yet on its way.
 
 import { Backoff } from "./backoff.js";
+import { plain } from "./error.js";
 import { Session } from "./session.js";
 
 /** How long a connection may take to say `hello`, in ms. */
@@ -13,6 +14,8 @@ const HELLO_MS = 10_000;
 const UNSENT_BYTES = 256 * 1024;
 /** When that is so, how long until the next look, in ms. */
 const UNSENT_MS = 50;
+/** After so many failed tries, and no connection ever, a program is told. */
+const TELLING_TRIES = 3;
 /** The mark of `login`. */
 const LOGIN_REQ = 0;
 
@@ -27,9 +30,20 @@ const LOGIN_REQ = 0;
  */
 
 /**
+ * What is used of a WebSocket.
+ * @typedef {object} Socket
+ * @property {number} bufferedAmount
+ * @property {(text: string) => void} send
+ * @property {() => void} close
+ * @property {((event: any) => void) | null} onmessage
+ * @property {((event: any) => void) | null} onclose
+ * @property {((event: any) => void) | null} onerror
+ */
+
+/**
  * What a page's surroundings give; tests give others.
  * @typedef {object} Surroundings
- * @property {new (url: string, protocol: string) => WebSocket} WebSocket
+ * @property {new (url: string, protocol: string) => Socket} WebSocket
  * @property {() => number} now ms of a clock that never goes back
  * @property {() => number} random from 0 to 1
  */
@@ -39,27 +53,31 @@ export class Connection {
   /** @type {Status} */
   status = { state: "connecting" };
 
-  /** @type {WebSocket | null} */
+  /** @type {Socket | null} */
   #socket = null;
   #backoff = new Backoff();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #helloBy = 0;
   #greeted = false;
+  /** Tries without a connection yet; Infinity once there was one. */
+  #failures = 0;
 
   /**
    * @param {string} url of the WebSocket
    * @param {object} login the members of `login`
    * @param {Surroundings} surroundings
-   * @param {(delivery: import("./session.js").Delivery) => void} deliver
+   * @param {(delivery: import("./types.js").Delivery) => void} deliver
    * @param {(status: Status) => void} told when the status changes
+   * @param {(reason: string) => void} unreachable when the first tries have failed
    */
-  constructor(url, login, surroundings, deliver, told) {
+  constructor(url, login, surroundings, deliver, told, unreachable) {
     this.url = url;
     this.login = login;
     this.surroundings = surroundings;
     this.deliver = deliver;
     this.told = told;
+    this.unreachable = unreachable;
   }
 
   get now() { return this.surroundings.now(); }
@@ -69,15 +87,24 @@ export class Connection {
     if (this.#socket || this.status.state === "closed") return;
     clearTimeout(this.#timer);
     this.#say({ state: "connecting" });
-    const socket = this.#socket = new this.surroundings.WebSocket(this.url, "roomlog.v1");
     this.#greeted = false;
     this.#helloBy = this.now + HELLO_MS;
+    let socket;
+    try {
+      socket = new this.surroundings.WebSocket(this.url, "roomlog.v1");
+    } catch (error) {
+      // A page over https may not connect to ws:, for example.
+      return this.#lost(`cannot connect to ${this.url}: ${reasonOf(error)}`);
+    }
+    this.#socket = socket;
+    let failure = "";
     const own = (/** @type {(event: any) => void} */ act) => (/** @type {any} */ event) => {
       if (this.#socket === socket) act(event);
     };
     socket.onmessage = own(({ data }) => this.#frame(data));
-    socket.onclose = own(event => this.#lost(reasonOf(event)));
-    socket.onerror = () => {}; // A close follows, and says what there is to say.
+    socket.onclose = own(event => this.#lost(closeReason(event, failure, this.#greeted ? null : this.url)));
+    // A close follows. Only outside of browsers is there something to learn from this.
+    socket.onerror = own(event => { failure = reasonOf(event); });
     this.pump();
   }
 
@@ -118,7 +145,7 @@ export class Connection {
     return "wake" in looked ? looked.wake : this.now;
   }
 
-  /** Gives the socket what it takes; `true` when there may be more. @param {WebSocket} socket */
+  /** Gives the socket what it takes; `true` when there may be more. @param {Socket} socket */
   #send(socket) {
     while (socket.bufferedAmount < UNSENT_BYTES) {
       const frame = this.session.nextFrame(this.now);
@@ -131,6 +158,7 @@ export class Connection {
   /** @param {any} data */
   #frame(data) {
     const frame = parsed(data);
+    if (frame?.type === "error") Object.assign(frame, { code: String(frame.code), message: plain(frame.message) });
     if (!frame) return this.#lost("the server sent what is no frame");
     if (frame.type === "hello") return this.#hello(frame);
     if (frame.type === "error" && frame.req === LOGIN_REQ) return this.#refused(frame);
@@ -144,10 +172,11 @@ export class Connection {
   /** @param {any} hello */
   #hello(hello) {
     if (hello.protocol !== 1) {
-      const message = `the server speaks version ${hello.protocol} of the protocol, this client version 1`;
+      const message = `the server speaks version ${Number(hello.protocol)} of the protocol, this client version 1; update the older of the two`;
       return this.#refused({ code: "bad_message", message });
     }
     this.#greeted = true;
+    this.#failures = Infinity;
     this.#socket?.send(JSON.stringify({ type: "login", ...this.login, req: LOGIN_REQ }));
     this.session.connected(hello, this.now);
     this.#tell();
@@ -165,6 +194,7 @@ export class Connection {
   #lost(reason) {
     this.#drop();
     if (this.status.state === "closed") return;
+    if (++this.#failures === TELLING_TRIES) this.unreachable(reason);
     const wait = this.#backoff.next(this.surroundings.random());
     this.#say({ state: "offline", reason, retryAt: this.now + wait });
     clearTimeout(this.#timer);
@@ -206,8 +236,20 @@ function parsed(data) {
   }
 }
 
-/** @param {{code?: number, reason?: string}} event */
-function reasonOf({ code, reason }) {
-  if (reason) return reason;
-  return code === 1012 ? "the server restarts" : "the connection was lost";
+/**
+ * @param {{code?: number, reason?: string}} event
+ * @param {string} failure what the runtime said
+ * @param {string | null} url of a connection that did not come about
+ */
+function closeReason({ code, reason }, failure, url) {
+  if (reason) return plain(reason);
+  if (code === 1012) return "the server restarts";
+  const why = failure && `: ${failure}`;
+  return url === null ? `the connection was lost${why}` : `cannot connect to ${url}${why}`;
+}
+
+/** What an error, or an event that tells of one, says. @param {any} error */
+function reasonOf(error) {
+  const message = error?.error?.message || error?.message || error?.error?.code || "";
+  return plain(message);
 }

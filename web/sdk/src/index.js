@@ -16,14 +16,26 @@
 //          │
 //          timeline · outbox   no gap goes unseen; in order and exactly once
 //          digest · store      agreement; appends over a reload
+//
+//  fold                        edits and reactions, for whoever shows a room
 // ```
 
 import { Log } from "./log.js";
 
 export { RoomlogError } from "./error.js";
+export { Fold, emojiOf, isLine } from "./fold.js";
 export { Log } from "./log.js";
 export { Room } from "./room.js";
 export { BrowserStore, NoStore } from "./store.js";
+
+/** @typedef {import("./types.js").Append} Append */
+/** @typedef {import("./room.js").AppendOptions} AppendOptions */
+/** @typedef {import("./types.js").Entry} Entry */
+/** @typedef {import("./fold.js").Folded} Folded */
+/** @typedef {import("./log.js").Options} Options */
+/** @typedef {import("./outbox.js").Outcome} Outcome */
+/** @typedef {import("./connection.js").Status} Status */
+/** @typedef {import("./store.js").Store} Store */
 
 /**
  * Connects to a server, and stays connected until `close`.

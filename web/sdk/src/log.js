@@ -1,22 +1,32 @@
 // A client: its rooms, its outbox, its connection.
 //
 // Enters: what a program calls. Leaves: promises and events. Invariants: an append is in the store before it
-// is sent and until its outcome is known; what was left in the store goes before what is new.
+// is sent and until its outcome is known, if the store can hold it; what was left in the store goes before what is new;
+// nothing that the store does, or has, stops an append; each promise has the outcome of its own append.
 
+import { membersOf, problemOf } from "./append.js";
 import { Connection } from "./connection.js";
-import { RoomlogError } from "./error.js";
+import { RoomlogError, plain } from "./error.js";
 import { Emitter } from "./events.js";
 import { newId } from "./id.js";
 import { Room } from "./room.js";
-import { BrowserStore, NoStore } from "./store.js";
+import { NoStore, browserStore } from "./store.js";
 import { JOIN_COUNT } from "./timeline.js";
 
 /** @typedef {import("./types.js").Append} Append */
 /** @typedef {import("./types.js").Entry} Entry */
+/** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
+
+/** Appends without an outcome, at most, for one more to be taken. */
+const MOST_APPENDS = 1_000;
+/** How long appends wait for what the store has kept, which goes before them. */
+const STORE_MS = 5_000;
 
 /**
  * @typedef {object} LogEvents
  * @property {import("./connection.js").Status} status
+ * @property {string} log the name of the server's log: at first, and when it is another one; slots of the one before
+ *   mean nothing any more
  * @property {Record<string, number>} heads latest slots of rooms, after `watch`
  * @property {RoomlogError} error
  * @property {import("./outbox.js").Outcome} settled an append of this client, an earlier page's too, has its outcome
@@ -36,6 +46,7 @@ import { JOIN_COUNT } from "./timeline.js";
  * @property {(room: string) => Append[]} pending
  * @property {(room: Room, body: string, options: import("./room.js").AppendOptions) => Promise<{slot: number}>} append
  * @property {(room: Room, members: any) => Promise<Entry[]>} read
+ * @property {(room: Room, count: number) => Promise<Entry[]>} before
  * @property {(room: Room) => void} leave
  */
 
@@ -45,12 +56,16 @@ export class Log extends Emitter {
   #connection;
   /** @type {Map<string, Room>} */
   #rooms = new Map();
-  /** By id. @type {Map<string, {resolve: (slot: any) => void, reject: (error: RoomlogError) => void}>} */
+  /** By the append itself: two may have one id. @type {Map<Append, {resolve: (slot: any) => void, reject: (error: RoomlogError) => void}>} */
   #waiting = new Map();
   /** @type {import("./store.js").Store} */
   #store;
   /** Appends that came before the store was read. @type {Append[] | null} */
   #early = [];
+  /** The log that the program was told of. @type {string | null} */
+  #toldLog = null;
+  /** Whether the program was told that the store does not work. */
+  #storeFails = false;
   /** @type {string | undefined} */
   #author;
   /** @type {RoomsOwner} */
@@ -65,18 +80,22 @@ export class Log extends Emitter {
   constructor(url, options) {
     super();
     const WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    if (!WebSocket) throw new TypeError("this runtime has no WebSocket: pass one, connect(url, { WebSocket })");
+    if (!WebSocket) {
+      throw new TypeError('this runtime has no WebSocket: npm install ws, import WebSocket from "ws", connect(url, { WebSocket })');
+    }
     const address = socketUrl(url);
     this.#author = options.author;
-    this.#store = options.store ?? (globalThis.localStorage ? new BrowserStore(address) : new NoStore());
+    this.#store = options.store ?? browserStore(address) ?? new NoStore();
     const surroundings = { WebSocket, now: () => performance.now(), random: Math.random };
     this.#connection = new Connection(
-      address, loginOf(options), surroundings, it => this.#delivered(it), status => this.emit("status", status),
+      address, loginOf(options), surroundings, it => this.#delivered(it), status => this.#changed(status),
+      reason => this.#unreachable(address, reason),
     );
     this.#owner = {
       pending: room => this.#pending(room),
       append: (room, body, extra) => this.#append(room, body, extra),
-      read: (room, members) => this.#read(room, members),
+      read: (room, members) => this.#read(room, (session, ...rest) => session.read(room.name, members, ...rest)),
+      before: (room, count) => this.#read(room, (session, ...rest) => session.before(room.name, count, ...rest)),
       leave: room => this.#leave(room),
     };
     globalThis.addEventListener?.("online", this.#online);
@@ -120,64 +139,117 @@ export class Log extends Emitter {
   /** Ends it. What has no outcome stays in the store, and its promises are rejected. */
   close() {
     this.#connection.close();
-    this.#store.close?.();
+    this.#useStore(() => this.#store.close?.());
     globalThis.removeEventListener?.("online", this.#online);
-    const closed = { code: "closed", message: "the client was closed; whether the entry is in the log is not known" };
-    for (const { reject } of this.#waiting.values()) reject(new RoomlogError(closed));
+    for (const [append, { reject }] of this.#waiting) reject(closed(`the outcome of the append to ${append.room} is not known`));
     this.#waiting.clear();
+    this.#connection.session.end({ code: "closed", message: "the client was closed before the answer came" });
   }
 
-  async #start() {
-    const { outbox } = this.#connection.session;
+  #start() {
     // Nothing that is read waits for the store; what is appended does, behind what was kept.
     this.#connection.open();
+    const limit = setTimeout(() => this.#begin(), STORE_MS);
+    void this.#load().then(() => {
+      clearTimeout(limit);
+      this.#begin();
+    });
+  }
+
+  async #load() {
     try {
-      for (const append of await this.#store.load()) outbox.push(append);
+      this.#takeKept(await this.#store.load(kept => this.#takeKept(kept)));
     } catch (error) {
-      this.emit("error", notStored(error));
+      this.#notStored(error);
     }
-    for (const append of this.#early ?? []) outbox.push(append);
+  }
+
+  /** Takes what an earlier client has kept. @param {Append[]} kept */
+  #takeKept(kept) {
+    if (this.#isClosed) return;
+    const { outbox } = this.#connection.session, rooms = new Set();
+    for (const append of kept) {
+      // A store of the program's own may bring back what it was given meanwhile, or what no client has written.
+      if (problemOf(append) !== null || this.#early?.some(it => isSame(it, append))) continue;
+      outbox.push(append, { kept: true });
+      rooms.add(append.room);
+    }
+    for (const name of rooms) this.#pendingChanged(name);
+    this.#connection.pump();
+  }
+
+  /** What was kept is in the outbox, or does not come in time: what is new goes. */
+  #begin() {
+    for (const append of this.#early ?? []) this.#connection.session.outbox.push(append);
     this.#early = null;
     this.#connection.pump();
   }
 
+  get #isClosed() { return this.status.state === "closed"; }
+
   /** @param {string} room */
   #pending(room) {
-    const appends = [...this.#connection.session.outbox.appends, ...this.#early ?? []];
-    return appends.filter(append => append.room === room);
+    const early = (this.#early ?? []).filter(append => append.room === room);
+    return [...this.#connection.session.outbox.appendsTo(room), ...early];
   }
 
-  /** @param {Room} room @param {string} body @param {import("./room.js").AppendOptions} options */
+  /** @param {string} name */
+  #pendingChanged(name) {
+    const room = this.#rooms.get(name);
+    room?.emit("pending", room.pending);
+  }
+
+  /** @param {Room} room @param {string} body @param {import("./room.js").AppendOptions} options @returns {Promise<{slot: number}>} */
   #append(room, body, options) {
-    const { last } = room;
-    /** @type {Append} */
-    const append = { room: room.name, id: newId(), body, sent_at: Date.now(), ...options };
-    if (this.#author !== undefined) append.author = this.#author;
-    if (last !== null && append.after === undefined) append.after = last;
+    const append = this.#newAppend(room, body, options), what = `The append to room ${plain(room.name)} failed`;
+    if (this.#isClosed) return Promise.reject(closed("connect again to append"));
+    const problem = problemOf(append);
+    if (problem !== null) return Promise.reject(new RoomlogError({ code: "bad_message", message: problem }, what));
+    const { outbox } = this.#connection.session;
+    if (outbox.length + (this.#early?.length ?? 0) >= MOST_APPENDS) {
+      const message = `${MOST_APPENDS} appends wait for their outcome; wait for some of them, then try again`;
+      return Promise.reject(new RoomlogError({ code: "busy", message }, what));
+    }
     return new Promise((resolve, reject) => {
-      try {
-        if (this.#early) this.#early.push(append);
-        else this.#connection.session.outbox.push(append);
-      } catch (error) {
-        return reject(new RoomlogError({ code: "busy", message: String(/** @type {Error} */ (error).message) }));
-      }
-      try {
-        this.#store.put(append);
-      } catch (error) {
-        // It is sent all the same; what it does not survive is a reload.
-        this.emit("error", notStored(error));
-      }
-      this.#waiting.set(append.id, { resolve, reject });
+      this.#waiting.set(append, { resolve, reject });
+      // Without the store it is sent all the same; what it does not survive is a reload.
+      this.#useStore(() => this.#store.put(append), () => { this.#storeFails = false; });
+      if (this.#early) this.#early.push(append);
+      else outbox.push(append);
       room.emit("pending", room.pending);
       this.#connection.pump();
     });
   }
 
-  /** @param {Room} room @param {any} members @returns {Promise<Entry[]>} */
-  #read(room, members) {
+  /** @param {Room} room @param {string} body @param {import("./room.js").AppendOptions} options @returns {Append} */
+  #newAppend(room, body, options) {
+    const append = membersOf({ .../** @type {any} */ (options), room: room.name, body });
+    append.id ??= newId();
+    append.sent_at ??= Date.now();
+    if (this.#author !== undefined) append.author = this.#author;
+    // A room that was left may be one of another log by now.
+    const last = this.#rooms.get(room.name) === room ? room.last : null;
+    if (last !== null) append.after ??= last;
+    const namesSlots = append.after !== undefined || append.ref !== undefined || append.expect !== undefined;
+    delete append.log;
+    if (namesSlots && this.id !== null) append.log = this.id;
+    return append;
+  }
+
+  /**
+   * @param {Room} room
+   * @param {(session: Connection["session"], now: number, done: import("./reads.js").Read["done"]) => void} ask
+   * @returns {Promise<Entry[]>}
+   */
+  #read(room, ask) {
+    if (this.#isClosed) return Promise.reject(closed("connect again to read"));
+    const what = `Reading room ${plain(room.name)} failed`;
+    if (this.#rooms.get(room.name) !== room) {
+      return Promise.reject(new RoomlogError({ code: "left", message: "the room was left; open it again with log.room()" }, what));
+    }
     return new Promise((resolve, reject) => {
-      this.#connection.session.read(room.name, members, this.#connection.now, (error, entries) => {
-        if (error) reject(new RoomlogError(error));
+      ask(this.#connection.session, this.#connection.now, (error, entries) => {
+        if (error) reject(new RoomlogError(error, what));
         else resolve(entries);
       });
       this.#connection.pump();
@@ -192,14 +264,24 @@ export class Log extends Emitter {
     this.#connection.pump();
   }
 
-  /** @param {import("./session.js").Delivery} delivery */
+  /** @param {import("./connection.js").Status} status */
+  #changed(status) {
+    if (this.id !== null && this.id !== this.#toldLog) {
+      this.#toldLog = this.id;
+      this.emit("log", this.id);
+    }
+    this.emit("status", status);
+  }
+
+  /** @param {import("./types.js").Delivery} delivery */
   #delivered(delivery) {
     if (delivery.type === "settled") return this.#settled(delivery.outcome);
     if (delivery.type === "heads") return this.emit("heads", delivery.rooms);
     const room = delivery.room === null ? undefined : this.#rooms.get(delivery.room);
     if (delivery.type === "error") {
-      const error = new RoomlogError(delivery.error);
-      return room ? room.emit("error", error) : this.emit("error", error);
+      if (!room) return this.emit("error", new RoomlogError(delivery.error));
+      const what = delivery.error.code === "ahead" ? "is not up to date" : "cannot be followed";
+      return room.emit("error", new RoomlogError(delivery.error, `Room ${plain(room.name)} ${what}`));
     }
     if (delivery.type === "entries") room?.emit("entries", delivery.entries);
     else if (delivery.type === "gap") this.#gap(room);
@@ -217,22 +299,57 @@ export class Log extends Emitter {
 
   /** @param {import("./outbox.js").Outcome} outcome */
   #settled(outcome) {
-    const { append } = outcome;
-    this.#store.remove(append);
-    const waiting = this.#waiting.get(append.id);
-    this.#waiting.delete(append.id);
-    if ("error" in outcome) waiting?.reject(new RoomlogError(outcome.error));
+    const { append } = outcome, waiting = this.#waiting.get(append);
+    this.#waiting.delete(append);
+    this.#useStore(() => this.#store.remove(append));
+    if ("error" in outcome) waiting?.reject(new RoomlogError(outcome.error, `The append to room ${plain(append.room)} failed`));
     else waiting?.resolve({ slot: outcome.appended.slot, ...(outcome.appended.repeat && { repeat: true }) });
     this.emit("settled", outcome);
-    const room = this.#rooms.get(append.room);
-    room?.emit("pending", room.pending);
+    this.#pendingChanged(append.room);
+  }
+
+  /** Uses the store, which may be full, blocked or the program's own. @param {() => unknown} use @param {() => void} [worked] */
+  async #useStore(use, worked) {
+    try {
+      const using = use();
+      // Some stores work in the background.
+      if (using instanceof Promise) await using;
+      worked?.();
+    } catch (error) {
+      this.#notStored(error);
+    }
+  }
+
+  /** Said once, until the store works again. @param {unknown} error */
+  #notStored(error) {
+    if (this.#storeFails) return;
+    this.#storeFails = true;
+    const message = "what is not sent yet is kept only as long as this page is open: it cannot be stored; "
+      + `make room in the browser's storage for this site, or allow it (${plain(error)})`;
+    this.emit("error", new RoomlogError({ code: "not_stored", message }));
+  }
+
+  /** @param {string} address @param {string} reason */
+  #unreachable(address, reason) {
+    const { origin } = globalThis.location ?? {}, { host } = new URL(address);
+    // The server takes pages of its own origin, which it knows as this one.
+    if (origin === undefined || origin === `http://${host}`) return;
+    const remedy = origin === "null" ? "open this page from an http address, whose origin --allow-origin can name"
+      : `the flag --allow-origin ${origin} makes it accept this page`;
+    const message = `${reason}, three times in a row. The server may be away, or it may refuse this page's origin: a browser `
+      + `does not say which. If the server is running, ${remedy}`;
+    this.emit("error", new RoomlogError({ code: "unreachable", message }));
   }
 }
 
-/** @param {unknown} error */
-function notStored(error) {
-  const message = `what is not sent yet cannot be kept for the next time this page is opened: ${error}`;
-  return new RoomlogError({ code: "not_stored", message });
+/** @param {string} what */
+function closed(what) {
+  return new RoomlogError({ code: "closed", message: what }, "The client was closed");
+}
+
+/** Whether two appends are one, which may have been written down in between. @param {Append} a @param {Append} b */
+function isSame(a, b) {
+  return a === b || (a.id === b.id && a.room === b.room && a.author === b.author && a.body === b.body);
 }
 
 /** The members of `login`. @param {{author?: string, token?: string}} who */
@@ -242,9 +359,11 @@ function loginOf({ author, token }) {
 
 /** The address of the WebSocket of a server. @param {string} url */
 function socketUrl(url) {
-  const base = new URL(url, globalThis.location?.href);
-  base.protocol = base.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(base.protocol)) throw new TypeError(`${url}: not an address like http://127.0.0.1:7400`);
+  const base = URL.canParse(url, globalThis.location?.href) ? new URL(url, globalThis.location?.href) : null;
+  if (base) base.protocol = base.protocol.replace(/^http/, "ws");
+  if (!base || !/^wss?:$/.test(base.protocol)) {
+    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; "${plain(url)}" is none`);
+  }
   if (!base.pathname.endsWith("/v1/ws")) base.pathname = `${base.pathname.replace(/\/$/, "")}/v1/ws`;
   base.hash = "";
   return base.href;

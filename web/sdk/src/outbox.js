@@ -7,7 +7,8 @@
 // Invariants: within a room, frames carry `seq` 0, 1, 2, … of this connection in the order of the appends;
 // an append keeps its id for ever; at most `appends_in_flight` frames are unanswered. Every frame has a
 // mark (`req`) of its own, so an answer to an older copy of an append is told from one to the newest:
-// only what the server refused is sent again, and only once for each refusal.
+// only what the server refused is sent again, and only once for each refusal. Ids match nothing: callers choose them,
+// and two appends may have one. Slots (`after`, `ref`, `expect`) go only to the log in which their author saw them.
 
 import { isTransient, retryIn, stretched } from "./backoff.js";
 
@@ -22,8 +23,11 @@ const UNKNOWN_RETRY_MS = 200;
 /** How often an answer that does not fit what was sent is met by sending again. */
 const MOST_PUZZLES = 8;
 
-/** Appends without an outcome, at most. */
-export const OUTBOX_APPENDS = 1_000;
+/** No log has this name: appends kept by an earlier version do not say which log their slots are of. */
+const NO_LOG = "";
+
+/** @type {ReadonlyMap<string, unknown>} */
+const NONE = new Map();
 
 const utf8 = new TextEncoder();
 
@@ -31,6 +35,7 @@ const utf8 = new TextEncoder();
  * An append that is not answered yet.
  * @typedef {object} Item
  * @property {Append} append
+ * @property {string | null} log the one its slots are of; null: the first one that is met
  * @property {number | null} seq
  * @property {number} puzzles how often it was refused in a way that sending again does not explain
  * @property {boolean} again it was refused, and is to be sent again
@@ -58,13 +63,20 @@ export class Outbox {
   #settled = [];
   #nextReq = 1;
   #length = 0;
+  /** The server's log. @type {string | null} */
+  #log = null;
+  /** Whether an append waits for a connection that may number its room. */
+  #needsRoom = false;
 
   get length() { return this.#length; }
 
-  /** What has no outcome, in order. @returns {Append[]} */
-  get appends() {
-    return [...this.#rooms.values()].flatMap(queue => queue.items.map(item => item.append));
+  /** What has no outcome in a room, in order. @param {string} room @returns {Append[]} */
+  appendsTo(room) {
+    return this.#rooms.get(room)?.items.map(item => item.append) ?? [];
   }
+
+  /** Whether all is answered that this connection can take, and the rest needs another one. */
+  get isExhausted() { return this.#needsRoom && this.#flights.size === 0; }
 
   /** When the oldest unanswered frame was sent. @returns {number | undefined} */
   get oldestUnanswered() {
@@ -72,33 +84,35 @@ export class Outbox {
   }
 
   /**
-   * Takes an append.
+   * Takes an append. How many there may be is for the caller to bound.
    * @param {Append} append
-   * @throws {RangeError} when there are OUTBOX_APPENDS without an outcome
+   * @param {{kept?: boolean}} [options] whether an earlier client kept it: it may be about another log
    */
-  push(append) {
-    if (this.#length >= OUTBOX_APPENDS) {
-      throw new RangeError(`${OUTBOX_APPENDS} appends wait for their outcome; try again when some have theirs`);
-    }
+  push(append, { kept = false } = {}) {
     const queue = this.#rooms.get(append.room) ?? { items: [], nextSeq: 0, pauseUntil: 0 };
     this.#rooms.set(append.room, queue);
-    queue.items.push({ append, seq: null, puzzles: 0, again: false });
+    const log = append.log ?? (kept ? NO_LOG : this.#log);
+    const item = { append, log, seq: null, puzzles: 0, again: false };
+    queue.items.push(item);
     this.#length++;
+    if (this.#log !== null) this.#meet(append.room, item, this.#log);
   }
 
   /**
    * The next frame to send, when there is one and the limits allow it.
    * @param {number} now
    * @param {Limits} limits
-   * @returns {(Append & {type: "append", seq: number, req: number}) | null}
+   * @param {ReadonlyMap<string, unknown>} [followed] rooms that the connection follows: they count as well
+   * @returns {(Omit<Append, "log"> & {type: "append", seq: number, req: number}) | null}
    */
-  nextFrame(now, limits) {
+  nextFrame(now, limits, followed = NONE) {
     if (this.#flights.size >= limits.appends_in_flight) return null;
     for (const [room, queue] of [...this.#rooms]) {
-      if (now < queue.pauseUntil) continue;
+      if (now < queue.pauseUntil || !this.#mayNumber(room, queue, limits, followed)) continue;
       for (let item; (item = due(queue));) {
         const seq = item.seq ?? queue.nextSeq, req = this.#nextReq;
-        const frame = /** @type {const} */ ({ type: "append", ...item.append, seq, req });
+        const { log: _, ...append } = item.append;
+        const frame = /** @type {const} */ ({ type: "append", ...append, seq, req });
         const problem = tooLarge(frame, limits);
         if (problem !== null) {
           this.#settle(room, item, { error: { code: "too_large", message: problem, room, id: item.append.id } });
@@ -119,18 +133,22 @@ export class Outbox {
 
   /** When to look for a next frame again, although nothing came in. @returns {number} */
   nextWake() {
-    const waiting = [...this.#rooms.values()].filter(queue => due(queue));
+    const waiting = [...this.#rooms.values()].filter(queue => due(queue) && !(this.#needsRoom && queue.nextSeq === 0));
     return Math.min(...waiting.map(queue => queue.pauseUntil));
   }
 
   /**
    * Takes `appended`. A second answer to one append is no news.
    * @param {Appended} appended
+   * @returns {string | null} why the connection is of no more use
    */
   appended(appended) {
     if (appended.req !== undefined) this.#flights.delete(appended.req);
     const item = this.#item(appended.room, appended.seq);
-    if (item?.append.id === appended.id) this.#settle(appended.room, item, { appended });
+    if (!item) return null;
+    if (item.append.id !== appended.id) return "the server answered an append with the id of another one";
+    this.#settle(appended.room, item, { appended });
+    return null;
   }
 
   /**
@@ -163,6 +181,7 @@ export class Outbox {
   /** The connection is gone. Nothing is forgotten; all without an outcome is sent again, in order. */
   disconnected() {
     this.#flights.clear();
+    this.#needsRoom = false;
     for (const [room, queue] of this.#rooms) {
       if (queue.items.length === 0) this.#rooms.delete(room);
       for (const item of queue.items) Object.assign(item, { seq: null, puzzles: 0, again: false });
@@ -171,25 +190,62 @@ export class Outbox {
   }
 
   /**
-   * The server has another log than before; called while disconnected. The slots that authors saw are
-   * gone: what names one by `ref` or `expect` goes back to its author.
+   * The server has this log. Slots of another one mean nothing in it: `after` is dropped, and what refers to a slot by
+   * `ref` or `expect` goes back to its author.
+   * @param {string} log
    */
-  newLog() {
-    const message = "the server has another log now, and this names a slot of the one before";
-    for (const [room, queue] of this.#rooms) {
-      for (const item of [...queue.items]) {
-        const { append } = item;
-        delete append.after;
-        if (append.ref === undefined && append.expect === undefined) continue;
-        this.#settle(room, item, { error: { code: "new_log", message, room, id: append.id } });
-      }
+  connected(log) {
+    this.#log = log;
+    for (const [room, queue] of this.#rooms) for (const item of [...queue.items]) this.#meet(room, item, log);
+  }
+
+  /** What was held of a room is not what the server has: slots of it that appends name mean nothing any more. @param {string} room */
+  diverged(room) {
+    for (const item of [...this.#rooms.get(room)?.items ?? []]) {
+      // What is under way has its outcome from the server; after a loss it is about another log.
+      if (item.seq === null) this.#forgetSlots(room, item, "diverged");
+      else Object.assign(item, { log: NO_LOG });
+      delete item.append.after;
     }
-    this.disconnected();
   }
 
   /** The next append that has its outcome. @returns {Outcome | undefined} */
   nextSettled() {
     return this.#settled.shift();
+  }
+
+  /** @param {string} room @param {Item} item @param {string} log */
+  #meet(room, item, log) {
+    const was = item.log ?? log;
+    item.log = log;
+    if (was !== log) this.#forgetSlots(room, item, "new_log");
+  }
+
+  /** @param {string} room @param {Item} item @param {"new_log" | "diverged"} code */
+  #forgetSlots(room, item, code) {
+    const { append } = item;
+    delete append.after;
+    if (append.ref === undefined && append.expect === undefined) return;
+    const why = code === "new_log" ? "the server has another log now" : "the server's log of this room is another one";
+    const message = `${why}, and this refers to a slot of the one before; look at what the room has now, then send it anew`;
+    this.#settle(room, item, { error: { code, message, room, id: append.id } });
+  }
+
+  /**
+   * Whether the connection may number the appends of this room. A room keeps its place until the connection ends, so a client
+   * of many rooms needs several, one after the other.
+   * @param {string} room
+   * @param {Queue} queue
+   * @param {Limits} limits
+   * @param {ReadonlyMap<string, unknown>} followed
+   */
+  #mayNumber(room, queue, limits, followed) {
+    if (queue.nextSeq > 0 || followed.has(room) || !due(queue)) return true;
+    const numbered = [...this.#rooms].filter(([name, { nextSeq }]) => nextSeq > 0 && !followed.has(name)).length;
+    // With none numbered another connection could do no more: the server's answer says so.
+    if (numbered === 0 || numbered + followed.size < (limits.rooms_per_connection ?? Infinity)) return true;
+    this.#needsRoom = true;
+    return false;
   }
 
   /** @param {string} room @param {number | undefined} seq */
@@ -237,7 +293,7 @@ export class Outbox {
 
 /** What a queue has to send next: what was refused first, then what is new. @param {Queue} queue */
 function due(queue) {
-  return queue.items.find(item => item.again) ?? queue.items.find(item => item.seq === null);
+  return queue.items.find(item => item.again || item.seq === null);
 }
 
 /**

@@ -12,7 +12,7 @@ import { Emitter } from "./events.js";
  * @property {"new_log" | "diverged"} reset all that was held is void: the server has another log, or its
  *   digest differs; entries of the log that it has follow
  * @property {Append[]} pending what has no outcome has changed
- * @property {import("./error.js").RoomlogError} error the room cannot be followed
+ * @property {import("./error.js").RoomlogError} error the room cannot be followed, or has fewer entries on the server than here
  */
 
 /**
@@ -58,10 +58,11 @@ export class Room extends Emitter {
   /**
    * Reads the entries before a slot.
    * @param {number} [count] at most; as many as a page of the server holds
-   * @param {number} [slot] by default the first slot of the newest span
+   * @param {number} [slot] by default the first slot of the newest span, once the first reply tells it
    * @returns {Promise<Entry[]>} in slot order, without those that were held; none at the beginning
    */
-  before(count = 50, slot = this.timeline.spans.at(-1)?.first ?? 0) {
+  before(count = 50, slot) {
+    if (slot === undefined) return this.#owner.before(this, count);
     return slot <= 0 ? Promise.resolve([]) : this.#owner.read(this, { count, upto: slot - 1 });
   }
 

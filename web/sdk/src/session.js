@@ -7,16 +7,18 @@
 // ```
 //
 // Enters: what callers want, frames of the server, losses, the time in ms. Leaves: frames to send, answers
-// to reads, and deliveries. Invariants: a read is asked until it has one answer; a room is joined anew after
-// each loss, at the slot it had; of a room at most one `join` or `update` is unanswered; appends go
-// behind what is asked, so that a long outbox holds up no read. Marks (`req`) of appends are positive,
-// those of what is asked negative.
+// to reads, and deliveries. Invariants: a read is asked until it has one answer, and has one when its room is left,
+// the log changes or the client ends; a room is joined anew after each loss, at the slot it had; of a room at most
+// one `join` or `update` is unanswered, and no room that was left is followed by the server; appends go behind
+// what is asked, so that a long outbox holds up no read. Answers are matched by their marks (`req`): those of
+// appends are positive, those of what is asked negative.
 
 import { isTransient, retryIn, stretched } from "./backoff.js";
 import { Outbox } from "./outbox.js";
+import { Reads } from "./reads.js";
 import { Timeline } from "./timeline.js";
 
-/** @typedef {import("./types.js").Append} Append */
+/** @typedef {import("./types.js").Delivery} Delivery */
 /** @typedef {import("./types.js").Entry} Entry */
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 /** @typedef {import("./types.js").Limits} Limits */
@@ -30,8 +32,8 @@ export const ANSWER_MS = 10_000;
 export const QUIET_MS = 15_000;
 /** How much longer than the server's own bound the answer to an append is waited for. */
 const APPEND_SLACK_MS = 10_000;
-/** Reads without an answer, at most. */
-export const READS = 32;
+/** When a server that has fewer entries of a room than this client is reported, and reported again. */
+export const AHEAD_MS = 60_000;
 
 /**
  * A room that is followed.
@@ -39,25 +41,9 @@ export const READS = 32;
  * @property {Timeline} timeline
  * @property {boolean} joined on this connection
  * @property {boolean} asked something is unanswered
+ * @property {boolean} sent a `join` was sent on this connection: the server may follow it
  * @property {number} due when to ask next
- */
-
-/**
- * A read that has no answer.
- * @typedef {object} Read
- * @property {string} room
- * @property {{count: number, upto: number} | {after: number, count?: number}} members
- * @property {number} due when to ask; Infinity while it is asked
- * @property {(error: ErrorFrame | null, entries: Entry[]) => void} done
- */
-
-/**
- * @typedef {{type: "entries", room: string, entries: Entry[]}
- *   | {type: "gap", room: string}
- *   | {type: "reset", room: string, why: "new_log" | "diverged"}
- *   | {type: "error", room: string | null, error: ErrorFrame}
- *   | {type: "heads", rooms: Record<string, number>}
- *   | {type: "settled", outcome: import("./outbox.js").Outcome}} Delivery
+ * @property {number} aheadSince since when the server has had less of the room than this; Infinity when it has not
  */
 
 export class Session {
@@ -68,16 +54,16 @@ export class Session {
   #limits = null;
   /** @type {Map<string, Following>} */
   #rooms = new Map();
-  /** @type {Map<number, Read>} */
-  #reads = new Map();
-  /** What is unanswered, by mark. @type {Map<number, {room: string | null, what: "join" | "page" | "read", sent: number}>} */
+  #reads = new Reads();
+  /** What is unanswered, by mark. @type {Map<number, {room: string, what: "join" | "page" | "read", sent: number}>} */
   #asked = new Map();
+  /** The mark of the `watch` of this connection, and when to send it. @type {{req: number, due: number} | null} */
+  #watch = null;
   /** Frames that need no answer. @type {object[]} */
   #control = [];
   /** @type {Delivery[]} */
   #deliveries = [];
   #lastReq = 0;
-  #watches = false;
   #heard = 0;
   #pinged = false;
 
@@ -107,37 +93,49 @@ export class Session {
   follow(room, count, now) {
     const timeline = new Timeline(room, count);
     this.#drop(room);
-    this.#rooms.set(room, { timeline, joined: false, asked: false, due: now });
+    this.#rooms.set(room, { timeline, joined: false, asked: false, sent: false, due: now, aheadSince: Infinity });
     return timeline;
   }
 
   /** @param {string} room */
   unfollow(room) {
-    if (this.#rooms.get(room)?.joined) this.#control.push({ type: "leave", room });
+    // A `join` that has no answer yet is a following too.
+    if (this.#rooms.get(room)?.sent) this.#control.push({ type: "leave", room });
     this.#rooms.delete(room);
     this.#drop(room);
+    this.#reads.end({ code: "left", message: "the room was left before the answer came", room }, room);
   }
+
+  /** Ends all reads: no answer will come. @param {ErrorFrame} error */
+  end(error) { this.#reads.end(error); }
 
   /**
    * Reads slots of a room that is followed: they go into its timeline, and those that are new to it
    * to `done`.
    * @param {string} room
-   * @param {Read["members"]} members
+   * @param {import("./reads.js").Read["members"]} members
    * @param {number} now
-   * @param {Read["done"]} done
+   * @param {import("./reads.js").Read["done"]} done
    */
   read(room, members, now, done) {
-    if (this.#reads.size >= READS) {
-      done({ code: "busy", message: `${READS} reads wait for their answer`, room }, []);
-      return;
-    }
-    this.#reads.set(--this.#lastReq, { room, members, due: now, done });
+    this.#reads.add(--this.#lastReq, { room, members, due: now, done });
+  }
+
+  /**
+   * Reads slots before what is held of a room, once its first reply tells what that is.
+   * @param {string} room
+   * @param {number} count
+   * @param {number} now
+   * @param {import("./reads.js").Read["done"]} done
+   */
+  before(room, count, now, done) {
+    this.#reads.add(--this.#lastReq, { room, members: { count, upto: null }, due: Infinity, done });
+    this.#reads.begin(room, this.#rooms.get(room)?.timeline.first ?? null, now);
   }
 
   /** Asks for the heads of all rooms, now and when they move. */
   watch() {
-    if (!this.#watches && this.#limits) this.#control.push({ type: "watch" });
-    this.#watches = true;
+    this.#watch ??= { req: --this.#lastReq, due: 0 };
   }
 
   /**
@@ -146,14 +144,14 @@ export class Session {
    * @param {number} now
    */
   connected(hello, now) {
+    this.outbox.connected(hello.log);
+    this.#handOut();
     if (this.#log !== null && this.#log !== hello.log) {
-      this.outbox.newLog();
-      this.#handOut();
       for (const [room, following] of this.#rooms) this.#reset(room, following, "new_log", now);
     }
     this.#log = hello.log;
     this.#limits = hello.limits;
-    this.#control = this.#watches ? [{ type: "watch" }] : [];
+    this.#control = [];
     this.#heardAt(now);
   }
 
@@ -162,8 +160,10 @@ export class Session {
     this.outbox.disconnected();
     this.#asked.clear();
     this.#control = [];
-    for (const following of this.#rooms.values()) Object.assign(following, { joined: false, asked: false, due: now });
-    for (const read of this.#reads.values()) read.due = now;
+    const unasked = { joined: false, asked: false, sent: false, due: now, aheadSince: Infinity };
+    for (const following of this.#rooms.values()) Object.assign(following, unasked);
+    this.#reads.disconnected(now);
+    if (this.#watch) this.#watch = { req: --this.#lastReq, due: now };
     this.#limits = null;
   }
 
@@ -178,10 +178,10 @@ export class Session {
     this.#heardAt(now);
     let useless = null;
     switch (frame.type) {
-      case "appended": this.outbox.appended(frame); break;
+      case "appended": useless = this.outbox.appended(frame); break;
       case "ack": this.#ack(frame, now); break;
       case "reply": this.#reply(frame, now, unit); break;
-      case "heads": this.#deliveries.push({ type: "heads", rooms: frame.rooms }); break;
+      case "heads": this.#deliveries.push({ type: "heads", rooms: byName(frame.rooms) }); break;
       case "error":
         if (frame.req > 0) useless = this.outbox.refused(frame, now, unit);
         else useless = this.#refused(frame, now, unit);
@@ -198,7 +198,7 @@ export class Session {
    */
   nextFrame(now) {
     if (!this.#limits) return null;
-    const frame = this.#control.shift() ?? this.#nextAsk(now) ?? this.outbox.nextFrame(now, this.#limits);
+    const frame = this.#control.shift() ?? this.#nextAsk(now) ?? this.outbox.nextFrame(now, this.#limits, this.#rooms);
     this.#handOut(); // What is too large has its outcome without being sent.
     return frame;
   }
@@ -214,6 +214,7 @@ export class Session {
     const patience = (this.#limits?.append_ms ?? 0) + APPEND_SLACK_MS;
     const appended = this.outbox.oldestUnanswered ?? Infinity;
     if (now >= appended + patience) return { dead: `the server left an append unanswered for ${patience / 1e3} s` };
+    if (this.outbox.isExhausted) return { dead: "another connection is needed: this one has as many rooms as it may" };
     if (now >= this.#heard + QUIET_MS + ANSWER_MS) return { dead: "the server does not answer a ping" };
     if (now >= this.#heard + QUIET_MS && !this.#pinged && this.#limits) {
       this.#pinged = true;
@@ -221,8 +222,9 @@ export class Session {
     }
     const quiet = this.#heard + QUIET_MS + (this.#pinged ? ANSWER_MS : 0);
     const due = [...this.#rooms.values()].filter(it => !it.asked).map(it => it.due);
-    const reads = [...this.#reads.values()].map(it => it.due);
-    const wake = Math.min(quiet, asked + ANSWER_MS, appended + patience, this.outbox.nextWake(), ...due, ...reads);
+    const wake = Math.min(
+      quiet, asked + ANSWER_MS, appended + patience, this.outbox.nextWake(), this.#reads.due, this.#watch?.due ?? Infinity, ...due,
+    );
     return { wake: this.#control.length > 0 ? now : wake };
   }
 
@@ -239,19 +241,22 @@ export class Session {
 
   /** What is due to be asked: followings, then reads. @param {number} now */
   #nextAsk(now) {
+    if (this.#watch && now >= this.#watch.due) {
+      this.#watch.due = Infinity;
+      return { type: "watch", req: this.#watch.req };
+    }
     for (const [room, following] of this.#rooms) {
       if (following.asked || now < following.due) continue;
-      following.asked = true;
       const { timeline, joined } = following;
+      following.asked = true;
       if (joined) return this.#ask("page", room, { type: "update", room, ...timeline.update() }, now);
+      following.sent = true;
       return this.#ask("join", room, { type: "join", room, ...timeline.join() }, now);
     }
-    for (const [req, read] of this.#reads) {
-      if (now < read.due) continue;
-      read.due = Infinity;
-      return this.#ask("read", read.room, { type: "update", room: read.room, ...read.members }, now, req);
-    }
-    return null;
+    const next = this.#reads.next(now);
+    if (!next) return null;
+    const [req, { room, members }] = next;
+    return this.#ask("read", room, { type: "update", room, ...members }, now, req);
   }
 
   /**
@@ -276,10 +281,10 @@ export class Session {
     const req = /** @type {number} */ (reply.req), asked = this.#asked.get(req);
     if (!asked) return;
     this.#asked.delete(req);
-    const room = /** @type {string} */ (asked.room), following = this.#rooms.get(room);
-    if (asked.what === "read") this.#readDone(req, following, reply, now);
-    if (!following || asked.what === "read") return;
-    Object.assign(following, { asked: false, due: now + stretched(CHECK_MS, unit) });
+    const { room } = asked, following = this.#rooms.get(room);
+    if (!following) return;
+    if (asked.what === "read") return this.#readDone(req, following, reply, now);
+    Object.assign(following, { asked: false, due: now + stretched(CHECK_MS, unit), aheadSince: Infinity });
     const { timeline } = following;
     if (asked.what === "page") return this.#step(room, following, timeline.page(reply), now);
     const step = timeline.joined(reply);
@@ -291,20 +296,14 @@ export class Session {
     }
     following.joined = true;
     this.#step(room, following, step, now);
+    this.#reads.begin(room, timeline.first, now);
   }
 
-  /** @param {number} req @param {Following | undefined} following @param {Reply} reply @param {number} now */
+  /** @param {number} req @param {Following} following @param {Reply} reply @param {number} now */
   #readDone(req, following, reply, now) {
-    const read = this.#reads.get(req);
-    if (!read) return;
-    this.#reads.delete(req);
-    if (!following) return read.done({ code: "left", message: "the room was left", room: read.room }, []);
-    const step = following.timeline.fill(reply);
-    if (step.diverged) {
-      this.#reset(read.room, following, "diverged", now);
-      return read.done({ code: "diverged", message: "the server's log is not the one that was held", room: read.room }, []);
-    }
-    read.done(null, step.entries);
+    const { timeline } = following, step = timeline.fill(reply);
+    if (step.diverged) this.#reset(timeline.room, following, "diverged", now);
+    else this.#reads.answered(req)?.done(null, step.entries);
   }
 
   /** @param {string} room @param {Following} following @param {import("./timeline.js").Step} step @param {number} now */
@@ -318,12 +317,15 @@ export class Session {
   #reset(room, following, why, now) {
     following.timeline.reset();
     this.#drop(room);
-    Object.assign(following, { joined: false, asked: false, due: now });
+    Object.assign(following, { joined: false, asked: false, due: now, aheadSince: Infinity });
+    if (why === "diverged") this.outbox.diverged(room);
     this.#deliveries.push({ type: "reset", room, why });
+    const what = why === "new_log" ? "the server has another log than before" : "the server's log is not the one that was held";
+    this.#reads.end({ code: why, message: `${what}; read again`, room }, room);
   }
 
   /**
-   * What was asked is refused; or, without a mark, a following has ended.
+   * What was asked is refused; or, without a mark, a following or the watch has ended.
    * @param {ErrorFrame} error
    * @param {number} now
    * @param {number} unit
@@ -331,44 +333,52 @@ export class Session {
    */
   #refused(error, now, unit) {
     const again = now + retryIn(error, unit);
-    const asked = error.req === undefined ? undefined : this.#asked.get(error.req);
-    const room = asked?.room ?? error.room ?? null, following = room === null ? undefined : this.#rooms.get(room);
-    if (error.req === undefined && following) {
-      Object.assign(following, { joined: false, due: following.asked ? following.due : again });
-      return null;
-    }
     if (error.code === "login_required" || error.code === "unauthorized") return `${error.code}: ${error.message}`;
-    if (!asked) {
-      // With a mark: the answer to what was asked for a following that has ended since.
-      if (error.req === undefined) this.#deliveries.push({ type: "error", room, error });
-      return null;
-    }
-    const req = /** @type {number} */ (error.req);
+    if (error.req === undefined) this.#ended(error, again);
+    else if (this.#watch?.req === error.req) this.#watchRefused(error, again);
+    const asked = error.req === undefined ? undefined : this.#asked.get(error.req);
+    // Without one: the answer to what was asked for a following that has ended since.
+    if (!asked) return null;
+    const req = /** @type {number} */ (error.req), following = this.#rooms.get(asked.room);
     this.#asked.delete(req);
-    if (asked.what === "read") this.#readRefused(req, error, again);
-    else if (following) this.#askRefused(/** @type {string} */ (room), following, error, now, again);
+    if (asked.what === "read") this.#reads.refused(req, error, again, following?.timeline.latest ?? -1);
+    else if (following) this.#askRefused(asked.room, following, error, now, again);
     return null;
   }
 
-  /** @param {number} req @param {ErrorFrame} error @param {number} again */
-  #readRefused(req, error, again) {
-    const read = this.#reads.get(req);
-    if (!read) return;
-    if (isTransient(error)) {
-      read.due = again;
-      return;
-    }
-    this.#reads.delete(req);
-    read.done(error, []);
+  /** What the server sent unasked has ended: a following, or the watch. @param {ErrorFrame} error @param {number} again */
+  #ended(error, again) {
+    const room = error.room ?? null, following = room === null ? undefined : this.#rooms.get(room);
+    if (following) Object.assign(following, { joined: false, due: following.asked ? following.due : again });
+    else if (room === null && this.#watch && isTransient(error)) this.#watchRefused(error, again);
+    else this.#deliveries.push({ type: "error", room, error });
+  }
+
+  /** @param {ErrorFrame} error @param {number} again */
+  #watchRefused(error, again) {
+    if (isTransient(error)) this.#watch = { req: --this.#lastReq, due: again };
+    else this.#deliveries.push({ type: "error", room: null, error });
   }
 
   /** @param {string} room @param {Following} following @param {ErrorFrame} error @param {number} now @param {number} again */
   #askRefused(room, following, error, now, again) {
     Object.assign(following, { asked: false, due: again });
     if (error.code === "diverged") return this.#reset(room, following, "diverged", now);
+    if (error.code === "ahead") return this.#stillAhead(room, following, error, now);
     if (isTransient(error)) return;
+    this.#reads.endUnbegun(error, room);
     following.due = Infinity; // It is not asked again: nothing here would change the answer.
     this.#deliveries.push({ type: "error", room, error });
+  }
+
+  /** @param {string} room @param {Following} following @param {ErrorFrame} error @param {number} now */
+  #stillAhead(room, following, error, now) {
+    following.aheadSince = Math.min(following.aheadSince, now);
+    if (now < following.aheadSince + AHEAD_MS) return;
+    following.aheadSince = now;
+    const message = `the server ends at slot ${error.latest}, this client has seen slot ${following.timeline.last}; `
+      + "the server is far behind, or its data was set back: leave the room and open it again to see what it has";
+    this.#deliveries.push({ type: "error", room, error: { ...error, message } });
   }
 
   /** Answers to what was asked for a following until now are of no use any more. @param {string} room */
@@ -381,4 +391,9 @@ export class Session {
   #handOut() {
     for (let outcome; (outcome = this.outbox.nextSettled());) this.#deliveries.push({ type: "settled", outcome });
   }
+}
+
+/** Names are other people's: no member of an object may stand for one that is not there. @param {Record<string, number>} rooms */
+function byName(rooms) {
+  return Object.assign(Object.create(null), rooms);
 }

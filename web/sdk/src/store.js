@@ -2,28 +2,48 @@
 //
 // ```text
 //   roomlog.outbox|<url>|<tab>|<n>   one append, as JSON
-//   roomlog.tab|<tab>                when that tab was last seen, where there are no Web Locks
 // ```
 //
-// Enters: appends, and word that one has its outcome. Leaves: what tabs that are gone have left. Invariants:
-// an append is stored before it is sent, and until its outcome is known; each is one tab's. Two tabs
-// that take over one append both send it, with the same id: it is in the log once all the same.
+// Enters: appends, and word that one has its outcome. Leaves: what tabs that are gone have left, at first and later.
+// Invariants: an append is stored before it is sent, and until its outcome is known; it is never written twice: who
+// takes over a tab takes over its name, so a full storage is no obstacle. Two tabs that take over one append both
+// send it, with the same id: it is in the log once all the same.
+
+import { membersOf, problemOf } from "./append.js";
+import { LockedTabs } from "./locked.js";
+import { SignedTabs } from "./signed.js";
 
 /** @typedef {import("./types.js").Append} Append */
 
 /**
- * Keeps appends; what a program gives in its place has the same methods.
+ * Keeps appends; what a program gives in its place has the same methods. They may return promises, and may fail.
  * @typedef {object} Store
- * @property {() => Promise<Append[]>} load what was left, oldest first; it is this store's from now on
+ * @property {(later: (appends: Append[]) => void) => Promise<Append[]>} load what was left, oldest first: it is this
+ *   store's from now on; `later` is for what is found after that
  * @property {(append: Append) => void} put
  * @property {(append: Append) => void} remove
  * @property {() => void} [close] another store may have from now on what is left in this one
  */
 
-/** How often a tab without Web Locks says that it is there; a hidden tab's timers run once a minute. */
-const SIGN_MS = 20_000;
-/** When a tab counts as gone that said nothing for so long. */
-const GONE_MS = 180_000;
+/**
+ * What is used of a browser's localStorage.
+ * @typedef {object} KeyValues
+ * @property {number} length
+ * @property {(at: number) => string | null} key
+ * @property {(key: string) => string | null} getItem
+ * @property {(key: string, value: string) => void} setItem
+ * @property {(key: string) => void} removeItem
+ */
+
+/**
+ * What is used of a browser's Web Locks.
+ * @typedef {object} Locks
+ * @property {(name: string, held: () => Promise<unknown>) => Promise<unknown>} request
+ * @property {() => Promise<{held?: {name?: string}[], pending?: {name?: string}[]}>} query
+ */
+
+/** How often tabs that have gone are looked for. A page that is reloaded is back before, and has its own lines. */
+const LOOK_MS = 20_000;
 
 /** Keeps nothing. @implements {Store} */
 export class NoStore {
@@ -32,99 +52,143 @@ export class NoStore {
   remove() {}
 }
 
+/** The store of this browser; null where there is none, or where it may not be used. @param {string} url of the server */
+export function browserStore(url) {
+  try {
+    const { localStorage } = globalThis;
+    // Node has one of which nothing can be read or written without --localstorage-file.
+    if (typeof localStorage?.setItem !== "function" || typeof localStorage.length !== "number") return null;
+    return new BrowserStore(url, localStorage);
+  } catch {
+    return null; // A browser that blocks site data says so here.
+  }
+}
+
 /** Keeps appends in a browser's localStorage. @implements {Store} */
 export class BrowserStore {
   #tab = crypto.getRandomValues(new Uint32Array(2)).join("-");
   #next = 0;
   #closed = new AbortController();
-  /** @type {Map<string, string>} keys by room and id */
-  #keys = new Map();
+  /** What is stored, by room, author and id: two appends may have one id. @type {Map<string, {append: Append, key: string}[]>} */
+  #kept = new Map();
+  /** Tabs whose lines are this one's. */
+  #known = new Set([this.#tab]);
   #storage;
-  #locks;
+  /** @type {import("./locked.js").Tabs} */
+  #tabs;
   #prefix;
 
   /**
    * @param {string} url of the server
-   * @param {Pick<Storage, "length" | "key" | "getItem" | "setItem" | "removeItem">} [storage]
-   * @param {Pick<LockManager, "request" | "query"> | undefined} [locks] a plain-http page has none
+   * @param {KeyValues} [storage]
+   * @param {Locks | undefined} [locks] a plain-http page has none
    */
-  constructor(url, storage = localStorage, locks = globalThis.navigator?.locks) {
+  constructor(url, storage = globalThis.localStorage, locks = /** @type {any} */ (globalThis.navigator)?.locks) {
     this.#storage = storage;
-    this.#locks = locks;
     this.#prefix = `roomlog.outbox|${url}|`;
+    const { signal } = this.#closed;
+    this.#tabs = locks ? new LockedTabs(locks, signal) : new SignedTabs(storage, signal);
   }
 
-  async load() {
-    const gone = await this.#goneTabs();
-    const left = [];
-    for (const key of this.#stored().sort()) {
-      const tab = key.slice(this.#prefix.length).split("|")[0];
-      if (!gone(tab)) continue;
-      const append = read(this.#storage.getItem(key));
-      // Stored again before it is let go of: a page that dies between the two leaves it twice, not never.
-      if (append && !this.#keys.has(name(append))) {
-        this.put(append);
-        left.push(append);
-      }
-      this.#storage.removeItem(key);
-    }
-    return left;
+  /** @param {(appends: Append[]) => void} [later] @returns {Promise<Append[]>} */
+  async load(later) {
+    /** @type {Line[] | null} */
+    let lines = [];
+    const taken = (/** @type {string} */ tab) => {
+      this.#known.add(tab);
+      const more = this.#linesOf(tab);
+      if (lines) lines.push(...more);
+      else if (more.length > 0) later?.(inOrder(more));
+    };
+    const look = () => {
+      const others = [...new Set(this.#stored().map(it => it.tab))].filter(tab => !this.#known.has(tab));
+      return this.#tabs.take(others, taken, later !== undefined);
+    };
+    await this.#holdOwn();
+    await look();
+    // What cannot be looked at now may be at the next look.
+    if (later) this.#each(LOOK_MS, () => look().catch(() => {}));
+    const first = inOrder(lines);
+    lines = null;
+    return first;
   }
 
   /** @param {Append} append @throws when there is no room */
   put(append) {
-    const n = String(this.#next++).padStart(9, "0"), key = `${this.#prefix}${this.#tab}|${n}`;
+    this.#next = Math.max(this.#next + 1, Date.now() * 1_000);
+    const key = `${this.#prefix}${this.#tab}|${String(this.#next).padStart(16, "0")}`;
     this.#storage.setItem(key, JSON.stringify(append));
-    this.#keys.set(name(append), key);
+    this.#keep(append, key);
   }
 
   /** @param {Append} append */
   remove(append) {
-    const key = this.#keys.get(name(append));
-    if (key === undefined) return;
-    this.#keys.delete(name(append));
-    this.#storage.removeItem(key);
+    const kept = this.#kept.get(name(append)) ?? [];
+    const at = Math.max(0, kept.findIndex(it => it.append === append)), [gone] = kept.splice(at, 1);
+    if (kept.length === 0) this.#kept.delete(name(append));
+    if (gone) this.#storage.removeItem(gone.key);
   }
 
   close() {
     this.#closed.abort();
   }
 
-  #stored() {
-    const keys = Array.from({ length: this.#storage.length }, (_, at) => this.#storage.key(at) ?? "");
-    return keys.filter(key => key.startsWith(this.#prefix));
+  async #holdOwn() {
+    try {
+      await this.#tabs.hold(this.#tab);
+    } catch {
+      // Locks that may not be used here are as good as none.
+      this.#tabs = new SignedTabs(this.#storage, this.#closed.signal);
+      await this.#tabs.hold(this.#tab);
+    }
   }
 
-  /** Says that this tab is there, and tells which others are not. @returns {Promise<(tab: string) => boolean>} */
-  async #goneTabs() {
-    const lock = (/** @type {string} */ tab) => `roomlog.tab|${tab}`;
-    const locks = this.#locks;
-    if (locks) {
-      // Held until the page goes away, or `close`.
-      await new Promise(held => {
-        void locks.request(lock(this.#tab), () => new Promise(letGo => {
-          this.#closed.signal.addEventListener("abort", letGo);
-          held(undefined);
-        }));
-      });
-      const names = new Set((await locks.query()).held?.map(it => it.name));
-      return tab => tab !== this.#tab && !names.has(lock(tab));
-    }
-    const sign = () => this.#storage.setItem(lock(this.#tab), String(Date.now()));
-    sign();
-    const timer = setInterval(sign, SIGN_MS);
-    // In Node a timer would keep the process alive.
-    if (typeof timer === "object") timer.unref();
-    const unsign = () => this.#storage.removeItem(lock(this.#tab)), { signal } = this.#closed;
-    globalThis.addEventListener?.("pagehide", unsign, { signal });
-    globalThis.addEventListener?.("pageshow", sign, { signal });
-    signal.addEventListener("abort", () => {
-      clearInterval(timer);
-      unsign();
-    });
-    const signed = (/** @type {string} */ tab) => Number(this.#storage.getItem(lock(tab)) ?? 0);
-    return tab => tab !== this.#tab && Date.now() - signed(tab) > GONE_MS;
+  /** @param {Append} append @param {string} key */
+  #keep(append, key) {
+    const kept = this.#kept.get(name(append)) ?? [];
+    this.#kept.set(name(append), [...kept, { append, key }]);
   }
+
+  /** The lines of a tab, which are this one's from now on. What is no append is removed. @param {string} of @returns {Line[]} */
+  #linesOf(of) {
+    const lines = [];
+    for (const { key, tab, n } of this.#stored()) {
+      if (tab !== of) continue;
+      const append = read(this.#storage.getItem(key));
+      if (!append) this.#storage.removeItem(key);
+      else lines.push({ append, key, n });
+    }
+    for (const { append, key, n } of lines) {
+      this.#keep(append, key);
+      this.#next = Math.max(this.#next, n);
+    }
+    return lines;
+  }
+
+  /** What is stored for this server. @returns {{key: string, tab: string, n: number}[]} */
+  #stored() {
+    const keys = Array.from({ length: this.#storage.length }, (_, at) => this.#storage.key(at) ?? "");
+    return keys.filter(key => key.startsWith(this.#prefix)).map(key => {
+      const [tab, n] = key.slice(this.#prefix.length).split("|");
+      return { key, tab, n: Number.isSafeInteger(Number(n)) ? Number(n) : 0 };
+    });
+  }
+
+  /** @param {number} ms @param {() => void} act */
+  #each(ms, act) {
+    const { signal } = this.#closed;
+    if (signal.aborted) return;
+    const timer = /** @type {any} */ (setInterval(act, ms));
+    timer.unref?.(); // In Node a timer would keep the process alive.
+    signal.addEventListener("abort", () => clearInterval(timer));
+  }
+}
+
+/** @typedef {{append: Append, key: string, n: number}} Line */
+
+/** Appends in the order in which they were put. @param {Line[]} lines */
+function inOrder(lines) {
+  return [...lines].sort((a, b) => a.n - b.n).map(it => it.append);
 }
 
 /** @param {Append} append */
@@ -135,8 +199,8 @@ function name({ room, author, id }) {
 /** @param {string | null} text @returns {Append | null} */
 function read(text) {
   try {
-    const append = JSON.parse(text ?? "null");
-    return typeof append?.room === "string" && typeof append.id === "string" ? append : null;
+    const append = membersOf(JSON.parse(text ?? "null"));
+    return problemOf(append) === null ? append : null;
   } catch {
     return null; // Not ours, or cut short: there is nothing in it to send.
   }

@@ -54,6 +54,9 @@ export class Timeline {
   /** The last slot of the following, −1 on an empty log, null before the first reply. */
   get last() { return this.#last; }
 
+  /** The first slot of what is held up to the end; the one behind `last` when nothing is, null before the first reply. */
+  get first() { return this.#last === null ? null : this.#spans.at(-1)?.first ?? this.#last + 1; }
+
   /** The latest slot that the server was heard to have. */
   get latest() { return this.#latest; }
 

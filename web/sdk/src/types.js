@@ -25,6 +25,7 @@
  * @property {string} body
  * @property {string} [author] whose it is, where that is not the connection's
  * @property {number} [after] the last slot the author had
+ * @property {string} [log] the name of the log that `after`, `ref` and `expect` are about; not sent
  * @property {number} [expect]
  * @property {string} [kind]
  * @property {number} [ref]
@@ -74,6 +75,17 @@
  * @property {number} page_entries
  * @property {number} append_ms
  * @property {number} appends_in_flight
+ * @property {number} [rooms_per_connection]
+ */
+
+/**
+ * What a session has for those who listen.
+ * @typedef {{type: "entries", room: string, entries: Entry[]}
+ *   | {type: "gap", room: string}
+ *   | {type: "reset", room: string, why: "new_log" | "diverged"}
+ *   | {type: "error", room: string | null, error: ErrorFrame}
+ *   | {type: "heads", rooms: Record<string, number>}
+ *   | {type: "settled", outcome: import("./outbox.js").Outcome}} Delivery
  */
 
 export {};

@@ -25,16 +25,20 @@ const LIMITS = {
 
 each("outbox", ({ steps, what: _, ...limits }) => {
   const outbox = new Outbox();
+  outbox.connected("log-1");
   for (const { at = 0, ...step } of steps) {
     if (step.push) outbox.push(step.push);
     else if (step.sends) {
       const sent = [];
       for (let frame; (frame = outbox.nextFrame(at, { ...LIMITS, ...limits }));) sent.push(frame);
       assert.deepEqual(sent, step.sends);
-    } else if (step.frame?.type === "appended") outbox.appended(step.frame);
+    } else if (step.frame?.type === "appended") assert.equal(outbox.appended(step.frame), null);
     else if (step.frame) assert.equal(outbox.refused(step.frame, at, 0), null);
     else if (step.lost) outbox.disconnected();
-    else if (step.new_log) outbox.newLog();
+    else if (step.new_log) {
+      outbox.disconnected();
+      outbox.connected("log-2");
+    }
     else if (step.settled) {
       const settled = [];
       for (let outcome; (outcome = outbox.nextSettled());) {

@@ -18,9 +18,13 @@ export class Server {
   /** @type {import("node:child_process").ChildProcess | null} */
   #process = null;
   port = 0;
+  /** @type {string[]} */
+  flags = [];
 
-  static async start() {
+  /** @param {string[]} flags more for `serve` */
+  static async start(flags = []) {
     const server = new Server();
+    server.flags = flags;
     server.port = await freePort();
     await server.start();
     return server;
@@ -29,7 +33,7 @@ export class Server {
   get url() { return `http://127.0.0.1:${this.port}`; }
 
   async start() {
-    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, "--data", join(this.#dir, "data")];
+    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, "--data", join(this.#dir, "data"), ...this.flags];
     const child = this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
     let said = "";
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", data => { said += data; });
@@ -82,6 +86,13 @@ export class Server {
       cpSync(backup, join(this.#dir, "data"), { recursive: true });
       await this.start();
     };
+  }
+
+  /** Starts it again at the same address on an empty directory: its log is another one. */
+  async reset() {
+    await this.stop();
+    rmSync(join(this.#dir, "data"), { recursive: true });
+    await this.start();
   }
 
   /** Stops it; what it had is gone. */

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { after, start } from "../src/digest.js";
-import { ANSWER_MS, CHECK_MS, QUIET_MS, READS, Session } from "../src/session.js";
+import { READS } from "../src/reads.js";
+import { AHEAD_MS, ANSWER_MS, CHECK_MS, QUIET_MS, Session } from "../src/session.js";
 import { FAR_BEHIND } from "../src/timeline.js";
 
 const LIMITS = {
@@ -198,4 +199,77 @@ test("as many reads as there may be wait, and one more is refused", () => {
   for (let i = 0; i <= READS; i++) session.read("general", { count: 1, upto: i }, 1, error => answers.push(error?.code));
   assert.deepEqual(answers, ["busy"]);
   assert.equal(sent(session, 1).length, READS);
+});
+
+test("a room that is left before its join is answered is left on the server too", () => {
+  const session = new Session();
+  session.connected(hello(), 0);
+  session.follow("general", 10, 0);
+  session.unfollow("general");
+  assert.deepEqual(sent(session), [], "the server knows of nothing");
+  session.follow("general", 10, 0);
+  assert.deepEqual(sent(session), [{ type: "join", room: "general", count: 10, req: -1 }]);
+  session.unfollow("general");
+  session.follow("general", 5, 0);
+  assert.deepEqual(sent(session), [{ type: "leave", room: "general" }, { type: "join", room: "general", count: 5, req: -2 }]);
+  session.frame(reply(-1, 0, 10), 1, 0);
+  session.frame(ack(10, 11), 1, 0);
+  assert.deepEqual(said(session), [], "an answer to the first join is none to the second");
+  session.frame(reply(-2, 6, 11), 1, 0);
+  assert.deepEqual(said(session), [[6, 7, 8, 9, 10]]);
+});
+
+test("a watch that is refused, or that ends, is asked for again; its answers are told from others by their marks", () => {
+  const session = new Session();
+  session.watch();
+  session.connected(hello(), 0);
+  assert.deepEqual(sent(session), [{ type: "watch", req: -1 }]);
+  session.frame({ type: "error", code: "busy", message: "…", req: -1, retry_after_ms: 500 }, 0, 0);
+  assert.deepEqual([sent(session, 499), said(session)], [[], []]);
+  assert.deepEqual(sent(session, 500), [{ type: "watch", req: -2 }]);
+  session.frame({ type: "heads", rooms: { general: 3 }, req: -2 }, 500, 0);
+  session.frame({ type: "error", code: "unavailable", message: "…", retry_after_ms: 500 }, 600, 0);
+  assert.deepEqual(sent(session, 1_100), [{ type: "watch", req: -3 }]);
+  session.disconnected(1_200);
+  session.connected(hello(), 1_300);
+  assert.deepEqual(sent(session, 1_300), [{ type: "watch", req: -4 }]);
+  session.watch();
+  assert.deepEqual(sent(session, 1_300), [], "once is enough");
+});
+
+test("a server that stays behind what was seen is reported, and asked on", () => {
+  const session = following();
+  session.disconnected(0);
+  session.connected(hello(), 0);
+  let now = 0, asked = 0;
+  for (; now <= AHEAD_MS; now += 6_000, asked++) {
+    const [join] = sent(session, now);
+    assert.deepEqual([join.type, join.after], ["join", 9]);
+    session.frame({ type: "error", code: "ahead", message: "…", room: "general", req: join.req, latest: 4, retry_after_ms: 500 }, now, 0);
+  }
+  assert.deepEqual([asked, said(session)], [11, ["ahead"]]);
+  assert.equal(sent(session, now).length, 1);
+});
+
+test("when a room turns out to be another one, what refers to a slot of it goes back to its author", () => {
+  const session = following();
+  sent(session, CHECK_MS);
+  session.outbox.push({ room: "general", id: "text", body: "x", after: 9 });
+  session.outbox.push({ room: "general", id: "reply", body: "x", ref: 3 });
+  session.outbox.push({ room: "other", id: "elsewhere", body: "x", ref: 3 });
+  session.frame({ type: "error", code: "diverged", message: "…", req: -2, room: "general" }, CHECK_MS, 0);
+  assert.deepEqual(said(session), ["diverged", "settled"]);
+  const appends = sent(session, CHECK_MS).filter(frame => frame.type === "append");
+  assert.deepEqual(appends.map(frame => [frame.id, frame.after]), [["text", undefined], ["elsewhere", undefined]]);
+});
+
+test("an append that is answered with another one's id ends the connection, and has its outcome on the next", () => {
+  const session = new Session();
+  session.connected(hello(), 0);
+  session.outbox.push({ room: "general", id: "a", body: "x" });
+  const [{ req }] = sent(session);
+  assert.match(String(session.frame({ type: "appended", room: "general", id: "b", slot: 0, committed_at: 1, seq: 0, req }, 0, 0)), /id of another/);
+  session.disconnected(1);
+  session.connected(hello(), 1);
+  assert.deepEqual(sent(session, 1).map(frame => [frame.id, frame.seq]), [["a", 0]]);
 });

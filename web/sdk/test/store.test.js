@@ -1,22 +1,12 @@
 // Appends that wait in a browser's storage for the next page.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 
 import { BrowserStore } from "../src/store.js";
+import { Storage } from "./clients.js";
 
 const URL = "ws://127.0.0.1:7400/v1/ws";
-
-/** A browser's storage, as all its tabs see it. */
-class Storage {
-  /** @type {Map<string, string>} */
-  items = new Map();
-  get length() { return this.items.size; }
-  key(/** @type {number} */ at) { return [...this.items.keys()][at] ?? null; }
-  getItem(/** @type {string} */ key) { return this.items.get(key) ?? null; }
-  setItem(/** @type {string} */ key, /** @type {string} */ value) { this.items.set(key, value); }
-  removeItem(/** @type {string} */ key) { this.items.delete(key); }
-}
 
 /** The locks of a browser; a tab that ends lets go of its own. */
 class Locks {
@@ -90,4 +80,88 @@ test("what is left for another server, or is not to be read, is not taken", asyn
   assert.deepEqual(await new BrowserStore(URL, storage, undefined).load(), []);
   assert.ok(storage.getItem("roomlog.outbox|ws://other/v1/ws|1-1|000000000"));
   assert.equal(storage.getItem("roomlog"), "another program's");
+});
+
+/** The locks of a browser, which gives each to one tab at a time. */
+class QueuedLocks {
+  /** Who has a lock, then who waits for it. @type {Map<string, (() => Promise<unknown>)[]>} */
+  queues = new Map();
+  async request(/** @type {string} */ name, /** @type {() => Promise<unknown>} */ held) {
+    const queue = this.queues.get(name) ?? [];
+    this.queues.set(name, queue);
+    queue.push(held);
+    if (queue.length === 1) await this.#next(name, queue);
+  }
+  async #next(/** @type {string} */ name, /** @type {(() => Promise<unknown>)[]} */ queue) {
+    for (; queue.length > 0; queue.shift()) await queue[0]();
+    this.queues.delete(name);
+  }
+  async query() {
+    const names = [...this.queues].map(([name, queue]) => queue.map(() => ({ name })));
+    return { held: names.map(queue => queue[0]), pending: names.flatMap(queue => queue.slice(1)) };
+  }
+}
+
+test("of two pages that are opened at once, one takes over what a third has left", async () => {
+  const storage = new Storage(), locks = new QueuedLocks();
+  storage.setItem(`roomlog.outbox|${URL}|1-1|000000000`, JSON.stringify(append("a")));
+  const pages = [1, 2].map(() => new BrowserStore(URL, storage, locks));
+  const loaded = await Promise.all(pages.map(page => page.load(() => assert.fail("nothing is found later"))));
+  assert.deepEqual(loaded.toSorted((a, b) => b.length - a.length), [[append("a")], []]);
+  pages.forEach(page => page.close());
+});
+
+for (const [how, locks] of /** @type {const} */ ([["with", new QueuedLocks()], ["without", undefined]])) {
+  test(`${how} Web Locks, a page that stays takes over what one that is closed has left`, async () => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    try {
+      const storage = new Storage(), stays = new BrowserStore(URL, storage, locks), goes = new BrowserStore(URL, storage, locks);
+      /** @type {any[]} */
+      const found = [];
+      assert.deepEqual(await stays.load(appends => found.push(...appends)), []);
+      await goes.load();
+      goes.put(append("a"));
+      mock.timers.tick(20_000);
+      await new Promise(resolve => setImmediate(resolve));
+      assert.deepEqual(found, [], "it is still there");
+      goes.close();
+      await new Promise(resolve => setImmediate(resolve));
+      mock.timers.tick(20_000);
+      await new Promise(resolve => setImmediate(resolve));
+      assert.deepEqual(found, [append("a")]);
+      stays.remove(append("a"));
+      assert.deepEqual([...storage.items.keys()].filter(key => key.includes("outbox")), []);
+      stays.close();
+    } finally {
+      mock.timers.reset();
+    }
+  });
+}
+
+test("two appends with one id are kept both, and each goes when it has its outcome", async () => {
+  const storage = new Storage(), first = new BrowserStore(URL, storage, new QueuedLocks());
+  const [one, other] = [append("a"), { ...append("a"), body: "other" }];
+  [one, other].forEach(it => first.put(it));
+  first.remove(other);
+  const second = new BrowserStore(URL, storage, new QueuedLocks());
+  assert.deepEqual(await second.load(), [one]);
+  second.close();
+});
+
+test("locks that may not be used are as good as none", async () => {
+  const storage = new Storage(), refused = () => Promise.reject(new DOMException("no", "SecurityError"));
+  storage.setItem(`roomlog.outbox|${URL}|1-1|000000000`, JSON.stringify(append("a")));
+  const store = new BrowserStore(URL, storage, { request: refused, query: refused });
+  assert.deepEqual(await store.load(), [append("a")]);
+  store.close();
+});
+
+test("signs of tabs that were killed long ago and left nothing do not pile up", async () => {
+  const storage = new Storage();
+  storage.setItem("roomlog.tab|9-9", "1000");
+  const store = new BrowserStore(URL, storage, undefined);
+  await store.load();
+  assert.equal(storage.getItem("roomlog.tab|9-9"), null);
+  store.close();
+  assert.deepEqual([...storage.items], []);
 });

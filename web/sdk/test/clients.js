@@ -1,0 +1,66 @@
+// A server for each test of a file, and clients of it which are closed behind the test.
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach } from "node:test";
+import { WebSocket } from "ws";
+
+import { connect } from "../src/index.js";
+import { Server } from "./server.js";
+
+/** To be called once at the top of a file. @param {string[]} [flags] more for `serve` */
+export function clients(flags) {
+  /** @type {import("../src/index.js").Log[]} */
+  let logs = [];
+  const made = {
+    server: /** @type {Server} */ (/** @type {unknown} */ (null)),
+    /** A client. @param {string} author @param {Partial<import("../src/log.js").Options>} [options] */
+    as(author, options = {}) {
+      const log = connect(made.server.url, { author, WebSocket, ...options });
+      logs.push(log);
+      return log;
+    },
+    /** Bodies of a room, in order. @param {string} room @returns {Promise<string[]>} */
+    async bodies(room) {
+      return (await made.server.entries(room)).map(entry => entry.body);
+    },
+  };
+  beforeEach(async () => { made.server = await Server.start(flags); });
+  afterEach(async () => {
+    logs.forEach(log => log.close());
+    logs = [];
+    await made.server.end();
+  });
+  return made;
+}
+
+/** Waits until it holds. @param {() => unknown} holds */
+export async function until(holds, ms = 20_000) {
+  const end = performance.now() + ms;
+  while (!await holds()) {
+    assert.ok(performance.now() < end, `not within ${ms} ms: ${holds}`);
+    await new Promise(again => setTimeout(again, 10));
+  }
+}
+
+/** What became of promises: the slots, or the codes of the errors. @param {Promise<{slot: number}>[]} promises */
+export async function outcomes(promises) {
+  const settled = await Promise.allSettled(promises);
+  return settled.map(it => (it.status === "fulfilled" ? it.value.slot : it.reason.code ?? it.reason));
+}
+
+/** A browser's storage, as all its tabs see it, with room for so many characters. */
+export class Storage {
+  /** @type {Map<string, string>} */
+  items = new Map();
+  room = Infinity;
+  get length() { return this.items.size; }
+  get used() { return [...this.items].reduce((sum, [key, value]) => sum + key.length + value.length, 0); }
+  key(/** @type {number} */ at) { return [...this.items.keys()][at] ?? null; }
+  getItem(/** @type {string} */ key) { return this.items.get(key) ?? null; }
+  setItem(/** @type {string} */ key, /** @type {string} */ value) {
+    const old = this.items.has(key) ? key.length + (this.items.get(key) ?? "").length : 0;
+    if (this.used - old + key.length + value.length > this.room) throw new DOMException("full", "QuotaExceededError");
+    this.items.set(key, value);
+  }
+  removeItem(/** @type {string} */ key) { this.items.delete(key); }
+}

@@ -1,0 +1,105 @@
+// A client and sockets by hand: what comes late, and from an older connection.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+
+import { start } from "../src/digest.js";
+import { connect } from "../src/index.js";
+import { until } from "./clients.js";
+
+/** A server's side of a socket. */
+class Socket {
+  /** @type {Socket[]} */
+  static all = [];
+  bufferedAmount = 0;
+  /** @type {any[]} */
+  sent = [];
+  /** @type {((event: any) => void) | null} */
+  onmessage = null;
+  /** @type {((event: any) => void) | null} */
+  onclose = null;
+  onerror = null;
+  constructor() {
+    Socket.all.push(this);
+  }
+  send(/** @type {string} */ text) { this.sent.push(JSON.parse(text)); }
+  close() {}
+  /** @param {any} frame */
+  says(frame) { this.onmessage?.({ data: JSON.stringify(frame) }); }
+  hello(log = "log-1") {
+    const limits = { body_bytes: 16_384, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256 };
+    this.says({ type: "hello", protocol: 1, log, limits });
+  }
+  /** The append that was sent with this id. @param {string} id */
+  append(id) { return this.sent.find(frame => frame.type === "append" && frame.id === id); }
+}
+
+/** @type {import("../src/index.js").Log} */
+let log;
+afterEach(() => {
+  log.close();
+  Socket.all = [];
+});
+
+/** A client with a room, and its first socket, whose log is told. */
+async function connected() {
+  log = connect("http://127.0.0.1:1", { author: "ada", WebSocket: Socket });
+  const room = log.room("general");
+  await until(() => Socket.all.length === 1);
+  Socket.all[0].hello();
+  return { room, first: Socket.all[0] };
+}
+
+/** Loses the connection and waits for the next one. */
+async function lost() {
+  const { length } = Socket.all;
+  Socket.all[length - 1].onclose?.({ code: 1006 });
+  await until(() => Socket.all.length === length + 1);
+  return Socket.all[length];
+}
+
+const appended = (/** @type {any} */ { room, id, seq, req }, /** @type {number} */ slot) => ({ type: "appended", room, id, seq, req, slot, committed_at: 1 });
+
+test("an answer that comes on an older connection is none", async () => {
+  const { room, first } = await connected();
+  const promise = room.append("x", { id: "k" });
+  await until(() => first.append("k"));
+  const next = await lost();
+  next.hello();
+  await until(() => next.append("k"));
+  first.says(appended(first.append("k"), 9));
+  first.says({ ...first.append("k"), type: "error", code: "bad_message", message: "late" });
+  next.says(appended(next.append("k"), 3));
+  assert.deepEqual(await promise, { slot: 3 });
+});
+
+test("answers in another order, under one id, go to the appends that they answer", async () => {
+  const { room, first } = await connected();
+  const all = [room.append("x", { id: "k" }), room.append("y", { id: "k" }), room.append("z", { id: "k" })];
+  await until(() => first.sent.filter(frame => frame.id === "k").length === 3);
+  const [x, y, z] = first.sent.filter(frame => frame.id === "k");
+  first.says(appended(z, 2));
+  first.says({ type: "error", code: "id_reused", message: "another", room: "general", id: "k", slot: 2, seq: y.seq, req: y.req });
+  first.says(appended(x, 1));
+  const [one, two, three] = await Promise.allSettled(all);
+  assert.deepEqual([one, three].map(it => it.status === "fulfilled" && it.value.slot), [1, 2]);
+  assert.equal(two.status === "rejected" && two.reason.code, "id_reused");
+});
+
+test("the log is another one after a loss with appends under way: each is sent without a place, or comes back", async () => {
+  const { room, first } = await connected();
+  const { req } = first.sent.find(frame => frame.type === "join");
+  first.says({ type: "reply", room: "general", req, entries: [], latest: -1, digest_at: -1, digest: start("general") });
+  assert.equal(room.last, -1);
+  const text = room.append("text", { id: "text" }), reply = room.append("reply", { id: "reply", ref: 7 });
+  const refused = assert.rejects(reply, { code: "new_log" });
+  await until(() => first.append("reply"));
+  assert.equal(first.append("text").after, -1);
+  const next = await lost();
+  next.hello("log-2");
+  await refused;
+  await until(() => next.append("text"));
+  assert.deepEqual([next.append("text").after, next.append("text").log, next.append("reply")], [undefined, undefined, undefined]);
+  next.says(appended(next.append("text"), 0));
+  assert.deepEqual(await text, { slot: 0 });
+});

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Fold, emojiOf, isLine } from "../src/index.js";
+
+const at = (/** @type {number} */ slot, /** @type {string} */ author, /** @type {string} */ body, more = {}) => (
+  { slot, author, id: `${author}-${slot}`, body, committed_at: 1_000 + slot, ...more }
+);
+const line = at(3, "ada", "helo");
+const about = [
+  at(4, "grace", "👍", { kind: "reaction", ref: 3 }),
+  at(5, "ada", "hello", { kind: "edit", ref: 3 }),
+  at(6, "grace", "mine now", { kind: "edit", ref: 3 }),
+  at(7, "edsger", "👍", { kind: "reaction", ref: 3 }),
+  at(8, "grace", "", { kind: "reaction", ref: 3 }),
+  at(9, "ada", "hello!", { kind: "edit", ref: 3 }),
+];
+
+test("the author's latest edit counts, and reactions that were not taken back, in whatever order they came", () => {
+  for (const order of [about, about.toReversed(), [...about.slice(3), ...about.slice(0, 3)]]) {
+    const fold = new Fold();
+    for (const entry of order) assert.deepEqual([...fold.take([entry])], [3]);
+    const { body, edited, reactions } = fold.of(line);
+    assert.deepEqual([body, edited, [...reactions]], ["hello!", true, [["👍", ["edsger"]]]]);
+  }
+});
+
+test("what was redacted has no body", () => {
+  const fold = new Fold();
+  fold.take([at(9, "ada", "", { kind: "redact", ref: 3 })]);
+  assert.deepEqual([fold.of(line).body, fold.of(line).gone], ["", true]);
+  assert.equal(fold.of({ ...line, body: undefined, redacted: true }).gone, true);
+});
+
+test("what is about nothing is a line; what comes twice counts once", () => {
+  assert.equal(isLine(at(1, "ada", "x", { kind: "edit" })), true);
+  assert.equal(isLine(about[0]), false);
+  assert.equal(isLine(at(1, "ada", "x", { ref: 0 })), true, "a reply");
+  const fold = new Fold();
+  fold.take(about);
+  assert.deepEqual([...fold.take(about)], []);
+});
+
+test("a heart with and without U+FE0F is one reaction, whichever of the two is looked up", () => {
+  const fold = new Fold();
+  fold.take([at(4, "bo", "\u2764", { kind: "reaction", ref: 3 }), at(5, "cy", "\u2764\ufe0f", { kind: "reaction", ref: 3 })]);
+  const { reactions } = fold.of(line);
+  assert.deepEqual([...reactions], [["\u2764\ufe0f", ["bo", "cy"]]]);
+  assert.deepEqual(reactions.get(emojiOf("\u2764")), ["bo", "cy"]);
+  fold.take([at(6, "bo", "", { kind: "reaction", ref: 3 })]);
+  assert.deepEqual([...fold.of(line).reactions], [["\u2764\ufe0f", ["cy"]]]);
+});
+
+test("an emoji has one spelling: the fully-qualified one of Unicode", () => {
+  const spellings = [
+    ["\u2764\ufe0f", "\u2764", "\u2764\ufe0e"], // heart
+    ["\u2764\ufe0f\u200d\u{1f525}", "\u2764\u200d\u{1f525}"], // heart on fire
+    ["\u{1f575}\u{1f3fd}\u200d\u2642\ufe0f", "\u{1f575}\ufe0f\u{1f3fd}\u200d\u2642"], // detective with a skin tone
+    ["1\ufe0f\u20e3", "1\u20e3"], // keycap
+    ["\u{1f44d}", "\u{1f44d}\ufe0f"], // thumbs up
+  ];
+  for (const [right, ...others] of spellings) for (const text of [right, ...others]) assert.equal(emojiOf(text), right);
+  for (const text of ["+1", "#", "lol", ""]) assert.equal(emojiOf(text), text);
+  assert.notEqual(emojiOf("\u{1f44d}\u{1f3fd}"), emojiOf("\u{1f44d}"), "a skin tone is another emoji");
+});
+
+test("authors may be called like members of JavaScript's objects", () => {
+  const names = ["__proto__", "constructor", "toString"], fold = new Fold();
+  fold.take(names.map((name, n) => at(4 + n, name, name, { kind: "reaction", ref: 3 })));
+  fold.take([at(9, "__proto__", "edited", { kind: "edit", ref: 2 })]);
+  assert.deepEqual([...fold.of(line).reactions], names.map(name => [name, [name]]));
+  assert.equal(fold.of(at(2, "__proto__", "x")).body, "edited");
+});

@@ -1,0 +1,160 @@
+// What was kept for the next time: by a page that is gone, in a storage that is full, blocked or damaged, for a log that is
+// another one now.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { BrowserStore } from "../src/index.js";
+import { Storage, clients, outcomes, until } from "./clients.js";
+
+const made = clients();
+/** Web Locks of a browser in which every other tab is gone. */
+const ALONE = { request: (/** @type {string} */ _, /** @type {() => Promise<unknown>} */ held) => held(), query: async () => ({ held: [] }) };
+
+const url = () => `${made.server.url.replace("http", "ws")}/v1/ws`;
+const line = (/** @type {number} */ n, more = {}) => ({ room: "general", id: `left-${n}`, body: `left ${n}`, author: "ada", ...more });
+
+/** A storage in which a page that is gone has left these. @param {any[]} left */
+function leaving(left, tab = "1-1") {
+  const storage = new Storage();
+  left.forEach((it, n) => storage.setItem(`roomlog.outbox|${url()}|${tab}|${String(n).padStart(9, "0")}`, typeof it === "string" ? it : JSON.stringify(it)));
+  return storage;
+}
+
+/** A page that is opened now. @param {Storage} storage */
+function page(storage, locks = /** @type {any} */ (ALONE)) {
+  const log = made.as("ada", { store: new BrowserStore(url(), storage, locks) });
+  const told = /** @type {string[]} */ ([]);
+  log.on("settled", outcome => told.push("error" in outcome ? `${outcome.append.id}: ${outcome.error.code}` : outcome.append.id));
+  log.on("error", error => told.push(error.code));
+  return { log, told, lines: () => [...storage.items.keys()].filter(key => key.includes("outbox")) };
+}
+
+for (const [how, locks] of /** @type {[string, any][]} */ ([["with", ALONE], ["without", null]])) {
+  test(`${how} Web Locks, a storage that is full to the last character keeps nothing from being sent, and that is said once`, async () => {
+    const storage = leaving([line(0), line(1), line(2)]);
+    storage.room = storage.used;
+    const { log, told, lines } = page(storage, locks), room = log.room("general");
+    await until(() => lines().length === 0);
+    storage.room = 0;
+    assert.deepEqual(await outcomes([room.append("a"), room.append("b"), room.append("c")]), [3, 4, 5]);
+    assert.deepEqual(told.slice(0, 4), ["left-0", "left-1", "left-2", "not_stored"]);
+    assert.equal(told.filter(it => it === "not_stored").length, 1);
+    assert.deepEqual(await made.bodies("general"), ["left 0", "left 1", "left 2", "a", "b", "c"]);
+  });
+}
+
+test("lines of many tabs that are gone are all sent", async () => {
+  const storage = leaving([]), left = Array.from({ length: 60 }, (_, n) => line(n));
+  left.forEach((it, n) => storage.setItem(`roomlog.outbox|${url()}|${n}-${n}|000000000`, JSON.stringify(it)));
+  const { lines } = page(storage);
+  await until(() => lines().length === 0);
+  assert.equal(new Set(await made.bodies("general")).size, 60);
+});
+
+test("what is damaged, foreign or refused stops nothing of what is left beside it", async () => {
+  const left = [
+    line(0), "{cut sho", "null", "[]", "5", JSON.stringify(line(1, { body: undefined })), line(2, { meta: { a: 1 } }), line(3, { ref: "x" }),
+    line(4, { body: "x".repeat(20_000) }), line(5, { room: "no room" }), line(6, { room: "__proto__" }), line(7, { seq: 40, req: 0, type: "ping" }),
+  ];
+  const { log, told, lines } = page(leaving(left)), room = log.room("general");
+  assert.deepEqual(await room.append("new"), { slot: 2 });
+  await until(() => lines().length === 0);
+  assert.deepEqual(told.toSorted(), ["left-0", "left-4: too_large", "left-5: bad_name", "left-6: bad_name", "left-7", told.at(-1)].toSorted());
+  assert.deepEqual(await made.bodies("general"), ["left 0", "left 7", "new"]);
+});
+
+test("thousands of lines are sent in order, what is new behind them, and none has a place until there is one", async () => {
+  const left = Array.from({ length: 2_500 }, (_, n) => line(n)), { log, lines } = page(leaving(left)), room = log.room("general");
+  assert.deepEqual(await outcomes([room.append("x")]), [2_500]);
+  await until(() => lines().length === 0);
+  assert.deepEqual(await made.bodies("general"), [...left.map(it => it.body), "x"]);
+});
+
+test("a store of the program's own that fails, hangs or brings anything stops no append", async () => {
+  const fails = () => { throw new Error("no\u001b[2J disk"); }, rejects = () => Promise.reject(new Error("no disk"));
+  const works = { load: async () => [], put() {}, remove() {} };
+  const stores = /** @type {any[]} */ ([
+    { load: fails, put: fails, remove: fails, close: fails }, { load: rejects, put: rejects, remove: rejects, close: rejects },
+    { ...works, load: async () => [5, null, { room: "general" }] }, { ...works, load: async () => "no list" }, { ...works, load: () => null },
+    { ...works, load: () => new Promise(() => {}) },
+  ]);
+  for (const [n, store] of stores.entries()) {
+    const log = made.as("ada", { store }), errors = /** @type {string[]} */ ([]);
+    log.on("error", error => errors.push(`${error.code} ${error.message}`));
+    assert.deepEqual(await log.room("general").append("x"), { slot: n });
+    assert.doesNotMatch(errors.join(), /\u001b/);
+    log.close();
+  }
+});
+
+test("of another log, after is dropped; what refers to a slot goes back to its author", async () => {
+  await made.server.put([{ author: "bo", body: "of another log" }]);
+  const left = [
+    line(0, { after: 900, log: "another" }), line(1, { after: 900 }), line(2, { ref: 0, log: "another" }), line(3, { expect: 901, log: "another" }),
+    line(4, { ref: 0 }), // As versions kept it that did not write down the log.
+  ];
+  const { told, lines } = page(leaving(left));
+  await until(() => lines().length === 0);
+  assert.deepEqual(told.toSorted(), ["left-0", "left-1", "left-2: new_log", "left-3: new_log", "left-4: new_log"]);
+  assert.deepEqual(await made.bodies("general"), ["of another log", "left 0", "left 1"]);
+});
+
+test("of this log, a reply that was kept over a reload is a reply", async () => {
+  const storage = new Storage(), first = page(storage), room = first.log.room("general");
+  await room.append("hello");
+  await until(() => room.last === 0);
+  await made.server.stop();
+  await until(() => first.log.status.state === "offline");
+  room.append("reply", { ref: 0 }).catch(() => {});
+  first.log.close();
+  await made.server.start();
+  const { lines } = page(storage);
+  await until(() => lines().length === 0);
+  assert.deepEqual((await made.server.entries("general")).map(it => [it.body, it.ref]), [["hello", undefined], ["reply", 0]]);
+});
+
+test("the directory is reset while a client is away: what it held is void, what it has to send is sent or comes back", async () => {
+  await made.server.put(Array.from({ length: 10 }, (_, n) => ({ author: "bo", body: String(n) })));
+  const storage = new Storage(), { log } = page(storage), room = log.room("general"), resets = /** @type {string[]} */ ([]), logs = new Set();
+  room.on("reset", why => resets.push(why));
+  log.on("log", id => logs.add(id));
+  await until(() => room.last === 9);
+  assert.deepEqual([...logs], [log.id]);
+  await made.server.stop();
+  await until(() => log.status.state === "offline");
+  const all = outcomes([room.append("text"), room.append("reply", { ref: 3 }), room.append("next", { expect: 12 }), room.append("end")]);
+  const reads = outcomes(/** @type {any} */ ([room.behind(9), room.around(4), room.before(5, 3)]));
+  await made.server.reset();
+  assert.deepEqual(await all, [0, "new_log", "new_log", 1]);
+  assert.deepEqual(await reads, ["new_log", "new_log", "new_log"]);
+  await until(() => room.last === 1);
+  assert.deepEqual([logs.size, [...logs].at(-1)], [2, log.id]);
+  assert.deepEqual([resets, room.timeline.get(1)?.body, [...storage.items.keys()].filter(key => key.includes("outbox"))], [["new_log"], "end", []]);
+});
+
+test("a server comes back from a backup while appends are under way: each has an outcome", async () => {
+  await made.server.put(Array.from({ length: 5 }, (_, n) => ({ author: "bo", body: String(n) })));
+  const { log } = page(new Storage()), room = log.room("general"), restore = await made.server.backup();
+  await until(() => room.last === 4);
+  await Promise.all(Array.from({ length: 5 }, (_, n) => room.append(`lost ${n}`)));
+  await until(() => room.last === 9);
+  const all = Array.from({ length: 50 }, (_, n) => room.append(`under way ${n}`, n % 2 ? { ref: 7 } : {}));
+  await restore();
+  const settled = await outcomes(all);
+  assert.ok(settled.every(it => typeof it === "number" || it === "new_log"), String(settled));
+  assert.equal(typeof (await room.append("afterwards")).slot, "number");
+});
+
+test("without Web Locks, lines of a tab that was killed are found and sent within seconds; a tab that is there keeps its own", async () => {
+  const killed = leaving([line(0), line(1)], "9-9");
+  killed.setItem("roomlog.tab|9-9", String(Date.now()));
+  const living = new BrowserStore(url(), killed, undefined);
+  await living.load();
+  living.put(line(2));
+  const { told } = page(killed, null);
+  await until(() => told.length === 2, 15_000);
+  assert.deepEqual([told, await made.bodies("general")], [["left-0", "left-1"], ["left 0", "left 1"]]);
+  assert.equal([...killed.items.values()].some(it => it.includes("left 2")), true);
+  living.close();
+});

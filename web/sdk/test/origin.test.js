@@ -1,0 +1,84 @@
+// A page on another origin, which the server takes or refuses. A browser tells a page nothing of a refusal.
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { WebSocket } from "ws";
+
+import { connect } from "../src/index.js";
+import { until } from "./clients.js";
+import { Server } from "./server.js";
+
+const ORIGIN = "http://app.test:8080";
+
+/** What a page of this origin has. */
+class PageSocket extends WebSocket {
+  constructor(/** @type {string} */ url, /** @type {string} */ protocol) {
+    super(url, protocol, { origin: globalThis.location.origin });
+  }
+}
+
+/** @type {Server} */
+let server;
+/** @type {import("../src/index.js").Log[]} */
+let logs = [];
+const place = (/** @type {string} */ origin) => Object.assign(globalThis, { location: { origin, href: `${origin}/` } });
+
+beforeEach(() => place(ORIGIN));
+afterEach(async () => {
+  logs.forEach(log => log.close());
+  logs = [];
+  delete /** @type {any} */ (globalThis).location;
+  await server.end();
+});
+
+/** A page that connects, and what it is told. */
+function page() {
+  const log = connect(server.url, { author: "ada", WebSocket: PageSocket }), errors = /** @type {any[]} */ ([]), tries = { failed: 0 };
+  log.on("error", error => errors.push(error));
+  log.on("status", ({ state }) => { if (state === "offline") tries.failed++; });
+  logs.push(log);
+  return { log, errors, tries };
+}
+
+test("after the third try a page is told, once, that its origin may be refused, and with which flag it is not", async () => {
+  server = await Server.start();
+  const { errors, tries } = page();
+  await until(() => tries.failed === 2);
+  assert.equal(errors.length, 0);
+  await until(() => tries.failed === 5);
+  assert.deepEqual(errors.map(error => error.code), ["unreachable"]);
+  assert.match(errors[0].message, /^Cannot connect to ws:\/\/127\.0\.0\.1:\d+\/v1\/ws.*--allow-origin http:\/\/app\.test:8080 makes it accept this page\.$/);
+});
+
+test("a listed origin appends and reads", async () => {
+  server = await Server.start(["--allow-origin", ORIGIN]);
+  const { log, errors } = page();
+  assert.deepEqual(await log.room("general").append("hi"), { slot: 0 });
+  assert.deepEqual(errors, []);
+});
+
+test("the server's own page is told nothing, nor is one that was connected before", async () => {
+  server = await Server.start(["--allow-origin", ORIGIN]);
+  const other = page();
+  place(server.url);
+  const own = page();
+  await until(() => [own, other].every(it => it.log.status.state === "live"));
+  await server.stop();
+  await until(() => [own, other].every(it => it.tries.failed > 4));
+  assert.deepEqual([own.errors, other.errors], [[], []]);
+});
+
+test("a socket that cannot even be made is a failed try", async () => {
+  server = await Server.start();
+  let tries = 0;
+  class Forbidden {
+    constructor() {
+      tries++;
+      throw new DOMException("An insecure WebSocket may not be made by a page over https", "SecurityError");
+    }
+  }
+  const log = connect(server.url, { author: "ada", WebSocket: /** @type {any} */ (Forbidden) });
+  logs.push(log);
+  await until(() => tries === 4);
+  assert.match(JSON.stringify(log.status), /insecure WebSocket/);
+});

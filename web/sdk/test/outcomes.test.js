@@ -1,0 +1,131 @@
+// Each promise has an outcome, and it is that of what was asked.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { WebSocket } from "ws";
+
+import { connect } from "../src/index.js";
+import { clients, outcomes, until } from "./clients.js";
+
+const made = clients();
+
+test("one id in two rooms, and twice in one: each promise has the outcome of its own append", async () => {
+  const ada = made.as("ada"), one = ada.room("one"), two = ada.room("two");
+  await one.append("slot 0 of room one");
+  assert.deepEqual(await outcomes([one.append("x", { id: "k" }), two.append("x", { id: "k" })]), [1, 0]);
+  const [first, again] = await Promise.all([one.append("y", { id: "k2" }), one.append("y", { id: "k2" })]);
+  assert.deepEqual([first, again], [{ slot: 2 }, { slot: 2, repeat: true }]);
+  const three = [one.append("first", { id: "k3" }), one.append("other", { id: "k3" }), one.append("first", { id: "k3" })];
+  assert.deepEqual(await outcomes(three), [3, "id_reused", 3]);
+  assert.deepEqual(await made.bodies("one"), ["slot 0 of room one", "x", "y", "first"]);
+});
+
+test("one id by two authors of one client names two appends", async () => {
+  const log = made.as("ada"), room = log.room("general");
+  const hers = room.append("ada's", { id: "k" });
+  log.login({ author: "grace" });
+  const others = room.append("grace's", { id: "k" });
+  assert.deepEqual(await outcomes([hers, others]), [0, 1]);
+  assert.deepEqual((await made.server.entries("general")).map(it => [it.author, it.id]), [["ada", "k"], ["grace", "k"]]);
+});
+
+test("one id twice over a restart of the server: both have the slot", async () => {
+  const ada = made.as("ada"), room = ada.room("general");
+  await room.append("before");
+  await made.server.stop();
+  await until(() => ada.status.state === "offline");
+  const both = [room.append("x", { id: "k" }), room.append("x", { id: "k" }), room.append("y", { id: "k" })];
+  await made.server.start();
+  assert.deepEqual(await outcomes(both), [1, 1, "id_reused"]);
+});
+
+test("1,500 appends before anything else runs: 1,000 are taken, the others refused one by one, and it goes on", async () => {
+  const room = made.as("ada").room("bulk");
+  const all = await outcomes(Array.from({ length: 1_500 }, (_, n) => room.append(String(n))));
+  assert.deepEqual(all.slice(0, 1_000), [...Array(1_000).keys()]);
+  assert.deepEqual(new Set(all.slice(1_000)), new Set(["busy"]));
+  assert.deepEqual(await room.append("later"), { slot: 1_000 });
+});
+
+test("what cannot be sent is refused alone, with a sentence that says why", async () => {
+  const room = made.as("ada").room("general"), any = /** @type {any} */ (room);
+  const wrong = [
+    any.append(undefined), any.append(5), any.append("x", { meta: { a: 1 } }), any.append("x", { ref: 1n }),
+    any.append("x", { expect: "0" }), any.append("x", { sent_at: 1.5 }), any.append("x", { kind: 7 }), any.append("\ud800"),
+  ];
+  assert.deepEqual(new Set(await outcomes(wrong)), new Set(["bad_message"]));
+  assert.deepEqual(room.pending, []);
+  const odd = { id: undefined, kind: null, ref: undefined, room: "other", seq: 7, type: "leave" };
+  assert.deepEqual(await any.append("fits", odd), { slot: 0 }, "members that are absent, or not an append's, change nothing");
+  await assert.rejects(any.append(5), { message: "The append to room general failed: body must be a string." });
+});
+
+test("a program that closes the client has an answer to everything, before and afterwards", async () => {
+  await made.server.put([{ author: "ada", body: "one" }]);
+  const ada = made.as("ada"), room = ada.room("general");
+  await until(() => room.last === 0);
+  await made.server.stop();
+  const all = [room.append("x"), room.before(5, 1), room.around(0), ada.room("no reply yet").before()];
+  ada.close();
+  all.push(room.append("x"), room.before(), room.behind(0));
+  assert.deepEqual(await outcomes(/** @type {any} */ (all)), Array(7).fill("closed"));
+});
+
+test("reads of a room that is left, and of slots that are not there, have an answer", async () => {
+  await made.server.put([{ author: "ada", body: "one" }]);
+  const ada = made.as("ada"), room = ada.room("general");
+  await until(() => room.last === 0);
+  await assert.rejects(room.behind(1_000), { code: "ahead", latest: 0 });
+  const read = room.around(0);
+  room.leave();
+  await assert.rejects(read, { code: "left" });
+  await assert.rejects(room.before(5, 1), { code: "left" });
+});
+
+test("before the first reply, the slots before it are waited for", async () => {
+  await made.server.put(Array.from({ length: 30 }, (_, n) => ({ author: "ada", body: String(n) })));
+  const ada = made.as("ada"), room = ada.room("general", { count: 10 });
+  assert.deepEqual((await room.before(5)).map(it => it.slot), [15, 16, 17, 18, 19]);
+  assert.deepEqual(await ada.room("empty").before(), []);
+  await made.server.put([{ author: "ada", body: "x" }], "nothing-held");
+  assert.deepEqual((await ada.room("nothing-held", { count: 0 }).before()).map(it => it.slot), [0]);
+  await assert.rejects(ada.room("no room").before(), { code: "bad_name" });
+});
+
+test("heads of rooms that are called like members of JavaScript's objects", async () => {
+  const ada = made.as("ada"), names = ["constructor", "hasOwnProperty", "toString"];
+  /** @type {Record<string, number>[]} */
+  const heads = [];
+  ada.on("heads", now => heads.push(now));
+  await Promise.all(names.map(name => ada.room(name).append("x")));
+  ada.watch();
+  await until(() => heads.length > 0);
+  assert.deepEqual(Object.keys(heads[0]).sort(), names);
+  assert.equal(heads[0].valueOf, undefined, "no room is called so");
+});
+
+test("an error prints as a sentence, and does not steer a terminal", async () => {
+  const room = made.as("ada").room("general");
+  await room.append("x", { id: "k" });
+  const error = await room.append("y", { id: "k" }).catch(error => error);
+  assert.match(String(error), /^RoomlogError: The append to room general failed: slot 0 has this id .*\.$/);
+  assert.deepEqual(Object.keys(error).sort(), ["code", "name", "reason", "slot"]);
+  const bad = await made.as("ada").room("\u001b[2J\u202e").append("x").catch(error => error);
+  assert.doesNotMatch(bad.message + bad.stack, /[\u001b\u202e]/);
+});
+
+test("an address that is none is refused at once, with one that is", () => {
+  for (const url of ["", "127.0.0.1:7400", "localhost:7400", "ftp://x"]) {
+    assert.throws(() => connect(url, { author: "ada", WebSocket }), { name: "TypeError", message: /like http:\/\/127\.0\.0\.1:7400; "/ });
+  }
+});
+
+test("a room that was left holds no place in the log that the server has now", async () => {
+  await made.server.put(Array.from({ length: 10 }, (_, n) => ({ author: "bo", body: String(n) })));
+  const ada = made.as("ada"), room = ada.room("general");
+  await until(() => room.last === 9);
+  room.leave();
+  await made.server.reset();
+  await until(() => ada.status.state === "live");
+  assert.deepEqual(await room.append("x"), { slot: 0 });
+});

@@ -1,0 +1,41 @@
+// The README's JavaScript, as it stands there, against a server.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+import { Server } from "./server.js";
+
+const SDK = fileURLToPath(new URL("..", import.meta.url));
+
+/** Runs a program in which `roomlog` is this package. @param {string} source */
+async function run(source) {
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", source], { cwd: SDK, timeout: 30_000 });
+  return stdout.trim().split("\n");
+}
+
+test("its snippets, put together, are a program that works", async () => {
+  const server = await Server.start(), dir = mkdtempSync(join(tmpdir(), "roomlog-readme-")), file = join(dir, "outbox.json");
+  try {
+    const readme = readFileSync(join(SDK, "README.md"), "utf8").replaceAll("http://127.0.0.1:7400", server.url);
+    const snippets = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(match => match[1]);
+    assert.ok(snippets.length > 3);
+    const said = await run(`${snippets.join("\n")}
+      log.close();
+      const later = connect("${server.url}", { author: "ada", WebSocket, store: fileStore(${JSON.stringify(file)}) });
+      await later.room("general").append("from the store");
+      later.close();`);
+    assert.ok(said.includes("my line is slot 0"), said.join("\n"));
+    assert.ok(said.includes("0 ada hello! (edited) 1"), said.join("\n"));
+    assert.deepEqual((await server.entries("general")).map(entry => entry.body), ["hi", "hello!", "❤", "", "from the store"]);
+    assert.equal(readFileSync(file, "utf8"), "[]");
+  } finally {
+    await server.end();
+    rmSync(dir, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,191 @@
+export type Entry = {
+    slot: number;
+    author: string;
+    id: string;
+    /**
+     * absent when redacted
+     */
+    body?: string;
+    /**
+     * ms since the Unix epoch
+     */
+    committed_at: number;
+    /**
+     * ms since the Unix epoch, by the author's clock
+     */
+    sent_at?: number;
+    /**
+     * absent: `text`
+     */
+    kind?: string;
+    /**
+     * a slot
+     */
+    ref?: number;
+    meta?: string;
+    redacted?: boolean;
+    body_sha256?: string;
+    meta_sha256?: string;
+};
+export type Append = {
+    room: string;
+    id: string;
+    body: string;
+    /**
+     * whose it is, where that is not the connection's
+     */
+    author?: string;
+    /**
+     * the last slot the author had
+     */
+    after?: number;
+    /**
+     * the name of the log that `after`, `ref` and `expect` are about; not sent
+     */
+    log?: string;
+    expect?: number;
+    kind?: string;
+    ref?: number;
+    meta?: string;
+    sent_at?: number;
+};
+export type Reply = {
+    entries: Entry[];
+    latest: number;
+    digest_at: number;
+    digest: string;
+    req?: number;
+};
+export type Appended = {
+    room: string;
+    id: string;
+    slot: number;
+    committed_at: number;
+    repeat?: boolean;
+    seq?: number;
+    req?: number;
+};
+export type ErrorFrame = {
+    code: string;
+    message: string;
+    room?: string;
+    id?: string;
+    seq?: number;
+    req?: number;
+    slot?: number;
+    latest?: number;
+    retry_after_ms?: number;
+};
+export type Limits = {
+    body_bytes: number;
+    meta_bytes: number;
+    frame_bytes: number;
+    page_entries: number;
+    append_ms: number;
+    appends_in_flight: number;
+    rooms_per_connection?: number;
+};
+export type Delivery = {
+    type: "entries";
+    room: string;
+    entries: Entry[];
+} | {
+    type: "gap";
+    room: string;
+} | {
+    type: "reset";
+    room: string;
+    why: "new_log" | "diverged";
+} | {
+    type: "error";
+    room: string | null;
+    error: ErrorFrame;
+} | {
+    type: "heads";
+    rooms: Record<string, number>;
+} | {
+    type: "settled";
+    outcome: import("./outbox.js").Outcome;
+};
+/**
+ * An entry of a room.
+ * @typedef {object} Entry
+ * @property {number} slot
+ * @property {string} author
+ * @property {string} id
+ * @property {string} [body] absent when redacted
+ * @property {number} committed_at ms since the Unix epoch
+ * @property {number} [sent_at] ms since the Unix epoch, by the author's clock
+ * @property {string} [kind] absent: `text`
+ * @property {number} [ref] a slot
+ * @property {string} [meta]
+ * @property {boolean} [redacted]
+ * @property {string} [body_sha256]
+ * @property {string} [meta_sha256]
+ */
+/**
+ * What an author wants to be appended.
+ * @typedef {object} Append
+ * @property {string} room
+ * @property {string} id
+ * @property {string} body
+ * @property {string} [author] whose it is, where that is not the connection's
+ * @property {number} [after] the last slot the author had
+ * @property {string} [log] the name of the log that `after`, `ref` and `expect` are about; not sent
+ * @property {number} [expect]
+ * @property {string} [kind]
+ * @property {number} [ref]
+ * @property {string} [meta]
+ * @property {number} [sent_at]
+ */
+/**
+ * @typedef {object} Reply
+ * @property {Entry[]} entries
+ * @property {number} latest
+ * @property {number} digest_at
+ * @property {string} digest
+ * @property {number} [req]
+ */
+/**
+ * @typedef {object} Appended
+ * @property {string} room
+ * @property {string} id
+ * @property {number} slot
+ * @property {number} committed_at
+ * @property {boolean} [repeat]
+ * @property {number} [seq]
+ * @property {number} [req]
+ */
+/**
+ * @typedef {object} ErrorFrame
+ * @property {string} code
+ * @property {string} message
+ * @property {string} [room]
+ * @property {string} [id]
+ * @property {number} [seq]
+ * @property {number} [req]
+ * @property {number} [slot]
+ * @property {number} [latest]
+ * @property {number} [retry_after_ms]
+ */
+/**
+ * What the server lets a client do, from `hello`.
+ * @typedef {object} Limits
+ * @property {number} body_bytes
+ * @property {number} meta_bytes
+ * @property {number} frame_bytes
+ * @property {number} page_entries
+ * @property {number} append_ms
+ * @property {number} appends_in_flight
+ * @property {number} [rooms_per_connection]
+ */
+/**
+ * What a session has for those who listen.
+ * @typedef {{type: "entries", room: string, entries: Entry[]}
+ *   | {type: "gap", room: string}
+ *   | {type: "reset", room: string, why: "new_log" | "diverged"}
+ *   | {type: "error", room: string | null, error: ErrorFrame}
+ *   | {type: "heads", rooms: Record<string, number>}
+ *   | {type: "settled", outcome: import("./outbox.js").Outcome}} Delivery
+ */
+export {};
