@@ -56,18 +56,18 @@ pub(crate) enum Command {
     Config(Box<ServeArgs>),
     /// Chat in this terminal.
     Chat(ChatArgs),
-    /// Put entries into a room's log and print their slots.
+    /// Append entries to a room and print their slots.
     Append(AppendArgs),
     /// Print entries of a room.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Read(ReadArgs),
-    /// Print the newest entries of a room, then every later one as it comes, until Ctrl-C.
+    /// Print a room's newest entries, then each new one as it arrives, until Ctrl-C.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Tail(TailArgs),
     /// Print all rooms with their latest slots.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Rooms(RoomsArgs),
-    /// Print a room's whole log as JSON, one entry a line.
+    /// Print a room's whole log as JSON, one entry per line.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Export(ExportArgs),
     /// Recompute the digests from the entries and compare them with the server's.
@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Put the history of another chat into a room.
     Import(ImportArgs),
-    /// Copy everything that a running server holds into a directory.
+    /// Copy everything a running server holds into a directory.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Backup(BackupArgs),
     /// Make a directory that `serve` can use from a backup.
@@ -87,11 +87,11 @@ pub(crate) enum Command {
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// The server.
+    /// The address of the server.
     #[arg(long, value_name = "URL", env = "ROOMLOG_SERVER")]
     #[arg(default_value = DEFAULT_SERVER)]
     pub(crate) server: Address,
-    /// Who you are; without it and ROOMLOG_AUTHOR, your user name.
+    /// Your name [default: your user name].
     #[arg(long, value_name = "NAME", env = "ROOMLOG_AUTHOR")]
     pub(crate) author: Option<Author>,
 }
@@ -110,15 +110,15 @@ impl ServerArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "When the server goes away, what you send waits for it. /help or F1 tells the keys and commands.
-How far you read is kept in $XDG_STATE_HOME/roomlog/read.json (~/.local/state without it).
+    after_help = "While the server is away, what you send waits for it. /help or F1 lists the keys and commands.
+How far you have read is stored in $XDG_STATE_HOME/roomlog/read.json (~/.local/state without it).
 
 Examples:
   roomlog chat
   roomlog chat random --author ada"
 )]
 pub(crate) struct ChatArgs {
-    /// The room to begin with.
+    /// The room to open first.
     #[arg(default_value = "general")]
     pub(crate) room: RoomName,
     #[command(flatten)]
@@ -128,8 +128,8 @@ pub(crate) struct ChatArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   roomlog append general 'hello'
-  roomlog append general 'hello' --id greeting-1     sent twice, it is there once
-  printf 'one\\ntwo\\n' | roomlog append general       an entry a line, in that order
+  roomlog append general 'hello' --id greeting-1     sent twice, stored once
+  printf 'one\\ntwo\\n' | roomlog append general       one entry per line, in that order
   roomlog append general 'me too' --ref 1040         a reply to the entry at slot 1040
   roomlog append general -- '-x'                     a text that begins with a dash
 
@@ -137,25 +137,25 @@ Exits with 0 only when every line is in the log. It goes on when the reader of t
 pub(crate) struct AppendArgs {
     /// The room.
     pub(crate) room: RoomName,
-    /// The text; without it every line of standard input is an entry.
+    /// The text; without it, each line of standard input becomes an entry.
     pub(crate) text: Option<String>,
     /// Words that were not quoted: they are refused with the form that is meant.
     #[arg(hide = true)]
     pub(crate) rest: Vec<String>,
-    /// The entry's id. The same id and text again give the slot that is there already.
+    /// The entry's id. Sending the same id and text again returns the slot of the existing entry.
     #[arg(long, requires = "text")]
     pub(crate) id: Option<EntryId>,
     /// The kind, such as `action`.
     #[arg(long, default_value = Kind::TEXT)]
     pub(crate) kind: Kind,
-    /// The last slot you had seen: the entry gets a later one.
+    /// The last slot you have seen; the entry gets a later one.
     #[arg(long, value_name = "SLOT", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) after: Option<i64>,
-    /// The slot of the entry that this one is about.
+    /// The slot of the entry that this one refers to.
     #[arg(long = "ref", value_name = "SLOT")]
     pub(crate) reference: Option<u64>,
-    /// Print each answer of the server as JSON instead of the slot alone.
+    /// Print the server's answers as JSON instead of slots.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -170,18 +170,18 @@ pub(crate) struct AppendArgs {
 pub(crate) struct ReadArgs {
     /// The room.
     pub(crate) room: RoomName,
-    /// How many slots.
+    /// How many entries.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) count: u64,
-    /// The last slot, inclusive; without it the latest.
+    /// The last slot to print; without it, the latest.
     #[arg(long, value_name = "SLOT")]
     pub(crate) upto: Option<u64>,
-    /// Everything after this slot, to the end; -1: from the first.
+    /// Print everything after this slot; -1 prints from the first entry.
     #[arg(long, value_name = "SLOT", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
     #[arg(conflicts_with_all = ["count", "upto"])]
     pub(crate) after: Option<i64>,
-    /// Print whole entries as JSON, one a line.
+    /// Print whole entries as JSON, one per line.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -189,22 +189,24 @@ pub(crate) struct ReadArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "When the server goes away, `tail` waits for it and goes on where it was.
+#[command(
+    after_help = "When the connection is lost, `tail` reconnects and continues where it stopped.
 
 Examples:
   roomlog tail general
-  roomlog tail general --after -1 --json        the whole log, then all that comes")]
+  roomlog tail general --after -1 --json        the whole log, then each new entry"
+)]
 pub(crate) struct TailArgs {
     /// The room.
     pub(crate) room: RoomName,
-    /// How many entries to begin with.
+    /// How many entries to print first.
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) count: u64,
-    /// Begin after this slot; -1: with the first.
+    /// Start after this slot; -1 starts with the first entry.
     #[arg(long, value_name = "SLOT", allow_negative_numbers = true, conflicts_with = "count")]
     #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) after: Option<i64>,
-    /// Print whole entries as JSON, one a line.
+    /// Print whole entries as JSON, one per line.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -212,9 +214,9 @@ pub(crate) struct TailArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Prints one room a line: its name, a tab, its latest slot.")]
+#[command(after_help = "Prints one room per line: its name, a tab, its latest slot.")]
 pub(crate) struct RoomsArgs {
-    /// Print one JSON object a line.
+    /// Print JSON, one object per line.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -222,7 +224,7 @@ pub(crate) struct RoomsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Ends at the slot that is the latest when it begins.
+#[command(after_help = "Stops at the slot that is the latest when it starts.
 
 Example:
   roomlog export general > general.jsonl
@@ -237,14 +239,14 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   roomlog verify                      all rooms of a server
-  roomlog verify general              one
+  roomlog verify general              one room
   roomlog verify --data roomlog-data  the directory of a stopped server; nothing is written
 
-Exits with 3 when something differs, and names the first wrong slot.")]
+Exits with 3 if something differs, and prints the first wrong slot.")]
 pub(crate) struct VerifyArgs {
-    /// The room; without it all.
+    /// The room; without it, all rooms.
     pub(crate) room: Option<RoomName>,
-    /// The directory of a stopped server, instead of a server.
+    /// The directory of a stopped server, instead of a running server.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
@@ -317,14 +319,14 @@ fn encoding(name: &str) -> Result<&'static Encoding, String> {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "The server goes on meanwhile. DIR gets archive.db and manifest.json.
+#[command(after_help = "The server keeps running. DIR gets archive.db and manifest.json.
 
 Examples:
   roomlog backup backups/2026-11-24
   roomlog verify --data backups/2026-11-24     every entry and digest of it, without a server
   roomlog restore backups/2026-11-24 new-data  a directory for `roomlog serve --data new-data`")]
 pub(crate) struct BackupArgs {
-    /// The directory; made when it is not there, refused when something is in it.
+    /// The directory; created if it does not exist, and refused if it is not empty.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     #[command(flatten)]
@@ -351,18 +353,18 @@ pub(crate) struct RestoreArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The log keeps its name, and every entry its slot, time, id and digest; clients go on with what they have.
-To a cluster: stop the server of DIR first. DIR is not changed, but for a mark that lets no server start on it
-again. No node of the cluster starts before the log is whole there and every room was compared.
-Back: the streams are sealed, so that nodes which still run take nothing more; DIR is then served like any other.
-What is interrupted is run again, and goes on where it stopped.
+    after_help = "The log keeps its name, and each entry its slot, time, id and digest; clients keep what they have.
+To a cluster: stop the server of DIR first. DIR is not changed, except for a mark that keeps servers from starting on
+it again. No node of the cluster starts before the whole log is there and every room has been compared.
+To a directory: the streams are sealed, so nodes that still run accept nothing more. DIR is then served like any other.
+Run an interrupted move again: it continues where it stopped.
 
 Examples:
   roomlog move --data /var/lib/roomlog --to nats://a:4222,b:4222,c:4222
   roomlog move --journal nats://a:4222,b:4222,c:4222 --to /var/lib/roomlog-one"
 )]
 pub(crate) struct MoveArgs {
-    /// Where the log is to be: NATS servers, or a directory.
+    /// Where the log goes: NATS servers, or a directory.
     #[arg(long, value_name = "URLS|DIR")]
     pub(crate) to: String,
     /// The directory that holds the log [default: ./roomlog-data]

@@ -20,10 +20,10 @@ use std::{
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use roomlog_terminal::text;
@@ -36,6 +36,9 @@ const LINE_BYTES: usize = 16 << 10;
 
 /// How long the end of the program waits for standard error to take what was said.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often the end of the program looks whether the queue has room.
+const FULL_AGAIN: Duration = Duration::from_millis(5);
 
 static QUEUE: OnceLock<Option<SyncSender<Said>>> = OnceLock::new();
 
@@ -83,10 +86,18 @@ pub(crate) fn drawn(text: String) {
 pub(crate) fn flush() {
     let Some(Some(queue)) = QUEUE.get() else { return };
     let (done, written) = sync_channel(1);
-    // Where the queue is full, standard error takes nothing.
-    if queue.try_send(Said::Mark(done)).is_ok() {
-        let _written_or_given_up = written.recv_timeout(PATIENCE);
+    let until = Instant::now() + PATIENCE;
+    let mut mark = Said::Mark(done);
+    // A full queue may be that of a slow reader.
+    while let Err(TrySendError::Full(again)) = queue.try_send(mark) {
+        if Instant::now() > until {
+            return;
+        }
+        mark = again;
+        thread::sleep(FULL_AGAIN);
     }
+    let _written_or_given_up =
+        written.recv_timeout(until.saturating_duration_since(Instant::now()));
 }
 
 /// Flushes when it is dropped, so also when `main` panics.

@@ -151,7 +151,7 @@ fn print(output: &mut Output, args: &AppendArgs, committed: Committed) -> Result
 fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
     let (sender, receiver) = mpsc::channel(LINES);
     if stdin().is_terminal() {
-        say!("every line you type is an entry; Ctrl-D ends");
+        say!("each line you type becomes an entry; press Ctrl-D to finish");
     }
     std::thread::spawn(move || {
         for line in stdin().lock().split(b'\n') {
