@@ -259,7 +259,10 @@ impl Import {
                 None
             }
             Some((Reference { key, needed: true }, Found::Nowhere)) => {
-                let why = format!("its ref, slot {}, is not among the imported lines", key.number);
+                let why = match told.kind.as_str() {
+                    "reaction" if told.key.is_none() => "what it reacts to was not taken".into(),
+                    _ => format!("its ref, slot {}, is not among the imported lines", key.number),
+                };
                 self.telling.tell(Topic::Refused, Some(&place), &why);
                 self.tally.refused();
                 return;

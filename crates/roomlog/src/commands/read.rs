@@ -13,13 +13,16 @@ pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
     }
     let client = connect(&args.server, |_| ()).await?;
     let mut output = Output::new(args.json);
+    // What is counted here is a place in this log: another one that comes meanwhile ends the command.
+    let log = client.hello().log.clone();
     let mut pages = match args.after {
-        Some(after) => client.pages(args.room.clone(), after),
+        Some(after) => client.pages(args.room.clone(), after).of(&log),
         None => {
             // Counting from the end needs to know the end; then it is read from the front.
             let end = client.page(args.room.clone(), 0, args.upto).await?.digest_at;
             let count = i64::try_from(args.count).unwrap_or(i64::MAX);
-            client.pages(args.room.clone(), end.saturating_sub(count).max(latest_of(0))).upto(end)
+            let after = end.saturating_sub(count).max(latest_of(0));
+            client.pages(args.room.clone(), after).upto(end).of(&log)
         }
     };
     let mut empty = true;

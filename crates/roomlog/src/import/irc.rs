@@ -12,6 +12,7 @@ use super::{
     Line, Lines,
     clock::{Clock, TimeOfDay},
     day::{Day, Said},
+    eggdrop,
 };
 
 /// Marks of a rank that stand before a nick and are no part of one.
@@ -89,7 +90,7 @@ fn form(line: &str) -> Result<Form<'_>, String> {
         return Ok(said(without_rank(nick), Kind::TEXT, text.strip_prefix(' ').unwrap_or(text)));
     }
     if let Some(rest) = rest.strip_prefix("--- ") {
-        return eggdrop_day(rest).map(Form::Day).ok_or_else(none);
+        return eggdrop::day(rest).map(Form::Day).ok_or_else(none);
     }
     if let Some((target, text)) = rest.strip_prefix('-').and_then(|rest| rest.split_once("- ")) {
         // `-nick- text` of ZNC, `-nick:#channel- text` of eggdrop.
@@ -99,7 +100,7 @@ fn form(line: &str) -> Result<Form<'_>, String> {
     if rest.starts_with("Connected to IRC") || rest.starts_with("Disconnected from IRC") {
         return Ok(Form::Notice);
     }
-    let (nick, kind, text) = eggdrop(rest).ok_or_else(none)?;
+    let (nick, kind, text) = eggdrop::form(rest).ok_or_else(none)?;
     Ok(said(nick, kind, text))
 }
 
@@ -118,55 +119,6 @@ fn star_notice(notice: &str) -> Option<(&str, &'static str, Cow<'_, str>)> {
     let (nick, rest) = word(text);
     let body = format!("{verb} {rest}").trim_end().to_owned();
     is_nick(nick).then_some((nick, kind, Cow::Owned(body)))
-}
-
-/// Eggdrop's forms without a mark: an action, and what happens in a channel.
-fn eggdrop(rest: &str) -> Option<(&str, &'static str, &str)> {
-    if let Some(action) = rest.strip_prefix("Action: ") {
-        let (nick, text) = word(action);
-        return is_nick(nick).then_some((nick, "action", text));
-    }
-    if let Some(change) = rest.strip_prefix("Nick change: ") {
-        let (nick, _) = change.split_once(" -> ")?;
-        return is_nick(nick).then_some((nick, "nick", change));
-    }
-    if let Some(topic) = rest.strip_prefix("Topic changed on ") {
-        let (_, by) = topic.split_once(" by ")?;
-        let (who, text) = by.split_once(": ")?;
-        return person(who).map(|nick| (nick, "topic", text));
-    }
-    if let Some((channel, change)) = rest.split_once(": mode change ") {
-        let (_, by) = change.rsplit_once("' by ")?;
-        return channel
-            .starts_with('#')
-            .then(|| person(by))
-            .flatten()
-            .map(|nick| (nick, "mode", change));
-    }
-    if let Some((nick, text)) = rest.split_once(" kicked from ").filter(|(nick, _)| is_nick(nick)) {
-        return text.starts_with('#').then_some((nick, "kick", text));
-    }
-    let (nick, text) = rest.split_once(' ')?;
-    let (host, what) = text.strip_prefix('(')?.split_once(") ")?;
-    let kind = match word(what) {
-        ("joined", to) if to.starts_with('#') => "join",
-        ("left", from) if from.starts_with('#') || from.starts_with("irc:") => "part",
-        _ => return None,
-    };
-    (is_nick(nick) && host.contains('@')).then_some((nick, kind, text))
-}
-
-/// The nick of `nick!user@host`.
-fn person(who: &str) -> Option<&str> {
-    let nick = who.split_once('!').map_or(who, |(nick, _)| nick);
-    is_nick(nick).then_some(nick)
-}
-
-/// `Sun Mar  8 2020`.
-fn eggdrop_day(text: &str) -> Option<Date> {
-    let words: Vec<_> = text.split_ascii_whitespace().collect();
-    let [_, month, day, year] = words[..] else { return None };
-    date(day, month, year)
 }
 
 /// A date in English.

@@ -21,6 +21,7 @@ mod clock;
 mod day;
 mod discord;
 mod draft;
+mod eggdrop;
 mod irc;
 mod irssi;
 mod jsonl;

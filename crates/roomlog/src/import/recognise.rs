@@ -12,7 +12,14 @@ use std::{
 
 use jiff::civil::{Date, DateTime};
 
-use super::{Reading, irc, irssi, jsonl, lines, open::open, shape::Shape, slack::export, weechat};
+use super::{
+    Reading, irc, irssi, jsonl,
+    lines::{self, End},
+    open::open,
+    shape::Shape,
+    slack::export,
+    weechat,
+};
 use crate::{cli::Format, failure::Failure};
 
 /// How much of a file is looked at.
@@ -96,18 +103,17 @@ fn head(path: &Path, reading: &Reading) -> Result<Head, Failure> {
     let text = open(path, reading.encoding, &Arc::new(AtomicU64::new(0)))?;
     let (mut text, mut line, mut head) = (text.take(HEAD_BYTES), Vec::new(), Head::new());
     for number in 1.. {
-        if head.len() == HEAD_LINES || lines::next(&mut text, &mut line).map_err(failed)?.is_none()
-        {
+        if head.len() == HEAD_LINES {
             break;
         }
+        let Some(end) = lines::next(&mut text, &mut line).map_err(failed)? else { break };
         if line.contains(&0) {
             let why = "it is not text; UTF-16 without a byte order mark is named, as by --encoding utf-16le";
             return Err(refused(path, why));
         }
-        // What the bytes that are looked at end with may be a part of a line.
-        let is_part = text.limit() == 0 && !head.is_empty();
         let (text, _) = lines::text(&line, reading.encoding);
-        if !text.trim().is_empty() && !is_part {
+        // A part of a line says nothing, but for JSON, which may be one line.
+        if !text.trim().is_empty() && (end == End::Newline || is_json(&text)) {
             head.push((number, text.into_owned()));
         }
     }
@@ -130,11 +136,7 @@ fn auto(path: &Path, head: &Head, reading: &Reading) -> Result<Content, Failure>
     let found: Vec<_> = counts.iter().filter(|(_, count, _)| *count > 0).collect();
     match found[..] {
         [] => {
-            let start = first.trim_start();
-            let behind = start.strip_prefix('[').map(str::trim_start);
-            if start.starts_with('{')
-                || behind.is_some_and(|it| it.is_empty() || it.starts_with(['{', ']']))
-            {
+            if is_json(first) {
                 return document(path, Format::Auto, reading);
             }
             let (number, _) = head[0];
@@ -176,6 +178,13 @@ fn auto(path: &Path, head: &Head, reading: &Reading) -> Result<Content, Failure>
     }
 }
 
+/// Whether JSON of a kind that is read may begin so. A time in brackets does not.
+fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let behind = text.strip_prefix('[').map(str::trim_start);
+    text.starts_with('{') || behind.is_some_and(|it| it.is_empty() || it.starts_with(['{', ']']))
+}
+
 /// The first line of a program whose logs are not read, and the program.
 fn unread(head: &Head) -> Option<(usize, &'static str)> {
     head.iter().find_map(|(number, line)| {
@@ -193,7 +202,7 @@ fn name(format: Format) -> &'static str {
     }
 }
 
-/// A file without a line: of no matter which format, when its name has one.
+/// A file without a whole line: there is nothing in it that could be taken for something else.
 fn empty(path: &Path) -> Result<Content, Failure> {
     match dated(path) {
         Some(date) => Ok(Content::Irc(date)),

@@ -93,7 +93,6 @@ fn is_file(path: &Path) -> bool {
 }
 
 /// Names by the ids that messages have for them.
-#[derive(Default)]
 pub(super) struct Names {
     users: HashMap<String, String>,
     channels: HashMap<String, String>,
@@ -108,15 +107,15 @@ struct Named {
 impl Names {
     /// Reads the lists of an export.
     pub(super) fn read(root: &Path) -> Result<Self, Failure> {
-        let mut names = Self::default();
-        names.users = list(&root.join(USERS))?;
-        if names.users.is_empty() {
+        let users = list(&root.join(USERS))?;
+        if users.is_empty() {
             return Err(Failure::said(format!("{} names nobody", root.join(USERS).display())));
         }
-        for channels in CHANNELS.iter().map(|name| root.join(name)).filter(|path| is_file(path)) {
-            names.channels.extend(list(&channels)?);
+        let mut channels = HashMap::new();
+        for path in CHANNELS.iter().map(|name| root.join(name)).filter(|path| is_file(path)) {
+            channels.extend(list(&path)?);
         }
-        Ok(names)
+        Ok(Self { users, channels })
     }
 
     /// The name that mentions have: it is unique in a workspace, and seldom changes.
