@@ -105,6 +105,16 @@ async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_
     for id in [refused.as_str(), "by-http"] {
         acked.insert(id.to_string(), append_until_taken(&mut ada, id, 1_000).await);
     }
+    // However many were refused: a line when it began and a line when it ended, or the log fills the disk.
+    let lines = |part: &str| server.said().iter().filter(|line| line.contains(part)).count();
+    within("word that there is room", async {
+        while lines("the journal has room again") == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let said = (lines("the journal has no room"), lines("the journal has room again"));
+    assert_eq!(said, (1, 1), "{:?}", server.said());
     let now = acked.len() as i64 - 1;
     assert_eq!(bob.acks("r", last, now).await.len(), 2);
     assert_eq!(eve.acks("r", last, now).await.len(), 2);
