@@ -148,8 +148,11 @@ async fn a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_the
     let (mut acked, refused) = append_until_full(&mut ada, "before", 4_000).await;
     disk.fill_but(0);
     let written = fs::read_to_string(&log).expect("a log");
-    // Each connection is worth some lines, for which there is no room.
-    for _ in 0..100 {
+    // Each refused origin is worth a line, and there is no room for all of them.
+    for n in 0..100 {
+        let origin = format!("https://{n}.example");
+        let refused = server.get("/v1/rooms/r").header("origin", &origin).send().await;
+        assert_eq!(refused.status, 403, "{refused:?}");
         let answer = server.get("/v1/rooms/r").send().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let posted = json!({"author": "ada", "id": "by-http", "body": body("by-http", 9_000)});
