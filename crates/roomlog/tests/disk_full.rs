@@ -105,6 +105,16 @@ async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_
     for id in [refused.as_str(), "by-http"] {
         acked.insert(id.to_string(), append_until_taken(&mut ada, id, 1_000).await);
     }
+    // However many were refused: a line when it began and a line when it ended, or the log fills the disk.
+    let lines = |part: &str| server.said().iter().filter(|line| line.contains(part)).count();
+    within("word that there is room", async {
+        while lines("the journal has room again") == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let said = (lines("the journal has no room"), lines("the journal has room again"));
+    assert_eq!(said, (1, 1), "{:?}", server.said());
     let now = acked.len() as i64 - 1;
     assert_eq!(bob.acks("r", last, now).await.len(), 2);
     assert_eq!(eve.acks("r", last, now).await.len(), 2);
@@ -138,8 +148,11 @@ async fn a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_the
     let (mut acked, refused) = append_until_full(&mut ada, "before", 4_000).await;
     disk.fill_but(0);
     let written = fs::read_to_string(&log).expect("a log");
-    // Each connection is worth some lines, for which there is no room.
-    for _ in 0..100 {
+    // Each refused origin is worth a line, and there is no room for all of them.
+    for n in 0..100 {
+        let origin = format!("https://{n}.example");
+        let refused = server.get("/v1/rooms/r").header("origin", &origin).send().await;
+        assert_eq!(refused.status, 403, "{refused:?}");
         let answer = server.get("/v1/rooms/r").send().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let posted = json!({"author": "ada", "id": "by-http", "body": body("by-http", 9_000)});

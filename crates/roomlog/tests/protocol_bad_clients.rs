@@ -48,6 +48,13 @@ async fn a_frame_that_is_no_json_object_closes_with_4400() {
         broken.send_text(text).await;
         assert_eq!(broken.closed().await, Some(4400), "{text:?}");
     }
+    // The reason quotes what came, and is cut between two of its characters.
+    for cut in 0..4 {
+        let mut broken = server.login("broken").await;
+        let text = "x".repeat(cut) + &"日".repeat(100);
+        broken.send_text(json!(text).to_string()).await;
+        assert_eq!(broken.closed().await, Some(4400), "{cut}");
+    }
     let mut nobody = server.connect().await;
     nobody.send_text("before a login").await;
     assert_eq!(nobody.closed().await, Some(4400));

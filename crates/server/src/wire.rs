@@ -32,8 +32,10 @@ pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
 /// A WebSocket close, with a reason for people.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
     let mut payload = (code as u16).to_be_bytes().to_vec();
-    // A control frame holds 125 bytes; our reasons are ASCII and shorter.
-    payload.extend(reason.bytes().take(120));
+    // A control frame holds 125 bytes. A reason may quote what the client sent, so it may be longer, and cut
+    // within a character it would be no UTF-8.
+    let reason = &reason[..reason.floor_char_boundary(120)];
+    payload.extend(reason.bytes());
     frame(0x88, &[&payload])
 }
 
