@@ -38,11 +38,18 @@ const APP: Files = files!("app":
     "dom.js" SCRIPT,
     "icon.svg" IMAGE,
     "kept.js" SCRIPT,
+    "keys.js" SCRIPT,
+    "line.css" STYLE,
     "line.js" SCRIPT,
+    "lines.js" SCRIPT,
+    "names.js" SCRIPT,
     "rooms.js" SCRIPT,
     "text.js" SCRIPT,
     "time.js" SCRIPT,
+    "unread.js" SCRIPT,
+    "unsent.js" SCRIPT,
     "view.js" SCRIPT,
+    "who.js" SCRIPT,
 );
 
 const SDK: Files = files!("sdk/src":
