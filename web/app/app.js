@@ -10,6 +10,7 @@ import { isTouch, the } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
 import { visible } from "./names.js";
+import { Recent } from "./recent.js";
 import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
 import { View } from "./view.js";
 import { dialogOfName } from "./who.js";
@@ -30,11 +31,14 @@ const log = connect(new URL(".", location.href.split("#")[0]).href, { author: ke
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
 let room = null;
+/** Ends what listens to it. @type {(() => void)[]} */
+let offs = [];
 let wasLog = /** @type {string | null} */ (null);
 /** Whom the connection was made for. */
 let wasAuthor = kept.author;
 
 const limits = () => /** @type {{limits?: typeof LIMITS | null}} */ (log).limits ?? LIMITS;
+const recent = new Recent(log);
 const isLive = () => log.status.state === "live" || log.status.state === "catching-up";
 const rooms = new Rooms(() => log.id, () => acts.me);
 const composer = new Composer({
@@ -114,23 +118,23 @@ function focusComposer() {
 /** @param {string} name */
 function open(name) {
   view?.end();
-  room?.leave();
+  offs.forEach(off => off());
   notice("");
   the("room").textContent = name;
   the("room").title = name;
-  room = log.room(name, { count: 60 });
-  const opened = room;
+  room = recent.open(name);
   view = new View(room, acts, { read: () => kept.read(log.id, name), moved });
-  room.on("entries", entries => tell(entries));
-  room.on("pending", () => composer.unsent.show());
-  room.on("error", error => notice(`${name} cannot be shown: ${error.message}`));
-  room.on("reset", why => {
-    if (opened !== room) return;
-    notice(`${why === "new_log" ? "The server has another log than before" : "The server’s log is not the one shown before"}. These are the messages it has now.`);
-    history.replaceState(null, "", hashOf(name));
-    composer.connected();
-    moved();
-  });
+  offs = [
+    room.on("entries", entries => tell(entries)),
+    room.on("pending", () => composer.unsent.show()),
+    room.on("error", error => notice(`${name} cannot be shown: ${error.message}`)),
+    room.on("reset", why => {
+      notice(`${why === "new_log" ? "The server has another log than before" : "The server’s log is not the one shown before"}. These are the messages it has now.`);
+      history.replaceState(null, "", hashOf(name));
+      composer.connected();
+      moved();
+    }),
+  ];
   composer.open(room);
   rooms.open(name);
   moved();
@@ -187,13 +191,14 @@ let lossTimer = 0;
 /** @param {import("../sdk/src/connection.js").Status} status */
 function say(status) {
   const isLost = status.state === "offline", wasLost = the("status").dataset.state === "offline";
-  if (!isLost && status.state !== "connecting") window.clearTimeout(lossTimer);
   if (isLost && !wasLost) {
+    lossTimer ||= window.setTimeout(() => show(status), SHORT_MS);
+  } else if (status.state !== "connecting") {
     window.clearTimeout(lossTimer);
-    lossTimer = window.setTimeout(() => !isLive() && show({ ...status }), SHORT_MS);
-  }
-  // The next try is no news, until it has succeeded.
-  else if (!(wasLost && status.state === "connecting")) show(status);
+    lossTimer = 0;
+    show(status);
+  // The next try is no news.
+  } else if (!wasLost) show(status);
   if (status.state === "refused") ask(status.error.message);
   if (log.id !== wasLog) {
     if (wasLog !== null) rooms.clear();

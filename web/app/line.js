@@ -36,8 +36,8 @@ export function lineOf(shown, { head, quoted }, acts) {
   const classes = ["entry", head && "head", kind === "action" && "action", shown.gone && "gone"].filter(Boolean);
   const time = make("time", { datetime: new Date(said).toISOString(), title: `${wholeOf(said)} · #${slot}` }, clockOf(said));
   const block = make("div");
-  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
   if (head || kind === "action") block.append(author(entry.author));
+  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
   if (kind !== "text" && kind !== "action") block.append(make("span", { class: "kind" }, kind), " ");
   block.append(...bodyOf(shown));
   if (reactions.size > 0) block.append(reactionsOf(slot, reactions, acts));

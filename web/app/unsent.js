@@ -77,7 +77,7 @@ export class Unsent {
     const buttons = [act("Discard", () => the("body").focus())];
     if (!this.#isLost(refused)) buttons.unshift(act("Try again", () => this.page.again(refused)));
     if (refused.append.kind !== "reaction") buttons.unshift(act("Edit", () => this.page.edit(refused)));
-    const element = item(refused.append, `Not sent: ${refused.message} `, ...buttons);
+    const element = item(refused.append, `Not sent: ${refused.message}`, ...buttons);
     element.classList.add("failed");
     return element;
   }
@@ -94,10 +94,10 @@ export class Unsent {
   }
 }
 
-/** @param {Append} append @param {string} state @param {...Node} more */
+/** @param {Append} append @param {string} state @param {...Node} more what can be done with it */
 function item(append, state, ...more) {
   const text = isText(append) ? append.body : `${append.kind}: ${append.body}`;
-  const block = make("div", {}, contents(text), make("span", { class: "state" }, state, ...more));
+  const block = make("div", {}, contents(text), make("span", { class: "state" }, state), make("div", {}, ...more));
   return make("li", { class: "entry pending", id: `append-${append.id}` }, block);
 }
 

@@ -43,6 +43,7 @@ const APP: Files = files!("app":
     "line.js" SCRIPT,
     "lines.js" SCRIPT,
     "names.js" SCRIPT,
+    "recent.js" SCRIPT,
     "rooms.js" SCRIPT,
     "text.js" SCRIPT,
     "time.js" SCRIPT,
