@@ -33,7 +33,6 @@ let view = null;
 let room = null;
 /** Ends what listens to it. @type {(() => void)[]} */
 let offs = [];
-let wasLog = /** @type {string | null} */ (null);
 /** Whom the connection was made for. */
 let wasAuthor = kept.author;
 
@@ -49,7 +48,8 @@ const composer = new Composer({
   },
   changed: () => view?.follows && view.toEnd(),
   sent: () => acts.toEnd(),
-  scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * the("scroller").clientHeight }),
+  // The button to the latest message makes the timeline shorter: one page up and one down lead to the same place.
+  scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),
   isLive,
   log: () => log.id,
   mostBytes: () => limits().body_bytes,
@@ -131,7 +131,7 @@ function open(name) {
     room.on("reset", why => {
       notice(`${why === "new_log" ? "The server has another log than before" : "The server’s log is not the one shown before"}. These are the messages it has now.`);
       history.replaceState(null, "", hashOf(name));
-      composer.connected();
+      composer.forget();
       moved();
     }),
   ];
@@ -200,12 +200,6 @@ function say(status) {
   // The next try is no news.
   } else if (!wasLost) show(status);
   if (status.state === "refused") ask(status.error.message);
-  if (log.id !== wasLog) {
-    if (wasLog !== null) rooms.clear();
-    wasLog = log.id;
-    // Links to slots name the log.
-    view?.again();
-  }
   composer.connected();
   moved();
 }
@@ -271,6 +265,11 @@ window.addEventListener("storage", () => {
 listenToKeys(acts, () => view);
 
 log.on("status", say);
+// What was counted in the log before is void, and links to slots name the log.
+log.on("log", () => {
+  rooms.clear();
+  view?.again();
+});
 log.on("heads", heads => rooms.moved(heads));
 log.on("error", error => notice(error.message));
 log.on("settled", outcome => composer.unsent.settled(outcome));

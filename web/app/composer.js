@@ -55,8 +55,13 @@ export class Composer {
   /** The name of the log is known: a reply or an edit that refers to another one is void, its text is not. */
   connected() {
     const log = this.page.log();
-    if (this.#about && log !== null && this.#about.log !== log) this.#fill(this.#body.value, null);
+    if (this.#about && log !== null && this.#about.log !== log) this.forget();
     this.count();
+  }
+
+  /** What it replies to or edits is not there any more; the text stays. */
+  forget() {
+    this.#fill(this.#body.value, null);
   }
 
   /**

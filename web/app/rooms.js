@@ -20,7 +20,7 @@ export class Rooms {
   /** @type {() => string | null} */
   #log;
   #unread;
-  /** The items of the list, by room. @type {Map<string, {item: HTMLElement, link: HTMLElement, badge: HTMLElement}>} */
+  /** The items of the list, by room. @type {Map<string, {item: HTMLElement, link: HTMLElement, badge: HTMLElement, said: HTMLElement}>} */
   #items = new Map();
 
   /** @param {() => string | null} log the name of the server's log @param {() => string | null} me */
@@ -136,16 +136,16 @@ export class Rooms {
   #item({ name, unread }) {
     let known = this.#items.get(name);
     if (!known) {
-      const badge = make("b"), link = make("a", { href: hashOf(name), title: name }, make("span", {}, name));
-      this.#items.set(name, known = { item: make("li", {}, link), link, badge });
+      const badge = make("b"), said = make("i", { class: "unseen" }, " unread");
+      const link = make("a", { href: hashOf(name), title: name }, make("span", {}, name));
+      this.#items.set(name, known = { item: make("li", {}, link), link, badge, said });
     }
-    const { item, link, badge } = known;
+    const { item, link, badge, said } = known;
     if (name === this.#open) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-    if (unread === 0) badge.remove();
-    else if (!badge.isConnected) link.append(badge);
     badge.textContent = brief(unread);
-    link.setAttribute("aria-label", unread > 0 ? `${name}, ${unread} unread` : name);
+    if (unread === 0) [badge, said].forEach(it => it.remove());
+    else if (!badge.isConnected) link.append(badge, said);
     return item;
   }
 }

@@ -40,7 +40,7 @@ export class Unsent {
     const { append } = outcome;
     if ("error" in outcome) {
       // What is refused because the log is another one refers to a slot of the one before.
-      const log = outcome.error.code === "new_log" ? null : this.page.log();
+      const log = ["new_log", "diverged"].includes(outcome.error.code) ? null : this.page.log();
       kept.setRefused(append.room, [...kept.refused(append.room), { append, message: outcome.error.message, log }]);
     } else if (isText(append)) {
       this.#landing.set(append.id, { append, slot: outcome.appended.slot });

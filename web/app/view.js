@@ -63,7 +63,7 @@ export class View {
       room.on("reset", () => this.#reset()),
     ];
     this.sizes = new ResizeObserver(() => this.#follows && this.last >= 0 && this.#toBottom());
-    this.sizes.observe(this.#scroller);
+    for (const element of [this.#scroller, this.lines.list]) this.sizes.observe(element);
     if (room.timeline.spans.length > 0) this.#takeHeld();
   }
 
