@@ -40,6 +40,10 @@ export class Rooms {
     document.addEventListener("click", event => {
       if (this.#isDrawn && !the("side").contains(event.target) && !the("side-open").contains(event.target)) this.drawer(false);
     });
+    // Nobody should write below it without seeing where.
+    document.addEventListener("focusin", event => {
+      if (this.#isDrawn && document.querySelector("main")?.contains(/** @type {Node} */ (event.target)) && event.target !== the("side-open")) this.drawer(false);
+    });
     the("side").onkeydown = (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Escape" && this.#isDrawn && !isComposing(event)) this.drawer(false);
     };
@@ -47,14 +51,14 @@ export class Rooms {
 
   get #isDrawn() { return document.body.classList.contains("rooms-shown"); }
 
-  /** Opens or closes the drawer. What lies below it cannot be reached while it is open. @param {boolean} shown */
+  /** Opens or closes the drawer. The focus goes into it and comes back, unless it is somewhere else already. @param {boolean} shown */
   drawer(shown) {
     if (shown === this.#isDrawn) return;
     document.body.classList.toggle("rooms-shown", shown);
     the("side-open").setAttribute("aria-expanded", String(shown));
-    document.querySelector("main")?.toggleAttribute("inert", shown);
+    const focused = document.activeElement, isFree = focused === document.body || the("side").contains(focused);
     if (shown) the("side-close").focus();
-    else the("side-open").focus();
+    else if (isFree) the("side-open").focus();
   }
 
   /** @param {Record<string, number>} heads */
