@@ -9,6 +9,7 @@ import { Composer } from "./composer.js";
 import { isTouch, the } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
+import { ListeningSocket, limits } from "./limits.js";
 import { visible } from "./names.js";
 import { Recent } from "./recent.js";
 import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
@@ -23,10 +24,8 @@ const TOLD_MS = 3_000;
 const SHORT_MS = 700;
 /** How much of the timeline a press of PageUp moves. */
 const PAGE = 0.9;
-/** What a server takes that has not been heard yet, by docs/PROTOCOL.md. */
-const LIMITS = { body_bytes: 16_384, author_bytes: 64 };
 
-const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER });
+const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER, WebSocket: ListeningSocket });
 /** @type {View | null} */
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
@@ -36,7 +35,6 @@ let offs = [];
 /** Whom the connection was made for. */
 let wasAuthor = kept.author;
 
-const limits = () => /** @type {{limits?: typeof LIMITS | null}} */ (log).limits ?? LIMITS;
 const recent = new Recent(log);
 const isLive = () => log.status.state === "live" || log.status.state === "catching-up";
 const rooms = new Rooms(() => log.id, () => acts.me);
@@ -52,7 +50,7 @@ const composer = new Composer({
   scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),
   isLive,
   log: () => log.id,
-  mostBytes: () => limits().body_bytes,
+  mostBytes: () => limits.body_bytes,
 });
 
 /** @type {import("./line.js").Acts} */
@@ -84,7 +82,7 @@ const acts = {
 };
 const askName = dialogOfName({
   author: () => kept.author ?? "",
-  mostBytes: () => limits().author_bytes,
+  mostBytes: () => limits.author_bytes,
   named: name => {
     kept.author = name;
     login();
@@ -230,7 +228,7 @@ function login() {
   the("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
   if (kept.author === wasAuthor) return;
   wasAuthor = kept.author;
-  log.login({ author: kept.author || READER });
+  log.login({ author: kept.author || READER, WebSocket: ListeningSocket });
   rooms.recount();
   view?.again();
 }
