@@ -228,7 +228,7 @@ function login() {
   the("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
   if (kept.author === wasAuthor) return;
   wasAuthor = kept.author;
-  log.login({ author: kept.author || READER, WebSocket: ListeningSocket });
+  log.login({ author: kept.author || READER });
   rooms.recount();
   view?.again();
 }
