@@ -8,6 +8,8 @@ import { isLine } from "../sdk/src/index.js";
 
 /** More slots than this are counted, not looked at. */
 const MOST_ASKED = 50;
+/** So long an answer is waited for, in ms. */
+const ANSWER_MS = 10_000;
 /** Rooms that wait to be looked at, at most. */
 const MOST_WAITING = 32;
 
@@ -65,7 +67,7 @@ export class Unread {
     try {
       const address = new URL(`v1/rooms/${encodeURIComponent(room)}/entries`, location.href.split("#")[0]);
       address.search = `?count=${head - from.upto}&upto=${head}`;
-      const { entries } = await (await fetch(address)).json();
+      const { entries } = await (await fetch(address, { signal: AbortSignal.timeout(ANSWER_MS) })).json();
       const isOthers = (/** @type {import("../sdk/src/types.js").Entry} */ it) => isLine(it) && it.author !== this.page.me();
       return from.count + entries.filter(isOthers).length;
     } catch {
