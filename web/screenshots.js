@@ -16,7 +16,7 @@ const COLOURS = ["#16181d", "#e5707a", "#8cc98c", "#e0c070", "#7aa8f0", "#c89ae0
 const SAID = [
   { author: "grace", body: "Is anyone else losing lines when the server restarts?" },
   { author: "ada", body: "No. Kill it while you type and look: each line is there once." },
-  { author: "grace", body: "I did. It said “will be sent when back”, and then it was.", ref: 1 },
+  { author: "grace", body: "I did. It said “Waiting to be sent”, and then it was sent.", ref: 1 },
   { author: "edsger", body: "🎉", kind: "reaction", ref: 2 },
   { author: "ada", body: "🎉", kind: "reaction", ref: 2 },
   { author: "edsger", body: "The build is green again, see https://ci.example.org/runs/418." },

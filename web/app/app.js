@@ -6,77 +6,136 @@
 
 import { connect, emojiOf } from "../sdk/src/index.js";
 import { Composer } from "./composer.js";
-import { the } from "./dom.js";
+import { isTouch, the } from "./dom.js";
 import { kept } from "./kept.js";
-import { Rooms, hashOf, placeOf } from "./rooms.js";
+import { listenToKeys } from "./keys.js";
+import { ListeningSocket, limits } from "./limits.js";
+import { visible } from "./names.js";
+import { Recent } from "./recent.js";
+import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
 import { View } from "./view.js";
+import { dialogOfName } from "./who.js";
 
 /** Who one is until one says so: who only reads is nobody's author. */
 const READER = "reader";
 /** How often those who cannot see are told what came, in ms. */
 const TOLD_MS = 3_000;
+/** A shorter loss of the connection is not worth a word, in ms. */
+const SHORT_MS = 700;
+/** How much of the timeline a press of PageUp moves. */
+const PAGE = 0.9;
 
-const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER });
+const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER, WebSocket: ListeningSocket });
 /** @type {View | null} */
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
 let room = null;
-let wasLog = /** @type {string | null} */ (null);
+/** Ends what listens to it. @type {(() => void)[]} */
+let offs = [];
+/** Whom the connection was made for. */
+let wasAuthor = kept.author;
 
-const rooms = new Rooms(() => log.id);
+const recent = new Recent(log);
+const isLive = () => log.status.state === "live" || log.status.state === "catching-up";
+const rooms = new Rooms(() => log.id, () => acts.me);
 const composer = new Composer({
-  mayWrite: () => Boolean(kept.author) || ask(),
+  mayWrite: then => Boolean(kept.author) || ask("", then),
   editLast: () => {
     const slot = view?.lastOf(acts.me);
     if (slot != null) acts.edit(slot);
   },
   changed: () => view?.follows && view.toEnd(),
-  isLive: () => log.status.state === "live" || log.status.state === "catching-up",
+  sent: () => acts.toEnd(),
+  // The button to the latest message makes the timeline shorter: one page up and one down lead to the same place.
+  scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),
+  isLive,
+  log: () => log.id,
+  mostBytes: () => limits.body_bytes,
 });
 
 /** @type {import("./line.js").Acts} */
 const acts = {
   get me() { return kept.author || null; },
-  reply: slot => composer.about({ kind: "reply", slot }, view?.shown(slot)),
-  edit: slot => composer.about({ kind: "edit", slot }, view?.shown(slot)),
+  reply: slot => composer.begin("reply", slot, view?.shown(slot)),
+  edit: slot => composer.begin("edit", slot, view?.shown(slot)),
   react: (slot, emoji) => {
-    const stands = acts.me !== null && view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(acts.me);
-    composer.append(stands ? "" : emoji, { kind: "reaction", ref: slot });
+    const opened = room;
+    const act = () => {
+      if (room !== opened) return;
+      const stands = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(acts.me ?? "");
+      composer.append(stands ? "" : emoji, { kind: "reaction", ref: slot });
+    };
+    if (kept.author) act();
+    else ask("", act);
   },
-  go: slot => { location.hash = hashOf(room?.name ?? "", slot); },
-  href: slot => hashOf(room?.name ?? "", slot),
+  go: slot => {
+    const hash = acts.href(slot);
+    if (location.hash === hash) void go();
+    else location.hash = hash;
+  },
+  // The address names a slot no longer: what is seen is the end.
+  toEnd: () => {
+    history.replaceState(null, "", hashOf(room?.name ?? ""));
+    view?.toEnd();
+  },
+  href: slot => hashOf(room?.name ?? "", slot, log.id),
 };
+const askName = dialogOfName({
+  author: () => kept.author ?? "",
+  mostBytes: () => limits.author_bytes,
+  named: name => {
+    kept.author = name;
+    login();
+  },
+  closed: () => (kept.author || !isTouch() ? the("body") : the("scroller")).focus(),
+});
 
 /** Opens what the address names. */
 async function go() {
-  const { room: name, slot } = placeOf(location.hash);
+  const { room: name, slot, mark } = placeOf(location.hash);
   if (room?.name !== name) open(name);
-  document.body.classList.remove("rooms-shown");
-  if (slot === null) return;
+  rooms.drawer(false);
+  if (slot === null) return focusComposer();
+  const opened = room;
   await begun();
-  const found = await view?.to(slot).catch(() => false);
-  if (found === false) notice(`Slot ${slot} of ${name} is not there${room?.last == null ? "" : `: the log ends at ${room.last}`}.`);
+  if (opened !== room) return;
+  const isOther = mark !== null && log.id !== null && mark !== markOf(log.id);
+  const found = !isOther && await view?.to(slot).catch(() => false);
+  if (opened !== room || found) return;
+  const end = opened?.last ?? -1;
+  if (isOther) notice("This link leads to a message of an earlier log, which the server does not have any more.");
+  else notice(end < slot ? `There is no message #${slot} in ${name} yet.` : `Message #${slot} cannot be shown now. Try again when you are connected.`);
+  focusComposer();
+}
+
+/** Where one would type next; on a phone the keyboard would hide what one came to read. */
+function focusComposer() {
+  if (!isTouch() && !document.querySelector("dialog[open]")) the("body").focus();
 }
 
 /** @param {string} name */
 function open(name) {
   view?.end();
-  room?.leave();
+  offs.forEach(off => off());
   notice("");
   the("room").textContent = name;
-  room = log.room(name, { count: 60 });
-  const opened = room, read = kept.read(log.id, name);
-  view = new View(room, acts, { unreadFrom: read < 0 ? -1 : read + 1, moved });
-  room.on("entries", entries => tell(entries));
-  room.on("pending", () => composer.show());
-  room.on("error", error => notice(`${name} cannot be shown: ${error.message}`));
-  room.on("reset", why => {
-    const what = why === "new_log" ? "The server has another log than before" : "The server's log is not the one that was shown before";
-    notice(`${what}. What follows is what it has now.`);
-    if (opened === room) the("start").hidden = true;
-  });
+  the("room").title = name;
+  room = recent.open(name);
+  view = new View(room, acts, { read: () => kept.read(log.id, name), moved });
+  offs = [
+    room.on("entries", entries => tell(entries)),
+    room.on("pending", () => composer.unsent.show()),
+    room.on("error", error => notice(`${name} cannot be shown: ${error.message}`)),
+    room.on("reset", why => {
+      notice(`${why === "new_log" ? "The server has another log than before" : "The server’s log is not the one shown before"}. These are the messages it has now.`);
+      history.replaceState(null, "", hashOf(name));
+      composer.forget();
+      moved();
+    }),
+  ];
   composer.open(room);
   rooms.open(name);
+  moved();
 }
 
 /** Waits for the first reply: before it nothing is known of the room. @returns {Promise<void>} */
@@ -97,12 +156,13 @@ function moved() {
   if (!view || !room) return;
   const { behind, follows, last } = view, now = the("now");
   now.hidden = follows || last < 0;
-  now.textContent = behind > 0 ? `${behind.toLocaleString()} newer ↓` : "To the newest ↓";
+  now.textContent = `Jump to latest${behind > 0 ? ` (${behind.toLocaleString()} new)` : ""}`;
   if (follows && !document.hidden && last >= 0) {
     kept.setRead(log.id, room.name, last);
     rooms.show();
   }
-  composer.show();
+  view.start({ isOffline: the("status").dataset.state === "offline" });
+  composer.unsent.show();
 }
 
 /** @type {{count: number, authors: Set<string>, timer: number}} */
@@ -118,95 +178,101 @@ function tell(entries) {
   }
   if (untold.count === 0) return;
   untold.timer ||= window.setTimeout(() => {
-    const authors = [...untold.authors].slice(0, 3).join(", ");
+    const authors = [...untold.authors].slice(0, 3).map(visible).join(", ");
     the("quiet").textContent = `${untold.count} new from ${authors}`;
     Object.assign(untold, { count: 0, authors: new Set(), timer: 0 });
   }, TOLD_MS);
 }
 
+let lossTimer = 0;
+
 /** @param {import("../sdk/src/connection.js").Status} status */
 function say(status) {
+  const isLost = status.state === "offline", wasLost = the("status").dataset.state === "offline";
+  if (isLost && !wasLost) {
+    lossTimer ||= window.setTimeout(() => show(status), SHORT_MS);
+  } else if (status.state !== "connecting") {
+    window.clearTimeout(lossTimer);
+    lossTimer = 0;
+    show(status);
+  // The next try is no news.
+  } else if (!wasLost) show(status);
+  if (status.state === "refused") ask(status.error.message);
+  composer.connected();
+  moved();
+}
+
+/** @param {import("../sdk/src/connection.js").Status} status */
+function show(status) {
   const element = the("status");
   element.dataset.state = status.state;
   element.textContent = {
-    connecting: () => "connecting",
+    connecting: () => "Connecting…",
     live: () => "live",
-    "catching-up": () => `catching up${status.state === "catching-up" && status.behind > 0 ? `: ${status.behind.toLocaleString()}` : ""}`,
-    offline: () => "offline: will send when back",
-    refused: () => "not let in",
-    closed: () => "closed",
+    "catching-up": () => `Catching up${status.state === "catching-up" && status.behind > 0 ? `: ${status.behind.toLocaleString()} to go` : "…"}`,
+    offline: () => "Offline: reconnecting. Your messages will be sent.",
+    refused: () => "Not connected",
+    closed: () => "Closed",
   }[status.state]();
-  if (status.state === "refused") ask(status.error.message);
-  if (log.id !== wasLog) {
-    if (wasLog !== null) rooms.clear();
-    wasLog = log.id;
-  }
-  view?.start();
-  composer.show();
+  moved();
 }
 
-/** Asks for a name; `false`: nothing may be written before it is given. */
-function ask(problem = "") {
-  const dialog = the("who"), error = the("who-error");
-  error.hidden = !problem;
-  error.textContent = problem;
-  the("who-name").value = kept.author ?? "";
-  if (!dialog.open) dialog.showModal();
+/** Asks for a name; `false`: nothing is written before it is given, then `next` is done. */
+function ask(problem = "", next = () => {}) {
+  askName(problem, next);
   return false;
 }
 
-function me() {
-  the("me").textContent = kept.author ? `You are ${kept.author}` : "Say who you are";
+/** One's name is known, or another: here, or in another tab. */
+function login() {
+  the("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
+  if (kept.author === wasAuthor) return;
+  wasAuthor = kept.author;
+  log.login({ author: kept.author || READER });
+  rooms.recount();
+  view?.again();
 }
 
 /** @param {string} text */
 function notice(text) {
-  the("notice").textContent = text;
+  the("notice-text").textContent = text;
   the("notice").hidden = !text;
 }
 
-the("who").addEventListener("submit", () => {
-  const author = the("who-name").value.trim();
-  if (!author) return;
-  kept.author = author;
-  log.login({ author });
-  me();
-  view?.again();
-  the("body").focus();
-});
-the("who-later").onclick = () => {
-  the("who").close();
-  the("scroller").focus();
-};
 the("me").onclick = () => ask();
 the("now").onclick = () => {
-  history.replaceState(null, "", hashOf(room?.name ?? ""));
-  view?.toEnd();
+  acts.toEnd();
+  focusComposer();
 };
-the("side-open").onclick = () => document.body.classList.add("rooms-shown");
-the("side-close").onclick = () => document.body.classList.remove("rooms-shown");
-the("scroller").onkeydown = (/** @type {KeyboardEvent} */ event) => {
-  const target = /** @type {HTMLElement} */ (event.target), line = /** @type {HTMLElement | null} */ (target.closest(".entry[data-slot]"));
-  const slot = Number(line?.dataset.slot);
-  const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (by && view?.moveFocus(by)) event.preventDefault();
-  else if (line && event.key === "r") acts.reply(slot);
-  else if (line && event.key === "e" && view?.shown(slot)?.entry.author === acts.me) acts.edit(slot);
-  else if (line && event.key >= "1" && event.key <= "3") line.querySelectorAll(/** @type {"button"} */ (".tools button"))[Number(event.key) - 1]?.click();
-  else if (event.key === "Escape") the("body").focus();
-  else return;
-  event.preventDefault();
+the("notice-drop").onclick = () => {
+  notice("");
+  focusComposer();
 };
-document.addEventListener("visibilitychange", moved);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) view?.away();
+  else view?.back();
+  moved();
+});
 window.addEventListener("hashchange", () => void go());
+// Another tab has stored something.
+window.addEventListener("storage", () => {
+  login();
+  moved();
+  rooms.show();
+});
+listenToKeys(acts, () => view);
 
 log.on("status", say);
+// What was counted in the log before is void, and links to slots name the log.
+log.on("log", () => {
+  rooms.clear();
+  view?.again();
+});
 log.on("heads", heads => rooms.moved(heads));
 log.on("error", error => notice(error.message));
-log.on("settled", outcome => composer.settled(outcome));
+log.on("settled", outcome => composer.unsent.settled(outcome));
 log.watch();
-me();
+login();
 say(log.status);
 void go();
-if (kept.author === null) ask();
+if (!kept.author) ask();

@@ -1,172 +1,161 @@
-// Where one writes: a new entry, a reply, an edit; and what is not in the log yet.
+// Where one writes: a new message, a reply, an edit.
 //
-// Enters: keys, outcomes. Leaves: appends. Invariants: what was written is in the log, or shown as not sent
-// yet, or shown as failed with the reason; a draft is kept for each room while the page is open.
+// Enters: keys, what is to be replied to or edited. Leaves: appends. Invariants: what is in the box is kept for each
+// room, over a reload too, until it is sent; what it replies to or edits is dropped when the log is another one; what is
+// longer than the server takes stays in the box.
 
-import { make, the } from "./dom.js";
-import { contents } from "./line.js";
+import { isComposing, the } from "./dom.js";
+import { kept } from "./kept.js";
+import { visible } from "./names.js";
+import { bytesOf, wellFormed, withoutEmptyLines } from "./text.js";
+import { Unsent } from "./unsent.js";
 
-/** @typedef {import("../sdk/src/types.js").Append} Append */
+/** From this part of the limit on, it is shown how much is left. */
+const NEAR_LIMIT = 0.9;
+
+/** @typedef {import("./kept.js").About} About */
 
 export class Composer {
   #body = the("body");
-  #list = the("pending");
   /** @type {import("../sdk/src/index.js").Room | null} */
   #room = null;
-  /** What is replied to or edited. @type {{kind: "reply" | "edit", slot: number} | null} */
+  /** @type {About | null} */
   #about = null;
-  /** @type {Map<string, string>} */
-  #drafts = new Map();
-  /** What was refused for good, by room. @type {Map<string, {append: Append, message: string}[]>} */
-  #failed = new Map();
-  /** What has its outcome and was not seen in the log yet. @type {Map<string, {append: Append, slot: number}>} */
-  #landing = new Map();
-  /** What the list says now. */
-  #shown = "";
 
   /**
-   * @param {{mayWrite: () => boolean, editLast: () => void, changed: () => void, isLive: () => boolean}} page
+   * @param {{
+   *   mayWrite: (then: () => void) => boolean, editLast: () => void, changed: () => void, sent: () => void,
+   *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, mostBytes: () => number,
+   * }} page
    */
   constructor(page) {
     this.page = page;
+    const { log, isLive, changed } = page;
+    this.unsent = new Unsent({ log, isLive, changed, edit: it => this.#edit(it), again: it => this.#again(it) });
     the("composer").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#send();
+      this.#body.focus();
     };
-    the("about-drop").onclick = () => this.about(null);
+    the("about-drop").onclick = () => this.#drop();
     this.#body.onkeydown = (/** @type {KeyboardEvent} */ event) => this.#key(event);
-    // A name is asked for before anything is written, not when it is sent.
-    this.#body.onfocus = () => void page.mayWrite();
+    this.#body.oninput = () => this.#changed();
   }
 
   /** @param {import("../sdk/src/index.js").Room} room */
   open(room) {
-    if (this.#room) this.#drafts.set(this.#room.name, this.#body.value);
     this.#room = room;
-    this.#body.value = this.#drafts.get(room.name) ?? "";
-    this.#body.placeholder = `Write to ${room.name}`;
-    this.about(null);
-    this.show();
+    const draft = kept.draft(room.name);
+    this.#body.placeholder = `Message ${room.name}`;
+    this.#fill(draft?.text ?? "", draft?.about ?? null);
+    this.unsent.open(room);
+    this.connected();
+  }
+
+  /** The name of the log is known: a reply or an edit that refers to another one is void, its text is not. */
+  connected() {
+    const log = this.page.log();
+    if (this.#about && log !== null && this.#about.log !== log) this.forget();
+    this.count();
+  }
+
+  /** What it replies to or edits is not there any more; the text stays. */
+  forget() {
+    this.#fill(this.#body.value, null);
   }
 
   /**
-   * @param {{kind: "reply" | "edit", slot: number} | null} about
-   * @param {import("../sdk/src/fold.js").Folded | null} [shown]
+   * Begins a reply or an edit.
+   * @param {"reply" | "edit"} kind
+   * @param {number} slot
+   * @param {import("../sdk/src/fold.js").Folded | null | undefined} shown
    */
-  about(about, shown = null) {
-    if (this.#about?.kind === "edit" && about?.kind !== "edit") this.#body.value = "";
-    this.#about = about;
-    the("about").hidden = about === null;
-    if (!about) return;
-    const what = shown ? `${shown.entry.author}: ${shown.body.slice(0, 120)}` : `slot ${about.slot}`;
-    the("about-text").textContent = `${about.kind === "reply" ? "Reply to" : "Edit"} ${what}`;
-    if (about.kind === "edit" && shown) this.#body.value = shown.body;
+  begin(kind, slot, shown) {
+    const wasEdit = this.#about?.kind === "edit";
+    const text = kind === "edit" ? shown?.body ?? "" : wasEdit ? "" : this.#body.value;
+    this.#fill(text, { kind, slot, log: this.page.log() }, shown);
     this.#body.focus();
-  }
-
-  /** An append of this client has its outcome. @param {import("../sdk/src/outbox.js").Outcome} outcome */
-  settled(outcome) {
-    const { append } = outcome;
-    if ("error" in outcome) {
-      const failed = this.#failed.get(append.room) ?? [];
-      this.#failed.set(append.room, [...failed, { append, message: outcome.error.message }]);
-    } else if (isText(append)) {
-      this.#landing.set(append.id, { append, slot: outcome.appended.slot });
-    }
-    this.show();
-  }
-
-  /** Shows what is not in the log yet. */
-  show() {
-    const room = this.#room;
-    if (!room) return;
-    for (const [id, { append, slot }] of this.#landing) {
-      if (append.room !== room.name || slot <= (room.last ?? -1)) this.#landing.delete(id);
-    }
-    const state = this.page.isLive() ? "sending…" : "will be sent when back";
-    const items = [
-      ...[...this.#landing.values()].map(it => this.#item(it.append, "sent")),
-      ...room.pending.map(append => this.#item(append, state)),
-      ...(this.#failed.get(room.name) ?? []).map(it => this.#failedItem(it)),
-    ];
-    // Most of what moves a page changes nothing here.
-    const text = items.map(item => `${item.id} ${item.textContent}`).join("\n");
-    if (text === this.#shown) return;
-    this.#shown = text;
-    this.#list.replaceChildren(...items);
-    this.page.changed();
-  }
-
-  /** @param {Append} append @param {string} state @param {...Node} more */
-  #item(append, state, ...more) {
-    const text = append.kind && append.kind !== "text" ? `${append.kind}: ${append.body}` : append.body;
-    return make("li", { class: "entry pending", id: `append-${append.id}` }, make("div", {}, contents(text), make("span", { class: "state" }, state, ...more)));
-  }
-
-  /** @param {{append: Append, message: string}} failed */
-  #failedItem(failed) {
-    const { append, message } = failed;
-    const again = make("button", { type: "button", onclick: () => this.#again(failed) }, "Try again");
-    const drop = make("button", { type: "button", onclick: () => this.#dropFailed(failed) }, "Discard");
-    const item = this.#item(append, `Not sent: ${message}. `, again, drop);
-    item.classList.add("failed");
-    return item;
-  }
-
-  /** @param {{append: Append, message: string}} failed */
-  #again(failed) {
-    const { body, kind, ref } = failed.append;
-    this.#dropFailed(failed);
-    this.append(body, { kind, ref });
-  }
-
-  /** @param {{append: Append, message: string}} failed */
-  #dropFailed(failed) {
-    const { room } = failed.append;
-    this.#failed.set(room, (this.#failed.get(room) ?? []).filter(it => it !== failed));
-    this.show();
   }
 
   /** @param {string} body @param {import("../sdk/src/room.js").AppendOptions} options */
   append(body, options = {}) {
-    if (!this.#room || !this.page.mayWrite()) return false;
-    // What becomes of it is told to `settled`, which says it in the page.
-    this.#room.append(body, dropUndefined(options)).catch(() => {});
-    return true;
+    const made = this.#room?.append(wellFormed(body), dropUndefined(options));
+    made?.catch(() => {}); // The outcome comes to `Unsent.settled`, which shows it.
+  }
+
+  /** Shows how much may still be written, near the limit. */
+  count() {
+    const most = this.page.mostBytes(), left = most - bytesOf(withoutEmptyLines(this.#body.value));
+    const count = the("count"), shown = left <= most * (1 - NEAR_LIMIT);
+    count.hidden = !shown;
+    count.classList.toggle("over", left < 0);
+    the("send").disabled = left < 0;
+    if (!shown) count.textContent = "";
+    else count.textContent = left < 0 ? `Too long by ${(-left).toLocaleString()} bytes: shorten it, or send it in parts.` : `${left.toLocaleString()} bytes left`;
+    this.#body.setAttribute("aria-invalid", String(left < 0));
+  }
+
+  #drop() {
+    this.#fill(this.#about?.kind === "edit" ? "" : this.#body.value, null);
+    this.#body.focus();
+  }
+
+  /** @param {string} text @param {About | null} about @param {import("../sdk/src/fold.js").Folded | null} [shown] */
+  #fill(text, about, shown = null) {
+    this.#body.value = text;
+    this.#about = about;
+    the("about").hidden = about === null;
+    const whom = shown ? `${visible(shown.entry.author)}: ${shown.body.slice(0, 120)}` : "an earlier message";
+    the("about-text").textContent = about?.kind === "edit" ? "Editing your message" : `Replying to ${whom}`;
+    this.#changed();
+  }
+
+  #changed() {
+    if (this.#room) kept.setDraft(this.#room.name, { text: this.#body.value, about: this.#about });
+    this.count();
   }
 
   #send() {
-    const body = this.#body.value.trim();
-    if (!body) return;
+    const body = withoutEmptyLines(this.#body.value);
+    if (!body || bytesOf(body) > this.page.mostBytes()) return;
+    if (!this.page.mayWrite(() => this.#send())) return;
     const about = this.#about, me = /^\/me\s+/.exec(body);
-    let sent;
-    if (about?.kind === "edit") sent = this.append(body, { kind: "edit", ref: about.slot });
-    else if (me) sent = this.append(body.slice(me[0].length), { kind: "action", ref: about?.slot });
-    else sent = this.append(body, { ref: about?.slot });
-    if (!sent) return;
-    this.#body.value = "";
-    this.#about = null;
-    this.about(null);
+    if (about?.kind === "edit") this.append(body, { kind: "edit", ref: about.slot });
+    else if (me) this.append(body.slice(me[0].length), { kind: "action", ref: about?.slot });
+    else this.append(body, { ref: about?.slot });
+    this.#fill("", null);
+    if (about?.kind !== "edit") this.page.sent();
+  }
+
+  /** Sends again what was refused. @param {import("./kept.js").Refused} refused */
+  #again({ append: { body, kind, ref } }) {
+    if (!this.page.mayWrite(() => this.append(body, { kind, ref }))) return;
+    this.append(body, { kind, ref });
+    this.#body.focus();
+  }
+
+  /** Puts what was refused into the box, above what is there. @param {import("./kept.js").Refused} refused */
+  #edit({ append: { body, kind, ref }, log }) {
+    const isHere = ref !== undefined && log !== null && log === this.page.log();
+    const text = kind === "action" ? `/me ${body}` : body, draft = this.#body.value;
+    /** @type {About | null} */
+    const about = isHere ? { kind: kind === "edit" ? "edit" : "reply", slot: ref, log } : null;
+    this.#fill(draft.trim() ? `${text}\n${draft}` : text, about);
+    this.#body.focus();
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    // While an input method composes, Enter is its own.
-    if (event.isComposing) return;
-    if (event.key === "Enter" && !event.shiftKey) {
-      event.preventDefault();
-      this.#send();
-    } else if (event.key === "Escape" && this.#about) this.about(null);
-    else if (event.key === "ArrowUp" && this.#body.value === "") {
-      event.preventDefault();
-      this.page.editLast();
-    }
+    if (isComposing(event)) return;
+    const isPlain = !event.shiftKey && !event.ctrlKey && !event.altKey && !event.metaKey;
+    if (event.key === "Enter" && !event.shiftKey) this.#send();
+    else if (event.key === "Escape" && this.#about) this.#drop();
+    else if (event.key === "ArrowUp" && isPlain && this.#body.value === "") this.page.editLast();
+    else if (event.key === "PageUp" && isPlain) this.page.scroll(-1);
+    else if (event.key === "PageDown" && isPlain) this.page.scroll(1);
+    else return;
+    event.preventDefault();
   }
-}
-
-/** @param {Append} append */
-function isText({ kind }) {
-  return kind === undefined || kind === "text" || kind === "action";
 }
 
 /** @param {Record<string, any>} options */

@@ -24,3 +24,17 @@ export function the(id) {
   if (!element) throw new Error(`the page has no #${id}`);
   return element;
 }
+
+/**
+ * Whether a key belongs to an input method that composes text. Safari sends the Enter that ends a composition after
+ * `compositionend`, with `isComposing` false; only its key code, 229, tells (WebKit bug 165004).
+ * @param {KeyboardEvent} event
+ */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
+/** Whether fingers are what points here: focusing a text field would open the keyboard over half of the screen. */
+export function isTouch() {
+  return matchMedia("(pointer: coarse)").matches;
+}

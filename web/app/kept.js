@@ -1,26 +1,58 @@
-// What this browser remembers: who one is, how far one has read each room.
+// What this browser remembers: who one is; of each room how far one has read, what one was writing, and what was refused.
 //
-// A browser may refuse to remember (private windows, full storage): then it is for this page only.
+// ```text
+//   roomlog.author               a name
+//   roomlog.read|general         "41|<log>": the last slot that was read, and of which log
+//   roomlog.draft|general        a Draft, as JSON
+//   roomlog.refused|general      Refused[], as JSON
+// ```
+//
+// Invariants: nothing here throws; what the browser refuses to store (private windows, blocked or full storage) is
+// remembered until the page closes. A slot means nothing without its log, so each is stored with the log's name. Pages
+// below different paths of one host belong to different servers, and have their path in the key.
 
-/** @type {Map<string, string>} */
+/**
+ * What was being written.
+ * @typedef {{text: string, about?: About | null}} Draft
+ * What it replies to or edits: a slot of a log.
+ * @typedef {{kind: "reply" | "edit", slot: number, log: string | null}} About
+ * What was refused for good; `log` is the one that its `ref` belongs to.
+ * @typedef {{append: import("../sdk/src/types.js").Append, message: string, log: string | null}} Refused
+ */
+
+const path = globalThis.location ? new URL(".", location.href).pathname : "/";
+/** Room names have no "|" and no "/", so that paths and rooms are not confused. */
+const below = path === "/" ? "" : `${path}|`;
+
+/** What the browser did not store. It comes before what is stored, which is older. @type {Map<string, string>} */
 const here = new Map();
 
 /** @param {string} key @returns {string | null} */
 function get(key) {
   try {
-    return localStorage.getItem(key) ?? here.get(key) ?? null;
+    return here.get(key) ?? localStorage.getItem(key);
   } catch {
-    return here.get(key) ?? null;
+    return null;
   }
 }
 
-/** @param {string} key @param {string} value */
+/** @param {string} key @param {string} value empty: nothing is kept */
 function set(key, value) {
-  here.set(key, value);
   try {
-    localStorage.setItem(key, value);
+    if (value) localStorage.setItem(key, value);
+    else localStorage.removeItem(key);
+    here.delete(key);
   } catch {
-    // Said above.
+    here.set(key, value);
+  }
+}
+
+/** @param {string} key @returns {any} null when it is not JSON */
+function parsed(key) {
+  try {
+    return JSON.parse(get(key) || "null");
+  } catch {
+    return null;
   }
 }
 
@@ -28,14 +60,36 @@ export const kept = {
   get author() { return get("roomlog.author"); },
   set author(name) { set("roomlog.author", name ?? ""); },
 
-  /** The last slot of a room that was seen, of this log; −1 for none. @param {string | null} log @param {string} room */
+  /** The last slot of a room that was read, in this log; −1 for none. @param {string | null} log @param {string} room */
   read(log, room) {
-    const [slot, of] = (get(`roomlog.read|${room}`) ?? "").split("|");
-    return slot !== "" && of === log ? Number(slot) : -1;
+    const [slot, of] = (get(`roomlog.read|${below}${room}`) ?? "").split("|");
+    return /^\d{1,16}$/.test(slot) && of === log ? Number(slot) : -1;
   },
 
   /** @param {string | null} log @param {string} room @param {number} slot */
   setRead(log, room, slot) {
-    if (log !== null && slot > this.read(log, room)) set(`roomlog.read|${room}`, `${slot}|${log}`);
+    if (log !== null && slot > this.read(log, room)) set(`roomlog.read|${below}${room}`, `${slot}|${log}`);
+  },
+
+  /** @param {string} room @returns {Draft | null} */
+  draft(room) {
+    const draft = parsed(`roomlog.draft|${below}${room}`);
+    return typeof draft?.text === "string" ? draft : null;
+  },
+
+  /** @param {string} room @param {Draft} draft */
+  setDraft(room, draft) {
+    set(`roomlog.draft|${below}${room}`, draft.text || draft.about ? JSON.stringify(draft) : "");
+  },
+
+  /** @param {string} room @returns {Refused[]} */
+  refused(room) {
+    const all = parsed(`roomlog.refused|${below}${room}`);
+    return Array.isArray(all) ? all.filter(it => typeof it?.append?.body === "string" && typeof it.append.id === "string") : [];
+  },
+
+  /** @param {string} room @param {Refused[]} refused */
+  setRefused(room, refused) {
+    set(`roomlog.refused|${below}${room}`, refused.length > 0 ? JSON.stringify(refused) : "");
   },
 };

@@ -4,6 +4,7 @@
 // else; its direction, its length and its marks stay within its own line.
 
 import { make } from "./dom.js";
+import { hueOf, visible } from "./names.js";
 import { isEmoji, pieces } from "./text.js";
 import { clockOf, saidAt, wholeOf } from "./time.js";
 
@@ -20,6 +21,7 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
  * @property {(slot: number) => void} edit
  * @property {(slot: number, emoji: string) => void} react an emoji that stands already is taken back
  * @property {(slot: number) => void} go
+ * @property {() => void} toEnd
  * @property {(slot: number) => string} href
  */
 
@@ -32,17 +34,17 @@ export function lineOf(shown, { head, quoted }, acts) {
   const { entry, reactions } = shown, { slot } = entry;
   const said = saidAt(entry), kind = entry.kind ?? "text";
   const classes = ["entry", head && "head", kind === "action" && "action", shown.gone && "gone"].filter(Boolean);
-  const time = make("time", { datetime: new Date(said).toISOString(), title: `${wholeOf(said)} · slot ${slot}` }, clockOf(said));
+  const time = make("time", { datetime: new Date(said).toISOString(), title: `${wholeOf(said)} · #${slot}` }, clockOf(said));
   const block = make("div");
-  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
   if (head || kind === "action") block.append(author(entry.author));
+  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
   if (kind !== "text" && kind !== "action") block.append(make("span", { class: "kind" }, kind), " ");
   block.append(...bodyOf(shown));
   if (reactions.size > 0) block.append(reactionsOf(slot, reactions, acts));
   return make(
     "li",
     { class: classes.join(" "), id: `slot-${slot}`, "data-slot": slot, "data-ref": entry.ref, tabindex: -1 },
-    make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `Link to slot ${slot}` }, time),
+    make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `${clockOf(said)}, link to this message` }, time),
     block,
   );
 }
@@ -56,14 +58,16 @@ export function equip(line, shown, acts) {
   if (!line.querySelector(":scope > .tools")) line.append(tools(shown, acts));
 }
 
-/** An author's name, whose direction is its own. @param {string} name */
+/** An author's name, whose direction and colour are its own. @param {string} name */
 function author(name) {
-  return make("bdi", { class: "author" }, name);
+  const element = make("bdi", { class: "author" }, visible(name));
+  element.style.setProperty("--hue", String(hueOf(name)));
+  return element;
 }
 
 /** @param {import("../sdk/src/fold.js").Folded} shown @returns {Node[]} */
 function bodyOf({ body, edited, gone }) {
-  if (gone) return [make("span", { class: "body" }, "removed")];
+  if (gone) return [make("span", { class: "body" }, "Message removed")];
   const element = contents(body);
   /** @type {Node[]} */
   const parts = [element];
@@ -79,7 +83,7 @@ export function contents(body) {
     if (piece.kind === "text") element.append(piece.text);
     else if (piece.kind === "code") element.append(make("code", {}, piece.text));
     else if (piece.kind === "block") element.append(make("pre", {}, make("code", {}, piece.text)));
-    else element.append(make("a", { href: piece.href, target: "_blank", rel: "noopener noreferrer nofollow" }, piece.text));
+    else element.append(make("a", { href: piece.href, target: "_blank", rel: "noopener noreferrer nofollow", tabindex: -1 }, piece.text));
   }
   return element;
 }
@@ -87,10 +91,10 @@ export function contents(body) {
 /** @param {HTMLElement} body */
 function more(body) {
   body.classList.add("long");
-  const button = make("button", { type: "button", class: "more", "aria-expanded": "false" }, "Show all");
+  const button = make("button", { type: "button", class: "more", tabindex: -1, "aria-expanded": "false" }, "Show more");
   button.onclick = () => {
     const long = body.classList.toggle("long");
-    button.textContent = long ? "Show all" : "Show less";
+    button.textContent = long ? "Show more" : "Show less";
     button.setAttribute("aria-expanded", String(!long));
   };
   return button;
@@ -98,9 +102,9 @@ function more(body) {
 
 /** @param {number} slot @param {import("../sdk/src/fold.js").Folded | null} quoted @param {Acts} acts */
 function quote(slot, quoted, acts) {
-  const text = quoted ? quoted.body.slice(0, 200).replace(/\s+/g, " ") || "removed" : `slot ${slot}`;
-  const button = make("button", { type: "button", class: "quote", title: `Go to slot ${slot}`, onclick: () => acts.go(slot) });
-  if (quoted) button.append(make("bdi", {}, quoted.entry.author), ": ");
+  const text = quoted ? quoted.body.slice(0, 200).replace(/\s+/g, " ") || "Message removed" : "an earlier message";
+  const button = make("button", { type: "button", class: "quote", tabindex: -1, title: "Go to this message", onclick: () => acts.go(slot) });
+  if (quoted) button.append(make("bdi", {}, visible(quoted.entry.author)), ": ");
   button.append(make("bdi", {}, text));
   return button;
 }
@@ -108,9 +112,10 @@ function quote(slot, quoted, acts) {
 /** @param {number} slot @param {Map<string, string[]>} reactions @param {Acts} acts */
 function reactionsOf(slot, reactions, acts) {
   const chips = [...reactions].map(([emoji, authors]) => {
-    const mine = acts.me !== null && authors.includes(acts.me);
-    const attributes = { type: "button", title: authors.join(", "), "aria-pressed": String(mine), onclick: () => acts.react(slot, emoji) };
-    return make("button", attributes, make("bdi", {}, emoji.slice(0, 16)), ` ${authors.length}`);
+    const mine = acts.me !== null && authors.includes(acts.me), names = authors.map(visible).join(", ");
+    const attributes = { type: "button", tabindex: -1, title: names, "aria-pressed": String(mine), onclick: () => acts.react(slot, emoji) };
+    // Whole signs: a cut pair of surrogates would be shown as a box.
+    return make("button", attributes, make("span", {}, make("bdi", {}, [...emoji].slice(0, 16).join("")), ` ${authors.length}`));
   });
   return make("div", { class: "reactions" }, ...chips);
 }
@@ -118,10 +123,10 @@ function reactionsOf(slot, reactions, acts) {
 /** @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts */
 function tools({ entry, gone }, acts) {
   const { slot } = entry;
-  const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) => (
-    make("button", { type: "button", tabindex: -1, "aria-label": label, title: label, onclick: act }, text)
+  const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act, sort = "") => (
+    make("button", { type: "button", class: sort, tabindex: -1, "aria-label": label, title: label, onclick: act }, text)
   );
-  const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => acts.react(slot, emoji)));
+  const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => acts.react(slot, emoji), "react"));
   all.push(button("↩", "Reply (r)", () => acts.reply(slot)));
   if (!gone && entry.author === acts.me && (entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => acts.edit(slot)));
   return make("div", { class: "tools" }, ...all);

@@ -1,12 +1,16 @@
-// The list of rooms, with how much of each was not read.
+// The list of rooms, with how much of each was not read; on a phone, a drawer.
 //
-// Enters: heads of rooms, how far each was read. Leaves: links. Invariant: at most MOST_ROOMS are listed:
-// those with something new first, then by name; the open one always.
+// Enters: heads of rooms, how far each was read. Leaves: links, the badge of the drawer, the title of the page.
+// Invariants: at most MOST_ROOMS are listed: those with something new before others, the open one always, all by name;
+// a link that has the focus keeps it.
 
-import { make, the } from "./dom.js";
+import { isComposing, make, the } from "./dom.js";
 import { kept } from "./kept.js";
+import { Unread } from "./unread.js";
 
 const MOST_ROOMS = 200;
+/** A room's name, by docs/PROTOCOL.md. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}$/;
 
 export class Rooms {
   /** @type {Map<string, number>} */
@@ -15,16 +19,46 @@ export class Rooms {
   #frame = 0;
   /** @type {() => string | null} */
   #log;
+  #unread;
+  /** The items of the list, by room. @type {Map<string, {item: HTMLElement, link: HTMLElement, badge: HTMLElement, said: HTMLElement}>} */
+  #items = new Map();
 
-  /** @param {() => string | null} log the name of the server's log */
-  constructor(log) {
+  /** @param {() => string | null} log the name of the server's log @param {() => string | null} me */
+  constructor(log, me) {
     this.#log = log;
+    this.#unread = new Unread({ me, changed: () => this.show() });
     the("open-room").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
-      const name = the("open-name").value.trim();
-      the("open-name").value = "";
-      if (name) location.hash = hashOf(name);
+      this.#go(the("open-name").value.trim().replace(/^#/, ""));
     };
+    the("open-name").onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Enter" && isComposing(event)) event.preventDefault();
+    };
+    the("open-name").oninput = () => this.#refuse("");
+    the("side-open").onclick = () => this.drawer(true);
+    the("side-close").onclick = () => this.drawer(false);
+    document.addEventListener("click", event => {
+      if (this.#isDrawn && !the("side").contains(event.target) && !the("side-open").contains(event.target)) this.drawer(false);
+    });
+    // Nobody should write below it without seeing where.
+    document.addEventListener("focusin", event => {
+      if (this.#isDrawn && document.querySelector("main")?.contains(/** @type {Node} */ (event.target)) && event.target !== the("side-open")) this.drawer(false);
+    });
+    the("side").onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Escape" && this.#isDrawn && !isComposing(event)) this.drawer(false);
+    };
+  }
+
+  get #isDrawn() { return document.body.classList.contains("rooms-shown"); }
+
+  /** Opens or closes the drawer. The focus goes into it and comes back, unless it is somewhere else already. @param {boolean} shown */
+  drawer(shown) {
+    if (shown === this.#isDrawn) return;
+    document.body.classList.toggle("rooms-shown", shown);
+    the("side-open").setAttribute("aria-expanded", String(shown));
+    const focused = document.activeElement, isFree = focused === document.body || the("side").contains(focused);
+    if (shown) the("side-close").focus();
+    else if (isFree) the("side-open").focus();
   }
 
   /** @param {Record<string, number>} heads */
@@ -42,6 +76,12 @@ export class Rooms {
   /** Another log: what was known of rooms is void. */
   clear() {
     this.#heads.clear();
+    this.recount();
+  }
+
+  /** Another author: what is unread is counted anew. */
+  recount() {
+    this.#unread.clear();
     this.show();
   }
 
@@ -52,31 +92,65 @@ export class Rooms {
     });
   }
 
+  /** @param {string} name */
+  #go(name) {
+    if (!name) return;
+    if (!NAME.test(name)) return this.#refuse("A room’s name begins with a letter or digit and has only letters (a–z), digits and - . _ ~ : @");
+    the("open-name").value = "";
+    if (location.hash === hashOf(name)) this.drawer(false);
+    location.hash = hashOf(name);
+  }
+
+  /** @param {string} why */
+  #refuse(why) {
+    the("open-error").textContent = why;
+    the("open-error").hidden = !why;
+    the("open-name").setAttribute("aria-invalid", String(Boolean(why)));
+  }
+
   #show() {
-    const names = [...new Set([...this.#heads.keys(), this.#open])].filter(Boolean);
-    const rooms = names.map(name => ({ name, unread: this.#unread(name) }));
-    rooms.sort((a, b) => Number(b.unread > 0) - Number(a.unread > 0) || (a.name < b.name ? -1 : 1));
-    const open = rooms.find(it => it.name === this.#open);
-    const listed = rooms.slice(0, MOST_ROOMS);
-    if (open && !listed.includes(open)) listed.unshift(open);
-    the("rooms").replaceChildren(...listed.map(it => this.#item(it)));
+    const log = this.#log(), names = [...new Set([...this.#heads.keys(), this.#open])].filter(Boolean);
+    const rooms = names.map(name => ({ name, unread: this.#unread.count(name, kept.read(log, name), this.#heads.get(name) ?? -1) }));
+    const byName = (/** @type {{name: string}} */ a, /** @type {{name: string}} */ b) => a.name < b.name ? -1 : 1;
+    const rank = (/** @type {{name: string, unread: number}} */ it) => it.name === this.#open ? 2 : Number(it.unread > 0);
+    const listed = rooms.sort((a, b) => rank(b) - rank(a) || byName(a, b)).slice(0, MOST_ROOMS).sort(byName);
+    this.#list(listed);
     const unread = rooms.reduce((sum, it) => sum + it.unread, 0);
+    const elsewhere = rooms.reduce((sum, it) => sum + (it.name === this.#open ? 0 : it.unread), 0);
     document.title = `${unread > 0 ? `(${brief(unread)}) ` : ""}${this.#open} · Roomlog`;
+    the("side-badge").hidden = elsewhere === 0;
+    the("side-badge").textContent = brief(elsewhere);
+    the("side-open").setAttribute("aria-label", elsewhere > 0 ? `Rooms, ${elsewhere} unread` : "Rooms");
+  }
+
+  /** @param {{name: string, unread: number}[]} listed */
+  #list(listed) {
+    const items = listed.map(room => this.#item(room)), list = the("rooms"), focused = document.activeElement;
+    if (items.length !== list.children.length || items.some((item, at) => list.children[at] !== item)) {
+      list.replaceChildren(...items);
+      // A link that was moved has lost the focus.
+      if (focused instanceof HTMLElement && list.contains(focused)) focused.focus({ preventScroll: true });
+    }
+    if (this.#items.size <= 2 * MOST_ROOMS) return;
+    const names = new Set(listed.map(it => it.name));
+    for (const name of this.#items.keys()) if (!names.has(name)) this.#items.delete(name);
   }
 
   /** @param {{name: string, unread: number}} room */
   #item({ name, unread }) {
-    const link = make("a", { href: hashOf(name) }, make("span", {}, name));
+    let known = this.#items.get(name);
+    if (!known) {
+      const badge = make("b"), said = make("i", { class: "unseen" }, " unread");
+      const link = make("a", { href: hashOf(name), title: name }, make("span", {}, name));
+      this.#items.set(name, known = { item: make("li", {}, link), link, badge, said });
+    }
+    const { item, link, badge, said } = known;
     if (name === this.#open) link.setAttribute("aria-current", "page");
-    if (unread > 0) link.append(make("b", { "aria-label": `${unread} new` }, brief(unread)));
-    return make("li", {}, link);
-  }
-
-  /** @param {string} name */
-  #unread(name) {
-    const read = kept.read(this.#log(), name);
-    // A room that was never opened has nothing that one has missed.
-    return read < 0 ? 0 : Math.max(0, (this.#heads.get(name) ?? -1) - read);
+    else link.removeAttribute("aria-current");
+    badge.textContent = brief(unread);
+    if (unread === 0) [badge, said].forEach(it => it.remove());
+    else if (!badge.isConnected) link.append(badge, said);
+    return item;
   }
 }
 
@@ -85,19 +159,27 @@ function brief(count) {
   return count > 999 ? "999+" : String(count);
 }
 
-/** The address of a room, or of a slot of it. @param {string} room @param {number} [slot] */
-export function hashOf(room, slot) {
-  return `#/${encodeURIComponent(room)}${slot === undefined ? "" : `/${slot}`}`;
+/**
+ * The address of a room, or of a slot of it. A slot's has the end of the log's name: in another log it is another message.
+ * @param {string} room @param {number} [slot] @param {string | null} [log]
+ */
+export function hashOf(room, slot, log = null) {
+  return `#/${encodeURIComponent(room)}${slot === undefined ? "" : `/${slot}${log === null ? "" : `/${markOf(log)}`}`}`;
 }
 
-/** What an address names. @param {string} hash @returns {{room: string, slot: number | null}} */
+/** What an address says of a log. @param {string} log */
+export function markOf(log) {
+  return log.slice(-6);
+}
+
+/** What an address names. @param {string} hash @returns {{room: string, slot: number | null, mark: string | null}} */
 export function placeOf(hash) {
-  const [name = "", slot = ""] = hash.replace(/^#\/?/, "").split("/");
+  const [name = "", slot = "", mark = null] = hash.replace(/^#\/?/, "").split("/");
   let room = "";
   try {
     room = decodeURIComponent(name);
   } catch {
     // No address that this page made.
   }
-  return { room: room || "general", slot: /^\d{1,15}$/.test(slot) ? Number(slot) : null };
+  return { room: room || "general", slot: /^\d{1,15}$/.test(slot) ? Number(slot) : null, mark };
 }

@@ -2,13 +2,14 @@
 //
 // Enters: a body. Leaves: pieces, whose texts together are the body less the marks of code and the line ends beside blocks. Invariant: a
 // piece is text to whoever shows it, never HTML; a link is http or https.
+// A link ends before a sign that nobody sees: such signs can turn its address around.
 
 /** @typedef {{kind: "text" | "code" | "block" | "link", text: string, href?: string}} Piece */
 
 /** What is more than this is not looked through for links: nobody reads it as a line. */
 const LOOKED_THROUGH = 20_000;
 
-const PIECES = /```[^\n`]*\n?([\s\S]*?)```|`([^`\n]+)`|(https?:\/\/[^\s<>"'`]+)/gi;
+const PIECES = /```[^\n`]*\n?([\s\S]*?)```|`([^`\n]+)`|(https?:\/\/[^\s<>"'`\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+)/gi;
 
 /** @param {string} body @returns {Piece[]} */
 export function pieces(body) {
@@ -59,4 +60,25 @@ const ONLY_EMOJI = new RegExp("^(?:\\p{RGI_Emoji}\\s*){1,3}$", "v");
 /** Whether a body is a few emoji and nothing else. @param {string} body */
 export function isEmoji(body) {
   return body.length <= 40 && ONLY_EMOJI.test(body.trim());
+}
+
+/**
+ * A text without the empty lines around it. Its own lines stay as they are: white space in front of code means something.
+ * @param {string} text
+ */
+export function withoutEmptyLines(text) {
+  const lines = text.split("\n"), isFull = (/** @type {string} */ line) => line.trim() !== "";
+  return lines.slice(lines.findIndex(isFull), lines.findLastIndex(isFull) + 1).join("\n");
+}
+
+const utf8 = new TextEncoder();
+
+/** The length of a text as the server counts it. @param {string} text */
+export function bytesOf(text) {
+  return utf8.encode(text).length;
+}
+
+/** A text without halves of surrogate pairs, which a cut may leave: they are no UTF-8, and no server takes them. @param {string} text */
+export function wellFormed(text) {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
 }

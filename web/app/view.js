@@ -1,4 +1,4 @@
-// The timeline of one room: a window of lines over what the client holds.
+// The timeline of one room: which slots are shown, and where one is in them.
 //
 // ```text
 //    held:     │ span ……………………………………………………… │ gap │ newest span ………… │ ─► live
@@ -6,17 +6,14 @@
 //                        ▲ scrolled up: earlier ones, from what is held, else asked for; the far end goes
 // ```
 //
-// Enters: entries, scrolling, jumps to a slot. Leaves: list items in slot order. Invariants: the window is
-// consecutive slots of one span; what one looks at does not move when lines come or go elsewhere;
-// there are MOST_LINES elements at most.
+// Enters: entries, scrolling, jumps to a slot. Leaves: a window of lines. Invariants: the window is consecutive slots of
+// one span; what one looks at does not move when lines come or go elsewhere; where the end of the log is seen, it is
+// followed.
 
 import { Fold, isLine } from "../sdk/src/index.js";
-import { make, the } from "./dom.js";
-import { equip, lineOf } from "./line.js";
-import { GROUP_MS, dateOf, dayOf, saidAt } from "./time.js";
+import { the } from "./dom.js";
+import { Lines } from "./lines.js";
 
-/** Lines in the page, at most: a few screens beyond what is seen on either side. */
-const MOST_LINES = 300;
 /** Slots that are asked for at a time. */
 const PAGE = 60;
 /** Slots that are shown at a time, while one scrolls: a task for more of them would be felt. */
@@ -25,7 +22,7 @@ const STEP = 30;
 const NEAR = 1_200;
 /** This near to the end of the log, in pixels, what comes is followed. */
 const AT_END = 40;
-/** Entries that are held, at most, before those far from the window are let go of. */
+/** Entries that are held, at most, before those far from the window are dropped. */
 const MOST_HELD = 5_000;
 
 /** @typedef {import("../sdk/src/types.js").Entry} Entry */
@@ -33,38 +30,40 @@ const MOST_HELD = 5_000;
 export class View {
   #fold = new Fold();
   #scroller = the("scroller");
-  #list = the("log");
-  /** The window; empty: last < first. */
-  #first = 0;
-  #last = -1;
   #loading = false;
   #follows = true;
   #ended = false;
   #gone = new AbortController();
   /** Slots that wait to be shown: one frame of the screen shows all that came in it. */
   #frame = 0;
+  /** What is new: slots from the one behind what was read to the one that was the latest then. @type {{from: number, upto: number} | null} */
+  #new = null;
+  /** The last slot that was shown while the end was followed. */
+  #seen = -1;
 
   /**
    * @param {import("../sdk/src/index.js").Room} room
    * @param {import("./line.js").Acts} acts
-   * @param {{unreadFrom: number, moved: () => void}} options the slot before which the mark of what is new stands; called when the place has changed
+   * @param {{read: () => number, moved: () => void}} options the last slot that was read, −1 for none; called when the place has changed
    */
-  constructor(room, acts, { unreadFrom, moved }) {
+  constructor(room, acts, { read, moved }) {
     this.room = room;
     this.acts = acts;
     this.moved = moved;
-    this.unreadFrom = unreadFrom;
-    this.#list.replaceChildren();
+    this.read = read;
+    const entry = (/** @type {number} */ slot) => room.timeline.get(slot);
+    const shown = (/** @type {number} */ slot) => this.shown(slot);
+    this.lines = new Lines(the("log"), this.#scroller, { entry, shown, beginsNew: slot => this.#beginsNew(slot), acts });
     this.#scroller.onscroll = () => this.#scrolled();
     for (const event of ["pointerover", "focusin"]) {
-      this.#list.addEventListener(event, (/** @type {Event} */ it) => this.#equip(/** @type {Element} */ (it.target)), { signal: this.#gone.signal });
+      this.lines.list.addEventListener(event, it => this.lines.enter(it), { signal: this.#gone.signal });
     }
     this.offs = [
       room.on("entries", entries => this.#came(entries)),
       room.on("reset", () => this.#reset()),
     ];
-    this.sizes = new ResizeObserver(() => this.#follows && this.#last >= 0 && this.#toBottom());
-    this.sizes.observe(this.#scroller);
+    this.sizes = new ResizeObserver(() => this.#follows && this.last >= 0 && this.#toBottom());
+    for (const element of [this.#scroller, this.lines.list]) this.sizes.observe(element);
     if (room.timeline.spans.length > 0) this.#takeHeld();
   }
 
@@ -72,11 +71,11 @@ export class View {
   get follows() { return this.#follows; }
 
   /** The last slot that is shown, −1 for none. */
-  get last() { return this.#last; }
+  get last() { return this.lines.last; }
 
-  /** How many slots lie behind what is shown. */
+  /** How many slots have come since the end was last seen. */
   get behind() {
-    return this.#last < 0 ? 0 : Math.max(0, this.room.timeline.latest - this.#last);
+    return this.#seen < 0 ? 0 : Math.max(0, this.room.timeline.latest - this.#seen);
   }
 
   end() {
@@ -91,31 +90,34 @@ export class View {
   toEnd() {
     this.#follows = true;
     const span = this.room.timeline.spans.at(-1);
-    if (!span || this.#last === span.last) return this.#toBottom();
-    if (this.room.timeline.latest > span.last) void this.#jumpToLatest();
+    if (!span) return this.#toBottom();
+    if (this.last === span.last) this.#toBottom();
     else this.#showUntil(span.last);
+    if (this.room.timeline.latest > span.last) void this.#jumpToLatest();
   }
 
-  /** Goes to a slot, which is read if it is not held. @param {number} slot */
+  /** Goes to a slot, which is read if it is not held. What is no line of its own is shown at the one it refers to. @param {number} slot @returns {Promise<boolean>} */
   async to(slot) {
-    if (!this.room.timeline.get(slot)) {
+    const { timeline } = this.room;
+    if (!timeline.get(slot)) {
       this.#note(await this.room.around(slot, PAGE));
     }
-    if (this.#ended) return false;
-    const span = this.room.timeline.spanOf(slot);
-    if (!span) return false;
+    if (this.#ended) return true;
+    const entry = timeline.get(slot), span = timeline.spanOf(slot);
+    if (!entry || !span) return false;
+    if (!isLine(entry) && entry.ref !== undefined && entry.ref < slot) return this.to(entry.ref);
     this.#follows = false;
-    if (slot < this.#first || slot > this.#last) {
-      this.#clear();
-      this.#first = Math.max(span.first, slot - PAGE / 2);
-      this.#last = this.#first - 1;
-      this.#append(Math.min(span.last, slot + PAGE / 2));
+    if (slot < this.lines.first || slot > this.last) {
+      this.#begin();
+      this.lines.show(Math.max(span.first, slot - PAGE / 2), Math.min(span.last, slot + PAGE / 2));
     }
-    const line = this.#line(slot);
+    const line = this.lines.line(slot);
     line?.scrollIntoView({ block: "center" });
     line?.focus({ preventScroll: true });
     line?.classList.add("marked");
     setTimeout(() => line?.classList.remove("marked"), 2_000);
+    // In a short room, the end may be in sight as well.
+    this.#follows = this.last >= (this.room.last ?? Infinity) && this.#isAtEnd();
     this.moved();
     void this.#fill();
     return true;
@@ -139,16 +141,19 @@ export class View {
 
   /** Shows the lines anew: who one is has changed. */
   again() {
-    for (const line of this.#lines()) this.#renew(Number(line.dataset.slot));
+    for (const line of this.lines.all()) this.lines.renew(Number(line.dataset.slot));
   }
 
-  /** Moves the focus to the line before or behind the one that has it. @param {number} by */
-  moveFocus(by) {
-    const lines = this.#lines(), at = lines.indexOf(/** @type {any} */ (document.activeElement?.closest?.(".entry")));
-    const next = at < 0 ? lines.at(-1) : lines[at + by];
-    next?.focus({ preventScroll: true });
-    next?.scrollIntoView({ block: "nearest" });
-    return Boolean(next);
+  /** Nobody looks: what comes from now on is new. */
+  away() {
+    if (!this.#new || !this.#follows) return;
+    this.lines.list.querySelector(":scope > .unread")?.remove();
+    this.#new = { from: this.last + 1, upto: Infinity };
+  }
+
+  /** Somebody looks again. */
+  back() {
+    if (this.#new?.upto === Infinity) this.#new.upto = this.room.timeline.latest;
   }
 
   #takeHeld() {
@@ -169,48 +174,71 @@ export class View {
       if (this.#ended) return;
       const span = this.room.timeline.spans.at(-1);
       if (!span) return;
-      if (this.#last < this.#first) this.#showUntil(span.last);
-      else if (this.#follows && this.#last + 1 >= span.first) {
-        this.#append(span.last);
-        this.#trimTop();
+      if (this.lines.isEmpty) this.#showUntil(span.last);
+      else if (this.#follows && this.last + 1 >= span.first) {
+        this.lines.append(span.last);
+        this.lines.trimTop();
         this.#toBottom();
-        this.#letGo();
+        this.#drop();
       } else if (this.#follows) this.#showUntil(span.last);
-      this.moved();
+      else void this.#fill(); // They may be the next ones below what is seen.
+      this.#changed();
     });
   }
 
   /** Takes what is about other entries, and shows those anew. @param {Entry[]} entries */
   #note(entries) {
-    for (const slot of this.#fold.take(entries)) {
-      this.#renew(slot);
-      for (const line of this.#list.querySelectorAll(`[data-ref="${slot}"]`)) this.#renew(slotOf(line));
-    }
+    for (const slot of this.#fold.take(entries)) this.lines.renewAbout(slot);
+    this.#keepEnd();
   }
 
   #reset() {
-    this.#clear();
+    this.lines.clear();
     this.#fold.clear();
     this.#follows = true;
+    this.#new = null;
+    this.#seen = -1;
+  }
+
+  /** Before the first lines are shown: what is new is what was not read until now. */
+  #begin() {
+    const read = this.read();
+    this.#new ??= { from: read < 0 ? Infinity : read + 1, upto: this.room.timeline.latest };
+  }
+
+  /** Whether a slot is the first of what is new: the first line of somebody else behind what was read. @param {number} slot */
+  #beginsNew(slot) {
+    if (!this.#new || slot < this.#new.from || slot > this.#new.upto || !this.#isOthers(slot)) return false;
+    for (let before = slot - 1; before >= this.#new.from; before--) {
+      if (!this.room.timeline.get(before) || this.#isOthers(before)) return false;
+    }
+    return true;
+  }
+
+  /** @param {number} slot */
+  #isOthers(slot) {
+    const entry = this.room.timeline.get(slot);
+    return entry !== undefined && isLine(entry) && entry.author !== this.acts.me;
   }
 
   /** Shows the end of a span, anew. @param {number} last */
   #showUntil(last) {
     const span = this.room.timeline.spanOf(last);
     if (!span) return;
-    this.#clear();
-    this.#first = Math.max(span.first, last + 1 - PAGE);
-    this.#last = this.#first - 1;
-    this.#append(last);
+    this.#begin();
+    this.lines.show(Math.max(span.first, last + 1 - PAGE), last);
     this.#toBottom();
-    this.moved();
     void this.#fill();
   }
 
   async #jumpToLatest() {
-    this.#note(await this.room.before(PAGE, this.room.timeline.latest + 1));
-    const span = this.room.timeline.spans.at(-1);
-    if (!this.#ended && span) this.#showUntil(span.last);
+    try {
+      this.#note(await this.room.before(PAGE, this.room.timeline.latest + 1));
+      const span = this.room.timeline.spans.at(-1);
+      if (!this.#ended && span) this.#showUntil(span.last);
+    } catch {
+      // The room was left, or the server has another log: what is to be said of it is said elsewhere.
+    }
   }
 
   /** What is followed stays in sight. */
@@ -220,22 +248,31 @@ export class View {
 
   #toBottom() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#changed();
+  }
+
+  #isAtEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight < AT_END;
+  }
+
+  #changed() {
+    if (this.#follows) this.#seen = this.last;
     this.moved();
   }
 
   #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     const end = this.room.timeline.last ?? -1;
     // What has come and waits for the next frame of the screen does not end a following.
-    const atEnd = this.#follows || this.#last >= end;
-    this.#follows = atEnd && scrollHeight - scrollTop - clientHeight < AT_END;
-    this.moved();
+    const atEnd = this.#follows || this.last >= end;
+    this.#follows = atEnd && this.#isAtEnd();
+    this.#changed();
     void this.#fill();
   }
 
   /** Shows more on either side, where what is seen is near to an end. */
   async #fill() {
-    if (this.#loading || this.#ended || this.#last < this.#first) return;
+    if (this.#loading || this.#ended || this.lines.isEmpty) return;
     this.#loading = true;
     try {
       for (let more = true; more;) {
@@ -253,172 +290,62 @@ export class View {
     } finally {
       this.#loading = false;
     }
-    this.start();
+    this.moved();
   }
 
   /** Reads slots before the window, or shows those that are held; `false` when there are none. */
   async #earlier() {
-    if (this.#first === 0) return false;
-    const first = this.#first, { timeline } = this.room;
+    const { first } = this.lines, { timeline } = this.room;
+    if (first === 0) return false;
     if (!timeline.get(first - 1)) {
       this.#note(await this.room.before(PAGE, first));
-      return this.#first === first && timeline.get(first - 1) !== undefined;
+      return this.lines.first === first && timeline.get(first - 1) !== undefined;
     }
     const span = timeline.spanOf(first - 1);
-    this.#keepPlace(() => {
-      this.#prepend(Math.max(span?.first ?? 0, first - STEP));
-      this.#trimBottom();
+    this.lines.keepPlace(() => {
+      this.lines.prepend(Math.max(span?.first ?? 0, first - STEP));
+      if (this.lines.trimBottom()) this.#follows = false;
     });
-    this.#letGo();
+    this.#drop();
     return true;
   }
 
   /** Reads slots behind the window, or shows those that are held; `false` when there are none. */
   async #later() {
-    const last = this.#last, { timeline } = this.room;
+    const { last } = this.lines, { timeline } = this.room;
     if (last >= timeline.latest) return false;
     if (!timeline.get(last + 1)) {
       this.#note(await this.room.behind(last));
-      return this.#last === last && timeline.get(last + 1) !== undefined;
+      return this.last === last && timeline.get(last + 1) !== undefined;
     }
     const span = timeline.spanOf(last + 1);
-    this.#keepPlace(() => {
-      this.#append(Math.min(span?.last ?? last, last + STEP));
-      this.#trimTop();
+    this.lines.keepPlace(() => {
+      this.lines.append(Math.min(span?.last ?? last, last + STEP));
+      this.lines.trimTop();
     });
     return true;
   }
 
-  /** Changes the list without moving what is looked at. @param {() => void} change */
-  #keepPlace(change) {
-    const top = this.#scroller.getBoundingClientRect().top;
-    const seen = this.#lines().find(line => line.getBoundingClientRect().bottom > top);
-    const before = seen?.getBoundingClientRect().top ?? 0;
-    change();
-    // The line may be another element now, which knows what stands before it.
-    const now = seen && this.#line(slotOf(seen));
-    if (now) this.#scroller.scrollTop += now.getBoundingClientRect().top - before;
-  }
-
-  /** @param {number} last */
-  #append(last) {
-    const from = this.#last + 1, items = document.createDocumentFragment();
-    for (let slot = from; slot <= last; slot++) items.append(...this.#items(slot));
-    this.#last = Math.max(this.#last, last);
-    this.#list.append(items);
-  }
-
-  /** @param {number} first */
-  #prepend(first) {
-    const items = document.createDocumentFragment(), was = this.#first;
-    this.#first = first;
-    for (let slot = first; slot < was; slot++) items.append(...this.#items(slot));
-    this.#list.prepend(items);
-    // What stood at the top knew of nothing before it.
-    const top = this.#lineFrom(was);
-    if (top !== null) this.#renew(top);
-  }
-
-  /** The items of a slot: a day, the mark of what is new, the line. @param {number} slot @returns {HTMLElement[]} */
-  #items(slot) {
-    const entry = this.room.timeline.get(slot);
-    if (!entry) return [];
-    const items = [], before = this.#lineBefore(slot), said = saidAt(entry);
-    if (slot === this.unreadFrom && slot > 0) items.push(make("li", { class: "day unread", "data-of": slot }, "New"));
-    if (!isLine(entry)) return items;
-    if (!before || dateOf(saidAt(before)) !== dateOf(said)) {
-      items.push(make("li", { class: "day", "data-of": slot }, dayOf(said)));
-    }
-    const head = items.length > 0 || !before || before.author !== entry.author || before.kind !== entry.kind
-      || said - saidAt(before) > GROUP_MS || entry.ref !== undefined;
-    const quoted = entry.ref === undefined ? null : this.shown(entry.ref);
-    items.push(lineOf(this.#fold.of(entry), { head, quoted }, this.acts));
-    return items;
-  }
-
-  /** The line before a slot, within the window. @param {number} slot */
-  #lineBefore(slot) {
-    for (let before = slot - 1; before >= this.#first; before--) {
-      const entry = this.room.timeline.get(before);
-      if (!entry || isLine(entry)) return entry;
-    }
-    return undefined;
-  }
-
-  /** The first slot from this one on that has a line. @param {number} slot */
-  #lineFrom(slot) {
-    for (; slot <= this.#last; slot++) if (this.#line(slot)) return slot;
-    return null;
-  }
-
-  /** @param {number} slot @returns {HTMLElement | null} */
-  #line(slot) {
-    return document.getElementById(`slot-${slot}`);
-  }
-
-  /** @param {Element} target */
-  #equip(target) {
-    const line = target.closest(".entry"), shown = line && this.shown(slotOf(line));
-    if (shown) equip(line, shown, this.acts);
-  }
-
-  /** @returns {HTMLElement[]} */
-  #lines() {
-    return [...this.#list.querySelectorAll(":scope > .entry")];
-  }
-
-  /** Shows a slot anew, if it is in the window. @param {number} slot */
-  #renew(slot) {
-    const line = this.#line(slot);
-    if (!line) return;
-    const focused = line.contains(document.activeElement);
-    const isOurs = (/** @type {Element | null} */ item) => item instanceof HTMLElement && Number(item.dataset.of) === slot;
-    while (isOurs(line.previousElementSibling)) line.previousElementSibling?.remove();
-    line.replaceWith(...this.#items(slot));
-    if (focused) this.#line(slot)?.focus({ preventScroll: true });
-    this.#keepEnd();
-  }
-
-  #clear() {
-    this.#list.replaceChildren();
-    [this.#first, this.#last] = [0, -1];
-  }
-
-  #trimTop() {
-    const lines = this.#lines();
-    if (lines.length <= MOST_LINES) return;
-    const slot = Number(lines[lines.length - MOST_LINES].dataset.slot);
-    for (let item; (item = this.#list.firstElementChild) && slotOf(item) < slot;) item.remove();
-    this.#first = slot;
-  }
-
-  #trimBottom() {
-    const lines = this.#lines();
-    if (lines.length <= MOST_LINES) return;
-    const slot = Number(lines[MOST_LINES - 1].dataset.slot);
-    for (let item; (item = this.#list.lastElementChild) && slotOf(item) > slot;) item.remove();
-    this.#last = slot;
-    this.#follows = false;
-  }
-
-  /** Lets go of what is held far from the window; the client reads it again when it is wanted. */
-  #letGo() {
+  /** Drops what is held far from the window; the client reads it again when it is wanted. */
+  #drop() {
     const held = this.room.timeline.spans.reduce((sum, { first, last }) => sum + last + 1 - first, 0);
-    if (held > MOST_HELD) this.room.timeline.trim(this.#first - MOST_HELD / 4, this.#last + MOST_HELD / 4);
+    if (held > MOST_HELD) this.room.timeline.trim(this.lines.first - MOST_HELD / 4, this.last + MOST_HELD / 4);
   }
 
-  /** Says where the log begins, when that is seen. */
-  start() {
-    const start = the("start"), empty = this.room.last === -1;
-    const hidden = !(empty || (this.#first === 0 && this.#last >= 0));
-    if (start.hidden !== hidden) this.#keepPlace(() => { start.hidden = hidden; });
+  /** Says at the top where the log begins, or why nothing is shown. @param {{isOffline: boolean}} state */
+  start({ isOffline }) {
+    const { name, last } = this.room;
+    let text = "";
+    if (last === -1) text = "No messages yet";
+    else if (this.lines.first === 0 && this.last >= 0) text = `This is the beginning of ${name}`;
+    else if (this.lines.isEmpty) text = isOffline ? `You are offline. The messages of ${name} will be shown when you are connected again.` : "Loading…";
+    const start = the("start");
+    if (start.textContent === text && start.hidden === !text) return;
+    this.lines.keepPlace(() => {
+      start.textContent = text;
+      start.hidden = !text;
+      start.classList.toggle("empty", this.lines.isEmpty);
+    });
     this.#keepEnd();
-    start.textContent = empty ? "Nothing was said here yet." : `The beginning of ${this.room.name}`;
   }
-}
-
-/** The slot that an item belongs to. @param {Element} item */
-function slotOf(item) {
-  const { dataset } = /** @type {HTMLElement} */ (item);
-  return Number(dataset.slot ?? dataset.of);
 }

@@ -73,7 +73,7 @@ test("a line that could not be sent survives a reload, and is sent once", async 
   await server.stop();
   await status(page, "offline");
   await say(page, "unsent");
-  assert.match(await page.locator("#pending .entry").textContent() ?? "", /unsent.*will be sent when back/);
+  assert.match(await page.locator("#pending .entry").textContent() ?? "", /unsent.*Waiting to be sent/);
   await server.start();
   await page.reload();
   await shows(page, ["first", "unsent"]);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isEmoji, pieces } from "../text.js";
+import { bytesOf, isEmoji, pieces, wellFormed, withoutEmptyLines } from "../text.js";
 
 const brief = (/** @type {string} */ body) => pieces(body).map(it => `${it.kind}:${it.text}`);
 
@@ -16,6 +16,19 @@ test("only http and https are links", () => {
   for (const body of ["javascript:alert(1)", "data:text/html,x", "https://", "file:///etc/passwd", "a <b>http</b>"]) {
     assert.deepEqual(brief(body), [`text:${body}`]);
   }
+});
+
+test("a link ends before signs that nobody sees", () => {
+  assert.deepEqual(brief("https://a.example/\u202egpj.exe"), ["link:https://a.example/", "text:\u202egpj.exe"]);
+});
+
+test("empty lines around a text go, white space within it stays", () => {
+  assert.equal(withoutEmptyLines("\n \t\n    a\n\n  b  \n \n"), "    a\n\n  b  ");
+  for (const empty of ["", " ", "\n\n", " \n\t\n"]) assert.equal(withoutEmptyLines(empty), "");
+});
+
+test("a text is measured and mended as the server takes it", () => {
+  assert.deepEqual([bytesOf("é"), bytesOf("👍"), wellFormed("a\ud83d"), wellFormed("👍")], [2, 4, "a\ufffd", "👍"]);
 });
 
 test("code is what stands between marks", () => {

@@ -38,11 +38,20 @@ const APP: Files = files!("app":
     "dom.js" SCRIPT,
     "icon.svg" IMAGE,
     "kept.js" SCRIPT,
+    "keys.js" SCRIPT,
+    "limits.js" SCRIPT,
+    "line.css" STYLE,
     "line.js" SCRIPT,
+    "lines.js" SCRIPT,
+    "names.js" SCRIPT,
+    "recent.js" SCRIPT,
     "rooms.js" SCRIPT,
     "text.js" SCRIPT,
     "time.js" SCRIPT,
+    "unread.js" SCRIPT,
+    "unsent.js" SCRIPT,
     "view.js" SCRIPT,
+    "who.js" SCRIPT,
 );
 
 const SDK: Files = files!("sdk/src":

@@ -1,0 +1,48 @@
+// The keyboard: in the timeline, and where nothing has the focus.
+//
+// Enters: keys. Leaves: what they ask for. Invariant: what is typed goes where one writes, unless it is a shortcut of the
+// timeline, which the dialog of `?` lists.
+
+import { the } from "./dom.js";
+
+/** @param {import("./line.js").Acts} acts @param {() => import("./view.js").View | null} viewOf */
+export function listenToKeys(acts, viewOf) {
+  const dialog = the("keys"), scroller = the("scroller"), body = the("body");
+  const help = () => dialog.open || dialog.showModal();
+  const isText = (/** @type {KeyboardEvent} */ { key }) => [...key].length === 1 && key !== " ";
+  the("help").onclick = help;
+
+  /** By the keys of a line. @type {(line: HTMLElement | null, key: string) => boolean} */
+  const ofLine = (line, key) => {
+    const slot = Number(line?.dataset.slot);
+    if (!line || Number.isNaN(slot)) return false;
+    if (key === "r") acts.reply(slot);
+    else if (key === "e" && viewOf()?.shown(slot)?.entry.author === acts.me) acts.edit(slot);
+    else if (key >= "1" && key <= "3") line.querySelectorAll(/** @type {"button"} */ (".tools .react"))[Number(key) - 1]?.click();
+    else return false;
+    return true;
+  };
+
+  scroller.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = /** @type {HTMLElement} */ (event.target), view = viewOf();
+    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (by) view?.lines.moveFocus(by);
+    else if (event.key === "Home") acts.go(0);
+    else if (event.key === "End") acts.toEnd();
+    else if (event.key === "Escape") body.focus();
+    else if (!ofLine(target.closest(".entry"), event.key)) return;
+    event.preventDefault();
+  });
+
+  document.addEventListener("keydown", event => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (target.closest("input, textarea, dialog")) return;
+    if (event.key === "?") {
+      event.preventDefault();
+      help();
+      // With the focus there, the browser puts the sign there.
+    } else if (isText(event) && (target === document.body || scroller.contains(target))) body.focus();
+  });
+}

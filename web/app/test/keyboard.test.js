@@ -1,0 +1,211 @@
+// The page by keyboard, by touch and by assistive technology. In a real Chromium, against a real server.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+
+import axe from "axe-core";
+
+import { Server } from "../../sdk/test/server.js";
+import { launch, opened, shows, status } from "./browser.js";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** @type {import("playwright-core").Browser} */
+let browser;
+/** @type {Server} */
+let server;
+
+before(async () => { browser = await launch(); });
+after(() => browser.close());
+beforeEach(async () => { server = await Server.start(); });
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+  await server.end();
+});
+
+const PHONE = { width: 390, height: 844 }, DESKTOP = { width: 1280, height: 800 };
+
+/** The id of what has the focus. @param {Page} page */
+const focus = page => page.evaluate(() => document.activeElement?.id);
+
+/** A room with what a room may hold. */
+async function filled() {
+  const names = ["grace", "edsger", "leila", "barbara", "محمد", "edith", "donald", "tony", "margaret", "alan", "radia", "ken"];
+  await server.put([
+    ...names.map(author => ({ author, body: `I am ${author}` })),
+    { author: "ada", body: "see https://example.org and `code`", ref: 0 }, { author: "bo", body: "👍", kind: "reaction", ref: 12 },
+    { author: "ada", body: "👍", kind: "reaction", ref: 12 }, { author: "ada", body: "I am Ada", kind: "edit", ref: 12 },
+    { author: "bo", body: "waves", kind: "action" }, { author: "bo", body: "```\nlet a;\n```" }, { author: "bo", body: "x\n".repeat(40) },
+  ]);
+  await server.put([{ author: "bo", body: "hello" }], "side");
+}
+
+test("the whole timeline is reached and read by keyboard, and its keys are listed", async () => {
+  await server.put(Array.from({ length: 200 }, (_, n) => ({ author: "bo", body: `line ${n} https://example.org/${n}` })));
+  const page = await opened(browser, server.url, "ada");
+  await page.locator("#slot-199").waitFor();
+  await status(page, "live");
+  assert.equal(await focus(page), "body");
+  const top = () => page.locator("#scroller").evaluate(it => it.scrollTop);
+  const end = await top();
+  await page.keyboard.press("PageUp");
+  await page.waitForFunction(end => /** @type {any} */ (document.getElementById("scroller")).scrollTop < end - 100, end);
+  assert.equal(await focus(page), "body");
+  await page.keyboard.press("PageDown");
+  await page.locator("#now").waitFor({ state: "hidden" });
+  await page.keyboard.press("Shift+Tab");
+  assert.equal(await focus(page), "scroller", "no link of any line lies between");
+  await page.keyboard.press("ArrowUp");
+  assert.equal(await focus(page), "slot-199");
+  await page.keyboard.press("ArrowUp");
+  assert.equal(await focus(page), "slot-198");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("href")), "https://example.org/198");
+  await page.keyboard.press("Home");
+  await page.locator("#slot-0.marked").waitFor();
+  assert.equal(await focus(page), "slot-0");
+  await page.keyboard.press("?");
+  await page.locator("#keys", { hasText: "Reply" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#keys").waitFor({ state: "hidden" });
+  assert.equal(await focus(page), "slot-0", "the focus is where it was");
+  await page.keyboard.press("r");
+  await page.keyboard.type("a reply");
+  await page.keyboard.press("Enter");
+  await page.locator("#slot-200 .quote", { hasText: "line 0" }).waitFor();
+  await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("End");
+  await page.keyboard.press("Escape");
+  assert.equal(await focus(page), "body");
+  assert.deepEqual(page.problems, []);
+});
+
+test("what is typed goes to the composer, wherever the focus was lost", async () => {
+  const page = await opened(browser, server.url, "ada");
+  await status(page, "live");
+  await page.locator("#top").click();
+  await page.evaluate(() => /** @type {any} */ (document.activeElement)?.blur());
+  await page.keyboard.type("not lost");
+  assert.equal(await page.locator("#body").inputValue(), "not lost");
+  await page.locator("#send").click();
+  await page.keyboard.type("nor this");
+  await page.keyboard.press("Enter");
+  await shows(page, ["not lost", "nor this"]);
+  await page.locator("#open-name").fill("not a room");
+  await page.locator("#open-name").press("Enter");
+  await page.locator("#open-error", { hasText: "letters" }).waitFor();
+  await page.locator("#open-name").fill("side");
+  await page.locator("#open-name").press("Enter");
+  await page.locator("h1", { hasText: "side" }).waitFor();
+  await page.keyboard.type("here");
+  assert.equal(await page.locator("#body").inputValue(), "here");
+});
+
+test("a link in the list of rooms keeps the focus while the list changes", async () => {
+  await filled();
+  const page = await opened(browser, server.url, "ada");
+  await page.locator("#rooms a", { hasText: "side" }).focus();
+  await server.put([{ author: "bo", body: "hello" }], "a-first");
+  await page.locator("#rooms a", { hasText: "a-first" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("href")), "#/side");
+});
+
+test("on a phone, Esc and a tap beside it close the drawer, and each target is large enough", async () => {
+  await filled();
+  const page = await opened(browser, server.url, "ada");
+  await page.setViewportSize(PHONE);
+  await page.locator("#slot-16").waitFor();
+  const drawer = page.locator("#side");
+  for (const close of [() => page.keyboard.press("Escape"), () => page.mouse.click(370, 400), () => page.locator("#side-close").click()]) {
+    await page.locator("#side-open").click();
+    await drawer.waitFor();
+    assert.equal(await focus(page), "side-close");
+    await close();
+    await drawer.waitFor({ state: "hidden" });
+    assert.equal(await focus(page), "side-open");
+  }
+  await page.locator("#side-open").click();
+  await page.locator("#rooms a", { hasText: "side" }).click();
+  await page.locator("h1", { hasText: "side" }).waitFor();
+  assert.equal(await drawer.isHidden(), true);
+  await page.evaluate(() => { location.hash = "#/general"; });
+  await page.locator("#slot-12").focus();
+  const small = () => page.evaluate(() => [...document.querySelectorAll(/** @type {"a"} */ ("button, input, textarea, #rooms a, .entry > a"))]
+    .filter(it => it.checkVisibility() && (it.getBoundingClientRect().height < 44 || it.getBoundingClientRect().width < 44))
+    .map(it => `${it.id || it.className || it.textContent}: ${it.getBoundingClientRect().width} × ${it.getBoundingClientRect().height}`));
+  assert.deepEqual(await small(), []);
+  await page.locator("#side-open").click();
+  assert.deepEqual(await small(), []);
+  const sizes = await page.locator("input, textarea").evaluateAll(all => all.map(it => parseFloat(getComputedStyle(it).fontSize)));
+  assert.ok(Math.min(...sizes) >= 16, `${sizes}`);
+});
+
+test("the button to the latest message covers nothing, and a line is not too long to read", async () => {
+  await server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n} ${"word ".repeat(60)}` })));
+  for (const size of [DESKTOP, PHONE]) {
+    const page = await opened(browser, server.url, "ada");
+    await page.setViewportSize(size);
+    await page.locator("#slot-59").waitFor();
+    await page.locator("#body").focus();
+    await page.keyboard.press("PageUp");
+    await page.locator("#now", { hasText: "Jump to latest" }).waitFor();
+    const box = async (/** @type {string} */ id) => /** @type {NonNullable<Awaited<ReturnType<import("playwright-core").Locator["boundingBox"]>>>} */ (await page.locator(id).boundingBox());
+    const [now, scroller, composer] = [await box("#now"), await box("#scroller"), await box("#composer")];
+    assert.ok(now.y >= scroller.y + scroller.height && now.y + now.height <= composer.y);
+    assert.ok((await box("#slot-59 .body")).width <= 620);
+    await page.locator("#now").click();
+    await page.locator("#now").waitFor({ state: "hidden" });
+  }
+});
+
+test("axe finds nothing: at the sizes of a desktop and a phone, light and dark, with dialogs, the drawer and a refusal", async () => {
+  await filled();
+  const page = await opened(browser, server.url, "ada");
+  await status(page, "live");
+  await page.evaluate(() => localStorage.setItem("roomlog.refused|general", JSON.stringify([
+    { append: { room: "general", id: "r-1", body: "refused", author: "ada" }, message: "it is too large", log: null },
+  ])));
+  await page.reload();
+  await page.locator("#pending .failed").waitFor();
+  await page.locator("#slot-18").waitFor();
+  await page.evaluate(axe.source);
+  /** @param {string} what */
+  const check = async what => {
+    const found = await page.evaluate(async () => {
+      const { violations } = await /** @type {any} */ (window).axe.run(document, { rules: { "target-size": { enabled: true } } });
+      return violations.map((/** @type {any} */ it) => `${it.id}: ${it.nodes.map((/** @type {any} */ node) => `${node.target} ${node.failureSummary}`)}`);
+    });
+    assert.deepEqual(found, [], what);
+  };
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    for (const size of [DESKTOP, PHONE]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize(size);
+      const at = `${colorScheme} ${size.width}`;
+      await page.locator("#slot-12").focus();
+      await check(`${at}, a line has the focus`);
+      await page.keyboard.press("r");
+      await page.locator("#body").fill("x".repeat(16_390));
+      await check(`${at}, a reply that is too long`);
+      await page.locator("#about-drop").click();
+      await page.locator("#body").fill("");
+      await page.locator("#slot-12").focus();
+      await page.keyboard.press("?");
+      await check(`${at}, the list of keys`);
+      await page.keyboard.press("Escape");
+      if (size === PHONE) await page.locator("#side-open").click();
+      await page.locator("#open-name").fill("not a room");
+      await page.locator("#open-name").press("Enter");
+      await check(`${at}, the list of rooms`);
+      await page.locator("#me").click();
+      await check(`${at}, the name`);
+      await page.keyboard.press("Escape");
+    }
+  }
+  await server.stop();
+  await status(page, "offline");
+  await page.evaluate(() => { location.hash = "#/never"; });
+  await page.locator("#start", { hasText: "offline" }).waitFor();
+  await check("offline");
+});

@@ -1,0 +1,107 @@
+// What is not in the log yet: under way, waiting for the connection, or refused.
+//
+// Enters: the appends of the open room and their outcomes. Leaves: list items below the timeline. Invariant: what was
+// written is in the log, or shown here; what was refused stays, over a reload too, until its author sends or discards it.
+
+import { make, the } from "./dom.js";
+import { kept } from "./kept.js";
+import { contents } from "./line.js";
+
+/** @typedef {import("../sdk/src/types.js").Append} Append */
+/** @typedef {import("./kept.js").Refused} Refused */
+
+export class Unsent {
+  #list = the("pending");
+  /** @type {import("../sdk/src/index.js").Room | null} */
+  #room = null;
+  /** What has its outcome and was not seen in the log yet. @type {Map<string, {append: Append, slot: number}>} */
+  #landing = new Map();
+  /** What the list says now. */
+  #shown = "";
+
+  /**
+   * @param {{
+   *   log: () => string | null, isLive: () => boolean, changed: () => void,
+   *   edit: (refused: Refused) => void, again: (refused: Refused) => void,
+   * }} page
+   */
+  constructor(page) {
+    this.page = page;
+  }
+
+  /** @param {import("../sdk/src/index.js").Room} room */
+  open(room) {
+    this.#room = room;
+    this.show();
+  }
+
+  /** An append of this client has its outcome. @param {import("../sdk/src/outbox.js").Outcome} outcome */
+  settled(outcome) {
+    const { append } = outcome;
+    if ("error" in outcome) {
+      // What is refused because the log is another one refers to a slot of the one before.
+      const log = ["new_log", "diverged"].includes(outcome.error.code) ? null : this.page.log();
+      kept.setRefused(append.room, [...kept.refused(append.room), { append, message: outcome.error.message, log }]);
+    } else if (isText(append)) {
+      this.#landing.set(append.id, { append, slot: outcome.appended.slot });
+    }
+    this.show();
+  }
+
+  show() {
+    const room = this.#room;
+    if (!room) return;
+    for (const [id, { append, slot }] of this.#landing) {
+      if (append.room !== room.name || slot <= (room.last ?? -1)) this.#landing.delete(id);
+    }
+    const state = this.page.isLive() ? "Sending…" : "Waiting to be sent";
+    const items = [
+      ...[...this.#landing.values()].map(it => item(it.append, "Sent")),
+      ...room.pending.map(append => item(append, state)),
+      ...kept.refused(room.name).map(it => this.#refused(it)),
+    ];
+    // Most of what moves a page changes nothing here.
+    const text = items.map(item => `${item.id} ${item.textContent}`).join("\n");
+    if (text === this.#shown) return;
+    this.#shown = text;
+    this.#list.replaceChildren(...items);
+    this.page.changed();
+  }
+
+  /** @param {Refused} refused */
+  #refused(refused) {
+    const act = (/** @type {string} */ text, /** @type {() => void} */ act) => make("button", { type: "button", onclick: () => {
+      this.#drop(refused);
+      act();
+    } }, text);
+    const buttons = [act("Discard", () => the("body").focus())];
+    if (!this.#isLost(refused)) buttons.unshift(act("Try again", () => this.page.again(refused)));
+    if (refused.append.kind !== "reaction") buttons.unshift(act("Edit", () => this.page.edit(refused)));
+    const element = item(refused.append, `Not sent: ${refused.message}`, ...buttons);
+    element.classList.add("failed");
+    return element;
+  }
+
+  /** Whether what it refers to is in another log: it cannot be sent as it is. @param {Refused} refused */
+  #isLost({ append, log }) {
+    return append.ref !== undefined && (log === null || (this.page.log() !== null && log !== this.page.log()));
+  }
+
+  /** @param {Refused} refused */
+  #drop({ append }) {
+    kept.setRefused(append.room, kept.refused(append.room).filter(it => it.append.id !== append.id));
+    this.show();
+  }
+}
+
+/** @param {Append} append @param {string} state @param {...Node} more what can be done with it */
+function item(append, state, ...more) {
+  const text = isText(append) ? append.body : `${append.kind}: ${append.body}`;
+  const block = make("div", {}, contents(text), make("span", { class: "state" }, state), make("div", {}, ...more));
+  return make("li", { class: "entry pending", id: `append-${append.id}` }, block);
+}
+
+/** @param {Append} append */
+function isText({ kind }) {
+  return kind === undefined || kind === "text" || kind === "action";
+}
