@@ -9,7 +9,6 @@ import { Composer } from "./composer.js";
 import { isTouch, the } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
-import { ListeningSocket, limits } from "./limits.js";
 import { visible } from "./names.js";
 import { Recent } from "./recent.js";
 import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
@@ -22,10 +21,12 @@ const READER = "reader";
 const TOLD_MS = 3_000;
 /** A shorter loss of the connection is not worth a word, in ms. */
 const SHORT_MS = 700;
+/** What a server takes before it has said so: the defaults of docs/PROTOCOL.md. */
+const LIMITS = { body_bytes: 16_384, author_bytes: 64 };
 /** How much of the timeline a press of PageUp moves. */
 const PAGE = 0.9;
 
-const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER, WebSocket: ListeningSocket });
+const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER });
 /** @type {View | null} */
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
@@ -50,7 +51,7 @@ const composer = new Composer({
   scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),
   isLive,
   log: () => log.id,
-  mostBytes: () => limits.body_bytes,
+  mostBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,
 });
 
 /** @type {import("./line.js").Acts} */
@@ -82,7 +83,7 @@ const acts = {
 };
 const askName = dialogOfName({
   author: () => kept.author ?? "",
-  mostBytes: () => limits.author_bytes,
+  mostBytes: () => log.limits?.author_bytes ?? LIMITS.author_bytes,
   named: name => {
     kept.author = name;
     login();

@@ -108,6 +108,9 @@ export class Log extends Emitter {
   /** The name of the server's log, once it is known. */
   get id() { return this.#connection.session.log; }
 
+  /** What the server takes (docs/PROTOCOL.md, `hello`), once it is known. */
+  get limits() { return this.#connection.session.limits; }
+
   /**
    * Follows a room.
    * @param {string} name

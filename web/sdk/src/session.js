@@ -50,7 +50,9 @@ export class Session {
   outbox = new Outbox();
   /** @type {string | null} */
   #log = null;
-  /** @type {Limits | null} */
+  /** What the server takes, as its last `hello` said; null before the first. @type {Limits | null} */
+  limits = null;
+  /** Those of the connection; null while there is none. @type {Limits | null} */
   #limits = null;
   /** @type {Map<string, Following>} */
   #rooms = new Map();
@@ -150,7 +152,7 @@ export class Session {
       for (const [room, following] of this.#rooms) this.#reset(room, following, "new_log", now);
     }
     this.#log = hello.log;
-    this.#limits = hello.limits;
+    this.limits = this.#limits = hello.limits;
     this.#control = [];
     this.#heardAt(now);
   }

@@ -69,8 +69,9 @@
 /**
  * What the server lets a client do, from `hello`.
  * @typedef {object} Limits
- * @property {number} body_bytes
- * @property {number} meta_bytes
+ * @property {number} body_bytes the longest body, in bytes of UTF-8
+ * @property {number} author_bytes the longest author, in bytes of UTF-8
+ * @property {number} meta_bytes the longest meta, in bytes of UTF-8
  * @property {number} frame_bytes
  * @property {number} page_entries
  * @property {number} append_ms

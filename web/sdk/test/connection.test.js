@@ -27,7 +27,7 @@ class Socket {
   /** @param {any} frame */
   says(frame) { this.onmessage?.({ data: JSON.stringify(frame) }); }
   hello(log = "log-1") {
-    const limits = { body_bytes: 16_384, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256 };
+    const limits = { body_bytes: 16_384, author_bytes: 64, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256 };
     this.says({ type: "hello", protocol: 1, log, limits });
   }
   /** The append that was sent with this id. @param {string} id */

@@ -20,7 +20,7 @@ function each(kind, play) {
 }
 
 const LIMITS = {
-  body_bytes: 16_384, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256,
+  body_bytes: 16_384, author_bytes: 64, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256,
 };
 
 each("outbox", ({ steps, what: _, ...limits }) => {

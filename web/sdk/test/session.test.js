@@ -9,7 +9,7 @@ import { AHEAD_MS, ANSWER_MS, CHECK_MS, QUIET_MS, Session } from "../src/session
 import { FAR_BEHIND } from "../src/timeline.js";
 
 const LIMITS = {
-  body_bytes: 16_384, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256,
+  body_bytes: 16_384, author_bytes: 64, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256,
 };
 const hello = (log = "log-1") => ({ type: "hello", protocol: 1, log, limits: LIMITS });
 

@@ -86,6 +86,8 @@ export declare class Log extends Emitter<LogEvents> {
     get status(): import("./connection.js").Status;
     /** The name of the server's log, once it is known. */
     get id(): string | null;
+    /** What the server takes (docs/PROTOCOL.md, `hello`), once it is known. */
+    get limits(): import("./types.js").Limits | null;
     /**
      * Follows a room.
      * @param {string} name

@@ -54,6 +54,8 @@ export type Following = {
 export declare class Session {
     #private;
     outbox: Outbox;
+    /** What the server takes, as its last `hello` said; null before the first. @type {Limits | null} */
+    limits: Limits | null;
     /** The name of the server's log. */
     get log(): string | null;
     /** How many entries of followed rooms the server has and this does not. */

@@ -77,7 +77,17 @@ export type ErrorFrame = {
     retry_after_ms?: number;
 };
 export type Limits = {
+    /**
+     * the longest body, in bytes of UTF-8
+     */
     body_bytes: number;
+    /**
+     * the longest author, in bytes of UTF-8
+     */
+    author_bytes: number;
+    /**
+     * the longest meta, in bytes of UTF-8
+     */
     meta_bytes: number;
     frame_bytes: number;
     page_entries: number;
@@ -171,8 +181,9 @@ export type Delivery = {
 /**
  * What the server lets a client do, from `hello`.
  * @typedef {object} Limits
- * @property {number} body_bytes
- * @property {number} meta_bytes
+ * @property {number} body_bytes the longest body, in bytes of UTF-8
+ * @property {number} author_bytes the longest author, in bytes of UTF-8
+ * @property {number} meta_bytes the longest meta, in bytes of UTF-8
  * @property {number} frame_bytes
  * @property {number} page_entries
  * @property {number} append_ms

@@ -39,7 +39,6 @@ const APP: Files = files!("app":
     "icon.svg" IMAGE,
     "kept.js" SCRIPT,
     "keys.js" SCRIPT,
-    "limits.js" SCRIPT,
     "line.css" STYLE,
     "line.js" SCRIPT,
     "lines.js" SCRIPT,
