@@ -1,7 +1,7 @@
 //! A node: the parts, put together; what the gateway holds.
 //!
 //! Enters: the engines and the settings. Leaves: a [`Node`] to speak to, and what has to be run: the
-//! partition's task and the fold's thread. Invariant: nothing here knows which engines they are.
+//! tasks of each partition and the threads of the folds. Invariant: nothing here knows which engines they are.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -5,8 +5,8 @@
 //!                └──── pipeline: what is in flight ────────┘ └─────► fold ──► archive
 //! ```
 //!
-//! Enters: appends. Leaves: commits and outcomes. Invariant: the two tasks share nothing but the
-//! pipeline, so that the journal is given its next block while the last one is applied.
+//! Enters: appends. Leaves: commits and outcomes. Invariant: sequencing and applying share nothing but
+//! the pipeline, so that the journal is given its next block while the last one is applied.
 
 use roomlog_protocol::RoomName;
 use sha2::{Digest, Sha256};
@@ -104,7 +104,8 @@ pub struct Identity {
     pub incarnation: u64,
 }
 
-/// The two tasks of a partition. On one node each should have a thread: `propose` waits for the disk.
+/// The tasks of a partition. Where [`Sequencing::waits_for_disk`] says so, sequencing needs a thread of
+/// its own.
 pub struct PartitionTask {
     /// Proposes.
     pub sequencing: Sequencing,
@@ -115,7 +116,7 @@ pub struct PartitionTask {
 }
 
 impl PartitionTask {
-    /// Runs both as one task, for where a thread may wait for the disk.
+    /// Runs them as one task, for where a thread may wait for the disk.
     ///
     /// # Errors
     /// [`NodeError`] of whichever failed first.

@@ -6,7 +6,7 @@
 //!  the node fails ──────────┴─► gateway drains ──► node ends ──► engines close ──► exit 0, or 1
 //! ```
 //!
-//! Invariant: it listens only when the node has caught up, and says so in one line; it ends only when
+//! Invariant: it serves only when the node has caught up, and says so in one line; it ends only when
 //! what was taken is answered, or its socket was cut.
 
 use std::{

@@ -1,5 +1,6 @@
 //! The layout that `docs/ARCHITECTURE.md` promises in "Where things live": who may depend on
-//! whom, and that a file stays one idea. Development dependencies are free.
+//! whom, and that a file stays one idea. Development dependencies are free. And the pages: their
+//! links lead somewhere, and the README stays short.
 
 use std::{
     env, fs,
@@ -11,6 +12,9 @@ use serde_json::Value;
 
 /// No source file is longer than this many lines.
 const MOST_LINES: usize = 500;
+
+/// The README is read before anything else: it has at most this many lines.
+const MOST_README_LINES: usize = 120;
 
 const ASYNC: &[&str] = &["async", "futures", "mio", "smol", "tokio"];
 const SOCKETS: &[&str] = &[
@@ -122,6 +126,80 @@ fn sources(directory: &Path, found: &mut Vec<(PathBuf, usize)>) {
     }
 }
 
+/// All pages below `directory`, without what cargo builds (it puts a tag there) and npm installs.
+fn pages(directory: &Path, found: &mut Vec<PathBuf>) {
+    if directory.join("CACHEDIR.TAG").exists() {
+        return;
+    }
+    for entry in fs::read_dir(directory).expect("a directory that can be read") {
+        let entry = entry.expect("an entry that can be read");
+        let (name, path) = (entry.file_name(), entry.path());
+        if name == "node_modules" || name.to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if entry.file_type().expect("a file has a type").is_dir() {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// The lines of a page that are not in a fenced block of code.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    page.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// Where the links of a page lead, as written.
+fn links(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in prose(page) {
+        let without_code: String = line.split('`').step_by(2).collect();
+        let targets = without_code.split("](").skip(1);
+        found.extend(targets.filter_map(|rest| rest.split([')', ' ']).next()).map(str::to_owned));
+    }
+    found
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = prose(page).filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|heading| heading.chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+/// Why a link of a page leads nowhere; `None` when it leads to a file of the tree, or to the web.
+fn dead(page: &Path, link: &str) -> Option<String> {
+    if link.contains("://") || link.starts_with("mailto:") {
+        return None;
+    }
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let target = match file {
+        "" => page.to_owned(),
+        file => page.parent().expect("a page is in a directory").join(file),
+    };
+    let Ok(target) = target.canonicalize() else {
+        return Some("there is no such file".into());
+    };
+    if !target.starts_with(root().canonicalize().expect("the tree is there")) {
+        return Some("it leads out of the tree".into());
+    }
+    if anchor.is_empty() {
+        return None;
+    }
+    let text = fs::read_to_string(&target).expect("a page is text");
+    let is_there = anchors(&text).iter().any(|heading| heading == anchor);
+    (!is_there).then(|| "that page has no such heading".into())
+}
+
 #[test]
 fn no_crate_depends_on_what_it_may_not_know() {
     let edges = edges();
@@ -169,4 +247,47 @@ fn no_source_file_is_longer_than_one_idea() {
     assert!(files.len() > 5, "found only {files:?}");
     files.retain(|(_, lines)| *lines > MOST_LINES);
     assert!(files.is_empty(), "over {MOST_LINES} lines, split by idea: {files:#?}");
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let mut found = Vec::new();
+    pages(root(), &mut found);
+    assert!(found.len() > 10, "found only {found:?}");
+    let mut wrong = Vec::new();
+    for page in &found {
+        let text = fs::read_to_string(page).expect("a page is text");
+        for link in links(&text) {
+            let why = dead(page, &link);
+            wrong.extend(why.map(|why| format!("{}: {link}: {why}", page.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "links that lead nowhere:\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn a_link_to_a_missing_file_or_heading_is_found() {
+    let page =
+        "# A page\n[`code`](docs/TOUR.md#a-tour) `[not](this.md)`\n```\n[nor](that.md)\n```\n";
+    assert_eq!(links(page), ["docs/TOUR.md#a-tour"]);
+    assert_eq!(
+        anchors("# A log, as it grows\n```\n# no\n```\n## `x-y`"),
+        ["a-log-as-it-grows", "x-y"]
+    );
+    let readme = root().join("README.md");
+    assert_eq!(dead(&readme, "docs/TOUR.md#a-tour"), None);
+    assert_eq!(dead(&readme, "https://example.org"), None);
+    assert!(dead(&readme, "docs/NOWHERE.md").is_some_and(|why| why.contains("no such file")));
+    assert!(dead(&readme, "docs/TOUR.md#nowhere").is_some_and(|why| why.contains("heading")));
+    assert!(dead(&readme, "..").is_some_and(|why| why.contains("out of the tree")));
+}
+
+#[test]
+fn the_readme_is_short() {
+    let text = fs::read_to_string(root().join("README.md")).expect("the README is there");
+    let lines = text.lines().count();
+    assert!(
+        lines <= MOST_README_LINES,
+        "{lines} lines, and at most {MOST_README_LINES} are allowed"
+    );
 }

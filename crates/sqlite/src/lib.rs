@@ -1,5 +1,5 @@
 //! The engines of one node: a journal and an archive as two SQLite files in one directory, which is
-//! one unit.
+//! one unit. In a cluster ([`derived`]) a node's directory has the archive only.
 //!
 //! ```text
 //!  roomlog-data/

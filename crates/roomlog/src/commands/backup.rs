@@ -1,4 +1,4 @@
-//! `roomlog backup DIR`: everything that a running server holds, as a directory that can be served.
+//! `roomlog backup DIR`: everything that a running server holds, as a directory to restore from.
 //!
 //! ```text
 //!  GET /v1/backup ──► archive.db.part, hashed ──► archive.db ──► manifest.json
