@@ -19,7 +19,7 @@ use std::{
     panic,
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -44,6 +44,12 @@ static QUEUE: OnceLock<Option<SyncSender<Said>>> = OnceLock::new();
 
 /// Lines that were dropped and not yet reported.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines in the queue or being written.
+static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
+
+/// Standard error took nothing while [`settle`] waited, and has taken nothing since.
+static STUCK: AtomicBool = AtomicBool::new(false);
 
 enum Said {
     Line(Vec<u8>),
@@ -77,8 +83,19 @@ pub(crate) fn raw(mut text: String) {
 /// What a progress bar draws, which ends no line.
 pub(crate) fn drawn(text: String) {
     let queue = QUEUE.get_or_init(start).as_ref();
+    IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
     if queue.is_none_or(|queue| queue.try_send(Said::Line(text.into_bytes())).is_err()) {
+        IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
         DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets standard error have what was said before more is written to standard output: in a terminal, a line that
+/// announces data must not come behind it. Waits as [`flush`] does, and not again while standard error is stuck.
+pub(crate) fn settle() {
+    if IN_FLIGHT.load(Ordering::Relaxed) > 0 && !STUCK.load(Ordering::Relaxed) {
+        flush();
+        STUCK.store(IN_FLIGHT.load(Ordering::Relaxed) > 0, Ordering::Relaxed);
     }
 }
 
@@ -163,9 +180,12 @@ impl<W: Write> Writer<W> {
         for said in said {
             match said {
                 Said::Line(line) => {
-                    if !(self.report_dropped() && self.put(&line)) {
+                    if self.report_dropped() && self.put(&line) {
+                        STUCK.store(false, Ordering::Relaxed);
+                    } else {
                         DROPPED.fetch_add(1, Ordering::Relaxed);
                     }
+                    IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
                 }
                 Said::Mark(done) => {
                     self.report_dropped();

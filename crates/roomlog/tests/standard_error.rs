@@ -138,3 +138,17 @@ async fn a_command_ends_as_it_would_when_standard_error_takes_nothing() {
         assert_eq!(ended.code(), Some(code), "{args}: closed");
     }
 }
+
+#[tokio::test]
+async fn a_line_about_data_is_written_before_the_data() {
+    let server = Server::start(&[]).await;
+    // One pipe for both, as a terminal has it.
+    let again =
+        "exec 2>&1; for i in 1 2 3 4 5 6 7 8 9 10; do \"$0\" append r x --id a || exit; done";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", again, env!("CARGO_BIN_EXE_roomlog")]).env_clear().kill_on_drop(true);
+    shell.env("ROOMLOG_SERVER", format!("http://{}", server.address));
+    let ended = within("ten appends", shell.output()).await.expect("a shell");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(said, format!("0\n{}", "roomlog: 0 (already there)\n0\n".repeat(9)));
+}

@@ -11,7 +11,7 @@ use roomlog_terminal::text;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use crate::{failure::Failure, show::Shown};
+use crate::{failure::Failure, say, show::Shown};
 
 /// Standard output of a command.
 pub(crate) struct Output {
@@ -58,6 +58,7 @@ impl Output {
 
     /// Lets the reader have what was written.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        say::settle();
         self.write(Write::flush)
     }
 
