@@ -51,6 +51,10 @@ impl FromStr for Address {
             _ => return refuse("it does not begin with http://".into()),
         }
         let Some(authority) = uri.authority() else { return refuse("it names no host".into()) };
+        let port = authority.as_str().strip_prefix(authority.host());
+        if port.is_some_and(|port| !port.is_empty()) && authority.port_u16().is_none() {
+            return refuse("its port is not from 0 to 65535".into());
+        }
         let path = match uri.path() {
             "" | "/" => PATH,
             PATH => PATH,
@@ -90,6 +94,8 @@ mod tests {
             ("127.0.0.1:7400", "http://HOST:PORT"),
             ("https://h", "TLS"),
             ("http://h/elsewhere", "/elsewhere"),
+            ("http://h:99999", "its port is not from 0 to 65535"),
+            ("http://[::1]:x", "http://HOST:PORT"),
             ("", "http://HOST:PORT"),
         ] {
             let said = typed.parse::<Address>().expect_err("refused").to_string();

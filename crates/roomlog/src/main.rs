@@ -30,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command};
 use failure::Failure;
+use roomlog_terminal::text::printed_in_colour;
 use say::say;
 
 /// Entries are made on one thread and let go of on another, all day long: glibc's allocator spends an
@@ -86,8 +87,11 @@ fn said(what: &str) -> ExitCode {
 fn told(answer: &clap::Error) -> ExitCode {
     if answer.use_stderr() {
         let text = answer.render();
-        let plain = !say::in_colour();
-        say::raw(if plain { text.to_string() } else { text.ansi().to_string() });
+        // It repeats what was typed, which may be somebody else's text.
+        let text = if say::in_colour() { text.ansi().to_string() } else { text.to_string() };
+        for line in text.lines() {
+            say::raw(printed_in_colour(line));
+        }
         if let Some(variable) = variable_of(answer) {
             say!("the value comes from the environment variable {variable}");
         }

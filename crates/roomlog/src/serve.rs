@@ -82,6 +82,7 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     talk();
     let settings = args.settings.over_file(args.config.as_ref())?;
+    settings.check()?;
     let (listen, mut config, node_settings) =
         (settings.listen()?, settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
@@ -246,7 +247,7 @@ impl Stop {
 
 /// Whether the process was started with SIGHUP ignored, as `nohup` does: installing a handler would
 /// undo that.
-fn ignores_hangup() -> bool {
+pub(crate) fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

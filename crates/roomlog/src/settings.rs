@@ -156,16 +156,26 @@ impl Settings {
     /// When the file cannot be read, is not TOML, or has a name or a value that is no setting's.
     pub(crate) fn over_file(self, file: Option<&PathBuf>) -> Result<Self, Failure> {
         let Some(path) = file else { return Ok(self) };
-        let text = fs::read_to_string(path).map_err(|why| Failure::file(path, why))?;
+        let text = fs::read_to_string(path).map_err(|why| {
+            Failure::usage(format!(
+                "cannot read the settings file {}, which --config or ROOMLOG_CONFIG names: {why}",
+                path.display()
+            ))
+        })?;
         let wrong = |why: String| {
-            Failure::usage(format!("{} is not a settings file: {}", path.display(), why.trim()))
+            Failure::usage(format!("{} is not a settings file: {why}", path.display()))
         };
-        let table: toml::Table = toml::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+        let of_toml = |why: toml::de::Error| {
+            let before = text.get(..why.span().map_or(0, |span| span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            wrong(format!("line {line}: {}", why.message()))
+        };
+        let table: toml::Table = toml::from_str(&text).map_err(of_toml)?;
         if let Some(name) = table.keys().find(|name| !NAMES.contains(&name.as_str())) {
             let hint = names::did_you_mean(name, NAMES.iter().copied());
             return Err(wrong(format!("{name:?} is not a setting{hint}")));
         }
-        let file = toml::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+        let file = toml::from_str(&text).map_err(of_toml)?;
         Ok(self.or(file))
     }
 
@@ -174,6 +184,9 @@ impl Settings {
     /// # Errors
     /// The first setting that `serve` would refuse.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
+            return Err(Failure::usage("data is empty, but must name a directory"));
+        }
         self.listen()?;
         self.gateway()?;
         self.node()?;

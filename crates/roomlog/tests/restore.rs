@@ -60,6 +60,36 @@ async fn a_backup_is_restored_as_often_as_one_likes() {
 }
 
 #[tokio::test]
+async fn the_new_directory_is_named_as_people_name_it() {
+    let (server, parent, backup) = backed_up().await;
+    let path = |name: &str| parent.path().join(name);
+    for name in ["empty", "empty-by-link", "here"] {
+        fs::create_dir(path(name)).expect("a directory");
+    }
+    std::os::unix::fs::symlink(path("empty-by-link"), path("link")).expect("a link");
+    for to in
+        [path("new/"), path("empty/"), path("link"), path("here").join("."), path("here/../up")]
+    {
+        let (code, said) = restore(&server, &backup, &to).await;
+        assert_eq!(code, Some(0), "{}: {said}", to.display());
+        assert!(to.join("journal.db").exists(), "{}", to.display());
+    }
+    // From within, where the shell's directory is replaced.
+    fs::create_dir(path("within")).expect("a directory");
+    let mut within_it = roomlog(&server, &format!("restore {} .", backup.display()));
+    let ended = within("a restore", within_it.current_dir(path("within")).output()).await;
+    assert!(ended.expect("a run").status.success());
+    assert!(path("within").join("journal.db").exists());
+
+    std::os::unix::fs::symlink(path("nowhere"), path("dangling")).expect("a link");
+    let (code, said) = restore(&server, &backup, &path("dangling")).await;
+    assert!(code == Some(1) && said.contains("a link that leads nowhere"), "{said}");
+    let parts =
+        fs::read_dir(parent.path()).expect("a directory").map(|it| it.expect("one").file_name());
+    assert!(parts.into_iter().all(|name| !name.to_string_lossy().ends_with(".part")));
+}
+
+#[tokio::test]
 async fn serve_on_a_backup_says_so_and_leaves_it_a_backup() {
     let (server, _parent, backup) = backed_up().await;
     let before = files(&backup);

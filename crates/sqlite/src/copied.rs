@@ -58,6 +58,7 @@ impl Directory {
         if !is_empty(to).map_err(io)? {
             return Err(OpenError::NotEmpty { path: to.into() });
         }
+        let to = &resolved(to).map_err(io)?;
         let part = beside(to);
         fs::create_dir_all(&part).map_err(io)?;
         start::check_ours(&part)?;
@@ -98,6 +99,19 @@ fn of_backup(why: OpenError, backup: &Path) -> OpenError {
     match why {
         OpenError::Manifest { why, .. } => OpenError::Manifest { path: backup.into(), why },
         other => other,
+    }
+}
+
+/// The path without links, `.` and a slash at its end: the directory is made beside it and renamed.
+fn resolved(to: &Path) -> io::Result<PathBuf> {
+    if to.exists() {
+        return to.canonicalize();
+    }
+    // A path without a name, such as `..`, exists, and so does not come here.
+    let to = std::path::absolute(to)?;
+    match (to.parent(), to.file_name()) {
+        (Some(parent), Some(name)) if !to.is_symlink() => Ok(parent.join(name)),
+        _ => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }
 

@@ -236,11 +236,14 @@ fn way_out(error: &io::Error) -> &'static str {
             "; make room in its file system, then start again: nothing is lost"
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            "; there is a file at this path: name a directory with --data"
+            "; there is a file at this path, or a link that leads nowhere: name a directory"
         }
         io::ErrorKind::PermissionDenied => {
             "; give the user that runs the server the right to read and write it, or name another directory \
              with --data"
+        }
+        io::ErrorKind::ResourceBusy => {
+            "; it is a mount point, which cannot be replaced: name a new directory below it"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "; its file system is mounted read-only: name another directory with --data"

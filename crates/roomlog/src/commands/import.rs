@@ -9,7 +9,11 @@
 //! WebSocket (docs/OPERATIONS.md, "Import"), that is 1.8 times the entries a second, and 0.6 of the
 //! server's CPU time for each.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    process::ExitCode,
+    time::Duration,
+};
 
 use indicatif::ProgressBar;
 use roomlog_client::{AppendError, Batches, Options, Outcome, State, draft};
@@ -108,9 +112,10 @@ async fn send_all(
     client: &mut Batches,
     args: &ImportArgs,
 ) -> Result<(Import, Result<(), Failure>), Failure> {
+    let mut stop = pin!(super::interrupted());
     loop {
         let (mut import, items) = begin(args)?;
-        match import.send(client, args, items).await {
+        match import.send(client, args, items, stop.as_mut()).await {
             Ok(Sending::Done) => return Ok((import, Ok(()))),
             Err(failure) => return Ok((import, Err(failure))),
             Ok(Sending::NewLog) => import.bar.suspend(|| {
@@ -193,6 +198,7 @@ impl Import {
         client: &mut Batches,
         args: &ImportArgs,
         mut items: Items,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Sending, Failure> {
         let (mut batch, bar) = (Batch::default(), self.bar.clone());
         loop {
@@ -205,7 +211,7 @@ impl Import {
             }
             let mut next = Batch::default();
             let filling = self.fill(args, &mut items, &mut next);
-            let outcomes = exchange(client, &batch.appends, filling, &bar).await?;
+            let outcomes = exchange(client, &batch.appends, filling, &bar, stop.as_mut()).await?;
             let sent = batch.sent.into_iter().zip(batch.appends);
             for ((sent, append), outcome) in sent.zip(outcomes) {
                 if matches!(outcome, Err(AppendError::NewLog)) {
@@ -360,6 +366,7 @@ async fn exchange(
     appends: &[ClientAppend],
     filling: impl Future<Output = ()>,
     bar: &ProgressBar,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Vec<Outcome>, Failure> {
     let mut state = client.state();
     let both = async { tokio::join!(client.append(appends), filling) };
@@ -368,10 +375,10 @@ async fn exchange(
         tokio::select! {
             biased;
             Ok(()) = state.changed() => tell_state(bar, &state.borrow_and_update()),
-            (outcomes, ()) = &mut both => return Ok(outcomes),
-            _ = tokio::signal::ctrl_c() => {
+            () = &mut stop => {
                 return Err(Failure::said("interrupted; run it again and it goes on"));
             }
+            (outcomes, ()) = &mut both => return Ok(outcomes),
         }
     }
 }

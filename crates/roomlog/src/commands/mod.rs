@@ -26,18 +26,26 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{cli::ServerArgs, failure::Failure};
 
-/// Done when Ctrl-C or SIGTERM asks the command to end.
+/// Done when Ctrl-C, SIGTERM or a closed terminal asks the command to end. Whoever waits keeps the same future:
+/// what comes while there is none is lost.
 async fn interrupted() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            // Then SIGTERM ends the process as it does anyway.
+    let came = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            // Then the signal ends the process as it does anyway.
             Err(_) => std::future::pending().await,
         }
     };
+    let hung_up = async {
+        if crate::serve::ignores_hangup() {
+            std::future::pending::<()>().await;
+        }
+        came(SignalKind::hangup()).await;
+    };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+        () = came(SignalKind::interrupt()) => {}
+        () = came(SignalKind::terminate()) => {}
+        () = hung_up => {}
     }
 }
 

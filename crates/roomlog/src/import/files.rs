@@ -69,6 +69,18 @@ fn check(sources: &[Source]) -> Result<(), Failure> {
     if sources.is_empty() {
         return Err(Failure::said("there are no files to import in what was named"));
     }
+    // An export of ours goes with whatever else; it says who said what.
+    let chats: Vec<_> = sources.iter().filter(|it| it.content != Content::Jsonl).collect();
+    for pair in chats.windows(2) {
+        let (one, other) = (pair[0].content.name(), pair[1].content.name());
+        if one != other {
+            return Err(Failure::said(format!(
+                "{} is of the format {one} and {} of {other}; import each of them on its own",
+                pair[0].path.display(),
+                pair[1].path.display()
+            )));
+        }
+    }
     for pair in sources.windows(2) {
         let apart = pair[0].path.parent() != pair[1].path.parent();
         let both = match (&pair[0].content, &pair[1].content) {
@@ -211,6 +223,16 @@ mod tests {
             let said = search(dir.path()).expect_err("refused").to_string();
             assert!(said.contains(part), "{said}");
         }
+    }
+
+    #[test]
+    fn logs_of_two_formats_are_two_chats() {
+        let dir = tempfile::tempdir().expect("a directory");
+        write(dir.path(), &["2015-01-01"]);
+        fs::write(dir.path().join("tea.log"), "2020-03-08 10:59:02\tmona\thello\n")
+            .expect("a file");
+        let said = search(dir.path()).expect_err("refused").to_string();
+        assert!(said.contains("is of the format irc and"), "{said}");
     }
 
     #[test]
