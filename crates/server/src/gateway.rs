@@ -280,8 +280,6 @@ async fn serve(stream: TcpStream, app: App, gateway: &Gateway, permit: Permit) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // A client may close its side behind a request (`nc -N`), and still gets its answer.
-        .half_close(true)
         .header_read_timeout(REST_TIME)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
