@@ -95,7 +95,8 @@ fn complete(app: &mut App) {
         }
         Some(("/join", begun)) => {
             let names = app.rooms.names().map(RoomName::as_str);
-            app.notice = app.composer.complete_one(begun.trim_start(), names);
+            let begun = command::without_hash(begun.trim_start());
+            app.notice = app.composer.complete_one(begun, names);
         }
         _ => {
             // The one who spoke last is the likeliest.
