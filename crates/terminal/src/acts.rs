@@ -15,6 +15,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::{
     app::{App, Unsent},
     command::Command,
+    help::Help,
     limits::MOST_UNSENT,
     link::Ask,
     shown::is_line,
@@ -41,7 +42,7 @@ impl App {
             Command::TakeUp(slot) => self.take_up(slot)?,
             Command::Retry => self.retry()?,
             Command::Drop => self.unsent.retain(|it| it.failed.is_none()),
-            Command::Help => self.helps = true,
+            Command::Help => self.help = Some(Help::default()),
             Command::Quit => self.is_over = true,
         }
         Ok(())

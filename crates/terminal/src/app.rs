@@ -17,6 +17,7 @@ use roomlog_client::{
 
 use crate::{
     composer::Composer,
+    help::Help,
     limits::{NEAR, PAGE, SLOW},
     line::{Columns, Timeline},
     link::{Ask, News, Opening},
@@ -64,7 +65,8 @@ pub(crate) struct App {
     pub(crate) refused: Option<String>,
     /// Why the client gave up.
     pub(crate) ended: Option<String>,
-    pub(crate) helps: bool,
+    /// The help, while it is open.
+    pub(crate) help: Option<Help>,
     pub(crate) is_over: bool,
     /// It was said what would be lost by leaving.
     pub(crate) warned: bool,
@@ -112,7 +114,7 @@ impl App {
             waiting: None,
             refused: None,
             ended: None,
-            helps: false,
+            help: None,
             is_over: false,
             warned: false,
             opening: 0,

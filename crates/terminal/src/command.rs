@@ -73,10 +73,7 @@ pub(crate) fn read(text: &str) -> Result<Command, String> {
             Ok((slot, emoji)) => Command::React(Some(slot), emoji.to_owned()),
             Err(_) => Command::React(None, rest.to_owned()),
         }),
-        "join" if rest.is_empty() => Err(usage(name)),
-        "join" => RoomName::new(rest)
-            .map(Command::Join)
-            .map_err(|error| format!("That is no name for a room: {error}.")),
+        "join" => join(name, rest),
         "goto" => about(name, rest).map(|(slot, _)| Command::Go(slot)),
         "show" => about(name, rest).map(|(slot, _)| Command::Whole(slot)),
         "retry" => Ok(Command::Retry),
@@ -85,6 +82,20 @@ pub(crate) fn read(text: &str) -> Result<Command, String> {
         "quit" => Ok(Command::Quit),
         _ => Err(usage(name)),
     }
+}
+
+fn join(name: &str, rest: &str) -> Result<Command, String> {
+    match without_hash(rest) {
+        "" => Err(usage(name)),
+        room => RoomName::new(room)
+            .map(Command::Join)
+            .map_err(|error| format!("That is no name for a room: {error}.")),
+    }
+}
+
+/// A room's name without the leading `#` of other chats; the page accepts one too.
+pub(crate) fn without_hash(room: &str) -> &str {
+    room.strip_prefix('#').unwrap_or(room)
 }
 
 fn about<'a>(name: &str, rest: &'a str) -> Result<(u64, &'a str), String> {
@@ -134,6 +145,15 @@ mod tests {
         assert_eq!(read("/edit 7"), Ok(Command::TakeUp(Some(7))));
         assert_eq!(read("/edit"), Ok(Command::TakeUp(None)));
         assert_eq!(read("/goto 12"), Ok(Command::Go(12)));
+    }
+
+    #[test]
+    fn a_room_may_be_written_with_a_hash_before_its_name() {
+        let random = || Ok(Command::Join(RoomName::new("random").expect("a name")));
+        assert_eq!(read("/join random"), random());
+        assert_eq!(read("/join #random"), random());
+        assert!(read("/join #").expect_err("no name").starts_with("Type /join ROOM."));
+        read("/join ##random").expect_err("only one is taken off");
     }
 
     #[test]

@@ -8,14 +8,12 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Block, Borders, Clear, Padding, Paragraph},
+    widgets::{Block, Borders, Paragraph},
 };
 use roomlog_client::{State, protocol::RoomName};
 
 use crate::{
     app::{App, Unsent},
-    command::COMMANDS,
-    keys::KEYS,
     line::DIM,
     text,
     view::Place,
@@ -33,7 +31,7 @@ const PROMPT: u16 = 2;
 const NOTICE_ROWS: u16 = 4;
 
 const WARN: Style = Style::new().fg(Color::Yellow);
-const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(crate) const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     let rooms_columns = if frame.area().width >= WIDE { ROOMS } else { 0 };
@@ -71,8 +69,8 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
         Some(notice) => frame.render_widget(Paragraph::new(rows_of(notice, status)), status),
         None => frame.render_widget(status_line(app, status), status),
     }
-    if app.helps {
-        help(frame);
+    if let Some(help) = &mut app.help {
+        help.draw(frame);
     }
 }
 
@@ -229,23 +227,6 @@ fn longest_that_fits<const N: usize>(forms: [String; N], or: String, columns: us
     forms.into_iter().find(|form| text::width(form) <= columns).unwrap_or(or)
 }
 
-fn help(frame: &mut Frame<'_>) {
-    let line = |(what, does): &(&'static str, &'static str)| {
-        Line::from(vec![Span::styled(format!("{what:<18}"), BOLD), Span::raw(*does)])
-    };
-    let mut lines: Vec<_> = KEYS.iter().map(line).collect();
-    lines.push(Line::default());
-    lines.extend(COMMANDS.iter().map(line));
-    let area = frame.area();
-    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(area.height);
-    let width = 76.min(area.width);
-    let box_ = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
-    frame.render_widget(Clear, box_);
-    let block =
-        Block::bordered().title(" Help: any key closes it ").padding(Padding::horizontal(1));
-    frame.render_widget(Paragraph::new(lines).block(block), box_);
-}
-
 #[cfg(test)]
 mod tests {
     use ratatui::{Terminal, backend::TestBackend};
@@ -255,7 +236,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::link::News;
+    use crate::{help::Help, link::News};
 
     #[test]
     fn every_size_is_drawn() {
@@ -278,7 +259,7 @@ mod tests {
         app.news(News::Followed(1, "a log".into(), Followed::Entries(entries)));
         app.composer.set("a text that does not fit\nof two lines");
         for helps in [false, true] {
-            app.helps = helps;
+            app.help = helps.then(Help::default);
             for (width, height) in
                 (1..=90).flat_map(|width| [1, 2, 3, 4, 7, 30].map(|height| (width, height)))
             {
@@ -288,7 +269,7 @@ mod tests {
             }
         }
         let mut terminal = Terminal::new(TestBackend::new(90, 30)).expect("a terminal");
-        app.helps = false;
+        app.help = None;
         terminal.draw(|frame| draw(&mut app, frame)).expect("a drawing");
         let shown = terminal.backend().to_string();
         assert!(shown.contains("a line of many words") && shown.contains("5 entries"), "{shown}");

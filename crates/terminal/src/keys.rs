@@ -7,7 +7,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use roomlog_client::protocol::RoomName;
 
-use crate::{app::App, command, text};
+use crate::{app::App, command, help::Help, text};
 
 /// What is left to do for the one who has the terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Wish {
         Event::Key(key) if key.kind != KeyEventKind::Release => pressed(app, *key),
         Event::Paste(text) => {
             app.touched();
+            app.help = None;
             paste(app, text);
             Wish::Nothing
         }
@@ -47,7 +48,7 @@ fn pressed(app: &mut App, key: KeyEvent) -> Wish {
     app.touched();
     let (control, alt) =
         (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
-    if std::mem::take(&mut app.helps) && key.code == KeyCode::Esc {
+    if is_for_help(app, key, control) {
         return Wish::Nothing;
     }
     match key.code {
@@ -58,7 +59,7 @@ fn pressed(app: &mut App, key: KeyEvent) -> Wish {
         KeyCode::Char('n') if control => switch(app, app.rooms.beside(true), NO_OTHER),
         KeyCode::Char('p') if control => switch(app, app.rooms.beside(false), NO_OTHER),
         KeyCode::Char('a') if alt => switch(app, app.rooms.next_unread(), NO_UNREAD),
-        KeyCode::F(1) => app.helps = true,
+        KeyCode::F(1) => app.help = Some(Help::default()),
         KeyCode::PageUp if control => app.view.scroll_rows(1),
         KeyCode::PageDown if control => app.view.scroll_rows(-1),
         KeyCode::PageUp => app.view.scroll_screens(1),
@@ -73,6 +74,22 @@ fn pressed(app: &mut App, key: KeyEvent) -> Wish {
         _ => app.composer.key(key),
     }
     Wish::Nothing
+}
+
+/// Whether the open help takes this key. The keys that quit, suspend or redraw still do so.
+fn is_for_help(app: &mut App, key: KeyEvent, control: bool) -> bool {
+    let Some(help) = &mut app.help else { return false };
+    match key.code {
+        KeyCode::Char('l' | 'z') if control => return false,
+        // It may have to show a notice, which the help would cover.
+        KeyCode::Char('c' | 'd') if control => {
+            app.help = None;
+            return false;
+        }
+        code if help.key(code) => app.help = None,
+        _ => {}
+    }
+    true
 }
 
 const NO_OTHER: &str = "There is no other room yet. /join ROOM opens or creates one.";
@@ -95,7 +112,8 @@ fn complete(app: &mut App) {
         }
         Some(("/join", begun)) => {
             let names = app.rooms.names().map(RoomName::as_str);
-            app.notice = app.composer.complete_one(begun.trim_start(), names);
+            let begun = command::without_hash(begun.trim_start());
+            app.notice = app.composer.complete_one(begun, names);
         }
         _ => {
             // The one who spoke last is the likeliest.

@@ -20,6 +20,7 @@ mod chat;
 mod command;
 mod composer;
 mod draw;
+mod help;
 mod keys;
 mod limits;
 mod line;
