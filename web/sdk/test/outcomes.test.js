@@ -92,6 +92,22 @@ test("before the first reply, the slots before it are waited for", async () => {
   await assert.rejects(ada.room("no room").before(), { code: "bad_name" });
 });
 
+test("a room without entries says so: at first, and after a reset", async () => {
+  const log = made.as("ada"), room = log.room("empty"), heard = /** @type {any[]} */ ([]);
+  room.on("entries", entries => heard.push(entries.map(it => it.body)));
+  room.on("reset", why => heard.push(why));
+  await until(() => heard.length > 0);
+  assert.deepEqual([heard, room.last], [[[]], -1]);
+  assert.deepEqual(await outcomes(/** @type {any} */ ([room.before(), room.before(5, 3), room.around(3), room.behind(-1), room.behind(3)])), [undefined, undefined, undefined, undefined, "ahead"]);
+  await made.server.reset();
+  await until(() => heard.length === 3);
+  assert.deepEqual(heard, [[], "new_log", []]);
+  const refused = log.room("no room");
+  await new Promise(tell => refused.on("error", tell));
+  const reads = [refused.before(), refused.before(5, 3), refused.around(3), refused.behind(3), refused.append("x")];
+  assert.deepEqual(await outcomes(/** @type {any} */ (reads)), Array(5).fill("bad_name"));
+});
+
 test("heads of rooms that are called like members of JavaScript's objects", async () => {
   const ada = made.as("ada"), names = ["constructor", "hasOwnProperty", "toString"];
   /** @type {Record<string, number>[]} */
