@@ -6,7 +6,7 @@
 
 import { membersOf, problemOf } from "./append.js";
 import { Connection } from "./connection.js";
-import { RoomlogError, plain } from "./error.js";
+import { RoomlogError, plain, quoted } from "./error.js";
 import { Emitter } from "./events.js";
 import { newId } from "./id.js";
 import { Room } from "./room.js";
@@ -116,6 +116,7 @@ export class Log extends Emitter {
    * @returns {Room} the same one as long as it is followed
    */
   room(name, { count = JOIN_COUNT } = {}) {
+    if (typeof name !== "string") throw new TypeError(`log.room needs the name of a room, which is a string; it was given ${plain(name)}`);
     const known = this.#rooms.get(name);
     if (known) return known;
     const { session } = this.#connection;
@@ -142,7 +143,7 @@ export class Log extends Emitter {
     this.#connection.close();
     this.#store.close();
     globalThis.removeEventListener?.("online", this.#online);
-    for (const [append, { reject }] of this.#waiting) reject(closed(`the outcome of the append to ${append.room} is not known`));
+    for (const [append, { reject }] of this.#waiting) reject(closed(`the outcome of the append to room ${quoted(append.room)} is not known`));
     this.#waiting.clear();
     this.#connection.session.end({ code: "closed", message: "the client was closed before the answer came" });
   }
@@ -194,7 +195,7 @@ export class Log extends Emitter {
 
   /** @param {Room} room @param {string} body @param {import("./room.js").AppendOptions} options @returns {Promise<{slot: number}>} */
   #append(room, body, options) {
-    const append = this.#newAppend(room, body, options), what = `The append to room ${plain(room.name)} failed`;
+    const append = this.#newAppend(room, body, options), what = `The append to room ${quoted(room.name)} failed`;
     if (this.#isClosed) return Promise.reject(closed("connect again to append"));
     const problem = problemOf(append);
     if (problem !== null) return Promise.reject(new RoomlogError({ code: "bad_message", message: problem }, what));
@@ -236,7 +237,7 @@ export class Log extends Emitter {
    */
   #read(room, ask) {
     if (this.#isClosed) return Promise.reject(closed("connect again to read"));
-    const what = `Reading room ${plain(room.name)} failed`;
+    const what = `Reading room ${quoted(room.name)} failed`;
     if (this.#rooms.get(room.name) !== room) {
       return Promise.reject(new RoomlogError({ code: "left", message: "the room was left; open it again with log.room()" }, what));
     }
@@ -274,7 +275,7 @@ export class Log extends Emitter {
     if (delivery.type === "error") {
       if (!room) return this.emit("error", new RoomlogError(delivery.error));
       const what = delivery.error.code === "ahead" ? "is not up to date" : "cannot be followed";
-      return room.emit("error", new RoomlogError(delivery.error, `Room ${plain(room.name)} ${what}`));
+      return room.emit("error", new RoomlogError(delivery.error, `Room ${quoted(room.name)} ${what}`));
     }
     if (delivery.type === "entries") room?.emit("entries", delivery.entries);
     else if (delivery.type === "gap") this.#gap(room);
@@ -295,7 +296,7 @@ export class Log extends Emitter {
     const { append } = outcome, waiting = this.#waiting.get(append);
     this.#waiting.delete(append);
     this.#store.remove(append);
-    if ("error" in outcome) waiting?.reject(new RoomlogError(outcome.error, `The append to room ${plain(append.room)} failed`));
+    if ("error" in outcome) waiting?.reject(new RoomlogError(outcome.error, `The append to room ${quoted(append.room)} failed`));
     else waiting?.resolve({ slot: outcome.appended.slot, ...(outcome.appended.repeat && { repeat: true }) });
     this.emit("settled", outcome);
     this.#pendingChanged(append.room);
@@ -334,7 +335,7 @@ function socketUrl(url) {
   const base = URL.canParse(url, globalThis.location?.href) ? new URL(url, globalThis.location?.href) : null;
   if (base) base.protocol = base.protocol.replace(/^http/, "ws");
   if (!base || !/^wss?:$/.test(base.protocol)) {
-    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; "${plain(url)}" is none`);
+    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; ${quoted(url)} is none`);
   }
   if (!base.pathname.endsWith("/v1/ws")) base.pathname = `${base.pathname.replace(/\/$/, "")}/v1/ws`;
   base.hash = "";
