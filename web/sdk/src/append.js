@@ -30,10 +30,11 @@ export function membersOf(value) {
 
 /**
  * Why this cannot be sent.
- * @param {Append} append
+ * @param {any} append
  * @returns {string | null}
  */
 export function problemOf(append) {
+  if (typeof append !== "object" || append === null) return "an append must be an object";
   for (const [name, fits, form] of NEEDED) if (!fits(append[name])) return `${name} must be ${form}`;
   for (const [name, fits, form] of OPTIONAL) {
     if (append[name] !== undefined && !fits(append[name])) return `${name} must be ${form}`;

@@ -37,6 +37,11 @@ export function plain(text) {
   return printable.length > LONGEST ? `${printable.slice(0, LONGEST)}…` : printable;
 }
 
+/** A name in a sentence: it may be empty, or look like a part of the sentence. @param {unknown} name */
+export function quoted(name) {
+  return `"${plain(name)}"`;
+}
+
 /** @param {string} text */
 function sentence(text) {
   const begun = text.replace(/^[a-z](?=[a-z]* )/, first => first.toUpperCase());

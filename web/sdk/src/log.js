@@ -6,11 +6,11 @@
 
 import { membersOf, problemOf } from "./append.js";
 import { Connection } from "./connection.js";
-import { RoomlogError, plain } from "./error.js";
+import { RoomlogError, plain, quoted } from "./error.js";
 import { Emitter } from "./events.js";
 import { newId } from "./id.js";
 import { Room } from "./room.js";
-import { NoStore, browserStore } from "./store.js";
+import { GuardedStore, NoStore, browserStore } from "./store.js";
 import { JOIN_COUNT } from "./timeline.js";
 
 /** @typedef {import("./types.js").Append} Append */
@@ -58,14 +58,12 @@ export class Log extends Emitter {
   #rooms = new Map();
   /** By the append itself: two may have one id. @type {Map<Append, {resolve: (slot: any) => void, reject: (error: RoomlogError) => void}>} */
   #waiting = new Map();
-  /** @type {import("./store.js").Store} */
+  /** @type {GuardedStore} */
   #store;
   /** Appends that came before the store was read. @type {Append[] | null} */
   #early = [];
   /** The log that the program was told of. @type {string | null} */
   #toldLog = null;
-  /** Whether the program was told that the store does not work. */
-  #storeFails = false;
   /** @type {string | undefined} */
   #author;
   /** @type {RoomsOwner} */
@@ -85,7 +83,7 @@ export class Log extends Emitter {
     }
     const address = socketUrl(url);
     this.#author = options.author;
-    this.#store = options.store ?? browserStore(address) ?? new NoStore();
+    this.#store = new GuardedStore(options.store ?? browserStore(address) ?? new NoStore(), error => this.emit("error", error));
     const surroundings = { WebSocket, now: () => performance.now(), random: Math.random };
     this.#connection = new Connection(
       address, loginOf(options), surroundings, it => this.#delivered(it), status => this.#changed(status),
@@ -118,6 +116,7 @@ export class Log extends Emitter {
    * @returns {Room} the same one as long as it is followed
    */
   room(name, { count = JOIN_COUNT } = {}) {
+    if (typeof name !== "string") throw new TypeError(`log.room needs the name of a room, which is a string; it was given ${plain(name)}`);
     const known = this.#rooms.get(name);
     if (known) return known;
     const { session } = this.#connection;
@@ -142,9 +141,9 @@ export class Log extends Emitter {
   /** Ends it. What has no outcome stays in the store, and its promises are rejected. */
   close() {
     this.#connection.close();
-    this.#useStore(() => this.#store.close?.());
+    this.#store.close();
     globalThis.removeEventListener?.("online", this.#online);
-    for (const [append, { reject }] of this.#waiting) reject(closed(`the outcome of the append to ${append.room} is not known`));
+    for (const [append, { reject }] of this.#waiting) reject(closed(`the outcome of the append to room ${quoted(append.room)} is not known`));
     this.#waiting.clear();
     this.#connection.session.end({ code: "closed", message: "the client was closed before the answer came" });
   }
@@ -153,18 +152,10 @@ export class Log extends Emitter {
     // Nothing that is read waits for the store; what is appended does, behind what was kept.
     this.#connection.open();
     const limit = setTimeout(() => this.#begin(), STORE_MS);
-    void this.#load().then(() => {
+    void this.#store.load(kept => this.#takeKept(kept)).then(() => {
       clearTimeout(limit);
       this.#begin();
     });
-  }
-
-  async #load() {
-    try {
-      this.#takeKept(await this.#store.load(kept => this.#takeKept(kept)));
-    } catch (error) {
-      this.#notStored(error);
-    }
   }
 
   /** Takes what an earlier client has kept. @param {Append[]} kept */
@@ -172,8 +163,8 @@ export class Log extends Emitter {
     if (this.#isClosed) return;
     const { outbox } = this.#connection.session, rooms = new Set();
     for (const append of kept) {
-      // A store of the program's own may bring back what it was given meanwhile, or what no client has written.
-      if (problemOf(append) !== null || this.#early?.some(it => isSame(it, append))) continue;
+      // A store of the program's own may bring back what it was given meanwhile.
+      if (this.#early?.some(it => isSame(it, append))) continue;
       outbox.push(append, { kept: true });
       rooms.add(append.room);
     }
@@ -204,7 +195,7 @@ export class Log extends Emitter {
 
   /** @param {Room} room @param {string} body @param {import("./room.js").AppendOptions} options @returns {Promise<{slot: number}>} */
   #append(room, body, options) {
-    const append = this.#newAppend(room, body, options), what = `The append to room ${plain(room.name)} failed`;
+    const append = this.#newAppend(room, body, options), what = `The append to room ${quoted(room.name)} failed`;
     if (this.#isClosed) return Promise.reject(closed("connect again to append"));
     const problem = problemOf(append);
     if (problem !== null) return Promise.reject(new RoomlogError({ code: "bad_message", message: problem }, what));
@@ -216,7 +207,7 @@ export class Log extends Emitter {
     return new Promise((resolve, reject) => {
       this.#waiting.set(append, { resolve, reject });
       // Without the store it is sent all the same; what it does not survive is a reload.
-      this.#useStore(() => this.#store.put(append), () => { this.#storeFails = false; });
+      this.#store.put(append);
       if (this.#early) this.#early.push(append);
       else outbox.push(append);
       room.emit("pending", room.pending);
@@ -246,7 +237,7 @@ export class Log extends Emitter {
    */
   #read(room, ask) {
     if (this.#isClosed) return Promise.reject(closed("connect again to read"));
-    const what = `Reading room ${plain(room.name)} failed`;
+    const what = `Reading room ${quoted(room.name)} failed`;
     if (this.#rooms.get(room.name) !== room) {
       return Promise.reject(new RoomlogError({ code: "left", message: "the room was left; open it again with log.room()" }, what));
     }
@@ -284,7 +275,7 @@ export class Log extends Emitter {
     if (delivery.type === "error") {
       if (!room) return this.emit("error", new RoomlogError(delivery.error));
       const what = delivery.error.code === "ahead" ? "is not up to date" : "cannot be followed";
-      return room.emit("error", new RoomlogError(delivery.error, `Room ${plain(room.name)} ${what}`));
+      return room.emit("error", new RoomlogError(delivery.error, `Room ${quoted(room.name)} ${what}`));
     }
     if (delivery.type === "entries") room?.emit("entries", delivery.entries);
     else if (delivery.type === "gap") this.#gap(room);
@@ -304,32 +295,11 @@ export class Log extends Emitter {
   #settled(outcome) {
     const { append } = outcome, waiting = this.#waiting.get(append);
     this.#waiting.delete(append);
-    this.#useStore(() => this.#store.remove(append));
-    if ("error" in outcome) waiting?.reject(new RoomlogError(outcome.error, `The append to room ${plain(append.room)} failed`));
+    this.#store.remove(append);
+    if ("error" in outcome) waiting?.reject(new RoomlogError(outcome.error, `The append to room ${quoted(append.room)} failed`));
     else waiting?.resolve({ slot: outcome.appended.slot, ...(outcome.appended.repeat && { repeat: true }) });
     this.emit("settled", outcome);
     this.#pendingChanged(append.room);
-  }
-
-  /** Uses the store, which may be full, blocked or the program's own. @param {() => unknown} use @param {() => void} [worked] */
-  async #useStore(use, worked) {
-    try {
-      const using = use();
-      // Some stores work in the background.
-      if (using instanceof Promise) await using;
-      worked?.();
-    } catch (error) {
-      this.#notStored(error);
-    }
-  }
-
-  /** Said once, until the store works again. @param {unknown} error */
-  #notStored(error) {
-    if (this.#storeFails) return;
-    this.#storeFails = true;
-    const message = "what is not sent yet is kept only as long as this page is open: it cannot be stored; "
-      + `make room in the browser's storage for this site, or allow it (${plain(error)})`;
-    this.emit("error", new RoomlogError({ code: "not_stored", message }));
   }
 
   /** @param {string} address @param {string} reason */
@@ -365,7 +335,7 @@ function socketUrl(url) {
   const base = URL.canParse(url, globalThis.location?.href) ? new URL(url, globalThis.location?.href) : null;
   if (base) base.protocol = base.protocol.replace(/^http/, "ws");
   if (!base || !/^wss?:$/.test(base.protocol)) {
-    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; "${plain(url)}" is none`);
+    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; ${quoted(url)} is none`);
   }
   if (!base.pathname.endsWith("/v1/ws")) base.pathname = `${base.pathname.replace(/\/$/, "")}/v1/ws`;
   base.hash = "";

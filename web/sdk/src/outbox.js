@@ -11,6 +11,7 @@
 // and two appends may have one. Slots (`after`, `ref`, `expect`) go only to the log in which their author saw them.
 
 import { isTransient, retryIn, stretched } from "./backoff.js";
+import { quoted } from "./error.js";
 
 /** @typedef {import("./types.js").Append} Append */
 /** @typedef {import("./types.js").Appended} Appended */
@@ -264,7 +265,7 @@ export class Outbox {
   #outOfOrder(room, item, expected) {
     const explained = expected !== undefined && expected < (item.seq ?? 0) && this.#item(room, expected);
     if (!explained && ++item.puzzles > MOST_PUZZLES) {
-      return `the server expects seq ${expected} of room ${room}, which has its outcome`;
+      return `the server expects seq ${expected} of room ${quoted(room)}, which has its outcome`;
     }
     item.again = true;
     return null;

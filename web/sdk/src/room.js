@@ -7,7 +7,8 @@ import { Emitter } from "./events.js";
 
 /**
  * @typedef {object} RoomEvents
- * @property {Entry[]} entries entries that come next, in slot order: of the first reply, and live
+ * @property {Entry[]} entries entries that come next, in slot order: those of the first reply, then live ones. The first reply
+ *   always brings this event, with an empty array when it has no entries; so does the first reply after a `reset`
  * @property {{first: number, last: number}} gap slots that were left out, because there are many; `before` reads them
  * @property {"new_log" | "diverged"} reset all that was held is void: the server has another log, or its
  *   digest differs; entries of the log that it has follow

@@ -44,6 +44,7 @@ export const AHEAD_MS = 60_000;
  * @property {boolean} sent a `join` was sent on this connection: the server may follow it
  * @property {number} due when to ask next
  * @property {number} aheadSince since when the server has had less of the room than this; Infinity when it has not
+ * @property {ErrorFrame | null} refused why the server does not let this connection follow it
  */
 
 export class Session {
@@ -95,7 +96,7 @@ export class Session {
   follow(room, count, now) {
     const timeline = new Timeline(room, count);
     this.#drop(room);
-    this.#rooms.set(room, { timeline, joined: false, asked: false, sent: false, due: now, aheadSince: Infinity });
+    this.#rooms.set(room, { timeline, joined: false, asked: false, sent: false, due: now, aheadSince: Infinity, refused: null });
     return timeline;
   }
 
@@ -132,7 +133,9 @@ export class Session {
    */
   before(room, count, now, done) {
     this.#reads.add(--this.#lastReq, { room, members: { count, upto: null }, due: Infinity, done });
-    this.#reads.begin(room, this.#rooms.get(room)?.timeline.first ?? null, now);
+    const { timeline, refused } = this.#rooms.get(room) ?? {};
+    this.#reads.begin(room, timeline?.first ?? null, now);
+    if (refused) this.#reads.endUnbegun(refused, room);
   }
 
   /** Asks for the heads of all rooms, now and when they move. */
@@ -162,7 +165,7 @@ export class Session {
     this.outbox.disconnected();
     this.#asked.clear();
     this.#control = [];
-    const unasked = { joined: false, asked: false, sent: false, due: now, aheadSince: Infinity };
+    const unasked = { joined: false, asked: false, sent: false, due: now, aheadSince: Infinity, refused: null };
     for (const following of this.#rooms.values()) Object.assign(following, unasked);
     this.#reads.disconnected(now);
     if (this.#watch) this.#watch = { req: --this.#lastReq, due: now };
@@ -287,7 +290,7 @@ export class Session {
     if (!following) return;
     if (asked.what === "read") return this.#readDone(req, following, reply, now);
     Object.assign(following, { asked: false, due: now + stretched(CHECK_MS, unit), aheadSince: Infinity });
-    const { timeline } = following;
+    const { timeline } = following, begins = timeline.last === null;
     if (asked.what === "page") return this.#step(room, following, timeline.page(reply), now);
     const step = timeline.joined(reply);
     if (step.far) {
@@ -298,6 +301,8 @@ export class Session {
     }
     following.joined = true;
     this.#step(room, following, step, now);
+    // Whoever waits for the room's beginning hears that it is here, even when it holds nothing.
+    if (begins && timeline.last !== null && step.entries.length === 0) this.#deliveries.push({ type: "entries", room, entries: [] });
     this.#reads.begin(room, timeline.first, now);
   }
 
@@ -369,6 +374,7 @@ export class Session {
     if (error.code === "ahead") return this.#stillAhead(room, following, error, now);
     if (isTransient(error)) return;
     this.#reads.endUnbegun(error, room);
+    following.refused = error;
     following.due = Infinity; // It is not asked again: nothing here would change the answer.
     this.#deliveries.push({ type: "error", room, error });
   }

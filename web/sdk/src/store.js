@@ -10,6 +10,7 @@
 // send it, with the same id: it is in the log once all the same.
 
 import { membersOf, problemOf } from "./append.js";
+import { RoomlogError, plain } from "./error.js";
 import { LockedTabs } from "./locked.js";
 import { SignedTabs } from "./signed.js";
 
@@ -50,6 +51,71 @@ export class NoStore {
   async load() { return []; }
   put() {}
   remove() {}
+}
+
+/**
+ * A store in use. It may be full, blocked or the program's own, so whatever it does is caught here: appends are sent without it
+ * all the same, and the program is told. Keeping and reading fail for different reasons; each is reported once, keeping again
+ * after it has worked in between.
+ */
+export class GuardedStore {
+  /** Operations whose failure was reported. @type {Set<"load" | "keep">} */
+  #failing = new Set();
+  /** What is to be reported next. @type {string[]} */
+  #report = [];
+  #store;
+  #tell;
+
+  /** @param {Store} store @param {(error: RoomlogError) => void} tell */
+  constructor(store, tell) {
+    this.#store = store;
+    this.#tell = tell;
+  }
+
+  /** What an earlier client kept, at first and later; what is no append is left out. @param {(kept: Append[]) => void} take */
+  async load(take) {
+    const valid = (/** @type {unknown} */ kept) => {
+      if (!Array.isArray(kept)) throw new TypeError(`load of the store must give an array of appends, and gave ${plain(kept)}`);
+      take(kept.filter(append => problemOf(append) === null));
+    };
+    await this.#guarded("load", async () => valid(await this.#store.load(kept => void this.#guarded("load", () => valid(kept)))));
+  }
+
+  /** @param {Append} append */
+  put(append) { void this.#guarded("keep", () => this.#store.put(append), () => this.#failing.delete("keep")); }
+
+  /** @param {Append} append */
+  remove(append) { void this.#guarded("keep", () => this.#store.remove(append)); }
+
+  close() { void this.#guarded("keep", () => this.#store.close?.()); }
+
+  /** @param {"load" | "keep"} what @param {() => unknown} use @param {() => void} [worked] */
+  async #guarded(what, use, worked) {
+    try {
+      const using = use();
+      // Some stores work in the background.
+      if (using instanceof Promise) await using;
+      worked?.();
+    } catch (error) {
+      this.#failed(what, error);
+    }
+  }
+
+  /** @param {"load" | "keep"} what @param {unknown} error */
+  #failed(what, error) {
+    if (this.#failing.has(what)) return;
+    this.#failing.add(what);
+    const message = what === "load" ? "what an earlier client kept cannot be read, so it is not sent"
+      : "what is not sent yet is kept only as long as this page is open: it cannot be stored; "
+        + "make room in the browser's storage for this site, or allow it";
+    // A store can fail within `connect`, before the program can listen.
+    if (this.#report.push(`${message} (${plain(error)})`) === 1) setTimeout(() => this.#tellAll(), 0);
+  }
+
+  #tellAll() {
+    this.#tell(new RoomlogError({ code: "not_stored", message: this.#report.join("; ") }));
+    this.#report = [];
+  }
 }
 
 /** The store of this browser; null where there is none, or where it may not be used. @param {string} url of the server */

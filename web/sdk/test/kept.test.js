@@ -88,6 +88,45 @@ test("a store of the program's own that fails, hangs or brings anything stops no
   }
 });
 
+test("what a store of the program's own brings beside an append does not keep that append from being sent", async () => {
+  for (const [n, wrong] of [null, undefined, 5, "x", [], { room: "general" }].entries()) {
+    const load = async () => /** @type {any} */ ([wrong, line(n)]), log = made.as("ada", { store: { load, put() {}, remove() {} } });
+    assert.deepEqual(await log.room("general").append(`new ${n}`), { slot: 2 * n + 1 });
+    log.close();
+  }
+  assert.deepEqual((await made.bodies("general")).filter((_, at) => at % 2 === 0), [0, 1, 2, 3, 4, 5].map(n => `left ${n}`));
+});
+
+test("a store that brings no array has kept nothing, and the error says what it must bring", async () => {
+  for (const [n, wrong] of [undefined, null, {}, "text", 5].entries()) {
+    const load = async () => /** @type {any} */ (wrong), log = made.as("ada", { store: { load, put() {}, remove() {} } });
+    const error = new Promise(tell => log.on("error", tell));
+    assert.deepEqual(await log.room("general").append("x"), { slot: n });
+    const { code, message } = /** @type {any} */ (await error);
+    assert.equal(code, "not_stored");
+    assert.match(message, /^What an earlier client kept cannot be read, so it is not sent \(TypeError: load of the store must give an array of appends, and gave .*\)\.$/);
+    log.close();
+  }
+});
+
+test("a store that fails at once is reported when the program can listen, and again when keeping fails later", async () => {
+  const fails = () => { throw new Error("no disk"); };
+  const both = made.as("ada", { store: { load: fails, put: fails, remove() {} } }), told = /** @type {string[]} */ ([]);
+  both.on("error", error => told.push(error.message));
+  await both.room("general").append("in the same task");
+  await until(() => told.length > 0);
+  for (const part of [/what an earlier client kept cannot be read/i, /what is not sent yet is kept only as long as this page is open/i]) assert.match(told.join(), part);
+
+  const store = { load: fails, put() {}, remove() {} }, log = made.as("ada", { store }), codes = /** @type {string[]} */ ([]);
+  log.on("error", error => codes.push(`${error.code} ${error.reason.slice(0, 12)}`));
+  await until(() => codes.length === 1);
+  store.put = fails;
+  await log.room("general").append("later");
+  await log.room("general").append("and later");
+  assert.deepEqual(codes, ["not_stored what an earl", "not_stored what is not "]);
+  assert.equal(told.length, 1);
+});
+
 test("of another log, after is dropped; what refers to a slot goes back to its author", async () => {
   await made.server.put([{ author: "bo", body: "of another log" }]);
   const left = [

@@ -57,7 +57,7 @@ test("what cannot be sent is refused alone, with a sentence that says why", asyn
   assert.deepEqual(room.pending, []);
   const odd = { id: undefined, kind: null, ref: undefined, room: "other", seq: 7, type: "leave" };
   assert.deepEqual(await any.append("fits", odd), { slot: 0 }, "members that are absent, or not an append's, change nothing");
-  await assert.rejects(any.append(5), { message: "The append to room general failed: body must be a string." });
+  await assert.rejects(any.append(5), { message: 'The append to room "general" failed: body must be a string.' });
 });
 
 test("a program that closes the client has an answer to everything, before and afterwards", async () => {
@@ -92,6 +92,22 @@ test("before the first reply, the slots before it are waited for", async () => {
   await assert.rejects(ada.room("no room").before(), { code: "bad_name" });
 });
 
+test("a room without entries says so: at first, and after a reset", async () => {
+  const log = made.as("ada"), room = log.room("empty"), heard = /** @type {any[]} */ ([]);
+  room.on("entries", entries => heard.push(entries.map(it => it.body)));
+  room.on("reset", why => heard.push(why));
+  await until(() => heard.length > 0);
+  assert.deepEqual([heard, room.last], [[[]], -1]);
+  assert.deepEqual(await outcomes(/** @type {any} */ ([room.before(), room.before(5, 3), room.around(3), room.behind(-1), room.behind(3)])), [undefined, undefined, undefined, undefined, "ahead"]);
+  await made.server.reset();
+  await until(() => heard.length === 3);
+  assert.deepEqual(heard, [[], "new_log", []]);
+  const refused = log.room("no room");
+  await new Promise(tell => refused.on("error", tell));
+  const reads = [refused.before(), refused.before(5, 3), refused.around(3), refused.behind(3), refused.append("x")];
+  assert.deepEqual(await outcomes(/** @type {any} */ (reads)), Array(5).fill("bad_name"));
+});
+
 test("heads of rooms that are called like members of JavaScript's objects", async () => {
   const ada = made.as("ada"), names = ["constructor", "hasOwnProperty", "toString"];
   /** @type {Record<string, number>[]} */
@@ -108,10 +124,19 @@ test("an error prints as a sentence, and does not steer a terminal", async () =>
   const room = made.as("ada").room("general");
   await room.append("x", { id: "k" });
   const error = await room.append("y", { id: "k" }).catch(error => error);
-  assert.match(String(error), /^RoomlogError: The append to room general failed: slot 0 has this id .*\.$/);
+  assert.match(String(error), /^RoomlogError: The append to room "general" failed: slot 0 has this id .*\.$/);
   assert.deepEqual(Object.keys(error).sort(), ["code", "name", "reason", "slot"]);
   const bad = await made.as("ada").room("\u001b[2J\u202e").append("x").catch(error => error);
   assert.doesNotMatch(bad.message + bad.stack, /[\u001b\u202e]/);
+});
+
+test("a room is named in quotes, so that an empty name is seen; what is no string is no name", async () => {
+  const log = made.as("ada");
+  await assert.rejects(log.room("").append("x"), /^RoomlogError: The append to room "" failed: /);
+  await assert.rejects(log.room("").before(), /^RoomlogError: Reading room "" failed: /);
+  for (const name of /** @type {any[]} */ ([5, null, undefined, {}])) {
+    assert.throws(() => log.room(name), { name: "TypeError", message: `log.room needs the name of a room, which is a string; it was given ${name}` });
+  }
 });
 
 test("an address that is none is refused at once, with one that is", () => {

@@ -165,6 +165,44 @@ test("busy is asked again when the server says; what is wrong is told and not as
   assert.deepEqual(sent(session, 1e9), []);
 });
 
+test("an empty first reply is heard, also after a reset; an empty later reply is not", () => {
+  const session = new Session(), nothing = (/** @type {number} */ req) => reply(req, 0, 0, -1);
+  session.follow("general", 10, 0);
+  session.connected(hello(), 0);
+  sent(session);
+  session.frame(nothing(-1), 0, 0);
+  assert.deepEqual(said(session), [[]]);
+  session.disconnected(1);
+  session.connected(hello(), 2);
+  sent(session, 2);
+  session.frame(nothing(-2), 3, 0);
+  assert.deepEqual(said(session), [], "nothing is new");
+  session.disconnected(4);
+  session.connected(hello("log-2"), 5);
+  sent(session, 5);
+  session.frame(nothing(-3), 6, 0);
+  assert.deepEqual(said(session), ["new_log", []]);
+});
+
+test("a read of what precedes a refused room is refused for the same reason, whenever it comes", () => {
+  const session = new Session();
+  session.follow("general", 10, 0);
+  session.connected(hello(), 0);
+  /** @type {any[]} */
+  const answers = [], before = () => session.before("general", 5, 1, error => answers.push(error?.code));
+  before();
+  const [{ req }] = sent(session);
+  session.frame({ type: "error", code: "bad_name", message: "…", req, room: "general" }, 0, 0);
+  before();
+  assert.deepEqual(answers, ["bad_name", "bad_name"]);
+  session.disconnected(1);
+  before();
+  session.connected(hello(), 2);
+  const [join] = sent(session, 2);
+  session.frame(reply(join.req, 0, 0, -1), 3, 0);
+  assert.deepEqual(answers, ["bad_name", "bad_name", undefined], "another connection may follow it");
+});
+
 test("a following that the server ends is joined again, later", () => {
   const session = following();
   session.frame({ type: "error", code: "unavailable", message: "…", room: "general", retry_after_ms: 500 }, 1, 0);

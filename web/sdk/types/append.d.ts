@@ -7,7 +7,7 @@ export type Append = import("./types.js").Append;
 export declare function membersOf(value: any): Append;
 /**
  * Why this cannot be sent.
- * @param {Append} append
+ * @param {any} append
  * @returns {string | null}
  */
-export declare function problemOf(append: Append): string | null;
+export declare function problemOf(append: any): string | null;

@@ -17,3 +17,5 @@ export declare class RoomlogError extends Error {
 }
 /** Text of others that can be printed: without control characters, and without those that turn the direction of text. @param {unknown} text */
 export declare function plain(text: unknown): string;
+/** A name in a sentence: it may be empty, or look like a part of the sentence. @param {unknown} name */
+export declare function quoted(name: unknown): string;

@@ -3,7 +3,8 @@ export type Entry = import("./types.js").Entry;
 export type Append = import("./types.js").Append;
 export type RoomEvents = {
     /**
-     * entries that come next, in slot order: of the first reply, and live
+     * entries that come next, in slot order: those of the first reply, then live ones. The first reply
+     * always brings this event, with an empty array when it has no entries; so does the first reply after a `reset`
      */
     entries: Entry[];
     /**
@@ -39,7 +40,8 @@ export type AppendOptions = {
 /** @typedef {import("./types.js").Append} Append */
 /**
  * @typedef {object} RoomEvents
- * @property {Entry[]} entries entries that come next, in slot order: of the first reply, and live
+ * @property {Entry[]} entries entries that come next, in slot order: those of the first reply, then live ones. The first reply
+ *   always brings this event, with an empty array when it has no entries; so does the first reply after a `reset`
  * @property {{first: number, last: number}} gap slots that were left out, because there are many; `before` reads them
  * @property {"new_log" | "diverged"} reset all that was held is void: the server has another log, or its
  *   digest differs; entries of the log that it has follow

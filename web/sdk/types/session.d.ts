@@ -40,6 +40,10 @@ export type Following = {
      * since when the server has had less of the room than this; Infinity when it has not
      */
     aheadSince: number;
+    /**
+     * why the server does not let this connection follow it
+     */
+    refused: ErrorFrame | null;
 };
 /**
  * A room that is followed.
@@ -50,6 +54,7 @@ export type Following = {
  * @property {boolean} sent a `join` was sent on this connection: the server may follow it
  * @property {number} due when to ask next
  * @property {number} aheadSince since when the server has had less of the room than this; Infinity when it has not
+ * @property {ErrorFrame | null} refused why the server does not let this connection follow it
  */
 export declare class Session {
     #private;

@@ -1,3 +1,4 @@
+import { RoomlogError } from "./error.js";
 export type Append = import("./types.js").Append;
 export type Store = {
     /**
@@ -35,6 +36,23 @@ export declare class NoStore implements Store {
     load(): Promise<never[]>;
     put(): void;
     remove(): void;
+}
+/**
+ * A store in use. It may be full, blocked or the program's own, so whatever it does is caught here: appends are sent without it
+ * all the same, and the program is told. Keeping and reading fail for different reasons; each is reported once, keeping again
+ * after it has worked in between.
+ */
+export declare class GuardedStore {
+    #private;
+    /** @param {Store} store @param {(error: RoomlogError) => void} tell */
+    constructor(store: Store, tell: (error: RoomlogError) => void);
+    /** What an earlier client kept, at first and later; what is no append is left out. @param {(kept: Append[]) => void} take */
+    load(take: (kept: Append[]) => void): Promise<void>;
+    /** @param {Append} append */
+    put(append: Append): void;
+    /** @param {Append} append */
+    remove(append: Append): void;
+    close(): void;
 }
 /** The store of this browser; null where there is none, or where it may not be used. @param {string} url of the server */
 export declare function browserStore(url: string): BrowserStore | null;

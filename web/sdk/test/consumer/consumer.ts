@@ -26,7 +26,14 @@ const endEntries: () => void = room.on("entries", (entries: Entry[]) => {
     const text: `${string}` = `${entry.slot} ${entry.author} ${body} ${edited} ${authors?.length} ${changed.size}`;
     void text;
   }
+  for (const slot of changed) {
+    const earlier = room.timeline.get(slot);
+    if (earlier) show(fold.of(earlier));
+  }
 });
+function show({ entry, body, edited, gone, reactions }: Folded): [number, string, boolean, boolean, number] {
+  return [entry.slot, body, edited, gone, reactions.get(emojiOf("❤"))?.length ?? 0];
+}
 room.on("gap", ({ first, last }) => void room.before(last - first + 1, last + 1));
 room.on("reset", (why: "new_log" | "diverged") => void why);
 room.on("pending", (pending: Append[]) => void pending);
