@@ -6,7 +6,7 @@
 
 import { connect, emojiOf } from "../sdk/src/index.js";
 import { Composer } from "./composer.js";
-import { isTouch, the } from "./dom.js";
+import { focusText, isTouch, the } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
 import { visible } from "./names.js";
@@ -88,7 +88,7 @@ const askName = dialogOfName({
     kept.author = name;
     login();
   },
-  closed: () => (kept.author || !isTouch() ? the("body") : the("scroller")).focus(),
+  closed: () => kept.author || !isTouch() ? focusText(the("body")) : the("scroller").focus(),
 });
 
 /** Opens what the address names. */

@@ -102,6 +102,34 @@ test("what is typed goes to the composer, wherever the focus was lost", async ()
   assert.equal(await page.locator("#body").inputValue(), "here");
 });
 
+test("what is typed after a dialog was closed by mouse arrives in the composer", async () => {
+  const fresh = async () => {
+    const page = await (await browser.newContext()).newPage();
+    await page.goto(`${server.url}/#/general`);
+    await status(page, "live");
+    await page.locator("#who").waitFor();
+    return page;
+  };
+  const typed = async (/** @type {Page} */ page, /** @type {string} */ text, body = text) => {
+    await page.locator("dialog[open]").waitFor({ state: "detached" });
+    await page.keyboard.type(text);
+    assert.equal(await page.locator("#body").inputValue(), body);
+  };
+  const reader = await fresh();
+  await reader.locator("#who-later").click();
+  await typed(reader, "browsing");
+  // The composer asks for the name, and gets the focus back.
+  await reader.keyboard.press("Enter");
+  await reader.locator("#who-later").click();
+  await typed(reader, " on", "browsing on");
+  const writer = await fresh();
+  await writer.keyboard.type("ada");
+  await writer.locator("#who .main").click();
+  await typed(writer, "hello");
+  await writer.keyboard.press("Enter");
+  await shows(writer, ["hello"]);
+});
+
 test("a link in the list of rooms keeps the focus while the list changes", async () => {
   await filled();
   const page = await opened(browser, server.url, "ada");
