@@ -134,7 +134,7 @@ function open(name) {
     room.on("pending", () => composer.unsent.show()),
     room.on("error", error => {
       isRefused = opened.last === null;
-      notice(`${name} cannot be shown: ${error.message}`);
+      notice(error.message);
       moved();
     }),
     room.on("reset", why => {
