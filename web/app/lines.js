@@ -41,7 +41,7 @@ export class Lines {
   get isEmpty() { return this.last < this.first; }
 
   clear() {
-    this.list.replaceChildren();
+    this.#remove(() => this.list.replaceChildren());
     [this.first, this.last] = [0, -1];
   }
 
@@ -74,7 +74,9 @@ export class Lines {
     const lines = this.all();
     if (lines.length <= MOST_LINES) return;
     const slot = slotOf(lines[lines.length - MOST_LINES]);
-    for (let item; (item = this.list.firstElementChild) && slotOf(item) < slot;) item.remove();
+    this.#remove(() => {
+      for (let item; (item = this.list.firstElementChild) && slotOf(item) < slot;) item.remove();
+    });
     this.first = slot;
     this.renew(slot);
   }
@@ -84,9 +86,18 @@ export class Lines {
     const lines = this.all();
     if (lines.length <= MOST_LINES) return false;
     const slot = slotOf(lines[MOST_LINES - 1]);
-    for (let item; (item = this.list.lastElementChild) && slotOf(item) > slot;) item.remove();
+    this.#remove(() => {
+      for (let item; (item = this.list.lastElementChild) && slotOf(item) > slot;) item.remove();
+    });
     this.last = slot;
     return true;
+  }
+
+  /** Removes lines. When one of them has the focus, it goes to the timeline, where the keys still work. @param {() => void} remove */
+  #remove(remove) {
+    const hadFocus = this.list.contains(document.activeElement);
+    remove();
+    if (hadFocus && !this.list.contains(document.activeElement)) this.scroller.focus({ preventScroll: true });
   }
 
   /** Changes the list without moving what is looked at. @param {() => void} change */

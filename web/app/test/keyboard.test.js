@@ -130,6 +130,45 @@ test("what is typed after a dialog was closed by mouse arrives in the composer",
   await shows(writer, ["hello"]);
 });
 
+test("from the composer, Shift+Tab leads to the messages, and End keeps the focus there", async () => {
+  await server.put(Array.from({ length: 500 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
+  const page = await opened(browser, server.url, "ada");
+  await page.locator("#slot-499").waitFor();
+  await page.locator("#body").focus();
+  await page.keyboard.press("PageUp");
+  await page.locator("#now").waitFor();
+  await page.keyboard.press("Shift+Tab");
+  assert.equal(await focus(page), "scroller");
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.press("Home");
+  await page.locator("#slot-0.marked").waitFor();
+  await page.keyboard.press("End");
+  await page.locator("#now").waitFor({ state: "hidden" });
+  assert.equal(await focus(page), "slot-499");
+  await page.keyboard.press("ArrowUp");
+  assert.equal(await focus(page), "slot-498");
+});
+
+test("letters that are typed on a button go to the composer; its own keys still press it", async () => {
+  await server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
+  const page = await opened(browser, server.url, "ada");
+  await page.locator("#slot-59").waitFor();
+  await page.locator("#help").click();
+  await page.locator("#keys .main").click();
+  await page.keyboard.type("a reply");
+  assert.equal(await page.locator("#body").inputValue(), "a reply");
+  await page.keyboard.press("PageUp");
+  await page.locator("#now").focus();
+  await page.keyboard.type("!");
+  assert.equal(await page.locator("#body").inputValue(), "a reply!");
+  for (const key of ["Space", "Enter"]) {
+    await page.keyboard.press("PageUp");
+    await page.locator("#now").focus();
+    await page.keyboard.press(key);
+    await page.locator("#now").waitFor({ state: "hidden" });
+  }
+});
+
 test("a link in the list of rooms keeps the focus while the list changes", async () => {
   await filled();
   const page = await opened(browser, server.url, "ada");
