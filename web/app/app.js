@@ -48,6 +48,7 @@ const composer = new Composer({
     if (slot != null) acts.edit(slot);
   },
   changed: () => view?.follows && view.toEnd(),
+  last: () => view?.lines.lastLine,
   sent: () => acts.toEnd(),
   // The button to the latest message makes the timeline shorter: one page up and one down lead to the same place.
   scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),

@@ -6,8 +6,8 @@
 
 import { isLine } from "../sdk/src/index.js";
 import { make } from "./dom.js";
-import { equip, lineOf } from "./line.js";
-import { GROUP_MS, dateOf, dayOf, saidAt } from "./time.js";
+import { equip, isHead, lineOf } from "./line.js";
+import { dateOf, dayOf, saidAt } from "./time.js";
 
 /** Lines in the page, at most: a few screens beyond what is seen on either side. */
 const MOST_LINES = 300;
@@ -168,6 +168,9 @@ export class Lines {
     return Boolean(next);
   }
 
+  /** The last line of the window. */
+  get lastLine() { return this.#before(this.last + 1); }
+
   /** The items of a slot. @param {number} slot @returns {HTMLElement[]} */
   #items(slot) {
     const { source } = this, entry = source.entry(slot);
@@ -176,8 +179,7 @@ export class Lines {
     const isNewDay = !before || dateOf(saidAt(before)) !== dateOf(said);
     if (isNewDay) items.push(make("li", { class: "day", "data-of": slot }, make("span", {}, dayOf(said))));
     if (source.beginsNew(slot)) items.push(make("li", { class: "day unread", "data-of": slot }, make("span", {}, "New")));
-    const head = items.length > 0 || !before || before.author !== entry.author || before.kind !== entry.kind
-      || said - saidAt(before) > GROUP_MS || entry.ref !== undefined;
+    const head = items.length > 0 || !before || isHead(entry, said, before, saidAt(before));
     const quoted = entry.ref === undefined ? null : source.shown(entry.ref);
     const shown = source.shown(slot);
     if (shown) items.push(lineOf(shown, { head, quoted }, source.acts));
