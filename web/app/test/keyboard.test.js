@@ -208,6 +208,22 @@ test("on a phone, Esc and a tap beside it close the drawer, and each target is l
   assert.ok(Math.min(...sizes) >= 16, `${sizes}`);
 });
 
+test("on a phone, the count of what is unread stands beside the sign of the list of rooms", async () => {
+  const page = await opened(browser, server.url, "ada");
+  await page.setViewportSize(PHONE);
+  for (const [count, badge] of /** @type {const} */ ([[3, "3"], [20, "23"], [150, "99+"]])) {
+    await server.put(Array.from({ length: count }, (_, n) => ({ author: "bo", body: `line ${n}` })), `of-${count}`);
+    await page.locator("#side-badge", { hasText: badge }).waitFor();
+    const gap = await page.locator("#side-open").evaluate(button => {
+      const sign = document.createRange();
+      sign.selectNode(/** @type {ChildNode} */ (button.firstChild));
+      const box = button.getBoundingClientRect(), count = /** @type {HTMLElement} */ (document.getElementById("side-badge")).getBoundingClientRect();
+      return { beside: count.left - sign.getBoundingClientRect().right, inside: box.right - count.right };
+    });
+    assert.ok(gap.beside >= 2 && gap.inside >= 2, `${badge}: ${JSON.stringify(gap)}`);
+  }
+});
+
 test("the button to the latest message covers nothing, and a line is not too long to read", async () => {
   await server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n} ${"word ".repeat(60)}` })));
   for (const size of [DESKTOP, PHONE]) {
