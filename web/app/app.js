@@ -6,7 +6,7 @@
 
 import { connect, emojiOf } from "../sdk/src/index.js";
 import { Composer } from "./composer.js";
-import { isTouch, the } from "./dom.js";
+import { focusText, isTouch, the } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
 import { visible } from "./names.js";
@@ -31,6 +31,8 @@ const log = connect(new URL(".", location.href.split("#")[0]).href, { author: ke
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
 let room = null;
+/** Whether the server refuses to let it be followed. */
+let isRefused = false;
 /** Ends what listens to it. @type {(() => void)[]} */
 let offs = [];
 /** Whom the connection was made for. */
@@ -46,6 +48,7 @@ const composer = new Composer({
     if (slot != null) acts.edit(slot);
   },
   changed: () => view?.follows && view.toEnd(),
+  last: () => view?.lines.lastLine,
   sent: () => acts.toEnd(),
   // The button to the latest message makes the timeline shorter: one page up and one down lead to the same place.
   scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),
@@ -88,7 +91,7 @@ const askName = dialogOfName({
     kept.author = name;
     login();
   },
-  closed: () => (kept.author || !isTouch() ? the("body") : the("scroller")).focus(),
+  closed: () => kept.author || !isTouch() ? focusText(the("body")) : the("scroller").focus(),
 });
 
 /** Opens what the address names. */
@@ -102,7 +105,7 @@ async function go() {
   if (opened !== room) return;
   const isOther = mark !== null && log.id !== null && mark !== markOf(log.id);
   const found = !isOther && await view?.to(slot).catch(() => false);
-  if (opened !== room || found) return;
+  if (opened !== room || found || isRefused) return;
   const end = opened?.last ?? -1;
   if (isOther) notice("This link leads to a message of an earlier log, which the server does not have any more.");
   else notice(end < slot ? `There is no message #${slot} in ${name} yet.` : `Message #${slot} cannot be shown now. Try again when you are connected.`);
@@ -121,12 +124,20 @@ function open(name) {
   notice("");
   the("room").textContent = name;
   the("room").title = name;
-  room = recent.open(name);
+  isRefused = false;
+  const opened = room = recent.open(name);
   view = new View(room, acts, { read: () => kept.read(log.id, name), moved });
   offs = [
-    room.on("entries", entries => tell(entries)),
+    room.on("entries", entries => {
+      isRefused = false;
+      tell(entries);
+    }),
     room.on("pending", () => composer.unsent.show()),
-    room.on("error", error => notice(`${name} cannot be shown: ${error.message}`)),
+    room.on("error", error => {
+      isRefused = opened.last === null;
+      notice(error.message);
+      moved();
+    }),
     room.on("reset", why => {
       notice(`${why === "new_log" ? "The server has another log than before" : "The server’s log is not the one shown before"}. These are the messages it has now.`);
       history.replaceState(null, "", hashOf(name));
@@ -144,7 +155,11 @@ function begun() {
   const opened = room;
   if (!opened || opened.last !== null) return Promise.resolve();
   return new Promise(begun => {
-    const offs = [opened.on("entries", () => end()), log.on("status", ({ state }) => state === "live" && end())];
+    const offs = [
+      opened.on("entries", () => end()),
+      opened.on("error", () => end()),
+      log.on("status", ({ state }) => state === "live" && end()),
+    ];
     const end = () => {
       offs.forEach(off => off());
       begun();
@@ -162,7 +177,8 @@ function moved() {
     kept.setRead(log.id, room.name, last);
     rooms.show();
   }
-  view.start({ isOffline: the("status").dataset.state === "offline" });
+  const { state } = the("status").dataset;
+  view.start(isRefused ? "bad room" : state === "offline" || state === "refused" ? state : "");
   composer.unsent.show();
 }
 

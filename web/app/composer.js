@@ -25,13 +25,14 @@ export class Composer {
   /**
    * @param {{
    *   mayWrite: (then: () => void) => boolean, editLast: () => void, changed: () => void, sent: () => void,
+   *   last: () => import("../sdk/src/types.js").Entry | undefined,
    *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, mostBytes: () => number,
    * }} page
    */
   constructor(page) {
     this.page = page;
-    const { log, isLive, changed } = page;
-    this.unsent = new Unsent({ log, isLive, changed, edit: it => this.#edit(it), again: it => this.#again(it) });
+    const { log, isLive, changed, last } = page;
+    this.unsent = new Unsent({ log, isLive, changed, last, edit: it => this.#edit(it), again: it => this.#again(it) });
     the("composer").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#send();

@@ -34,6 +34,16 @@ export function isComposing(event) {
   return event.isComposing || event.keyCode === 229;
 }
 
+/**
+ * Focuses a text field and puts the caret at its end. When a dialog closes, Chromium focuses what had the focus before,
+ * but leaves the caret where the last click put it, so what is typed goes nowhere; `focus()` alone then changes nothing.
+ * @param {HTMLTextAreaElement} field
+ */
+export function focusText(field) {
+  field.focus();
+  field.setSelectionRange(field.value.length, field.value.length);
+}
+
 /** Whether fingers are what points here: focusing a text field would open the keyboard over half of the screen. */
 export function isTouch() {
   return matchMedia("(pointer: coarse)").matches;

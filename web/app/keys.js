@@ -1,4 +1,4 @@
-// The keyboard: in the timeline, and where nothing has the focus.
+// The keyboard: in the timeline, and where the focus is on nothing that takes text.
 //
 // Enters: keys. Leaves: what they ask for. Invariant: what is typed goes where one writes, unless it is a shortcut of the
 // timeline, which the dialog of `?` lists.
@@ -29,7 +29,10 @@ export function listenToKeys(acts, viewOf) {
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (by) view?.lines.moveFocus(by);
     else if (event.key === "Home") acts.go(0);
-    else if (event.key === "End") acts.toEnd();
+    else if (event.key === "End") {
+      acts.toEnd();
+      view?.lines.all().at(-1)?.focus({ preventScroll: true });
+    }
     else if (event.key === "Escape") body.focus();
     else if (!ofLine(target.closest(".entry"), event.key)) return;
     event.preventDefault();
@@ -43,6 +46,6 @@ export function listenToKeys(acts, viewOf) {
       event.preventDefault();
       help();
       // With the focus there, the browser puts the sign there.
-    } else if (isText(event) && (target === document.body || scroller.contains(target))) body.focus();
+    } else if (isText(event)) body.focus();
   });
 }

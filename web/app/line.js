@@ -6,7 +6,7 @@
 import { make } from "./dom.js";
 import { hueOf, visible } from "./names.js";
 import { isEmoji, pieces } from "./text.js";
-import { clockOf, saidAt, wholeOf } from "./time.js";
+import { GROUP_MS, clockOf, saidAt, wholeOf } from "./time.js";
 
 /** A body with more than this of UTF-16, or with more lines, is shown in part at first. */
 const LONG = 2_000, LONG_LINES = 24;
@@ -58,8 +58,18 @@ export function equip(line, shown, acts) {
   if (!line.querySelector(":scope > .tools")) line.append(tools(shown, acts));
 }
 
+/**
+ * Whether a line begins with its author's name: not behind another one of the same author.
+ * @param {{author?: string, kind?: string, ref?: number}} line @param {number} said
+ * @param {{author?: string, kind?: string} | undefined} before @param {number} saidBefore
+ */
+export function isHead(line, said, before, saidBefore) {
+  return !before || before.author !== line.author || (before.kind ?? "text") !== (line.kind ?? "text")
+    || said - saidBefore > GROUP_MS || line.ref !== undefined;
+}
+
 /** An author's name, whose direction and colour are its own. @param {string} name */
-function author(name) {
+export function author(name) {
   const element = make("bdi", { class: "author" }, visible(name));
   element.style.setProperty("--hue", String(hueOf(name)));
   return element;

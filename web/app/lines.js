@@ -6,8 +6,8 @@
 
 import { isLine } from "../sdk/src/index.js";
 import { make } from "./dom.js";
-import { equip, lineOf } from "./line.js";
-import { GROUP_MS, dateOf, dayOf, saidAt } from "./time.js";
+import { equip, isHead, lineOf } from "./line.js";
+import { dateOf, dayOf, saidAt } from "./time.js";
 
 /** Lines in the page, at most: a few screens beyond what is seen on either side. */
 const MOST_LINES = 300;
@@ -41,7 +41,7 @@ export class Lines {
   get isEmpty() { return this.last < this.first; }
 
   clear() {
-    this.list.replaceChildren();
+    this.#remove(() => this.list.replaceChildren());
     [this.first, this.last] = [0, -1];
   }
 
@@ -74,7 +74,9 @@ export class Lines {
     const lines = this.all();
     if (lines.length <= MOST_LINES) return;
     const slot = slotOf(lines[lines.length - MOST_LINES]);
-    for (let item; (item = this.list.firstElementChild) && slotOf(item) < slot;) item.remove();
+    this.#remove(() => {
+      for (let item; (item = this.list.firstElementChild) && slotOf(item) < slot;) item.remove();
+    });
     this.first = slot;
     this.renew(slot);
   }
@@ -84,9 +86,18 @@ export class Lines {
     const lines = this.all();
     if (lines.length <= MOST_LINES) return false;
     const slot = slotOf(lines[MOST_LINES - 1]);
-    for (let item; (item = this.list.lastElementChild) && slotOf(item) > slot;) item.remove();
+    this.#remove(() => {
+      for (let item; (item = this.list.lastElementChild) && slotOf(item) > slot;) item.remove();
+    });
     this.last = slot;
     return true;
+  }
+
+  /** Removes lines. When one of them has the focus, it goes to the timeline, where the keys still work. @param {() => void} remove */
+  #remove(remove) {
+    const hadFocus = this.list.contains(document.activeElement);
+    remove();
+    if (hadFocus && !this.list.contains(document.activeElement)) this.scroller.focus({ preventScroll: true });
   }
 
   /** Changes the list without moving what is looked at. @param {() => void} change */
@@ -157,6 +168,9 @@ export class Lines {
     return Boolean(next);
   }
 
+  /** The last line of the window. */
+  get lastLine() { return this.#before(this.last + 1); }
+
   /** The items of a slot. @param {number} slot @returns {HTMLElement[]} */
   #items(slot) {
     const { source } = this, entry = source.entry(slot);
@@ -165,8 +179,7 @@ export class Lines {
     const isNewDay = !before || dateOf(saidAt(before)) !== dateOf(said);
     if (isNewDay) items.push(make("li", { class: "day", "data-of": slot }, make("span", {}, dayOf(said))));
     if (source.beginsNew(slot)) items.push(make("li", { class: "day unread", "data-of": slot }, make("span", {}, "New")));
-    const head = items.length > 0 || !before || before.author !== entry.author || before.kind !== entry.kind
-      || said - saidAt(before) > GROUP_MS || entry.ref !== undefined;
+    const head = items.length > 0 || !before || isHead(entry, said, before, saidAt(before));
     const quoted = entry.ref === undefined ? null : source.shown(entry.ref);
     const shown = source.shown(slot);
     if (shown) items.push(lineOf(shown, { head, quoted }, source.acts));

@@ -119,7 +119,7 @@ export class Rooms {
     const elsewhere = rooms.reduce((sum, it) => sum + (it.name === this.#open ? 0 : it.unread), 0);
     document.title = `${unread > 0 ? `(${brief(unread)}) ` : ""}${this.#open} · Roomlog`;
     the("side-badge").hidden = elsewhere === 0;
-    the("side-badge").textContent = brief(elsewhere);
+    the("side-badge").textContent = elsewhere > 99 ? "99+" : brief(elsewhere);
     the("side-open").setAttribute("aria-label", elsewhere > 0 ? `Rooms, ${elsewhere} unread` : "Rooms");
   }
 

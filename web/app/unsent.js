@@ -5,7 +5,8 @@
 
 import { make, the } from "./dom.js";
 import { kept } from "./kept.js";
-import { contents } from "./line.js";
+import { author, contents, isHead } from "./line.js";
+import { saidAt } from "./time.js";
 
 /** @typedef {import("../sdk/src/types.js").Append} Append */
 /** @typedef {import("./kept.js").Refused} Refused */
@@ -22,6 +23,7 @@ export class Unsent {
   /**
    * @param {{
    *   log: () => string | null, isLive: () => boolean, changed: () => void,
+   *   last: () => import("../sdk/src/types.js").Entry | undefined,
    *   edit: (refused: Refused) => void, again: (refused: Refused) => void,
    * }} page
    */
@@ -56,16 +58,30 @@ export class Unsent {
     }
     const state = this.page.isLive() ? "Sending…" : "Waiting to be sent";
     const items = [
-      ...[...this.#landing.values()].map(it => item(it.append, "Sent")),
-      ...room.pending.map(append => item(append, state)),
-      ...kept.refused(room.name).map(it => this.#refused(it)),
+      ...[...this.#landing.values()].map(it => ({ append: it.append, element: item(it.append, "Sent") })),
+      ...room.pending.map(append => ({ append, element: item(append, state) })),
+      ...kept.refused(room.name).map(it => ({ append: it.append, element: this.#refused(it) })),
     ];
+    this.#name(items);
     // Most of what moves a page changes nothing here.
-    const text = items.map(item => `${item.id} ${item.textContent}`).join("\n");
+    const text = items.map(({ element }) => `${element.id} ${element.textContent}`).join("\n");
     if (text === this.#shown) return;
     this.#shown = text;
-    this.#list.replaceChildren(...items);
+    this.#list.replaceChildren(...items.map(({ element }) => element));
     this.page.changed();
+  }
+
+  /** Names the authors as the timeline does: once above lines that follow each other. @param {{append: Append, element: HTMLElement}[]} items */
+  #name(items) {
+    const last = this.page.last();
+    /** @type {{author?: string, kind?: string} | undefined} */
+    let before = last, saidBefore = last ? saidAt(last) : 0;
+    for (const { append, element } of items) {
+      const said = append.sent_at ?? Date.now(), head = isHead(append, said, before, saidBefore);
+      element.classList.toggle("head", head);
+      if ((head || append.kind === "action") && append.author) element.querySelector("div")?.prepend(author(append.author));
+      [before, saidBefore] = [append, said];
+    }
   }
 
   /** @param {Refused} refused */
@@ -98,7 +114,7 @@ export class Unsent {
 function item(append, state, ...more) {
   const text = isText(append) ? append.body : `${append.kind}: ${append.body}`;
   const block = make("div", {}, contents(text), make("span", { class: "state" }, state), make("div", {}, ...more));
-  return make("li", { class: "entry pending", id: `append-${append.id}` }, block);
+  return make("li", { class: `entry pending${append.kind === "action" ? " action" : ""}`, id: `append-${append.id}` }, block);
 }
 
 /** @param {Append} append */

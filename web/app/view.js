@@ -173,7 +173,7 @@ export class View {
       this.#frame = 0;
       if (this.#ended) return;
       const span = this.room.timeline.spans.at(-1);
-      if (!span) return;
+      if (!span) return this.moved(); // The room is empty, which is to be said.
       if (this.lines.isEmpty) this.#showUntil(span.last);
       else if (this.#follows && this.last + 1 >= span.first) {
         this.lines.append(span.last);
@@ -332,13 +332,23 @@ export class View {
     if (held > MOST_HELD) this.room.timeline.trim(this.lines.first - MOST_HELD / 4, this.last + MOST_HELD / 4);
   }
 
-  /** Says at the top where the log begins, or why nothing is shown. @param {{isOffline: boolean}} state */
-  start({ isOffline }) {
+  /**
+   * Says at the top where the log begins, or why nothing is shown.
+   * @param {"offline" | "refused" | "bad room" | ""} problem what keeps the first reply away; a notice tells of a bad room
+   */
+  start(problem) {
     const { name, last } = this.room;
     let text = "";
     if (last === -1) text = "No messages yet";
     else if (this.lines.first === 0 && this.last >= 0) text = `This is the beginning of ${name}`;
-    else if (this.lines.isEmpty) text = isOffline ? `You are offline. The messages of ${name} will be shown when you are connected again.` : "Loading…";
+    else if (this.lines.isEmpty) {
+      text = {
+        offline: `You are offline. The messages of ${name} will be shown when you are connected again.`,
+        refused: `The server refused the connection. The messages of ${name} cannot be shown.`,
+        "bad room": "",
+        "": "Loading…",
+      }[problem];
+    }
     const start = the("start");
     if (start.textContent === text && start.hidden === !text) return;
     this.lines.keepPlace(() => {

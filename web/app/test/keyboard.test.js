@@ -102,6 +102,73 @@ test("what is typed goes to the composer, wherever the focus was lost", async ()
   assert.equal(await page.locator("#body").inputValue(), "here");
 });
 
+test("what is typed after a dialog was closed by mouse arrives in the composer", async () => {
+  const fresh = async () => {
+    const page = await (await browser.newContext()).newPage();
+    await page.goto(`${server.url}/#/general`);
+    await status(page, "live");
+    await page.locator("#who").waitFor();
+    return page;
+  };
+  const typed = async (/** @type {Page} */ page, /** @type {string} */ text, body = text) => {
+    await page.locator("dialog[open]").waitFor({ state: "detached" });
+    await page.keyboard.type(text);
+    assert.equal(await page.locator("#body").inputValue(), body);
+  };
+  const reader = await fresh();
+  await reader.locator("#who-later").click();
+  await typed(reader, "browsing");
+  // The composer asks for the name, and gets the focus back.
+  await reader.keyboard.press("Enter");
+  await reader.locator("#who-later").click();
+  await typed(reader, " on", "browsing on");
+  const writer = await fresh();
+  await writer.keyboard.type("ada");
+  await writer.locator("#who .main").click();
+  await typed(writer, "hello");
+  await writer.keyboard.press("Enter");
+  await shows(writer, ["hello"]);
+});
+
+test("from the composer, Shift+Tab leads to the messages, and End keeps the focus there", async () => {
+  await server.put(Array.from({ length: 500 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
+  const page = await opened(browser, server.url, "ada");
+  await page.locator("#slot-499").waitFor();
+  await page.locator("#body").focus();
+  await page.keyboard.press("PageUp");
+  await page.locator("#now").waitFor();
+  await page.keyboard.press("Shift+Tab");
+  assert.equal(await focus(page), "scroller");
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.press("Home");
+  await page.locator("#slot-0.marked").waitFor();
+  await page.keyboard.press("End");
+  await page.locator("#now").waitFor({ state: "hidden" });
+  assert.equal(await focus(page), "slot-499");
+  await page.keyboard.press("ArrowUp");
+  assert.equal(await focus(page), "slot-498");
+});
+
+test("letters that are typed on a button go to the composer; its own keys still press it", async () => {
+  await server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
+  const page = await opened(browser, server.url, "ada");
+  await page.locator("#slot-59").waitFor();
+  await page.locator("#help").click();
+  await page.locator("#keys .main").click();
+  await page.keyboard.type("a reply");
+  assert.equal(await page.locator("#body").inputValue(), "a reply");
+  await page.keyboard.press("PageUp");
+  await page.locator("#now").focus();
+  await page.keyboard.type("!");
+  assert.equal(await page.locator("#body").inputValue(), "a reply!");
+  for (const key of ["Space", "Enter"]) {
+    await page.keyboard.press("PageUp");
+    await page.locator("#now").focus();
+    await page.keyboard.press(key);
+    await page.locator("#now").waitFor({ state: "hidden" });
+  }
+});
+
 test("a link in the list of rooms keeps the focus while the list changes", async () => {
   await filled();
   const page = await opened(browser, server.url, "ada");
@@ -139,6 +206,22 @@ test("on a phone, Esc and a tap beside it close the drawer, and each target is l
   assert.deepEqual(await small(), []);
   const sizes = await page.locator("input, textarea").evaluateAll(all => all.map(it => parseFloat(getComputedStyle(it).fontSize)));
   assert.ok(Math.min(...sizes) >= 16, `${sizes}`);
+});
+
+test("on a phone, the count of what is unread stands beside the sign of the list of rooms", async () => {
+  const page = await opened(browser, server.url, "ada");
+  await page.setViewportSize(PHONE);
+  for (const [count, badge] of /** @type {const} */ ([[3, "3"], [20, "23"], [150, "99+"]])) {
+    await server.put(Array.from({ length: count }, (_, n) => ({ author: "bo", body: `line ${n}` })), `of-${count}`);
+    await page.locator("#side-badge", { hasText: badge }).waitFor();
+    const gap = await page.locator("#side-open").evaluate(button => {
+      const sign = document.createRange();
+      sign.selectNode(/** @type {ChildNode} */ (button.firstChild));
+      const box = button.getBoundingClientRect(), count = /** @type {HTMLElement} */ (document.getElementById("side-badge")).getBoundingClientRect();
+      return { beside: count.left - sign.getBoundingClientRect().right, inside: box.right - count.right };
+    });
+    assert.ok(gap.beside >= 2 && gap.inside >= 2, `${badge}: ${JSON.stringify(gap)}`);
+  }
 });
 
 test("the button to the latest message covers nothing, and a line is not too long to read", async () => {

@@ -118,6 +118,29 @@ test("an unopened room says that it is offline; one that was open before is show
   assert.equal(await page.locator("#start", { hasText: "offline" }).count(), 0);
 });
 
+test("a room without messages says so, and one that cannot be shown says why", async () => {
+  const page = await opened(browser, server.url, "ada");
+  await status(page, "live");
+  const start = (/** @type {string} */ text) => page.locator("#start", { hasText: text }).waitFor();
+  await page.locator("#open-name").fill("plans");
+  await page.locator("#open-name").press("Enter");
+  await page.locator("h1", { hasText: "plans" }).waitFor();
+  await start("No messages yet");
+  await page.evaluate(() => { location.hash = "#/empty/7"; });
+  await page.locator("#notice", { hasText: "There is no message #7 in empty yet." }).waitFor();
+  await start("No messages yet");
+  for (const address of ["#/bad name", "#/bad name/3"]) {
+    await page.evaluate(to => { location.hash = to; }, address);
+    await page.locator("#notice", { hasText: "Room bad name cannot be followed: " }).waitFor();
+    await status(page, "live");
+    assert.equal(await page.locator("#start").isHidden(), true);
+  }
+  await go(page, "empty");
+  await start("No messages yet");
+  const refused = await opened(browser, server.url, "x".repeat(65), "#/empty");
+  await refused.locator("#start", { hasText: "The server refused the connection." }).waitFor();
+});
+
 test("names are names, whatever JavaScript calls so; what cannot be seen in them is shown", async () => {
   const rooms = ["constructor", "hasOwnProperty", "toString", "valueOf"];
   for (const room of rooms) await server.put([{ author: "__proto__", body: room }], room);

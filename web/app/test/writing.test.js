@@ -209,3 +209,18 @@ test("a browser that stores nothing, or nothing more, keeps the page working", a
     assert.deepEqual(problems, []);
   }
 });
+
+test("lines that wait to be sent have their author's name, once above those that follow each other", async () => {
+  const page = await opened(browser, server.url, "ada");
+  await status(page, "live");
+  await server.put([{ author: "bo", body: "his" }]);
+  await page.locator("#slot-0").waitFor();
+  await server.stop();
+  await status(page, "offline");
+  for (const text of ["one", "two", "/me waves"]) await say(page, text);
+  await page.locator("#pending .entry").nth(2).waitFor();
+  const authors = await page.locator("#pending .entry").evaluateAll(all => all.map(it => it.querySelector(".author")?.textContent ?? ""));
+  assert.deepEqual(authors, ["ada", "", "ada"]);
+  await server.start();
+  await shows(page, ["his", "one", "two", "waves"]);
+});

@@ -84,7 +84,7 @@ export class Session {
 
   /** Whether every followed room has its reply on this connection. */
   get caughtUp() {
-    return [...this.#rooms.values()].every(it => it.joined) && this.behind === 0;
+    return [...this.#rooms.values()].every(it => it.joined || it.refused) && this.behind === 0;
   }
 
   /**
@@ -102,8 +102,9 @@ export class Session {
 
   /** @param {string} room */
   unfollow(room) {
-    // A `join` that has no answer yet is a following too.
-    if (this.#rooms.get(room)?.sent) this.#control.push({ type: "leave", room });
+    const following = this.#rooms.get(room);
+    // A `join` that has no answer yet is a following too; one that was refused is none, and the server would refuse its `leave`.
+    if (following?.sent && !following.refused) this.#control.push({ type: "leave", room });
     this.#rooms.delete(room);
     this.#drop(room);
     this.#reads.end({ code: "left", message: "the room was left before the answer came", room }, room);
