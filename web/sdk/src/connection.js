@@ -4,7 +4,7 @@
 // Invariants: there is one socket or a wait for the next one, until `close`; a loss is met by another try,
 // with jittered backoff; what the session has to send waits while much is not yet on its way.
 
-import { Backoff } from "./backoff.js";
+import { Backoff, isTransient } from "./backoff.js";
 import { plain } from "./error.js";
 import { Session } from "./session.js";
 
@@ -65,7 +65,7 @@ export class Connection {
 
   /**
    * @param {string} url of the WebSocket
-   * @param {object} login the members of `login`
+   * @param {{author?: string, token?: string}} login the members of `login`
    * @param {Surroundings} surroundings
    * @param {(delivery: import("./types.js").Delivery) => void} deliver
    * @param {(status: Status) => void} told when the status changes
@@ -84,7 +84,7 @@ export class Connection {
 
   /** Makes a connection, unless there is one: at once, not when the wait is over. */
   open() {
-    if (this.#socket || this.status.state === "closed") return;
+    if (this.#socket || this.status.state === "closed" || this.status.state === "refused") return;
     clearTimeout(this.#timer);
     this.#say({ state: "connecting" });
     this.#greeted = false;
@@ -115,9 +115,10 @@ export class Connection {
     clearTimeout(this.#timer);
   }
 
-  /** Says who it is from now on, on the connection that there is or the next one. @param {object} login */
+  /** Says who it is from now on, on the connection that there is or the next one. @param {{author?: string, token?: string}} login */
   relogin(login) {
     this.login = login;
+    this.session.loginRefused(null);
     if (this.status.state === "refused") this.#say({ state: "connecting" });
     if (this.#socket) this.#lost("another login");
     else this.open();
@@ -126,7 +127,7 @@ export class Connection {
   /** Sends what there is to send and looks at the clock; to be called when the session was given something. */
   pump() {
     const socket = this.#socket;
-    if (!socket) return; // The timer is that of the next try.
+    if (!socket) return this.#deliver(); // The timer is that of the next try.
     clearTimeout(this.#timer);
     let wake = this.#helloBy;
     if (this.#greeted) {
@@ -161,7 +162,7 @@ export class Connection {
     if (frame?.type === "error") Object.assign(frame, { code: String(frame.code), message: plain(frame.message) });
     if (!frame) return this.#lost("the server sent what is no frame");
     if (frame.type === "hello") return this.#hello(frame);
-    if (frame.type === "error" && frame.req === LOGIN_REQ) return this.#refused(frame);
+    if (frame.type === "error" && frame.req === LOGIN_REQ) return isTransient(frame) ? this.#lost(frame.message) : this.#refused(frame);
     if (["appended", "reply", "heads", "pong"].includes(frame.type)) this.#backoff.reset();
     const useless = this.session.frame(frame, this.now, this.surroundings.random());
     if (useless !== null) return this.#lost(useless);
@@ -187,7 +188,13 @@ export class Connection {
   #refused(error) {
     this.#drop();
     clearTimeout(this.#timer);
+    const { author } = this.login, isLogin = error.req === LOGIN_REQ;
+    // A name that is wrong in itself stays wrong; other logins may be refused today and accepted tomorrow.
+    const isWrong = isLogin && author !== undefined && (error.code === "bad_name" || /\p{Cs}/u.test(author));
+    const message = isLogin ? `the login was refused: ${error.message}` : error.message;
+    this.session.loginRefused({ code: error.code, message }, isWrong ? author : undefined);
     this.#say({ state: "refused", error });
+    this.#deliver();
   }
 
   /** @param {string} reason */

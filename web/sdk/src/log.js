@@ -265,6 +265,7 @@ export class Log extends Emitter {
       this.emit("log", this.id);
     }
     this.emit("status", status);
+    if (status.state === "refused") this.emit("error", new RoomlogError(status.error, "The server refused this client"));
   }
 
   /** @param {import("./types.js").Delivery} delivery */

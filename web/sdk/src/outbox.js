@@ -68,6 +68,8 @@ export class Outbox {
   #log = null;
   /** Whether an append waits for a connection that may number its room. */
   #needsRoom = false;
+  /** An author as whom nothing can be sent, and why. @type {{author: string, error: ErrorFrame} | null} */
+  #refusedAuthor = null;
 
   get length() { return this.#length; }
 
@@ -97,6 +99,7 @@ export class Outbox {
     queue.items.push(item);
     this.#length++;
     if (this.#log !== null) this.#meet(append.room, item, this.#log);
+    this.#refuseAuthor(append.room, item);
   }
 
   /**
@@ -191,6 +194,15 @@ export class Outbox {
   }
 
   /**
+   * No server takes anything from this author: appends of this name are refused. Others wait for their own login.
+   * @param {{author: string, error: ErrorFrame} | null} refused null: another login is tried
+   */
+  authorRefused(refused) {
+    this.#refusedAuthor = refused;
+    for (const [room, queue] of this.#rooms) for (const item of [...queue.items]) this.#refuseAuthor(room, item);
+  }
+
+  /**
    * The server has this log. Slots of another one mean nothing in it: `after` is dropped, and what refers to a slot by
    * `ref` or `expect` goes back to its author.
    * @param {string} log
@@ -213,6 +225,12 @@ export class Outbox {
   /** The next append that has its outcome. @returns {Outcome | undefined} */
   nextSettled() {
     return this.#settled.shift();
+  }
+
+  /** @param {string} room @param {Item} item */
+  #refuseAuthor(room, item) {
+    const refused = this.#refusedAuthor, { author, id } = item.append;
+    if (refused && refused.author === author) this.#settle(room, item, { error: { ...refused.error, room, id } });
   }
 
   /** @param {string} room @param {Item} item @param {string} log */

@@ -23,6 +23,8 @@ export const READS = 32;
 export class Reads {
   /** By mark. @type {Map<number, Read>} */
   #reads = new Map();
+  /** Why there are no answers: the login was refused. @type {ErrorFrame | null} */
+  #refused = null;
 
   /**
    * Takes a read, unless there are too many.
@@ -31,7 +33,8 @@ export class Reads {
    */
   add(req, read) {
     const { room, done } = read;
-    if (this.#reads.size < READS) this.#reads.set(req, read);
+    if (this.#refused) done({ ...this.#refused, room }, []);
+    else if (this.#reads.size < READS) this.#reads.set(req, read);
     else done({ code: "busy", message: `${READS} reads wait for their answer; ask again when some have theirs`, room }, []);
   }
 
@@ -99,6 +102,12 @@ export class Reads {
     }
     this.#reads.delete(req);
     read.done(error, []);
+  }
+
+  /** The login is refused, so that all reads have this for an answer; null: another login is tried. @param {ErrorFrame | null} error */
+  loginRefused(error) {
+    this.#refused = error;
+    if (error) this.end(error);
   }
 
   /** Reads, of one room or of all, have this for an answer. @param {ErrorFrame} error @param {string} [room] */

@@ -114,6 +114,17 @@ export class Session {
   end(error) { this.#reads.end(error); }
 
   /**
+   * The login was refused, which is final until there is another.
+   * @param {ErrorFrame | null} error null: another login is tried
+   * @param {string} [author] a name that no server takes
+   */
+  loginRefused(error, author) {
+    this.#reads.loginRefused(error);
+    this.outbox.authorRefused(error && author !== undefined ? { author, error } : null);
+    this.#handOut();
+  }
+
+  /**
    * Reads slots of a room that is followed: they go into its timeline, and those that are new to it
    * to `done`.
    * @param {string} room
@@ -236,6 +247,7 @@ export class Session {
 
   /** The next thing for those who listen. @returns {Delivery | undefined} */
   nextDelivery() {
+    this.#handOut(); // An append that cannot be sent has its outcome as soon as it is in the outbox.
     return this.#deliveries.shift();
   }
 

@@ -73,6 +73,17 @@ test("an answer that comes on an older connection is none", async () => {
   assert.deepEqual(await promise, { slot: 3 });
 });
 
+test("a login that the server cannot look at now is tried again", async () => {
+  const { room, first } = await connected(), told = /** @type {string[]} */ ([]), read = room.around(3);
+  log.on("status", ({ state }) => told.push(state));
+  log.on("error", error => told.push(error.code));
+  first.says({ type: "error", code: "busy", message: "too many logins", req: 0 });
+  await until(() => Socket.all.length === 2);
+  assert.deepEqual(told, ["offline", "connecting"]);
+  log.close();
+  await assert.rejects(read, { code: "closed" });
+});
+
 test("answers in another order, under one id, go to the appends that they answer", async () => {
   const { room, first } = await connected();
   const all = [room.append("x", { id: "k" }), room.append("y", { id: "k" }), room.append("z", { id: "k" })];

@@ -120,6 +120,47 @@ test("heads of rooms that are called like members of JavaScript's objects", asyn
   assert.equal(heads[0].valueOf, undefined, "no room is called so");
 });
 
+for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
+  test(`nothing waits for an author who cannot be: ${JSON.stringify(author).slice(0, 12)}`, async () => {
+    const left = { room: "general", id: "left", body: "ada's", author: "ada" }, stored = [left];
+    const store = { load: async () => [left], put: (/** @type {any} */ it) => void stored.push(it), remove: (/** @type {any} */ it) => void stored.splice(stored.indexOf(it), 1) };
+    const log = made.as(author, { store }), room = log.room("general"), told = /** @type {any[]} */ ([]);
+    log.on("error", error => told.push(error.message));
+    const before = outcomes(/** @type {any} */ ([room.append("x"), room.before(), room.around(3), room.behind(-1)]));
+    await until(() => log.status.state === "refused");
+    const after = outcomes(/** @type {any} */ ([room.append("y"), room.before(), room.before(5, 3), log.room("other").append("z")]));
+    const { code } = /** @type {any} */ (log.status).error;
+    assert.deepEqual([await before, await after], [Array(4).fill(code), Array(4).fill(code)]);
+    await assert.rejects(room.append("y"), /^RoomlogError: The append to room "general" failed: the login was refused: .*author/);
+    await assert.rejects(room.before(), /^RoomlogError: Reading room "general" failed: the login was refused: .*author/);
+    assert.equal(told.length, 1);
+    assert.match(told[0], /^The server refused this client: .*author/);
+    assert.deepEqual([stored, room.pending], [[left], [left]], "what another author left is kept");
+    log.login({ author: "grace" });
+    assert.deepEqual((await outcomes([room.append("now")])), [1]);
+    assert.deepEqual(await outcomes(/** @type {any} */ ([room.before()])), [undefined]);
+    assert.deepEqual((await made.server.entries("general")).map(it => [it.author, it.body]), [["ada", "ada's"], ["grace", "now"]]);
+    assert.deepEqual(stored, []);
+  });
+}
+
+test("with a token that is refused, reads are refused, and appends wait for the next login or the end", async () => {
+  const log = made.as("ignored", { author: undefined, token: "wrong" }), room = log.room("general"), told = /** @type {string[]} */ ([]);
+  log.on("error", error => told.push(error.code));
+  const append = room.append("x"), read = room.before();
+  await assert.rejects(read, { code: "bad_message", message: /the login was refused/ });
+  assert.deepEqual([told, room.pending.map(it => it.body)], [["bad_message"], ["x"]]);
+  log.login({ token: "wrong again" });
+  await until(() => told.length === 2);
+  log.login({ author: "ada" });
+  assert.deepEqual(await append, { slot: 0 });
+
+  const other = made.as("ignored", { author: undefined, token: "wrong" }), waits = other.room("general").append("y");
+  await until(() => other.status.state === "refused");
+  other.close();
+  assert.deepEqual(await outcomes([waits]), ["closed"]);
+});
+
 test("an error prints as a sentence, and does not steer a terminal", async () => {
   const room = made.as("ada").room("general");
   await room.append("x", { id: "k" });

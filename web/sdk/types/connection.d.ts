@@ -64,7 +64,10 @@ export type Surroundings = {
 export declare class Connection {
     #private;
     url: string;
-    login: object;
+    login: {
+        author?: string;
+        token?: string;
+    };
     surroundings: Surroundings;
     deliver: (delivery: import("./types.js").Delivery) => void;
     told: (status: Status) => void;
@@ -74,20 +77,26 @@ export declare class Connection {
     status: Status;
     /**
      * @param {string} url of the WebSocket
-     * @param {object} login the members of `login`
+     * @param {{author?: string, token?: string}} login the members of `login`
      * @param {Surroundings} surroundings
      * @param {(delivery: import("./types.js").Delivery) => void} deliver
      * @param {(status: Status) => void} told when the status changes
      * @param {(reason: string) => void} unreachable when the first tries have failed
      */
-    constructor(url: string, login: object, surroundings: Surroundings, deliver: (delivery: import("./types.js").Delivery) => void, told: (status: Status) => void, unreachable: (reason: string) => void);
+    constructor(url: string, login: {
+        author?: string;
+        token?: string;
+    }, surroundings: Surroundings, deliver: (delivery: import("./types.js").Delivery) => void, told: (status: Status) => void, unreachable: (reason: string) => void);
     get now(): number;
     /** Makes a connection, unless there is one: at once, not when the wait is over. */
     open(): void;
     /** Ends it for good. What has no outcome stays in the outbox. */
     close(): void;
-    /** Says who it is from now on, on the connection that there is or the next one. @param {object} login */
-    relogin(login: object): void;
+    /** Says who it is from now on, on the connection that there is or the next one. @param {{author?: string, token?: string}} login */
+    relogin(login: {
+        author?: string;
+        token?: string;
+    }): void;
     /** Sends what there is to send and looks at the clock; to be called when the session was given something. */
     pump(): void;
 }

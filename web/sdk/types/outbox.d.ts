@@ -101,6 +101,14 @@ export declare class Outbox {
     /** The connection is gone. Nothing is forgotten; all without an outcome is sent again, in order. */
     disconnected(): void;
     /**
+     * No server takes anything from this author: appends of this name are refused. Others wait for their own login.
+     * @param {{author: string, error: ErrorFrame} | null} refused null: another login is tried
+     */
+    authorRefused(refused: {
+        author: string;
+        error: ErrorFrame;
+    } | null): void;
+    /**
      * The server has this log. Slots of another one mean nothing in it: `after` is dropped, and what refers to a slot by
      * `ref` or `expect` goes back to its author.
      * @param {string} log

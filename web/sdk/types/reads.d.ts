@@ -63,6 +63,8 @@ export declare class Reads {
      * @param {number} latest the latest slot that the room was seen to have: a later one may never come
      */
     refused(req: number, error: ErrorFrame, again: number, latest: number): void;
+    /** The login is refused, so that all reads have this for an answer; null: another login is tried. @param {ErrorFrame | null} error */
+    loginRefused(error: ErrorFrame | null): void;
     /** Reads, of one room or of all, have this for an answer. @param {ErrorFrame} error @param {string} [room] */
     end(error: ErrorFrame, room?: string): void;
 }

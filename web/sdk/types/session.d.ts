@@ -79,6 +79,12 @@ export declare class Session {
     /** Ends all reads: no answer will come. @param {ErrorFrame} error */
     end(error: ErrorFrame): void;
     /**
+     * The login was refused, which is final until there is another.
+     * @param {ErrorFrame | null} error null: another login is tried
+     * @param {string} [author] a name that no server takes
+     */
+    loginRefused(error: ErrorFrame | null, author?: string): void;
+    /**
      * Reads slots of a room that is followed: they go into its timeline, and those that are new to it
      * to `done`.
      * @param {string} room
