@@ -1,7 +1,10 @@
 //! Says hello to a room, then prints the room's entries as they come. It waits for a server that is not
-//! running yet, and goes on when the server restarts.
+//! running yet, and goes on when the server restarts. The README has the same program.
 //!
 //!     cargo run -p roomlog-client --example hello
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
+
+use std::{error::Error, process::ExitCode};
 
 use roomlog_client::{
     Client, ClientError, Followed, Options, Start, draft,
@@ -9,15 +12,18 @@ use roomlog_client::{
 };
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "printing is what it is for")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    talk("http://127.0.0.1:7400", |line| println!("{line}")).await
+async fn main() -> ExitCode {
+    match talk("http://127.0.0.1:7400", |line| println!("{line}")).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Every error is a sentence. Returned from `main`, it would be printed as a Rust value.
+        Err(why) => {
+            eprintln!("hello: {why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-pub(crate) async fn talk(
-    url: &str,
-    mut print: impl FnMut(String),
-) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn talk(url: &str, mut print: impl FnMut(String)) -> Result<(), Box<dyn Error>> {
     let mut options = Options::new(url.parse()?, Author::new("ada")?);
     options.patience = None; // When the server is away, wait for it as long as it takes.
     let client = match Client::connect(options.clone()).await {

@@ -12,18 +12,13 @@ use ratatui::{
 };
 use roomlog_client::{State, protocol::RoomName};
 
-use crate::{
-    app::{App, Unsent},
-    line::DIM,
-    text,
-    view::Place,
-};
+use crate::{app::App, line::DIM, text, unsent, view::Place};
 
 /// With fewer columns there is no list of rooms.
 const WIDE: u16 = 72;
 const ROOMS: u16 = 22;
-/// The most unsent texts that are shown.
-const UNSENT_ROWS: u16 = 4;
+/// The most rows of unsent texts.
+const UNSENT_ROWS: u16 = 6;
 /// The columns of the prompt.
 const PROMPT: u16 = 2;
 
@@ -37,8 +32,10 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     let rooms_columns = if frame.area().width >= WIDE { ROOMS } else { 0 };
     let [left, area] = Layout::horizontal([Constraint::Length(rooms_columns), Constraint::Min(1)])
         .areas(frame.area());
-    let late: Vec<_> = app.late().map(unsent).collect();
-    let late_rows = u16::try_from(late.len()).unwrap_or(u16::MAX).min(UNSENT_ROWS);
+    let late: Vec<_> = app.late().collect();
+    let most = UNSENT_ROWS.min(area.height / 3).max(1);
+    let late = unsent::rows(&late, area.width.into(), most.into());
+    let late_rows = u16::try_from(late.len()).unwrap_or(u16::MAX);
     let composer_rows = app.composer.rows(area.width.saturating_sub(PROMPT));
     let [head, log, waiting, rule, composer, status] = Layout::vertical([
         Constraint::Length(1),
@@ -55,10 +52,7 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
         rooms(app, frame, left);
     }
     header(app, frame, head);
-    let hidden = late.len() - usize::from(late_rows);
-    let newest: Vec<_> =
-        late.into_iter().skip(hidden).map(|(what, style)| cut(&what, waiting, style)).collect();
-    frame.render_widget(Paragraph::new(newest), waiting);
+    frame.render_widget(Paragraph::new(late), waiting);
     frame.render_widget(Block::new().borders(Borders::TOP).border_style(DIM), rule);
     let [prompt, input] =
         Layout::horizontal([Constraint::Length(PROMPT), Constraint::Min(1)]).areas(composer);
@@ -66,7 +60,11 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     let placeholder = format!("Write to {}", text::one_line(app.rooms.open().as_str(), 40));
     app.composer.draw(frame, input, placeholder);
     match &app.notice {
-        Some(notice) => frame.render_widget(Paragraph::new(rows_of(notice, status)), status),
+        Some(notice) => {
+            let rows = text::few_rows(notice, status.width.into(), status.height.into());
+            let rows: Vec<_> = rows.into_iter().map(|row| Line::styled(row, WARN)).collect();
+            frame.render_widget(Paragraph::new(rows), status);
+        }
         None => frame.render_widget(status_line(app, status), status),
     }
     if let Some(help) = &mut app.help {
@@ -81,19 +79,6 @@ fn notice_rows(app: &App, area: Rect) -> u16 {
         .as_ref()
         .map_or(1, |notice| text::wrap(&text::safe(notice), area.width.into()).len());
     u16::try_from(rows).unwrap_or(u16::MAX).clamp(1, NOTICE_ROWS.min(area.height / 3).max(1))
-}
-
-/// A notice in the rows of an area; the last is cut when there are too few.
-fn rows_of(notice: &str, area: Rect) -> Vec<Line<'static>> {
-    let all = text::wrap(&text::safe(notice), area.width.into());
-    let shown = usize::from(area.height).max(1);
-    let is_cut = all.len() > shown;
-    let mut rows: Vec<_> = all.iter().take(shown).cloned().collect();
-    if is_cut && let Some(last) = rows.last_mut() {
-        let rest = all[shown - 1..].join(" ");
-        *last = text::one_line(&rest, area.width.into());
-    }
-    rows.into_iter().map(|row| Line::styled(row, WARN)).collect()
 }
 
 /// One row, cut to the area.
@@ -172,18 +157,6 @@ fn timeline(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     let rows = u16::try_from(lines.len()).unwrap_or(area.height).min(area.height);
     let low = Rect { y: area.bottom() - rows, height: rows, ..area };
     frame.render_widget(Paragraph::new(lines), low);
-}
-
-/// An unsent text, and how it looks.
-fn unsent(unsent: &Unsent) -> (String, Style) {
-    let (room, body) = (&unsent.append.room, &unsent.append.body);
-    match &unsent.failed {
-        None => (format!("… {room}: {body}"), DIM),
-        Some(why) => (
-            format!("✗ Not sent · /retry or /drop · {room}: {body} ({why})"),
-            Style::new().fg(Color::Red),
-        ),
-    }
 }
 
 fn status_line(app: &App, area: Rect) -> Line<'static> {

@@ -31,6 +31,7 @@ mod rooms;
 mod screen;
 mod shown;
 pub mod text;
+mod unsent;
 mod view;
 mod window;
 

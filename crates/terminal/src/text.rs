@@ -98,6 +98,18 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     text.split('\n').flat_map(|line| wrap_line(line, columns.max(2))).collect()
 }
 
+/// As [`safe`], in at most so many rows, and in one at least; the last is cut when there are too few.
+pub(crate) fn few_rows(text: &str, columns: usize, most: usize) -> Vec<String> {
+    let mut rows = wrap(&safe(text), columns);
+    let most = most.max(1);
+    if rows.len() > most {
+        let rest = rows[most - 1..].join(" ");
+        rows.truncate(most - 1);
+        rows.push(one_line(&rest, columns));
+    }
+    rows
+}
+
 fn push(safe: &mut String, c: char) {
     match c {
         '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => safe.push('\n'),
