@@ -155,6 +155,19 @@ test("a room without messages says so, and one that cannot be shown says why", a
   await refused.locator("#start", { hasText: "The server refused the connection." }).waitFor();
 });
 
+test("where a connection may follow few rooms, those that were open first are left for the next ones", async () => {
+  await server.end();
+  server = await Server.start(["--rooms-per-connection", "3"]);
+  for (let n = 0; n < 6; n++) await server.put([{ author: "bo", body: `in ${n}` }], `room-${n}`);
+  const page = await opened(browser, server.url, "ada", "#/room-0");
+  await status(page, "live");
+  for (const n of [0, 1, 2, 3, 4, 5, 0]) {
+    await go(page, `room-${n}`);
+    await shows(page, [`in ${n}`]);
+  }
+  assert.equal(await page.locator("#notice").isHidden(), true);
+});
+
 test("names are names, whatever JavaScript calls so; what cannot be seen in them is shown", async () => {
   const rooms = ["constructor", "hasOwnProperty", "toString", "valueOf"];
   for (const room of rooms) await server.put([{ author: "__proto__", body: room }], room);
