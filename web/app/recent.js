@@ -1,7 +1,7 @@
 // The rooms that were open last: they are followed on, so that going back shows them at once, and without a connection too.
 //
-// Enters: names. Leaves: rooms. Invariants: at most MOST_ROOMS are followed, and of one that is not open at most MOST_HELD
-// of the newest entries are held.
+// Enters: names. Leaves: rooms. Invariants: at most MOST_ROOMS are followed, and fewer where the server allows fewer; of
+// one that is not open at most MOST_HELD of the newest entries are held.
 
 const MOST_ROOMS = 6;
 const MOST_HELD = 500;
@@ -21,13 +21,19 @@ export class Recent {
 
   /** @param {string} name */
   open(name) {
-    const known = this.#rooms.get(name) ?? this.#follow(name);
+    const was = this.#rooms.get(name);
     this.#rooms.delete(name);
-    this.#rooms.set(name, known);
     this.#open = name;
-    const [oldest, left] = /** @type {[string, typeof known]} */ (this.#rooms.entries().next().value);
-    if (this.#rooms.size > MOST_ROOMS) this.#leave(oldest, left);
+    // The oldest are left first: the server would refuse one room too many.
+    for (const [oldest, left] of this.#rooms) if (this.#rooms.size >= this.#most) this.#leave(oldest, left);
+    const known = was ?? this.#follow(name);
+    this.#rooms.set(name, known);
     return known.room;
+  }
+
+  /** How many rooms may be followed; one of those that the server allows is for messages that wait to go to another room. */
+  get #most() {
+    return Math.max(1, Math.min(MOST_ROOMS, (this.#log.limits?.rooms_per_connection ?? Infinity) - 1));
   }
 
   /** @param {string} name */

@@ -8,6 +8,8 @@ import { isComposing, make, the } from "./dom.js";
 import { kept } from "./kept.js";
 import { Unread } from "./unread.js";
 
+/** @typedef {import("./unread.js").Count} Count */
+
 const MOST_ROOMS = 200;
 /** A room's name, by docs/PROTOCOL.md. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}$/;
@@ -110,20 +112,19 @@ export class Rooms {
 
   #show() {
     const log = this.#log(), names = [...new Set([...this.#heads.keys(), this.#open])].filter(Boolean);
-    const rooms = names.map(name => ({ name, unread: this.#unread.count(name, kept.read(log, name), this.#heads.get(name) ?? -1) }));
+    const rooms = names.map(name => ({ name, ...this.#unread.count(name, kept.read(log, name), this.#heads.get(name) ?? -1) }));
     const byName = (/** @type {{name: string}} */ a, /** @type {{name: string}} */ b) => a.name < b.name ? -1 : 1;
-    const rank = (/** @type {{name: string, unread: number}} */ it) => it.name === this.#open ? 2 : Number(it.unread > 0);
+    const rank = (/** @type {{name: string, count: number}} */ it) => it.name === this.#open ? 2 : Number(it.count > 0);
     const listed = rooms.sort((a, b) => rank(b) - rank(a) || byName(a, b)).slice(0, MOST_ROOMS).sort(byName);
     this.#list(listed);
-    const unread = rooms.reduce((sum, it) => sum + it.unread, 0);
-    const elsewhere = rooms.reduce((sum, it) => sum + (it.name === this.#open ? 0 : it.unread), 0);
-    document.title = `${unread > 0 ? `(${brief(unread)}) ` : ""}${this.#open} · Roomlog`;
-    the("side-badge").hidden = elsewhere === 0;
-    the("side-badge").textContent = elsewhere > 99 ? "99+" : brief(elsewhere);
-    the("side-open").setAttribute("aria-label", elsewhere > 0 ? `Rooms, ${elsewhere} unread` : "Rooms");
+    const unread = sum(rooms), elsewhere = sum(rooms.filter(it => it.name !== this.#open));
+    document.title = `${unread.count > 0 ? `(${brief(unread)}) ` : ""}${this.#open} · Roomlog`;
+    the("side-badge").hidden = elsewhere.count === 0;
+    the("side-badge").textContent = brief(elsewhere, 99);
+    the("side-open").setAttribute("aria-label", elsewhere.count > 0 ? `Rooms, ${brief(elsewhere)} unread` : "Rooms");
   }
 
-  /** @param {{name: string, unread: number}[]} listed */
+  /** @param {({name: string} & Count)[]} listed */
   #list(listed) {
     const items = listed.map(room => this.#item(room)), list = the("rooms"), focused = document.activeElement;
     if (items.length !== list.children.length || items.some((item, at) => list.children[at] !== item)) {
@@ -136,8 +137,8 @@ export class Rooms {
     for (const name of this.#items.keys()) if (!names.has(name)) this.#items.delete(name);
   }
 
-  /** @param {{name: string, unread: number}} room */
-  #item({ name, unread }) {
+  /** @param {{name: string} & Count} room */
+  #item({ name, ...unread }) {
     let known = this.#items.get(name);
     if (!known) {
       const badge = make("b"), said = make("i", { class: "unseen" }, " unread");
@@ -148,15 +149,20 @@ export class Rooms {
     if (name === this.#open) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     badge.textContent = brief(unread);
-    if (unread === 0) [badge, said].forEach(it => it.remove());
+    if (unread.count === 0) [badge, said].forEach(it => it.remove());
     else if (!badge.isConnected) link.append(badge, said);
     return item;
   }
 }
 
-/** @param {number} count */
-function brief(count) {
-  return count > 999 ? "999+" : String(count);
+/** @param {Count[]} counts @returns {Count} */
+function sum(counts) {
+  return { count: counts.reduce((sum, it) => sum + it.count, 0), more: counts.some(it => it.more) };
+}
+
+/** @param {Count} count @param {number} [most] */
+function brief({ count, more }, most = 999) {
+  return count > most ? `${most}+` : `${count}${more ? "+" : ""}`;
 }
 
 /**

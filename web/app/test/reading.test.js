@@ -56,6 +56,20 @@ test("one's own lines, edits and reactions are not unread, and no mark of what i
   assert.deepEqual(items, ["read", "mine", "New", "his", "mine again"]);
 });
 
+test("one's own lines are not unread, however many; of very many new ones, the newest are counted", async () => {
+  const lines = (/** @type {string} */ author, /** @type {number} */ count) => Array.from({ length: count }, (_, n) => ({ author, body: `line ${n}` }));
+  await server.put(lines("ada", 120), "mine");
+  await server.put([...lines("bo", 10), ...lines("ada", 600), ...lines("bo", 7)], "mixed");
+  await server.put([...lines("bo", 100), ...lines("ada", 60), ...lines("bo", 60)], "asked");
+  await server.put(lines("bo", 1_600), "many");
+  for (let n = 0; n < 40; n++) await server.put(lines("ada", 1), `room-${n}`);
+  const page = await opened(browser, server.url, "ada");
+  await badge(page, "mixed", "7\\+");
+  await badge(page, "asked", "160");
+  await badge(page, "many", "500\\+");
+  assert.equal(await page.locator("#rooms a b").count(), 3);
+});
+
 test("what comes while one looks is not marked as new; what comes while the page is hidden is", async () => {
   await server.put([{ author: "bo", body: "read" }]);
   const page = await opened(browser, server.url, "ada");
@@ -139,6 +153,19 @@ test("a room without messages says so, and one that cannot be shown says why", a
   await start("No messages yet");
   const refused = await opened(browser, server.url, "x".repeat(65), "#/empty");
   await refused.locator("#start", { hasText: "The server refused the connection." }).waitFor();
+});
+
+test("where a connection may follow few rooms, those that were open first are left for the next ones", async () => {
+  await server.end();
+  server = await Server.start(["--rooms-per-connection", "3"]);
+  for (let n = 0; n < 6; n++) await server.put([{ author: "bo", body: `in ${n}` }], `room-${n}`);
+  const page = await opened(browser, server.url, "ada", "#/room-0");
+  await status(page, "live");
+  for (const n of [0, 1, 2, 3, 4, 5, 0]) {
+    await go(page, `room-${n}`);
+    await shows(page, [`in ${n}`]);
+  }
+  assert.equal(await page.locator("#notice").isHidden(), true);
 });
 
 test("names are names, whatever JavaScript calls so; what cannot be seen in them is shown", async () => {
