@@ -145,7 +145,7 @@ test("a room without messages says so, and one that cannot be shown says why", a
   await start("No messages yet");
   for (const address of ["#/bad name", "#/bad name/3"]) {
     await page.evaluate(to => { location.hash = to; }, address);
-    await page.locator("#notice", { hasText: "Room bad name cannot be followed: " }).waitFor();
+    await page.locator("#notice", { hasText: 'Room "bad name" cannot be followed: ' }).waitFor();
     await status(page, "live");
     assert.equal(await page.locator("#start").isHidden(), true);
   }
