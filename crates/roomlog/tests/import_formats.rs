@@ -342,6 +342,11 @@ async fn several_chats_do_not_go_into_one_room() {
     assert!(said.contains("cups, tea"), "{said}");
     let run = roomlog(None, &["import", "tea", "--dry-run", &root, "--channel", "#tea"]).await;
     assert!(run.summary.contains("files            1 (slack 1)"), "{}{}", run.summary, run.said);
+    // A day on which nothing was said is a day too.
+    files.put("slack/tea/2020-03-07.json", b"[]");
+    let channel = files.path("slack/tea").to_str().expect("UTF-8").to_owned();
+    let run = roomlog(None, &["import", "r", &channel, "--dry-run"]).await;
+    assert!(run.summary.contains("files            2 (slack 2)"), "{}{}", run.summary, run.said);
     let said = refused(&[&other, files.path("slack/tea").to_str().expect("UTF-8")]).await;
     assert!(said.contains("of two channels"), "{said}");
 

@@ -250,7 +250,9 @@ fn dated(path: &Path) -> Option<Date> {
 fn document(path: &Path, format: Format, reading: &Reading) -> Result<Content, Failure> {
     let shape = Shape::of(open(path, reading.encoding, &Arc::new(AtomicU64::new(0)))?);
     let named = format != Format::Auto;
-    let slack = shape.is_list && (named || shape.has_message()) && shape.first_has(&["ts", "type"]);
+    // A day on which nothing was said is an empty list, and says what it is by where it lies.
+    let says = named || shape.has_message() || export::root(directory_of(path)).is_some();
+    let slack = shape.is_list && says && shape.first_has(&["ts", "type"]);
     let discord = shape.has(&["guild", "channel", "messages"])
         && shape.first_has(&["id", "timestamp", "author"]);
     let telegram = shape.has(&["type", "messages"])
@@ -279,9 +281,12 @@ fn document(path: &Path, format: Format, reading: &Reading) -> Result<Content, F
     }
 }
 
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn slack_day(path: &Path) -> Result<Content, Failure> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    export::root(directory.unwrap_or(Path::new("."))).map(Content::Slack).ok_or_else(|| {
+    export::root(directory_of(path)).map(Content::Slack).ok_or_else(|| {
         refused(
             path,
             "it looks like a day of a Slack export, but users.json and channels.json, which have the names, are not \
