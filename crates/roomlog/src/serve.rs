@@ -82,15 +82,13 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     talk();
     let settings = args.settings.over_file(args.config.as_ref())?;
-    settings.check()?;
-    let (listen, mut config, node_settings) =
-        (settings.listen()?, settings.gateway()?, settings.node()?);
+    let (data, listen) = (settings.data()?, settings.listen()?);
+    let (mut config, node_settings) = (settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
     allow_descriptors(config.sockets as u64);
     let mut stop = Stop::install()?;
     // First of all, so that an address in use is said before a directory is touched.
     let listener = bind(listen).await?;
-    let data = settings.data();
     let engines = match &cluster {
         None => Engines::of_one_node(&data, journal_bytes)?,
         // Servers that elect are waited for.

@@ -184,9 +184,7 @@ impl Settings {
     /// # Errors
     /// The first setting that `serve` would refuse.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
-            return Err(Failure::usage("data is empty, but must name a directory"));
-        }
+        self.data()?;
         self.listen()?;
         self.gateway()?;
         self.node()?;
@@ -213,8 +211,16 @@ impl Settings {
     }
 
     /// The data directory.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.data.clone().unwrap_or_else(|| DATA.into())
+    ///
+    /// # Errors
+    /// When it is an empty path.
+    pub(crate) fn data(&self) -> Result<PathBuf, Failure> {
+        match &self.data {
+            Some(data) if data.as_os_str().is_empty() => {
+                Err(Failure::usage("data is empty, but must name a directory"))
+            }
+            data => Ok(data.clone().unwrap_or_else(|| DATA.into())),
+        }
     }
 
     /// The settings of the node.

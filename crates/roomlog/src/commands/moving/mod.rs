@@ -95,7 +95,7 @@ mod way {
                 Failure::usage("name the cluster that the log is in: --journal nats://…")
             })?;
             if to_cluster {
-                Ok(Way::Here { data: settings.data(), options })
+                Ok(Way::Here { data: settings.data()?, options })
             } else {
                 Ok(Way::Away { options, to: self.to.clone().into() })
             }
