@@ -37,17 +37,17 @@ export async function opened(browser, url, author, place = "#/general", prepare 
   return Object.assign(page, { problems });
 }
 
-/** The bodies of the lines of a page that are in the log, in order. @param {import("playwright-core").Page} page */
-export function lines(page) {
-  return page.locator("#log .entry .body").allTextContents();
-}
-
-/** Waits until a page shows these lines. @param {import("playwright-core").Page} page @param {string[]} expected */
+/**
+ * Waits until the lines of a page that are in the log are these, in order. A line that another page or the server
+ * has is drawn here a frame later, so a test that reads it at once is a race.
+ * @param {import("playwright-core").Page} page @param {string[]} expected
+ */
 export async function shows(page, expected) {
+  const drawn = "#log .entry .body";
   await page.waitForFunction(
-    wanted => JSON.stringify([...document.querySelectorAll("#log .entry .body")].map(it => it.textContent)) === wanted,
-    JSON.stringify(expected),
-  ).catch(async () => assert.deepEqual(await lines(page), expected));
+    ([drawn, wanted]) => JSON.stringify([...document.querySelectorAll(drawn ?? "")].map(it => it.textContent)) === wanted,
+    [drawn, JSON.stringify(expected)],
+  ).catch(async () => assert.deepEqual(await page.locator(drawn).allTextContents(), expected));
 }
 
 /** Writes a line. @param {import("playwright-core").Page} page @param {string} text */

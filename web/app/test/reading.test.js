@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { Server } from "../../sdk/test/server.js";
-import { launch, lines, opened, say, shows, status } from "./browser.js";
+import { launch, opened, say, shows, status } from "./browser.js";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -210,7 +210,7 @@ test("a name that one tab is given is that of the others, too", async () => {
   await say(first, "from the first");
   await shows(second, ["from the first"]);
   assert.deepEqual((await server.entries("general")).map(it => it.author), ["ada"]);
-  assert.deepEqual(await lines(first), ["from the first"]);
+  await shows(first, ["from the first"]);
 });
 
 test("the day that is looked at stays in sight", async () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { Server } from "../../sdk/test/server.js";
-import { launch, lines, opened, say, shows, status } from "./browser.js";
+import { launch, opened, say, shows, status } from "./browser.js";
 import { Terminal } from "./terminal.js";
 
 /** @typedef {import("playwright-core").Page} Page */
@@ -71,7 +71,7 @@ test("replies, edits and reactions of one are seen by the others", async () => {
   await ada.locator("#slot-0 .reactions button", { hasText: "🎉" }).waitFor();
   await bo.say("/edit 1 yes, at noon");
   await ada.locator("#slot-1 .edited").waitFor();
-  assert.deepEqual(await lines(ada), ["shall we?", "yes, at noon"]);
+  await shows(ada, ["shall we?", "yes, at noon"]);
   await bo.until(screen => screen.includes("yes, at noon (edited)") && screen.includes("🎉 1"));
 });
 
@@ -93,5 +93,5 @@ test("an older backup is restored: all are told, show what it holds, and go on",
   await bo.until(screen => screen.includes("3 entries"));
   const bodies = (await server.entries("general")).map(it => it.body);
   assert.deepEqual([bodies[0], bodies.slice(1).sort()], ["kept", ["anew", "as well"]]);
-  for (const page of pages) assert.deepEqual(await lines(page), bodies);
+  for (const page of pages) await shows(page, bodies);
 });
