@@ -15,13 +15,14 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use roomlog_core::{
-    block::{self, BlockName, NodeId},
+    block::{self, BlockName},
+    identity::NodeId,
     journal::{Journal, Proposed},
     proposal::Proposal,
     rules::Rules,
-    suites::archive::proposal,
 };
 use roomlog_sqlite::SqliteJournal;
+use roomlog_testkit::fixtures::proposal;
 
 use crate::{
     DataDir,

@@ -8,10 +8,8 @@ use std::{io, path::Path};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use roomlog_core::{
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    memory::MemoryJournal,
-};
+use roomlog_core::journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed};
+use roomlog_testkit::memory::MemoryJournal;
 
 use crate::segments::{SHAPE, Segments};
 

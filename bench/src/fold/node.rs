@@ -19,14 +19,17 @@ use std::{
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use roomlog_core::{
     Node, NodeError, NodeSettings,
+    append::{
+        merge::QueueId,
+        sequencer::{Submit, Ticket},
+    },
     journal::Journal,
-    mailbox::{Mailbox, Outcome},
-    merge::QueueId,
+    mailbox::Mailbox,
+    outcome::Outcome,
     proposal::Proposal,
-    sequencer::{Submit, Ticket},
-    suites::archive::proposal,
 };
 use roomlog_sqlite::Directory;
+use roomlog_testkit::fixtures::proposal;
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinHandle,

@@ -11,15 +11,17 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use roomlog_core::{
-    archive::{Applied, Hurry, IdKey, Window},
+    applied::Applied,
+    apply::room::{self, Room, Verdict},
+    archive::{Hurry, IdKey, Window},
+    commit::Commit,
+    head::Head,
     journal::Position,
     proposal::{Proposal, Stored},
-    room::{self, Head, Room, Verdict},
     rules::Rules,
-    suites::archive::proposal,
-    tail::Commit,
 };
 use roomlog_protocol::{Author, EntryId, RoomName};
+use roomlog_testkit::fixtures::proposal;
 use ulid::Ulid;
 
 use super::Outcome;

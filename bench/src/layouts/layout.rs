@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, marker::PhantomData, ops::Range, path::Path};
 
 use roomlog_core::{
     archive::{Archive, IdKey, Keep, Window},
+    head::{Head, Known},
     proposal::{ContentHash, Stored},
-    room::{Head, Known},
 };
 use roomlog_protocol::{RoomName, Slot};
 use roomlog_sqlite::SqliteArchive;

@@ -187,10 +187,8 @@ fn row(name: &str, point: &Point) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roomlog_core::{
-        archive::Window,
-        suites::archive::{Speaker, window},
-    };
+    use roomlog_core::archive::Window;
+    use roomlog_testkit::fixtures::{Speaker, window};
 
     /// Every layout, empty, in a directory of its own.
     fn each(test: impl Fn(&str, &mut dyn Contender)) {

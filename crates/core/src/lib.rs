@@ -11,41 +11,18 @@
 //! Invariant: what a room holds is a function of the journal's order and of nothing else. Knows no
 //! socket, JSON, SQL or NATS, and no clock: times are passed in.
 
-pub mod agreeing;
-pub mod agreement;
-pub mod applier;
-pub mod applying;
-pub mod archive;
-pub mod backup;
-pub mod block;
+pub mod append;
+pub mod apply;
 pub mod episode;
-pub mod fold;
-pub mod follower;
 pub mod give_way;
-pub mod heads;
-pub mod inbox;
-pub mod inboxes;
-pub mod journal;
-pub mod lane;
-pub mod mailbox;
-pub mod memory;
-pub mod merge;
+pub mod model;
 pub mod node;
-pub mod partition;
-mod pipeline;
-pub mod proposal;
-pub mod proposers;
-pub mod reader;
-mod recent_ids;
-pub mod room;
-pub mod rooms;
-pub mod rules;
-pub mod sequencer;
-pub mod sequencing;
+pub mod peers;
+pub mod read;
 pub mod stats;
-#[cfg(feature = "suites")]
-pub mod suites;
-pub mod tail;
 
+pub use model::{
+    applied, archive, backup, block, commit, error::NodeError, head, identity, identity::Identity,
+    journal, mailbox, outcome, proposal, rules,
+};
 pub use node::{Node, NodeSettings, Running};
-pub use partition::{Identity, NodeError};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::journal::{Partition, Position};
+use crate::model::journal::{Partition, Position};
 
 /// Counters since the start, and the greatest lag.
 #[derive(Debug)]

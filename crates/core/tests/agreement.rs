@@ -7,12 +7,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use common::{Connection, LONG, Life, committed, identity, small_windows, speaking::Speaking};
 use roomlog_core::{
     NodeError,
-    agreement::{Agreement, Chain, Judgement, Said},
-    archive::{Applied, Archive, Hurry, Window},
-    block::NodeId,
+    applied::{Applied, Chain},
+    archive::{Archive, Hurry, Window},
+    identity::NodeId,
     journal::{Journal, Position},
+    peers::agreement::{Agreement, Judgement, Said},
+};
+use roomlog_testkit::{
+    fixtures::{proposal, room},
     memory::MemoryArchive,
-    suites::archive::{proposal, room},
 };
 use tokio::time::{Instant, sleep, timeout};
 

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use roomlog_core::{
+    apply::room::{self, Room, Verdict},
+    head::{Head, Known},
     proposal::{ContentHash, Proposal},
-    room::{self, Head, Known, Room, Verdict},
     rules::Rules,
-    suites::archive::proposal,
 };
 use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, digest};
+use roomlog_testkit::fixtures::proposal;
 
 /// A room and the ids it knows, as the applier keeps them.
 struct Log {
@@ -19,7 +20,7 @@ struct Log {
 
 impl Log {
     fn new(name: &str) -> Self {
-        let name = roomlog_core::suites::archive::room(name);
+        let name = roomlog_testkit::fixtures::room(name);
         let room = Room { head: Head::empty(&name), name };
         Self { room, ids: HashMap::new(), entries: Vec::new() }
     }

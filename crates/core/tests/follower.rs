@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use roomlog_core::{
-    follower::{Follower, Followers, Next},
     proposal::Stored,
-    suites::archive::{Speaker, room},
-    tail::Tail,
+    read::{
+        follower::{Follower, Followers, Next},
+        tail::Tail,
+    },
 };
+use roomlog_testkit::fixtures::{Speaker, room};
 
 /// A room that commits, and who follows it.
 struct Scene {
@@ -45,7 +47,7 @@ fn next(follower: &mut Follower, bytes: usize) -> String {
     let bodies = |entries: &[Stored]| {
         entries.iter().map(|stored| &*stored.entry.body).collect::<Vec<_>>().join(" ")
     };
-    let piece = |piece: &roomlog_core::follower::Piece| match piece.whole() {
+    let piece = |piece: &roomlog_core::read::follower::Piece| match piece.whole() {
         Some(commit) => format!("[{}]", bodies(&commit.entries)),
         None => bodies(piece.entries()),
     };

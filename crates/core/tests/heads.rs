@@ -5,12 +5,13 @@ mod common;
 use common::{Connection, Disk, Life, identity, small_windows};
 use roomlog_core::{
     NodeSettings,
-    block::{BLOCK_ENTRIES, BlockName, NodeId, encode},
-    heads::{MOVED_ROOMS, Moved},
+    block::{BLOCK_ENTRIES, BlockName, encode},
+    identity::NodeId,
     journal::Journal,
+    read::heads::{MOVED_ROOMS, Moved},
     rules::Rules,
-    suites::archive::proposal,
 };
+use roomlog_testkit::fixtures::proposal;
 
 fn names(moved: Moved) -> (String, u64) {
     match moved {

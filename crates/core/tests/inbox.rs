@@ -12,12 +12,14 @@ use std::{
 
 use common::{Disk, Life, identity, small_windows};
 use roomlog_core::{
-    inbox::{Inbox, Turned},
+    append::{
+        inbox::{Inbox, Turned},
+        merge::QueueId,
+        sequencer::{Submit, Ticket},
+    },
     mailbox::Mailbox,
-    merge::QueueId,
-    sequencer::{Submit, Ticket},
-    suites::archive::proposal,
 };
+use roomlog_testkit::fixtures::proposal;
 
 fn submit(mailbox: &Arc<Mailbox>, token: u64) -> Submit {
     let queue = QueueId(token);

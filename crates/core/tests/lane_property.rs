@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use roomlog_core::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
+use roomlog_core::append::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
 use roomlog_protocol::EntryId;
 
 const LIMITS: LaneLimits =

@@ -4,14 +4,10 @@ mod common;
 
 use common::{Connection, Disk, LONG, Life, committed, folded, identity, repeat, small_windows};
 use roomlog_core::{
-    NodeError, NodeSettings,
-    archive::Archive,
-    inbox::Turned,
-    journal::Position,
-    mailbox::Outcome,
-    proposal::Proposal,
-    suites::archive::{Speaker, proposal, window},
+    NodeError, NodeSettings, append::inbox::Turned, archive::Archive, journal::Position,
+    outcome::Outcome, proposal::Proposal,
 };
+use roomlog_testkit::fixtures::{Speaker, proposal, window};
 use tokio::time::timeout;
 
 fn says(id: &str) -> Proposal {
@@ -145,7 +141,7 @@ async fn the_heads_of_all_rooms_are_those_of_archive_and_memory_together() {
         ada.say(&life.node, proposal(name, "ada", "2", "y")).await;
     }
     let heads = |after: Option<&str>, limit| {
-        let after = after.map(roomlog_core::suites::archive::room);
+        let after = after.map(roomlog_testkit::fixtures::room);
         let heads = life.node.room_heads(after.as_ref(), limit).expect("heads");
         heads
             .iter()

@@ -5,15 +5,16 @@ mod common;
 use common::{Connection, Disk, LONG, Life, committed, folded, identity, repeat, small_windows};
 use roomlog_core::{
     NodeError, NodeSettings,
+    append::inbox::Turned,
     archive::Archive,
-    block::{BlockError, BlockName, NodeId, Past, encode, encode_history},
-    inbox::Turned,
+    block::{BlockError, BlockName, Past, encode, encode_history},
+    identity::NodeId,
     journal::{Journal, Position, Proposed},
-    mailbox::Outcome,
+    outcome::Outcome,
     proposal::Proposal,
     rules::Rules,
-    suites::archive::proposal,
 };
+use roomlog_testkit::fixtures::proposal;
 use tokio::time::timeout;
 
 fn says(id: &str) -> Proposal {

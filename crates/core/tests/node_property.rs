@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Connection, Disk, Life, identity, small_windows};
 use proptest::prelude::*;
 use roomlog_core::{
-    mailbox::Outcome,
+    outcome::Outcome,
     proposal::{Proposal, Stored},
-    suites::archive::proposal,
 };
+use roomlog_testkit::fixtures::proposal;
 
 const ROOMS: [&str; 2] = ["even", "odd"];
 

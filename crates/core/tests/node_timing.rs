@@ -9,13 +9,16 @@ use common::{Connection, LONG, committed, identity, repeat, small_windows};
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     Node, NodeSettings,
+    append::inbox::Turned,
     block::BLOCK_BYTES,
-    inbox::Turned,
     journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    mailbox::{Mailbox, Outcome},
-    memory::{MemoryArchive, MemoryJournal},
+    mailbox::Mailbox,
+    outcome::Outcome,
     proposal::Proposal,
-    suites::archive::{proposal, room},
+};
+use roomlog_testkit::{
+    fixtures::{proposal, room},
+    memory::{MemoryArchive, MemoryJournal},
 };
 use tokio::{sync::watch, time::timeout};
 

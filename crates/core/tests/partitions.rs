@@ -10,11 +10,13 @@ use common::{Connection, Life, identity, small_windows};
 use futures_util::future::BoxFuture;
 use roomlog_core::{
     archive::Archive,
+    identity::partition_of,
     journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    mailbox::Outcome,
+    outcome::Outcome,
+};
+use roomlog_testkit::{
+    fixtures::{proposal, room},
     memory::{MemoryArchive, MemoryJournal},
-    partition::partition_of,
-    suites::archive::{proposal, room},
 };
 
 /// A memory journal for each partition.

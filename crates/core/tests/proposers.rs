@@ -1,8 +1,9 @@
 //! Which blocks take effect: transcripts of the blocks that a journal gives back.
 
 use roomlog_core::{
-    block::{BlockName, NodeId},
-    proposers::{Proposer, Proposers},
+    applied::{Proposer, Proposers},
+    block::BlockName,
+    identity::NodeId,
 };
 
 /// Plays `NODE INCARNATION.N`, a block each, and marks those that take effect with a `+`.

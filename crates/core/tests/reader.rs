@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use roomlog_core::{
     archive::Archive,
-    memory::MemoryArchive,
     proposal::Stored,
-    reader::{Page, PageLimits, ReadError, Reader},
-    rooms::Rooms,
-    suites::archive::{Speaker, room, window},
+    read::{
+        reader::{Page, PageLimits, ReadError, Reader},
+        rooms::Rooms,
+    },
 };
 use roomlog_protocol::{Digest, Span};
+use roomlog_testkit::{
+    fixtures::{Speaker, room, window},
+    memory::MemoryArchive,
+};
 
 const WHOLE: PageLimits = PageLimits { entries: 500, bytes: 1 << 20 };
 
@@ -221,7 +225,7 @@ async fn a_flipped_bit_in_the_archive_is_never_served() {
     let commit = speaker.says(1, &["one", "two", "three"]);
     let mut entries = commit.entries.clone();
     entries[1].entry.body = "twO".into();
-    let flipped = roomlog_core::tail::Commit {
+    let flipped = roomlog_core::commit::Commit {
         room: commit.room.clone(),
         position: commit.position,
         entries,

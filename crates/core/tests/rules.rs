@@ -10,14 +10,20 @@ use common::{
 };
 use roomlog_core::{
     Node, NodeError, NodeSettings,
-    agreement::Said,
     archive::Archive,
-    block::{BlockError, NodeId},
+    block::BlockError,
+    identity::NodeId,
     journal::Journal,
-    mailbox::Outcome,
+    outcome::Outcome,
+    peers::{
+        agreement::Said,
+        rules::{HEARD_FOR, NODES},
+    },
+    rules::Rules,
+};
+use roomlog_testkit::{
+    fixtures::{TRIAL, proposal, room},
     memory::MemoryArchive,
-    rules::{HEARD_FOR, NODES, Rules},
-    suites::archive::{proposal, room},
 };
 use tokio::time::{sleep, timeout};
 
@@ -83,7 +89,7 @@ async fn reaches(life: &Life, end: u64) {
 async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_log() {
     let journal = Arc::new(Speaking::new());
     let (first, second) = (Place::of(1), Place::of(2));
-    let new = first.start(&journal, 1, Rules::TRIAL).await;
+    let new = first.start(&journal, 1, TRIAL).await;
     let old = second.start(&journal, 1, Rules::FIRST).await;
     let mut ada = Connection::new(1);
     assert_eq!(said(&mut ada, &new, "a").await, (0, 0));
@@ -94,7 +100,7 @@ async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_
     assert_eq!(said(&mut ada, &old, "c").await, (2, 0));
 
     old.end().await.expect("a good end");
-    let brought = second.start(&journal, 2, Rules::TRIAL).await;
+    let brought = second.start(&journal, 2, TRIAL).await;
     assert_eq!(said(&mut ada, &brought, "d").await, (3, 0));
     sleep(2 * HEARD_FOR).await;
     assert_eq!(said(&mut ada, &brought, "e").await, (4, 0), "after a quiet time not the first");
@@ -111,14 +117,14 @@ async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_
     assert_eq!(heads[0], heads[1]);
 
     // Who makes its archive from the whole journal comes to the same; who does not know the rules stops.
-    let third = Place::of(3).start(&journal, 1, Rules::TRIAL).await;
+    let third = Place::of(3).start(&journal, 1, TRIAL).await;
     assert_eq!(third.bodies("general").await, ["a", "b", "c", "d", "e", "f", "g"]);
     let late = Place::of(4).over(&journal, 1, Rules::FIRST);
     let ended = timeout(LONG, late.ended()).await.expect("it stops");
     let Err(NodeError::Block { problem: BlockError::Newer { rules, .. }, .. }) = ended else {
         panic!("{ended:?}");
     };
-    assert_eq!(rules, Rules::TRIAL.number());
+    assert_eq!(rules, TRIAL.number());
     for life in [new, brought, third] {
         life.end().await.expect("a good end");
     }
@@ -128,12 +134,12 @@ async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_
 async fn a_node_that_knows_newer_rules_and_starts_beside_them_follows_at_once() {
     let journal = Arc::new(Speaking::new());
     let first = Place::of(1);
-    let one = first.start(&journal, 1, Rules::TRIAL).await;
+    let one = first.start(&journal, 1, TRIAL).await;
     let mut ada = Connection::new(1);
     says_by_first_rules(&mut ada, &one, 0..7).await;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(said(&mut ada, &one, "b").await, (7, 1));
-    let two = Place::of(2).start(&journal, 1, Rules::TRIAL).await;
+    let two = Place::of(2).start(&journal, 1, TRIAL).await;
     assert_eq!(
         said(&mut ada, &two, "c").await,
         (8, 2),
@@ -157,7 +163,7 @@ impl Two {
     async fn start() -> Self {
         let there = Arc::new(Speaking::new());
         let here = Arc::new(there.beside());
-        let new = Place::of(1).start(&here, 1, Rules::TRIAL).await;
+        let new = Place::of(1).start(&here, 1, TRIAL).await;
         let old = Place::of(2).start(&there, 1, Rules::FIRST).await;
         let mut two = Self { here, new, old, ada: Connection::new(1), bea: Connection::new(2) };
         two.new_says(0).await;
@@ -237,7 +243,7 @@ async fn a_node_that_is_away_is_waited_for_and_not_for_ever() {
 async fn among_too_many_nodes_to_hear_no_newer_rules_begin() {
     for (others, begins) in [(NODES - 2, true), (NODES - 1, false)] {
         let journal = Arc::new(Speaking::new());
-        let one = Place::of(1).start(&journal, 1, Rules::TRIAL).await;
+        let one = Place::of(1).start(&journal, 1, TRIAL).await;
         let peers = journal.peers().expect("a way to speak");
         let mut ada = Connection::new(1);
         let mut got = Vec::new();
@@ -245,7 +251,7 @@ async fn among_too_many_nodes_to_hear_no_newer_rules_begin() {
             for other in 0..others {
                 let mut node = NodeId([9; 16]);
                 node.0[..8].copy_from_slice(&other.to_be_bytes());
-                let rules = Rules::TRIAL.number();
+                let rules = TRIAL.number();
                 let chains = BTreeMap::new();
                 let said = Said { node, incarnation: 1, rules, partition: 0, chains };
                 peers.tell(said.encode()).await;
@@ -273,7 +279,7 @@ async fn a_node_that_does_not_hear_itself_goes_on_by_the_rules_that_were_in_forc
 async fn a_node_that_is_started_again_goes_on_by_the_rules_that_were_in_force() {
     let journal = Arc::new(Speaking::new());
     let place = Place::of(1);
-    let one = place.start(&journal, 1, Rules::TRIAL).await;
+    let one = place.start(&journal, 1, TRIAL).await;
     let mut ada = Connection::new(1);
     assert_eq!(said(&mut ada, &one, "a").await, (0, 0));
     sleep(2 * HEARD_FOR).await;
@@ -286,7 +292,7 @@ async fn a_node_that_is_started_again_goes_on_by_the_rules_that_were_in_force() 
     }
     one.end().await.expect("a good end");
 
-    let two = place.start(&journal, 2, Rules::TRIAL).await;
+    let two = place.start(&journal, 2, TRIAL).await;
     assert_eq!(said(&mut ada, &two, "d").await, (3, 2));
     two.end().await.expect("a good end");
 
@@ -294,5 +300,5 @@ async fn a_node_that_is_started_again_goes_on_by_the_rules_that_were_in_force() 
     let settings = NodeSettings { knows: Rules::FIRST, ..small_windows() };
     let opened = Node::open(older, journal, archive, settings).map(drop);
     let Err(NodeError::NewerRules { rules }) = opened else { panic!("{opened:?}") };
-    assert_eq!(rules, Rules::TRIAL.number());
+    assert_eq!(rules, TRIAL.number());
 }

@@ -18,11 +18,13 @@ use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use roomlog_core::{
-    inbox::Turned,
+    append::inbox::Turned,
     journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    mailbox::Outcome,
+    outcome::Outcome,
+};
+use roomlog_testkit::{
+    fixtures::{proposal, room},
     memory::{MemoryArchive, MemoryJournal},
-    suites::archive::{proposal, room},
 };
 use tokio::time::{sleep, timeout};
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use roomlog_core::{
+    commit::Commit,
     mailbox::Mailbox,
-    suites::archive::{Speaker, room},
-    tail::{After, Commit, Tail},
+    read::tail::{After, Tail},
 };
+use roomlog_testkit::fixtures::{Speaker, room};
 
 /// A room in whose tail these commits are, each written as its bodies.
 fn tail(commits: &[&str]) -> (Tail, Vec<Arc<Commit>>) {

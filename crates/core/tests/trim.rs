@@ -8,8 +8,8 @@ use common::{Connection, Disk, LONG, Life, committed, folded, identity, repeat, 
 use roomlog_core::{
     NodeSettings,
     journal::{Journal, Position},
-    suites::archive::proposal,
 };
+use roomlog_testkit::fixtures::proposal;
 use tokio::time::timeout;
 
 #[tokio::test]

@@ -10,14 +10,15 @@ use roomlog_core::{
     NodeError, NodeSettings,
     block::{BlockError, decode_knowing},
     journal::{Follow, Journal, Mark},
-    mailbox::Outcome,
-    memory::MemoryArchive,
-    rules::{HEARD_FOR, Rules},
-    suites::archive::{proposal, room},
+    outcome::Outcome,
+    peers::rules::HEARD_FOR,
+    rules::Rules,
 };
-use roomlog_jetstream::{
-    JetStreamJournal, Options,
-    servers::{Cluster, Setup},
+use roomlog_jetstream::{JetStreamJournal, Options};
+use roomlog_testkit::nats::{Cluster, Setup};
+use roomlog_testkit::{
+    fixtures::{TRIAL, proposal, room},
+    memory::MemoryArchive,
 };
 use tokio::time::{Instant, timeout};
 
@@ -52,7 +53,7 @@ impl Ada {
 /// The rules that the stream's next block names.
 async fn named(follow: &mut Box<dyn Follow>) -> Rules {
     let durable = timeout(LONG, follow.next()).await.expect("in time").expect("a block");
-    decode_knowing(&durable.block, Rules::TRIAL).expect("a block of ours").rules
+    decode_knowing(&durable.block, TRIAL).expect("a block of ours").rules
 }
 
 async fn whole(life: &Life, end: u64) -> Vec<(String, u64)> {
@@ -72,7 +73,7 @@ async fn nodes_of_two_builds_hold_one_log_and_newer_rules_begin_when_both_know_t
     let cluster = Cluster::start(&Setup::default()).expect("servers");
     let watch = JetStreamJournal::open(&Options::new(cluster.url())).await.expect("a journal");
     let mut stream = watch.follow(0, Mark::default());
-    let new = start(&cluster, 1, 1, Rules::TRIAL).await;
+    let new = start(&cluster, 1, 1, TRIAL).await;
     let old = start(&cluster, 2, 1, Rules::FIRST).await;
     new.caught_up().await;
     old.caught_up().await;
@@ -88,14 +89,14 @@ async fn nodes_of_two_builds_hold_one_log_and_newer_rules_begin_when_both_know_t
     assert_eq!(whole(&new, ada.said).await, whole(&old, ada.said).await);
 
     old.end().await.expect("a good end");
-    let brought = start(&cluster, 2, 2, Rules::TRIAL).await;
+    let brought = start(&cluster, 2, 2, TRIAL).await;
     brought.caught_up().await;
     let begun = async {
         loop {
             ada.says(&new).await;
             ada.says(&brought).await;
             for _ in 0..2 {
-                if named(&mut stream).await == Rules::TRIAL {
+                if named(&mut stream).await == TRIAL {
                     return;
                 }
             }

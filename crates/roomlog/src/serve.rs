@@ -23,7 +23,7 @@ use std::{
 use clap::Args;
 use futures_util::FutureExt;
 use roomlog_core::{
-    Node, NodeError, Running, journal::JournalError, partition, sequencing::Sequencing,
+    Node, NodeError, Running, append::task::Sequencing, journal::JournalError, partition,
 };
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

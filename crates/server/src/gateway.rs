@@ -27,12 +27,11 @@ use hyper_util::{
 };
 use roomlog_core::{
     Node,
+    append::{lane::LaneLimits, merge::QueueId},
     archive::ArchiveError,
     episode::Episode,
-    lane::LaneLimits,
-    merge::QueueId,
-    reader::{Page, PageLimits, ReadError},
-    room::Head,
+    head::Head,
+    read::reader::{Page, PageLimits, ReadError},
 };
 use roomlog_protocol::{Digest, Hello, PROTOCOL_VERSION, RoomName, ServerFrame, Span};
 use tokio::{

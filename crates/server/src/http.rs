@@ -30,8 +30,10 @@ use bytes::Bytes;
 use roomlog_core::{
     archive::ArchiveError,
     mailbox::Mailbox,
-    reader::{Page, ReadError},
-    tail::Tail,
+    read::{
+        reader::{Page, ReadError},
+        tail::Tail,
+    },
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, ErrorFrame, Refusal, Slot, Span, client::parse_update, json::Object,

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     Identity, Node, NodeSettings,
-    block::NodeId,
+    identity::NodeId,
     journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    memory::{MemoryArchive, MemoryJournal},
 };
 use roomlog_server::Config;
+use roomlog_testkit::memory::{MemoryArchive, MemoryJournal};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -253,8 +253,8 @@ mod tests {
     use roomlog_core::{
         archive::{Archive, Keep},
         journal::Journal,
-        suites::archive::{Speaker, room, window},
     };
+    use roomlog_testkit::fixtures::{Speaker, room, window};
     use rusqlite::Connection;
     use tempfile::TempDir;
 

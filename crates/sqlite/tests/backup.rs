@@ -20,10 +20,10 @@ use roomlog_core::{
     archive::Archive,
     backup::{Backup, BackupError, Copy, Progress},
     journal::{Journal, Position},
-    suites::archive::{Speaker, window},
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use roomlog_sqlite::{Directory, OpenError, Opened};
+use roomlog_testkit::fixtures::{Speaker, window};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;

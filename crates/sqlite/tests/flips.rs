@@ -10,7 +10,7 @@ mod life;
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use life::{Life, Logs, said};
-use roomlog_core::mailbox::Outcome;
+use roomlog_core::outcome::Outcome;
 use roomlog_protocol::latest_of;
 use tempfile::TempDir;
 

@@ -7,11 +7,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use file::File;
 use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep},
+    commit::Commit,
     proposal::Stored,
-    suites::archive::{Speaker, room, window},
-    tail::Commit,
 };
 use roomlog_sqlite::SqliteArchive;
+use roomlog_testkit::fixtures::{Speaker, room, window};
 use rusqlite::Connection;
 
 impl File {

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomlog_core::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
+use roomlog_core::append::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
 use roomlog_protocol::EntryId;
 
 /// 64 early ones for 10 s; 5 s for `after` and `ref`.

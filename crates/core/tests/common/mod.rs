@@ -9,21 +9,26 @@ use std::{sync::Arc, thread, time::Duration};
 use futures_util::future::join_all;
 use roomlog_core::{
     Identity, Node, NodeError, NodeSettings,
+    append::{
+        inbox::Turned,
+        merge::QueueId,
+        sequencer::{Submit, Ticket},
+    },
+    apply::fold::Folder,
     archive::Archive,
-    block::NodeId,
-    fold::Folder,
-    inbox::Turned,
+    identity::NodeId,
     journal::Journal,
-    mailbox::{Mailbox, Outcome},
-    memory::{MemoryArchive, MemoryJournal},
-    merge::QueueId,
-    partition::PartitionTask,
+    mailbox::Mailbox,
+    node::partition::PartitionTask,
+    outcome::Outcome,
     proposal::{Proposal, Stored},
-    reader::{Page, PageLimits},
-    sequencer::{Submit, Ticket},
-    suites::archive::room,
+    read::reader::{Page, PageLimits},
 };
 use roomlog_protocol::{Digest, RoomName, Span};
+use roomlog_testkit::{
+    fixtures::room,
+    memory::{MemoryArchive, MemoryJournal},
+};
 use tokio::{task::JoinHandle, time::timeout};
 
 /// Longer than anything here takes.

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use roomlog_core::{
-    journal::{
-        Durable, Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Position, Proposed,
-    },
-    memory::MemoryJournal,
+use roomlog_core::journal::{
+    Durable, Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Position, Proposed,
 };
+use roomlog_testkit::memory::MemoryJournal;
 use tokio::sync::{broadcast, watch};
 
 /// One journal of several nodes, and how they speak, from a server that may be cut off from the others.

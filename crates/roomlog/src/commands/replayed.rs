@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use roomlog_core::{
     Identity, Node, NodeError, NodeSettings,
     archive::Archive,
-    block::NodeId,
+    head::Head,
+    identity::NodeId,
     journal::{Journal, Position},
     proposal::Stored,
-    reader::PageLimits,
-    room::Head,
+    read::reader::PageLimits,
 };
 use roomlog_protocol::{RoomName, Slot, Span, latest_of};
 use tokio::task::JoinSet;

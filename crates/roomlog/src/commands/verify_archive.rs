@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 use roomlog_core::{
     archive::Archive,
     block,
+    head::Head,
     journal::{Journal, Position},
-    room::Head,
 };
 use roomlog_protocol::{Digest, RoomName, Slot, latest_of};
 use roomlog_sqlite::{SqliteArchive, SqliteJournal};

@@ -24,9 +24,9 @@ use std::{
 
 use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep},
+    head::Head,
     journal::{Journal, Position},
     proposal::Stored,
-    room::Head,
 };
 use roomlog_protocol::{Digest, RoomName, Slot, latest_of};
 use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};

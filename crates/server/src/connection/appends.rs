@@ -11,12 +11,14 @@ use std::{
 };
 
 use roomlog_core::{
-    inbox::Turned,
-    lane::{Answer, Arrival, Effect, Step},
-    mailbox::Outcome,
-    merge::merge_time,
+    append::{
+        inbox::Turned,
+        lane::{Answer, Arrival, Effect, Step},
+        merge::merge_time,
+        sequencer::{Submit, Ticket},
+    },
+    outcome::Outcome,
     proposal::Proposal,
-    sequencer::{Submit, Ticket},
 };
 use roomlog_protocol::{
     Appended, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, ServerFrame, latest_of,

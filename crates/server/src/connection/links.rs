@@ -11,12 +11,16 @@ use std::{
 };
 
 use roomlog_core::{
-    follower::Follower,
-    lane::{Lane, LaneLimits},
+    append::{
+        lane::{Lane, LaneLimits},
+        merge::QueueId,
+        sequencer::Submit,
+    },
     mailbox::Mailbox,
-    merge::QueueId,
-    sequencer::Submit,
-    tail::{Hearing, Tail},
+    read::{
+        follower::Follower,
+        tail::{Hearing, Tail},
+    },
 };
 use roomlog_protocol::RoomName;
 

@@ -9,8 +9,8 @@ use std::time::Instant;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     archive::{ArchiveError, Keep},
-    reader::{Page, PageLimits, ReadError},
-    room::Head,
+    head::Head,
+    read::reader::{Page, PageLimits, ReadError},
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,

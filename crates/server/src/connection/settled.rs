@@ -4,7 +4,10 @@
 //! that says what the author can do. Invariant: the same outcome has the same code and sentence, by
 //! whichever way the append came.
 
-use roomlog_core::{inbox::Turned, lane::Effect, mailbox::Outcome};
+use roomlog_core::{
+    append::{inbox::Turned, lane::Effect},
+    outcome::Outcome,
+};
 use roomlog_protocol::{EntryId, ErrorCode, Slot};
 
 use crate::gateway::STOPPING;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomlog_core::{heads::Moved, room::Head};
+use roomlog_core::{head::Head, read::heads::Moved};
 use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
 
 use super::{

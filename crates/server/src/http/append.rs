@@ -12,11 +12,14 @@ use axum::{
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
 use roomlog_core::{
-    inbox::Turned,
-    mailbox::{Mailbox, Outcome},
-    merge::merge_time,
+    append::{
+        inbox::Turned,
+        merge::merge_time,
+        sequencer::{Submit, Ticket},
+    },
+    mailbox::Mailbox,
+    outcome::Outcome,
     proposal::Proposal,
-    sequencer::{Submit, Ticket},
 };
 use roomlog_protocol::{
     ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Slot, Span, client::parse_append, end_of,

@@ -18,11 +18,13 @@ use axum::{
     http::{HeaderMap, Response, StatusCode},
 };
 use roomlog_core::{
+    append::{
+        merge::{QueueId, merge_time},
+        sequencer::{Submit, Ticket},
+    },
     block::{BLOCK_BYTES, BLOCK_ENTRIES},
     mailbox::Mailbox,
-    merge::{QueueId, merge_time},
     proposal::Proposal,
-    sequencer::{Submit, Ticket},
 };
 use roomlog_protocol::{EntryId, ErrorCode, Refusal, RoomName, Slot, limits::BATCH_APPENDS};
 use tokio::time::{Instant, timeout_at};

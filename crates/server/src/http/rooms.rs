@@ -62,7 +62,7 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
     let more = heads.len() > limit;
     heads.truncate(limit);
     let next = heads.last().filter(|_| more).map(|(room, _)| room.clone());
-    let head = |(room, head): (RoomName, roomlog_core::room::Head)| RoomHead {
+    let head = |(room, head): (RoomName, roomlog_core::head::Head)| RoomHead {
         room,
         latest: latest_of(head.end),
         committed_at: head.committed_at,

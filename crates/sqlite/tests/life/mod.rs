@@ -4,17 +4,20 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use roomlog_core::{
     Node, NodeError, NodeSettings,
+    append::{
+        merge::QueueId,
+        sequencer::{Submit, Ticket},
+    },
     archive::Archive,
     journal::Journal,
-    mailbox::{Mailbox, Outcome},
-    merge::QueueId,
+    mailbox::Mailbox,
+    outcome::Outcome,
     proposal::{Proposal, Stored},
-    reader::PageLimits,
-    sequencer::{Submit, Ticket},
-    suites::archive::{proposal, room},
+    read::reader::PageLimits,
 };
 use roomlog_protocol::Span;
 use roomlog_sqlite::Directory;
+use roomlog_testkit::fixtures::{proposal, room};
 use tokio::{task::JoinHandle, time::timeout};
 
 /// Longer than anything here takes.

@@ -11,7 +11,11 @@
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use indicatif::ProgressBar;
-use roomlog_core::{block::NodeId, journal::Journal, partition::partition_of, room::Head};
+use roomlog_core::{
+    head::Head,
+    identity::{NodeId, partition_of},
+    journal::Journal,
+};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose};
 use roomlog_protocol::{Digest, RoomName};
 use roomlog_sqlite::{Derived, Directory, claim};

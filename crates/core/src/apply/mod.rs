@@ -1,0 +1,14 @@
+//! From a durable block to entries: the replicated state machine, and the fold behind it.
+//!
+//! ```text
+//!  journal ─► task ─► applier (room, ids) ─┬─► outcomes, tails
+//!                                          └─► fold ─► archive
+//! ```
+//!
+//! Invariant: what a room holds is a function of the journal's order and of nothing else.
+
+pub mod applier;
+pub mod fold;
+pub(crate) mod ids;
+pub mod room;
+pub mod task;

@@ -1,0 +1,14 @@
+//! How far a partition is between start and end.
+
+/// Where a partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Applying what the journal held at the start.
+    CatchingUp,
+    /// Serving.
+    Serving,
+    /// Everything that was taken is proposed; what is in flight is still to be applied.
+    Closing,
+    /// It failed and ends.
+    Failed,
+}
