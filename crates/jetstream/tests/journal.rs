@@ -7,7 +7,6 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     sync::Arc,
-    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -16,8 +15,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{LONG, block, by_hand, next, open, propose, servers};
 use roomlog_core::journal::{Journal, Mark, Position, Proposed};
 use roomlog_jetstream::{OpenError, Options, Promise};
-use roomlog_testkit::nats::{Cluster, Setup};
-use roomlog_testkit::suites::journal::Engine;
+use roomlog_testkit::{
+    nats::{Cluster, Setup},
+    suites,
+};
 use tokio::{runtime::Handle, task::block_in_place, time::timeout};
 
 /// Streams on servers of their own.
@@ -33,7 +34,7 @@ impl Streams {
     }
 }
 
-impl Engine for Streams {
+impl suites::journal::Engine for Streams {
     fn open(&self) -> Arc<dyn Journal> {
         Arc::new(wait(open(&self.options)).expect("a journal"))
     }

@@ -23,7 +23,7 @@ use std::{
 use clap::Args;
 use futures_util::FutureExt;
 use roomlog_core::{
-    Node, NodeError, Running, append::task::Sequencing, journal::JournalError, partition,
+    Node, NodeError, Running, append::task::Sequencing, journal::JournalError, node,
 };
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -297,7 +297,7 @@ impl Threads {
         let folders = self.folders;
         let join = move || folders.into_iter().try_for_each(thread::JoinHandle::join);
         let _folded_or_panicked = tokio::task::spawn_blocking(join).await;
-        partition::ended(all, Ok(()))
+        node::partition::ended(all, Ok(()))
     }
 }
 
