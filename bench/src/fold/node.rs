@@ -95,7 +95,7 @@ impl Started {
             Directory::open(data).map_err(io::Error::other)?;
         let journal: Arc<dyn Journal> = match engine {
             Engine::Sqlite => journal,
-            _ => Arc::new(Remembered::new(engine, journal.log(), data)?),
+            _ => Arc::new(Remembered::new(engine, &journal.facts().log, data)?),
         };
         let settings = match folds {
             true => NodeSettings::default(),

@@ -17,12 +17,25 @@ pub mod episode;
 pub mod give_way;
 pub mod model;
 pub mod node;
-pub mod peers;
+pub(crate) mod peers;
 pub mod read;
-pub mod stats;
+mod stats;
 
 pub use model::{
     applied, archive, backup, block, commit, error::NodeError, head, identity, identity::Identity,
     journal, mailbox, outcome, proposal, rules,
 };
-pub use node::{Node, NodeSettings, Running};
+pub use node::{Engines, Node, NodeSettings, NodeStats, NodeThread};
+
+#[cfg(test)]
+extern crate self as roomlog_core;
+
+/// The fixtures and engines of the test kit, made of the crate under test.
+#[cfg(test)]
+#[allow(unreachable_pub, unused, reason = "shared with the test kit")]
+#[path = "../../testkit/src/fixtures.rs"]
+mod fixtures;
+#[cfg(test)]
+#[allow(unreachable_pub, unused, reason = "shared with the test kit")]
+#[path = "../../testkit/src/memory/mod.rs"]
+mod memory;

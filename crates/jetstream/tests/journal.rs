@@ -200,7 +200,7 @@ async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
     let mut options = Options::new(cluster.url());
     options.partitions = Some(3);
     let journal = open(&options).await.expect("a journal");
-    assert_eq!(journal.partitions(), 3);
+    assert_eq!(journal.facts().partitions, 3);
     for partition in 0..3 {
         let proposed = timeout(LONG, journal.propose(partition, block(7))).await;
         assert_eq!(proposed.expect("an answer in time"), Proposed::Durable(Position(1)));
@@ -208,7 +208,7 @@ async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
     drop(journal);
     // Who does not say it takes what is there.
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
-    assert_eq!(journal.partitions(), 3);
+    assert_eq!(journal.facts().partitions, 3);
     let given = next(&mut journal.follow(2, Mark::default())).await.expect("a block");
     assert_eq!(given.block, block(7));
     drop(journal);

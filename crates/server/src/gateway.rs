@@ -7,10 +7,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,7 +24,7 @@ use hyper_util::{
 };
 use roomlog_core::{
     Node,
-    append::{lane::LaneLimits, merge::QueueId},
+    append::lane::LaneLimits,
     archive::ArchiveError,
     episode::Episode,
     head::Head,
@@ -73,7 +70,6 @@ pub(crate) struct Gateway {
     /// What is wrong with the archive when it is read, and with backups.
     unreadable: Episode,
     pub(crate) no_backups: Episode,
-    queues: AtomicU64,
 }
 
 impl Gateway {
@@ -88,10 +84,6 @@ impl Gateway {
         if let Some(times) = self.unreadable.ends() {
             warn!(failed = times, "reads of the archive succeed again");
         }
-    }
-
-    pub(crate) fn next_queue(&self) -> QueueId {
-        QueueId(self.queues.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn lane_limits(&self) -> LaneLimits {
@@ -118,7 +110,7 @@ impl Gateway {
         limits: PageLimits,
     ) -> Result<Page, ReadError> {
         let begun = Instant::now();
-        let page = self.node.reader.read(room, span, digest, limits).await;
+        let page = self.node.read(room, span, digest, limits).await;
         self.config.metrics.page(begun.elapsed());
         match &page {
             Err(ReadError::Archive(problem)) => self.note_unreadable(problem),
@@ -192,7 +184,6 @@ pub async fn run(
         newest: http::Newest::default(),
         unreadable: Episode::default(),
         no_backups: Episode::default(),
-        queues: AtomicU64::new(0),
     });
     tokio::select! {
         () = accept(&listener, &gateway, &sockets) => {}

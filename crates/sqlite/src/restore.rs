@@ -301,7 +301,7 @@ mod tests {
     fn restored(path: &Path, manifest: &Manifest) -> String {
         let directory = Directory::open(path).expect("a directory");
         assert_eq!(directory.opened, Opened::Restored(manifest.clone()));
-        let log = directory.journal.log().to_owned();
+        let log = directory.journal.facts().log.clone();
         assert_ne!(log, LOG);
         assert_eq!(directory.archive.log(), log);
         assert_eq!(directory.journal.head(0), Ok(Position(9)));
@@ -313,7 +313,7 @@ mod tests {
         drop(directory);
         assert!(path.join(RESTORED).exists() && !path.join(MANIFEST_FILE).exists());
         let again = Directory::open(path).expect("a directory");
-        assert_eq!((&again.opened, again.journal.log()), (&Opened::Whole, log.as_str()));
+        assert_eq!((&again.opened, &again.journal.facts().log), (&Opened::Whole, &log));
         log
     }
 

@@ -4,16 +4,15 @@ use std::sync::{Arc, OnceLock};
 
 use roomlog_core::{
     applied::{Applied, Chain, Proposer, Proposers},
-    apply::room::{self, Room, Verdict},
     archive::{Hurry, Window},
     commit::Commit,
     head::Head,
     identity::NodeId,
     journal::{Position, Stamp},
-    proposal::Proposal,
+    proposal::{Proposal, Stored},
     rules::Rules,
 };
-use roomlog_protocol::{Author, ClientAppend, EntryId, Kind, RoomName};
+use roomlog_protocol::{Author, ClientAppend, Entry, EntryId, Kind, RoomName};
 
 /// Rules that are never released: no two entries of a room have the same time.
 pub const TRIAL: Rules =
@@ -53,39 +52,43 @@ pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
 }
 
 /// A room that speaks: makes commits as apply would.
-pub struct Speaker(pub Room);
+pub struct Speaker {
+    room: RoomName,
+    /// Where its log ends.
+    pub head: Head,
+}
 
 impl Speaker {
     /// An empty room.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let name = room(name);
-        Self(Room { head: Head::empty(&name), name })
+        let room = room(name);
+        Self { head: Head::empty(&room), room }
     }
 
     /// The commit of a block in which `ada` says these, with the bodies as ids.
-    ///
-    /// # Panics
-    /// When the room does not take one.
     pub fn says(&mut self, position: u64, bodies: &[&str]) -> Arc<Commit> {
-        let mut entries = Vec::new();
-        for body in bodies {
-            let mut proposal = proposal(&self.0.name, "ada", body, body);
-            proposal.meta =
-                body.starts_with('m').then(|| ("{}".into(), roomlog_protocol::digest::hash("{}")));
-            proposal.sent_at = body.starts_with('s').then_some(77);
-            proposal.reference = body.starts_with('r').then_some(0);
-            match room::apply(&mut self.0, Rules::FIRST, &proposal, 1_000 + position, None) {
-                Verdict::Committed(stored) => entries.push(stored),
-                other => panic!("{body}: {other:?}"),
-            }
-        }
-        Arc::new(Commit {
-            room: self.0.name.clone(),
-            position: Position(position),
-            entries,
-            frames: OnceLock::new(),
-        })
+        let entries = bodies.iter().map(|body| self.entry(1_000 + position, body)).collect();
+        let (room, position) = (self.room.clone(), Position(position));
+        Arc::new(Commit { room, position, entries, frames: OnceLock::new() })
+    }
+
+    fn entry(&mut self, committed_at: u64, body: &str) -> Stored {
+        let Proposal { author, id, body, kind, .. } = proposal(&self.room, "ada", body, body);
+        let entry = Entry {
+            slot: self.head.end,
+            author,
+            id,
+            committed_at,
+            sent_at: body.starts_with('s').then_some(77),
+            kind,
+            reference: body.starts_with('r').then_some(0),
+            meta: body.starts_with('m').then(|| "{}".into()),
+            body,
+        };
+        let digest = self.head.digest.then(&entry);
+        self.head = Head { end: entry.slot + 1, committed_at, digest };
+        Stored { entry, digest }
     }
 }
 

@@ -1,41 +1,35 @@
-//! The inbox of a partition: where connections put appends that may go.
+//! The inbox of a partition: where connections put appends that may be proposed now.
 //!
-//! Enters: [`Submit`]s, from any task. Leaves: the same, in order, to the partition's one task.
-//! Invariant: what waits or is under way, and what is not folded, is bounded; at a bound an append is
-//! refused at once ([`Turned`]), never dropped and never waited for.
+//! Enters: [`Submit`]s, from any task. Leaves: the same, in order, to the sequencer's task. Invariant:
+//! what is queued, in flight or not folded is bounded; at a bound an append is rejected at once, never
+//! dropped and never made to wait.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::append::{merge::QueueId, sequencer::Submit};
+use crate::{
+    append::{merge::QueueId, sequencer::Submit},
+    model::outcome::AppendOutcome,
+};
 
-/// Why an append was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turned {
-    /// The node is at a bound of its own.
-    Busy,
-    /// The node stops.
-    Closed,
-}
-
-/// What the partition has not looked at yet.
+/// What the sequencer has not taken yet.
 #[derive(Default)]
-pub struct Post {
+pub(crate) struct Post {
     /// Appends, in order of arrival.
-    pub submits: Vec<Submit>,
-    /// Queues whose connections are gone.
-    pub forgotten: Vec<QueueId>,
+    pub(crate) submits: Vec<Submit>,
+    /// Queues that were dropped.
+    pub(crate) closed_queues: Vec<QueueId>,
 }
 
 /// The inbox of a partition.
-pub struct Inbox {
+pub(crate) struct Inbox {
     post: Mutex<Post>,
     notify: Notify,
     waiting_bytes: AtomicUsize,
     limit_bytes: usize,
-    /// Much is applied and not folded.
+    /// Too much is applied and not folded.
     overloaded: AtomicBool,
     /// The journal does not answer.
     stalled: AtomicBool,
@@ -45,9 +39,8 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox for appends of at most `limit_bytes` in all, counted until they have an outcome.
-    #[must_use]
-    pub fn new(limit_bytes: usize) -> Self {
+    /// An inbox for at most `limit_bytes` of appends, counted until they have an outcome.
+    pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
             post: Mutex::default(),
             notify: Notify::new(),
@@ -60,94 +53,81 @@ impl Inbox {
         }
     }
 
-    /// Puts an append in and lets the partition know.
-    ///
-    /// # Errors
-    /// [`Turned`]; nothing was taken then.
-    pub fn submit(&self, submit: Submit) -> Result<(), Turned> {
-        self.put(submit)?;
-        self.ring();
-        Ok(())
-    }
-
-    /// Puts an append in. Who has put in all that came together calls [`Inbox::ring`]: then it becomes
-    /// one block, and not a block of the first and a block of the others.
-    ///
-    /// # Errors
-    /// [`Turned`]; nothing was taken then.
-    pub fn put(&self, submit: Submit) -> Result<(), Turned> {
+    /// Adds an append. [`Inbox::ring`] shows it to the sequencer, after all that arrived together
+    /// were added: then they become one block.
+    pub(crate) fn put(&self, submit: Submit) -> Result<(), AppendOutcome> {
         if self.is_closed() {
-            return Err(Turned::Closed);
+            return Err(AppendOutcome::Unavailable);
         }
         let weight = submit.proposal.weight();
         self.reserve(weight)?;
         let mut post = self.post.lock();
-        // Asked again under the lock that `close` takes: behind a close nothing comes.
+        // Checked again under the lock that `close` takes: nothing is added after it.
         if self.is_closed() {
             self.release(weight);
-            return Err(Turned::Closed);
+            return Err(AppendOutcome::Unavailable);
         }
         post.submits.push(submit);
         Ok(())
     }
 
-    /// Lets the partition know that something was put in.
-    pub fn ring(&self) {
-        self.notify.notify_one();
-    }
-
-    /// Puts appends in, in their order and at once, so that they share blocks as far as one holds them.
-    ///
-    /// # Errors
-    /// Why not all were taken, and what was not: the first that was turned away, and all behind it.
-    pub fn submit_all(&self, submits: Vec<Submit>) -> Result<(), (Turned, Vec<Submit>)> {
+    /// Adds appends in their order and at once, and shows them to the sequencer. If not all are taken:
+    /// why, and the rest from the first that was not.
+    pub(crate) fn put_all(
+        &self,
+        mut submits: Vec<Submit>,
+    ) -> Result<(), (AppendOutcome, Vec<Submit>)> {
         let mut post = self.post.lock();
         if self.is_closed() {
-            return Err((Turned::Closed, submits));
+            return Err((AppendOutcome::Unavailable, submits));
         }
-        let mut turned = Ok(());
-        let fit = submits.iter().take_while(|submit| {
-            turned = self.reserve(submit.proposal.weight());
-            turned.is_ok()
+        let mut reserved = Ok(());
+        let fitting = submits.iter().take_while(|submit| {
+            reserved = self.reserve(submit.proposal.weight());
+            reserved.is_ok()
         });
-        let fit = fit.count();
-        let mut submits = submits;
-        let rest = submits.split_off(fit);
+        let fitting = fitting.count();
+        let rest = submits.split_off(fitting);
         post.submits.append(&mut submits);
         drop(post);
         self.ring();
-        turned.map_err(|turned| (turned, rest))
+        reserved.map_err(|outcome| (outcome, rest))
     }
 
-    /// Counts an append's bytes as waiting, unless a bound is met.
-    fn reserve(&self, weight: usize) -> Result<(), Turned> {
+    /// Shows the sequencer what was added.
+    pub(crate) fn ring(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Counts the bytes of an append as waiting, if no bound is reached.
+    fn reserve(&self, weight: usize) -> Result<(), AppendOutcome> {
         let waiting = self.waiting_bytes.fetch_add(weight, Ordering::AcqRel);
         let busy = self.overloaded.load(Ordering::Acquire) || self.is_stalled();
         if busy || waiting + weight > self.limit_bytes {
             self.release(weight);
-            return Err(Turned::Busy);
+            return Err(AppendOutcome::Busy);
         }
         Ok(())
     }
 
-    /// Says that the connection of a queue is gone.
-    pub fn forget(&self, queue: QueueId) {
-        self.post.lock().forgotten.push(queue);
+    /// Lets the sequencer drop what it keeps of a queue. What the queue has waiting is still proposed.
+    pub(crate) fn close_queue(&self, queue: QueueId) {
+        self.post.lock().closed_queues.push(queue);
         self.ring();
     }
 
-    /// Takes no more appends; the partition ends when those taken have their outcome.
-    pub fn close(&self) {
+    /// Takes no more appends; the partition ends when those that were taken have their outcome.
+    pub(crate) fn close(&self) {
         {
-            let _no_submit_is_between = self.post.lock();
+            let _no_put_is_in_between = self.post.lock();
             self.closed.store(true, Ordering::Release);
         }
         self.ring();
     }
 
-    /// From now on what was taken goes through, however far behind the fold is: the node is about to stop,
-    /// and whoever waits is to be answered before. New appends are taken or refused as before.
-    pub fn drain(&self) {
+    /// Proposes and applies what was taken, however far behind the fold is: the node is about to stop,
+    /// and whoever waits is answered before it does. New appends are taken or rejected as before.
+    pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.ring();
     }
@@ -164,7 +144,7 @@ impl Inbox {
         self.overloaded.store(overloaded, Ordering::Release);
     }
 
-    /// Says whether the journal leaves what was proposed without an answer: new appends are `busy` then.
+    /// Sets whether the journal leaves proposed blocks unanswered: new appends are `busy` then.
     pub(crate) fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }
@@ -190,3 +170,7 @@ impl Inbox {
         self.notify.notified().await;
     }
 }
+
+#[cfg(test)]
+#[path = "tests/inbox.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use std::{
 
 /// Names the queue of one connection in one room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QueueId(pub u64);
+pub(crate) struct QueueId(pub(crate) u64);
 
 struct Waiting<T> {
     time: u64,
@@ -21,7 +21,7 @@ struct Waiting<T> {
 }
 
 /// The queues of a room, merged by time.
-pub struct Merge<T> {
+pub(crate) struct Merge<T> {
     queues: HashMap<QueueId, VecDeque<Waiting<T>>>,
     heads: BinaryHeap<Reverse<(u64, u64, QueueId)>>,
     arrivals: u64,
@@ -35,7 +35,7 @@ impl<T> Default for Merge<T> {
 
 impl<T> Merge<T> {
     /// Puts an item behind the others of its queue. `time` is in ms since the epoch.
-    pub fn push(&mut self, queue: QueueId, time: u64, item: T) {
+    pub(crate) fn push(&mut self, queue: QueueId, time: u64, item: T) {
         let arrival = self.arrivals;
         self.arrivals += 1;
         let waiting = self.queues.entry(queue).or_default();
@@ -46,7 +46,7 @@ impl<T> Merge<T> {
     }
 
     /// Takes the earliest head and pulls its queue again.
-    pub fn take(&mut self) -> Option<T> {
+    pub(crate) fn take(&mut self) -> Option<T> {
         let Reverse((.., queue)) = self.heads.pop()?;
         let waiting = self.queues.get_mut(&queue)?;
         let taken = waiting.pop_front()?;
@@ -60,7 +60,7 @@ impl<T> Merge<T> {
     }
 
     /// Takes all that waits in one queue, in its order.
-    pub fn remove(&mut self, queue: QueueId) -> Vec<T> {
+    pub(crate) fn remove(&mut self, queue: QueueId) -> Vec<T> {
         self.heads.retain(|Reverse((.., head))| *head != queue);
         let waiting = self.queues.remove(&queue).unwrap_or_default();
         waiting.into_iter().map(|waiting| waiting.item).collect()
@@ -68,7 +68,7 @@ impl<T> Merge<T> {
 
     /// Whether nothing waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.heads.is_empty()
     }
 }
@@ -76,9 +76,13 @@ impl<T> Merge<T> {
 /// The time that orders an append: the author's clock, held within two seconds of when it was
 /// received, so that a false clock gains at most that. All in ms since the epoch.
 #[must_use]
-pub fn merge_time(sent_at: Option<u64>, received: u64) -> u64 {
+pub(crate) fn merge_time(sent_at: Option<u64>, received: u64) -> u64 {
     sent_at.map_or(received, |sent| sent.clamp(received.saturating_sub(CLOCK_TRUST_MS), received))
 }
 
 /// How far an author's clock is believed, in ms before the time of receipt.
-pub const CLOCK_TRUST_MS: u64 = 2_000;
+pub(crate) const CLOCK_TRUST_MS: u64 = 2_000;
+
+#[cfg(test)]
+#[path = "tests/merge.rs"]
+mod tests;

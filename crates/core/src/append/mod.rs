@@ -6,10 +6,10 @@
 //!
 //! Invariant: appends of one queue are proposed in their order.
 
-pub mod inbox;
-pub mod inboxes;
+pub(crate) mod inbox;
 pub mod lane;
-pub mod merge;
+pub(crate) mod merge;
 pub(crate) mod pipeline;
-pub mod sequencer;
-pub mod task;
+pub mod queue;
+pub(crate) mod sequencer;
+pub(crate) mod task;

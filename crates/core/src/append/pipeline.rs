@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     append::{inbox::Inbox, sequencer::Submit},
-    model::{head::Known, outcome::Outcome, phase::Phase, rules::Rules},
+    model::{head::Known, outcome::AppendOutcome, phase::Phase, rules::Rules},
 };
 
 /// How many blocks may be durable or on their way and not applied.
@@ -175,7 +175,7 @@ impl Pipeline {
         self.in_flight.lock().is_empty()
     }
 
-    pub(crate) fn answer(&self, submit: &Submit, outcome: Outcome) {
+    pub(crate) fn answer(&self, submit: &Submit, outcome: AppendOutcome) {
         self.inbox.release(submit.proposal.weight());
         submit.ticket.answer(outcome);
     }
@@ -186,7 +186,7 @@ impl Pipeline {
         self.enter(Phase::Failed);
         for block in self.take_back(0) {
             for submit in block.submits.iter() {
-                self.answer(submit, Outcome::Unknown);
+                self.answer(submit, AppendOutcome::Unknown);
             }
         }
     }

@@ -17,45 +17,45 @@ use crate::{
     model::{
         block::{BLOCK_BYTES, BLOCK_ENTRIES},
         mailbox::Mailbox,
-        outcome::Outcome,
+        outcome::AppendOutcome,
         proposal::Proposal,
     },
 };
 
 /// Who waits for the outcome of an append.
 #[derive(Debug, Clone)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     /// Where the outcome goes; its place there is reserved.
-    pub mailbox: Arc<Mailbox>,
+    pub(crate) mailbox: Arc<Mailbox>,
     /// What the connection calls this append.
-    pub token: u64,
+    pub(crate) token: u64,
     /// The queue it came through.
-    pub queue: QueueId,
+    pub(crate) queue: QueueId,
     /// Its number in that queue, when the queue is numbered.
-    pub seq: Option<u64>,
+    pub(crate) seq: Option<u64>,
 }
 
 impl Ticket {
     /// Delivers the outcome.
-    pub fn answer(&self, outcome: Outcome) {
+    pub(crate) fn answer(&self, outcome: AppendOutcome) {
         self.mailbox.outcome(self.token, outcome);
     }
 }
 
 /// An append that may go.
 #[derive(Debug, Clone)]
-pub struct Submit {
+pub(crate) struct Submit {
     /// What it asks for.
-    pub proposal: Proposal,
+    pub(crate) proposal: Proposal,
     /// The time that orders it among the heads of its room, ms since the epoch.
-    pub time: u64,
+    pub(crate) time: u64,
     /// Who waits for the outcome.
-    pub ticket: Ticket,
+    pub(crate) ticket: Ticket,
 }
 
 /// What waits to be proposed.
 #[derive(Default)]
-pub struct Sequencer {
+pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
     turns: VecDeque<RoomName>,
     /// Numbered queues with a refused append: the number that must come again first.
@@ -67,7 +67,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// The append, to be answered `out_of_order`.
-    pub fn push(&mut self, submit: Submit) -> Result<(), Box<Submit>> {
+    pub(crate) fn push(&mut self, submit: Submit) -> Result<(), Box<Submit>> {
         let queue = submit.ticket.queue;
         if let (Some(expected), Some(seq)) = (self.broken.get(&queue), submit.ticket.seq) {
             if seq != *expected {
@@ -85,7 +85,7 @@ impl Sequencer {
     }
 
     /// The proposals of the next block, in their order; empty when nothing waits.
-    pub fn next_block(&mut self) -> Vec<Submit> {
+    pub(crate) fn next_block(&mut self) -> Vec<Submit> {
         let mut block = Vec::new();
         let mut bytes = 0;
         while block.len() < BLOCK_ENTRIES && bytes < BLOCK_BYTES {
@@ -106,7 +106,7 @@ impl Sequencer {
 
     /// Notes that an append of a numbered queue was refused, and takes out what waits behind it, to
     /// be answered `out_of_order`.
-    pub fn break_queue(&mut self, room: &RoomName, queue: QueueId, seq: u64) -> Vec<Submit> {
+    pub(crate) fn break_queue(&mut self, room: &RoomName, queue: QueueId, seq: u64) -> Vec<Submit> {
         self.broken.insert(queue, seq);
         let Some(merge) = self.rooms.get_mut(room) else { return Vec::new() };
         let behind = merge.remove(queue);
@@ -117,14 +117,14 @@ impl Sequencer {
         behind
     }
 
-    /// Forgets a queue whose connection is gone. What it has waiting still goes.
-    pub fn forget(&mut self, queue: QueueId) {
+    /// Drops what is kept of a queue that was dropped. What it has waiting is still proposed.
+    pub(crate) fn close_queue(&mut self, queue: QueueId) {
         self.broken.remove(&queue);
     }
 
     /// Whether nothing waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 }

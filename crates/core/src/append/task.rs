@@ -31,7 +31,7 @@ use crate::{
         error::NodeError,
         identity::Identity,
         journal::{Journal, JournalError, Partition, Proposed},
-        outcome::Outcome,
+        outcome::AppendOutcome,
         phase::Phase,
     },
     peers::rules::InForce,
@@ -52,7 +52,7 @@ pub(crate) struct Asked {
 }
 
 /// The task that proposes.
-pub struct Sequencing {
+pub(crate) struct SequencerTask {
     pub(crate) partition: Partition,
     pub(crate) identity: Identity,
     pub(crate) journal: Arc<dyn Journal>,
@@ -89,18 +89,17 @@ enum Woken {
     Failed,
 }
 
-impl Sequencing {
-    /// Whether `propose` waits for the disk: then this task needs a thread of its own.
-    #[must_use]
-    pub fn waits_for_disk(&self) -> bool {
-        !self.journal.is_shared()
+impl SequencerTask {
+    /// Whether `propose` waits for the disk: then this task has its own thread.
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.journal.facts().is_blocking
     }
 
     /// Proposes until the inbox is closed and all it took is proposed, or the partition fails.
     ///
     /// # Errors
     /// [`NodeError`] when the journal leaves an outcome open.
-    pub async fn run(mut self) -> Result<(), NodeError> {
+    pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let ended = self.serve().await;
         // Failed already: once more, for a block that was pushed while apply failed.
         if ended.is_err() || self.pipeline.is(Phase::Failed) {
@@ -113,12 +112,12 @@ impl Sequencing {
     }
 
     async fn serve(&mut self) -> Result<(), NodeError> {
-        if self.journal.is_shared() {
+        if self.journal.facts().is_shared {
             self.propose_block(Vec::new());
         }
         loop {
             self.take_inbox();
-            if self.journal.is_shared() && self.pipeline.inbox.is_closed() {
+            if self.journal.facts().is_shared && self.pipeline.inbox.is_closed() {
                 // The sockets are gone, and such a journal may not answer for long.
                 self.pipeline.fail();
                 return Ok(());
@@ -157,7 +156,7 @@ impl Sequencing {
 
     /// When there is something to do if nothing happens before.
     fn deadline(&self) -> Option<Instant> {
-        let waits = self.journal.is_shared() && !self.pipeline.inbox.is_stalled();
+        let waits = self.journal.facts().is_shared && !self.pipeline.inbox.is_stalled();
         let late_at = self.oldest_since().filter(|_| waits).map(|since| since + STALLED_AFTER);
         self.again_at.into_iter().chain(late_at).min()
     }
@@ -243,7 +242,7 @@ impl Sequencing {
         let mut turned_away = false;
         for submit in post.submits {
             if let Err(early) = self.sequencer.push(submit) {
-                self.pipeline.answer(&early, Outcome::OutOfOrder);
+                self.pipeline.answer(&early, AppendOutcome::OutOfOrder { expected: None });
                 turned_away = true;
             }
         }
@@ -251,15 +250,15 @@ impl Sequencing {
             // Followers may wait to be told with the block that these would have become.
             self.pipeline.pushed.notify_one();
         }
-        for queue in post.forgotten {
-            self.sequencer.forget(queue);
+        for queue in post.closed_queues {
+            self.sequencer.close_queue(queue);
         }
     }
 
     /// Closes blocks while the journal can take one and something waits.
     fn propose(&mut self) {
         while self.again_at.is_none()
-            && self.proposed.len() < self.journal.depth()
+            && self.proposed.len() < self.journal.facts().depth
             && self.pipeline.takes_block()
         {
             let submits = self.sequencer.next_block();
@@ -364,16 +363,16 @@ impl Sequencing {
         for submit in refused.iter().flat_map(|block| block.submits.iter()) {
             let Ticket { queue, seq, .. } = submit.ticket;
             let Some(seq) = seq else {
-                self.pipeline.answer(submit, Outcome::StorageFull);
+                self.pipeline.answer(submit, AppendOutcome::StorageFull);
                 continue;
             };
             if !broken.insert(queue) {
-                self.pipeline.answer(submit, Outcome::OutOfOrder);
+                self.pipeline.answer(submit, AppendOutcome::OutOfOrder { expected: None });
                 continue;
             }
-            self.pipeline.answer(submit, Outcome::StorageFull);
+            self.pipeline.answer(submit, AppendOutcome::StorageFull);
             for behind in self.sequencer.break_queue(&submit.proposal.room, queue, seq) {
-                self.pipeline.answer(&behind, Outcome::OutOfOrder);
+                self.pipeline.answer(&behind, AppendOutcome::OutOfOrder { expected: None });
             }
         }
     }
@@ -387,7 +386,7 @@ impl Sequencing {
                 return;
             }
             for submit in &block {
-                self.pipeline.answer(submit, Outcome::Unavailable);
+                self.pipeline.answer(submit, AppendOutcome::Unavailable);
             }
         }
     }

@@ -11,14 +11,14 @@ use std::{
     vec,
 };
 
-use roomlog_protocol::{RoomName, latest_of};
+use roomlog_protocol::RoomName;
 use thiserror::Error;
 
 use crate::{
     apply::{
         fold::{Effect, FoldQueue, Unfolded},
         ids::{IdHash, RecentIds},
-        room::{self, HistoryError, Room, Verdict},
+        room::{self, HistoryError, Room},
     },
     model::{
         applied::{Applied, Chain},
@@ -27,7 +27,7 @@ use crate::{
         commit::Commit,
         head::Known,
         journal::{Durable, Mark, Partition, Position},
-        outcome::Outcome,
+        outcome::AppendOutcome,
         proposal::{Proposal, Stored},
         rules::Rules,
     },
@@ -81,7 +81,7 @@ impl Iterator for Folded {
 
 /// Why entries of elsewhere were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum RestoreError {
+pub(crate) enum RestoreError {
     /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -91,7 +91,7 @@ pub enum RestoreError {
 }
 
 /// Applies blocks.
-pub struct Applier {
+pub(crate) struct Applier {
     partition: Partition,
     stamps: bool,
     archive: Arc<dyn Archive>,
@@ -202,13 +202,13 @@ impl Applier {
 
     /// The position of the last block applied.
     #[must_use]
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.applied.position
     }
 
     /// Whether another block may be applied before the fold has caught up.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.unfolded.entries < self.unfolded_limit.entries
             && self.unfolded.bytes < self.unfolded_limit.bytes
     }
@@ -217,7 +217,7 @@ impl Applier {
     ///
     /// # Errors
     /// When the archive cannot be read.
-    pub fn look_up<'a>(
+    pub(crate) fn look_up<'a>(
         &self,
         proposals: impl Iterator<Item = &'a Proposal>,
     ) -> Result<Vec<Option<Known>>, ArchiveError> {
@@ -233,14 +233,14 @@ impl Applier {
     ///
     /// # Errors
     /// When the archive cannot be read.
-    pub fn apply<'a>(
+    pub(crate) fn apply<'a>(
         &mut self,
         durable: &Durable,
         name: &BlockName,
         rules: Rules,
         proposals: impl Iterator<Item = &'a Proposal>,
         archived: &[Option<Known>],
-    ) -> Result<Option<Vec<Outcome>>, ArchiveError> {
+    ) -> Result<Option<Vec<AppendOutcome>>, ArchiveError> {
         self.read(durable);
         self.applied.rules = self.applied.rules.max(rules.number());
         if !self.applied.proposers.admit(name) {
@@ -269,7 +269,7 @@ impl Applier {
     /// # Errors
     /// When the archive cannot be read, or an entry does not go on where its room ends; nothing of such a
     /// block may stay.
-    pub fn restore(
+    pub(crate) fn restore(
         &mut self,
         durable: &Durable,
         name: &BlockName,
@@ -313,7 +313,7 @@ impl Applier {
     }
 
     /// Passes over a position that holds nothing of ours.
-    pub fn skip(&mut self, durable: &Durable) {
+    pub(crate) fn skip(&mut self, durable: &Durable) {
         self.read(durable);
         self.hand_on(Vec::new());
     }
@@ -337,7 +337,7 @@ impl Applier {
 
     /// Tells the followers of what was applied. While `more` is on its way, that is put off for a few
     /// blocks: a burst that became several commits wakes a thousand followers once.
-    pub fn tell(&mut self, more: bool) {
+    pub(crate) fn tell(&mut self, more: bool) {
         if self.untold.is_empty() {
             return;
         }
@@ -362,7 +362,7 @@ impl Applier {
 
     /// Takes note of a window that is in the archive. Blocks before number `next_n` may have been
     /// looked up there before it was.
-    pub fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
+    pub(crate) fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
         for counted in effects.iter().map(Effect::counted) {
             self.unfolded.entries -= counted.entries;
             self.unfolded.bytes -= counted.bytes;
@@ -374,13 +374,13 @@ impl Applier {
 
     /// How many entries the last block added.
     #[must_use]
-    pub fn fresh(&self) -> usize {
+    pub(crate) fn fresh(&self) -> usize {
         self.fresh
     }
 
     /// Whether there is something that [`Applier::settle`] lets go of.
     #[must_use]
-    pub fn has_settled(&self, oldest_n: u64) -> bool {
+    pub(crate) fn has_settled(&self, oldest_n: u64) -> bool {
         self.folded.front().is_some_and(|window| window.barrier <= oldest_n)
             || self.tails_are_long()
     }
@@ -388,7 +388,7 @@ impl Applier {
     /// Lets go of what is in the archive, when no block in flight (`oldest_n` and later) was looked
     /// up before it was: so many entries, and the commit that has the last of them. A window is let go
     /// of in many steps, because appends wait meanwhile.
-    pub fn settle(&mut self, oldest_n: u64, entries: usize) {
+    pub(crate) fn settle(&mut self, oldest_n: u64, entries: usize) {
         let mut left = entries;
         while left > 0
             && let Some(window) = self.folded.front_mut().filter(|it| it.barrier <= oldest_n)
@@ -435,7 +435,7 @@ impl Applier {
     }
 
     /// Lets the fold's thread end.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.folds.close();
     }
 }
@@ -460,21 +460,17 @@ fn apply_one(
     proposal: &Proposal,
     journal_time: u64,
     archived: Option<&Known>,
-) -> Outcome {
+) -> AppendOutcome {
     let id = ids.hash(&proposal.room, &proposal.author, &proposal.id);
     // A row at or past the end is of a fold that a crash cut off: its block is applied again.
     let archived = archived.filter(|known| known.slot < held.room.head.end);
     let known = ids.get(id).or(archived).copied();
     match room::apply(&mut held.room, rules, proposal, journal_time, known.as_ref()) {
-        Verdict::Committed(stored) => {
+        Ok(stored) => {
             let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
             held.add(ids, id, proposal, stored);
-            Outcome::Committed { slot, committed_at, repeat: false }
+            AppendOutcome::Committed { slot, committed_at, repeat: false }
         }
-        Verdict::Repeat { slot, committed_at } => {
-            Outcome::Committed { slot, committed_at, repeat: true }
-        }
-        Verdict::IdReused { slot } => Outcome::IdReused { slot },
-        Verdict::ExpectFailed => Outcome::ExpectFailed { latest: latest_of(held.room.head.end) },
+        Err(outcome) => outcome,
     }
 }

@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// What one block did.
 #[derive(Debug, Clone)]
-pub struct Effect {
+pub(crate) struct Effect {
     /// To each room it touched.
     pub commits: Vec<Arc<Commit>>,
     /// What is applied when it is in the archive.
@@ -68,11 +68,11 @@ impl Effect {
 }
 
 /// A window that is in the archive, or why it is not.
-pub type Folded = Result<Vec<Effect>, ArchiveError>;
+pub(crate) type Folded = Result<Vec<Effect>, ArchiveError>;
 
 /// When a window is begun.
 #[derive(Debug, Clone, Copy)]
-pub struct FoldSettings {
+pub(crate) struct FoldSettings {
     /// As soon as this many entries wait; also the most in one window, but for the last block's.
     pub entries: usize,
     /// When the first of those that wait has waited this long.
@@ -80,7 +80,7 @@ pub struct FoldSettings {
 }
 
 /// What waits to be folded.
-pub struct FoldQueue {
+pub(crate) struct FoldQueue {
     settings: FoldSettings,
     state: Mutex<State>,
     changed: Condvar,
@@ -186,7 +186,7 @@ impl FoldQueue {
 }
 
 /// The fold's thread.
-pub struct Folder {
+pub(crate) struct Folder {
     pub(crate) queue: Arc<FoldQueue>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) archive: Arc<dyn Archive>,
@@ -197,7 +197,7 @@ pub struct Folder {
 
 impl Folder {
     /// Folds until the queue is closed or the archive fails; blocks its thread.
-    pub fn run(self) {
+    pub(crate) fn run(self) {
         while let Some(effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
             let mut way = GiveWay::default();

@@ -7,8 +7,8 @@
 //!
 //! Invariant: what a room holds is a function of the journal's order and of nothing else.
 
-pub mod applier;
-pub mod fold;
+pub(crate) mod applier;
+pub(crate) mod fold;
 pub(crate) mod ids;
 pub mod room;
-pub mod task;
+pub(crate) mod task;

@@ -4,13 +4,14 @@
 //! a repeat, or rejected. Invariant: the same proposals in the same order give the same log on every
 //! node: no clock, no randomness, no I/O, no configuration is looked at here.
 
-use roomlog_protocol::{Entry, RoomName, Slot};
+use roomlog_protocol::{Entry, RoomName, Slot, latest_of};
 
 use thiserror::Error;
 
 use crate::model::{
     block::Past,
     head::{Head, Known},
+    outcome::AppendOutcome,
     proposal::{Proposal, Stored},
     rules::Rules,
 };
@@ -22,27 +23,6 @@ pub struct Room {
     pub name: RoomName,
     /// Where its log ends.
     pub head: Head,
-}
-
-/// What became of a proposal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is the room's newest entry.
-    Committed(Stored),
-    /// It was there already.
-    Repeat {
-        /// Its slot.
-        slot: Slot,
-        /// Its time.
-        committed_at: u64,
-    },
-    /// Its id names other content.
-    IdReused {
-        /// The slot of that content.
-        slot: Slot,
-    },
-    /// It would not get the slot that it expected.
-    ExpectFailed,
 }
 
 /// An entry of elsewhere does not go on where the room ends.
@@ -72,27 +52,31 @@ pub fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryEr
     Ok(Some(add(room, proposal, *at)))
 }
 
-/// Decides over one proposal by these rules, and moves the room on when it is committed.
+/// Decides on one proposal by these rules. `known` is the entry that has its id already.
+///
+/// # Errors
+/// The outcome if the proposal adds no entry: a repeat, `IdReused` or `ExpectFailed`.
 pub fn apply(
     room: &mut Room,
     rules: Rules,
     proposal: &Proposal,
     journal_time: u64,
     known: Option<&Known>,
-) -> Verdict {
+) -> Result<Stored, AppendOutcome> {
     if let Some(known) = known {
-        return if known.content == proposal.content() {
-            Verdict::Repeat { slot: known.slot, committed_at: known.committed_at }
+        let Known { slot, committed_at, content } = *known;
+        return Err(if content == proposal.content() {
+            AppendOutcome::Committed { slot, committed_at, repeat: true }
         } else {
-            Verdict::IdReused { slot: known.slot }
-        };
+            AppendOutcome::IdReused { slot }
+        });
     }
     if proposal.expect.is_some_and(|slot| slot != room.head.end) {
-        return Verdict::ExpectFailed;
+        return Err(AppendOutcome::ExpectFailed { latest: latest_of(room.head.end) });
     }
     let last = (room.head.end > 0).then_some(room.head.committed_at);
     let time = rules.time(last, journal_time);
-    Verdict::Committed(add(room, proposal, time))
+    Ok(add(room, proposal, time))
 }
 
 /// The room's next entry.
@@ -113,3 +97,7 @@ fn add(room: &mut Room, proposal: &Proposal, committed_at: u64) -> Stored {
     room.head = Head { end: entry.slot + 1, committed_at: entry.committed_at, digest };
     Stored { entry, digest }
 }
+
+#[cfg(test)]
+#[path = "tests/room.rs"]
+mod tests;

@@ -22,7 +22,7 @@ use crate::{
         error::NodeError,
         identity::Identity,
         journal::{Durable, Follow, Journal, JournalError, Partition, Position},
-        outcome::Outcome,
+        outcome::AppendOutcome,
         phase::Phase,
         rules::Rules,
     },
@@ -36,7 +36,7 @@ use crate::{
 const SETTLED_AT_ONCE: usize = 16;
 
 /// The task that applies.
-pub struct Applying {
+pub(crate) struct ApplierTask {
     pub(crate) partition: Partition,
     pub(crate) identity: Identity,
     pub(crate) journal: Arc<dyn Journal>,
@@ -57,7 +57,7 @@ pub struct Applying {
 
 /// However it ends, cut off or by a panic: neither sequencing nor the fold's thread waits for it for
 /// ever.
-impl Drop for Applying {
+impl Drop for ApplierTask {
     fn drop(&mut self) {
         if !self.pipeline.is(Phase::Closing) {
             self.pipeline.fail();
@@ -74,13 +74,13 @@ enum Woken {
     Failed,
 }
 
-impl Applying {
+impl ApplierTask {
     /// Catches up with the journal, then applies until sequencing has closed and all its blocks are
     /// applied, or the partition fails.
     ///
     /// # Errors
     /// [`NodeError`]; whoever waits was told what is known.
-    pub async fn run(mut self) -> Result<(), NodeError> {
+    pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let ended = self.serve().await;
         if ended.is_err() {
             self.pipeline.fail();
@@ -92,7 +92,7 @@ impl Applying {
         let applied = self.applier.position();
         let head = self.journal.head(self.partition)?;
         // Of a shared journal the head may be an old one: whoever follows it finds out.
-        if applied > head && !self.journal.is_shared() {
+        if applied > head && !self.journal.facts().is_shared {
             return Err(NodeError::JournalBehind { applied, head });
         }
         let mut follow = self.journal.follow(self.partition, self.applier.mark());
@@ -133,7 +133,7 @@ impl Applying {
 
     fn note_caught_up(&self, head: Position) {
         // In a shared journal our first block stands behind all that anyone was acked before.
-        let has_all = !self.journal.is_shared() || self.applied > 0;
+        let has_all = !self.journal.facts().is_shared || self.applied > 0;
         if has_all && self.pipeline.is(Phase::CatchingUp) && self.applier.position() >= head {
             info!(position = %head, "caught up with the journal");
             self.pipeline.enter(Phase::Serving);
@@ -170,7 +170,7 @@ impl Applying {
                 let outcomes = self.apply_ours(durable, &ours).inspect_err(|_| {
                     // It has left the pipeline, where a failure would find those who wait.
                     for submit in ours.submits.iter() {
-                        self.pipeline.answer(submit, Outcome::Unknown);
+                        self.pipeline.answer(submit, AppendOutcome::Unknown);
                     }
                 })?;
                 for (submit, outcome) in ours.submits.iter().zip(outcomes) {
@@ -192,7 +192,7 @@ impl Applying {
         &mut self,
         durable: &Durable,
         ours: &InFlight,
-    ) -> Result<Vec<Outcome>, NodeError> {
+    ) -> Result<Vec<AppendOutcome>, NodeError> {
         let InFlight { n, rules, submits, known, .. } = ours;
         let Identity { node, incarnation } = self.identity;
         let name = BlockName { node, incarnation, n: *n };
@@ -209,7 +209,7 @@ impl Applying {
         let outcomes = self.applier.apply(durable, &name, *rules, proposals, known)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
-        if self.journal.is_shared() {
+        if self.journal.facts().is_shared {
             self.pipeline.note_applied(self.applied);
         }
         outcomes.ok_or(NodeError::Fenced(durable.position))
@@ -257,7 +257,7 @@ impl Applying {
                     },
                 })
             }
-            Err(BlockError::Foreign) if !self.journal.is_ours_alone() => {
+            Err(BlockError::Foreign) if !self.journal.facts().is_exclusive => {
                 if self.foreign.begins() {
                     warn!(position = %durable.position, "skipped what is not a block of ours");
                 }

@@ -88,3 +88,7 @@ impl Applied {
         Mark { position: self.position, stamp: self.stamp }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/applied.rs"]
+mod tests;

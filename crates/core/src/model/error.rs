@@ -17,6 +17,9 @@ pub enum NodeError {
     /// The archive failed or is damaged.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A thread could not be started, or panicked.
+    #[error("{0}")]
+    Thread(String),
     /// A block that this version cannot apply: it must not be passed over.
     #[error(
         "position {position} of the journal holds {problem}; nothing was changed: restore a backup \

@@ -96,38 +96,35 @@ pub struct JournalCounts {
     pub untrusted_servers: u64,
 }
 
-/// A journal.
-pub trait Journal: Send + Sync + 'static {
+/// What a journal is. None of it changes while it is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalFacts {
     /// The name of the log: made with the journal, kept through restarts.
-    fn log(&self) -> &str;
-
-    /// How many partitions it has, numbered from 0; fixed for as long as the log is in it.
-    /// Who wraps a journal says what the one inside does; so for all that has a default here.
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    /// How many blocks it takes at once; more than this are not proposed, but for those that are
-    /// proposed again.
-    fn depth(&self) -> usize;
-
+    pub log: String,
+    /// How many partitions it has, numbered from 0; at least 1.
+    pub partitions: u32,
+    /// How many blocks it takes at once. No more are proposed, except those that are proposed again.
+    pub depth: usize,
+    /// Whether `propose` waits for the disk before it returns: then its caller has its own thread.
+    pub is_blocking: bool,
     /// Whether other nodes propose to it too. Then its head may be behind what others were acked, and
     /// only a block of a node's own that comes back shows that the node has caught up.
-    fn is_shared(&self) -> bool;
+    pub is_shared: bool,
+    /// Whether only this log's nodes can write to it. Then foreign bytes are damage; else they are
+    /// skipped.
+    pub is_exclusive: bool,
+}
 
-    /// Whether only this log's nodes can write to it: then what is no block of ours is damage, and
-    /// must not be passed over.
-    fn is_ours_alone(&self) -> bool;
+/// A journal. A wrapper implements every method: none has a default.
+pub trait Journal: Send + Sync + 'static {
+    /// What it is.
+    fn facts(&self) -> &JournalFacts;
 
-    /// How this node speaks to the others that follow it, where there are any.
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
-        None
-    }
+    /// How this node speaks to the others that follow it; `None` if there are none.
+    fn peers(&self) -> Option<Arc<dyn Peers>>;
 
-    /// What it counts of itself, where there is something that can come and go.
-    fn counts(&self) -> Option<JournalCounts> {
-        None
-    }
+    /// What it counts since it was opened; `None` if it is on this machine.
+    fn counts(&self) -> Option<JournalCounts>;
 
     /// Makes a block durable. Blocks take effect in the order of the calls.
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;

@@ -9,13 +9,13 @@ use std::{future::poll_fn, task::Poll};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::model::outcome::Outcome;
+use crate::model::outcome::AppendOutcome;
 
 /// Mail for a connection.
 #[derive(Debug, Default)]
 pub struct Mail {
     /// Outcomes, by the token that the connection gave each append.
-    pub outcomes: Vec<(u64, Outcome)>,
+    pub outcomes: Vec<(u64, AppendOutcome)>,
     /// The keys of rooms that moved.
     pub moved: Vec<u32>,
 }
@@ -29,7 +29,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Delivers the outcome of an append.
-    pub fn outcome(&self, token: u64, outcome: Outcome) {
+    pub fn outcome(&self, token: u64, outcome: AppendOutcome) {
         self.mail.lock().outcomes.push((token, outcome));
         self.owner.wake();
     }

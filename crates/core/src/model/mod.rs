@@ -17,6 +17,6 @@ pub mod identity;
 pub mod journal;
 pub mod mailbox;
 pub mod outcome;
-pub mod phase;
+pub(crate) mod phase;
 pub mod proposal;
 pub mod rules;

@@ -3,7 +3,7 @@
 /// Where a partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Applying what the journal held at the start.
+    /// ApplierTask what the journal held at the start.
     CatchingUp,
     /// Serving.
     Serving,
@@ -11,4 +11,11 @@ pub(crate) enum Phase {
     Closing,
     /// It failed and ends.
     Failed,
+}
+
+impl Phase {
+    /// Whether no more appends are taken.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Closing | Self::Failed)
+    }
 }

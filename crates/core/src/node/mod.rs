@@ -1,33 +1,36 @@
-//! A node: the parts, put together; what the gateway holds.
+//! A node: what the gateway holds. It puts the parts together and runs them.
 //!
-//! Enters: the engines and the settings. Leaves: a [`Node`] to speak to, and what has to be run: the
-//! tasks of each partition and the threads of the folds. Invariant: nothing here knows which engines they are.
+//! ```text
+//!             ┌──────────────── a partition ────────────────┐
+//!  queue ──► inbox ──► sequencer ──► journal ──► applier ──► tails ──► followers, reader
+//!                          └──── pipeline ────────┘  └─► fold ──► archive
+//! ```
+//!
+//! Enters: engines, settings, appends. Leaves: outcomes, entries. Invariant: nothing here knows which
+//! engines they are.
 
-pub mod partition;
+mod partition;
+mod running;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use roomlog_protocol::RoomName;
-use tokio::sync::{mpsc, watch};
+use roomlog_protocol::{Digest, RoomName, Slot, Span};
+use tokio::sync::{Mutex, watch};
 
+use self::{partition::Shared, running::Running};
 use crate::{
     append::{
-        inbox::Inbox,
-        inboxes::Inboxes,
-        pipeline::Pipeline,
-        sequencer::Sequencer,
-        task::{Sequencing, Troubles},
+        merge::QueueId,
+        queue::{Draft, Inboxes, Queue},
     },
-    apply::{
-        applier::{Applier, Parts},
-        fold::{FoldQueue, FoldSettings, Folder, Unfolded},
-        task::Applying,
-    },
-    episode::Episode,
+    apply::fold::FoldQueue,
     model::{
         archive::{Archive, ArchiveError},
         backup::Backup,
@@ -35,40 +38,70 @@ use crate::{
         head::Head,
         identity::Identity,
         journal::{Journal, JournalCounts, JournalError, Partition, Position},
+        mailbox::Mailbox,
+        outcome::AppendOutcome,
         phase::Phase,
         rules::Rules,
     },
-    node::partition::PartitionTask,
-    peers::{agreement::Agreement, rules::InForce, task::Agreeing},
-    read::{follower::Followers, heads::Heads, reader::Reader, rooms::Rooms},
+    read::{
+        follower::{Follower, Followers},
+        heads::{Heads, Watcher},
+        reader::{Page, PageLimits, ReadError, Reader},
+        rooms::Rooms,
+        tail::Tail,
+    },
     stats::Stats,
 };
 
-/// The bounds of a node.
+/// What a node is made of.
+#[derive(Clone)]
+pub struct Engines {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where blocks become durable.
+    pub journal: Arc<dyn Journal>,
+    /// Where entries are kept.
+    pub archive: Arc<dyn Archive>,
+    /// What makes backups of the archive, if it can be copied.
+    pub backup: Option<Arc<dyn Backup>>,
+}
+
+/// A thread that a node starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeThread {
+    /// Writes the journal. Every append waits for it, and it mostly waits for the disk.
+    Sequencer,
+    /// Folds. Nothing waits for it until it is far behind.
+    Fold,
+}
+
+/// The limits of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeSettings {
-    /// Bytes of appends that have no outcome yet; at the bound new ones are `busy`.
+    /// Bytes of appends without an outcome; at the limit new ones are `busy`.
     pub waiting_bytes: usize,
-    /// Entries that are applied and not folded; at the bound the journal is not read and new
-    /// appends are `busy`.
+    /// Entries that are applied and not folded; at the limit the journal is not read and new appends
+    /// are `busy`.
     pub unfolded_entries: usize,
-    /// What such entries take of memory, in bytes: each about twice its texts and 512; the same at this
-    /// bound.
+    /// What such entries take in memory, in bytes: each about twice its texts plus 512. As
+    /// `unfolded_entries` at the limit.
     pub unfolded_bytes: usize,
     /// Bytes of committed entries that are kept in memory for followers, over all rooms.
     pub tail_bytes: usize,
-    /// Entries that make a fold begin, and the most in one window.
+    /// Entries that start a fold, and the most in one window.
     pub fold_entries: usize,
     /// How long an entry waits for others to be folded with.
     pub fold_wait: Duration,
     /// The newest rules that this node knows.
     pub knows: Rules,
+    /// Called first on each thread that the node starts, to set its priority.
+    pub on_thread: fn(NodeThread),
 }
 
 impl NodeSettings {
     /// The share of one of so many partitions.
     fn among(self, partitions: u32) -> Self {
-        let share = |bound: usize| (bound / partitions as usize).max(1);
+        let share = |limit: usize| (limit / partitions as usize).max(1);
         Self {
             waiting_bytes: share(self.waiting_bytes),
             unfolded_entries: share(self.unfolded_entries),
@@ -89,149 +122,64 @@ impl Default for NodeSettings {
             fold_entries: 65_536,
             fold_wait: Duration::from_secs(1),
             knows: Rules::NEWEST,
+            on_thread: |_| {},
         }
     }
 }
 
-/// A node, as the gateway sees it.
+/// What a node counts since it started.
+#[derive(Debug, Clone, Default)]
+pub struct NodeStats {
+    /// Blocks applied.
+    pub blocks: u64,
+    /// Entries committed.
+    pub entries: u64,
+    /// Appends that were answered `busy`.
+    pub busy: u64,
+    /// Entries that are applied and not folded.
+    pub unfolded: u64,
+    /// The most entries that were applied and not folded.
+    pub unfolded_max: u64,
+    /// How often blocks in flight were proposed again.
+    pub proposed_again: u64,
+    /// Of each partition: the position applied last, and the last one that the journal is known to
+    /// have; `None` if the journal cannot be read.
+    pub positions: Vec<(Position, Option<Position>)>,
+    /// Followers of rooms.
+    pub followers: usize,
+    /// How many entries the slowest follower has still to be given.
+    pub follower_lag: u64,
+    /// What the journal counts, if it is on other machines.
+    pub journal: Option<JournalCounts>,
+}
+
+/// A node. Dropping it aborts its tasks, as a crash would; [`Node::stop`] ends it in order.
 pub struct Node {
-    /// Where appends that may go are put.
-    pub inbox: Inboxes,
-    /// The rooms in memory.
-    pub rooms: Arc<Rooms>,
-    /// Reads.
-    pub reader: Reader,
-    /// Which rooms moved.
-    pub heads: Arc<Heads>,
-    /// Who follows rooms.
-    pub followers: Arc<Followers>,
-    /// What the node counts.
-    pub stats: Arc<Stats>,
-    /// What makes backups of it; where there is none, nobody gets one.
-    pub backup: Option<Arc<dyn Backup>>,
-    log: String,
+    inboxes: Arc<Inboxes>,
+    queues: AtomicU64,
+    rooms: Arc<Rooms>,
+    reader: Reader,
+    heads: Arc<Heads>,
+    followers: Arc<Followers>,
+    stats: Arc<Stats>,
     journal: Arc<dyn Journal>,
     archive: Arc<dyn Archive>,
+    backup: Option<Arc<dyn Backup>>,
     /// Of each partition.
     folds: Vec<Arc<FoldQueue>>,
     phases: Vec<watch::Receiver<Phase>>,
-}
-
-/// What has to be run for a node to live, of each partition: its tasks, and the fold's thread.
-pub struct Running {
-    /// In their order.
-    pub partitions: Vec<(PartitionTask, Folder)>,
-}
-
-impl Running {
-    /// That of a node whose journal has one partition.
-    #[must_use]
-    pub fn one(mut self) -> (PartitionTask, Folder) {
-        self.partitions.pop().unwrap_or_else(|| unreachable!("there is at least one partition"))
-    }
-}
-
-/// What the partitions of a node share while they are put together.
-struct Shared {
-    identity: Identity,
-    rooms: Arc<Rooms>,
-    heads: Arc<Heads>,
-    stats: Arc<Stats>,
-    /// The share of one partition.
-    settings: NodeSettings,
-    journal: Arc<dyn Journal>,
-    archive: Arc<dyn Archive>,
-}
-
-/// A partition, put together.
-struct Part {
-    inbox: Arc<Inbox>,
-    phase: watch::Receiver<Phase>,
-    task: PartitionTask,
-    folder: Folder,
-}
-
-impl Shared {
-    fn partition(&self, partition: Partition) -> Result<Part, NodeError> {
-        let Self { identity, settings, journal, archive, stats, .. } = self;
-        let applied = archive.applied(partition)?;
-        let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
-        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
-        let queue = Arc::new(FoldQueue::new(fold, applied.position));
-        let (done, folds) = mpsc::channel(4);
-        let pipeline = Arc::new(Pipeline::new(inbox.clone()));
-        let peers = journal.peers();
-        let parts = Parts {
-            partition,
-            archive: archive.clone(),
-            rooms: self.rooms.clone(),
-            heads: self.heads.clone(),
-            folds: queue.clone(),
-            stats: stats.clone(),
-            unfolded_limit: Unfolded {
-                entries: settings.unfolded_entries,
-                bytes: settings.unfolded_bytes,
-            },
-            tail_bytes: settings.tail_bytes,
-            chains: peers.is_some(),
-            stamps: !journal.is_ours_alone(),
-        };
-        let named = settings.knows.at_start(applied.rules, journal.is_ours_alone());
-        let named = named.ok_or(NodeError::NewerRules { rules: applied.rules })?;
-        let rules = Arc::new(InForce::new(settings.knows, named));
-        let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));
-        let sequencing = Sequencing {
-            partition,
-            identity: *identity,
-            journal: journal.clone(),
-            pipeline: pipeline.clone(),
-            sequencer: Sequencer::default(),
-            proposed: VecDeque::new(),
-            next_n: 0,
-            rules: rules.clone(),
-            stats: stats.clone(),
-            again_at: None,
-            unanswered: None,
-            troubles: Troubles::default(),
-        };
-        let applying = Applying {
-            partition,
-            identity: *identity,
-            journal: journal.clone(),
-            pipeline: pipeline.clone(),
-            applier: Applier::new(parts, applied),
-            folds,
-            stats: stats.clone(),
-            agreement: agreement.clone(),
-            rules: rules.clone(),
-            looked_up: 0,
-            applied: 0,
-            foreign: Episode::default(),
-        };
-        let phase = pipeline.phase.subscribe();
-        let agreeing = agreement.zip(peers);
-        let agreeing =
-            agreeing.map(|(agreement, peers)| Agreeing { agreement, peers, rules, pipeline });
-        let task = PartitionTask { sequencing, applying, agreeing };
-        let (journal, archive) = (journal.clone(), archive.clone());
-        let no_room = Episode::default();
-        let folder = Folder { queue, journal, archive, partition, done, no_room };
-        Ok(Part { inbox, phase, task, folder })
-    }
+    running: Mutex<Running>,
 }
 
 impl Node {
-    /// Puts a node together.
+    /// Starts a node on the tokio runtime of the caller.
     ///
     /// # Errors
-    /// When the archive cannot be read.
-    pub fn open(
-        identity: Identity,
-        journal: Arc<dyn Journal>,
-        archive: Arc<dyn Archive>,
-        settings: NodeSettings,
-    ) -> Result<(Self, Running), NodeError> {
-        let partitions = journal.partitions().max(1);
+    /// [`NodeError::Archive`] if the archive cannot be read, [`NodeError::NewerRules`],
+    /// [`NodeError::Thread`].
+    pub fn start(engines: Engines, settings: NodeSettings) -> Result<Self, NodeError> {
+        let Engines { identity, journal, archive, backup } = engines;
+        let partitions = journal.facts().partitions.max(1);
         let shared = Shared {
             identity,
             rooms: Arc::new(Rooms::new(archive.clone())),
@@ -241,33 +189,150 @@ impl Node {
             journal,
             archive,
         };
-        let mut parts = Vec::new();
-        for partition in 0..partitions {
-            parts.push(shared.partition(partition)?);
-        }
+        let parts = (0..partitions).map(|partition| shared.partition(partition));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
         let Shared { rooms, heads, stats, journal, archive, .. } = shared;
-        let node = Self {
-            inbox: Inboxes::new(parts.iter().map(|part| part.inbox.clone()).collect()),
+        let inboxes = parts.iter().map(|part| part.inbox.clone()).collect();
+        Ok(Self {
+            inboxes: Arc::new(Inboxes::new(inboxes, stats.clone())),
+            queues: AtomicU64::new(0),
             reader: Reader::new(rooms.clone(), archive.clone()),
             rooms,
             heads,
             followers: Arc::default(),
             stats,
-            backup: None,
-            log: journal.log().into(),
             journal,
             archive,
+            backup,
             folds: parts.iter().map(|part| part.folder.queue.clone()).collect(),
             phases: parts.iter().map(|part| part.phase.clone()).collect(),
-        };
-        let partitions = parts.into_iter().map(|part| (part.task, part.folder)).collect();
-        Ok((node, Running { partitions }))
+            running: Mutex::new(Running::start(parts, settings.on_thread)?),
+        })
     }
 
     /// The name of the log.
     #[must_use]
     pub fn log(&self) -> &str {
-        &self.log
+        &self.journal.facts().log
+    }
+
+    /// A new queue of appends, whose outcomes go to this mailbox.
+    #[must_use]
+    pub fn queue(&self, mailbox: &Arc<Mailbox>) -> Queue {
+        let id = QueueId(self.queues.fetch_add(1, Ordering::Relaxed));
+        Queue::new(id, mailbox.clone(), self.inboxes.clone())
+    }
+
+    /// Shows the sequencers what [`Queue::append`] added.
+    pub fn flush(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.ring());
+    }
+
+    /// Appends one entry through a queue of its own, and waits for the outcome. If the future is
+    /// dropped, the entry may still be committed.
+    pub async fn append(&self, draft: Draft) -> AppendOutcome {
+        let mailbox = Arc::new(Mailbox::default());
+        if let Err(outcome) = self.queue(&mailbox).append(0, draft) {
+            return outcome;
+        }
+        self.flush();
+        loop {
+            mailbox.wait().await;
+            if let Some((_, outcome)) = mailbox.take().outcomes.pop() {
+                return outcome;
+            }
+        }
+    }
+
+    /// The entries of a span, at most what `limits` allow. For [`Span::After`] with a digest, that is
+    /// first compared with the log's. Whoever has seen a slot waits for [`Tail::reached`] before.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        digest: Option<Digest>,
+        limits: PageLimits,
+    ) -> Result<Page, ReadError> {
+        self.reader.read(room, span, digest, limits).await
+    }
+
+    /// The slot behind the last entry of a room. Does not hold the room in memory.
+    ///
+    /// # Errors
+    /// If the archive cannot be read.
+    pub fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
+        self.reader.end(room)
+    }
+
+    /// The tail of a room, which stays in memory as long as the result is held.
+    ///
+    /// # Errors
+    /// If the archive cannot be read.
+    pub fn tail(&self, room: &RoomName) -> Result<Arc<Tail>, ArchiveError> {
+        self.rooms.open(room)
+    }
+
+    /// Follows a room from slot `next` on.
+    #[must_use]
+    pub fn follow(&self, tail: Arc<Tail>, next: Slot) -> Follower {
+        self.followers.follow(tail, next)
+    }
+
+    /// Watches which rooms move from now on.
+    #[must_use]
+    pub fn watch(&self) -> Watcher {
+        Watcher::new(self.heads.clone())
+    }
+
+    /// The heads of up to `limit` rooms with names after `after`, in byte order: all rooms that have an
+    /// entry, folded or not. Waits for the disk.
+    ///
+    /// # Errors
+    /// If the archive cannot be read.
+    pub fn room_heads(
+        &self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
+        // Memory first: a room that is evicted in between is in the archive by then.
+        let held = self.rooms.heads_after(after);
+        let mut heads: BTreeMap<_, _> = self.archive.rooms(after, limit)?.into_iter().collect();
+        let last = if heads.len() == limit { heads.keys().next_back().cloned() } else { None };
+        heads.extend(
+            held.into_iter().filter(|(room, _)| last.as_ref().is_none_or(|last| room <= last)),
+        );
+        Ok(heads.into_iter().take(limit).collect())
+    }
+
+    /// What makes backups of it; `None` if it has none.
+    #[must_use]
+    pub fn backup(&self) -> Option<&Arc<dyn Backup>> {
+        self.backup.as_ref()
+    }
+
+    /// Waits until all that the journal holds now is in the archive. Folds faster meanwhile. Gives the
+    /// position of the first partition up to which that is so.
+    ///
+    /// # Errors
+    /// If the journal cannot be read, or the node stops before.
+    pub async fn fold_to_head(&self) -> Result<Position, JournalError> {
+        let mut first = None;
+        for ((partition, folds), phase) in (0..).zip(&self.folds).zip(&self.phases) {
+            let head = self.journal.head(partition)?;
+            folds.hurry(head);
+            let (mut folded, mut phase) = (folds.folded(), phase.clone());
+            let position = tokio::select! {
+                Ok(position) = folded.wait_for(|folded| *folded >= head) => *position,
+                _ = phase.wait_for(Phase::is_over) => {
+                    return Err(JournalError("the node stops".into()));
+                }
+            };
+            first.get_or_insert(position);
+        }
+        Ok(first.unwrap_or_default())
     }
 
     /// Whether it has caught up with the journal and takes appends.
@@ -276,7 +341,28 @@ impl Node {
         self.phases.iter().all(|phase| *phase.borrow() == Phase::Serving)
     }
 
-    /// Waits until it has caught up with the journal; `false` when it failed before.
+    /// Whether the journal leaves proposed blocks unanswered.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.inboxes.iter().any(|inbox| inbox.is_stalled())
+    }
+
+    /// What it counts. Looks at every follower: a few ms if there are 100,000.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        let position = |partition: Partition| {
+            (self.stats.position(partition), self.journal.head(partition).ok())
+        };
+        NodeStats {
+            positions: (0..self.journal.facts().partitions.max(1)).map(position).collect(),
+            followers: self.followers.count(),
+            follower_lag: self.followers.slowest_lag(),
+            journal: self.journal.counts(),
+            ..self.stats.counted()
+        }
+    }
+
+    /// Waits until it has caught up with the journal; `false` if it failed before.
     pub async fn caught_up(&self) -> bool {
         for phase in &self.phases {
             let mut phase = phase.clone();
@@ -288,68 +374,28 @@ impl Node {
         true
     }
 
-    /// What the journal counts, where it is a cluster's.
-    #[must_use]
-    pub fn journal_counts(&self) -> Option<JournalCounts> {
-        self.journal.counts()
+    /// Waits until a partition has ended. If nobody called [`Node::stop`], it failed.
+    pub async fn ended(&self) {
+        let over = self.phases.iter().map(|phase| {
+            let mut phase = phase.clone();
+            Box::pin(async move { drop(phase.wait_for(Phase::is_over).await) })
+        });
+        futures_util::future::select_all(over).await;
     }
 
-    /// Whether the journal leaves what was proposed without an answer.
-    #[must_use]
-    pub fn is_stalled(&self) -> bool {
-        self.inbox.is_stalled()
+    /// Commits what was taken even if the fold is far behind: the node is about to stop, and whoever
+    /// waits is answered before it does.
+    pub fn drain(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.drain());
     }
 
-    /// The last position that a partition of the journal is known to have.
-    #[must_use]
-    pub fn journal_head(&self, partition: Partition) -> Option<Position> {
-        self.journal.head(partition).ok()
-    }
-
-    /// How many partitions the journal has.
-    #[must_use]
-    pub fn partitions(&self) -> u32 {
-        self.journal.partitions().max(1)
-    }
-
-    /// Waits until all that the journal holds now is in the archive, which is hurried for it; up to
-    /// which position of the first partition that is.
+    /// Takes no more appends, commits those that were taken, and waits until all tasks and threads have
+    /// ended. What is not folded is replayed from the journal at the next start.
     ///
     /// # Errors
-    /// When the journal cannot be read, or the node ends before.
-    pub async fn fold_to_head(&self) -> Result<Position, JournalError> {
-        let mut first = None;
-        for ((partition, folds), phase) in (0..).zip(&self.folds).zip(&self.phases) {
-            let head = self.journal.head(partition)?;
-            folds.hurry(head);
-            let (mut folded, mut phase) = (folds.folded(), phase.clone());
-            let over = |phase: &Phase| matches!(phase, Phase::Closing | Phase::Failed);
-            let position = tokio::select! {
-                Ok(position) = folded.wait_for(|folded| *folded >= head) => *position,
-                _ = phase.wait_for(over) => return Err(JournalError("the node ends".into())),
-            };
-            first.get_or_insert(position);
-        }
-        Ok(first.unwrap_or_default())
-    }
-
-    /// The heads of up to `limit` rooms after a name, in byte order: all rooms that have an entry,
-    /// folded or not.
-    ///
-    /// # Errors
-    /// When the archive cannot be read.
-    pub fn room_heads(
-        &self,
-        after: Option<&RoomName>,
-        limit: usize,
-    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-        // Held first: a room that is let go in between is in the archive by then.
-        let held = self.rooms.heads_after(after);
-        let mut heads: BTreeMap<_, _> = self.archive.rooms(after, limit)?.into_iter().collect();
-        let last = if heads.len() == limit { heads.keys().next_back().cloned() } else { None };
-        heads.extend(
-            held.into_iter().filter(|(room, _)| last.as_ref().is_none_or(|last| room <= last)),
-        );
-        Ok(heads.into_iter().take(limit).collect())
+    /// Why it failed, now or before.
+    pub async fn stop(&self) -> Result<(), NodeError> {
+        self.inboxes.iter().for_each(|inbox| inbox.close());
+        self.running.lock().await.join().await
     }
 }

@@ -50,7 +50,7 @@ const MAGIC: [u8; 4] = *b"RLA1";
 
 /// What a node says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub(crate) struct Said {
     /// Who says it.
     pub node: NodeId,
     /// In which start.
@@ -66,7 +66,7 @@ pub struct Said {
 impl Said {
     /// As bytes.
     #[must_use]
-    pub fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(32 + 40 * self.chains.len());
         bytes.put_slice(&MAGIC);
         bytes.put_slice(&self.node.0);
@@ -82,7 +82,7 @@ impl Said {
 
     /// From bytes; nothing when they are none of ours.
     #[must_use]
-    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let head = MAGIC.len() + 16 + 8 + 2 + 4;
         if bytes.len() < head || !(bytes.len() - head).is_multiple_of(40) {
             return None;
@@ -107,7 +107,7 @@ impl Said {
 
 /// What comes of what was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// Nobody who lives differs, or it is too early to say.
     Agrees,
     /// So many differ, and more agree: they stop, and this node goes on.
@@ -138,7 +138,7 @@ struct State {
 }
 
 /// What a node knows of the others.
-pub struct Agreement {
+pub(crate) struct Agreement {
     identity: Identity,
     partition: Partition,
     state: Mutex<State>,
@@ -147,12 +147,12 @@ pub struct Agreement {
 impl Agreement {
     /// Of a partition of a node that has heard nobody.
     #[must_use]
-    pub fn new(identity: Identity, partition: Partition) -> Self {
+    pub(crate) fn new(identity: Identity, partition: Partition) -> Self {
         Self { identity, partition, state: Mutex::default() }
     }
 
     /// Notes the chain at the position that was applied last.
-    pub fn note(&self, position: Position, chain: Chain) {
+    pub(crate) fn note(&self, position: Position, chain: Chain) {
         let mut state = self.state.lock();
         state.latest = Some((position, chain));
         if position.0.is_multiple_of(EVERY) {
@@ -165,7 +165,7 @@ impl Agreement {
 
     /// What is to be said now.
     #[must_use]
-    pub fn says(&self, knows: Rules) -> Said {
+    pub(crate) fn says(&self, knows: Rules) -> Said {
         let state = self.state.lock();
         let mut chains = state.own.clone();
         chains.extend(state.latest);
@@ -174,7 +174,7 @@ impl Agreement {
     }
 
     /// Takes what a node said.
-    pub fn hear(&self, said: Said, now: Instant) {
+    pub(crate) fn hear(&self, said: Said, now: Instant) {
         let mut state = self.state.lock();
         let is_new = !state.peers.contains_key(&said.node);
         if said.partition != self.partition
@@ -202,7 +202,7 @@ impl Agreement {
 
     /// What follows from all that was said until now.
     #[must_use]
-    pub fn judge(&self, now: Instant) -> Judgement {
+    pub(crate) fn judge(&self, now: Instant) -> Judgement {
         let mut state = self.state.lock();
         let State { own, latest, peers } = &mut *state;
         peers.retain(|_, peer| now < peer.heard + LIVES_FOR);
@@ -248,3 +248,7 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/agreement.rs"]
+mod tests;

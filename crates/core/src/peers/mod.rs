@@ -2,6 +2,6 @@
 //!
 //! Invariant: nothing that a node applies depends on it; a node that disagrees stops.
 
-pub mod agreement;
-pub mod rules;
-pub mod task;
+pub(crate) mod agreement;
+pub(crate) mod rules;
+pub(crate) mod task;

@@ -25,7 +25,7 @@ use crate::model::{identity::NodeId, rules::Rules};
 
 /// For how long all that are heard must know a version until a block names it: a node that is away for less
 /// is not left behind.
-pub const HEARD_FOR: Duration = Duration::from_secs(30);
+pub(crate) const HEARD_FOR: Duration = Duration::from_secs(30);
 
 /// After so long without a block nothing tells any more that others are heard.
 const QUIET: Duration = Duration::from_secs(10);
@@ -34,11 +34,11 @@ const QUIET: Duration = Duration::from_secs(10);
 const HEARS_THEN: Duration = Duration::from_secs(5);
 
 /// Among so many nodes, this one included, no newer version begins: the word of no more is kept.
-pub const NODES: usize = 256;
+pub(crate) const NODES: usize = 256;
 
 /// Which rules the blocks of a partition name.
 #[derive(Debug)]
-pub struct InForce {
+pub(crate) struct InForce {
     knows: Rules,
     /// The newest that a block named.
     named: AtomicU16,
@@ -78,7 +78,7 @@ impl Heard {
 impl InForce {
     /// Of this node, which knows these rules, where blocks named those.
     #[must_use]
-    pub fn new(knows: Rules, named: Rules) -> Self {
+    pub(crate) fn new(knows: Rules, named: Rules) -> Self {
         let listened = Listened { heard: HashMap::new(), since: Instant::now(), blocks: None };
         let (named, begins) = (AtomicU16::new(named.number()), AtomicU16::new(0));
         Self { knows, named, begins, listened: Mutex::new(listened) }
@@ -86,13 +86,13 @@ impl InForce {
 
     /// The newest that this node knows.
     #[must_use]
-    pub fn knows(&self) -> Rules {
+    pub(crate) fn knows(&self) -> Rules {
         self.knows
     }
 
     /// What the next block names.
     #[must_use]
-    pub fn now(&self) -> Rules {
+    pub(crate) fn now(&self) -> Rules {
         let begins = self.begins.load(Ordering::Relaxed);
         let number = self.named.load(Ordering::Relaxed).max(begins);
         // Both come from versions that this node knows.
@@ -100,7 +100,7 @@ impl InForce {
     }
 
     /// Notes a block that was read, and what it names: where that is named, it is in force. Whether it begins.
-    pub fn note(&self, node: NodeId, named: Rules, now: Instant) -> bool {
+    pub(crate) fn note(&self, node: NodeId, named: Rules, now: Instant) -> bool {
         if self.named.load(Ordering::Relaxed) == self.knows.number() {
             // There is nothing newer to listen for.
             return false;
@@ -118,7 +118,7 @@ impl InForce {
     }
 
     /// Notes what a node says it knows.
-    pub fn hear(&self, node: NodeId, knows: u16, now: Instant) {
+    pub(crate) fn hear(&self, node: NodeId, knows: u16, now: Instant) {
         if let Some(heard) = self.listened.lock().heard_of(node) {
             heard.said = Some((knows, now));
         }
@@ -127,7 +127,7 @@ impl InForce {
     /// Once a second: lets the next block name what all know that were heard of late, as long as this node can
     /// tell that it hears the others. Who is cut off from them may still hear itself, so a block must have come
     /// too; and who was cut off may read one before it hears them.
-    pub fn decide(&self, now: Instant) {
+    pub(crate) fn decide(&self, now: Instant) {
         let least = self.listened.lock().least(now);
         let rules = least.and_then(|least| self.knows.known(least.min(self.knows.number())));
         self.begins.store(rules.map_or(0, Rules::number), Ordering::Relaxed);

@@ -19,19 +19,19 @@ use crate::{
 };
 
 /// The task that agrees.
-pub struct Agreeing {
+pub(crate) struct AgreementTask {
     pub(crate) agreement: Arc<Agreement>,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) rules: Arc<InForce>,
     pub(crate) pipeline: Arc<Pipeline>,
 }
 
-impl Agreeing {
+impl AgreementTask {
     /// Speaks and hears until the partition ends, or this node must.
     ///
     /// # Errors
     /// [`NodeError::Disagrees`].
-    pub async fn run(self) -> Result<(), NodeError> {
+    pub(crate) async fn run(self) -> Result<(), NodeError> {
         let mut hear = self.peers.hear().await;
         let mut speak = interval(SPEAK_EVERY);
         let mut phase = self.pipeline.phase.subscribe();

@@ -176,3 +176,7 @@ impl Followers {
         self.parts.iter().map(slowest_of).max().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+#[path = "tests/follower.rs"]
+mod tests;

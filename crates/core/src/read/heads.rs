@@ -5,18 +5,21 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 use roomlog_protocol::RoomName;
 
 /// How many moved rooms are remembered.
-pub const MOVED_ROOMS: usize = 65_536;
+pub(crate) const MOVED_ROOMS: usize = 65_536;
 
 /// Which rooms moved, newest last.
 #[derive(Default)]
-pub struct Heads {
+pub(crate) struct Heads {
     watchers: AtomicUsize,
     state: Mutex<State>,
 }
@@ -29,31 +32,56 @@ struct State {
     of_room: HashMap<RoomName, u64>,
 }
 
-/// What moved since a mark.
+/// What moved since it was asked last.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// These rooms, and the mark to ask with next.
-    Rooms(Vec<RoomName>, u64),
-    /// Too much: look at all rooms, then ask with this mark.
-    All(u64),
+    /// These rooms.
+    Rooms(Vec<RoomName>),
+    /// Too many: list all rooms.
+    All,
 }
 
-impl Heads {
-    /// Begins to watch: rooms that move from now on are found after the mark that this gives.
-    pub fn watch(&self) -> u64 {
-        self.watchers.fetch_add(1, Ordering::AcqRel);
-        self.state.lock().next
+/// Watches which rooms move, until it is dropped.
+pub struct Watcher {
+    heads: Arc<Heads>,
+    /// What moved before this mark was told.
+    mark: u64,
+}
+
+impl Watcher {
+    pub(crate) fn new(heads: Arc<Heads>) -> Self {
+        heads.watchers.fetch_add(1, Ordering::AcqRel);
+        let mark = heads.state.lock().next;
+        Self { heads, mark }
     }
 
-    /// Ends what [`Heads::watch`] began.
-    pub fn unwatch(&self) {
-        if self.watchers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let mut state = self.state.lock();
+    /// Up to `limit` rooms that moved and were not told yet, each once.
+    pub fn moved(&mut self, limit: usize) -> Moved {
+        let state = self.heads.state.lock();
+        if self.mark < state.floor {
+            self.mark = state.next;
+            return Moved::All;
+        }
+        let mut rooms = Vec::new();
+        for (mark, room) in state.by_mark.range(self.mark..).take(limit) {
+            self.mark = mark + 1;
+            rooms.push(room.clone());
+        }
+        Moved::Rooms(rooms)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if self.heads.watchers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let mut state = self.heads.state.lock();
             let next = state.next;
             *state = State { next, floor: next, ..State::default() };
         }
     }
+}
 
+impl Heads {
     pub(crate) fn moved(&self, room: &RoomName) {
         if self.watchers.load(Ordering::Acquire) == 0 {
             return;
@@ -72,20 +100,8 @@ impl Heads {
             state.floor = oldest + 1;
         }
     }
-
-    /// Up to `limit` rooms that moved since `mark`.
-    #[must_use]
-    pub fn since(&self, mark: u64, limit: usize) -> Moved {
-        let state = self.state.lock();
-        if mark < state.floor {
-            return Moved::All(state.next);
-        }
-        let mut next = mark;
-        let rooms = state.by_mark.range(mark..).take(limit).map(|(mark, room)| {
-            next = mark + 1;
-            room.clone()
-        });
-        let rooms = rooms.collect();
-        Moved::Rooms(rooms, next)
-    }
 }
+
+#[cfg(test)]
+#[path = "tests/heads.rs"]
+mod tests;

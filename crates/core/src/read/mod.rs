@@ -11,5 +11,5 @@
 pub mod follower;
 pub mod heads;
 pub mod reader;
-pub mod rooms;
+pub(crate) mod rooms;
 pub mod tail;

@@ -254,3 +254,7 @@ pub fn clip(mut page: Vec<Stored>, bytes: usize, keep: Keep) -> Vec<Stored> {
     }
     page
 }
+
+#[cfg(test)]
+#[path = "tests/reader.rs"]
+mod tests;

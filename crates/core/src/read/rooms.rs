@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many rooms are held before those at rest are let go.
-pub const ROOMS_HELD: usize = 65_536;
+pub(crate) const ROOMS_HELD: usize = 65_536;
 
 /// The rooms that are held in memory.
 pub struct Rooms {

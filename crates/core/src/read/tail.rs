@@ -188,6 +188,20 @@ impl Tail {
         Hearing { tail: self.clone(), interest: self.register(mailbox, key) }
     }
 
+    /// Waits until the log ends at `end` or later.
+    pub async fn reached(self: &Arc<Self>, end: Slot) {
+        if self.head().end >= end {
+            return;
+        }
+        let mailbox = Arc::new(Mailbox::default());
+        let hearing = self.hear(&mailbox, 0);
+        while self.head().end < end {
+            mailbox.wait().await;
+            let _moved = mailbox.take();
+            hearing.take();
+        }
+    }
+
     /// Forgets a registration.
     pub fn unregister(&self, interest: &Arc<Interest>) {
         let mut interests = self.interests.lock();
@@ -211,3 +225,7 @@ pub struct View {
     /// What the tail has of the slots asked for.
     pub commits: Vec<Arc<Commit>>,
 }
+
+#[cfg(test)]
+#[path = "tests/tail.rs"]
+mod tests;

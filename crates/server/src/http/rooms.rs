@@ -86,7 +86,7 @@ pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
     Room(room): Room,
 ) -> Response<Body> {
-    let head = match gateway.node.rooms.open(&room) {
+    let head = match gateway.node.tail(&room) {
         Ok(tail) => tail.head(),
         Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),
     };

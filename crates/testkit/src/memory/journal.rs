@@ -9,12 +9,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+    Position, Proposed,
 };
 
 /// A journal in memory with one partition.
 pub struct MemoryJournal {
-    log: String,
+    facts: JournalFacts,
     state: Arc<Mutex<State>>,
     head: watch::Sender<u64>,
 }
@@ -33,7 +34,22 @@ impl MemoryJournal {
     /// An empty journal of a log of this name.
     #[must_use]
     pub fn new(log: &str) -> Self {
-        Self { log: log.into(), state: Arc::default(), head: watch::channel(0).0 }
+        let facts = JournalFacts {
+            log: log.into(),
+            partitions: 1,
+            depth: 1,
+            is_blocking: false,
+            is_shared: false,
+            is_exclusive: false,
+        };
+        Self { facts, state: Arc::default(), head: watch::channel(0).0 }
+    }
+
+    /// The same journal, described in another way: what it does does not change.
+    #[must_use]
+    pub fn described(mut self, describe: impl FnOnce(&mut JournalFacts)) -> Self {
+        describe(&mut self.facts);
+        self
     }
 
     /// Sets the time that the next blocks get, ms since the epoch.
@@ -53,20 +69,16 @@ impl MemoryJournal {
 }
 
 impl Journal for MemoryJournal {
-    fn log(&self) -> &str {
-        &self.log
+    fn facts(&self) -> &JournalFacts {
+        &self.facts
     }
 
-    fn depth(&self) -> usize {
-        1
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
     }
 
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        false
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

@@ -72,8 +72,8 @@ pub fn a_page_is_what_was_folded(engine: &dyn Engine) {
         [&commits[0], &commits[2]].iter().flat_map(|commit| commit.entries.clone()).collect();
     assert_eq!(archive.page(&room("a"), 0, 5, 1_000, Keep::Oldest), Ok(all.clone()));
     assert_eq!(archive.page(&room("a"), 1, 3, 1_000, Keep::Oldest), Ok(all[1..3].to_vec()));
-    assert_eq!(archive.head(&room("a")), Ok(Some(a.0.head)));
-    assert_eq!(archive.head(&room("b")), Ok(Some(b.0.head)));
+    assert_eq!(archive.head(&room("a")), Ok(Some(a.head)));
+    assert_eq!(archive.head(&room("b")), Ok(Some(b.head)));
     assert_eq!(archive.applied(0), Ok(window(2, &[]).applied));
     assert!(archive.page(&room("a"), 0, 6, 1_000, Keep::Oldest).is_err(), "slot 5 is missing");
 }

@@ -106,7 +106,7 @@ pub async fn a_follower_from_the_middle_gets_what_comes_after(engine: &dyn Engin
 /// A clause of the contract.
 pub async fn a_follower_that_was_elsewhere_is_told(engine: &dyn Engine) {
     let journal = engine.open();
-    if !journal.is_shared() {
+    if !journal.facts().is_shared {
         return;
     }
     let position = propose(&journal, 0).await;
@@ -162,11 +162,11 @@ pub async fn positions_and_the_log_go_on_after_it_is_opened_again(engine: &dyn E
         return;
     }
     let journal = engine.open();
-    let log = journal.log().to_owned();
+    let log = journal.facts().log.clone();
     let first = propose(&journal, 0).await;
     drop(journal);
     let journal = engine.open();
-    assert_eq!(journal.log(), log);
+    assert_eq!(journal.facts().log, log);
     assert_eq!(journal.head(0).expect("a head"), first);
     let second = propose(&journal, 1).await;
     assert!(second > first);

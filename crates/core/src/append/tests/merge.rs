@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::append::merge::{CLOCK_TRUST_MS, Merge, QueueId, merge_time};
 use proptest::prelude::*;
-use roomlog_core::append::merge::{CLOCK_TRUST_MS, Merge, QueueId, merge_time};
 
 /// Plays a table. `a 100 x` puts x into queue a with the time 100; `take 2` takes two; `remove a`
 /// takes all that waits in queue a. Gives what left, in order.

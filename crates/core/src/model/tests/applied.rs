@@ -1,6 +1,6 @@
 //! Which blocks take effect: transcripts of the blocks that a journal gives back.
 
-use roomlog_core::{
+use crate::{
     applied::{Proposer, Proposers},
     block::BlockName,
     identity::NodeId,

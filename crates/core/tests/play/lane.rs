@@ -10,8 +10,11 @@
 
 use std::time::{Duration, Instant};
 
-use roomlog_core::append::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
-use roomlog_protocol::EntryId;
+use roomlog_core::{
+    append::lane::{Arrival, Lane, LaneLimits, Step},
+    outcome::AppendOutcome,
+};
+use roomlog_protocol::{EntryId, ErrorCode, Refusal};
 
 /// 64 early ones for 10 s; 5 s for `after` and `ref`.
 pub(crate) const LIMITS: LaneLimits =
@@ -19,7 +22,7 @@ pub(crate) const LIMITS: LaneLimits =
 
 /// A lane, its clock and its room.
 pub(crate) struct Player {
-    pub(crate) lane: Lane<String, String>,
+    pub(crate) lane: Lane<String>,
     labels: Vec<String>,
     now: Instant,
     end: u64,
@@ -44,9 +47,12 @@ impl Player {
                 let arrival = self.arrival(label, members);
                 self.lane.arrive(arrival, self.now, self.end, &mut steps);
             }
-            ["final", label, why] => self.settle(label, Effect::Final, why, &mut steps),
-            ["refused", label, why] => self.settle(label, Effect::Refused, why, &mut steps),
-            ["unknown", label, why] => self.settle(label, Effect::Unknown, why, &mut steps),
+            ["final" | "refused" | "unknown", label, outcome] => {
+                let token = self.labels.iter().position(|known| known == label).expect("a frame");
+                let outcome = read(outcome);
+                assert_eq!(outcome.is_final(), words[0] == "final", "{line}");
+                self.lane.settle(token as u64, outcome, &mut steps);
+            }
             ["end", end] => {
                 self.end = end.parse().expect("a slot");
                 self.lane.pump(self.end, &mut steps);
@@ -68,12 +74,14 @@ impl Player {
         said.join(", ")
     }
 
-    fn arrival(&mut self, label: &str, members: &[&str]) -> Arrival<String, String> {
+    fn arrival(&mut self, label: &str, members: &[&str]) -> Arrival<String> {
         let token = self.labels.len() as u64;
         self.labels.push(label.into());
         let id = EntryId::new(label.trim_end_matches('\'')).expect("an id");
         let (seq, work) = (None, Ok(label.to_string()));
-        let mut arrival = Arrival { token, seq, id: Some(id), after: None, reference: None, work };
+        let entry_id = id.clone();
+        let (after, reference) = (None, None);
+        let mut arrival = Arrival { token, seq, id: Some(id), entry_id, after, reference, work };
         for member in members {
             let (name, value) = member.split_once('=').expect("member=value");
             match name {
@@ -81,46 +89,70 @@ impl Player {
                 "id" => arrival.id = Some(EntryId::new(value).expect("an id")),
                 "after" => arrival.after = Some(value.parse().expect("a slot")),
                 "ref" => arrival.reference = Some(value.parse().expect("a slot")),
-                "door" => arrival.work = Err(value.into()),
+                "door" => arrival.work = Err(read(value)),
                 other => panic!("{other}"),
             }
         }
         arrival
     }
 
-    fn settle(
-        &mut self,
-        label: &str,
-        effect: Effect,
-        why: &str,
-        steps: &mut Vec<Step<String, String>>,
-    ) {
-        let token = self.labels.iter().position(|known| known == label).expect("a frame");
-        self.lane.settle(token as u64, effect, why.into(), steps);
-    }
-
-    fn say(&self, step: &Step<String, String>) -> String {
+    fn say(&self, step: &Step<String>) -> String {
         let label = |token: u64| self.labels[usize::try_from(token).expect("small")].as_str();
         match step {
             Step::Submit(token, work) => {
                 assert_eq!(label(*token), work);
                 format!("submit {work}")
             }
-            Step::Answer(token, answer) => format!(
-                "{}: {}",
-                label(*token),
-                match answer {
-                    Answer::Settled(why) => why.clone(),
-                    Answer::Again(why) => format!("again {why}"),
-                    Answer::Ahead => "ahead".into(),
-                    Answer::BadRef => "bad_ref".into(),
-                    Answer::OutOfOrder(expected) => format!("out_of_order {expected}"),
-                    Answer::OtherId => "other id".into(),
-                    Answer::Mixed => "mixed".into(),
-                    Answer::Unavailable => "unavailable".into(),
-                }
-            ),
+            Step::Answer { token, outcome, first } => {
+                format!(
+                    "{}: {}{}",
+                    label(*token),
+                    if first.is_some() { "again " } else { "" },
+                    say(outcome)
+                )
+            }
         }
+    }
+}
+
+/// An outcome in a word; `at-N` is a commit.
+fn read(word: &str) -> AppendOutcome {
+    let invalid = |code| AppendOutcome::Invalid(Box::new(Refusal::new(code, "")));
+    match word.split_once('-').unwrap_or((word, "0")) {
+        ("at", slot) => {
+            let slot = slot.parse().expect("a slot");
+            AppendOutcome::Committed { slot, committed_at: 0, repeat: false }
+        }
+        ("reused", _) => AppendOutcome::IdReused { slot: 0 },
+        ("busy", _) => AppendOutcome::Busy,
+        ("full", _) => AppendOutcome::StorageFull,
+        ("unavailable", _) => AppendOutcome::Unavailable,
+        ("out", _) => AppendOutcome::OutOfOrder { expected: None },
+        ("unknown", _) => AppendOutcome::Unknown,
+        ("forbidden", _) => invalid(ErrorCode::Forbidden),
+        ("too_large", _) => invalid(ErrorCode::TooLarge),
+        other => panic!("{other:?}: no outcome"),
+    }
+}
+
+fn say(outcome: &AppendOutcome) -> String {
+    match outcome {
+        AppendOutcome::Committed { slot, .. } => format!("at-{slot}"),
+        AppendOutcome::IdReused { .. } => "reused".into(),
+        AppendOutcome::ExpectFailed { .. } => "expect failed".into(),
+        AppendOutcome::BadRef => "bad_ref".into(),
+        AppendOutcome::Invalid(refusal) => refusal.code.to_string(),
+        AppendOutcome::SeqReused => "other id".into(),
+        AppendOutcome::SeqMixed => "mixed".into(),
+        AppendOutcome::Ahead => "ahead".into(),
+        AppendOutcome::OutOfOrder { expected: Some(expected) } => {
+            format!("out_of_order {expected}")
+        }
+        AppendOutcome::OutOfOrder { expected: None } => "out".into(),
+        AppendOutcome::Busy => "busy".into(),
+        AppendOutcome::StorageFull => "full".into(),
+        AppendOutcome::Unavailable => "unavailable".into(),
+        AppendOutcome::Unknown => "unknown".into(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use roomlog_core::{
+use crate::{
     archive::Archive,
     proposal::Stored,
     read::{
@@ -11,11 +11,11 @@ use roomlog_core::{
         rooms::Rooms,
     },
 };
-use roomlog_protocol::{Digest, Span};
-use roomlog_testkit::{
+use crate::{
     fixtures::{Speaker, room, window},
     memory::MemoryArchive,
 };
+use roomlog_protocol::{Digest, Span};
 
 const WHOLE: PageLimits = PageLimits { entries: 500, bytes: 1 << 20 };
 
@@ -180,7 +180,7 @@ async fn a_room_that_is_not_held_is_read_from_the_archive() {
     archived.fold(&window(1, &[speaker.says(1, &["x"])])).expect("a fold");
     let fresh = Reader::new(Arc::new(Rooms::new(archived.clone())), archived);
     let page = fresh.read(&room("general"), upto(50, None), None, WHOLE).await.expect("a page");
-    assert_eq!((page.entries.len(), page.head), (1, speaker.0.head));
+    assert_eq!((page.entries.len(), page.head), (1, speaker.head));
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn a_flipped_bit_in_the_archive_is_never_served() {
     let commit = speaker.says(1, &["one", "two", "three"]);
     let mut entries = commit.entries.clone();
     entries[1].entry.body = "twO".into();
-    let flipped = roomlog_core::commit::Commit {
+    let flipped = crate::commit::Commit {
         room: commit.room.clone(),
         position: commit.position,
         entries,

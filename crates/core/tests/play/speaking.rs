@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::journal::{
-    Durable, Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Position, Proposed,
+    Durable, Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Proposed,
 };
-use roomlog_testkit::memory::MemoryJournal;
+use roomlog_testkit::{delegate_journal, memory::MemoryJournal};
 use tokio::sync::{broadcast, watch};
 
 /// One journal of several nodes, and how they speak, from a server that may be cut off from the others.
@@ -27,7 +27,8 @@ pub(crate) enum Hears {
 
 impl Speaking {
     pub(crate) fn new() -> Self {
-        Self::of(Arc::new(MemoryJournal::new("log")), broadcast::channel(1024).0)
+        let journal = MemoryJournal::new("log").described(|facts| facts.is_shared = true);
+        Self::of(Arc::new(journal), broadcast::channel(1024).0)
     }
 
     /// The same, from another server.
@@ -103,21 +104,7 @@ impl Hear for Ear {
 }
 
 impl Journal for Speaking {
-    fn log(&self) -> &str {
-        self.journal.log()
-    }
-
-    fn depth(&self) -> usize {
-        1
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
+    delegate_journal!(journal: facts counts head first trim);
 
     fn peers(&self) -> Option<Arc<dyn Peers>> {
         Some(Arc::new(self.hub.clone()))
@@ -136,20 +123,6 @@ impl Journal for Speaking {
         let follow = self.journal.follow(partition, after);
         Box::new(FollowAtTimes { follow, has_journal: self.has_journal.subscribe() })
     }
-
-    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.head(partition)
-    }
-
-    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.first(partition)
-    }
-
-    fn has_surplus(&self, _: Partition) -> bool {
-        false
-    }
-
-    fn trim(&self, _: Partition, _: Position) {}
 }
 
 struct FollowAtTimes {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use roomlog_core::{
+use crate::fixtures::{Speaker, room};
+use crate::{
     commit::Commit,
     mailbox::Mailbox,
     read::tail::{After, Tail},
 };
-use roomlog_testkit::fixtures::{Speaker, room};
 
 /// A room in whose tail these commits are, each written as its bodies.
 fn tail(commits: &[&str]) -> (Tail, Vec<Arc<Commit>>) {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.0.head);
+    let tail = Tail::new(room("general"), speaker.head);
     let say = |(position, bodies): (u64, &&str)| {
         let bodies: Vec<&str> = bodies.split_whitespace().collect();
         let commit = speaker.says(position, &bodies);
@@ -81,12 +81,12 @@ fn what_the_tail_has_let_go_is_in_the_archive() {
 fn a_tail_that_begins_in_the_middle_of_a_log_goes_on_from_there() {
     let mut speaker = Speaker::new("general");
     speaker.says(1, &["a", "b"]);
-    let tail = Tail::new(room("general"), speaker.0.head);
+    let tail = Tail::new(room("general"), speaker.head);
     assert_eq!(after(&tail, 0, usize::MAX), "archived before 2");
     assert_eq!(after(&tail, 2, usize::MAX), "nothing");
     tail.publish(speaker.says(2, &["c"]));
     assert_eq!(after(&tail, 2, usize::MAX), "c");
-    assert_eq!(tail.head(), speaker.0.head);
+    assert_eq!(tail.head(), speaker.head);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_view_is_of_one_moment_and_names_where_the_archive_begins() {
 #[test]
 fn a_follower_is_told_once_until_it_looks() {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.0.head);
+    let tail = Tail::new(room("general"), speaker.head);
     let mailbox = Arc::new(Mailbox::default());
     let interest = tail.register(&mailbox, 7);
     let mut move_on = |position, bodies: &[&str]| {
@@ -128,7 +128,7 @@ fn a_follower_is_told_once_until_it_looks() {
 #[test]
 fn every_follower_is_told_and_none_that_has_left() {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.0.head);
+    let tail = Tail::new(room("general"), speaker.head);
     let (one, two) = (Arc::new(Mailbox::default()), Arc::new(Mailbox::default()));
     let gone = tail.register(&one, 1);
     let _stays = tail.register(&one, 2);
@@ -145,7 +145,7 @@ fn every_follower_is_told_and_none_that_has_left() {
 #[test]
 fn a_tail_is_idle_when_it_holds_nothing_and_nobody_waits() {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.0.head);
+    let tail = Tail::new(room("general"), speaker.head);
     assert!(tail.is_idle());
     let interest = tail.register(&Arc::default(), 1);
     assert!(!tail.is_idle());
@@ -158,7 +158,7 @@ fn a_tail_is_idle_when_it_holds_nothing_and_nobody_waits() {
 
 #[test]
 fn who_stops_hearing_is_forgotten_also_when_it_is_cut_off() {
-    let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").0.head));
+    let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").head));
     let hearing = tail.hear(&Arc::default(), 1);
     assert!(!tail.is_idle() && !hearing.take());
     drop(hearing);

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use roomlog_core::{
+use crate::fixtures::{Speaker, room};
+use crate::{
     proposal::Stored,
     read::{
         follower::{Follower, Followers, Next},
         tail::Tail,
     },
 };
-use roomlog_testkit::fixtures::{Speaker, room};
 
 /// A room that commits, and who follows it.
 struct Scene {
@@ -23,7 +23,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let speaker = Speaker::new("general");
-        let tail = Arc::new(Tail::new(room("general"), speaker.0.head));
+        let tail = Arc::new(Tail::new(room("general"), speaker.head));
         Self { speaker, tail, followers: Arc::default(), position: 0, log: Vec::new() }
     }
 
@@ -47,7 +47,7 @@ fn next(follower: &mut Follower, bytes: usize) -> String {
     let bodies = |entries: &[Stored]| {
         entries.iter().map(|stored| &*stored.entry.body).collect::<Vec<_>>().join(" ")
     };
-    let piece = |piece: &roomlog_core::read::follower::Piece| match piece.whole() {
+    let piece = |piece: &crate::read::follower::Piece| match piece.whole() {
         Some(commit) => format!("[{}]", bodies(&commit.entries)),
         None => bodies(piece.entries()),
     };

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use roomlog_core::{
-    apply::room::{self, Room, Verdict},
+use crate::fixtures::proposal;
+use crate::{
+    apply::room::{self, Room},
     head::{Head, Known},
-    proposal::{ContentHash, Proposal},
+    outcome::AppendOutcome,
+    proposal::{ContentHash, Proposal, Stored},
     rules::Rules,
 };
 use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, digest};
-use roomlog_testkit::fixtures::proposal;
 
 /// A room and the ids it knows, as the applier keeps them.
 struct Log {
@@ -20,22 +21,22 @@ struct Log {
 
 impl Log {
     fn new(name: &str) -> Self {
-        let name = roomlog_testkit::fixtures::room(name);
+        let name = crate::fixtures::room(name);
         let room = Room { head: Head::empty(&name), name };
         Self { room, ids: HashMap::new(), entries: Vec::new() }
     }
 
-    fn apply(&mut self, proposal: &Proposal, time: u64) -> Verdict {
+    fn apply(&mut self, proposal: &Proposal, time: u64) -> Result<Stored, AppendOutcome> {
         let key = (proposal.author.clone(), proposal.id.clone());
-        let verdict = room::apply(&mut self.room, Rules::FIRST, proposal, time, self.ids.get(&key));
-        if let Verdict::Committed(stored) = &verdict {
+        let applied = room::apply(&mut self.room, Rules::FIRST, proposal, time, self.ids.get(&key));
+        if let Ok(stored) = &applied {
             let Entry { slot, committed_at, .. } = stored.entry;
             let content = ContentHash::of(&stored.entry);
             assert_eq!(content, proposal.content(), "an entry has the content of its proposal");
             self.ids.insert(key, Known { slot, committed_at, content });
             self.entries.push(stored.entry.clone());
         }
-        verdict
+        applied
     }
 }
 
@@ -61,14 +62,15 @@ fn read(room: &str, line: &str) -> (u64, Proposal) {
     (time.parse().expect("a time"), proposal)
 }
 
-fn say(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Committed(stored) => {
-            format!("committed {} at {}", stored.entry.slot, stored.entry.committed_at)
+fn say(applied: &Result<Stored, AppendOutcome>) -> String {
+    match applied {
+        Ok(stored) => format!("committed {} at {}", stored.entry.slot, stored.entry.committed_at),
+        Err(AppendOutcome::Committed { slot, committed_at, repeat: true }) => {
+            format!("repeat of {slot} at {committed_at}")
         }
-        Verdict::Repeat { slot, committed_at } => format!("repeat of {slot} at {committed_at}"),
-        Verdict::IdReused { slot } => format!("id of {slot}"),
-        Verdict::ExpectFailed => "expect failed".into(),
+        Err(AppendOutcome::IdReused { slot }) => format!("id of {slot}"),
+        Err(AppendOutcome::ExpectFailed { .. }) => "expect failed".into(),
+        Err(other) => panic!("{other:?}"),
     }
 }
 
@@ -79,9 +81,9 @@ fn play(transcript: &str) -> Log {
         let (append, expected) = line.split_once('|').expect("append | outcome");
         let (time, proposal) = read("general", append);
         let before = log.room.clone();
-        let verdict = log.apply(&proposal, time);
-        assert_eq!(say(&verdict), expected.trim(), "{append}");
-        let committed = matches!(verdict, Verdict::Committed(_));
+        let applied = log.apply(&proposal, time);
+        assert_eq!(say(&applied), expected.trim(), "{append}");
+        let committed = applied.is_ok();
         assert_eq!(log.room != before, committed, "{append}: only a commit changes a room");
     }
     log
@@ -215,7 +217,7 @@ fn the_vectors_of_the_page_come_out_of_apply() {
         "1763796121000 grace g-2 - meta={\"x\":1}",
     ] {
         let (time, proposal) = read("general", line);
-        log.apply(&proposal, time);
+        let _outcome = log.apply(&proposal, time);
         digests.push(log.room.head.digest.to_string());
     }
     assert_eq!(
@@ -245,8 +247,8 @@ fn the_digest_of_an_entry_is_the_chain_that_a_client_computes() {
 #[test]
 fn the_same_appends_in_two_rooms_have_other_digests() {
     let (mut a, mut b) = (Log::new("a"), Log::new("b"));
-    a.apply(&proposal("a", "ada", "1", "x"), 100);
-    b.apply(&proposal("b", "ada", "1", "x"), 100);
+    let _outcome = a.apply(&proposal("a", "ada", "1", "x"), 100);
+    let _outcome = b.apply(&proposal("b", "ada", "1", "x"), 100);
     assert_eq!(a.entries, b.entries);
     assert_ne!(a.room.head.digest, b.room.head.digest);
 }
