@@ -20,9 +20,6 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// Creates the directory.
-    ///
-    /// # Errors
-    /// If it cannot be created.
     pub(crate) fn make(&self) -> io::Result<TempDir> {
         tempfile::Builder::new().prefix("bench-").tempdir_in(&self.dir)
     }
@@ -40,9 +37,6 @@ pub(crate) struct ServerArgs {
 
 impl ServerArgs {
     /// Starts the server with its data in `data`.
-    ///
-    /// # Errors
-    /// As [`Server::roomlog`].
     pub(crate) fn start(&self, data: &Path) -> io::Result<Server> {
         Server::roomlog(&self.binary, data, &[])
     }

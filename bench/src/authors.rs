@@ -6,8 +6,8 @@
 //!                      └───────────────────────────────────────────┘
 //! ```
 //!
-//! Enters: a plan, and a supply of appends. Leaves: their ack times. Invariants: a place has at most
-//! one unanswered append; an append that is answered `busy` is resent with its id after
+//! Enters: a plan, and a supply of appends. Leaves: their ack times. Invariants: a place has at
+//! most one unanswered append; an append that is answered `busy` is resent with its id after
 //! `retry_after_ms`, and its ack time counts from the first sending.
 
 use std::{
@@ -118,9 +118,6 @@ pub(crate) struct Authors {
 
 impl Authors {
     /// Connects and logs in.
-    ///
-    /// # Errors
-    /// If the server refuses a connection.
     pub(crate) fn connect(addr: SocketAddr, plan: &Plan, rooms: u32) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut connections = Vec::new();
@@ -162,9 +159,6 @@ impl Authors {
 
     /// Appends what is due, each entry to the room that `choose` returns, then waits for the last
     /// answers. An append that is due while no place is free is sent when one is.
-    ///
-    /// # Errors
-    /// As [`Authors::run`].
     pub(crate) fn drive(
         &mut self,
         supply: &mut Supply,

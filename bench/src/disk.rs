@@ -33,17 +33,11 @@ pub(crate) struct SyncedFile {
 
 impl SyncedFile {
     /// An empty file in `dir`.
-    ///
-    /// # Errors
-    /// If it cannot be created.
     pub(crate) fn new(dir: &Path) -> io::Result<Self> {
         Ok(Self { file: tempfile::tempfile_in(dir)?, len: 0, bytes: Vec::new() })
     }
 
     /// Appends `len` bytes and waits for stable storage.
-    ///
-    /// # Errors
-    /// If a system call fails.
     pub(crate) fn append(&mut self, len: usize) -> io::Result<Duration> {
         if self.len > MAX_FILE {
             self.file.set_len(0)?;
@@ -59,9 +53,6 @@ impl SyncedFile {
     }
 
     /// Appends blocks of `len` bytes for `time`, one after the other.
-    ///
-    /// # Errors
-    /// As [`SyncedFile::append`].
     pub(crate) fn run(&mut self, len: usize, time: Duration) -> io::Result<Times> {
         let (start, mut times) = (Instant::now(), Times::default());
         while start.elapsed() < time {

@@ -13,9 +13,6 @@ pub(crate) struct Http {
 
 impl Http {
     /// Connects.
-    ///
-    /// # Errors
-    /// If the server refuses the connection.
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;

@@ -22,7 +22,8 @@ pub(crate) struct IdleArgs {
     #[command(flatten)]
     server: ServerArgs,
     /// Connections; a loopback address has ports for about 28,000.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
+    #[arg(long, default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=25_000))]
     connections: u32,
     /// Rooms; each connection follows one of them.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=25_000))]
@@ -30,9 +31,6 @@ pub(crate) struct IdleArgs {
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// If the limit on descriptors is too low, or the server refuses a connection.
 pub(crate) fn run(args: &IdleArgs) -> io::Result<()> {
     raise_descriptors(u64::from(args.connections) + SPARE)?;
     let dir = args.server.dir.make()?;

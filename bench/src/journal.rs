@@ -117,9 +117,6 @@ pub(crate) struct JournalArgs {
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// If a contender fails.
 pub(crate) fn run(args: &JournalArgs) -> io::Result<()> {
     let dir = args.dir.make()?;
     // The first one is the floor.

@@ -35,9 +35,6 @@ pub(crate) struct LoadArgs {
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// If the server or the disk fails, or an append is rejected.
 pub(crate) fn run(args: &LoadArgs) -> io::Result<()> {
     let mut table = Table::new(&[
         "rooms",

@@ -1,11 +1,11 @@
 //! A single writer on an idle server: how long an ack takes, compared with an fdatasync.
 
-use std::{io, time::Instant};
+use std::io;
 
 use crate::{
     args::ServerArgs,
     disk::SyncedFile,
-    frame::{BODY, append_frame, body},
+    frame::{BODY, body},
     table::{Table, say},
     times::{Rounds, Times},
     ws::Socket,
@@ -28,9 +28,6 @@ pub(crate) struct LoneArgs {
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// If the server or the disk fails.
 pub(crate) fn run(args: &LoneArgs) -> io::Result<()> {
     let dir = args.server.dir.make()?;
     let server = args.server.start(dir.path())?;
@@ -41,13 +38,7 @@ pub(crate) fn run(args: &LoneArgs) -> io::Result<()> {
     for _ in 0..args.rounds {
         let syncs = (0..args.appends).map(|_| file.append(BLOCK));
         floor.push(&syncs.collect::<io::Result<Times>>()?);
-        let acks = (0..args.appends).map(|_| {
-            let frame = append_frame("lone", &body, None);
-            let start = Instant::now();
-            author.send(&[frame])?;
-            author.expect("appended")?;
-            Ok(start.elapsed())
-        });
+        let acks = (0..args.appends).map(|_| author.append("lone", &body));
         ours.push(&acks.collect::<io::Result<Times>>()?);
     }
     let mut table = Table::new(&["one at a time", "p50, µs", "p99, µs", "p50 of floor"]);

@@ -37,11 +37,11 @@ use clap::{Parser, Subcommand};
 #[command(version)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Benchmark,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Benchmark {
     /// Server CPU per delivered entry, one room with many followers; floor: raw TCP.
     Fanout(fanout::FanoutArgs),
     /// Server memory per idle connection.
@@ -67,16 +67,16 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Fanout(args) => fanout::run(&args),
-        Command::Idle(args) => idle::run(&args),
-        Command::Load(args) => load::run(&args),
-        Command::Lone(args) => lone::run(&args),
-        Command::Journal(args) => journal::run(&args),
-        Command::Acks(args) => acks::run(&args),
-        Command::Page(args) => page::run(&args),
-        Command::Growth(args) => growth::run(&args),
-        Command::Cluster(args) => cluster::run(&args),
-        Command::FanoutFloor => fanout::serve_floor(),
+        Benchmark::Fanout(args) => fanout::run(&args),
+        Benchmark::Idle(args) => idle::run(&args),
+        Benchmark::Load(args) => load::run(&args),
+        Benchmark::Lone(args) => lone::run(&args),
+        Benchmark::Journal(args) => journal::run(&args),
+        Benchmark::Acks(args) => acks::run(&args),
+        Benchmark::Page(args) => page::run(&args),
+        Benchmark::Growth(args) => growth::run(&args),
+        Benchmark::Cluster(args) => cluster::run(&args),
+        Benchmark::FanoutFloor => fanout::serve_floor(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,17 +24,11 @@ pub(crate) struct Buckets {
 
 impl Metrics {
     /// Reads a server's metrics over a new connection: an idle one is closed after ten seconds.
-    ///
-    /// # Errors
-    /// As [`Metrics::read`].
     pub(crate) fn of(addr: SocketAddr) -> io::Result<Self> {
         Self::read(&mut Http::connect(addr)?)
     }
 
     /// Reads a server's metrics.
-    ///
-    /// # Errors
-    /// If the server does not answer.
     pub(crate) fn read(http: &mut Http) -> io::Result<Self> {
         Ok(Self::parse(&String::from_utf8_lossy(http.get("/metrics")?)))
     }
@@ -49,34 +43,22 @@ impl Metrics {
     }
 
     /// A value, by its name with labels.
-    ///
-    /// # Errors
-    /// If it is missing.
     pub(crate) fn value(&self, name: &str) -> io::Result<f64> {
         let missing = || io::Error::other(format!("/metrics has no {name}"));
         self.0.get(name).copied().ok_or_else(missing)
     }
 
     /// How many entries the archive is behind the journal.
-    ///
-    /// # Errors
-    /// If it is missing.
     pub(crate) fn fold_lag(&self) -> io::Result<f64> {
         self.value("roomlog_fold_lag_entries")
     }
 
     /// How much a value has grown since `before`.
-    ///
-    /// # Errors
-    /// If it is missing.
     pub(crate) fn grown(&self, before: &Self, name: &str) -> io::Result<f64> {
         Ok(self.value(name)? - before.value(name)?)
     }
 
     /// What a histogram without labels has observed since `before`.
-    ///
-    /// # Errors
-    /// If it is missing.
     pub(crate) fn observed(&self, before: &Self, name: &str) -> io::Result<Buckets> {
         let prefix = format!("{name}_bucket{{le=\"");
         let mut buckets = Vec::new();

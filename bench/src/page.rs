@@ -42,7 +42,8 @@ pub(crate) struct PageArgs {
     server: ServerArgs,
     /// Entries in the room, with bodies of 200 bytes; all but the newest 70,000 or so are read from
     /// the archive.
-    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    #[arg(long, default_value_t = 200_000,
+        value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     entries: u32,
     /// Random pages, all in the first third of the room.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -97,9 +98,6 @@ impl Contestant {
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// If a server fails, or nginx is not installed.
 pub(crate) fn run(args: &PageArgs) -> io::Result<()> {
     let dir = args.server.dir.make()?;
     let server = args.server.start(&dir.path().join("data"))?;

@@ -27,7 +27,7 @@ const KEPT_LINES: usize = 50;
 const LISTENING: &str = "listening on http://";
 
 /// What the thread that reads the child's stderr reports.
-enum Stderr {
+enum ChildReport {
     Listening(String),
     Closed(Vec<String>),
 }
@@ -35,7 +35,7 @@ enum Stderr {
 /// A running child.
 pub(crate) struct Server {
     child: Child,
-    stderr: Receiver<Stderr>,
+    stderr: Receiver<ChildReport>,
     /// Where it listens.
     pub(crate) addr: SocketAddr,
     /// Where it takes commands, if it is the floor of `fanout`.
@@ -86,9 +86,6 @@ impl Server {
     }
 
     /// This program again, with one of its own subcommands.
-    ///
-    /// # Errors
-    /// As [`Server::roomlog`].
     pub(crate) fn own(subcommand: &str) -> io::Result<Self> {
         Self::start(Command::new(std::env::current_exe()?).arg(subcommand))
     }
@@ -104,12 +101,12 @@ impl Server {
         let (report, stderr) = sync_channel(2);
         thread::spawn(move || read_stderr(pipe, &report));
         let line = match stderr.recv_timeout(START) {
-            Ok(Stderr::Listening(line)) => line,
+            Ok(ChildReport::Listening(line)) => line,
             other => {
                 child.kill()?;
                 child.wait()?;
                 let why = match other {
-                    Ok(Stderr::Closed(lines)) => lines.join("\n"),
+                    Ok(ChildReport::Closed(lines)) => lines.join("\n"),
                     _ => format!("it did not listen within {START:?}"),
                 };
                 return Err(io::Error::other(format!("{command:?} did not start: {why}")));
@@ -130,7 +127,7 @@ impl Server {
     /// If it does not end in time (then it is killed) or ends with another code than 0.
     pub(crate) fn stop(mut self) -> io::Result<Vec<String>> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        let Ok(Stderr::Closed(lines)) = self.stderr.recv_timeout(STOP) else {
+        let Ok(ChildReport::Closed(lines)) = self.stderr.recv_timeout(STOP) else {
             return Err(io::Error::other(format!("the server did not stop within {STOP:?}")));
         };
         let status = self.child.wait()?;
@@ -159,13 +156,13 @@ impl Drop for Server {
     }
 }
 
-fn read_stderr(pipe: ChildStderr, report: &SyncSender<Stderr>) {
+fn read_stderr(pipe: ChildStderr, report: &SyncSender<ChildReport>) {
     let mut lines = Vec::new();
     let mut listening = false;
     for line in BufReader::new(pipe).lines().map_while(Result::ok) {
         if !listening && line.contains(LISTENING) {
             listening = true;
-            if report.send(Stderr::Listening(line)).is_err() {
+            if report.send(ChildReport::Listening(line)).is_err() {
                 return;
             }
             continue;
@@ -176,7 +173,7 @@ fn read_stderr(pipe: ChildStderr, report: &SyncSender<Stderr>) {
         lines.push(line);
     }
     // Nobody receives this if the server was dropped, not stopped.
-    let _ = report.send(Stderr::Closed(lines));
+    let _ = report.send(ChildReport::Closed(lines));
 }
 
 /// The address after `mark` in `line`.
@@ -185,9 +182,6 @@ fn addr_after(line: &str, mark: &str) -> Option<SocketAddr> {
 }
 
 /// CPU seconds, user and system, that process `pid` has used.
-///
-/// # Errors
-/// If `/proc/PID/stat` cannot be read or parsed.
 pub(crate) fn cpu_seconds(pid: u32) -> io::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = cpu_ticks(&stat).ok_or_else(|| io::Error::other(format!("odd stat: {stat}")))?;
@@ -210,9 +204,6 @@ pub(crate) struct Memory {
 }
 
 /// Memory of process `pid`.
-///
-/// # Errors
-/// If `/proc/PID/smaps_rollup` cannot be read or parsed.
 pub(crate) fn memory(pid: u32) -> io::Result<Memory> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     Ok(Memory { rss: bytes_of(&text, "Rss:")?, pss: bytes_of(&text, "Pss:")? })
@@ -228,9 +219,6 @@ pub(crate) struct Resident {
 }
 
 /// Resident memory of process `pid`.
-///
-/// # Errors
-/// If `/proc/PID/status` cannot be read or parsed.
 pub(crate) fn resident(pid: u32) -> io::Result<Resident> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     Ok(Resident {

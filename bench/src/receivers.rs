@@ -35,8 +35,6 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// # Errors
-    /// If a stream cannot be registered with the poll.
     pub(crate) fn new(streams: Vec<TcpStream>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut registered = Vec::with_capacity(streams.len());

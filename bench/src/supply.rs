@@ -95,9 +95,6 @@ impl Supply {
     }
 
     /// A timer that is readable at each tick; `None` if appends are not paced.
-    ///
-    /// # Errors
-    /// If the system call fails.
     pub(crate) fn ticks(&self) -> io::Result<Option<OwnedFd>> {
         if self.rate.is_none() {
             return Ok(None);

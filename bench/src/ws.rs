@@ -7,8 +7,10 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use crate::frame::append_frame;
 
 /// Timeout of an answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -81,9 +83,6 @@ impl Input {
     }
 
     /// The next complete frame: opcode and payload.
-    ///
-    /// # Errors
-    /// If the frame is masked, fragmented or too long.
     fn next(&mut self) -> io::Result<Option<(u8, &[u8])>> {
         let bytes = &self.bytes[self.start..];
         let &[first, second, ..] = bytes else { return Ok(None) };
@@ -142,9 +141,6 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Connects and completes the handshake.
-    ///
-    /// # Errors
-    /// If the server does not answer 101.
     fn connect(addr: SocketAddr) -> io::Result<Self> {
         let mut stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
@@ -173,9 +169,6 @@ impl Socket {
     }
 
     /// Connects to an open server and logs in; `hello` and `welcome` have been read.
-    ///
-    /// # Errors
-    /// If the server answers anything else.
     pub(crate) fn login(addr: SocketAddr, author: &str) -> io::Result<Self> {
         let mut socket = Self::connect(addr)?;
         socket.send(&[&format!(r#"{{"type":"login","author":"{author}"}}"#)])?;
@@ -185,23 +178,26 @@ impl Socket {
     }
 
     /// Follows a room from its end.
-    ///
-    /// # Errors
-    /// If the server answers anything but `reply`.
     pub(crate) fn join(&mut self, room: &str) -> io::Result<()> {
         self.send(&[&format!(r#"{{"type":"join","room":"{room}","count":0}}"#)])?;
         self.expect("reply")
     }
 
     /// Sends each text as a frame, all in one write.
-    ///
-    /// # Errors
-    /// As writing.
     pub(crate) fn send(&mut self, texts: &[impl AsRef<str>]) -> io::Result<()> {
         for text in texts {
             put_text(&mut self.out, text.as_ref().as_bytes());
         }
         self.flush()
+    }
+
+    /// Appends one entry and waits for the ack; returns how long that took.
+    pub(crate) fn append(&mut self, room: &str, body: &str) -> io::Result<Duration> {
+        let frame = append_frame(room, body, None);
+        let start = Instant::now();
+        self.send(&[frame])?;
+        self.expect("appended")?;
+        Ok(start.elapsed())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! Ack times at a rate while the archive folds, compared with a server that only appends and syncs.
 //!
-//! Enters: connections, a rate, seconds, rooms, rounds. Leaves: ack times of both, counted from when
-//! an append was due; medians of the rounds. Invariants: authors, frames, sockets and ticks are the
-//! same for both and share the cores with the server.
+//! Enters: connections, a rate, seconds, rooms, rounds. Leaves: ack times of both, counted from
+//! when an append was due; medians of the rounds. Invariants: authors, frames, sockets and ticks
+//! are the same for both and share the cores with the server.
 
 mod plain;
 
@@ -34,13 +34,15 @@ pub(crate) struct AcksArgs {
     #[command(flatten)]
     plan: Plan,
     /// Appends per second.
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 50_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
     /// Seconds per measurement. The first one does not count: nothing is folded in it.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
     /// Rooms, drawn by Zipf's law.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rooms: u32,
     /// Rounds; each measures both servers once.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -51,9 +53,6 @@ pub(crate) struct AcksArgs {
 type Measured = [f64; 3];
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// If the disk or a server fails.
 pub(crate) fn run(args: &AcksArgs) -> io::Result<()> {
     let (mut plain, mut ours) = (Vec::new(), Vec::new());
     for round in 1..=args.rounds {

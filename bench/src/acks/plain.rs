@@ -1,7 +1,7 @@
 //! The floor of `acks`: a server that appends, syncs and answers, and does nothing else.
 //!
 //! ```text
-//!  a task per connection ──append──► one thread: all that is pending is one write and one fdatasync
+//!  a task per connection ──append──► one thread: all pending appends in one write, one fdatasync
 //!           ▲                                    │
 //!           └──────────────ack───────────────────┘
 //! ```
@@ -63,9 +63,6 @@ pub(super) struct PlainServer {
 
 impl PlainServer {
     /// Listens on a free port of the loopback interface, with its file in `dir`.
-    ///
-    /// # Errors
-    /// If it cannot listen.
     pub(super) fn start(dir: PathBuf) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
@@ -82,9 +79,6 @@ impl PlainServer {
     }
 
     /// Stops it.
-    ///
-    /// # Errors
-    /// If the disk has failed.
     pub(super) fn stop(self) -> io::Result<()> {
         self.runtime.shutdown_background();
         self.writer.join().map_err(|_| io::Error::other("the writer panicked"))?

@@ -1,5 +1,5 @@
-//! The floor of `cluster`: clients that publish blocks to a stream and wait for the acks, and nothing
-//! else; or that also read every block, as each node of a cluster must.
+//! The floor of `cluster`: clients that publish blocks to a stream and wait for the acks, and
+//! nothing else; or that also read every block, as each node of a cluster must.
 
 use std::{
     io,
@@ -53,9 +53,6 @@ fn failed(why: impl ToString) -> io::Error {
 
 impl BareClients {
     /// Connects this many clients.
-    ///
-    /// # Errors
-    /// If a server refuses a connection.
     pub(super) fn connect(nats: &Cluster, clients: usize) -> io::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -82,9 +79,6 @@ impl BareClients {
     }
 
     /// Publishes blocks of `bytes` for `time`, each client `depth` of them concurrently.
-    ///
-    /// # Errors
-    /// If a publish is not acked.
     pub(super) fn publish(
         &self,
         bytes: usize,
@@ -108,11 +102,8 @@ impl BareClients {
         Ok(Published { per_s: ack.len() as f64 / begun.elapsed().as_secs_f64(), ack })
     }
 
-    /// Publishes as [`BareClients::publish`] does while each client reads all blocks; returns how many
-    /// per second all have read.
-    ///
-    /// # Errors
-    /// If a publish is not acked, or a consumer fails.
+    /// Publishes as [`BareClients::publish`] does while each client reads all blocks; returns how
+    /// many per second all have read.
     pub(super) fn publish_and_read(
         &self,
         bytes: usize,

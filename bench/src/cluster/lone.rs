@@ -12,7 +12,7 @@ use roomlog_jetstream::servers::Cluster;
 use super::bare::BareClients;
 use crate::{
     disk::ENTRY,
-    frame::{BODY, append_frame, body},
+    frame::{BODY, body},
     process::Server,
     table::{Table, say},
     times::{Rounds, Times},
@@ -32,9 +32,6 @@ pub(super) struct LoneTimes {
 
 impl LoneTimes {
     /// Measures an author on the first node and a follower on the second, then bare publishes.
-    ///
-    /// # Errors
-    /// If a server fails.
     pub(super) fn round(
         &mut self,
         nats: &Cluster,
@@ -57,11 +54,8 @@ impl LoneTimes {
         let (mut ack, mut behind) = (Times::default(), Times::default());
         let text = body(BODY);
         for _ in 0..appends {
-            let begun = Instant::now();
-            author.send(&[append_frame("lone", &text, None)])?;
-            author.expect("appended")?;
+            ack.record(author.append("lone", &text)?);
             let answered = Instant::now();
-            ack.record(answered - begun);
             let seen = received.recv().map_err(|_| io::Error::other("the follower ended"))?;
             // The follower may receive it first.
             behind.record(seen.saturating_duration_since(answered));

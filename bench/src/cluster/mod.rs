@@ -1,16 +1,16 @@
-//! A cluster on loopback: three NATS servers and three nodes, compared with bare clients of the same
-//! servers.
+//! A cluster on loopback: three NATS servers and three nodes, compared with bare clients of the
+//! same servers.
 //!
 //! ```text
 //!  each round:  authors on every node ──► entries/s, ack times of each node ──► the mean block
-//!               bare clients publish blocks of that size to a stream of their own, as many concurrently;
+//!               bare clients publish blocks of that size to their own stream, as many in flight;
 //!               then they also read them, as nodes must
 //!               a single writer, and a follower on another node; one bare publish at a time
 //!  at the end:  a node without its archive rebuilds it
 //! ```
 //!
-//! Enters: rounds, seconds, rooms. Leaves: a table for each question. Invariant: both sides of a ratio
-//! are measured one after the other, on the same servers.
+//! Enters: rounds, seconds, rooms. Leaves: a table for each question. Invariant: both sides of a
+//! ratio are measured one after the other, on the same servers.
 
 mod bare;
 mod lone;
@@ -49,7 +49,8 @@ pub(crate) struct ClusterArgs {
     #[command(flatten)]
     plan: Plan,
     /// Rooms.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rooms: u32,
     /// Rounds; each measures the nodes, then the bare clients.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -98,7 +99,7 @@ impl Nodes {
 }
 
 /// The figures of one round.
-struct Round {
+struct ClusterRound {
     entries: f64,
     cpu_us: f64,
     ack_p50: f64,
@@ -144,9 +145,6 @@ impl Cpu {
 }
 
 /// Measures and prints the tables.
-///
-/// # Errors
-/// If a server fails, or an append is rejected.
 pub(crate) fn run(args: &ClusterArgs) -> io::Result<()> {
     let mut rounds = Vec::new();
     let mut lone = LoneTimes::default();
@@ -171,7 +169,7 @@ pub(crate) fn run(args: &ClusterArgs) -> io::Result<()> {
 }
 
 /// Authors on all nodes concurrently, then bare clients with blocks of the same size.
-fn measure(args: &ClusterArgs, nodes: &mut Nodes) -> io::Result<Round> {
+fn measure(args: &ClusterArgs, nodes: &mut Nodes) -> io::Result<ClusterRound> {
     let time = Duration::from_secs(args.seconds);
     let before = Cpu::of(nodes)?;
     let begun = Instant::now();
@@ -194,7 +192,7 @@ fn measure(args: &ClusterArgs, nodes: &mut Nodes) -> io::Result<Round> {
     let mut all = Times::default();
     tallies.iter().for_each(|tally| all.add(&tally.ack));
     let acked = all.len() as f64;
-    Ok(Round {
+    Ok(ClusterRound {
         entries: acked / seconds,
         cpu_us: cores.nodes * seconds * 1e6 / acked,
         ack_p50: all.ms(0.5),
@@ -208,7 +206,7 @@ fn measure(args: &ClusterArgs, nodes: &mut Nodes) -> io::Result<Round> {
     })
 }
 
-fn print(rounds: &[Round]) {
+fn print(rounds: &[ClusterRound]) {
     let mut table = Table::new(&[
         "entries/s",
         "CPU µs per entry",
@@ -223,10 +221,10 @@ fn print(rounds: &[Round]) {
         "bare, also read: blocks/s",
         "of that",
     ]);
-    let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value));
+    let of = |value: fn(&ClusterRound) -> f64| median(rounds.iter().map(value));
     let node = |node: usize| median(rounds.iter().map(|it| it.p99[node]));
     let p99: Vec<String> = (0..NODES).map(|number| format!("{:.1}", node(number))).collect();
-    let spread = |round: &Round| {
+    let spread = |round: &ClusterRound| {
         let max = round.p99.iter().copied().fold(0.0, f64::max);
         max / round.p99.iter().copied().fold(f64::MAX, f64::min)
     };
@@ -251,9 +249,8 @@ fn print(rounds: &[Round]) {
         of(|it| it.cores.nats),
         of(|it| it.cores.authors)
     ));
-    say(
-        "\nBars: blocks/s at least 0.6 of bare; the slowest node's p99 at most 3 of the fastest's (one room).",
-    );
+    say("\nBars: blocks/s at least 0.6 of bare; the slowest node's p99 at most 3 of the fastest's");
+    say("(one room).");
 }
 
 /// How fast a node rebuilds a lost archive.

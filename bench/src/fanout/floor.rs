@@ -17,7 +17,7 @@ use bytes::Bytes;
 use roomlog_protocol::{Author, Entry, EntryId, Kind, NameError, RoomName, ServerAck, ServerFrame};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream as Stream},
+    net::{TcpListener, TcpStream as AsyncStream},
     sync::broadcast,
 };
 
@@ -38,9 +38,6 @@ const GREETING: u8 = b'!';
 const CAPACITY: usize = 64;
 
 /// Connects a receiver.
-///
-/// # Errors
-/// If it is not greeted.
 pub(super) fn receive(server: &Server, _: u32) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(server.addr)?;
     let mut greeting = [0];
@@ -55,8 +52,6 @@ pub(super) fn receive(server: &Server, _: u32) -> io::Result<TcpStream> {
 pub(super) struct Control(TcpStream);
 
 impl Control {
-    /// # Errors
-    /// If it cannot connect.
     pub(super) fn connect(server: &Server) -> io::Result<Self> {
         let addr =
             server.control.ok_or_else(|| io::Error::other("the floor has no control port"))?;
@@ -73,9 +68,6 @@ impl Publisher for Control {
 }
 
 /// Runs the server until the control connection ends.
-///
-/// # Errors
-/// If it cannot listen, or the control connection fails.
 pub(crate) fn serve() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -100,7 +92,10 @@ async fn accept(listener: TcpListener, commits: broadcast::Sender<Bytes>) -> io:
 }
 
 /// Writes every commit to one receiver, until either ends.
-async fn deliver(mut stream: Stream, mut commits: broadcast::Receiver<Bytes>) -> io::Result<()> {
+async fn deliver(
+    mut stream: AsyncStream,
+    mut commits: broadcast::Receiver<Bytes>,
+) -> io::Result<()> {
     stream.write_all(&[GREETING]).await?;
     while let Ok(commit) = commits.recv().await {
         stream.write_all(&commit).await?;
@@ -109,7 +104,7 @@ async fn deliver(mut stream: Stream, mut commits: broadcast::Receiver<Bytes>) ->
 }
 
 /// Publishes a commit for each number received.
-async fn publish(mut control: Stream, commits: broadcast::Sender<Bytes>) -> io::Result<()> {
+async fn publish(mut control: AsyncStream, commits: broadcast::Sender<Bytes>) -> io::Result<()> {
     let mut slot = 0;
     loop {
         let entries = match control.read_u16().await {

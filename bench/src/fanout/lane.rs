@@ -14,15 +14,9 @@ pub(super) const BURST: u16 = 32;
 /// Makes a server commit entries.
 pub(super) trait Publisher {
     /// Has the server commit this many entries, together if it can.
-    ///
-    /// # Errors
-    /// If the connection fails.
     fn commit(&mut self, entries: u16) -> io::Result<()>;
 
     /// Called when all receivers have them.
-    ///
-    /// # Errors
-    /// If the connection fails.
     fn settle(&mut self, _entries: u16) -> io::Result<()> {
         Ok(())
     }
@@ -45,9 +39,6 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Connects `count` receivers.
-    ///
-    /// # Errors
-    /// If a receiver cannot connect.
     pub(super) fn new(
         name: &'static str,
         server: Server,
@@ -78,9 +69,6 @@ impl Lane {
     }
 
     /// Commits `times` singles and bursts that do not count.
-    ///
-    /// # Errors
-    /// As [`Lane::round`].
     pub(super) fn warm_up(&mut self, times: u32) -> io::Result<()> {
         self.measure(1, times)?;
         self.measure(BURST, times)?;
@@ -88,8 +76,6 @@ impl Lane {
         Ok(())
     }
 
-    /// # Errors
-    /// If the server or a receiver fails.
     pub(super) fn round(&mut self, singles: u32, bursts: u32) -> io::Result<()> {
         let single = self.measure(1, singles)?;
         let burst = self.measure(BURST, bursts)?;
@@ -100,9 +86,6 @@ impl Lane {
     }
 
     /// The medians of the rounds.
-    ///
-    /// # Errors
-    /// If the server's memory cannot be read.
     pub(super) fn row(&self, floor: &Self) -> io::Result<Vec<String>> {
         let used = memory(self.server.pid())?.pss as f64 - self.empty as f64;
         Ok(vec![
@@ -118,9 +101,6 @@ impl Lane {
     }
 
     /// Disconnects the receivers and stops the server; returns the last lines of its stderr.
-    ///
-    /// # Errors
-    /// If it does not stop.
     pub(super) fn stop(self) -> io::Result<Vec<String>> {
         drop((self.receivers, self.publisher));
         self.server.stop()

@@ -47,9 +47,6 @@ pub(crate) struct FanoutArgs {
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// If a server or a receiver fails.
 pub(crate) fn run(args: &FanoutArgs) -> io::Result<()> {
     let dir = args.server.dir.make()?;
     let server = args.server.start(dir.path())?;

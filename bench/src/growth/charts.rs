@@ -1,8 +1,8 @@
 //! The figures as plots.
 //!
 //! Enters: points. Leaves: SVG files, each of two panels with the size of the log on a logarithmic
-//! axis. Invariants: a point is drawn at the size that the log really had; vertical axes begin at 0, so a
-//! line that looks flat is flat; what is not a number is not drawn.
+//! axis. Invariants: a point is drawn at the size that the log really had; vertical axes begin at
+//! 0, so a line that looks flat is flat; what is not a number is not drawn.
 
 use std::{io, path::Path, time::Duration};
 
@@ -53,9 +53,6 @@ struct Chart {
 }
 
 /// Draws all charts into `dir`.
-///
-/// # Errors
-/// If a file cannot be written.
 pub(super) fn draw(points: &[Point], rate: u32, dir: &Path) -> io::Result<()> {
     for chart in charts(rate) {
         let file = dir.join(chart.file);
@@ -88,7 +85,7 @@ fn charts(rate: u32) -> [Chart; 4] {
         ),
         chart(
             "growth-page.svg",
-            "A random page of 50, from the system's cache".into(),
+            "A random page of 50, cached by the system".into(),
             [
                 rest(
                     "inside, p50, µs",

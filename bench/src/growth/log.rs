@@ -1,7 +1,7 @@
 //! A log that grows in a directory of its own, and the server on it.
 //!
-//! Enters: numbers of appends. Leaves: how long they took. Invariant: `counts` has the length of each
-//! room, because the room of every entry is drawn here.
+//! Enters: numbers of appends. Leaves: how long they took. Invariant: `counts` has the length of
+//! each room, because the room of every entry is drawn here.
 
 use std::{
     fs, io,
@@ -58,9 +58,6 @@ pub(super) struct Load {
 
 impl<'a> GrowingLog<'a> {
     /// An empty log.
-    ///
-    /// # Errors
-    /// If the server does not start.
     pub(super) fn start(args: &'a GrowthArgs, spread: Spread) -> io::Result<Self> {
         let dir = args.server.dir.make()?;
         let server = Some(args.server.start(&dir.path().join("data"))?);
@@ -70,9 +67,6 @@ impl<'a> GrowingLog<'a> {
     }
 
     /// Stops the server and removes the directory.
-    ///
-    /// # Errors
-    /// If the server does not stop.
     pub(super) fn stop(self) -> io::Result<()> {
         self.server.map_or(Ok(()), |server| server.stop().map(drop))
     }
@@ -85,33 +79,22 @@ impl<'a> GrowingLog<'a> {
         self.server.as_ref().ok_or_else(|| io::Error::other("the server is not running"))
     }
 
-    /// # Errors
-    /// If the server is not running.
     pub(super) fn addr(&self) -> io::Result<SocketAddr> {
         Ok(self.server()?.addr)
     }
 
     /// The server's process.
-    ///
-    /// # Errors
-    /// If the server is not running.
     pub(super) fn pid(&self) -> io::Result<u32> {
         Ok(self.server()?.pid())
     }
 
     /// Authors that have logged in.
-    ///
-    /// # Errors
-    /// If the server refuses a connection.
     pub(super) fn authors(&self) -> io::Result<Authors> {
         let plan = Plan::new(AUTHORS.0, AUTHORS.1, self.args.body);
         Authors::connect(self.addr()?, &plan, self.args.rooms)
     }
 
     /// Appends what is due.
-    ///
-    /// # Errors
-    /// As [`Authors::drive`].
     pub(super) fn append(
         &mut self,
         authors: &mut Authors,
@@ -127,8 +110,8 @@ impl<'a> GrowingLog<'a> {
         room
     }
 
-    /// The room and the last slot of a random page: rooms by their spread, and in a room any slot that
-    /// ends a full page of `count`, or its latest slot if it has fewer entries.
+    /// The room and the last slot of a random page: rooms by their spread, and in a room any slot
+    /// that ends a full page of `count`, or its latest slot if it has fewer entries.
     pub(super) fn random_page(&mut self, count: u64) -> (usize, u64) {
         loop {
             let room = self.rooms.draw(&mut self.rng);
@@ -139,9 +122,6 @@ impl<'a> GrowingLog<'a> {
     }
 
     /// Grows to `size` entries as fast as possible and waits until all are folded.
-    ///
-    /// # Errors
-    /// If that times out, or appending fails.
     pub(super) fn grow(&mut self, size: u64) -> io::Result<Load> {
         let entries = size.saturating_sub(self.entries());
         let mut authors = self.authors()?;
@@ -158,9 +138,6 @@ impl<'a> GrowingLog<'a> {
     }
 
     /// Waits until the archive has all entries.
-    ///
-    /// # Errors
-    /// If that times out.
     pub(super) fn folded(&self) -> io::Result<()> {
         let (addr, start) = (self.addr()?, Instant::now());
         loop {
@@ -177,9 +154,6 @@ impl<'a> GrowingLog<'a> {
 
     /// Ends the server, by `kill -9` or by SIGTERM, and starts it again; returns how long the start
     /// took.
-    ///
-    /// # Errors
-    /// If it does not stop or does not start.
     pub(super) fn restart(&mut self, kill: bool) -> io::Result<Duration> {
         match self.server.take() {
             Some(server) if !kill => drop(server.stop()?),
@@ -195,9 +169,6 @@ impl<'a> GrowingLog<'a> {
     }
 
     /// Bytes of a file in the data directory and its WAL.
-    ///
-    /// # Errors
-    /// If it does not exist.
     pub(super) fn file_bytes(&self, name: &str) -> io::Result<u64> {
         let wal = fs::metadata(self.data().join(format!("{name}-wal")));
         Ok(fs::metadata(self.data().join(name))?.len() + wal.map_or(0, |it| it.len()))

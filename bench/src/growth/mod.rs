@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  for each spread, a log of its own; at each size:
-//!    load ─► floor ─► appends at a rate ─► floor ─► pages ─► a single writer ─► kill -9, start; stop, start
+//!    load ─► floor ─► appends at a rate ─► floor ─► pages ─► a single writer ─► starts
 //! ```
 //!
-//! Enters: sizes, spreads, a rate. Leaves: tables, the same as CSV, and plots. Invariants: a log keeps
-//! the entries of all earlier sizes; each figure has the size that the log really had; after an error,
-//! what was measured before it is reported.
+//! Enters: sizes, spreads, a rate. Leaves: tables, the same as CSV, and plots. Invariants: a log
+//! keeps the entries of all earlier sizes; each figure has the size that the log really had; after
+//! an error, what was measured before it is reported.
 
 mod args;
 mod charts;
@@ -31,10 +31,6 @@ use self::{
 use crate::{spread::Spread, table::say};
 
 /// Measures and prints the tables.
-///
-/// # Errors
-/// If the sizes are not in order, the server or the disk fails, an append is rejected, or a file
-/// cannot be written.
 pub(crate) fn run(args: &GrowthArgs) -> io::Result<()> {
     let steps = steps::steps(&args.at, args.rate, args.paced)?;
     let mut points = Vec::new();
@@ -129,7 +125,8 @@ fn report(args: &GrowthArgs, steps: &[Step], points: &[Point]) -> io::Result<()>
         let (size, rounds) = (step.size, step.rounds);
         let on = if step.apart { ", each on a log of its own" } else { "" };
         say(&format!(
-            "Size {size}: counted from {from} to {to} entries, {rounds} rounds of {seconds:.1} s{on}."
+            "Size {size}: counted from {from} to {to} entries, {rounds} rounds of {seconds:.1} \
+             s{on}."
         ));
     }
     for section in &SECTIONS {
@@ -137,11 +134,12 @@ fn report(args: &GrowthArgs, steps: &[Step], points: &[Point]) -> io::Result<()>
         section.table(points).print();
     }
     say(&format!(
-        "\nFloor: append + fdatasync of blocks as large as the mean block of the appends at the rate,\n\
-         right before and after them. Ack times count from when an append was due; `inside` is from\n\
-         reading to answering it, interpolated in six buckets per decade. Bars: ack p50 at most 1.3 of\n\
-         that of the first size beside it, p99 at most 2 of the floor's, page p50 inside at most 100 µs,\n\
-         start-up within 1 s, folding keeps up with {} entries per second.",
+        "\nFloor: append + fdatasync of blocks as large as the mean block of the appends at the\n\
+         rate, right before and right after them. Ack times count from when an append was due;\n\
+         `inside` is from reading to answering it, interpolated in six buckets per decade. Bars:\n\
+         ack p50 at most 1.3 of that of the first size beside it, p99 at most 2 of the floor's,\n\
+         page p50 inside at most 100 µs, start-up within 1 s, folding keeps up with {} entries\n\
+         per second.",
         args.rate
     ));
     let Some(dir) = &args.plots else { return Ok(()) };

@@ -4,9 +4,9 @@
 //!  probe ─► folded ─► floor ─► run-in ─► counted, the fold lag polled ─► folded ─► floor
 //! ```
 //!
-//! Enters: a log, a step. Leaves: ack times and those of the floor. Invariants: the blocks of the floor
-//! are as large as the mean block of the probe before it, or of what counts before it; the server is
-//! idle while the floor is measured.
+//! Enters: a log, a step. Leaves: ack times and those of the floor. Invariants: the blocks of the
+//! floor are as large as the mean block of the probe before it, or of what counts before it; the
+//! server is idle while the floor is measured.
 
 use std::{
     io,
@@ -60,9 +60,6 @@ pub(super) struct Paced {
 impl Paced {
     /// Measures a round on a log that was grown to what the step loads; `floor` is the time of each
     /// measurement of the floor.
-    ///
-    /// # Errors
-    /// If appending or the disk fails.
     pub(super) fn round(
         &mut self,
         log: &mut GrowingLog<'_>,

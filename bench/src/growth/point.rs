@@ -1,7 +1,7 @@
 //! The figures of one size, as cells of tables.
 //!
-//! Enters: measurements. Leaves: [`SECTIONS`], each a table. Invariant: a figure has one name, with its
-//! unit, in the table and in the CSV.
+//! Enters: measurements. Leaves: [`SECTIONS`], each a table. Invariant: a figure has one name, with
+//! its unit, in the table and in the CSV.
 
 use super::{
     log::Load,

@@ -1,7 +1,7 @@
 //! What a log costs without other load: pages, a single writer, memory, files, starts.
 //!
-//! Enters: a log. Leaves: figures. Invariant: the single writer comes last, so a start after `kill -9`
-//! finds entries that no checkpoint has copied.
+//! Enters: a log. Leaves: figures. Invariant: the single writer comes last, so a start after `kill
+//! -9` finds entries that no checkpoint has copied.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use std::{
 
 use super::{log::GrowingLog, steps::LONE};
 use crate::{
-    frame::{BODY, append_frame, body, count_entries},
+    frame::{BODY, body, count_entries},
     http::Http,
     metrics::{Buckets, Metrics},
     process::resident,
@@ -59,9 +59,6 @@ pub(super) struct AtRest {
 
 impl AtRest {
     /// Measures a log that is folded; `pages` are read.
-    ///
-    /// # Errors
-    /// If the server fails.
     pub(super) fn measure(log: &mut GrowingLog<'_>, pages: u32) -> io::Result<Self> {
         let places: Vec<_> = (0..pages).map(|_| log.random_page(PAGE)).collect();
         let pages = read_pages(log, &places)?;
@@ -110,12 +107,6 @@ fn read_pages(log: &GrowingLog<'_>, places: &[(usize, u64)]) -> io::Result<Pages
 /// Acks of one author who waits for each.
 fn lone(log: &mut GrowingLog<'_>) -> io::Result<Times> {
     let (mut author, body) = (Socket::login(log.addr()?, "lone")?, body(BODY));
-    let acks = (0..LONE).map(|_| {
-        let frame = append_frame(&format!("load-{}", log.next_room()), &body, None);
-        let start = Instant::now();
-        author.send(&[frame])?;
-        author.expect("appended")?;
-        Ok(start.elapsed())
-    });
+    let acks = (0..LONE).map(|_| author.append(&format!("load-{}", log.next_room()), &body));
     acks.collect()
 }

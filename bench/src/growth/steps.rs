@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!      load           probe   run-in  counted   probe   run-in  counted
-//!  ├─────────────────┼─────┼────────┼────────┼─────┼────────┼────────┤ …  pages, a single writer, starts
+//!  ├─────────────────┼─────┼────────┼────────┼─────┼────────┼────────┤ …  pages, starts
 //!  previous size     as many before the size as after it: one round, or a few
 //! ```
 //!
-//! Enters: sizes, a rate, seconds. Leaves: a [`Step`] for each size. Invariants: the mean size of what
-//! is counted is the size; the archive folds during all that is counted; no step begins before the
-//! previous one ends; a size too small for all its rounds uses a log for each.
+//! Enters: sizes, a rate, seconds. Leaves: a [`Step`] for each size. Invariants: the mean size of
+//! what is counted is the size; the archive folds during all that is counted; no step begins before
+//! the previous one ends; a size too small for all its rounds uses a log for each.
 
 use std::io;
 
