@@ -11,21 +11,24 @@
 //! Invariant: what a room holds is a function of the journal's order and of nothing else. Knows no
 //! socket, JSON, SQL or NATS, and no clock: times are passed in.
 
-pub mod append;
-pub mod apply;
+mod append;
+mod apply;
 pub mod episode;
 pub mod give_way;
-pub mod model;
-pub mod node;
-pub(crate) mod peers;
-pub mod read;
+mod model;
+mod node;
+mod peers;
+mod read;
 mod stats;
 
+pub use append::{lane, queue};
 pub use model::{
     applied, archive, backup, block, commit, error::NodeError, head, identity, identity::Identity,
     journal, mailbox, outcome, proposal, rules,
 };
-pub use node::{Engines, Node, NodeSettings, NodeStats, NodeThread};
+pub use node::{Engines, Node, NodeSettings, NodeThread};
+pub use read::{follower, heads, reader, tail};
+pub use stats::NodeStats;
 
 #[cfg(test)]
 extern crate self as roomlog_core;

@@ -2,8 +2,33 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::model::journal::{Partition, Position};
-use crate::node::NodeStats;
+use crate::model::journal::{JournalCounts, Partition, Position};
+
+/// What a node counts since it started.
+#[derive(Debug, Clone, Default)]
+pub struct NodeStats {
+    /// Blocks applied.
+    pub blocks: u64,
+    /// Entries committed.
+    pub entries: u64,
+    /// Appends that were answered `busy`.
+    pub busy: u64,
+    /// Entries that are applied and not folded.
+    pub unfolded: u64,
+    /// The most entries that were applied and not folded.
+    pub unfolded_max: u64,
+    /// How often blocks in flight were proposed again.
+    pub proposed_again: u64,
+    /// Of each partition: the position applied last, and the last one that the journal is known to
+    /// have; `None` if the journal cannot be read.
+    pub positions: Vec<(Position, Option<Position>)>,
+    /// Followers of rooms.
+    pub followers: usize,
+    /// How many entries the slowest follower has still to be given.
+    pub follower_lag: u64,
+    /// What the journal counts, if it is on other machines.
+    pub journal: Option<JournalCounts>,
+}
 
 /// Counters since the start, and the greatest lag.
 #[derive(Debug)]

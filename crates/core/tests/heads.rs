@@ -3,9 +3,9 @@
 use roomlog_core::{
     NodeSettings,
     block::{BLOCK_ENTRIES, BlockName, encode},
+    heads::{Moved, Watcher},
     identity::NodeId,
     journal::Journal,
-    read::heads::{Moved, Watcher},
     rules::Rules,
 };
 use roomlog_testkit::{

@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 use roomlog_core::{
-    append::lane::{Arrival, Lane, LaneLimits, Step},
+    lane::{Arrival, Lane, LaneLimits, Step},
     outcome::AppendOutcome,
 };
 use roomlog_protocol::{EntryId, ErrorCode, Refusal};

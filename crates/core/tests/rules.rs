@@ -44,8 +44,8 @@ impl Place {
     fn over(&self, journal: &Arc<Speaking>, incarnation: u64, knows: Rules) -> Life {
         let settings = NodeSettings { knows, ..small_windows() };
         let identity = identity(self.number, incarnation);
-        let life = Life::over(journal.clone(), self.archive.clone(), identity, settings);
-        life
+        
+        Life::over(journal.clone(), self.archive.clone(), identity, settings)
     }
 
     /// A node of a build that knows these rules, which has caught up.
@@ -58,7 +58,7 @@ impl Place {
 
 /// Says something at a node; the slot and the time that it got. The journal's own time stands still.
 async fn said(connection: &mut Connection, life: &Life, id: &str) -> (u64, u64) {
-    match connection.say(&life, proposal("general", "ada", id, id)).await {
+    match connection.say(life, proposal("general", "ada", id, id)).await {
         AppendOutcome::Committed { slot, committed_at, .. } => (slot, committed_at),
         other => panic!("{other:?}"),
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use roomlog_core::{
     NodeError, NodeSettings,
-    block::{BlockError, decode_knowing},
+    block::{BlockError, decode},
     journal::{Follow, Journal, Mark},
     outcome::AppendOutcome,
     rules::Rules,
@@ -50,7 +50,7 @@ impl Ada {
 /// The rules that the stream's next block names.
 async fn named(follow: &mut Box<dyn Follow>) -> Rules {
     let durable = timeout(LONG, follow.next()).await.expect("in time").expect("a block");
-    decode_knowing(&durable.block, TRIAL).expect("a block of ours").rules
+    decode(&durable.block, TRIAL).expect("a block of ours").rules
 }
 
 async fn whole(life: &Life, end: u64) -> Vec<(String, u64)> {

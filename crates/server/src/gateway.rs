@@ -24,11 +24,11 @@ use hyper_util::{
 };
 use roomlog_core::{
     Node,
-    append::lane::LaneLimits,
     archive::ArchiveError,
     episode::Episode,
     head::Head,
-    read::reader::{Page, PageLimits, ReadError},
+    lane::LaneLimits,
+    reader::{Page, PageLimits, ReadError},
 };
 use roomlog_protocol::{Digest, Hello, PROTOCOL_VERSION, RoomName, ServerFrame, Span};
 use tokio::{

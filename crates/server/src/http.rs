@@ -29,10 +29,8 @@ use axum::{
 use bytes::Bytes;
 use roomlog_core::{
     archive::ArchiveError,
-    read::{
-        reader::{Page, ReadError},
-        tail::Tail,
-    },
+    reader::{Page, ReadError},
+    tail::Tail,
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, ErrorFrame, Refusal, Slot, Span, client::parse_update, json::Object,

@@ -21,6 +21,7 @@ use std::{
 use roomlog_core::{
     block,
     journal::{JournalError, Position},
+    rules::Rules,
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
@@ -159,7 +160,7 @@ pub(crate) fn has_no_hole(
     }
     let newest = "SELECT block FROM blocks ORDER BY position DESC LIMIT 1";
     let newest: Vec<u8> = file.query_row(newest, [], |row| row.get(0)).map_err(failed)?;
-    let newest = block::decode(&newest);
+    let newest = block::decode(&newest, Rules::NEWEST);
     let newest = newest.map_err(|why| refused(format!("position {head} of journal.db: {why}")))?;
     if newest.name.node == node && newest.name.incarnation <= incarnation {
         return Ok(());

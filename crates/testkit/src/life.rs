@@ -12,7 +12,6 @@ use std::{
 
 use roomlog_core::{
     Engines, Identity, Node, NodeError, NodeSettings,
-    append::queue::{Draft, Queue},
     applied::Applied,
     archive::{Archive, ArchiveError, IdKey, Keep, Window},
     head::{Head, Known},
@@ -21,7 +20,8 @@ use roomlog_core::{
     mailbox::Mailbox,
     outcome::AppendOutcome,
     proposal::{Proposal, Stored},
-    read::reader::{Page, PageLimits},
+    queue::{Draft, Queue},
+    reader::{Page, PageLimits},
 };
 use roomlog_protocol::{ClientAppend, Digest, RoomName, Slot, Span};
 use tokio::time::timeout;

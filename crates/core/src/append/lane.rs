@@ -20,7 +20,7 @@ use roomlog_protocol::{EntryId, Slot};
 use crate::model::outcome::AppendOutcome;
 
 /// How many outcomes of numbered appends are kept for those that are sent again.
-pub const OUTCOMES_KEPT: usize = 64;
+pub(crate) const OUTCOMES_KEPT: usize = 64;
 
 /// How long and how many.
 #[derive(Debug, Clone, Copy)]

@@ -10,5 +10,5 @@
 pub(crate) mod applier;
 pub(crate) mod fold;
 pub(crate) mod ids;
-pub mod room;
+pub(crate) mod room;
 pub(crate) mod task;

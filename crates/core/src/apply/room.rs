@@ -18,7 +18,7 @@ use crate::model::{
 
 /// A room: where its log ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// Its name.
     pub name: RoomName,
     /// Where its log ends.
@@ -28,7 +28,7 @@ pub struct Room {
 /// An entry of elsewhere does not go on where the room ends.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("entry {slot} of room {room}, which ends before slot {end} at time {committed_at}")]
-pub struct HistoryError {
+pub(crate) struct HistoryError {
     room: RoomName,
     slot: Slot,
     end: Slot,
@@ -39,7 +39,7 @@ pub struct HistoryError {
 ///
 /// # Errors
 /// When that would make a hole, or time go back.
-pub fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryError> {
+pub(crate) fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryError> {
     let Head { end, committed_at, .. } = room.head;
     let Past { proposal, slot, committed_at: at } = past;
     if *slot < end {
@@ -56,7 +56,7 @@ pub fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryEr
 ///
 /// # Errors
 /// The outcome if the proposal adds no entry: a repeat, `IdReused` or `ExpectFailed`.
-pub fn apply(
+pub(crate) fn apply(
     room: &mut Room,
     rules: Rules,
     proposal: &Proposal,

@@ -237,7 +237,7 @@ impl ApplierTask {
     }
 
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
-        match block::decode_knowing(&durable.block, self.rules.knows()) {
+        match block::decode(&durable.block, self.rules.knows()) {
             Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
                 self.note_rules(durable.position, &name, rules);
                 if let Some(blocks) = self.foreign.ends() {

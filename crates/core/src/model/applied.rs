@@ -31,7 +31,7 @@ pub struct Proposers(pub BTreeMap<NodeId, Proposer>);
 
 impl Proposers {
     /// Whether the block takes effect; when it does, it is counted.
-    pub fn admit(&mut self, name: &BlockName) -> bool {
+    pub(crate) fn admit(&mut self, name: &BlockName) -> bool {
         let proposer = self.0.entry(name.node).or_insert(Proposer { incarnation: 0, next: 0 });
         if name.incarnation > proposer.incarnation && name.n == 0 {
             *proposer = Proposer { incarnation: name.incarnation, next: 1 };
@@ -51,11 +51,11 @@ pub struct Chain(pub [u8; 32]);
 
 impl Chain {
     /// Of no block.
-    pub const START: Self = Self([0; 32]);
+    pub(crate) const START: Self = Self([0; 32]);
 
     /// The chain after a room came to this head.
     #[must_use]
-    pub fn then(&self, room: &RoomName, end: Slot, digest: &Digest) -> Self {
+    pub(crate) fn then(&self, room: &RoomName, end: Slot, digest: &Digest) -> Self {
         let mut hash = Sha256::new();
         hash.update(self.0);
         hash.update((room.len() as u64).to_be_bytes());

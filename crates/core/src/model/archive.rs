@@ -48,7 +48,7 @@ impl Hurry {
     }
 
     /// Says whether it hurries from now on.
-    pub fn set(&self, hurries: bool) {
+    pub(crate) fn set(&self, hurries: bool) {
         self.0.store(hurries, Ordering::Relaxed);
     }
 

@@ -189,19 +189,11 @@ fn put_text(bytes: &mut BytesMut, text: &str) {
     bytes.put_slice(text.as_bytes());
 }
 
-/// Decodes a block, for whoever knows the newest rules of this build.
+/// Decodes a block, for a node that knows these rules.
 ///
 /// # Errors
-/// [`BlockError`]: foreign bytes are to be skipped and counted, a newer version freezes the node.
-pub fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
-    decode_knowing(bytes, Rules::NEWEST)
-}
-
-/// Decodes a block, for whoever knows these rules.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_knowing(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
+/// [`BlockError`]: foreign bytes are skipped and counted; a newer version stops the node.
+pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
     if bytes.len() < HEAD_BYTES || bytes[..4] != MAGIC {
         return Err(BlockError::Foreign);
     }

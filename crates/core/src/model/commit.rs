@@ -46,7 +46,7 @@ impl Commit {
 
     /// What it weighs in memory, near enough for a bound: entries and, about as much, the frame.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.entries.iter().map(|stored| 2 * stored.text_bytes() + ENTRY_WEIGHT).sum()
     }
 }

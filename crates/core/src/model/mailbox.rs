@@ -29,7 +29,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Delivers the outcome of an append.
-    pub fn outcome(&self, token: u64, outcome: AppendOutcome) {
+    pub(crate) fn outcome(&self, token: u64, outcome: AppendOutcome) {
         self.mail.lock().outcomes.push((token, outcome));
         self.owner.wake();
     }

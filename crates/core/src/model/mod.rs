@@ -11,7 +11,7 @@ pub mod archive;
 pub mod backup;
 pub mod block;
 pub mod commit;
-pub mod error;
+pub(crate) mod error;
 pub mod head;
 pub mod identity;
 pub mod journal;

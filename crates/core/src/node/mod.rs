@@ -11,6 +11,7 @@
 
 mod partition;
 mod running;
+mod settings;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use roomlog_protocol::{Digest, RoomName, Slot, Span};
@@ -37,11 +37,10 @@ use crate::{
         error::NodeError,
         head::Head,
         identity::Identity,
-        journal::{Journal, JournalCounts, JournalError, Partition, Position},
+        journal::{Journal, JournalError, Partition, Position},
         mailbox::Mailbox,
         outcome::AppendOutcome,
         phase::Phase,
-        rules::Rules,
     },
     read::{
         follower::{Follower, Followers},
@@ -50,8 +49,10 @@ use crate::{
         rooms::Rooms,
         tail::Tail,
     },
-    stats::Stats,
+    stats::{NodeStats, Stats},
 };
+
+pub use self::settings::{NodeSettings, NodeThread};
 
 /// What a node is made of.
 #[derive(Clone)]
@@ -64,93 +65,6 @@ pub struct Engines {
     pub archive: Arc<dyn Archive>,
     /// What makes backups of the archive, if it can be copied.
     pub backup: Option<Arc<dyn Backup>>,
-}
-
-/// A thread that a node starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeThread {
-    /// Writes the journal. Every append waits for it, and it mostly waits for the disk.
-    Sequencer,
-    /// Folds. Nothing waits for it until it is far behind.
-    Fold,
-}
-
-/// The limits of a node.
-#[derive(Debug, Clone, Copy)]
-pub struct NodeSettings {
-    /// Bytes of appends without an outcome; at the limit new ones are `busy`.
-    pub waiting_bytes: usize,
-    /// Entries that are applied and not folded; at the limit the journal is not read and new appends
-    /// are `busy`.
-    pub unfolded_entries: usize,
-    /// What such entries take in memory, in bytes: each about twice its texts plus 512. As
-    /// `unfolded_entries` at the limit.
-    pub unfolded_bytes: usize,
-    /// Bytes of committed entries that are kept in memory for followers, over all rooms.
-    pub tail_bytes: usize,
-    /// Entries that start a fold, and the most in one window.
-    pub fold_entries: usize,
-    /// How long an entry waits for others to be folded with.
-    pub fold_wait: Duration,
-    /// The newest rules that this node knows.
-    pub knows: Rules,
-    /// Called first on each thread that the node starts, to set its priority.
-    pub on_thread: fn(NodeThread),
-}
-
-impl NodeSettings {
-    /// The share of one of so many partitions.
-    fn among(self, partitions: u32) -> Self {
-        let share = |limit: usize| (limit / partitions as usize).max(1);
-        Self {
-            waiting_bytes: share(self.waiting_bytes),
-            unfolded_entries: share(self.unfolded_entries),
-            unfolded_bytes: share(self.unfolded_bytes),
-            tail_bytes: share(self.tail_bytes),
-            ..self
-        }
-    }
-}
-
-impl Default for NodeSettings {
-    fn default() -> Self {
-        Self {
-            waiting_bytes: 64 << 20,
-            unfolded_entries: 400_000,
-            unfolded_bytes: 512 << 20,
-            tail_bytes: 64 << 20,
-            fold_entries: 65_536,
-            fold_wait: Duration::from_secs(1),
-            knows: Rules::NEWEST,
-            on_thread: |_| {},
-        }
-    }
-}
-
-/// What a node counts since it started.
-#[derive(Debug, Clone, Default)]
-pub struct NodeStats {
-    /// Blocks applied.
-    pub blocks: u64,
-    /// Entries committed.
-    pub entries: u64,
-    /// Appends that were answered `busy`.
-    pub busy: u64,
-    /// Entries that are applied and not folded.
-    pub unfolded: u64,
-    /// The most entries that were applied and not folded.
-    pub unfolded_max: u64,
-    /// How often blocks in flight were proposed again.
-    pub proposed_again: u64,
-    /// Of each partition: the position applied last, and the last one that the journal is known to
-    /// have; `None` if the journal cannot be read.
-    pub positions: Vec<(Position, Option<Position>)>,
-    /// Followers of rooms.
-    pub followers: usize,
-    /// How many entries the slowest follower has still to be given.
-    pub follower_lag: u64,
-    /// What the journal counts, if it is on other machines.
-    pub journal: Option<JournalCounts>,
 }
 
 /// A node. Dropping it aborts its tasks, as a crash would; [`Node::stop`] ends it in order.

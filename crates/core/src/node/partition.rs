@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 
-use super::NodeSettings;
+use super::settings::NodeSettings;
 use crate::{
     append::{
         inbox::Inbox,

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{NodeThread, partition::Part};
+use super::{partition::Part, settings::NodeThread};
 use crate::{append::task::SequencerTask, model::error::NodeError};
 
 type OnThread = fn(NodeThread);

@@ -83,7 +83,7 @@ struct Place {
 impl Follower {
     /// The next slot that it is given.
     #[must_use]
-    pub fn next_slot(&self) -> Slot {
+    pub(crate) fn next_slot(&self) -> Slot {
         self.place.next.load(Ordering::Relaxed)
     }
 
@@ -92,7 +92,7 @@ impl Follower {
         let next = self.next_slot();
         match self.place.tail.after(next, bytes) {
             After::Nothing => Next::Nothing,
-            After::Archived(_) => Next::Archived,
+            After::Archived => Next::Archived,
             After::Commits { commits, more } => {
                 let end = commits.last().map_or(next, |commit| commit.end());
                 self.place.next.store(end, Ordering::Relaxed);
@@ -131,7 +131,7 @@ const PARTS: usize = 32;
 
 /// The followers of a node.
 #[derive(Debug, Default)]
-pub struct Followers {
+pub(crate) struct Followers {
     parts: [Mutex<HashMap<usize, Arc<Place>>>; PARTS],
     numbers: AtomicUsize,
     count: AtomicUsize,
@@ -140,7 +140,7 @@ pub struct Followers {
 impl Followers {
     /// A follower that is given slot `next` first.
     #[must_use]
-    pub fn follow(self: &Arc<Self>, tail: Arc<Tail>, next: Slot) -> Follower {
+    pub(crate) fn follow(self: &Arc<Self>, tail: Arc<Tail>, next: Slot) -> Follower {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(Place { tail, next: next.into() });
         self.part(number).lock().insert(number, place.clone());
@@ -154,7 +154,7 @@ impl Followers {
 
     /// How many there are.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
@@ -163,7 +163,7 @@ impl Followers {
     /// Takes time with their number, and nobody's: what follows is copied a part at a time, under a
     /// lock that only those take who begin or end, and is looked at when it is free again.
     #[must_use]
-    pub fn slowest_lag(&self) -> u64 {
+    pub(crate) fn slowest_lag(&self) -> u64 {
         let lag = |place: &Arc<Place>| {
             // First where it stands: the log may move on between, and never back.
             let next = place.next.load(Ordering::Relaxed);

@@ -68,7 +68,7 @@ pub enum ReadError {
 
 /// Reads rooms.
 #[derive(Clone)]
-pub struct Reader {
+pub(crate) struct Reader {
     rooms: Arc<Rooms>,
     archive: Arc<dyn Archive>,
     permits: Arc<Semaphore>,
@@ -77,7 +77,7 @@ pub struct Reader {
 impl Reader {
     /// A reader of these rooms.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, archive: Arc<dyn Archive>) -> Self {
+    pub(crate) fn new(rooms: Arc<Rooms>, archive: Arc<dyn Archive>) -> Self {
         Self { rooms, archive, permits: Arc::new(Semaphore::new(ARCHIVE_READS)) }
     }
 
@@ -87,7 +87,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         room: &RoomName,
         span: Span,
@@ -118,7 +118,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the archive cannot be read.
-    pub fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
+    pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
         Ok(self.view(room, |_| (0, 0))?.head.end)
     }
 

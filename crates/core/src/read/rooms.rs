@@ -27,7 +27,7 @@ use crate::{
 pub(crate) const ROOMS_HELD: usize = 65_536;
 
 /// The rooms that are held in memory.
-pub struct Rooms {
+pub(crate) struct Rooms {
     held: RwLock<HashMap<RoomName, Arc<Tail>>>,
     let_go: AtomicU64,
     archive: Arc<dyn Archive>,
@@ -36,13 +36,13 @@ pub struct Rooms {
 impl Rooms {
     /// No rooms yet.
     #[must_use]
-    pub fn new(archive: Arc<dyn Archive>) -> Self {
+    pub(crate) fn new(archive: Arc<dyn Archive>) -> Self {
         Self { held: RwLock::default(), let_go: AtomicU64::new(0), archive }
     }
 
     /// The room, when it is held.
     #[must_use]
-    pub fn held(&self, room: &RoomName) -> Option<Arc<Tail>> {
+    pub(crate) fn held(&self, room: &RoomName) -> Option<Arc<Tail>> {
         self.held.read().get(room).cloned()
     }
 
@@ -51,7 +51,7 @@ impl Rooms {
     ///
     /// # Errors
     /// When the archive cannot be read.
-    pub fn open(&self, room: &RoomName) -> Result<Arc<Tail>, ArchiveError> {
+    pub(crate) fn open(&self, room: &RoomName) -> Result<Arc<Tail>, ArchiveError> {
         loop {
             if let Some(tail) = self.held(room) {
                 return Ok(tail);
@@ -70,7 +70,7 @@ impl Rooms {
 
     /// The heads of the rooms that are held, have an entry and a name after `after`; unordered.
     #[must_use]
-    pub fn heads_after(&self, after: Option<&RoomName>) -> Vec<(RoomName, Head)> {
+    pub(crate) fn heads_after(&self, after: Option<&RoomName>) -> Vec<(RoomName, Head)> {
         let held = self.held.read();
         let later = held.iter().filter(|(room, _)| after.is_none_or(|after| *room > after));
         let heads = later.map(|(room, tail)| (room.clone(), tail.head()));
@@ -79,7 +79,7 @@ impl Rooms {
 
     /// Lets go of rooms that nobody but this holds and that have nothing in memory, when there are
     /// more than [`ROOMS_HELD`].
-    pub fn let_go_of_idle(&self) {
+    pub(crate) fn let_go_of_idle(&self) {
         if self.held.read().len() <= ROOMS_HELD {
             return;
         }

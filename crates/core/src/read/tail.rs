@@ -20,7 +20,7 @@ use crate::model::{commit::Commit, head::Head, mailbox::Mailbox};
 
 /// What a reader finds after its cursor.
 #[derive(Debug)]
-pub enum After {
+pub(crate) enum After {
     /// Nothing yet: the cursor is at the end.
     Nothing,
     /// There is something.
@@ -30,8 +30,8 @@ pub enum After {
         /// Whether there is more behind them already.
         more: bool,
     },
-    /// The tail begins later, at this slot: the archive has what comes before.
-    Archived(Slot),
+    /// The tail begins later: the archive has what comes next.
+    Archived,
 }
 
 /// Hears when a room moves, as long as it is held.
@@ -56,7 +56,7 @@ impl Drop for Hearing {
 
 /// A connection's wish to hear when a room moves.
 #[derive(Debug)]
-pub struct Interest {
+pub(crate) struct Interest {
     mailbox: Arc<Mailbox>,
     key: u32,
     told: AtomicBool,
@@ -64,7 +64,7 @@ pub struct Interest {
 
 impl Interest {
     /// Whether it was told since this was last asked; telling begins anew.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.told.swap(false, Ordering::AcqRel)
     }
 
@@ -93,7 +93,7 @@ struct State {
 impl Tail {
     /// The tail of a room whose log ends at `head` and is all in the archive.
     #[must_use]
-    pub fn new(room: RoomName, head: Head) -> Self {
+    pub(crate) fn new(room: RoomName, head: Head) -> Self {
         let state = State { head, first: head.end, commits: VecDeque::new() };
         Self { room, state: Mutex::new(state), interests: Mutex::default() }
     }
@@ -111,7 +111,7 @@ impl Tail {
     }
 
     /// Adds a commit: from now on readers see it. Whoever waits is told by [`Tail::tell`].
-    pub fn publish(&self, commit: Arc<Commit>) {
+    pub(crate) fn publish(&self, commit: Arc<Commit>) {
         let mut state = self.state.lock();
         debug_assert_eq!(commit.first(), state.head.end, "a tail has no holes");
         state.head = commit.head();
@@ -120,14 +120,14 @@ impl Tail {
 
     /// Tells all who are interested that the room has moved: after it has, so that who registers
     /// first and reads then misses nothing.
-    pub fn tell(&self) {
+    pub(crate) fn tell(&self) {
         for interest in self.interests.lock().iter() {
             interest.tell();
         }
     }
 
     /// Lets go of the oldest commit; the caller knows that the archive has it.
-    pub fn drop_oldest(&self) {
+    pub(crate) fn drop_oldest(&self) {
         let mut state = self.state.lock();
         if let Some(commit) = state.commits.pop_front() {
             state.first = commit.end();
@@ -136,19 +136,19 @@ impl Tail {
 
     /// Whether nothing of it is held and nobody waits for it.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.state.lock().commits.is_empty() && self.interests.lock().is_empty()
     }
 
     /// What comes at and after slot `next`, of at most about `bytes`, at least one commit.
     #[must_use]
-    pub fn after(&self, next: Slot, bytes: usize) -> After {
+    pub(crate) fn after(&self, next: Slot, bytes: usize) -> After {
         let state = self.state.lock();
         if next >= state.head.end {
             return After::Nothing;
         }
         if next < state.first {
-            return After::Archived(state.first);
+            return After::Archived;
         }
         let begin = state.commits.partition_point(|commit| commit.end() <= next);
         let mut sum = 0;
@@ -165,7 +165,7 @@ impl Tail {
     /// The head, and the commits that hold slots of `first..end`, oldest first, as one view; and the
     /// slot at which the tail begins.
     #[must_use]
-    pub fn view(&self, span: impl FnOnce(&Head) -> (Slot, Slot)) -> View {
+    pub(crate) fn view(&self, span: impl FnOnce(&Head) -> (Slot, Slot)) -> View {
         let state = self.state.lock();
         let (first, end) = span(&state.head);
         let begin = state.commits.partition_point(|commit| commit.end() <= first);
@@ -175,7 +175,7 @@ impl Tail {
     }
 
     /// Registers a connection: `mailbox` hears of `key` whenever the room moves.
-    pub fn register(&self, mailbox: &Arc<Mailbox>, key: u32) -> Arc<Interest> {
+    pub(crate) fn register(&self, mailbox: &Arc<Mailbox>, key: u32) -> Arc<Interest> {
         let told = AtomicBool::new(false);
         let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, told });
         self.interests.lock().push(interest.clone());
@@ -203,7 +203,7 @@ impl Tail {
     }
 
     /// Forgets a registration.
-    pub fn unregister(&self, interest: &Arc<Interest>) {
+    pub(crate) fn unregister(&self, interest: &Arc<Interest>) {
         let mut interests = self.interests.lock();
         if let Some(index) = interests.iter().position(|held| Arc::ptr_eq(held, interest)) {
             interests.swap_remove(index);
@@ -213,7 +213,7 @@ impl Tail {
 
 /// A consistent look at a tail.
 #[derive(Debug)]
-pub struct View {
+pub(crate) struct View {
     /// Where the log ended.
     pub head: Head,
     /// The first slot asked for.

@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use roomlog_core::{
-    append::lane::{Arrival, Lane, LaneLimits, Step},
+    lane::{Arrival, Lane, LaneLimits, Step},
     outcome::AppendOutcome,
 };
 use roomlog_protocol::{EntryId, ErrorCode, Refusal};

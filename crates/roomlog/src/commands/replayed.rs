@@ -11,7 +11,7 @@ use roomlog_core::{
     identity::NodeId,
     journal::{Journal, Position},
     proposal::Stored,
-    read::reader::PageLimits,
+    reader::PageLimits,
 };
 use roomlog_protocol::{RoomName, Slot, Span, latest_of};
 

@@ -11,11 +11,9 @@ use std::{
 };
 
 use roomlog_core::{
-    append::{
-        lane::{Arrival, Step},
-        queue::Draft,
-    },
+    lane::{Arrival, Step},
     outcome::AppendOutcome,
+    queue::Draft,
 };
 use roomlog_protocol::{
     Appended, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, ServerFrame,

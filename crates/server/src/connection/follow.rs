@@ -1,11 +1,11 @@
-//! Following: a [`Follower`](roomlog_core::read::follower::Follower) per room, fed from the tail, or from the
+//! Following: a [`Follower`](roomlog_core::follower::Follower) per room, fed from the tail, or from the
 //! archive when the tail has left it behind.
 //!
 //! Enters: keys of rooms that moved. Leaves: `ack` frames. Invariants: a follower is its cursor; each
 //! entry above it is sent once, in order; at most one batch waits for the socket, however far behind
 //! the cursor is; rooms take turns.
 
-use roomlog_core::read::follower::Next;
+use roomlog_core::follower::Next;
 
 use super::{BATCH_BYTES, Connection, reads::Job};
 use crate::wire;

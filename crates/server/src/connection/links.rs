@@ -11,15 +11,11 @@ use std::{
 };
 
 use roomlog_core::{
-    append::{
-        lane::{Lane, LaneLimits},
-        queue::{Draft, Queue},
-    },
+    follower::Follower,
+    lane::{Lane, LaneLimits},
     mailbox::Mailbox,
-    read::{
-        follower::Follower,
-        tail::{Hearing, Tail},
-    },
+    queue::{Draft, Queue},
+    tail::{Hearing, Tail},
 };
 use roomlog_protocol::{RoomName, latest_of};
 

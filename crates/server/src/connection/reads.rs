@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     archive::{ArchiveError, Keep},
     head::Head,
-    read::reader::{Page, PageLimits, ReadError},
+    reader::{Page, PageLimits, ReadError},
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use roomlog_core::{
     head::Head,
-    read::heads::{Moved, Watcher},
+    heads::{Moved, Watcher},
 };
 use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
 

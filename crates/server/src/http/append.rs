@@ -11,7 +11,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
-use roomlog_core::{append::queue::Draft, outcome::AppendOutcome};
+use roomlog_core::{outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
     ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Slot, Span, client::parse_append, end_of,
     json::Object,

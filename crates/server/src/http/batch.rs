@@ -18,10 +18,10 @@ use axum::{
     http::{HeaderMap, Response, StatusCode},
 };
 use roomlog_core::{
-    append::queue::{Draft, Queue},
     block::{BLOCK_BYTES, BLOCK_ENTRIES},
     mailbox::Mailbox,
     outcome::AppendOutcome,
+    queue::{Draft, Queue},
 };
 use roomlog_protocol::{EntryId, ErrorCode, Refusal, RoomName, Slot, limits::BATCH_APPENDS};
 use tokio::time::{Instant, timeout_at};

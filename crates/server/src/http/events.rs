@@ -28,12 +28,10 @@ use axum::{
 };
 use futures_util::{FutureExt, stream};
 use roomlog_core::{
+    follower::{Follower, Next},
     mailbox::Mailbox,
-    read::{
-        follower::{Follower, Next},
-        reader::PageLimits,
-        tail::{Hearing, Tail},
-    },
+    reader::PageLimits,
+    tail::{Hearing, Tail},
 };
 use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object, latest_of};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};

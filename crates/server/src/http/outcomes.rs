@@ -8,7 +8,7 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
-use roomlog_core::{proposal::Stored, read::reader::PageLimits};
+use roomlog_core::{proposal::Stored, reader::PageLimits};
 use roomlog_protocol::{ErrorCode, ErrorFrame, Refusal, RoomName, Slot, Span, latest_of};
 use serde_json::json;
 

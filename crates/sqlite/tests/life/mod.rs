@@ -6,7 +6,7 @@ use roomlog_core::{
     NodeError, NodeSettings,
     outcome::AppendOutcome,
     proposal::{Proposal, Stored},
-    read::reader::PageLimits,
+    reader::PageLimits,
 };
 use roomlog_protocol::Span;
 use roomlog_sqlite::Directory;

@@ -11,7 +11,7 @@ use roomlog_core::{
     head::{Head, Known},
     journal::{Partition, Position},
     proposal::{ContentHash, Stored},
-    read::reader::clip,
+    reader::clip,
 };
 
 /// An archive in memory.

@@ -30,7 +30,9 @@ fn after(tail: &Tail, next: u64, bytes: usize) -> String {
     };
     match tail.after(next, bytes) {
         After::Nothing => "nothing".into(),
-        After::Archived(slot) => format!("archived before {slot}"),
+        After::Archived => {
+            format!("archived before {}", tail.view(|_| (next, next)).archived)
+        }
         After::Commits { commits, .. } => {
             commits.iter().map(bodies).collect::<Vec<_>>().join(" | ")
         }
