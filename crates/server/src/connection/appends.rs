@@ -1,31 +1,28 @@
 //! The appends of a connection: from a frame to its answer.
 //!
-//! Enters: `append` frames, outcomes. Leaves: submits to the sequencer, `appended` and `error` frames.
-//! Invariants: every frame is answered once, and a late `appended` may follow an `unknown_outcome`;
-//! what is unanswered or submitted is bounded by `appends_in_flight`, because the socket is not read
-//! beyond it; so is the mailbox.
+//! Enters: `append` frames, outcomes, rooms that moved, time. Leaves: drafts in the queues of rooms,
+//! `appended` and `error` frames. Invariants: every frame is answered once, and a late `appended` may
+//! follow an `unknown_outcome`; what is unanswered or submitted is bounded by `appends_in_flight`,
+//! because the socket is not read beyond it; so is the mailbox.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    time::Instant,
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use roomlog_core::{
-    lane::{Arrival, Step},
+    lane::{Arrival, Lane, Step},
+    mailbox::Mailbox,
     outcome::AppendOutcome,
-    queue::Draft,
+    queue::{Draft, Queue},
 };
-use roomlog_protocol::{
-    Appended, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, ServerFrame,
-};
+use roomlog_protocol::{Appended, EntryId, Refusal, RoomName, ServerFrame};
 
-use super::{Connection, links::Link};
-use crate::{
-    clock::now_ms,
-    outcome::{new_id, refusal_of},
-};
+use super::turn::Turn;
+use crate::outcome::refusal_of;
 
-/// An append frame that is in hand.
+/// An append frame without its last outcome.
 struct Hand {
     key: u32,
     read: Instant,
@@ -33,226 +30,291 @@ struct Hand {
     id: Option<EntryId>,
     seq: Option<u64>,
     req: Option<i64>,
-    submitted: bool,
-    answered: bool,
+    is_submitted: bool,
+    is_answered: bool,
 }
 
-/// The append frames that are in hand.
-#[derive(Default)]
-pub(super) struct Hands {
+/// The appends of a connection in one room.
+struct Appending {
+    lane: Lane<Box<Draft>>,
+    queue: Queue,
+    /// How many of them the sequencer has.
+    submitted: usize,
+}
+
+/// The appends of a connection.
+pub(super) struct Appends {
+    mailbox: Arc<Mailbox>,
+    rooms: BTreeMap<u32, Box<Appending>>,
+    /// Keys of rooms in which an append waits with a deadline.
+    waiting: Vec<u32>,
     hands: HashMap<u64, Hand>,
     next_token: u64,
-    /// Tokens by when they were read; those that are answered are passed over.
+    /// Tokens by when they were read, those that are answered too.
     read_at: VecDeque<(Instant, u64)>,
-    pub(super) unanswered: usize,
-    pub(super) submitted: usize,
-    /// Whether something was put into the inbox and the sequencer does not know it yet.
-    fresh: bool,
+    unanswered: usize,
+    submitted: usize,
+    /// Something was submitted that the sequencer does not see yet.
+    is_unflushed: bool,
 }
 
-impl Hands {
-    /// When the oldest was read.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.read_at.front().map(|(at, _)| *at)
-    }
-}
-
-impl Connection {
-    /// Takes an `append` frame.
-    pub(super) fn append(&mut self, append: Box<ClientAppend>) {
-        let Some(author) = self.author.clone() else { return };
-        let author = append.author.clone().unwrap_or(author);
-        let entry_id = append.id.clone().unwrap_or_else(new_id);
-        let (room, req) = (append.room.clone(), append.req);
-        let arrival = Arrival {
-            token: 0,
-            seq: append.seq,
-            id: append.id.clone(),
-            entry_id: entry_id.clone(),
-            after: append.after,
-            reference: append.reference,
-            work: Ok(Box::new(Draft::new(*append, author, entry_id.clone(), now_ms()))),
-        };
-        self.arrive(room, Some(entry_id), req, arrival);
+impl Appends {
+    /// No appends. Their outcomes come to this mailbox.
+    pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            mailbox,
+            rooms: BTreeMap::new(),
+            waiting: Vec::new(),
+            hands: HashMap::new(),
+            next_token: 0,
+            read_at: VecDeque::new(),
+            unanswered: 0,
+            submitted: 0,
+            is_unflushed: false,
+        }
     }
 
-    /// Takes an `append` frame that was refused on input, and that uses up its number.
-    pub(super) fn refused_append(&mut self, room: RoomName, seq: u64, refusal: &Refusal) {
-        let bare = Refusal::new(refusal.code, refusal.message.clone());
-        let arrival = Arrival {
-            token: 0,
-            seq: Some(seq),
-            id: refusal.id.clone(),
-            entry_id: refusal.id.clone().unwrap_or_else(new_id),
-            after: None,
-            reference: None,
-            work: Err(AppendOutcome::Invalid(Box::new(bare))),
-        };
-        self.arrive(room, refusal.id.clone(), refusal.req, arrival);
+    /// Frames without an answer.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered
     }
 
-    fn arrive(
+    /// Appends without an outcome.
+    pub(super) fn submitted(&self) -> usize {
+        self.submitted
+    }
+
+    /// Whether appends in this room carry numbers: then its lane is kept as long as the connection.
+    pub(super) fn is_numbered(&self, key: u32) -> bool {
+        self.rooms.get(&key).is_some_and(|room| room.lane.is_numbered())
+    }
+
+    pub(super) fn waits_for_room(&self, key: u32) -> bool {
+        self.rooms.get(&key).is_some_and(|room| room.lane.waits_for_room())
+    }
+
+    /// Whether nothing of this room is needed any more.
+    pub(super) fn is_at_rest(&self, key: u32) -> bool {
+        self.rooms.get(&key).is_none_or(|room| {
+            !room.lane.is_numbered() && room.submitted == 0 && !room.lane.waits_for_room()
+        })
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.rooms.retain(|key, _| keep(*key));
+    }
+
+    /// Takes an append of the room with this key. The token in `arrival` is set here.
+    pub(super) fn arrive(
         &mut self,
-        room: RoomName,
-        id: Option<EntryId>,
-        req: Option<i64>,
+        turn: &mut Turn<'_>,
+        key: u32,
+        (room, id, req): (RoomName, Option<EntryId>, Option<i64>),
         arrival: Arrival<Box<Draft>>,
     ) {
-        let seq = arrival.seq;
-        let refusal = Refusal { id: id.clone(), req, ..Refusal::new(ErrorCode::Busy, "") };
-        let Some(key) = self.link(&room, &refusal) else {
-            return self.gateway.config.metrics.refused(ErrorCode::Unavailable);
-        };
-        let numbered = self.links.get(key).is_some_and(|link| link.counts());
-        if seq.is_some() && !numbered && self.links.is_full(self.rooms_limit()) {
-            let message = "this connection has as many rooms as it may; use another connection";
-            return self.refuse_append(Refusal {
-                code: ErrorCode::TooLarge,
-                message: message.into(),
-                ..refusal
-            });
-        }
-        let token = self.hands.next_token;
-        self.hands.next_token += 1;
-        let now = Instant::now();
-        let Some(link) = self.links.get(key) else { return };
-        let hand = Hand { key, read: now, room, id, seq, req, submitted: false, answered: false };
-        self.hands.hands.insert(token, hand);
-        self.hands.unanswered += 1;
-        self.hands.read_at.push_back((now, token));
+        let (token, seq, now) = (self.next_token, arrival.seq, turn.now);
+        self.next_token += 1;
+        let hand =
+            Hand { key, read: now, room, id, seq, req, is_submitted: false, is_answered: false };
+        self.hands.insert(token, hand);
+        self.unanswered += 1;
+        self.read_at.push_back((now, token));
+        let appending = self.rooms.entry(key).or_insert_with(|| {
+            let lane = Lane::new(turn.gateway.lane_limits());
+            let queue = turn.gateway.node.queue(&self.mailbox);
+            Box::new(Appending { lane, queue, submitted: 0 })
+        });
         let mut steps = Vec::new();
-        let end = link.tail.head().end;
-        link.lane.arrive(Arrival { token, ..arrival }, now, end, &mut steps);
-        self.wait_in(key);
-        self.take_steps(key, steps);
+        appending.lane.arrive(Arrival { token, ..arrival }, now, turn.rooms.end(key), &mut steps);
+        self.take_steps(turn, key, steps);
+        self.wait_in(turn, key);
+    }
+
+    /// A room has moved: what waited for that goes.
+    pub(super) fn moved(&mut self, turn: &mut Turn<'_>, key: u32) {
+        let Some(appending) = self.rooms.get_mut(&key) else { return };
+        let mut steps = Vec::new();
+        appending.lane.pump(turn.rooms.end(key), &mut steps);
+        self.take_steps(turn, key, steps);
+    }
+
+    /// Asks for notice of a room if an append waits for it, and notes the deadline if one has any.
+    fn wait_in(&mut self, turn: &mut Turn<'_>, key: u32) {
+        if self.waits_for_room(key) {
+            turn.rooms.hear(key);
+            // It may have moved before notice was asked for.
+            self.moved(turn, key);
+        }
+        let has_deadline = self.rooms.get(&key).is_some_and(|it| it.lane.deadline().is_some());
+        if has_deadline && !self.waiting.contains(&key) {
+            self.waiting.push(key);
+        }
     }
 
     /// Does what a lane said.
-    pub(super) fn take_steps(&mut self, key: u32, steps: Vec<Step<Box<Draft>>>) {
+    fn take_steps(&mut self, turn: &mut Turn<'_>, key: u32, steps: Vec<Step<Box<Draft>>>) {
         let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
             match step {
-                Step::Answer { token, outcome, first } => self.answer(token, &outcome, first),
+                Step::Answer { token, outcome, first } => {
+                    self.answer(turn, token, &outcome, first);
+                }
                 Step::Submit(token, draft) => {
-                    let Some(link) = self.links.get(key) else { return };
-                    let Err(outcome) = link.queue.append(token, *draft) else {
+                    let Some(appending) = self.rooms.get_mut(&key) else { return };
+                    let Err(outcome) = appending.queue.append(token, *draft) else {
+                        appending.submitted += 1;
                         self.note_submitted(token);
                         continue;
                     };
-                    if link.lane.is_numbered() {
+                    if appending.lane.is_numbered() {
                         // What is behind it must come again after it.
                         steps.retain(|step| !matches!(step, Step::Submit(..)));
                     }
                     let mut more = Vec::new();
-                    link.lane.settle(token, outcome, &mut more);
+                    appending.lane.settle(token, outcome, &mut more);
                     steps.extend(more);
                 }
             }
         }
     }
 
-    /// Shows the sequencer what this turn submitted, all at once.
-    pub(super) fn flush(&mut self) {
-        if std::mem::take(&mut self.hands.fresh) {
-            self.gateway.node.flush();
-        }
+    fn note_submitted(&mut self, token: u64) {
+        let Some(hand) = self.hands.get_mut(&token) else { return };
+        hand.is_submitted = true;
+        self.submitted += 1;
+        self.is_unflushed = true;
     }
 
-    fn note_submitted(&mut self, token: u64) {
-        let Some(hand) = self.hands.hands.get_mut(&token) else { return };
-        hand.submitted = true;
-        self.hands.submitted += 1;
-        self.hands.fresh = true;
-        if let Some(link) = self.links.get(hand.key) {
-            link.submitted += 1;
-        }
+    /// Whether something was submitted that the sequencer does not see yet; then it is shown that.
+    pub(super) fn take_unflushed(&mut self) -> bool {
+        std::mem::take(&mut self.is_unflushed)
     }
 
     /// Takes the outcome of a submitted append.
-    pub(super) fn outcome(&mut self, token: u64, outcome: AppendOutcome) {
-        let Some(hand) = self.hands.hands.get_mut(&token) else { return };
-        hand.submitted = false;
-        self.hands.submitted -= 1;
+    pub(super) fn outcome(&mut self, turn: &mut Turn<'_>, token: u64, outcome: AppendOutcome) {
+        let Some(hand) = self.hands.get_mut(&token) else { return };
+        hand.is_submitted = false;
+        self.submitted -= 1;
         let key = hand.key;
-        if hand.answered {
+        if hand.is_answered {
             // Answered as unknown, or as behind a rejection: only a commit is worth another answer.
-            let Some(hand) = self.hands.hands.remove(&token) else { return };
-            self.say_appended(&hand, &outcome, None);
+            let Some(hand) = self.hands.remove(&token) else { return };
+            say_appended(turn, &hand, &outcome, None);
         }
-        let Some(link) = self.links.get(key) else { return };
-        link.submitted -= 1;
+        let Some(appending) = self.rooms.get_mut(&key) else { return };
+        appending.submitted -= 1;
         let mut steps = Vec::new();
-        link.lane.settle(token, outcome, &mut steps);
-        self.take_steps(key, steps);
-    }
-
-    /// Refuses an append on input.
-    pub(super) fn refuse_append(&mut self, refusal: Refusal) {
-        self.gateway.config.metrics.refused(refusal.code);
-        self.refuse(refusal);
+        appending.lane.settle(token, outcome, &mut steps);
+        self.take_steps(turn, key, steps);
     }
 
     /// Answers a frame, once.
-    fn answer(&mut self, token: u64, outcome: &AppendOutcome, first: Option<EntryId>) {
-        if self.hands.hands.get(&token).is_none_or(|hand| hand.answered) {
+    fn answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        token: u64,
+        outcome: &AppendOutcome,
+        first: Option<EntryId>,
+    ) {
+        if self.hands.get(&token).is_none_or(|hand| hand.is_answered) {
             return;
         }
-        self.hands.unanswered -= 1;
-        let Some(mut hand) = self.hands.hands.remove(&token) else { return };
+        self.unanswered -= 1;
+        let Some(mut hand) = self.hands.remove(&token) else { return };
         match refusal_of(outcome) {
-            None => self.say_appended(&hand, outcome, first),
-            Some(refusal) => {
-                let latest = match outcome {
-                    AppendOutcome::Ahead => self.links.get(hand.key).map(Link::latest),
-                    _ => refusal.latest,
-                };
-                self.refuse_append(Refusal {
-                    room: Some(hand.room.clone()),
-                    id: hand.id.clone(),
-                    seq: refusal.seq.or(hand.seq),
-                    req: hand.req,
-                    latest,
-                    ..refusal
-                });
-            }
+            None => say_appended(turn, &hand, outcome, first),
+            Some(refusal) => refuse(turn, &hand, outcome, refusal),
         }
-        if hand.submitted {
-            hand.answered = true;
-            self.hands.hands.insert(token, hand);
+        if hand.is_submitted {
+            hand.is_answered = true;
+            self.hands.insert(token, hand);
         }
     }
 
-    /// Says that an append was committed. `first` is the id of its entry if an earlier frame was.
-    fn say_appended(&mut self, hand: &Hand, outcome: &AppendOutcome, first: Option<EntryId>) {
-        let AppendOutcome::Committed { slot, committed_at, repeat } = *outcome else { return };
-        let repeat = repeat || first.is_some();
-        if !hand.answered {
-            self.gateway.config.metrics.appended(repeat, hand.read.elapsed());
-        }
-        let Some(id) = first.or_else(|| hand.id.clone()) else { return };
-        let (room, seq, req) = (hand.room.clone(), hand.seq, hand.req);
-        let repeat = repeat.then_some(true);
-        let appended = Appended { room, id, slot, committed_at, repeat, seq, req };
-        self.say(&ServerFrame::Appended(appended));
+    /// When [`Appends::tick`] has something to do, if nothing happens before.
+    /// `append_for` is how long a frame may be unanswered.
+    pub(super) fn deadline(&self, append_for: Duration) -> Option<Instant> {
+        let oldest = self.read_at.front().map(|(at, _)| *at + append_for);
+        let lanes = self.waiting.iter().filter_map(|key| self.rooms.get(key)?.lane.deadline());
+        lanes.chain(oldest).min()
     }
 
-    /// Answers what has been unanswered for `append_ms`: the journal may still take it.
-    pub(super) fn give_up_old_appends(&mut self, now: Instant) {
-        let append_for = self.gateway.append_for();
-        while let Some((at, token)) = self.hands.read_at.front().copied() {
-            let in_hand = self.hands.hands.get(&token).filter(|hand| !hand.answered);
-            let key = in_hand.map(|hand| hand.key);
-            if key.is_some() && now.saturating_duration_since(at) < append_for {
+    /// Ends what has waited too long, and answers what has been unanswered for `append_ms`: the journal
+    /// may still take that.
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+        self.give_up_old(turn);
+        for key in std::mem::take(&mut self.waiting) {
+            let Some(appending) = self.rooms.get_mut(&key) else { continue };
+            let mut steps = Vec::new();
+            appending.lane.tick(turn.now, turn.rooms.end(key), &mut steps);
+            self.take_steps(turn, key, steps);
+            self.wait_in(turn, key);
+        }
+    }
+
+    fn give_up_old(&mut self, turn: &mut Turn<'_>) {
+        let append_for = turn.gateway.append_for();
+        while let Some((at, token)) = self.read_at.front().copied() {
+            let in_hand = self.hands.get(&token).filter(|hand| !hand.is_answered);
+            if in_hand.is_some() && turn.now.saturating_duration_since(at) < append_for {
                 return;
             }
-            self.hands.read_at.pop_front();
-            let submitted = in_hand.is_some_and(|hand| hand.submitted);
-            let Some(link) = key.filter(|_| submitted).and_then(|key| self.links.get(key)) else {
+            self.read_at.pop_front();
+            let Some(key) = in_hand.filter(|hand| hand.is_submitted).map(|hand| hand.key) else {
                 continue;
             };
+            let Some(appending) = self.rooms.get_mut(&key) else { continue };
             let mut steps = Vec::new();
-            link.lane.settle(token, AppendOutcome::Unknown, &mut steps);
-            self.take_steps(key.unwrap_or_default(), steps);
+            appending.lane.settle(token, AppendOutcome::Unknown, &mut steps);
+            self.take_steps(turn, key, steps);
         }
     }
+
+    /// The node stops: what waits in lanes is answered at once.
+    pub(super) fn close(&mut self, turn: &mut Turn<'_>) {
+        for key in self.rooms.keys().copied().collect::<Vec<_>>() {
+            let Some(appending) = self.rooms.get_mut(&key) else { continue };
+            let mut steps = Vec::new();
+            appending.lane.close(&mut steps);
+            self.take_steps(turn, key, steps);
+        }
+    }
+}
+
+/// Says that an append was committed. `first` is the id of its entry if an earlier frame was.
+fn say_appended(turn: &mut Turn<'_>, hand: &Hand, outcome: &AppendOutcome, first: Option<EntryId>) {
+    let AppendOutcome::Committed { slot, committed_at, repeat } = *outcome else { return };
+    let repeat = repeat || first.is_some();
+    if !hand.is_answered {
+        turn.gateway.config.metrics.appended(repeat, hand.read.elapsed());
+    }
+    let Some(id) = first.or_else(|| hand.id.clone()) else { return };
+    let (room, seq, req) = (hand.room.clone(), hand.seq, hand.req);
+    let repeat = repeat.then_some(true);
+    let appended = Appended { room, id, slot, committed_at, repeat, seq, req };
+    turn.say(&ServerFrame::Appended(appended));
+}
+
+fn refuse(turn: &mut Turn<'_>, hand: &Hand, outcome: &AppendOutcome, refusal: Refusal) {
+    let latest = match outcome {
+        AppendOutcome::Ahead => Some(turn.rooms.latest(hand.key)),
+        _ => refusal.latest,
+    };
+    refuse_append(
+        turn,
+        Refusal {
+            room: Some(hand.room.clone()),
+            id: hand.id.clone(),
+            seq: refusal.seq.or(hand.seq),
+            req: hand.req,
+            latest,
+            ..refusal
+        },
+    );
+}
+
+/// Refuses an append, and counts that.
+pub(super) fn refuse_append(turn: &mut Turn<'_>, refusal: Refusal) {
+    turn.gateway.config.metrics.refused(refusal.code);
+    turn.refuse(refusal);
 }

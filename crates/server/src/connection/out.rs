@@ -12,6 +12,12 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::net::tcp::OwnedWriteHalf;
 
+/// How much is queued for a socket at once for those who follow over it, in bytes.
+pub(crate) const BATCH_BYTES: usize = 128 << 10;
+
+/// Above this many queued bytes the socket is not read and no page is begun.
+pub(super) const OUT_BYTES: usize = 256 << 10;
+
 /// How many pieces one write takes.
 const PIECES: usize = 64;
 
@@ -20,30 +26,37 @@ const FRAMES_KEPT: usize = 4;
 
 /// What waits to be written to one socket.
 #[derive(Default)]
-pub(super) struct Out {
+pub(crate) struct Out {
     frames: VecDeque<Bytes>,
     bytes: usize,
 }
 
 impl Out {
     /// Puts a frame behind the others.
-    pub(super) fn push(&mut self, frame: Bytes) {
+    pub(crate) fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
     }
 
     /// Puts frames that others may share behind the others.
-    pub(super) fn extend(&mut self, frames: &[Bytes]) {
+    pub(crate) fn extend(&mut self, frames: &[Bytes]) {
         frames.iter().for_each(|frame| self.push(frame.clone()));
     }
 
+    /// Takes the first frame.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+
     /// How many bytes wait.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
 
-use super::{End, out::Out};
+use super::out::Out;
 use crate::wire;
 
 /// How long a client that is told why it is closed may take to read that.
@@ -32,6 +32,17 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How much a client that is closed may still send before it is cut, in bytes.
 const LINGER_BYTES: u64 = 16 << 20;
+
+/// How a connection ends: the close frame that says why, or `None` if there is nobody to tell.
+pub(super) struct End(pub(super) Option<(CloseCode, String)>);
+
+impl End {
+    pub(super) fn close(code: CloseCode, reason: impl Into<String>) -> Self {
+        Self(Some((code, reason.into())))
+    }
+
+    pub(super) const GONE: Self = Self(None);
+}
 
 /// The reading half.
 pub(super) struct Socket(WebSocketStream<ReadOnly>);

@@ -1,97 +1,111 @@
 //! `watch`: the heads of all rooms, now and when they move.
 //!
-//! Enters: a `watch`, lists of rooms, time. Leaves: `heads` frames. Invariants: first all rooms, 1,000
-//! a frame, `more` on all but the last; then those that moved, each at most once a second, with only
-//! its newest slot; how long the watcher does not read costs nothing.
+//! Enters: a `watch`, lists of rooms, time. Leaves: `heads` frames, jobs. Invariants: first all rooms,
+//! 1,000 a frame, `more` on all but the last; then those that moved, each at most once a second, with
+//! only its newest slot; a watcher that does not read costs nothing.
 
 use std::time::{Duration, Instant};
 
 use roomlog_core::{
+    archive::ArchiveError,
     head::Head,
     heads::{Moved, Watcher},
 };
 use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
 
 use super::{
-    Connection,
-    reads::{Job, Question},
+    job::{Job, Question},
+    out::OUT_BYTES,
+    reads::unreadable,
+    turn::Turn,
 };
 
-/// How often a room's head is told.
+/// How often the head of a room is sent.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A connection that watches.
-pub(super) struct Watch {
+struct Watching {
     question: Question,
     watcher: Watcher,
-    /// The list that is being told: `true` for the first, which carries `more` and `req`.
+    /// The list that is being sent: `true` for the first, which carries `more` and `req`.
     listing: Option<bool>,
     req: Option<i64>,
     next: Instant,
 }
 
-impl Connection {
+/// The `watch` of a connection, if it has one.
+#[derive(Default)]
+pub(super) struct Watch(Option<Watching>);
+
+impl Watch {
     /// Takes a `watch`; a second one begins anew.
-    pub(super) fn watch(&mut self, req: Option<i64>) {
-        let question = self.new_question();
-        let watcher = self.gateway.node.watch();
-        let next = Instant::now() + EVERY;
-        self.watch = Some(Watch { question, watcher, listing: Some(true), req, next });
-        self.jobs.retain(|job| !matches!(job, Job::List(..)));
-        self.jobs.push_back(Job::List(question, None));
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, question: Question, req: Option<i64>) {
+        let (watcher, next) = (turn.gateway.node.watch(), turn.now + EVERY);
+        self.0 = Some(Watching { question, watcher, listing: Some(true), req, next });
+        turn.jobs.retain(|job| !matches!(job, Job::List(..)));
+        turn.jobs.push_back(Job::List(question, None));
     }
 
     /// Whether this is the `watch` that is being answered.
-    pub(super) fn watches(&self, question: Question) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.question == question)
+    pub(super) fn is_open(&self, question: Question) -> bool {
+        self.0.as_ref().is_some_and(|watching| watching.question == question)
     }
 
-    /// Takes the next names of the list.
-    pub(super) fn listed(&mut self, heads: Vec<(RoomName, Head)>) {
-        let Some(watch) = &mut self.watch else { return };
-        let question = watch.question;
-        let Some(first) = watch.listing else { return };
+    /// Takes the next names of the list. If it cannot be read, the `watch` ends.
+    pub(super) fn listed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        question: Question,
+        heads: Result<Vec<(RoomName, Head)>, ArchiveError>,
+    ) {
+        let Some(watching) = self.0.as_mut().filter(|it| it.question == question) else { return };
+        let heads = match heads {
+            Ok(heads) => heads,
+            Err(problem) => {
+                self.0 = None;
+                return turn.refuse(unreadable(&problem));
+            }
+        };
+        let Some(first) = watching.listing else { return };
         let last = heads.last().map(|(room, _)| room.clone());
         let more = heads.len() == HEADS_PER_FRAME;
         let rooms = heads.into_iter().map(|(room, head)| (room, latest_of(head.end))).collect();
         let mut frame = Heads { rooms, ..Heads::default() };
         if first {
             frame.more = more.then_some(true);
-            frame.req = watch.req;
+            frame.req = watching.req;
         }
         if !more {
-            watch.listing = None;
-            watch.next = Instant::now() + EVERY;
+            watching.listing = None;
+            watching.next = turn.now + EVERY;
         }
         if first || !frame.rooms.is_empty() {
-            self.say(&ServerFrame::Heads(frame));
+            turn.say(&ServerFrame::Heads(frame));
         }
         if more {
-            self.jobs.push_back(Job::List(question, last));
+            turn.jobs.push_back(Job::List(question, last));
         }
     }
 
     /// When the next heads are due.
-    pub(super) fn watch_deadline(&self) -> Option<Instant> {
-        self.watch.as_ref().filter(|watch| watch.listing.is_none()).map(|watch| watch.next)
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.0.as_ref().filter(|watching| watching.listing.is_none()).map(|watching| watching.next)
     }
 
-    /// Tells what moved, when it is time and the socket has taken what it was told.
-    pub(super) fn tell_heads(&mut self, now: Instant) {
-        let full = self.out.bytes() >= super::OUT_BYTES;
-        let Some(watch) = &mut self.watch else { return };
-        if watch.listing.is_some() || now < watch.next {
+    /// Sends what moved, if it is due and the socket has taken what was sent before.
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+        let Some(watching) = &mut self.0 else { return };
+        if watching.listing.is_some() || turn.now < watching.next {
             return;
         }
-        watch.next = now + EVERY;
-        if full {
+        watching.next = turn.now + EVERY;
+        if turn.out.bytes() >= OUT_BYTES {
             return;
         }
-        let rooms = match watch.watcher.moved(HEADS_PER_FRAME) {
+        let rooms = match watching.watcher.moved(HEADS_PER_FRAME) {
             Moved::Rooms(rooms) => rooms,
             Moved::All => {
-                watch.listing = Some(false);
-                return self.jobs.push_back(Job::List(watch.question, None));
+                watching.listing = Some(false);
+                return turn.jobs.push_back(Job::List(watching.question, None));
             }
         };
         if rooms.is_empty() {
@@ -99,13 +113,13 @@ impl Connection {
         }
         if rooms.len() == HEADS_PER_FRAME {
             // More moved than a frame holds; the rest are other rooms, so they need not wait.
-            watch.next = now;
+            watching.next = turn.now;
         }
         let latest = |room: RoomName| {
-            let tail = self.gateway.node.tail(&room).ok()?;
+            let tail = turn.gateway.node.tail(&room).ok()?;
             Some((room, latest_of(tail.head().end)))
         };
         let rooms = rooms.into_iter().filter_map(latest).collect();
-        self.say(&ServerFrame::Heads(Heads { rooms, ..Heads::default() }));
+        turn.say(&ServerFrame::Heads(Heads { rooms, ..Heads::default() }));
     }
 }

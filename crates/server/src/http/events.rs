@@ -19,7 +19,7 @@
 //! when the server stops or its entries cannot be read; a browser comes back by itself, with the last
 //! `id` it has seen.
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -27,13 +27,8 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
 };
 use futures_util::{FutureExt, stream};
-use roomlog_core::{
-    follower::{Follower, Next},
-    mailbox::Mailbox,
-    reader::PageLimits,
-    tail::{Hearing, Tail},
-};
-use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object, latest_of};
+use roomlog_core::{mailbox::Mailbox, tail::Tail};
+use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
@@ -42,14 +37,17 @@ use super::{
     reach, refuse, respond, stopped_or, unreadable,
 };
 use crate::{
-    connection::BATCH_BYTES,
+    connection::{
+        Out,
+        follows::{Follows, Format},
+        job::{Done, Job, Question},
+        rooms::Rooms,
+        turn::Turn,
+    },
     gateway::{Gateway, stopped},
-    wire,
 };
 
 const COMMENT: &[u8] = b": still here\n\n";
-
-const UNREADABLE: &[u8] = b": the next entries cannot be read; come back later\n\n";
 
 pub(super) async fn events(
     State(gateway): State<Arc<Gateway>>,
@@ -105,17 +103,16 @@ fn beginning(after: i64, log: &str, is_event_source: bool) -> Bytes {
     blocks.into()
 }
 
-/// A following over HTTP.
+/// One room, followed over HTTP.
 struct Feed {
     gateway: Arc<Gateway>,
-    room: RoomName,
-    follower: Follower,
     mailbox: Arc<Mailbox>,
-    hearing: Hearing,
+    rooms: Rooms,
+    follows: Follows,
+    out: Out,
+    jobs: VecDeque<Job>,
     comments: Interval,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    first: Option<Bytes>,
-    ended: bool,
 }
 
 impl Feed {
@@ -136,76 +133,69 @@ impl Feed {
         let every = gateway.config.event_comment;
         let mut comments = interval_at(Instant::now() + every, every);
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self::after(gateway, tail, after, comments, is_event_source(headers)))
-    }
-
-    fn after(
-        gateway: Arc<Gateway>,
-        tail: Arc<Tail>,
-        after: Option<i64>,
-        comments: Interval,
-        is_event_source: bool,
-    ) -> Self {
-        let mailbox = Arc::new(Mailbox::default());
-        let hearing = tail.hear(&mailbox, 0);
-        // Looked at when it is heard of already, so nothing falls between.
-        let after = after.unwrap_or_else(|| latest_of(tail.head().end));
-        let first = Some(beginning(after, gateway.node.log(), is_event_source));
-        Self {
-            room: tail.room().clone(),
+        let mailbox = Arc::<Mailbox>::default();
+        let mut feed = Self {
+            rooms: Rooms::new(mailbox.clone()),
+            follows: Follows::new(Format::Events),
+            out: Out::default(),
+            jobs: VecDeque::new(),
             stopping: Box::pin(stopped(gateway.stopping.clone())),
-            follower: gateway.node.follow(tail, end_of(after)),
             gateway,
             mailbox,
-            hearing,
             comments,
-            first,
-            ended: false,
-        }
+        };
+        feed.follow(tail, after, is_event_source(headers));
+        Ok(feed)
+    }
+
+    fn follow(&mut self, tail: Arc<Tail>, after: Option<i64>, is_event_source: bool) {
+        let key = self.rooms.add(tail);
+        self.rooms.hear(key);
+        // Looked at after notice was asked for, so nothing is missed.
+        let after = after.unwrap_or_else(|| self.rooms.latest(key));
+        self.out.push(beginning(after, self.gateway.node.log(), is_event_source));
+        self.parts(|turn, follows| follows.begin(turn, key, Question(0), end_of(after)));
+    }
+
+    fn parts(&mut self, work: impl FnOnce(&mut Turn<'_>, &mut Follows)) {
+        let Self { gateway, rooms, out, jobs, follows, .. } = self;
+        let now = std::time::Instant::now();
+        work(&mut Turn { now, gateway, rooms, out, jobs }, follows);
     }
 
     /// What the socket is given next; `None` when it ends.
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
         loop {
-            if self.ended || self.stopping.as_mut().now_or_never().is_some() {
+            if let Some(bytes) = self.out.pop() {
+                return Some(bytes);
+            }
+            if self.follows.is_empty() || self.stopping.as_mut().now_or_never().is_some() {
                 return None;
             }
-            // Asked before entries are looked for: a room that never rests is commented on too.
+            // Checked before entries are looked for: a room that never rests is commented on too.
             if self.comments.tick().now_or_never().is_some() {
                 return Some(Bytes::from_static(COMMENT));
             }
-            self.hearing.take();
-            match self.follower.next(BATCH_BYTES) {
-                Next::Tail { pieces, .. } => {
-                    return Some(wire::events(pieces.iter().flat_map(|piece| piece.entries())));
+            self.parts(|turn, follows| follows.fill(turn, true));
+            if let Some(job) = self.jobs.pop_front() {
+                let done = job.start(self.gateway.clone()).await;
+                if let Done::CatchUp(question, key, page) = done {
+                    self.parts(|turn, follows| follows.page(turn, question, key, page));
                 }
-                Next::Archived => return Some(self.catch_up().await),
-                Next::Nothing => {}
+                continue;
+            }
+            if !self.out.is_empty() {
+                continue;
             }
             tokio::select! {
                 () = self.mailbox.wait() => {
-                    let _moved = self.mailbox.take();
+                    for key in self.mailbox.take().moved {
+                        self.rooms.heard(key, true);
+                        self.follows.moved(key);
+                    }
                 }
                 _ = self.comments.tick() => return Some(Bytes::from_static(COMMENT)),
                 () = &mut self.stopping => return None,
-            }
-        }
-    }
-
-    async fn catch_up(&mut self) -> Bytes {
-        let limits = PageLimits { bytes: BATCH_BYTES, ..self.gateway.page_limits() };
-        let read = self.gateway.page(&self.room, self.follower.span(), None, limits);
-        match read.await {
-            Ok(page) => {
-                self.follower.took(&page.entries);
-                wire::events(page.entries.iter())
-            }
-            Err(_) => {
-                self.ended = true;
-                Bytes::from_static(UNREADABLE)
             }
         }
     }

@@ -1,0 +1,162 @@
+//! The task of a connection: all of its I/O.
+//!
+//! ```text
+//!  loop: fill, start a job, write ──► wait for one: writable, mail, job, frame, timer, stop ──► session
+//! ```
+//!
+//! Invariant: frames that came together are handled in one turn, and what they submit goes together.
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_core::mailbox::{Mail, Mailbox};
+use roomlog_protocol::CloseCode;
+use tokio::net::TcpStream;
+use tokio_websockets::Message;
+
+use super::{
+    job::Done,
+    session::Session,
+    socket::{self, End, Socket},
+};
+use crate::gateway::{Gateway, stopped};
+
+/// How many frames are taken before other connections, and writing, have their turn.
+const FRAMES_A_TURN: usize = 32;
+
+/// For how many letters an idle connection keeps memory.
+const MAIL_KEPT: usize = 8;
+
+/// A connection.
+pub(crate) struct Connection {
+    gateway: Arc<Gateway>,
+    session: Session,
+    mailbox: Arc<Mailbox>,
+    /// Mail that was read: its memory is used again.
+    mail: Mail,
+    job: Option<BoxFuture<'static, Done>>,
+    /// The socket takes nothing now.
+    is_full: bool,
+}
+
+enum Event {
+    Writable(bool),
+    Frame(Option<Result<Message, tokio_websockets::Error>>),
+    Mail,
+    Done(Done),
+    Time,
+    Drain,
+}
+
+impl Connection {
+    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+        let mailbox = Arc::<Mailbox>::default();
+        let session = Session::new(gateway.clone(), mailbox.clone(), Instant::now());
+        Self { gateway, session, mailbox, mail: Mail::default(), job: None, is_full: false }
+    }
+
+    /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
+    pub(crate) async fn serve(mut self, stream: TcpStream, read: bytes::Bytes) {
+        let frame_bytes = usize::try_from(self.gateway.config.limits.frame_bytes);
+        let (mut socket, write) = Socket::new(stream, read, frame_bytes.unwrap_or(usize::MAX));
+        let mut stopping = Box::pin(stopped(self.gateway.stopping.clone()));
+        let mut timer = Box::pin(tokio::time::sleep_until(self.session.deadline().into()));
+        let End(close) = loop {
+            self.session.fill();
+            if self.job.is_none() {
+                self.job = self.session.next_job().map(|job| job.start(self.gateway.clone()));
+            }
+            if !self.session.out.is_empty() && !self.is_full {
+                match self.session.out.write(&write) {
+                    Ok(full) => self.is_full = full,
+                    Err(_) => break End::GONE,
+                }
+                if !self.is_full && self.session.has_more() {
+                    // The socket takes more; others have their turn first.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
+            if self.job.is_none() && self.session.is_drained() {
+                break End::close(CloseCode::Restarting, "the server stops; reconnect");
+            }
+            let deadline = tokio::time::Instant::from(self.session.deadline());
+            if timer.is_elapsed() || deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+            }
+            let (may_read, is_draining) = (self.session.may_read(), self.session.is_draining());
+            let event = tokio::select! {
+                biased;
+                writable = write.writable(), if self.is_full => Event::Writable(writable.is_ok()),
+                () = self.mailbox.wait() => Event::Mail,
+                done = async { match &mut self.job {
+                    Some(job) => job.await,
+                    None => std::future::pending().await,
+                } } => Event::Done(done),
+                frame = socket.next(), if may_read => Event::Frame(frame),
+                () = &mut timer => Event::Time,
+                () = &mut stopping, if !is_draining => Event::Drain,
+            };
+            let now = Instant::now();
+            let is_frame = matches!(event, Event::Frame(Some(_)));
+            let mut taken = self.take(event, now);
+            if taken.is_ok() && is_frame {
+                taken = self.take_more(&mut socket, now);
+            }
+            self.session.flush();
+            if let Err(end) = taken {
+                break end;
+            }
+        };
+        socket::finish(socket, write, self.session.out, close).await;
+    }
+
+    fn take(&mut self, event: Event, now: Instant) -> Result<(), End> {
+        match event {
+            Event::Writable(true) => {
+                // A socket that was full and takes more is alive.
+                self.is_full = false;
+                self.session.note_heard(now);
+            }
+            Event::Writable(false) | Event::Frame(None) => return Err(End::GONE),
+            Event::Frame(Some(frame)) => {
+                self.session.note_heard(now);
+                let message = frame.map_err(|error| socket::end_of(&error))?;
+                return self.session.message(now, &message);
+            }
+            Event::Mail => self.take_mail(now),
+            Event::Done(done) => {
+                self.job = None;
+                self.session.done(now, done);
+            }
+            Event::Time => return self.session.tick(now),
+            Event::Drain => self.session.drain(now),
+        }
+        Ok(())
+    }
+
+    /// Takes the frames that came together with one, so that what is pipelined goes on together.
+    fn take_more(&mut self, socket: &mut Socket, now: Instant) -> Result<(), End> {
+        for _ in 1..FRAMES_A_TURN {
+            if !self.session.may_read() {
+                return Ok(());
+            }
+            let Some(frame) = socket.next().now_or_never() else { return Ok(()) };
+            self.take(Event::Frame(frame), now)?;
+        }
+        Ok(())
+    }
+
+    fn take_mail(&mut self, now: Instant) {
+        let Self { mail, mailbox, session, .. } = self;
+        mailbox.exchange(mail);
+        for (token, outcome) in mail.outcomes.drain(..) {
+            session.outcome(now, token, outcome);
+        }
+        for key in mail.moved.drain(..) {
+            session.moved(now, key);
+        }
+        mail.outcomes.shrink_to(MAIL_KEPT);
+        mail.moved.shrink_to(MAIL_KEPT);
+    }
+}
