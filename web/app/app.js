@@ -51,7 +51,7 @@ const composer = new Composer({
   last: () => view?.lines.lastLine,
   sent: () => acts.toEnd(),
   // The button to the latest message makes the timeline shorter: one page up and one down lead to the same place.
-  scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),
+  scroll: pages => view?.scrollBy(pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop)),
   isLive,
   log: () => log.id,
   mostBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,

@@ -123,6 +123,12 @@ export class View {
     return true;
   }
 
+  /** Scrolls by pixels. The browser's own event comes a frame later: until then, following would undo it. @param {number} top */
+  scrollBy(top) {
+    this.#scroller.scrollBy({ top });
+    this.#scrolled();
+  }
+
   /** What is shown at a slot that is held. @param {number} slot */
   shown(slot) {
     const entry = this.room.timeline.get(slot);

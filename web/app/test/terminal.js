@@ -7,10 +7,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { BINARY } from "../../sdk/test/server.js";
+import { eventually } from "../../sdk/test/wait.js";
 
 const run = promisify(execFile);
-/** How long to wait for what has to come, in ms. */
-const PATIENCE_MS = 20_000;
 
 /** A terminal of its own, with the chat in it. */
 export class Terminal {
@@ -51,13 +50,7 @@ export class Terminal {
 
   /** Waits until the screen is so. @param {(screen: string) => boolean} isSo */
   async until(isSo) {
-    const end = Date.now() + PATIENCE_MS;
-    for (;;) {
-      const screen = await this.screen();
-      if (isSo(screen)) return screen;
-      if (Date.now() > end) throw new Error(`this did not come on the screen: ${isSo}\n${screen}`);
-      await new Promise(again => setTimeout(again, 20));
-    }
+    await eventually(() => this.screen(), isSo);
   }
 
   async close() {

@@ -1,6 +1,5 @@
 // A server for each test of a file, and clients of it which are closed behind the test.
 
-import assert from "node:assert/strict";
 import { afterEach, beforeEach } from "node:test";
 import { WebSocket } from "ws";
 
@@ -31,15 +30,6 @@ export function clients(flags) {
     await made.server.end();
   });
   return made;
-}
-
-/** Waits until it holds. @param {() => unknown} holds */
-export async function until(holds, ms = 20_000) {
-  const end = performance.now() + ms;
-  while (!await holds()) {
-    assert.ok(performance.now() < end, `not within ${ms} ms: ${holds}`);
-    await new Promise(again => setTimeout(again, 10));
-  }
 }
 
 /** What became of promises: the slots, or the codes of the errors. @param {Promise<{slot: number}>[]} promises */

@@ -5,7 +5,7 @@ import { afterEach, test } from "node:test";
 
 import { start } from "../src/digest.js";
 import { connect } from "../src/index.js";
-import { until } from "./clients.js";
+import { until } from "./wait.js";
 
 /** A server's side of a socket. */
 class Socket {

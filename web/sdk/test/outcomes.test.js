@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { WebSocket } from "ws";
 
 import { connect } from "../src/index.js";
-import { clients, outcomes, until } from "./clients.js";
+import { clients, outcomes } from "./clients.js";
+import { until } from "./wait.js";
 
 const made = clients();
 

@@ -10,12 +10,23 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { Server } from "./server.js";
+import { PATIENCE_MS } from "./wait.js";
 
 const SDK = fileURLToPath(new URL("..", import.meta.url));
 
+/** Appends are done when the room's listener has them too: what the program prints must not depend on which comes first. */
+const IN_STEP = `
+  import { Room } from "roomlog";
+  const append = Room.prototype.append;
+  Room.prototype.append = async function (...args) {
+    const done = await append.apply(this, args);
+    while (this.last === null || this.last < done.slot) await new Promise(again => setTimeout(again, 5));
+    return done;
+  };`;
+
 /** Runs a program in which `roomlog` is this package. @param {string} source */
 async function run(source) {
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", source], { cwd: SDK, timeout: 30_000 });
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", source], { cwd: SDK, timeout: PATIENCE_MS });
   return stdout.trim().split("\n");
 }
 
@@ -25,7 +36,7 @@ test("its snippets, put together, are a program that works", async () => {
     const readme = readFileSync(join(SDK, "README.md"), "utf8").replaceAll("http://127.0.0.1:7400", server.url);
     const snippets = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(match => match[1]);
     assert.ok(snippets.length > 3);
-    const said = await run(`${snippets.join("\n")}
+    const said = await run(`${IN_STEP}${snippets.join("\n")}
       log.close();
       const later = connect("${server.url}", { author: "ada", WebSocket, store: fileStore(${JSON.stringify(file)}) });
       await later.room("general").append("from the store");

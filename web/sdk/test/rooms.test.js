@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clients, outcomes, until } from "./clients.js";
+import { clients, outcomes } from "./clients.js";
+import { until } from "./wait.js";
 
 const made = clients(["--rooms-per-connection", "5"]);
 

@@ -1,7 +1,7 @@
 // The real server, for tests: the binary that `cargo build` made.
 
 import { execFile, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -116,13 +116,15 @@ export class Server {
   }
 }
 
-/** @returns {Promise<number>} */
+/**
+ * A port that nothing listens on. It is below those that systems give to outgoing connections: one of these could take it
+ * while the server is stopped.
+ * @returns {Promise<number>}
+ */
 function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-      server.close(() => resolve(port));
-    });
+  const port = randomInt(10_000, 32_000);
+  return new Promise(resolve => {
+    const server = createServer().once("error", () => resolve(freePort()));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(port)));
   });
 }
