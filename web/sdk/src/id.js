@@ -1,11 +1,11 @@
-// Ids of appends: UUIDv7, by RFC 9562, section 5.7.
+// Ids of appends: UUIDv7, RFC 9562, section 5.7.
 
 /**
- * A new id, different from every other one.
+ * Returns a new unique id.
  * @param {number} [now] ms since the Unix epoch
  */
 export function newId(now = Date.now()) {
-  // Not `crypto.randomUUID`: a page over plain http has none.
+  // Not `crypto.randomUUID`: pages over plain http do not have it.
   const bytes = crypto.getRandomValues(new Uint8Array(16)), view = new DataView(bytes.buffer);
   view.setUint32(0, Math.floor(now / 0x1_0000));
   view.setUint16(4, now % 0x1_0000);

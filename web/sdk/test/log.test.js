@@ -1,4 +1,4 @@
-// Clients and a real server, which is killed in the middle.
+// Clients and a real server, which is killed at times.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,8 +8,8 @@ import { eventually, until } from "./wait.js";
 
 const made = clients();
 
-/** What a room's listener was given, in the order in which it came. @param {import("../src/index.js").Room} room */
-function heard(room) {
+/** Collects the entries that a room's listener gets. @param {import("../src/index.js").Room} room */
+function received(room) {
   /** @type {any[]} */
   const entries = [];
   room.on("entries", them => entries.push(...them));
@@ -18,7 +18,7 @@ function heard(room) {
 
 test("two clients append and see one log", async () => {
   const ada = made.as("ada"), grace = made.as("grace");
-  const seen = [heard(ada.room("general")), heard(grace.room("general"))];
+  const seen = [received(ada.room("general")), received(grace.room("general"))];
   const first = await ada.room("general").append("hello");
   const second = await grace.room("general").append("hi ada", { ref: first.slot });
   assert.deepEqual([first, second], [{ slot: 0 }, { slot: 1 }]);
@@ -29,9 +29,9 @@ test("two clients append and see one log", async () => {
   await eventually(() => ada.status, { state: "live" });
 });
 
-test("the server is killed and started again while three write: each once, in their order", async () => {
+test("the server is killed and restarted while three clients append: each entry once, in order", async () => {
   const authors = ["ada", "grace", "edsger"].map(name => made.as(name));
-  const rooms = authors.map(log => log.room("general")), seen = rooms.map(heard);
+  const rooms = authors.map(log => log.room("general")), seen = rooms.map(received);
   /** @type {Promise<any>[]} */
   const answers = [];
   for (let n = 0; n < 60; n++) {
@@ -53,7 +53,7 @@ test("the server is killed and started again while three write: each once, in th
   for (const entries of seen) assert.deepEqual(entries, log);
 });
 
-test("ten appends while the server is away are sent when it is back, once each", async () => {
+test("ten appends while the server is down are sent once each when it is back", async () => {
   const ada = made.as("ada"), room = ada.room("general");
   await room.append("before");
   await made.server.stop("SIGTERM");
@@ -65,7 +65,7 @@ test("ten appends while the server is away are sent when it is back, once each",
   assert.deepEqual(room.pending, []);
 });
 
-test("what a page did not send is sent by the next one, under the same id", async () => {
+test("what a page did not send is sent by the next one, with the same id", async () => {
   /** @type {any[]} */
   let kept = [];
   const store = {
@@ -107,7 +107,7 @@ test("older entries are read page by page, down to slot 0", async () => {
   assert.deepEqual(third.timeline.gaps, []);
 });
 
-test("heads move, and a room that is wrong is an error of its own", async () => {
+test("heads are reported, and an invalid room name is an error of that room alone", async () => {
   const ada = made.as("ada");
   /** @type {Record<string, number>} */
   const heads = {};
@@ -121,7 +121,7 @@ test("heads move, and a room that is wrong is an error of its own", async () => 
   assert.deepEqual(await ada.room("general").append("still there"), { slot: 1 });
 });
 
-test("a refusal for good is told; a name that cannot be is a status, and another name goes on", async () => {
+test("permanent errors reject appends; an invalid author sets the status, until another login", async () => {
   const ada = made.as("ada"), room = ada.room("general");
   await room.append("first", { id: "same" });
   await assert.rejects(room.append("second", { id: "same" }), { code: "id_reused", slot: 0 });

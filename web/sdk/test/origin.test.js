@@ -1,4 +1,4 @@
-// A page on another origin, which the server takes or refuses. A browser tells a page nothing of a refusal.
+// Pages of another origin, which the server accepts or refuses. Browsers do not tell a page that it was refused.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
@@ -10,7 +10,7 @@ import { until } from "./wait.js";
 
 const ORIGIN = "http://app.test:8080";
 
-/** What a page of this origin has. */
+/** The WebSocket of a page of this origin. */
 class PageSocket extends WebSocket {
   constructor(/** @type {string} */ url, /** @type {string} */ protocol) {
     super(url, protocol, { origin: globalThis.location.origin });
@@ -40,7 +40,7 @@ function page() {
   return { log, errors, failed };
 }
 
-test("after the third try a page is told, once, that its origin may be refused, and with which flag it is not", async () => {
+test("after the third attempt a page is told once that its origin may be refused, and which flag allows it", async () => {
   server = await Server.start();
   const { errors, failed } = page();
   await until(() => failed.length >= 5);
@@ -56,7 +56,7 @@ test("a listed origin appends and reads", async () => {
   assert.deepEqual(errors, []);
 });
 
-test("the server's own page is told nothing, nor is one that was connected before", async () => {
+test("the server's own page gets no such error, nor does one that was connected before", async () => {
   server = await Server.start(["--allow-origin", ORIGIN]);
   const other = page();
   place(server.url);
@@ -67,7 +67,7 @@ test("the server's own page is told nothing, nor is one that was connected befor
   assert.deepEqual([own.errors, other.errors], [[], []]);
 });
 
-test("a socket that cannot even be made is a failed try", async () => {
+test("a WebSocket constructor that throws is a failed attempt", async () => {
   server = await Server.start();
   let tries = 0;
   class Forbidden {
