@@ -15,15 +15,15 @@ import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
 import { View } from "./view.js";
 import { dialogOfName } from "./who.js";
 
-/** Who one is until one says so: who only reads is nobody's author. */
+/** The author of the connection while no name is set. Nothing is appended under it. */
 const READER = "reader";
-/** How often those who cannot see are told what came, in ms. */
-const TOLD_MS = 3_000;
-/** A shorter loss of the connection is not worth a word, in ms. */
+/** The least interval between announcements of new messages to screen readers, in ms. */
+const ANNOUNCE_MS = 3_000;
+/** Shorter losses of the connection are not shown, in ms. */
 const SHORT_MS = 700;
-/** What a server takes before it has said so: the defaults of docs/PROTOCOL.md. */
+/** The limits until the server has sent its own: the defaults of docs/PROTOCOL.md. */
 const LIMITS = { body_bytes: 16_384, author_bytes: 64 };
-/** How much of the timeline a press of PageUp moves. */
+/** How much of the timeline's height PageUp and PageDown scroll. */
 const PAGE = 0.9;
 
 const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER });
@@ -31,11 +31,11 @@ const log = connect(new URL(".", location.href.split("#")[0]).href, { author: ke
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
 let room = null;
-/** Whether the server refuses to let it be followed. */
+/** Whether the server refuses to let the open room be followed. */
 let isRefused = false;
-/** Ends what listens to it. @type {(() => void)[]} */
+/** Removes the listeners of the open room. @type {(() => void)[]} */
 let offs = [];
-/** Whom the connection was made for. */
+/** The author of the connection. */
 let wasAuthor = kept.author;
 
 const recent = new Recent(log);
@@ -50,7 +50,7 @@ const composer = new Composer({
   changed: () => view?.follows && view.toEnd(),
   last: () => view?.lines.lastLine,
   sent: () => acts.toEnd(),
-  // The button to the latest message makes the timeline shorter: one page up and one down lead to the same place.
+  // Not the scroller's own height: the "Jump to latest" button changes it, and PageUp then PageDown must lead back.
   scroll: pages => view?.scrollBy(pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop)),
   isLive,
   log: () => log.id,
@@ -66,8 +66,8 @@ const acts = {
     const opened = room;
     const act = () => {
       if (room !== opened) return;
-      const stands = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(acts.me ?? "");
-      composer.append(stands ? "" : emoji, { kind: "reaction", ref: slot });
+      const isSet = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(acts.me ?? "");
+      composer.append(isSet ? "" : emoji, { kind: "reaction", ref: slot });
     };
     if (kept.author) act();
     else ask("", act);
@@ -77,7 +77,7 @@ const acts = {
     if (location.hash === hash) void go();
     else location.hash = hash;
   },
-  // The address names a slot no longer: what is seen is the end.
+  // Removes the slot from the address: a reload shows the end, too.
   toEnd: () => {
     history.replaceState(null, "", hashOf(room?.name ?? ""));
     view?.toEnd();
@@ -94,25 +94,25 @@ const askName = dialogOfName({
   closed: () => kept.author || !isTouch() ? focusText(the("body")) : the("scroller").focus(),
 });
 
-/** Opens what the address names. */
+/** Opens the room and the slot of the address. */
 async function go() {
   const { room: name, slot, mark } = placeOf(location.hash);
   if (room?.name !== name) open(name);
   rooms.drawer(false);
   if (slot === null) return focusComposer();
   const opened = room;
-  await begun();
+  await joined();
   if (opened !== room) return;
   const isOther = mark !== null && log.id !== null && mark !== markOf(log.id);
   const found = !isOther && await view?.to(slot).catch(() => false);
   if (opened !== room || found || isRefused) return;
   const end = opened?.last ?? -1;
-  if (isOther) notice("This link leads to a message of an earlier log, which the server does not have any more.");
+  if (isOther) notice("This link leads to a message of an earlier log, which the server no longer has.");
   else notice(end < slot ? `There is no message #${slot} in ${name} yet.` : `Message #${slot} cannot be shown now. Try again when you are connected.`);
   focusComposer();
 }
 
-/** Where one would type next; on a phone the keyboard would hide what one came to read. */
+/** Focuses the composer, but not on a touch screen, where the keyboard would cover the messages. */
 function focusComposer() {
   if (!isTouch() && !document.querySelector("dialog[open]")) the("body").focus();
 }
@@ -130,7 +130,7 @@ function open(name) {
   offs = [
     room.on("entries", entries => {
       isRefused = false;
-      tell(entries);
+      announce(entries);
     }),
     room.on("pending", () => composer.unsent.show()),
     room.on("error", error => {
@@ -139,9 +139,9 @@ function open(name) {
       moved();
     }),
     room.on("reset", why => {
-      notice(`${why === "new_log" ? "The server has another log than before" : "The server’s log is not the one shown before"}. These are the messages it has now.`);
+      notice(`${why === "new_log" ? "The server now has another log" : "The server’s log has changed"}. These are the messages it has now.`);
       history.replaceState(null, "", hashOf(name));
-      composer.forget();
+      composer.detach();
       moved();
     }),
   ];
@@ -150,11 +150,11 @@ function open(name) {
   moved();
 }
 
-/** Waits for the first reply: before it nothing is known of the room. @returns {Promise<void>} */
-function begun() {
+/** Waits for the first reply of the open room. @returns {Promise<void>} */
+function joined() {
   const opened = room;
   if (!opened || opened.last !== null) return Promise.resolve();
-  return new Promise(begun => {
+  return new Promise(done => {
     const offs = [
       opened.on("entries", () => end()),
       opened.on("error", () => end()),
@@ -162,12 +162,12 @@ function begun() {
     ];
     const end = () => {
       offs.forEach(off => off());
-      begun();
+      done();
     };
   });
 }
 
-/** What is seen has changed. */
+/** Updates everything that depends on the place in the timeline. */
 function moved() {
   if (!view || !room) return;
   const { behind, follows, last } = view, now = the("now");
@@ -182,29 +182,29 @@ function moved() {
   composer.unsent.show();
 }
 
-/** @type {{count: number, authors: Set<string>, timer: number}} */
-const untold = { count: 0, authors: new Set(), timer: 0 };
+/** Messages that are not announced yet. @type {{count: number, authors: Set<string>, timer: number}} */
+const unannounced = { count: 0, authors: new Set(), timer: 0 };
 
-/** Tells those who cannot see what came: not each entry, and not what one wrote. @param {{author: string}[]} entries */
-function tell(entries) {
+/** Announces messages of others to screen readers: how many, not each of them. @param {{author: string}[]} entries */
+function announce(entries) {
   if (log.status.state !== "live") return;
   for (const { author } of entries) {
     if (author === acts.me) continue;
-    untold.count++;
-    untold.authors.add(author);
+    unannounced.count++;
+    unannounced.authors.add(author);
   }
-  if (untold.count === 0) return;
-  untold.timer ||= window.setTimeout(() => {
-    const authors = [...untold.authors].slice(0, 3).map(visible).join(", ");
-    the("quiet").textContent = `${untold.count} new from ${authors}`;
-    Object.assign(untold, { count: 0, authors: new Set(), timer: 0 });
-  }, TOLD_MS);
+  if (unannounced.count === 0) return;
+  unannounced.timer ||= window.setTimeout(() => {
+    const authors = [...unannounced.authors].slice(0, 3).map(visible).join(", ");
+    the("quiet").textContent = `${unannounced.count} new from ${authors}`;
+    Object.assign(unannounced, { count: 0, authors: new Set(), timer: 0 });
+  }, ANNOUNCE_MS);
 }
 
 let lossTimer = 0;
 
-/** @param {import("../sdk/src/connection.js").Status} status */
-function say(status) {
+/** Shows a new status, a loss of the connection after SHORT_MS. @param {import("../sdk/src/connection.js").Status} status */
+function statusChanged(status) {
   const isLost = status.state === "offline", wasLost = the("status").dataset.state === "offline";
   if (isLost && !wasLost) {
     lossTimer ||= window.setTimeout(() => show(status), SHORT_MS);
@@ -212,7 +212,7 @@ function say(status) {
     window.clearTimeout(lossTimer);
     lossTimer = 0;
     show(status);
-  // The next try is no news.
+  // A retry keeps "Offline".
   } else if (!wasLost) show(status);
   if (status.state === "refused") ask(status.error.message);
   composer.connected();
@@ -234,20 +234,20 @@ function show(status) {
   moved();
 }
 
-/** Asks for a name; `false`: nothing is written before it is given, then `next` is done. */
+/** Asks for a name, and calls `next` when it is set. Returns false: for now, nothing can be sent. */
 function ask(problem = "", next = () => {}) {
   askName(problem, next);
   return false;
 }
 
-/** One's name is known, or another: here, or in another tab. */
+/** Applies the name, which may have been set in another tab. */
 function login() {
   the("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
   if (kept.author === wasAuthor) return;
   wasAuthor = kept.author;
   log.login({ author: kept.author || READER });
   rooms.recount();
-  view?.again();
+  view?.redraw();
 }
 
 /** @param {string} text */
@@ -271,7 +271,7 @@ document.addEventListener("visibilitychange", () => {
   moved();
 });
 window.addEventListener("hashchange", () => void go());
-// Another tab has stored something.
+// Another tab has changed the storage.
 window.addEventListener("storage", () => {
   login();
   moved();
@@ -279,17 +279,17 @@ window.addEventListener("storage", () => {
 });
 listenToKeys(acts, () => view);
 
-log.on("status", say);
-// What was counted in the log before is void, and links to slots name the log.
+log.on("status", statusChanged);
+// Counts are of the previous log, and links to slots contain the log.
 log.on("log", () => {
   rooms.clear();
-  view?.again();
+  view?.redraw();
 });
 log.on("heads", heads => rooms.moved(heads));
 log.on("error", error => notice(error.message));
 log.on("settled", outcome => composer.unsent.settled(outcome));
 log.watch();
 login();
-say(log.status);
+statusChanged(log.status);
 void go();
 if (!kept.author) ask();

@@ -1,7 +1,7 @@
-// The keyboard: in the timeline, and where the focus is on nothing that takes text.
+// The keyboard, while no text field has the focus.
 //
-// Enters: keys. Leaves: what they ask for. Invariant: what is typed goes where one writes, unless it is a shortcut of the
-// timeline, which the dialog of `?` lists.
+// In: keys. Out: actions. Invariant: typed text goes to the composer, unless it is a shortcut of the timeline; the `?` dialog
+// lists these.
 
 import { the } from "./dom.js";
 
@@ -12,7 +12,7 @@ export function listenToKeys(acts, viewOf) {
   const isText = (/** @type {KeyboardEvent} */ { key }) => [...key].length === 1 && key !== " ";
   the("help").onclick = help;
 
-  /** By the keys of a line. @type {(line: HTMLElement | null, key: string) => boolean} */
+  /** Handles the keys of a line. @type {(line: HTMLElement | null, key: string) => boolean} */
   const ofLine = (line, key) => {
     const slot = Number(line?.dataset.slot);
     if (!line || Number.isNaN(slot)) return false;
@@ -45,7 +45,7 @@ export function listenToKeys(acts, viewOf) {
     if (event.key === "?") {
       event.preventDefault();
       help();
-      // With the focus there, the browser puts the sign there.
+      // Once the composer has the focus, the browser inserts the character there.
     } else if (isText(event)) body.focus();
   });
 }

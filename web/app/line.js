@@ -1,25 +1,25 @@
-// One entry as an element.
+// An entry as a list item.
 //
-// Enters: what is to be shown. Leaves: a list item. Invariants: what an author wrote is text and nothing
-// else; its direction, its length and its marks stay within its own line.
+// In: an entry in its current form. Out: a list item. Invariant: an author's text is never HTML, and its direction, length
+// and combining marks do not affect other lines.
 
 import { make } from "./dom.js";
 import { hueOf, visible } from "./names.js";
 import { isEmoji, pieces } from "./text.js";
 import { GROUP_MS, clockOf, saidAt, wholeOf } from "./time.js";
 
-/** A body with more than this of UTF-16, or with more lines, is shown in part at first. */
+/** A body with more UTF-16 units or lines than this is collapsed at first. */
 const LONG = 2_000, LONG_LINES = 24;
-/** What can be said with one press. */
+/** The reactions that have a button; the first three also have a key. */
 export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
 
 /**
- * What a line can be asked to do.
+ * The user and the actions on a line.
  * @typedef {object} Acts
  * @property {string | null} me
  * @property {(slot: number) => void} reply
  * @property {(slot: number) => void} edit
- * @property {(slot: number, emoji: string) => void} react an emoji that stands already is taken back
+ * @property {(slot: number, emoji: string) => void} react sets a reaction, or removes it if it is set
  * @property {(slot: number) => void} go
  * @property {() => void} toEnd
  * @property {(slot: number) => string} href
@@ -50,8 +50,8 @@ export function lineOf(shown, { head, quoted }, acts) {
 }
 
 /**
- * Gives a line the buttons of what can be done with it. Not before it is pointed at or has the focus: most never are,
- * and they would be most of the elements of a page.
+ * Adds the buttons of a line, when the pointer or the focus enters it: for all lines, they would be most of the elements of
+ * the page.
  * @param {Element} line @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts
  */
 export function equip(line, shown, acts) {
@@ -59,7 +59,7 @@ export function equip(line, shown, acts) {
 }
 
 /**
- * Whether a line begins with its author's name: not behind another one of the same author.
+ * Whether a line starts with its author's name: not after another line of the same author.
  * @param {{author?: string, kind?: string, ref?: number}} line @param {number} said
  * @param {{author?: string, kind?: string} | undefined} before @param {number} saidBefore
  */
@@ -68,7 +68,7 @@ export function isHead(line, said, before, saidBefore) {
     || said - saidBefore > GROUP_MS || line.ref !== undefined;
 }
 
-/** An author's name, whose direction and colour are its own. @param {string} name */
+/** An author's name, in its own colour and direction. @param {string} name */
 export function author(name) {
   const element = make("bdi", { class: "author" }, visible(name));
   element.style.setProperty("--hue", String(hueOf(name)));
@@ -86,7 +86,7 @@ function bodyOf({ body, edited, gone }) {
   return parts;
 }
 
-/** A body: a block, so that it begins in its own direction. @param {string} body */
+/** A body, as a block with its own direction. @param {string} body */
 export function contents(body) {
   const element = make("div", { class: isEmoji(body) ? "body emoji" : "body", dir: "auto" });
   for (const piece of pieces(body)) {
@@ -124,7 +124,7 @@ function reactionsOf(slot, reactions, acts) {
   const chips = [...reactions].map(([emoji, authors]) => {
     const mine = acts.me !== null && authors.includes(acts.me), names = authors.map(visible).join(", ");
     const attributes = { type: "button", tabindex: -1, title: names, "aria-pressed": String(mine), onclick: () => acts.react(slot, emoji) };
-    // Whole signs: a cut pair of surrogates would be shown as a box.
+    // By code points: half a surrogate pair would be shown as a box.
     return make("button", attributes, make("span", {}, make("bdi", {}, [...emoji].slice(0, 16).join("")), ` ${authors.length}`));
   });
   return make("div", { class: "reactions" }, ...chips);

@@ -1,4 +1,4 @@
-// A real Chromium for tests: Debian's, driven by playwright-core.
+// A real Chromium for tests, Debian's by default, driven by playwright-core.
 
 import { existsSync } from "node:fs";
 import { after, afterEach, before, beforeEach } from "node:test";
@@ -15,7 +15,7 @@ const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
 
-/** Starts it. */
+/** Starts the browser. */
 export async function launch() {
   if (!existsSync(BINARY)) throw new Error(`no ${BINARY}; on Debian: apt-get install chromium, or set CHROMIUM to its path`);
   return chromium.launch({ executablePath: BINARY, args: FLAGS, timeout: PATIENCE_MS });
@@ -89,12 +89,12 @@ export async function shows(page, expected) {
   await eventually(() => page.locator("#log .entry .body").allTextContents(), expected);
 }
 
-/** Waits until this many lines are not in the log yet. @param {Page} page @param {number} count */
+/** Waits until the page shows this many unsent lines. @param {Page} page @param {number} count */
 export async function pending(page, count) {
   await eventually(() => page.locator("#pending .entry").count(), count);
 }
 
-/** Waits until the status is this. @param {Page} page @param {string} state */
+/** Waits until the page has this status. @param {Page} page @param {string} state */
 export function status(page, state) {
   return page.locator(`#status[data-state="${state}"]`).waitFor();
 }

@@ -1,4 +1,4 @@
-// The page by keyboard, by touch and by assistive technology. In a real Chromium, against a real server.
+// The page by keyboard, touch and assistive technology. In a real Chromium, against a real server.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,12 +14,12 @@ const site = testSite();
 
 const PHONE = { width: 390, height: 844 }, DESKTOP = { width: 1280, height: 800 };
 
-/** How far the timeline is scrolled up from its end, in pixels: older lines that come above do not change it. @param {Page} page */
+/** The distance of the view from the end of the timeline, in pixels; lines that are added above do not change it. @param {Page} page */
 const scrolledUp = page => page.locator("#scroller").evaluate(it => it.scrollHeight - it.clientHeight - it.scrollTop);
-/** The address that the focused link leads to. @param {Page} page */
+/** The address of the focused link. @param {Page} page */
 const link = page => page.evaluate(() => document.activeElement?.getAttribute("href"));
 
-/** A room with what a room may hold. */
+/** Fills a room with entries of all kinds. */
 async function filled() {
   const names = ["grace", "edsger", "leila", "barbara", "محمد", "edith", "donald", "tony", "margaret", "alan", "radia", "ken"];
   await site.server.put([
@@ -31,7 +31,7 @@ async function filled() {
   await site.server.put([{ author: "bo", body: "hello" }], "side");
 }
 
-test("the whole timeline is reached and read by keyboard, and its keys are listed", async () => {
+test("the complete timeline can be reached by keyboard, and a dialog lists the keys", async () => {
   await site.server.put(Array.from({ length: 200 }, (_, n) => ({ author: "bo", body: `line ${n} https://example.org/${n}` })));
   const page = await site.open("ada");
   await page.locator("#slot-199").waitFor();
@@ -44,7 +44,7 @@ test("the whole timeline is reached and read by keyboard, and its keys are liste
   await page.keyboard.press("PageDown");
   await page.locator("#now").waitFor({ state: "hidden" });
   await page.keyboard.press("Shift+Tab");
-  await focused(page, "scroller", "no link of any line lies between");
+  await focused(page, "scroller", "the links of lines are not in the tab order");
   await page.keyboard.press("ArrowUp");
   await focused(page, "slot-199");
   await page.keyboard.press("ArrowUp");
@@ -59,7 +59,7 @@ test("the whole timeline is reached and read by keyboard, and its keys are liste
   await page.locator("#keys", { hasText: "Reply" }).waitFor();
   await page.keyboard.press("Escape");
   await page.locator("#keys").waitFor({ state: "hidden" });
-  await focused(page, "slot-0", "the focus is where it was");
+  await focused(page, "slot-0", "the focus is back");
   await page.keyboard.press("r");
   await page.keyboard.type("a reply");
   await page.keyboard.press("Enter");
@@ -71,7 +71,7 @@ test("the whole timeline is reached and read by keyboard, and its keys are liste
   assert.deepEqual(page.problems, []);
 });
 
-test("what is typed goes to the composer, wherever the focus was lost", async () => {
+test("typed text goes to the composer when nothing has the focus", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await page.locator("#top").click();
@@ -92,7 +92,7 @@ test("what is typed goes to the composer, wherever the focus was lost", async ()
   await composed(page, "here");
 });
 
-test("what is typed after a dialog was closed by mouse arrives in the composer", async () => {
+test("typed text goes to the composer after a dialog was closed by mouse", async () => {
   const fresh = async () => {
     const page = await site.open();
     await status(page, "live");
@@ -103,7 +103,7 @@ test("what is typed after a dialog was closed by mouse arrives in the composer",
   await closes(reader, () => reader.locator("#who-later").click());
   await reader.keyboard.type("browsing");
   await composed(reader, "browsing");
-  // The composer asks for the name, and gets the focus back.
+  // Sending opens the dialog again; closing it returns the focus.
   await reader.keyboard.press("Enter");
   await reader.locator("#who").waitFor();
   await closes(reader, () => reader.locator("#who-later").click());
@@ -118,7 +118,7 @@ test("what is typed after a dialog was closed by mouse arrives in the composer",
   await shows(writer, ["hello"]);
 });
 
-test("from the composer, Shift+Tab leads to the messages, and End keeps the focus there", async () => {
+test("Shift+Tab leads from the composer to the messages, and End keeps the focus there", async () => {
   await site.server.put(Array.from({ length: 500 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
   const page = await site.open("ada");
   await page.locator("#slot-499").waitFor();
@@ -137,7 +137,7 @@ test("from the composer, Shift+Tab leads to the messages, and End keeps the focu
   await focused(page, "slot-498");
 });
 
-test("letters that are typed on a button go to the composer; its own keys still press it", async () => {
+test("letters typed on a button go to the composer; Space and Enter still press it", async () => {
   await site.server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
   const page = await site.open("ada");
   await page.locator("#slot-59").waitFor();
@@ -172,7 +172,7 @@ test("a link in the list of rooms keeps the focus while the list changes", async
   await eventually(() => link(page), "#/side");
 });
 
-test("on a phone, Esc and a tap beside it close the drawer, and each target is large enough", async () => {
+test("on a phone, Esc and a tap outside close the drawer, and all targets are large enough", async () => {
   await filled();
   const page = await site.open("ada");
   await page.setViewportSize(PHONE);
@@ -202,23 +202,23 @@ test("on a phone, Esc and a tap beside it close the drawer, and each target is l
   await eventually(sizes, sizes => Math.min(...sizes) >= 16);
 });
 
-test("on a phone, the count of what is unread stands beside the sign of the list of rooms", async () => {
+test("on a phone, the unread count is next to the icon of the list of rooms", async () => {
   const page = await site.open("ada");
   await page.setViewportSize(PHONE);
   for (const [count, badge] of /** @type {const} */ ([[3, "3"], [20, "23"], [150, "99+"]])) {
     await site.server.put(Array.from({ length: count }, (_, n) => ({ author: "bo", body: `line ${n}` })), `of-${count}`);
     await page.locator("#side-badge", { hasText: badge }).waitFor();
     const gap = () => page.locator("#side-open").evaluate(button => {
-      const sign = document.createRange();
-      sign.selectNode(/** @type {ChildNode} */ (button.firstChild));
+      const icon = document.createRange();
+      icon.selectNode(/** @type {ChildNode} */ (button.firstChild));
       const box = button.getBoundingClientRect(), count = /** @type {HTMLElement} */ (document.getElementById("side-badge")).getBoundingClientRect();
-      return { beside: count.left - sign.getBoundingClientRect().right, inside: box.right - count.right };
+      return { beside: count.left - icon.getBoundingClientRect().right, inside: box.right - count.right };
     });
     await eventually(gap, ({ beside, inside }) => beside >= 2 && inside >= 2, `the gaps of ${badge}`);
   }
 });
 
-test("the button to the latest message covers nothing, and a line is not too long to read", async () => {
+test("the \"Jump to latest\" button covers nothing, and lines of text have a limited width", async () => {
   await site.server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n} ${"word ".repeat(60)}` })));
   for (const size of [DESKTOP, PHONE]) {
     const page = await site.open("ada");
@@ -235,7 +235,7 @@ test("the button to the latest message covers nothing, and a line is not too lon
   }
 });
 
-test("axe finds nothing: at the sizes of a desktop and a phone, light and dark, with dialogs, the drawer and a refusal", async () => {
+test("axe finds no problem: desktop and phone, light and dark, with dialogs, the drawer and a rejected message", async () => {
   await filled();
   const page = await site.open("ada");
   await status(page, "live");

@@ -8,7 +8,7 @@ import { composed, marked, pending, say, shows, status, testSite } from "./brows
 
 const site = testSite();
 
-test("two people write and see one log; what they write is text", async () => {
+test("two people write and see one log; what they write is shown as text", async () => {
   const ada = await site.open("ada"), grace = await site.open("grace");
   await status(ada, "live");
   await say(ada, "hello <b>grace</b>");
@@ -23,7 +23,7 @@ test("two people write and see one log; what they write is text", async () => {
   assert.deepEqual([ada.problems, grace.problems], [[], []]);
 });
 
-test("the server is killed and started again while two write: each line once, nothing is lost", async () => {
+test("the server is killed and restarted while two people write: each line once, nothing is lost", async () => {
   const pages = [await site.open("ada"), await site.open("grace")];
   for (const page of pages) await status(page, "live");
   for (let n = 0; n < 12; n++) {
@@ -39,7 +39,7 @@ test("the server is killed and started again while two write: each line once, no
   for (const page of pages) await shows(page, log.map(it => it.body));
 });
 
-test("ten lines wait while the server is away: then each is there once, in order", async () => {
+test("ten lines that are written while the server is down are sent once each, in order", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await site.server.stop();
@@ -54,7 +54,7 @@ test("ten lines wait while the server is away: then each is there once, in order
   assert.deepEqual((await site.server.entries("general")).map(it => it.body), ten);
 });
 
-test("a line that could not be sent survives a reload, and is sent once", async () => {
+test("an unsent line survives a reload and is sent once", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await say(page, "first");
@@ -69,7 +69,7 @@ test("a line that could not be sent survives a reload, and is sent once", async 
   assert.deepEqual((await site.server.entries("general")).map(it => it.body), ["first", "unsent"]);
 });
 
-test("scrolling goes to the first slot and back; a link goes to its slot", async () => {
+test("scrolling reaches the first slot and the end; a link leads to its slot", async () => {
   await site.server.put(Array.from({ length: 3_000 }, (_, n) => ({ author: n % 7 ? "ada" : "grace", id: `x-${n}`, body: `line ${n}` })));
   const page = await site.open("ada");
   await page.locator("#slot-2999").waitFor();
@@ -97,7 +97,7 @@ test("scrolling goes to the first slot and back; a link goes to its slot", async
   assert.deepEqual(page.problems, []);
 });
 
-test("what is looked at does not move when older lines come above it", async () => {
+test("visible lines do not move when older lines are added above them", async () => {
   await site.server.put(Array.from({ length: 1_000 }, (_, n) => ({ author: "ada", id: `x-${n}`, body: `line ${n} ${"long ".repeat(n % 40)}` })));
   const page = await site.open("grace");
   await page.locator("#slot-999").waitFor();
@@ -105,15 +105,15 @@ test("what is looked at does not move when older lines come above it", async () 
     const scroller = /** @type {HTMLElement} */ (document.getElementById("scroller"));
     const frame = () => new Promise(requestAnimationFrame);
     const moves = [];
-    // At the top nothing is measured: older lines are still to come.
+    // At the top nothing is measured: older lines are still being loaded.
     for (const end = performance.now() + ms; moves.length < 110 && performance.now() < end;) {
       scroller.scrollTop -= 200;
       const top = scroller.getBoundingClientRect().top;
-      const seen = [...document.querySelectorAll("#log .entry")].find(line => line.getBoundingClientRect().bottom > top);
-      const before = seen?.getBoundingClientRect().top ?? 0;
+      const visible = [...document.querySelectorAll("#log .entry")].find(line => line.getBoundingClientRect().bottom > top);
+      const before = visible?.getBoundingClientRect().top ?? 0;
       await frame();
       await frame();
-      if (seen?.isConnected && scroller.scrollTop > 0) moves.push(Math.abs(seen.getBoundingClientRect().top - before));
+      if (visible?.isConnected && scroller.scrollTop > 0) moves.push(Math.abs(visible.getBoundingClientRect().top - before));
     }
     return moves;
   }, PATIENCE_MS);
@@ -121,7 +121,7 @@ test("what is looked at does not move when older lines come above it", async () 
   assert.ok(Math.max(...moves) < 2, `it moved by ${Math.max(...moves)} px`);
 });
 
-test("replies, reactions, edits and actions are made and shown", async () => {
+test("replies, reactions, edits and actions are sent and shown", async () => {
   const ada = await site.open("ada"), grace = await site.open("grace");
   await status(ada, "live");
   await say(ada, "helo");
@@ -145,7 +145,7 @@ test("replies, reactions, edits and actions are made and shown", async () => {
   assert.deepEqual((await site.server.entries("general")).map(it => it.kind ?? "text"), ["text", "text", "reaction", "edit", "action", "reaction"]);
 });
 
-test("a room is opened at its end, however long it is, and stays there when the window becomes smaller", async () => {
+test("a room opens at its end, however long it is, and stays there when the window becomes smaller", async () => {
   const atEnd = (/** @type {import("playwright-core").Page} */ page) => page.waitForFunction(() => {
     const { scrollTop, scrollHeight, clientHeight } = /** @type {HTMLElement} */ (document.getElementById("scroller"));
     return scrollHeight - scrollTop - clientHeight < 2 && document.getElementById("now")?.hidden;
@@ -163,7 +163,7 @@ test("a room is opened at its end, however long it is, and stays there when the 
   }
 });
 
-test("entries that mean harm do none", async () => {
+test("malicious entries do no harm", async () => {
   const bodies = [
     "<script>window.harmed = true</script>", "<img src=x onerror='window.harmed = true'>", "javascript:window.harmed=true",
     "w".repeat(16_384), `a${"\u0301".repeat(1_000)}`, "\u202Egnihtemos\u202C", "\u200B\u200D\uFEFF", "\u001B[31mred\u001B]0;title\u0007", "\n".repeat(2_000),
@@ -179,7 +179,7 @@ test("entries that mean harm do none", async () => {
   assert.deepEqual(page.problems, []);
 });
 
-test("two tabs of one browser: each sends its own, and what a closed one left is sent by the other's next page", async () => {
+test("two tabs of one browser: each sends its own lines, and those of a closed tab are sent by the other after a reload", async () => {
   const first = await site.open("ada");
   const second = await site.tab(first);
   for (const page of [first, second]) await status(page, "live");
@@ -194,7 +194,7 @@ test("two tabs of one browser: each sends its own, and what a closed one left is
   assert.deepEqual((await site.server.entries("general")).map(it => it.body).sort(), ["from the first", "from the second"]);
 });
 
-test("a name is asked for once, and rooms tell what was not read", async () => {
+test("the page asks for a name once, and rooms show unread messages", async () => {
   const page = await site.open();
   await page.locator("#who-name").fill("ada");
   await page.locator("#who-name").press("Enter");
@@ -213,7 +213,7 @@ test("a name is asked for once, and rooms tell what was not read", async () => {
   await page.locator("#rooms b").waitFor({ state: "detached" });
 });
 
-test("another log than before is told, and shown from its beginning", async () => {
+test("another log is announced, and shown from its beginning", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await say(page, "old");

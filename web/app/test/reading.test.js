@@ -1,4 +1,4 @@
-// Reading on the page: what is unread, other logs, names, the connection. In a real Chromium, against a real server.
+// Reading: unread messages, other logs, names, the connection. In a real Chromium, against a real server.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,15 +8,15 @@ import { composed, focused, marked, say, shows, status, testSite } from "./brows
 
 const site = testSite();
 
-/** The unread messages of a room, by the list of rooms. @param {import("playwright-core").Page} page @param {string} room @param {string} count */
+/** Waits until the list of rooms shows this unread count. @param {import("playwright-core").Page} page @param {string} room @param {string} count a regular expression */
 const badge = (page, room, count) => page.locator("#rooms a", { hasText: room }).locator("b", { hasText: new RegExp(`^${count}$`) }).waitFor();
-/** @param {import("playwright-core").Page} page @param {string} room */
+/** Opens a room. @param {import("playwright-core").Page} page @param {string} room */
 const go = async (page, room) => {
   await page.evaluate(name => { location.hash = `#/${name}`; }, room);
   await page.locator("h1", { hasText: room }).waitFor();
 };
 
-test("a room that was never opened is unread, and the title and the drawer say so", async () => {
+test("a room that was never opened is unread, also in the title and on the drawer", async () => {
   await site.server.put([{ author: "bo", body: "one" }, { author: "bo", body: "two" }], "side");
   const page = await site.open("ada");
   await badge(page, "side", "2");
@@ -27,12 +27,12 @@ test("a room that was never opened is unread, and the title and the drawer say s
   await page.locator("#side-badge").waitFor({ state: "hidden" });
 });
 
-test("one's own lines, edits and reactions are not unread, and no mark of what is new stands above them", async () => {
+test("one's own lines, edits and reactions are not unread, and have no \"New\" mark above them", async () => {
   await site.server.put([{ author: "bo", body: "read" }]);
   const page = await site.open("ada");
   await page.locator("#slot-0").waitFor();
   await go(page, "side");
-  // From another device of one's own, then by somebody else.
+  // From another device of the same person, then from somebody else.
   await site.server.put([{ author: "ada", body: "mine" }, { author: "bo", body: "👍", kind: "reaction", ref: 0 }]);
   await site.server.put([{ author: "bo", body: "his" }, { author: "ada", body: "mine again" }]);
   await badge(page, "general", "1");
@@ -44,7 +44,7 @@ test("one's own lines, edits and reactions are not unread, and no mark of what i
   await eventually(() => items.evaluateAll(all => all.map(it => it.querySelector(".body")?.textContent ?? it.textContent)), ["read", "mine", "New", "his", "mine again"]);
 });
 
-test("one's own lines are not unread, however many; of very many new ones, the newest are counted", async () => {
+test("one's own lines are never unread; of very many new lines, only the newest are counted", async () => {
   const lines = (/** @type {string} */ author, /** @type {number} */ count) => Array.from({ length: count }, (_, n) => ({ author, body: `line ${n}` }));
   await site.server.put(lines("ada", 120), "mine");
   await site.server.put([...lines("bo", 10), ...lines("ada", 600), ...lines("bo", 7)], "mixed");
@@ -58,7 +58,7 @@ test("one's own lines are not unread, however many; of very many new ones, the n
   await eventually(() => page.locator("#rooms a b").count(), 3);
 });
 
-test("what comes while one looks is not marked as new; what comes while the page is hidden is", async () => {
+test("lines that come while the page is visible are not marked as new; those that come while it is hidden are", async () => {
   await site.server.put([{ author: "bo", body: "read" }]);
   const page = await site.open("ada");
   await page.locator("#slot-0").waitFor();
@@ -77,7 +77,7 @@ test("what comes while one looks is not marked as new; what comes while the page
   await eventually(() => page.locator("li.unread + .entry .body").allTextContents(), ["missed"]);
 });
 
-test("read marks, drafts of replies and links of another log are void", async () => {
+test("read marks, reply drafts and links of another log are invalid", async () => {
   await site.server.put(Array.from({ length: 5 }, (_, n) => ({ author: "bo", body: `old ${n}` })));
   const page = await site.open("ada");
   await page.locator("#slot-4").press("r");
@@ -96,13 +96,13 @@ test("read marks, drafts of replies and links of another log are void", async ()
   await go(page, "side");
   await page.evaluate(href => { location.hash = href ?? ""; }, link);
   await page.locator("#notice", { hasText: "earlier log" }).waitFor();
-  // The mark of a log that is gone hides nothing of the next one.
+  // The read mark of an earlier log does not apply to the current one.
   await page.evaluate(() => localStorage.setItem("roomlog.read|quiet", "900|another"));
   await site.server.put([{ author: "bo", body: "a" }, { author: "bo", body: "b" }], "quiet");
   await badge(page, "quiet", "2");
 });
 
-test("an unopened room says that it is offline; one that was open before is shown", async () => {
+test("offline, a room that was never opened says so, and one that was open before is shown", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await page.locator("#start", { hasText: "No messages yet" }).waitFor();
@@ -117,7 +117,7 @@ test("an unopened room says that it is offline; one that was open before is show
   await page.locator("#start", { hasText: "offline" }).waitFor({ state: "detached" });
 });
 
-test("a room without messages says so, and one that cannot be shown says why", async () => {
+test("an empty room says so, and a room that cannot be shown says why", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   const start = (/** @type {string} */ text) => page.locator("#start", { hasText: text }).waitFor();
@@ -140,7 +140,7 @@ test("a room without messages says so, and one that cannot be shown says why", a
   await refused.locator("#start", { hasText: "The server refused the connection." }).waitFor();
 });
 
-test("where a connection may follow few rooms, those that were open first are left for the next ones", async () => {
+test("at the server's limit of rooms per connection, the least recently opened rooms are left", async () => {
   site.server.flags = ["--rooms-per-connection", "3"];
   await site.server.reset();
   for (let n = 0; n < 6; n++) await site.server.put([{ author: "bo", body: `in ${n}` }], `room-${n}`);
@@ -153,7 +153,7 @@ test("where a connection may follow few rooms, those that were open first are le
   assert.equal(await page.locator("#notice").isHidden(), true);
 });
 
-test("names are names, whatever JavaScript calls so; what cannot be seen in them is shown", async () => {
+test("names like those of members of Object work; invisible characters in names are shown", async () => {
   const rooms = ["constructor", "hasOwnProperty", "toString", "valueOf"];
   for (const room of rooms) await site.server.put([{ author: "__proto__", body: room }], room);
   await site.server.put([
@@ -171,7 +171,7 @@ test("names are names, whatever JavaScript calls so; what cannot be seen in them
   assert.deepEqual(page.problems, []);
 });
 
-test("a heart is one reaction, with and without the sign that makes it red", async () => {
+test("a heart is one reaction, with and without U+FE0F", async () => {
   await site.server.put([{ author: "bo", body: "hello" }, { author: "bo", kind: "reaction", ref: 0, body: "\u2764" }, { author: "cy", kind: "reaction", ref: 0, body: "\u2764\ufe0f" }]);
   const page = await site.open("ada");
   const chip = page.locator("#slot-0 .reactions button");
@@ -182,7 +182,7 @@ test("a heart is one reaction, with and without the sign that makes it red", asy
   await page.locator("#slot-0 .reactions button[aria-pressed=false]", { hasText: "2" }).waitFor();
 });
 
-test("a name that one tab is given is that of the others, too", async () => {
+test("a name that is set in one tab applies to the others", async () => {
   const first = await site.open("");
   const second = await site.tab(first);
   await first.locator("#who-later").click();
@@ -195,7 +195,7 @@ test("a name that one tab is given is that of the others, too", async () => {
   await shows(first, ["from the first"]);
 });
 
-test("the day that is looked at stays in sight", async () => {
+test("the current day stays at the top", async () => {
   const day = 86_400_000, now = Date.now() - 1_000;
   await site.server.put(Array.from({ length: 90 }, (_, n) => ({ author: "bo", body: `line ${n}`, sent_at: now - (3 - Math.floor(n / 30)) * day })));
   const page = await site.open("ada");

@@ -16,21 +16,21 @@ let bo;
 beforeEach(async () => { bo = await Terminal.open(site.server.url, "bo"); });
 afterEach(() => bo.close());
 
-/** What a page shows of the room: slot and body. @param {Page} page */
+/** The slots and bodies that a page shows. @param {Page} page */
 function shown(page) {
   return page.locator("#log .entry").evaluateAll(all => all.map(it => ({
     slot: Number(/** @type {HTMLElement} */ (it).dataset.slot), body: it.querySelector(".body")?.textContent,
   })));
 }
 
-/** Two people with pages, who are connected. @returns {Promise<Page[]>} */
+/** Opens the pages of two people, and waits until both are connected. @returns {Promise<Page[]>} */
 async function people() {
   const pages = [await site.open("ada"), await site.open("grace")];
   for (const page of pages) await status(page, "live");
   return pages;
 }
 
-test("the server is killed while three write: all see the same slots, each line once", async () => {
+test("the server is killed while three people write: all see the same slots, each line once", async () => {
   const pages = await people();
   for (let n = 0; n < 12; n++) {
     if (n === 4) await site.server.stop("SIGKILL");
@@ -49,7 +49,7 @@ test("the server is killed while three write: all see the same slots, each line 
   await eventually(() => bo.lines(), expected);
 });
 
-test("replies, edits and reactions of one are seen by the others", async () => {
+test("replies, edits and reactions of one person are seen by the others", async () => {
   const [ada] = /** @type {[Page, Page]} */ (await people());
   await say(ada, "shall we?");
   await bo.until(screen => screen.includes("shall we?"));
@@ -64,7 +64,7 @@ test("replies, edits and reactions of one are seen by the others", async () => {
   await bo.until(screen => screen.includes("yes, at noon (edited)") && screen.includes("🎉 1"));
 });
 
-test("an older backup is restored: all are told, show what it holds, and go on", async () => {
+test("an older backup is restored: all are notified, show its messages, and can go on writing", async () => {
   const pages = await people();
   const [ada] = /** @type {[Page, Page]} */ (pages);
   await say(ada, "kept");

@@ -1,4 +1,4 @@
-// Writing on the page: the name, the focus, drafts, what is refused. In a real Chromium, against a real server.
+// Writing: the name, the focus, drafts, rejected messages. In a real Chromium, against a real server.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { closes, composed, focused, marked, say, shows, status, testSite } from 
 
 const site = testSite();
 
-test("the dialog of the name can be closed, asks again when something is sent, and gives the focus to the composer", async () => {
+test("the name dialog can be closed, opens again when something is sent, and returns the focus to the composer", async () => {
   const page = await site.open();
   const dialog = page.locator("#who");
   await dialog.waitFor();
@@ -33,9 +33,9 @@ test("the dialog of the name can be closed, asks again when something is sent, a
   assert.deepEqual((await site.server.entries("general")).map(it => it.author), ["ada", "ada"]);
 });
 
-test("a name that no server takes, or that nobody can see, is refused where it is typed", async () => {
+test("an invalid or invisible name is rejected in the dialog", async () => {
   const page = await site.open("");
-  for (const [name, why] of [["é".repeat(40), "80 bytes"], ["\u200b\u2060", "cannot be seen"]]) {
+  for (const [name, why] of [["é".repeat(40), "80 bytes"], ["\u200b\u2060", "invisible"]]) {
     await page.locator("#who-name").fill(name);
     await page.locator("#who-name").press("Enter");
     await page.locator("#who-error", { hasText: why }).waitFor();
@@ -45,7 +45,7 @@ test("a name that no server takes, or that nobody can see, is refused where it i
   await page.locator("#me", { hasText: "You are grace" }).waitFor();
 });
 
-test("one's own line is seen: after a link to a slot, and when one had scrolled up", async () => {
+test("one's own line is scrolled into view after a link to an earlier slot", async () => {
   await site.server.put([{ author: "bo", body: "hello" }], "short");
   await site.server.put(Array.from({ length: 400 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
   for (const [room, latest] of /** @type {const} */ ([["short", 0], ["general", 399]])) {
@@ -61,7 +61,7 @@ test("one's own line is seen: after a link to a slot, and when one had scrolled 
   }
 });
 
-test("in a room of one screen that was opened by a link, what others write is seen as well", async () => {
+test("in a short room that was opened by a link, new lines of others are shown", async () => {
   await site.server.put([{ author: "bo", body: "hello" }]);
   const page = await site.open("ada", "#/general/0");
   await marked(page, 0);
@@ -69,7 +69,7 @@ test("in a room of one screen that was opened by a link, what others write is se
   await shows(page, ["hello", "again"]);
 });
 
-test("the Enter that ends a composition sends nothing, here and in the fields of one line", async () => {
+test("the Enter that ends an input method's composition sends nothing, in the composer and in single-line fields", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   for (const field of ["#body", "#open-name"]) {
@@ -78,7 +78,7 @@ test("the Enter that ends a composition sends nothing, here and in the fields of
       it.dispatchEvent(new CompositionEvent("compositionend", { data: "まだ", bubbles: true }));
       return !it.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", keyCode: 229, bubbles: true, cancelable: true }));
     });
-    assert.equal(prevented, field !== "#body", "the form of one line is not submitted; the box does what it does");
+    assert.equal(prevented, field !== "#body", "a single-line form is not submitted; the composer keeps its default");
     await eventually(() => page.locator(field).inputValue(), "まだ");
   }
   await say(page, "まだです");
@@ -86,7 +86,7 @@ test("the Enter that ends a composition sends nothing, here and in the fields of
   assert.deepEqual(await site.bodies(), ["まだです"]);
 });
 
-test("empty lines around a text are removed, and nothing else; half a sign is made whole", async () => {
+test("empty lines around a text are removed, and nothing else; lone surrogates are replaced", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await say(page, " \n\n    if x:\n        go()\n\n \n");
@@ -119,7 +119,7 @@ test("drafts survive a reload, each in its room, with what they reply to", async
   await composed(page, "");
 });
 
-test("the limit is shown before it is reached, in bytes, and what is too long stays in the box", async () => {
+test("the remaining bytes are shown near the limit, and a text that is too long stays in the composer", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await page.locator("#body").fill("é".repeat(7_000));
@@ -135,7 +135,7 @@ test("the limit is shown before it is reached, in bytes, and what is too long st
   await page.locator("#slot-0").waitFor();
 });
 
-test("what is refused survives a reload, and can be edited and sent again", async () => {
+test("a rejected message survives a reload, and can be edited and sent again", async () => {
   await site.server.put([{ author: "bo", body: "hello" }]);
   const page = await site.open("ada");
   await page.locator("#slot-0").press("r");
@@ -143,7 +143,7 @@ test("what is refused survives a reload, and can be edited and sent again", asyn
   await site.server.stop();
   await status(page, "offline");
   await say(page, "a reply");
-  // Another log at the same address: what the reply is about is not in it.
+  // Another log at the same address, without the message that the reply is about.
   await site.server.reset();
   await site.server.put([{ author: "bo", body: "something else" }]);
   const failed = page.locator("#pending .failed");
@@ -161,7 +161,7 @@ test("what is refused survives a reload, and can be edited and sent again", asyn
   await failed.waitFor({ state: "detached" });
 });
 
-test("a browser that stores nothing, or nothing more, keeps the page working", async () => {
+test("the page works in a browser whose storage is blocked or full", async () => {
   const ways = {
     blocked: () => Object.defineProperty(window, "localStorage", { get() { throw new DOMException("no", "SecurityError"); } }),
     full: () => { Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); }; },
@@ -184,7 +184,7 @@ test("a browser that stores nothing, or nothing more, keeps the page working", a
   }
 });
 
-test("lines that wait to be sent have their author's name, once above those that follow each other", async () => {
+test("unsent lines have their author's name, once per group", async () => {
   const page = await site.open("ada");
   await status(page, "live");
   await site.server.put([{ author: "bo", body: "his" }]);
