@@ -6,14 +6,14 @@
 
 import { connect, emojiOf } from "../sdk/src/index.js";
 import { Composer } from "./composer.js";
-import { focusText, isTouch, the } from "./dom.js";
+import { byId, focusText, isTouch } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
 import { visible } from "./names.js";
 import { Recent } from "./recent.js";
 import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
 import { View } from "./view.js";
-import { dialogOfName } from "./who.js";
+import { nameDialog } from "./who.js";
 
 /** The author of the connection while no name is set. Nothing is appended under it. */
 const READER = "reader";
@@ -51,7 +51,7 @@ const composer = new Composer({
   last: () => view?.lines.lastLine,
   sent: () => acts.toEnd(),
   // Not the scroller's own height: the "Jump to latest" button changes it, and PageUp then PageDown must lead back.
-  scroll: pages => view?.scrollBy(pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop)),
+  scroll: pages => view?.scrollBy(pages * PAGE * (byId("composer").offsetTop - byId("scroller").offsetTop)),
   isLive,
   log: () => log.id,
   mostBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,
@@ -84,14 +84,14 @@ const acts = {
   },
   href: slot => hashOf(room?.name ?? "", slot, log.id),
 };
-const askName = dialogOfName({
+const askName = nameDialog({
   author: () => kept.author ?? "",
   mostBytes: () => log.limits?.author_bytes ?? LIMITS.author_bytes,
   named: name => {
     kept.author = name;
     login();
   },
-  closed: () => kept.author || !isTouch() ? focusText(the("body")) : the("scroller").focus(),
+  closed: () => kept.author || !isTouch() ? focusText(byId("body")) : byId("scroller").focus(),
 });
 
 /** Opens the room and the slot of the address. */
@@ -114,7 +114,7 @@ async function go() {
 
 /** Focuses the composer, but not on a touch screen, where the keyboard would cover the messages. */
 function focusComposer() {
-  if (!isTouch() && !document.querySelector("dialog[open]")) the("body").focus();
+  if (!isTouch() && !document.querySelector("dialog[open]")) byId("body").focus();
 }
 
 /** @param {string} name */
@@ -122,8 +122,8 @@ function open(name) {
   view?.end();
   offs.forEach(off => off());
   notice("");
-  the("room").textContent = name;
-  the("room").title = name;
+  byId("room").textContent = name;
+  byId("room").title = name;
   isRefused = false;
   const opened = room = recent.open(name);
   view = new View(room, acts, { read: () => kept.read(log.id, name), moved });
@@ -170,14 +170,14 @@ function joined() {
 /** Updates everything that depends on the place in the timeline. */
 function moved() {
   if (!view || !room) return;
-  const { behind, follows, last } = view, now = the("now");
+  const { behind, follows, last } = view, now = byId("now");
   now.hidden = follows || last < 0;
   now.textContent = `Jump to latest${behind > 0 ? ` (${behind.toLocaleString()} new)` : ""}`;
   if (follows && !document.hidden && last >= 0) {
     kept.setRead(log.id, room.name, last);
     rooms.show();
   }
-  const { state } = the("status").dataset;
+  const { state } = byId("status").dataset;
   view.start(isRefused ? "bad room" : state === "offline" || state === "refused" ? state : "");
   composer.unsent.show();
 }
@@ -196,7 +196,7 @@ function announce(entries) {
   if (unannounced.count === 0) return;
   unannounced.timer ||= window.setTimeout(() => {
     const authors = [...unannounced.authors].slice(0, 3).map(visible).join(", ");
-    the("quiet").textContent = `${unannounced.count} new from ${authors}`;
+    byId("quiet").textContent = `${unannounced.count} new from ${authors}`;
     Object.assign(unannounced, { count: 0, authors: new Set(), timer: 0 });
   }, ANNOUNCE_MS);
 }
@@ -205,7 +205,7 @@ let lossTimer = 0;
 
 /** Shows a new status, a loss of the connection after SHORT_MS. @param {import("../sdk/src/connection.js").Status} status */
 function statusChanged(status) {
-  const isLost = status.state === "offline", wasLost = the("status").dataset.state === "offline";
+  const isLost = status.state === "offline", wasLost = byId("status").dataset.state === "offline";
   if (isLost && !wasLost) {
     lossTimer ||= window.setTimeout(() => show(status), SHORT_MS);
   } else if (status.state !== "connecting") {
@@ -221,7 +221,7 @@ function statusChanged(status) {
 
 /** @param {import("../sdk/src/connection.js").Status} status */
 function show(status) {
-  const element = the("status");
+  const element = byId("status");
   element.dataset.state = status.state;
   element.textContent = {
     connecting: () => "Connecting…",
@@ -242,7 +242,7 @@ function ask(problem = "", next = () => {}) {
 
 /** Applies the name, which may have been set in another tab. */
 function login() {
-  the("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
+  byId("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
   if (kept.author === wasAuthor) return;
   wasAuthor = kept.author;
   log.login({ author: kept.author || READER });
@@ -252,16 +252,16 @@ function login() {
 
 /** @param {string} text */
 function notice(text) {
-  the("notice-text").textContent = text;
-  the("notice").hidden = !text;
+  byId("notice-text").textContent = text;
+  byId("notice").hidden = !text;
 }
 
-the("me").onclick = () => ask();
-the("now").onclick = () => {
+byId("me").onclick = () => ask();
+byId("now").onclick = () => {
   acts.toEnd();
   focusComposer();
 };
-the("notice-drop").onclick = () => {
+byId("notice-drop").onclick = () => {
   notice("");
   focusComposer();
 };

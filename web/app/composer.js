@@ -4,7 +4,7 @@
 // reloads; what it replies to or edits is dropped when the log changes; a text that is too long for the server stays in the
 // box.
 
-import { isComposing, the } from "./dom.js";
+import { byId, isComposing } from "./dom.js";
 import { kept } from "./kept.js";
 import { visible } from "./names.js";
 import { bytesOf, wellFormed, withoutEmptyLines } from "./text.js";
@@ -16,7 +16,7 @@ const NEAR_LIMIT = 0.9;
 /** @typedef {import("./kept.js").About} About */
 
 export class Composer {
-  #body = the("body");
+  #body = byId("body");
   /** @type {import("../sdk/src/index.js").Room | null} */
   #room = null;
   /** @type {About | null} */
@@ -33,12 +33,12 @@ export class Composer {
     this.page = page;
     const { log, isLive, changed, last } = page;
     this.unsent = new Unsent({ log, isLive, changed, last, edit: it => this.#edit(it), retry: it => this.#retry(it) });
-    the("composer").onsubmit = (/** @type {Event} */ event) => {
+    byId("composer").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#send();
       this.#body.focus();
     };
-    the("about-drop").onclick = () => this.#drop();
+    byId("about-drop").onclick = () => this.#drop();
     this.#body.onkeydown = (/** @type {KeyboardEvent} */ event) => this.#key(event);
     this.#body.oninput = () => this.#changed();
   }
@@ -87,10 +87,10 @@ export class Composer {
   /** Shows the remaining bytes, near the limit. */
   count() {
     const most = this.page.mostBytes(), left = most - bytesOf(withoutEmptyLines(this.#body.value));
-    const count = the("count"), shown = left <= most * (1 - NEAR_LIMIT);
+    const count = byId("count"), shown = left <= most * (1 - NEAR_LIMIT);
     count.hidden = !shown;
     count.classList.toggle("over", left < 0);
-    the("send").disabled = left < 0;
+    byId("send").disabled = left < 0;
     if (!shown) count.textContent = "";
     else count.textContent = left < 0 ? `Too long by ${(-left).toLocaleString()} bytes: shorten it, or send it in parts.` : `${left.toLocaleString()} bytes left`;
     this.#body.setAttribute("aria-invalid", String(left < 0));
@@ -105,9 +105,9 @@ export class Composer {
   #fill(text, about, shown = null) {
     this.#body.value = text;
     this.#about = about;
-    the("about").hidden = about === null;
+    byId("about").hidden = about === null;
     const whom = shown ? `${visible(shown.entry.author)}: ${shown.body.slice(0, 120)}` : "an earlier message";
-    the("about-text").textContent = about?.kind === "edit" ? "Editing your message" : `Replying to ${whom}`;
+    byId("about-text").textContent = about?.kind === "edit" ? "Editing your message" : `Replying to ${whom}`;
     this.#changed();
   }
 

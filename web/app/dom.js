@@ -19,7 +19,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /** The element with an id. @param {string} id @returns {any} */
-export function the(id) {
+export function byId(id) {
   const element = document.getElementById(id);
   if (!element) throw new Error(`the page has no #${id}`);
   return element;

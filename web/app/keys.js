@@ -3,14 +3,14 @@
 // In: keys. Out: actions. Invariant: typed text goes to the composer, unless it is a shortcut of the timeline; the `?` dialog
 // lists these.
 
-import { the } from "./dom.js";
+import { byId } from "./dom.js";
 
 /** @param {import("./line.js").Acts} acts @param {() => import("./view.js").View | null} viewOf */
 export function listenToKeys(acts, viewOf) {
-  const dialog = the("keys"), scroller = the("scroller"), body = the("body");
+  const dialog = byId("keys"), scroller = byId("scroller"), body = byId("body");
   const help = () => dialog.open || dialog.showModal();
   const isText = (/** @type {KeyboardEvent} */ { key }) => [...key].length === 1 && key !== " ";
-  the("help").onclick = help;
+  byId("help").onclick = help;
 
   /** Handles the keys of a line. @type {(line: HTMLElement | null, key: string) => boolean} */
   const ofLine = (line, key) => {

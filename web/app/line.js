@@ -6,7 +6,7 @@
 import { make } from "./dom.js";
 import { hueOf, visible } from "./names.js";
 import { isEmoji, pieces } from "./text.js";
-import { GROUP_MS, clockOf, saidAt, wholeOf } from "./time.js";
+import { GROUP_MS, clockOf, timeOf, timestampOf } from "./time.js";
 
 /** A body with more UTF-16 units or lines than this is collapsed at first. */
 const LONG = 2_000, LONG_LINES = 24;
@@ -32,9 +32,9 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
  */
 export function lineOf(shown, { head, quoted }, acts) {
   const { entry, reactions } = shown, { slot } = entry;
-  const said = saidAt(entry), kind = entry.kind ?? "text";
+  const ms = timeOf(entry), kind = entry.kind ?? "text";
   const classes = ["entry", head && "head", kind === "action" && "action", shown.gone && "gone"].filter(Boolean);
-  const time = make("time", { datetime: new Date(said).toISOString(), title: `${wholeOf(said)} · #${slot}` }, clockOf(said));
+  const time = make("time", { datetime: new Date(ms).toISOString(), title: `${timestampOf(ms)} · #${slot}` }, clockOf(ms));
   const block = make("div");
   if (head || kind === "action") block.append(author(entry.author));
   if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
@@ -44,7 +44,7 @@ export function lineOf(shown, { head, quoted }, acts) {
   return make(
     "li",
     { class: classes.join(" "), id: `slot-${slot}`, "data-slot": slot, "data-ref": entry.ref, tabindex: -1 },
-    make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `${clockOf(said)}, link to this message` }, time),
+    make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `${clockOf(ms)}, link to this message` }, time),
     block,
   );
 }
@@ -60,12 +60,12 @@ export function equip(line, shown, acts) {
 
 /**
  * Whether a line starts with its author's name: not after another line of the same author.
- * @param {{author?: string, kind?: string, ref?: number}} line @param {number} said
- * @param {{author?: string, kind?: string} | undefined} before @param {number} saidBefore
+ * @param {{author?: string, kind?: string, ref?: number}} line @param {number} ms
+ * @param {{author?: string, kind?: string} | undefined} before @param {number} msBefore
  */
-export function isHead(line, said, before, saidBefore) {
+export function isHead(line, ms, before, msBefore) {
   return !before || before.author !== line.author || (before.kind ?? "text") !== (line.kind ?? "text")
-    || said - saidBefore > GROUP_MS || line.ref !== undefined;
+    || ms - msBefore > GROUP_MS || line.ref !== undefined;
 }
 
 /** An author's name, in its own colour and direction. @param {string} name */

@@ -7,7 +7,7 @@
 import { isLine } from "../sdk/src/index.js";
 import { make } from "./dom.js";
 import { equip, isHead, lineOf } from "./line.js";
-import { dateOf, dayOf, saidAt } from "./time.js";
+import { dateOf, dayOf, timeOf } from "./time.js";
 
 /** The limit of lines in the page: a few screens on either side of the view. */
 const MOST_LINES = 300;
@@ -175,11 +175,11 @@ export class Lines {
   #items(slot) {
     const { source } = this, entry = source.entry(slot);
     if (!entry || !isLine(entry)) return [];
-    const items = [], before = this.#before(slot), said = saidAt(entry);
-    const isNewDay = !before || dateOf(saidAt(before)) !== dateOf(said);
-    if (isNewDay) items.push(make("li", { class: "day", "data-of": slot }, make("span", {}, dayOf(said))));
+    const items = [], before = this.#before(slot), ms = timeOf(entry);
+    const isNewDay = !before || dateOf(timeOf(before)) !== dateOf(ms);
+    if (isNewDay) items.push(make("li", { class: "day", "data-of": slot }, make("span", {}, dayOf(ms))));
     if (source.beginsNew(slot)) items.push(make("li", { class: "day unread", "data-of": slot }, make("span", {}, "New")));
-    const head = items.length > 0 || !before || isHead(entry, said, before, saidAt(before));
+    const head = items.length > 0 || !before || isHead(entry, ms, before, timeOf(before));
     const quoted = entry.ref === undefined ? null : source.shown(entry.ref);
     const shown = source.shown(slot);
     if (shown) items.push(lineOf(shown, { head, quoted }, source.acts));

@@ -4,7 +4,7 @@
 // are listed, sorted by name: the open one always, and rooms with unread messages before others; a link keeps the focus
 // while the list changes.
 
-import { isComposing, make, the } from "./dom.js";
+import { byId, isComposing, make } from "./dom.js";
 import { kept } from "./kept.js";
 import { Unread } from "./unread.js";
 
@@ -29,24 +29,24 @@ export class Rooms {
   constructor(log, me) {
     this.#log = log;
     this.#unread = new Unread({ me, changed: () => this.show() });
-    the("open-room").onsubmit = (/** @type {Event} */ event) => {
+    byId("open-room").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
-      this.#go(the("open-name").value.trim().replace(/^#/, ""));
+      this.#go(byId("open-name").value.trim().replace(/^#/, ""));
     };
-    the("open-name").onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    byId("open-name").onkeydown = (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Enter" && isComposing(event)) event.preventDefault();
     };
-    the("open-name").oninput = () => this.#refuse("");
-    the("side-open").onclick = () => this.drawer(true);
-    the("side-close").onclick = () => this.drawer(false);
+    byId("open-name").oninput = () => this.#refuse("");
+    byId("side-open").onclick = () => this.drawer(true);
+    byId("side-close").onclick = () => this.drawer(false);
     document.addEventListener("click", event => {
-      if (this.#isDrawerOpen && !the("side").contains(event.target) && !the("side-open").contains(event.target)) this.drawer(false);
+      if (this.#isDrawerOpen && !byId("side").contains(event.target) && !byId("side-open").contains(event.target)) this.drawer(false);
     });
     // The drawer covers the composer.
     document.addEventListener("focusin", event => {
-      if (this.#isDrawerOpen && document.querySelector("main")?.contains(/** @type {Node} */ (event.target)) && event.target !== the("side-open")) this.drawer(false);
+      if (this.#isDrawerOpen && document.querySelector("main")?.contains(/** @type {Node} */ (event.target)) && event.target !== byId("side-open")) this.drawer(false);
     });
-    the("side").onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    byId("side").onkeydown = (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Escape" && this.#isDrawerOpen && !isComposing(event)) this.drawer(false);
     };
   }
@@ -57,10 +57,10 @@ export class Rooms {
   drawer(shown) {
     if (shown === this.#isDrawerOpen) return;
     document.body.classList.toggle("rooms-shown", shown);
-    the("side-open").setAttribute("aria-expanded", String(shown));
-    const focused = document.activeElement, isFree = focused === document.body || the("side").contains(focused);
-    if (shown) the("side-close").focus();
-    else if (isFree) the("side-open").focus();
+    byId("side-open").setAttribute("aria-expanded", String(shown));
+    const focused = document.activeElement, isFree = focused === document.body || byId("side").contains(focused);
+    if (shown) byId("side-close").focus();
+    else if (isFree) byId("side-open").focus();
   }
 
   /** @param {Record<string, number>} heads */
@@ -98,16 +98,16 @@ export class Rooms {
   #go(name) {
     if (!name) return;
     if (!NAME.test(name)) return this.#refuse("A room’s name starts with a letter or digit and contains only letters (a–z), digits and - . _ ~ : @");
-    the("open-name").value = "";
+    byId("open-name").value = "";
     if (location.hash === hashOf(name)) this.drawer(false);
     location.hash = hashOf(name);
   }
 
   /** @param {string} why */
   #refuse(why) {
-    the("open-error").textContent = why;
-    the("open-error").hidden = !why;
-    the("open-name").setAttribute("aria-invalid", String(Boolean(why)));
+    byId("open-error").textContent = why;
+    byId("open-error").hidden = !why;
+    byId("open-name").setAttribute("aria-invalid", String(Boolean(why)));
   }
 
   #show() {
@@ -119,14 +119,14 @@ export class Rooms {
     this.#list(listed);
     const unread = sum(rooms), elsewhere = sum(rooms.filter(it => it.name !== this.#open));
     document.title = `${unread.count > 0 ? `(${brief(unread)}) ` : ""}${this.#open} · Roomlog`;
-    the("side-badge").hidden = elsewhere.count === 0;
-    the("side-badge").textContent = brief(elsewhere, 99);
-    the("side-open").setAttribute("aria-label", elsewhere.count > 0 ? `Rooms, ${brief(elsewhere)} unread` : "Rooms");
+    byId("side-badge").hidden = elsewhere.count === 0;
+    byId("side-badge").textContent = brief(elsewhere, 99);
+    byId("side-open").setAttribute("aria-label", elsewhere.count > 0 ? `Rooms, ${brief(elsewhere)} unread` : "Rooms");
   }
 
   /** @param {({name: string} & Count)[]} listed */
   #list(listed) {
-    const items = listed.map(room => this.#item(room)), list = the("rooms"), focused = document.activeElement;
+    const items = listed.map(room => this.#item(room)), list = byId("rooms"), focused = document.activeElement;
     if (items.length !== list.children.length || items.some((item, at) => list.children[at] !== item)) {
       list.replaceChildren(...items);
       // Moving a link takes the focus away from it.

@@ -14,15 +14,15 @@ const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric"
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
 /** The time at which an entry is shown. @param {Entry} entry */
-export function saidAt({ sent_at, committed_at }) {
-  const said = sent_at !== undefined && sent_at < committed_at - HISTORY_MS ? sent_at : committed_at;
-  return Math.min(said, LAST_MS);
+export function timeOf({ sent_at, committed_at }) {
+  const ms = sent_at !== undefined && sent_at < committed_at - HISTORY_MS ? sent_at : committed_at;
+  return Math.min(ms, LAST_MS);
 }
 
 /** @param {number} ms */
 export const clockOf = ms => clock.format(ms);
 /** @param {number} ms */
-export const wholeOf = ms => full.format(ms);
+export const timestampOf = ms => full.format(ms);
 /** The date of a time. @param {number} ms */
 export const dateOf = ms => new Date(ms).toDateString();
 

@@ -3,16 +3,16 @@
 // In: the appends of the open room and their outcomes. Out: list items below the timeline. Invariants: a message is in the
 // timeline or shown here; a rejected one stays, also across reloads, until its author sends or discards it.
 
-import { make, the } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { kept } from "./kept.js";
 import { author, contents, isHead } from "./line.js";
-import { saidAt } from "./time.js";
+import { timeOf } from "./time.js";
 
 /** @typedef {import("../sdk/src/types.js").Append} Append */
 /** @typedef {import("./kept.js").Refused} Refused */
 
 export class Unsent {
-  #list = the("pending");
+  #list = byId("pending");
   /** @type {import("../sdk/src/index.js").Room | null} */
   #room = null;
   /** Appends that are in the log, but not in the timeline yet. @type {Map<string, {append: Append, slot: number}>} */
@@ -75,12 +75,12 @@ export class Unsent {
   #name(items) {
     const last = this.page.last();
     /** @type {{author?: string, kind?: string} | undefined} */
-    let before = last, saidBefore = last ? saidAt(last) : 0;
+    let before = last, msBefore = last ? timeOf(last) : 0;
     for (const { append, element } of items) {
-      const said = append.sent_at ?? Date.now(), head = isHead(append, said, before, saidBefore);
+      const ms = append.sent_at ?? Date.now(), head = isHead(append, ms, before, msBefore);
       element.classList.toggle("head", head);
       if ((head || append.kind === "action") && append.author) element.querySelector("div")?.prepend(author(append.author));
-      [before, saidBefore] = [append, said];
+      [before, msBefore] = [append, ms];
     }
   }
 
@@ -90,7 +90,7 @@ export class Unsent {
       this.#drop(refused);
       act();
     } }, text);
-    const buttons = [act("Discard", () => the("body").focus())];
+    const buttons = [act("Discard", () => byId("body").focus())];
     if (!this.#isLost(refused)) buttons.unshift(act("Try again", () => this.page.retry(refused)));
     if (refused.append.kind !== "reaction") buttons.unshift(act("Edit", () => this.page.edit(refused)));
     const element = item(refused.append, `Not sent: ${refused.message}`, ...buttons);

@@ -11,7 +11,7 @@
 // into view.
 
 import { Fold, isLine } from "../sdk/src/index.js";
-import { the } from "./dom.js";
+import { byId } from "./dom.js";
 import { Lines } from "./lines.js";
 
 /** How many slots to read at a time. */
@@ -29,7 +29,7 @@ const MOST_HELD = 5_000;
 
 export class View {
   #fold = new Fold();
-  #scroller = the("scroller");
+  #scroller = byId("scroller");
   #loading = false;
   #follows = true;
   #ended = false;
@@ -53,7 +53,7 @@ export class View {
     this.read = read;
     const entry = (/** @type {number} */ slot) => room.timeline.get(slot);
     const shown = (/** @type {number} */ slot) => this.shown(slot);
-    this.lines = new Lines(the("log"), this.#scroller, { entry, shown, beginsNew: slot => this.#beginsNew(slot), acts });
+    this.lines = new Lines(byId("log"), this.#scroller, { entry, shown, beginsNew: slot => this.#beginsNew(slot), acts });
     this.#scroller.onscroll = () => this.#scrolled();
     for (const event of ["pointerover", "focusin"]) {
       this.lines.list.addEventListener(event, it => this.lines.enter(it), { signal: this.#closed.signal });
@@ -355,7 +355,7 @@ export class View {
         "": "Loading…",
       }[problem];
     }
-    const start = the("start");
+    const start = byId("start");
     if (start.textContent === text && start.hidden === !text) return;
     this.lines.keepPlace(() => {
       start.textContent = text;

@@ -3,13 +3,13 @@
 // In: a problem with the current name, an action that needs a name. Out: a name. Invariants: the dialog can always be closed;
 // without a name nothing is sent; a pending action runs once, when the name is set.
 
-import { isComposing, the } from "./dom.js";
+import { byId, isComposing } from "./dom.js";
 import { problemOf } from "./names.js";
 import { wellFormed } from "./text.js";
 
 /** @param {{author: () => string, mostBytes: () => number, named: (name: string) => void, closed: () => void}} page */
-export function dialogOfName(page) {
-  const dialog = the("who"), input = the("who-name"), error = the("who-error");
+export function nameDialog(page) {
+  const dialog = byId("who"), input = byId("who-name"), error = byId("who-error");
   /** The action that needs the name. @type {() => void} */
   let then = () => {};
   const say = (/** @type {string} */ problem) => {
@@ -18,7 +18,7 @@ export function dialogOfName(page) {
     input.setAttribute("aria-invalid", String(Boolean(problem)));
   };
 
-  the("who-later").onclick = () => dialog.close();
+  byId("who-later").onclick = () => dialog.close();
   input.oninput = () => say("");
   input.onkeydown = (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Enter" && isComposing(event)) event.preventDefault();

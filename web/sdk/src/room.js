@@ -36,7 +36,9 @@ export class Room extends Emitter {
    */
   constructor(name, timeline, owner) {
     super();
+    /** The name of the room. */
     this.name = name;
+    /** The entries that are held. */
     this.timeline = timeline;
     this.#owner = owner;
   }

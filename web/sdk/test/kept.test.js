@@ -24,23 +24,23 @@ function leaving(left, tab = "1-1") {
 /** Opens a page. @param {Storage} storage */
 function page(storage, locks = /** @type {any} */ (ALONE)) {
   const log = made.as("ada", { store: new BrowserStore(url(), storage, locks) });
-  const told = /** @type {string[]} */ ([]);
-  log.on("settled", outcome => told.push("error" in outcome ? `${outcome.append.id}: ${outcome.error.code}` : outcome.append.id));
-  log.on("error", error => told.push(error.code));
-  return { log, told, lines: () => [...storage.items.keys()].filter(key => key.includes("outbox")) };
+  const events = /** @type {string[]} */ ([]);
+  log.on("settled", outcome => events.push("error" in outcome ? `${outcome.append.id}: ${outcome.error.code}` : outcome.append.id));
+  log.on("error", error => events.push(error.code));
+  return { log, events, lines: () => [...storage.items.keys()].filter(key => key.includes("outbox")) };
 }
 
 for (const [how, locks] of /** @type {[string, any][]} */ ([["with", ALONE], ["without", null]])) {
   test(`${how} Web Locks, a full storage does not stop appends from being sent, and is reported once`, async () => {
     const storage = leaving([line(0), line(1), line(2)]);
     storage.room = storage.used;
-    const { log, told, lines } = page(storage, locks), room = log.room("general");
+    const { log, events, lines } = page(storage, locks), room = log.room("general");
     await until(() => lines().length === 0);
     storage.room = 0;
     assert.deepEqual(await outcomes(["a", "b", "c"].map(id => room.append(id, { id }))), [3, 4, 5]);
-    await until(() => told.includes("not_stored"));
-    assert.deepEqual(told.slice(0, 3), ["left-0", "left-1", "left-2"]);
-    assert.deepEqual(told.slice(3).sort(), ["a", "b", "c", "not_stored"]);
+    await until(() => events.includes("not_stored"));
+    assert.deepEqual(events.slice(0, 3), ["left-0", "left-1", "left-2"]);
+    assert.deepEqual(events.slice(3).sort(), ["a", "b", "c", "not_stored"]);
     assert.deepEqual(await made.bodies("general"), ["left 0", "left 1", "left 2", "a", "b", "c"]);
   });
 }
@@ -58,10 +58,10 @@ test("stored items that are damaged, foreign or rejected do not stop the others"
     line(0), "{cut sho", "null", "[]", "5", JSON.stringify(line(1, { body: undefined })), line(2, { meta: { a: 1 } }), line(3, { ref: "x" }),
     line(4, { body: "x".repeat(20_000) }), line(5, { room: "no room" }), line(6, { room: "__proto__" }), line(7, { seq: 40, req: 0, type: "ping" }),
   ];
-  const { log, told, lines } = page(leaving(left)), room = log.room("general");
+  const { log, events, lines } = page(leaving(left)), room = log.room("general");
   assert.deepEqual(await room.append("new", { id: "new" }), { slot: 2 });
   await until(() => lines().length === 0);
-  assert.deepEqual(told.toSorted(), ["left-0", "left-4: too_large", "left-5: bad_name", "left-6: bad_name", "left-7", "new"]);
+  assert.deepEqual(events.toSorted(), ["left-0", "left-4: too_large", "left-5: bad_name", "left-6: bad_name", "left-7", "new"]);
   assert.deepEqual(await made.bodies("general"), ["left 0", "left 7", "new"]);
 });
 
@@ -112,11 +112,11 @@ test("a store that returns no array has stored nothing, and the error says what 
 
 test("a store that fails at once is reported when the program has listeners, and again when storing fails later", async () => {
   const fails = () => { throw new Error("no disk"); };
-  const both = made.as("ada", { store: { load: fails, put: fails, remove() {} } }), told = /** @type {string[]} */ ([]);
-  both.on("error", error => told.push(error.message));
+  const both = made.as("ada", { store: { load: fails, put: fails, remove() {} } }), events = /** @type {string[]} */ ([]);
+  both.on("error", error => events.push(error.message));
   await both.room("general").append("in the same task");
-  await until(() => told.length > 0);
-  for (const part of [/appends that an earlier client stored cannot be loaded/i, /unsent appends cannot be stored, so they are lost when this page is closed/i]) assert.match(told.join(), part);
+  await until(() => events.length > 0);
+  for (const part of [/appends that an earlier client stored cannot be loaded/i, /unsent appends cannot be stored, so they are lost when this page is closed/i]) assert.match(events.join(), part);
 
   const store = { load: fails, put() {}, remove() {} }, log = made.as("ada", { store }), codes = /** @type {string[]} */ ([]);
   log.on("error", error => codes.push(`${error.code} ${error.reason.slice(0, 12)}`));
@@ -126,7 +126,7 @@ test("a store that fails at once is reported when the program has listeners, and
   await log.room("general").append("and later");
   await until(() => codes.length === 2);
   assert.deepEqual(codes, ["not_stored appends that", "not_stored unsent appen"]);
-  assert.equal(told.length, 1);
+  assert.equal(events.length, 1);
 });
 
 test("in another log, `after` is dropped, and appends that refer to a slot are rejected", async () => {
@@ -135,9 +135,9 @@ test("in another log, `after` is dropped, and appends that refer to a slot are r
     line(0, { after: 900, log: "another" }), line(1, { after: 900 }), line(2, { ref: 0, log: "another" }), line(3, { expect: 901, log: "another" }),
     line(4, { ref: 0 }), // As stored by versions that did not name the log.
   ];
-  const { told, lines } = page(leaving(left));
+  const { events, lines } = page(leaving(left));
   await until(() => lines().length === 0);
-  assert.deepEqual(told.toSorted(), ["left-0", "left-1", "left-2: new_log", "left-3: new_log", "left-4: new_log"]);
+  assert.deepEqual(events.toSorted(), ["left-0", "left-1", "left-2: new_log", "left-3: new_log", "left-4: new_log"]);
   assert.deepEqual(await made.bodies("general"), ["of another log", "left 0", "left 1"]);
 });
 
@@ -193,9 +193,9 @@ test("without Web Locks, appends of a killed tab are soon found and sent; a live
   const living = new BrowserStore(url(), killed, undefined);
   await living.load();
   living.put(line(2));
-  const { told } = page(killed, null);
-  await until(() => told.length === 2);
-  assert.deepEqual([told, await made.bodies("general")], [["left-0", "left-1"], ["left 0", "left 1"]]);
+  const { events } = page(killed, null);
+  await until(() => events.length === 2);
+  assert.deepEqual([events, await made.bodies("general")], [["left-0", "left-1"], ["left 0", "left 1"]]);
   assert.equal([...killed.items.values()].some(it => it.includes("left 2")), true);
   living.close();
 });

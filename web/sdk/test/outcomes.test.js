@@ -94,15 +94,15 @@ test("a read of earlier entries waits for the first reply", async () => {
 });
 
 test("an empty room emits an empty `entries` event, at first and after a reset", async () => {
-  const log = made.as("ada"), room = log.room("empty"), heard = /** @type {any[]} */ ([]);
-  room.on("entries", entries => heard.push(entries.map(it => it.body)));
-  room.on("reset", why => heard.push(why));
-  await until(() => heard.length > 0);
-  assert.deepEqual([heard, room.last], [[[]], -1]);
+  const log = made.as("ada"), room = log.room("empty"), events = /** @type {any[]} */ ([]);
+  room.on("entries", entries => events.push(entries.map(it => it.body)));
+  room.on("reset", why => events.push(why));
+  await until(() => events.length > 0);
+  assert.deepEqual([events, room.last], [[[]], -1]);
   assert.deepEqual(await outcomes(/** @type {any} */ ([room.before(), room.before(5, 3), room.around(3), room.behind(-1), room.behind(3)])), [undefined, undefined, undefined, undefined, "ahead"]);
   await made.server.reset();
-  await until(() => heard.length === 3);
-  assert.deepEqual(heard, [[], "new_log", []]);
+  await until(() => events.length === 3);
+  assert.deepEqual(events, [[], "new_log", []]);
   const refused = log.room("no room");
   await new Promise(tell => refused.on("error", tell));
   const reads = [refused.before(), refused.before(5, 3), refused.around(3), refused.behind(3), refused.append("x")];
@@ -125,8 +125,8 @@ for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
   test(`an invalid author has all appends and reads rejected: ${JSON.stringify(author).slice(0, 12)}`, async () => {
     const left = { room: "general", id: "left", body: "ada's", author: "ada" }, stored = [left];
     const store = { load: async () => [left], put: (/** @type {any} */ it) => void stored.push(it), remove: (/** @type {any} */ it) => void stored.splice(stored.indexOf(it), 1) };
-    const log = made.as(author, { store }), room = log.room("general"), told = /** @type {any[]} */ ([]);
-    log.on("error", error => told.push(error.message));
+    const log = made.as(author, { store }), room = log.room("general"), events = /** @type {any[]} */ ([]);
+    log.on("error", error => events.push(error.message));
     const before = outcomes(/** @type {any} */ ([room.append("x"), room.before(), room.around(3), room.behind(-1)]));
     await until(() => log.status.state === "refused");
     const after = outcomes(/** @type {any} */ ([room.append("y"), room.before(), room.before(5, 3), log.room("other").append("z")]));
@@ -134,8 +134,8 @@ for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
     assert.deepEqual([await before, await after], [Array(4).fill(code), Array(4).fill(code)]);
     await assert.rejects(room.append("y"), /^RoomlogError: The append to room "general" failed: the login was refused: .*author/);
     await assert.rejects(room.before(), /^RoomlogError: Reading room "general" failed: the login was refused: .*author/);
-    assert.equal(told.length, 1);
-    assert.match(told[0], /^The server refused this client: .*author/);
+    assert.equal(events.length, 1);
+    assert.match(events[0], /^The server refused this client: .*author/);
     assert.deepEqual([stored, room.pending], [[left], [left]], "the appends of another author are kept");
     log.login({ author: "grace" });
     assert.deepEqual((await outcomes([room.append("now")])), [1]);
@@ -146,13 +146,13 @@ for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
 }
 
 test("with a refused token, reads are rejected, and appends wait for the next login or for close", async () => {
-  const log = made.as("ignored", { author: undefined, token: "wrong" }), room = log.room("general"), told = /** @type {string[]} */ ([]);
-  log.on("error", error => told.push(error.code));
+  const log = made.as("ignored", { author: undefined, token: "wrong" }), room = log.room("general"), events = /** @type {string[]} */ ([]);
+  log.on("error", error => events.push(error.code));
   const append = room.append("x"), read = room.before();
   await assert.rejects(read, { code: "bad_message", message: /the login was refused/ });
-  assert.deepEqual([told, room.pending.map(it => it.body)], [["bad_message"], ["x"]]);
+  assert.deepEqual([events, room.pending.map(it => it.body)], [["bad_message"], ["x"]]);
   log.login({ token: "wrong again" });
-  await until(() => told.length === 2);
+  await until(() => events.length === 2);
   log.login({ author: "ada" });
   assert.deepEqual(await append, { slot: 0 });
 

@@ -58,7 +58,9 @@ export type AppendOptions = {
 /** A room that is followed, returned by `Log.room`. @extends {Emitter<RoomEvents>} */
 export declare class Room extends Emitter<RoomEvents> {
     #private;
+    /** The name of the room. */
     name: string;
+    /** The entries that are held. */
     timeline: import("./timeline.js").Timeline;
     /**
      * Use `Log.room`.
