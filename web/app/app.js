@@ -36,7 +36,7 @@ let isRefused = false;
 /** Removes the listeners of the open room. @type {(() => void)[]} */
 let offs = [];
 /** The author of the connection. */
-let wasAuthor = kept.author;
+let connectedAuthor = kept.author;
 
 const recent = new Recent(log);
 const isLive = () => log.status.state === "live" || log.status.state === "catching-up";
@@ -54,7 +54,7 @@ const composer = new Composer({
   scroll: pages => view?.scrollBy(pages * PAGE * (byId("composer").offsetTop - byId("scroller").offsetTop)),
   isLive,
   log: () => log.id,
-  mostBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,
+  maxBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,
 });
 
 /** @type {import("./line.js").Acts} */
@@ -86,7 +86,7 @@ const acts = {
 };
 const askName = nameDialog({
   author: () => kept.author ?? "",
-  mostBytes: () => log.limits?.author_bytes ?? LIMITS.author_bytes,
+  maxBytes: () => log.limits?.author_bytes ?? LIMITS.author_bytes,
   named: name => {
     kept.author = name;
     login();
@@ -243,8 +243,8 @@ function ask(problem = "", next = () => {}) {
 /** Applies the name, which may have been set in another tab. */
 function login() {
   byId("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
-  if (kept.author === wasAuthor) return;
-  wasAuthor = kept.author;
+  if (kept.author === connectedAuthor) return;
+  connectedAuthor = kept.author;
   log.login({ author: kept.author || READER });
   rooms.recount();
   view?.redraw();

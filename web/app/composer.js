@@ -26,7 +26,7 @@ export class Composer {
    * @param {{
    *   mayWrite: (then: () => void) => boolean, editLast: () => void, changed: () => void, sent: () => void,
    *   last: () => import("../sdk/src/types.js").Entry | undefined,
-   *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, mostBytes: () => number,
+   *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, maxBytes: () => number,
    * }} page
    */
   constructor(page) {
@@ -86,8 +86,8 @@ export class Composer {
 
   /** Shows the remaining bytes, near the limit. */
   count() {
-    const most = this.page.mostBytes(), left = most - bytesOf(withoutEmptyLines(this.#body.value));
-    const count = byId("count"), shown = left <= most * (1 - NEAR_LIMIT);
+    const max = this.page.maxBytes(), left = max - bytesOf(withoutEmptyLines(this.#body.value));
+    const count = byId("count"), shown = left <= max * (1 - NEAR_LIMIT);
     count.hidden = !shown;
     count.classList.toggle("over", left < 0);
     byId("send").disabled = left < 0;
@@ -118,7 +118,7 @@ export class Composer {
 
   #send() {
     const body = withoutEmptyLines(this.#body.value);
-    if (!body || bytesOf(body) > this.page.mostBytes()) return;
+    if (!body || bytesOf(body) > this.page.maxBytes()) return;
     if (!this.page.mayWrite(() => this.#send())) return;
     const about = this.#about, me = /^\/me\s+/.exec(body);
     if (about?.kind === "edit") this.append(body, { kind: "edit", ref: about.slot });

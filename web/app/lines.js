@@ -2,7 +2,7 @@
 //
 // In: the slots to show. Out: list items in slot order: days, the "New" mark, lines. Invariants: the window is consecutive
 // slots; a line's day and author depend on the line before it, so the first line always has both; there are at most
-// MOST_LINES lines after a trim.
+// MAX_LINES lines after a trim.
 
 import { isLine } from "../sdk/src/index.js";
 import { make } from "./dom.js";
@@ -10,7 +10,7 @@ import { equip, isHead, lineOf } from "./line.js";
 import { dateOf, dayOf, timeOf } from "./time.js";
 
 /** The limit of lines in the page: a few screens on either side of the view. */
-const MOST_LINES = 300;
+const MAX_LINES = 300;
 
 /** @typedef {import("../sdk/src/types.js").Entry} Entry */
 
@@ -72,8 +72,8 @@ export class Lines {
 
   trimTop() {
     const lines = this.all();
-    if (lines.length <= MOST_LINES) return;
-    const slot = slotOf(lines[lines.length - MOST_LINES]);
+    if (lines.length <= MAX_LINES) return;
+    const slot = slotOf(lines[lines.length - MAX_LINES]);
     this.#remove(() => {
       for (let item; (item = this.list.firstElementChild) && slotOf(item) < slot;) item.remove();
     });
@@ -84,8 +84,8 @@ export class Lines {
   /** Returns whether it removed something. */
   trimBottom() {
     const lines = this.all();
-    if (lines.length <= MOST_LINES) return false;
-    const slot = slotOf(lines[MOST_LINES - 1]);
+    if (lines.length <= MAX_LINES) return false;
+    const slot = slotOf(lines[MAX_LINES - 1]);
     this.#remove(() => {
       for (let item; (item = this.list.lastElementChild) && slotOf(item) > slot;) item.remove();
     });

@@ -22,10 +22,10 @@ export function hueOf(name) {
   return (hash % 12) * 30;
 }
 
-/** Why a name is invalid; empty if it is valid. @param {string} name @param {number} most bytes of UTF-8 */
-export function problemOf(name, most) {
+/** Why a name is invalid; empty if it is valid. @param {string} name @param {number} max bytes of UTF-8 */
+export function problemOf(name, max) {
   const bytes = new TextEncoder().encode(name).length;
-  if (bytes > most) return `This name is too long: it has ${bytes} bytes, and the limit is ${most}.`;
+  if (bytes > max) return `This name is too long: it has ${bytes} bytes, and the limit is ${max}.`;
   if (/\p{Cc}/u.test(name)) return "This name contains a control character, such as a tab. Remove it.";
   if (visible(name).replace(/[\ufffd\s]/g, "") === "") return "This name is invisible. Use letters or digits.";
   return "";

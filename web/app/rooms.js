@@ -1,6 +1,6 @@
 // The list of rooms with unread counts; on a phone, a drawer.
 //
-// In: heads of rooms, read marks. Out: links, the badge of the drawer, the title of the page. Invariants: at most MOST_ROOMS
+// In: heads of rooms, read marks. Out: links, the badge of the drawer, the title of the page. Invariants: at most MAX_ROOMS
 // are listed, sorted by name: the open one always, and rooms with unread messages before others; a link keeps the focus
 // while the list changes.
 
@@ -10,7 +10,7 @@ import { Unread } from "./unread.js";
 
 /** @typedef {import("./unread.js").Count} Count */
 
-const MOST_ROOMS = 200;
+const MAX_ROOMS = 200;
 /** A valid room name: docs/PROTOCOL.md. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}$/;
 
@@ -115,7 +115,7 @@ export class Rooms {
     const rooms = names.map(name => ({ name, ...this.#unread.count(name, kept.read(log, name), this.#heads.get(name) ?? -1) }));
     const byName = (/** @type {{name: string}} */ a, /** @type {{name: string}} */ b) => a.name < b.name ? -1 : 1;
     const rank = (/** @type {{name: string, count: number}} */ it) => it.name === this.#open ? 2 : Number(it.count > 0);
-    const listed = rooms.sort((a, b) => rank(b) - rank(a) || byName(a, b)).slice(0, MOST_ROOMS).sort(byName);
+    const listed = rooms.sort((a, b) => rank(b) - rank(a) || byName(a, b)).slice(0, MAX_ROOMS).sort(byName);
     this.#list(listed);
     const unread = sum(rooms), elsewhere = sum(rooms.filter(it => it.name !== this.#open));
     document.title = `${unread.count > 0 ? `(${brief(unread)}) ` : ""}${this.#open} · Roomlog`;
@@ -132,7 +132,7 @@ export class Rooms {
       // Moving a link takes the focus away from it.
       if (focused instanceof HTMLElement && list.contains(focused)) focused.focus({ preventScroll: true });
     }
-    if (this.#items.size <= 2 * MOST_ROOMS) return;
+    if (this.#items.size <= 2 * MAX_ROOMS) return;
     const names = new Set(listed.map(it => it.name));
     for (const name of this.#items.keys()) if (!names.has(name)) this.#items.delete(name);
   }
@@ -160,9 +160,9 @@ function sum(counts) {
   return { count: counts.reduce((sum, it) => sum + it.count, 0), more: counts.some(it => it.more) };
 }
 
-/** @param {Count} count @param {number} [most] */
-function brief({ count, more }, most = 999) {
-  return count > most ? `${most}+` : `${count}${more ? "+" : ""}`;
+/** @param {Count} count @param {number} [max] */
+function brief({ count, more }, max = 999) {
+  return count > max ? `${max}+` : `${count}${more ? "+" : ""}`;
 }
 
 /**

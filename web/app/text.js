@@ -7,13 +7,13 @@
 /** @typedef {{kind: "text" | "code" | "block" | "link", text: string, href?: string}} Piece */
 
 /** Longer bodies, in UTF-16 units, are shown as plain text. */
-const MOST_PARSED = 20_000;
+const MAX_PARSED = 20_000;
 
 const PIECES = /```[^\n`]*\n?([\s\S]*?)```|`([^`\n]+)`|(https?:\/\/[^\s<>"'`\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+)/gi;
 
 /** @param {string} body @returns {Piece[]} */
 export function pieces(body) {
-  if (body.length > MOST_PARSED) return [{ kind: "text", text: body }];
+  if (body.length > MAX_PARSED) return [{ kind: "text", text: body }];
   /** @type {Piece[]} */
   const all = [];
   let end = 0;

@@ -1,17 +1,17 @@
 // Counts the unread messages of rooms.
 //
 // In: heads of rooms, read marks. Out: counts. Invariants: the user's own messages, edits and reactions are not counted, so
-// new entries are read from the server, one room at a time; of more than MOST_READ new slots only the newest are read, and
+// new entries are read from the server, one room at a time; of more than MAX_READ new slots only the newest are read, and
 // the count is a lower bound. If the server cannot be reached, slots are counted instead.
 
 import { isLine } from "../sdk/src/index.js";
 
 /** How many of the newest slots of a room are read. */
-const MOST_READ = 500;
+const MAX_READ = 500;
 /** The timeout of a request, in ms. */
 const ANSWER_MS = 10_000;
 /** The limit of rooms in the queue. */
-const MOST_WAITING = 32;
+const MAX_WAITING = 32;
 
 /** @typedef {{count: number, more: boolean}} Count `more`: whether there may be more than `count` */
 /** @type {Count} */
@@ -46,7 +46,7 @@ export class Unread {
     const known = this.#known.get(room), isOf = known?.read === read;
     if (isOf && known.upto >= head) return known;
     // If the queue is full, the room is added after the next `changed`.
-    if (this.#waiting.size < MOST_WAITING || this.#waiting.has(room)) {
+    if (this.#waiting.size < MAX_WAITING || this.#waiting.has(room)) {
       this.#waiting.set(room, { read, head });
       void this.#countQueued();
     }
@@ -73,7 +73,7 @@ export class Unread {
    * @param {string} room @param {{upto: number} & Count} from @param {number} head @returns {Promise<Count>}
    */
   async #counted(room, from, head) {
-    const first = Math.max(from.upto + 1, head + 1 - MOST_READ);
+    const first = Math.max(from.upto + 1, head + 1 - MAX_READ);
     let { count } = from, upto = head;
     try {
       while (upto >= first) {

@@ -23,7 +23,7 @@ const NEAR = 1_200;
 /** Less than this from the end of the log, in pixels, it is followed. */
 const AT_END = 40;
 /** With more entries than this held, those far from the window are dropped. */
-const MOST_HELD = 5_000;
+const MAX_HELD = 5_000;
 
 /** @typedef {import("../sdk/src/types.js").Entry} Entry */
 
@@ -335,7 +335,7 @@ export class View {
   /** Drops entries far from the window; they are read again when needed. */
   #drop() {
     const held = this.room.timeline.spans.reduce((sum, { first, last }) => sum + last + 1 - first, 0);
-    if (held > MOST_HELD) this.room.timeline.trim(this.lines.first - MOST_HELD / 4, this.last + MOST_HELD / 4);
+    if (held > MAX_HELD) this.room.timeline.trim(this.lines.first - MAX_HELD / 4, this.last + MAX_HELD / 4);
   }
 
   /**

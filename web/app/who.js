@@ -7,7 +7,7 @@ import { byId, isComposing } from "./dom.js";
 import { problemOf } from "./names.js";
 import { wellFormed } from "./text.js";
 
-/** @param {{author: () => string, mostBytes: () => number, named: (name: string) => void, closed: () => void}} page */
+/** @param {{author: () => string, maxBytes: () => number, named: (name: string) => void, closed: () => void}} page */
 export function nameDialog(page) {
   const dialog = byId("who"), input = byId("who-name"), error = byId("who-error");
   /** The action that needs the name. @type {() => void} */
@@ -24,7 +24,7 @@ export function nameDialog(page) {
     if (event.key === "Enter" && isComposing(event)) event.preventDefault();
   };
   dialog.addEventListener("submit", (/** @type {Event} */ event) => {
-    const name = wellFormed(input.value.trim()), problem = problemOf(name, page.mostBytes());
+    const name = wellFormed(input.value.trim()), problem = problemOf(name, page.maxBytes());
     say(problem);
     if (problem) return event.preventDefault();
     dialog.returnValue = "";

@@ -1,13 +1,13 @@
 // Delays before reconnects and retries, and which errors are retried.
 //
 // In: random numbers from 0 to 1. Out: milliseconds. Invariants: clients that lose a server at the same time do not
-// reconnect at the same time; no reconnect waits longer than LONGEST_MS; no retry comes before the time that the server
+// reconnect at the same time; no reconnect waits longer than MAX_DELAY_MS; no retry comes before the time that the server
 // asked for.
 
 /** The delay before the first reconnect, before jitter, in ms. */
 const FIRST_MS = 100;
 /** The longest delay between two connection attempts, in ms. */
-export const LONGEST_MS = 5_000;
+export const MAX_DELAY_MS = 5_000;
 
 /** The delay after an error without `retry_after_ms`, in ms. */
 const RETRY_MS = 500;
@@ -43,7 +43,7 @@ export class Backoff {
 
   /** The delay before the next attempt, in ms: 50–100% of the current step, which doubles. @param {number} random from 0 to 1 */
   next(random) {
-    const step = Math.min(FIRST_MS * 2 ** this.#attempts, LONGEST_MS);
+    const step = Math.min(FIRST_MS * 2 ** this.#attempts, MAX_DELAY_MS);
     this.#attempts = Math.min(this.#attempts + 1, 16);
     return step * (0.5 + random / 2);
   }

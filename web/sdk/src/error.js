@@ -6,7 +6,7 @@
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 
 /** Longer texts of others are cut to this many UTF-16 units; the server's own are shorter. */
-const LONGEST = 500;
+const MAX_TEXT = 500;
 
 /** An error of the server or of this client. `message` is a sentence for people; programs check `code`. */
 export class RoomlogError extends Error {
@@ -34,7 +34,7 @@ export class RoomlogError extends Error {
 /** Makes a text safe to print: without control, invisible and bidirectional formatting characters, and not too long. @param {unknown} text */
 export function plain(text) {
   const printable = String(text).replace(/[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+/gu, " ");
-  return printable.length > LONGEST ? `${printable.slice(0, LONGEST)}…` : printable;
+  return printable.length > MAX_TEXT ? `${printable.slice(0, MAX_TEXT)}…` : printable;
 }
 
 /** A name in quotes, so that one that is empty or looks like prose is recognized in a sentence. @param {unknown} name */

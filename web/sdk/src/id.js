@@ -1,5 +1,7 @@
 // Ids of appends: UUIDv7, RFC 9562, section 5.7.
 
+import { hex } from "./digest.js";
+
 /**
  * Returns a new unique id.
  * @param {number} [now] ms since the Unix epoch
@@ -11,6 +13,5 @@ export function newId(now = Date.now()) {
   view.setUint16(4, now % 0x1_0000);
   view.setUint8(6, 0x70 | (view.getUint8(6) & 0x0f));
   view.setUint8(8, 0x80 | (view.getUint8(8) & 0x3f));
-  const hex = Array.from(bytes, byte => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  return hex(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

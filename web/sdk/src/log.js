@@ -18,7 +18,7 @@ import { JOIN_COUNT } from "./timeline.js";
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 
 /** The limit of appends without an outcome; further ones are rejected with `busy`. */
-const MOST_APPENDS = 1_000;
+const MAX_APPENDS = 1_000;
 /** How long new appends wait for the stored ones to be loaded, in ms. */
 const STORE_MS = 5_000;
 
@@ -153,20 +153,20 @@ export class Log extends Emitter {
     // Reads do not wait for the store; appends do, because the stored ones go first.
     this.#connection.open();
     const limit = setTimeout(() => this.#sendEarly(), STORE_MS);
-    void this.#store.load(kept => this.#takeStored(kept)).then(() => {
+    void this.#store.load(stored => this.#takeStored(stored)).then(() => {
       clearTimeout(limit);
       this.#sendEarly();
     });
   }
 
-  /** Queues appends that an earlier client stored. @param {Append[]} kept */
-  #takeStored(kept) {
+  /** Queues appends that an earlier client stored. @param {Append[]} stored */
+  #takeStored(stored) {
     if (this.#isClosed) return;
     const { outbox } = this.#connection.session, rooms = new Set();
-    for (const append of kept) {
+    for (const append of stored) {
       // A custom store may return what was put into it meanwhile.
       if (this.#early?.some(it => isSame(it, append))) continue;
-      outbox.push(append, { kept: true });
+      outbox.push(append, { stored: true });
       rooms.add(append.room);
     }
     for (const name of rooms) this.#pendingChanged(name);
@@ -201,8 +201,8 @@ export class Log extends Emitter {
     const problem = problemOf(append);
     if (problem !== null) return Promise.reject(new RoomlogError({ code: "bad_message", message: problem }, what));
     const { outbox } = this.#connection.session;
-    if (outbox.length + (this.#early?.length ?? 0) >= MOST_APPENDS) {
-      const message = `${MOST_APPENDS} appends are waiting for their outcome; wait for some of them, then try again`;
+    if (outbox.length + (this.#early?.length ?? 0) >= MAX_APPENDS) {
+      const message = `${MAX_APPENDS} appends are waiting for their outcome; wait for some of them, then try again`;
       return Promise.reject(new RoomlogError({ code: "busy", message }, what));
     }
     return new Promise((resolve, reject) => {

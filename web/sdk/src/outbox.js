@@ -20,7 +20,7 @@ import { quoted } from "./error.js";
 const UNKNOWN_RETRY_MS = 200;
 
 /** How many inconsistent `out_of_order` errors an append may get before the connection is dropped. */
-const MOST_PUZZLES = 8;
+const MAX_MISMATCHES = 8;
 
 /** Not the name of any log: for stored appends of earlier versions, which do not name the log of their slots. */
 const NO_LOG = "";
@@ -36,7 +36,7 @@ const utf8 = new TextEncoder();
  * @property {Append} append
  * @property {string | null} log the log that its slots belong to; null: the first one that the client connects to
  * @property {number | null} seq null if not sent on this connection
- * @property {number} puzzles how many inconsistent `out_of_order` errors it got
+ * @property {number} mismatches how many inconsistent `out_of_order` errors it got
  * @property {boolean} again whether to send it again, after an error
  */
 
@@ -87,13 +87,13 @@ export class Outbox {
   /**
    * Adds an append. The caller limits how many there are.
    * @param {Append} append
-   * @param {{kept?: boolean}} [options] `kept`: an earlier client stored it, so its slots may belong to another log
+   * @param {{stored?: boolean}} [options] `stored`: an earlier client stored it, so its slots may belong to another log
    */
-  push(append, { kept = false } = {}) {
+  push(append, { stored = false } = {}) {
     const queue = this.#rooms.get(append.room) ?? { items: [], nextSeq: 0, pauseUntil: 0 };
     this.#rooms.set(append.room, queue);
-    const log = append.log ?? (kept ? NO_LOG : this.#log);
-    const item = { append, log, seq: null, puzzles: 0, again: false };
+    const log = append.log ?? (stored ? NO_LOG : this.#log);
+    const item = { append, log, seq: null, mismatches: 0, again: false };
     queue.items.push(item);
     this.#length++;
     if (this.#log !== null) this.#checkLog(append.room, item, this.#log);
@@ -186,7 +186,7 @@ export class Outbox {
     this.#needsRoom = false;
     for (const [room, queue] of this.#rooms) {
       if (queue.items.length === 0) this.#rooms.delete(room);
-      for (const item of queue.items) Object.assign(item, { seq: null, puzzles: 0, again: false });
+      for (const item of queue.items) Object.assign(item, { seq: null, mismatches: 0, again: false });
       Object.assign(queue, { nextSeq: 0, pauseUntil: 0 });
     }
   }
@@ -280,7 +280,7 @@ export class Outbox {
    */
   #outOfOrder(room, item, expected) {
     const isExplained = expected !== undefined && expected < (item.seq ?? 0) && this.#item(room, expected);
-    if (!isExplained && ++item.puzzles > MOST_PUZZLES) {
+    if (!isExplained && ++item.mismatches > MAX_MISMATCHES) {
       return `the server expects seq ${expected} of room ${quoted(room)}, which it has answered already`;
     }
     item.again = true;
@@ -320,11 +320,11 @@ function due(queue) {
  * @returns {string | null} why it is too large; null if it is not
  */
 function tooLarge(frame, limits) {
-  const check = (/** @type {string} */ what, /** @type {string} */ text, /** @type {number} */ most) => {
+  const check = (/** @type {string} */ what, /** @type {string} */ text, /** @type {number} */ max) => {
     // A UTF-16 unit has at most three bytes of UTF-8, so short texts need not be encoded.
-    if (text.length * 3 <= most) return null;
+    if (text.length * 3 <= max) return null;
     const bytes = utf8.encode(text).length;
-    return bytes > most ? `${what} has ${bytes} bytes; the limit is ${most}` : null;
+    return bytes > max ? `${what} has ${bytes} bytes; the limit is ${max}` : null;
   };
   return check("body", frame.body, limits.body_bytes)
     ?? check("meta", frame.meta ?? "", limits.meta_bytes)

@@ -1,6 +1,6 @@
 // Reads without an answer.
 //
-// In: reads, errors, lost connections. Out: requests to send, and one answer per read. Invariants: there are at most READS;
+// In: reads, errors, lost connections. Out: requests to send, and one answer per read. Invariants: there are at most MAX_READS;
 // a read is requested until it is answered, and rejected when no answer can come.
 
 import { isTransient } from "./backoff.js";
@@ -9,7 +9,7 @@ import { isTransient } from "./backoff.js";
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 
 /** The limit of reads without an answer; further ones are rejected with `busy`. */
-export const READS = 32;
+export const MAX_READS = 32;
 
 /**
  * @typedef {object} Read
@@ -34,8 +34,8 @@ export class Reads {
   add(req, read) {
     const { room, done } = read;
     if (this.#refused) done({ ...this.#refused, room }, []);
-    else if (this.#reads.size < READS) this.#reads.set(req, read);
-    else done({ code: "busy", message: `${READS} reads are waiting for their answer; wait for some of them, then try again`, room }, []);
+    else if (this.#reads.size < MAX_READS) this.#reads.set(req, read);
+    else done({ code: "busy", message: `${MAX_READS} reads are waiting for their answer; wait for some of them, then try again`, room }, []);
   }
 
   /**

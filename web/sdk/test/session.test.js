@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { after, start } from "../src/digest.js";
-import { READS } from "../src/reads.js";
+import { MAX_READS } from "../src/reads.js";
 import { AHEAD_MS, ANSWER_MS, CHECK_MS, QUIET_MS, Session } from "../src/session.js";
 import { FAR_BEHIND } from "../src/timeline.js";
 
@@ -234,9 +234,9 @@ test("one read more than the limit is rejected", () => {
   const session = following();
   /** @type {any[]} */
   const answers = [];
-  for (let i = 0; i <= READS; i++) session.read("general", { count: 1, upto: i }, 1, error => answers.push(error?.code));
+  for (let i = 0; i <= MAX_READS; i++) session.read("general", { count: 1, upto: i }, 1, error => answers.push(error?.code));
   assert.deepEqual(answers, ["busy"]);
-  assert.equal(sent(session, 1).length, READS);
+  assert.equal(sent(session, 1).length, MAX_READS);
 });
 
 test("a room that is left before its join is answered is left on the server too", () => {

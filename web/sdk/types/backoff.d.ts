@@ -1,5 +1,5 @@
 /** The longest delay between two connection attempts, in ms. */
-export declare const LONGEST_MS = 5000;
+export declare const MAX_DELAY_MS = 5000;
 /** Whether a retry may succeed. @param {import("./types.js").ErrorFrame} error */
 export declare function isTransient(error: import("./types.js").ErrorFrame): boolean;
 /**

@@ -15,7 +15,7 @@ export type Item = {
     /**
      * how many inconsistent `out_of_order` errors it got
      */
-    puzzles: number;
+    mismatches: number;
     /**
      * whether to send it again, after an error
      */
@@ -42,7 +42,7 @@ export type Outcome = {
  * @property {Append} append
  * @property {string | null} log the log that its slots belong to; null: the first one that the client connects to
  * @property {number | null} seq null if not sent on this connection
- * @property {number} puzzles how many inconsistent `out_of_order` errors it got
+ * @property {number} mismatches how many inconsistent `out_of_order` errors it got
  * @property {boolean} again whether to send it again, after an error
  */
 /**
@@ -68,10 +68,10 @@ export declare class Outbox {
     /**
      * Adds an append. The caller limits how many there are.
      * @param {Append} append
-     * @param {{kept?: boolean}} [options] `kept`: an earlier client stored it, so its slots may belong to another log
+     * @param {{stored?: boolean}} [options] `stored`: an earlier client stored it, so its slots may belong to another log
      */
-    push(append: Append, { kept }?: {
-        kept?: boolean;
+    push(append: Append, { stored }?: {
+        stored?: boolean;
     }): void;
     /**
      * Takes the next frame to send; null if there is none or the limits do not allow it.

@@ -3,7 +3,7 @@ export type ErrorFrame = import("./types.js").ErrorFrame;
 /** @typedef {import("./types.js").Entry} Entry */
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 /** The limit of reads without an answer; further ones are rejected with `busy`. */
-export declare const READS = 32;
+export declare const MAX_READS = 32;
 export type Read = {
     room: string;
     /**
