@@ -40,16 +40,16 @@ let connectedAuthor = kept.author;
 
 const recent = new Recent(log);
 const isLive = () => log.status.state === "live" || log.status.state === "catching-up";
-const rooms = new Rooms(() => log.id, () => acts.me);
+const rooms = new Rooms(() => log.id, () => actions.me);
 const composer = new Composer({
   mayWrite: then => Boolean(kept.author) || ask("", then),
   editLast: () => {
-    const slot = view?.lastOf(acts.me);
-    if (slot != null) acts.edit(slot);
+    const slot = view?.lastOf(actions.me);
+    if (slot != null) actions.edit(slot);
   },
   changed: () => view?.follows && view.toEnd(),
   last: () => view?.lines.lastLine,
-  sent: () => acts.toEnd(),
+  sent: () => actions.toEnd(),
   // Not the scroller's own height: the "Jump to latest" button changes it, and PageUp then PageDown must lead back.
   scroll: pages => view?.scrollBy(pages * PAGE * (byId("composer").offsetTop - byId("scroller").offsetTop)),
   isLive,
@@ -57,8 +57,8 @@ const composer = new Composer({
   maxBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,
 });
 
-/** @type {import("./line.js").Acts} */
-const acts = {
+/** @type {import("./line.js").Actions} */
+const actions = {
   get me() { return kept.author || null; },
   reply: slot => composer.begin("reply", slot, view?.shown(slot)),
   edit: slot => composer.begin("edit", slot, view?.shown(slot)),
@@ -66,14 +66,14 @@ const acts = {
     const opened = room;
     const act = () => {
       if (room !== opened) return;
-      const isSet = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(acts.me ?? "");
+      const isSet = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(actions.me ?? "");
       composer.append(isSet ? "" : emoji, { kind: "reaction", ref: slot });
     };
     if (kept.author) act();
     else ask("", act);
   },
   go: slot => {
-    const hash = acts.href(slot);
+    const hash = actions.href(slot);
     if (location.hash === hash) void go();
     else location.hash = hash;
   },
@@ -126,7 +126,7 @@ function open(name) {
   byId("room").title = name;
   isRefused = false;
   const opened = room = recent.open(name);
-  view = new View(room, acts, { read: () => kept.read(log.id, name), moved });
+  view = new View(room, actions, { read: () => kept.read(log.id, name), moved });
   offs = [
     room.on("entries", entries => {
       isRefused = false;
@@ -189,7 +189,7 @@ const unannounced = { count: 0, authors: new Set(), timer: 0 };
 function announce(entries) {
   if (log.status.state !== "live") return;
   for (const { author } of entries) {
-    if (author === acts.me) continue;
+    if (author === actions.me) continue;
     unannounced.count++;
     unannounced.authors.add(author);
   }
@@ -258,7 +258,7 @@ function notice(text) {
 
 byId("me").onclick = () => ask();
 byId("now").onclick = () => {
-  acts.toEnd();
+  actions.toEnd();
   focusComposer();
 };
 byId("notice-drop").onclick = () => {
@@ -277,7 +277,7 @@ window.addEventListener("storage", () => {
   moved();
   rooms.show();
 });
-listenToKeys(acts, () => view);
+listenToKeys(actions, () => view);
 
 log.on("status", statusChanged);
 // Counts are of the previous log, and links to slots contain the log.

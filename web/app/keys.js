@@ -5,8 +5,8 @@
 
 import { byId } from "./dom.js";
 
-/** @param {import("./line.js").Acts} acts @param {() => import("./view.js").View | null} viewOf */
-export function listenToKeys(acts, viewOf) {
+/** @param {import("./line.js").Actions} actions @param {() => import("./view.js").View | null} viewOf */
+export function listenToKeys(actions, viewOf) {
   const dialog = byId("keys"), scroller = byId("scroller"), body = byId("body");
   const help = () => dialog.open || dialog.showModal();
   const isText = (/** @type {KeyboardEvent} */ { key }) => [...key].length === 1 && key !== " ";
@@ -16,8 +16,8 @@ export function listenToKeys(acts, viewOf) {
   const ofLine = (line, key) => {
     const slot = Number(line?.dataset.slot);
     if (!line || Number.isNaN(slot)) return false;
-    if (key === "r") acts.reply(slot);
-    else if (key === "e" && viewOf()?.shown(slot)?.entry.author === acts.me) acts.edit(slot);
+    if (key === "r") actions.reply(slot);
+    else if (key === "e" && viewOf()?.shown(slot)?.entry.author === actions.me) actions.edit(slot);
     else if (key >= "1" && key <= "3") line.querySelectorAll(/** @type {"button"} */ (".tools .react"))[Number(key) - 1]?.click();
     else return false;
     return true;
@@ -28,9 +28,9 @@ export function listenToKeys(acts, viewOf) {
     const target = /** @type {HTMLElement} */ (event.target), view = viewOf();
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (by) view?.lines.moveFocus(by);
-    else if (event.key === "Home") acts.go(0);
+    else if (event.key === "Home") actions.go(0);
     else if (event.key === "End") {
-      acts.toEnd();
+      actions.toEnd();
       view?.lines.all().at(-1)?.focus({ preventScroll: true });
     }
     else if (event.key === "Escape") body.focus();

@@ -15,7 +15,7 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
 
 /**
  * The user and the actions on a line.
- * @typedef {object} Acts
+ * @typedef {object} Actions
  * @property {string | null} me
  * @property {(slot: number) => void} reply
  * @property {(slot: number) => void} edit
@@ -28,23 +28,23 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
 /**
  * @param {import("../sdk/src/fold.js").Folded} shown
  * @param {{head: boolean, quoted: import("../sdk/src/fold.js").Folded | null}} place
- * @param {Acts} acts
+ * @param {Actions} actions
  */
-export function lineOf(shown, { head, quoted }, acts) {
+export function lineOf(shown, { head, quoted }, actions) {
   const { entry, reactions } = shown, { slot } = entry;
   const ms = timeOf(entry), kind = entry.kind ?? "text";
   const classes = ["entry", head && "head", kind === "action" && "action", shown.gone && "gone"].filter(Boolean);
   const time = make("time", { datetime: new Date(ms).toISOString(), title: `${timestampOf(ms)} · #${slot}` }, clockOf(ms));
   const block = make("div");
   if (head || kind === "action") block.append(author(entry.author));
-  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
+  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, actions));
   if (kind !== "text" && kind !== "action") block.append(make("span", { class: "kind" }, kind), " ");
   block.append(...bodyOf(shown));
-  if (reactions.size > 0) block.append(reactionsOf(slot, reactions, acts));
+  if (reactions.size > 0) block.append(reactionsOf(slot, reactions, actions));
   return make(
     "li",
     { class: classes.join(" "), id: `slot-${slot}`, "data-slot": slot, "data-ref": entry.ref, tabindex: -1 },
-    make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `${clockOf(ms)}, link to this message` }, time),
+    make("a", { href: actions.href(slot), tabindex: -1, "aria-label": `${clockOf(ms)}, link to this message` }, time),
     block,
   );
 }
@@ -52,10 +52,10 @@ export function lineOf(shown, { head, quoted }, acts) {
 /**
  * Adds the buttons of a line, when the pointer or the focus enters it: for all lines, they would be most of the elements of
  * the page.
- * @param {Element} line @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts
+ * @param {Element} line @param {import("../sdk/src/fold.js").Folded} shown @param {Actions} actions
  */
-export function equip(line, shown, acts) {
-  if (!line.querySelector(":scope > .tools")) line.append(tools(shown, acts));
+export function addTools(line, shown, actions) {
+  if (!line.querySelector(":scope > .tools")) line.append(tools(shown, actions));
 }
 
 /**
@@ -110,34 +110,34 @@ function more(body) {
   return button;
 }
 
-/** @param {number} slot @param {import("../sdk/src/fold.js").Folded | null} quoted @param {Acts} acts */
-function quote(slot, quoted, acts) {
+/** @param {number} slot @param {import("../sdk/src/fold.js").Folded | null} quoted @param {Actions} actions */
+function quote(slot, quoted, actions) {
   const text = quoted ? quoted.body.slice(0, 200).replace(/\s+/g, " ") || "Message removed" : "an earlier message";
-  const button = make("button", { type: "button", class: "quote", tabindex: -1, title: "Go to this message", onclick: () => acts.go(slot) });
+  const button = make("button", { type: "button", class: "quote", tabindex: -1, title: "Go to this message", onclick: () => actions.go(slot) });
   if (quoted) button.append(make("bdi", {}, visible(quoted.entry.author)), ": ");
   button.append(make("bdi", {}, text));
   return button;
 }
 
-/** @param {number} slot @param {Map<string, string[]>} reactions @param {Acts} acts */
-function reactionsOf(slot, reactions, acts) {
+/** @param {number} slot @param {Map<string, string[]>} reactions @param {Actions} actions */
+function reactionsOf(slot, reactions, actions) {
   const chips = [...reactions].map(([emoji, authors]) => {
-    const mine = acts.me !== null && authors.includes(acts.me), names = authors.map(visible).join(", ");
-    const attributes = { type: "button", tabindex: -1, title: names, "aria-pressed": String(mine), onclick: () => acts.react(slot, emoji) };
+    const mine = actions.me !== null && authors.includes(actions.me), names = authors.map(visible).join(", ");
+    const attributes = { type: "button", tabindex: -1, title: names, "aria-pressed": String(mine), onclick: () => actions.react(slot, emoji) };
     // By code points: half a surrogate pair would be shown as a box.
     return make("button", attributes, make("span", {}, make("bdi", {}, [...emoji].slice(0, 16).join("")), ` ${authors.length}`));
   });
   return make("div", { class: "reactions" }, ...chips);
 }
 
-/** @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts */
-function tools({ entry, gone }, acts) {
+/** @param {import("../sdk/src/fold.js").Folded} shown @param {Actions} actions */
+function tools({ entry, gone }, actions) {
   const { slot } = entry;
   const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act, sort = "") => (
     make("button", { type: "button", class: sort, tabindex: -1, "aria-label": label, title: label, onclick: act }, text)
   );
-  const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => acts.react(slot, emoji), "react"));
-  all.push(button("↩", "Reply (r)", () => acts.reply(slot)));
-  if (!gone && entry.author === acts.me && (entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => acts.edit(slot)));
+  const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => actions.react(slot, emoji), "react"));
+  all.push(button("↩", "Reply (r)", () => actions.reply(slot)));
+  if (!gone && entry.author === actions.me && (entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => actions.edit(slot)));
   return make("div", { class: "tools" }, ...all);
 }

@@ -6,7 +6,7 @@
 
 import { isLine } from "../sdk/src/index.js";
 import { make } from "./dom.js";
-import { equip, isHead, lineOf } from "./line.js";
+import { addTools, isHead, lineOf } from "./line.js";
 import { dateOf, dayOf, timeOf } from "./time.js";
 
 /** The limit of lines in the page: a few screens on either side of the view. */
@@ -28,7 +28,7 @@ export class Lines {
    *   entry: (slot: number) => Entry | undefined,
    *   shown: (slot: number) => import("../sdk/src/fold.js").Folded | null,
    *   beginsNew: (slot: number) => boolean,
-   *   acts: import("./line.js").Acts,
+   *   actions: import("./line.js").Actions,
    * }} source
    */
   constructor(list, scroller, source) {
@@ -147,7 +147,7 @@ export class Lines {
     const line = /** @type {HTMLElement | null} */ (/** @type {Element} */ (target).closest(".entry"));
     const shown = line && this.source.shown(slotOf(line));
     if (!shown) return;
-    equip(line, shown, this.source.acts);
+    addTools(line, shown, this.source.actions);
     if (type !== "focusin" || line === this.#active) return;
     if (this.#active) tabbable(this.#active, -1);
     tabbable(line, 0);
@@ -182,7 +182,7 @@ export class Lines {
     const head = items.length > 0 || !before || isHead(entry, ms, before, timeOf(before));
     const quoted = entry.ref === undefined ? null : source.shown(entry.ref);
     const shown = source.shown(slot);
-    if (shown) items.push(lineOf(shown, { head, quoted }, source.acts));
+    if (shown) items.push(lineOf(shown, { head, quoted }, source.actions));
     return items;
   }
 

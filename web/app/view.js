@@ -43,23 +43,23 @@ export class View {
 
   /**
    * @param {import("../sdk/src/index.js").Room} room
-   * @param {import("./line.js").Acts} acts
+   * @param {import("./line.js").Actions} actions
    * @param {{read: () => number, moved: () => void}} options `read`: the last slot that was read, −1 if none; `moved`: called when the position has changed
    */
-  constructor(room, acts, { read, moved }) {
+  constructor(room, actions, { read, moved }) {
     this.room = room;
-    this.acts = acts;
+    this.actions = actions;
     this.moved = moved;
     this.read = read;
     const entry = (/** @type {number} */ slot) => room.timeline.get(slot);
     const shown = (/** @type {number} */ slot) => this.shown(slot);
-    this.lines = new Lines(byId("log"), this.#scroller, { entry, shown, beginsNew: slot => this.#beginsNew(slot), acts });
+    this.lines = new Lines(byId("log"), this.#scroller, { entry, shown, beginsNew: slot => this.#beginsNew(slot), actions });
     this.#scroller.onscroll = () => this.#scrolled();
     for (const event of ["pointerover", "focusin"]) {
       this.lines.list.addEventListener(event, it => this.lines.enter(it), { signal: this.#closed.signal });
     }
     this.offs = [
-      room.on("entries", entries => this.#came(entries)),
+      room.on("entries", entries => this.#received(entries)),
       room.on("reset", () => this.#reset()),
     ];
     this.sizes = new ResizeObserver(() => this.#follows && this.last >= 0 && this.#toBottom());
@@ -100,7 +100,7 @@ export class View {
   async to(slot) {
     const { timeline } = this.room;
     if (!timeline.get(slot)) {
-      this.#note(await this.room.around(slot, PAGE));
+      this.#applyChanges(await this.room.around(slot, PAGE));
     }
     if (this.#ended) return true;
     const entry = timeline.get(slot), span = timeline.spanOf(slot);
@@ -173,8 +173,8 @@ export class View {
   }
 
   /** @param {Entry[]} entries */
-  #came(entries) {
-    this.#note(entries);
+  #received(entries) {
+    this.#applyChanges(entries);
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       if (this.#ended) return;
@@ -193,7 +193,7 @@ export class View {
   }
 
   /** Applies edits, reactions and redactions, and draws the lines that they change. @param {Entry[]} entries */
-  #note(entries) {
+  #applyChanges(entries) {
     for (const slot of this.#fold.take(entries)) this.lines.redrawWithQuotes(slot);
     this.#keepEnd();
   }
@@ -214,17 +214,17 @@ export class View {
 
   /** Whether a slot is the first new line of somebody else. @param {number} slot */
   #beginsNew(slot) {
-    if (!this.#new || slot < this.#new.from || slot > this.#new.upto || !this.#isOthers(slot)) return false;
+    if (!this.#new || slot < this.#new.from || slot > this.#new.upto || !this.#isByOthers(slot)) return false;
     for (let before = slot - 1; before >= this.#new.from; before--) {
-      if (!this.room.timeline.get(before) || this.#isOthers(before)) return false;
+      if (!this.room.timeline.get(before) || this.#isByOthers(before)) return false;
     }
     return true;
   }
 
   /** @param {number} slot */
-  #isOthers(slot) {
+  #isByOthers(slot) {
     const entry = this.room.timeline.get(slot);
-    return entry !== undefined && isLine(entry) && entry.author !== this.acts.me;
+    return entry !== undefined && isLine(entry) && entry.author !== this.actions.me;
   }
 
   /** Draws the end of a span, which replaces the window. @param {number} last */
@@ -239,7 +239,7 @@ export class View {
 
   async #jumpToLatest() {
     try {
-      this.#note(await this.room.before(PAGE, this.room.timeline.latest + 1));
+      this.#applyChanges(await this.room.before(PAGE, this.room.timeline.latest + 1));
       const span = this.room.timeline.spans.at(-1);
       if (!this.#ended && span) this.#showUntil(span.last);
     } catch {
@@ -304,7 +304,7 @@ export class View {
     const { first } = this.lines, { timeline } = this.room;
     if (first === 0) return false;
     if (!timeline.get(first - 1)) {
-      this.#note(await this.room.before(PAGE, first));
+      this.#applyChanges(await this.room.before(PAGE, first));
       return this.lines.first === first && timeline.get(first - 1) !== undefined;
     }
     const span = timeline.spanOf(first - 1);
@@ -321,7 +321,7 @@ export class View {
     const { last } = this.lines, { timeline } = this.room;
     if (last >= timeline.latest) return false;
     if (!timeline.get(last + 1)) {
-      this.#note(await this.room.behind(last));
+      this.#applyChanges(await this.room.behind(last));
       return this.last === last && timeline.get(last + 1) !== undefined;
     }
     const span = timeline.spanOf(last + 1);

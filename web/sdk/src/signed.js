@@ -18,7 +18,7 @@ const DEAD_MS = 180_000;
 const PREFIX = "roomlog.tab|";
 
 /** @implements {Tabs} */
-export class SignedTabs {
+export class HeartbeatTabs {
   /** The names of this tab: its own and those it has taken over. @type {Set<string>} */
   #own = new Set();
   /** Tabs that have answered since they were asked. @type {Set<string>} */

@@ -12,7 +12,7 @@
 import { membersOf, problemOf } from "./append.js";
 import { RoomlogError, plain } from "./error.js";
 import { LockedTabs } from "./locked.js";
-import { SignedTabs } from "./signed.js";
+import { HeartbeatTabs } from "./signed.js";
 
 /** @typedef {import("./types.js").Append} Append */
 
@@ -152,7 +152,7 @@ export class BrowserStore {
     this.#storage = storage;
     this.#prefix = `roomlog.outbox|${url}|`;
     const { signal } = this.#closed;
-    this.#tabs = locks ? new LockedTabs(locks, signal) : new SignedTabs(storage, signal);
+    this.#tabs = locks ? new LockedTabs(locks, signal) : new HeartbeatTabs(storage, signal);
   }
 
   /** @param {(appends: Append[]) => void} [later] @returns {Promise<Append[]>} */
@@ -203,7 +203,7 @@ export class BrowserStore {
       await this.#tabs.hold(this.#tab);
     } catch {
       // The browser blocks locks here.
-      this.#tabs = new SignedTabs(this.#storage, this.#closed.signal);
+      this.#tabs = new HeartbeatTabs(this.#storage, this.#closed.signal);
       await this.#tabs.hold(this.#tab);
     }
   }

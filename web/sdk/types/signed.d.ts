@@ -1,5 +1,5 @@
 /** @implements {Tabs} */
-export declare class SignedTabs implements Tabs {
+export declare class HeartbeatTabs implements Tabs {
     #private;
     /**
      * @param {import("./store.js").KeyValues} storage
