@@ -1,10 +1,9 @@
-// What the page costs, by the browser's own tracing: `node benchmark.js` in web/, behind `npm ci` and
+// Measures the page with the browser's own tracing: `node benchmark.js` in web/, after `npm ci` and
 // `cargo build --release -p roomlog`. Needs Chromium.
 //
-// Prints: when a page that is opened for the first time is painted and shows the newest entry; the longest
-// tasks of the page's thread while 50 entries a second arrive, and while 10,000 are scrolled through, up and
-// down. A task of more than 50 ms is one that a person notices. The floor, in the same run: a file with one
-// line, and one with as many lines as are scrolled through, both without a script.
+// Prints when a page that is opened for the first time is painted and shows the newest entry, and the longest tasks of its
+// main thread while 50 entries per second arrive and while 10,000 are scrolled through, up and down. A task of more than
+// 50 ms is noticeable. The floor, measured in the same run, is a page without a script, with one line or with all of them.
 
 import { readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -18,9 +17,9 @@ const { Server } = await import("./sdk/test/server.js");
 
 const ENTRIES = 10_000, LOADS = 15;
 const PER_SECOND = 50, SECONDS = 10;
-/** How far one turn of the wheel scrolls: as far as a quick flick. */
+/** The distance of a wheel event, as of a quick flick, in pixels. */
 const WHEEL_PX = 2_000;
-/** The longest task that is no long task, in ms (W3C Long Tasks). */
+/** Tasks longer than this are long tasks, in ms (W3C Long Tasks). */
 const LONG_MS = 50;
 
 const server = await Server.start(), browser = await launch();
@@ -41,7 +40,7 @@ try {
   await server.end();
 }
 
-/** An entry as people write them: mostly short, some of many lines, some replies. @param {number} n */
+/** A typical entry: mostly short, some with many lines, some replies. @param {number} n */
 function entry(n) {
   const words = "the quick brown fox jumps over the lazy dog and looks at https://example.org/fox once more".split(" ");
   const body = words.slice(0, 2 + (n * 7) % 15).join(" ") + (n % 40 === 0 ? "\n```js\nif (fox) jump();\n```\nand so on" : "");
@@ -61,11 +60,11 @@ async function firstPaint() {
     times.newest.push(await page.evaluate(() => performance.getEntriesByName("seen")[0].startTime));
     for (const context of browser.contexts()) await context.close();
   }
-  console.log(`first paint, ${LOADS} loads with nothing cached: ${spread(times.paint)}; the floor: ${spread(times.floor)}`);
-  console.log(`the newest of ${ENTRIES} entries is there: ${spread(times.newest)}`);
+  console.log(`first paint, ${LOADS} loads with an empty cache: ${spread(times.paint)}; the floor: ${spread(times.floor)}`);
+  console.log(`newest of ${ENTRIES} entries shown: ${spread(times.newest)}`);
 }
 
-/** When a page was painted first, in ms from the navigation. @param {import("playwright-core").Page} page */
+/** The time of the first paint, in ms after the navigation. @param {import("playwright-core").Page} page */
 function paint(page) {
   return page.evaluate(async () => {
     for (;;) {
@@ -89,7 +88,7 @@ async function arriving() {
     }
     await page.locator(`#slot-${ENTRIES + PER_SECOND * SECONDS - 1}`).waitFor();
   });
-  console.log(`${PER_SECOND} entries a second for ${SECONDS} s: ${told(tasks)}`);
+  console.log(`${PER_SECOND} entries per second for ${SECONDS} s: ${summary(tasks)}`);
   await page.context().close();
 }
 
@@ -102,30 +101,30 @@ async function scrolling() {
     for (const [way, by, slot] of /** @type {const} */ ([["up", -WHEEL_PX, 0], ["down", WHEEL_PX, count - 1]])) {
       const begin = performance.now();
       const tasks = await traced(page, async () => {
-        while (!await page.evaluate(isSeen, slot)) await page.mouse.wheel(0, by);
+        while (!await page.evaluate(isVisible, slot)) await page.mouse.wheel(0, by);
       });
       const seconds = (performance.now() - begin) / 1_000;
-      console.log(`scrolling ${way} through ${count}, ${name}, ${seconds.toFixed(1)} s: ${told(tasks)}`);
+      console.log(`scrolling ${way} through ${count}, ${name}, ${seconds.toFixed(1)} s: ${summary(tasks)}`);
     }
     await page.context().close();
   }
 }
 
-/** Runs in the page: whether a slot is on the screen. @param {number} slot */
-function isSeen(slot) {
+/** Runs in the page: whether a slot is visible. @param {number} slot */
+function isVisible(slot) {
   const line = document.getElementById(`slot-${slot}`)?.getBoundingClientRect();
   return line !== undefined && line.bottom > 0 && line.top < innerHeight;
 }
 
 /**
- * How long the tasks of the page's own thread were meanwhile, in ms.
+ * Measures the tasks of the page's main thread during an action, in ms.
  * @param {import("playwright-core").Page} page
- * @param {() => Promise<void>} meanwhile
+ * @param {() => Promise<void>} act
  */
-async function traced(page, meanwhile) {
+async function traced(page, act) {
   const path = join(tmpdir(), `roomlog-trace-${process.pid}.json`);
   await browser.startTracing(page, { path, categories: ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"] });
-  await meanwhile();
+  await act();
   await browser.stopTracing();
   /** @type {any[]} */
   const events = JSON.parse(await readFile(path, "utf8")).traceEvents;
@@ -133,24 +132,24 @@ async function traced(page, meanwhile) {
   const threads = new Set(events.filter(it => it.args?.name === "CrRendererMain").map(it => `${it.pid}/${it.tid}`));
   const tasks = events.filter(it => it.name === "RunTask" && it.dur !== undefined && threads.has(`${it.pid}/${it.tid}`));
   const durations = tasks.map(it => ({ wall: it.dur / 1_000, cpu: (it.tdur ?? it.dur) / 1_000 }));
-  if (durations.length === 0) throw new Error("the trace holds no task of the page");
+  if (durations.length === 0) throw new Error("the trace has no task of the page");
   return durations;
 }
 
 /**
- * By the clock, and by the thread's own time: what the machine gave to others is no work of the page.
+ * Summarizes tasks by wall time and by CPU time, which leaves out the time that other processes had.
  * @param {{wall: number, cpu: number}[]} tasks
  */
-function told(tasks) {
+function summary(tasks) {
   const of = (/** @type {"wall" | "cpu"} */ clock) => {
     const times = tasks.map(it => it[clock]).sort((a, b) => a - b);
     const [p99, longest] = [0.99, 1].map(part => times[Math.floor(part * (times.length - 1))]);
     return `p99 ${p99.toFixed(1)} ms, longest ${longest.toFixed(1)} ms, longer than ${LONG_MS} ms: ${times.filter(it => it > LONG_MS).length}`;
   };
-  return `${tasks.length} tasks\n  by the clock:      ${of("wall")}\n  of the thread's:   ${of("cpu")}`;
+  return `${tasks.length} tasks\n  wall time:  ${of("wall")}\n  CPU time:   ${of("cpu")}`;
 }
 
-/** Runs in the page: notes when an element is there first. @param {string} id */
+/** Runs in the page: records when an element appears. @param {string} id */
 function watchFor(id) {
   new MutationObserver((_, watch) => {
     if (!document.getElementById(id)) return;

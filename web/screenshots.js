@@ -1,5 +1,5 @@
-// The pictures of the README, made anew: `node screenshots.js` in web/, behind `cargo build -p roomlog` and
-// `npm ci`. Needs Chromium, and a font with emoji (Debian: fonts-noto-color-emoji).
+// Makes the screenshots in docs/screenshots: `node screenshots.js` in web/, after `cargo build -p roomlog` and `npm ci`. Needs
+// Chromium and an emoji font (Debian: fonts-noto-color-emoji).
 
 import { fileURLToPath } from "node:url";
 
@@ -7,13 +7,13 @@ import { launch, opened, status } from "./app/test/browser.js";
 import { Terminal } from "./app/test/terminal.js";
 import { Server } from "./sdk/test/server.js";
 
-const CODE = "It was a timer that a send cleared while offline:\n```js\nif (!socket) return; // the timer is that of the next try\n```\nFixed in `connection.js`.";
+const CODE = "It was a timer that a send cleared while offline:\n```js\nif (!socket) return; // the timer is for the next attempt\n```\nFixed in `connection.js`.";
 
-/** Colours 0 to 7 of a terminal. */
+/** Terminal colours 0 to 7. */
 const COLOURS = ["#16181d", "#e5707a", "#8cc98c", "#e0c070", "#7aa8f0", "#c89ae0", "#70c8d0", "#d8dbe2"];
 
-/** What people say in `general`. */
-const SAID = [
+/** The entries of `general`. */
+const ENTRIES = [
   { author: "grace", body: "Is anyone else losing lines when the server restarts?" },
   { author: "ada", body: "No. Kill it while you type and look: each line is there once." },
   { author: "grace", body: "I did. It said “Waiting to be sent”, and then it was sent.", ref: 1 },
@@ -30,7 +30,7 @@ const SAID = [
 const folder = fileURLToPath(new URL("../docs/screenshots/", import.meta.url));
 const server = await Server.start(), browser = await launch();
 try {
-  await server.put(SAID);
+  await server.put(ENTRIES);
   for (const room of ["releases", "support"]) await server.put([{ author: "grace", body: "hello" }], room);
   const page = await opened(browser, server.url, "ada");
   for (const room of ["support", "releases", "general"]) {
@@ -53,7 +53,7 @@ try {
   await server.end();
 }
 
-/** The chat in a terminal, drawn by the browser: by a page of no server, whose policy would forbid the colours. */
+/** Draws the terminal chat in a blank page: the server's content security policy forbids inline styles. */
 async function terminal() {
   const page = await browser.newPage({ viewport: { width: 830, height: 540 } });
   const chat = await Terminal.open(server.url, "ada", { columns: 96, rows: 26 });
@@ -74,16 +74,16 @@ async function terminal() {
   }
 }
 
-/** A screen with escapes for colours and weights, as HTML. @param {string} screen */
+/** Converts a screen with escape sequences to HTML. @param {string} screen */
 function html(screen) {
   /** @type {Map<string, string>} */
   let style = new Map();
   return screen.split(/\x1b\[([\d;]*)m/).map((part, at) => {
     if (at % 2 === 0) {
-      const text = part.replace(/[&<]/g, sign => `&#${sign.charCodeAt(0)};`);
+      const text = part.replace(/[&<]/g, character => `&#${character.charCodeAt(0)};`);
       return text && `<span style="${[...style].map(it => it.join(":")).join(";")}">${text}</span>`;
     }
-    // A colour of the first 16 comes in its long form, too.
+    // The first colours may also come in their 256-colour form.
     for (const code of part.replace(/38;5;([0-7])\b/g, (_, colour) => `3${colour}`).split(";").map(Number)) {
       if (code === 0) style = new Map();
       else if (code === 1) style.set("font-weight", "bold");

@@ -6,24 +6,24 @@
 
 import { connect, emojiOf } from "../sdk/src/index.js";
 import { Composer } from "./composer.js";
-import { focusText, isTouch, the } from "./dom.js";
+import { byId, focusText, isTouch } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
 import { visible } from "./names.js";
 import { Recent } from "./recent.js";
 import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
 import { View } from "./view.js";
-import { dialogOfName } from "./who.js";
+import { nameDialog } from "./who.js";
 
-/** Who one is until one says so: who only reads is nobody's author. */
+/** The author of the connection while no name is set. Nothing is appended under it. */
 const READER = "reader";
-/** How often those who cannot see are told what came, in ms. */
-const TOLD_MS = 3_000;
-/** A shorter loss of the connection is not worth a word, in ms. */
+/** The least interval between announcements of new messages to screen readers, in ms. */
+const ANNOUNCE_MS = 3_000;
+/** Shorter losses of the connection are not shown, in ms. */
 const SHORT_MS = 700;
-/** What a server takes before it has said so: the defaults of docs/PROTOCOL.md. */
+/** The limits until the server has sent its own: the defaults of docs/PROTOCOL.md. */
 const LIMITS = { body_bytes: 16_384, author_bytes: 64 };
-/** How much of the timeline a press of PageUp moves. */
+/** How much of the timeline's height PageUp and PageDown scroll. */
 const PAGE = 0.9;
 
 const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER });
@@ -31,34 +31,34 @@ const log = connect(new URL(".", location.href.split("#")[0]).href, { author: ke
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
 let room = null;
-/** Whether the server refuses to let it be followed. */
+/** Whether the server refuses to let the open room be followed. */
 let isRefused = false;
-/** Ends what listens to it. @type {(() => void)[]} */
+/** Removes the listeners of the open room. @type {(() => void)[]} */
 let offs = [];
-/** Whom the connection was made for. */
-let wasAuthor = kept.author;
+/** The author of the connection. */
+let connectedAuthor = kept.author;
 
 const recent = new Recent(log);
 const isLive = () => log.status.state === "live" || log.status.state === "catching-up";
-const rooms = new Rooms(() => log.id, () => acts.me);
+const rooms = new Rooms(() => log.id, () => actions.me);
 const composer = new Composer({
   mayWrite: then => Boolean(kept.author) || ask("", then),
   editLast: () => {
-    const slot = view?.lastOf(acts.me);
-    if (slot != null) acts.edit(slot);
+    const slot = view?.lastOf(actions.me);
+    if (slot != null) actions.edit(slot);
   },
   changed: () => view?.follows && view.toEnd(),
   last: () => view?.lines.lastLine,
-  sent: () => acts.toEnd(),
-  // The button to the latest message makes the timeline shorter: one page up and one down lead to the same place.
-  scroll: pages => the("scroller").scrollBy({ top: pages * PAGE * (the("composer").offsetTop - the("scroller").offsetTop) }),
+  sent: () => actions.toEnd(),
+  // Not the scroller's own height: the "Jump to latest" button changes it, and PageUp then PageDown must lead back.
+  scroll: pages => view?.scrollBy(pages * PAGE * (byId("composer").offsetTop - byId("scroller").offsetTop)),
   isLive,
   log: () => log.id,
-  mostBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,
+  maxBytes: () => log.limits?.body_bytes ?? LIMITS.body_bytes,
 });
 
-/** @type {import("./line.js").Acts} */
-const acts = {
+/** @type {import("./line.js").Actions} */
+const actions = {
   get me() { return kept.author || null; },
   reply: slot => composer.begin("reply", slot, view?.shown(slot)),
   edit: slot => composer.begin("edit", slot, view?.shown(slot)),
@@ -66,55 +66,55 @@ const acts = {
     const opened = room;
     const act = () => {
       if (room !== opened) return;
-      const stands = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(acts.me ?? "");
-      composer.append(stands ? "" : emoji, { kind: "reaction", ref: slot });
+      const isSet = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(actions.me ?? "");
+      composer.append(isSet ? "" : emoji, { kind: "reaction", ref: slot });
     };
     if (kept.author) act();
     else ask("", act);
   },
   go: slot => {
-    const hash = acts.href(slot);
+    const hash = actions.href(slot);
     if (location.hash === hash) void go();
     else location.hash = hash;
   },
-  // The address names a slot no longer: what is seen is the end.
+  // Removes the slot from the address: a reload shows the end, too.
   toEnd: () => {
     history.replaceState(null, "", hashOf(room?.name ?? ""));
     view?.toEnd();
   },
   href: slot => hashOf(room?.name ?? "", slot, log.id),
 };
-const askName = dialogOfName({
+const askName = nameDialog({
   author: () => kept.author ?? "",
-  mostBytes: () => log.limits?.author_bytes ?? LIMITS.author_bytes,
+  maxBytes: () => log.limits?.author_bytes ?? LIMITS.author_bytes,
   named: name => {
     kept.author = name;
     login();
   },
-  closed: () => kept.author || !isTouch() ? focusText(the("body")) : the("scroller").focus(),
+  closed: () => kept.author || !isTouch() ? focusText(byId("body")) : byId("scroller").focus(),
 });
 
-/** Opens what the address names. */
+/** Opens the room and the slot of the address. */
 async function go() {
   const { room: name, slot, mark } = placeOf(location.hash);
   if (room?.name !== name) open(name);
   rooms.drawer(false);
   if (slot === null) return focusComposer();
   const opened = room;
-  await begun();
+  await joined();
   if (opened !== room) return;
   const isOther = mark !== null && log.id !== null && mark !== markOf(log.id);
   const found = !isOther && await view?.to(slot).catch(() => false);
   if (opened !== room || found || isRefused) return;
   const end = opened?.last ?? -1;
-  if (isOther) notice("This link leads to a message of an earlier log, which the server does not have any more.");
+  if (isOther) notice("This link leads to a message of an earlier log, which the server no longer has.");
   else notice(end < slot ? `There is no message #${slot} in ${name} yet.` : `Message #${slot} cannot be shown now. Try again when you are connected.`);
   focusComposer();
 }
 
-/** Where one would type next; on a phone the keyboard would hide what one came to read. */
+/** Focuses the composer, but not on a touch screen, where the keyboard would cover the messages. */
 function focusComposer() {
-  if (!isTouch() && !document.querySelector("dialog[open]")) the("body").focus();
+  if (!isTouch() && !document.querySelector("dialog[open]")) byId("body").focus();
 }
 
 /** @param {string} name */
@@ -122,15 +122,15 @@ function open(name) {
   view?.end();
   offs.forEach(off => off());
   notice("");
-  the("room").textContent = name;
-  the("room").title = name;
+  byId("room").textContent = name;
+  byId("room").title = name;
   isRefused = false;
   const opened = room = recent.open(name);
-  view = new View(room, acts, { read: () => kept.read(log.id, name), moved });
+  view = new View(room, actions, { read: () => kept.read(log.id, name), moved });
   offs = [
     room.on("entries", entries => {
       isRefused = false;
-      tell(entries);
+      announce(entries);
     }),
     room.on("pending", () => composer.unsent.show()),
     room.on("error", error => {
@@ -139,9 +139,9 @@ function open(name) {
       moved();
     }),
     room.on("reset", why => {
-      notice(`${why === "new_log" ? "The server has another log than before" : "The server’s log is not the one shown before"}. These are the messages it has now.`);
+      notice(`${why === "new_log" ? "The server now has another log" : "The server’s log has changed"}. These are the messages it has now.`);
       history.replaceState(null, "", hashOf(name));
-      composer.forget();
+      composer.detach();
       moved();
     }),
   ];
@@ -150,11 +150,11 @@ function open(name) {
   moved();
 }
 
-/** Waits for the first reply: before it nothing is known of the room. @returns {Promise<void>} */
-function begun() {
+/** Waits for the first reply of the open room. @returns {Promise<void>} */
+function joined() {
   const opened = room;
   if (!opened || opened.last !== null) return Promise.resolve();
-  return new Promise(begun => {
+  return new Promise(done => {
     const offs = [
       opened.on("entries", () => end()),
       opened.on("error", () => end()),
@@ -162,57 +162,57 @@ function begun() {
     ];
     const end = () => {
       offs.forEach(off => off());
-      begun();
+      done();
     };
   });
 }
 
-/** What is seen has changed. */
+/** Updates everything that depends on the place in the timeline. */
 function moved() {
   if (!view || !room) return;
-  const { behind, follows, last } = view, now = the("now");
+  const { behind, follows, last } = view, now = byId("now");
   now.hidden = follows || last < 0;
   now.textContent = `Jump to latest${behind > 0 ? ` (${behind.toLocaleString()} new)` : ""}`;
   if (follows && !document.hidden && last >= 0) {
     kept.setRead(log.id, room.name, last);
     rooms.show();
   }
-  const { state } = the("status").dataset;
+  const { state } = byId("status").dataset;
   view.start(isRefused ? "bad room" : state === "offline" || state === "refused" ? state : "");
   composer.unsent.show();
 }
 
-/** @type {{count: number, authors: Set<string>, timer: number}} */
-const untold = { count: 0, authors: new Set(), timer: 0 };
+/** Messages that are not announced yet. @type {{count: number, authors: Set<string>, timer: number}} */
+const unannounced = { count: 0, authors: new Set(), timer: 0 };
 
-/** Tells those who cannot see what came: not each entry, and not what one wrote. @param {{author: string}[]} entries */
-function tell(entries) {
+/** Announces messages of others to screen readers: how many, not each of them. @param {{author: string}[]} entries */
+function announce(entries) {
   if (log.status.state !== "live") return;
   for (const { author } of entries) {
-    if (author === acts.me) continue;
-    untold.count++;
-    untold.authors.add(author);
+    if (author === actions.me) continue;
+    unannounced.count++;
+    unannounced.authors.add(author);
   }
-  if (untold.count === 0) return;
-  untold.timer ||= window.setTimeout(() => {
-    const authors = [...untold.authors].slice(0, 3).map(visible).join(", ");
-    the("quiet").textContent = `${untold.count} new from ${authors}`;
-    Object.assign(untold, { count: 0, authors: new Set(), timer: 0 });
-  }, TOLD_MS);
+  if (unannounced.count === 0) return;
+  unannounced.timer ||= window.setTimeout(() => {
+    const authors = [...unannounced.authors].slice(0, 3).map(visible).join(", ");
+    byId("quiet").textContent = `${unannounced.count} new from ${authors}`;
+    Object.assign(unannounced, { count: 0, authors: new Set(), timer: 0 });
+  }, ANNOUNCE_MS);
 }
 
 let lossTimer = 0;
 
-/** @param {import("../sdk/src/connection.js").Status} status */
-function say(status) {
-  const isLost = status.state === "offline", wasLost = the("status").dataset.state === "offline";
+/** Shows a new status, a loss of the connection after SHORT_MS. @param {import("../sdk/src/connection.js").Status} status */
+function statusChanged(status) {
+  const isLost = status.state === "offline", wasLost = byId("status").dataset.state === "offline";
   if (isLost && !wasLost) {
     lossTimer ||= window.setTimeout(() => show(status), SHORT_MS);
   } else if (status.state !== "connecting") {
     window.clearTimeout(lossTimer);
     lossTimer = 0;
     show(status);
-  // The next try is no news.
+  // A retry keeps "Offline".
   } else if (!wasLost) show(status);
   if (status.state === "refused") ask(status.error.message);
   composer.connected();
@@ -221,7 +221,7 @@ function say(status) {
 
 /** @param {import("../sdk/src/connection.js").Status} status */
 function show(status) {
-  const element = the("status");
+  const element = byId("status");
   element.dataset.state = status.state;
   element.textContent = {
     connecting: () => "Connecting…",
@@ -234,34 +234,34 @@ function show(status) {
   moved();
 }
 
-/** Asks for a name; `false`: nothing is written before it is given, then `next` is done. */
+/** Asks for a name, and calls `next` when it is set. Returns false: for now, nothing can be sent. */
 function ask(problem = "", next = () => {}) {
   askName(problem, next);
   return false;
 }
 
-/** One's name is known, or another: here, or in another tab. */
+/** Applies the name, which may have been set in another tab. */
 function login() {
-  the("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
-  if (kept.author === wasAuthor) return;
-  wasAuthor = kept.author;
+  byId("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
+  if (kept.author === connectedAuthor) return;
+  connectedAuthor = kept.author;
   log.login({ author: kept.author || READER });
   rooms.recount();
-  view?.again();
+  view?.redraw();
 }
 
 /** @param {string} text */
 function notice(text) {
-  the("notice-text").textContent = text;
-  the("notice").hidden = !text;
+  byId("notice-text").textContent = text;
+  byId("notice").hidden = !text;
 }
 
-the("me").onclick = () => ask();
-the("now").onclick = () => {
-  acts.toEnd();
+byId("me").onclick = () => ask();
+byId("now").onclick = () => {
+  actions.toEnd();
   focusComposer();
 };
-the("notice-drop").onclick = () => {
+byId("notice-drop").onclick = () => {
   notice("");
   focusComposer();
 };
@@ -271,25 +271,25 @@ document.addEventListener("visibilitychange", () => {
   moved();
 });
 window.addEventListener("hashchange", () => void go());
-// Another tab has stored something.
+// Another tab has changed the storage.
 window.addEventListener("storage", () => {
   login();
   moved();
   rooms.show();
 });
-listenToKeys(acts, () => view);
+listenToKeys(actions, () => view);
 
-log.on("status", say);
-// What was counted in the log before is void, and links to slots name the log.
+log.on("status", statusChanged);
+// Counts are of the previous log, and links to slots contain the log.
 log.on("log", () => {
   rooms.clear();
-  view?.again();
+  view?.redraw();
 });
 log.on("heads", heads => rooms.moved(heads));
 log.on("error", error => notice(error.message));
 log.on("settled", outcome => composer.unsent.settled(outcome));
 log.watch();
 login();
-say(log.status);
+statusChanged(log.status);
 void go();
 if (!kept.author) ask();

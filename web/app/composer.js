@@ -1,22 +1,22 @@
-// Where one writes: a new message, a reply, an edit.
+// The composer: new messages, replies and edits.
 //
-// Enters: keys, what is to be replied to or edited. Leaves: appends. Invariants: what is in the box is kept for each
-// room, over a reload too, until it is sent; what it replies to or edits is dropped when the log is another one; what is
-// longer than the server takes stays in the box.
+// In: keys, the message to reply to or edit. Out: appends. Invariants: each room's draft is kept until it is sent, also across
+// reloads; what it replies to or edits is dropped when the log changes; a text that is too long for the server stays in the
+// box.
 
-import { isComposing, the } from "./dom.js";
+import { byId, isComposing } from "./dom.js";
 import { kept } from "./kept.js";
 import { visible } from "./names.js";
 import { bytesOf, wellFormed, withoutEmptyLines } from "./text.js";
 import { Unsent } from "./unsent.js";
 
-/** From this part of the limit on, it is shown how much is left. */
+/** From this fraction of the limit on, the remaining bytes are shown. */
 const NEAR_LIMIT = 0.9;
 
 /** @typedef {import("./kept.js").About} About */
 
 export class Composer {
-  #body = the("body");
+  #body = byId("body");
   /** @type {import("../sdk/src/index.js").Room | null} */
   #room = null;
   /** @type {About | null} */
@@ -26,19 +26,19 @@ export class Composer {
    * @param {{
    *   mayWrite: (then: () => void) => boolean, editLast: () => void, changed: () => void, sent: () => void,
    *   last: () => import("../sdk/src/types.js").Entry | undefined,
-   *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, mostBytes: () => number,
+   *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, maxBytes: () => number,
    * }} page
    */
   constructor(page) {
     this.page = page;
     const { log, isLive, changed, last } = page;
-    this.unsent = new Unsent({ log, isLive, changed, last, edit: it => this.#edit(it), again: it => this.#again(it) });
-    the("composer").onsubmit = (/** @type {Event} */ event) => {
+    this.unsent = new Unsent({ log, isLive, changed, last, edit: it => this.#edit(it), retry: it => this.#retry(it) });
+    byId("composer").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#send();
       this.#body.focus();
     };
-    the("about-drop").onclick = () => this.#drop();
+    byId("about-drop").onclick = () => this.#drop();
     this.#body.onkeydown = (/** @type {KeyboardEvent} */ event) => this.#key(event);
     this.#body.oninput = () => this.#changed();
   }
@@ -53,20 +53,20 @@ export class Composer {
     this.connected();
   }
 
-  /** The name of the log is known: a reply or an edit that refers to another one is void, its text is not. */
+  /** The name of the log may be known now: detaches a reply or an edit of another log. */
   connected() {
     const log = this.page.log();
-    if (this.#about && log !== null && this.#about.log !== log) this.forget();
+    if (this.#about && log !== null && this.#about.log !== log) this.detach();
     this.count();
   }
 
-  /** What it replies to or edits is not there any more; the text stays. */
-  forget() {
+  /** Drops what the draft replies to or edits; the text stays. */
+  detach() {
     this.#fill(this.#body.value, null);
   }
 
   /**
-   * Begins a reply or an edit.
+   * Starts a reply or an edit.
    * @param {"reply" | "edit"} kind
    * @param {number} slot
    * @param {import("../sdk/src/fold.js").Folded | null | undefined} shown
@@ -81,16 +81,16 @@ export class Composer {
   /** @param {string} body @param {import("../sdk/src/room.js").AppendOptions} options */
   append(body, options = {}) {
     const made = this.#room?.append(wellFormed(body), dropUndefined(options));
-    made?.catch(() => {}); // The outcome comes to `Unsent.settled`, which shows it.
+    made?.catch(() => {}); // `Unsent.settled` shows the outcome.
   }
 
-  /** Shows how much may still be written, near the limit. */
+  /** Shows the remaining bytes, near the limit. */
   count() {
-    const most = this.page.mostBytes(), left = most - bytesOf(withoutEmptyLines(this.#body.value));
-    const count = the("count"), shown = left <= most * (1 - NEAR_LIMIT);
+    const max = this.page.maxBytes(), left = max - bytesOf(withoutEmptyLines(this.#body.value));
+    const count = byId("count"), shown = left <= max * (1 - NEAR_LIMIT);
     count.hidden = !shown;
     count.classList.toggle("over", left < 0);
-    the("send").disabled = left < 0;
+    byId("send").disabled = left < 0;
     if (!shown) count.textContent = "";
     else count.textContent = left < 0 ? `Too long by ${(-left).toLocaleString()} bytes: shorten it, or send it in parts.` : `${left.toLocaleString()} bytes left`;
     this.#body.setAttribute("aria-invalid", String(left < 0));
@@ -105,9 +105,9 @@ export class Composer {
   #fill(text, about, shown = null) {
     this.#body.value = text;
     this.#about = about;
-    the("about").hidden = about === null;
+    byId("about").hidden = about === null;
     const whom = shown ? `${visible(shown.entry.author)}: ${shown.body.slice(0, 120)}` : "an earlier message";
-    the("about-text").textContent = about?.kind === "edit" ? "Editing your message" : `Replying to ${whom}`;
+    byId("about-text").textContent = about?.kind === "edit" ? "Editing your message" : `Replying to ${whom}`;
     this.#changed();
   }
 
@@ -118,7 +118,7 @@ export class Composer {
 
   #send() {
     const body = withoutEmptyLines(this.#body.value);
-    if (!body || bytesOf(body) > this.page.mostBytes()) return;
+    if (!body || bytesOf(body) > this.page.maxBytes()) return;
     if (!this.page.mayWrite(() => this.#send())) return;
     const about = this.#about, me = /^\/me\s+/.exec(body);
     if (about?.kind === "edit") this.append(body, { kind: "edit", ref: about.slot });
@@ -128,14 +128,14 @@ export class Composer {
     if (about?.kind !== "edit") this.page.sent();
   }
 
-  /** Sends again what was refused. @param {import("./kept.js").Refused} refused */
-  #again({ append: { body, kind, ref } }) {
+  /** Sends a rejected append again. @param {import("./kept.js").Refused} refused */
+  #retry({ append: { body, kind, ref } }) {
     if (!this.page.mayWrite(() => this.append(body, { kind, ref }))) return;
     this.append(body, { kind, ref });
     this.#body.focus();
   }
 
-  /** Puts what was refused into the box, above what is there. @param {import("./kept.js").Refused} refused */
+  /** Puts a rejected append into the box, above the draft. @param {import("./kept.js").Refused} refused */
   #edit({ append: { body, kind, ref }, log }) {
     const isHere = ref !== undefined && log !== null && log === this.page.log();
     const text = kind === "action" ? `/me ${body}` : body, draft = this.#body.value;

@@ -1,4 +1,4 @@
-// Elements, made of texts and elements; nothing here parses HTML.
+// Elements, built from texts and elements; nothing here parses HTML.
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -18,16 +18,16 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** The element that the page has under an id. @param {string} id @returns {any} */
-export function the(id) {
+/** The element with an id. @param {string} id @returns {any} */
+export function byId(id) {
   const element = document.getElementById(id);
   if (!element) throw new Error(`the page has no #${id}`);
   return element;
 }
 
 /**
- * Whether a key belongs to an input method that composes text. Safari sends the Enter that ends a composition after
- * `compositionend`, with `isComposing` false; only its key code, 229, tells (WebKit bug 165004).
+ * Whether a key belongs to an input method's composition. Safari sends the Enter that ends a composition after
+ * `compositionend`, with `isComposing` false; only its key code, 229, shows it (WebKit bug 165004).
  * @param {KeyboardEvent} event
  */
 export function isComposing(event) {
@@ -35,8 +35,8 @@ export function isComposing(event) {
 }
 
 /**
- * Focuses a text field and puts the caret at its end. When a dialog closes, Chromium focuses what had the focus before,
- * but leaves the caret where the last click put it, so what is typed goes nowhere; `focus()` alone then changes nothing.
+ * Focuses a text field and puts the caret at its end. When a dialog closes, Chromium restores the focus but leaves the caret
+ * where the last click put it, so typed text is lost, and `focus()` alone changes nothing.
  * @param {HTMLTextAreaElement} field
  */
 export function focusText(field) {
@@ -44,7 +44,7 @@ export function focusText(field) {
   field.setSelectionRange(field.value.length, field.value.length);
 }
 
-/** Whether fingers are what points here: focusing a text field would open the keyboard over half of the screen. */
+/** Whether this is a touch screen, where focusing a text field opens a keyboard over half of the page. */
 export function isTouch() {
   return matchMedia("(pointer: coarse)").matches;
 }

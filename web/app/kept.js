@@ -1,4 +1,4 @@
-// What this browser remembers: who one is; of each room how far one has read, what one was writing, and what was refused.
+// What this browser stores: the user's name, and for each room the read mark, the draft, and rejected appends.
 //
 // ```text
 //   roomlog.author               a name
@@ -7,47 +7,47 @@
 //   roomlog.refused|general      Refused[], as JSON
 // ```
 //
-// Invariants: nothing here throws; what the browser refuses to store (private windows, blocked or full storage) is
-// remembered until the page closes. A slot means nothing without its log, so each is stored with the log's name. Pages
-// below different paths of one host belong to different servers, and have their path in the key.
+// Invariants: nothing here throws; what the browser refuses to store (private windows, blocked or full storage) is kept until
+// the page closes. Each slot is stored with the name of its log. Pages under different paths of a host belong to different
+// servers, so keys contain the path.
 
 /**
- * What was being written.
+ * A draft.
  * @typedef {{text: string, about?: About | null}} Draft
- * What it replies to or edits: a slot of a log.
+ * What a draft replies to or edits: a slot of a log.
  * @typedef {{kind: "reply" | "edit", slot: number, log: string | null}} About
- * What was refused for good; `log` is the one that its `ref` belongs to.
+ * An append that was rejected for good; `log` is the log that its `ref` belongs to.
  * @typedef {{append: import("../sdk/src/types.js").Append, message: string, log: string | null}} Refused
  */
 
 const path = globalThis.location ? new URL(".", location.href).pathname : "/";
-/** Room names have no "|" and no "/", so that paths and rooms are not confused. */
+/** Room names contain neither "|" nor "/", so a path is not mistaken for a room. */
 const below = path === "/" ? "" : `${path}|`;
 
-/** What the browser did not store. It comes before what is stored, which is older. @type {Map<string, string>} */
-const here = new Map();
+/** Values that the browser did not store; newer than those that it has. @type {Map<string, string>} */
+const unstored = new Map();
 
 /** @param {string} key @returns {string | null} */
 function get(key) {
   try {
-    return here.get(key) ?? localStorage.getItem(key);
+    return unstored.get(key) ?? localStorage.getItem(key);
   } catch {
     return null;
   }
 }
 
-/** @param {string} key @param {string} value empty: nothing is kept */
+/** @param {string} key @param {string} value removes the key if empty */
 function set(key, value) {
   try {
     if (value) localStorage.setItem(key, value);
     else localStorage.removeItem(key);
-    here.delete(key);
+    unstored.delete(key);
   } catch {
-    here.set(key, value);
+    unstored.set(key, value);
   }
 }
 
-/** @param {string} key @returns {any} null when it is not JSON */
+/** @param {string} key @returns {any} null if it is not JSON */
 function parsed(key) {
   try {
     return JSON.parse(get(key) || "null");
@@ -60,7 +60,7 @@ export const kept = {
   get author() { return get("roomlog.author"); },
   set author(name) { set("roomlog.author", name ?? ""); },
 
-  /** The last slot of a room that was read, in this log; −1 for none. @param {string | null} log @param {string} room */
+  /** The last slot of a room that was read, in this log; −1 if none. @param {string | null} log @param {string} room */
   read(log, room) {
     const [slot, of] = (get(`roomlog.read|${below}${room}`) ?? "").split("|");
     return /^\d{1,16}$/.test(slot) && of === log ? Number(slot) : -1;

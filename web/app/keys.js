@@ -1,23 +1,23 @@
-// The keyboard: in the timeline, and where the focus is on nothing that takes text.
+// The keyboard, while no text field has the focus.
 //
-// Enters: keys. Leaves: what they ask for. Invariant: what is typed goes where one writes, unless it is a shortcut of the
-// timeline, which the dialog of `?` lists.
+// In: keys. Out: actions. Invariant: typed text goes to the composer, unless it is a shortcut of the timeline; the `?` dialog
+// lists these.
 
-import { the } from "./dom.js";
+import { byId } from "./dom.js";
 
-/** @param {import("./line.js").Acts} acts @param {() => import("./view.js").View | null} viewOf */
-export function listenToKeys(acts, viewOf) {
-  const dialog = the("keys"), scroller = the("scroller"), body = the("body");
+/** @param {import("./line.js").Actions} actions @param {() => import("./view.js").View | null} viewOf */
+export function listenToKeys(actions, viewOf) {
+  const dialog = byId("keys"), scroller = byId("scroller"), body = byId("body");
   const help = () => dialog.open || dialog.showModal();
   const isText = (/** @type {KeyboardEvent} */ { key }) => [...key].length === 1 && key !== " ";
-  the("help").onclick = help;
+  byId("help").onclick = help;
 
-  /** By the keys of a line. @type {(line: HTMLElement | null, key: string) => boolean} */
+  /** Handles the keys of a line. @type {(line: HTMLElement | null, key: string) => boolean} */
   const ofLine = (line, key) => {
     const slot = Number(line?.dataset.slot);
     if (!line || Number.isNaN(slot)) return false;
-    if (key === "r") acts.reply(slot);
-    else if (key === "e" && viewOf()?.shown(slot)?.entry.author === acts.me) acts.edit(slot);
+    if (key === "r") actions.reply(slot);
+    else if (key === "e" && viewOf()?.shown(slot)?.entry.author === actions.me) actions.edit(slot);
     else if (key >= "1" && key <= "3") line.querySelectorAll(/** @type {"button"} */ (".tools .react"))[Number(key) - 1]?.click();
     else return false;
     return true;
@@ -28,9 +28,9 @@ export function listenToKeys(acts, viewOf) {
     const target = /** @type {HTMLElement} */ (event.target), view = viewOf();
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (by) view?.lines.moveFocus(by);
-    else if (event.key === "Home") acts.go(0);
+    else if (event.key === "Home") actions.go(0);
     else if (event.key === "End") {
-      acts.toEnd();
+      actions.toEnd();
       view?.lines.all().at(-1)?.focus({ preventScroll: true });
     }
     else if (event.key === "Escape") body.focus();
@@ -45,7 +45,7 @@ export function listenToKeys(acts, viewOf) {
     if (event.key === "?") {
       event.preventDefault();
       help();
-      // With the focus there, the browser puts the sign there.
+      // Once the composer has the focus, the browser inserts the character there.
     } else if (isText(event)) body.focus();
   });
 }

@@ -1,25 +1,25 @@
-// One entry as an element.
+// An entry as a list item.
 //
-// Enters: what is to be shown. Leaves: a list item. Invariants: what an author wrote is text and nothing
-// else; its direction, its length and its marks stay within its own line.
+// In: an entry in its current form. Out: a list item. Invariant: an author's text is never HTML, and its direction, length
+// and combining marks do not affect other lines.
 
 import { make } from "./dom.js";
 import { hueOf, visible } from "./names.js";
 import { isEmoji, pieces } from "./text.js";
-import { GROUP_MS, clockOf, saidAt, wholeOf } from "./time.js";
+import { GROUP_MS, clockOf, timeOf, timestampOf } from "./time.js";
 
-/** A body with more than this of UTF-16, or with more lines, is shown in part at first. */
+/** A body with more UTF-16 units or lines than this is collapsed at first. */
 const LONG = 2_000, LONG_LINES = 24;
-/** What can be said with one press. */
+/** The reactions that have a button; the first three also have a key. */
 export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
 
 /**
- * What a line can be asked to do.
- * @typedef {object} Acts
+ * The user and the actions on a line.
+ * @typedef {object} Actions
  * @property {string | null} me
  * @property {(slot: number) => void} reply
  * @property {(slot: number) => void} edit
- * @property {(slot: number, emoji: string) => void} react an emoji that stands already is taken back
+ * @property {(slot: number, emoji: string) => void} react sets a reaction, or removes it if it is set
  * @property {(slot: number) => void} go
  * @property {() => void} toEnd
  * @property {(slot: number) => string} href
@@ -28,47 +28,47 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
 /**
  * @param {import("../sdk/src/fold.js").Folded} shown
  * @param {{head: boolean, quoted: import("../sdk/src/fold.js").Folded | null}} place
- * @param {Acts} acts
+ * @param {Actions} actions
  */
-export function lineOf(shown, { head, quoted }, acts) {
+export function lineOf(shown, { head, quoted }, actions) {
   const { entry, reactions } = shown, { slot } = entry;
-  const said = saidAt(entry), kind = entry.kind ?? "text";
+  const ms = timeOf(entry), kind = entry.kind ?? "text";
   const classes = ["entry", head && "head", kind === "action" && "action", shown.gone && "gone"].filter(Boolean);
-  const time = make("time", { datetime: new Date(said).toISOString(), title: `${wholeOf(said)} · #${slot}` }, clockOf(said));
+  const time = make("time", { datetime: new Date(ms).toISOString(), title: `${timestampOf(ms)} · #${slot}` }, clockOf(ms));
   const block = make("div");
   if (head || kind === "action") block.append(author(entry.author));
-  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, acts));
+  if (entry.ref !== undefined) block.append(quote(entry.ref, quoted, actions));
   if (kind !== "text" && kind !== "action") block.append(make("span", { class: "kind" }, kind), " ");
   block.append(...bodyOf(shown));
-  if (reactions.size > 0) block.append(reactionsOf(slot, reactions, acts));
+  if (reactions.size > 0) block.append(reactionsOf(slot, reactions, actions));
   return make(
     "li",
     { class: classes.join(" "), id: `slot-${slot}`, "data-slot": slot, "data-ref": entry.ref, tabindex: -1 },
-    make("a", { href: acts.href(slot), tabindex: -1, "aria-label": `${clockOf(said)}, link to this message` }, time),
+    make("a", { href: actions.href(slot), tabindex: -1, "aria-label": `${clockOf(ms)}, link to this message` }, time),
     block,
   );
 }
 
 /**
- * Gives a line the buttons of what can be done with it. Not before it is pointed at or has the focus: most never are,
- * and they would be most of the elements of a page.
- * @param {Element} line @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts
+ * Adds the buttons of a line, when the pointer or the focus enters it: for all lines, they would be most of the elements of
+ * the page.
+ * @param {Element} line @param {import("../sdk/src/fold.js").Folded} shown @param {Actions} actions
  */
-export function equip(line, shown, acts) {
-  if (!line.querySelector(":scope > .tools")) line.append(tools(shown, acts));
+export function addTools(line, shown, actions) {
+  if (!line.querySelector(":scope > .tools")) line.append(tools(shown, actions));
 }
 
 /**
- * Whether a line begins with its author's name: not behind another one of the same author.
- * @param {{author?: string, kind?: string, ref?: number}} line @param {number} said
- * @param {{author?: string, kind?: string} | undefined} before @param {number} saidBefore
+ * Whether a line starts with its author's name: not after another line of the same author.
+ * @param {{author?: string, kind?: string, ref?: number}} line @param {number} ms
+ * @param {{author?: string, kind?: string} | undefined} before @param {number} msBefore
  */
-export function isHead(line, said, before, saidBefore) {
+export function isHead(line, ms, before, msBefore) {
   return !before || before.author !== line.author || (before.kind ?? "text") !== (line.kind ?? "text")
-    || said - saidBefore > GROUP_MS || line.ref !== undefined;
+    || ms - msBefore > GROUP_MS || line.ref !== undefined;
 }
 
-/** An author's name, whose direction and colour are its own. @param {string} name */
+/** An author's name, in its own colour and direction. @param {string} name */
 export function author(name) {
   const element = make("bdi", { class: "author" }, visible(name));
   element.style.setProperty("--hue", String(hueOf(name)));
@@ -86,7 +86,7 @@ function bodyOf({ body, edited, gone }) {
   return parts;
 }
 
-/** A body: a block, so that it begins in its own direction. @param {string} body */
+/** A body, as a block with its own direction. @param {string} body */
 export function contents(body) {
   const element = make("div", { class: isEmoji(body) ? "body emoji" : "body", dir: "auto" });
   for (const piece of pieces(body)) {
@@ -110,34 +110,34 @@ function more(body) {
   return button;
 }
 
-/** @param {number} slot @param {import("../sdk/src/fold.js").Folded | null} quoted @param {Acts} acts */
-function quote(slot, quoted, acts) {
+/** @param {number} slot @param {import("../sdk/src/fold.js").Folded | null} quoted @param {Actions} actions */
+function quote(slot, quoted, actions) {
   const text = quoted ? quoted.body.slice(0, 200).replace(/\s+/g, " ") || "Message removed" : "an earlier message";
-  const button = make("button", { type: "button", class: "quote", tabindex: -1, title: "Go to this message", onclick: () => acts.go(slot) });
+  const button = make("button", { type: "button", class: "quote", tabindex: -1, title: "Go to this message", onclick: () => actions.go(slot) });
   if (quoted) button.append(make("bdi", {}, visible(quoted.entry.author)), ": ");
   button.append(make("bdi", {}, text));
   return button;
 }
 
-/** @param {number} slot @param {Map<string, string[]>} reactions @param {Acts} acts */
-function reactionsOf(slot, reactions, acts) {
+/** @param {number} slot @param {Map<string, string[]>} reactions @param {Actions} actions */
+function reactionsOf(slot, reactions, actions) {
   const chips = [...reactions].map(([emoji, authors]) => {
-    const mine = acts.me !== null && authors.includes(acts.me), names = authors.map(visible).join(", ");
-    const attributes = { type: "button", tabindex: -1, title: names, "aria-pressed": String(mine), onclick: () => acts.react(slot, emoji) };
-    // Whole signs: a cut pair of surrogates would be shown as a box.
+    const mine = actions.me !== null && authors.includes(actions.me), names = authors.map(visible).join(", ");
+    const attributes = { type: "button", tabindex: -1, title: names, "aria-pressed": String(mine), onclick: () => actions.react(slot, emoji) };
+    // By code points: half a surrogate pair would be shown as a box.
     return make("button", attributes, make("span", {}, make("bdi", {}, [...emoji].slice(0, 16).join("")), ` ${authors.length}`));
   });
   return make("div", { class: "reactions" }, ...chips);
 }
 
-/** @param {import("../sdk/src/fold.js").Folded} shown @param {Acts} acts */
-function tools({ entry, gone }, acts) {
+/** @param {import("../sdk/src/fold.js").Folded} shown @param {Actions} actions */
+function tools({ entry, gone }, actions) {
   const { slot } = entry;
   const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act, sort = "") => (
     make("button", { type: "button", class: sort, tabindex: -1, "aria-label": label, title: label, onclick: act }, text)
   );
-  const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => acts.react(slot, emoji), "react"));
-  all.push(button("↩", "Reply (r)", () => acts.reply(slot)));
-  if (!gone && entry.author === acts.me && (entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => acts.edit(slot)));
+  const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => actions.react(slot, emoji), "react"));
+  all.push(button("↩", "Reply (r)", () => actions.reply(slot)));
+  if (!gone && entry.author === actions.me && (entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => actions.edit(slot)));
   return make("div", { class: "tools" }, ...all);
 }

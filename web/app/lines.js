@@ -1,16 +1,16 @@
 // The list items of a window of slots.
 //
-// Enters: which slots to show. Leaves: list items in slot order: days, the mark of what is new, lines. Invariants: the
-// window is consecutive slots; every line knows what stands before it, so the first one has its day and its author;
-// there are MOST_LINES lines at most.
+// In: the slots to show. Out: list items in slot order: days, the "New" mark, lines. Invariants: the window is consecutive
+// slots; a line's day and author depend on the line before it, so the first line always has both; there are at most
+// MAX_LINES lines after a trim.
 
 import { isLine } from "../sdk/src/index.js";
 import { make } from "./dom.js";
-import { equip, isHead, lineOf } from "./line.js";
-import { dateOf, dayOf, saidAt } from "./time.js";
+import { addTools, isHead, lineOf } from "./line.js";
+import { dateOf, dayOf, timeOf } from "./time.js";
 
-/** Lines in the page, at most: a few screens beyond what is seen on either side. */
-const MOST_LINES = 300;
+/** The limit of lines in the page: a few screens on either side of the view. */
+const MAX_LINES = 300;
 
 /** @typedef {import("../sdk/src/types.js").Entry} Entry */
 
@@ -18,7 +18,7 @@ export class Lines {
   /** The window; empty: last < first. */
   first = 0;
   last = -1;
-  /** The line whose buttons and links Tab reaches. @type {HTMLElement | null} */
+  /** The line whose buttons and links are in the tab order. @type {HTMLElement | null} */
   #active = null;
 
   /**
@@ -28,7 +28,7 @@ export class Lines {
    *   entry: (slot: number) => Entry | undefined,
    *   shown: (slot: number) => import("../sdk/src/fold.js").Folded | null,
    *   beginsNew: (slot: number) => boolean,
-   *   acts: import("./line.js").Acts,
+   *   actions: import("./line.js").Actions,
    * }} source
    */
   constructor(list, scroller, source) {
@@ -45,7 +45,7 @@ export class Lines {
     [this.first, this.last] = [0, -1];
   }
 
-  /** Shows these slots and no others. @param {number} first @param {number} last */
+  /** Replaces the window. @param {number} first @param {number} last */
   show(first, last) {
     this.clear();
     [this.first, this.last] = [first, first - 1];
@@ -66,26 +66,26 @@ export class Lines {
     this.first = first;
     for (let slot = first; slot < was; slot++) items.append(...this.#items(slot));
     this.list.prepend(items);
-    // What stood at the top knew of nothing before it.
-    for (let slot = was; slot <= this.last; slot++) if (this.line(slot)) return this.renew(slot);
+    // The line that was first has another one before it now.
+    for (let slot = was; slot <= this.last; slot++) if (this.line(slot)) return this.redraw(slot);
   }
 
   trimTop() {
     const lines = this.all();
-    if (lines.length <= MOST_LINES) return;
-    const slot = slotOf(lines[lines.length - MOST_LINES]);
+    if (lines.length <= MAX_LINES) return;
+    const slot = slotOf(lines[lines.length - MAX_LINES]);
     this.#remove(() => {
       for (let item; (item = this.list.firstElementChild) && slotOf(item) < slot;) item.remove();
     });
     this.first = slot;
-    this.renew(slot);
+    this.redraw(slot);
   }
 
-  /** Whether it removed something. */
+  /** Returns whether it removed something. */
   trimBottom() {
     const lines = this.all();
-    if (lines.length <= MOST_LINES) return false;
-    const slot = slotOf(lines[MOST_LINES - 1]);
+    if (lines.length <= MAX_LINES) return false;
+    const slot = slotOf(lines[MAX_LINES - 1]);
     this.#remove(() => {
       for (let item; (item = this.list.lastElementChild) && slotOf(item) > slot;) item.remove();
     });
@@ -93,39 +93,39 @@ export class Lines {
     return true;
   }
 
-  /** Removes lines. When one of them has the focus, it goes to the timeline, where the keys still work. @param {() => void} remove */
+  /** Removes lines. If one of them has the focus, the timeline gets it, so that the keys still work. @param {() => void} remove */
   #remove(remove) {
     const hadFocus = this.list.contains(document.activeElement);
     remove();
     if (hadFocus && !this.list.contains(document.activeElement)) this.scroller.focus({ preventScroll: true });
   }
 
-  /** Changes the list without moving what is looked at. @param {() => void} change */
+  /** Changes the list without moving the visible lines. @param {() => void} change */
   keepPlace(change) {
     const top = this.scroller.getBoundingClientRect().top;
     const seen = this.all().find(line => line.getBoundingClientRect().bottom > top);
     const before = seen?.getBoundingClientRect().top ?? 0;
     change();
-    // The line may be another element now, which knows what stands before it.
+    // The change may have replaced the element of the line.
     const now = seen && this.line(slotOf(seen));
     if (now) this.scroller.scrollTop += now.getBoundingClientRect().top - before;
   }
 
-  /** Shows a slot anew, if it is in the window. @param {number} slot */
-  renew(slot) {
+  /** Draws a slot again, if it is in the window. @param {number} slot */
+  redraw(slot) {
     const line = this.line(slot);
     if (!line) return;
     const focused = line.contains(document.activeElement);
-    const isOurs = (/** @type {Element | null} */ item) => item instanceof HTMLElement && Number(item.dataset.of) === slot;
-    while (isOurs(line.previousElementSibling)) line.previousElementSibling?.remove();
+    const belongs = (/** @type {Element | null} */ item) => item instanceof HTMLElement && Number(item.dataset.of) === slot;
+    while (belongs(line.previousElementSibling)) line.previousElementSibling?.remove();
     line.replaceWith(...this.#items(slot));
     if (focused) this.line(slot)?.focus({ preventScroll: true });
   }
 
-  /** Shows a slot anew, and the lines that quote it. @param {number} slot */
-  renewAbout(slot) {
-    this.renew(slot);
-    for (const line of this.list.querySelectorAll(`[data-ref="${slot}"]`)) this.renew(slotOf(line));
+  /** Draws a slot and the lines that quote it again. @param {number} slot */
+  redrawWithQuotes(slot) {
+    this.redraw(slot);
+    for (const line of this.list.querySelectorAll(`[data-ref="${slot}"]`)) this.redraw(slotOf(line));
   }
 
   /** @param {number} slot @returns {HTMLElement | null} */
@@ -139,54 +139,54 @@ export class Lines {
   }
 
   /**
-   * Prepares the line that is pointed at or has the focus: it gets its buttons, and with the focus its links and buttons
-   * come next by Tab. Those of all other lines do not, or the way through them would be long.
+   * Adds the buttons of the line that the pointer or the focus has entered. Only the links and buttons of the line with the
+   * focus are in the tab order: with those of all lines, Tab would hardly leave the timeline.
    * @param {Event} event
    */
   enter({ target, type }) {
     const line = /** @type {HTMLElement | null} */ (/** @type {Element} */ (target).closest(".entry"));
     const shown = line && this.source.shown(slotOf(line));
     if (!shown) return;
-    equip(line, shown, this.source.acts);
+    addTools(line, shown, this.source.actions);
     if (type !== "focusin" || line === this.#active) return;
     if (this.#active) tabbable(this.#active, -1);
     tabbable(line, 0);
     this.#active = line;
   }
 
-  /** Moves the focus by lines, from the one that has it, or else from the last one in sight. @param {number} by */
+  /** Moves the focus by lines, from the focused one, or else to the last one in view. @param {number} by */
   moveFocus(by) {
     const lines = this.all(), { top, bottom } = this.scroller.getBoundingClientRect();
-    const isSeen = (/** @type {HTMLElement | undefined} */ line) => {
+    const isVisible = (/** @type {HTMLElement | undefined} */ line) => {
       const box = line?.getBoundingClientRect();
       return box && box.bottom > top && box.top < bottom;
     };
     const at = lines.indexOf(/** @type {any} */ (document.activeElement?.closest?.(".entry")));
-    const next = isSeen(lines[at]) ? lines[at + by] : lines.findLast(isSeen);
+    const next = isVisible(lines[at]) ? lines[at + by] : lines.findLast(isVisible);
     next?.focus({ preventScroll: true });
     next?.scrollIntoView({ block: "nearest" });
     return Boolean(next);
   }
 
-  /** The last line of the window. */
+  /** The entry of the last line in the window. */
   get lastLine() { return this.#before(this.last + 1); }
 
-  /** The items of a slot. @param {number} slot @returns {HTMLElement[]} */
+  /** The list items of a slot. @param {number} slot @returns {HTMLElement[]} */
   #items(slot) {
     const { source } = this, entry = source.entry(slot);
     if (!entry || !isLine(entry)) return [];
-    const items = [], before = this.#before(slot), said = saidAt(entry);
-    const isNewDay = !before || dateOf(saidAt(before)) !== dateOf(said);
-    if (isNewDay) items.push(make("li", { class: "day", "data-of": slot }, make("span", {}, dayOf(said))));
+    const items = [], before = this.#before(slot), ms = timeOf(entry);
+    const isNewDay = !before || dateOf(timeOf(before)) !== dateOf(ms);
+    if (isNewDay) items.push(make("li", { class: "day", "data-of": slot }, make("span", {}, dayOf(ms))));
     if (source.beginsNew(slot)) items.push(make("li", { class: "day unread", "data-of": slot }, make("span", {}, "New")));
-    const head = items.length > 0 || !before || isHead(entry, said, before, saidAt(before));
+    const head = items.length > 0 || !before || isHead(entry, ms, before, timeOf(before));
     const quoted = entry.ref === undefined ? null : source.shown(entry.ref);
     const shown = source.shown(slot);
-    if (shown) items.push(lineOf(shown, { head, quoted }, source.acts));
+    if (shown) items.push(lineOf(shown, { head, quoted }, source.actions));
     return items;
   }
 
-  /** The line before a slot, within the window. @param {number} slot */
+  /** The entry of the line before a slot, within the window. @param {number} slot */
   #before(slot) {
     for (let before = slot - 1; before >= this.first; before--) {
       const entry = this.source.entry(before);

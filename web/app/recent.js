@@ -1,15 +1,15 @@
-// The rooms that were open last: they are followed on, so that going back shows them at once, and without a connection too.
+// The rooms that were opened last. They are still followed, so that they can be shown again at once, even offline.
 //
-// Enters: names. Leaves: rooms. Invariants: at most MOST_ROOMS are followed, and fewer where the server allows fewer; of
-// one that is not open at most MOST_HELD of the newest entries are held.
+// In: names. Out: rooms. Invariants: at most MAX_ROOMS are followed, or fewer if the server allows fewer; a room that is not
+// open holds about MAX_HELD entries at most.
 
-const MOST_ROOMS = 6;
-const MOST_HELD = 500;
-/** Entries of a room that is opened. */
+const MAX_ROOMS = 6;
+const MAX_HELD = 500;
+/** How many entries to start with when a room is opened. */
 const COUNT = 60;
 
 export class Recent {
-  /** Least recently open first. @type {Map<string, {room: import("../sdk/src/index.js").Room, end: () => void}>} */
+  /** Least recently opened first. @type {Map<string, {room: import("../sdk/src/index.js").Room, end: () => void}>} */
   #rooms = new Map();
   #log;
   #open = "";
@@ -21,36 +21,36 @@ export class Recent {
 
   /** @param {string} name */
   open(name) {
-    const was = this.#rooms.get(name);
+    const known = this.#rooms.get(name);
     this.#rooms.delete(name);
     this.#open = name;
-    // The oldest are left first: the server would refuse one room too many.
-    for (const [oldest, left] of this.#rooms) if (this.#rooms.size >= this.#most) this.#leave(oldest, left);
-    const known = was ?? this.#follow(name);
-    this.#rooms.set(name, known);
-    return known.room;
+    // The server would refuse one room too many.
+    for (const [oldest, left] of this.#rooms) if (this.#rooms.size >= this.#limit) this.#leave(oldest, left);
+    const opened = known ?? this.#follow(name);
+    this.#rooms.set(name, opened);
+    return opened.room;
   }
 
-  /** How many rooms may be followed; one of those that the server allows is for messages that wait to go to another room. */
-  get #most() {
-    return Math.max(1, Math.min(MOST_ROOMS, (this.#log.limits?.rooms_per_connection ?? Infinity) - 1));
+  /** How many rooms to follow: one less than the server allows, which is left for pending messages to another room. */
+  get #limit() {
+    return Math.max(1, Math.min(MAX_ROOMS, (this.#log.limits?.rooms_per_connection ?? Infinity) - 1));
   }
 
   /** @param {string} name */
   #follow(name) {
     const room = this.#log.room(name, { count: COUNT });
-    const offs = [room.on("entries", () => this.#trim(room)), room.on("error", () => this.#refused(name))];
+    const offs = [room.on("entries", () => this.#trim(room)), room.on("error", () => this.#failed(name))];
     return { room, end: () => offs.forEach(off => off()) };
   }
 
   /** @param {import("../sdk/src/index.js").Room} room */
   #trim({ name, timeline }) {
     const held = timeline.spans.reduce((sum, { first, last }) => sum + last + 1 - first, 0);
-    if (name !== this.#open && held > MOST_HELD) timeline.trim(timeline.latest - COUNT, timeline.latest);
+    if (name !== this.#open && held > MAX_HELD) timeline.trim(timeline.latest - COUNT, timeline.latest);
   }
 
-  /** It is not followed any more: the next time, it is asked for anew. @param {string} name */
-  #refused(name) {
+  /** Leaves a room that is not followed, so that the next `open` tries again. @param {string} name */
+  #failed(name) {
     const known = this.#rooms.get(name);
     if (known) this.#leave(name, known);
   }

@@ -1,17 +1,17 @@
-// The list of rooms, with how much of each was not read; on a phone, a drawer.
+// The list of rooms with unread counts; on a phone, a drawer.
 //
-// Enters: heads of rooms, how far each was read. Leaves: links, the badge of the drawer, the title of the page.
-// Invariants: at most MOST_ROOMS are listed: those with something new before others, the open one always, all by name;
-// a link that has the focus keeps it.
+// In: heads of rooms, read marks. Out: links, the badge of the drawer, the title of the page. Invariants: at most MAX_ROOMS
+// are listed, sorted by name: the open one always, and rooms with unread messages before others; a link keeps the focus
+// while the list changes.
 
-import { isComposing, make, the } from "./dom.js";
+import { byId, isComposing, make } from "./dom.js";
 import { kept } from "./kept.js";
 import { Unread } from "./unread.js";
 
 /** @typedef {import("./unread.js").Count} Count */
 
-const MOST_ROOMS = 200;
-/** A room's name, by docs/PROTOCOL.md. */
+const MAX_ROOMS = 200;
+/** A valid room name: docs/PROTOCOL.md. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}$/;
 
 export class Rooms {
@@ -22,45 +22,45 @@ export class Rooms {
   /** @type {() => string | null} */
   #log;
   #unread;
-  /** The items of the list, by room. @type {Map<string, {item: HTMLElement, link: HTMLElement, badge: HTMLElement, said: HTMLElement}>} */
+  /** The list items, by room. @type {Map<string, {item: HTMLElement, link: HTMLElement, badge: HTMLElement, label: HTMLElement}>} */
   #items = new Map();
 
   /** @param {() => string | null} log the name of the server's log @param {() => string | null} me */
   constructor(log, me) {
     this.#log = log;
     this.#unread = new Unread({ me, changed: () => this.show() });
-    the("open-room").onsubmit = (/** @type {Event} */ event) => {
+    byId("open-room").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
-      this.#go(the("open-name").value.trim().replace(/^#/, ""));
+      this.#go(byId("open-name").value.trim().replace(/^#/, ""));
     };
-    the("open-name").onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    byId("open-name").onkeydown = (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Enter" && isComposing(event)) event.preventDefault();
     };
-    the("open-name").oninput = () => this.#refuse("");
-    the("side-open").onclick = () => this.drawer(true);
-    the("side-close").onclick = () => this.drawer(false);
+    byId("open-name").oninput = () => this.#refuse("");
+    byId("side-open").onclick = () => this.drawer(true);
+    byId("side-close").onclick = () => this.drawer(false);
     document.addEventListener("click", event => {
-      if (this.#isDrawn && !the("side").contains(event.target) && !the("side-open").contains(event.target)) this.drawer(false);
+      if (this.#isDrawerOpen && !byId("side").contains(event.target) && !byId("side-open").contains(event.target)) this.drawer(false);
     });
-    // Nobody should write below it without seeing where.
+    // The drawer covers the composer.
     document.addEventListener("focusin", event => {
-      if (this.#isDrawn && document.querySelector("main")?.contains(/** @type {Node} */ (event.target)) && event.target !== the("side-open")) this.drawer(false);
+      if (this.#isDrawerOpen && document.querySelector("main")?.contains(/** @type {Node} */ (event.target)) && event.target !== byId("side-open")) this.drawer(false);
     });
-    the("side").onkeydown = (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Escape" && this.#isDrawn && !isComposing(event)) this.drawer(false);
+    byId("side").onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Escape" && this.#isDrawerOpen && !isComposing(event)) this.drawer(false);
     };
   }
 
-  get #isDrawn() { return document.body.classList.contains("rooms-shown"); }
+  get #isDrawerOpen() { return document.body.classList.contains("rooms-shown"); }
 
-  /** Opens or closes the drawer. The focus goes into it and comes back, unless it is somewhere else already. @param {boolean} shown */
+  /** Opens or closes the drawer, and moves the focus into it or back, unless the focus is elsewhere already. @param {boolean} shown */
   drawer(shown) {
-    if (shown === this.#isDrawn) return;
+    if (shown === this.#isDrawerOpen) return;
     document.body.classList.toggle("rooms-shown", shown);
-    the("side-open").setAttribute("aria-expanded", String(shown));
-    const focused = document.activeElement, isFree = focused === document.body || the("side").contains(focused);
-    if (shown) the("side-close").focus();
-    else if (isFree) the("side-open").focus();
+    byId("side-open").setAttribute("aria-expanded", String(shown));
+    const focused = document.activeElement, isFree = focused === document.body || byId("side").contains(focused);
+    if (shown) byId("side-close").focus();
+    else if (isFree) byId("side-open").focus();
   }
 
   /** @param {Record<string, number>} heads */
@@ -75,13 +75,13 @@ export class Rooms {
     this.show();
   }
 
-  /** Another log: what was known of rooms is void. */
+  /** The server has another log: drops the heads of rooms. */
   clear() {
     this.#heads.clear();
     this.recount();
   }
 
-  /** Another author: what is unread is counted anew. */
+  /** The user's name has changed: counts unread messages again. */
   recount() {
     this.#unread.clear();
     this.show();
@@ -97,17 +97,17 @@ export class Rooms {
   /** @param {string} name */
   #go(name) {
     if (!name) return;
-    if (!NAME.test(name)) return this.#refuse("A room’s name begins with a letter or digit and has only letters (a–z), digits and - . _ ~ : @");
-    the("open-name").value = "";
+    if (!NAME.test(name)) return this.#refuse("A room’s name starts with a letter or digit and contains only letters (a–z), digits and - . _ ~ : @");
+    byId("open-name").value = "";
     if (location.hash === hashOf(name)) this.drawer(false);
     location.hash = hashOf(name);
   }
 
   /** @param {string} why */
   #refuse(why) {
-    the("open-error").textContent = why;
-    the("open-error").hidden = !why;
-    the("open-name").setAttribute("aria-invalid", String(Boolean(why)));
+    byId("open-error").textContent = why;
+    byId("open-error").hidden = !why;
+    byId("open-name").setAttribute("aria-invalid", String(Boolean(why)));
   }
 
   #show() {
@@ -115,24 +115,24 @@ export class Rooms {
     const rooms = names.map(name => ({ name, ...this.#unread.count(name, kept.read(log, name), this.#heads.get(name) ?? -1) }));
     const byName = (/** @type {{name: string}} */ a, /** @type {{name: string}} */ b) => a.name < b.name ? -1 : 1;
     const rank = (/** @type {{name: string, count: number}} */ it) => it.name === this.#open ? 2 : Number(it.count > 0);
-    const listed = rooms.sort((a, b) => rank(b) - rank(a) || byName(a, b)).slice(0, MOST_ROOMS).sort(byName);
+    const listed = rooms.sort((a, b) => rank(b) - rank(a) || byName(a, b)).slice(0, MAX_ROOMS).sort(byName);
     this.#list(listed);
     const unread = sum(rooms), elsewhere = sum(rooms.filter(it => it.name !== this.#open));
     document.title = `${unread.count > 0 ? `(${brief(unread)}) ` : ""}${this.#open} · Roomlog`;
-    the("side-badge").hidden = elsewhere.count === 0;
-    the("side-badge").textContent = brief(elsewhere, 99);
-    the("side-open").setAttribute("aria-label", elsewhere.count > 0 ? `Rooms, ${brief(elsewhere)} unread` : "Rooms");
+    byId("side-badge").hidden = elsewhere.count === 0;
+    byId("side-badge").textContent = brief(elsewhere, 99);
+    byId("side-open").setAttribute("aria-label", elsewhere.count > 0 ? `Rooms, ${brief(elsewhere)} unread` : "Rooms");
   }
 
   /** @param {({name: string} & Count)[]} listed */
   #list(listed) {
-    const items = listed.map(room => this.#item(room)), list = the("rooms"), focused = document.activeElement;
+    const items = listed.map(room => this.#item(room)), list = byId("rooms"), focused = document.activeElement;
     if (items.length !== list.children.length || items.some((item, at) => list.children[at] !== item)) {
       list.replaceChildren(...items);
-      // A link that was moved has lost the focus.
+      // Moving a link takes the focus away from it.
       if (focused instanceof HTMLElement && list.contains(focused)) focused.focus({ preventScroll: true });
     }
-    if (this.#items.size <= 2 * MOST_ROOMS) return;
+    if (this.#items.size <= 2 * MAX_ROOMS) return;
     const names = new Set(listed.map(it => it.name));
     for (const name of this.#items.keys()) if (!names.has(name)) this.#items.delete(name);
   }
@@ -141,16 +141,16 @@ export class Rooms {
   #item({ name, ...unread }) {
     let known = this.#items.get(name);
     if (!known) {
-      const badge = make("b"), said = make("i", { class: "unseen" }, " unread");
+      const badge = make("b"), label = make("i", { class: "unseen" }, " unread");
       const link = make("a", { href: hashOf(name), title: name }, make("span", {}, name));
-      this.#items.set(name, known = { item: make("li", {}, link), link, badge, said });
+      this.#items.set(name, known = { item: make("li", {}, link), link, badge, label });
     }
-    const { item, link, badge, said } = known;
+    const { item, link, badge, label } = known;
     if (name === this.#open) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     badge.textContent = brief(unread);
-    if (unread.count === 0) [badge, said].forEach(it => it.remove());
-    else if (!badge.isConnected) link.append(badge, said);
+    if (unread.count === 0) [badge, label].forEach(it => it.remove());
+    else if (!badge.isConnected) link.append(badge, label);
     return item;
   }
 }
@@ -160,32 +160,33 @@ function sum(counts) {
   return { count: counts.reduce((sum, it) => sum + it.count, 0), more: counts.some(it => it.more) };
 }
 
-/** @param {Count} count @param {number} [most] */
-function brief({ count, more }, most = 999) {
-  return count > most ? `${most}+` : `${count}${more ? "+" : ""}`;
+/** @param {Count} count @param {number} [max] */
+function brief({ count, more }, max = 999) {
+  return count > max ? `${max}+` : `${count}${more ? "+" : ""}`;
 }
 
 /**
- * The address of a room, or of a slot of it. A slot's has the end of the log's name: in another log it is another message.
+ * The address of a room or a slot. That of a slot contains the end of the log's name, because slots of another log are other
+ * messages.
  * @param {string} room @param {number} [slot] @param {string | null} [log]
  */
 export function hashOf(room, slot, log = null) {
   return `#/${encodeURIComponent(room)}${slot === undefined ? "" : `/${slot}${log === null ? "" : `/${markOf(log)}`}`}`;
 }
 
-/** What an address says of a log. @param {string} log */
+/** The part of a log's name that addresses contain. @param {string} log */
 export function markOf(log) {
   return log.slice(-6);
 }
 
-/** What an address names. @param {string} hash @returns {{room: string, slot: number | null, mark: string | null}} */
+/** Parses an address. @param {string} hash @returns {{room: string, slot: number | null, mark: string | null}} */
 export function placeOf(hash) {
   const [name = "", slot = "", mark = null] = hash.replace(/^#\/?/, "").split("/");
   let room = "";
   try {
     room = decodeURIComponent(name);
   } catch {
-    // No address that this page made.
+    // Not an address of this page.
   }
   return { room: room || "general", slot: /^\d{1,15}$/.test(slot) ? Number(slot) : null, mark };
 }

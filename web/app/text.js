@@ -1,19 +1,19 @@
 // The pieces of a body: text, links, code.
 //
-// Enters: a body. Leaves: pieces, whose texts together are the body less the marks of code and the line ends beside blocks. Invariant: a
-// piece is text to whoever shows it, never HTML; a link is http or https.
-// A link ends before a sign that nobody sees: such signs can turn its address around.
+// In: a body. Out: pieces, whose texts together are the body without code marks and the line breaks around blocks.
+// Invariants: a piece is text, never HTML; a link is http or https, and ends before an invisible character, since such
+// characters can reorder the address.
 
 /** @typedef {{kind: "text" | "code" | "block" | "link", text: string, href?: string}} Piece */
 
-/** What is more than this is not looked through for links: nobody reads it as a line. */
-const LOOKED_THROUGH = 20_000;
+/** Longer bodies, in UTF-16 units, are shown as plain text. */
+const MAX_PARSED = 20_000;
 
 const PIECES = /```[^\n`]*\n?([\s\S]*?)```|`([^`\n]+)`|(https?:\/\/[^\s<>"'`\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+)/gi;
 
 /** @param {string} body @returns {Piece[]} */
 export function pieces(body) {
-  if (body.length > LOOKED_THROUGH) return [{ kind: "text", text: body }];
+  if (body.length > MAX_PARSED) return [{ kind: "text", text: body }];
   /** @type {Piece[]} */
   const all = [];
   let end = 0;
@@ -32,7 +32,7 @@ export function pieces(body) {
     } else {
       text(at);
       all.push(block !== undefined ? { kind: "block", text: block.replace(/\n$/, "") } : { kind: "code", text: code });
-      // A block is a line of its own already.
+      // A block has its own line already.
       end = at + whole.length + (block !== undefined && body[at + whole.length] === "\n" ? 1 : 0);
     }
   }
@@ -40,7 +40,7 @@ export function pieces(body) {
   return all;
 }
 
-/** The link that a text begins with, without what belongs to the sentence around it. @param {string} url */
+/** The link at the start of a text, without the punctuation of the sentence around it. @param {string} url */
 function linkOf(url) {
   let text = url.replace(/[.,;:!?…]+$/, "");
   while (text.endsWith(")") && count(text, ")") > count(text, "(")) text = text.slice(0, -1).replace(/[.,;:!?]+$/, "");
@@ -49,21 +49,21 @@ function linkOf(url) {
   return /** @type {const} */ ({ kind: "link", text, href: parsed.href });
 }
 
-/** @param {string} text @param {string} sign */
-function count(text, sign) {
-  return text.split(sign).length - 1;
+/** @param {string} text @param {string} character */
+function count(text, character) {
+  return text.split(character).length - 1;
 }
 
-// From a text: the checker of types does not know the flag yet.
+// Built from a string: the type checker does not know the `v` flag yet.
 const ONLY_EMOJI = new RegExp("^(?:\\p{RGI_Emoji}\\s*){1,3}$", "v");
 
-/** Whether a body is a few emoji and nothing else. @param {string} body */
+/** Whether a body is one to three emoji and nothing else. @param {string} body */
 export function isEmoji(body) {
   return body.length <= 40 && ONLY_EMOJI.test(body.trim());
 }
 
 /**
- * A text without the empty lines around it. Its own lines stay as they are: white space in front of code means something.
+ * Removes empty lines at both ends of a text. Indentation stays: it matters in code.
  * @param {string} text
  */
 export function withoutEmptyLines(text) {
@@ -73,12 +73,12 @@ export function withoutEmptyLines(text) {
 
 const utf8 = new TextEncoder();
 
-/** The length of a text as the server counts it. @param {string} text */
+/** The length of a text in bytes of UTF-8, as the server counts it. @param {string} text */
 export function bytesOf(text) {
   return utf8.encode(text).length;
 }
 
-/** A text without halves of surrogate pairs, which a cut may leave: they are no UTF-8, and no server takes them. @param {string} text */
+/** Replaces lone surrogates, which are not valid UTF-8, so that the server accepts the text. @param {string} text */
 export function wellFormed(text) {
   return text.replace(/\p{Surrogate}/gu, "\ufffd");
 }

@@ -1,32 +1,32 @@
-// Times as people read them, in their own zone and language.
+// Times in the user's time zone and language.
 
 /** @typedef {import("../sdk/src/types.js").Entry} Entry */
 
-/** Further apart than this, the author's clock tells when it was said: imported history. In ms. */
+/** If an entry was sent this long before it was committed, it is imported history, shown at the time it was sent. In ms. */
 const HISTORY_MS = 86_400_000;
-/** The last time that a Date can be, by ECMA-262, "Time Values": a slot's may be later. In ms. */
+/** The latest time of a Date (ECMA-262, "Time Values"); an entry's may be later. In ms. */
 const LAST_MS = 8.64e15;
-/** Entries of one author within so long stand under one name. */
+/** Entries of one author within this time are grouped under one name, in ms. */
 export const GROUP_MS = 300_000;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
-const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
-/** When an entry was said. @param {Entry} entry */
-export function saidAt({ sent_at, committed_at }) {
-  const said = sent_at !== undefined && sent_at < committed_at - HISTORY_MS ? sent_at : committed_at;
-  return Math.min(said, LAST_MS);
+/** The time at which an entry is shown. @param {Entry} entry */
+export function timeOf({ sent_at, committed_at }) {
+  const ms = sent_at !== undefined && sent_at < committed_at - HISTORY_MS ? sent_at : committed_at;
+  return Math.min(ms, LAST_MS);
 }
 
 /** @param {number} ms */
 export const clockOf = ms => clock.format(ms);
 /** @param {number} ms */
-export const wholeOf = ms => whole.format(ms);
-/** A time without a time of day. @param {number} ms */
+export const timestampOf = ms => full.format(ms);
+/** The date of a time. @param {number} ms */
 export const dateOf = ms => new Date(ms).toDateString();
 
-/** A day's name. @param {number} ms */
+/** The name of a day. @param {number} ms */
 export function dayOf(ms, now = Date.now()) {
   if (dateOf(ms) === dateOf(now)) return "Today";
   const yesterday = new Date(now);

@@ -1,35 +1,35 @@
-// How many messages of a room were not read.
+// Counts the unread messages of rooms.
 //
-// Enters: heads of rooms, read marks. Leaves: counts. Invariants: one's own messages, edits and reactions are not
-// counted, because the server is asked which they are, one room at a time; of a room with more than MOST_ASKED new slots
-// it is asked for the newest ones, and the count is a lower bound. Where the server cannot be asked, slots are counted.
+// In: heads of rooms, read marks. Out: counts. Invariants: the user's own messages, edits and reactions are not counted, so
+// new entries are read from the server, one room at a time; of more than MAX_READ new slots only the newest are read, and
+// the count is a lower bound. If the server cannot be reached, slots are counted instead.
 
 import { isLine } from "../sdk/src/index.js";
 
-/** Slots of a room that are looked at, the newest ones. */
-const MOST_ASKED = 500;
-/** So long an answer is waited for, in ms. */
+/** How many of the newest slots of a room are read. */
+const MAX_READ = 500;
+/** The timeout of a request, in ms. */
 const ANSWER_MS = 10_000;
-/** Rooms that wait to be looked at, at most. */
-const MOST_WAITING = 32;
+/** The limit of rooms in the queue. */
+const MAX_WAITING = 32;
 
-/** @typedef {{count: number, more: boolean}} Count how many; `more`: there may be more */
+/** @typedef {{count: number, more: boolean}} Count `more`: whether there may be more than `count` */
 /** @type {Count} */
 const NONE = { count: 0, more: false };
 
 export class Unread {
-  /** What is known: between `read` and `upto`, so many messages. @type {Map<string, {read: number, upto: number} & Count>} */
+  /** The count of messages after slot `read`, up to `upto`. @type {Map<string, {read: number, upto: number} & Count>} */
   #known = new Map();
-  /** Rooms to look at: the slots behind the first number, up to the second. @type {Map<string, {read: number, head: number}>} */
+  /** The queue: slots to count, after `read`, up to `head`. @type {Map<string, {read: number, head: number}>} */
   #waiting = new Map();
-  #asking = false;
+  #isCounting = false;
 
   /** @param {{me: () => string | null, changed: () => void}} page */
   constructor(page) {
     this.page = page;
   }
 
-  /** Another log, or another author: what was counted is void. */
+  /** The log or the user's name has changed: drops all counts. */
   clear() {
     this.#known = new Map();
     this.#waiting.clear();
@@ -37,43 +37,43 @@ export class Unread {
 
   /**
    * @param {string} room
-   * @param {number} read the last slot that was read, −1 for none
+   * @param {number} read the last slot that was read, −1 if none
    * @param {number} head the latest slot
-   * @returns {Count} what is known so far; `changed` is called when there is more to say
+   * @returns {Count} the count so far; `changed` is called when it changes
    */
   count(room, read, head) {
     if (head <= read) return NONE;
     const known = this.#known.get(room), isOf = known?.read === read;
     if (isOf && known.upto >= head) return known;
-    // A room that finds no place asks again when the next one has its count.
-    if (this.#waiting.size < MOST_WAITING || this.#waiting.has(room)) {
+    // If the queue is full, the room is added after the next `changed`.
+    if (this.#waiting.size < MAX_WAITING || this.#waiting.has(room)) {
       this.#waiting.set(room, { read, head });
-      void this.#ask();
+      void this.#countQueued();
     }
     return isOf ? known : NONE;
   }
 
-  async #ask() {
-    if (this.#asking) return;
-    this.#asking = true;
+  async #countQueued() {
+    if (this.#isCounting) return;
+    this.#isCounting = true;
     for (let next; (next = this.#waiting.entries().next().value);) {
       const [room, { read, head }] = next, known = this.#known;
       this.#waiting.delete(room);
       const before = known.get(room), from = before?.read === read ? before : { upto: read, ...NONE };
       const counted = await this.#counted(room, from, head);
-      // What was counted for another log or author goes into a map that is not used any more.
+      // If `clear` was called meanwhile, this map is not used any more.
       known.set(room, { read, upto: head, ...counted });
       this.page.changed();
     }
-    this.#asking = false;
+    this.#isCounting = false;
   }
 
   /**
-   * Counts on from what is known. A page of the server may hold fewer slots than were asked for; it has the newest.
+   * Extends a count. The server may return fewer slots than requested, but always the newest.
    * @param {string} room @param {{upto: number} & Count} from @param {number} head @returns {Promise<Count>}
    */
   async #counted(room, from, head) {
-    const first = Math.max(from.upto + 1, head + 1 - MOST_ASKED);
+    const first = Math.max(from.upto + 1, head + 1 - MAX_READ);
     let { count } = from, upto = head;
     try {
       while (upto >= first) {
@@ -84,7 +84,7 @@ export class Unread {
       }
       return { count, more: from.more || first > from.upto + 1 };
     } catch {
-      return { count: from.count + head - from.upto, more: from.more }; // It cannot be asked now.
+      return { count: from.count + head - from.upto, more: from.more }; // The server cannot be reached.
     }
   }
 }

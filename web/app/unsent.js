@@ -1,30 +1,30 @@
-// What is not in the log yet: under way, waiting for the connection, or refused.
+// The messages that are not in the log: in flight, waiting for the connection, or rejected.
 //
-// Enters: the appends of the open room and their outcomes. Leaves: list items below the timeline. Invariant: what was
-// written is in the log, or shown here; what was refused stays, over a reload too, until its author sends or discards it.
+// In: the appends of the open room and their outcomes. Out: list items below the timeline. Invariants: a message is in the
+// timeline or shown here; a rejected one stays, also across reloads, until its author sends or discards it.
 
-import { make, the } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { kept } from "./kept.js";
 import { author, contents, isHead } from "./line.js";
-import { saidAt } from "./time.js";
+import { timeOf } from "./time.js";
 
 /** @typedef {import("../sdk/src/types.js").Append} Append */
 /** @typedef {import("./kept.js").Refused} Refused */
 
 export class Unsent {
-  #list = the("pending");
+  #list = byId("pending");
   /** @type {import("../sdk/src/index.js").Room | null} */
   #room = null;
-  /** What has its outcome and was not seen in the log yet. @type {Map<string, {append: Append, slot: number}>} */
+  /** Appends that are in the log, but not in the timeline yet. @type {Map<string, {append: Append, slot: number}>} */
   #landing = new Map();
-  /** What the list says now. */
+  /** The texts in the list. */
   #shown = "";
 
   /**
    * @param {{
    *   log: () => string | null, isLive: () => boolean, changed: () => void,
    *   last: () => import("../sdk/src/types.js").Entry | undefined,
-   *   edit: (refused: Refused) => void, again: (refused: Refused) => void,
+   *   edit: (refused: Refused) => void, retry: (refused: Refused) => void,
    * }} page
    */
   constructor(page) {
@@ -41,7 +41,7 @@ export class Unsent {
   settled(outcome) {
     const { append } = outcome;
     if ("error" in outcome) {
-      // What is refused because the log is another one refers to a slot of the one before.
+      // With these codes, its `ref` belongs to an earlier log.
       const log = ["new_log", "diverged"].includes(outcome.error.code) ? null : this.page.log();
       kept.setRefused(append.room, [...kept.refused(append.room), { append, message: outcome.error.message, log }]);
     } else if (isText(append)) {
@@ -63,7 +63,7 @@ export class Unsent {
       ...kept.refused(room.name).map(it => ({ append: it.append, element: this.#refused(it) })),
     ];
     this.#name(items);
-    // Most of what moves a page changes nothing here.
+    // Most calls change nothing.
     const text = items.map(({ element }) => `${element.id} ${element.textContent}`).join("\n");
     if (text === this.#shown) return;
     this.#shown = text;
@@ -71,16 +71,16 @@ export class Unsent {
     this.page.changed();
   }
 
-  /** Names the authors as the timeline does: once above lines that follow each other. @param {{append: Append, element: HTMLElement}[]} items */
+  /** Adds authors as the timeline does: once per group of lines. @param {{append: Append, element: HTMLElement}[]} items */
   #name(items) {
     const last = this.page.last();
     /** @type {{author?: string, kind?: string} | undefined} */
-    let before = last, saidBefore = last ? saidAt(last) : 0;
+    let before = last, msBefore = last ? timeOf(last) : 0;
     for (const { append, element } of items) {
-      const said = append.sent_at ?? Date.now(), head = isHead(append, said, before, saidBefore);
+      const ms = append.sent_at ?? Date.now(), head = isHead(append, ms, before, msBefore);
       element.classList.toggle("head", head);
       if ((head || append.kind === "action") && append.author) element.querySelector("div")?.prepend(author(append.author));
-      [before, saidBefore] = [append, said];
+      [before, msBefore] = [append, ms];
     }
   }
 
@@ -90,15 +90,15 @@ export class Unsent {
       this.#drop(refused);
       act();
     } }, text);
-    const buttons = [act("Discard", () => the("body").focus())];
-    if (!this.#isLost(refused)) buttons.unshift(act("Try again", () => this.page.again(refused)));
+    const buttons = [act("Discard", () => byId("body").focus())];
+    if (!this.#isLost(refused)) buttons.unshift(act("Try again", () => this.page.retry(refused)));
     if (refused.append.kind !== "reaction") buttons.unshift(act("Edit", () => this.page.edit(refused)));
     const element = item(refused.append, `Not sent: ${refused.message}`, ...buttons);
     element.classList.add("failed");
     return element;
   }
 
-  /** Whether what it refers to is in another log: it cannot be sent as it is. @param {Refused} refused */
+  /** Whether it refers to a slot of another log, so that it cannot be sent as it is. @param {Refused} refused */
   #isLost({ append, log }) {
     return append.ref !== undefined && (log === null || (this.page.log() !== null && log !== this.page.log()));
   }
@@ -110,7 +110,7 @@ export class Unsent {
   }
 }
 
-/** @param {Append} append @param {string} state @param {...Node} more what can be done with it */
+/** @param {Append} append @param {string} state @param {...Node} more its buttons */
 function item(append, state, ...more) {
   const text = isText(append) ? append.body : `${append.kind}: ${append.body}`;
   const block = make("div", {}, contents(text), make("span", { class: "state" }, state), make("div", {}, ...more));

@@ -1,65 +1,65 @@
-// The timeline of one room: which slots are shown, and where one is in them.
+// The timeline of a room: which slots are in the page, and the scroll position.
 //
 // ```text
 //    held:     │ span ……………………………………………………… │ gap │ newest span ………… │ ─► live
 //    window:            first ▓▓▓▓▓▓▓▓ last
-//                        ▲ scrolled up: earlier ones, from what is held, else asked for; the far end goes
+//                        ▲ scrolling up adds earlier lines, held or read from the server, and removes lines at the far end
 // ```
 //
-// Enters: entries, scrolling, jumps to a slot. Leaves: a window of lines. Invariants: the window is consecutive slots of
-// one span; what one looks at does not move when lines come or go elsewhere; where the end of the log is seen, it is
-// followed.
+// In: entries, scrolling, jumps to a slot. Out: a window of lines. Invariants: the window is consecutive slots of one span;
+// visible lines do not move when others are added or removed; while the end of the log is in view, new lines are scrolled
+// into view.
 
 import { Fold, isLine } from "../sdk/src/index.js";
-import { the } from "./dom.js";
+import { byId } from "./dom.js";
 import { Lines } from "./lines.js";
 
-/** Slots that are asked for at a time. */
+/** How many slots to read at a time. */
 const PAGE = 60;
-/** Slots that are shown at a time, while one scrolls: a task for more of them would be felt. */
+/** How many slots to draw at a time while scrolling: more would make it stutter. */
 const STEP = 30;
-/** This near to an end, in pixels, there should be more. */
+/** Less than this from an end of the window, in pixels, more lines are added. */
 const NEAR = 1_200;
-/** This near to the end of the log, in pixels, what comes is followed. */
+/** Less than this from the end of the log, in pixels, it is followed. */
 const AT_END = 40;
-/** Entries that are held, at most, before those far from the window are dropped. */
-const MOST_HELD = 5_000;
+/** With more entries than this held, those far from the window are dropped. */
+const MAX_HELD = 5_000;
 
 /** @typedef {import("../sdk/src/types.js").Entry} Entry */
 
 export class View {
   #fold = new Fold();
-  #scroller = the("scroller");
+  #scroller = byId("scroller");
   #loading = false;
   #follows = true;
   #ended = false;
-  #gone = new AbortController();
-  /** Slots that wait to be shown: one frame of the screen shows all that came in it. */
+  #closed = new AbortController();
+  /** The next animation frame, which draws all entries received until then; 0 if none is requested. */
   #frame = 0;
-  /** What is new: slots from the one behind what was read to the one that was the latest then. @type {{from: number, upto: number} | null} */
+  /** The slots that are marked as new: after the read mark, up to the latest one when the room was opened. @type {{from: number, upto: number} | null} */
   #new = null;
-  /** The last slot that was shown while the end was followed. */
+  /** The last slot shown while following. */
   #seen = -1;
 
   /**
    * @param {import("../sdk/src/index.js").Room} room
-   * @param {import("./line.js").Acts} acts
-   * @param {{read: () => number, moved: () => void}} options the last slot that was read, −1 for none; called when the place has changed
+   * @param {import("./line.js").Actions} actions
+   * @param {{read: () => number, moved: () => void}} options `read`: the last slot that was read, −1 if none; `moved`: called when the position has changed
    */
-  constructor(room, acts, { read, moved }) {
+  constructor(room, actions, { read, moved }) {
     this.room = room;
-    this.acts = acts;
+    this.actions = actions;
     this.moved = moved;
     this.read = read;
     const entry = (/** @type {number} */ slot) => room.timeline.get(slot);
     const shown = (/** @type {number} */ slot) => this.shown(slot);
-    this.lines = new Lines(the("log"), this.#scroller, { entry, shown, beginsNew: slot => this.#beginsNew(slot), acts });
+    this.lines = new Lines(byId("log"), this.#scroller, { entry, shown, beginsNew: slot => this.#beginsNew(slot), actions });
     this.#scroller.onscroll = () => this.#scrolled();
     for (const event of ["pointerover", "focusin"]) {
-      this.lines.list.addEventListener(event, it => this.lines.enter(it), { signal: this.#gone.signal });
+      this.lines.list.addEventListener(event, it => this.lines.enter(it), { signal: this.#closed.signal });
     }
     this.offs = [
-      room.on("entries", entries => this.#came(entries)),
+      room.on("entries", entries => this.#received(entries)),
       room.on("reset", () => this.#reset()),
     ];
     this.sizes = new ResizeObserver(() => this.#follows && this.last >= 0 && this.#toBottom());
@@ -67,26 +67,26 @@ export class View {
     if (room.timeline.spans.length > 0) this.#takeHeld();
   }
 
-  /** Whether what comes is followed: the end of the log is seen. */
+  /** Whether the end of the log is in view, and new lines are scrolled into view. */
   get follows() { return this.#follows; }
 
-  /** The last slot that is shown, −1 for none. */
+  /** The last slot in the page, −1 if none. */
   get last() { return this.lines.last; }
 
-  /** How many slots have come since the end was last seen. */
+  /** How many slots have come since the end was last in view. */
   get behind() {
     return this.#seen < 0 ? 0 : Math.max(0, this.room.timeline.latest - this.#seen);
   }
 
   end() {
     this.#ended = true;
-    this.#gone.abort();
+    this.#closed.abort();
     cancelAnimationFrame(this.#frame);
     this.offs.forEach(off => off());
     this.sizes.disconnect();
   }
 
-  /** Goes to the end of the log and follows it. */
+  /** Scrolls to the end of the log and follows it. */
   toEnd() {
     this.#follows = true;
     const span = this.room.timeline.spans.at(-1);
@@ -96,11 +96,11 @@ export class View {
     if (this.room.timeline.latest > span.last) void this.#jumpToLatest();
   }
 
-  /** Goes to a slot, which is read if it is not held. What is no line of its own is shown at the one it refers to. @param {number} slot @returns {Promise<boolean>} */
+  /** Scrolls to a slot and marks its line, or for an edit or a reaction the line that it refers to; `false` if there is no such slot. @param {number} slot @returns {Promise<boolean>} */
   async to(slot) {
     const { timeline } = this.room;
     if (!timeline.get(slot)) {
-      this.#note(await this.room.around(slot, PAGE));
+      this.#applyChanges(await this.room.around(slot, PAGE));
     }
     if (this.#ended) return true;
     const entry = timeline.get(slot), span = timeline.spanOf(slot);
@@ -108,7 +108,7 @@ export class View {
     if (!isLine(entry) && entry.ref !== undefined && entry.ref < slot) return this.to(entry.ref);
     this.#follows = false;
     if (slot < this.lines.first || slot > this.last) {
-      this.#begin();
+      this.#setNew();
       this.lines.show(Math.max(span.first, slot - PAGE / 2), Math.min(span.last, slot + PAGE / 2));
     }
     const line = this.lines.line(slot);
@@ -116,20 +116,26 @@ export class View {
     line?.focus({ preventScroll: true });
     line?.classList.add("marked");
     setTimeout(() => line?.classList.remove("marked"), 2_000);
-    // In a short room, the end may be in sight as well.
+    // In a short room, the end may be in view as well.
     this.#follows = this.last >= (this.room.last ?? Infinity) && this.#isAtEnd();
     this.moved();
     void this.#fill();
     return true;
   }
 
-  /** What is shown at a slot that is held. @param {number} slot */
+  /** Scrolls by pixels. The scroll event comes only with the next frame, and following would undo it until then. @param {number} top */
+  scrollBy(top) {
+    this.#scroller.scrollBy({ top });
+    this.#scrolled();
+  }
+
+  /** Returns the current form of the entry at a slot; null if it is not held. @param {number} slot */
   shown(slot) {
     const entry = this.room.timeline.get(slot);
     return entry ? this.#fold.of(entry) : null;
   }
 
-  /** The latest line by an author that is held. @param {string | null} author */
+  /** Returns the slot of the latest text by an author in the newest span; null if there is none. @param {string | null} author */
   lastOf(author) {
     const span = this.room.timeline.spans.at(-1);
     for (let slot = span?.last ?? -1; span && slot >= span.first; slot--) {
@@ -139,19 +145,19 @@ export class View {
     return null;
   }
 
-  /** Shows the lines anew: who one is has changed. */
-  again() {
-    for (const line of this.lines.all()) this.lines.renew(Number(line.dataset.slot));
+  /** Draws all lines again, because the user's name has changed. */
+  redraw() {
+    for (const line of this.lines.all()) this.lines.redraw(Number(line.dataset.slot));
   }
 
-  /** Nobody looks: what comes from now on is new. */
+  /** The page was hidden: lines that come from now on are new. */
   away() {
     if (!this.#new || !this.#follows) return;
     this.lines.list.querySelector(":scope > .unread")?.remove();
     this.#new = { from: this.last + 1, upto: Infinity };
   }
 
-  /** Somebody looks again. */
+  /** The page is visible again. */
   back() {
     if (this.#new?.upto === Infinity) this.#new.upto = this.room.timeline.latest;
   }
@@ -167,13 +173,13 @@ export class View {
   }
 
   /** @param {Entry[]} entries */
-  #came(entries) {
-    this.#note(entries);
+  #received(entries) {
+    this.#applyChanges(entries);
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       if (this.#ended) return;
       const span = this.room.timeline.spans.at(-1);
-      if (!span) return this.moved(); // The room is empty, which is to be said.
+      if (!span) return this.moved(); // The room is empty.
       if (this.lines.isEmpty) this.#showUntil(span.last);
       else if (this.#follows && this.last + 1 >= span.first) {
         this.lines.append(span.last);
@@ -181,14 +187,14 @@ export class View {
         this.#toBottom();
         this.#drop();
       } else if (this.#follows) this.#showUntil(span.last);
-      else void this.#fill(); // They may be the next ones below what is seen.
+      else void this.#fill(); // They may come directly after the window.
       this.#changed();
     });
   }
 
-  /** Takes what is about other entries, and shows those anew. @param {Entry[]} entries */
-  #note(entries) {
-    for (const slot of this.#fold.take(entries)) this.lines.renewAbout(slot);
+  /** Applies edits, reactions and redactions, and draws the lines that they change. @param {Entry[]} entries */
+  #applyChanges(entries) {
+    for (const slot of this.#fold.take(entries)) this.lines.redrawWithQuotes(slot);
     this.#keepEnd();
   }
 
@@ -200,32 +206,32 @@ export class View {
     this.#seen = -1;
   }
 
-  /** Before the first lines are shown: what is new is what was not read until now. */
-  #begin() {
+  /** Sets which slots are new, before the first lines are drawn. */
+  #setNew() {
     const read = this.read();
     this.#new ??= { from: read < 0 ? Infinity : read + 1, upto: this.room.timeline.latest };
   }
 
-  /** Whether a slot is the first of what is new: the first line of somebody else behind what was read. @param {number} slot */
+  /** Whether a slot is the first new line of somebody else. @param {number} slot */
   #beginsNew(slot) {
-    if (!this.#new || slot < this.#new.from || slot > this.#new.upto || !this.#isOthers(slot)) return false;
+    if (!this.#new || slot < this.#new.from || slot > this.#new.upto || !this.#isByOthers(slot)) return false;
     for (let before = slot - 1; before >= this.#new.from; before--) {
-      if (!this.room.timeline.get(before) || this.#isOthers(before)) return false;
+      if (!this.room.timeline.get(before) || this.#isByOthers(before)) return false;
     }
     return true;
   }
 
   /** @param {number} slot */
-  #isOthers(slot) {
+  #isByOthers(slot) {
     const entry = this.room.timeline.get(slot);
-    return entry !== undefined && isLine(entry) && entry.author !== this.acts.me;
+    return entry !== undefined && isLine(entry) && entry.author !== this.actions.me;
   }
 
-  /** Shows the end of a span, anew. @param {number} last */
+  /** Draws the end of a span, which replaces the window. @param {number} last */
   #showUntil(last) {
     const span = this.room.timeline.spanOf(last);
     if (!span) return;
-    this.#begin();
+    this.#setNew();
     this.lines.show(Math.max(span.first, last + 1 - PAGE), last);
     this.#toBottom();
     void this.#fill();
@@ -233,15 +239,15 @@ export class View {
 
   async #jumpToLatest() {
     try {
-      this.#note(await this.room.before(PAGE, this.room.timeline.latest + 1));
+      this.#applyChanges(await this.room.before(PAGE, this.room.timeline.latest + 1));
       const span = this.room.timeline.spans.at(-1);
       if (!this.#ended && span) this.#showUntil(span.last);
     } catch {
-      // The room was left, or the server has another log: what is to be said of it is said elsewhere.
+      // The room was left, or the server has another log; the page reports it elsewhere.
     }
   }
 
-  /** What is followed stays in sight. */
+  /** Keeps the end in view while following. */
   #keepEnd() {
     if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
@@ -263,42 +269,42 @@ export class View {
 
   #scrolled() {
     const end = this.room.timeline.last ?? -1;
-    // What has come and waits for the next frame of the screen does not end a following.
+    // Entries that are not drawn yet do not end following.
     const atEnd = this.#follows || this.last >= end;
     this.#follows = atEnd && this.#isAtEnd();
     this.#changed();
     void this.#fill();
   }
 
-  /** Shows more on either side, where what is seen is near to an end. */
+  /** Adds lines on the side where the view is near the end of the window. */
   async #fill() {
     if (this.#loading || this.#ended || this.lines.isEmpty) return;
     this.#loading = true;
     try {
       for (let more = true; more;) {
-        // Each step is a task of its own, beside those that draw: together they would be felt.
+        // Each step is its own task: together with drawing, they would make scrolling stutter.
         await new Promise(next => setTimeout(next));
         if (this.#ended) return;
         const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
         const before = scrollTop < NEAR && await this.#earlier();
-        const behind = !before && scrollHeight - scrollTop - clientHeight < NEAR && await this.#later();
-        more = before || behind;
+        const after = !before && scrollHeight - scrollTop - clientHeight < NEAR && await this.#later();
+        more = before || after;
         this.#keepEnd();
       }
     } catch {
-      // The room was left, or the server has another log: what is to be said of it is said elsewhere.
+      // The room was left, or the server has another log; the page reports it elsewhere.
     } finally {
       this.#loading = false;
     }
     this.moved();
   }
 
-  /** Reads slots before the window, or shows those that are held; `false` when there are none. */
+  /** Draws slots before the window, or reads them if they are not held; `false` if there are none. */
   async #earlier() {
     const { first } = this.lines, { timeline } = this.room;
     if (first === 0) return false;
     if (!timeline.get(first - 1)) {
-      this.#note(await this.room.before(PAGE, first));
+      this.#applyChanges(await this.room.before(PAGE, first));
       return this.lines.first === first && timeline.get(first - 1) !== undefined;
     }
     const span = timeline.spanOf(first - 1);
@@ -310,12 +316,12 @@ export class View {
     return true;
   }
 
-  /** Reads slots behind the window, or shows those that are held; `false` when there are none. */
+  /** Draws slots after the window, or reads them if they are not held; `false` if there are none. */
   async #later() {
     const { last } = this.lines, { timeline } = this.room;
     if (last >= timeline.latest) return false;
     if (!timeline.get(last + 1)) {
-      this.#note(await this.room.behind(last));
+      this.#applyChanges(await this.room.behind(last));
       return this.last === last && timeline.get(last + 1) !== undefined;
     }
     const span = timeline.spanOf(last + 1);
@@ -326,15 +332,15 @@ export class View {
     return true;
   }
 
-  /** Drops what is held far from the window; the client reads it again when it is wanted. */
+  /** Drops entries far from the window; they are read again when needed. */
   #drop() {
     const held = this.room.timeline.spans.reduce((sum, { first, last }) => sum + last + 1 - first, 0);
-    if (held > MOST_HELD) this.room.timeline.trim(this.lines.first - MOST_HELD / 4, this.last + MOST_HELD / 4);
+    if (held > MAX_HELD) this.room.timeline.trim(this.lines.first - MAX_HELD / 4, this.last + MAX_HELD / 4);
   }
 
   /**
-   * Says at the top where the log begins, or why nothing is shown.
-   * @param {"offline" | "refused" | "bad room" | ""} problem what keeps the first reply away; a notice tells of a bad room
+   * Shows above the lines that the log begins there, or why there are no lines.
+   * @param {"offline" | "refused" | "bad room" | ""} problem why there is no first reply; a bad room has a notice
    */
   start(problem) {
     const { name, last } = this.room;
@@ -349,7 +355,7 @@ export class View {
         "": "Loading…",
       }[problem];
     }
-    const start = the("start");
+    const start = byId("start");
     if (start.textContent === text && start.hidden === !text) return;
     this.lines.keepPlace(() => {
       start.textContent = text;

@@ -1,16 +1,16 @@
-// The dialog that asks for a name.
+// The dialog that asks for the user's name.
 //
-// Enters: a reason to ask, and what is to be done once there is a name. Leaves: a name. Invariants: it can always be
-// closed; while there is no name nothing is sent; what waited for the name is done once, when it is given.
+// In: a problem with the current name, an action that needs a name. Out: a name. Invariants: the dialog can always be closed;
+// without a name nothing is sent; a pending action runs once, when the name is set.
 
-import { isComposing, the } from "./dom.js";
+import { byId, isComposing } from "./dom.js";
 import { problemOf } from "./names.js";
 import { wellFormed } from "./text.js";
 
-/** @param {{author: () => string, mostBytes: () => number, named: (name: string) => void, closed: () => void}} page */
-export function dialogOfName(page) {
-  const dialog = the("who"), input = the("who-name"), error = the("who-error");
-  /** What waits for the name. @type {() => void} */
+/** @param {{author: () => string, maxBytes: () => number, named: (name: string) => void, closed: () => void}} page */
+export function nameDialog(page) {
+  const dialog = byId("who"), input = byId("who-name"), error = byId("who-error");
+  /** The action that needs the name. @type {() => void} */
   let then = () => {};
   const say = (/** @type {string} */ problem) => {
     error.textContent = problem;
@@ -18,13 +18,13 @@ export function dialogOfName(page) {
     input.setAttribute("aria-invalid", String(Boolean(problem)));
   };
 
-  the("who-later").onclick = () => dialog.close();
+  byId("who-later").onclick = () => dialog.close();
   input.oninput = () => say("");
   input.onkeydown = (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Enter" && isComposing(event)) event.preventDefault();
   };
   dialog.addEventListener("submit", (/** @type {Event} */ event) => {
-    const name = wellFormed(input.value.trim()), problem = problemOf(name, page.mostBytes());
+    const name = wellFormed(input.value.trim()), problem = problemOf(name, page.maxBytes());
     say(problem);
     if (problem) return event.preventDefault();
     dialog.returnValue = "";
@@ -33,7 +33,7 @@ export function dialogOfName(page) {
     then = () => {};
     act();
   });
-  // The browser gives the focus back to what had it; the page says where it belongs.
+  // The browser restores the focus; the page moves it to where it belongs.
   dialog.addEventListener("close", () => {
     then = () => {};
     page.closed();

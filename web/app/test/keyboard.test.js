@@ -1,75 +1,65 @@
-// The page by keyboard, by touch and by assistive technology. In a real Chromium, against a real server.
+// The page by keyboard, touch and assistive technology. In a real Chromium, against a real server.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
 import axe from "axe-core";
 
-import { Server } from "../../sdk/test/server.js";
-import { launch, opened, shows, status } from "./browser.js";
+import { eventually } from "../../sdk/test/wait.js";
+import { closes, composed, focused, marked, shows, status, testSite } from "./browser.js";
 
 /** @typedef {import("playwright-core").Page} Page */
 
-/** @type {import("playwright-core").Browser} */
-let browser;
-/** @type {Server} */
-let server;
-
-before(async () => { browser = await launch(); });
-after(() => browser.close());
-beforeEach(async () => { server = await Server.start(); });
-afterEach(async () => {
-  for (const context of browser.contexts()) await context.close();
-  await server.end();
-});
+const site = testSite();
 
 const PHONE = { width: 390, height: 844 }, DESKTOP = { width: 1280, height: 800 };
 
-/** The id of what has the focus. @param {Page} page */
-const focus = page => page.evaluate(() => document.activeElement?.id);
+/** The distance of the view from the end of the timeline, in pixels; lines that are added above do not change it. @param {Page} page */
+const scrolledUp = page => page.locator("#scroller").evaluate(it => it.scrollHeight - it.clientHeight - it.scrollTop);
+/** The address of the focused link. @param {Page} page */
+const link = page => page.evaluate(() => document.activeElement?.getAttribute("href"));
 
-/** A room with what a room may hold. */
+/** Fills a room with entries of all kinds. */
 async function filled() {
   const names = ["grace", "edsger", "leila", "barbara", "محمد", "edith", "donald", "tony", "margaret", "alan", "radia", "ken"];
-  await server.put([
+  await site.server.put([
     ...names.map(author => ({ author, body: `I am ${author}` })),
     { author: "ada", body: "see https://example.org and `code`", ref: 0 }, { author: "bo", body: "👍", kind: "reaction", ref: 12 },
     { author: "ada", body: "👍", kind: "reaction", ref: 12 }, { author: "ada", body: "I am Ada", kind: "edit", ref: 12 },
     { author: "bo", body: "waves", kind: "action" }, { author: "bo", body: "```\nlet a;\n```" }, { author: "bo", body: "x\n".repeat(40) },
   ]);
-  await server.put([{ author: "bo", body: "hello" }], "side");
+  await site.server.put([{ author: "bo", body: "hello" }], "side");
 }
 
-test("the whole timeline is reached and read by keyboard, and its keys are listed", async () => {
-  await server.put(Array.from({ length: 200 }, (_, n) => ({ author: "bo", body: `line ${n} https://example.org/${n}` })));
-  const page = await opened(browser, server.url, "ada");
+test("the complete timeline can be reached by keyboard, and a dialog lists the keys", async () => {
+  await site.server.put(Array.from({ length: 200 }, (_, n) => ({ author: "bo", body: `line ${n} https://example.org/${n}` })));
+  const page = await site.open("ada");
   await page.locator("#slot-199").waitFor();
   await status(page, "live");
-  assert.equal(await focus(page), "body");
-  const top = () => page.locator("#scroller").evaluate(it => it.scrollTop);
-  const end = await top();
+  await focused(page, "body");
+  await eventually(() => scrolledUp(page), px => px < 2);
   await page.keyboard.press("PageUp");
-  await page.waitForFunction(end => /** @type {any} */ (document.getElementById("scroller")).scrollTop < end - 100, end);
-  assert.equal(await focus(page), "body");
+  await eventually(() => scrolledUp(page), px => px > 100);
+  await focused(page, "body");
   await page.keyboard.press("PageDown");
   await page.locator("#now").waitFor({ state: "hidden" });
   await page.keyboard.press("Shift+Tab");
-  assert.equal(await focus(page), "scroller", "no link of any line lies between");
+  await focused(page, "scroller", "the links of lines are not in the tab order");
   await page.keyboard.press("ArrowUp");
-  assert.equal(await focus(page), "slot-199");
+  await focused(page, "slot-199");
   await page.keyboard.press("ArrowUp");
-  assert.equal(await focus(page), "slot-198");
+  await focused(page, "slot-198");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("href")), "https://example.org/198");
+  await eventually(() => link(page), "https://example.org/198");
   await page.keyboard.press("Home");
-  await page.locator("#slot-0.marked").waitFor();
-  assert.equal(await focus(page), "slot-0");
+  await marked(page, 0);
+  await focused(page, "slot-0");
   await page.keyboard.press("?");
   await page.locator("#keys", { hasText: "Reply" }).waitFor();
   await page.keyboard.press("Escape");
   await page.locator("#keys").waitFor({ state: "hidden" });
-  assert.equal(await focus(page), "slot-0", "the focus is where it was");
+  await focused(page, "slot-0", "the focus is back");
   await page.keyboard.press("r");
   await page.keyboard.type("a reply");
   await page.keyboard.press("Enter");
@@ -77,17 +67,17 @@ test("the whole timeline is reached and read by keyboard, and its keys are liste
   await page.keyboard.press("Shift+Tab");
   await page.keyboard.press("End");
   await page.keyboard.press("Escape");
-  assert.equal(await focus(page), "body");
+  await focused(page, "body");
   assert.deepEqual(page.problems, []);
 });
 
-test("what is typed goes to the composer, wherever the focus was lost", async () => {
-  const page = await opened(browser, server.url, "ada");
+test("typed text goes to the composer when nothing has the focus", async () => {
+  const page = await site.open("ada");
   await status(page, "live");
   await page.locator("#top").click();
   await page.evaluate(() => /** @type {any} */ (document.activeElement)?.blur());
   await page.keyboard.type("not lost");
-  assert.equal(await page.locator("#body").inputValue(), "not lost");
+  await composed(page, "not lost");
   await page.locator("#send").click();
   await page.keyboard.type("nor this");
   await page.keyboard.press("Enter");
@@ -99,152 +89,155 @@ test("what is typed goes to the composer, wherever the focus was lost", async ()
   await page.locator("#open-name").press("Enter");
   await page.locator("h1", { hasText: "side" }).waitFor();
   await page.keyboard.type("here");
-  assert.equal(await page.locator("#body").inputValue(), "here");
+  await composed(page, "here");
 });
 
-test("what is typed after a dialog was closed by mouse arrives in the composer", async () => {
+test("typed text goes to the composer after a dialog was closed by mouse", async () => {
   const fresh = async () => {
-    const page = await (await browser.newContext()).newPage();
-    await page.goto(`${server.url}/#/general`);
+    const page = await site.open();
     await status(page, "live");
     await page.locator("#who").waitFor();
     return page;
   };
-  const typed = async (/** @type {Page} */ page, /** @type {string} */ text, body = text) => {
-    await page.locator("dialog[open]").waitFor({ state: "detached" });
-    await page.keyboard.type(text);
-    assert.equal(await page.locator("#body").inputValue(), body);
-  };
   const reader = await fresh();
-  await reader.locator("#who-later").click();
-  await typed(reader, "browsing");
-  // The composer asks for the name, and gets the focus back.
+  await closes(reader, () => reader.locator("#who-later").click());
+  await reader.keyboard.type("browsing");
+  await composed(reader, "browsing");
+  // Sending opens the dialog again; closing it returns the focus.
   await reader.keyboard.press("Enter");
-  await reader.locator("#who-later").click();
-  await typed(reader, " on", "browsing on");
+  await reader.locator("#who").waitFor();
+  await closes(reader, () => reader.locator("#who-later").click());
+  await reader.keyboard.type(" on");
+  await composed(reader, "browsing on");
   const writer = await fresh();
   await writer.keyboard.type("ada");
-  await writer.locator("#who .main").click();
-  await typed(writer, "hello");
+  await closes(writer, () => writer.locator("#who .main").click());
+  await writer.keyboard.type("hello");
+  await composed(writer, "hello");
   await writer.keyboard.press("Enter");
   await shows(writer, ["hello"]);
 });
 
-test("from the composer, Shift+Tab leads to the messages, and End keeps the focus there", async () => {
-  await server.put(Array.from({ length: 500 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
-  const page = await opened(browser, server.url, "ada");
+test("Shift+Tab leads from the composer to the messages, and End keeps the focus there", async () => {
+  await site.server.put(Array.from({ length: 500 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
+  const page = await site.open("ada");
   await page.locator("#slot-499").waitFor();
   await page.locator("#body").focus();
   await page.keyboard.press("PageUp");
   await page.locator("#now").waitFor();
   await page.keyboard.press("Shift+Tab");
-  assert.equal(await focus(page), "scroller");
+  await focused(page, "scroller");
   await page.keyboard.press("ArrowUp");
   await page.keyboard.press("Home");
-  await page.locator("#slot-0.marked").waitFor();
+  await marked(page, 0);
   await page.keyboard.press("End");
   await page.locator("#now").waitFor({ state: "hidden" });
-  assert.equal(await focus(page), "slot-499");
+  await focused(page, "slot-499");
   await page.keyboard.press("ArrowUp");
-  assert.equal(await focus(page), "slot-498");
+  await focused(page, "slot-498");
 });
 
-test("letters that are typed on a button go to the composer; its own keys still press it", async () => {
-  await server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
-  const page = await opened(browser, server.url, "ada");
+test("letters typed on a button go to the composer; Space and Enter still press it", async () => {
+  await site.server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n}` })));
+  const page = await site.open("ada");
   await page.locator("#slot-59").waitFor();
   await page.locator("#help").click();
-  await page.locator("#keys .main").click();
+  await closes(page, () => page.locator("#keys .main").click());
+  await focused(page, "help");
   await page.keyboard.type("a reply");
-  assert.equal(await page.locator("#body").inputValue(), "a reply");
-  await page.keyboard.press("PageUp");
-  await page.locator("#now").focus();
-  await page.keyboard.type("!");
-  assert.equal(await page.locator("#body").inputValue(), "a reply!");
-  for (const key of ["Space", "Enter"]) {
+  await composed(page, "a reply");
+  const focusNow = async () => {
     await page.keyboard.press("PageUp");
+    await page.locator("#now").waitFor();
     await page.locator("#now").focus();
+    await focused(page, "now");
+  };
+  await focusNow();
+  await page.keyboard.type("!");
+  await composed(page, "a reply!");
+  for (const key of ["Space", "Enter"]) {
+    await focusNow();
     await page.keyboard.press(key);
     await page.locator("#now").waitFor({ state: "hidden" });
+    await focused(page, "body");
   }
 });
 
 test("a link in the list of rooms keeps the focus while the list changes", async () => {
   await filled();
-  const page = await opened(browser, server.url, "ada");
+  const page = await site.open("ada");
   await page.locator("#rooms a", { hasText: "side" }).focus();
-  await server.put([{ author: "bo", body: "hello" }], "a-first");
+  await site.server.put([{ author: "bo", body: "hello" }], "a-first");
   await page.locator("#rooms a", { hasText: "a-first" }).waitFor();
-  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("href")), "#/side");
+  await eventually(() => link(page), "#/side");
 });
 
-test("on a phone, Esc and a tap beside it close the drawer, and each target is large enough", async () => {
+test("on a phone, Esc and a tap outside close the drawer, and all targets are large enough", async () => {
   await filled();
-  const page = await opened(browser, server.url, "ada");
+  const page = await site.open("ada");
   await page.setViewportSize(PHONE);
   await page.locator("#slot-16").waitFor();
   const drawer = page.locator("#side");
   for (const close of [() => page.keyboard.press("Escape"), () => page.mouse.click(370, 400), () => page.locator("#side-close").click()]) {
     await page.locator("#side-open").click();
     await drawer.waitFor();
-    assert.equal(await focus(page), "side-close");
+    await focused(page, "side-close");
     await close();
     await drawer.waitFor({ state: "hidden" });
-    assert.equal(await focus(page), "side-open");
+    await focused(page, "side-open");
   }
   await page.locator("#side-open").click();
   await page.locator("#rooms a", { hasText: "side" }).click();
   await page.locator("h1", { hasText: "side" }).waitFor();
-  assert.equal(await drawer.isHidden(), true);
+  await drawer.waitFor({ state: "hidden" });
   await page.evaluate(() => { location.hash = "#/general"; });
   await page.locator("#slot-12").focus();
   const small = () => page.evaluate(() => [...document.querySelectorAll(/** @type {"a"} */ ("button, input, textarea, #rooms a, .entry > a"))]
     .filter(it => it.checkVisibility() && (it.getBoundingClientRect().height < 44 || it.getBoundingClientRect().width < 44))
     .map(it => `${it.id || it.className || it.textContent}: ${it.getBoundingClientRect().width} × ${it.getBoundingClientRect().height}`));
-  assert.deepEqual(await small(), []);
+  await eventually(small, []);
   await page.locator("#side-open").click();
-  assert.deepEqual(await small(), []);
-  const sizes = await page.locator("input, textarea").evaluateAll(all => all.map(it => parseFloat(getComputedStyle(it).fontSize)));
-  assert.ok(Math.min(...sizes) >= 16, `${sizes}`);
+  await eventually(small, []);
+  const sizes = () => page.locator("input, textarea").evaluateAll(all => all.map(it => parseFloat(getComputedStyle(it).fontSize)));
+  await eventually(sizes, sizes => Math.min(...sizes) >= 16);
 });
 
-test("on a phone, the count of what is unread stands beside the sign of the list of rooms", async () => {
-  const page = await opened(browser, server.url, "ada");
+test("on a phone, the unread count is next to the icon of the list of rooms", async () => {
+  const page = await site.open("ada");
   await page.setViewportSize(PHONE);
   for (const [count, badge] of /** @type {const} */ ([[3, "3"], [20, "23"], [150, "99+"]])) {
-    await server.put(Array.from({ length: count }, (_, n) => ({ author: "bo", body: `line ${n}` })), `of-${count}`);
+    await site.server.put(Array.from({ length: count }, (_, n) => ({ author: "bo", body: `line ${n}` })), `of-${count}`);
     await page.locator("#side-badge", { hasText: badge }).waitFor();
-    const gap = await page.locator("#side-open").evaluate(button => {
-      const sign = document.createRange();
-      sign.selectNode(/** @type {ChildNode} */ (button.firstChild));
+    const gap = () => page.locator("#side-open").evaluate(button => {
+      const icon = document.createRange();
+      icon.selectNode(/** @type {ChildNode} */ (button.firstChild));
       const box = button.getBoundingClientRect(), count = /** @type {HTMLElement} */ (document.getElementById("side-badge")).getBoundingClientRect();
-      return { beside: count.left - sign.getBoundingClientRect().right, inside: box.right - count.right };
+      return { beside: count.left - icon.getBoundingClientRect().right, inside: box.right - count.right };
     });
-    assert.ok(gap.beside >= 2 && gap.inside >= 2, `${badge}: ${JSON.stringify(gap)}`);
+    await eventually(gap, ({ beside, inside }) => beside >= 2 && inside >= 2, `the gaps of ${badge}`);
   }
 });
 
-test("the button to the latest message covers nothing, and a line is not too long to read", async () => {
-  await server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n} ${"word ".repeat(60)}` })));
+test("the \"Jump to latest\" button covers nothing, and lines of text have a limited width", async () => {
+  await site.server.put(Array.from({ length: 60 }, (_, n) => ({ author: "bo", body: `line ${n} ${"word ".repeat(60)}` })));
   for (const size of [DESKTOP, PHONE]) {
-    const page = await opened(browser, server.url, "ada");
+    const page = await site.open("ada");
     await page.setViewportSize(size);
     await page.locator("#slot-59").waitFor();
     await page.locator("#body").focus();
     await page.keyboard.press("PageUp");
     await page.locator("#now", { hasText: "Jump to latest" }).waitFor();
-    const box = async (/** @type {string} */ id) => /** @type {NonNullable<Awaited<ReturnType<import("playwright-core").Locator["boundingBox"]>>>} */ (await page.locator(id).boundingBox());
-    const [now, scroller, composer] = [await box("#now"), await box("#scroller"), await box("#composer")];
-    assert.ok(now.y >= scroller.y + scroller.height && now.y + now.height <= composer.y);
-    assert.ok((await box("#slot-59 .body")).width <= 620);
+    const boxes = () => page.evaluate(() => ["#now", "#scroller", "#composer", "#slot-59 .body"].map(it => document.querySelector(it)?.getBoundingClientRect().toJSON()));
+    await eventually(boxes, ([now, scroller, composer]) => now.top >= scroller.bottom && now.bottom <= composer.top);
+    await eventually(boxes, all => all[3].width <= 620);
     await page.locator("#now").click();
     await page.locator("#now").waitFor({ state: "hidden" });
   }
 });
 
-test("axe finds nothing: at the sizes of a desktop and a phone, light and dark, with dialogs, the drawer and a refusal", async () => {
+test("axe finds no problem: desktop and phone, light and dark, with dialogs, the drawer and a rejected message", async () => {
   await filled();
-  const page = await opened(browser, server.url, "ada");
+  const page = await site.open("ada");
   await status(page, "live");
   await page.evaluate(() => localStorage.setItem("roomlog.refused|general", JSON.stringify([
     { append: { room: "general", id: "r-1", body: "refused", author: "ada" }, message: "it is too large", log: null },
@@ -267,26 +260,31 @@ test("axe finds nothing: at the sizes of a desktop and a phone, light and dark, 
       await page.setViewportSize(size);
       const at = `${colorScheme} ${size.width}`;
       await page.locator("#slot-12").focus();
+      await focused(page, "slot-12");
       await check(`${at}, a line has the focus`);
       await page.keyboard.press("r");
+      await page.locator("#about").waitFor();
       await page.locator("#body").fill("x".repeat(16_390));
+      await page.locator("#count.over").waitFor();
       await check(`${at}, a reply that is too long`);
       await page.locator("#about-drop").click();
       await page.locator("#body").fill("");
-      await page.locator("#slot-12").focus();
-      await page.keyboard.press("?");
+      await page.locator("#slot-12").press("?");
+      await page.locator("#keys").waitFor();
       await check(`${at}, the list of keys`);
-      await page.keyboard.press("Escape");
+      await closes(page, () => page.keyboard.press("Escape"));
       if (size === PHONE) await page.locator("#side-open").click();
       await page.locator("#open-name").fill("not a room");
       await page.locator("#open-name").press("Enter");
+      await page.locator("#open-error", { hasText: "letters" }).waitFor();
       await check(`${at}, the list of rooms`);
       await page.locator("#me").click();
+      await page.locator("#who").waitFor();
       await check(`${at}, the name`);
-      await page.keyboard.press("Escape");
+      await closes(page, () => page.keyboard.press("Escape"));
     }
   }
-  await server.stop();
+  await site.server.stop();
   await status(page, "offline");
   await page.evaluate(() => { location.hash = "#/never"; });
   await page.locator("#start", { hasText: "offline" }).waitFor();

@@ -1,80 +1,68 @@
-// Reading on the page: what is unread, other logs, names, the connection. In a real Chromium, against a real server.
+// Reading: unread messages, other logs, names, the connection. In a real Chromium, against a real server.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { Server } from "../../sdk/test/server.js";
-import { launch, opened, say, shows, status } from "./browser.js";
+import { eventually } from "../../sdk/test/wait.js";
+import { composed, focused, marked, say, shows, status, testSite } from "./browser.js";
 
-/** @type {import("playwright-core").Browser} */
-let browser;
-/** @type {Server} */
-let server;
+const site = testSite();
 
-before(async () => { browser = await launch(); });
-after(() => browser.close());
-beforeEach(async () => { server = await Server.start(); });
-afterEach(async () => {
-  for (const context of browser.contexts()) await context.close();
-  await server.end();
-});
-
-/** The unread messages of a room, by the list of rooms. @param {import("playwright-core").Page} page @param {string} room @param {string} count */
+/** Waits until the list of rooms shows this unread count. @param {import("playwright-core").Page} page @param {string} room @param {string} count a regular expression */
 const badge = (page, room, count) => page.locator("#rooms a", { hasText: room }).locator("b", { hasText: new RegExp(`^${count}$`) }).waitFor();
-/** @param {import("playwright-core").Page} page @param {string} room */
+/** Opens a room. @param {import("playwright-core").Page} page @param {string} room */
 const go = async (page, room) => {
   await page.evaluate(name => { location.hash = `#/${name}`; }, room);
   await page.locator("h1", { hasText: room }).waitFor();
 };
 
-test("a room that was never opened is unread, and the title and the drawer say so", async () => {
-  await server.put([{ author: "bo", body: "one" }, { author: "bo", body: "two" }], "side");
-  const page = await opened(browser, server.url, "ada");
+test("a room that was never opened is unread, also in the title and on the drawer", async () => {
+  await site.server.put([{ author: "bo", body: "one" }, { author: "bo", body: "two" }], "side");
+  const page = await site.open("ada");
   await badge(page, "side", "2");
   await page.waitForFunction(() => document.title === "(2) general · Roomlog");
-  assert.deepEqual([await page.locator("#side-badge").textContent(), await page.locator("#side-open").getAttribute("aria-label")], ["2", "Rooms, 2 unread"]);
+  await eventually(async () => [await page.locator("#side-badge").textContent(), await page.locator("#side-open").getAttribute("aria-label")], ["2", "Rooms, 2 unread"]);
   await go(page, "side");
   await page.waitForFunction(() => document.title === "side · Roomlog");
-  assert.equal(await page.locator("#side-badge").isHidden(), true);
+  await page.locator("#side-badge").waitFor({ state: "hidden" });
 });
 
-test("one's own lines, edits and reactions are not unread, and no mark of what is new stands above them", async () => {
-  await server.put([{ author: "bo", body: "read" }]);
-  const page = await opened(browser, server.url, "ada");
+test("one's own lines, edits and reactions are not unread, and have no \"New\" mark above them", async () => {
+  await site.server.put([{ author: "bo", body: "read" }]);
+  const page = await site.open("ada");
   await page.locator("#slot-0").waitFor();
   await go(page, "side");
-  // From another device of one's own, then by somebody else.
-  await server.put([{ author: "ada", body: "mine" }, { author: "bo", body: "👍", kind: "reaction", ref: 0 }]);
-  await page.locator("#rooms a", { hasText: "general" }).waitFor();
-  await server.put([{ author: "bo", body: "his" }, { author: "ada", body: "mine again" }]);
+  // From another device of the same person, then from somebody else.
+  await site.server.put([{ author: "ada", body: "mine" }, { author: "bo", body: "👍", kind: "reaction", ref: 0 }]);
+  await site.server.put([{ author: "bo", body: "his" }, { author: "ada", body: "mine again" }]);
   await badge(page, "general", "1");
   await page.reload();
   await badge(page, "general", "1");
   await go(page, "general");
   await shows(page, ["read", "mine", "his", "mine again"]);
-  const items = await page.locator("#log > :not(.day), #log > .unread").evaluateAll(all => all.map(it => it.querySelector(".body")?.textContent ?? it.textContent));
-  assert.deepEqual(items, ["read", "mine", "New", "his", "mine again"]);
+  const items = page.locator("#log > :not(.day), #log > .unread");
+  await eventually(() => items.evaluateAll(all => all.map(it => it.querySelector(".body")?.textContent ?? it.textContent)), ["read", "mine", "New", "his", "mine again"]);
 });
 
-test("one's own lines are not unread, however many; of very many new ones, the newest are counted", async () => {
+test("one's own lines are never unread; of very many new lines, only the newest are counted", async () => {
   const lines = (/** @type {string} */ author, /** @type {number} */ count) => Array.from({ length: count }, (_, n) => ({ author, body: `line ${n}` }));
-  await server.put(lines("ada", 120), "mine");
-  await server.put([...lines("bo", 10), ...lines("ada", 600), ...lines("bo", 7)], "mixed");
-  await server.put([...lines("bo", 100), ...lines("ada", 60), ...lines("bo", 60)], "asked");
-  await server.put(lines("bo", 1_600), "many");
-  for (let n = 0; n < 40; n++) await server.put(lines("ada", 1), `room-${n}`);
-  const page = await opened(browser, server.url, "ada");
+  await site.server.put(lines("ada", 120), "mine");
+  await site.server.put([...lines("bo", 10), ...lines("ada", 600), ...lines("bo", 7)], "mixed");
+  await site.server.put([...lines("bo", 100), ...lines("ada", 60), ...lines("bo", 60)], "asked");
+  await site.server.put(lines("bo", 1_600), "many");
+  for (let n = 0; n < 40; n++) await site.server.put(lines("ada", 1), `room-${n}`);
+  const page = await site.open("ada");
   await badge(page, "mixed", "7\\+");
   await badge(page, "asked", "160");
   await badge(page, "many", "500\\+");
-  assert.equal(await page.locator("#rooms a b").count(), 3);
+  await eventually(() => page.locator("#rooms a b").count(), 3);
 });
 
-test("what comes while one looks is not marked as new; what comes while the page is hidden is", async () => {
-  await server.put([{ author: "bo", body: "read" }]);
-  const page = await opened(browser, server.url, "ada");
+test("lines that come while the page is visible are not marked as new; those that come while it is hidden are", async () => {
+  await site.server.put([{ author: "bo", body: "read" }]);
+  const page = await site.open("ada");
   await page.locator("#slot-0").waitFor();
-  await server.put([{ author: "bo", body: "seen" }]);
+  await site.server.put([{ author: "bo", body: "seen" }]);
   await page.locator("#slot-1").waitFor();
   assert.equal(await page.locator("li.unread").count(), 0);
   const hide = (/** @type {boolean} */ hidden) => page.evaluate(hidden => {
@@ -82,58 +70,55 @@ test("what comes while one looks is not marked as new; what comes while the page
     document.dispatchEvent(new Event("visibilitychange"));
   }, hidden);
   await hide(true);
-  await server.put([{ author: "bo", body: "missed" }]);
+  await site.server.put([{ author: "bo", body: "missed" }]);
   await page.waitForFunction(() => document.title === "(1) general · Roomlog");
   await hide(false);
   await page.waitForFunction(() => document.title === "general · Roomlog");
-  assert.equal(await page.locator("li.unread + .entry .body").textContent(), "missed");
+  await eventually(() => page.locator("li.unread + .entry .body").allTextContents(), ["missed"]);
 });
 
-test("read marks, drafts of replies and links of another log are void", async () => {
-  await server.put(Array.from({ length: 5 }, (_, n) => ({ author: "bo", body: `old ${n}` })));
-  const page = await opened(browser, server.url, "ada");
-  await page.locator("#slot-4").focus();
-  await page.keyboard.press("r");
+test("read marks, reply drafts and links of another log are invalid", async () => {
+  await site.server.put(Array.from({ length: 5 }, (_, n) => ({ author: "bo", body: `old ${n}` })));
+  const page = await site.open("ada");
+  await page.locator("#slot-4").press("r");
+  await focused(page, "body");
   await page.locator("#body").fill("a reply to old 4");
   const link = await page.locator("#slot-4 > a").getAttribute("href");
   await page.evaluate(href => { location.hash = href ?? ""; }, link);
-  await page.locator("#slot-4.marked").waitFor();
-  const { port } = server;
-  await server.end();
-  server = new Server();
-  server.port = port;
-  await server.start();
-  await server.put(Array.from({ length: 6 }, (_, n) => ({ author: "bo", body: `new ${n}` })));
+  await marked(page, 4);
+  await site.server.reset();
+  await site.server.put(Array.from({ length: 6 }, (_, n) => ({ author: "bo", body: `new ${n}` })));
   await page.locator("#notice", { hasText: "another log" }).waitFor();
   await page.locator("#slot-5").waitFor();
-  assert.equal(await page.evaluate(() => location.hash), "#/general", "a reload does not go to another message");
-  assert.deepEqual([await page.locator("#about").isHidden(), await page.locator("#body").inputValue()], [true, "a reply to old 4"]);
+  await eventually(() => page.evaluate(() => location.hash), "#/general", "a reload does not go to another message");
+  await page.locator("#about").waitFor({ state: "hidden" });
+  await composed(page, "a reply to old 4");
   await go(page, "side");
   await page.evaluate(href => { location.hash = href ?? ""; }, link);
   await page.locator("#notice", { hasText: "earlier log" }).waitFor();
-  // The mark of a log that is gone hides nothing of the next one.
+  // The read mark of an earlier log does not apply to the current one.
   await page.evaluate(() => localStorage.setItem("roomlog.read|quiet", "900|another"));
-  await server.put([{ author: "bo", body: "a" }, { author: "bo", body: "b" }], "quiet");
+  await site.server.put([{ author: "bo", body: "a" }, { author: "bo", body: "b" }], "quiet");
   await badge(page, "quiet", "2");
 });
 
-test("an unopened room says that it is offline; one that was open before is shown", async () => {
-  const page = await opened(browser, server.url, "ada");
+test("offline, a room that was never opened says so, and one that was open before is shown", async () => {
+  const page = await site.open("ada");
   await status(page, "live");
   await page.locator("#start", { hasText: "No messages yet" }).waitFor();
   await say(page, "hello");
   await shows(page, ["hello"]);
-  await server.stop();
+  await site.server.stop();
   await page.locator("#status", { hasText: "Offline: reconnecting. Your messages will be sent." }).waitFor();
   await go(page, "never");
   await page.locator("#start", { hasText: "You are offline" }).waitFor();
   await go(page, "general");
   await shows(page, ["hello"]);
-  assert.equal(await page.locator("#start", { hasText: "offline" }).count(), 0);
+  await page.locator("#start", { hasText: "offline" }).waitFor({ state: "detached" });
 });
 
-test("a room without messages says so, and one that cannot be shown says why", async () => {
-  const page = await opened(browser, server.url, "ada");
+test("an empty room says so, and a room that cannot be shown says why", async () => {
+  const page = await site.open("ada");
   await status(page, "live");
   const start = (/** @type {string} */ text) => page.locator("#start", { hasText: text }).waitFor();
   await page.locator("#open-name").fill("plans");
@@ -147,19 +132,19 @@ test("a room without messages says so, and one that cannot be shown says why", a
     await page.evaluate(to => { location.hash = to; }, address);
     await page.locator("#notice", { hasText: 'Room "bad name" cannot be followed: ' }).waitFor();
     await status(page, "live");
-    assert.equal(await page.locator("#start").isHidden(), true);
+    await page.locator("#start").waitFor({ state: "hidden" });
   }
   await go(page, "empty");
   await start("No messages yet");
-  const refused = await opened(browser, server.url, "x".repeat(65), "#/empty");
+  const refused = await site.open("x".repeat(65), "#/empty");
   await refused.locator("#start", { hasText: "The server refused the connection." }).waitFor();
 });
 
-test("where a connection may follow few rooms, those that were open first are left for the next ones", async () => {
-  await server.end();
-  server = await Server.start(["--rooms-per-connection", "3"]);
-  for (let n = 0; n < 6; n++) await server.put([{ author: "bo", body: `in ${n}` }], `room-${n}`);
-  const page = await opened(browser, server.url, "ada", "#/room-0");
+test("at the server's limit of rooms per connection, the least recently opened rooms are left", async () => {
+  site.server.flags = ["--rooms-per-connection", "3"];
+  await site.server.reset();
+  for (let n = 0; n < 6; n++) await site.server.put([{ author: "bo", body: `in ${n}` }], `room-${n}`);
+  const page = await site.open("ada", "#/room-0");
   await status(page, "live");
   for (const n of [0, 1, 2, 3, 4, 5, 0]) {
     await go(page, `room-${n}`);
@@ -168,18 +153,17 @@ test("where a connection may follow few rooms, those that were open first are le
   assert.equal(await page.locator("#notice").isHidden(), true);
 });
 
-test("names are names, whatever JavaScript calls so; what cannot be seen in them is shown", async () => {
+test("names like those of members of Object work; invisible characters in names are shown", async () => {
   const rooms = ["constructor", "hasOwnProperty", "toString", "valueOf"];
-  for (const room of rooms) await server.put([{ author: "__proto__", body: room }], room);
-  await server.put([
+  for (const room of rooms) await site.server.put([{ author: "__proto__", body: room }], room);
+  await site.server.put([
     { author: "constructor", body: "👍", kind: "reaction", ref: 0 }, { author: "ada\u200b", body: "not ada" }, { author: "\u202eada", body: "nor this" },
   ], "toString");
-  const page = await opened(browser, server.url, "ada", "#/toString");
+  const page = await site.open("ada", "#/toString");
   await shows(page, ["toString", "not ada", "nor this"]);
-  await page.waitForFunction(() => document.querySelectorAll("#rooms a").length === 4);
-  assert.deepEqual((await page.locator("#rooms a span").allTextContents()).sort(), rooms);
-  assert.deepEqual(await page.locator(".author").allTextContents(), ["__proto__", "ada\ufffd", "\ufffdada"]);
-  assert.equal(await page.locator("#slot-0 .reactions button").textContent(), "👍 1");
+  await eventually(async () => (await page.locator("#rooms a span").allTextContents()).sort(), rooms);
+  await eventually(() => page.locator(".author").allTextContents(), ["__proto__", "ada\ufffd", "\ufffdada"]);
+  await eventually(() => page.locator("#slot-0 .reactions button").allTextContents(), ["👍 1"]);
   for (const room of rooms) {
     await go(page, room);
     await page.locator("#log .body", { hasText: room }).waitFor();
@@ -187,40 +171,37 @@ test("names are names, whatever JavaScript calls so; what cannot be seen in them
   assert.deepEqual(page.problems, []);
 });
 
-test("a heart is one reaction, with and without the sign that makes it red", async () => {
-  await server.put([{ author: "bo", body: "hello" }, { author: "bo", kind: "reaction", ref: 0, body: "\u2764" }, { author: "cy", kind: "reaction", ref: 0, body: "\u2764\ufe0f" }]);
-  const page = await opened(browser, server.url, "ada");
+test("a heart is one reaction, with and without U+FE0F", async () => {
+  await site.server.put([{ author: "bo", body: "hello" }, { author: "bo", kind: "reaction", ref: 0, body: "\u2764" }, { author: "cy", kind: "reaction", ref: 0, body: "\u2764\ufe0f" }]);
+  const page = await site.open("ada");
   const chip = page.locator("#slot-0 .reactions button");
-  await chip.waitFor();
-  assert.match(await chip.textContent() ?? "", /^\u2764\ufe0f? 2$/);
+  await eventually(() => chip.allTextContents(), all => all.length === 1 && /^\u2764\ufe0f? 2$/.test(all[0]));
   await chip.click();
   await page.locator("#slot-0 .reactions button[aria-pressed=true]", { hasText: "3" }).waitFor();
   await chip.click();
   await page.locator("#slot-0 .reactions button[aria-pressed=false]", { hasText: "2" }).waitFor();
 });
 
-test("a name that one tab is given is that of the others, too", async () => {
-  const first = await opened(browser, server.url, "");
-  const second = await first.context().newPage();
-  await second.goto(`${server.url}/#/general`);
+test("a name that is set in one tab applies to the others", async () => {
+  const first = await site.open("");
+  const second = await site.tab(first);
   await first.locator("#who-later").click();
   await second.locator("#who-name").fill("ada");
   await second.locator("#who-name").press("Enter");
   await first.locator("#me", { hasText: "You are ada" }).waitFor();
   await say(first, "from the first");
   await shows(second, ["from the first"]);
-  assert.deepEqual((await server.entries("general")).map(it => it.author), ["ada"]);
+  assert.deepEqual((await site.server.entries("general")).map(it => it.author), ["ada"]);
   await shows(first, ["from the first"]);
 });
 
-test("the day that is looked at stays in sight", async () => {
-  const day = 86_400_000, now = Date.now();
-  await server.put(Array.from({ length: 90 }, (_, n) => ({ author: "bo", body: `line ${n}`, sent_at: now - (3 - Math.floor(n / 30)) * day })));
-  const page = await opened(browser, server.url, "ada");
+test("the current day stays at the top", async () => {
+  const day = 86_400_000, now = Date.now() - 1_000;
+  await site.server.put(Array.from({ length: 90 }, (_, n) => ({ author: "bo", body: `line ${n}`, sent_at: now - (3 - Math.floor(n / 30)) * day })));
+  const page = await site.open("ada");
   await page.locator("#slot-89").waitFor();
-  const day0 = await page.evaluate(() => {
+  await eventually(() => page.evaluate(() => {
     const top = /** @type {HTMLElement} */ (document.getElementById("scroller")).getBoundingClientRect().top;
     return document.elementFromPoint(innerWidth / 2 + 100, top + 10)?.closest("li")?.textContent;
-  });
-  assert.equal(day0, "Yesterday");
+  }), "Yesterday");
 });

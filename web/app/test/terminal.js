@@ -1,4 +1,4 @@
-// `roomlog chat` in a real terminal for tests: tmux's.
+// `roomlog chat` in a real terminal for tests, provided by tmux.
 
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -7,12 +7,11 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { BINARY } from "../../sdk/test/server.js";
+import { eventually } from "../../sdk/test/wait.js";
 
 const run = promisify(execFile);
-/** How long to wait for what has to come, in ms. */
-const PATIENCE_MS = 20_000;
 
-/** A terminal of its own, with the chat in it. */
+/** A terminal that runs the chat. */
 export class Terminal {
   #dir = mkdtempSync(join(tmpdir(), "roomlog-terminal-"));
 
@@ -33,36 +32,30 @@ export class Terminal {
     await this.#tmux("send-keys", "Enter");
   }
 
-  /** Presses keys, by tmux's names of them. @param {string[]} keys */
+  /** Presses keys, by their tmux names. @param {string[]} keys */
   async press(...keys) {
     await this.#tmux("send-keys", ...keys);
   }
 
-  /** What is on the screen; with colours, as the escapes that make them. */
+  /** The text on the screen; `colours` adds the escape sequences. */
   async screen({ colours = false } = {}) {
     return (await this.#tmux("capture-pane", "-p", ...(colours ? ["-e"] : []))).stdout;
   }
 
-  /** The lines of the room that are on the screen: slot and body. Names have 16 columns in a wide terminal. */
+  /** The slots and bodies on the screen. Names have 16 columns in a wide terminal. */
   async lines() {
     const rows = (await this.screen()).split("\n").map(row => /│ *(\d+) \d\d:\d\d .{16}  (.*?) *$/.exec(row));
     return rows.filter(row => row !== null).map(([, slot, body]) => ({ slot: Number(slot), body }));
   }
 
-  /** Waits until the screen is so. @param {(screen: string) => boolean} isSo */
-  async until(isSo) {
-    const end = Date.now() + PATIENCE_MS;
-    for (;;) {
-      const screen = await this.screen();
-      if (isSo(screen)) return screen;
-      if (Date.now() > end) throw new Error(`this did not come on the screen: ${isSo}\n${screen}`);
-      await new Promise(again => setTimeout(again, 20));
-    }
+  /** Waits until the screen meets a condition. @param {(screen: string) => boolean} holds */
+  async until(holds) {
+    await eventually(() => this.screen(), holds);
   }
 
   async close() {
     await this.#tmux("kill-server").catch(() => {});
-    // The chat, which was hung up on, may be writing down what was read.
+    // The chat may still be saving its read marks.
     rmSync(this.#dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 

@@ -1,7 +1,7 @@
-// Appends, as programs ask for them and as stores bring them back.
+// Validates appends that come from a program or from a store.
 //
-// Enters: anything. Leaves: appends that can be sent. Invariant: what this lets through can be written as JSON and
-// measured, so that no append stops those behind it.
+// In: any value. Out: appends that can be sent. Invariant: a valid append can be serialized and measured, so it never
+// blocks those queued behind it.
 
 /** @typedef {import("./types.js").Append} Append */
 
@@ -9,17 +9,17 @@ const text = (/** @type {unknown} */ value) => typeof value === "string";
 const slot = (/** @type {unknown} */ value) => Number.isSafeInteger(value) && Number(value) >= 0;
 const last = (/** @type {unknown} */ value) => value === -1 || slot(value);
 
-/** Members that must be there. @type {[keyof Append, (value: unknown) => boolean, string][]} */
+/** Required members: name, check, expected form. @type {[keyof Append, (value: unknown) => boolean, string][]} */
 const NEEDED = [["room", text, "a string"], ["id", text, "a string"], ["body", text, "a string"]];
-/** Members that may be there. @type {[keyof Append, (value: unknown) => boolean, string][]} */
+/** Optional members. @type {[keyof Append, (value: unknown) => boolean, string][]} */
 const OPTIONAL = [
   ["author", text, "a string"], ["kind", text, "a string"], ["meta", text, "a string"], ["log", text, "a string"],
-  ["ref", slot, "a slot: an integer from 0"], ["expect", slot, "a slot: an integer from 0"], ["after", last, "a slot, or -1"],
-  ["sent_at", slot, "a time: whole milliseconds since 1970"],
+  ["ref", slot, "a slot: an integer, 0 or more"], ["expect", slot, "a slot: an integer, 0 or more"], ["after", last, "a slot, or -1"],
+  ["sent_at", slot, "a time: whole milliseconds since the Unix epoch"],
 ];
 
 /**
- * The members that an append may have and that are there; no others.
+ * Copies the members of an append that are present, and nothing else.
  * @param {any} value
  * @returns {Append}
  */
@@ -29,9 +29,9 @@ export function membersOf(value) {
 }
 
 /**
- * Why this cannot be sent.
+ * Checks an append.
  * @param {any} append
- * @returns {string | null}
+ * @returns {string | null} why it cannot be sent; null if it can
  */
 export function problemOf(append) {
   if (typeof append !== "object" || append === null) return "an append must be an object";

@@ -1,55 +1,55 @@
-// How long to wait before the next try, and after which refusals there is one.
+// Delays before reconnects and retries, and which errors are retried.
 //
-// Enters: random numbers from 0 to 1. Leaves: ms. Invariants: two clients that lost one server at once do
-// not come back at once; nobody waits for a server longer than LONGEST_MS; nobody comes back before the
-// time that a server named.
+// In: random numbers from 0 to 1. Out: milliseconds. Invariants: clients that lose a server at the same time do not
+// reconnect at the same time; no reconnect waits longer than MAX_DELAY_MS; no retry comes before the time that the server
+// asked for.
 
-/** The wait before the first try after a loss, before jitter. */
+/** The delay before the first reconnect, before jitter, in ms. */
 const FIRST_MS = 100;
-/** The longest wait between two tries. */
-export const LONGEST_MS = 5_000;
+/** The longest delay between two connection attempts, in ms. */
+export const MAX_DELAY_MS = 5_000;
 
-/** How long to wait after a refusal that names no time. */
+/** The delay after an error without `retry_after_ms`, in ms. */
 const RETRY_MS = 500;
 
-/** Refusals after which the same thing is asked for again, later. */
+/** Error codes after which the same request is retried. */
 const TRANSIENT = new Set(["rate_limited", "busy", "unavailable", "storage_full", "ahead"]);
 
-/** Whether what was refused may be taken later. @param {import("./types.js").ErrorFrame} error */
+/** Whether a retry may succeed. @param {import("./types.js").ErrorFrame} error */
 export function isTransient(error) {
   return TRANSIENT.has(error.code);
 }
 
 /**
- * How long to wait after a refusal, in ms.
+ * The delay before a retry, in ms.
  * @param {import("./types.js").ErrorFrame} error
- * @param {number} unit
+ * @param {number} random from 0 to 1
  */
-export function retryIn(error, unit) {
-  return stretched(error.retry_after_ms ?? RETRY_MS, unit);
+export function retryDelay(error, random) {
+  return withJitter(error.retry_after_ms ?? RETRY_MS, random);
 }
 
 /**
- * A wait up to half longer, never shorter.
+ * Lengthens a delay by up to half; never shortens it.
  * @param {number} ms
- * @param {number} unit
+ * @param {number} random from 0 to 1
  */
-export function stretched(ms, unit) {
-  return ms * (1 + unit / 2);
+export function withJitter(ms, random) {
+  return ms * (1 + random / 2);
 }
 
 export class Backoff {
-  #tries = 0;
+  #attempts = 0;
 
-  /** The wait before the next try: between half of this try's step and all of it. @param {number} unit */
-  next(unit) {
-    const step = Math.min(FIRST_MS * 2 ** this.#tries, LONGEST_MS);
-    this.#tries = Math.min(this.#tries + 1, 16);
-    return step * (0.5 + unit / 2);
+  /** The delay before the next attempt, in ms: 50–100% of the current step, which doubles. @param {number} random from 0 to 1 */
+  next(random) {
+    const step = Math.min(FIRST_MS * 2 ** this.#attempts, MAX_DELAY_MS);
+    this.#attempts = Math.min(this.#attempts + 1, 16);
+    return step * (0.5 + random / 2);
   }
 
-  /** A try succeeded. */
+  /** Starts again at the first delay, after an attempt that succeeded. */
   reset() {
-    this.#tries = 0;
+    this.#attempts = 0;
   }
 }

@@ -1,26 +1,27 @@
-// One socket at a time between a session and a server, and the clock.
+// Connects a session to the server, over one WebSocket at a time, and runs its timers.
 //
-// Enters: frames of the server, losses, the time. Leaves: what the session sends; its deliveries; a status.
-// Invariants: there is one socket or a wait for the next one, until `close`; a loss is met by another try,
-// with jittered backoff; what the session has to send waits while much is not yet on its way.
+// In: frames from the server, lost connections, time. Out: the session's frames and deliveries, and a status.
+// Invariants: until `close` there is either a socket or a timer for the next attempt; a lost connection is retried with
+// jittered backoff; frames stay in the session while the socket's buffer is full.
 
 import { Backoff, isTransient } from "./backoff.js";
 import { plain } from "./error.js";
 import { Session } from "./session.js";
 
-/** How long a connection may take to say `hello`, in ms. */
+/** How long to wait for `hello`, in ms. */
 const HELLO_MS = 10_000;
-/** Nothing more is given to a socket that has so many bytes to send. */
+/** A socket that has this many bytes buffered gets no more frames. */
 const UNSENT_BYTES = 256 * 1024;
-/** When that is so, how long until the next look, in ms. */
+/** When to look at a full buffer again, in ms. */
 const UNSENT_MS = 50;
-/** After so many failed tries, and no connection ever, a program is told. */
-const TELLING_TRIES = 3;
-/** The mark of `login`. */
+/** After this many failed attempts without any connection yet, the program is notified. */
+const REPORTED_ATTEMPTS = 3;
+/** The `req` of `login`. */
 const LOGIN_REQ = 0;
 
 /**
- * How things stand.
+ * The state of a client. `behind` counts the entries of followed rooms that are still to come. `retryAt` is when the next
+ * attempt to connect starts, in ms of `performance.now()`. After `refused` there are no more attempts until `login`.
  * @typedef {{state: "connecting"}
  *   | {state: "catching-up", behind: number}
  *   | {state: "live"}
@@ -30,7 +31,7 @@ const LOGIN_REQ = 0;
  */
 
 /**
- * What is used of a WebSocket.
+ * The part of a WebSocket that is used.
  * @typedef {object} Socket
  * @property {number} bufferedAmount
  * @property {(text: string) => void} send
@@ -41,10 +42,10 @@ const LOGIN_REQ = 0;
  */
 
 /**
- * What a page's surroundings give; tests give others.
- * @typedef {object} Surroundings
+ * What the runtime provides; tests replace it.
+ * @typedef {object} Runtime
  * @property {new (url: string, protocol: string) => Socket} WebSocket
- * @property {() => number} now ms of a clock that never goes back
+ * @property {() => number} now ms of a monotonic clock
  * @property {() => number} random from 0 to 1
  */
 
@@ -60,79 +61,79 @@ export class Connection {
   #timer;
   #helloBy = 0;
   #greeted = false;
-  /** Tries without a connection yet; Infinity once there was one. */
+  /** Failed attempts before the first connection; Infinity after it. */
   #failures = 0;
 
   /**
    * @param {string} url of the WebSocket
    * @param {{author?: string, token?: string}} login the members of `login`
-   * @param {Surroundings} surroundings
-   * @param {(delivery: import("./types.js").Delivery) => void} deliver
-   * @param {(status: Status) => void} told when the status changes
-   * @param {(reason: string) => void} unreachable when the first tries have failed
+   * @param {Runtime} runtime
+   * @param {(delivery: import("./types.js").Delivery) => void} onDelivery
+   * @param {(status: Status) => void} onStatus called when the status changes
+   * @param {(reason: string) => void} onUnreachable called once, after REPORTED_ATTEMPTS failed attempts
    */
-  constructor(url, login, surroundings, deliver, told, unreachable) {
+  constructor(url, login, runtime, onDelivery, onStatus, onUnreachable) {
     this.url = url;
     this.login = login;
-    this.surroundings = surroundings;
-    this.deliver = deliver;
-    this.told = told;
-    this.unreachable = unreachable;
+    this.runtime = runtime;
+    this.onDelivery = onDelivery;
+    this.onStatus = onStatus;
+    this.onUnreachable = onUnreachable;
   }
 
-  get now() { return this.surroundings.now(); }
+  get now() { return this.runtime.now(); }
 
-  /** Makes a connection, unless there is one: at once, not when the wait is over. */
+  /** Connects now, unless there is a connection; does not wait for the backoff to end. */
   open() {
     if (this.#socket || this.status.state === "closed" || this.status.state === "refused") return;
     clearTimeout(this.#timer);
-    this.#say({ state: "connecting" });
+    this.#setStatus({ state: "connecting" });
     this.#greeted = false;
     this.#helloBy = this.now + HELLO_MS;
     let socket;
     try {
-      socket = new this.surroundings.WebSocket(this.url, "roomlog.v1");
+      socket = new this.runtime.WebSocket(this.url, "roomlog.v1");
     } catch (error) {
-      // A page over https may not connect to ws:, for example.
+      // For example: a page over https must not connect to ws:.
       return this.#lost(`cannot connect to ${this.url}: ${reasonOf(error)}`);
     }
     this.#socket = socket;
     let failure = "";
-    const own = (/** @type {(event: any) => void} */ act) => (/** @type {any} */ event) => {
+    const ifCurrent = (/** @type {(event: any) => void} */ act) => (/** @type {any} */ event) => {
       if (this.#socket === socket) act(event);
     };
-    socket.onmessage = own(({ data }) => this.#frame(data));
-    socket.onclose = own(event => this.#lost(closeReason(event, failure, this.#greeted ? null : this.url)));
-    // A close follows. Only outside of browsers is there something to learn from this.
-    socket.onerror = own(event => { failure = reasonOf(event); });
+    socket.onmessage = ifCurrent(({ data }) => this.#frame(data));
+    socket.onclose = ifCurrent(event => this.#lost(closeReason(event, failure, this.#greeted ? null : this.url)));
+    // `close` follows. Only outside of browsers does this event give a reason.
+    socket.onerror = ifCurrent(event => { failure = reasonOf(event); });
     this.pump();
   }
 
-  /** Ends it for good. What has no outcome stays in the outbox. */
+  /** Disconnects for good. Appends without an outcome stay in the outbox. */
   close() {
-    this.#say({ state: "closed" });
+    this.#setStatus({ state: "closed" });
     this.#drop();
     clearTimeout(this.#timer);
   }
 
-  /** Says who it is from now on, on the connection that there is or the next one. @param {{author?: string, token?: string}} login */
+  /** Reconnects with another login. @param {{author?: string, token?: string}} login */
   relogin(login) {
     this.login = login;
     this.session.loginRefused(null);
-    if (this.status.state === "refused") this.#say({ state: "connecting" });
-    if (this.#socket) this.#lost("another login");
+    if (this.status.state === "refused") this.#setStatus({ state: "connecting" });
+    if (this.#socket) this.#lost("logging in again");
     else this.open();
   }
 
-  /** Sends what there is to send and looks at the clock; to be called when the session was given something. */
+  /** Sends what is ready and checks the timeouts. Call it after every call that may give the session something to do. */
   pump() {
     const socket = this.#socket;
-    if (!socket) return this.#deliver(); // The timer is that of the next try.
+    if (!socket) return this.#deliver(); // The timer is for the next attempt.
     clearTimeout(this.#timer);
     let wake = this.#helloBy;
     if (this.#greeted) {
-      const looked = this.session.look(this.now);
-      if ("dead" in looked) return this.#lost(looked.dead);
+      const next = this.session.tick(this.now);
+      if ("dead" in next) return this.#lost(next.dead);
       wake = this.#send(socket) ? this.now + UNSENT_MS : this.#nextWake();
     } else if (this.now >= this.#helloBy) {
       return this.#lost(`no hello within ${HELLO_MS / 1e3} s`);
@@ -142,11 +143,11 @@ export class Connection {
   }
 
   #nextWake() {
-    const looked = this.session.look(this.now);
-    return "wake" in looked ? looked.wake : this.now;
+    const next = this.session.tick(this.now);
+    return "wake" in next ? next.wake : this.now;
   }
 
-  /** Gives the socket what it takes; `true` when there may be more. @param {Socket} socket */
+  /** Sends frames until the buffer is full; `true` if there may be more. @param {Socket} socket */
   #send(socket) {
     while (socket.bufferedAmount < UNSENT_BYTES) {
       const frame = this.session.nextFrame(this.now);
@@ -160,40 +161,40 @@ export class Connection {
   #frame(data) {
     const frame = parsed(data);
     if (frame?.type === "error") Object.assign(frame, { code: String(frame.code), message: plain(frame.message) });
-    if (!frame) return this.#lost("the server sent what is no frame");
+    if (!frame) return this.#lost("the server sent an invalid frame");
     if (frame.type === "hello") return this.#hello(frame);
     if (frame.type === "error" && frame.req === LOGIN_REQ) return isTransient(frame) ? this.#lost(frame.message) : this.#refused(frame);
     if (["appended", "reply", "heads", "pong"].includes(frame.type)) this.#backoff.reset();
-    const useless = this.session.frame(frame, this.now, this.surroundings.random());
-    if (useless !== null) return this.#lost(useless);
-    this.#tell();
+    const failure = this.session.frame(frame, this.now, this.runtime.random());
+    if (failure !== null) return this.#lost(failure);
+    this.#updateStatus();
     this.pump();
   }
 
   /** @param {any} hello */
   #hello(hello) {
     if (hello.protocol !== 1) {
-      const message = `the server speaks version ${Number(hello.protocol)} of the protocol, this client version 1; update the older of the two`;
+      const message = `the server uses version ${Number(hello.protocol)} of the protocol, this client version 1; update the older one`;
       return this.#refused({ code: "bad_message", message });
     }
     this.#greeted = true;
     this.#failures = Infinity;
     this.#socket?.send(JSON.stringify({ type: "login", ...this.login, req: LOGIN_REQ }));
     this.session.connected(hello, this.now);
-    this.#tell();
+    this.#updateStatus();
     this.pump();
   }
 
-  /** Who this says it is cannot log in: trying again would change nothing. @param {import("./types.js").ErrorFrame} error */
+  /** The server rejected the login: retrying it would change nothing. @param {import("./types.js").ErrorFrame} error */
   #refused(error) {
     this.#drop();
     clearTimeout(this.#timer);
     const { author } = this.login, isLogin = error.req === LOGIN_REQ;
-    // A name that is wrong in itself stays wrong; other logins may be refused today and accepted tomorrow.
-    const isWrong = isLogin && author !== undefined && (error.code === "bad_name" || /\p{Cs}/u.test(author));
+    // An invalid name stays invalid; any other login may be accepted later.
+    const isInvalid = isLogin && author !== undefined && (error.code === "bad_name" || /\p{Cs}/u.test(author));
     const message = isLogin ? `the login was refused: ${error.message}` : error.message;
-    this.session.loginRefused({ code: error.code, message }, isWrong ? author : undefined);
-    this.#say({ state: "refused", error });
+    this.session.loginRefused({ code: error.code, message }, isInvalid ? author : undefined);
+    this.#setStatus({ state: "refused", error });
     this.#deliver();
   }
 
@@ -201,9 +202,9 @@ export class Connection {
   #lost(reason) {
     this.#drop();
     if (this.status.state === "closed") return;
-    if (++this.#failures === TELLING_TRIES) this.unreachable(reason);
-    const wait = this.#backoff.next(this.surroundings.random());
-    this.#say({ state: "offline", reason, retryAt: this.now + wait });
+    if (++this.#failures === REPORTED_ATTEMPTS) this.onUnreachable(reason);
+    const wait = this.#backoff.next(this.runtime.random());
+    this.#setStatus({ state: "offline", reason, retryAt: this.now + wait });
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.open(), wait);
     this.#deliver();
@@ -216,20 +217,20 @@ export class Connection {
     this.session.disconnected(this.now);
   }
 
-  #tell() {
+  #updateStatus() {
     const { caughtUp, behind } = this.session;
-    this.#say(caughtUp ? { state: "live" } : { state: "catching-up", behind });
+    this.#setStatus(caughtUp ? { state: "live" } : { state: "catching-up", behind });
   }
 
   /** @param {Status} status */
-  #say(status) {
+  #setStatus(status) {
     if (JSON.stringify(status) === JSON.stringify(this.status)) return;
     this.status = status;
-    this.told(status);
+    this.onStatus(status);
   }
 
   #deliver() {
-    for (let delivery; (delivery = this.session.nextDelivery());) this.deliver(delivery);
+    for (let delivery; (delivery = this.session.nextDelivery());) this.onDelivery(delivery);
   }
 }
 
@@ -245,17 +246,17 @@ function parsed(data) {
 
 /**
  * @param {{code?: number, reason?: string}} event
- * @param {string} failure what the runtime said
- * @param {string | null} url of a connection that did not come about
+ * @param {string} failure the runtime's message
+ * @param {string | null} url of a connection that was never established
  */
 function closeReason({ code, reason }, failure, url) {
   if (reason) return plain(reason);
-  if (code === 1012) return "the server restarts";
+  if (code === 1012) return "the server is restarting";
   const why = failure && `: ${failure}`;
   return url === null ? `the connection was lost${why}` : `cannot connect to ${url}${why}`;
 }
 
-/** What an error, or an event that tells of one, says. @param {any} error */
+/** The message of an error or an error event. @param {any} error */
 function reasonOf(error) {
   const message = error?.error?.message || error?.message || error?.error?.code || "";
   return plain(message);

@@ -1,7 +1,7 @@
-// The digest chain, by docs/PROTOCOL.md, "The digest".
+// The digest chain: docs/PROTOCOL.md, "The digest".
 //
-// Enters: a room's name, entries in slot order. Leaves: digests, as the wire has them. Invariant: equal
-// digests at a slot are equal logs up to it.
+// In: a room's name, entries in slot order. Out: digests in their wire form. Invariant: equal digests at a slot mean equal
+// logs up to that slot.
 
 import { sha256 } from "./sha256.js";
 
@@ -9,8 +9,8 @@ import { sha256 } from "./sha256.js";
 
 const utf8 = new TextEncoder();
 
-/** Puts together what is hashed. */
-class Hashed {
+/** The input of a hash. */
+class Preimage {
   /** @type {Uint8Array[]} */
   #parts = [];
   #length = 0;
@@ -22,7 +22,7 @@ class Hashed {
     return this;
   }
 
-  /** The length as a u32, then the text. @param {string} text */
+  /** The length as a big-endian u32, then the text as UTF-8. @param {string} text */
   name(text) {
     const bytes = utf8.encode(text), length = new Uint8Array(4);
     new DataView(length.buffer).setUint32(0, bytes.length);
@@ -54,7 +54,7 @@ class Hashed {
  * @returns {string} lower-case hex
  */
 export function start(room) {
-  return hex(new Hashed().bytes(utf8.encode("roomlog/v1")).name(room).hash());
+  return hex(new Preimage().bytes(utf8.encode("roomlog/v1")).name(room).hash());
 }
 
 /**
@@ -65,7 +65,7 @@ export function start(room) {
  */
 export function after(before, entry) {
   const body = entry.redacted ? fromHex(entry.body_sha256 ?? "") : sha256(utf8.encode(entry.body ?? ""));
-  const hashed = new Hashed()
+  const preimage = new Preimage()
     .bytes(fromHex(before))
     .u64(entry.slot)
     .u64(entry.committed_at)
@@ -75,13 +75,13 @@ export function after(before, entry) {
     .u64(entry.ref == null ? 0 : entry.ref + 1)
     .u64(entry.sent_at == null ? 0 : entry.sent_at + 1)
     .bytes(body);
-  if (entry.meta_sha256 != null) hashed.bytes(fromHex(entry.meta_sha256));
-  else if (entry.meta != null) hashed.bytes(sha256(utf8.encode(entry.meta)));
-  return hex(hashed.hash());
+  if (entry.meta_sha256 != null) preimage.bytes(fromHex(entry.meta_sha256));
+  else if (entry.meta != null) preimage.bytes(sha256(utf8.encode(entry.meta)));
+  return hex(preimage.hash());
 }
 
 /** @param {Uint8Array} bytes */
-function hex(bytes) {
+export function hex(bytes) {
   return Array.from(bytes, byte => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -1,18 +1,18 @@
-// Listeners by event name.
+// Events and their listeners.
 
 /**
- * @template {Record<string, any>} Events what each event brings, by its name
+ * @template {Record<string, any>} Events the value of each event, by its name
  */
 export class Emitter {
   /** @type {Map<keyof Events, Set<(value: any) => void>>} */
   #listeners = new Map();
 
   /**
-   * Calls `listener` at each event of this name.
+   * Calls `listener` with the value of every event of this name. An exception in it is reported as uncaught.
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {(value: Events[Name]) => void} listener
-   * @returns {() => void} ends it
+   * @returns {() => void} removes the listener
    */
   on(name, listener) {
     const listeners = this.#listeners.get(name) ?? new Set();
@@ -30,7 +30,7 @@ export class Emitter {
       try {
         listener(value);
       } catch (error) {
-        // One listener's fault is not another's, and not the connection's.
+        // A listener that throws must not stop the others or the connection.
         queueMicrotask(() => { throw error; });
       }
     }

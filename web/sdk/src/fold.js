@@ -1,26 +1,25 @@
-// Folding: edits, reactions and redactions are entries of their own, and belong to the entry they refer to.
+// Applies edits, reactions and redactions, which are entries of their own, to the entries that they refer to.
 //
-// Enters: entries in any order. Leaves: an entry as it stands now, and the slots whose entry looks different
-// since. Invariant: the result follows from the entries that were taken, never from their order or from how
-// often they came.
+// In: entries in any order. Out: an entry in its current form, and the slots whose form has changed. Invariant: the result
+// depends only on the set of entries taken, not on their order or on duplicates.
 
 /** @typedef {import("./types.js").Entry} Entry */
 
 /**
- * An entry as it stands now.
+ * An entry in its current form.
  * @typedef {object} Folded
  * @property {Entry} entry as it is in the log
- * @property {string} body after the author's latest edit; empty when the entry is gone
- * @property {boolean} edited
- * @property {boolean} gone it was redacted
- * @property {Map<string, string[]>} reactions by emoji, as `emojiOf` writes it, the authors it stands for
+ * @property {string} body after the author's latest edit; empty if redacted
+ * @property {boolean} edited whether the author has edited it
+ * @property {boolean} gone whether it was redacted
+ * @property {Map<string, string[]>} reactions the authors of each reaction, by emoji in the spelling of `emojiOf`
  */
 
-/** Kinds that change another entry instead of standing for themselves. */
+/** Kinds that change another entry. */
 const ABOUT = new Set(["reaction", "edit", "redact"]);
 
 /**
- * Whether an entry is a line of its own. Edits, reactions and redactions are not, unless they refer to nothing.
+ * Whether an entry is shown as a line of its own: everything but edits, reactions and redactions with a `ref`.
  * @param {Entry} entry
  */
 export function isLine(entry) {
@@ -28,18 +27,18 @@ export function isLine(entry) {
 }
 
 /**
- * An emoji in one spelling, so that equal ones can be counted and looked up. Keyboards differ in whether they add the
- * invisible U+FE0F: "❤" and "❤️" are one reaction. The result has it where Unicode's fully-qualified form does.
+ * Normalizes an emoji, so that equal reactions can be counted and looked up. Keyboards differ in whether they add the
+ * invisible U+FE0F: "❤" and "❤️" are one reaction. The result is Unicode's fully-qualified form.
  * @param {string} text
  */
 export function emojiOf(text) {
   return text.replace(/[\ufe0e\ufe0f]/g, "")
-    // Digits, "#" and "*" are emoji only as keycaps; what has a skin tone takes no U+FE0F.
+    // Digits, "#" and "*" are emoji only in keycaps; an emoji with a skin tone has no U+FE0F.
     .replace(/(?![0-9#*](?!\u20e3))(?!\p{Emoji_Presentation})\p{Emoji}(?!\p{Emoji_Modifier})/gu, "$&\ufe0f");
 }
 
 /**
- * Folds the entries of one room.
+ * The edits, reactions and redactions of one room.
  *
  * ```js
  * const fold = new Fold();
@@ -51,13 +50,13 @@ export function emojiOf(text) {
  * ```
  */
 export class Fold {
-  /** By slot, the entries that refer to it, ascending. @type {Map<number, Entry[]>} */
+  /** The entries that refer to a slot, in slot order. @type {Map<number, Entry[]>} */
   #about = new Map();
 
   /**
-   * Takes entries: those of `entries` events, and those that `before`, `around` and `behind` read.
+   * Takes entries: those of `entries` events and those returned by `before`, `around` and `behind`.
    * @param {Entry[]} entries
-   * @returns {Set<number>} slots whose entry is to be shown again
+   * @returns {Set<number>} slots of earlier entries that have changed
    */
   take(entries) {
     const changed = new Set();
@@ -73,7 +72,7 @@ export class Fold {
     return changed;
   }
 
-  /** An entry as it stands now. @param {Entry} entry @returns {Folded} */
+  /** Returns an entry in its current form. @param {Entry} entry @returns {Folded} */
   of(entry) {
     let body = entry.body ?? "", edited = false, gone = entry.redacted ?? false;
     /** @type {Map<string, string>} */
@@ -81,21 +80,21 @@ export class Fold {
     for (const about of this.#about.get(entry.slot) ?? []) {
       const isAuthors = about.author === entry.author;
       if (about.kind === "edit" && isAuthors) [body, edited] = [about.body ?? "", true];
-      // From another author it is an admin's: the server takes it from nobody else.
+      // The server accepts a redaction only from the author or an admin.
       else if (about.kind === "redact") gone = true;
-      else if (about.kind === "reaction") stand(reactions, about.author, emojiOf(about.body ?? ""));
+      else if (about.kind === "reaction") react(reactions, about.author, emojiOf(about.body ?? ""));
     }
     return { entry, body: gone ? "" : body, edited, gone, reactions: byEmoji(reactions) };
   }
 
-  /** Forgets everything: after a `reset` of the room. */
+  /** Drops everything. Call it after a `reset` of the room. */
   clear() {
     this.#about.clear();
   }
 }
 
-/** An author's later reaction replaces the earlier one; an empty one takes it back. @param {Map<string, string>} reactions @param {string} author @param {string} emoji */
-function stand(reactions, author, emoji) {
+/** A reaction replaces the author's previous one; an empty one removes it. @param {Map<string, string>} reactions @param {string} author @param {string} emoji */
+function react(reactions, author, emoji) {
   if (emoji) reactions.set(author, emoji);
   else reactions.delete(author);
 }

@@ -9,15 +9,15 @@
 // ```
 //
 // ```text
-//  index ─ log ─ room          what a program calls
+//  index ─ log ─ room          the public API
 //          │
-//          connection          one socket, reconnects, the clock
-//          session             no socket: what is asked, what is followed
+//          connection          one WebSocket, reconnects, timers
+//          session             requests and followed rooms, without I/O
 //          │
-//          timeline · outbox   no gap goes unseen; in order and exactly once
-//          digest · store      agreement; appends over a reload
+//          timeline · outbox   entries without gaps; appends in order, exactly once
+//          digest · store      verification; appends that survive a reload
 //
-//  fold                        edits and reactions, for whoever shows a room
+//  fold                        edits and reactions, for programs that show a room
 // ```
 
 import { Log } from "./log.js";
@@ -38,9 +38,11 @@ export { BrowserStore, NoStore } from "./store.js";
 /** @typedef {import("./store.js").Store} Store */
 
 /**
- * Connects to a server, and stays connected until `close`.
- * @param {string} url like http://127.0.0.1:7400; in a page also a path of its own server
+ * Creates a client, which connects at once and reconnects until `close`.
+ * @param {string} url the server's address, like http://127.0.0.1:7400; in a page, also one relative to the page
  * @param {import("./log.js").Options} options
+ * @returns {Log}
+ * @throws {TypeError} if `url` is not the address of a server, or if there is no WebSocket
  */
 export function connect(url, options) {
   return new Log(url, options);

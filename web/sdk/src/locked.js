@@ -1,18 +1,19 @@
-// Tabs of one browser, by its Web Locks: each holds the lock of its name, and of the names it has taken over.
+// Tells live tabs of a browser from closed ones by Web Locks: a tab holds the lock of its name and of each name that it has
+// taken over.
 //
-// Enters: names of tabs. Leaves: word that a tab is gone and that its name is this one's. Invariant: a name is one tab's at a
-// time; the browser gives it to the next one when a tab is closed or killed.
+// In: names of tabs. Out: the names taken over from closed tabs. Invariant: one tab has a name at a time; the browser
+// releases it when that tab is closed or killed.
 
 /** @implements {Tabs} */
 export class LockedTabs {
-  /** Names that were asked for. @type {Set<string>} */
+  /** Names that were requested. @type {Set<string>} */
   #wanted = new Set();
   #locks;
   #closed;
 
   /**
    * @param {import("./store.js").Locks} locks
-   * @param {AbortSignal} closed when this tab gives its names up
+   * @param {AbortSignal} closed aborted when this tab releases its names
    */
   constructor(locks, closed) {
     this.#locks = locks;
@@ -22,7 +23,7 @@ export class LockedTabs {
     });
   }
 
-  /** Waits for a name, and holds it from then on. @param {string} tab @returns {Promise<void>} */
+  /** Waits until this tab has a name, and keeps it. @param {string} tab @returns {Promise<void>} */
   hold(tab) {
     return new Promise((held, failed) => {
       const request = this.#locks.request(lockOf(tab), () => {
@@ -34,21 +35,21 @@ export class LockedTabs {
   }
 
   /**
-   * Takes over tabs that are gone.
+   * Takes over the names of closed tabs.
    * @param {string[]} tabs
    * @param {(tab: string) => void} taken called for each of them
-   * @returns {Promise<void>} when those that can be had now have been taken
+   * @returns {Promise<void>} resolved when those that are free now have been taken
    */
   async take(tabs, taken) {
     if (tabs.length === 0) return;
-    const there = namesOf((await this.#locks.query()).held);
-    const takes = tabs.filter(tab => !there.has(lockOf(tab)) && !this.#wanted.has(tab)).map(tab => {
+    const live = namesOf((await this.#locks.query()).held);
+    const takes = tabs.filter(tab => !live.has(lockOf(tab)) && !this.#wanted.has(tab)).map(tab => {
       this.#wanted.add(tab);
       const taking = this.hold(tab).then(() => taken(tab));
-      taking.catch(() => this.#wanted.delete(tab)); // The lines stay where they are: another look finds them.
+      taking.catch(() => this.#wanted.delete(tab)); // What that tab stored stays there for the next call.
       return { tab, taking };
     });
-    // Where another tab was first, this one waits until that is gone; nobody waits for it.
+    // A name that another tab got first stays requested, but is not waited for here.
     const pending = namesOf((await this.#locks.query()).pending);
     await Promise.allSettled(takes.filter(({ tab }) => !pending.has(lockOf(tab))).map(({ taking }) => taking));
   }

@@ -1,8 +1,8 @@
-// A client: its rooms, its outbox, its connection.
+// A client: rooms, an outbox, a store and a connection.
 //
-// Enters: what a program calls. Leaves: promises and events. Invariants: an append is in the store before it
-// is sent and until its outcome is known, if the store can hold it; what was left in the store goes before what is new;
-// nothing that the store does, or has, stops an append; each promise has the outcome of its own append.
+// In: calls of the program. Out: promises and events. Invariants: an append is stored before it is sent and until its
+// outcome is known, if the store can hold it; stored appends are sent before new ones; no fault of the store blocks an
+// append; each promise settles with the outcome of its own append.
 
 import { membersOf, problemOf } from "./append.js";
 import { Connection } from "./connection.js";
@@ -17,31 +17,31 @@ import { JOIN_COUNT } from "./timeline.js";
 /** @typedef {import("./types.js").Entry} Entry */
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 
-/** Appends without an outcome, at most, for one more to be taken. */
-const MOST_APPENDS = 1_000;
-/** How long appends wait for what the store has kept, which goes before them. */
+/** The limit of appends without an outcome; further ones are rejected with `busy`. */
+const MAX_APPENDS = 1_000;
+/** How long new appends wait for the stored ones to be loaded, in ms. */
 const STORE_MS = 5_000;
 
 /**
  * @typedef {object} LogEvents
- * @property {import("./connection.js").Status} status
- * @property {string} log the name of the server's log: at first, and when it is another one; slots of the one before
- *   mean nothing any more
- * @property {Record<string, number>} heads latest slots of rooms, after `watch`
- * @property {RoomlogError} error
- * @property {import("./outbox.js").Outcome} settled an append of this client, an earlier page's too, has its outcome
+ * @property {import("./connection.js").Status} status the new state of the connection
+ * @property {string} log the name of the server's log, at first and whenever it changes; slots of another log are invalid
+ * @property {Record<string, number>} heads the latest slots of rooms, after `watch`: of all rooms at first, then of those
+ *   that changed
+ * @property {RoomlogError} error an error of no room: `not_stored`, `unreachable`, or why the server refused this client
+ * @property {import("./outbox.js").Outcome} settled the outcome of an append, also of one that an earlier page stored
  */
 
 /**
  * @typedef {object} Options
- * @property {string} [author] who appends, on an open server
- * @property {string} [token] who appends, where the server asks for one
- * @property {import("./store.js").Store} [store] by default localStorage where there is one
- * @property {new (url: string, protocol: string) => any} [WebSocket] where the runtime has none
+ * @property {string} [author] the author of appends, on a server without tokens
+ * @property {string} [token] names the author of appends, on a server that requires a token
+ * @property {import("./store.js").Store} [store] keeps appends without an outcome; by default localStorage, if there is one
+ * @property {new (url: string, protocol: string) => any} [WebSocket] by default the runtime's own
  */
 
 /**
- * What a room asks of the client it is of.
+ * What a room needs from its client.
  * @typedef {object} RoomsOwner
  * @property {(room: string) => Append[]} pending
  * @property {(room: Room, body: string, options: import("./room.js").AppendOptions) => Promise<{slot: number}>} append
@@ -50,20 +50,20 @@ const STORE_MS = 5_000;
  * @property {(room: Room) => void} leave
  */
 
-/** @extends {Emitter<LogEvents>} */
+/** A client of one server, returned by `connect`. @extends {Emitter<LogEvents>} */
 export class Log extends Emitter {
   /** @type {Connection} */
   #connection;
   /** @type {Map<string, Room>} */
   #rooms = new Map();
-  /** By the append itself: two may have one id. @type {Map<Append, {resolve: (slot: any) => void, reject: (error: RoomlogError) => void}>} */
+  /** Promises by append, not by id: two appends may share an id. @type {Map<Append, {resolve: (slot: any) => void, reject: (error: RoomlogError) => void}>} */
   #waiting = new Map();
   /** @type {GuardedStore} */
   #store;
-  /** Appends that came before the store was read. @type {Append[] | null} */
+  /** New appends, until the stored ones are loaded; then null. @type {Append[] | null} */
   #early = [];
-  /** The log that the program was told of. @type {string | null} */
-  #toldLog = null;
+  /** The log of the last `log` event. @type {string | null} */
+  #reportedLog = null;
   /** @type {string | undefined} */
   #author;
   /** @type {RoomsOwner} */
@@ -71,7 +71,7 @@ export class Log extends Emitter {
   #online = () => this.#connection.open();
 
   /**
-   * Made by `connect`.
+   * Use `connect`.
    * @param {string} url
    * @param {Options} options
    */
@@ -84,9 +84,9 @@ export class Log extends Emitter {
     const address = socketUrl(url);
     this.#author = options.author;
     this.#store = new GuardedStore(options.store ?? browserStore(address) ?? new NoStore(), error => this.emit("error", error));
-    const surroundings = { WebSocket, now: () => performance.now(), random: Math.random };
+    const runtime = { WebSocket, now: () => performance.now(), random: Math.random };
     this.#connection = new Connection(
-      address, loginOf(options), surroundings, it => this.#delivered(it), status => this.#changed(status),
+      address, loginOf(options), runtime, it => this.#delivered(it), status => this.#changed(status),
       reason => this.#unreachable(address, reason),
     );
     this.#owner = {
@@ -100,23 +100,24 @@ export class Log extends Emitter {
     this.#start();
   }
 
-  /** How things stand. */
+  /** The state of the connection. */
   get status() { return this.#connection.status; }
 
-  /** The name of the server's log, once it is known. */
+  /** The name of the server's log; null before the first connection. */
   get id() { return this.#connection.session.log; }
 
-  /** What the server takes (docs/PROTOCOL.md, `hello`), once it is known. */
+  /** The server's limits (docs/PROTOCOL.md, `hello`); null before the first connection. */
   get limits() { return this.#connection.session.limits; }
 
   /**
-   * Follows a room.
+   * Follows a room. Whether the server accepts the name comes later, as an `error` event of the room.
    * @param {string} name
-   * @param {{count?: number}} [options] how many of the newest entries to begin with
-   * @returns {Room} the same one as long as it is followed
+   * @param {{count?: number}} [options] `count`: how many of the newest entries to start with, 50 by default
+   * @returns {Room} the same object until `leave`
+   * @throws {TypeError} if `name` is not a string
    */
   room(name, { count = JOIN_COUNT } = {}) {
-    if (typeof name !== "string") throw new TypeError(`log.room needs the name of a room, which is a string; it was given ${plain(name)}`);
+    if (typeof name !== "string") throw new TypeError(`log.room needs the name of a room, a string, but got ${plain(name)}`);
     const known = this.#rooms.get(name);
     if (known) return known;
     const { session } = this.#connection;
@@ -126,54 +127,54 @@ export class Log extends Emitter {
     return room;
   }
 
-  /** Asks for the latest slots of all rooms: `heads` events, now and when they move. */
+  /** Starts `heads` events: the latest slots of all rooms, now and whenever they change. */
   watch() {
     this.#connection.session.watch();
     this.#connection.pump();
   }
 
-  /** Appends as another author from now on, or with a fresh token. @param {{author?: string, token?: string}} who */
+  /** Reconnects as another author or with a new token. Earlier appends keep their author. @param {{author?: string, token?: string}} who */
   login(who) {
     this.#author = who.author;
     this.#connection.relogin(loginOf(who));
   }
 
-  /** Ends it. What has no outcome stays in the store, and its promises are rejected. */
+  /** Disconnects for good. Pending promises are rejected with `closed`; appends without an outcome stay in the store. */
   close() {
     this.#connection.close();
     this.#store.close();
     globalThis.removeEventListener?.("online", this.#online);
-    for (const [append, { reject }] of this.#waiting) reject(closed(`the outcome of the append to room ${quoted(append.room)} is not known`));
+    for (const [append, { reject }] of this.#waiting) reject(closed(`the outcome of the append to room ${quoted(append.room)} is unknown`));
     this.#waiting.clear();
     this.#connection.session.end({ code: "closed", message: "the client was closed before the answer came" });
   }
 
   #start() {
-    // Nothing that is read waits for the store; what is appended does, behind what was kept.
+    // Reads do not wait for the store; appends do, because the stored ones go first.
     this.#connection.open();
-    const limit = setTimeout(() => this.#begin(), STORE_MS);
-    void this.#store.load(kept => this.#takeKept(kept)).then(() => {
+    const limit = setTimeout(() => this.#sendEarly(), STORE_MS);
+    void this.#store.load(stored => this.#takeStored(stored)).then(() => {
       clearTimeout(limit);
-      this.#begin();
+      this.#sendEarly();
     });
   }
 
-  /** Takes what an earlier client has kept. @param {Append[]} kept */
-  #takeKept(kept) {
+  /** Queues appends that an earlier client stored. @param {Append[]} stored */
+  #takeStored(stored) {
     if (this.#isClosed) return;
     const { outbox } = this.#connection.session, rooms = new Set();
-    for (const append of kept) {
-      // A store of the program's own may bring back what it was given meanwhile.
+    for (const append of stored) {
+      // A custom store may return what was put into it meanwhile.
       if (this.#early?.some(it => isSame(it, append))) continue;
-      outbox.push(append, { kept: true });
+      outbox.push(append, { stored: true });
       rooms.add(append.room);
     }
     for (const name of rooms) this.#pendingChanged(name);
     this.#connection.pump();
   }
 
-  /** What was kept is in the outbox, or does not come in time: what is new goes. */
-  #begin() {
+  /** Queues the new appends: the stored ones are in the outbox, or took too long. */
+  #sendEarly() {
     for (const append of this.#early ?? []) this.#connection.session.outbox.push(append);
     this.#early = null;
     this.#connection.pump();
@@ -200,13 +201,13 @@ export class Log extends Emitter {
     const problem = problemOf(append);
     if (problem !== null) return Promise.reject(new RoomlogError({ code: "bad_message", message: problem }, what));
     const { outbox } = this.#connection.session;
-    if (outbox.length + (this.#early?.length ?? 0) >= MOST_APPENDS) {
-      const message = `${MOST_APPENDS} appends wait for their outcome; wait for some of them, then try again`;
+    if (outbox.length + (this.#early?.length ?? 0) >= MAX_APPENDS) {
+      const message = `${MAX_APPENDS} appends are waiting for their outcome; wait for some of them, then try again`;
       return Promise.reject(new RoomlogError({ code: "busy", message }, what));
     }
     return new Promise((resolve, reject) => {
       this.#waiting.set(append, { resolve, reject });
-      // Without the store it is sent all the same; what it does not survive is a reload.
+      // If the store fails, the append is sent all the same, but does not survive a reload.
       this.#store.put(append);
       if (this.#early) this.#early.push(append);
       else outbox.push(append);
@@ -221,7 +222,7 @@ export class Log extends Emitter {
     append.id ??= newId();
     append.sent_at ??= Date.now();
     if (this.#author !== undefined) append.author = this.#author;
-    // A room that was left may be one of another log by now.
+    // The slots of a room that was left may be from another log.
     const last = this.#rooms.get(room.name) === room ? room.last : null;
     if (last !== null) append.after ??= last;
     const namesSlots = append.after !== undefined || append.ref !== undefined || append.expect !== undefined;
@@ -239,7 +240,7 @@ export class Log extends Emitter {
     if (this.#isClosed) return Promise.reject(closed("connect again to read"));
     const what = `Reading room ${quoted(room.name)} failed`;
     if (this.#rooms.get(room.name) !== room) {
-      return Promise.reject(new RoomlogError({ code: "left", message: "the room was left; open it again with log.room()" }, what));
+      return Promise.reject(new RoomlogError({ code: "left", message: "the room was left; follow it again with log.room()" }, what));
     }
     return new Promise((resolve, reject) => {
       ask(this.#connection.session, this.#connection.now, (error, entries) => {
@@ -260,8 +261,8 @@ export class Log extends Emitter {
 
   /** @param {import("./connection.js").Status} status */
   #changed(status) {
-    if (this.id !== null && this.id !== this.#toldLog) {
-      this.#toldLog = this.id;
+    if (this.id !== null && this.id !== this.#reportedLog) {
+      this.#reportedLog = this.id;
       this.emit("log", this.id);
     }
     this.emit("status", status);
@@ -283,7 +284,7 @@ export class Log extends Emitter {
     else room?.emit("reset", delivery.why);
   }
 
-  /** A gap has its end when the newest entries have come. @param {Room | undefined} room */
+  /** Reports a gap when the newest entries have come: only then is its end known. @param {Room | undefined} room */
   #gap(room) {
     const off = room?.on("entries", () => {
       off?.();
@@ -306,12 +307,12 @@ export class Log extends Emitter {
   /** @param {string} address @param {string} reason */
   #unreachable(address, reason) {
     const { origin } = globalThis.location ?? {}, { host } = new URL(address);
-    // The server takes pages of its own origin, which it knows as this one.
+    // The server accepts pages of its own origin.
     if (origin === undefined || origin === `http://${host}`) return;
     const remedy = origin === "null" ? "open this page from an http address, whose origin --allow-origin can name"
       : `the flag --allow-origin ${origin} makes it accept this page`;
-    const message = `${reason}, three times in a row. The server may be away, or it may refuse this page's origin: a browser `
-      + `does not say which. If the server is running, ${remedy}`;
+    const message = `${reason}, three times in a row. Either the server is down, or it refuses this page's origin: browsers `
+      + `do not tell which. If the server is running, ${remedy}`;
     this.emit("error", new RoomlogError({ code: "unreachable", message }));
   }
 }
@@ -321,7 +322,7 @@ function closed(what) {
   return new RoomlogError({ code: "closed", message: what }, "The client was closed");
 }
 
-/** Whether two appends are one, which may have been written down in between. @param {Append} a @param {Append} b */
+/** Whether two objects are the same append: one may have been serialized in between. @param {Append} a @param {Append} b */
 function isSame(a, b) {
   return a === b || (a.id === b.id && a.room === b.room && a.author === b.author && a.body === b.body);
 }
@@ -336,7 +337,7 @@ function socketUrl(url) {
   const base = URL.canParse(url, globalThis.location?.href) ? new URL(url, globalThis.location?.href) : null;
   if (base) base.protocol = base.protocol.replace(/^http/, "ws");
   if (!base || !/^wss?:$/.test(base.protocol)) {
-    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; ${quoted(url)} is none`);
+    throw new TypeError(`connect needs the address of a server, like http://127.0.0.1:7400; ${quoted(url)} is not one`);
   }
   if (!base.pathname.endsWith("/v1/ws")) base.pathname = `${base.pathname.replace(/\/$/, "")}/v1/ws`;
   base.hash = "";

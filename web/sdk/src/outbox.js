@@ -1,16 +1,14 @@
-// The outbox: what was asked to be appended and has no outcome yet.
+// The outbox: appends without an outcome. No I/O: the caller passes in the time, in ms, and a random number from 0 to 1.
 //
-// Enters: appends in their author's order, answers of the server, losses of the connection. Leaves:
-// frames to send, and one outcome for each append. No clock, no socket, no randomness: time is handed
-// in as milliseconds since some start, jitter as a number from 0 to 1.
+// In: appends in order, answers of the server, lost connections. Out: frames to send, and one outcome per append.
 //
-// Invariants: within a room, frames carry `seq` 0, 1, 2, … of this connection in the order of the appends;
-// an append keeps its id for ever; at most `appends_in_flight` frames are unanswered. Every frame has a
-// mark (`req`) of its own, so an answer to an older copy of an append is told from one to the newest:
-// only what the server refused is sent again, and only once for each refusal. Ids match nothing: callers choose them,
-// and two appends may have one. Slots (`after`, `ref`, `expect`) go only to the log in which their author saw them.
+// Invariants: within a room and a connection, `seq` counts 0, 1, 2, … in the order of the appends; an append never changes
+// its id; at most `appends_in_flight` frames are unanswered. Each frame has its own `req`, so an answer to an older copy of
+// an append is not mistaken for one to the newest: an append is sent again only after an error, once per error. Answers are
+// never matched by id, since two appends may share one. Slots (`after`, `ref`, `expect`) are sent only to the log that they
+// belong to.
 
-import { isTransient, retryIn, stretched } from "./backoff.js";
+import { isTransient, retryDelay, withJitter } from "./backoff.js";
 import { quoted } from "./error.js";
 
 /** @typedef {import("./types.js").Append} Append */
@@ -18,13 +16,13 @@ import { quoted } from "./error.js";
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 /** @typedef {import("./types.js").Limits} Limits */
 
-/** How long to wait before asking again for an outcome that the server did not know, in ms. */
+/** The delay before an append with the error `unknown_outcome` is sent again, in ms. */
 const UNKNOWN_RETRY_MS = 200;
 
-/** How often an answer that does not fit what was sent is met by sending again. */
-const MOST_PUZZLES = 8;
+/** How many inconsistent `out_of_order` errors an append may get before the connection is dropped. */
+const MAX_MISMATCHES = 8;
 
-/** No log has this name: appends kept by an earlier version do not say which log their slots are of. */
+/** Not the name of any log: for stored appends of earlier versions, which do not name the log of their slots. */
 const NO_LOG = "";
 
 /** @type {ReadonlyMap<string, unknown>} */
@@ -33,86 +31,86 @@ const NONE = new Map();
 const utf8 = new TextEncoder();
 
 /**
- * An append that is not answered yet.
+ * An append without an outcome.
  * @typedef {object} Item
  * @property {Append} append
- * @property {string | null} log the one its slots are of; null: the first one that is met
- * @property {number | null} seq
- * @property {number} puzzles how often it was refused in a way that sending again does not explain
- * @property {boolean} again it was refused, and is to be sent again
+ * @property {string | null} log the log that its slots belong to; null: the first one that the client connects to
+ * @property {number | null} seq null if not sent on this connection
+ * @property {number} mismatches how many inconsistent `out_of_order` errors it got
+ * @property {boolean} again whether to send it again, after an error
  */
 
 /**
- * One room's appends: those that were numbered on this connection come first, in ascending order.
+ * The appends of a room: those sent on this connection first, by `seq`.
  * @typedef {object} Queue
  * @property {Item[]} items
  * @property {number} nextSeq
- * @property {number} pauseUntil nothing is sent before
+ * @property {number} pauseUntil when the room may send again
  */
 
 /**
- * What became of an append.
+ * The outcome of an append.
  * @typedef {{append: Append, appended: Appended} | {append: Append, error: ErrorFrame}} Outcome
  */
 
 export class Outbox {
-  /** In the order in which they take turns. @type {Map<string, Queue>} */
+  /** By room, in round-robin order. @type {Map<string, Queue>} */
   #rooms = new Map();
-  /** By mark. @type {Map<number, {room: string, seq: number, sent: number}>} */
-  #flights = new Map();
+  /** Unanswered frames, by `req`. @type {Map<number, {room: string, seq: number, sent: number}>} */
+  #inFlight = new Map();
   /** @type {Outcome[]} */
   #settled = [];
   #nextReq = 1;
   #length = 0;
   /** The server's log. @type {string | null} */
   #log = null;
-  /** Whether an append waits for a connection that may number its room. */
+  /** Whether an append needs another connection, because this one may send to no more rooms. */
   #needsRoom = false;
-  /** An author as whom nothing can be sent, and why. @type {{author: string, error: ErrorFrame} | null} */
+  /** An author whose name the server rejects, and the error. @type {{author: string, error: ErrorFrame} | null} */
   #refusedAuthor = null;
 
   get length() { return this.#length; }
 
-  /** What has no outcome in a room, in order. @param {string} room @returns {Append[]} */
+  /** The appends of a room without an outcome, in order. @param {string} room @returns {Append[]} */
   appendsTo(room) {
     return this.#rooms.get(room)?.items.map(item => item.append) ?? [];
   }
 
-  /** Whether all is answered that this connection can take, and the rest needs another one. */
-  get isExhausted() { return this.#needsRoom && this.#flights.size === 0; }
+  /** Whether everything that this connection can send is answered, and the rest needs another connection. */
+  get isExhausted() { return this.#needsRoom && this.#inFlight.size === 0; }
 
-  /** When the oldest unanswered frame was sent. @returns {number | undefined} */
+  /** When the oldest unanswered frame was sent; undefined if there is none. @returns {number | undefined} */
   get oldestUnanswered() {
-    return this.#flights.values().next().value?.sent;
+    return this.#inFlight.values().next().value?.sent;
   }
 
   /**
-   * Takes an append. How many there may be is for the caller to bound.
+   * Adds an append. The caller limits how many there are.
    * @param {Append} append
-   * @param {{kept?: boolean}} [options] whether an earlier client kept it: it may be about another log
+   * @param {{stored?: boolean}} [options] `stored`: an earlier client stored it, so its slots may belong to another log
    */
-  push(append, { kept = false } = {}) {
+  push(append, { stored = false } = {}) {
     const queue = this.#rooms.get(append.room) ?? { items: [], nextSeq: 0, pauseUntil: 0 };
     this.#rooms.set(append.room, queue);
-    const log = append.log ?? (kept ? NO_LOG : this.#log);
-    const item = { append, log, seq: null, puzzles: 0, again: false };
+    const log = append.log ?? (stored ? NO_LOG : this.#log);
+    const item = { append, log, seq: null, mismatches: 0, again: false };
     queue.items.push(item);
     this.#length++;
-    if (this.#log !== null) this.#meet(append.room, item, this.#log);
+    if (this.#log !== null) this.#checkLog(append.room, item, this.#log);
     this.#refuseAuthor(append.room, item);
   }
 
   /**
-   * The next frame to send, when there is one and the limits allow it.
+   * Takes the next frame to send; null if there is none or the limits do not allow it.
    * @param {number} now
    * @param {Limits} limits
-   * @param {ReadonlyMap<string, unknown>} [followed] rooms that the connection follows: they count as well
+   * @param {ReadonlyMap<string, unknown>} [followed] rooms that the connection follows, which count against its limit too
    * @returns {(Omit<Append, "log"> & {type: "append", seq: number, req: number}) | null}
    */
   nextFrame(now, limits, followed = NONE) {
-    if (this.#flights.size >= limits.appends_in_flight) return null;
+    if (this.#inFlight.size >= limits.appends_in_flight) return null;
     for (const [room, queue] of [...this.#rooms]) {
-      if (now < queue.pauseUntil || !this.#mayNumber(room, queue, limits, followed)) continue;
+      if (now < queue.pauseUntil || !this.#maySend(room, queue, limits, followed)) continue;
       for (let item; (item = due(queue));) {
         const seq = item.seq ?? queue.nextSeq, req = this.#nextReq;
         const { log: _, ...append } = item.append;
@@ -125,9 +123,9 @@ export class Outbox {
         if (item.seq === null) queue.nextSeq++;
         item.seq = seq;
         item.again = false;
-        this.#flights.set(req, { room, seq, sent: now });
+        this.#inFlight.set(req, { room, seq, sent: now });
         this.#nextReq++;
-        // The next turn is another room's.
+        // Move the room to the end of the round-robin.
         if (this.#rooms.delete(room)) this.#rooms.set(room, queue);
         return frame;
       }
@@ -135,19 +133,19 @@ export class Outbox {
     return null;
   }
 
-  /** When to look for a next frame again, although nothing came in. @returns {number} */
+  /** When to call `nextFrame` again if nothing else happens. @returns {number} */
   nextWake() {
     const waiting = [...this.#rooms.values()].filter(queue => due(queue) && !(this.#needsRoom && queue.nextSeq === 0));
     return Math.min(...waiting.map(queue => queue.pauseUntil));
   }
 
   /**
-   * Takes `appended`. A second answer to one append is no news.
+   * Handles `appended`. A second answer to the same append is ignored.
    * @param {Appended} appended
-   * @returns {string | null} why the connection is of no more use
+   * @returns {string | null} why to drop the connection, if it must be
    */
   appended(appended) {
-    if (appended.req !== undefined) this.#flights.delete(appended.req);
+    if (appended.req !== undefined) this.#inFlight.delete(appended.req);
     const item = this.#item(appended.room, appended.seq);
     if (!item) return null;
     if (item.append.id !== appended.id) return "the server answered an append with the id of another one";
@@ -156,46 +154,46 @@ export class Outbox {
   }
 
   /**
-   * Takes an `error` that answers an append.
+   * Handles an `error` that answers an append.
    * @param {ErrorFrame} error
    * @param {number} now
-   * @param {number} unit from 0 to 1
-   * @returns {string | null} why the connection is of no more use: make another one
+   * @param {number} random from 0 to 1
+   * @returns {string | null} why to drop the connection, if it must be
    */
-  refused(error, now, unit) {
-    const flight = error.req === undefined ? undefined : this.#flights.get(error.req);
-    if (!flight) return null;
-    this.#flights.delete(/** @type {number} */ (error.req));
-    const { room, seq } = flight, item = this.#item(room, seq);
-    if (!item) return null; // It was answered by `appended` before.
+  refused(error, now, random) {
+    const frame = error.req === undefined ? undefined : this.#inFlight.get(error.req);
+    if (!frame) return null;
+    this.#inFlight.delete(/** @type {number} */ (error.req));
+    const { room, seq } = frame, item = this.#item(room, seq);
+    if (!item) return null; // `appended` has answered it before.
     if (error.code === "out_of_order") return this.#outOfOrder(room, item, error.seq);
     if (error.code === "unknown_outcome") {
-      this.#wait(room, item, now + stretched(UNKNOWN_RETRY_MS, unit));
+      this.#wait(room, item, now + withJitter(UNKNOWN_RETRY_MS, random));
       return null;
     }
     if (error.code === "login_required" || error.code === "unauthorized") return `${error.code}: ${error.message}`;
     if (isTransient(error)) {
-      this.#wait(room, item, now + retryIn(error, unit));
+      this.#wait(room, item, now + retryDelay(error, random));
       return null;
     }
     this.#settle(room, item, { error });
     return null;
   }
 
-  /** The connection is gone. Nothing is forgotten; all without an outcome is sent again, in order. */
+  /** The connection was lost: all appends are sent again on the next one, in order. */
   disconnected() {
-    this.#flights.clear();
+    this.#inFlight.clear();
     this.#needsRoom = false;
     for (const [room, queue] of this.#rooms) {
       if (queue.items.length === 0) this.#rooms.delete(room);
-      for (const item of queue.items) Object.assign(item, { seq: null, puzzles: 0, again: false });
+      for (const item of queue.items) Object.assign(item, { seq: null, mismatches: 0, again: false });
       Object.assign(queue, { nextSeq: 0, pauseUntil: 0 });
     }
   }
 
   /**
-   * No server takes anything from this author: appends of this name are refused. Others wait for their own login.
-   * @param {{author: string, error: ErrorFrame} | null} refused null: another login is tried
+   * Rejects all appends of an author whose name is invalid, now and later. Appends of other authors stay queued.
+   * @param {{author: string, error: ErrorFrame} | null} refused null: another login is in use
    */
   authorRefused(refused) {
     this.#refusedAuthor = refused;
@@ -203,26 +201,26 @@ export class Outbox {
   }
 
   /**
-   * The server has this log. Slots of another one mean nothing in it: `after` is dropped, and what refers to a slot by
-   * `ref` or `expect` goes back to its author.
+   * The server has this log. Of appends whose slots belong to another log, `after` is dropped; those with `ref` or `expect`
+   * are rejected with `new_log`.
    * @param {string} log
    */
   connected(log) {
     this.#log = log;
-    for (const [room, queue] of this.#rooms) for (const item of [...queue.items]) this.#meet(room, item, log);
+    for (const [room, queue] of this.#rooms) for (const item of [...queue.items]) this.#checkLog(room, item, log);
   }
 
-  /** What was held of a room is not what the server has: slots of it that appends name mean nothing any more. @param {string} room */
+  /** The server's log of a room differs from the one that was held: slots in appends to it are invalid. @param {string} room */
   diverged(room) {
     for (const item of [...this.#rooms.get(room)?.items ?? []]) {
-      // What is under way has its outcome from the server; after a loss it is about another log.
-      if (item.seq === null) this.#forgetSlots(room, item, "diverged");
+      // The server answers what is in flight; if the connection is lost, its slots belong to another log.
+      if (item.seq === null) this.#dropSlots(room, item, "diverged");
       else Object.assign(item, { log: NO_LOG });
       delete item.append.after;
     }
   }
 
-  /** The next append that has its outcome. @returns {Outcome | undefined} */
+  /** Takes the next outcome. @returns {Outcome | undefined} */
   nextSettled() {
     return this.#settled.shift();
   }
@@ -234,35 +232,35 @@ export class Outbox {
   }
 
   /** @param {string} room @param {Item} item @param {string} log */
-  #meet(room, item, log) {
+  #checkLog(room, item, log) {
     const was = item.log ?? log;
     item.log = log;
-    if (was !== log) this.#forgetSlots(room, item, "new_log");
+    if (was !== log) this.#dropSlots(room, item, "new_log");
   }
 
   /** @param {string} room @param {Item} item @param {"new_log" | "diverged"} code */
-  #forgetSlots(room, item, code) {
+  #dropSlots(room, item, code) {
     const { append } = item;
     delete append.after;
     if (append.ref === undefined && append.expect === undefined) return;
-    const why = code === "new_log" ? "the server has another log now" : "the server's log of this room is another one";
-    const message = `${why}, and this refers to a slot of the one before; look at what the room has now, then send it anew`;
+    const why = code === "new_log" ? "the server has another log now" : "the server's log of this room has changed";
+    const message = `${why}, and this refers to a slot of the previous one; check the room, then append it again`;
     this.#settle(room, item, { error: { code, message, room, id: append.id } });
   }
 
   /**
-   * Whether the connection may number the appends of this room. A room keeps its place until the connection ends, so a client
-   * of many rooms needs several, one after the other.
+   * Whether this connection may send appends to a room. A room counts against the limit until the connection ends, so a
+   * client of many rooms uses several connections, one after the other.
    * @param {string} room
    * @param {Queue} queue
    * @param {Limits} limits
    * @param {ReadonlyMap<string, unknown>} followed
    */
-  #mayNumber(room, queue, limits, followed) {
+  #maySend(room, queue, limits, followed) {
     if (queue.nextSeq > 0 || followed.has(room) || !due(queue)) return true;
-    const numbered = [...this.#rooms].filter(([name, { nextSeq }]) => nextSeq > 0 && !followed.has(name)).length;
-    // With none numbered another connection could do no more: the server's answer says so.
-    if (numbered === 0 || numbered + followed.size < (limits.rooms_per_connection ?? Infinity)) return true;
+    const used = [...this.#rooms].filter(([name, { nextSeq }]) => nextSeq > 0 && !followed.has(name)).length;
+    // With none used yet, another connection could send no more than this one: let the server answer.
+    if (used === 0 || used + followed.size < (limits.rooms_per_connection ?? Infinity)) return true;
     this.#needsRoom = true;
     return false;
   }
@@ -274,16 +272,16 @@ export class Outbox {
   }
 
   /**
-   * The server did not take it because it expects another number first. Whatever holds that number
-   * was refused itself, or is on its way: it is, or will be, sent before this one.
+   * The server expects another `seq` first. If that append is still here, it is in flight or will be sent again before this
+   * one.
    * @param {string} room
    * @param {Item} item
    * @param {number | undefined} expected
    */
   #outOfOrder(room, item, expected) {
-    const explained = expected !== undefined && expected < (item.seq ?? 0) && this.#item(room, expected);
-    if (!explained && ++item.puzzles > MOST_PUZZLES) {
-      return `the server expects seq ${expected} of room ${quoted(room)}, which has its outcome`;
+    const isExplained = expected !== undefined && expected < (item.seq ?? 0) && this.#item(room, expected);
+    if (!isExplained && ++item.mismatches > MAX_MISMATCHES) {
+      return `the server expects seq ${expected} of room ${quoted(room)}, which it has answered already`;
     }
     item.again = true;
     return null;
@@ -310,23 +308,23 @@ export class Outbox {
   }
 }
 
-/** What a queue has to send next: what was refused first, then what is new. @param {Queue} queue */
+/** The next append to send: first one to send again, then a new one. @param {Queue} queue */
 function due(queue) {
   return queue.items.find(item => item.again || item.seq === null);
 }
 
 /**
- * Why no server with these limits takes a frame.
+ * Checks a frame against the server's limits.
  * @param {Append} frame
  * @param {Limits} limits
- * @returns {string | null}
+ * @returns {string | null} why it is too large; null if it is not
  */
 function tooLarge(frame, limits) {
-  const check = (/** @type {string} */ what, /** @type {string} */ text, /** @type {number} */ most) => {
-    // A unit of UTF-16 is three bytes at most: most texts need not be counted.
-    if (text.length * 3 <= most) return null;
+  const check = (/** @type {string} */ what, /** @type {string} */ text, /** @type {number} */ max) => {
+    // A UTF-16 unit has at most three bytes of UTF-8, so short texts need not be encoded.
+    if (text.length * 3 <= max) return null;
     const bytes = utf8.encode(text).length;
-    return bytes > most ? `${what} has ${bytes} bytes, more than ${most}` : null;
+    return bytes > max ? `${what} has ${bytes} bytes; the limit is ${max}` : null;
   };
   return check("body", frame.body, limits.body_bytes)
     ?? check("meta", frame.meta ?? "", limits.meta_bytes)

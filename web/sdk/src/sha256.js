@@ -1,11 +1,11 @@
-// SHA-256, by FIPS 180-4, section 6.2.
+// SHA-256: FIPS 180-4, section 6.2.
 //
-// Enters: bytes. Leaves: 32 bytes. Why not Web Crypto: a page over plain http has none, and it answers
-// later, so a timeline could not say at once whether an entry fits.
+// In: bytes. Out: 32 bytes. Web Crypto would not do: pages over plain http do not have it, and it is asynchronous, while
+// a timeline must verify an entry before it delivers it.
 
 /** The first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
 const ROUND = new Uint32Array(64);
-/** The same of the square roots of the first 8. */
+/** The same for the square roots of the first 8 primes. */
 const START = new Uint32Array(8);
 
 for (let n = 2, found = 0; found < 64; n++) {
@@ -22,7 +22,7 @@ function fraction(x) {
 }
 
 /** @param {number} x @param {number} by */
-function turned(x, by) {
+function rotated(x, by) {
   return (x >>> by) | (x << (32 - by));
 }
 
@@ -38,15 +38,15 @@ function mix(state, bytes, at) {
   for (let i = 0; i < 16; i++) w[i] = bytes.getUint32(at + i * 4);
   for (let i = 16; i < 64; i++) {
     const a = w[i - 15], b = w[i - 2];
-    const small = turned(a, 7) ^ turned(a, 18) ^ (a >>> 3);
-    const large = turned(b, 17) ^ turned(b, 19) ^ (b >>> 10);
+    const small = rotated(a, 7) ^ rotated(a, 18) ^ (a >>> 3);
+    const large = rotated(b, 17) ^ rotated(b, 19) ^ (b >>> 10);
     w[i] = w[i - 16] + small + w[i - 7] + large;
   }
   let [a, b, c, d, e, f, g, h] = state;
   for (let i = 0; i < 64; i++) {
-    const s1 = turned(e, 6) ^ turned(e, 11) ^ turned(e, 25);
+    const s1 = rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25);
     const t1 = (h + s1 + ((e & f) ^ (~e & g)) + ROUND[i] + w[i]) | 0;
-    const s0 = turned(a, 2) ^ turned(a, 13) ^ turned(a, 22);
+    const s0 = rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22);
     const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
     h = g; g = f; f = e; e = (d + t1) | 0;
     d = c; c = b; b = a; a = (t1 + t2) | 0;
@@ -66,7 +66,7 @@ export function sha256(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; at < whole; at += 64) mix(state, view, at);
 
-  // The rest, a one, zeroes, and the length in bits.
+  // Padding: the rest, a one bit, zeros, and the length in bits.
   const rest = bytes.length - whole;
   const tail = new Uint8Array(rest < 56 ? 64 : 128);
   tail.set(bytes.subarray(whole));

@@ -1,33 +1,34 @@
-// Where appends without an outcome wait for the next time a page is opened.
+// Keeps appends without an outcome for the next time a page is opened.
 //
 // ```text
 //   roomlog.outbox|<url>|<tab>|<n>   one append, as JSON
 // ```
 //
-// Enters: appends, and word that one has its outcome. Leaves: what tabs that are gone have left, at first and later.
-// Invariants: an append is stored before it is sent, and until its outcome is known; it is never written twice: who
-// takes over a tab takes over its name, so a full storage is no obstacle. Two tabs that take over one append both
-// send it, with the same id: it is in the log once all the same.
+// In: appends, first when they are made and again when they have an outcome. Out: the appends of closed tabs, at first and
+// later. Invariants: an append is stored before it is sent and until its outcome is known; it is written only once: a tab
+// takes over a closed tab's name instead of copying its appends, which works even in a full storage. If two tabs take over
+// the same append, both send it with the same id, and the log has it once.
 
 import { membersOf, problemOf } from "./append.js";
 import { RoomlogError, plain } from "./error.js";
 import { LockedTabs } from "./locked.js";
-import { SignedTabs } from "./signed.js";
+import { HeartbeatTabs } from "./signed.js";
 
 /** @typedef {import("./types.js").Append} Append */
 
 /**
- * Keeps appends; what a program gives in its place has the same methods. They may return promises, and may fail.
+ * Keeps appends without an outcome. All methods may return promises and may fail: a failure is reported as `not_stored`, and
+ * the appends are sent all the same.
  * @typedef {object} Store
- * @property {(later: (appends: Append[]) => void) => Promise<Append[]>} load what was left, oldest first: it is this
- *   store's from now on; `later` is for what is found after that
- * @property {(append: Append) => void} put
- * @property {(append: Append) => void} remove
- * @property {() => void} [close] another store may have from now on what is left in this one
+ * @property {(later: (appends: Append[]) => void) => Promise<Append[]>} load returns the stored appends, oldest first, which
+ *   now belong to this client; call `later` with those that are found afterwards
+ * @property {(append: Append) => void} put adds an append
+ * @property {(append: Append) => void} remove removes an append, which has its outcome
+ * @property {() => void} [close] releases the appends that are left to other clients
  */
 
 /**
- * What is used of a browser's localStorage.
+ * The part of a browser's localStorage that is used.
  * @typedef {object} KeyValues
  * @property {number} length
  * @property {(at: number) => string | null} key
@@ -37,16 +38,16 @@ import { SignedTabs } from "./signed.js";
  */
 
 /**
- * What is used of a browser's Web Locks.
+ * The part of a browser's Web Locks that is used.
  * @typedef {object} Locks
  * @property {(name: string, held: () => Promise<unknown>) => Promise<unknown>} request
  * @property {() => Promise<{held?: {name?: string}[], pending?: {name?: string}[]}>} query
  */
 
-/** How often tabs that have gone are looked for. A page that is reloaded is back before, and has its own lines. */
+/** How often to look for closed tabs, in ms. A page that is reloaded finds its own appends at once. */
 const LOOK_MS = 20_000;
 
-/** Keeps nothing. @implements {Store} */
+/** A store that keeps nothing. @implements {Store} */
 export class NoStore {
   async load() { return []; }
   put() {}
@@ -54,28 +55,27 @@ export class NoStore {
 }
 
 /**
- * A store in use. It may be full, blocked or the program's own, so whatever it does is caught here: appends are sent without it
- * all the same, and the program is told. Keeping and reading fail for different reasons; each is reported once, keeping again
- * after it has worked in between.
+ * Wraps a store, which may be full, blocked or the program's own, and reports its failures instead of throwing. A failure to
+ * load and a failure to keep are each reported once; the latter again after it has worked in between.
  */
 export class GuardedStore {
-  /** Operations whose failure was reported. @type {Set<"load" | "keep">} */
+  /** Operations whose failure has been reported. @type {Set<"load" | "keep">} */
   #failing = new Set();
-  /** What is to be reported next. @type {string[]} */
+  /** Messages of the next report. @type {string[]} */
   #report = [];
   #store;
-  #tell;
+  #onError;
 
-  /** @param {Store} store @param {(error: RoomlogError) => void} tell */
-  constructor(store, tell) {
+  /** @param {Store} store @param {(error: RoomlogError) => void} onError */
+  constructor(store, onError) {
     this.#store = store;
-    this.#tell = tell;
+    this.#onError = onError;
   }
 
-  /** What an earlier client kept, at first and later; what is no append is left out. @param {(kept: Append[]) => void} take */
+  /** Loads the stored appends, at first and later, without invalid ones. @param {(kept: Append[]) => void} take */
   async load(take) {
     const valid = (/** @type {unknown} */ kept) => {
-      if (!Array.isArray(kept)) throw new TypeError(`load of the store must give an array of appends, and gave ${plain(kept)}`);
+      if (!Array.isArray(kept)) throw new TypeError(`load of the store must return an array of appends, but returned ${plain(kept)}`);
       take(kept.filter(append => problemOf(append) === null));
     };
     await this.#guarded("load", async () => valid(await this.#store.load(kept => void this.#guarded("load", () => valid(kept)))));
@@ -93,7 +93,6 @@ export class GuardedStore {
   async #guarded(what, use, worked) {
     try {
       const using = use();
-      // Some stores work in the background.
       if (using instanceof Promise) await using;
       worked?.();
     } catch (error) {
@@ -105,39 +104,39 @@ export class GuardedStore {
   #failed(what, error) {
     if (this.#failing.has(what)) return;
     this.#failing.add(what);
-    const message = what === "load" ? "what an earlier client kept cannot be read, so it is not sent"
-      : "what is not sent yet is kept only as long as this page is open: it cannot be stored; "
-        + "make room in the browser's storage for this site, or allow it";
-    // A store can fail within `connect`, before the program can listen.
-    if (this.#report.push(`${message} (${plain(error)})`) === 1) setTimeout(() => this.#tellAll(), 0);
+    const message = what === "load" ? "appends that an earlier client stored cannot be loaded, so they are not sent"
+      : "unsent appends cannot be stored, so they are lost when this page is closed; "
+        + "free or allow storage for this site in the browser";
+    // A store can fail within `connect`, before the program can add a listener.
+    if (this.#report.push(`${message} (${plain(error)})`) === 1) setTimeout(() => this.#sendReport(), 0);
   }
 
-  #tellAll() {
-    this.#tell(new RoomlogError({ code: "not_stored", message: this.#report.join("; ") }));
+  #sendReport() {
+    this.#onError(new RoomlogError({ code: "not_stored", message: this.#report.join("; ") }));
     this.#report = [];
   }
 }
 
-/** The store of this browser; null where there is none, or where it may not be used. @param {string} url of the server */
+/** Returns a store in localStorage; null if there is none or it is blocked. @param {string} url of the server */
 export function browserStore(url) {
   try {
     const { localStorage } = globalThis;
-    // Node has one of which nothing can be read or written without --localstorage-file.
+    // In Node it cannot be used without --localstorage-file.
     if (typeof localStorage?.setItem !== "function" || typeof localStorage.length !== "number") return null;
     return new BrowserStore(url, localStorage);
   } catch {
-    return null; // A browser that blocks site data says so here.
+    return null; // A browser that blocks site data throws here.
   }
 }
 
-/** Keeps appends in a browser's localStorage. @implements {Store} */
+/** A store in a browser's localStorage, shared by its tabs; an append of a closed tab goes to another one. @implements {Store} */
 export class BrowserStore {
   #tab = crypto.getRandomValues(new Uint32Array(2)).join("-");
   #next = 0;
   #closed = new AbortController();
-  /** What is stored, by room, author and id: two appends may have one id. @type {Map<string, {append: Append, key: string}[]>} */
+  /** Stored appends, by room, author and id: two appends may share an id. @type {Map<string, {append: Append, key: string}[]>} */
   #kept = new Map();
-  /** Tabs whose lines are this one's. */
+  /** Tabs whose appends belong to this one. */
   #known = new Set([this.#tab]);
   #storage;
   /** @type {import("./locked.js").Tabs} */
@@ -145,15 +144,15 @@ export class BrowserStore {
   #prefix;
 
   /**
-   * @param {string} url of the server
+   * @param {string} url the address of the server's WebSocket
    * @param {KeyValues} [storage]
-   * @param {Locks | undefined} [locks] a plain-http page has none
+   * @param {Locks | undefined} [locks] undefined in pages over plain http
    */
   constructor(url, storage = globalThis.localStorage, locks = /** @type {any} */ (globalThis.navigator)?.locks) {
     this.#storage = storage;
     this.#prefix = `roomlog.outbox|${url}|`;
     const { signal } = this.#closed;
-    this.#tabs = locks ? new LockedTabs(locks, signal) : new SignedTabs(storage, signal);
+    this.#tabs = locks ? new LockedTabs(locks, signal) : new HeartbeatTabs(storage, signal);
   }
 
   /** @param {(appends: Append[]) => void} [later] @returns {Promise<Append[]>} */
@@ -172,14 +171,14 @@ export class BrowserStore {
     };
     await this.#holdOwn();
     await look();
-    // What cannot be looked at now may be at the next look.
+    // A look that fails is repeated by the next one.
     if (later) this.#each(LOOK_MS, () => look().catch(() => {}));
     const first = inOrder(lines);
     lines = null;
     return first;
   }
 
-  /** @param {Append} append @throws when there is no room */
+  /** @param {Append} append @throws {DOMException} if the storage is full */
   put(append) {
     this.#next = Math.max(this.#next + 1, Date.now() * 1_000);
     const key = `${this.#prefix}${this.#tab}|${String(this.#next).padStart(16, "0")}`;
@@ -190,9 +189,9 @@ export class BrowserStore {
   /** @param {Append} append */
   remove(append) {
     const kept = this.#kept.get(name(append)) ?? [];
-    const at = Math.max(0, kept.findIndex(it => it.append === append)), [gone] = kept.splice(at, 1);
+    const at = Math.max(0, kept.findIndex(it => it.append === append)), [removed] = kept.splice(at, 1);
     if (kept.length === 0) this.#kept.delete(name(append));
-    if (gone) this.#storage.removeItem(gone.key);
+    if (removed) this.#storage.removeItem(removed.key);
   }
 
   close() {
@@ -203,8 +202,8 @@ export class BrowserStore {
     try {
       await this.#tabs.hold(this.#tab);
     } catch {
-      // Locks that may not be used here are as good as none.
-      this.#tabs = new SignedTabs(this.#storage, this.#closed.signal);
+      // The browser blocks locks here.
+      this.#tabs = new HeartbeatTabs(this.#storage, this.#closed.signal);
       await this.#tabs.hold(this.#tab);
     }
   }
@@ -215,7 +214,7 @@ export class BrowserStore {
     this.#kept.set(name(append), [...kept, { append, key }]);
   }
 
-  /** The lines of a tab, which are this one's from now on. What is no append is removed. @param {string} of @returns {Line[]} */
+  /** Takes the lines of a tab; removes those that are not appends. @param {string} of @returns {Line[]} */
   #linesOf(of) {
     const lines = [];
     for (const { key, tab, n } of this.#stored()) {
@@ -231,7 +230,7 @@ export class BrowserStore {
     return lines;
   }
 
-  /** What is stored for this server. @returns {{key: string, tab: string, n: number}[]} */
+  /** The keys that are stored for this server. @returns {{key: string, tab: string, n: number}[]} */
   #stored() {
     const keys = Array.from({ length: this.#storage.length }, (_, at) => this.#storage.key(at) ?? "");
     return keys.filter(key => key.startsWith(this.#prefix)).map(key => {
@@ -245,14 +244,14 @@ export class BrowserStore {
     const { signal } = this.#closed;
     if (signal.aborted) return;
     const timer = /** @type {any} */ (setInterval(act, ms));
-    timer.unref?.(); // In Node a timer would keep the process alive.
+    timer.unref?.(); // In Node, the timer would keep the process alive.
     signal.addEventListener("abort", () => clearInterval(timer));
   }
 }
 
-/** @typedef {{append: Append, key: string, n: number}} Line */
+/** A stored append; `n` gives the order. @typedef {{append: Append, key: string, n: number}} Line */
 
-/** Appends in the order in which they were put. @param {Line[]} lines */
+/** The appends in the order in which they were put. @param {Line[]} lines */
 function inOrder(lines) {
   return [...lines].sort((a, b) => a.n - b.n).map(it => it.append);
 }
@@ -268,6 +267,6 @@ function read(text) {
     const append = membersOf(JSON.parse(text ?? "null"));
     return problemOf(append) === null ? append : null;
   } catch {
-    return null; // Not ours, or cut short: there is nothing in it to send.
+    return null; // Not written by this client, or cut short.
   }
 }

@@ -1,101 +1,101 @@
-// A room's log, as far as one client holds it.
+// The part of a room's log that a client holds.
 //
 // ```text
 //    slots:  0 ………  40 ──── 89   ……… gap ………   7000 ──────── 7049  ─► acks
 //                   a span                      the last span, which grows
 // ```
 //
-// Enters: the reply to `join`, acks, replies to `update`. Leaves: entries, each once; where something is
-// missing and what to ask for it; whether the server's log is the one that was held. Invariants: spans
-// are ascending, do not touch, and have no hole; what is held has been checked against every digest
-// that came with it and lies beside it. No clock, no socket.
+// In: replies to `join` and `update`, acks. Out: entries, each once; whether entries are missing, and the request for them;
+// whether the server's log differs from the one that was held. Invariants: spans are ascending, have no holes and do not
+// touch; entries are verified against every digest that came with them or with their neighbours. No I/O.
 
 import { after, start } from "./digest.js";
 
 /** @typedef {import("./types.js").Entry} Entry */
 /** @typedef {import("./types.js").Reply} Reply */
 
-/** Further behind than so many slots, a client joins at the newest and keeps the hole as a gap. */
+/** A client that is more than this many slots behind joins at the newest entries and leaves a gap. */
 export const FAR_BEHIND = 5_000;
 
-/** Entries of the reply to a first join. */
+/** How many entries the reply to the first `join` has, by default. */
 export const JOIN_COUNT = 50;
 
 /**
- * What a frame brought.
+ * The result of a frame.
  * @typedef {object} Step
  * @property {Entry[]} entries those that were not held before, in slot order
- * @property {boolean} [missing] something is missing behind the last slot: ask with `update()`
- * @property {boolean} [far] it is more than FAR_BEHIND: `leap()`, then join again
- * @property {boolean} [diverged] the server's log is not the one that was held
+ * @property {boolean} [missing] entries after the last slot are missing: send `update()`
+ * @property {boolean} [far] more than FAR_BEHIND are missing: call `leap()`, then join again
+ * @property {boolean} [diverged] the server's log differs from the one that was held
  */
 
+/** The entries that a client holds of a room. */
 export class Timeline {
   /** @type {{first: number, entries: Entry[]}[]} */
   #spans = [];
-  /** The last slot of the following; null before the first reply. @type {number | null} */
+  /** The last slot received; null before the first reply. @type {number | null} */
   #last = null;
-  /** D(last), once a reply told one. @type {string | null} */
+  /** D(last), once a reply has brought one. @type {string | null} */
   #digest = null;
   #latest = -1;
-  /** Digests that replies told, by slot, to check what comes beside them. @type {Map<number, string>} */
-  #marks = new Map();
+  /** Digests from replies, by slot, for verifying entries that come next to them. @type {Map<number, string>} */
+  #digests = new Map();
 
   /**
    * @param {string} room
-   * @param {number} [count] how many of the newest to begin with
+   * @param {number} [count] how many of the newest entries to start with
    */
   constructor(room, count = JOIN_COUNT) {
     this.room = room;
     this.count = count;
-    this.#forget();
+    this.#clearDigests();
   }
 
-  /** The last slot of the following, −1 on an empty log, null before the first reply. */
+  /** The last slot received: −1 if the room is empty, null before the first reply. */
   get last() { return this.#last; }
 
-  /** The first slot of what is held up to the end; the one behind `last` when nothing is, null before the first reply. */
+  /** The first slot of the newest span; `last` + 1 if nothing is held, null before the first reply. */
   get first() { return this.#last === null ? null : this.#spans.at(-1)?.first ?? this.#last + 1; }
 
-  /** The latest slot that the server was heard to have. */
+  /** The latest slot of the room that is known; −1 if none is. */
   get latest() { return this.#latest; }
 
-  /** D(last). */
+  /** The digest at `last`; null if unknown. */
   get digest() { return this.#digest; }
 
-  /** What is held, ascending: first and last slots. @returns {{first: number, last: number}[]} */
+  /** The spans of slots that are held, ascending. @returns {{first: number, last: number}[]} */
   get spans() { return this.#spans.map(({ first, entries }) => ({ first, last: first + entries.length - 1 })); }
 
-  /** The holes between what is held: first and last slots that are missing. */
+  /** The gaps between spans, ascending. */
   get gaps() {
     const { spans } = this;
     return spans.slice(1).map((span, i) => ({ first: spans[i].last + 1, last: span.first - 1 }));
   }
 
-  /** @param {number} slot @returns {Entry | undefined} */
+  /** Returns the entry at a slot; undefined if it is not held. @param {number} slot @returns {Entry | undefined} */
   get(slot) {
     const span = this.#spans.find(it => it.first <= slot && slot < it.first + it.entries.length);
     return span?.entries[slot - span.first];
   }
 
-  /** The span that holds a slot, as far as it reaches. @param {number} slot */
+  /** Returns the span that contains a slot; undefined if it is not held. @param {number} slot */
   spanOf(slot) {
     return this.spans.find(span => span.first <= slot && slot <= span.last);
   }
 
-  /** The members of a `join`, the first time and after each loss. */
+  /** The members of `join`, at first and after each lost connection. */
   join() {
     return this.#last === null ? { count: this.count } : this.update();
   }
 
-  /** The members of an `update` that fills what is missing at the end, or sees that nothing is. */
+  /** The members of an `update` that reads what is missing at the end, if anything. */
   update() {
-    const asked = { after: this.#last ?? -1 };
-    return this.#digest === null ? asked : { ...asked, digest: this.#digest };
+    const members = { after: this.#last ?? -1 };
+    return this.#digest === null ? members : { ...members, digest: this.#digest };
   }
 
   /**
-   * The reply to `join`: what is above it comes in acks.
+   * Handles the reply to `join`. Later entries come in acks.
    * @param {Reply} reply
    * @returns {Step}
    */
@@ -107,14 +107,14 @@ export class Timeline {
     return step.diverged ? step : { entries: step.entries };
   }
 
-  /** The next join is one at the newest; what is held stays, and what lies between is a gap. */
+  /** Makes the next join start at the newest entries, with a gap after those that are held. */
   leap() {
     this.#last = null;
     this.#digest = null;
   }
 
   /**
-   * The reply to `update()`: there is a next page until it reaches the latest slot.
+   * Handles the reply to `update()`, which may have a part of the missing entries only.
    * @param {Reply} reply
    * @returns {Step}
    */
@@ -137,12 +137,12 @@ export class Timeline {
   }
 
   /**
-   * The entries of an `ack`.
+   * Handles the entries of an `ack`.
    * @param {Entry[]} entries
    * @returns {Step}
    */
   ack(entries) {
-    // Nothing of a following precedes its reply.
+    // An ack before the reply to `join` is from an earlier following.
     if (this.#last === null) return { entries: [] };
     const taken = [];
     let missing = false;
@@ -162,18 +162,18 @@ export class Timeline {
   }
 
   /**
-   * A reply that was asked for by slots (`count` and `upto`), or by `after` a slot in the middle.
+   * Handles the reply to a read: `count` and `upto`, or `after` a slot in the middle.
    * @param {Reply} reply
    * @returns {Step}
    */
   fill(reply) {
     this.#latest = Math.max(this.#latest, reply.latest);
     const entries = this.#put(reply.entries);
-    return this.#mark(reply.digest_at, reply.digest) ? { entries } : { entries: [], diverged: true };
+    return this.#addDigest(reply.digest_at, reply.digest) ? { entries } : { entries: [], diverged: true };
   }
 
   /**
-   * Lets go of what lies outside these slots. What follows goes on: `last` and its digest stay.
+   * Drops the entries outside of these slots. New entries still come: `last` and its digest stay.
    * @param {number} first
    * @param {number} last
    */
@@ -183,27 +183,27 @@ export class Timeline {
       return { first: span.first + from, entries: span.entries.slice(from, Math.max(0, last + 1 - span.first)) };
     };
     this.#spans = this.#spans.map(cut).filter(span => span.entries.length > 0);
-    for (const slot of this.#marks.keys()) {
-      if (slot !== -1 && (slot < first - 1 || slot > last)) this.#marks.delete(slot);
+    for (const slot of this.#digests.keys()) {
+      if (slot !== -1 && (slot < first - 1 || slot > last)) this.#digests.delete(slot);
     }
   }
 
-  /** Lets go of all: the server has another log. The next join is one at the newest. */
+  /** Drops everything, because the server has another log. The next join starts at the newest entries. */
   reset() {
     this.leap();
     this.#spans = [];
     this.#latest = -1;
-    this.#forget();
+    this.#clearDigests();
   }
 
-  #forget() {
-    this.#marks = new Map([[-1, start(this.room)]]);
+  #clearDigests() {
+    this.#digests = new Map([[-1, start(this.room)]]);
   }
 
   /**
-   * Puts consecutive entries where they belong; those that were not held before.
+   * Inserts consecutive entries.
    * @param {Entry[]} entries
-   * @returns {Entry[]}
+   * @returns {Entry[]} those that were not held before
    */
   #put(entries) {
     const fresh = entries.filter(entry => this.get(entry.slot) === undefined);
@@ -211,7 +211,7 @@ export class Timeline {
     return fresh;
   }
 
-  /** @param {Entry} entry which is not held */
+  /** Inserts an entry that is not held. @param {Entry} entry */
   #place(entry) {
     const spans = this.#spans;
     let at = spans.length;
@@ -232,32 +232,33 @@ export class Timeline {
   }
 
   /**
-   * Takes what a reply says of a slot; `false` when what is held says otherwise.
+   * Adds a digest from a reply.
    * @param {number} slot
    * @param {string} digest
+   * @returns {boolean} whether it agrees with the entries and digests that are held
    */
-  #mark(slot, digest) {
-    const told = this.#marks.get(slot);
-    if (told !== undefined) return told === digest;
+  #addDigest(slot, digest) {
+    const known = this.#digests.get(slot);
+    if (known !== undefined) return known === digest;
     if (slot === this.#last && this.#digest !== null) return this.#digest === digest;
-    this.#marks.set(slot, digest);
-    const slots = [...this.#marks.keys()].sort((a, b) => a - b), at = slots.indexOf(slot);
+    this.#digests.set(slot, digest);
+    const slots = [...this.#digests.keys()].sort((a, b) => a - b), at = slots.indexOf(slot);
     return this.#fits(slots[at - 1], slot) && this.#fits(slot, slots[at + 1]);
   }
 
   /**
-   * Whether the entries between two marks lead from the one to the other, where all of them are held.
+   * Whether the entries between two digests lead from one to the other; true if not all of them are held.
    * @param {number | undefined} from
    * @param {number | undefined} to
    */
   #fits(from, to) {
     if (from === undefined || to === undefined) return true;
-    let digest = /** @type {string} */ (this.#marks.get(from));
+    let digest = /** @type {string} */ (this.#digests.get(from));
     for (let slot = from + 1; slot <= to; slot++) {
       const entry = this.get(slot);
       if (!entry) return true;
       digest = after(digest, entry);
     }
-    return digest === this.#marks.get(to);
+    return digest === this.#digests.get(to);
   }
 }

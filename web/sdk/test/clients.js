@@ -1,25 +1,24 @@
-// A server for each test of a file, and clients of it which are closed behind the test.
+// A server for each test of a file, and clients of it, which are closed after the test.
 
-import assert from "node:assert/strict";
 import { afterEach, beforeEach } from "node:test";
 import { WebSocket } from "ws";
 
 import { connect } from "../src/index.js";
 import { Server } from "./server.js";
 
-/** To be called once at the top of a file. @param {string[]} [flags] more for `serve` */
+/** Call it once, at the top of a file. @param {string[]} [flags] further flags of `serve` */
 export function clients(flags) {
   /** @type {import("../src/index.js").Log[]} */
   let logs = [];
   const made = {
     server: /** @type {Server} */ (/** @type {unknown} */ (null)),
-    /** A client. @param {string} author @param {Partial<import("../src/log.js").Options>} [options] */
+    /** Makes a client. @param {string} author @param {Partial<import("../src/log.js").Options>} [options] */
     as(author, options = {}) {
       const log = connect(made.server.url, { author, WebSocket, ...options });
       logs.push(log);
       return log;
     },
-    /** Bodies of a room, in order. @param {string} room @returns {Promise<string[]>} */
+    /** The bodies of a room on the server, in order. @param {string} room @returns {Promise<string[]>} */
     async bodies(room) {
       return (await made.server.entries(room)).map(entry => entry.body);
     },
@@ -33,22 +32,13 @@ export function clients(flags) {
   return made;
 }
 
-/** Waits until it holds. @param {() => unknown} holds */
-export async function until(holds, ms = 20_000) {
-  const end = performance.now() + ms;
-  while (!await holds()) {
-    assert.ok(performance.now() < end, `not within ${ms} ms: ${holds}`);
-    await new Promise(again => setTimeout(again, 10));
-  }
-}
-
-/** What became of promises: the slots, or the codes of the errors. @param {Promise<{slot: number}>[]} promises */
+/** The outcomes of promises: slots or error codes. @param {Promise<{slot: number}>[]} promises */
 export async function outcomes(promises) {
   const settled = await Promise.allSettled(promises);
   return settled.map(it => (it.status === "fulfilled" ? it.value.slot : it.reason.code ?? it.reason));
 }
 
-/** A browser's storage, as all its tabs see it, with room for so many characters. */
+/** A fake localStorage; `room` is how many characters it can hold. */
 export class Storage {
   /** @type {Map<string, string>} */
   items = new Map();

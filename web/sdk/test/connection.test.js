@@ -1,13 +1,13 @@
-// A client and sockets by hand: what comes late, and from an older connection.
+// A client with fake sockets: late answers, and answers from an older connection.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
 import { start } from "../src/digest.js";
 import { connect } from "../src/index.js";
-import { until } from "./clients.js";
+import { until } from "./wait.js";
 
-/** A server's side of a socket. */
+/** A fake WebSocket, with the server's side. */
 class Socket {
   /** @type {Socket[]} */
   static all = [];
@@ -25,10 +25,10 @@ class Socket {
   send(/** @type {string} */ text) { this.sent.push(JSON.parse(text)); }
   close() {}
   /** @param {any} frame */
-  says(frame) { this.onmessage?.({ data: JSON.stringify(frame) }); }
+  receive(frame) { this.onmessage?.({ data: JSON.stringify(frame) }); }
   hello(log = "log-1") {
     const limits = { body_bytes: 16_384, author_bytes: 64, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256 };
-    this.says({ type: "hello", protocol: 1, log, limits });
+    this.receive({ type: "hello", protocol: 1, log, limits });
   }
   /** The append that was sent with this id. @param {string} id */
   append(id) { return this.sent.find(frame => frame.type === "append" && frame.id === id); }
@@ -41,7 +41,7 @@ afterEach(() => {
   Socket.all = [];
 });
 
-/** A client with a room, and its first socket, whose log is told. */
+/** A client with a room and its first socket, after `hello`. */
 async function connected() {
   log = connect("http://127.0.0.1:1", { author: "ada", WebSocket: Socket });
   const room = log.room("general");
@@ -60,47 +60,47 @@ async function lost() {
 
 const appended = (/** @type {any} */ { room, id, seq, req }, /** @type {number} */ slot) => ({ type: "appended", room, id, seq, req, slot, committed_at: 1 });
 
-test("an answer that comes on an older connection is none", async () => {
+test("an answer on an older connection is ignored", async () => {
   const { room, first } = await connected();
   const promise = room.append("x", { id: "k" });
   await until(() => first.append("k"));
   const next = await lost();
   next.hello();
   await until(() => next.append("k"));
-  first.says(appended(first.append("k"), 9));
-  first.says({ ...first.append("k"), type: "error", code: "bad_message", message: "late" });
-  next.says(appended(next.append("k"), 3));
+  first.receive(appended(first.append("k"), 9));
+  first.receive({ ...first.append("k"), type: "error", code: "bad_message", message: "late" });
+  next.receive(appended(next.append("k"), 3));
   assert.deepEqual(await promise, { slot: 3 });
 });
 
-test("a login that the server cannot look at now is tried again", async () => {
-  const { room, first } = await connected(), told = /** @type {string[]} */ ([]), read = room.around(3);
-  log.on("status", ({ state }) => told.push(state));
-  log.on("error", error => told.push(error.code));
-  first.says({ type: "error", code: "busy", message: "too many logins", req: 0 });
+test("a login that is refused with `busy` is retried", async () => {
+  const { room, first } = await connected(), events = /** @type {string[]} */ ([]), read = room.around(3);
+  log.on("status", ({ state }) => events.push(state));
+  log.on("error", error => events.push(error.code));
+  first.receive({ type: "error", code: "busy", message: "too many logins", req: 0 });
   await until(() => Socket.all.length === 2);
-  assert.deepEqual(told, ["offline", "connecting"]);
+  assert.deepEqual(events, ["offline", "connecting"]);
   log.close();
   await assert.rejects(read, { code: "closed" });
 });
 
-test("answers in another order, under one id, go to the appends that they answer", async () => {
+test("answers out of order, with one id, go to the appends that they answer", async () => {
   const { room, first } = await connected();
   const all = [room.append("x", { id: "k" }), room.append("y", { id: "k" }), room.append("z", { id: "k" })];
   await until(() => first.sent.filter(frame => frame.id === "k").length === 3);
   const [x, y, z] = first.sent.filter(frame => frame.id === "k");
-  first.says(appended(z, 2));
-  first.says({ type: "error", code: "id_reused", message: "another", room: "general", id: "k", slot: 2, seq: y.seq, req: y.req });
-  first.says(appended(x, 1));
+  first.receive(appended(z, 2));
+  first.receive({ type: "error", code: "id_reused", message: "another", room: "general", id: "k", slot: 2, seq: y.seq, req: y.req });
+  first.receive(appended(x, 1));
   const [one, two, three] = await Promise.allSettled(all);
   assert.deepEqual([one, three].map(it => it.status === "fulfilled" && it.value.slot), [1, 2]);
   assert.equal(two.status === "rejected" && two.reason.code, "id_reused");
 });
 
-test("the log is another one after a loss with appends under way: each is sent without a place, or comes back", async () => {
+test("the log changes while appends are in flight: each is sent without `after`, or rejected", async () => {
   const { room, first } = await connected();
   const { req } = first.sent.find(frame => frame.type === "join");
-  first.says({ type: "reply", room: "general", req, entries: [], latest: -1, digest_at: -1, digest: start("general") });
+  first.receive({ type: "reply", room: "general", req, entries: [], latest: -1, digest_at: -1, digest: start("general") });
   assert.equal(room.last, -1);
   const text = room.append("text", { id: "text" }), reply = room.append("reply", { id: "reply", ref: 7 });
   const refused = assert.rejects(reply, { code: "new_log" });
@@ -111,6 +111,6 @@ test("the log is another one after a loss with appends under way: each is sent w
   await refused;
   await until(() => next.append("text"));
   assert.deepEqual([next.append("text").after, next.append("text").log, next.append("reply")], [undefined, undefined, undefined]);
-  next.says(appended(next.append("text"), 0));
+  next.receive(appended(next.append("text"), 0));
   assert.deepEqual(await text, { slot: 0 });
 });

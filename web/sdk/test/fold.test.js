@@ -16,7 +16,7 @@ const about = [
   at(9, "ada", "hello!", { kind: "edit", ref: 3 }),
 ];
 
-test("the author's latest edit counts, and reactions that were not taken back, in whatever order they came", () => {
+test("the author's latest edit and each author's latest reaction count, in whatever order they come", () => {
   for (const order of [about, about.toReversed(), [...about.slice(3), ...about.slice(0, 3)]]) {
     const fold = new Fold();
     for (const entry of order) assert.deepEqual([...fold.take([entry])], [3]);
@@ -25,14 +25,14 @@ test("the author's latest edit counts, and reactions that were not taken back, i
   }
 });
 
-test("what was redacted has no body", () => {
+test("a redacted entry has no body", () => {
   const fold = new Fold();
   fold.take([at(9, "ada", "", { kind: "redact", ref: 3 })]);
   assert.deepEqual([fold.of(line).body, fold.of(line).gone], ["", true]);
   assert.equal(fold.of({ ...line, body: undefined, redacted: true }).gone, true);
 });
 
-test("what is about nothing is a line; what comes twice counts once", () => {
+test("an edit without a ref is a line; a duplicate counts once", () => {
   assert.equal(isLine(at(1, "ada", "x", { kind: "edit" })), true);
   assert.equal(isLine(about[0]), false);
   assert.equal(isLine(at(1, "ada", "x", { ref: 0 })), true, "a reply");
@@ -41,7 +41,7 @@ test("what is about nothing is a line; what comes twice counts once", () => {
   assert.deepEqual([...fold.take(about)], []);
 });
 
-test("a heart with and without U+FE0F is one reaction, whichever of the two is looked up", () => {
+test("a heart with and without U+FE0F is one reaction, whichever is looked up", () => {
   const fold = new Fold();
   fold.take([at(4, "bo", "\u2764", { kind: "reaction", ref: 3 }), at(5, "cy", "\u2764\ufe0f", { kind: "reaction", ref: 3 })]);
   const { reactions } = fold.of(line);
@@ -64,7 +64,7 @@ test("an emoji has one spelling: the fully-qualified one of Unicode", () => {
   assert.notEqual(emojiOf("\u{1f44d}\u{1f3fd}"), emojiOf("\u{1f44d}"), "a skin tone is another emoji");
 });
 
-test("authors may be called like members of JavaScript's objects", () => {
+test("authors may be named like members of Object", () => {
   const names = ["__proto__", "constructor", "toString"], fold = new Fold();
   fold.take(names.map((name, n) => at(4 + n, name, name, { kind: "reaction", ref: 3 })));
   fold.take([at(9, "__proto__", "edited", { kind: "edit", ref: 2 })]);

@@ -1,4 +1,4 @@
-// The golden transcripts in /golden, which the Rust client plays too (crates/client/tests/golden.rs).
+// Plays the golden transcripts in /golden, as the Rust client does (crates/client/tests/golden.rs).
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";

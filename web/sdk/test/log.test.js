@@ -1,42 +1,15 @@
-// Clients and a real server, which is killed in the middle.
+// Clients and a real server, which is killed at times.
 
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { WebSocket } from "ws";
+import { test } from "node:test";
 
-import { connect } from "../src/index.js";
-import { Server } from "./server.js";
+import { clients } from "./clients.js";
+import { eventually, until } from "./wait.js";
 
-/** @type {Server} */
-let server;
-/** @type {import("../src/index.js").Log[]} */
-let logs = [];
+const made = clients();
 
-beforeEach(async () => { server = await Server.start(); });
-afterEach(async () => {
-  logs.forEach(log => log.close());
-  logs = [];
-  await server.end();
-});
-
-/** @param {string} author @param {Partial<import("../src/log.js").Options>} [options] */
-function as(author, options = {}) {
-  const log = connect(server.url, { author, WebSocket, ...options });
-  logs.push(log);
-  return log;
-}
-
-/** Waits until it holds. @param {import("../src/index.js").Log} log @param {() => boolean} holds */
-async function until(log, holds, ms = 20_000) {
-  const end = performance.now() + ms;
-  while (!holds()) {
-    assert.ok(performance.now() < end, `not within ${ms} ms; the status is ${JSON.stringify(log.status)}`);
-    await new Promise(again => setTimeout(again, 10));
-  }
-}
-
-/** What a room's listener was given, in the order in which it came. @param {import("../src/index.js").Room} room */
-function heard(room) {
+/** Collects the entries that a room's listener gets. @param {import("../src/index.js").Room} room */
+function received(room) {
   /** @type {any[]} */
   const entries = [];
   room.on("entries", them => entries.push(...them));
@@ -44,55 +17,55 @@ function heard(room) {
 }
 
 test("two clients append and see one log", async () => {
-  const ada = as("ada"), grace = as("grace");
-  const seen = [heard(ada.room("general")), heard(grace.room("general"))];
+  const ada = made.as("ada"), grace = made.as("grace");
+  const seen = [received(ada.room("general")), received(grace.room("general"))];
   const first = await ada.room("general").append("hello");
   const second = await grace.room("general").append("hi ada", { ref: first.slot });
   assert.deepEqual([first, second], [{ slot: 0 }, { slot: 1 }]);
-  await until(ada, () => seen.every(entries => entries.length === 2));
+  await until(() => seen.every(entries => entries.length === 2));
   for (const entries of seen) {
     assert.deepEqual(entries.map(it => [it.slot, it.author, it.body, it.ref]), [[0, "ada", "hello", undefined], [1, "grace", "hi ada", 0]]);
   }
-  assert.deepEqual(ada.status, { state: "live" });
+  await eventually(() => ada.status, { state: "live" });
 });
 
-test("the server is killed and started again while three write: each once, in their order", async () => {
-  const authors = ["ada", "grace", "edsger"].map(name => as(name));
-  const rooms = authors.map(log => log.room("general")), seen = rooms.map(heard);
+test("the server is killed and restarted while three clients append: each entry once, in order", async () => {
+  const authors = ["ada", "grace", "edsger"].map(name => made.as(name));
+  const rooms = authors.map(log => log.room("general")), seen = rooms.map(received);
   /** @type {Promise<any>[]} */
   const answers = [];
   for (let n = 0; n < 60; n++) {
     rooms.forEach(room => answers.push(room.append(String(n))));
     if (n % 20 === 10) {
       await Promise.race(answers.slice(-3));
-      await server.stop("SIGKILL");
-      await server.start();
+      await made.server.stop("SIGKILL");
+      await made.server.start();
     }
   }
   const slots = (await Promise.all(answers)).map(it => it.slot);
   assert.equal(new Set(slots).size, 180);
-  const log = await server.entries("general");
+  const log = await made.server.entries("general");
   assert.deepEqual(log.map(it => it.slot), [...Array(180).keys()]);
   for (const name of ["ada", "grace", "edsger"]) {
     assert.deepEqual(log.filter(it => it.author === name).map(it => Number(it.body)), [...Array(60).keys()]);
   }
-  await until(authors[0], () => seen.every(entries => entries.length === 180));
+  await until(() => seen.every(entries => entries.length === 180));
   for (const entries of seen) assert.deepEqual(entries, log);
 });
 
-test("ten appends while the server is away are sent when it is back, once each", async () => {
-  const ada = as("ada"), room = ada.room("general");
+test("ten appends while the server is down are sent once each when it is back", async () => {
+  const ada = made.as("ada"), room = ada.room("general");
   await room.append("before");
-  await server.stop("SIGTERM");
-  await until(ada, () => ada.status.state === "offline");
+  await made.server.stop("SIGTERM");
+  await until(() => ada.status.state === "offline");
   const answers = Array.from({ length: 10 }, (_, n) => room.append(`offline ${n}`));
   assert.deepEqual(room.pending.map(append => append.body), Array.from({ length: 10 }, (_, n) => `offline ${n}`));
-  await server.start();
+  await made.server.start();
   assert.deepEqual((await Promise.all(answers)).map(it => it.slot), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   assert.deepEqual(room.pending, []);
 });
 
-test("what a page did not send is sent by the next one, under the same id", async () => {
+test("what a page did not send is sent by the next one, with the same id", async () => {
   /** @type {any[]} */
   let kept = [];
   const store = {
@@ -100,64 +73,64 @@ test("what a page did not send is sent by the next one, under the same id", asyn
     put: (/** @type {any} */ append) => { kept.push(append); },
     remove: (/** @type {any} */ append) => { kept = kept.filter(it => it.id !== append.id); },
   };
-  await server.stop();
-  const before = as("ada", { store });
+  await made.server.stop();
+  const before = made.as("ada", { store });
   const lost = before.room("general").append("unsent");
-  await until(before, () => before.status.state === "offline");
+  await until(() => before.status.state === "offline");
   before.close();
   await assert.rejects(lost, { code: "closed" });
   assert.equal(kept.length, 1);
   const [{ id }] = kept;
 
-  await server.start();
-  const page = as("ada", { store }), room = page.room("general");
-  await until(page, () => kept.length === 0);
-  assert.deepEqual((await server.entries("general")).map(it => [it.author, it.id, it.body]), [["ada", id, "unsent"]]);
+  await made.server.start();
+  const page = made.as("ada", { store }), room = page.room("general");
+  await until(() => kept.length === 0);
+  assert.deepEqual((await made.server.entries("general")).map(it => [it.author, it.id, it.body]), [["ada", id, "unsent"]]);
   assert.deepEqual(await room.append("next"), { slot: 1 });
 });
 
 test("older entries are read page by page, down to slot 0", async () => {
-  const ada = as("ada"), room = ada.room("general");
+  const ada = made.as("ada"), room = ada.room("general");
   await Promise.all(Array.from({ length: 230 }, (_, n) => room.append(String(n))));
-  const reader = as("grace"), other = reader.room("general", { count: 20 });
-  await until(reader, () => other.last === 229);
+  const reader = made.as("grace"), other = reader.room("general", { count: 20 });
+  await until(() => other.last === 229);
   const pages = [];
   for (let page; (page = await other.before(100)).length > 0;) pages.push(page.map(it => it.slot));
   assert.deepEqual(pages.map(page => [page[0], page.at(-1)]), [[110, 209], [10, 109], [0, 9]]);
   assert.deepEqual(other.timeline.spans, [{ first: 0, last: 229 }]);
 
-  const third = as("edsger").room("general", { count: 5 });
-  await until(reader, () => third.last === 229);
+  const third = made.as("edsger").room("general", { count: 5 });
+  await until(() => third.last === 229);
   assert.deepEqual((await third.around(100, 10)).map(it => it.slot), [96, 97, 98, 99, 100, 101, 102, 103, 104, 105]);
   assert.deepEqual(third.timeline.gaps, [{ first: 106, last: 224 }]);
   assert.equal((await third.behind(105)).length, 119);
   assert.deepEqual(third.timeline.gaps, []);
 });
 
-test("heads move, and a room that is wrong is an error of its own", async () => {
-  const ada = as("ada");
+test("heads are reported, and an invalid room name is an error of that room alone", async () => {
+  const ada = made.as("ada");
   /** @type {Record<string, number>} */
   const heads = {};
   ada.on("heads", moved => Object.assign(heads, moved));
   ada.watch();
   await ada.room("general").append("one");
   await ada.room("side").append("two");
-  await until(ada, () => heads.general === 0 && heads.side === 0);
+  await until(() => heads.general === 0 && heads.side === 0);
   const error = new Promise(tell => ada.room("no room").on("error", tell));
   assert.equal(/** @type {any} */ (await error).code, "bad_name");
   assert.deepEqual(await ada.room("general").append("still there"), { slot: 1 });
 });
 
-test("a refusal for good is told; a name that cannot be is a status, and another name goes on", async () => {
-  const ada = as("ada"), room = ada.room("general");
+test("permanent errors reject appends; an invalid author sets the status, until another login", async () => {
+  const ada = made.as("ada"), room = ada.room("general");
   await room.append("first", { id: "same" });
   await assert.rejects(room.append("second", { id: "same" }), { code: "id_reused", slot: 0 });
   await assert.rejects(room.append("x".repeat(16_385)), { code: "too_large" });
   await assert.rejects(room.append("at ten", { expect: 10 }), { code: "expect_failed", latest: 0 });
 
-  const nobody = as("");
+  const nobody = made.as("");
   const hers = assert.rejects(nobody.room("general").append("hi"), { code: "bad_name" });
-  await until(nobody, () => nobody.status.state === "refused");
+  await until(() => nobody.status.state === "refused");
   nobody.login({ author: "grace" });
   await hers;
   assert.deepEqual(await nobody.room("general").append("hi"), { slot: 1 });

@@ -1,11 +1,12 @@
-// Each promise has an outcome, and it is that of what was asked.
+// Each promise settles, with the outcome of its own call.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WebSocket } from "ws";
 
 import { connect } from "../src/index.js";
-import { clients, outcomes, until } from "./clients.js";
+import { clients, outcomes } from "./clients.js";
+import { until } from "./wait.js";
 
 const made = clients();
 
@@ -20,7 +21,7 @@ test("one id in two rooms, and twice in one: each promise has the outcome of its
   assert.deepEqual(await made.bodies("one"), ["slot 0 of room one", "x", "y", "first"]);
 });
 
-test("one id by two authors of one client names two appends", async () => {
+test("two authors of one client use one id: these are two appends", async () => {
   const log = made.as("ada"), room = log.room("general");
   const hers = room.append("ada's", { id: "k" });
   log.login({ author: "grace" });
@@ -29,7 +30,7 @@ test("one id by two authors of one client names two appends", async () => {
   assert.deepEqual((await made.server.entries("general")).map(it => [it.author, it.id]), [["ada", "k"], ["grace", "k"]]);
 });
 
-test("one id twice over a restart of the server: both have the slot", async () => {
+test("one id twice across a server restart: both get the slot", async () => {
   const ada = made.as("ada"), room = ada.room("general");
   await room.append("before");
   await made.server.stop();
@@ -39,7 +40,7 @@ test("one id twice over a restart of the server: both have the slot", async () =
   assert.deepEqual(await outcomes(both), [1, 1, "id_reused"]);
 });
 
-test("1,500 appends before anything else runs: 1,000 are taken, the others refused one by one, and it goes on", async () => {
+test("1,500 appends at once: 1,000 are accepted, the others are rejected, and later ones work", async () => {
   const room = made.as("ada").room("bulk");
   const all = await outcomes(Array.from({ length: 1_500 }, (_, n) => room.append(String(n))));
   assert.deepEqual(all.slice(0, 1_000), [...Array(1_000).keys()]);
@@ -47,7 +48,7 @@ test("1,500 appends before anything else runs: 1,000 are taken, the others refus
   assert.deepEqual(await room.append("later"), { slot: 1_000 });
 });
 
-test("what cannot be sent is refused alone, with a sentence that says why", async () => {
+test("an invalid append is rejected alone, with a message that says why", async () => {
   const room = made.as("ada").room("general"), any = /** @type {any} */ (room);
   const wrong = [
     any.append(undefined), any.append(5), any.append("x", { meta: { a: 1 } }), any.append("x", { ref: 1n }),
@@ -56,11 +57,11 @@ test("what cannot be sent is refused alone, with a sentence that says why", asyn
   assert.deepEqual(new Set(await outcomes(wrong)), new Set(["bad_message"]));
   assert.deepEqual(room.pending, []);
   const odd = { id: undefined, kind: null, ref: undefined, room: "other", seq: 7, type: "leave" };
-  assert.deepEqual(await any.append("fits", odd), { slot: 0 }, "members that are absent, or not an append's, change nothing");
+  assert.deepEqual(await any.append("fits", odd), { slot: 0 }, "absent and unknown members are ignored");
   await assert.rejects(any.append(5), { message: 'The append to room "general" failed: body must be a string.' });
 });
 
-test("a program that closes the client has an answer to everything, before and afterwards", async () => {
+test("when the client is closed, all pending and later promises are rejected", async () => {
   await made.server.put([{ author: "ada", body: "one" }]);
   const ada = made.as("ada"), room = ada.room("general");
   await until(() => room.last === 0);
@@ -71,7 +72,7 @@ test("a program that closes the client has an answer to everything, before and a
   assert.deepEqual(await outcomes(/** @type {any} */ (all)), Array(7).fill("closed"));
 });
 
-test("reads of a room that is left, and of slots that are not there, have an answer", async () => {
+test("reads of a room that was left, and of slots that do not exist, are rejected", async () => {
   await made.server.put([{ author: "ada", body: "one" }]);
   const ada = made.as("ada"), room = ada.room("general");
   await until(() => room.last === 0);
@@ -82,7 +83,7 @@ test("reads of a room that is left, and of slots that are not there, have an ans
   await assert.rejects(room.before(5, 1), { code: "left" });
 });
 
-test("before the first reply, the slots before it are waited for", async () => {
+test("a read of earlier entries waits for the first reply", async () => {
   await made.server.put(Array.from({ length: 30 }, (_, n) => ({ author: "ada", body: String(n) })));
   const ada = made.as("ada"), room = ada.room("general", { count: 10 });
   assert.deepEqual((await room.before(5)).map(it => it.slot), [15, 16, 17, 18, 19]);
@@ -92,23 +93,23 @@ test("before the first reply, the slots before it are waited for", async () => {
   await assert.rejects(ada.room("no room").before(), { code: "bad_name" });
 });
 
-test("a room without entries says so: at first, and after a reset", async () => {
-  const log = made.as("ada"), room = log.room("empty"), heard = /** @type {any[]} */ ([]);
-  room.on("entries", entries => heard.push(entries.map(it => it.body)));
-  room.on("reset", why => heard.push(why));
-  await until(() => heard.length > 0);
-  assert.deepEqual([heard, room.last], [[[]], -1]);
+test("an empty room emits an empty `entries` event, at first and after a reset", async () => {
+  const log = made.as("ada"), room = log.room("empty"), events = /** @type {any[]} */ ([]);
+  room.on("entries", entries => events.push(entries.map(it => it.body)));
+  room.on("reset", why => events.push(why));
+  await until(() => events.length > 0);
+  assert.deepEqual([events, room.last], [[[]], -1]);
   assert.deepEqual(await outcomes(/** @type {any} */ ([room.before(), room.before(5, 3), room.around(3), room.behind(-1), room.behind(3)])), [undefined, undefined, undefined, undefined, "ahead"]);
   await made.server.reset();
-  await until(() => heard.length === 3);
-  assert.deepEqual(heard, [[], "new_log", []]);
+  await until(() => events.length === 3);
+  assert.deepEqual(events, [[], "new_log", []]);
   const refused = log.room("no room");
   await new Promise(tell => refused.on("error", tell));
   const reads = [refused.before(), refused.before(5, 3), refused.around(3), refused.behind(3), refused.append("x")];
   assert.deepEqual(await outcomes(/** @type {any} */ (reads)), Array(5).fill("bad_name"));
 });
 
-test("heads of rooms that are called like members of JavaScript's objects", async () => {
+test("heads of rooms that are named like members of Object", async () => {
   const ada = made.as("ada"), names = ["constructor", "hasOwnProperty", "toString"];
   /** @type {Record<string, number>[]} */
   const heads = [];
@@ -117,15 +118,15 @@ test("heads of rooms that are called like members of JavaScript's objects", asyn
   ada.watch();
   await until(() => heads.length > 0);
   assert.deepEqual(Object.keys(heads[0]).sort(), names);
-  assert.equal(heads[0].valueOf, undefined, "no room is called so");
+  assert.equal(heads[0].valueOf, undefined, "there is no such room");
 });
 
 for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
-  test(`nothing waits for an author who cannot be: ${JSON.stringify(author).slice(0, 12)}`, async () => {
+  test(`an invalid author has all appends and reads rejected: ${JSON.stringify(author).slice(0, 12)}`, async () => {
     const left = { room: "general", id: "left", body: "ada's", author: "ada" }, stored = [left];
     const store = { load: async () => [left], put: (/** @type {any} */ it) => void stored.push(it), remove: (/** @type {any} */ it) => void stored.splice(stored.indexOf(it), 1) };
-    const log = made.as(author, { store }), room = log.room("general"), told = /** @type {any[]} */ ([]);
-    log.on("error", error => told.push(error.message));
+    const log = made.as(author, { store }), room = log.room("general"), events = /** @type {any[]} */ ([]);
+    log.on("error", error => events.push(error.message));
     const before = outcomes(/** @type {any} */ ([room.append("x"), room.before(), room.around(3), room.behind(-1)]));
     await until(() => log.status.state === "refused");
     const after = outcomes(/** @type {any} */ ([room.append("y"), room.before(), room.before(5, 3), log.room("other").append("z")]));
@@ -133,9 +134,9 @@ for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
     assert.deepEqual([await before, await after], [Array(4).fill(code), Array(4).fill(code)]);
     await assert.rejects(room.append("y"), /^RoomlogError: The append to room "general" failed: the login was refused: .*author/);
     await assert.rejects(room.before(), /^RoomlogError: Reading room "general" failed: the login was refused: .*author/);
-    assert.equal(told.length, 1);
-    assert.match(told[0], /^The server refused this client: .*author/);
-    assert.deepEqual([stored, room.pending], [[left], [left]], "what another author left is kept");
+    assert.equal(events.length, 1);
+    assert.match(events[0], /^The server refused this client: .*author/);
+    assert.deepEqual([stored, room.pending], [[left], [left]], "the appends of another author are kept");
     log.login({ author: "grace" });
     assert.deepEqual((await outcomes([room.append("now")])), [1]);
     assert.deepEqual(await outcomes(/** @type {any} */ ([room.before()])), [undefined]);
@@ -144,14 +145,14 @@ for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
   });
 }
 
-test("with a token that is refused, reads are refused, and appends wait for the next login or the end", async () => {
-  const log = made.as("ignored", { author: undefined, token: "wrong" }), room = log.room("general"), told = /** @type {string[]} */ ([]);
-  log.on("error", error => told.push(error.code));
+test("with a refused token, reads are rejected, and appends wait for the next login or for close", async () => {
+  const log = made.as("ignored", { author: undefined, token: "wrong" }), room = log.room("general"), events = /** @type {string[]} */ ([]);
+  log.on("error", error => events.push(error.code));
   const append = room.append("x"), read = room.before();
   await assert.rejects(read, { code: "bad_message", message: /the login was refused/ });
-  assert.deepEqual([told, room.pending.map(it => it.body)], [["bad_message"], ["x"]]);
+  assert.deepEqual([events, room.pending.map(it => it.body)], [["bad_message"], ["x"]]);
   log.login({ token: "wrong again" });
-  await until(() => told.length === 2);
+  await until(() => events.length === 2);
   log.login({ author: "ada" });
   assert.deepEqual(await append, { slot: 0 });
 
@@ -161,7 +162,7 @@ test("with a token that is refused, reads are refused, and appends wait for the 
   assert.deepEqual(await outcomes([waits]), ["closed"]);
 });
 
-test("an error prints as a sentence, and does not steer a terminal", async () => {
+test("an error prints as a sentence without control characters", async () => {
   const room = made.as("ada").room("general");
   await room.append("x", { id: "k" });
   const error = await room.append("y", { id: "k" }).catch(error => error);
@@ -171,22 +172,22 @@ test("an error prints as a sentence, and does not steer a terminal", async () =>
   assert.doesNotMatch(bad.message + bad.stack, /[\u001b\u202e]/);
 });
 
-test("a room is named in quotes, so that an empty name is seen; what is no string is no name", async () => {
+test("room names are quoted in errors, so that an empty one is seen; other types are rejected", async () => {
   const log = made.as("ada");
   await assert.rejects(log.room("").append("x"), /^RoomlogError: The append to room "" failed: /);
   await assert.rejects(log.room("").before(), /^RoomlogError: Reading room "" failed: /);
   for (const name of /** @type {any[]} */ ([5, null, undefined, {}])) {
-    assert.throws(() => log.room(name), { name: "TypeError", message: `log.room needs the name of a room, which is a string; it was given ${name}` });
+    assert.throws(() => log.room(name), { name: "TypeError", message: `log.room needs the name of a room, a string, but got ${name}` });
   }
 });
 
-test("an address that is none is refused at once, with one that is", () => {
+test("an invalid address throws at once, with an example of a valid one", () => {
   for (const url of ["", "127.0.0.1:7400", "localhost:7400", "ftp://x"]) {
     assert.throws(() => connect(url, { author: "ada", WebSocket }), { name: "TypeError", message: /like http:\/\/127\.0\.0\.1:7400; "/ });
   }
 });
 
-test("a room that was left holds no place in the log that the server has now", async () => {
+test("an append to a room that was left names no slot of an earlier log", async () => {
   await made.server.put(Array.from({ length: 10 }, (_, n) => ({ author: "bo", body: String(n) })));
   const ada = made.as("ada"), room = ada.room("general");
   await until(() => room.last === 9);

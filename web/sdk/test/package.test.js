@@ -1,4 +1,4 @@
-// The package, as it is installed from a checkout.
+// The package as it is installed from a checkout.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -21,10 +21,10 @@ after(() => rmSync(dir, { recursive: true, force: true }));
 test("its types are those of its sources", async () => {
   await run(process.execPath, [TSC, "-p", SDK, "--outDir", join(dir, "types")]);
   const files = (/** @type {string} */ folder) => Object.fromEntries(readdirSync(folder).map(name => [name, readFileSync(join(folder, name), "utf8")]));
-  assert.deepEqual(files(join(SDK, "types")), files(join(dir, "types")), "npm run types, in web, brings them up to date");
+  assert.deepEqual(files(join(SDK, "types")), files(join(dir, "types")), "run `npm run types` in web/");
 });
 
-test("a program that installs it from a checkout can import it and has its types, under strict", async () => {
+test("a program that installs it from a checkout can import it, with strict types", async () => {
   const program = join(dir, "program"), node = (/** @type {string[]} */ args) => run(process.execPath, args, { cwd: program });
   mkdirSync(program);
   writeFileSync(join(program, "package.json"), JSON.stringify({ name: "program", private: true, type: "module" }));
@@ -35,7 +35,7 @@ test("a program that installs it from a checkout can import it and has its types
   await node([TSC, "-p", "."]);
 });
 
-test("what is published is its sources, its types and its README", async () => {
+test("the published files are its sources, its types and its README", async () => {
   const { stdout } = await run("npm", ["pack", "--dry-run", "--json"], { cwd: SDK });
   const [{ files }] = JSON.parse(stdout), folders = new Set(files.map((/** @type {{path: string}} */ file) => file.path.split("/")[0]));
   assert.deepEqual([...folders].sort(), ["README.md", "package.json", "src", "types"]);

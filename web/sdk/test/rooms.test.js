@@ -1,13 +1,14 @@
-// A client of more rooms than the server lets one connection have.
+// A client of more rooms than the server allows per connection.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clients, outcomes, until } from "./clients.js";
+import { clients, outcomes } from "./clients.js";
+import { until } from "./wait.js";
 
 const made = clients(["--rooms-per-connection", "5"]);
 
-test("appends to more rooms than a connection may number are sent over several, in order, once each", async () => {
+test("appends to more rooms than a connection may have are sent over several connections, in order, once each", async () => {
   const ada = made.as("ada"), followed = ada.room("followed");
   const rooms = Array.from({ length: 23 }, (_, n) => {
     const room = ada.room(`room-${n}`);
@@ -20,7 +21,7 @@ test("appends to more rooms than a connection may number are sent over several, 
   for (const { name } of rooms) assert.deepEqual(await made.bodies(name), ["0", "1"]);
 });
 
-test("with as many rooms followed as there may be, one more is refused and said to be", async () => {
+test("at the limit of followed rooms, one more is refused with an error", async () => {
   const ada = made.as("ada"), rooms = Array.from({ length: 5 }, (_, n) => ada.room(`room-${n}`));
   await until(() => rooms.every(room => room.last !== null));
   const sixth = ada.room("sixth"), refused = new Promise(tell => sixth.on("error", tell));

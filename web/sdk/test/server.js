@@ -1,7 +1,7 @@
-// The real server, for tests: the binary that `cargo build` made.
+// The real server for tests: the binary built by `cargo build`.
 
 import { execFile, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,10 +9,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-/** The binary that is tested. */
+/** The binary under test. */
 export const BINARY = process.env.ROOMLOG_BINARY ?? fileURLToPath(new URL("../../../target/debug/roomlog", import.meta.url));
 
-/** A server on a port of its own, which may be stopped and started again on what it has. */
+/** A server on its own port, which can be stopped and restarted on its data. */
 export class Server {
   #dir = mkdtempSync(join(tmpdir(), "roomlog-sdk-"));
   /** @type {import("node:child_process").ChildProcess | null} */
@@ -21,7 +21,7 @@ export class Server {
   /** @type {string[]} */
   flags = [];
 
-  /** @param {string[]} flags more for `serve` */
+  /** @param {string[]} flags further flags of `serve` */
   static async start(flags = []) {
     const server = new Server();
     server.flags = flags;
@@ -35,17 +35,17 @@ export class Server {
   async start() {
     const args = ["serve", "--listen", `127.0.0.1:${this.port}`, "--data", join(this.#dir, "data"), ...this.flags];
     const child = this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let said = "";
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", data => { said += data; });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", data => { output += data; });
     const ended = new Promise((_, reject) => {
-      child.once("error", error => reject(new Error(`${BINARY}: ${error.message}; cargo build -p roomlog makes it`)));
-      child.once("exit", code => reject(new Error(`the server ended with ${code}: ${said}`)));
+      child.once("error", error => reject(new Error(`${BINARY}: ${error.message}; run cargo build -p roomlog`)));
+      child.once("exit", code => reject(new Error(`the server exited with ${code}: ${output}`)));
     });
     ended.catch(() => {});
     await Promise.race([ended, this.#ready()]);
   }
 
-  /** Asks until it answers; a server that does not start has ended. */
+  /** Polls until it is ready. One that cannot start exits, which `start` sees. */
   async #ready() {
     for (;;) {
       const answer = await fetch(`${this.url}/readyz`).catch(() => null);
@@ -59,12 +59,12 @@ export class Server {
     const child = this.#process;
     this.#process = null;
     if (!child || child.exitCode !== null) return;
-    const gone = new Promise(gone => child.once("exit", gone));
+    const exited = new Promise(exited => child.once("exit", exited));
     child.kill(signal);
-    await gone;
+    await exited;
   }
 
-  /** Appends; each needs an `author`, and gets an `id` if it has none. @param {any[]} appends */
+  /** Appends entries; each needs an `author`; an `id` is added if absent. @param {any[]} appends */
   async put(appends, room = "general") {
     for (let at = 0; at < appends.length; at += 1_000) {
       const body = appends.slice(at, at + 1_000).map(it => JSON.stringify({ id: randomUUID(), ...it })).join("\n");
@@ -72,11 +72,11 @@ export class Server {
       const answer = await fetch(`${this.url}/v1/rooms/${room}/entries`, { method: "POST", headers, body });
       const outcomes = (await answer.text()).trim().split("\n").map(line => JSON.parse(line));
       const refused = outcomes.find(outcome => !outcome.entry);
-      if (refused) throw new Error(`an append was refused: ${JSON.stringify(refused)}`);
+      if (refused) throw new Error(`an append was rejected: ${JSON.stringify(refused)}`);
     }
   }
 
-  /** Takes a backup; what it gives puts the server back on that. */
+  /** Takes a backup; the function that it returns restores it. */
   async backup() {
     const backup = join(this.#dir, `backup-${Date.now()}`);
     await promisify(execFile)(BINARY, ["backup", backup, "--server", this.url]);
@@ -88,20 +88,20 @@ export class Server {
     };
   }
 
-  /** Starts it again at the same address on an empty directory: its log is another one. */
+  /** Restarts it at the same address on an empty directory, so that it has another log. */
   async reset() {
     await this.stop();
     rmSync(join(this.#dir, "data"), { recursive: true });
     await this.start();
   }
 
-  /** Stops it; what it had is gone. */
+  /** Stops it and removes its data. */
   async end() {
     await this.stop();
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
-  /** A room, as it stands: all its entries. @param {string} room @returns {Promise<any[]>} */
+  /** Reads all entries of a room. @param {string} room @returns {Promise<any[]>} */
   async entries(room) {
     /** @type {any[]} */
     const all = [];
@@ -116,13 +116,14 @@ export class Server {
   }
 }
 
-/** @returns {Promise<number>} */
+/**
+ * Returns a free port, below the range of outgoing connections: one of those could take it while the server is stopped.
+ * @returns {Promise<number>}
+ */
 function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-      server.close(() => resolve(port));
-    });
+  const port = randomInt(10_000, 32_000);
+  return new Promise(resolve => {
+    const server = createServer().once("error", () => resolve(freePort()));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(port)));
   });
 }

@@ -1,4 +1,4 @@
-// Appends that wait in a browser's storage for the next page.
+// Appends that a page stores in the browser for the next one.
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
@@ -8,7 +8,7 @@ import { Storage } from "./clients.js";
 
 const URL = "ws://127.0.0.1:7400/v1/ws";
 
-/** The locks of a browser; a tab that ends lets go of its own. */
+/** Fake Web Locks; a tab that ends releases its own. */
 class Locks {
   /** @type {Set<string>} */
   names = new Set();
@@ -22,20 +22,20 @@ class Locks {
 
 const append = (/** @type {string} */ id) => ({ room: "general", id, body: id, author: "ada" });
 
-/** With Web Locks, and without. @type {[string, (storage: Storage) => {locks: any, end: () => void}][]} */
+/** With and without Web Locks. @type {[string, (storage: Storage) => {locks: any, end: () => void}][]} */
 const ways = [
   ["with Web Locks", () => {
     const locks = new Locks();
     return { locks, end: () => locks.names.clear() };
   }],
   ["without Web Locks", storage => {
-    const signs = () => [...storage.items.keys()].filter(key => key.startsWith("roomlog.tab|"));
-    return { locks: undefined, end: () => signs().forEach(key => storage.items.delete(key)) };
+    const heartbeats = () => [...storage.items.keys()].filter(key => key.startsWith("roomlog.tab|"));
+    return { locks: undefined, end: () => heartbeats().forEach(key => storage.items.delete(key)) };
   }],
 ];
 
 for (const [how, way] of ways) {
-  test(`${how}, a page that is opened after another has gone takes over what that left, in order`, async () => {
+  test(`${how}, a page that is opened after another was closed takes over its appends, in order`, async () => {
     const storage = new Storage(), { locks, end } = way(storage);
     const first = new BrowserStore(URL, storage, locks);
     assert.deepEqual(await first.load(), []);
@@ -43,7 +43,7 @@ for (const [how, way] of ways) {
     first.remove(append("b"));
 
     const beside = new BrowserStore(URL, storage, locks);
-    assert.deepEqual(await beside.load(), [], "the first tab is still there");
+    assert.deepEqual(await beside.load(), [], "the first tab is still alive");
     end();
 
     const second = new BrowserStore(URL, storage, locks);
@@ -60,7 +60,7 @@ for (const [how, way] of ways) {
 }
 
 for (const [how, way] of ways) {
-  test(`${how}, what is in a store that was closed is the next one's, on the same page`, async () => {
+  test(`${how}, the appends of a closed store go to the next one on the same page`, async () => {
     const storage = new Storage(), { locks } = way(storage);
     const first = new BrowserStore(URL, storage, locks);
     await first.load();
@@ -71,7 +71,7 @@ for (const [how, way] of ways) {
   });
 }
 
-test("what is left for another server, or is not to be read, is not taken", async () => {
+test("appends for another server and unreadable items are not taken", async () => {
   const storage = new Storage();
   storage.setItem(`roomlog.outbox|${URL}|1-1|000000000`, "{cut sho");
   storage.setItem(`roomlog.outbox|${URL}|1-1|000000001`, "{}");
@@ -82,9 +82,9 @@ test("what is left for another server, or is not to be read, is not taken", asyn
   assert.equal(storage.getItem("roomlog"), "another program's");
 });
 
-/** The locks of a browser, which gives each to one tab at a time. */
+/** Fake Web Locks that give each lock to one tab at a time. */
 class QueuedLocks {
-  /** Who has a lock, then who waits for it. @type {Map<string, (() => Promise<unknown>)[]>} */
+  /** The holder of each lock, then those that wait for it. @type {Map<string, (() => Promise<unknown>)[]>} */
   queues = new Map();
   async request(/** @type {string} */ name, /** @type {() => Promise<unknown>} */ held) {
     const queue = this.queues.get(name) ?? [];
@@ -102,17 +102,17 @@ class QueuedLocks {
   }
 }
 
-test("of two pages that are opened at once, one takes over what a third has left", async () => {
+test("of two pages that are opened at once, one takes over the appends of a closed third", async () => {
   const storage = new Storage(), locks = new QueuedLocks();
   storage.setItem(`roomlog.outbox|${URL}|1-1|000000000`, JSON.stringify(append("a")));
   const pages = [1, 2].map(() => new BrowserStore(URL, storage, locks));
-  const loaded = await Promise.all(pages.map(page => page.load(() => assert.fail("nothing is found later"))));
+  const loaded = await Promise.all(pages.map(page => page.load(() => assert.fail("nothing is found afterwards"))));
   assert.deepEqual(loaded.toSorted((a, b) => b.length - a.length), [[append("a")], []]);
   pages.forEach(page => page.close());
 });
 
 for (const [how, locks] of /** @type {const} */ ([["with", new QueuedLocks()], ["without", undefined]])) {
-  test(`${how} Web Locks, a page that stays takes over what one that is closed has left`, async () => {
+  test(`${how} Web Locks, an open page takes over the appends of one that is closed`, async () => {
     mock.timers.enable({ apis: ["setInterval"] });
     try {
       const storage = new Storage(), stays = new BrowserStore(URL, storage, locks), goes = new BrowserStore(URL, storage, locks);
@@ -123,7 +123,7 @@ for (const [how, locks] of /** @type {const} */ ([["with", new QueuedLocks()], [
       goes.put(append("a"));
       mock.timers.tick(20_000);
       await new Promise(resolve => setImmediate(resolve));
-      assert.deepEqual(found, [], "it is still there");
+      assert.deepEqual(found, [], "the other page is still open");
       goes.close();
       await new Promise(resolve => setImmediate(resolve));
       mock.timers.tick(20_000);
@@ -138,7 +138,7 @@ for (const [how, locks] of /** @type {const} */ ([["with", new QueuedLocks()], [
   });
 }
 
-test("two appends with one id are kept both, and each goes when it has its outcome", async () => {
+test("two appends with one id are both stored, and each is removed when it has its outcome", async () => {
   const storage = new Storage(), first = new BrowserStore(URL, storage, new QueuedLocks());
   const [one, other] = [append("a"), { ...append("a"), body: "other" }];
   [one, other].forEach(it => first.put(it));
@@ -148,7 +148,7 @@ test("two appends with one id are kept both, and each goes when it has its outco
   second.close();
 });
 
-test("locks that may not be used are as good as none", async () => {
+test("where Web Locks are blocked, it works without them", async () => {
   const storage = new Storage(), refused = () => Promise.reject(new DOMException("no", "SecurityError"));
   storage.setItem(`roomlog.outbox|${URL}|1-1|000000000`, JSON.stringify(append("a")));
   const store = new BrowserStore(URL, storage, { request: refused, query: refused });
@@ -156,7 +156,7 @@ test("locks that may not be used are as good as none", async () => {
   store.close();
 });
 
-test("signs of tabs that were killed long ago and left nothing do not pile up", async () => {
+test("heartbeats of tabs that were killed long ago without leaving appends are removed", async () => {
   const storage = new Storage();
   storage.setItem("roomlog.tab|9-9", "1000");
   const store = new BrowserStore(URL, storage, undefined);

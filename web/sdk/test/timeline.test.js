@@ -1,4 +1,4 @@
-// What a timeline holds: spans, gaps, and digests beside each other.
+// What a timeline holds: spans, gaps and digests.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { FAR_BEHIND, Timeline } from "../src/timeline.js";
 
 const ROOM = "general";
 
-/** A server's log, long enough for any test here. */
+/** A server's log, long enough for all tests here. */
 const log = Array.from({ length: 200 }, (_, slot) => (
   { slot, author: "ada", id: `a-${slot}`, body: `body ${slot}`, committed_at: 1_000 + slot }
 ));
@@ -24,7 +24,7 @@ function reply(/** @type {number} */ first, /** @type {number} */ end, latest = 
 
 const slots = (/** @type {{slot: number}[]} */ entries) => entries.map(entry => entry.slot);
 
-test("a page above the oldest makes one span with what is held", () => {
+test("a page before the oldest entry extends the span", () => {
   const timeline = new Timeline(ROOM, 10);
   timeline.joined(reply(90, 100));
   assert.deepEqual(slots(timeline.fill(reply(80, 90, 99)).entries), slots(log.slice(80, 90)));
@@ -34,18 +34,18 @@ test("a page above the oldest makes one span with what is held", () => {
   assert.equal(timeline.get(79), undefined);
 });
 
-test("a page elsewhere leaves a gap, which pages from both sides close", () => {
+test("a page elsewhere leaves a gap, which further pages close", () => {
   const timeline = new Timeline(ROOM, 10);
   timeline.joined(reply(90, 100));
   timeline.fill(reply(20, 30, 99));
   assert.deepEqual(timeline.gaps, [{ first: 30, last: 89 }]);
   timeline.fill(reply(30, 60, 99));
   assert.deepEqual(timeline.spanOf(25), { first: 20, last: 59 });
-  assert.deepEqual(slots(timeline.fill(reply(55, 95, 99)).entries), slots(log.slice(60, 90)), "those that were held are not new");
+  assert.deepEqual(slots(timeline.fill(reply(55, 95, 99)).entries), slots(log.slice(60, 90)), "without those that were held");
   assert.deepEqual(timeline.spans, [{ first: 20, last: 99 }]);
 });
 
-test("a follower that is far behind joins at the newest and keeps what it held", () => {
+test("a follower that is far behind joins at the newest entries and keeps what it held", () => {
   const timeline = new Timeline(ROOM, 5);
   timeline.joined(reply(0, 5));
   const far = { ...reply(5, 10), latest: 4 + FAR_BEHIND + 1 };
@@ -61,7 +61,7 @@ test("a follower that is far behind joins at the newest and keeps what it held",
   assert.deepEqual(slots(near.joined({ ...reply(5, 10), latest: 4 + FAR_BEHIND }).entries), [5, 6, 7, 8, 9]);
 });
 
-test("what is let go of can be asked for again, and following goes on", () => {
+test("dropped entries can be read again, and new ones still come", () => {
   const timeline = new Timeline(ROOM, 50);
   timeline.joined(reply(50, 100));
   timeline.trim(50, 69);
@@ -73,28 +73,28 @@ test("what is let go of can be asked for again, and following goes on", () => {
   assert.deepEqual(timeline.spans, [{ first: 50, last: 100 }]);
 });
 
-test("an entry that was changed is found when its neighbours are there", () => {
+test("a changed entry is detected once its neighbours are held", () => {
   const changed = (/** @type {number} */ first, /** @type {number} */ end, /** @type {number} */ slot) => {
     const page = reply(first, end, 99);
     page.entries = page.entries.map(entry => (entry.slot === slot ? { ...entry, body: "another" } : entry));
     return page;
   };
-  // In the newest page: known when the one before it tells its digest.
+  // In the newest page: detected by the digest of the page before it.
   let timeline = new Timeline(ROOM, 10);
   assert.equal(timeline.joined(changed(90, 100, 95)).diverged, undefined);
   assert.equal(timeline.fill(reply(80, 90, 99)).diverged, true);
-  // In the page before: known at slot 0, or when the page before that comes.
+  // In an earlier page: detected at slot 0, or by the digest of the page before.
   timeline = new Timeline(ROOM, 10);
   timeline.joined(reply(10, 20, 99));
   assert.equal(timeline.fill(changed(0, 10, 3)).diverged, true);
-  // In an ack: known by the next reply.
+  // In an ack: detected by the next reply.
   timeline = new Timeline(ROOM, 10);
   timeline.joined(reply(90, 95));
   timeline.ack(changed(95, 97, 96).entries);
   assert.equal(timeline.page(reply(97, 98)).diverged, true);
 });
 
-test("a reset holds nothing and begins at the newest", () => {
+test("after a reset nothing is held, and the next join starts at the newest entries", () => {
   const timeline = new Timeline(ROOM, 10);
   timeline.joined(reply(90, 100));
   timeline.reset();

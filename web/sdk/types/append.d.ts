@@ -1,13 +1,13 @@
 export type Append = import("./types.js").Append;
 /**
- * The members that an append may have and that are there; no others.
+ * Copies the members of an append that are present, and nothing else.
  * @param {any} value
  * @returns {Append}
  */
 export declare function membersOf(value: any): Append;
 /**
- * Why this cannot be sent.
+ * Checks an append.
  * @param {any} append
- * @returns {string | null}
+ * @returns {string | null} why it cannot be sent; null if it can
  */
 export declare function problemOf(append: any): string | null;

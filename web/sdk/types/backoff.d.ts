@@ -1,23 +1,23 @@
-/** The longest wait between two tries. */
-export declare const LONGEST_MS = 5000;
-/** Whether what was refused may be taken later. @param {import("./types.js").ErrorFrame} error */
+/** The longest delay between two connection attempts, in ms. */
+export declare const MAX_DELAY_MS = 5000;
+/** Whether a retry may succeed. @param {import("./types.js").ErrorFrame} error */
 export declare function isTransient(error: import("./types.js").ErrorFrame): boolean;
 /**
- * How long to wait after a refusal, in ms.
+ * The delay before a retry, in ms.
  * @param {import("./types.js").ErrorFrame} error
- * @param {number} unit
+ * @param {number} random from 0 to 1
  */
-export declare function retryIn(error: import("./types.js").ErrorFrame, unit: number): number;
+export declare function retryDelay(error: import("./types.js").ErrorFrame, random: number): number;
 /**
- * A wait up to half longer, never shorter.
+ * Lengthens a delay by up to half; never shortens it.
  * @param {number} ms
- * @param {number} unit
+ * @param {number} random from 0 to 1
  */
-export declare function stretched(ms: number, unit: number): number;
+export declare function withJitter(ms: number, random: number): number;
 export declare class Backoff {
     #private;
-    /** The wait before the next try: between half of this try's step and all of it. @param {number} unit */
-    next(unit: number): number;
-    /** A try succeeded. */
+    /** The delay before the next attempt, in ms: 50–100% of the current step, which doubles. @param {number} random from 0 to 1 */
+    next(random: number): number;
+    /** Starts again at the first delay, after an attempt that succeeded. */
     reset(): void;
 }

@@ -24,10 +24,10 @@ export type Socket = {
     onclose: ((event: any) => void) | null;
     onerror: ((event: any) => void) | null;
 };
-export type Surroundings = {
+export type Runtime = {
     WebSocket: new (url: string, protocol: string) => Socket;
     /**
-     * ms of a clock that never goes back
+     * ms of a monotonic clock
      */
     now: () => number;
     /**
@@ -36,7 +36,8 @@ export type Surroundings = {
     random: () => number;
 };
 /**
- * How things stand.
+ * The state of a client. `behind` counts the entries of followed rooms that are still to come. `retryAt` is when the next
+ * attempt to connect starts, in ms of `performance.now()`. After `refused` there are no more attempts until `login`.
  * @typedef {{state: "connecting"}
  *   | {state: "catching-up", behind: number}
  *   | {state: "live"}
@@ -45,7 +46,7 @@ export type Surroundings = {
  *   | {state: "closed"}} Status
  */
 /**
- * What is used of a WebSocket.
+ * The part of a WebSocket that is used.
  * @typedef {object} Socket
  * @property {number} bufferedAmount
  * @property {(text: string) => void} send
@@ -55,10 +56,10 @@ export type Surroundings = {
  * @property {((event: any) => void) | null} onerror
  */
 /**
- * What a page's surroundings give; tests give others.
- * @typedef {object} Surroundings
+ * What the runtime provides; tests replace it.
+ * @typedef {object} Runtime
  * @property {new (url: string, protocol: string) => Socket} WebSocket
- * @property {() => number} now ms of a clock that never goes back
+ * @property {() => number} now ms of a monotonic clock
  * @property {() => number} random from 0 to 1
  */
 export declare class Connection {
@@ -68,35 +69,35 @@ export declare class Connection {
         author?: string;
         token?: string;
     };
-    surroundings: Surroundings;
-    deliver: (delivery: import("./types.js").Delivery) => void;
-    told: (status: Status) => void;
-    unreachable: (reason: string) => void;
+    runtime: Runtime;
+    onDelivery: (delivery: import("./types.js").Delivery) => void;
+    onStatus: (status: Status) => void;
+    onUnreachable: (reason: string) => void;
     session: Session;
     /** @type {Status} */
     status: Status;
     /**
      * @param {string} url of the WebSocket
      * @param {{author?: string, token?: string}} login the members of `login`
-     * @param {Surroundings} surroundings
-     * @param {(delivery: import("./types.js").Delivery) => void} deliver
-     * @param {(status: Status) => void} told when the status changes
-     * @param {(reason: string) => void} unreachable when the first tries have failed
+     * @param {Runtime} runtime
+     * @param {(delivery: import("./types.js").Delivery) => void} onDelivery
+     * @param {(status: Status) => void} onStatus called when the status changes
+     * @param {(reason: string) => void} onUnreachable called once, after REPORTED_ATTEMPTS failed attempts
      */
     constructor(url: string, login: {
         author?: string;
         token?: string;
-    }, surroundings: Surroundings, deliver: (delivery: import("./types.js").Delivery) => void, told: (status: Status) => void, unreachable: (reason: string) => void);
+    }, runtime: Runtime, onDelivery: (delivery: import("./types.js").Delivery) => void, onStatus: (status: Status) => void, onUnreachable: (reason: string) => void);
     get now(): number;
-    /** Makes a connection, unless there is one: at once, not when the wait is over. */
+    /** Connects now, unless there is a connection; does not wait for the backoff to end. */
     open(): void;
-    /** Ends it for good. What has no outcome stays in the outbox. */
+    /** Disconnects for good. Appends without an outcome stay in the outbox. */
     close(): void;
-    /** Says who it is from now on, on the connection that there is or the next one. @param {{author?: string, token?: string}} login */
+    /** Reconnects with another login. @param {{author?: string, token?: string}} login */
     relogin(login: {
         author?: string;
         token?: string;
     }): void;
-    /** Sends what there is to send and looks at the clock; to be called when the session was given something. */
+    /** Sends what is ready and checks the timeouts. Call it after every call that may give the session something to do. */
     pump(): void;
 }

@@ -12,3 +12,5 @@ export declare function start(room: string): string;
  * @returns {string} lower-case hex
  */
 export declare function after(before: string, entry: Entry): string;
+/** @param {Uint8Array} bytes */
+export declare function hex(bytes: Uint8Array): string;

@@ -1,14 +1,14 @@
 /**
- * @template {Record<string, any>} Events what each event brings, by its name
+ * @template {Record<string, any>} Events the value of each event, by its name
  */
 export declare class Emitter<Events extends Record<string, any>> {
     #private;
     /**
-     * Calls `listener` at each event of this name.
+     * Calls `listener` with the value of every event of this name. An exception in it is reported as uncaught.
      * @template {keyof Events} Name
      * @param {Name} name
      * @param {(value: Events[Name]) => void} listener
-     * @returns {() => void} ends it
+     * @returns {() => void} removes the listener
      */
     on<Name extends keyof Events>(name: Name, listener: (value: Events[Name]) => void): () => void;
     /**

@@ -5,32 +5,35 @@ export type Folded = {
      */
     entry: Entry;
     /**
-     * after the author's latest edit; empty when the entry is gone
+     * after the author's latest edit; empty if redacted
      */
     body: string;
+    /**
+     * whether the author has edited it
+     */
     edited: boolean;
     /**
-     * it was redacted
+     * whether it was redacted
      */
     gone: boolean;
     /**
-     * by emoji, as `emojiOf` writes it, the authors it stands for
+     * the authors of each reaction, by emoji in the spelling of `emojiOf`
      */
     reactions: Map<string, string[]>;
 };
 /**
- * Whether an entry is a line of its own. Edits, reactions and redactions are not, unless they refer to nothing.
+ * Whether an entry is shown as a line of its own: everything but edits, reactions and redactions with a `ref`.
  * @param {Entry} entry
  */
 export declare function isLine(entry: Entry): boolean;
 /**
- * An emoji in one spelling, so that equal ones can be counted and looked up. Keyboards differ in whether they add the
- * invisible U+FE0F: "❤" and "❤️" are one reaction. The result has it where Unicode's fully-qualified form does.
+ * Normalizes an emoji, so that equal reactions can be counted and looked up. Keyboards differ in whether they add the
+ * invisible U+FE0F: "❤" and "❤️" are one reaction. The result is Unicode's fully-qualified form.
  * @param {string} text
  */
 export declare function emojiOf(text: string): string;
 /**
- * Folds the entries of one room.
+ * The edits, reactions and redactions of one room.
  *
  * ```js
  * const fold = new Fold();
@@ -44,13 +47,13 @@ export declare function emojiOf(text: string): string;
 export declare class Fold {
     #private;
     /**
-     * Takes entries: those of `entries` events, and those that `before`, `around` and `behind` read.
+     * Takes entries: those of `entries` events and those returned by `before`, `around` and `behind`.
      * @param {Entry[]} entries
-     * @returns {Set<number>} slots whose entry is to be shown again
+     * @returns {Set<number>} slots of earlier entries that have changed
      */
     take(entries: Entry[]): Set<number>;
-    /** An entry as it stands now. @param {Entry} entry @returns {Folded} */
+    /** Returns an entry in its current form. @param {Entry} entry @returns {Folded} */
     of(entry: Entry): Folded;
-    /** Forgets everything: after a `reset` of the room. */
+    /** Drops everything. Call it after a `reset` of the room. */
     clear(): void;
 }

@@ -1,5 +1,5 @@
 /**
- * A new id, different from every other one.
+ * Returns a new unique id.
  * @param {number} [now] ms since the Unix epoch
  */
 export declare function newId(now?: number): string;

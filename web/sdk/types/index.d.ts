@@ -21,8 +21,10 @@ export type Store = import("./store.js").Store;
 /** @typedef {import("./connection.js").Status} Status */
 /** @typedef {import("./store.js").Store} Store */
 /**
- * Connects to a server, and stays connected until `close`.
- * @param {string} url like http://127.0.0.1:7400; in a page also a path of its own server
+ * Creates a client, which connects at once and reconnects until `close`.
+ * @param {string} url the server's address, like http://127.0.0.1:7400; in a page, also one relative to the page
  * @param {import("./log.js").Options} options
+ * @returns {Log}
+ * @throws {TypeError} if `url` is not the address of a server, or if there is no WebSocket
  */
 export declare function connect(url: string, options: import("./log.js").Options): Log;

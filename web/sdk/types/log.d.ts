@@ -5,37 +5,43 @@ export type Append = import("./types.js").Append;
 export type Entry = import("./types.js").Entry;
 export type ErrorFrame = import("./types.js").ErrorFrame;
 export type LogEvents = {
+    /**
+     * the new state of the connection
+     */
     status: import("./connection.js").Status;
     /**
-     * the name of the server's log: at first, and when it is another one; slots of the one before
-     * mean nothing any more
+     * the name of the server's log, at first and whenever it changes; slots of another log are invalid
      */
     log: string;
     /**
-     * latest slots of rooms, after `watch`
+     * the latest slots of rooms, after `watch`: of all rooms at first, then of those
+     * that changed
      */
     heads: Record<string, number>;
+    /**
+     * an error of no room: `not_stored`, `unreachable`, or why the server refused this client
+     */
     error: RoomlogError;
     /**
-     * an append of this client, an earlier page's too, has its outcome
+     * the outcome of an append, also of one that an earlier page stored
      */
     settled: import("./outbox.js").Outcome;
 };
 export type Options = {
     /**
-     * who appends, on an open server
+     * the author of appends, on a server without tokens
      */
     author?: string;
     /**
-     * who appends, where the server asks for one
+     * names the author of appends, on a server that requires a token
      */
     token?: string;
     /**
-     * by default localStorage where there is one
+     * keeps appends without an outcome; by default localStorage, if there is one
      */
     store?: import("./store.js").Store;
     /**
-     * where the runtime has none
+     * by default the runtime's own
      */
     WebSocket?: new (url: string, protocol: string) => any;
 };
@@ -50,22 +56,22 @@ export type RoomsOwner = {
 };
 /**
  * @typedef {object} LogEvents
- * @property {import("./connection.js").Status} status
- * @property {string} log the name of the server's log: at first, and when it is another one; slots of the one before
- *   mean nothing any more
- * @property {Record<string, number>} heads latest slots of rooms, after `watch`
- * @property {RoomlogError} error
- * @property {import("./outbox.js").Outcome} settled an append of this client, an earlier page's too, has its outcome
+ * @property {import("./connection.js").Status} status the new state of the connection
+ * @property {string} log the name of the server's log, at first and whenever it changes; slots of another log are invalid
+ * @property {Record<string, number>} heads the latest slots of rooms, after `watch`: of all rooms at first, then of those
+ *   that changed
+ * @property {RoomlogError} error an error of no room: `not_stored`, `unreachable`, or why the server refused this client
+ * @property {import("./outbox.js").Outcome} settled the outcome of an append, also of one that an earlier page stored
  */
 /**
  * @typedef {object} Options
- * @property {string} [author] who appends, on an open server
- * @property {string} [token] who appends, where the server asks for one
- * @property {import("./store.js").Store} [store] by default localStorage where there is one
- * @property {new (url: string, protocol: string) => any} [WebSocket] where the runtime has none
+ * @property {string} [author] the author of appends, on a server without tokens
+ * @property {string} [token] names the author of appends, on a server that requires a token
+ * @property {import("./store.js").Store} [store] keeps appends without an outcome; by default localStorage, if there is one
+ * @property {new (url: string, protocol: string) => any} [WebSocket] by default the runtime's own
  */
 /**
- * What a room asks of the client it is of.
+ * What a room needs from its client.
  * @typedef {object} RoomsOwner
  * @property {(room: string) => Append[]} pending
  * @property {(room: Room, body: string, options: import("./room.js").AppendOptions) => Promise<{slot: number}>} append
@@ -73,37 +79,38 @@ export type RoomsOwner = {
  * @property {(room: Room, count: number) => Promise<Entry[]>} before
  * @property {(room: Room) => void} leave
  */
-/** @extends {Emitter<LogEvents>} */
+/** A client of one server, returned by `connect`. @extends {Emitter<LogEvents>} */
 export declare class Log extends Emitter<LogEvents> {
     #private;
     /**
-     * Made by `connect`.
+     * Use `connect`.
      * @param {string} url
      * @param {Options} options
      */
     constructor(url: string, options: Options);
-    /** How things stand. */
+    /** The state of the connection. */
     get status(): import("./connection.js").Status;
-    /** The name of the server's log, once it is known. */
+    /** The name of the server's log; null before the first connection. */
     get id(): string | null;
-    /** What the server takes (docs/PROTOCOL.md, `hello`), once it is known. */
+    /** The server's limits (docs/PROTOCOL.md, `hello`); null before the first connection. */
     get limits(): import("./types.js").Limits | null;
     /**
-     * Follows a room.
+     * Follows a room. Whether the server accepts the name comes later, as an `error` event of the room.
      * @param {string} name
-     * @param {{count?: number}} [options] how many of the newest entries to begin with
-     * @returns {Room} the same one as long as it is followed
+     * @param {{count?: number}} [options] `count`: how many of the newest entries to start with, 50 by default
+     * @returns {Room} the same object until `leave`
+     * @throws {TypeError} if `name` is not a string
      */
     room(name: string, { count }?: {
         count?: number;
     }): Room;
-    /** Asks for the latest slots of all rooms: `heads` events, now and when they move. */
+    /** Starts `heads` events: the latest slots of all rooms, now and whenever they change. */
     watch(): void;
-    /** Appends as another author from now on, or with a fresh token. @param {{author?: string, token?: string}} who */
+    /** Reconnects as another author or with a new token. Earlier appends keep their author. @param {{author?: string, token?: string}} who */
     login(who: {
         author?: string;
         token?: string;
     }): void;
-    /** Ends it. What has no outcome stays in the store, and its promises are rejected. */
+    /** Disconnects for good. Pending promises are rejected with `closed`; appends without an outcome stay in the store. */
     close(): void;
 }

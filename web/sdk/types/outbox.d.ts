@@ -5,16 +5,19 @@ export type Limits = import("./types.js").Limits;
 export type Item = {
     append: Append;
     /**
-     * the one its slots are of; null: the first one that is met
+     * the log that its slots belong to; null: the first one that the client connects to
      */
     log: string | null;
+    /**
+     * null if not sent on this connection
+     */
     seq: number | null;
     /**
-     * how often it was refused in a way that sending again does not explain
+     * how many inconsistent `out_of_order` errors it got
      */
-    puzzles: number;
+    mismatches: number;
     /**
-     * it was refused, and is to be sent again
+     * whether to send it again, after an error
      */
     again: boolean;
 };
@@ -22,7 +25,7 @@ export type Queue = {
     items: Item[];
     nextSeq: number;
     /**
-     * nothing is sent before
+     * when the room may send again
      */
     pauseUntil: number;
 };
@@ -34,47 +37,47 @@ export type Outcome = {
     error: ErrorFrame;
 };
 /**
- * An append that is not answered yet.
+ * An append without an outcome.
  * @typedef {object} Item
  * @property {Append} append
- * @property {string | null} log the one its slots are of; null: the first one that is met
- * @property {number | null} seq
- * @property {number} puzzles how often it was refused in a way that sending again does not explain
- * @property {boolean} again it was refused, and is to be sent again
+ * @property {string | null} log the log that its slots belong to; null: the first one that the client connects to
+ * @property {number | null} seq null if not sent on this connection
+ * @property {number} mismatches how many inconsistent `out_of_order` errors it got
+ * @property {boolean} again whether to send it again, after an error
  */
 /**
- * One room's appends: those that were numbered on this connection come first, in ascending order.
+ * The appends of a room: those sent on this connection first, by `seq`.
  * @typedef {object} Queue
  * @property {Item[]} items
  * @property {number} nextSeq
- * @property {number} pauseUntil nothing is sent before
+ * @property {number} pauseUntil when the room may send again
  */
 /**
- * What became of an append.
+ * The outcome of an append.
  * @typedef {{append: Append, appended: Appended} | {append: Append, error: ErrorFrame}} Outcome
  */
 export declare class Outbox {
     #private;
     get length(): number;
-    /** What has no outcome in a room, in order. @param {string} room @returns {Append[]} */
+    /** The appends of a room without an outcome, in order. @param {string} room @returns {Append[]} */
     appendsTo(room: string): Append[];
-    /** Whether all is answered that this connection can take, and the rest needs another one. */
+    /** Whether everything that this connection can send is answered, and the rest needs another connection. */
     get isExhausted(): boolean;
-    /** When the oldest unanswered frame was sent. @returns {number | undefined} */
+    /** When the oldest unanswered frame was sent; undefined if there is none. @returns {number | undefined} */
     get oldestUnanswered(): number | undefined;
     /**
-     * Takes an append. How many there may be is for the caller to bound.
+     * Adds an append. The caller limits how many there are.
      * @param {Append} append
-     * @param {{kept?: boolean}} [options] whether an earlier client kept it: it may be about another log
+     * @param {{stored?: boolean}} [options] `stored`: an earlier client stored it, so its slots may belong to another log
      */
-    push(append: Append, { kept }?: {
-        kept?: boolean;
+    push(append: Append, { stored }?: {
+        stored?: boolean;
     }): void;
     /**
-     * The next frame to send, when there is one and the limits allow it.
+     * Takes the next frame to send; null if there is none or the limits do not allow it.
      * @param {number} now
      * @param {Limits} limits
-     * @param {ReadonlyMap<string, unknown>} [followed] rooms that the connection follows: they count as well
+     * @param {ReadonlyMap<string, unknown>} [followed] rooms that the connection follows, which count against its limit too
      * @returns {(Omit<Append, "log"> & {type: "append", seq: number, req: number}) | null}
      */
     nextFrame(now: number, limits: Limits, followed?: ReadonlyMap<string, unknown>): (Omit<Append, "log"> & {
@@ -82,40 +85,40 @@ export declare class Outbox {
         seq: number;
         req: number;
     }) | null;
-    /** When to look for a next frame again, although nothing came in. @returns {number} */
+    /** When to call `nextFrame` again if nothing else happens. @returns {number} */
     nextWake(): number;
     /**
-     * Takes `appended`. A second answer to one append is no news.
+     * Handles `appended`. A second answer to the same append is ignored.
      * @param {Appended} appended
-     * @returns {string | null} why the connection is of no more use
+     * @returns {string | null} why to drop the connection, if it must be
      */
     appended(appended: Appended): string | null;
     /**
-     * Takes an `error` that answers an append.
+     * Handles an `error` that answers an append.
      * @param {ErrorFrame} error
      * @param {number} now
-     * @param {number} unit from 0 to 1
-     * @returns {string | null} why the connection is of no more use: make another one
+     * @param {number} random from 0 to 1
+     * @returns {string | null} why to drop the connection, if it must be
      */
-    refused(error: ErrorFrame, now: number, unit: number): string | null;
-    /** The connection is gone. Nothing is forgotten; all without an outcome is sent again, in order. */
+    refused(error: ErrorFrame, now: number, random: number): string | null;
+    /** The connection was lost: all appends are sent again on the next one, in order. */
     disconnected(): void;
     /**
-     * No server takes anything from this author: appends of this name are refused. Others wait for their own login.
-     * @param {{author: string, error: ErrorFrame} | null} refused null: another login is tried
+     * Rejects all appends of an author whose name is invalid, now and later. Appends of other authors stay queued.
+     * @param {{author: string, error: ErrorFrame} | null} refused null: another login is in use
      */
     authorRefused(refused: {
         author: string;
         error: ErrorFrame;
     } | null): void;
     /**
-     * The server has this log. Slots of another one mean nothing in it: `after` is dropped, and what refers to a slot by
-     * `ref` or `expect` goes back to its author.
+     * The server has this log. Of appends whose slots belong to another log, `after` is dropped; those with `ref` or `expect`
+     * are rejected with `new_log`.
      * @param {string} log
      */
     connected(log: string): void;
-    /** What was held of a room is not what the server has: slots of it that appends name mean nothing any more. @param {string} room */
+    /** The server's log of a room differs from the one that was held: slots in appends to it are invalid. @param {string} room */
     diverged(room: string): void;
-    /** The next append that has its outcome. @returns {Outcome | undefined} */
+    /** Takes the next outcome. @returns {Outcome | undefined} */
     nextSettled(): Outcome | undefined;
 }

@@ -2,13 +2,13 @@ export type Entry = import("./types.js").Entry;
 export type ErrorFrame = import("./types.js").ErrorFrame;
 /** @typedef {import("./types.js").Entry} Entry */
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
-/** Reads without an answer, at most. */
-export declare const READS = 32;
+/** The limit of reads without an answer; further ones are rejected with `busy`. */
+export declare const MAX_READS = 32;
 export type Read = {
     room: string;
     /**
-     * `upto` null: before what is
-     * held, which is not known yet
+     * of the request; `upto` is null
+     * while the first slot that is held is unknown
      */
     members: {
         count: number;
@@ -18,7 +18,7 @@ export type Read = {
         count?: number;
     };
     /**
-     * when to ask; Infinity while it is asked, or not known what
+     * when to send the request; Infinity while it is unanswered, or `upto` is null
      */
     due: number;
     done: (error: ErrorFrame | null, entries: Entry[]) => void;
@@ -26,45 +26,46 @@ export type Read = {
 /**
  * @typedef {object} Read
  * @property {string} room
- * @property {{count: number, upto: number | null} | {after: number, count?: number}} members `upto` null: before what is
- *   held, which is not known yet
- * @property {number} due when to ask; Infinity while it is asked, or not known what
+ * @property {{count: number, upto: number | null} | {after: number, count?: number}} members of the request; `upto` is null
+ *   while the first slot that is held is unknown
+ * @property {number} due when to send the request; Infinity while it is unanswered, or `upto` is null
  * @property {(error: ErrorFrame | null, entries: Entry[]) => void} done
  */
 export declare class Reads {
     #private;
     /**
-     * Takes a read, unless there are too many.
+     * Adds a read, unless there are too many.
      * @param {number} req
      * @param {Read} read
      */
     add(req: number, read: Read): void;
     /**
-     * What is held of a room begins at this slot: reads of what precedes it can be asked.
+     * The first slot that is held of a room is known, so reads of the slots before it can be sent.
      * @param {string} room
-     * @param {number | null} first null: that is not known yet
+     * @param {number | null} first null: still unknown
      * @param {number} now
      */
-    begin(room: string, first: number | null, now: number): void;
-    /** The room has no first reply. @param {ErrorFrame} error @param {string} room */
-    endUnbegun(error: ErrorFrame, room: string): void;
-    /** When there is something to ask. */
+    setFirst(room: string, first: number | null, now: number): void;
+    /** Rejects reads of a room whose first slot stays unknown. @param {ErrorFrame} error @param {string} room */
+    rejectWithoutUpto(error: ErrorFrame, room: string): void;
+    /** When the next request is due. */
     get due(): number;
-    /** What is to be asked now, which counts as asked from then on. @param {number} now @returns {[number, Read] | undefined} */
+    /** Takes the next request that is due. @param {number} now @returns {[number, Read] | undefined} */
     next(now: number): [number, Read] | undefined;
-    /** All are to be asked again: the connection is gone. @param {number} now */
+    /** The connection was lost: all requests are sent again. @param {number} now */
     disconnected(now: number): void;
-    /** The answer to this mark is here. @param {number} req */
+    /** Removes and returns the read that was answered. @param {number} req */
     answered(req: number): Read | undefined;
     /**
+     * Handles an error: schedules a retry or rejects the read.
      * @param {number} req
      * @param {ErrorFrame} error
-     * @param {number} again when to ask again, if that can help
-     * @param {number} latest the latest slot that the room was seen to have: a later one may never come
+     * @param {number} again when to retry
+     * @param {number} latest the latest known slot of the room: slots after it may never exist
      */
     refused(req: number, error: ErrorFrame, again: number, latest: number): void;
-    /** The login is refused, so that all reads have this for an answer; null: another login is tried. @param {ErrorFrame | null} error */
+    /** The login was refused: rejects all reads, now and later; null: another login is in use. @param {ErrorFrame | null} error */
     loginRefused(error: ErrorFrame | null): void;
-    /** Reads, of one room or of all, have this for an answer. @param {ErrorFrame} error @param {string} [room] */
+    /** Rejects the reads of a room, or all of them. @param {ErrorFrame} error @param {string} [room] */
     end(error: ErrorFrame, room?: string): void;
 }

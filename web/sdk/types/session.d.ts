@@ -10,38 +10,38 @@ export type Reply = import("./types.js").Reply;
 /** @typedef {import("./types.js").ErrorFrame} ErrorFrame */
 /** @typedef {import("./types.js").Limits} Limits */
 /** @typedef {import("./types.js").Reply} Reply */
-/** How often a room is asked whether anything was missed; up to half longer. */
+/** How often a room is checked for missed entries, in ms; jitter lengthens it by up to half. */
 export declare const CHECK_MS = 24000;
-/** How long the answer to what is asked may take. A read may wait for the log as long as `ahead_ms`. */
+/** The timeout of a request, in ms. The server may hold one back for up to its `ahead_ms`. */
 export declare const ANSWER_MS = 10000;
-/** After so long without a word the server is asked for one. */
+/** After this long without a frame, the server gets a `ping`, in ms. */
 export declare const QUIET_MS = 15000;
-/** When a server that has fewer entries of a room than this client is reported, and reported again. */
+/** How often it is reported that the server has fewer entries of a room than this client, in ms. */
 export declare const AHEAD_MS = 60000;
 export type Following = {
     timeline: Timeline;
     /**
-     * on this connection
+     * whether `join` was answered on this connection
      */
     joined: boolean;
     /**
-     * something is unanswered
+     * whether a request is unanswered
      */
-    asked: boolean;
+    waiting: boolean;
     /**
-     * a `join` was sent on this connection: the server may follow it
+     * whether `join` was sent on this connection, so that the server may follow it
      */
     sent: boolean;
     /**
-     * when to ask next
+     * when to send the next request
      */
     due: number;
     /**
-     * since when the server has had less of the room than this; Infinity when it has not
+     * since when the server has had fewer entries than this client; Infinity if it has not
      */
     aheadSince: number;
     /**
-     * why the server does not let this connection follow it
+     * why this connection cannot follow it
      */
     refused: ErrorFrame | null;
 };
@@ -49,44 +49,43 @@ export type Following = {
  * A room that is followed.
  * @typedef {object} Following
  * @property {Timeline} timeline
- * @property {boolean} joined on this connection
- * @property {boolean} asked something is unanswered
- * @property {boolean} sent a `join` was sent on this connection: the server may follow it
- * @property {number} due when to ask next
- * @property {number} aheadSince since when the server has had less of the room than this; Infinity when it has not
- * @property {ErrorFrame | null} refused why the server does not let this connection follow it
+ * @property {boolean} joined whether `join` was answered on this connection
+ * @property {boolean} waiting whether a request is unanswered
+ * @property {boolean} sent whether `join` was sent on this connection, so that the server may follow it
+ * @property {number} due when to send the next request
+ * @property {number} aheadSince since when the server has had fewer entries than this client; Infinity if it has not
+ * @property {ErrorFrame | null} refused why this connection cannot follow it
  */
 export declare class Session {
     #private;
     outbox: Outbox;
-    /** What the server takes, as its last `hello` said; null before the first. @type {Limits | null} */
+    /** The limits of the last `hello`; null before the first. @type {Limits | null} */
     limits: Limits | null;
     /** The name of the server's log. */
     get log(): string | null;
-    /** How many entries of followed rooms the server has and this does not. */
+    /** How many entries of followed rooms are still to come. */
     get behind(): number;
-    /** Whether every followed room has its reply on this connection. */
+    /** Whether every followed room is up to date on this connection. */
     get caughtUp(): boolean;
     /**
      * Follows a room.
      * @param {string} room
-     * @param {number} count entries of the first reply
+     * @param {number} count how many entries the first reply should have
      * @param {number} now
      */
     follow(room: string, count: number, now: number): Timeline;
     /** @param {string} room */
     unfollow(room: string): void;
-    /** Ends all reads: no answer will come. @param {ErrorFrame} error */
+    /** Rejects all reads. @param {ErrorFrame} error */
     end(error: ErrorFrame): void;
     /**
-     * The login was refused, which is final until there is another.
-     * @param {ErrorFrame | null} error null: another login is tried
-     * @param {string} [author] a name that no server takes
+     * The login was refused, which is final until the next one.
+     * @param {ErrorFrame | null} error null: another login is in use
+     * @param {string} [author] the author, if the name is invalid
      */
     loginRefused(error: ErrorFrame | null, author?: string): void;
     /**
-     * Reads slots of a room that is followed: they go into its timeline, and those that are new to it
-     * to `done`.
+     * Reads slots of a followed room into its timeline; `done` gets the entries that were not held before.
      * @param {string} room
      * @param {import("./reads.js").Read["members"]} members
      * @param {number} now
@@ -94,17 +93,17 @@ export declare class Session {
      */
     read(room: string, members: import("./reads.js").Read["members"], now: number, done: import("./reads.js").Read["done"]): void;
     /**
-     * Reads slots before what is held of a room, once its first reply tells what that is.
+     * Reads the slots before those that are held of a room, once its first reply has come.
      * @param {string} room
      * @param {number} count
      * @param {number} now
      * @param {import("./reads.js").Read["done"]} done
      */
     before(room: string, count: number, now: number, done: import("./reads.js").Read["done"]): void;
-    /** Asks for the heads of all rooms, now and when they move. */
+    /** Starts `heads`: the latest slots of all rooms, now and whenever they change. */
     watch(): void;
     /**
-     * A connection stands.
+     * The server has sent `hello`.
      * @param {{log: string, limits: Limits}} hello
      * @param {number} now
      */
@@ -112,32 +111,32 @@ export declare class Session {
         log: string;
         limits: Limits;
     }, now: number): void;
-    /** The connection is gone. @param {number} now */
+    /** The connection was lost. @param {number} now */
     disconnected(now: number): void;
     /**
-     * Takes a frame of the server.
+     * Handles a frame from the server.
      * @param {any} frame
      * @param {number} now
-     * @param {number} unit from 0 to 1
-     * @returns {string | null} why the connection is of no more use
+     * @param {number} random from 0 to 1
+     * @returns {string | null} why to drop the connection, if it must be
      */
-    frame(frame: any, now: number, unit: number): string | null;
+    frame(frame: any, now: number, random: number): string | null;
     /**
-     * The next frame to send.
+     * Takes the next frame to send; null if there is none.
      * @param {number} now
      * @returns {object | null}
      */
     nextFrame(now: number): object | null;
     /**
-     * Looks at the clock.
+     * Checks the timeouts.
      * @param {number} now
-     * @returns {{wake: number} | {dead: string}} when to look again, or why the connection is dead
+     * @returns {{wake: number} | {dead: string}} when to call this again, or why to drop the connection
      */
-    look(now: number): {
+    tick(now: number): {
         wake: number;
     } | {
         dead: string;
     };
-    /** The next thing for those who listen. @returns {Delivery | undefined} */
+    /** Takes the next delivery. @returns {Delivery | undefined} */
     nextDelivery(): Delivery | undefined;
 }

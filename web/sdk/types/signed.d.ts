@@ -1,18 +1,18 @@
 /** @implements {Tabs} */
-export declare class SignedTabs implements Tabs {
+export declare class HeartbeatTabs implements Tabs {
     #private;
     /**
      * @param {import("./store.js").KeyValues} storage
-     * @param {AbortSignal} closed when this tab gives its names up
+     * @param {AbortSignal} closed aborted when this tab releases its names
      */
     constructor(storage: import("./store.js").KeyValues, closed: AbortSignal);
-    /** Makes a name this tab's. @param {string} tab */
+    /** Adds a name of this tab. @param {string} tab */
     hold(tab: string): Promise<void>;
     /**
-     * Takes over tabs that are gone.
+     * Takes over the names of closed tabs.
      * @param {string[]} tabs
      * @param {(tab: string) => void} taken called for each of them
-     * @param {boolean} wait for answers of those that may still be there: those that do not answer are taken later
+     * @param {boolean} wait whether to ask tabs with a fresh heartbeat too, and to take over those that do not answer
      */
     take(tabs: string[], taken: (tab: string) => void, wait: boolean): Promise<void>;
 }

@@ -2,14 +2,20 @@ import { RoomlogError } from "./error.js";
 export type Append = import("./types.js").Append;
 export type Store = {
     /**
-     * what was left, oldest first: it is this
-     * store's from now on; `later` is for what is found after that
+     * returns the stored appends, oldest first, which
+     * now belong to this client; call `later` with those that are found afterwards
      */
     load: (later: (appends: Append[]) => void) => Promise<Append[]>;
+    /**
+     * adds an append
+     */
     put: (append: Append) => void;
+    /**
+     * removes an append, which has its outcome
+     */
     remove: (append: Append) => void;
     /**
-     * another store may have from now on what is left in this one
+     * releases the appends that are left to other clients
      */
     close?: () => void;
 };
@@ -31,22 +37,21 @@ export type Locks = {
         }[];
     }>;
 };
-/** Keeps nothing. @implements {Store} */
+/** A store that keeps nothing. @implements {Store} */
 export declare class NoStore implements Store {
     load(): Promise<never[]>;
     put(): void;
     remove(): void;
 }
 /**
- * A store in use. It may be full, blocked or the program's own, so whatever it does is caught here: appends are sent without it
- * all the same, and the program is told. Keeping and reading fail for different reasons; each is reported once, keeping again
- * after it has worked in between.
+ * Wraps a store, which may be full, blocked or the program's own, and reports its failures instead of throwing. A failure to
+ * load and a failure to keep are each reported once; the latter again after it has worked in between.
  */
 export declare class GuardedStore {
     #private;
-    /** @param {Store} store @param {(error: RoomlogError) => void} tell */
-    constructor(store: Store, tell: (error: RoomlogError) => void);
-    /** What an earlier client kept, at first and later; what is no append is left out. @param {(kept: Append[]) => void} take */
+    /** @param {Store} store @param {(error: RoomlogError) => void} onError */
+    constructor(store: Store, onError: (error: RoomlogError) => void);
+    /** Loads the stored appends, at first and later, without invalid ones. @param {(kept: Append[]) => void} take */
     load(take: (kept: Append[]) => void): Promise<void>;
     /** @param {Append} append */
     put(append: Append): void;
@@ -54,20 +59,20 @@ export declare class GuardedStore {
     remove(append: Append): void;
     close(): void;
 }
-/** The store of this browser; null where there is none, or where it may not be used. @param {string} url of the server */
+/** Returns a store in localStorage; null if there is none or it is blocked. @param {string} url of the server */
 export declare function browserStore(url: string): BrowserStore | null;
-/** Keeps appends in a browser's localStorage. @implements {Store} */
+/** A store in a browser's localStorage, shared by its tabs; an append of a closed tab goes to another one. @implements {Store} */
 export declare class BrowserStore implements Store {
     #private;
     /**
-     * @param {string} url of the server
+     * @param {string} url the address of the server's WebSocket
      * @param {KeyValues} [storage]
-     * @param {Locks | undefined} [locks] a plain-http page has none
+     * @param {Locks | undefined} [locks] undefined in pages over plain http
      */
     constructor(url: string, storage?: KeyValues, locks?: Locks | undefined);
     /** @param {(appends: Append[]) => void} [later] @returns {Promise<Append[]>} */
     load(later?: (appends: Append[]) => void): Promise<Append[]>;
-    /** @param {Append} append @throws when there is no room */
+    /** @param {Append} append @throws {DOMException} if the storage is full */
     put(append: Append): void;
     /** @param {Append} append */
     remove(append: Append): void;

@@ -2,9 +2,9 @@ export type Entry = import("./types.js").Entry;
 export type Reply = import("./types.js").Reply;
 /** @typedef {import("./types.js").Entry} Entry */
 /** @typedef {import("./types.js").Reply} Reply */
-/** Further behind than so many slots, a client joins at the newest and keeps the hole as a gap. */
+/** A client that is more than this many slots behind joins at the newest entries and leaves a gap. */
 export declare const FAR_BEHIND = 5000;
-/** Entries of the reply to a first join. */
+/** How many entries the reply to the first `join` has, by default. */
 export declare const JOIN_COUNT = 50;
 export type Step = {
     /**
@@ -12,67 +12,68 @@ export type Step = {
      */
     entries: Entry[];
     /**
-     * something is missing behind the last slot: ask with `update()`
+     * entries after the last slot are missing: send `update()`
      */
     missing?: boolean;
     /**
-     * it is more than FAR_BEHIND: `leap()`, then join again
+     * more than FAR_BEHIND are missing: call `leap()`, then join again
      */
     far?: boolean;
     /**
-     * the server's log is not the one that was held
+     * the server's log differs from the one that was held
      */
     diverged?: boolean;
 };
 /**
- * What a frame brought.
+ * The result of a frame.
  * @typedef {object} Step
  * @property {Entry[]} entries those that were not held before, in slot order
- * @property {boolean} [missing] something is missing behind the last slot: ask with `update()`
- * @property {boolean} [far] it is more than FAR_BEHIND: `leap()`, then join again
- * @property {boolean} [diverged] the server's log is not the one that was held
+ * @property {boolean} [missing] entries after the last slot are missing: send `update()`
+ * @property {boolean} [far] more than FAR_BEHIND are missing: call `leap()`, then join again
+ * @property {boolean} [diverged] the server's log differs from the one that was held
  */
+/** The entries that a client holds of a room. */
 export declare class Timeline {
     #private;
     room: string;
     count: number;
     /**
      * @param {string} room
-     * @param {number} [count] how many of the newest to begin with
+     * @param {number} [count] how many of the newest entries to start with
      */
     constructor(room: string, count?: number);
-    /** The last slot of the following, −1 on an empty log, null before the first reply. */
+    /** The last slot received: −1 if the room is empty, null before the first reply. */
     get last(): number | null;
-    /** The first slot of what is held up to the end; the one behind `last` when nothing is, null before the first reply. */
+    /** The first slot of the newest span; `last` + 1 if nothing is held, null before the first reply. */
     get first(): number | null;
-    /** The latest slot that the server was heard to have. */
+    /** The latest slot of the room that is known; −1 if none is. */
     get latest(): number;
-    /** D(last). */
+    /** The digest at `last`; null if unknown. */
     get digest(): string | null;
-    /** What is held, ascending: first and last slots. @returns {{first: number, last: number}[]} */
+    /** The spans of slots that are held, ascending. @returns {{first: number, last: number}[]} */
     get spans(): {
         first: number;
         last: number;
     }[];
-    /** The holes between what is held: first and last slots that are missing. */
+    /** The gaps between spans, ascending. */
     get gaps(): {
         first: number;
         last: number;
     }[];
-    /** @param {number} slot @returns {Entry | undefined} */
+    /** Returns the entry at a slot; undefined if it is not held. @param {number} slot @returns {Entry | undefined} */
     get(slot: number): Entry | undefined;
-    /** The span that holds a slot, as far as it reaches. @param {number} slot */
+    /** Returns the span that contains a slot; undefined if it is not held. @param {number} slot */
     spanOf(slot: number): {
         first: number;
         last: number;
     } | undefined;
-    /** The members of a `join`, the first time and after each loss. */
+    /** The members of `join`, at first and after each lost connection. */
     join(): {
         count: number;
     } | {
         after: number;
     };
-    /** The members of an `update` that fills what is missing at the end, or sees that nothing is. */
+    /** The members of an `update` that reads what is missing at the end, if anything. */
     update(): {
         after: number;
     } | {
@@ -80,37 +81,37 @@ export declare class Timeline {
         digest: string;
     };
     /**
-     * The reply to `join`: what is above it comes in acks.
+     * Handles the reply to `join`. Later entries come in acks.
      * @param {Reply} reply
      * @returns {Step}
      */
     joined(reply: Reply): Step;
-    /** The next join is one at the newest; what is held stays, and what lies between is a gap. */
+    /** Makes the next join start at the newest entries, with a gap after those that are held. */
     leap(): void;
     /**
-     * The reply to `update()`: there is a next page until it reaches the latest slot.
+     * Handles the reply to `update()`, which may have a part of the missing entries only.
      * @param {Reply} reply
      * @returns {Step}
      */
     page(reply: Reply): Step;
     /**
-     * The entries of an `ack`.
+     * Handles the entries of an `ack`.
      * @param {Entry[]} entries
      * @returns {Step}
      */
     ack(entries: Entry[]): Step;
     /**
-     * A reply that was asked for by slots (`count` and `upto`), or by `after` a slot in the middle.
+     * Handles the reply to a read: `count` and `upto`, or `after` a slot in the middle.
      * @param {Reply} reply
      * @returns {Step}
      */
     fill(reply: Reply): Step;
     /**
-     * Lets go of what lies outside these slots. What follows goes on: `last` and its digest stay.
+     * Drops the entries outside of these slots. New entries still come: `last` and its digest stay.
      * @param {number} first
      * @param {number} last
      */
     trim(first: number, last: number): void;
-    /** Lets go of all: the server has another log. The next join is one at the newest. */
+    /** Drops everything, because the server has another log. The next join starts at the newest entries. */
     reset(): void;
 }

@@ -1,13 +1,19 @@
 export type Entry = {
+    /**
+     * its position in the room, from 0
+     */
     slot: number;
     author: string;
+    /**
+     * the author's id of the append
+     */
     id: string;
     /**
-     * absent when redacted
+     * absent if redacted
      */
     body?: string;
     /**
-     * ms since the Unix epoch
+     * ms since the Unix epoch, by the server's clock
      */
     committed_at: number;
     /**
@@ -15,16 +21,25 @@ export type Entry = {
      */
     sent_at?: number;
     /**
-     * absent: `text`
+     * `text` if absent
      */
     kind?: string;
     /**
-     * a slot
+     * the slot that it is about
      */
     ref?: number;
+    /**
+     * a text for programs
+     */
     meta?: string;
     redacted?: boolean;
+    /**
+     * if redacted: the hash of the body, in hex
+     */
     body_sha256?: string;
+    /**
+     * if redacted: the hash of the meta, in hex
+     */
     meta_sha256?: string;
 };
 export type Append = {
@@ -32,17 +47,20 @@ export type Append = {
     id: string;
     body: string;
     /**
-     * whose it is, where that is not the connection's
+     * by default that of the connection
      */
     author?: string;
     /**
-     * the last slot the author had
+     * the last slot that the author had received
      */
     after?: number;
     /**
-     * the name of the log that `after`, `ref` and `expect` are about; not sent
+     * the name of the log that `after`, `ref` and `expect` belong to; not sent
      */
     log?: string;
+    /**
+     * the slot that it must get
+     */
     expect?: number;
     kind?: string;
     ref?: number;
@@ -89,10 +107,25 @@ export type Limits = {
      * the longest meta, in bytes of UTF-8
      */
     meta_bytes: number;
+    /**
+     * the longest frame, in bytes of UTF-8
+     */
     frame_bytes: number;
+    /**
+     * the most entries of a reply
+     */
     page_entries: number;
+    /**
+     * how long the server may take to answer an append, in ms
+     */
     append_ms: number;
+    /**
+     * the most unanswered appends of a connection
+     */
     appends_in_flight: number;
+    /**
+     * the most rooms that a connection may follow or append to
+     */
     rooms_per_connection?: number;
 };
 export type Delivery = {
@@ -120,29 +153,29 @@ export type Delivery = {
 /**
  * An entry of a room.
  * @typedef {object} Entry
- * @property {number} slot
+ * @property {number} slot its position in the room, from 0
  * @property {string} author
- * @property {string} id
- * @property {string} [body] absent when redacted
- * @property {number} committed_at ms since the Unix epoch
+ * @property {string} id the author's id of the append
+ * @property {string} [body] absent if redacted
+ * @property {number} committed_at ms since the Unix epoch, by the server's clock
  * @property {number} [sent_at] ms since the Unix epoch, by the author's clock
- * @property {string} [kind] absent: `text`
- * @property {number} [ref] a slot
- * @property {string} [meta]
+ * @property {string} [kind] `text` if absent
+ * @property {number} [ref] the slot that it is about
+ * @property {string} [meta] a text for programs
  * @property {boolean} [redacted]
- * @property {string} [body_sha256]
- * @property {string} [meta_sha256]
+ * @property {string} [body_sha256] if redacted: the hash of the body, in hex
+ * @property {string} [meta_sha256] if redacted: the hash of the meta, in hex
  */
 /**
- * What an author wants to be appended.
+ * An append.
  * @typedef {object} Append
  * @property {string} room
  * @property {string} id
  * @property {string} body
- * @property {string} [author] whose it is, where that is not the connection's
- * @property {number} [after] the last slot the author had
- * @property {string} [log] the name of the log that `after`, `ref` and `expect` are about; not sent
- * @property {number} [expect]
+ * @property {string} [author] by default that of the connection
+ * @property {number} [after] the last slot that the author had received
+ * @property {string} [log] the name of the log that `after`, `ref` and `expect` belong to; not sent
+ * @property {number} [expect] the slot that it must get
  * @property {string} [kind]
  * @property {number} [ref]
  * @property {string} [meta]
@@ -179,19 +212,19 @@ export type Delivery = {
  * @property {number} [retry_after_ms]
  */
 /**
- * What the server lets a client do, from `hello`.
+ * The server's limits, from `hello`.
  * @typedef {object} Limits
  * @property {number} body_bytes the longest body, in bytes of UTF-8
  * @property {number} author_bytes the longest author, in bytes of UTF-8
  * @property {number} meta_bytes the longest meta, in bytes of UTF-8
- * @property {number} frame_bytes
- * @property {number} page_entries
- * @property {number} append_ms
- * @property {number} appends_in_flight
- * @property {number} [rooms_per_connection]
+ * @property {number} frame_bytes the longest frame, in bytes of UTF-8
+ * @property {number} page_entries the most entries of a reply
+ * @property {number} append_ms how long the server may take to answer an append, in ms
+ * @property {number} appends_in_flight the most unanswered appends of a connection
+ * @property {number} [rooms_per_connection] the most rooms that a connection may follow or append to
  */
 /**
- * What a session has for those who listen.
+ * What a session delivers to the client's listeners.
  * @typedef {{type: "entries", room: string, entries: Entry[]}
  *   | {type: "gap", room: string}
  *   | {type: "reset", room: string, why: "new_log" | "diverged"}
