@@ -1,6 +1,4 @@
 //! `roomlog chat`: the rooms in a terminal.
-//!
-//! Enters: a room to begin with. Leaves: nothing on standard output but the screen while it lasts.
 
 use std::process::ExitCode;
 

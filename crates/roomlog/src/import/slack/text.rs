@@ -1,11 +1,9 @@
-//! Slack's markup as plain text.
+//! Converts Slack's markup to plain text, as a reader of Slack saw it: `<@U1>` to `@ada`, `&lt;` to `<`.
 //!
-//! Enters: the text of a message. Leaves: the text as a reader of Slack saw it: `<@U1>` is `@ada`, `&lt;` is `<`.
-//! Invariant: entities are resolved once, after the markup, so nobody's `&lt;@U1&gt;` becomes a mention.
+//! Entities are resolved once, after the markup, so a written `&lt;@U1&gt;` does not become a mention.
 
 use super::export::Names;
 
-/// The text without markup.
 pub(super) fn plain(text: &str, names: &Names) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -22,7 +20,7 @@ pub(super) fn plain(text: &str, names: &Names) -> String {
     plain + &entities(rest)
 }
 
-/// What stands between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
+/// The text for what is between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
 fn mark(inside: &str, names: &Names) -> String {
     let (what, label) = inside.split_once('|').unwrap_or((inside, ""));
     let named = |mark: char, name: Option<&str>, id: &str| {

@@ -1,7 +1,7 @@
-//! The messages of a JSON file, one at a time.
+//! Streams a JSON document: a list of messages, or an object with one as its member `messages`.
 //!
-//! Enters: a document that is a list of messages, or an object with one as its member `messages`. Leaves: each message,
-//! with the line that it begins on. Invariant: one message is in memory at a time, of at most [`MESSAGE_BYTES`].
+//! Input: text. Output: what the document holds, in order. At most one message of [`MESSAGE_BYTES`] is in
+//! memory.
 
 use std::{
     cell::Cell,
@@ -16,53 +16,61 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{Line, open::Text};
-
 const MESSAGE_BYTES: u64 = 16 << 20;
 
-/// A format whose files are lists of messages.
-pub(super) trait Messages {
-    /// Adds the entries of a message; an error is why it has none, or not all.
-    fn message(&mut self, message: Value, lines: &mut Vec<Line>) -> Result<(), String>;
+/// A part of a document.
+pub(super) enum Part {
+    /// The document is a list, not an object.
+    List,
+    /// The object has this member.
+    Member(String),
+    /// The value of a member that was asked for.
+    Value(String, Value),
+    /// A message, and the line that it begins on.
+    Message(u64, Value),
 }
 
-/// Why there are no more messages before the end of the file.
+/// Why a document was not read to its end.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// Nobody takes them any more.
+    /// `take` returned false.
     Done,
-    /// The file cannot be read as JSON from this line on.
+    /// It is invalid JSON from this line on.
     Broken { line: u64, why: String },
 }
 
-/// Hands each message on, with its line, for as long as `take` says true.
-pub(super) fn each(text: Text, take: &mut dyn FnMut(u64, Value) -> bool) -> Result<(), Stopped> {
+/// Passes on each part, with the values of these members, as long as `take` returns true.
+pub(super) fn read(
+    text: impl Read,
+    members: &[&str],
+    take: &mut dyn FnMut(Part) -> bool,
+) -> Result<(), Stopped> {
     let at = Rc::new(At { line: Cell::new(1), bytes: Cell::new(0), done: Cell::new(false) });
-    let counted = Counted { text, at: at.clone() };
+    let counted = CountedText { text, at: at.clone() };
     let mut json = serde_json::Deserializer::from_reader(counted);
-    let read = json.deserialize_any(Document { at: &at, take }).and_then(|()| json.end());
-    match read {
+    let document = Document { at: &at, members, take, inner: false };
+    match json.deserialize_any(document).and_then(|()| json.end()) {
         Ok(()) => Ok(()),
         Err(_) if at.done.get() => Err(Stopped::Done),
         Err(why) => Err(Stopped::Broken { line: at.line.get(), why: why.to_string() }),
     }
 }
 
-/// How far the file is read.
+/// How far the document was read.
 struct At {
     line: Cell<u64>,
-    /// Since the current message began.
+    /// Bytes since the current message began.
     bytes: Cell<u64>,
     done: Cell<bool>,
 }
 
-/// Counts what goes to the JSON reader, which asks for a byte at a time: so the line is that of the byte it is at.
-struct Counted {
-    text: Text,
+/// Counts lines and bytes. The JSON reader takes one byte at a time, so the line is always the current one.
+struct CountedText<R> {
+    text: R,
     at: Rc<At>,
 }
 
-impl Read for Counted {
+impl<R: Read> Read for CountedText<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let n = self.text.read(into)?;
         let lines = into[..n].iter().filter(|byte| **byte == b'\n').count();
@@ -77,7 +85,20 @@ impl Read for Counted {
 
 struct Document<'a> {
     at: &'a At,
-    take: &'a mut dyn FnMut(u64, Value) -> bool,
+    members: &'a [&'a str],
+    take: &'a mut dyn FnMut(Part) -> bool,
+    /// It is the member `messages`.
+    inner: bool,
+}
+
+impl Document<'_> {
+    fn take<E: Error>(&mut self, part: Part) -> Result<(), E> {
+        if (self.take)(part) {
+            return Ok(());
+        }
+        self.at.done.set(true);
+        Err(E::custom("done"))
+    }
 }
 
 impl<'de> Visitor<'de> for Document<'_> {
@@ -87,11 +108,15 @@ impl<'de> Visitor<'de> for Document<'_> {
         f.write_str("a list of messages")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { at, take } = self;
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
+            self.take(Part::Member(name.clone()))?;
             if name == "messages" {
-                map.next_value_seed(Document { at, take: &mut *take })?;
+                let Self { at, members, .. } = self;
+                map.next_value_seed(Document { at, members, take: &mut *self.take, inner: true })?;
+            } else if self.members.contains(&name.as_str()) {
+                let value = map.next_value()?;
+                self.take(Part::Value(name, value))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -99,12 +124,12 @@ impl<'de> Visitor<'de> for Document<'_> {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some((line, message)) = list.next_element_seed(Message(self.at))? {
-            if !(self.take)(line, message) {
-                self.at.done.set(true);
-                return Err(A::Error::custom("done"));
-            }
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        if !self.inner {
+            self.take(Part::List)?;
+        }
+        while let Some((line, message)) = list.next_element_seed(MessageSeed(self.at))? {
+            self.take(Part::Message(line, message))?;
         }
         Ok(())
     }
@@ -118,9 +143,9 @@ impl<'de> DeserializeSeed<'de> for Document<'_> {
     }
 }
 
-struct Message<'a>(&'a At);
+struct MessageSeed<'a>(&'a At);
 
-impl<'de> DeserializeSeed<'de> for Message<'_> {
+impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
     type Value = (u64, Value);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(u64, Value), D::Error> {
@@ -134,22 +159,21 @@ impl<'de> DeserializeSeed<'de> for Message<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufReader;
-
     use super::*;
 
     fn lines(json: &'static [u8]) -> (Vec<(u64, String)>, Result<(), Stopped>) {
         let mut messages = Vec::new();
-        let text = BufReader::new(Box::new(json) as Box<dyn Read + Send>);
-        let ended = each(text, &mut |line, message| {
-            messages.push((line, message.to_string()));
+        let ended = read(json, &[], &mut |part| {
+            if let Part::Message(line, message) = part {
+                messages.push((line, message.to_string()));
+            }
             messages.len() < 3
         });
         (messages, ended)
     }
 
     #[test]
-    fn a_message_has_the_line_that_it_begins_on() {
+    fn a_message_has_the_line_it_begins_on() {
         let (messages, ended) =
             lines(b"{\"a\":[1],\n\"messages\": [\n 1,\n {\n\"x\":2} ],\n\"b\":0}");
         assert_eq!(messages, [(3, "1".into()), (4, r#"{"x":2}"#.into())]);
@@ -158,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_no_longer_taken_ends_early() {
+    fn a_truncated_or_abandoned_document_stops_early() {
         let (messages, ended) = lines(b"[1,\n\n{\"x\":");
         assert_eq!(messages.len(), 1);
         assert!(matches!(ended, Err(Stopped::Broken { line: 3, .. })));
