@@ -99,7 +99,8 @@ fn print_answer(answer: &clap::Error) -> ExitCode {
 async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     names::check_environment(&Cli::command(), std::env::vars_os())?;
     match command {
-        CliCommand::Serve(args) => serve::run(*args).await,
+        CliCommand::Serve(args) => return serve::run(*args).await,
+        CliCommand::Verify(args) => return commands::verify::run(args).await,
         CliCommand::Config(args) => commands::config::run(*args, matches),
         CliCommand::Chat(args) => commands::chat::run(args).await,
         CliCommand::Append(args) => commands::append::run(args).await,
@@ -107,10 +108,10 @@ async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Fail
         CliCommand::Tail(args) => commands::tail::run(args).await,
         CliCommand::Rooms(args) => commands::rooms::run(args).await,
         CliCommand::Export(args) => commands::export::run(args).await,
-        CliCommand::Verify(args) => commands::verify::run(args).await,
         CliCommand::Backup(args) => commands::backup::run(args).await,
         CliCommand::Restore(args) => commands::restore::run(args).await,
         CliCommand::Move(args) => commands::relocate::run(*args).await,
         CliCommand::Import(args) => commands::import::run(args).await,
     }
+    .map(|()| ExitCode::SUCCESS)
 }

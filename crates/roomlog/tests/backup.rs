@@ -298,9 +298,9 @@ async fn what_is_cut_off_anywhere_or_changed_on_the_way_is_no_backup() {
     let zeros = line(&BackupLine::Sha256(Digest([0; 32])));
     let wrong = [head.as_bytes(), &archive, zeros.as_bytes()].concat();
     let ends = [3, head.len() - 1, head.len(), head.len() + archive.len() / 2, whole.len() - 70];
-    let cut = ends.iter().map(|end| (whole[..*end].to_vec(), "the backup was cut off"));
-    let none = (b"<html>\n".to_vec(), "a line is none of a backup");
-    let differs = [(changed, "is not what was sent"), (wrong, "is not what was sent"), none];
+    let cut = ends.iter().map(|end| (whole[..*end].to_vec(), "the backup is incomplete"));
+    let none = (b"<html>\n".to_vec(), "a line is not one of a backup");
+    let differs = [(changed, "was damaged on the way"), (wrong, "was damaged on the way"), none];
     for (bytes, part) in cut.chain(differs) {
         let (length, (_parent, path)) = (bytes.len(), place());
         let (url, serving) = answering(bytes).await;

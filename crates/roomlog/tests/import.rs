@@ -1,5 +1,5 @@
 //! `roomlog import` while things go wrong: whatever the server does, every line is in the room once, in
-//! the order of the files, and what was not taken is named.
+//! the order of the files, and lines that were not imported are named.
 
 mod support;
 
@@ -74,7 +74,7 @@ async fn a_server_that_is_killed_in_the_middle_of_batches_has_every_line_once_an
         said.contains("roomlog: not connected (") && said.contains("connected again"),
         "{said}"
     );
-    assert!(summary.contains("refused          0"), "{summary}");
+    assert!(summary.contains("rejected         0"), "{summary}");
     assert!(summary.contains("batch p50 / p99 "), "{summary}");
     holds(&server, 0..LINES).await;
     let (code, summary, _) = ended(self::import(&server, &file)).await;
@@ -90,11 +90,11 @@ async fn a_line_that_is_refused_is_named_and_those_around_it_are_taken() {
     let (code, summary, said) = ended(import(&server, &file)).await;
     assert_eq!(code, Some(1));
     assert!(summary.contains("new              2498\n"), "{summary}");
-    assert!(summary.contains("refused          2\n"), "{summary}");
+    assert!(summary.contains("rejected         2\n"), "{summary}");
     for line in [4, 1_501] {
         assert!(said.contains(&format!(".jsonl:{line}: too_large: ")), "{said}");
     }
-    assert!(said.contains("2 lines were not taken"), "{said}");
+    assert!(said.contains("2 lines were not imported"), "{said}");
     holds(&server, (0..2_500).filter(|n| !long(n))).await;
 }
 
@@ -140,6 +140,6 @@ async fn a_full_disk_is_waited_for() {
     disk.free();
     let (code, summary, said) = ended(import).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(summary.contains("refused          0\n"), "{summary}");
+    assert!(summary.contains("rejected         0\n"), "{summary}");
     holds(&server, 0..1_500).await;
 }

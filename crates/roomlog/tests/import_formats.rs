@@ -288,20 +288,20 @@ async fn what_is_not_certain_is_refused_in_a_few_lines() {
     };
     for (name, content, why) in [
         ("2020-03-08.json", pretty.as_bytes(), "users.json"),
-        ("other.json", br#"{"rooms": [1, 2]}"#, "it is JSON, but neither"),
+        ("other.json", br#"{"rooms": [1, 2]}"#, "the members rooms), but neither"),
         (
             "2020-03-08",
             mixed.as_bytes(),
             "it has lines of irc and weechat. Choose one with --format",
         ),
-        ("tea.log", b"[10:59] <mona> hello\n", "an IRC log is named by its date"),
-        ("2020-03-08.txt", b"Dear Mona,\nhow are you?\n", "line 1 has the form of no format"),
+        ("tea.log", b"[10:59] <mona> hello\n", "the name of an IRC log must contain its date"),
+        ("2020-03-08.txt", b"Dear Mona,\nhow are you?\n", "line 1 is not of any supported format"),
         (
             "mirc-2020-03-08.log",
             b"\nSession Start: Sun Mar 08 10:58:00 2020\n[10:59] <mona> hello\n",
             "looks like one of mIRC",
         ),
-        ("part-of-irssi.log", b"10:59 < mona> hello\n", "no line before its first says which day"),
+        ("part-of-irssi.log", b"10:59 < mona> hello\n", "without a date before its first line"),
         ("2020-03-08.zip", b"PK\x03\x04...", "a zip archive; unpack it"),
         ("2020-03-08.log", b"[\x001\x000\x00", "--encoding utf-16le"),
         ("2020-03-08.gz", zeros.as_slice(), "it is not text"),
@@ -318,8 +318,8 @@ async fn what_is_not_certain_is_refused_in_a_few_lines() {
     let run = roomlog(Some(&server), &["import", "tea", &path, "--format", "znc"]).await;
     assert_eq!(run.code, Some(1));
     assert!(run.said.lines().count() < 15, "{}", run.said);
-    assert!(run.said.contains(":1: not taken: it is no line of an IRC log"), "{}", run.said);
-    assert!(run.said.contains("and 991 more lines that were not taken"), "{}", run.said);
+    assert!(run.said.contains(":1: not imported: not a line of an IRC log"), "{}", run.said);
+    assert!(run.said.contains("and 991 more lines that were not imported"), "{}", run.said);
     assert_eq!(lines(&server, "tea").await, ["mona text: hello"]);
 }
 
@@ -393,7 +393,7 @@ async fn json_that_is_cut_off_or_hostile_ends_with_its_line() {
     );
     let run = roomlog(Some(&server), &["import", "tea", &path]).await;
     assert_eq!(run.code, Some(1));
-    assert!(run.said.contains("result.json:11: not taken: "), "{}", run.said);
+    assert!(run.said.contains("result.json:11: not imported: "), "{}", run.said);
     assert_eq!(lines(&server, "tea").await.len(), 4);
     let deep = telegram.replace(r#""first words""#, &("[".repeat(100_000) + &"]".repeat(100_000)));
     let run = roomlog(Some(&server), &["import", "tea", &files.put("result.json", deep)]).await;

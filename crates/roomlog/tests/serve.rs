@@ -131,7 +131,7 @@ async fn a_slot_behind_the_end_is_answered_with_where_the_end_is() {
     {
         let (code, lines, why) = run(&server, args).await;
         assert_eq!((code, lines.as_str()), (Some(1), ""), "{args}");
-        let said = "roomlog: general ends at slot 1; ask with --after 1 or less\n";
+        let said = "roomlog: general ends at slot 1; use --after 1 or less\n";
         assert_eq!(why, said, "{args}");
     }
 }

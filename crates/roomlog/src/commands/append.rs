@@ -3,10 +3,7 @@
 //! Input: a text or lines. Output: one slot per line, in order. Lines enter the log in order and exactly
 //! once, many in flight and across lost connections, whether or not anyone reads the slots.
 
-use std::{
-    io::{BufRead, IsTerminal, stdin},
-    process::ExitCode,
-};
+use std::io::{BufRead, IsTerminal, stdin};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use roomlog_client::{AppendError, Client, Committed, Outcome, draft};
@@ -29,7 +26,7 @@ const IN_FLIGHT: usize = 1_024;
 const NOT_UTF_8: &str = "not UTF-8, so it was not appended; convert the input, for example with \
                          `iconv -f WINDOWS-1252 -t UTF-8`";
 
-pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: AppendArgs) -> Result<(), Failure> {
     if let (Some(first), false) = (&args.text, args.rest.is_empty()) {
         let words = format!("{first} {}", args.rest.join(" "));
         return Err(Failure::usage(format!(
@@ -48,8 +45,7 @@ pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
     } else {
         append_lines(&args, client, &mut printer).await?;
     }
-    printer.finish()?;
-    Ok(ExitCode::SUCCESS)
+    printer.finish()
 }
 
 async fn append_lines(

@@ -13,7 +13,6 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -40,7 +39,7 @@ const QUIET: &str = "the server was silent for a minute";
 /// The longest line of the answer.
 const LINE_BYTES: usize = 64 << 10;
 
-pub(crate) async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
     let target = Target::new(&args.directory)?;
     let template = "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})";
     let bar = progress::bar(0, template).with_message("copying");
@@ -61,8 +60,7 @@ pub(crate) async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
     printer.field("bytes", manifest.archive_bytes)?;
     printer.field("digest", manifest.digest)?;
     printer.field("seconds", format_args!("{:.1}", begun.elapsed().as_secs_f64()))?;
-    printer.finish()?;
-    Ok(ExitCode::SUCCESS)
+    printer.finish()
 }
 
 /// Receives a backup into files with temporary names; its manifest, with the SHA-256.
@@ -80,7 +78,7 @@ async fn receive(
             }
             BackupLine::Manifest(manifest) => break manifest,
             BackupLine::Error(error) => return Err(refused(&error)),
-            BackupLine::Sha256(_) => return Err(cut_off("it has no manifest")),
+            BackupLine::Sha256(_) => return Err(incomplete("it has no manifest")),
         }
     };
     bar.set_message("receiving");
@@ -94,11 +92,11 @@ async fn receive(
         BackupLine::Sha256(sent) => Err(Failure::said(format!(
             "the backup was damaged on the way: its SHA-256 is {computed}, not {sent}; run it again"
         ))),
-        other => Err(cut_off(format!("its last line is {other:?}"))),
+        other => Err(incomplete(format!("its last line is {other:?}"))),
     }
 }
 
-fn cut_off(why: impl Display) -> Failure {
+fn incomplete(why: impl Display) -> Failure {
     Failure::said(format!("the backup is incomplete: {why}; there is no backup, run it again"))
 }
 
@@ -141,15 +139,16 @@ impl Download {
         let request = Request::get("/v1/backup").header(header::HOST, authority);
         let request = request.body(Empty::<Bytes>::new()).map_err(|why| unreachable(&why))?;
         let answer = timeout(QUIET_TIMEOUT, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| cut_off(QUIET))?.map_err(|why| unreachable(&why))?;
+        let answer = answer.map_err(|_| incomplete(QUIET))?.map_err(|why| unreachable(&why))?;
         let body = accepted(answer, address).await?;
         Ok(Self { body, received: BytesMut::new(), connection })
     }
 
     /// Receives more bytes; fails at the end of the answer.
     async fn more(&mut self) -> Result<(), Failure> {
-        let frame = timeout(QUIET_TIMEOUT, self.body.frame()).await.map_err(|_| cut_off(QUIET))?;
-        let frame = frame.ok_or_else(|| cut_off("the server ended it"))?.map_err(cut_off)?;
+        let frame =
+            timeout(QUIET_TIMEOUT, self.body.frame()).await.map_err(|_| incomplete(QUIET))?;
+        let frame = frame.ok_or_else(|| incomplete("the server ended it"))?.map_err(incomplete)?;
         if let Ok(data) = frame.into_data() {
             self.received.extend_from_slice(&data);
         }
@@ -161,10 +160,10 @@ impl Download {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let line = self.received.split_to(end + 1);
                 return serde_json::from_slice(&line)
-                    .map_err(|why| cut_off(format!("a line is not one of a backup ({why})")));
+                    .map_err(|why| incomplete(format!("a line is not one of a backup ({why})")));
             }
             if self.received.len() > LINE_BYTES {
-                return Err(cut_off("a line is not one of a backup"));
+                return Err(incomplete("a line is not one of a backup"));
             }
             self.more().await?;
         }

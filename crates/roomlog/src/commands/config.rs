@@ -1,14 +1,12 @@
 //! `roomlog config`: prints one line of TOML for each setting that was set, with its origin as a
 //! comment. Rejects what `serve` would reject before it opens anything.
 
-use std::process::ExitCode;
-
 use clap::{ArgMatches, parser::ValueSource};
 
 use super::printer::Printer;
 use crate::{failure::Failure, serve::ServeArgs};
 
-pub(crate) fn run(args: ServeArgs, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: ServeArgs, matches: &ArgMatches) -> Result<(), Failure> {
     let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let settings = args.settings.over_file(args.config.as_ref())?;
     settings.check()?;
@@ -22,6 +20,5 @@ pub(crate) fn run(args: ServeArgs, matches: &ArgMatches) -> Result<ExitCode, Fai
         };
         printer.line(format_args!("{name} = {value}  # {set_at}"))?;
     }
-    printer.flush()?;
-    Ok(ExitCode::SUCCESS)
+    printer.flush()
 }

@@ -1,13 +1,11 @@
 //! `roomlog export`: a room's entire log as JSON, one entry per line, from slot 0.
 
-use std::process::ExitCode;
-
 use roomlog_protocol::latest_of;
 
 use super::{connect, printer::Printer};
 use crate::{cli::ExportArgs, failure::Failure, say};
 
-pub(crate) async fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ExportArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |_| ()).await?;
     let mut printer = Printer::new(true);
     let mut pages = client.pages(args.room.clone(), latest_of(0));
@@ -22,5 +20,5 @@ pub(crate) async fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
     }
     say!("exported {count} entries of {}", args.room);
     client.close().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -11,7 +11,6 @@
 
 use std::{
     pin::{Pin, pin},
-    process::ExitCode,
     time::Duration,
 };
 
@@ -40,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type ItemQueue = mpsc::Receiver<Result<Item, Failure>>;
 
-pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ImportArgs) -> Result<(), Failure> {
     let mut preview = None;
     let (import, ended) = if args.dry_run {
         let (mut import, items) = begin(&args)?;
@@ -71,7 +70,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
     ended?;
     printer.finish()?;
     match import.tally.missing() {
-        0 => Ok(ExitCode::SUCCESS),
+        0 => Ok(()),
         missing => Err(Failure::said(format!("{missing} lines were not imported, see above"))),
     }
 }

@@ -1,15 +1,13 @@
 //! `roomlog read`: a range of a room's log, page by page.
 
-use std::process::ExitCode;
-
 use roomlog_protocol::latest_of;
 
 use super::{connect, printer::Printer};
 use crate::{cli::ReadArgs, failure::Failure, say};
 
-pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
     if args.count == 0 && args.after.is_none() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     let client = connect(&args.server, |_| ()).await?;
     let mut printer = Printer::new(args.json);
@@ -38,5 +36,5 @@ pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
         say!("{} ends at slot {latest}; no entry follows it yet", args.room);
     }
     client.close().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

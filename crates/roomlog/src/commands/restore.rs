@@ -1,13 +1,11 @@
 //! `roomlog restore`: creates a data directory for `serve` from a backup, which is only read.
 
-use std::process::ExitCode;
-
 use roomlog_sqlite::{Directory, Restored};
 
 use super::printer::Printer;
 use crate::{cli::RestoreArgs, failure::Failure, show::utc};
 
-pub(crate) async fn run(args: RestoreArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: RestoreArgs) -> Result<(), Failure> {
     let (backup, to) = (args.backup, args.directory.clone());
     let restored = tokio::task::spawn_blocking(move || Directory::restore(&backup, &to)).await;
     let restored = restored.map_err(|why| Failure::said(format!("the restore failed: {why}")))?;
@@ -19,6 +17,5 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<ExitCode, Failure> {
     printer.field("entries", manifest.entries)?;
     printer.field("new log", log)?;
     printer.field("directory", args.directory.display())?;
-    printer.finish()?;
-    Ok(ExitCode::SUCCESS)
+    printer.finish()
 }

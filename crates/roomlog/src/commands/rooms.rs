@@ -1,13 +1,11 @@
 //! `roomlog rooms`: all rooms and their latest slots.
 
-use std::process::ExitCode;
-
 use serde_json::json;
 
 use super::{connect, printer::Printer};
 use crate::{cli::RoomsArgs, failure::Failure};
 
-pub(crate) async fn run(args: RoomsArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: RoomsArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |_| ()).await?;
     let mut printer = Printer::new(args.json);
     for (room, latest) in client.rooms().await? {
@@ -19,5 +17,5 @@ pub(crate) async fn run(args: RoomsArgs) -> Result<ExitCode, Failure> {
     }
     printer.flush()?;
     client.close().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

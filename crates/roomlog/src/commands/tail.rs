@@ -3,14 +3,14 @@
 //! Entries are printed in slot order without a gap, across restarts of the server. Ends with Ctrl-C, or
 //! when the reader of standard output exits.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::collections::BTreeSet;
 
 use roomlog_client::{Followed, Reset, Start, State};
 
 use super::{connect, printer::Printer};
 use crate::{cli::TailArgs, failure::Failure, say};
 
-pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |options| options.patience = None).await?;
     let mut printer = Printer::new(args.json);
     let start = args.after.map_or(Start::Newest(args.count), Start::After);

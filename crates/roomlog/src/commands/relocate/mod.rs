@@ -13,11 +13,9 @@ mod summary;
 mod to_cluster;
 mod to_directory;
 
-use std::process::ExitCode;
-
 use crate::{cli::MoveArgs, failure::Failure, settings::Settings};
 
-pub(crate) async fn run(args: MoveArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: MoveArgs) -> Result<(), Failure> {
     tokio::select! {
         ended = relocate(args) => ended,
         () = super::interrupted() => {
@@ -26,7 +24,7 @@ pub(crate) async fn run(args: MoveArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn relocate(args: MoveArgs) -> Result<ExitCode, Failure> {
+async fn relocate(args: MoveArgs) -> Result<(), Failure> {
     let to_cluster = args.to.contains("://");
     if to_cluster && args.journal.is_some() {
         return Err(Failure::usage(

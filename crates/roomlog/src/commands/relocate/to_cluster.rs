@@ -7,7 +7,7 @@
 //!
 //! The mark keeps nodes from starting. It is removed only when every room has the same head on both sides.
 
-use std::{collections::BTreeMap, fs, path::Path, process::ExitCode, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use indicatif::ProgressBar;
 use roomlog_core::{block::NodeId, journal::Journal, partition::partition_of, room::Head};
@@ -26,7 +26,7 @@ use crate::{
 /// The archive of the node that applies the moved blocks, within the directory that is moved.
 const SCRATCH: &str = "moving";
 
-pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, Failure> {
+pub(super) async fn run(data: &Path, mut options: Options) -> Result<(), Failure> {
     if !data.exists() {
         return Err(Failure::said(format!("there is no directory {}", data.display())));
     }
@@ -79,7 +79,7 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
     }
     summary::print(&log, &rooms, begun)?;
     say!("start the nodes: roomlog serve --data OTHER-DIR --journal {shown}");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Prevents a log from being moved to two clusters: only the first one can continue.

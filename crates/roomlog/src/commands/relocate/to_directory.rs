@@ -8,7 +8,7 @@
 //! The streams are sealed before their end is determined, so no acked entry is left behind; nodes that
 //! still run answer `busy`.
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use roomlog_core::{
     archive::{Archive, Keep},
@@ -25,7 +25,7 @@ use crate::{
     say,
 };
 
-pub(super) async fn run(mut options: Options, to: &Path) -> Result<ExitCode, Failure> {
+pub(super) async fn run(mut options: Options, to: &Path) -> Result<(), Failure> {
     let begun = Instant::now();
     Derived::may_be_used(to).map_err(failed)?;
     // The name of this move, kept in the destination so that only that directory can continue it.
@@ -66,5 +66,5 @@ pub(super) async fn run(mut options: Options, to: &Path) -> Result<ExitCode, Fai
     drop(directory);
     summary::print(&log, &rooms, begun)?;
     say!("serve it: roomlog serve --data {}", to.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -21,30 +21,15 @@ use super::chat::{Chat, ChatFormat, Message, file, with_lines};
 use crate::failure::Failure;
 use export::Names;
 
-/// Subtypes of messages that Slack generates. All others are written by someone.
+/// Subtypes of messages that Slack generates, by kind. All others are written by someone.
 const NOTICES: &[(&str, &str)] = &[
-    ("channel_join", "join"),
-    ("group_join", "join"),
-    ("channel_leave", "part"),
-    ("group_leave", "part"),
-    ("channel_topic", "topic"),
-    ("group_topic", "topic"),
-    ("channel_purpose", "notice"),
-    ("group_purpose", "notice"),
-    ("channel_name", "notice"),
-    ("group_name", "notice"),
-    ("channel_archive", "notice"),
-    ("channel_unarchive", "notice"),
-    ("channel_convert_to_private", "notice"),
-    ("channel_posting_permissions", "notice"),
-    ("bot_add", "notice"),
-    ("bot_remove", "notice"),
-    ("pinned_item", "notice"),
-    ("unpinned_item", "notice"),
-    ("reminder_add", "notice"),
-    ("huddle_thread", "notice"),
-    ("sh_room_created", "notice"),
-    ("tombstone", "notice"),
+    ("join", "channel_join group_join"),
+    ("part", "channel_leave group_leave"),
+    ("topic", "channel_topic group_topic"),
+    ("notice", "channel_purpose group_purpose channel_name group_name"),
+    ("notice", "channel_archive channel_unarchive channel_convert_to_private"),
+    ("notice", "channel_posting_permissions bot_add bot_remove pinned_item unpinned_item"),
+    ("notice", "reminder_add huddle_thread sh_room_created tombstone"),
 ];
 
 #[derive(Deserialize)]
@@ -153,8 +138,8 @@ impl ChatFormat for Slack {
         let kind = match it.subtype.as_deref().unwrap_or_default() {
             "me_message" => "action",
             subtype => {
-                let notice = NOTICES.iter().find(|(name, _)| *name == subtype);
-                notice.map_or(Kind::TEXT, |(_, kind)| *kind)
+                let of = |names: &str| names.split(' ').any(|name| name == subtype);
+                NOTICES.iter().find(|(_, names)| of(names)).map_or(Kind::TEXT, |(kind, _)| *kind)
             }
         };
         if self.chat.skips(kind) {
