@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 /// The server that commands talk to by default.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
 
-/// Where to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Listen(pub(crate) SocketAddr);
@@ -44,9 +43,9 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// Normalizes an origin to what browsers send: in lower case, without the default port of its scheme,
-/// and with an IPv6 address in its shortest form. Apps and extensions have their own schemes, such as
-/// `capacitor://localhost` and `chrome-extension://ID`. Fails if it is not exactly
+/// Normalizes an origin to what browsers send: in lower case, without the default port of its
+/// scheme, and with an IPv6 address in its shortest form. Apps and extensions have their own
+/// schemes, such as `capacitor://localhost` and `chrome-extension://ID`. Fails if it is not exactly
 /// `SCHEME://HOST[:PORT]` (RFC 6454, 6.2), or if no page can have it.
 pub(crate) fn origin(typed: &str) -> Result<String, String> {
     let wrong = |why: &str| {
@@ -92,7 +91,6 @@ fn is_scheme(typed: &str) -> bool {
     typed.starts_with(|first: char| first.is_ascii_lowercase()) && typed.bytes().all(of_scheme)
 }
 
-/// A host as browsers write it.
 fn host_of(typed: &str) -> Option<String> {
     if let Some(inner) = typed.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return Some(format!("[{}]", inner.parse::<std::net::Ipv6Addr>().ok()?));

@@ -31,8 +31,8 @@ Try it with one command in each of three terminals:
 
 /// A durable, totally ordered log for every chat room.
 ///
-/// `serve` runs the server; the other commands talk to one. Data goes to standard output, everything
-/// else to standard error.
+/// `serve` runs the server; the other commands talk to one. Data goes to standard output,
+/// everything else to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "roomlog", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {

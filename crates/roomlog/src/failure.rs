@@ -16,7 +16,6 @@ pub(crate) const USAGE: u8 = 2;
 /// The reader of standard output closed it: what a shell reports of a process that SIGPIPE ended.
 pub(crate) const UNREAD: u8 = 141;
 
-/// Why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error("{}", client(.0))]

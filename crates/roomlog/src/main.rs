@@ -1,8 +1,9 @@
 //! The binary: `serve` and the command line.
 //!
-//! Input: arguments, environment, standard input. Output: data on standard output, messages on standard
-//! error, an exit code. Standard output carries only the data that was asked for. Exit code 0 means that
-//! everything was done; a closed reader (`| head`) ends a command silently with another code.
+//! Input: arguments, environment, standard input. Output: data on standard output, messages on
+//! standard error, an exit code. Standard output carries only the data that was asked for. Exit
+//! code 0 means that everything was done; a closed reader (`| head`) ends a command silently with
+//! another code.
 
 mod address;
 mod cli;
@@ -28,8 +29,8 @@ use failure::Failure;
 use roomlog_terminal::text::printed_in_colour;
 use say::say;
 
-/// Entries are allocated on one thread and freed on another: with glibc's allocator that took an eighth
-/// of the server's time.
+/// Entries are allocated on one thread and freed on another: with glibc's allocator that took an
+/// eighth of the server's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -63,8 +64,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes a write to a file of the maximum size (`ulimit -f`) fail like one to a full disk: without a
-/// handler SIGXFSZ ends the process, even if the file is only a log of standard error.
+/// Makes a write over `ulimit -f` fail like one to a full disk: without a handler SIGXFSZ ends the
+/// process, even if the file is only a log of standard error.
 fn ignore_file_size_signal() {
     let _ignored_if_it_cannot_be_installed = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
 }

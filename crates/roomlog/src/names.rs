@@ -1,4 +1,5 @@
-//! Checks the names that a user types without a parser: environment variables, keys of a settings file.
+//! Checks the names that a user types without a parser: environment variables, keys of a settings
+//! file.
 //!
 //! A `ROOMLOG_…` variable that nothing reads is rejected, with the name that was probably meant: a
 //! misspelled variable must not silently leave a server with the default.

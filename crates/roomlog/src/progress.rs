@@ -1,6 +1,7 @@
 //! Progress bars on standard error, if that is a terminal.
 //!
-//! Bars are drawn through [`say`], so that they stay in order with other lines and drawing never blocks.
+//! Bars are drawn through [`say`], so that they stay in order with other lines and drawing never
+//! blocks.
 
 use std::{
     io::{self, IsTerminal},
@@ -12,7 +13,6 @@ use rustix::termios::tcgetwinsize;
 
 use crate::say;
 
-/// The most frames per second.
 const FRAMES: u8 = 10;
 
 pub(crate) fn bar(of: u64, template: &str) -> ProgressBar {

@@ -4,12 +4,13 @@
 //!  say!, tracing, the panic hook ──► a bounded queue ──► one thread ──► standard error
 //! ```
 //!
-//! Input: lines, from any thread. Output: the same lines in the same order. No caller blocks on standard
-//! error or fails because of it. A line that cannot be written (full disk, closed pipe, stalled reader)
-//! is dropped and counted; the count is written once standard error accepts lines again.
+//! Input: lines, from any thread. Output: the same lines in the same order. No caller blocks on
+//! standard error or fails because of it. A line that cannot be written (full disk, closed pipe,
+//! stalled reader) is dropped and counted; the count is written once standard error accepts lines
+//! again.
 //!
-//! Not `tracing-appender`: its guard calls `println!` if the queue is full at the end, which panics if
-//! standard output is closed, and otherwise writes into the data.
+//! Not `tracing-appender`: its guard calls `println!` if the queue is full at the end, which panics
+//! if standard output is closed, and otherwise writes into the data.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -33,7 +34,6 @@ const QUEUE_LINES: usize = 1_024;
 /// The most bytes of a line that are written.
 const LINE_BYTES: usize = 16 << 10;
 
-/// How long [`flush`] waits for standard error.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often [`flush`] retries while the queue is full.
@@ -41,7 +41,6 @@ const FULL_RETRY: Duration = Duration::from_millis(5);
 
 static QUEUE: OnceLock<Option<SyncSender<Message>>> = OnceLock::new();
 
-/// Lines that were dropped and not yet reported.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Lines in the queue or being written.
@@ -67,7 +66,6 @@ pub(crate) fn line(what: impl Display) {
     raw(format!("roomlog: {}", text::printed(&what.to_string())));
 }
 
-/// Lines that are written unchanged.
 pub(crate) fn raw(mut text: String) {
     if text.len() > LINE_BYTES {
         text.truncate(text.floor_char_boundary(LINE_BYTES));
@@ -89,8 +87,8 @@ pub(crate) fn drawn(text: String) {
     }
 }
 
-/// Flushes standard error before data goes to standard output: in a terminal, a line that announces data
-/// must precede it. Waits like [`flush`], but not again while standard error is stuck.
+/// Flushes standard error before data goes to standard output: in a terminal, a line that announces
+/// data must precede it. Waits like [`flush`], but not again while standard error is stuck.
 pub(crate) fn settle() {
     if IN_FLIGHT.load(Ordering::Relaxed) > 0 && !STUCK.load(Ordering::Relaxed) {
         flush();
@@ -124,7 +122,7 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// Reports panics through the queue: the standard hook blocks on standard error, and panics with it.
+/// Reports panics through the queue: the standard hook blocks on standard error.
 pub(crate) fn report_panics() {
     panic::set_hook(Box::new(|what| {
         let thread = thread::current();
@@ -137,7 +135,6 @@ pub(crate) fn report_panics() {
     }));
 }
 
-/// Whether standard error shows colours.
 pub(crate) fn in_colour() -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     io::stderr().is_terminal() && !plain

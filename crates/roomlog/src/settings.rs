@@ -65,12 +65,12 @@ settings! {
         listen: Listen, "ROOMLOG_LISTEN", "IP:PORT";
         /// The directory that holds the log [default: ./roomlog-data]
         data: PathBuf, "ROOMLOG_DATA", "DIR";
-        /// Allow an address that other machines can reach, although everyone may read and write; `=false`
-        /// overrides the environment and the settings file [default: false]
+        /// Allow an address that other machines can reach, although everyone may read and write;
+        /// `=false` overrides the environment and the settings file [default: false]
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
         insecure_open: bool, "ROOMLOG_INSECURE_OPEN", "BOOL";
         /// A browser origin, such as https://chat.example.org, whose pages may use this server;
-        /// repeatable. Flags replace the list of the environment, which replaces the list of the file
+        /// repeatable. Flags replace the environment's list, and that the file's
         #[arg(value_delimiter = ',')]
         allow_origin: Vec<String>, "ROOMLOG_ALLOW_ORIGIN", "URL";
         /// How long a socket may take to read its last answers at shutdown [default: 10000]
@@ -95,7 +95,7 @@ settings! {
         fold_entries: usize, "ROOMLOG_FOLD_ENTRIES", "N";
         /// How long an entry waits to be folded with others [default: 1000]
         fold_ms: u64, "ROOMLOG_FOLD_MS", "MS";
-        /// Newest blocks kept in the journal file after they were folded, in bytes [default: 268435456]
+        /// Newest folded blocks kept in the journal file, in bytes [default: 268435456]
         journal_bytes: u64, "ROOMLOG_JOURNAL_BYTES", "BYTES";
         /// The longest body [default: 16384]
         body_bytes: u64, "ROOMLOG_BODY_BYTES", "BYTES";
@@ -137,9 +137,9 @@ settings! {
         /// nats://a:4222,b:4222,c:4222 [default: a file in the data directory]
         #[arg(help_heading = CLUSTER)]
         journal: String, "ROOMLOG_JOURNAL", "URLS";
-        /// Trust that every NATS server has `sync_interval: always` where the servers do not show it;
-        /// clients see `declared` as the durability; `=false` overrides the environment and the settings
-        /// file [default: false]
+        /// Trust that every NATS server has `sync_interval: always` where the servers do not show
+        /// it; clients see `declared` as the durability; `=false` overrides the environment and the
+        /// settings file [default: false]
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
         #[arg(help_heading = CLUSTER)]
         journal_declared: bool, "ROOMLOG_JOURNAL_DECLARED", "BOOL";
@@ -172,8 +172,8 @@ settings! {
 }
 
 impl Settings {
-    /// Takes each unset setting from a TOML file; fails if it is not TOML, or has an unknown key or a
-    /// value of another type.
+    /// Takes each unset setting from a TOML file; fails if it is not TOML, or has an unknown key or
+    /// a value of another type.
     pub(crate) fn over_file(self, file: Option<&PathBuf>) -> Result<Self, Failure> {
         let Some(path) = file else { return Ok(self) };
         let text = fs::read_to_string(path).map_err(|why| {
@@ -349,8 +349,8 @@ impl Settings {
         })
     }
 
-    /// The limits of the protocol. Each has the name of its setting, and `Limits` has a default for each
-    /// that is absent.
+    /// The limits of the protocol. Each has the name of its setting, and `Limits` has a default for
+    /// each that is absent.
     fn limits(&self) -> Result<Limits, Failure> {
         // A path may not be UTF-8, and so have no form in JSON.
         let set = serde_json::to_value(Self { data: None, ..self.clone() });

@@ -1,4 +1,5 @@
-//! Formats an entry as one line, `SLOT TIME <author> body`, that is safe for a terminal (see [`text`]).
+//! Formats an entry as one line, `SLOT TIME <author> body`, that is safe for a terminal (see
+//! [`text`]).
 
 use std::fmt;
 

@@ -42,8 +42,8 @@ pub(crate) struct ImportArgs {
     /// The format of the files.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     pub(crate) format: Format,
-    /// Also import joins, parts and other notices, as kinds `join`, `part`, `nick`, `mode`, `topic`,
-    /// `kick` and `notice`.
+    /// Also import joins, parts and other notices, as kinds `join`, `part`, `nick`, `mode`,
+    /// `topic`, `kick` and `notice`.
     #[arg(long)]
     pub(crate) joins: bool,
     /// The time zone of times without one: Europe/Berlin, or +02:00.

@@ -1,7 +1,7 @@
 //! `roomlog append`: one text, or every line of standard input.
 //!
-//! Input: a text or lines. Output: one slot per line, in order. Lines enter the log in order and exactly
-//! once, many in flight and across lost connections, whether or not anyone reads the slots.
+//! Input: a text or lines. Output: one slot per line, in order. Lines enter the log in order and
+//! exactly once, many in flight and across lost connections, whether or not anyone reads the slots.
 
 use std::io::{BufRead, IsTerminal, stdin};
 
@@ -17,7 +17,6 @@ use crate::{
     say,
 };
 
-/// How many lines are read ahead.
 const LINES: usize = 64;
 
 /// The most appends in flight: what the client's outbox and its channel hold.
@@ -103,7 +102,6 @@ struct LogCheck {
 }
 
 impl LogCheck {
-    /// Warns once if the log is another one.
     fn check(&mut self, client: &Client) {
         if !self.changed && client.hello().log != self.name {
             self.changed = true;

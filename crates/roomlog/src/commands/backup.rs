@@ -4,9 +4,9 @@
 //!  GET /v1/backup ──► archive.db.part, hashed ──► archive.db ──► manifest.json
 //! ```
 //!
-//! DIR is empty or does not exist yet. `manifest.json` is written only when the archive is complete,
-//! checked and fsynced, so an interrupted backup is never mistaken for one; what a failed backup wrote is
-//! removed.
+//! DIR is empty or does not exist yet. `manifest.json` is written only when the archive is
+//! complete, checked and fsynced, so an interrupted backup is never mistaken for one; what a failed
+//! backup wrote is removed.
 
 use std::{
     fmt::Display,
@@ -29,14 +29,11 @@ use tokio::{net::TcpStream, time::timeout};
 use super::printer::Printer;
 use crate::{cli::BackupArgs, failure::Failure, progress, show::utc};
 
-/// The archive within a backup.
 const ARCHIVE: &str = "archive.db";
 
-/// How long the server may be silent.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 const QUIET: &str = "the server was silent for a minute";
 
-/// The longest line of the answer.
 const LINE_BYTES: usize = 64 << 10;
 
 pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
@@ -217,7 +214,6 @@ async fn accepted(answer: Response<Incoming>, address: &Address) -> Result<Incom
     }
 }
 
-/// The directory of a backup.
 struct Target {
     directory: PathBuf,
     created: bool,
@@ -246,7 +242,6 @@ impl Target {
         Ok(Self { directory: directory.into(), created })
     }
 
-    /// The temporary name of a file.
     fn part(&self, file: &str) -> PathBuf {
         self.directory.join(format!("{file}{PART}"))
     }

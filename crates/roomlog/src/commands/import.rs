@@ -1,13 +1,13 @@
 //! `roomlog import`: the history of another chat, into a room.
 //!
-//! Input: items of the reader. Output: entries in the order of the files, and a summary. An entry has the
-//! same id at every run, so an import may be interrupted, run again, and continue over a killed server;
-//! every entry is stored once. If the server comes back with another log, which may lack entries, the import
-//! starts over by itself.
+//! Input: items of the reader. Output: entries in the order of the files, and a summary. An entry
+//! has the same id at every run, so an import may be interrupted, run again, and continue over a
+//! killed server; every entry is stored once. If the server comes back with another log, which may
+//! lack entries, the import starts over by itself.
 //!
-//! Entries go as batches over HTTP, and the next batch is read while one is in flight. Compared with the
-//! WebSocket (docs/OPERATIONS.md, "Import"), that is 1.8 times the entries per second, at 0.6 of the server's
-//! CPU time per entry.
+//! Entries go as batches over HTTP, and the next batch is read while one is in flight. Compared
+//! with the WebSocket (docs/OPERATIONS.md, "Import"), that is 1.8 times the entries per second, at
+//! 0.6 of the server's CPU time per entry.
 
 use std::{
     pin::{Pin, pin},
@@ -60,7 +60,6 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), Failure> {
     };
     import.warnings.finish();
     import.bar.finish_and_clear();
-    // The work of a dry run is its summary.
     let mut printer = if args.dry_run { Printer::new(false) } else { Printer::of_work(false) };
     import.tally.to_string().lines().try_for_each(|line| printer.line(line))?;
     if let Some(preview) = preview {
@@ -83,7 +82,6 @@ fn find_files(args: &ImportArgs) -> Result<files::Found, Failure> {
     files::find(&args.files, args.format, args.channel.as_deref(), &reading(args))
 }
 
-/// Starts reading at the first line.
 fn begin(args: &ImportArgs) -> Result<(Import, ItemQueue), Failure> {
     let found = find_files(args)?;
     let bytes = found.sources.iter().map(|source| source.bytes).sum();
@@ -125,7 +123,6 @@ async fn send_all(
     }
 }
 
-/// How the sending of all lines ended.
 enum Sending {
     Done,
     /// The server has another log than at the first line.
@@ -142,7 +139,6 @@ struct Sent {
     bytes: u64,
 }
 
-/// Entries to send together.
 #[derive(Default)]
 struct Batch {
     appends: Vec<ClientAppend>,
@@ -168,7 +164,6 @@ struct Import {
 }
 
 impl Import {
-    /// Reads everything and sends nothing.
     async fn count(&mut self, mut items: ItemQueue, preview: &mut Preview) -> Result<(), Failure> {
         while let Some(item) = items.recv().await {
             let item = item?;
@@ -231,7 +226,6 @@ impl Import {
         }
     }
 
-    /// Adds an entry to a batch, or holds it back.
     fn put(&mut self, args: &ImportArgs, batch: &mut Batch, item: Item) {
         let Item { line: Line::Entry(entry), place, bytes, mended } = item else { return };
         let mut without_reply = false;

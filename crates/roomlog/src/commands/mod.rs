@@ -1,7 +1,7 @@
 //! One module per command.
 //!
-//! Input: arguments. Output: data on standard output. The commands that talk to a server use only the
-//! public protocol, through `roomlog-client`.
+//! Input: arguments. Output: data on standard output. The commands that talk to a server use only
+//! the public protocol, through `roomlog-client`.
 
 pub(crate) mod append;
 pub(crate) mod backup;
@@ -29,7 +29,6 @@ async fn interrupted() {
     let received = |kind| async move {
         match signal(kind) {
             Ok(mut signal) => drop(signal.recv().await),
-            // Then the signal ends the process by default.
             Err(_) => std::future::pending().await,
         }
     };
@@ -46,7 +45,6 @@ async fn interrupted() {
     }
 }
 
-/// Connects with the default options, changed by `adjust`.
 async fn connect(
     server: &ServerArgs,
     adjust: impl FnOnce(&mut Options),

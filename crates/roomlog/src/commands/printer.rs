@@ -1,8 +1,9 @@
 //! Standard output: buffered, one line per entry, safe for a terminal.
 //!
-//! Input: entries, values, lines. Output: one line each; text of others in it cannot control the terminal.
-//! An output that cannot be written is never a success. A command whose work is what it prints ends at
-//! once when its reader exits; other commands ([`Printer::of_work`]) finish their work first.
+//! Input: entries, values, lines. Output: one line each; text of others in it cannot control the
+//! terminal. An output that cannot be written is never a success. A command whose work is what it
+//! prints ends at once when its reader exits; other commands ([`Printer::of_work`]) finish their
+//! work first.
 
 use std::{
     fmt::Display,
@@ -21,7 +22,6 @@ pub(crate) struct Printer {
     json: bool,
     /// A failed write stops the printing, not the command.
     of_work: bool,
-    /// Why nothing more is printed.
     failed: Option<io::Error>,
 }
 
@@ -45,7 +45,6 @@ impl Printer {
         self.write(|out| writeln!(out, "{}", Shown(entry)))
     }
 
-    /// One line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         self.write(|out| {
             value.serialize(&mut Serializer::with_formatter(&mut *out, Escaping))?;
@@ -53,7 +52,6 @@ impl Printer {
         })
     }
 
-    /// One line of text.
     pub(crate) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
         self.write(|out| writeln!(out, "{}", text::printed(&line.to_string())))
     }

@@ -16,14 +16,18 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 
-/// How many entries are read at a time.
-pub(super) const PAGE_ENTRIES: u64 = 4_096;
+const PAGE_ENTRIES: u64 = 4_096;
 
-/// How many rooms are listed at a time.
 pub(super) const ROOMS: usize = 1_000;
 
 /// The identity for reading the journal of one node: nothing is proposed with it.
 pub(super) const NOBODY: Identity = Identity { node: NodeId([0; 16]), incarnation: 0 };
+
+/// The pages of a room that ends at `end`: the first slot of each, and the slot after its last.
+pub(super) fn pages(end: Slot) -> impl Iterator<Item = (Slot, Slot)> {
+    let page = usize::try_from(PAGE_ENTRIES).unwrap_or(usize::MAX);
+    (0..end).step_by(page).map(move |first| (first, (first + PAGE_ENTRIES).min(end)))
+}
 
 pub(super) fn failed(why: impl ToString) -> Failure {
     Failure::said(why.to_string())

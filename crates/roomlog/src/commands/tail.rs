@@ -1,7 +1,7 @@
 //! `roomlog tail`: the newest entries, then every later one as it arrives.
 //!
-//! Entries are printed in slot order without a gap, across restarts of the server. Ends with Ctrl-C, or
-//! when the reader of standard output exits.
+//! Entries are printed in slot order without a gap, across restarts of the server. Ends with
+//! Ctrl-C, or when the reader of standard output exits.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Turns the messages of another chat into entries.
 //!
-//! Input: a message, by the reader of its format. Output: an entry for it, and one per reaction. Their ids
-//! depend only on what identifies the message in every export of the chat.
+//! Input: a message, by the reader of its format. Output: an entry for it, and one per reaction.
+//! Their ids depend only on what identifies the message in every export of the chat.
 
 use roomlog_protocol::{Author, Kind};
 use serde_json::Value;
@@ -37,7 +37,6 @@ impl Chat {
         Self { joins, people: People::default(), lines: Vec::new(), noted: false }
     }
 
-    /// Whether a message of this kind is skipped.
     pub(super) fn skips(&mut self, kind: &str) -> bool {
         let skips = !self.joins && !matches!(kind, Kind::TEXT | "action");
         self.lines.extend(skips.then_some(Line::Skipped));
@@ -85,7 +84,6 @@ impl Chat {
     }
 }
 
-/// A message of any format.
 pub(super) struct Message {
     pub(super) id: String,
     pub(super) kind: &'static str,
@@ -113,7 +111,6 @@ pub(super) fn with_lines(text: String, lines: impl Iterator<Item = String>) -> S
     })
 }
 
-/// A file, as a line.
 pub(super) fn file(name: Option<&str>, address: Option<&str>) -> String {
     match (name, address) {
         (Some(name), Some(address)) => format!("[file: {name}] {address}"),

@@ -1,8 +1,8 @@
 //! Converts the local times of a log to instants.
 //!
-//! Input: dates and times of day, in the order of a file. Output: milliseconds since the epoch. A leap second
-//! is accepted only where UTC has one. A clock that was set back keeps the order of the lines. A file that
-//! passes midnight without a new date is a day later from there on.
+//! Input: dates and times of day, in the order of a file. Output: milliseconds since the epoch. A
+//! leap second is accepted only where UTC has one. A clock that was set back keeps the order of the
+//! lines. A file that passes midnight without a new date is a day later from there on.
 
 use jiff::{
     ToSpan,
@@ -13,7 +13,6 @@ use jiff::{
 /// A step back by this many hours is midnight; a smaller one is a clock that was set back.
 const MIDNIGHT_HOURS: i64 = 12;
 
-/// A time of day in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TimeOfDay {
     time: Time,
@@ -41,7 +40,6 @@ impl TimeOfDay {
     }
 }
 
-/// The times of one file.
 pub(super) struct Clock {
     zone: TimeZone,
     last: Option<DateTime>,
@@ -56,7 +54,6 @@ impl Clock {
         Self { zone, last: None, midnights: 0, second_pass: false }
     }
 
-    /// Starts a new date.
     pub(super) fn reset(&mut self) {
         self.midnights = 0;
         self.last = None;

@@ -1,8 +1,8 @@
 //! Detects the format of a file.
 //!
-//! Input: a file, and the format that was named, if any. Output: its content, and the time it begins at. An
-//! import cannot be undone, so an ambiguous file is rejected with the formats to choose from: a format is
-//! certain if most of the first lines have it and no line has another one.
+//! Input: a file, and the format that was named, if any. Output: its content, and the time it
+//! begins at. An import cannot be undone, so an ambiguous file is rejected with the formats to
+//! choose from: a format is certain if most of the first lines have it and no line has another one.
 
 use std::{
     fmt::Display,
@@ -14,22 +14,20 @@ use std::{
 use jiff::civil::{Date, DateTime};
 
 use super::{
+    document::Shape,
     irc, irssi,
     item::Reading,
     jsonl,
     lines::{self, End},
     open::open,
-    shape::Shape,
     slack::export,
     weechat,
 };
 use crate::{cli::Format, failure::Failure};
 
-/// How much of a file is read.
 const HEAD_BYTES: u64 = 1 << 18;
 const HEAD_LINES: usize = 200;
 
-/// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     /// The IRC log of a day.
@@ -40,9 +38,7 @@ pub(crate) enum Content {
     Jsonl,
     /// A day of a channel, in the export with this root.
     Slack(PathBuf),
-    /// The channel with this id.
     Discord(String),
-    /// The chat with this id.
     Telegram(String),
 }
 
@@ -143,39 +139,33 @@ fn auto(path: &Path, sample: &Sample, reading: &Reading) -> Result<Content, Fail
     let count = |fits: Fits| sample.iter().filter(|(_, line)| fits(line)).count();
     let counted = LINE_FORMATS.map(|(name, format, fits)| (name, format, fits, count(fits)));
     let found: Vec<_> = counted.into_iter().filter(|(.., count)| *count > 0).collect();
-    match found[..] {
-        [] if is_json(first) => document(path, Format::Auto, reading),
-        [] => unknown(
-            path,
-            format_args!(
-                "line {number} is not of any supported format. An IRC log has its date in its name \
-                 (2015-12-24.log) and lines such as [10:59] <nick> text; `roomlog import --help` lists the others"
-            ),
+    let why = match found[..] {
+        [] if is_json(first) => return document(path, Format::Auto, reading),
+        [(_, format, _, count)] if count * 2 >= sample.len() => {
+            return line_content(path, format, sample);
+        }
+        [] => format!(
+            "line {number} is not of any supported format. An IRC log has its date in its name \
+             (2015-12-24.log) and lines such as [10:59] <nick> text; `roomlog import --help` lists \
+             the others"
         ),
-        [(_, format, _, count)] if count * 2 >= sample.len() => line_content(path, format, sample),
         [(name, _, fits, count)] => {
-            let all = sample.len();
-            let other =
-                sample.iter().find(|(_, line)| !fits(line)).map_or(0, |(number, _)| *number);
-            unknown(
-                path,
-                format_args!(
-                    "only {count} of its first {all} lines are {name}; line {other} is the first that is not. \
-                     Choose with --format"
-                ),
+            let other = sample.iter().find(|(_, line)| !fits(line)).map_or(0, |(at, _)| *at);
+            format!(
+                "only {count} of its first {} lines are {name}; line {other} is the first that is \
+                 not. Choose with --format",
+                sample.len()
             )
         }
         _ => {
             let names: Vec<_> = found.iter().map(|(name, ..)| *name).collect();
-            unknown(
-                path,
-                format_args!(
-                    "it has lines of {}. Choose one with --format; lines of the others are then rejected",
-                    names.join(" and ")
-                ),
+            format!(
+                "it has lines of {}. Choose one with --format; lines of the others are then rejected",
+                names.join(" and ")
             )
         }
-    }
+    };
+    unknown(path, why)
 }
 
 /// Whether a supported JSON format may begin like this. A time in brackets does not.
@@ -197,25 +187,27 @@ fn unsupported(sample: &Sample) -> Option<(usize, &'static str)> {
 /// The content of a file whose format is a line format.
 fn line_content(path: &Path, format: Format, sample: &Sample) -> Result<Content, Failure> {
     let (date, first) = (dated(path), sample.first().map(|(_, line)| line));
-    match format {
+    let why = match format {
         Format::Irc => match date.or_else(|| first.and_then(|line| irc::date(line))) {
-            Some(date) => Ok(Content::Irc(date)),
-            None => unknown(
-                path,
-                "the name of an IRC log must contain its date: 2015-12-24, 2015-12-24.log or tea_20151224.log",
-            ),
-        },
-        Format::Irssi => {
-            if date.is_some() || first.is_none_or(|line| irssi::begins(line).is_some()) {
-                return Ok(Content::Irssi(date));
+            Some(date) => return Ok(Content::Irc(date)),
+            None => {
+                "the name of an IRC log must contain its date: 2015-12-24, 2015-12-24.log or \
+                 tea_20151224.log"
             }
-            let why = "it is a part of an irssi log without a date before its first line. Start it with a line such as \
-                       --- Log opened Sun Mar 08 10:58:59 2020, or put the date in its name";
-            unknown(path, why)
+        },
+        Format::Irssi
+            if date.is_some() || first.is_none_or(|line| irssi::begins(line).is_some()) =>
+        {
+            return Ok(Content::Irssi(date));
         }
-        Format::Weechat => Ok(Content::Weechat),
-        _ => Ok(Content::Jsonl),
-    }
+        Format::Irssi => {
+            "it is a part of an irssi log without a date before its first line. Start it with a line \
+             such as --- Log opened Sun Mar 08 10:58:59 2020, or put the date in its name"
+        }
+        Format::Weechat => return Ok(Content::Weechat),
+        _ => return Ok(Content::Jsonl),
+    };
+    unknown(path, why)
 }
 
 /// The only date in a file's name.
@@ -232,7 +224,6 @@ fn dated(path: &Path) -> Option<Date> {
     dates.next().is_none().then_some(date)
 }
 
-/// The content of a JSON document.
 fn document(path: &Path, format: Format, reading: &Reading) -> Result<Content, Failure> {
     let shape = Shape::of(open(path, reading.encoding, &Arc::new(AtomicU64::new(0)))?);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -245,31 +236,29 @@ fn document(path: &Path, format: Format, reading: &Reading) -> Result<Content, F
     let telegram = shape.has(&["type", "messages"])
         && !shape.has(&["guild"])
         && shape.first_has(&["id", "type", "date"]);
-    match format {
+    let why = match format {
         Format::Auto | Format::Slack if slack => match root {
-            Some(root) => Ok(Content::Slack(root)),
-            None => unknown(
-                path,
-                "it looks like a day of a Slack export, but users.json and channels.json, which have the names, are \
-                 neither in its directory nor in the parent of that",
-            ),
+            Some(root) => return Ok(Content::Slack(root)),
+            None => {
+                "it looks like a day of a Slack export, but users.json and channels.json, which have \
+                 the names, are neither in its directory nor in the parent of that"
+            }
         },
-        Format::Auto | Format::Discord if discord => Ok(Content::Discord(shape.chat_id())),
-        Format::Auto | Format::Telegram if telegram => Ok(Content::Telegram(shape.chat_id())),
-        _ if shape.has(&["chats"]) => unknown(
-            path,
-            "it looks like an export of all chats of Telegram; export a single chat from its menu",
-        ),
+        Format::Auto | Format::Discord if discord => return Ok(Content::Discord(shape.chat_id())),
+        Format::Auto | Format::Telegram if telegram => {
+            return Ok(Content::Telegram(shape.chat_id()));
+        }
+        _ if shape.has(&["chats"]) => {
+            "it looks like an export of all chats of Telegram; export a single chat from its menu"
+        }
         _ => {
             let names = format!("an object with the members {}", shape.names());
             let is = if shape.is_list { "a list" } else { names.as_str() };
-            unknown(
-                path,
-                format_args!(
-                    "it is JSON ({is}), but neither one entry per line, as `roomlog export` prints it, nor a day of \
-                     Slack, an export of DiscordChatExporter or a chat of Telegram"
-                ),
+            &format!(
+                "it is JSON ({is}), but neither one entry per line, as `roomlog export` prints it, \
+                 nor a day of Slack, an export of DiscordChatExporter or a chat of Telegram"
             )
         }
-    }
+    };
+    unknown(path, why)
 }

@@ -1,8 +1,9 @@
 //! Finds the files to import, and puts them in order.
 //!
-//! Input: the paths of the command line. Output: files with their formats: logs with dates first, by date, then
-//! the others in the given order. A date of an IRC log occurs once, because two files of one date would give the
-//! same ids; all files of an export are of one chat; links in a directory are not followed.
+//! Input: the paths of the command line. Output: files with their formats: logs with dates first,
+//! by date, then the others in the given order. A date of an IRC log occurs once, because two files
+//! of one date would give the same ids; all files of an export are of one chat; links in a
+//! directory are not followed.
 
 use std::{
     fs, io,
@@ -18,12 +19,10 @@ use super::{
 };
 use crate::{cli::Format, failure::Failure};
 
-/// A file to import.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) content: Content,
-    /// Its length.
     pub(crate) bytes: u64,
     /// The time of its first line.
     begins: Option<DateTime>,
@@ -32,12 +31,11 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) sources: Vec<Source>,
-    /// Links that were not followed.
     pub(crate) links: Vec<PathBuf>,
 }
 
-/// Fails if there is nothing to import, if a path cannot be read, or if a format is ambiguous; also if a date occurs
-/// twice or files are of several chats.
+/// Fails if there is nothing to import, if a path cannot be read, or if a format is ambiguous; also
+/// if a date occurs twice or files are of several chats.
 pub(crate) fn find(
     paths: &[PathBuf],
     format: Format,

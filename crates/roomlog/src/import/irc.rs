@@ -1,7 +1,8 @@
-//! A line of an IRC log with times in square brackets, such as those of ZNC, energymech and eggdrop.
+//! A line of an IRC log with times in square brackets, such as those of ZNC, energymech and
+//! eggdrop.
 //!
-//! Input: a line. Output: its form. The forms of these programs exclude each other, so a line means the same
-//! whichever program wrote it; a line of no form is rejected, not guessed.
+//! Input: a line. Output: its form. The forms of these programs exclude each other, so a line means
+//! the same whichever program wrote it; a line of no form is rejected, not guessed.
 
 use std::borrow::Cow;
 
@@ -10,9 +11,8 @@ use roomlog_protocol::Kind;
 
 use super::{
     clock::TimeOfDay,
-    eggdrop,
     log::{Event, Form},
-    syntax::{is_nick, kind_of, without_rank, word},
+    syntax::{self, is_nick, kind_of, without_rank, word},
 };
 
 /// How notices of a nick begin after `***`.
@@ -62,7 +62,7 @@ pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
         return Ok(event(without_rank(nick), Kind::TEXT, text.into()));
     }
     if let Some(rest) = rest.strip_prefix("--- ") {
-        return eggdrop::date(rest).map(Form::Date).ok_or_else(none);
+        return eggdrop_date(rest).map(Form::Date).ok_or_else(none);
     }
     if let Some((target, text)) = rest.strip_prefix('-').and_then(|rest| rest.split_once("- ")) {
         // `-nick- text` of ZNC, `-nick:#channel- text` of eggdrop.
@@ -72,7 +72,7 @@ pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
     if rest.starts_with("Connected to IRC") || rest.starts_with("Disconnected from IRC") {
         return Ok(Form::Notice);
     }
-    let (nick, kind, text) = eggdrop::form(rest).ok_or_else(none)?;
+    let (nick, kind, text) = eggdrop_form(rest).ok_or_else(none)?;
     Ok(event(nick, kind, text.into()))
 }
 
@@ -123,6 +123,48 @@ fn is_mirc_notice(action: &str) -> bool {
     let what = hosted.filter(|(host, _)| host.contains('@')).map_or(text, |(_, what)| what);
     let renamed = text.strip_prefix("is now known as ").is_some_and(is_nick);
     begins(action, OF_PROGRAM) || (is_nick(nick) && (renamed || begins(what, OF_NICK)))
+}
+
+/// The forms of eggdrop without a mark.
+fn eggdrop_form(rest: &str) -> Option<(&str, &'static str, &str)> {
+    let (nick, kind, text) = if let Some(action) = rest.strip_prefix("Action: ") {
+        let (nick, text) = word(action);
+        (nick, "action", text)
+    } else if let Some(change) = rest.strip_prefix("Nick change: ") {
+        (change.split_once(" -> ")?.0, "nick", change)
+    } else if let Some(topic) = rest.strip_prefix("Topic changed on ") {
+        let (who, text) = topic.split_once(" by ")?.1.split_once(": ")?;
+        (nick_of(who), "topic", text)
+    } else if let Some((channel, change)) = rest.split_once(": mode change ") {
+        let (_, by) = change.rsplit_once("' by ").filter(|_| channel.starts_with('#'))?;
+        (nick_of(by), "mode", change)
+    } else if let Some((nick, text)) =
+        rest.split_once(" kicked from ").filter(|(nick, _)| is_nick(nick))
+    {
+        (text.starts_with('#').then_some(nick)?, "kick", text)
+    } else {
+        let (nick, text) = rest.split_once(' ')?;
+        let (host, what) = text.strip_prefix('(')?.split_once(") ")?;
+        let kind = match word(what) {
+            ("joined", to) if to.starts_with('#') => "join",
+            ("left", from) if from.starts_with('#') || from.starts_with("irc:") => "part",
+            _ => return None,
+        };
+        (host.contains('@').then_some(nick)?, kind, text)
+    };
+    is_nick(nick).then_some((nick, kind, text))
+}
+
+/// The nick of `nick!user@host`.
+fn nick_of(who: &str) -> &str {
+    who.split_once('!').map_or(who, |(nick, _)| nick)
+}
+
+/// `Sun Mar  8 2020`, after eggdrop's mark of a new date.
+fn eggdrop_date(text: &str) -> Option<Date> {
+    let words: Vec<_> = text.split_ascii_whitespace().collect();
+    let [_, month, day, year] = words[..] else { return None };
+    syntax::date(day, month, year)
 }
 
 #[cfg(test)]

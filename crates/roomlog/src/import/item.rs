@@ -21,7 +21,6 @@ pub(crate) struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) path: Arc<PathBuf>,
-    /// From 1.
     pub(crate) line: u64,
 }
 
@@ -39,7 +38,6 @@ pub(crate) struct Key {
     pub(crate) number: u64,
 }
 
-/// A reference to another entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) key: Key,
@@ -47,7 +45,6 @@ pub(crate) struct Reference {
     pub(crate) needed: bool,
 }
 
-/// An entry of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Imported {
     pub(crate) author: Author,
@@ -89,7 +86,6 @@ impl Imported {
     }
 }
 
-/// What became of a line or a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
     Entry(Box<Imported>),
@@ -103,7 +99,6 @@ pub(crate) enum Line {
     Note(String),
 }
 
-/// A line and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) place: Place,

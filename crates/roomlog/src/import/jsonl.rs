@@ -1,7 +1,7 @@
 //! A line of JSON as `export` prints it.
 //!
-//! `committed_at` is dropped: the new log has its own. An entry without an author or an id is rejected:
-//! importing it twice would add it twice.
+//! `committed_at` is dropped: the new log has its own. An entry without an author or an id is
+//! rejected: importing it twice would add it twice.
 
 use roomlog_protocol::{Author, EntryId, Kind, Slot};
 use serde::Deserialize;
@@ -28,7 +28,6 @@ struct Exported {
 #[derive(Default)]
 pub(super) struct Jsonl {
     log: u32,
-    /// The last slot of that log.
     last: Option<Slot>,
 }
 

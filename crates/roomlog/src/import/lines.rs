@@ -9,8 +9,8 @@ use encoding_rs::Encoding;
 
 use super::item::Line;
 
-/// The longest line: an entry with the largest body and meta that a server may allow, every character
-/// escaped.
+/// The longest line: an entry with the largest body and meta that a server may allow, every
+/// character escaped.
 const LINE_BYTES: usize = 2 << 20;
 
 /// A format whose files are read by line.
@@ -51,9 +51,9 @@ pub(super) fn next(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Op
 
 /// The line as text, and whether it has replacement characters.
 ///
-/// Logs of IRC mix encodings, as every client has its own: a line that is valid UTF-8 is taken as UTF-8, and
-/// `encoding` is that of the others. That is safe because text in a single-byte encoding is hardly ever
-/// valid UTF-8. Other encodings are decoded before the file is split into lines.
+/// Logs of IRC mix encodings, as every client has its own: a line that is valid UTF-8 is taken as
+/// UTF-8, and `encoding` is that of the others. That is safe because text in a single-byte encoding
+/// is hardly ever valid UTF-8. Other encodings are decoded before the file is split into lines.
 pub(super) fn text<'a>(
     line: &'a [u8],
     encoding: Option<&'static Encoding>,

@@ -1,8 +1,8 @@
 //! The lines of an IRC log as entries with stable ids.
 //!
-//! Input: lines, and the parser of one format ([`super::irc`], [`super::irssi`], [`super::weechat`]). Output:
-//! entries. The same file always gives the same ids: they do not depend on lines that are appended to it, on
-//! `--joins`, or on the time zone.
+//! Input: lines, and the parser of one format ([`super::irc`], [`super::irssi`],
+//! [`super::weechat`]). Output: entries. The same file always gives the same ids: they do not
+//! depend on lines that are appended to it, on `--joins`, or on the time zone.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -20,7 +20,6 @@ use super::{
 /// The prefix of the hashed data; it changes with the way ids are made.
 const ID_DOMAIN: &[u8] = b"roomlog/import-irc/v1";
 
-/// What a nick said or did.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Event<'a> {
     /// The date, if each line has one.
@@ -33,7 +32,6 @@ pub(super) struct Event<'a> {
     pub(super) text: Cow<'a, str>,
 }
 
-/// A parsed line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Form<'a> {
     Event(Event<'a>),
@@ -45,7 +43,6 @@ pub(super) enum Form<'a> {
 
 pub(super) type Parse = for<'a> fn(&'a str) -> Result<Form<'a>, String>;
 
-/// The lines of one file.
 pub(super) struct LogReader {
     parse: Parse,
     date: Option<Date>,
@@ -61,8 +58,8 @@ impl LogReader {
         Self { parse, date, joins, clock, seen: HashMap::new() }
     }
 
-    /// If a date comes again after another one, its lines are taken for the earlier ones: then overlapping
-    /// parts of a log give each line once.
+    /// If a date comes again after another one, its lines are taken for the earlier ones: then
+    /// overlapping parts of a log give each line once.
     fn turn(&mut self, date: Date) {
         if self.date != Some(date) {
             self.date = Some(date);
@@ -119,7 +116,6 @@ impl LineFormat for LogReader {
     }
 }
 
-/// The first 128 bits.
 fn truncated(sha: Sha256) -> [u8; 16] {
     let mut hash = [0; 16];
     hash.copy_from_slice(&sha.finalize()[..16]);

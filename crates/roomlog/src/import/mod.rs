@@ -6,9 +6,9 @@
 //!                                  └ messages: slack · discord · telegram
 //! ```
 //!
-//! Input: files. Output: items in the order of the files. A file is read only in the one format that it
-//! certainly has or that was named. Every line that is not blank and every message gives an item (a message
-//! also one per reaction); nothing is dropped without being counted.
+//! Input: files. Output: items in the order of the files. A file is read only in the one format
+//! that it certainly has or that was named. Every line that is not blank and every message gives an
+//! item (a message also one per reaction); nothing is dropped without being counted.
 
 pub(crate) mod files;
 pub(crate) mod preview;
@@ -21,7 +21,6 @@ mod clock;
 mod detect;
 mod discord;
 mod document;
-mod eggdrop;
 mod hash;
 mod irc;
 mod irssi;
@@ -32,7 +31,6 @@ mod log;
 mod open;
 mod people;
 mod reader;
-mod shape;
 mod slack;
 mod syntax;
 mod telegram;

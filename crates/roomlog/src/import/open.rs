@@ -1,8 +1,8 @@
 //! Opens a file as a stream of text.
 //!
-//! Input: a path. Output: its bytes, decompressed if it is gzip, without a byte order mark, and in UTF-8 if its
-//! encoding cannot be decoded line by line. Nothing is decompressed ahead of the reader; other compressions are
-//! rejected by name.
+//! Input: a path. Output: its bytes, decompressed if it is gzip, without a byte order mark, and in
+//! UTF-8 if its encoding cannot be decoded line by line. Nothing is decompressed ahead of the
+//! reader; other compressions are rejected by name.
 
 use std::{
     fs::{self, File},
@@ -27,7 +27,6 @@ const HEAD_BYTES: u64 = 8;
 
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How unsupported files begin.
 const UNSUPPORTED: &[(&[u8], &str)] = &[
     (b"PK\x03\x04", "a zip archive"),
     (b"\xfd7zXZ\x00", "compressed with xz"),
@@ -52,8 +51,8 @@ impl Read for CountedFile {
     }
 }
 
-/// Opens a file; the bytes read of it are added to `read`. Fails if it is not a regular file, or is compressed
-/// in another way than gzip.
+/// Opens a file; the bytes read of it are added to `read`. Fails if it is not a regular file, or is
+/// compressed in another way than gzip.
 pub(super) fn open(
     path: &Path,
     encoding: Option<&'static Encoding>,

@@ -1,8 +1,8 @@
 //! Maps the people of another chat to authors.
 //!
-//! Input: a person's id there, and a name. Output: an author, and a note if that is not the name. One person is
-//! one author, two persons are two. The first person with a name keeps it, so an export with more messages
-//! gives the same authors.
+//! Input: a person's id there, and a name. Output: an author, and a note if that is not the name.
+//! One person is one author, two persons are two. The first person with a name keeps it, so an
+//! export with more messages gives the same authors.
 
 use std::collections::HashMap;
 
@@ -46,7 +46,6 @@ impl People {
     }
 }
 
-/// The name followed by the id in brackets.
 fn with_id(name: &str, id: &str) -> Result<Author, String> {
     let tail = cut(id, 24).filter(|tail| tail == id).unwrap_or_else(|| short_hash(id));
     let tail = format!(" ({tail})");

@@ -9,7 +9,6 @@ use roomlog_protocol::{Author, Entry, Limits};
 use super::item::Imported;
 use crate::show::{Shown, utc};
 
-/// How many entries are shown.
 const ENTRIES: usize = 5;
 /// How many authors are counted, and how many of them are listed.
 const AUTHORS: usize = 100_000;
@@ -22,7 +21,6 @@ pub(crate) struct Preview {
     authors: HashMap<Author, u64>,
     /// Entries of authors that are not counted.
     others: u64,
-    /// Bodies over the default limit.
     too_long: u64,
 }
 

@@ -1,7 +1,7 @@
 //! The thread that reads the files of an import.
 //!
-//! Output: an item per line that is not blank, or per message, through a bounded channel. At most one line or
-//! message of one file is in memory in addition to the channel.
+//! Output: an item per line that is not blank, or per message, through a bounded channel. At most
+//! one line or message of one file is in memory in addition to the channel.
 
 use std::{
     fmt::Display,
@@ -34,14 +34,11 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// How many items the channel holds.
 const ITEMS: usize = 512;
 
 type Sender = mpsc::Sender<Result<Item, Failure>>;
 
-/// Why reading stopped early.
 enum Ended {
-    /// The command has ended.
     Unwanted,
     Failed(Failure),
 }
@@ -52,7 +49,6 @@ impl From<Failure> for Ended {
     }
 }
 
-/// Reads the files in this order.
 pub(crate) fn read(
     sources: Vec<Source>,
     reading: Reading,
@@ -117,7 +113,6 @@ impl Reader<'_> {
     }
 }
 
-/// Sends the items of one file.
 struct Feed<'a> {
     path: Arc<PathBuf>,
     items: &'a Sender,

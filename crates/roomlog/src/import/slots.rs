@@ -1,7 +1,7 @@
 //! The slots of imported entries, for entries that refer to them.
 //!
-//! Input: keys of entries, when they are sent and when they are answered. Output: slots. The logs of an import
-//! use the same numbers, so an answer for one log never counts for another.
+//! Input: keys of entries, when they are sent and when they are answered. Output: slots. The logs
+//! of an import use the same numbers, so an answer for one log never counts for another.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,6 @@ pub(crate) enum Lookup {
 }
 
 impl Slots {
-    /// An entry is about to be sent.
     pub(crate) fn expect(&mut self, key: Key) {
         if key.log != self.log {
             self.slots.clear();

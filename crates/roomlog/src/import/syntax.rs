@@ -2,10 +2,8 @@
 
 use jiff::civil::Date;
 
-/// Marks of a rank before a nick.
 const RANKS: &[char] = &['@', '+', '%', '&', '~', '!'];
 
-/// The first word, and the rest.
 pub(super) fn word(text: &str) -> (&str, &str) {
     text.split_once(' ').unwrap_or((text, ""))
 }

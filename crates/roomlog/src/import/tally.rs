@@ -1,7 +1,7 @@
 //! The counts of an import, and its summary.
 //!
-//! Every item is counted once as an entry, skipped or unreadable; every sent entry once as new, already there
-//! or rejected.
+//! Every item is counted once as an entry, skipped or unreadable; every sent entry once as new,
+//! already there or rejected.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -18,9 +18,7 @@ const ENOUGH_FOR_RATES: u64 = 100;
 
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// The number of files by format.
     formats: BTreeMap<&'static str, usize>,
-    /// The number of entries by kind.
     entries: BTreeMap<String, u64>,
     duplicates: u64,
     skipped: u64,
@@ -35,7 +33,6 @@ pub(crate) struct Tally {
     pub(crate) rejected: u64,
     /// How long each batch was unanswered.
     waits: Vec<Duration>,
-    /// The duration of the import; `None` if nothing was sent.
     pub(crate) took: Option<Duration>,
 }
 
@@ -85,7 +82,6 @@ impl Tally {
         self.unreadable + self.rejected
     }
 
-    /// Entries that are in the log.
     pub(crate) fn stored(&self) -> u64 {
         self.new + self.already_there
     }

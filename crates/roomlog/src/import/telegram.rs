@@ -1,6 +1,7 @@
 //! The messages of a chat of Telegram, as Telegram Desktop exports them in JSON.
 //!
-//! The id of an entry contains the ids of the chat and of the message, which are the same in every export.
+//! The id of an entry contains the ids of the chat and of the message, which are the same in every
+//! export.
 
 use jiff::{civil::DateTime, tz::TimeZone};
 use roomlog_protocol::{Author, Kind};
@@ -72,7 +73,6 @@ struct Reacted {
 
 pub(super) struct Telegram {
     zone: TimeZone,
-    /// The id of the chat.
     id: String,
     chat: Chat,
 }

@@ -9,7 +9,6 @@ use indicatif::ProgressBar;
 use super::item::Place;
 use crate::say;
 
-/// How many lines of a topic are named.
 const NAMED: u64 = 10;
 
 /// The longest warning, in characters: it may quote any text.
@@ -26,7 +25,7 @@ pub(crate) enum Topic {
 }
 
 impl Topic {
-    /// How many lines are named. The advice for `NotUtf8` applies to all, and the summary counts them.
+    /// How many lines are named; the advice for `NotUtf8` applies to all.
     fn named(self) -> u64 {
         if self == Self::NotUtf8 { 1 } else { NAMED }
     }
@@ -66,7 +65,6 @@ impl Warnings {
         }
     }
 
-    /// Reports how many lines were not named.
     pub(crate) fn finish(&self) {
         for (topic, count) in &self.counts {
             if let (rest @ 1.., Some(of)) = (count.saturating_sub(topic.named()), topic.plural()) {

@@ -1,7 +1,8 @@
 //! Proposes blocks of history to a partition of a journal, several concurrently.
 //!
-//! Input: entries, room by room, in slot order. Output: durable blocks. A block takes effect only after all
-//! blocks before it, so a block without an answer is proposed again with all that follow it.
+//! Input: entries, room by room, in slot order. Output: durable blocks. A block takes effect only
+//! after all blocks before it, so a block without an answer is proposed again with all that follow
+//! it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,6 @@ use roomlog_protocol::{RoomName, digest::hash};
 
 use crate::failure::Failure;
 
-/// The most blocks in flight.
 const IN_FLIGHT: usize = 8;
 
 const RETRIES: usize = 60;
@@ -61,7 +61,6 @@ impl Blocks {
         Ok(())
     }
 
-    /// Waits until all added entries are durable.
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
         self.close().await?;
         self.propose().await

@@ -5,8 +5,8 @@
 //!  move --journal nats://… --to DIR   sealed streams ──► archive, with an empty journal
 //! ```
 //!
-//! The log keeps its name, slots, times, digests and ids. It is never served in two places: the source is
-//! closed before the destination opens. An interrupted move continues where it stopped.
+//! The log keeps its name, slots, times, digests and ids. It is never served in two places: the
+//! source is closed before the destination opens. An interrupted move continues where it stopped.
 
 mod blocks;
 mod summary;

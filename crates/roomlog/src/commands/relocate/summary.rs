@@ -8,7 +8,6 @@ use roomlog_protocol::{Digest, RoomName, digest};
 
 use crate::{commands::printer::Printer, failure::Failure, progress};
 
-/// A bar that counts the entries of rooms.
 pub(super) fn bar(rooms: &BTreeMap<RoomName, Head>) -> ProgressBar {
     let template = "{msg}  {bar:30} {pos} of {len} entries  {elapsed} (left: {eta})";
     progress::bar(entries(rooms), template).with_message("moving")

@@ -5,7 +5,8 @@
 //!  a node in DIR/moving applies them ──► every head compared ──► DIR frozen, mark removed
 //! ```
 //!
-//! The mark keeps nodes from starting. It is removed only when every room has the same head on both sides.
+//! The mark keeps nodes from starting. It is removed only when every room has the same head on both
+//! sides.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
@@ -96,7 +97,6 @@ fn claim_destination(data: &Path, options: &Options) -> Result<(), Failure> {
     )))
 }
 
-/// Moves the entries of a room that the cluster lacks.
 async fn move_room(
     source: &Replayed,
     target: &Replayed,

@@ -5,8 +5,8 @@
 //!                                                              └──► an empty DIR/journal.db
 //! ```
 //!
-//! The streams are sealed before their end is determined, so no acked entry is left behind; nodes that
-//! still run answer `busy`.
+//! The streams are sealed before their end is determined, so no acked entry is left behind; nodes
+//! that still run answer `busy`.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -20,7 +20,7 @@ use ulid::Ulid;
 
 use super::summary;
 use crate::{
-    commands::replayed::{PAGE_ENTRIES, Replayed, failed},
+    commands::replayed::{Replayed, failed, pages},
     failure::Failure,
     say,
 };
@@ -43,14 +43,11 @@ pub(super) async fn run(mut options: Options, to: &Path) -> Result<(), Failure> 
     let bar = summary::bar(&rooms);
     bar.set_message("comparing");
     for (room, head) in &rooms {
-        let mut next = 0;
-        while next < head.end {
-            let end = (next + PAGE_ENTRIES).min(head.end);
+        for (first, end) in pages(head.end) {
             // Reading a page chains its digests.
-            let page = directory.archive.page(room, next, end, usize::MAX, Keep::Oldest);
+            let page = directory.archive.page(room, first, end, usize::MAX, Keep::Oldest);
             page.map_err(failed)?;
-            bar.inc(end - next);
-            next = end;
+            bar.inc(end - first);
         }
     }
     bar.finish_and_clear();

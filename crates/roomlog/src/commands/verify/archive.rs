@@ -11,7 +11,7 @@ use roomlog_protocol::{Digest, RoomName, Slot};
 use roomlog_sqlite::SqliteArchive;
 
 use crate::{
-    commands::replayed::{PAGE_ENTRIES, ROOMS, Replayed, failed},
+    commands::replayed::{ROOMS, Replayed, failed, pages},
     failure::Failure,
 };
 
@@ -43,10 +43,9 @@ pub(super) fn chained(
     room: &RoomName,
     head: &Head,
 ) -> Result<Option<Finding>, Failure> {
-    let (mut next, mut digest) = (0, Digest::start(room));
-    while next < head.end {
-        let end = (next + PAGE_ENTRIES).min(head.end);
-        let page = match page(archive, room, next, end)? {
+    let mut digest = Digest::start(room);
+    for (first, end) in pages(head.end) {
+        let page = match page(archive, room, first, end)? {
             Ok(page) => page,
             Err(finding) => return Ok(Some(finding)),
         };
@@ -57,7 +56,6 @@ pub(super) fn chained(
                 return Ok(Some((stored.entry.slot, why)));
             }
         }
-        next = end;
     }
     Ok(wrong_head(head, digest))
 }
@@ -70,10 +68,9 @@ pub(super) async fn same_as(
     journal_head: &Head,
 ) -> Result<Option<Finding>, Failure> {
     let Some(head) = archive.head(room).map_err(failed)? else { return Ok(None) };
-    let (mut next, mut digest) = (0, Digest::start(room));
-    while next < head.end {
-        let end = (next + PAGE_ENTRIES).min(head.end);
-        let ours = match page(archive, room, next, end)? {
+    let mut digest = Digest::start(room);
+    for (first, end) in pages(head.end) {
+        let ours = match page(archive, room, first, end)? {
             Ok(page) => page,
             Err(finding) => return Ok(Some(finding)),
         };
@@ -81,7 +78,7 @@ pub(super) async fn same_as(
             let why = "it is in the archive but not in the journal".into();
             return Ok(Some((journal_head.end, why)));
         }
-        let theirs = replayed.page(room, next).await?;
+        let theirs = replayed.page(room, first).await?;
         if let Some((ours, theirs)) = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs)
         {
             let (archive, journal) = (ours.digest, theirs.digest);
@@ -89,7 +86,6 @@ pub(super) async fn same_as(
             return Ok(Some((ours.entry.slot, why)));
         }
         digest = ours.last().map_or(digest, |last| last.digest);
-        next = end;
     }
     Ok(wrong_head(&head, digest))
 }

@@ -9,9 +9,9 @@
 //!  backup:  archive.db: every page from slot 0, chained
 //! ```
 //!
-//! Nothing is written to the directory: a WAL that a killed server left is applied to a copy. If the journal
-//! has every block, its digests are computed without the archive; if it was trimmed, the archive is the only
-//! source of the trimmed blocks and must be intact.
+//! Nothing is written to the directory: a WAL that a killed server left is applied to a copy. If
+//! the journal has every block, its digests are computed without the archive; if it was trimmed,
+//! the archive is the only source of the trimmed blocks and must be intact.
 
 use std::{collections::BTreeMap, fs, io, path::Path, process::ExitCode, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! `roomlog verify`: recomputes digests from entries, of a running server or of a directory.
 //!
-//! Output: for each room the digest at its latest slot, the first wrong slot, or why the room cannot be
-//! read. Every digest reported as `ok` was computed here from entries.
+//! Output: for each room the digest at its latest slot, the first wrong slot, or why the room
+//! cannot be read. Every digest reported as `ok` was computed here from entries.
 
 mod archive;
 mod directory;

@@ -1,4 +1,5 @@
-//! Verifies the rooms of a running server: chains the entries from slot 0 and compares with its digests.
+//! Verifies the rooms of a running server: chains the entries from slot 0 and compares with its
+//! digests.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
 //! The files of a Slack export.
 //!
-//! Input: a path. Output: the root of the export that contains it, the files of one channel, and the names of
-//! people and channels. Links are not followed, and nothing outside the export is read.
+//! Input: a path. Output: the root of the export that contains it, the files of one channel, and
+//! the names of people and channels. Links are not followed, and nothing outside the export is
+//! read.
 
 use std::{
     collections::HashMap,
@@ -50,7 +51,7 @@ pub(in super::super) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(days)
 }
 
-/// The directory of the channel to import: `directory`, or one in it if it is the root of the export.
+/// The directory of the channel to import: `directory`, or one in it if that is the root.
 pub(in super::super) fn channel(
     root: &Path,
     directory: &Path,
@@ -88,7 +89,6 @@ fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Names by the ids in messages.
 pub(super) struct Names {
     users: HashMap<String, String>,
     channels: HashMap<String, String>,

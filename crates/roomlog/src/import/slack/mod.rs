@@ -87,7 +87,6 @@ pub(super) struct Slack {
 }
 
 impl Slack {
-    /// Reads the names of the export in this directory.
     pub(super) fn open(root: &Path, joins: bool) -> Result<Self, Failure> {
         Ok(Self { names: Names::read(root)?, chat: Chat::new(joins) })
     }
@@ -170,7 +169,6 @@ impl ChatFormat for Slack {
 
 /// The emoji of a short name such as `thumbsup`; the name between colons if it has none.
 fn emoji(name: &str) -> String {
-    // A skin tone follows the name.
     let plain = name.split_once("::").map_or(name, |(plain, _)| plain);
     match emojis::get_by_shortcode(plain) {
         Some(emoji) => emoji.as_str().to_owned(),

@@ -1,6 +1,8 @@
-//! Converts Slack's markup to plain text, as a reader of Slack saw it: `<@U1>` to `@ada`, `&lt;` to `<`.
+//! Converts Slack's markup to plain text, as a reader of Slack saw it: `<@U1>` to `@ada`, `&lt;` to
+//! `<`.
 //!
-//! Entities are resolved once, after the markup, so a written `&lt;@U1&gt;` does not become a mention.
+//! Entities are resolved once, after the markup, so a written `&lt;@U1&gt;` does not become a
+//! mention.
 
 use super::export::Names;
 
@@ -20,7 +22,7 @@ pub(super) fn plain(text: &str, names: &Names) -> String {
     plain + &entities(rest)
 }
 
-/// The text for what is between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
+/// What is between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
 fn mark(inside: &str, names: &Names) -> String {
     let (what, label) = inside.split_once('|').unwrap_or((inside, ""));
     let named = |mark: char, name: Option<&str>, id: &str| {
