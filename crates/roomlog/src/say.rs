@@ -39,7 +39,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often [`flush`] retries while the queue is full.
 const FULL_RETRY: Duration = Duration::from_millis(5);
 
-static QUEUE: OnceLock<Option<SyncSender<Message>>> = OnceLock::new();
+static QUEUE: OnceLock<Option<SyncSender<Queued>>> = OnceLock::new();
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -49,7 +49,7 @@ static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 /// Standard error accepted nothing while [`settle`] waited, and has accepted nothing since.
 static STUCK: AtomicBool = AtomicBool::new(false);
 
-enum Message {
+enum Queued {
     Line(Vec<u8>),
     /// Answered when everything before it was written or dropped.
     Flush(SyncSender<()>),
@@ -81,7 +81,7 @@ pub(crate) fn raw(mut text: String) {
 pub(crate) fn drawn(text: String) {
     let queue = QUEUE.get_or_init(start).as_ref();
     IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
-    if queue.is_none_or(|queue| queue.try_send(Message::Line(text.into_bytes())).is_err()) {
+    if queue.is_none_or(|queue| queue.try_send(Queued::Line(text.into_bytes())).is_err()) {
         IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
@@ -101,7 +101,7 @@ pub(crate) fn flush() {
     let Some(Some(queue)) = QUEUE.get() else { return };
     let (done, written) = sync_channel(1);
     let until = Instant::now() + FLUSH_TIMEOUT;
-    let mut flush = Message::Flush(done);
+    let mut flush = Queued::Flush(done);
     // The queue is also full while the reader is merely slow.
     while let Err(TrySendError::Full(again)) = queue.try_send(flush) {
         if Instant::now() > until {
@@ -157,7 +157,7 @@ impl Write for Lines {
 }
 
 /// `None` if the system provides no thread: then all lines are dropped.
-fn start() -> Option<SyncSender<Message>> {
+fn start() -> Option<SyncSender<Queued>> {
     let (queue, messages) = sync_channel(QUEUE_LINES);
     let writer = StderrWriter { to: io::stderr(), torn: false };
     let run = move || writer.run(&messages);
@@ -171,10 +171,10 @@ struct StderrWriter<W> {
 }
 
 impl<W: Write> StderrWriter<W> {
-    fn run(mut self, messages: &Receiver<Message>) {
+    fn run(mut self, messages: &Receiver<Queued>) {
         for message in messages {
             match message {
-                Message::Line(line) => {
+                Queued::Line(line) => {
                     if self.report_dropped() && self.put(&line) {
                         STUCK.store(false, Ordering::Relaxed);
                     } else {
@@ -182,7 +182,7 @@ impl<W: Write> StderrWriter<W> {
                     }
                     IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
                 }
-                Message::Flush(done) => {
+                Queued::Flush(done) => {
                     self.report_dropped();
                     let _caller_timed_out = done.try_send(());
                 }

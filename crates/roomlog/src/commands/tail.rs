@@ -58,7 +58,7 @@ fn warn_of_reset(args: &TailArgs, why: Reset) {
         Reset::Diverged => "the server's digest differs",
     };
     say!(
-        "{why}: the entries of {} printed so far are no longer its log; its newest entries follow",
+        "{why}: the entries of {} printed so far are no longer valid; its newest entries follow",
         args.room
     );
 }

@@ -36,7 +36,7 @@ use crate::failure::Failure;
 
 const ITEMS: usize = 512;
 
-type Sender = mpsc::Sender<Result<Item, Failure>>;
+type ItemSender = mpsc::Sender<Result<Item, Failure>>;
 
 enum Ended {
     Unwanted,
@@ -67,7 +67,7 @@ pub(crate) fn read(
 
 struct Reader<'a> {
     reading: Reading,
-    items: &'a Sender,
+    items: &'a ItemSender,
     bytes: Arc<AtomicU64>,
     /// Slots continue from file to file.
     jsonl: Jsonl,
@@ -115,7 +115,7 @@ impl Reader<'_> {
 
 struct Feed<'a> {
     path: Arc<PathBuf>,
-    items: &'a Sender,
+    items: &'a ItemSender,
     bytes: &'a AtomicU64,
     encoding: Option<&'static Encoding>,
 }

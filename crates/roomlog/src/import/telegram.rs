@@ -36,13 +36,13 @@ struct TelegramMessage {
     file_name: Option<String>,
     media_type: Option<String>,
     sticker_emoji: Option<String>,
-    location_information: Option<Location>,
+    location_information: Option<TelegramLocation>,
     poll: Option<Poll>,
     reactions: Option<Vec<TelegramReaction>>,
 }
 
 #[derive(Deserialize)]
-struct Location {
+struct TelegramLocation {
     latitude: f64,
     longitude: f64,
 }

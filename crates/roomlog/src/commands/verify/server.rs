@@ -18,11 +18,11 @@ pub(super) async fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
     let mut report = Report::new();
     for room in &rooms {
         match check(&client, room).await {
-            Ok(Checked::Right { latest, .. }) if latest < 0 && named => {
+            Ok(Ok((latest, _))) if latest < 0 && named => {
                 return Err(Failure::never_written(room));
             }
-            Ok(Checked::Right { latest, digest }) => report.right(room, latest, digest)?,
-            Ok(Checked::Wrong { slot, why }) => report.wrong(room, slot, &why)?,
+            Ok(Ok((latest, digest))) => report.right(room, latest, digest)?,
+            Ok(Err((slot, why))) => report.wrong(room, slot, &why)?,
             // The other rooms are checked nevertheless.
             Err(ClientError::Refused(error)) if error.code == ErrorCode::Unavailable => {
                 report.unreadable(room, &error.message)?;
@@ -34,11 +34,8 @@ pub(super) async fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
     report.finish(None)
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Checked {
-    Right { latest: i64, digest: Digest },
-    Wrong { slot: i64, why: String },
-}
+/// The latest slot and its digest, or the first wrong slot and what is wrong with it.
+type Checked = Result<(i64, Digest), (i64, String)>;
 
 async fn check(client: &Client, room: &RoomName) -> Result<Checked, ClientError> {
     let mut chain = DigestChain::new(room);
@@ -48,13 +45,13 @@ async fn check(client: &Client, room: &RoomName) -> Result<Checked, ClientError>
             Ok(Some(page)) => page,
             Ok(None) => break,
             Err(ClientError::Hole { slot, instead, .. }) => {
-                return Ok(Checked::Wrong { slot, why: format!("it is missing: {instead}") });
+                return Ok(Err((slot, format!("it is missing: {instead}"))));
             }
             Err(error) => return Err(error),
         };
         let digests = match chain.take(&page.entries) {
             Ok(digests) => digests,
-            Err((slot, why)) => return Ok(Checked::Wrong { slot, why }),
+            Err(wrong) => return Ok(Err(wrong)),
         };
         if digest_at(client, room, page, chain.last).await? != chain.digest {
             return first_wrong(client, room, &digests).await;
@@ -66,9 +63,9 @@ async fn check(client: &Client, room: &RoomName) -> Result<Checked, ClientError>
     if !began && end.digest != chain.digest {
         let why =
             format!("the server has digest {}, the entries give {}", end.digest, chain.digest);
-        return Ok(Checked::Wrong { slot: chain.last, why });
+        return Ok(Err((chain.last, why)));
     }
-    Ok(Checked::Right { latest: chain.last, digest: chain.digest })
+    Ok(Ok((chain.last, chain.digest)))
 }
 
 /// The server's digest at the last slot of a page.
@@ -100,7 +97,7 @@ async fn first_wrong(
     let (slot, computed) = digests[wrong];
     let theirs = client.page(room.clone(), 0, Some(slot)).await?.digest;
     let why = format!("the server has digest {theirs}, the entries give {computed}");
-    Ok(Checked::Wrong { slot: latest_of(slot + 1), why })
+    Ok(Err((latest_of(slot + 1), why)))
 }
 
 /// The digest of consecutive entries from slot 0.

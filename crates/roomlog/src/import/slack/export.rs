@@ -26,7 +26,7 @@ const USERS: &str = "users.json";
 const CHANNELS: &[&str] = &["channels.json", "groups.json", "mpims.json", "dms.json"];
 
 /// The root of the export that contains a directory: the directory itself, or its parent.
-pub(in super::super) fn root(directory: &Path) -> Option<PathBuf> {
+pub(crate) fn root(directory: &Path) -> Option<PathBuf> {
     let directory = fs::canonicalize(directory).ok()?;
     directory.ancestors().take(2).find(|root| is_root(root)).map(Path::to_owned)
 }
@@ -36,7 +36,7 @@ fn is_root(directory: &Path) -> bool {
 }
 
 /// The days of a channel, in order. Its directory may have other files, such as canvases.
-pub(in super::super) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |why: io::Error| Failure::file(channel, why);
     let mut days = Vec::new();
     for entry in fs::read_dir(channel).map_err(failed)? {
@@ -52,7 +52,7 @@ pub(in super::super) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// The directory of the channel to import: `directory`, or one in it if that is the root.
-pub(in super::super) fn channel(
+pub(crate) fn channel(
     root: &Path,
     directory: &Path,
     named: Option<&str>,
@@ -89,9 +89,11 @@ fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
+/// Names by id.
 pub(super) struct Names {
-    users: HashMap<String, String>,
-    channels: HashMap<String, String>,
+    /// The names in mentions: they are unique in a workspace, and seldom change.
+    pub(super) users: HashMap<String, String>,
+    pub(super) channels: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -111,15 +113,6 @@ impl Names {
             channels.extend(list(&path)?);
         }
         Ok(Self { users, channels })
-    }
-
-    /// The name in mentions: it is unique in a workspace, and seldom changes.
-    pub(super) fn user(&self, id: &str) -> Option<&str> {
-        self.users.get(id).map(String::as_str)
-    }
-
-    pub(super) fn channel(&self, id: &str) -> Option<&str> {
-        self.channels.get(id).map(String::as_str)
     }
 }
 

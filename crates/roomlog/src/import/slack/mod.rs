@@ -94,7 +94,7 @@ impl Slack {
     fn author(&mut self, message: &SlackMessage) -> Result<Author, String> {
         let of_profile = |profile: &Option<Profile>| profile.as_ref()?.name.clone();
         let user = message.user.as_deref().or(message.bot_id.as_deref());
-        let name = user.and_then(|user| self.names.user(user)).map(str::to_owned);
+        let name = user.and_then(|user| self.names.users.get(user)).cloned();
         let name = name
             .or_else(|| message.username.clone().filter(|name| !name.is_empty()))
             .or_else(|| of_profile(&message.user_profile))
@@ -159,7 +159,7 @@ impl ChatFormat for Slack {
         self.chat.message(author, &message)?;
         for SlackReaction { name, users } in it.reactions.iter().flatten() {
             for user in users.iter().flatten() {
-                let author = self.chat.author(user, self.names.user(user).unwrap_or(user))?;
+                let author = self.chat.author(user, self.names.users.get(user).unwrap_or(user))?;
                 self.chat.reaction(author, &message, name, emoji(name))?;
             }
         }
