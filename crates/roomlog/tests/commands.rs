@@ -272,7 +272,7 @@ fn an_export_imports_as_the_same_log_and_refs_follow_their_entries() {
     assert_eq!(run(&server, &format!("import copy {}", path.display())).0, 0);
     assert_eq!(run(&server, "export copy").1, export);
 
-    // Into a room that has entries already, what a ref names has moved.
+    // In a room that has entries already, the slot of a ref is another one.
     server.append("other", "first");
     assert_eq!(run(&server, &format!("import other {}", path.display())).0, 0);
     let log = server.log("other");
@@ -315,7 +315,7 @@ fn verify_and_export_fail_for_a_room_without_entries() {
     }
 }
 
-/// A server of two empty rooms, of which it cannot read `ill`; and what it runs on.
+/// A server with two empty rooms that cannot read `ill`, and its runtime.
 fn ill_server() -> (String, Runtime) {
     let runtime = Runtime::new().expect("a runtime");
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -328,7 +328,7 @@ fn ill_server() -> (String, Runtime) {
                 "auth": "open", "durability": "fsync", "limits": Limits::default()});
             let mut answer = Some(hello);
             while let Some(frame) = answer.take() {
-                // A client that went away needs no answer.
+                // A closed client needs no answer.
                 let _ = socket.send(Message::text(frame.to_string())).await;
                 let asked = socket.next().await.and_then(Result::ok);
                 answer = asked.and_then(|asked| ill_answer(asked.as_text()?));

@@ -1,4 +1,4 @@
-//! A command that was cut short does not exit as if it had done everything.
+//! An interrupted command does not exit with 0.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! `roomlog import` while things go wrong: whatever the server does, every line is in the room once, in
-//! the order of the files, and lines that were not imported are named.
+//! `roomlog import` under failures: whatever the server does, every line is in the room once, in the order
+//! of the files, and lines that were not imported are reported.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn import(server: &Server, file: &NamedTempFile) -> Child {
     command.spawn().expect("an import")
 }
 
-/// The end of an import: its code, its summary, and what it said on the way.
+/// The exit code of an import, its summary, and its standard error.
 async fn ended(import: Child) -> (Option<i32>, String, String) {
     let output = within("the end of the import", import.wait_with_output()).await.expect("an end");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -100,7 +100,7 @@ async fn a_line_that_is_refused_is_named_and_those_around_it_are_taken() {
 
 #[tokio::test]
 async fn what_the_server_has_no_room_for_now_is_sent_again() {
-    // Room for a few appends that have no outcome yet: every batch is `busy` somewhere in its middle.
+    // Space for a few pending appends: every batch is `busy` somewhere in the middle.
     let server = Server::start(&["--waiting-bytes=60000"]).await;
     let file = file((0..2_000).map(|n| entry(n, 10)));
     let (code, summary, said) = ended(import(&server, &file)).await;

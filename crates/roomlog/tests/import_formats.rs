@@ -1,5 +1,5 @@
-//! `roomlog import` of the logs and exports of other chats: what each becomes, that it is there once however often it
-//! is imported, and that what is not certain is refused before anything is sent.
+//! `roomlog import` of the logs and exports of other chats: the resulting entries, that they are stored once however
+//! often they are imported, and that an ambiguous file is rejected before anything is sent.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{Server, within};
 use tempfile::{TempDir, tempdir};
 use tokio::process::Command;
 
-/// What an import said: its code, its summary, and what stands on standard error.
+/// The exit code of an import, its summary, and its standard error.
 struct Run {
     code: Option<i32>,
     summary: String,
@@ -38,7 +38,7 @@ fn sample(name: &str) -> String {
     samples.join(name).to_str().expect("UTF-8").to_owned()
 }
 
-/// The room as lines: author, kind, body, and the body of what it is about.
+/// The room as lines: author, kind, body, and the body of the entry it refers to.
 async fn lines(server: &Server, room: &str) -> Vec<String> {
     let log = server.login("reader").await.whole_log(room).await;
     let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or("text").to_owned();
@@ -51,7 +51,7 @@ async fn lines(server: &Server, room: &str) -> Vec<String> {
     log.iter().map(line).collect()
 }
 
-/// Imports twice, and gives the room.
+/// Imports twice; the lines of the room.
 async fn imported(server: &Server, room: &str, args: &[&str]) -> Vec<String> {
     let args: Vec<_> = ["import", room].iter().chain(args).copied().collect();
     let first = roomlog(Some(server), &args).await;
@@ -62,7 +62,7 @@ async fn imported(server: &Server, room: &str, args: &[&str]) -> Vec<String> {
     lines(server, room).await
 }
 
-/// What an import that sends nothing says.
+/// The standard error of an import that sends nothing.
 async fn refused(args: &[&str]) -> String {
     let args: Vec<_> = ["import", "tea"].iter().chain(args).copied().collect();
     let run = roomlog(None, &args).await;
@@ -312,7 +312,7 @@ async fn what_is_not_certain_is_refused_in_a_few_lines() {
         assert!(said.contains(why), "{name}: {said}");
         assert!(said.contains(name), "{name}: {said}");
     }
-    // What is named is believed; what has another form is then refused line by line, and not at any length.
+    // A named format is trusted; lines of another form are then rejected one by one, and only some are listed.
     let server = Server::start(&[]).await;
     let path = files.put("2020-03-09.log", "what?\n".repeat(1_000) + mixed);
     let run = roomlog(Some(&server), &["import", "tea", &path, "--format", "znc"]).await;
@@ -342,7 +342,7 @@ async fn several_chats_do_not_go_into_one_room() {
     assert!(said.contains("cups, tea"), "{said}");
     let run = roomlog(None, &["import", "tea", "--dry-run", &root, "--channel", "#tea"]).await;
     assert!(run.summary.contains("files            1 (slack 1)"), "{}{}", run.summary, run.said);
-    // A day on which nothing was said is a day too.
+    // A day may have no messages.
     files.put("slack/tea/2020-03-07.json", b"[]");
     let channel = files.path("slack/tea").to_str().expect("UTF-8").to_owned();
     let run = roomlog(None, &["import", "r", &channel, "--dry-run"]).await;
@@ -386,7 +386,7 @@ async fn json_that_is_cut_off_or_hostile_ends_with_its_line() {
     assert_eq!(lines(&server, "tea").await.len(), 3, "what came before is taken");
     let log = server.login("reader").await.whole_log("tea").await;
     assert_eq!(log[0]["id"].as_str(), Some("telegram-4242-2"), "an id is a promise");
-    // A message of another form is named, those around it are taken.
+    // A malformed message is reported, those around it are imported.
     let path = files.put(
         "result.json",
         telegram.replace(r#""id": 4, "type": "message""#, r#""id": "4", "type": "message""#),

@@ -1,4 +1,4 @@
-//! The commands over a restore to an older backup: they go on with the log that is there, and say so.
+//! The commands across a restore of an older backup: they continue with the new log, and report it.
 
 mod support;
 
@@ -47,8 +47,8 @@ async fn a_tail_says_that_the_log_is_another_one_and_goes_on_with_it() {
     let told = line(&mut err, "another log").await;
     assert_eq!(
         told,
-        "roomlog: the server now has another log: what was printed of general is no longer its log; its \
-         newest entries follow"
+        "roomlog: the server now has another log: the entries of general printed so far are no longer \
+         valid; its newest entries follow"
     );
     assert!(line(&mut out, "zero").await.starts_with("0 "));
     assert!(line(&mut out, "one").await.starts_with("1 "));

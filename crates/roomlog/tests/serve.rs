@@ -1,4 +1,4 @@
-//! `roomlog serve`: what it refuses, the log's name through restarts, and what the commands say of it.
+//! `roomlog serve`: what it rejects, the log's name across restarts, and errors of commands.
 
 mod support;
 
@@ -105,7 +105,7 @@ async fn a_switch_in_the_environment_is_written_as_people_write_it() {
     }
 }
 
-/// A command for this server: its exit code, what it printed and what it said.
+/// A command for this server: its exit code, standard output and standard error.
 async fn run(server: &Server, args: &str) -> (Option<i32>, String, String) {
     let ended = within(args, command(server, args).output()).await.expect("a run");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
