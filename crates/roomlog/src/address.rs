@@ -28,8 +28,8 @@ impl FromStr for Listen {
         let address = typed.parse().ok().or_else(of_name);
         address.map(Self).ok_or_else(|| {
             format!(
-                "{typed:?} is not IP:PORT, such as 127.0.0.1:7400, [::1]:7400 or, for all addresses \
-                 of this machine, 0.0.0.0:7400"
+                "{typed:?} is not IP:PORT, such as 127.0.0.1:7400, [::1]:7400 or, for all \
+                 addresses of this machine, 0.0.0.0:7400"
             )
         })
     }
@@ -50,8 +50,8 @@ impl TryFrom<String> for Listen {
 pub(crate) fn origin(typed: &str) -> Result<String, String> {
     let wrong = |why: &str| {
         format!(
-            "allow_origin: {typed:?} is not an origin{why}; write it as https://HOST, http://HOST:PORT or \
-             SCHEME://HOST, without a path"
+            "allow_origin: {typed:?} is not an origin{why}; write it as https://HOST, \
+             http://HOST:PORT or SCHEME://HOST, without a path"
         )
     };
     let plain = typed.trim().to_ascii_lowercase();

@@ -22,7 +22,8 @@ const EXIT_CODES: &str = "Exit codes:
   3    `verify` found a difference, or a room that cannot be read
   141  the reader of standard output closed it before everything was printed (`| head`)
 
-Ctrl-C is the normal end of `serve`, `chat` and `tail`. Any other command that a signal ends does not exit with 0.
+Ctrl-C is the normal end of `serve`, `chat` and `tail`. Any other command that a signal ends does
+not exit with 0.
 
 Try it with one command in each of three terminals:
   roomlog serve
@@ -86,8 +87,9 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "While the server is down, what you send is queued. /help or F1 lists the keys and commands.
-How far you have read is stored in $XDG_STATE_HOME/roomlog/read.json (default: ~/.local/state/roomlog/read.json).
+    after_help = "While the server is down, what you send is queued. /help or F1 lists the commands.
+How far you have read is stored in $XDG_STATE_HOME/roomlog/read.json (by default below
+~/.local/state).
 
 Examples:
   roomlog chat
@@ -109,7 +111,8 @@ pub(crate) struct ChatArgs {
   roomlog append general 'me too' --ref 1040         a reply to the entry at slot 1040
   roomlog append general -- '-x'                     a text that begins with a dash
 
-Exits with 0 only if every line is in the log. It continues when the reader of the slots exits (`| head`).")]
+Exits with 0 only if every line is in the log. Continues when the reader of the slots exits
+(`| head`).")]
 pub(crate) struct AppendArgs {
     /// The room.
     pub(crate) room: RoomName,
@@ -246,8 +249,8 @@ pub(crate) struct BackupArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The backup is not changed, and every byte of it is checked against its manifest. What was appended after
-the backup is missing, so the log gets a new name, and clients drop what they hold.
+    after_help = "The backup is not changed, and every byte of it is checked against its manifest.
+Later entries are missing, so the log gets a new name, and clients drop what they hold.
 
 Example:
   roomlog restore backups/2026-11-24 new-data
@@ -264,11 +267,13 @@ pub(crate) struct RestoreArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The log keeps its name, and each entry its slot, time, id and digest; clients keep what they have.
-To a cluster: stop the server of DIR first. DIR is not changed, except for a mark that keeps servers from starting on
-it again. No node of the cluster starts before the complete log is there and every room has been compared.
-To a directory: the streams are sealed, so running nodes reject appends from then on. DIR is then served like any other.
-Run an interrupted move again: it continues where it stopped.
+    after_help = "The log keeps its name, and each entry its slot, time, id and digest; clients
+keep what they have.
+To a cluster: stop the server of DIR first. DIR is not changed, except for a mark that keeps servers
+from starting on it again. No node of the cluster starts before the complete log is there and every
+room has been compared.
+To a directory: the streams are sealed, so running nodes reject appends from then on. DIR is then
+served like any other. Run an interrupted move again: it continues where it stopped.
 
 Examples:
   roomlog move --data /var/lib/roomlog --to nats://a:4222,b:4222,c:4222

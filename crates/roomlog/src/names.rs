@@ -35,8 +35,8 @@ pub(crate) fn check_environment(
         if !known.contains(&name) && !OF_SCRIPTS.contains(&name) && !is_service_link(name) {
             let hint = did_you_mean(name, known.iter().copied());
             return Err(Failure::usage(format!(
-                "roomlog does not read the environment variable {name}{hint}; `roomlog serve --help` lists \
-                 those it reads"
+                "roomlog does not read the environment variable {name}{hint}; `roomlog serve \
+                 --help` lists those it reads"
             )));
         }
     }

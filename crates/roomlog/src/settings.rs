@@ -7,7 +7,7 @@
 //! The two tables below are the only list of settings: flags, variables, keys of the file, help and
 //! `roomlog config` come from them. A test compares them with the tables of the manual.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt::Display, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use roomlog_core::NodeSettings;
@@ -67,7 +67,8 @@ settings! {
         data: PathBuf, "ROOMLOG_DATA", "DIR";
         /// Allow an address that other machines can reach, although everyone may read and write;
         /// `=false` overrides the environment and the settings file [default: false]
-        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        #[arg(value_parser = yes_or_no)]
         insecure_open: bool, "ROOMLOG_INSECURE_OPEN", "BOOL";
         /// A browser origin, such as https://chat.example.org, whose pages may use this server;
         /// repeatable. Flags replace the environment's list, and that the file's
@@ -140,8 +141,8 @@ settings! {
         /// Trust that every NATS server has `sync_interval: always` where the servers do not show
         /// it; clients see `declared` as the durability; `=false` overrides the environment and the
         /// settings file [default: false]
-        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
-        #[arg(help_heading = CLUSTER)]
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        #[arg(value_parser = yes_or_no, help_heading = CLUSTER)]
         journal_declared: bool, "ROOMLOG_JOURNAL_DECLARED", "BOOL";
     }
 }
@@ -232,8 +233,9 @@ impl Settings {
             return Ok(listen);
         }
         Err(Failure::usage(format!(
-            "other machines can reach {listen}, and this server has no access control: whoever reaches \
-             it may read and write everything; add --insecure-open if you want that, or listen on {LISTEN}"
+            "other machines can reach {listen}, and this server has no access control: whoever \
+             reaches it may read and write everything; add --insecure-open if you want that, or \
+             listen on {LISTEN}"
         )))
     }
 
@@ -249,14 +251,11 @@ impl Settings {
     /// The settings of the node. No bound may be 0: nothing could be written.
     pub(crate) fn node(&self) -> Result<NodeSettings, Failure> {
         let default = NodeSettings::default();
-        let or = |name, set: Option<usize>, default| at_least_one(name, set.unwrap_or(default));
+        let or = |name, set: Option<usize>, default| at_least(1, name, set.unwrap_or(default));
+        let entries = self.unfolded_entries;
         Ok(NodeSettings {
             waiting_bytes: or("waiting_bytes", self.waiting_bytes, default.waiting_bytes)?,
-            unfolded_entries: or(
-                "unfolded_entries",
-                self.unfolded_entries,
-                default.unfolded_entries,
-            )?,
+            unfolded_entries: or("unfolded_entries", entries, default.unfolded_entries)?,
             unfolded_bytes: or("unfolded_bytes", self.unfolded_bytes, default.unfolded_bytes)?,
             tail_bytes: self.tail_bytes.unwrap_or(default.tail_bytes),
             fold_entries: or("fold_entries", self.fold_entries, default.fold_entries)?,
@@ -301,27 +300,24 @@ impl Settings {
             return Ok(());
         };
         Err(Failure::usage(format!(
-            "{name} is for a journal on NATS, and none is named: add --journal nats://…, or remove {name}"
+            "{name} is for a journal on NATS, and none is named: add --journal nats://…, or remove \
+             {name}"
         )))
     }
 
     /// How much of the journal's file is kept, in bytes.
     pub(crate) fn journal_bytes(&self) -> Result<u64, Failure> {
-        match self.journal_bytes.unwrap_or(JOURNAL_BYTES) {
-            bytes if bytes >= LEAST_JOURNAL_BYTES => Ok(bytes),
-            bytes => Err(Failure::usage(format!(
-                "journal_bytes is {bytes}, but must be at least {LEAST_JOURNAL_BYTES}"
-            ))),
-        }
+        let bytes = self.journal_bytes.unwrap_or(JOURNAL_BYTES);
+        at_least(LEAST_JOURNAL_BYTES, "journal_bytes", bytes)
     }
 
     /// The settings of the gateway.
     pub(crate) fn gateway(&self) -> Result<Config, Failure> {
         let default = Config::default();
         let limits = self.limits()?;
-        let sockets = at_least_one("sockets", self.sockets.unwrap_or(default.sockets))?;
+        let sockets = at_least(1, "sockets", self.sockets.unwrap_or(default.sockets))?;
         let batch_bytes = self.batch_bytes.unwrap_or(default.batch_bytes);
-        let batch_bytes = at_least_one("batch_bytes", batch_bytes)?;
+        let batch_bytes = at_least(1, "batch_bytes", batch_bytes)?;
         let batches_bytes = self.batches_bytes.unwrap_or(default.batches_bytes);
         if batches_bytes < batch_bytes {
             return Err(Failure::usage(format!(
@@ -362,11 +358,11 @@ impl Settings {
     }
 }
 
-fn at_least_one(name: &str, value: usize) -> Result<usize, Failure> {
-    match value {
-        0 => Err(Failure::usage(format!("{name} is 0, but must be at least 1"))),
-        _ => Ok(value),
+fn at_least<T: PartialOrd + Display>(least: T, name: &str, value: T) -> Result<T, Failure> {
+    if value >= least {
+        return Ok(value);
     }
+    Err(Failure::usage(format!("{name} is {value}, but must be at least {least}")))
 }
 
 /// A boolean as people write it in an environment.

@@ -11,11 +11,11 @@ use super::server::ServerArgs;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The format is detected from the first lines of a file, compressed with gzip or not; an ambiguous file is
-rejected. docs/IMPORT.md lists what is kept of each format.
+    after_help = "The format is detected from the first lines of a file, which may be compressed
+with gzip; an ambiguous file is rejected. docs/IMPORT.md lists what is kept of each format.
 
-  irc       one file per day, named by its date (2015-12-24.log, tea_20151224.log), with lines such as
-            [10:59] <ada> hello; written by ZNC, energymech and eggdrop
+  irc       one file per day, with the date in its name (2015-12-24.log, tea_20151224.log) and lines
+            such as [10:59] <ada> hello; written by ZNC, energymech and eggdrop
   irssi     10:59 < ada> hello, after --- Log opened
   weechat   2015-12-24 10:59:07, a tab, ada, a tab, hello
   slack     an unpacked export; --channel selects one of several channels
@@ -23,8 +23,8 @@ rejected. docs/IMPORT.md lists what is kept of each format.
   telegram  result.json of a chat exported by Telegram Desktop
   jsonl     one entry per line, as `export` prints it
 
-Importing again adds nothing, and an interrupted import continues when it is run again. Imported entries cannot be
-removed: start with --dry-run.
+Importing again adds nothing, and an interrupted import continues when it is run again. Imported
+entries cannot be removed: start with --dry-run.
 
 Examples:
   roomlog import perl6 logs/2015/ --dry-run        what would be imported; needs no server

@@ -85,8 +85,8 @@ async fn append_lines(
     client.close().await;
     if log.changed {
         return Err(Failure::said(
-            "the server changed to another log, which may lack some of the lines whose slots were printed \
-             before that",
+            "the server changed to another log, which may lack some of the lines whose slots were \
+             printed before that",
         ));
     }
     if failed > 0 {

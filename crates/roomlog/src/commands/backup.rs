@@ -118,8 +118,8 @@ impl Download {
     async fn start(address: &Address) -> Result<Self, Failure> {
         let unreachable = |why: &dyn Display| {
             Failure::said(format!(
-                "cannot reach {address}: {why}; start a server with `roomlog serve`, or name another with \
-                 --server URL"
+                "cannot reach {address}: {why}; start a server with `roomlog serve`, or name \
+                 another with --server URL"
             ))
         };
         let uri = address.uri();
@@ -205,11 +205,12 @@ async fn accepted(answer: Response<Incoming>, address: &Address) -> Result<Incom
     match serde_json::from_slice(&body) {
         Ok(BackupLine::Error(error)) => Err(refused(&error)),
         _ if status.is_server_error() => Err(Failure::said(format!(
-            "{address} answered {status}; if that is a proxy, start the server behind it, then run this again; there \
-             is no backup"
+            "{address} answered {status}; if that is a proxy, start the server behind it, then run \
+             this again; there is no backup"
         ))),
         _ => Err(Failure::said(format!(
-            "{address} does not make backups: it answered {status}; name a Roomlog server with --server URL"
+            "{address} does not make backups: it answered {status}; name a Roomlog server with \
+             --server URL"
         ))),
     }
 }
@@ -226,7 +227,7 @@ impl Target {
                 if let Some(entry) = entries.next() {
                     let name = entry.map(|entry| entry.file_name().to_string_lossy().into_owned());
                     return Err(Failure::said(format!(
-                        "{} is not empty: it holds {}; name a directory that is empty or does not exist",
+                        "{} is not empty: it holds {}; name an empty or a new directory",
                         directory.display(),
                         name.unwrap_or_else(|why| why.to_string())
                     )));

@@ -307,8 +307,8 @@ impl Import {
         self.tally.item(item);
         let place = Some(&item.place);
         if item.mended {
-            let what = "not UTF-8: imported with replacement characters, as are all such lines; to read them, name \
-                        their encoding, such as --encoding cp1252";
+            let what = "not UTF-8: imported with replacement characters, as are all such lines; to \
+                        read them, name their encoding, such as --encoding cp1252";
             self.warnings.warn(Topic::NotUtf8, place, what);
         }
         match &item.line {
@@ -316,7 +316,7 @@ impl Import {
                 self.warnings.warn(Topic::NotImported, place, &format!("not imported: {why}"));
             }
             Line::Unfinished => {
-                let what = "left for the next run: it has no newline at its end, so it may be half written";
+                let what = "left for the next run: it has no newline, so it may be half written";
                 self.warnings.warn(Topic::Unfinished, place, what);
             }
             Line::Note(what) => self.warnings.warn(Topic::Note, place, what),

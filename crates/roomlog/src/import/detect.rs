@@ -160,7 +160,7 @@ fn auto(path: &Path, sample: &Sample, reading: &Reading) -> Result<Content, Fail
         _ => {
             let names: Vec<_> = found.iter().map(|(name, ..)| *name).collect();
             format!(
-                "it has lines of {}. Choose one with --format; lines of the others are then rejected",
+                "it has lines of {}. Choose one with --format; the other lines are then rejected",
                 names.join(" and ")
             )
         }
@@ -201,8 +201,8 @@ fn line_content(path: &Path, format: Format, sample: &Sample) -> Result<Content,
             return Ok(Content::Irssi(date));
         }
         Format::Irssi => {
-            "it is a part of an irssi log without a date before its first line. Start it with a line \
-             such as --- Log opened Sun Mar 08 10:58:59 2020, or put the date in its name"
+            "it is a part of an irssi log without a date before its first line. Start it with a \
+             line such as --- Log opened Sun Mar 08 10:58:59 2020, or put the date in its name"
         }
         Format::Weechat => return Ok(Content::Weechat),
         _ => return Ok(Content::Jsonl),
@@ -240,8 +240,8 @@ fn document(path: &Path, format: Format, reading: &Reading) -> Result<Content, F
         Format::Auto | Format::Slack if slack => match root {
             Some(root) => return Ok(Content::Slack(root)),
             None => {
-                "it looks like a day of a Slack export, but users.json and channels.json, which have \
-                 the names, are neither in its directory nor in the parent of that"
+                "it looks like a day of a Slack export, but users.json and channels.json, which \
+                 have the names, are neither in its directory nor in the parent of that"
             }
         },
         Format::Auto | Format::Discord if discord => return Ok(Content::Discord(shape.chat_id())),

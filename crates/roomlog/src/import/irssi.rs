@@ -1,7 +1,7 @@
 //! A line of an irssi log.
 //!
 //! ```text
-//!  --- Log opened Sun Mar 08 10:58:59 2020        sets the date, as does `--- Day changed Mon Mar 09 2020`
+//!  --- Log opened Sun Mar 08 10:58:59 2020        --- Day changed Mon Mar 09 2020
 //!  10:59 < mona> hello    10:59 <@mona> hello     10:59  * mona waves
 //!  10:59 -!- mona [~m@h] has joined #tea          10:59 -ops:#tea- hear
 //! ```

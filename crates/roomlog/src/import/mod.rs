@@ -1,7 +1,7 @@
 //! Reads the history of another chat.
 //!
 //! ```text
-//!  paths ──► files ──► detect ──► reader (a thread) ──► Item: an entry to append, or what became of a line
+//!  paths ──► files ──► detect ──► reader (a thread) ──► Item: an entry, or what became of a line
 //!                                  │ lines:    irc · irssi · weechat · jsonl      bounded channel
 //!                                  └ messages: slack · discord · telegram
 //! ```

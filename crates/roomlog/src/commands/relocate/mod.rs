@@ -28,8 +28,8 @@ async fn relocate(args: MoveArgs) -> Result<(), Failure> {
     let to_cluster = args.to.contains("://");
     if to_cluster && args.journal.is_some() {
         return Err(Failure::usage(
-            "move a log from a directory to a cluster (--data DIR --to nats://…), or from a cluster to a \
-             directory (--journal nats://… --to DIR)",
+            "move a log from a directory to a cluster (--data DIR --to nats://…), or from a \
+             cluster to a directory (--journal nats://… --to DIR)",
         ));
     }
     let settings = Settings {

@@ -1,7 +1,7 @@
 //! From a directory to a cluster.
 //!
 //! ```text
-//!  DIR, locked ──► every room from where the cluster's copy ends ──► blocks of history ──► marked streams
+//!  DIR, locked ──► the entries that the cluster lacks ──► blocks of history ──► marked streams
 //!  a node in DIR/moving applies them ──► every head compared ──► DIR frozen, mark removed
 //! ```
 //!
@@ -91,8 +91,8 @@ fn claim_destination(data: &Path, options: &Options) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::said(format!(
-        "a move of this log to {claimed} was begun: finish that move. If it did not finish, and its streams are \
-         deleted, remove {} to begin another",
+        "a move of this log to {claimed} was begun: finish that move. If it did not finish, and \
+         its streams are deleted, remove {} to begin another",
         data.join(SCRATCH).display()
     )))
 }
@@ -108,8 +108,8 @@ async fn move_room(
     let mut next = target.head(room)?.end;
     if next > head.end {
         return Err(Failure::said(format!(
-            "room {room} has {next} entries in the cluster and {} in the directory: they are different logs; the \
-             directory was not changed",
+            "room {room} has {next} entries in the cluster and {} in the directory: they are \
+             different logs; the directory was not changed",
             head.end
         )));
     }
@@ -141,8 +141,8 @@ fn compare(
         let (ours, theirs) = (ours.get(name), theirs.get(name));
         if ours != theirs {
             return Err(Failure::said(format!(
-                "room {name} differs: {} in the directory, {} in the cluster. The cluster stays closed, and the \
-                 directory was not changed",
+                "room {name} differs: {} in the directory, {} in the cluster. The cluster stays \
+                 closed, and the directory was not changed",
                 shown(ours),
                 shown(theirs)
             )));

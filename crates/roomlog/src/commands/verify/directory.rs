@@ -4,8 +4,8 @@
 //!  DIR ──copy──► archive: every page from slot 0, chained ──────────────┐
 //!        └─────► journal: every block replayed from the first ──────────┴─► the same digests?
 //!
-//!  trimmed: archive: every page from slot 0, chained ──► journal: every block read; those that are not in
-//!           the archive applied on top of it
+//!  trimmed: archive: every page from slot 0, chained ──► journal: every block read; those that are
+//!           not in the archive applied on top of it
 //!  backup:  archive.db: every page from slot 0, chained
 //! ```
 //!
