@@ -53,7 +53,7 @@ async fn append_lines(
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let (mut lines, mut state) = (lines(), client.state());
-    let mut log = LogCheck { name: client.hello().log.clone(), changed: false };
+    let (log, mut changed) = (client.hello().log.clone(), false);
     let mut in_flight = FuturesOrdered::new();
     let (mut number, mut failed, mut reading) = (0_u64, 0_u64, true);
     while reading || !in_flight.is_empty() {
@@ -74,16 +74,16 @@ async fn append_lines(
                 }
                 None => reading = false,
             },
-            Ok(()) = state.changed() => log.check(&client),
+            Ok(()) = state.changed() => check_log(&client, &log, &mut changed),
             Some((number, outcome)) = in_flight.next() => {
-                log.check(&client);
+                check_log(&client, &log, &mut changed);
                 failed += u64::from(!take(printer, args, number, outcome)?);
             }
         }
     }
-    log.check(&client);
+    check_log(&client, &log, &mut changed);
     client.close().await;
-    if log.changed {
+    if changed {
         return Err(Failure::said(
             "the server changed to another log, which may lack some of the lines whose slots were \
              printed before that",
@@ -95,18 +95,11 @@ async fn append_lines(
     Ok(())
 }
 
-/// Whether the server still has the log whose slots are printed.
-struct LogCheck {
-    name: String,
-    changed: bool,
-}
-
-impl LogCheck {
-    fn check(&mut self, client: &Client) {
-        if !self.changed && client.hello().log != self.name {
-            self.changed = true;
-            say!("the server now has another log: the following slots are of that log");
-        }
+/// Warns once if the server no longer has the log whose slots are printed.
+fn check_log(client: &Client, log: &str, changed: &mut bool) {
+    if !*changed && client.hello().log != log {
+        *changed = true;
+        say!("the server now has another log: the following slots are of that log");
     }
 }
 

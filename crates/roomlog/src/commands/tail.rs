@@ -21,7 +21,7 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
         std::process::exit(0);
     });
     let mut follow = client.follow(args.room.clone(), start).await?;
-    let (mut state, mut connection) = (client.state(), ConnectionNews::default());
+    let (mut state, mut reasons) = (client.state(), BTreeSet::new());
     let (head, mut asked) = (client.page(args.room.clone(), 0, None), true);
     tokio::pin!(head);
     loop {
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
                 }
             },
             Ok(()) = state.changed() => {
-                if let Some(news) = connection.news(&state.borrow_and_update()) {
+                if let Some(news) = news(&mut reasons, &state.borrow_and_update()) {
                     say!("{news}");
                 }
             }
@@ -63,23 +63,16 @@ fn warn_of_reset(args: &TailArgs, why: Reset) {
     );
 }
 
-/// Reports why the connection was lost: each reason once until it is connected again.
-#[derive(Default)]
-struct ConnectionNews {
-    reasons: BTreeSet<String>,
-}
-
-impl ConnectionNews {
-    fn news(&mut self, state: &State) -> Option<String> {
-        match state {
-            State::Connected => {
-                self.reasons.clear();
-                Some("connected again".into())
-            }
-            State::Reconnecting(why) => {
-                let news = self.reasons.insert(why.clone());
-                news.then(|| format!("not connected ({why}); trying again"))
-            }
+/// What to report of the connection: each reason once until it is connected again.
+fn news(reasons: &mut BTreeSet<String>, state: &State) -> Option<String> {
+    match state {
+        State::Connected => {
+            reasons.clear();
+            Some("connected again".into())
+        }
+        State::Reconnecting(why) => {
+            let is_new = reasons.insert(why.clone());
+            is_new.then(|| format!("not connected ({why}); trying again"))
         }
     }
 }
@@ -90,14 +83,14 @@ mod tests {
 
     #[test]
     fn each_reason_is_reported_once_until_connected() {
-        let mut connection = ConnectionNews::default();
+        let mut reasons = BTreeSet::new();
         let states = ["closed", "refused", "refused", "closed", "", "refused"];
-        let news = states.map(|why| match why {
-            "" => connection.news(&State::Connected),
-            why => connection.news(&State::Reconnecting(why.into())),
+        let reported = states.map(|why| match why {
+            "" => news(&mut reasons, &State::Connected),
+            why => news(&mut reasons, &State::Reconnecting(why.into())),
         });
         let lost = |why: &str| Some(format!("not connected ({why}); trying again"));
         let back = Some("connected again".to_owned());
-        assert_eq!(news, [lost("closed"), lost("refused"), None, None, back, lost("refused")]);
+        assert_eq!(reported, [lost("closed"), lost("refused"), None, None, back, lost("refused")]);
     }
 }
