@@ -1,7 +1,7 @@
-//! Addresses as an operator types them: where to listen, and which origins may come in.
+//! Parses the addresses that an operator types: where to listen, and which origins are allowed.
 //!
-//! Enters: text of the command line, the environment or the settings file. Leaves: an address, or a
-//! sentence that shows the right form. Invariant: no name is looked up; `localhost` is 127.0.0.1.
+//! Input: text of the command line, the environment or the settings file. Output: an address, or an
+//! error that shows the right form. No name is looked up; `localhost` is 127.0.0.1.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -10,7 +10,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Where to listen.
+/// The server that commands talk to by default.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Listen(pub(crate) SocketAddr);
@@ -26,8 +28,8 @@ impl FromStr for Listen {
         let address = typed.parse().ok().or_else(of_name);
         address.map(Self).ok_or_else(|| {
             format!(
-                "{typed:?} is not IP:PORT, such as 127.0.0.1:7400, [::1]:7400 or, for all addresses \
-                 of this machine, 0.0.0.0:7400"
+                "{typed:?} is not IP:PORT, such as 127.0.0.1:7400, [::1]:7400 or, for all \
+                 addresses of this machine, 0.0.0.0:7400"
             )
         })
     }
@@ -41,35 +43,33 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// The origin as browsers send it: in lower case, without the port that its scheme has anyway, and with
-/// an IPv6 address in its shortest form. Apps and extensions have schemes of their own, such as
-/// `capacitor://localhost` and `chrome-extension://ID`.
-///
-/// # Errors
-/// When it is not `SCHEME://HOST[:PORT]` alone (RFC 6454, 6.2), or no page ever has it.
+/// Normalizes an origin to what browsers send: in lower case, without the default port of its
+/// scheme, and with an IPv6 address in its shortest form. Apps and extensions have their own
+/// schemes, such as `capacitor://localhost` and `chrome-extension://ID`. Fails if it is not exactly
+/// `SCHEME://HOST[:PORT]` (RFC 6454, 6.2), or if no page can have it.
 pub(crate) fn origin(typed: &str) -> Result<String, String> {
     let wrong = |why: &str| {
         format!(
-            "allow_origin: {typed:?} is not an origin{why}; write it as https://HOST, http://HOST:PORT or \
-             SCHEME://HOST, without a path"
+            "allow_origin: {typed:?} is not an origin{why}; write it as https://HOST, \
+             http://HOST:PORT or SCHEME://HOST, without a path"
         )
     };
     let plain = typed.trim().to_ascii_lowercase();
     let plain = plain.strip_suffix('/').unwrap_or(&plain);
     if plain == "null" || plain.starts_with("file:") {
         return Err(wrong(
-            " that can be listed: pages of files and sandboxed frames all have the origin null, \
-             whosever they are, so serve the page over HTTP",
+            " that can be listed: all pages opened from files and all sandboxed frames have the \
+             origin null, so serve the page over HTTP",
         ));
     }
     if plain == "*" {
-        return Err(wrong(": every page of every site could speak to this server"));
+        return Err(wrong(": every page of every site could use this server"));
     }
     let (scheme, rest) = plain.split_once("://").ok_or_else(|| wrong(""))?;
     let usual_port = match scheme {
         "http" => Some("80"),
         "https" => Some("443"),
-        "ftp" | "ws" | "wss" => return Err(wrong(" of a page")),
+        "ftp" | "ws" | "wss" => return Err(wrong(" that a page can have")),
         _ => None,
     };
     // A colon within brackets belongs to an IPv6 address.
@@ -85,13 +85,12 @@ pub(crate) fn origin(typed: &str) -> Result<String, String> {
         .map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
 }
 
-/// Whether this is a scheme (RFC 3986, 3.1), in lower case.
+/// A scheme (RFC 3986, 3.1), in lower case.
 fn is_scheme(typed: &str) -> bool {
     let of_scheme = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
     typed.starts_with(|first: char| first.is_ascii_lowercase()) && typed.bytes().all(of_scheme)
 }
 
-/// A host as browsers write it; `None` when it is none.
 fn host_of(typed: &str) -> Option<String> {
     if let Some(inner) = typed.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return Some(format!("[{}]", inner.parse::<std::net::Ipv6Addr>().ok()?));
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn localhost_is_the_loopback_and_all_else_is_an_address() {
+    fn localhost_is_the_loopback_address_and_other_names_are_rejected() {
         let listens = |typed: &str| typed.parse::<Listen>().map(|listen| listen.0.to_string());
         assert_eq!(listens("localhost:7400"), Ok("127.0.0.1:7400".into()));
         assert_eq!(listens("[::1]:7400"), Ok("[::1]:7400".into()));
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_has_a_scheme_a_host_and_nothing_behind_them() {
+    fn an_origin_is_a_scheme_and_a_host_only() {
         for right in ["https://chat.example.org", "http://localhost:3000", "http://[::1]:81"] {
             assert_eq!(origin(right), Ok(right.into()));
         }

@@ -1,60 +1,59 @@
-//! The command line as `clap` reads it. What a flag means is said here, once, as help.
+//! The command line as `clap` parses it, with its help.
 
 mod import;
+mod server;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use roomlog_client::Address;
-use roomlog_protocol::{Author, EntryId, Kind, RoomName};
+use roomlog_protocol::{EntryId, Kind, RoomName};
 
-pub(crate) use import::{Format, ImportArgs};
-
-use crate::serve::ServeArgs;
-
-/// The server that commands talk to when none is named.
-pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+pub(crate) use self::{
+    import::{Format, ImportArgs},
+    server::ServerArgs,
+};
+pub(crate) use crate::address::DEFAULT_SERVER;
+use crate::{serve::ServeArgs, settings::ClusterSettings};
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
-  1    failed; standard error says why and what to do
+  1    failed; standard error gives the reason and what to do
   2    the command line or a setting is wrong
   3    `verify` found a difference, or a room that cannot be read
-  141  the reader of standard output went away before everything was printed (`| head`)
+  141  the reader of standard output closed it before everything was printed (`| head`)
 
-Ctrl-C is the normal end of `serve`, `chat` and `tail`. Any other command that a signal ends does not exit with 0.
+Ctrl-C is the normal end of `serve`, `chat` and `tail`. Any other command that a signal ends does
+not exit with 0.
 
-Three terminals and a room, a command in each:
+Try it with one command in each of three terminals:
   roomlog serve
   roomlog tail general
   roomlog append general 'hello'";
 
-const CONFIG_HELP: &str =
-    "Takes the flags of `serve`. Settings that are not printed have their defaults.
-What `serve` would refuse is refused here too, with exit code 2; nothing is opened.
-
-Examples:
-  roomlog config
-  roomlog config --config /etc/roomlog.toml";
-
 /// A durable, totally ordered log for every chat room.
 ///
-/// `serve` runs the server; the other commands talk to one. Data goes to standard output, everything
-/// else to standard error.
+/// `serve` runs the server; the other commands talk to one. Data goes to standard output,
+/// everything else to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "roomlog", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
-/// What to do.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Run the server.
     Serve(Box<ServeArgs>),
     /// Print the settings that `serve` would use, and where each was set.
-    #[command(after_help = CONFIG_HELP)]
+    #[command(
+        after_help = "Takes the flags of `serve`. Settings that are not printed have their defaults.
+What `serve` would reject is rejected here too, with exit code 2; nothing is opened.
+
+Examples:
+  roomlog config
+  roomlog config --config /etc/roomlog.toml"
+    )]
     Config(Box<ServeArgs>),
     /// Chat in this terminal.
     Chat(ChatArgs),
@@ -69,51 +68,28 @@ pub(crate) enum Command {
     /// Print all rooms with their latest slots.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Rooms(RoomsArgs),
-    /// Print a room's whole log as JSON, one entry per line.
+    /// Print a room's entire log as JSON, one entry per line.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Export(ExportArgs),
     /// Recompute the digests from the entries and compare them with the server's.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Verify(VerifyArgs),
-    /// Put the history of another chat into a room.
+    /// Import the history of another chat into a room.
     Import(ImportArgs),
-    /// Copy everything a running server holds into a directory.
+    /// Copy all data of a running server into a directory.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Backup(BackupArgs),
-    /// Make a directory that `serve` can use from a backup.
+    /// Create a data directory for `serve` from a backup.
     Restore(RestoreArgs),
     /// Move a log from a directory to a cluster, or back.
     Move(Box<MoveArgs>),
 }
 
-/// Which server, and as whom.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ServerArgs {
-    /// The address of the server.
-    #[arg(long, value_name = "URL", env = "ROOMLOG_SERVER")]
-    #[arg(default_value = DEFAULT_SERVER)]
-    pub(crate) server: Address,
-    /// Your name [default: your user name].
-    #[arg(long, value_name = "NAME", env = "ROOMLOG_AUTHOR")]
-    pub(crate) author: Option<Author>,
-}
-
-impl ServerArgs {
-    /// The author that was given, else the user's name where it is one, else `anonymous`.
-    pub(crate) fn author(&self) -> Author {
-        let of_user = || std::env::var("USER").ok().and_then(|name| Author::new(&name).ok());
-        let given = self.author.clone().or_else(of_user);
-        given.unwrap_or_else(|| match Author::new("anonymous") {
-            Ok(author) => author,
-            Err(_) => unreachable!("`anonymous` has the form of an author"),
-        })
-    }
-}
-
 #[derive(Debug, Args)]
 #[command(
-    after_help = "While the server is away, what you send waits for it. /help or F1 lists the keys and commands.
-How far you have read is stored in $XDG_STATE_HOME/roomlog/read.json (~/.local/state without it).
+    after_help = "While the server is down, what you send is queued. /help or F1 lists the commands.
+How far you have read is stored in $XDG_STATE_HOME/roomlog/read.json (by default below
+~/.local/state).
 
 Examples:
   roomlog chat
@@ -135,13 +111,14 @@ pub(crate) struct ChatArgs {
   roomlog append general 'me too' --ref 1040         a reply to the entry at slot 1040
   roomlog append general -- '-x'                     a text that begins with a dash
 
-Exits with 0 only when every line is in the log. It goes on when the reader of the slots goes away (`| head`).")]
+Exits with 0 only if every line is in the log. Continues when the reader of the slots exits
+(`| head`).")]
 pub(crate) struct AppendArgs {
     /// The room.
     pub(crate) room: RoomName,
     /// The text; without it, each line of standard input becomes an entry.
     pub(crate) text: Option<String>,
-    /// Words that were not quoted: they are refused with the form that is meant.
+    /// Words that were not quoted, so that the error can show how to quote them.
     #[arg(hide = true)]
     pub(crate) rest: Vec<String>,
     /// The entry's id. Sending the same id and text again returns the slot of the existing entry.
@@ -175,7 +152,7 @@ pub(crate) struct ReadArgs {
     /// How many entries.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) count: u64,
-    /// The last slot to print; without it, the latest.
+    /// The last slot to print [default: the latest]
     #[arg(long, value_name = "SLOT")]
     pub(crate) upto: Option<u64>,
     /// Print everything after this slot; -1 prints from the first entry.
@@ -183,7 +160,7 @@ pub(crate) struct ReadArgs {
     #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
     #[arg(conflicts_with_all = ["count", "upto"])]
     pub(crate) after: Option<i64>,
-    /// Print whole entries as JSON, one per line.
+    /// Print complete entries as JSON, one per line.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -196,7 +173,7 @@ pub(crate) struct ReadArgs {
 
 Examples:
   roomlog tail general
-  roomlog tail general --after -1 --json        the whole log, then each new entry"
+  roomlog tail general --after -1 --json        the entire log, then each new entry"
 )]
 pub(crate) struct TailArgs {
     /// The room.
@@ -208,7 +185,7 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "SLOT", allow_negative_numbers = true, conflicts_with = "count")]
     #[arg(value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) after: Option<i64>,
-    /// Print whole entries as JSON, one per line.
+    /// Print complete entries as JSON, one per line.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -242,11 +219,11 @@ pub(crate) struct ExportArgs {
 #[command(after_help = "Examples:
   roomlog verify                      all rooms of a server
   roomlog verify general              one room
-  roomlog verify --data roomlog-data  the directory of a stopped server; nothing is written
+  roomlog verify --data roomlog-data  the directory of a stopped server; it is not changed
 
 Exits with 3 if something differs, and prints the first wrong slot.")]
 pub(crate) struct VerifyArgs {
-    /// The room; without it, all rooms.
+    /// The room [default: all rooms]
     pub(crate) room: Option<RoomName>,
     /// The directory of a stopped server, instead of a running server.
     #[arg(long, value_name = "DIR")]
@@ -263,7 +240,7 @@ Examples:
   roomlog verify --data backups/2026-11-24     every entry and digest of it, without a server
   roomlog restore backups/2026-11-24 new-data  a directory for `roomlog serve --data new-data`")]
 pub(crate) struct BackupArgs {
-    /// The directory; created if it does not exist, and refused if it is not empty.
+    /// The directory; created if it does not exist, rejected if it is not empty.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     #[command(flatten)]
@@ -272,36 +249,38 @@ pub(crate) struct BackupArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The backup is only read, and every byte of it is compared with its manifest. What was appended after
-the backup is missing, so the log gets a new name, and clients drop what they hold.
+    after_help = "The backup is not changed, and every byte of it is checked against its manifest.
+Later entries are missing, so the log gets a new name, and clients drop what they hold.
 
 Example:
   roomlog restore backups/2026-11-24 new-data
   roomlog serve --data new-data"
 )]
 pub(crate) struct RestoreArgs {
-    /// The backup: a directory that `roomlog backup` made.
+    /// The backup: a directory that `roomlog backup` created.
     #[arg(value_name = "BACKUP")]
     pub(crate) backup: PathBuf,
-    /// The new directory; an empty one is used too.
+    /// The new directory; an existing one must be empty.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
 }
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The log keeps its name, and each entry its slot, time, id and digest; clients keep what they have.
-To a cluster: stop the server of DIR first. DIR is not changed, except for a mark that keeps servers from starting on
-it again. No node of the cluster starts before the whole log is there and every room has been compared.
-To a directory: the streams are sealed, so nodes that still run accept nothing more. DIR is then served like any other.
-Run an interrupted move again: it continues where it stopped.
+    after_help = "The log keeps its name, and each entry its slot, time, id and digest; clients
+keep what they have.
+To a cluster: stop the server of DIR first. DIR is not changed, except for a mark that keeps servers
+from starting on it again. No node of the cluster starts before the complete log is there and every
+room has been compared.
+To a directory: the streams are sealed, so running nodes reject appends from then on. DIR is then
+served like any other. Run an interrupted move again: it continues where it stopped.
 
 Examples:
   roomlog move --data /var/lib/roomlog --to nats://a:4222,b:4222,c:4222
   roomlog move --journal nats://a:4222,b:4222,c:4222 --to /var/lib/roomlog-one"
 )]
 pub(crate) struct MoveArgs {
-    /// Where the log goes: NATS servers, or a directory.
+    /// The destination: NATS servers, or a directory.
     #[arg(long, value_name = "URLS|DIR")]
     pub(crate) to: String,
     /// The directory that holds the log [default: ./roomlog-data]
@@ -310,33 +289,11 @@ pub(crate) struct MoveArgs {
     /// The NATS servers whose JetStream holds the log.
     #[arg(long, value_name = "URLS")]
     pub(crate) journal: Option<String>,
-    /// The first part of the names of its streams [default: ROOMLOG]
-    #[arg(long, env = "ROOMLOG_JOURNAL_PREFIX", value_name = "NAME")]
-    pub(crate) journal_prefix: Option<String>,
-    /// How many streams the log is spread over, by rooms; fixed from then on [default: 1]
-    #[arg(long, env = "ROOMLOG_JOURNAL_PARTITIONS", value_name = "N")]
-    pub(crate) journal_partitions: Option<u32>,
-    /// How many servers keep each stream [default: 3, or 1 where there are fewer servers]
-    #[arg(long, env = "ROOMLOG_JOURNAL_REPLICAS", value_name = "N")]
-    pub(crate) journal_replicas: Option<usize>,
-    /// The most bytes of a new stream [default: what the servers allow]
-    #[arg(long, env = "ROOMLOG_JOURNAL_MAX_BYTES", value_name = "BYTES")]
-    pub(crate) journal_max_bytes: Option<u64>,
-    /// A file of NATS credentials, as nsc writes it.
-    #[arg(long, env = "ROOMLOG_JOURNAL_CREDENTIALS", value_name = "FILE")]
-    pub(crate) journal_credentials: Option<PathBuf>,
-    /// Certificates of authorities for NATS, in PEM, beside the system's.
-    #[arg(long, env = "ROOMLOG_JOURNAL_CA", value_name = "FILE")]
-    pub(crate) journal_ca: Option<PathBuf>,
-    /// This node's certificate for NATS, in PEM.
-    #[arg(long, env = "ROOMLOG_JOURNAL_CERTIFICATE", value_name = "FILE")]
-    pub(crate) journal_certificate: Option<PathBuf>,
-    /// The key of that certificate, in PEM.
-    #[arg(long, env = "ROOMLOG_JOURNAL_KEY", value_name = "FILE")]
-    pub(crate) journal_key: Option<PathBuf>,
-    /// Say that every NATS server has `sync_interval: always`, where that cannot be seen.
+    /// Trust that every NATS server has `sync_interval: always` where the servers do not show it.
     #[arg(long)]
     pub(crate) journal_declared: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterSettings,
 }
 
 #[cfg(test)]
@@ -346,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn clap_accepts_the_definition() {
         Cli::command().debug_assert();
     }
 
@@ -364,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_refused() {
+    fn conflicting_and_malformed_arguments_are_rejected() {
         for wrong in [
             "roomlog read general --after 3 --count 2",
             "roomlog append general --id x",

@@ -1,4 +1,4 @@
-//! Why a command failed, as one sentence for a person.
+//! Why a command failed, as one sentence for the user, and the exit codes.
 
 use std::{io, path::PathBuf};
 
@@ -7,43 +7,32 @@ use roomlog_protocol::{ErrorCode, ErrorFrame, RoomName};
 use roomlog_terminal::ChatError;
 use thiserror::Error;
 
-/// The exit code of `verify` when it found a difference.
+/// `verify` found a difference.
 pub(crate) const DIFFERS: u8 = 3;
 
-/// The exit code when the command line or a setting is wrong; `clap` has the same.
+/// The command line or a setting is wrong; `clap` uses the same.
 pub(crate) const USAGE: u8 = 2;
 
-/// The exit code when the reader of standard output went away first: what a shell reports of other
-/// commands, which SIGPIPE ends.
+/// The reader of standard output closed it: what a shell reports of a process that SIGPIPE ended.
 pub(crate) const UNREAD: u8 = 141;
 
-/// Why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// The server, or the way to it.
     #[error("{}", client(.0))]
     Client(#[from] ClientError),
-    /// An append.
     #[error("{}", append(.0))]
     Append(#[from] AppendError),
-    /// The chat in the terminal.
     #[error(transparent)]
     Chat(#[from] ChatError),
-    /// Standard output cannot be written to.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[from] io::Error),
     /// A file or directory cannot be read.
     #[error("cannot read {}: {why}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        why: io::Error,
-    },
-    /// A setting is wrong: it is this, and must be that.
+    File { path: PathBuf, why: io::Error },
+    /// The command line or a setting is wrong.
     #[error("{0}")]
     Usage(String),
-    /// A sentence that says it all.
+    /// Any other reason, as a complete sentence.
     #[error("{0}")]
     Said(String),
 }
@@ -57,25 +46,22 @@ impl Failure {
         Self::Usage(what.into())
     }
 
-    /// A room that was asked for by its name and has no entry.
+    /// A room that was named and has no entry.
     pub(crate) fn never_written(room: &RoomName) -> Self {
-        Self::said(format!(
-            "nothing was ever written to {room}; `roomlog rooms` lists the rooms that have entries"
-        ))
+        Self::said(format!("room {room} has no entries; `roomlog rooms` lists the rooms that do"))
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, why: io::Error) -> Self {
         Self::File { path: path.into(), why }
     }
 
-    /// Whether the reader of standard output went away: that is how `| head` ends a command.
     pub(crate) fn is_closed_stdout(&self) -> bool {
         matches!(self, Self::Stdout(why) if why.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
 impl From<serde_json::Error> for Failure {
-    /// Entries always are JSON, so what fails is the writing of it.
+    /// Entries always have a JSON form, so what fails is writing it.
     fn from(error: serde_json::Error) -> Self {
         Self::Stdout(error.into())
     }
@@ -89,37 +75,30 @@ fn append(error: &AppendError) -> String {
 }
 
 fn client(error: &ClientError) -> String {
-    match error {
-        ClientError::Refused(error) => refused(error),
-        other => format!("{other}{}", advice(other)),
-    }
-}
-
-/// A refusal, for one who typed a command.
-pub(crate) fn refused(error: &ErrorFrame) -> String {
-    match (error.code, &error.room, error.latest) {
-        (ErrorCode::Ahead, Some(room), Some(latest)) if latest < 0 => {
-            format!("{room} has no entry yet; ask with --after -1")
-        }
-        (ErrorCode::Ahead, Some(room), Some(latest)) => {
-            format!("{room} ends at slot {latest}; ask with --after {latest} or less")
-        }
-        _ => format!("{}: {}", error.code, error.message),
-    }
-}
-
-/// What the caller can do about it.
-fn advice(error: &ClientError) -> &'static str {
-    match error {
+    let advice = match error {
+        ClientError::Refused(error) => return refused(error),
         ClientError::Unreachable { .. } => {
             "; start a server with `roomlog serve`, or name another with --server URL"
         }
         ClientError::Unusable { .. } => "; name another server with --server URL",
         ClientError::Lost { .. } => "; run the command again when the server is back",
-        ClientError::Refused(_)
-        | ClientError::Hole { .. }
+        ClientError::Hole { .. }
         | ClientError::NewLog
         | ClientError::Replaced { .. }
         | ClientError::Closed => "",
+    };
+    format!("{error}{advice}")
+}
+
+/// An error of the server, in terms of the command line.
+pub(crate) fn refused(error: &ErrorFrame) -> String {
+    match (error.code, &error.room, error.latest) {
+        (ErrorCode::Ahead, Some(room), Some(latest)) if latest < 0 => {
+            format!("{room} has no entry yet; use --after -1")
+        }
+        (ErrorCode::Ahead, Some(room), Some(latest)) => {
+            format!("{room} ends at slot {latest}; use --after {latest} or less")
+        }
+        _ => format!("{}: {}", error.code, error.message),
     }
 }

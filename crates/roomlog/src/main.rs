@@ -1,13 +1,13 @@
 //! The binary: `serve` and the command line.
 //!
-//! Enters: arguments, environment, standard input. Leaves: data on standard output, talk on standard
-//! error, an exit code. Invariant: standard output carries nothing but what was asked for, and exit code 0
-//! says that all of it was done; a reader that goes away (`| head`) ends a command quietly with another.
+//! Input: arguments, environment, standard input. Output: data on standard output, messages on
+//! standard error, an exit code. Standard output carries only the data that was asked for. Exit
+//! code 0 means that everything was done; a closed reader (`| head`) ends a command silently with
+//! another code.
 
 mod address;
 mod cli;
 mod commands;
-mod config;
 mod engines;
 mod failure;
 mod import;
@@ -20,117 +20,99 @@ mod show;
 
 use std::process::ExitCode;
 
-use clap::{
-    ArgMatches, CommandFactory, FromArgMatches,
-    error::{ContextKind, ContextValue},
-};
-
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use cli::{Cli, Command};
+use cli::{Cli, CliCommand};
 use failure::Failure;
 use roomlog_terminal::text::printed_in_colour;
 use say::say;
 
-/// Entries are made on one thread and let go of on another, all day long: glibc's allocator spends an
-/// eighth of the server's time on that.
+/// Entries are allocated on one thread and freed on another: with glibc's allocator that took an
+/// eighth of the server's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     say::report_panics();
     let _flush = say::FlushAtEnd;
-    let matches = match Cli::command().try_get_matches() {
-        Ok(matches) => matches,
-        Err(answer) => return told(&answer),
-    };
-    let cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(answer) => return told(&answer),
+    let matches = Cli::command().try_get_matches();
+    let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(answer) => return print_answer(&answer),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(why) => return said(&format!("cannot start the runtime: {why}")),
+        Err(why) => return fail(&format!("cannot start the runtime: {why}")),
     };
     let ended = runtime.block_on(async {
-        bear_size_limits();
+        ignore_file_size_signal();
         run(cli.command, &matches).await
     });
-    // A thread that still waits for standard input must not hold up the end.
+    // A thread that still reads standard input must not delay the exit.
     runtime.shutdown_background();
     match ended {
         Ok(code) => code,
-        // Quietly, as `| head` is meant; but not everything that was asked for was done.
         Err(failure) if failure.is_closed_stdout() => ExitCode::from(failure::UNREAD),
         Err(failure @ Failure::Usage(_)) => {
-            said(&failure.to_string());
+            fail(&failure.to_string());
             ExitCode::from(failure::USAGE)
         }
-        Err(failure) => said(&failure.to_string()),
+        Err(failure) => fail(&failure.to_string()),
     }
 }
 
-/// Makes a write to a file that has its allowed size (`ulimit -f`) fail as on a full disk: without a handler
-/// its signal ends the process, be the file no more than the log of a server.
-fn bear_size_limits() {
-    // Where it cannot be installed, the signal does what it does.
-    let _installed = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+/// Makes a write over `ulimit -f` fail like one to a full disk: without a handler SIGXFSZ ends the
+/// process, even if the file is only a log of standard error.
+fn ignore_file_size_signal() {
+    let _ignored_if_it_cannot_be_installed = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
 }
 
-fn said(what: &str) -> ExitCode {
-    say!("{what}");
+fn fail(why: &str) -> ExitCode {
+    say!("{why}");
     ExitCode::FAILURE
 }
 
-/// What `clap` answers instead of a command: help, the version, or what is wrong with the command line.
-fn told(answer: &clap::Error) -> ExitCode {
+/// Prints what `clap` answers instead of a command: help, the version, or a wrong command line.
+fn print_answer(answer: &clap::Error) -> ExitCode {
     if answer.use_stderr() {
         let text = answer.render();
-        // It repeats what was typed, which may be somebody else's text.
+        // It repeats what was typed, which may come from someone else.
         let text = if say::in_colour() { text.ansi().to_string() } else { text.to_string() };
         for line in text.lines() {
             say::raw(printed_in_colour(line));
         }
-        if let Some(variable) = variable_of(answer) {
+        if let Some(variable) = names::variable_of(answer) {
             say!("the value comes from the environment variable {variable}");
         }
         return ExitCode::from(failure::USAGE);
     }
     match answer.print() {
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
-            said(&Failure::Stdout(why).to_string())
+            fail(&Failure::Stdout(why).to_string())
         }
         _ => ExitCode::SUCCESS,
     }
 }
 
-async fn run(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     names::check_environment(&Cli::command(), std::env::vars_os())?;
     match command {
-        Command::Serve(args) => serve::run(*args).await,
-        Command::Config(args) => config::run(*args, matches),
-        Command::Chat(args) => commands::chat::run(args).await,
-        Command::Append(args) => commands::append::run(args).await,
-        Command::Read(args) => commands::read::run(args).await,
-        Command::Tail(args) => commands::tail::run(args).await,
-        Command::Rooms(args) => commands::rooms::run(args).await,
-        Command::Export(args) => commands::export::run(args).await,
-        Command::Verify(args) => commands::verify::run(args).await,
-        Command::Backup(args) => commands::backup::run(args).await,
-        Command::Restore(args) => commands::restore::run(args).await,
-        Command::Move(args) => commands::moving::run(*args).await,
-        Command::Import(args) => commands::import::run(args).await,
+        CliCommand::Serve(args) => return serve::run(*args).await,
+        CliCommand::Verify(args) => return commands::verify::run(args).await,
+        CliCommand::Config(args) => commands::config::run(*args, matches),
+        CliCommand::Chat(args) => commands::chat::run(args).await,
+        CliCommand::Append(args) => commands::append::run(args).await,
+        CliCommand::Read(args) => commands::read::run(args).await,
+        CliCommand::Tail(args) => commands::tail::run(args).await,
+        CliCommand::Rooms(args) => commands::rooms::run(args).await,
+        CliCommand::Export(args) => commands::export::run(args).await,
+        CliCommand::Backup(args) => commands::backup::run(args).await,
+        CliCommand::Restore(args) => commands::restore::run(args).await,
+        CliCommand::Move(args) => commands::relocate::run(*args).await,
+        CliCommand::Import(args) => commands::import::run(args).await,
     }
-}
-
-/// The environment variable that holds the wrong value, where the command line does not.
-fn variable_of(answer: &clap::Error) -> Option<String> {
-    let ContextValue::String(argument) = answer.get(ContextKind::InvalidArg)? else { return None };
-    let flag = argument.split_whitespace().next()?;
-    let typed = |word: String| word.split('=').next() == Some(flag);
-    let is_typed = std::env::args_os().any(|word| word.into_string().is_ok_and(typed));
-    let name = flag.strip_prefix("--")?.replace('-', "_").to_uppercase();
-    let variable = format!("ROOMLOG_{name}");
-    (!is_typed && std::env::var_os(&variable).is_some()).then_some(variable)
+    .map(|()| ExitCode::SUCCESS)
 }

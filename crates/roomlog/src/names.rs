@@ -1,12 +1,15 @@
-//! Names that a person types where nothing checks them: environment variables and lines of a settings file.
+//! Checks the names that a user types without a parser: environment variables, keys of a settings
+//! file.
 //!
-//! Enters: the environment, and the command line's own list of variables. Leaves: a refusal of a
-//! `ROOMLOG_…` name that nothing reads, with the name that was probably meant. Invariant: a misspelt
-//! variable never leaves a server with the default in silence.
+//! A `ROOMLOG_…` variable that nothing reads is rejected, with the name that was probably meant: a
+//! misspelled variable must not silently leave a server with the default.
 
 use std::ffi::OsString;
 
-use clap::Command;
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::failure::Failure;
 
@@ -16,40 +19,31 @@ const PREFIX: &str = "ROOMLOG_";
 const OF_SCRIPTS: [&str; 4] =
     ["ROOMLOG_TOOLS", "ROOMLOG_BINARY", "ROOMLOG_NATS_SERVER", "ROOMLOG_TEST_MAY_MOUNT"];
 
-/// How similar two names must be for one to be suggested, from 0 to 1.
+/// The least similarity of a suggested name, from 0 to 1.
 const SIMILAR: f64 = 0.8;
 
-/// Refuses a variable whose name begins with `ROOMLOG_` when no command reads it.
-///
-/// # Errors
-/// [`Failure::Usage`] with the name, and the name that is most like it.
+/// Rejects a variable whose name begins with `ROOMLOG_` and that no command reads.
 pub(crate) fn check_environment(
     command: &Command,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(), Failure> {
-    let known = variables(command);
+    let commands = std::iter::once(command).chain(command.get_subcommands());
+    let variables = commands.flat_map(Command::get_arguments).filter_map(|arg| arg.get_env());
+    let known: Vec<_> = variables.filter_map(|name| name.to_str()).collect();
     for (name, _) in environment {
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        let is_known = known.iter().any(|known| known == name) || OF_SCRIPTS.contains(&name);
-        if !is_known && !is_service_link(name) {
-            let hint = did_you_mean(name, known.iter().map(String::as_str));
+        if !known.contains(&name) && !OF_SCRIPTS.contains(&name) && !is_service_link(name) {
+            let hint = did_you_mean(name, known.iter().copied());
             return Err(Failure::usage(format!(
-                "the environment variable {name} is not one that roomlog reads{hint}; `roomlog serve --help` lists \
-                 them"
+                "roomlog does not read the environment variable {name}{hint}; `roomlog serve \
+                 --help` lists those it reads"
             )));
         }
     }
     Ok(())
 }
 
-/// The variables that a command or one of its subcommands reads.
-fn variables(command: &Command) -> Vec<String> {
-    let commands = std::iter::once(command).chain(command.get_subcommands());
-    let arguments = commands.flat_map(Command::get_arguments);
-    arguments.filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect()
-}
-
-/// Whether Kubernetes sets this variable in every pod beside a service called `roomlog`
+/// Whether Kubernetes sets this variable in every pod next to a service called `roomlog`
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 fn is_service_link(name: &str) -> bool {
     ["ROOMLOG_PORT", "ROOMLOG_SERVICE_HOST"].contains(&name)
@@ -57,17 +51,26 @@ fn is_service_link(name: &str) -> bool {
         || name.starts_with("ROOMLOG_SERVICE_PORT")
 }
 
-/// ` (did you mean …?)` for the known name that is most like what was typed; empty if none is.
+/// ` (did you mean …?)` with the most similar known name; empty if none is similar.
 pub(crate) fn did_you_mean<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> String {
-    // The prefix is the same in all, and would make all of them alike.
+    // The common prefix would make all names similar.
     let bare = |name: &'a str| name.strip_prefix(PREFIX).unwrap_or(name);
     let typed = typed.strip_prefix(PREFIX).unwrap_or(typed);
     let scored = known.map(|name| (strsim::jaro_winkler(typed, bare(name)), name));
-    let best = scored.max_by(|one, other| one.0.total_cmp(&other.0));
-    match best {
+    match scored.max_by(|one, other| one.0.total_cmp(&other.0)) {
         Some((score, name)) if score >= SIMILAR => format!(" (did you mean {name}?)"),
         _ => String::new(),
     }
+}
+
+/// The environment variable that a wrong value comes from; `None` if it was typed.
+pub(crate) fn variable_of(answer: &clap::Error) -> Option<String> {
+    let ContextValue::String(argument) = answer.get(ContextKind::InvalidArg)? else { return None };
+    let flag = argument.split_whitespace().next()?;
+    let typed = |word: String| word.split('=').next() == Some(flag);
+    let is_typed = std::env::args_os().any(|word| word.into_string().is_ok_and(typed));
+    let variable = format!("{PREFIX}{}", flag.strip_prefix("--")?.replace('-', "_").to_uppercase());
+    (!is_typed && std::env::var_os(&variable).is_some()).then_some(variable)
 }
 
 #[cfg(test)]
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_nothing_reads_is_refused_with_the_name_that_was_meant() {
+    fn an_unknown_variable_is_rejected_with_the_probable_name() {
         for (typed, meant) in [
             ("ROOMLOG_LISTENS", "ROOMLOG_LISTEN"),
             ("ROOMLOG_ALLOWED_ORIGINS", "ROOMLOG_ALLOW_ORIGIN"),
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_ours_of_others_and_of_kubernetes_are_taken() {
+    fn known_variables_and_those_of_kubernetes_are_accepted() {
         for name in [
             "ROOMLOG_DATA",
             "ROOMLOG_SERVER",

@@ -1,7 +1,7 @@
-//! Progress bars on standard error, where that is a terminal.
+//! Progress bars on standard error, if that is a terminal.
 //!
-//! Enters: what a bar draws. Leaves: the same by way of [`say`], so that a bar and the lines beside it stay
-//! in order, and drawing never waits for the terminal.
+//! Bars are drawn through [`say`], so that they stay in order with other lines and drawing never
+//! blocks.
 
 use std::{
     io::{self, IsTerminal},
@@ -13,16 +13,13 @@ use rustix::termios::tcgetwinsize;
 
 use crate::say;
 
-/// How often a bar is drawn in a second, at most.
 const FRAMES: u8 = 10;
 
-/// A bar up to `of`, in this form.
 pub(crate) fn bar(of: u64, template: &str) -> ProgressBar {
-    // The templates are constants; were one wrong, the plain bar would do.
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let target = if io::stderr().is_terminal() {
-        ProgressDrawTarget::term_like_with_hz(Box::new(Drawn::default()), FRAMES)
+        ProgressDrawTarget::term_like_with_hz(Box::new(BarTerminal::default()), FRAMES)
     } else {
         ProgressDrawTarget::hidden()
     };
@@ -31,11 +28,10 @@ pub(crate) fn bar(of: u64, template: &str) -> ProgressBar {
 
 /// What was drawn since the last flush.
 #[derive(Debug, Default)]
-struct Drawn(Mutex<String>);
+struct BarTerminal(Mutex<String>);
 
-impl Drawn {
+impl BarTerminal {
     fn text(&self) -> MutexGuard<'_, String> {
-        // A string is whole, whoever panicked beside it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -44,12 +40,12 @@ impl Drawn {
         Ok(())
     }
 
-    fn push_move(&self, n: usize, way: char) -> io::Result<()> {
-        if n == 0 { Ok(()) } else { self.push(&format!("\u{1b}[{n}{way}")) }
+    fn push_move(&self, n: usize, direction: char) -> io::Result<()> {
+        if n == 0 { Ok(()) } else { self.push(&format!("\u{1b}[{n}{direction}")) }
     }
 }
 
-impl TermLike for Drawn {
+impl TermLike for BarTerminal {
     fn width(&self) -> u16 {
         tcgetwinsize(rustix::stdio::stderr()).map_or(80, |size| size.ws_col)
     }

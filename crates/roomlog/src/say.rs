@@ -1,16 +1,16 @@
-//! What the program says on standard error: talk, warnings of the libraries, panics.
+//! Messages on standard error: the program's own, warnings of libraries, panics.
 //!
 //! ```text
 //!  say!, tracing, the panic hook ──► a bounded queue ──► one thread ──► standard error
 //! ```
 //!
-//! Enters: lines, from any thread. Leaves: the same lines in the same order. Invariant: nobody who says
-//! something waits for standard error or fails with it. A line that cannot be written, because the disk is
-//! full, the pipe is closed or its reader has stopped reading, is dropped and counted, and the count is
-//! written once standard error takes lines again.
+//! Input: lines, from any thread. Output: the same lines in the same order. No caller blocks on
+//! standard error or fails because of it. A line that cannot be written (full disk, closed pipe,
+//! stalled reader) is dropped and counted; the count is written once standard error accepts lines
+//! again.
 //!
-//! Not `tracing-appender`: its guard uses `println!` when the queue is full at the end, which panics where
-//! standard output is closed, and writes into data where it is not.
+//! Not `tracing-appender`: its guard calls `println!` if the queue is full at the end, which panics
+//! if standard output is closed, and otherwise writes into the data.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -28,47 +28,44 @@ use std::{
 
 use roomlog_terminal::text;
 
-/// How many lines may wait to be written; what comes on top is dropped.
-const WAITING: usize = 1_024;
+/// The most queued lines; further ones are dropped.
+const QUEUE_LINES: usize = 1_024;
 
 /// The most bytes of a line that are written.
 const LINE_BYTES: usize = 16 << 10;
 
-/// How long the end of the program waits for standard error to take what was said.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the end of the program looks whether the queue has room.
-const FULL_AGAIN: Duration = Duration::from_millis(5);
+/// How often [`flush`] retries while the queue is full.
+const FULL_RETRY: Duration = Duration::from_millis(5);
 
-static QUEUE: OnceLock<Option<SyncSender<Said>>> = OnceLock::new();
+static QUEUE: OnceLock<Option<SyncSender<Queued>>> = OnceLock::new();
 
-/// Lines that were dropped and not yet reported.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Lines in the queue or being written.
 static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 
-/// Standard error took nothing while [`settle`] waited, and has taken nothing since.
+/// Standard error accepted nothing while [`settle`] waited, and has accepted nothing since.
 static STUCK: AtomicBool = AtomicBool::new(false);
 
-enum Said {
+enum Queued {
     Line(Vec<u8>),
-    /// Everything before it was written, or dropped.
-    Mark(SyncSender<()>),
+    /// Answered when everything before it was written or dropped.
+    Flush(SyncSender<()>),
 }
 
-/// Says a line on standard error. It never waits and never fails.
+/// Writes a line to standard error. It never blocks and never fails.
 macro_rules! say {
     ($($what:tt)*) => { $crate::say::line(format_args!($($what)*)) };
 }
 pub(crate) use say;
 
-/// A line of the program's own. Whatever others wrote in it cannot command the terminal.
+/// A line of the program. Text of others in it cannot control the terminal.
 pub(crate) fn line(what: impl Display) {
     raw(format!("roomlog: {}", text::printed(&what.to_string())));
 }
 
-/// Lines that are written as they are.
 pub(crate) fn raw(mut text: String) {
     if text.len() > LINE_BYTES {
         text.truncate(text.floor_char_boundary(LINE_BYTES));
@@ -80,18 +77,18 @@ pub(crate) fn raw(mut text: String) {
     drawn(text);
 }
 
-/// What a progress bar draws, which ends no line.
+/// Output of a progress bar, which does not end a line.
 pub(crate) fn drawn(text: String) {
     let queue = QUEUE.get_or_init(start).as_ref();
     IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
-    if queue.is_none_or(|queue| queue.try_send(Said::Line(text.into_bytes())).is_err()) {
+    if queue.is_none_or(|queue| queue.try_send(Queued::Line(text.into_bytes())).is_err()) {
         IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Lets standard error have what was said before more is written to standard output: in a terminal, a line that
-/// announces data must not come behind it. Waits as [`flush`] does, and not again while standard error is stuck.
+/// Flushes standard error before data goes to standard output: in a terminal, a line that announces
+/// data must precede it. Waits like [`flush`], but not again while standard error is stuck.
 pub(crate) fn settle() {
     if IN_FLIGHT.load(Ordering::Relaxed) > 0 && !STUCK.load(Ordering::Relaxed) {
         flush();
@@ -99,22 +96,21 @@ pub(crate) fn settle() {
     }
 }
 
-/// Waits, for a second at most, until standard error has what was said.
+/// Waits, for [`FLUSH_TIMEOUT`] at most, until the queued lines were written.
 pub(crate) fn flush() {
     let Some(Some(queue)) = QUEUE.get() else { return };
     let (done, written) = sync_channel(1);
-    let until = Instant::now() + PATIENCE;
-    let mut mark = Said::Mark(done);
-    // A full queue may be that of a slow reader.
-    while let Err(TrySendError::Full(again)) = queue.try_send(mark) {
+    let until = Instant::now() + FLUSH_TIMEOUT;
+    let mut flush = Queued::Flush(done);
+    // The queue is also full while the reader is merely slow.
+    while let Err(TrySendError::Full(again)) = queue.try_send(flush) {
         if Instant::now() > until {
             return;
         }
-        mark = again;
-        thread::sleep(FULL_AGAIN);
+        flush = again;
+        thread::sleep(FULL_RETRY);
     }
-    let _written_or_given_up =
-        written.recv_timeout(until.saturating_duration_since(Instant::now()));
+    let _written_or_timeout = written.recv_timeout(until.saturating_duration_since(Instant::now()));
 }
 
 /// Flushes when it is dropped, so also when `main` panics.
@@ -126,7 +122,7 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// Reports panics here too: the standard hook waits for standard error, and panics with it.
+/// Reports panics through the queue: the standard hook blocks on standard error.
 pub(crate) fn report_panics() {
     panic::set_hook(Box::new(|what| {
         let thread = thread::current();
@@ -139,13 +135,12 @@ pub(crate) fn report_panics() {
     }));
 }
 
-/// Whether standard error shows colours.
 pub(crate) fn in_colour() -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     io::stderr().is_terminal() && !plain
 }
 
-/// Where `tracing` writes its lines, one call for each.
+/// The writer of `tracing`, which calls it once per line.
 pub(crate) struct Lines;
 
 impl Write for Lines {
@@ -161,25 +156,25 @@ impl Write for Lines {
     }
 }
 
-/// Nothing when the system gives no thread: then all lines are dropped.
-fn start() -> Option<SyncSender<Said>> {
-    let (queue, said) = sync_channel(WAITING);
-    let writer = Writer { to: io::stderr(), torn: false };
-    let started = thread::Builder::new().name("stderr".into()).spawn(move || writer.run(&said));
-    started.is_ok().then_some(queue)
+/// `None` if the system provides no thread: then all lines are dropped.
+fn start() -> Option<SyncSender<Queued>> {
+    let (queue, messages) = sync_channel(QUEUE_LINES);
+    let writer = StderrWriter { to: io::stderr(), torn: false };
+    let run = move || writer.run(&messages);
+    thread::Builder::new().name("stderr".into()).spawn(run).is_ok().then_some(queue)
 }
 
-struct Writer<W> {
+struct StderrWriter<W> {
     to: W,
-    /// The last line was cut: the next one begins a new line.
+    /// The last line was written in part: the next one begins a new line.
     torn: bool,
 }
 
-impl<W: Write> Writer<W> {
-    fn run(mut self, said: &Receiver<Said>) {
-        for said in said {
-            match said {
-                Said::Line(line) => {
+impl<W: Write> StderrWriter<W> {
+    fn run(mut self, messages: &Receiver<Queued>) {
+        for message in messages {
+            match message {
+                Queued::Line(line) => {
                     if self.report_dropped() && self.put(&line) {
                         STUCK.store(false, Ordering::Relaxed);
                     } else {
@@ -187,15 +182,15 @@ impl<W: Write> Writer<W> {
                     }
                     IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
                 }
-                Said::Mark(done) => {
+                Queued::Flush(done) => {
                     self.report_dropped();
-                    let _gave_up = done.try_send(());
+                    let _caller_timed_out = done.try_send(());
                 }
             }
         }
     }
 
-    /// Writes how many lines are missing. False: standard error still takes nothing.
+    /// Writes how many lines are missing; `false` if standard error still accepts nothing.
     fn report_dropped(&mut self) -> bool {
         let dropped = DROPPED.load(Ordering::Relaxed);
         if dropped == 0 {
@@ -216,7 +211,6 @@ impl<W: Write> Writer<W> {
         if self.torn && self.to.write_all(b"\n").is_err() {
             return false;
         }
-        self.torn = false;
         let mut left = line;
         while !left.is_empty() {
             match self.to.write(left) {

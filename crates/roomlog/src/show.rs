@@ -1,7 +1,5 @@
-//! Entries as a person reads them, one a line.
-//!
-//! Enters: an entry. Leaves: `SLOT TIME <author> body`. Invariant: exactly one line that is safe for a
-//! terminal, as [`text`] says.
+//! Formats an entry as one line, `SLOT TIME <author> body`, that is safe for a terminal (see
+//! [`text`]).
 
 use std::fmt;
 
@@ -9,13 +7,12 @@ use jiff::Timestamp;
 use roomlog_protocol::Entry;
 use roomlog_terminal::text;
 
-/// An entry as one line of text.
 pub(crate) struct Shown<'a>(pub(crate) &'a Entry);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.0;
-        write!(f, "{} {} ", entry.slot, time(entry))?;
+        write!(f, "{} {} ", entry.slot, utc(entry.said_at()))?;
         let author = text::name(entry.author.as_str(), usize::MAX);
         match entry.kind.as_str() {
             "action" => write!(f, "* {author} ")?,
@@ -27,11 +24,6 @@ impl fmt::Display for Shown<'_> {
         }
         f.write_str(&text::printed(&entry.body))
     }
-}
-
-/// When it was said, in UTC.
-fn time(entry: &Entry) -> String {
-    utc(entry.said_at())
 }
 
 /// A time in ms since the epoch, in UTC.
@@ -49,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_one_line_whatever_is_in_it() {
+    fn an_entry_is_one_line_whatever_its_text() {
         let json = r#"{"slot":7,"author":"ada","id":"a","body":"a\nb\u001b[2J","committed_at":1763796120123}"#;
         assert_eq!(shown(json), "7 2025-11-22T07:22:00Z <ada> a␊b␛[2J");
         let json = r#"{"slot":7,"author":"ad\u200ba","id":"a","body":"a\u202eb\u009bm","committed_at":1763796120123}"#;

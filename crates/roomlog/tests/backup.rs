@@ -1,5 +1,5 @@
-//! `roomlog backup` of a server that works, and `serve` on what came of it: nothing that was acked before
-//! is missing, and what is cut off is no backup.
+//! `roomlog backup` of a running server, and `serve` on the backup: every entry acked before it is there,
+//! and an incomplete download is no backup.
 
 mod support;
 
@@ -137,7 +137,7 @@ async fn a_backup_under_load_has_all_that_was_acked_before_it_and_is_served_as_a
     let id = original[17]["id"].clone();
     let again = ada.append("general", json!({"id": id, "body": original[17]["body"]})).await;
     assert_eq!((slot(&again), &again["repeat"]), (17, &json!(true)), "every id is known");
-    // The restore was once: this is a directory like any other now.
+    // It is restored only once: from now on it is an ordinary directory.
     server.kill9().await;
     server.restart().await;
     assert_eq!(server.connect().await.hello["log"], new);
@@ -148,7 +148,7 @@ async fn a_backup_under_load_has_all_that_was_acked_before_it_and_is_served_as_a
 async fn a_trimmed_directory_is_verified_and_starts_after_kill_9() {
     let mut server = Server::start(&["--journal-bytes", "65536", "--fold-ms", "1"]).await;
     let mut ada = server.login("ada").await;
-    // What is folded is let go of with the blocks that come after.
+    // Folded blocks are trimmed when later blocks are written.
     for _ in 0..40 {
         ada.fill("general", 100, &"x".repeat(100)).await;
     }
@@ -163,7 +163,7 @@ async fn a_trimmed_directory_is_verified_and_starts_after_kill_9() {
     server.restart().await;
     assert_eq!(log_of(&server, "general").await, log);
 
-    // Without its archive it is not whole, and says so before it touches anything.
+    // Without its archive the directory is incomplete, which is reported before anything is changed.
     assert!(server.sigterm().await.success());
     let kept = names(server.directory());
     fs::rename(server.directory().join("archive.db"), server.directory().join("away"))
@@ -216,7 +216,7 @@ async fn there_is_one_backup_at_a_time_and_one_who_goes_away_gives_way() {
     let refused = backup(&path, &url(&server)).await;
     assert!(refused.status.code() == Some(1) && said(&refused).contains("busy: "), "{refused:?}");
     assert!(!path.exists());
-    // The server goes on meanwhile, and nothing of the copy has a name.
+    // The server keeps running, and the copy has no name.
     ada.append("general", json!({"body": "meanwhile"})).await;
     drop(slow);
     let begun = std::time::Instant::now();
@@ -236,7 +236,7 @@ async fn a_page_of_another_site_cannot_have_a_backup_made() {
     let asked = server.get("/v1/backup").header("origin", "https://evil.example.org").send().await;
     asked.refused(403, "forbidden");
     for site in ["same-origin", "none"] {
-        // The place of one that went away is free when the server has seen that.
+        // The server has to notice the closed connection first.
         let answered = async {
             loop {
                 let asked = server.get("/v1/backup").header("sec-fetch-site", site);
@@ -298,9 +298,9 @@ async fn what_is_cut_off_anywhere_or_changed_on_the_way_is_no_backup() {
     let zeros = line(&BackupLine::Sha256(Digest([0; 32])));
     let wrong = [head.as_bytes(), &archive, zeros.as_bytes()].concat();
     let ends = [3, head.len() - 1, head.len(), head.len() + archive.len() / 2, whole.len() - 70];
-    let cut = ends.iter().map(|end| (whole[..*end].to_vec(), "the backup was cut off"));
-    let none = (b"<html>\n".to_vec(), "a line is none of a backup");
-    let differs = [(changed, "is not what was sent"), (wrong, "is not what was sent"), none];
+    let cut = ends.iter().map(|end| (whole[..*end].to_vec(), "the backup is incomplete"));
+    let none = (b"<html>\n".to_vec(), "a line is not one of a backup");
+    let differs = [(changed, "was damaged on the way"), (wrong, "was damaged on the way"), none];
     for (bytes, part) in cut.chain(differs) {
         let (length, (_parent, path)) = (bytes.len(), place());
         let (url, serving) = answering(bytes).await;
@@ -334,7 +334,7 @@ async fn a_client_that_was_ahead_is_told() {
     let join = |more: serde_json::Value| support::with("join", "general", more);
     let refused = ada.refused(join(json!({"after": 1})), "ahead").await;
     assert_eq!(refused["latest"], 0);
-    // The slot is another entry's now, and who held the old one can tell.
+    // The slot has another entry now, which a client that held the old one detects.
     let other = ada.append("general", json!({"body": "another"})).await;
     assert_eq!(slot(&other), 1);
     let refused = ada.refused(join(json!({"after": 1, "digest": digest})), "diverged").await;

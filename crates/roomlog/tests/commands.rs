@@ -143,7 +143,7 @@ fn read_counts_from_the_end_or_goes_on_to_it() {
     {
         let (code, lines, why) = run(&server, args);
         assert_eq!((code, lines.as_str()), (1, ""), "{args}");
-        assert!(why.starts_with("roomlog: nothing was ever written to empty"), "{args}: {why}");
+        assert!(why.starts_with("roomlog: room empty has no entries"), "{args}: {why}");
     }
     assert_eq!(run(&server, "read general --count 0"), (0, String::new(), String::new()));
     let (_, lines, why) = run(&server, "read general --after 249");
@@ -213,7 +213,7 @@ fn an_import_is_there_once_in_order_however_often_it_runs() {
     for line in [
         "files            2",
         "entries          5 (action 1, text 4)",
-        "said again       1 ",
+        "duplicates       1 ",
         "skipped          1 ",
     ] {
         assert!(summary.contains(line), "{line}: {summary}");
@@ -249,14 +249,14 @@ fn a_dry_run_counts_and_needs_no_server() {
     let command = command.args(["import", "irc", "--dry-run"]).arg(dir.path());
     let (code, summary, why) =
         told(command.env("ROOMLOG_SERVER", "http://127.0.0.1:1").output().expect("a run"));
-    assert_eq!(code, 1, "a line was not taken");
+    assert_eq!(code, 1, "a line was not imported");
     assert!(summary.contains("entries          6 (action 1, text 5)"), "{summary}");
     assert!(
         summary.contains("not UTF-8        1 ") && summary.contains("unreadable       1"),
         "{summary}"
     );
-    assert!(why.contains("2015-01-03:1: not taken: it is no line of an IRC log"), "{why}");
-    assert!(why.contains("2015-01-03:2: not UTF-8: kept with replacement characters"), "{why}");
+    assert!(why.contains("2015-01-03:1: not imported: not a line of an IRC log"), "{why}");
+    assert!(why.contains("2015-01-03:2: not UTF-8: imported with replacement characters"), "{why}");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn an_export_imports_as_the_same_log_and_refs_follow_their_entries() {
     assert_eq!(run(&server, &format!("import copy {}", path.display())).0, 0);
     assert_eq!(run(&server, "export copy").1, export);
 
-    // Into a room that has entries already, what a ref names has moved.
+    // In a room that has entries already, the slot of a ref is another one.
     server.append("other", "first");
     assert_eq!(run(&server, &format!("import other {}", path.display())).0, 0);
     let log = server.log("other");
@@ -305,17 +305,17 @@ fn verify_names_the_first_wrong_slot() {
 }
 
 #[test]
-fn a_room_that_was_never_written_to_is_neither_right_nor_exported() {
+fn verify_and_export_fail_for_a_room_without_entries() {
     let server = Memory::start();
     server.append("general", "x");
     for command in ["verify nosuch", "export nosuch"] {
         let (code, lines, why) = run(&server, command);
         assert_eq!((code, lines.as_str()), (1, ""), "{command}");
-        assert!(why.starts_with("roomlog: nothing was ever written to nosuch"), "{why}");
+        assert!(why.starts_with("roomlog: room nosuch has no entries"), "{why}");
     }
 }
 
-/// A server of two empty rooms, of which it cannot read `ill`; and what it runs on.
+/// A server with two empty rooms that cannot read `ill`, and its runtime.
 fn ill_server() -> (String, Runtime) {
     let runtime = Runtime::new().expect("a runtime");
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -328,7 +328,7 @@ fn ill_server() -> (String, Runtime) {
                 "auth": "open", "durability": "fsync", "limits": Limits::default()});
             let mut answer = Some(hello);
             while let Some(frame) = answer.take() {
-                // A client that went away needs no answer.
+                // A closed client needs no answer.
                 let _ = socket.send(Message::text(frame.to_string())).await;
                 let asked = socket.next().await.and_then(Result::ok);
                 answer = asked.and_then(|asked| ill_answer(asked.as_text()?));

@@ -1,5 +1,5 @@
-//! `roomlog import` while things go wrong: whatever the server does, every line is in the room once, in
-//! the order of the files, and what was not taken is named.
+//! `roomlog import` under failures: whatever the server does, every line is in the room once, in the order
+//! of the files, and lines that were not imported are reported.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn import(server: &Server, file: &NamedTempFile) -> Child {
     command.spawn().expect("an import")
 }
 
-/// The end of an import: its code, its summary, and what it said on the way.
+/// The exit code of an import, its summary, and its standard error.
 async fn ended(import: Child) -> (Option<i32>, String, String) {
     let output = within("the end of the import", import.wait_with_output()).await.expect("an end");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -74,7 +74,7 @@ async fn a_server_that_is_killed_in_the_middle_of_batches_has_every_line_once_an
         said.contains("roomlog: not connected (") && said.contains("connected again"),
         "{said}"
     );
-    assert!(summary.contains("refused          0"), "{summary}");
+    assert!(summary.contains("rejected         0"), "{summary}");
     assert!(summary.contains("batch p50 / p99 "), "{summary}");
     holds(&server, 0..LINES).await;
     let (code, summary, _) = ended(self::import(&server, &file)).await;
@@ -90,17 +90,17 @@ async fn a_line_that_is_refused_is_named_and_those_around_it_are_taken() {
     let (code, summary, said) = ended(import(&server, &file)).await;
     assert_eq!(code, Some(1));
     assert!(summary.contains("new              2498\n"), "{summary}");
-    assert!(summary.contains("refused          2\n"), "{summary}");
+    assert!(summary.contains("rejected         2\n"), "{summary}");
     for line in [4, 1_501] {
         assert!(said.contains(&format!(".jsonl:{line}: too_large: ")), "{said}");
     }
-    assert!(said.contains("2 lines were not taken"), "{said}");
+    assert!(said.contains("2 lines were not imported"), "{said}");
     holds(&server, (0..2_500).filter(|n| !long(n))).await;
 }
 
 #[tokio::test]
 async fn what_the_server_has_no_room_for_now_is_sent_again() {
-    // Room for a few appends that have no outcome yet: every batch is `busy` somewhere in its middle.
+    // Space for a few pending appends: every batch is `busy` somewhere in the middle.
     let server = Server::start(&["--waiting-bytes=60000"]).await;
     let file = file((0..2_000).map(|n| entry(n, 10)));
     let (code, summary, said) = ended(import(&server, &file)).await;
@@ -140,6 +140,6 @@ async fn a_full_disk_is_waited_for() {
     disk.free();
     let (code, summary, said) = ended(import).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(summary.contains("refused          0\n"), "{summary}");
+    assert!(summary.contains("rejected         0\n"), "{summary}");
     holds(&server, 0..1_500).await;
 }

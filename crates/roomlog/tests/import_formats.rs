@@ -1,5 +1,5 @@
-//! `roomlog import` of the logs and exports of other chats: what each becomes, that it is there once however often it
-//! is imported, and that what is not certain is refused before anything is sent.
+//! `roomlog import` of the logs and exports of other chats: the resulting entries, that they are stored once however
+//! often they are imported, and that an ambiguous file is rejected before anything is sent.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{Server, within};
 use tempfile::{TempDir, tempdir};
 use tokio::process::Command;
 
-/// What an import said: its code, its summary, and what stands on standard error.
+/// The exit code of an import, its summary, and its standard error.
 struct Run {
     code: Option<i32>,
     summary: String,
@@ -38,7 +38,7 @@ fn sample(name: &str) -> String {
     samples.join(name).to_str().expect("UTF-8").to_owned()
 }
 
-/// The room as lines: author, kind, body, and the body of what it is about.
+/// The room as lines: author, kind, body, and the body of the entry it refers to.
 async fn lines(server: &Server, room: &str) -> Vec<String> {
     let log = server.login("reader").await.whole_log(room).await;
     let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or("text").to_owned();
@@ -51,7 +51,7 @@ async fn lines(server: &Server, room: &str) -> Vec<String> {
     log.iter().map(line).collect()
 }
 
-/// Imports twice, and gives the room.
+/// Imports twice; the lines of the room.
 async fn imported(server: &Server, room: &str, args: &[&str]) -> Vec<String> {
     let args: Vec<_> = ["import", room].iter().chain(args).copied().collect();
     let first = roomlog(Some(server), &args).await;
@@ -62,7 +62,7 @@ async fn imported(server: &Server, room: &str, args: &[&str]) -> Vec<String> {
     lines(server, room).await
 }
 
-/// What an import that sends nothing says.
+/// The standard error of an import that sends nothing.
 async fn refused(args: &[&str]) -> String {
     let args: Vec<_> = ["import", "tea"].iter().chain(args).copied().collect();
     let run = roomlog(None, &args).await;
@@ -288,20 +288,20 @@ async fn what_is_not_certain_is_refused_in_a_few_lines() {
     };
     for (name, content, why) in [
         ("2020-03-08.json", pretty.as_bytes(), "users.json"),
-        ("other.json", br#"{"rooms": [1, 2]}"#, "it is JSON, but neither"),
+        ("other.json", br#"{"rooms": [1, 2]}"#, "the members rooms), but neither"),
         (
             "2020-03-08",
             mixed.as_bytes(),
             "it has lines of irc and weechat. Choose one with --format",
         ),
-        ("tea.log", b"[10:59] <mona> hello\n", "an IRC log is named by its date"),
-        ("2020-03-08.txt", b"Dear Mona,\nhow are you?\n", "line 1 has the form of no format"),
+        ("tea.log", b"[10:59] <mona> hello\n", "the name of an IRC log must contain its date"),
+        ("2020-03-08.txt", b"Dear Mona,\nhow are you?\n", "line 1 is not of any supported format"),
         (
             "mirc-2020-03-08.log",
             b"\nSession Start: Sun Mar 08 10:58:00 2020\n[10:59] <mona> hello\n",
             "looks like one of mIRC",
         ),
-        ("part-of-irssi.log", b"10:59 < mona> hello\n", "no line before its first says which day"),
+        ("part-of-irssi.log", b"10:59 < mona> hello\n", "without a date before its first line"),
         ("2020-03-08.zip", b"PK\x03\x04...", "a zip archive; unpack it"),
         ("2020-03-08.log", b"[\x001\x000\x00", "--encoding utf-16le"),
         ("2020-03-08.gz", zeros.as_slice(), "it is not text"),
@@ -312,14 +312,14 @@ async fn what_is_not_certain_is_refused_in_a_few_lines() {
         assert!(said.contains(why), "{name}: {said}");
         assert!(said.contains(name), "{name}: {said}");
     }
-    // What is named is believed; what has another form is then refused line by line, and not at any length.
+    // A named format is trusted; lines of another form are then rejected one by one, and only some are listed.
     let server = Server::start(&[]).await;
     let path = files.put("2020-03-09.log", "what?\n".repeat(1_000) + mixed);
     let run = roomlog(Some(&server), &["import", "tea", &path, "--format", "znc"]).await;
     assert_eq!(run.code, Some(1));
     assert!(run.said.lines().count() < 15, "{}", run.said);
-    assert!(run.said.contains(":1: not taken: it is no line of an IRC log"), "{}", run.said);
-    assert!(run.said.contains("and 991 more lines that were not taken"), "{}", run.said);
+    assert!(run.said.contains(":1: not imported: not a line of an IRC log"), "{}", run.said);
+    assert!(run.said.contains("and 991 more lines that were not imported"), "{}", run.said);
     assert_eq!(lines(&server, "tea").await, ["mona text: hello"]);
 }
 
@@ -342,7 +342,7 @@ async fn several_chats_do_not_go_into_one_room() {
     assert!(said.contains("cups, tea"), "{said}");
     let run = roomlog(None, &["import", "tea", "--dry-run", &root, "--channel", "#tea"]).await;
     assert!(run.summary.contains("files            1 (slack 1)"), "{}{}", run.summary, run.said);
-    // A day on which nothing was said is a day too.
+    // A day may have no messages.
     files.put("slack/tea/2020-03-07.json", b"[]");
     let channel = files.path("slack/tea").to_str().expect("UTF-8").to_owned();
     let run = roomlog(None, &["import", "r", &channel, "--dry-run"]).await;
@@ -386,14 +386,14 @@ async fn json_that_is_cut_off_or_hostile_ends_with_its_line() {
     assert_eq!(lines(&server, "tea").await.len(), 3, "what came before is taken");
     let log = server.login("reader").await.whole_log("tea").await;
     assert_eq!(log[0]["id"].as_str(), Some("telegram-4242-2"), "an id is a promise");
-    // A message of another form is named, those around it are taken.
+    // A malformed message is reported, those around it are imported.
     let path = files.put(
         "result.json",
         telegram.replace(r#""id": 4, "type": "message""#, r#""id": "4", "type": "message""#),
     );
     let run = roomlog(Some(&server), &["import", "tea", &path]).await;
     assert_eq!(run.code, Some(1));
-    assert!(run.said.contains("result.json:11: not taken: "), "{}", run.said);
+    assert!(run.said.contains("result.json:11: not imported: "), "{}", run.said);
     assert_eq!(lines(&server, "tea").await.len(), 4);
     let deep = telegram.replace(r#""first words""#, &("[".repeat(100_000) + &"]".repeat(100_000)));
     let run = roomlog(Some(&server), &["import", "tea", &files.put("result.json", deep)]).await;

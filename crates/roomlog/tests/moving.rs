@@ -1,5 +1,5 @@
-//! A log that moves from one node to a cluster and back: its name, slots, times, ids and digests stay, and a
-//! client that returns with what it has notices nothing.
+//! Moves a log from one node to a cluster and back: its name, slots, times, ids and digests stay, and a
+//! returning client notices nothing.
 
 mod support;
 
@@ -71,7 +71,7 @@ async fn log() -> Log {
     Log { _directory: directory, path, name, rooms, digest }
 }
 
-/// A server holds a log, and goes on with it.
+/// A server holds the log, and appends continue it.
 async fn goes_on(server: &Server, log: &Log) {
     let mut ada = server.login("ada").await;
     assert_eq!(ada.hello["log"], log.name);
@@ -96,7 +96,7 @@ async fn there_and_back_again() {
         "{said}"
     );
 
-    // Where it was it is served no more.
+    // The source is no longer served.
     let refused = serve_refused(&log.path, "127.0.0.1:0", &[]).await;
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
@@ -113,7 +113,7 @@ async fn there_and_back_again() {
     assert_eq!(slot(&new), 1_202);
     let general = ada.whole_log("general").await;
 
-    // Back, while the nodes still run: they take nothing more.
+    // Back, while the nodes still run: they reject appends from then on.
     let directory = tempfile::tempdir().expect("a directory");
     let back = directory.path().join("back");
     good(&moved(&["--journal", &url, "--to", text(&back)]).await);
@@ -123,7 +123,7 @@ async fn there_and_back_again() {
         assert_eq!(code(&ada.answer(req).await), answer);
     }
 
-    // One log is served in one place: neither goes anywhere else.
+    // A log is served in one place: neither copy can be moved again.
     let elsewhere = directory.path().join("elsewhere");
     let refused = moved(&["--journal", &url, "--to", text(&elsewhere)]).await;
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -143,8 +143,7 @@ async fn there_and_back_again() {
     assert!(why.contains("was moved away"), "{why}");
 }
 
-/// Bytes that a move says to the servers: its streams are made by then, some of the entries are there, and
-/// some are not.
+/// Bytes that a move sends to the servers until its streams exist and have some of the entries.
 const CUT_AFTER: u64 = 100_000;
 
 #[tokio::test]

@@ -19,7 +19,7 @@ fn files(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files.map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
 }
 
-/// Runs `roomlog restore`: its exit code and all it said.
+/// Runs `roomlog restore`: its exit code and its output.
 async fn restore(server: &Server, backup: &Path, to: &Path) -> (Option<i32>, String) {
     let args = format!("restore {} {}", backup.display(), to.display());
     let ended = within("a restore", roomlog(server, &args).output()).await.expect("a run");
@@ -102,7 +102,7 @@ async fn serve_on_a_backup_says_so_and_leaves_it_a_backup() {
     served.kill9().await;
     assert_eq!(files(&backup), before, "the backup changed");
 
-    // What was written to it since is there when it is served again.
+    // Entries appended since are there when it is served again.
     served.restart().await;
     assert_eq!(served.connect().await.hello["log"], log);
     assert_eq!(served.login("bo").await.whole_log("general").await.len(), 4);
@@ -142,7 +142,7 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_left() {
     fs::write(path("full").join("letter"), "dear ada").expect("a file");
     let (code, said) = restore(&server, &backup, &path("full")).await;
     assert!(code == Some(1) && said.contains("full is not empty"), "{said}");
-    // Somebody else's directory that has the name of ours is not emptied.
+    // A foreign directory with the name that is used internally is not emptied.
     fs::rename(path("full"), path("new.part")).expect("renamed");
     let (code, said) = restore(&server, &backup, &path("new")).await;
     assert!(code == Some(1) && said.contains("letter"), "{said}");

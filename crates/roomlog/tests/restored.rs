@@ -1,4 +1,4 @@
-//! The commands over a restore to an older backup: they go on with the log that is there, and say so.
+//! The commands across a restore of an older backup: they continue with the new log, and report it.
 
 mod support;
 
@@ -47,8 +47,8 @@ async fn a_tail_says_that_the_log_is_another_one_and_goes_on_with_it() {
     let told = line(&mut err, "another log").await;
     assert_eq!(
         told,
-        "roomlog: the server now has another log: what was printed of general is no longer its log; its \
-         newest entries follow"
+        "roomlog: the server now has another log: the entries of general printed so far are no longer \
+         valid; its newest entries follow"
     );
     assert!(line(&mut out, "zero").await.starts_with("0 "));
     assert!(line(&mut out, "one").await.starts_with("1 "));
@@ -83,7 +83,7 @@ async fn an_import_begins_again_and_every_line_is_there_once() {
     assert!(import.try_wait().expect("a child").is_none(), "it is still under way");
     restore(&mut server, &backup).await;
     let told = line(&mut err, "another log").await;
-    assert!(told.ends_with("beginning again with the first line"), "{told}");
+    assert!(told.ends_with("starting again with the first line"), "{told}");
     let ended = within("the end of the import", import.wait()).await.expect("an end");
     let mut rest = Vec::new();
     while let Ok(Some(line)) = err.next_line().await {
@@ -115,12 +115,12 @@ async fn lines_that_are_appended_over_a_restore_are_no_quiet_success() {
     let told = line(&mut err, "another log").await;
     assert_eq!(
         told,
-        "roomlog: the server now has another log: the slots that follow are slots of it"
+        "roomlog: the server now has another log: the following slots are of that log"
     );
     input.write_all(b"after\n").await.expect("written");
     assert_eq!(line(&mut out, "").await, "1");
     drop(input);
-    assert!(line(&mut err, "another log").await.contains("it may lack some"));
+    assert!(line(&mut err, "another log").await.contains("may lack some"));
     let ended = within("the end", append.wait()).await.expect("an end");
     assert_eq!(ended.code(), Some(1));
 }
@@ -138,6 +138,6 @@ async fn a_read_after_a_slot_that_the_restored_log_has_not_names_its_end() {
     assert_eq!(read.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&read.stderr),
-        "roomlog: general ends at slot 0; ask with --after 0 or less\n"
+        "roomlog: general ends at slot 0; use --after 0 or less\n"
     );
 }

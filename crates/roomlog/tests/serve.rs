@@ -1,4 +1,4 @@
-//! `roomlog serve`: what it refuses, the log's name through restarts, and what the commands say of it.
+//! `roomlog serve`: what it rejects, the log's name across restarts, and errors of commands.
 
 mod support;
 
@@ -105,7 +105,7 @@ async fn a_switch_in_the_environment_is_written_as_people_write_it() {
     }
 }
 
-/// A command for this server: its exit code, what it printed and what it said.
+/// A command for this server: its exit code, standard output and standard error.
 async fn run(server: &Server, args: &str) -> (Option<i32>, String, String) {
     let ended = within(args, command(server, args).output()).await.expect("a run");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -131,7 +131,7 @@ async fn a_slot_behind_the_end_is_answered_with_where_the_end_is() {
     {
         let (code, lines, why) = run(&server, args).await;
         assert_eq!((code, lines.as_str()), (Some(1), ""), "{args}");
-        let said = "roomlog: general ends at slot 1; ask with --after 1 or less\n";
+        let said = "roomlog: general ends at slot 1; use --after 1 or less\n";
         assert_eq!(why, said, "{args}");
     }
 }

@@ -1,12 +1,12 @@
-//! Settings: for each of them a flag overrides the environment, and the environment the settings file; a
-//! name that is none is refused.
+//! For each setting a flag overrides the environment, and the environment the settings file; an unknown
+//! name is rejected.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::{Command, Output},
 };
 
-/// Every setting with what the file, the environment and the flag say, as `config` prints it.
+/// Every setting with its value in the file, the environment and the flag, as `config` prints it.
 const SETTINGS: &[(&str, [&str; 3])] = &[
     ("ahead_ms", ["11", "12", "13"]),
     (
@@ -156,7 +156,7 @@ fn a_flag_and_the_environment_can_say_no_to_the_file() {
         assert_eq!(ended.status.code(), Some(2), "{name}: {said}");
         assert!(said.contains("add --insecure-open"), "{name}: {said}");
     }
-    // And yes again.
+    // And back to true.
     let mut yes = with_file();
     yes.env("ROOMLOG_INSECURE_OPEN", "0").arg("--insecure-open");
     assert!(yes.status().expect("a run").success());
@@ -172,7 +172,7 @@ fn a_name_that_is_no_setting_is_refused_with_the_one_that_was_meant() {
     assert_eq!(ended.status.code(), Some(2), "{said}");
     assert!(said.contains("\"ahed_ms\" is not a setting (did you mean ahead_ms?)"), "{said}");
 
-    // In the environment, of any command: a default would be used in silence.
+    // In the environment, for any command: otherwise the default would silently be used.
     for command in ["config", "serve", "rooms"] {
         let mut run = Command::new(env!("CARGO_BIN_EXE_roomlog"));
         run.arg(command).env_clear().env("ROOMLOG_ALLOW_ORIGINS", "https://chat.example.org");

@@ -10,7 +10,7 @@ use tokio::{
     process::Command,
 };
 
-/// `serve` on a directory that is refused: all it said.
+/// `serve` on a directory that is rejected: its standard error.
 async fn refused(data: &Path, listen: &str) -> String {
     let ended = serve_refused(data, listen, &[]).await;
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();

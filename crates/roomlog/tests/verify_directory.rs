@@ -1,4 +1,4 @@
-//! `roomlog verify --data DIR`: what it says of directories that are whole, killed, served, damaged;
+//! `roomlog verify --data DIR` of directories that are intact, left by a killed server, served or damaged;
 //! and that a server does not start on a damaged journal.
 
 mod support;
@@ -42,7 +42,7 @@ fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(file).collect()
 }
 
-/// Flips one bit behind the last place where `text` stands in a file.
+/// Flips one bit after the last occurrence of `text` in a file.
 fn flip(path: &Path, text: impl AsRef<[u8]>) {
     let mut bytes = fs::read(path).expect("a file");
     let text = text.as_ref();

@@ -7,27 +7,27 @@ use encoding_rs::Encoding;
 use jiff::{fmt::temporal::DateTimeParser, tz::TimeZone};
 use roomlog_protocol::RoomName;
 
-use super::ServerArgs;
+use super::server::ServerArgs;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A file is recognised by its first lines, gzip or not; what is not certain is refused. docs/IMPORT.md has
-what is kept of each format.
+    after_help = "The format is detected from the first lines of a file, which may be compressed
+with gzip; an ambiguous file is rejected. docs/IMPORT.md lists what is kept of each format.
 
-  irc       a file a day, named by its date (2015-12-24.log, tea_20151224.log), with lines such as
-            [10:59] <ada> hello; so write ZNC, energymech and eggdrop
-  irssi     10:59 < ada> hello, with --- Log opened at its beginning
+  irc       one file per day, with the date in its name (2015-12-24.log, tea_20151224.log) and lines
+            such as [10:59] <ada> hello; written by ZNC, energymech and eggdrop
+  irssi     10:59 < ada> hello, after --- Log opened
   weechat   2015-12-24 10:59:07, a tab, ada, a tab, hello
-  slack     an unpacked export, with --channel where it has several
-  discord   a channel by DiscordChatExporter, as JSON
-  telegram  result.json of a chat, by Telegram Desktop
-  jsonl     one entry a line, as `export` prints it
+  slack     an unpacked export; --channel selects one of several channels
+  discord   a channel exported by DiscordChatExporter, as JSON
+  telegram  result.json of a chat exported by Telegram Desktop
+  jsonl     one entry per line, as `export` prints it
 
-Importing again adds nothing, and an import that was interrupted goes on when it is run again. What is in
-stays for ever: begin with --dry-run.
+Importing again adds nothing, and an interrupted import continues when it is run again. Imported
+entries cannot be removed: start with --dry-run.
 
 Examples:
-  roomlog import perl6 logs/2015/ --dry-run        what would be taken; needs no server
+  roomlog import perl6 logs/2015/ --dry-run        what would be imported; needs no server
   roomlog import perl6 logs/2015/
   roomlog import tea tea.log.gz --timezone Europe/Berlin --encoding cp1252
   roomlog import general slack-export/ --channel general
@@ -39,14 +39,14 @@ pub(crate) struct ImportArgs {
     /// Files, or directories of files.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// What the files are.
+    /// The format of the files.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     pub(crate) format: Format,
-    /// Also import joins, parts and other notices, as kinds `join`, `part`, `nick`, `mode`, `topic`,
-    /// `kick` and `notice`.
+    /// Also import joins, parts and other notices, as kinds `join`, `part`, `nick`, `mode`,
+    /// `topic`, `kick` and `notice`.
     #[arg(long)]
     pub(crate) joins: bool,
-    /// The zone of times that name none: Europe/Berlin, or +02:00.
+    /// The time zone of times without one: Europe/Berlin, or +02:00.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     pub(crate) timezone: TimeZone,
     /// The encoding of text that is not UTF-8: cp1252, iso-8859-15, koi8-r, shift_jis.
@@ -55,7 +55,7 @@ pub(crate) struct ImportArgs {
     /// The channel of a Slack export.
     #[arg(long, value_name = "NAME")]
     pub(crate) channel: Option<String>,
-    /// Read the files, print what would be taken, and stop there.
+    /// Read the files and print what would be imported, without a server.
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -64,22 +64,22 @@ pub(crate) struct ImportArgs {
 
 fn zone(name: &str) -> Result<TimeZone, String> {
     let zone = DateTimeParser::new().parse_time_zone(name);
-    zone.map_err(|_| "it is no zone as Europe/Berlin, and no offset as +02:00".into())
+    zone.map_err(|_| "not a time zone such as Europe/Berlin, or an offset such as +02:00".into())
 }
 
 fn encoding(name: &str) -> Result<&'static Encoding, String> {
-    // The usual name on Windows, which the list of the web lacks in this spelling.
+    // A usual name on Windows that the WHATWG list lacks in this spelling.
     let label = if name.eq_ignore_ascii_case("latin-1") { "latin1" } else { name };
     Encoding::for_label(label.as_bytes())
-        .ok_or_else(|| "it is no encoding, such as cp1252, iso-8859-15 or utf-16le".into())
+        .ok_or_else(|| "not an encoding such as cp1252, iso-8859-15 or utf-16le".into())
 }
 
-/// What a file to import is.
+/// The format of a file to import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// By its first lines.
+    /// Detected from the first lines.
     Auto,
-    /// IRC logs of a day with times in brackets; also of ZNC, energymech and eggdrop.
+    /// IRC logs of one day with times in brackets; also of ZNC, energymech and eggdrop.
     #[value(aliases = ["znc", "energymech", "eggdrop"])]
     Irc,
     /// Logs of irssi.
@@ -88,10 +88,10 @@ pub(crate) enum Format {
     Weechat,
     /// An export of Slack.
     Slack,
-    /// A channel of Discord, by DiscordChatExporter in JSON.
+    /// A channel of Discord, exported by DiscordChatExporter as JSON.
     Discord,
-    /// A chat of Telegram, by Telegram Desktop in JSON.
+    /// A chat of Telegram, exported by Telegram Desktop as JSON.
     Telegram,
-    /// JSON, one entry a line.
+    /// JSON, one entry per line.
     Jsonl,
 }

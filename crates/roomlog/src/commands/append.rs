@@ -1,60 +1,71 @@
 //! `roomlog append`: one text, or every line of standard input.
 //!
-//! Enters: a text or lines. Leaves: a slot for each, in that order. Invariant: lines enter the log in
-//! their order, many on their way at once; each once, also over a lost connection. All lines are appended,
-//! whether or not somebody reads the slots.
+//! Input: a text or lines. Output: one slot per line, in order. Lines enter the log in order and
+//! exactly once, many in flight and across lost connections, whether or not anyone reads the slots.
 
-use std::{
-    io::{BufRead, IsTerminal, stdin},
-    process::ExitCode,
-};
+use std::io::{BufRead, IsTerminal, stdin};
 
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use roomlog_client::{AppendError, Client, Committed, Outcome, draft};
 use roomlog_protocol::{Appended, ClientAppend};
 use tokio::sync::mpsc;
 
-use super::{connect, output::Output, window::Window};
+use super::{connect, printer::Printer};
 use crate::{
     cli::AppendArgs,
     failure::{Failure, refused},
     say,
 };
 
-/// How many lines are read ahead.
 const LINES: usize = 64;
+
+/// The most appends in flight: what the client's outbox and its channel hold.
+const IN_FLIGHT: usize = 1_024;
 
 const NOT_UTF_8: &str = "not UTF-8, so it was not appended; convert the input, for example with \
                          `iconv -f WINDOWS-1252 -t UTF-8`";
 
-pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: AppendArgs) -> Result<(), Failure> {
     if let (Some(first), false) = (&args.text, args.rest.is_empty()) {
-        let words = quoted(&format!("{first} {}", args.rest.join(" ")));
+        let words = format!("{first} {}", args.rest.join(" "));
         return Err(Failure::usage(format!(
-            "the text is one argument: quote it, as in `roomlog append {} {words}`",
-            args.room
+            "the text is one argument: quote it, as in `roomlog append {} '{}'`",
+            args.room,
+            words.replace('\'', r"'\''")
         )));
     }
-    // A slot that the log has not reached was mistyped: that is said, not waited for.
+    // A slot that the log has not reached is a typing error, so do not wait for it.
     let client = connect(&args.server, |options| options.wait_when_ahead = false).await?;
-    let mut output = Output::of_work(args.json);
+    let mut printer = Printer::of_work(args.json);
     if let Some(text) = &args.text {
         let outcome = client.append(entry(&args, text.clone())).await?.await;
-        print(&mut output, &args, outcome?)?;
+        print(&mut printer, &args, outcome?)?;
         client.close().await;
-        output.finish()?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        append_lines(&args, client, &mut printer).await?;
     }
+    printer.finish()
+}
+
+async fn append_lines(
+    args: &AppendArgs,
+    client: Client,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
     let (mut lines, mut state) = (lines(), client.state());
-    let mut log = Log::of(&client);
-    let mut window = Window::new();
+    let (log, mut changed) = (client.hello().log.clone(), false);
+    let mut in_flight = FuturesOrdered::new();
     let (mut number, mut failed, mut reading) = (0_u64, 0_u64, true);
-    while reading || !window.is_empty() {
+    while reading || !in_flight.is_empty() {
         tokio::select! {
-            line = lines.recv(), if reading && window.has_space() => match line {
+            line = lines.recv(), if reading && in_flight.len() < IN_FLIGHT => match line {
                 Some(line) => {
                     number += 1;
                     match text(line?) {
-                        Some(text) => window.push(number, client.append(entry(&args, text)).await?),
+                        Some(text) => {
+                            let pending = client.append(entry(args, text)).await?;
+                            in_flight.push_back(async move { (number, pending.await) });
+                        }
                         None => {
                             failed += 1;
                             say!("line {number}: {NOT_UTF_8}");
@@ -63,68 +74,55 @@ pub(crate) async fn run(args: AppendArgs) -> Result<ExitCode, Failure> {
                 }
                 None => reading = false,
             },
-            Ok(()) = state.changed() => log.look(&client),
-            (number, outcome) = window.next() => {
-                log.look(&client);
-                failed += u64::from(!take(&mut output, &args, number, outcome)?);
+            Ok(()) = state.changed() => check_log(&client, &log, &mut changed),
+            Some((number, outcome)) = in_flight.next() => {
+                check_log(&client, &log, &mut changed);
+                failed += u64::from(!take(printer, args, number, outcome)?);
             }
         }
     }
-    log.look(&client);
+    check_log(&client, &log, &mut changed);
     client.close().await;
-    if log.changed {
+    if changed {
         return Err(Failure::said(
-            "the server has another log than at the beginning: of the lines whose slots were printed before \
-             that, it may lack some",
+            "the server changed to another log, which may lack some of the lines whose slots were \
+             printed before that",
         ));
     }
     if failed > 0 {
         return Err(Failure::said(format!("{failed} of {number} lines are not in the log")));
     }
-    output.finish()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// Whether the server still has the log whose slots are printed.
-struct Log {
-    name: String,
-    changed: bool,
-}
-
-impl Log {
-    fn of(client: &Client) -> Self {
-        Self { name: client.hello().log.clone(), changed: false }
-    }
-
-    /// Says it once when the log is another one.
-    fn look(&mut self, client: &Client) {
-        if !self.changed && client.hello().log != self.name {
-            self.changed = true;
-            say!("the server now has another log: the slots that follow are slots of it");
-        }
+/// Warns once if the server no longer has the log whose slots are printed.
+fn check_log(client: &Client, log: &str, changed: &mut bool) {
+    if !*changed && client.hello().log != log {
+        *changed = true;
+        say!("the server now has another log: the following slots are of that log");
     }
 }
 
 fn entry(args: &AppendArgs, text: String) -> ClientAppend {
-    let made = draft(args.room.clone(), text);
+    let draft = draft(args.room.clone(), text);
     ClientAppend {
-        id: args.id.clone().or(made.id),
+        id: args.id.clone().or(draft.id),
         kind: args.kind.clone(),
         after: args.after,
         reference: args.reference,
-        ..made
+        ..draft
     }
 }
 
-/// Prints what became of a line. False: it is not in the log.
+/// Prints the outcome of a line; whether it is in the log.
 fn take(
-    output: &mut Output,
+    printer: &mut Printer,
     args: &AppendArgs,
     number: u64,
     outcome: Outcome,
 ) -> Result<bool, Failure> {
     match outcome {
-        Ok(committed) => print(output, args, committed).map(|()| true),
+        Ok(committed) => print(printer, args, committed).map(|()| true),
         Err(AppendError::Refused(error)) => {
             say!("line {number}: {}", refused(&error));
             Ok(false)
@@ -133,21 +131,21 @@ fn take(
     }
 }
 
-fn print(output: &mut Output, args: &AppendArgs, committed: Committed) -> Result<(), Failure> {
+fn print(printer: &mut Printer, args: &AppendArgs, committed: Committed) -> Result<(), Failure> {
     let appended = committed.appended;
-    // Of an id that we made ourselves it says only that the answer was lost on the way once.
+    // With a generated id, a repeat only means that an answer was lost.
     if appended.repeat == Some(true) && args.id.is_some() {
         say!("{} (already there)", appended.slot);
     }
     if args.json {
-        output.json(&Appended { seq: None, req: None, ..appended })?;
+        printer.json(&Appended { seq: None, req: None, ..appended })?;
     } else {
-        output.line(appended.slot)?;
+        printer.line(appended.slot)?;
     }
-    output.flush()
+    printer.flush()
 }
 
-/// The lines of standard input, read by a thread of its own: reading a terminal cannot be awaited.
+/// The lines of standard input, read by a thread: reading a terminal blocks.
 fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
     let (sender, receiver) = mpsc::channel(LINES);
     if stdin().is_terminal() {
@@ -164,15 +162,8 @@ fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
     receiver
 }
 
-/// A line without its end; nothing when it is not UTF-8.
+/// A line without its line ending; `None` if it is not UTF-8.
 fn text(mut line: Vec<u8>) -> Option<String> {
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
+    line.pop_if(|last| *last == b'\r');
     String::from_utf8(line).ok()
-}
-
-/// The form in which a shell gives words as one text.
-fn quoted(words: &str) -> String {
-    format!("'{}'", words.replace('\'', r"'\''"))
 }

@@ -1,22 +1,22 @@
-//! `roomlog backup DIR`: everything that a running server holds, as a directory to restore from.
+//! `roomlog backup DIR`: copies all data of a running server into a directory.
 //!
 //! ```text
 //!  GET /v1/backup ──► archive.db.part, hashed ──► archive.db ──► manifest.json
 //! ```
 //!
-//! Enters: a directory that is empty or not there. Leaves: an archive and its manifest. Invariants:
-//! `manifest.json` is there only when the archive is whole, compared and fsynced, so what was cut off is
-//! never taken for a backup; what was written is removed when it comes to nothing.
+//! DIR is empty or does not exist yet. `manifest.json` is written only when the archive is
+//! complete, checked and fsynced, so an interrupted backup is never mistaken for one; what a failed
+//! backup wrote is removed.
 
 use std::{
+    fmt::Display,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Response, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
@@ -26,104 +26,100 @@ use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, 
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::output::Output;
+use super::printer::Printer;
 use crate::{cli::BackupArgs, failure::Failure, progress, show::utc};
 
-/// The archive within a backup.
 const ARCHIVE: &str = "archive.db";
 
-/// How long the server may be silent.
-const PATIENCE: Duration = Duration::from_secs(60);
+const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
+const QUIET: &str = "the server was silent for a minute";
 
-/// The longest line of the answer that is read.
 const LINE_BYTES: usize = 64 << 10;
 
-pub(crate) async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
     let target = Target::new(&args.directory)?;
-    let bar = bar();
+    let template = "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})";
+    let bar = progress::bar(0, template).with_message("copying");
     let begun = Instant::now();
-    let taken = tokio::select! {
-        taken = take(&args.server.server, &target, &bar) => taken,
+    let received = tokio::select! {
+        received = receive(&args.server.server, &target, &bar) => received,
         () = super::interrupted() => Err(Failure::said("interrupted; there is no backup")),
     };
     bar.finish_and_clear();
-    let manifest = taken.and_then(|manifest| target.finish(&manifest).map(|()| manifest));
+    let manifest = received.and_then(|manifest| target.finish(&manifest).map(|()| manifest));
     let manifest = manifest.inspect_err(|_| target.clear())?;
-    let mut output = Output::of_work(false);
-    output.line(format_args!("log              {}", manifest.log))?;
-    output.line(format_args!("taken            {}", utc(manifest.taken_at)))?;
-    output.line(format_args!("position         {}", manifest.position))?;
-    output.line(format_args!("rooms            {}", manifest.rooms))?;
-    output.line(format_args!("entries          {}", manifest.entries))?;
-    output.line(format_args!("bytes            {}", manifest.archive_bytes))?;
-    output.line(format_args!("digest           {}", manifest.digest))?;
-    output.line(format_args!("seconds          {:.1}", begun.elapsed().as_secs_f64()))?;
-    output.finish()?;
-    Ok(ExitCode::SUCCESS)
+    let mut printer = Printer::of_work(false);
+    printer.field("log", &manifest.log)?;
+    printer.field("taken", utc(manifest.taken_at))?;
+    printer.field("position", manifest.position)?;
+    printer.field("rooms", manifest.rooms)?;
+    printer.field("entries", manifest.entries)?;
+    printer.field("bytes", manifest.archive_bytes)?;
+    printer.field("digest", manifest.digest)?;
+    printer.field("seconds", format_args!("{:.1}", begun.elapsed().as_secs_f64()))?;
+    printer.finish()
 }
 
-fn bar() -> ProgressBar {
-    progress::bar(0, "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})")
-        .with_message("copying")
-}
-
-/// Receives a backup into files that do not have their names yet; its manifest, with the SHA-256.
-async fn take(address: &Address, target: &Target, bar: &ProgressBar) -> Result<Manifest, Failure> {
-    let mut answer = Answer::of(address).await?;
+/// Receives a backup into files with temporary names; its manifest, with the SHA-256.
+async fn receive(
+    address: &Address,
+    target: &Target,
+    bar: &ProgressBar,
+) -> Result<Manifest, Failure> {
+    let mut download = Download::start(address).await?;
     let manifest = loop {
-        match answer.line().await? {
+        match download.line().await? {
             BackupLine::Copying { done, of } => {
                 bar.set_length(of);
                 bar.set_position(done);
             }
             BackupLine::Manifest(manifest) => break manifest,
             BackupLine::Error(error) => return Err(refused(&error)),
-            BackupLine::Sha256(_) => return Err(cut_off("it ends before it begins")),
+            BackupLine::Sha256(_) => return Err(incomplete("it has no manifest")),
         }
     };
     bar.set_message("receiving");
     bar.set_length(manifest.archive_bytes);
     bar.set_position(0);
-    let read = answer.archive(&manifest, target, bar).await?;
-    let told = match answer.line().await? {
-        BackupLine::Sha256(told) => told,
-        other => return Err(cut_off(format!("its last line is {other:?}"))),
-    };
-    if told != read {
-        return Err(Failure::said(format!(
-            "what came is not what was sent: its SHA-256 is {read}, and not {told}; run it again"
-        )));
+    let computed = download.archive(&manifest, target, bar).await?;
+    match download.line().await? {
+        BackupLine::Sha256(sent) if sent == computed => {
+            Ok(Manifest { sha256: Some(computed), ..manifest })
+        }
+        BackupLine::Sha256(sent) => Err(Failure::said(format!(
+            "the backup was damaged on the way: its SHA-256 is {computed}, not {sent}; run it again"
+        ))),
+        other => Err(incomplete(format!("its last line is {other:?}"))),
     }
-    Ok(Manifest { sha256: Some(read), ..manifest })
 }
 
-fn cut_off(why: impl std::fmt::Display) -> Failure {
-    Failure::said(format!("the backup was cut off: {why}; there is no backup, run it again"))
+fn incomplete(why: impl Display) -> Failure {
+    Failure::said(format!("the backup is incomplete: {why}; there is no backup, run it again"))
 }
 
 fn refused(error: &ErrorFrame) -> Failure {
     Failure::said(format!("{}: {}; there is no backup", error.code, error.message))
 }
 
-/// The server's answer, as it comes.
-struct Answer {
+/// The answer of a server, read as it arrives.
+struct Download {
     body: Incoming,
-    came: BytesMut,
+    received: BytesMut,
     connection: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Answer {
+impl Drop for Download {
     fn drop(&mut self) {
         self.connection.abort();
     }
 }
 
-impl Answer {
-    async fn of(address: &Address) -> Result<Self, Failure> {
-        let unreachable = |why: &dyn std::fmt::Display| {
+impl Download {
+    async fn start(address: &Address) -> Result<Self, Failure> {
+        let unreachable = |why: &dyn Display| {
             Failure::said(format!(
-                "cannot reach {address}: {why}; start a server with `roomlog serve`, or name another with \
-                 --server URL"
+                "cannot reach {address}: {why}; start a server with `roomlog serve`, or name \
+                 another with --server URL"
             ))
         };
         let uri = address.uri();
@@ -133,45 +129,44 @@ impl Answer {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&why))?;
         let connection = tokio::spawn(async move {
-            // Why it ended is told by the body.
-            let _told = connection.await;
+            // The body reports why it ended.
+            let _reported = connection.await;
         });
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let request = Request::get("/v1/backup").header(header::HOST, authority);
         let request = request.body(Empty::<Bytes>::new()).map_err(|why| unreachable(&why))?;
-        let answer = timeout(PATIENCE, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| cut_off(SILENT))?.map_err(|why| unreachable(&why))?;
-        let answer = accepted(answer, address).await?;
-        Ok(Self { body: answer.into_body(), came: BytesMut::new(), connection })
+        let answer = timeout(QUIET_TIMEOUT, sender.send_request(request)).await;
+        let answer = answer.map_err(|_| incomplete(QUIET))?.map_err(|why| unreachable(&why))?;
+        let body = accepted(answer, address).await?;
+        Ok(Self { body, received: BytesMut::new(), connection })
     }
 
-    /// The next piece; an error when there is none.
-    async fn more(&mut self) -> Result<Bytes, Failure> {
-        loop {
-            let frame = timeout(PATIENCE, self.body.frame()).await.map_err(|_| cut_off(SILENT))?;
-            let frame = frame.ok_or_else(|| cut_off("the server ended it"))?;
-            if let Ok(data) = frame.map_err(cut_off)?.into_data() {
-                return Ok(data);
-            }
+    /// Receives more bytes; fails at the end of the answer.
+    async fn more(&mut self) -> Result<(), Failure> {
+        let frame =
+            timeout(QUIET_TIMEOUT, self.body.frame()).await.map_err(|_| incomplete(QUIET))?;
+        let frame = frame.ok_or_else(|| incomplete("the server ended it"))?.map_err(incomplete)?;
+        if let Ok(data) = frame.into_data() {
+            self.received.extend_from_slice(&data);
         }
+        Ok(())
     }
 
     async fn line(&mut self) -> Result<BackupLine, Failure> {
         loop {
-            if let Some(end) = self.came.iter().position(|byte| *byte == b'\n') {
-                let line = self.came.split_to(end + 1);
+            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+                let line = self.received.split_to(end + 1);
                 return serde_json::from_slice(&line)
-                    .map_err(|why| cut_off(format!("a line is none of a backup ({why})")));
+                    .map_err(|why| incomplete(format!("a line is not one of a backup ({why})")));
             }
-            if self.came.len() > LINE_BYTES {
-                return Err(cut_off("a line is none of a backup"));
+            if self.received.len() > LINE_BYTES {
+                return Err(incomplete("a line is not one of a backup"));
             }
-            let more = self.more().await?;
-            self.came.extend_from_slice(&more);
+            self.more().await?;
         }
     }
 
-    /// Writes the archive's bytes; their SHA-256.
+    /// Writes the archive to its file; the SHA-256 of its bytes.
     async fn archive(
         &mut self,
         manifest: &Manifest,
@@ -179,84 +174,75 @@ impl Answer {
         bar: &ProgressBar,
     ) -> Result<Digest, Failure> {
         let path = target.part(ARCHIVE);
-        let write = |why| Failure::said(format!("cannot write {}: {why}", path.display()));
-        let mut file = File::create_new(&path).map_err(write)?;
+        let failed = |why| Failure::said(format!("cannot write {}: {why}", path.display()));
+        let mut file = File::create_new(&path).map_err(failed)?;
         let (mut sha, mut left) = (Sha256::new(), manifest.archive_bytes);
         while left > 0 {
-            let mut came = self.came.split().freeze();
-            if came.is_empty() {
-                came = self.more().await?;
+            if self.received.is_empty() {
+                self.more().await?;
+                continue;
             }
-            let taken = came.split_to(came.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
-            self.came.extend_from_slice(came.chunk());
-            sha.update(&taken);
-            // Short writes of a local file: as good as awaited.
-            file.write_all(&taken).map_err(write)?;
-            left -= taken.len() as u64;
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            let bytes = self.received.split_to(self.received.len().min(most));
+            sha.update(&bytes);
+            // Blocking, but short: a local file.
+            file.write_all(&bytes).map_err(failed)?;
+            left -= bytes.len() as u64;
             bar.set_position(manifest.archive_bytes - left);
         }
-        file.sync_all().map_err(write)?;
+        file.sync_all().map_err(failed)?;
         Ok(Digest(sha.finalize().into()))
     }
 }
 
-const SILENT: &str = "the server was silent for a minute";
-
-/// The answer, when it is a backup.
-async fn accepted(
-    answer: Response<Incoming>,
-    address: &Address,
-) -> Result<Response<Incoming>, Failure> {
-    if answer.status().is_success() {
-        return Ok(answer);
-    }
+/// The body of the answer if it is a backup.
+async fn accepted(answer: Response<Incoming>, address: &Address) -> Result<Incoming, Failure> {
     let status = answer.status();
+    if status.is_success() {
+        return Ok(answer.into_body());
+    }
     let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let error: Option<BackupLine> = serde_json::from_slice(&body).ok();
-    match error {
-        Some(BackupLine::Error(error)) => Err(refused(&error)),
+    match serde_json::from_slice(&body) {
+        Ok(BackupLine::Error(error)) => Err(refused(&error)),
         _ if status.is_server_error() => Err(Failure::said(format!(
-            "{address} answered {status}; if a proxy listens there, start the server behind it, and run this again; \
-             there is no backup"
+            "{address} answered {status}; if that is a proxy, start the server behind it, then run \
+             this again; there is no backup"
         ))),
         _ => Err(Failure::said(format!(
-            "{address} makes no backups: it answered {status}; name the address of a Roomlog server with --server URL"
+            "{address} does not make backups: it answered {status}; name a Roomlog server with \
+             --server URL"
         ))),
     }
 }
 
-/// Where a backup goes.
 struct Target {
     directory: PathBuf,
-    made: bool,
+    created: bool,
 }
 
 impl Target {
     fn new(directory: &Path) -> Result<Self, Failure> {
-        let made = match fs::read_dir(directory) {
-            Ok(mut entries) => match entries.next() {
-                None => false,
-                Some(entry) => {
-                    let name = entry.map_or_else(
-                        |why| why.to_string(),
-                        |entry| entry.file_name().to_string_lossy().into_owned(),
-                    );
+        let created = match fs::read_dir(directory) {
+            Ok(mut entries) => {
+                if let Some(entry) = entries.next() {
+                    let name = entry.map(|entry| entry.file_name().to_string_lossy().into_owned());
                     return Err(Failure::said(format!(
-                        "{} is not empty: it holds {name}; name a directory that is empty or not there",
-                        directory.display()
+                        "{} is not empty: it holds {}; name an empty or a new directory",
+                        directory.display(),
+                        name.unwrap_or_else(|why| why.to_string())
                     )));
                 }
-            },
+                false
+            }
             Err(why) if why.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(directory).map_err(|why| cannot_use(directory, &why))?;
                 true
             }
             Err(why) => return Err(cannot_use(directory, &why)),
         };
-        Ok(Self { directory: directory.into(), made })
+        Ok(Self { directory: directory.into(), created })
     }
 
-    /// The name of a file that is not whole.
     fn part(&self, file: &str) -> PathBuf {
         self.directory.join(format!("{file}{PART}"))
     }
@@ -271,22 +257,22 @@ impl Target {
                 fs::rename(self.part(name), self.directory.join(name))?;
                 File::open(&self.directory)?.sync_all()?;
             }
-            // The directory itself is a name in another one.
+            // The name of the directory is durable only after its parent is synced.
             let parent = self.directory.parent().filter(|parent| !parent.as_os_str().is_empty());
             File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
         };
         finish().map_err(|why| cannot_use(&self.directory, &why))
     }
 
-    /// Removes what was written, as far as it can be.
+    /// Removes what was written, unless the backup is complete.
     fn clear(&self) {
         if self.directory.join(MANIFEST_FILE).exists() {
-            return; // It is whole; what failed came after.
+            return;
         }
         for name in [self.part(MANIFEST_FILE), self.part(ARCHIVE), self.directory.join(ARCHIVE)] {
-            let _was_not_there = fs::remove_file(name);
+            let _did_not_exist = fs::remove_file(name);
         }
-        if self.made {
+        if self.created {
             let _not_empty = fs::remove_dir(&self.directory);
         }
     }

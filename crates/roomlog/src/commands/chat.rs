@@ -1,15 +1,10 @@
 //! `roomlog chat`: the rooms in a terminal.
-//!
-//! Enters: a room to begin with. Leaves: nothing on standard output but the screen while it lasts.
-
-use std::process::ExitCode;
 
 use super::connect;
 use crate::{cli::ChatArgs, failure::Failure};
 
-pub(crate) async fn run(args: ChatArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ChatArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |options| options.patience = None).await?;
     let server = args.server.server.to_string();
-    roomlog_terminal::run(client, args.server.author(), server, args.room).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(roomlog_terminal::run(client, args.server.author(), server, args.room).await?)
 }

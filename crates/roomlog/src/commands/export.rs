@@ -1,26 +1,24 @@
-//! `roomlog export`: a room's whole log as JSON, one entry a line, from slot 0.
-
-use std::process::ExitCode;
+//! `roomlog export`: a room's entire log as JSON, one entry per line, from slot 0.
 
 use roomlog_protocol::latest_of;
 
-use super::{connect, output::Output};
+use super::{connect, printer::Printer};
 use crate::{cli::ExportArgs, failure::Failure, say};
 
-pub(crate) async fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ExportArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |_| ()).await?;
-    let mut output = Output::new(true);
+    let mut printer = Printer::new(true);
     let mut pages = client.pages(args.room.clone(), latest_of(0));
     let mut count = 0;
     while let Some(page) = pages.next().await? {
         count += page.entries.len();
-        page.entries.iter().try_for_each(|entry| output.entry(entry))?;
+        page.entries.iter().try_for_each(|entry| printer.entry(entry))?;
     }
-    output.flush()?;
+    printer.flush()?;
     if count == 0 {
         return Err(Failure::never_written(&args.room));
     }
-    say!("{count} entries of {}", args.room);
+    say!("exported {count} entries of {}", args.room);
     client.close().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -1,17 +1,16 @@
 //! `roomlog import`: the history of another chat, into a room.
 //!
-//! Enters: items of the reader. Leaves: entries in the order of the files, and the end summary.
-//! Invariant: an entry has the same id at every run, so an import may be interrupted, run again, and
-//! go on over a server that is killed, and every entry is there once. Where the server comes back with
-//! another log, which may lack what was taken before, it begins again by itself.
+//! Input: items of the reader. Output: entries in the order of the files, and a summary. An entry
+//! has the same id at every run, so an import may be interrupted, run again, and continue over a
+//! killed server; every entry is stored once. If the server comes back with another log, which may
+//! lack entries, the import starts over by itself.
 //!
-//! It goes as batches over HTTP, and the next one is read while one is on its way. Measured against the
-//! WebSocket (docs/OPERATIONS.md, "Import"), that is 1.8 times the entries a second, and 0.6 of the
-//! server's CPU time for each.
+//! Entries go as batches over HTTP, and the next batch is read while one is in flight. Compared
+//! with the WebSocket (docs/OPERATIONS.md, "Import"), that is 1.8 times the entries per second, at
+//! 0.6 of the server's CPU time per entry.
 
 use std::{
     pin::{Pin, pin},
-    process::ExitCode,
     time::Duration,
 };
 
@@ -20,27 +19,27 @@ use roomlog_client::{AppendError, Batches, Options, Outcome, State, draft};
 use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Kind, Slot, limits::BATCH_APPENDS};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::output::Output;
+use super::printer::Printer;
 use crate::{
     cli::ImportArgs,
     failure::Failure,
     import::{
-        Item, Key, Line, Place, Reading, Reference, Told, files,
+        Imported, Item, Key, Line, Place, Reading, Reference, files,
         preview::Preview,
         read,
-        slots::{Found, Slots},
+        slots::{Lookup, Slots},
         tally::Tally,
-        telling::{Telling, Topic},
+        warnings::{Topic, Warnings},
     },
     progress, say,
 };
 
-/// How long a server may be away before an import ends.
+/// How long a server may be unreachable before an import fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Items = mpsc::Receiver<Result<Item, Failure>>;
+type ItemQueue = mpsc::Receiver<Result<Item, Failure>>;
 
-pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ImportArgs) -> Result<(), Failure> {
     let mut preview = None;
     let (import, ended) = if args.dry_run {
         let (mut import, items) = begin(&args)?;
@@ -51,28 +50,27 @@ pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
             patience: Some(PATIENCE),
             ..Options::new(args.server.server.clone(), args.server.author())
         };
-        // What cannot be read is refused before a server is asked for.
-        files(&args)?;
+        // Unreadable files are rejected before a server is contacted.
+        find_files(&args)?;
         let mut client = Batches::connect(options, args.room.clone()).await?;
         let started = Instant::now();
         let (mut import, ended) = send_all(&mut client, &args).await?;
         import.tally.took = Some(started.elapsed());
         (import, ended)
     };
-    import.telling.rest();
+    import.warnings.finish();
     import.bar.finish_and_clear();
-    // What a dry run is for is its summary; else the entries are.
-    let mut output = if args.dry_run { Output::new(false) } else { Output::of_work(false) };
-    import.tally.to_string().lines().try_for_each(|line| output.line(line))?;
+    let mut printer = if args.dry_run { Printer::new(false) } else { Printer::of_work(false) };
+    import.tally.to_string().lines().try_for_each(|line| printer.line(line))?;
     if let Some(preview) = preview {
-        preview.to_string().lines().try_for_each(|line| output.line(line))?;
+        preview.to_string().lines().try_for_each(|line| printer.line(line))?;
     }
-    output.flush()?;
+    printer.flush()?;
     ended?;
-    output.finish()?;
+    printer.finish()?;
     match import.tally.missing() {
-        0 => Ok(ExitCode::SUCCESS),
-        missing => Err(Failure::said(format!("{missing} lines were not taken, as said above"))),
+        0 => Ok(()),
+        missing => Err(Failure::said(format!("{missing} lines were not imported, see above"))),
     }
 }
 
@@ -80,34 +78,30 @@ fn reading(args: &ImportArgs) -> Reading {
     Reading { joins: args.joins, zone: args.timezone.clone(), encoding: args.encoding }
 }
 
-fn files(args: &ImportArgs) -> Result<files::Found, Failure> {
+fn find_files(args: &ImportArgs) -> Result<files::Found, Failure> {
     files::find(&args.files, args.format, args.channel.as_deref(), &reading(args))
 }
 
-/// Begins with the first line.
-fn begin(args: &ImportArgs) -> Result<(Import, Items), Failure> {
-    let found = files(args)?;
+fn begin(args: &ImportArgs) -> Result<(Import, ItemQueue), Failure> {
+    let found = find_files(args)?;
     let bytes = found.sources.iter().map(|source| source.bytes).sum();
-    let bar = bar(bytes);
+    let bar = progress::bar(bytes, "{bar:30} {percent:>3}%  {msg}  {elapsed} (left: {eta})");
     let mut import = Import {
-        tally: Tally::of(&found.sources),
+        tally: Tally::new(&found.sources),
         slots: Slots::default(),
         held_back: None,
         failed: None,
-        telling: Telling::new(bar.clone()),
+        warnings: Warnings::new(bar.clone()),
         bar,
     };
     for link in &found.links {
-        import.telling.tell(
-            Topic::Link,
-            None,
-            &format!("{} is a link: not followed", link.display()),
-        );
+        let what = format!("{} is a symbolic link: not followed", link.display());
+        import.warnings.warn(Topic::Link, None, &what);
     }
     Ok((import, read(found.sources, reading(args))))
 }
 
-/// Sends everything, and everything again for as long as the server changes its log meanwhile.
+/// Sends everything, again from the start whenever the server changes to another log.
 async fn send_all(
     client: &mut Batches,
     args: &ImportArgs,
@@ -120,7 +114,7 @@ async fn send_all(
             Err(failure) => return Ok((import, Err(failure))),
             Ok(Sending::NewLog) => import.bar.suspend(|| {
                 say!(
-                    "the server now has another log, which may lack what was taken before: beginning \
+                    "the server now has another log, which may lack entries sent before: starting \
                      again with the first line"
                 );
             }),
@@ -129,24 +123,22 @@ async fn send_all(
     }
 }
 
-/// How far the sending of all lines came.
 enum Sending {
     Done,
     /// The server has another log than at the first line.
     NewLog,
 }
 
-/// What an import knows of an entry on its way.
+/// What an import knows of an entry in flight.
 struct Sent {
     place: Place,
     key: Option<Key>,
     edited_at: Option<u64>,
-    /// Whether it goes without the entry that it answers, which this history lacks.
+    /// Whether it was sent without its reference, which this history lacks.
     without_reply: bool,
     bytes: u64,
 }
 
-/// Entries to send together.
 #[derive(Default)]
 struct Batch {
     appends: Vec<ClientAppend>,
@@ -154,39 +146,30 @@ struct Batch {
 }
 
 impl Batch {
-    fn is_empty(&self) -> bool {
-        self.appends.is_empty()
-    }
-
-    fn add(&mut self, (sent, append): (Sent, ClientAppend)) {
+    fn push(&mut self, (sent, append): (Sent, ClientAppend)) {
         self.sent.push(sent);
         self.appends.push(append);
-    }
-
-    fn has_space(&self) -> bool {
-        self.appends.len() < BATCH_APPENDS
     }
 }
 
 struct Import {
     tally: Tally,
     slots: Slots,
-    /// A line that names a slot: where that one went is known when all before are answered.
+    /// A line that refers to an entry in flight: it is sent when that entry has a slot.
     held_back: Option<Item>,
-    /// Why there are no more lines before the end. What was read until then is sent.
+    /// Why reading stopped early. Lines read before are sent.
     failed: Option<Failure>,
     bar: ProgressBar,
-    telling: Telling,
+    warnings: Warnings,
 }
 
 impl Import {
-    /// Reads everything and sends nothing.
-    async fn count(&mut self, mut items: Items, preview: &mut Preview) -> Result<(), Failure> {
+    async fn count(&mut self, mut items: ItemQueue, preview: &mut Preview) -> Result<(), Failure> {
         while let Some(item) = items.recv().await {
             let item = item?;
-            self.look_at(&item);
-            if let Line::Entry(told) = &item.line {
-                preview.add(told);
+            self.inspect(&item);
+            if let Line::Entry(entry) = &item.line {
+                preview.add(entry);
             }
             self.bar.set_position(item.bytes);
         }
@@ -197,16 +180,19 @@ impl Import {
         &mut self,
         client: &mut Batches,
         args: &ImportArgs,
-        mut items: Items,
+        mut items: ItemQueue,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Sending, Failure> {
         let (mut batch, bar) = (Batch::default(), self.bar.clone());
         loop {
-            if batch.is_empty() {
-                self.release(args, &mut batch);
+            if batch.appends.is_empty() {
+                // All entries before the one that was held back are answered.
+                if let Some(item) = self.held_back.take() {
+                    self.put(args, &mut batch, item);
+                }
                 self.fill(args, &mut items, &mut batch).await;
             }
-            if batch.is_empty() && self.held_back.is_none() {
+            if batch.appends.is_empty() && self.held_back.is_none() {
                 return self.failed.take().map_or(Ok(Sending::Done), Err);
             }
             let mut next = Batch::default();
@@ -218,21 +204,20 @@ impl Import {
                     return Ok(Sending::NewLog);
                 }
                 if let Some(edit) = self.take(sent, append, outcome)? {
-                    next.add(edit);
+                    next.push(edit);
                 }
             }
-            self.bar.set_message(format!("{} entries", self.tally.there()));
+            self.bar.set_message(format!("{} entries", self.tally.stored()));
             batch = next;
         }
     }
 
-    /// Reads entries into a batch, until it is full, or one is about an entry that is not answered yet, or there are
-    /// no more.
-    async fn fill(&mut self, args: &ImportArgs, items: &mut Items, batch: &mut Batch) {
-        while self.held_back.is_none() && batch.has_space() {
+    /// Fills a batch until it is full, an entry has to be held back, or there are no more items.
+    async fn fill(&mut self, args: &ImportArgs, items: &mut ItemQueue, batch: &mut Batch) {
+        while self.held_back.is_none() && batch.appends.len() < BATCH_APPENDS {
             match items.recv().await {
                 Some(Ok(item)) => {
-                    self.look_at(&item);
+                    self.inspect(&item);
                     self.put(args, batch, item);
                 }
                 Some(Err(why)) => self.failed = Some(why),
@@ -241,47 +226,41 @@ impl Import {
         }
     }
 
-    /// Begins a batch with the line that was held back; all before it are answered.
-    fn release(&mut self, args: &ImportArgs, batch: &mut Batch) {
-        if let Some(item) = self.held_back.take() {
-            self.put(args, batch, item);
-        }
-    }
-
-    /// Puts an entry behind those of a batch, or holds it back.
     fn put(&mut self, args: &ImportArgs, batch: &mut Batch, item: Item) {
-        let Item { line: Line::Entry(told), place, bytes, mended } = item else { return };
+        let Item { line: Line::Entry(entry), place, bytes, mended } = item else { return };
         let mut without_reply = false;
-        let reference = match told.reference.map(|about| (about, self.slots.find(about.key))) {
+        let slot = match entry.reference.map(|to| (to, self.slots.find(to.key))) {
             None => None,
-            Some((_, Found::At(slot))) => Some(slot),
-            Some((_, Found::OnItsWay)) => {
-                self.held_back = Some(Item { line: Line::Entry(told), place, bytes, mended });
+            Some((_, Lookup::At(slot))) => Some(slot),
+            Some((_, Lookup::InFlight)) => {
+                self.held_back = Some(Item { line: Line::Entry(entry), place, bytes, mended });
                 return;
             }
-            Some((Reference { needed: false, .. }, Found::Nowhere)) => {
+            Some((Reference { needed: false, .. }, Lookup::Missing)) => {
                 without_reply = true;
-                self.tally.without_reply();
+                self.tally.without_reply += 1;
                 None
             }
-            Some((Reference { key, needed: true }, Found::Nowhere)) => {
-                let why = match told.kind.as_str() {
-                    "reaction" if told.key.is_none() => "what it reacts to was not taken".into(),
+            Some((Reference { key, needed: true }, Lookup::Missing)) => {
+                let why = match entry.kind.as_str() {
+                    "reaction" if entry.key.is_none() => {
+                        "the message it reacts to was not imported".into()
+                    }
                     _ => format!("its ref, slot {}, is not among the imported lines", key.number),
                 };
-                self.telling.tell(Topic::Refused, Some(&place), &why);
-                self.tally.refused();
+                self.reject(&place, &why);
                 return;
             }
         };
-        if let Some(key) = told.key {
+        if let Some(key) = entry.key {
             self.slots.expect(key);
         }
-        let sent = Sent { place, key: told.key, edited_at: told.edited_at, without_reply, bytes };
-        batch.add((sent, entry(args, *told, reference)));
+        let (key, edited_at) = (entry.key, entry.edited_at);
+        let sent = Sent { place, key, edited_at, without_reply, bytes };
+        batch.push((sent, append(args, *entry, slot)));
     }
 
-    /// Takes an answer. Where the room has the entry with an older text, the edit that makes up for it.
+    /// Takes an outcome; an edit if the room has the entry with an older text.
     fn take(
         &mut self,
         sent: Sent,
@@ -292,27 +271,25 @@ impl Import {
         match outcome {
             Ok(committed) => {
                 self.tally.committed(&committed);
-                self.settle(sent.key, Some(committed.appended.slot));
+                self.slots.answered(sent.key, Some(committed.appended.slot));
             }
             Err(AppendError::Refused(error)) if error.code.is_final() => {
                 let slot = error.slot.filter(|_| error.code == ErrorCode::IdReused);
-                self.settle(sent.key, slot);
+                self.slots.answered(sent.key, slot);
                 if let Some(edit) = slot.and_then(|slot| edit(&sent, &append, slot)) {
                     self.tally.edited(&append.kind);
                     return Ok(Some((Sent { key: None, edited_at: None, ..sent }, edit)));
                 }
                 if slot.is_some() && sent.without_reply {
-                    // An earlier export had what it answers.
-                    self.tally.already_there();
+                    // An earlier export had what it replies to.
+                    self.tally.already_there += 1;
                     return Ok(None);
                 }
-                let why = format!("{}: {}", error.code, error.message);
-                self.telling.tell(Topic::Refused, Some(&sent.place), &why);
-                self.tally.refused();
+                self.reject(&sent.place, &format!("{}: {}", error.code, error.message));
             }
             Err(error) => {
                 return Err(Failure::said(format!(
-                    "{}: {error}; what is in stays in, run it again and it goes on",
+                    "{}: {error}; run the import again to continue",
                     sent.place
                 )));
             }
@@ -320,35 +297,35 @@ impl Import {
         Ok(None)
     }
 
-    fn settle(&mut self, key: Option<Key>, slot: Option<Slot>) {
-        if let Some(key) = key {
-            self.slots.answered(key, slot);
-        }
+    fn reject(&mut self, place: &Place, why: &str) {
+        self.warnings.warn(Topic::Rejected, Some(place), why);
+        self.tally.rejected += 1;
     }
 
-    fn look_at(&mut self, item: &Item) {
+    /// Counts an item and warns of what is wrong with it.
+    fn inspect(&mut self, item: &Item) {
         self.tally.item(item);
         let place = Some(&item.place);
         if item.mended {
-            let what = "not UTF-8: kept with replacement characters, and so are others like it; to read them, name \
-                        their encoding, as by --encoding cp1252";
-            self.telling.tell(Topic::NotUtf8, place, what);
+            let what = "not UTF-8: imported with replacement characters, as are all such lines; to \
+                        read them, name their encoding, such as --encoding cp1252";
+            self.warnings.warn(Topic::NotUtf8, place, what);
         }
         match &item.line {
             Line::Unreadable(why) => {
-                self.telling.tell(Topic::NotTaken, place, &format!("not taken: {why}"))
+                self.warnings.warn(Topic::NotImported, place, &format!("not imported: {why}"));
             }
             Line::Unfinished => {
-                let what = "left for the next run: it has no newline at its end, so it may be half written";
-                self.telling.tell(Topic::Unfinished, place, what);
+                let what = "left for the next run: it has no newline, so it may be half written";
+                self.warnings.warn(Topic::Unfinished, place, what);
             }
-            Line::Note(what) => self.telling.tell(Topic::Note, place, what),
+            Line::Note(what) => self.warnings.warn(Topic::Note, place, what),
             Line::Entry(_) | Line::Skipped => {}
         }
     }
 }
 
-/// The edit that gives an entry, which is at this slot, the text that it has in the history now.
+/// The edit that gives the stored entry at `slot` its current text.
 fn edit(sent: &Sent, append: &ClientAppend, slot: Slot) -> Option<ClientAppend> {
     let id = format!("{}-e{}", append.id.as_ref()?, sent.edited_at?);
     Some(ClientAppend {
@@ -360,7 +337,7 @@ fn edit(sent: &Sent, append: &ClientAppend, slot: Slot) -> Option<ClientAppend> 
     })
 }
 
-/// Appends while the next batch is filled; the outcomes.
+/// Appends while the next batch is filled.
 async fn exchange(
     client: &mut Batches,
     appends: &[ClientAppend],
@@ -369,41 +346,36 @@ async fn exchange(
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Vec<Outcome>, Failure> {
     let mut state = client.state();
-    let both = async { tokio::join!(client.append(appends), filling) };
-    tokio::pin!(both);
+    let mut both = pin!(async { tokio::join!(client.append(appends), filling) });
     loop {
         tokio::select! {
             biased;
-            Ok(()) = state.changed() => tell_state(bar, &state.borrow_and_update()),
+            Ok(()) = state.changed() => warn_of_state(bar, &state.borrow_and_update()),
             () = &mut stop => {
-                return Err(Failure::said("interrupted; run it again and it goes on"));
+                return Err(Failure::said("interrupted; run the import again to continue"));
             }
             (outcomes, ()) = &mut both => return Ok(outcomes),
         }
     }
 }
 
-fn tell_state(bar: &ProgressBar, state: &State) {
+fn warn_of_state(bar: &ProgressBar, state: &State) {
     bar.suspend(|| match state {
-        State::Connected => say!("connected again, going on"),
+        State::Connected => say!("connected again, continuing"),
         State::Reconnecting(why) => {
             say!("not connected ({why}); trying for {} s", PATIENCE.as_secs());
         }
     });
 }
 
-fn entry(args: &ImportArgs, told: Told, reference: Option<Slot>) -> ClientAppend {
+fn append(args: &ImportArgs, entry: Imported, reference: Option<Slot>) -> ClientAppend {
     ClientAppend {
-        id: Some(told.id),
-        author: Some(told.author),
-        kind: told.kind,
-        meta: told.meta,
-        sent_at: told.sent_at,
+        id: Some(entry.id),
+        author: Some(entry.author),
+        kind: entry.kind,
+        meta: entry.meta,
+        sent_at: entry.sent_at,
         reference,
-        ..draft(args.room.clone(), told.body)
+        ..draft(args.room.clone(), entry.body)
     }
-}
-
-fn bar(bytes: u64) -> ProgressBar {
-    progress::bar(bytes, "{bar:30} {percent:>3}%  {msg}  {elapsed} (left: {eta})")
 }

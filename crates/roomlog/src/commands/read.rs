@@ -1,24 +1,21 @@
-//! `roomlog read`: a piece of a room's log, page by page.
-
-use std::process::ExitCode;
+//! `roomlog read`: a range of a room's log, page by page.
 
 use roomlog_protocol::latest_of;
 
-use super::{connect, output::Output};
+use super::{connect, printer::Printer};
 use crate::{cli::ReadArgs, failure::Failure, say};
 
-pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
     if args.count == 0 && args.after.is_none() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     let client = connect(&args.server, |_| ()).await?;
-    let mut output = Output::new(args.json);
-    // What is counted here is a place in this log: another one that comes meanwhile ends the command.
+    let mut printer = Printer::new(args.json);
+    // Slots are positions in this log: if the server changes to another one, the command fails.
     let log = client.hello().log.clone();
     let mut pages = match args.after {
         Some(after) => client.pages(args.room.clone(), after).of(&log),
         None => {
-            // Counting from the end needs to know the end; then it is read from the front.
             let end = client.page(args.room.clone(), 0, args.upto).await?.digest_at;
             let count = i64::try_from(args.count).unwrap_or(i64::MAX);
             let after = end.saturating_sub(count).max(latest_of(0));
@@ -28,16 +25,16 @@ pub(crate) async fn run(args: ReadArgs) -> Result<ExitCode, Failure> {
     let mut empty = true;
     while let Some(page) = pages.next().await? {
         empty = false;
-        page.entries.iter().try_for_each(|entry| output.entry(entry))?;
-        output.flush()?;
+        page.entries.iter().try_for_each(|entry| printer.entry(entry))?;
+        printer.flush()?;
     }
     if empty {
         let latest = client.page(args.room.clone(), 0, None).await?.latest;
         if latest < 0 {
             return Err(Failure::never_written(&args.room));
         }
-        say!("{} ends at slot {latest}; nothing follows it yet", args.room);
+        say!("{} ends at slot {latest}; no entry follows it yet", args.room);
     }
     client.close().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -1,50 +1,50 @@
-//! `roomlog tail`: the newest entries, then every later one as it comes.
+//! `roomlog tail`: the newest entries, then every later one as it arrives.
 //!
-//! Enters: a following. Leaves: its entries, in slot order, without a gap, over restarts of the
-//! server. Ends with Ctrl-C, or when nobody reads any more.
+//! Entries are printed in slot order without a gap, across restarts of the server. Ends with
+//! Ctrl-C, or when the reader of standard output exits.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::collections::BTreeSet;
 
 use roomlog_client::{Followed, Reset, Start, State};
 
-use super::{connect, output::Output};
+use super::{connect, printer::Printer};
 use crate::{cli::TailArgs, failure::Failure, say};
 
-pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |options| options.patience = None).await?;
-    let mut output = Output::new(args.json);
+    let mut printer = Printer::new(args.json);
     let start = args.after.map_or(Start::Newest(args.count), Start::After);
-    // Not beside the loop below: there standard output may wait for a reader that has stopped reading.
+    // A task of its own: the loop below may block on standard output.
     tokio::spawn(async {
         super::interrupted().await;
         say::flush();
         std::process::exit(0);
     });
     let mut follow = client.follow(args.room.clone(), start).await?;
-    let (mut state, mut talk) = (client.state(), Talk::default());
+    let (mut state, mut reasons) = (client.state(), BTreeSet::new());
     let (head, mut asked) = (client.page(args.room.clone(), 0, None), true);
     tokio::pin!(head);
     loop {
         tokio::select! {
-            // What is wrong with the room is said by the following.
+            // An error of the room is reported by `follow`.
             head = &mut head, if asked => {
                 asked = false;
                 if head.is_ok_and(|head| head.latest < 0) {
-                    say!("nothing was ever written to {}; waiting for its first entry", args.room);
+                    say!("room {} has no entries; waiting for the first one", args.room);
                 }
             }
             followed = follow.next() => match followed? {
                 Followed::Entries(entries) => {
-                    entries.iter().try_for_each(|entry| output.entry(entry))?;
-                    output.flush()?;
+                    entries.iter().try_for_each(|entry| printer.entry(entry))?;
+                    printer.flush()?;
                 }
-                Followed::Reset(why) => tell_reset(&args, why),
+                Followed::Reset(why) => warn_of_reset(&args, why),
                 Followed::Waiting(why) => {
                     say!("{} cannot be followed ({why}); trying again", args.room);
                 }
             },
             Ok(()) = state.changed() => {
-                if let Some(news) = talk.news(&state.borrow_and_update()) {
+                if let Some(news) = news(&mut reasons, &state.borrow_and_update()) {
                     say!("{news}");
                 }
             }
@@ -52,35 +52,27 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-fn tell_reset(args: &TailArgs, why: Reset) {
+fn warn_of_reset(args: &TailArgs, why: Reset) {
     let why = match why {
         Reset::NewLog => "the server now has another log",
         Reset::Diverged => "the server's digest differs",
     };
     say!(
-        "{why}: what was printed of {} is no longer its log; its newest entries follow",
+        "{why}: the entries of {} printed so far are no longer valid; its newest entries follow",
         args.room
     );
 }
 
-/// What was said of the connection: each reason once, until there is a connection again.
-#[derive(Default)]
-struct Talk {
-    reasons: BTreeSet<String>,
-}
-
-impl Talk {
-    /// What there is to say of a state, unless it was said.
-    fn news(&mut self, state: &State) -> Option<String> {
-        match state {
-            State::Connected => {
-                self.reasons.clear();
-                Some("connected again".into())
-            }
-            State::Reconnecting(why) => {
-                let news = self.reasons.insert(why.clone());
-                news.then(|| format!("not connected ({why}); trying again"))
-            }
+/// What to report of the connection: each reason once until it is connected again.
+fn news(reasons: &mut BTreeSet<String>, state: &State) -> Option<String> {
+    match state {
+        State::Connected => {
+            reasons.clear();
+            Some("connected again".into())
+        }
+        State::Reconnecting(why) => {
+            let is_new = reasons.insert(why.clone());
+            is_new.then(|| format!("not connected ({why}); trying again"))
         }
     }
 }
@@ -90,15 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_said_once_until_there_is_a_connection() {
-        let mut talk = Talk::default();
+    fn each_reason_is_reported_once_until_connected() {
+        let mut reasons = BTreeSet::new();
         let states = ["closed", "refused", "refused", "closed", "", "refused"];
-        let said = states.map(|why| match why {
-            "" => talk.news(&State::Connected),
-            why => talk.news(&State::Reconnecting(why.into())),
+        let reported = states.map(|why| match why {
+            "" => news(&mut reasons, &State::Connected),
+            why => news(&mut reasons, &State::Reconnecting(why.into())),
         });
         let lost = |why: &str| Some(format!("not connected ({why}); trying again"));
         let back = Some("connected again".to_owned());
-        assert_eq!(said, [lost("closed"), lost("refused"), None, None, back, lost("refused")]);
+        assert_eq!(reported, [lost("closed"), lost("refused"), None, None, back, lost("refused")]);
     }
 }

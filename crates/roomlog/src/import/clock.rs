@@ -1,8 +1,8 @@
-//! Local times of a log as instants.
+//! Converts the local times of a log to instants.
 //!
-//! Enters: dates and times of day, in the order of a file. Leaves: milliseconds since the epoch. Invariants: a leap
-//! second is taken only where UTC has one; a clock that was put back keeps the order of the lines; a file that goes
-//! on over midnight without saying so is a day later from there on.
+//! Input: dates and times of day, in the order of a file. Output: milliseconds since the epoch. A
+//! leap second is accepted only where UTC has one. A clock that was set back keeps the order of the
+//! lines. A file that passes midnight without a new date is a day later from there on.
 
 use jiff::{
     ToSpan,
@@ -10,10 +10,9 @@ use jiff::{
     tz::TimeZone,
 };
 
-/// A step back by this many hours is midnight; a smaller one is a clock that was set.
+/// A step back by this many hours is midnight; a smaller one is a clock that was set back.
 const MIDNIGHT_HOURS: i64 = 12;
 
-/// A time of day as a log writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TimeOfDay {
     time: Time,
@@ -36,19 +35,17 @@ impl TimeOfDay {
         parts.next().is_none().then_some(Self { time, leap })
     }
 
-    /// The time on a day.
     pub(super) fn on(self, date: Date) -> DateTime {
         date.to_datetime(self.time)
     }
 }
 
-/// The times of one file.
 pub(super) struct Clock {
     zone: TimeZone,
     last: Option<DateTime>,
-    /// How many midnights have passed that the file did not name.
+    /// How many midnights passed without a new date in the file.
     midnights: i64,
-    /// Whether the hour that comes twice when a clock is put back has come once.
+    /// Whether this is the second pass through the hour that occurs twice when a clock is set back.
     second_pass: bool,
 }
 
@@ -57,13 +54,12 @@ impl Clock {
         Self { zone, last: None, midnights: 0, second_pass: false }
     }
 
-    /// The file names a day: times begin anew.
-    pub(super) fn day(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.midnights = 0;
         self.last = None;
     }
 
-    /// The instant of a time on the day that the file has named.
+    /// The instant of a time on the date that the file has named last.
     pub(super) fn instant(&mut self, date: Date, time: TimeOfDay) -> Result<u64, String> {
         let early = || "its time is out of range".to_owned();
         let days = |midnights: i64| date.checked_add(midnights.days()).map_err(|_| early());
@@ -77,7 +73,7 @@ impl Clock {
         self.last = Some(at);
         let choices = self.zone.to_ambiguous_zoned(at);
         self.second_pass = choices.is_ambiguous() && (self.second_pass || set_back);
-        // A time that a clock skipped is taken as that much later; `later` would say so twice.
+        // `compatible` shifts a time that a clock skipped by the length of the gap.
         let zoned = if self.second_pass
             && matches!(choices.offset(), jiff::tz::AmbiguousOffset::Fold { .. })
         {
@@ -86,11 +82,9 @@ impl Clock {
             choices.compatible()
         };
         let instant = zoned.map_err(|_| early())?.timestamp();
-        let ms = u64::try_from(instant.as_millisecond()).map_err(|_| "it was said before 1970")?;
+        let ms = u64::try_from(instant.as_millisecond()).map_err(|_| "its time is before 1970")?;
         if time.leap && ms % DAY_MS != DAY_MS - 1_000 {
-            return Err(
-                "its second is 60, and that is no leap second there (see --timezone)".into()
-            );
+            return Err("its second is 60, but there was no leap second (see --timezone)".into());
         }
         Ok(ms)
     }
@@ -114,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_back_keeps_the_order() {
+    fn a_clock_that_is_set_back_keeps_the_order() {
         let times =
             instants("Europe/Berlin", "2020-10-25", &["02:10", "02:50", "02:10", "02:50", "03:00"]);
         let expected = ["00:10", "00:50", "01:10", "01:50", "02:00"];
@@ -124,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_a_clock_skipped_is_as_much_later() {
+    fn a_skipped_time_is_shifted_by_the_gap() {
         let times = instants("Europe/Berlin", "2020-03-29", &["01:59", "02:30", "03:30"]);
         let expected = ["00:59", "01:30", "01:30"];
         for (time, expected) in times.iter().zip(expected) {
@@ -133,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_goes_over_midnight_is_a_day_later() {
+    fn a_file_that_passes_midnight_is_a_day_later() {
         let times = instants("UTC", "2020-03-08", &["23:59", "00:01", "00:00", "12:30", "00:29"]);
         let expected = ["08T23:59", "09T00:01", "09T00:00", "09T12:30", "10T00:29"];
         for (time, expected) in times.iter().zip(expected) {
@@ -142,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_is_one_where_utc_has_it() {
+    fn a_leap_second_is_accepted_where_utc_has_it() {
         let at = |zone, time| instants(zone, "2016-12-31", &[time]).remove(0);
         assert_eq!(at("UTC", "23:59:60"), Ok("2016-12-31T23:59:59Z".into()));
         assert!(at("UTC", "10:59:60").is_err());

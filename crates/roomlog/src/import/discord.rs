@@ -1,23 +1,17 @@
 //! The messages of a channel of Discord, as DiscordChatExporter writes them in JSON.
 //!
-//! Enters: messages. Leaves: an entry for each, and one for each reaction whose people are named. Invariant: the id of an
-//! entry is made of the message's id, which stays the same in every export.
+//! The id of an entry contains the message's id, which is the same in every export.
 
 use jiff::Timestamp;
-use roomlog_protocol::{Author, Kind};
+use roomlog_protocol::Kind;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Line,
-    draft::{Draft, file, with_lines},
-    messages::Messages,
-    people::People,
-};
+use super::chat::{Chat, ChatFormat, Message, file, with_lines};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Message {
+struct DiscordMessage {
     id: String,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -25,10 +19,10 @@ struct Message {
     timestamp_edited: Option<Timestamp>,
     content: Option<String>,
     author: Person,
-    attachments: Option<Vec<Attachment>>,
+    attachments: Option<Vec<DiscordAttachment>>,
     embeds: Option<Vec<Embed>>,
-    stickers: Option<Vec<Named>>,
-    reactions: Option<Vec<Reaction>>,
+    stickers: Option<Vec<Sticker>>,
+    reactions: Option<Vec<DiscordReaction>>,
     mentions: Option<Vec<Person>>,
     reference: Option<Referred>,
 }
@@ -41,7 +35,7 @@ struct Person {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Attachment {
+struct DiscordAttachment {
     url: Option<String>,
     file_name: Option<String>,
 }
@@ -54,19 +48,19 @@ struct Embed {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct Sticker {
     name: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Reaction {
+struct DiscordReaction {
     emoji: Emoji,
     users: Option<Vec<Person>>,
 }
 
 #[derive(Deserialize)]
 struct Emoji {
-    /// Of an emoji of the server's own; empty for one of Unicode's.
+    /// Empty for an emoji of Unicode.
     id: Option<String>,
     name: String,
 }
@@ -77,72 +71,57 @@ struct Referred {
     message_id: Option<String>,
 }
 
-/// The messages of all files.
-pub(super) struct Discord {
-    joins: bool,
-    people: People,
-    /// Whether it was said that reactions without people are left out.
-    said_reactions: bool,
-}
+pub(super) struct Discord(Chat);
 
 impl Discord {
     pub(super) fn new(joins: bool) -> Self {
-        Self { joins, people: People::default(), said_reactions: false }
+        Self(Chat::new(joins))
+    }
+}
+
+impl ChatFormat for Discord {
+    fn chat(&mut self) -> &mut Chat {
+        &mut self.0
     }
 
-    fn author(&mut self, person: &Person, lines: &mut Vec<Line>) -> Result<Author, String> {
-        let (author, note) = self.people.author(&person.id, &person.name)?;
-        lines.extend(note.map(Line::Note));
-        Ok(author)
-    }
-
-    fn read(&mut self, message: &Message, lines: &mut Vec<Line>) -> Result<(), String> {
-        let number = message.id.parse().map_err(|_| "its id is no number")?;
-        let kind = kind(message.kind.as_deref().unwrap_or("Default"));
-        if kind != Kind::TEXT && !self.joins {
-            lines.push(Line::Skipped);
+    fn read(&mut self, message: Value) -> Result<(), String> {
+        let chat = &mut self.0;
+        let it: DiscordMessage = serde_json::from_value(message).map_err(|why| why.to_string())?;
+        let number = it.id.parse().map_err(|_| "its id is not a number")?;
+        let kind = kind(it.kind.as_deref().unwrap_or("Default"));
+        if chat.skips(kind) {
             return Ok(());
         }
         let ms = |time: Timestamp| u64::try_from(time.as_millisecond()).ok();
-        let is_reply = message.kind.as_deref() == Some("Reply");
-        let target = message.reference.as_ref().filter(|_| is_reply);
-        let author = self.author(&message.author, lines)?;
-        let draft = Draft {
+        let is_reply = it.kind.as_deref() == Some("Reply");
+        let target = it.reference.as_ref().filter(|_| is_reply);
+        let message = Message {
             id: format!("discord-{number}"),
             kind,
-            body: body(message),
-            sent_at: ms(message.timestamp),
+            body: body(&it),
+            sent_at: ms(it.timestamp),
             number,
             reply_to: target.and_then(|target| target.message_id.as_ref()?.parse().ok()),
-            edited_at: message.timestamp_edited.and_then(ms),
+            edited_at: it.timestamp_edited.and_then(ms),
         };
-        lines.push(draft.line(author)?);
-        for Reaction { emoji, users } in message.reactions.iter().flatten() {
+        let author = chat.author(&it.author.id, &it.author.name)?;
+        chat.message(author, &message)?;
+        for DiscordReaction { emoji, users } in it.reactions.iter().flatten() {
             let users = users.as_deref().unwrap_or_default();
-            if users.is_empty() && !self.said_reactions {
-                self.said_reactions = true;
-                let why = "reactions are left out where the export does not say whose they are";
-                lines.push(Line::Note(why.into()));
+            if users.is_empty() {
+                chat.reactions_left_out();
             }
-            let is_own = emoji.id.as_ref().is_some_and(|id| !id.is_empty());
-            let shown = if is_own { format!(":{}:", emoji.name) } else { emoji.name.clone() };
+            let is_custom = emoji.id.as_ref().is_some_and(|id| !id.is_empty());
+            let shown = if is_custom { format!(":{}:", emoji.name) } else { emoji.name.clone() };
             for user in users {
-                let author = self.author(user, lines)?;
-                lines.push(draft.reaction(author, &emoji.name, shown.clone())?);
+                let author = chat.author(&user.id, &user.name)?;
+                chat.reaction(author, &message, &emoji.name, shown.clone())?;
             }
         }
         Ok(())
     }
 }
 
-impl Messages for Discord {
-    fn message(&mut self, message: Value, lines: &mut Vec<Line>) -> Result<(), String> {
-        let message = serde_json::from_value(message).map_err(|why| why.to_string())?;
-        self.read(&message, lines)
-    }
-}
-
-/// What nobody wrote has another type.
 fn kind(of: &str) -> &'static str {
     match of {
         "Default"
@@ -157,9 +136,9 @@ fn kind(of: &str) -> &'static str {
     }
 }
 
-fn body(message: &Message) -> String {
+fn body(message: &DiscordMessage) -> String {
     let mut text = message.content.clone().unwrap_or_default();
-    // Where the export was told to keep the markup.
+    // An export may keep the markup of mentions.
     for person in message.mentions.iter().flatten() {
         let name = format!("@{}", person.name);
         text = text.replace(&format!("<@{}>", person.id), &name);
@@ -170,7 +149,7 @@ fn body(message: &Message) -> String {
     let stickers = message.stickers.iter().flatten().filter_map(|it| it.name.as_ref());
     let stickers = stickers.map(|name| format!("[sticker: {name}]"));
     let has_text = !text.is_empty();
-    // The preview of a link says what the link says already.
+    // With a text, embeds are previews of its links.
     let embeds = message.embeds.iter().flatten().filter(|_| !has_text);
     let embeds = embeds.flat_map(|it| [&it.title, &it.description, &it.url].map(Clone::clone));
     with_lines(text, files.chain(stickers).chain(embeds.flatten()))

@@ -1,8 +1,9 @@
-//! Which files to import, in which order.
+//! Finds the files to import, and puts them in order.
 //!
-//! Enters: the paths that were typed. Leaves: files, each with what it is: logs with dates first, by these, then the others
-//! in the order given. Invariants: a day of an IRC log is there once, since two files of one date would share their
-//! ids; all files of an export are of one chat; what a link in a directory leads to is not read.
+//! Input: the paths of the command line. Output: files with their formats: logs with dates first,
+//! by date, then the others in the given order. A date of an IRC log occurs once, because two files
+//! of one date would give the same ids; all files of an export are of one chat; links in a
+//! directory are not followed.
 
 use std::{
     fs, io,
@@ -12,36 +13,29 @@ use std::{
 use jiff::civil::DateTime;
 
 use super::{
-    Reading,
-    recognise::{Content, recognise},
+    detect::{Content, detect},
+    item::Reading,
     slack::export,
 };
 use crate::{cli::Format, failure::Failure};
 
-/// A file to import.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) content: Content,
-    /// Its length, in bytes.
     pub(crate) bytes: u64,
-    /// What its lines begin with.
+    /// The time of its first line.
     begins: Option<DateTime>,
 }
 
-/// What was found.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) sources: Vec<Source>,
-    /// Links that were not followed.
     pub(crate) links: Vec<PathBuf>,
 }
 
-/// Finds the files.
-///
-/// # Errors
-/// A path that cannot be read, a file that is not certainly of one format, a date that is there twice, several
-/// chats, or nothing found.
+/// Fails if there is nothing to import, if a path cannot be read, or if a format is ambiguous; also
+/// if a date occurs twice or files are of several chats.
 pub(crate) fn find(
     paths: &[PathBuf],
     format: Format,
@@ -56,26 +50,26 @@ pub(crate) fn find(
             search.file(path)?;
         }
     }
-    let (mut dated, others): (Vec<_>, Vec<_>) =
+    let (mut sources, others): (Vec<_>, Vec<_>) =
         search.sources.into_iter().partition(|source| source.begins.is_some());
-    dated.sort_by(|a, b| (a.begins, &a.path).cmp(&(b.begins, &b.path)));
-    dated.extend(others);
-    check(&dated)?;
-    Ok(Found { sources: dated, links: search.links })
+    sources.sort_by(|a, b| (a.begins, &a.path).cmp(&(b.begins, &b.path)));
+    sources.extend(others);
+    check(&sources)?;
+    Ok(Found { sources, links: search.links })
 }
 
-/// Files that cannot go into one room.
+/// Rejects files that cannot go into one room.
 fn check(sources: &[Source]) -> Result<(), Failure> {
     if sources.is_empty() {
-        return Err(Failure::said("there are no files to import in what was named"));
+        return Err(Failure::said("there are no files to import"));
     }
-    // An export of ours goes with whatever else; it says who said what.
+    // An export of this program can be combined with anything: its entries have their own ids.
     let chats: Vec<_> = sources.iter().filter(|it| it.content != Content::Jsonl).collect();
     for pair in chats.windows(2) {
         let (one, other) = (pair[0].content.name(), pair[1].content.name());
         if one != other {
             return Err(Failure::said(format!(
-                "{} is of the format {one} and {} of {other}; import each of them on its own",
+                "{} has the format {one} and {} the format {other}; import them separately",
                 pair[0].path.display(),
                 pair[1].path.display()
             )));
@@ -85,7 +79,7 @@ fn check(sources: &[Source]) -> Result<(), Failure> {
         let apart = pair[0].path.parent() != pair[1].path.parent();
         let both = match (&pair[0].content, &pair[1].content) {
             (Content::Irc(a), Content::Irc(b)) if a == b => format!("both of {a}"),
-            // A directory a channel.
+            // Each channel has a directory.
             (Content::Slack(a), Content::Slack(b)) if a != b || apart => "of two channels".into(),
             (Content::Discord(a), Content::Discord(b)) if a != b => "of two channels".into(),
             (Content::Telegram(a), Content::Telegram(b)) if a != b => "of two chats".into(),
@@ -112,10 +106,7 @@ impl Search<'_> {
     fn named_directory(&mut self, path: &Path) -> Result<(), Failure> {
         let Some(root) = export::root(path) else { return self.directory(path) };
         let channel = export::channel(&root, path, self.channel)?;
-        for day in export::days(&channel)? {
-            self.file(&day)?;
-        }
-        Ok(())
+        export::days(&channel)?.iter().try_for_each(|day| self.file(day))
     }
 
     fn directory(&mut self, path: &Path) -> Result<(), Failure> {
@@ -127,7 +118,6 @@ impl Search<'_> {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            // The type of a link is that of a link.
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_symlink() {
                 self.links.push(entry.path());
@@ -142,7 +132,7 @@ impl Search<'_> {
 
     fn file(&mut self, path: &Path) -> Result<(), Failure> {
         let bytes = fs::metadata(path).map_err(|why| Failure::file(path, why))?.len();
-        let (content, begins) = recognise(path, self.format, self.reading)?;
+        let (content, begins) = detect(path, self.format, self.reading)?;
         self.sources.push(Source { path: path.into(), content, bytes, begins });
         Ok(())
     }
@@ -178,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn days_come_in_the_order_of_their_dates_and_json_after_them() {
+    fn days_are_ordered_by_date_and_json_follows() {
         let dir = tempfile::tempdir().expect("a directory");
         write(
             dir.path(),
@@ -199,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_log_come_in_the_order_of_their_first_lines() {
+    fn parts_of_a_log_are_ordered_by_their_first_lines() {
         let dir = tempfile::tempdir().expect("a directory");
         for (name, hour) in [("tea.log", "12"), ("tea.log.1", "11"), ("tea.log.2", "10")] {
             let line = format!("2020-03-08 {hour}:59:02\tmona\thello\n");
@@ -210,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_an_error_before_anything_is_sent() {
+    fn an_ambiguous_file_is_rejected_before_anything_is_sent() {
         for (files, part) in [
-            (&["2015-13-01"][..], "named by its date"),
-            (&["notes.txt"], "named by its date"),
-            (&["2015-01-01_2015-02-01"], "named by its date"),
+            (&["2015-13-01"][..], "name of an IRC log must contain its date"),
+            (&["notes.txt"], "name of an IRC log must contain its date"),
+            (&["2015-01-01_2015-02-01"], "name of an IRC log must contain its date"),
             (&["a/2015-01-01", "b/2015-01-01"], "both of 2015-01-01"),
             (&[".hidden"], "no files"),
         ] {
@@ -226,17 +216,17 @@ mod tests {
     }
 
     #[test]
-    fn logs_of_two_formats_are_two_chats() {
+    fn logs_of_two_formats_are_rejected() {
         let dir = tempfile::tempdir().expect("a directory");
         write(dir.path(), &["2015-01-01"]);
         fs::write(dir.path().join("tea.log"), "2020-03-08 10:59:02\tmona\thello\n")
             .expect("a file");
         let said = search(dir.path()).expect_err("refused").to_string();
-        assert!(said.contains("is of the format irc and"), "{said}");
+        assert!(said.contains("has the format irc and"), "{said}");
     }
 
     #[test]
-    fn a_link_is_named_and_not_followed() {
+    fn a_link_is_reported_and_not_followed() {
         let (dir, other) =
             (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("another"));
         write(dir.path(), &["2015-01-01"]);

@@ -1,7 +1,8 @@
-//! A line of an IRC log with times in square brackets: ours, ZNC's, energymech's and eggdrop's.
+//! A line of an IRC log with times in square brackets, such as those of ZNC, energymech and
+//! eggdrop.
 //!
-//! Enters: a line, and the date of its file. Leaves: an entry. Invariant: the forms of these programs exclude each
-//! other, so a line means one thing whoever wrote it; what has none of the forms is refused, not guessed.
+//! Input: a line. Output: its form. The forms of these programs exclude each other, so a line means
+//! the same whichever program wrote it; a line of no form is rejected, not guessed.
 
 use std::borrow::Cow;
 
@@ -9,102 +10,73 @@ use jiff::civil::Date;
 use roomlog_protocol::Kind;
 
 use super::{
-    Line, Lines,
-    clock::{Clock, TimeOfDay},
-    day::{Day, Said},
-    eggdrop,
+    clock::TimeOfDay,
+    log::{Event, Form},
+    syntax::{self, is_nick, kind_of, without_rank, word},
 };
 
-/// Marks of a rank that stand before a nick and are no part of one.
-pub(super) const RANKS: &[char] = &['@', '+', '%', '&', '~', '!'];
+/// How notices of a nick begin after `***`.
+const NOTICES: &[(&str, &str)] = &[
+    ("joined", "join"),
+    ("left", "part"),
+    ("quit", "part"),
+    ("is now known as ", "nick"),
+    ("sets mode", "mode"),
+    ("changes topic", "topic"),
+    ("was kicked", "kick"),
+];
 
-/// What a line is.
-#[derive(Debug, PartialEq, Eq)]
-enum Form<'a> {
-    Said(Said<'a>),
-    /// A notice of the program, which is nobody's.
-    Notice,
-    /// Eggdrop's mark that a day begins.
-    Day(Date),
-}
-
-/// The lines of one file.
-pub(super) struct Irc(Day);
-
-impl Irc {
-    pub(super) fn new(date: Date, joins: bool, clock: Clock) -> Self {
-        Self(Day::new(date, joins, clock))
-    }
-}
-
-impl Lines for Irc {
-    fn line(&mut self, line: &str) -> Line {
-        match form(line) {
-            Ok(Form::Said(said)) => self.0.line(&said),
-            Ok(Form::Notice) => Line::Skipped,
-            Ok(Form::Day(date)) => {
-                self.0.turn(date);
-                Line::Skipped
-            }
-            Err(why) => Line::Unreadable(why),
-        }
-    }
-}
-
-/// Whether it is a line of such a log.
 pub(super) fn fits(line: &str) -> bool {
-    form(line).is_ok()
+    parse(line).is_ok()
 }
 
-/// The day that the line says begins.
-pub(super) fn day(line: &str) -> Option<Date> {
-    match form(line) {
-        Ok(Form::Day(date)) => Some(date),
+/// The date, if the line is eggdrop's mark of a new one.
+pub(super) fn date(line: &str) -> Option<Date> {
+    match parse(line) {
+        Ok(Form::Date(date)) => Some(date),
         _ => None,
     }
 }
 
-fn form(line: &str) -> Result<Form<'_>, String> {
-    let none = || "it is no line of an IRC log: [HH:MM] <nick> text".to_owned();
+pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
+    let none = || "not a line of an IRC log: [HH:MM] <nick> text".to_owned();
     let (time_text, rest) =
         line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).ok_or_else(none)?;
     let time = TimeOfDay::parse(time_text).ok_or_else(none)?;
-    let said = |nick, kind, text| {
-        Form::Said(Said { time, time_text, nick, kind, text: Cow::Borrowed(text) })
-    };
+    let event =
+        |nick, kind, text| Form::Event(Event { date: None, time, time_text, nick, kind, text });
     if let Some(notice) = rest.strip_prefix("*** ") {
-        return Ok(match star_notice(notice) {
-            Some((nick, kind, text)) => Form::Said(Said { time, time_text, nick, kind, text }),
-            None => Form::Notice,
-        });
+        let of = star_notice(notice);
+        return Ok(of.map_or(Form::Notice, |(nick, kind, text)| event(nick, kind, text)));
     }
     if let Some(action) = rest.strip_prefix("* ") {
-        let (nick, text) = word(action);
         if is_mirc_notice(action) {
-            return Err("it reads like a notice of mIRC, and mIRC's logs are not read".into());
+            return Err("it looks like a notice of mIRC, whose logs are not supported".into());
         }
-        return Ok(said(nick, "action", text));
+        let (nick, text) = word(action);
+        return Ok(event(nick, "action", text.into()));
     }
     if let Some(rest) = rest.strip_prefix('<') {
         let (nick, text) = rest.split_once('>').ok_or_else(none)?;
-        return Ok(said(without_rank(nick), Kind::TEXT, text.strip_prefix(' ').unwrap_or(text)));
+        let text = text.strip_prefix(' ').unwrap_or(text);
+        return Ok(event(without_rank(nick), Kind::TEXT, text.into()));
     }
     if let Some(rest) = rest.strip_prefix("--- ") {
-        return eggdrop::day(rest).map(Form::Day).ok_or_else(none);
+        return eggdrop_date(rest).map(Form::Date).ok_or_else(none);
     }
     if let Some((target, text)) = rest.strip_prefix('-').and_then(|rest| rest.split_once("- ")) {
         // `-nick- text` of ZNC, `-nick:#channel- text` of eggdrop.
         let nick = target.split_once(':').map_or(target, |(nick, _)| nick);
-        return if is_nick(nick) { Ok(said(nick, "notice", text)) } else { Err(none()) };
+        return is_nick(nick).then(|| event(nick, "notice", text.into())).ok_or_else(none);
     }
     if rest.starts_with("Connected to IRC") || rest.starts_with("Disconnected from IRC") {
         return Ok(Form::Notice);
     }
-    let (nick, kind, text) = eggdrop::form(rest).ok_or_else(none)?;
-    Ok(said(nick, kind, text))
+    let (nick, kind, text) = eggdrop_form(rest).ok_or_else(none)?;
+    Ok(event(nick, kind, text.into()))
 }
 
-/// What follows `***`: whose it is, and what; none where it is nobody's for certain, such as `Topic: …`.
+/// The nick, kind and text after `***`; `None` if it may not be of a nick, such as `Topic: …`.
 fn star_notice(notice: &str) -> Option<(&str, &'static str, Cow<'_, str>)> {
     let (first, text) = word(notice);
     let (kind, verb) = match first {
@@ -112,7 +84,7 @@ fn star_notice(notice: &str) -> Option<(&str, &'static str, Cow<'_, str>)> {
         "Parts:" => ("part", "left"),
         "Quits:" => ("part", "quit"),
         nick => {
-            let kind = notice_kind(text)?;
+            let kind = kind_of(text, NOTICES)?;
             return is_nick(nick).then_some((nick, kind, Cow::Borrowed(text)));
         }
     };
@@ -121,35 +93,14 @@ fn star_notice(notice: &str) -> Option<(&str, &'static str, Cow<'_, str>)> {
     is_nick(nick).then_some((nick, kind, Cow::Owned(body)))
 }
 
-/// A date in English.
-pub(super) fn date(day: &str, month: &str, year: &str) -> Option<Date> {
-    const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
-    let month = MONTHS.split(' ').position(|name| name == month)? + 1;
-    Date::new(year.parse().ok()?, i8::try_from(month).ok()?, day.parse().ok()?).ok()
-}
-
-pub(super) fn word(text: &str) -> (&str, &str) {
-    text.split_once(' ').unwrap_or((text, ""))
-}
-
-pub(super) fn without_rank(nick: &str) -> &str {
-    nick.trim_start_matches(RANKS)
-}
-
-/// Whether IRC allows it as a nick, or a server's name where one stands for a nick.
-pub(super) fn is_nick(text: &str) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || "-_[]\\`^{}|.".contains(c);
-    !text.is_empty() && text.chars().all(allowed)
-}
-
-/// Whether it is a notice of mIRC, which writes them as it writes actions.
+/// Whether it is a notice of mIRC, which has the form of an action.
 pub(super) fn is_of_mirc(line: &str) -> bool {
     let action = line.strip_prefix('[').and_then(|rest| rest.split_once("] * "));
     action.is_some_and(|(_, action)| is_mirc_notice(action))
 }
 
 fn is_mirc_notice(action: &str) -> bool {
-    const OF_ITSELF: &[&str] = &[
+    const OF_PROGRAM: &[&str] = &[
         "Joins: ",
         "Parts: ",
         "Quits: ",
@@ -158,7 +109,7 @@ fn is_mirc_notice(action: &str) -> bool {
         "Set by ",
         "Disconnected",
     ];
-    const OF_A_NICK: &[&str] = &[
+    const OF_NICK: &[&str] = &[
         "sets mode: ",
         "was kicked by ",
         "changes topic to '",
@@ -171,47 +122,84 @@ fn is_mirc_notice(action: &str) -> bool {
     let hosted = text.strip_prefix('(').and_then(|rest| rest.split_once(") "));
     let what = hosted.filter(|(host, _)| host.contains('@')).map_or(text, |(_, what)| what);
     let renamed = text.strip_prefix("is now known as ").is_some_and(is_nick);
-    begins(action, OF_ITSELF) || (is_nick(nick) && (renamed || begins(what, OF_A_NICK)))
+    begins(action, OF_PROGRAM) || (is_nick(nick) && (renamed || begins(what, OF_NICK)))
 }
 
-fn notice_kind(text: &str) -> Option<&'static str> {
-    let begins = |with: &str| text.starts_with(with);
-    match text {
-        _ if begins("joined") => Some("join"),
-        _ if begins("left") || begins("quit") => Some("part"),
-        _ if begins("is now known as ") => Some("nick"),
-        _ if begins("sets mode") => Some("mode"),
-        _ if begins("changes topic") => Some("topic"),
-        _ if begins("was kicked") => Some("kick"),
-        _ => None,
-    }
+/// The forms of eggdrop without a mark.
+fn eggdrop_form(rest: &str) -> Option<(&str, &'static str, &str)> {
+    let (nick, kind, text) = if let Some(action) = rest.strip_prefix("Action: ") {
+        let (nick, text) = word(action);
+        (nick, "action", text)
+    } else if let Some(change) = rest.strip_prefix("Nick change: ") {
+        (change.split_once(" -> ")?.0, "nick", change)
+    } else if let Some(topic) = rest.strip_prefix("Topic changed on ") {
+        let (who, text) = topic.split_once(" by ")?.1.split_once(": ")?;
+        (nick_of(who), "topic", text)
+    } else if let Some((channel, change)) = rest.split_once(": mode change ") {
+        let (_, by) = change.rsplit_once("' by ").filter(|_| channel.starts_with('#'))?;
+        (nick_of(by), "mode", change)
+    } else if let Some((nick, text)) =
+        rest.split_once(" kicked from ").filter(|(nick, _)| is_nick(nick))
+    {
+        (text.starts_with('#').then_some(nick)?, "kick", text)
+    } else {
+        let (nick, text) = rest.split_once(' ')?;
+        let (host, what) = text.strip_prefix('(')?.split_once(") ")?;
+        let kind = match word(what) {
+            ("joined", to) if to.starts_with('#') => "join",
+            ("left", from) if from.starts_with('#') || from.starts_with("irc:") => "part",
+            _ => return None,
+        };
+        (host.contains('@').then_some(nick)?, kind, text)
+    };
+    is_nick(nick).then_some((nick, kind, text))
+}
+
+/// The nick of `nick!user@host`.
+fn nick_of(who: &str) -> &str {
+    who.split_once('!').map_or(who, |(nick, _)| nick)
+}
+
+/// `Sun Mar  8 2020`, after eggdrop's mark of a new date.
+fn eggdrop_date(text: &str) -> Option<Date> {
+    let words: Vec<_> = text.split_ascii_whitespace().collect();
+    let [_, month, day, year] = words[..] else { return None };
+    syntax::date(day, month, year)
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
 
-    use super::*;
-    use crate::import::Told;
+    use super::{
+        super::{
+            clock::Clock,
+            item::{Imported, Line},
+            lines::LineFormat,
+            log::LogReader,
+        },
+        *,
+    };
 
-    fn day(joins: bool) -> Irc {
+    fn day(joins: bool) -> LogReader {
         on("2015-12-24", joins)
     }
 
-    fn on(date: &str, joins: bool) -> Irc {
-        Irc::new(date.parse().expect("a date"), joins, Clock::new(TimeZone::UTC))
+    fn on(date: &str, joins: bool) -> LogReader {
+        let date = date.parse().expect("a date");
+        LogReader::new(parse, Some(date), joins, Clock::new(TimeZone::UTC))
     }
 
-    fn told(line: &str) -> Told {
+    fn read(line: &str) -> Imported {
         match day(true).line(line) {
-            Line::Entry(told) => *told,
+            Line::Entry(entry) => *entry,
             other => panic!("{line:?}: {other:?}"),
         }
     }
 
     fn parts(line: &str) -> (String, String, String) {
-        let told = told(line);
-        (told.kind.to_string(), told.author.to_string(), told.body)
+        let entry = read(line);
+        (entry.kind.to_string(), entry.author.to_string(), entry.body)
     }
 
     fn entry(kind: &str, author: &str, body: &str) -> (String, String, String) {
@@ -219,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_done_and_noticed_is_told_apart() {
+    fn texts_actions_and_notices_are_distinguished() {
         assert_eq!(parts("[10:59] <ada> hello"), entry("text", "ada", "hello"));
         assert_eq!(parts("[10:59:07] * ada waves"), entry("action", "ada", "waves"));
         assert_eq!(parts("[10:59] *** ada joined"), entry("join", "ada", "joined"));
@@ -231,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_kept_as_it_is() {
+    fn a_text_is_kept_unchanged() {
         assert_eq!(parts("[10:59] <ada> "), entry("text", "ada", ""));
         assert_eq!(parts("[10:59] <ada>"), entry("text", "ada", ""));
         assert_eq!(parts("[10:59] <ada>  \ttwo "), entry("text", "ada", " \ttwo "));
@@ -242,18 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn times_are_utc_of_the_files_day() {
-        assert_eq!(told("[00:00] <ada> x").sent_at, Some(1_450_915_200_000));
-        assert_eq!(told("[23:59:59] <ada> x").sent_at, Some(1_451_001_599_000));
+    fn times_are_utc_on_the_date_of_the_file() {
+        assert_eq!(read("[00:00] <ada> x").sent_at, Some(1_450_915_200_000));
+        assert_eq!(read("[23:59:59] <ada> x").sent_at, Some(1_451_001_599_000));
     }
 
     #[test]
-    fn joins_are_left_out_unless_asked_for() {
+    fn joins_are_skipped_by_default() {
         assert_eq!(day(false).line("[10:59] *** ada joined"), Line::Skipped);
     }
 
     #[test]
-    fn what_fits_no_pattern_is_said_and_not_guessed() {
+    fn a_line_of_no_form_is_unreadable() {
         for line in [
             "hello",
             "[10:59] hello",
@@ -273,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_lines_of_a_day_have_ids_of_their_own_and_always_the_same() {
+    fn equal_lines_of_a_day_have_distinct_and_stable_ids() {
         let ids = |joins| {
             let mut day = day(joins);
             let lines = [
@@ -284,11 +272,11 @@ mod tests {
                 "[10:59:00] <ada> joined",
                 "[11:00] <ada> joined",
             ];
-            let told = lines.iter().filter_map(|line| match day.line(line) {
-                Line::Entry(told) => Some((told.id, told.said_again)),
+            let entries = lines.iter().filter_map(|line| match day.line(line) {
+                Line::Entry(entry) => Some((entry.id, entry.duplicate)),
                 _ => None,
             });
-            told.collect::<Vec<_>>()
+            entries.collect::<Vec<_>>()
         };
         let (without, with) = (ids(false), ids(true));
         assert_eq!(with[1..], without, "joins change no other id");
@@ -301,14 +289,14 @@ mod tests {
     }
 
     #[test]
-    fn another_day_gives_other_ids() {
+    fn the_date_is_part_of_the_id() {
         let mut other = on("2015-12-25", false);
         let Line::Entry(next) = other.line("[10:59] <ada> hello") else { panic!("no entry") };
-        assert_ne!(next.id, told("[10:59] <ada> hello").id);
+        assert_ne!(next.id, read("[10:59] <ada> hello").id);
     }
 
     #[test]
-    fn the_notices_of_znc_and_energymech_are_those_of_a_nick() {
+    fn notices_of_znc_and_energymech_have_a_nick() {
         assert_eq!(
             parts("[10:59:01] *** Joins: mona (~m@h)"),
             entry("join", "mona", "joined (~m@h)")
@@ -329,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_eggdrop_are_told_apart() {
+    fn the_forms_of_eggdrop_are_distinguished() {
         assert_eq!(parts("[10:59] Action: mona waves"), entry("action", "mona", "waves"));
         let joined = entry("join", "mona", "(~m@h) joined #tea.");
         assert_eq!(parts("[10:59] mona (~m@h) joined #tea."), joined);
@@ -350,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_nick_did_is_nobodys() {
+    fn notices_without_a_nick_are_skipped() {
         for line in [
             "Disconnected from IRC (h)",
             "*** Topic: tea",

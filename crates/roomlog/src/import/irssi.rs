@@ -1,149 +1,93 @@
 //! A line of an irssi log.
 //!
 //! ```text
-//!  --- Log opened Sun Mar 08 10:58:59 2020        the day, as `--- Day changed Mon Mar 09 2020` is
+//!  --- Log opened Sun Mar 08 10:58:59 2020        --- Day changed Mon Mar 09 2020
 //!  10:59 < mona> hello    10:59 <@mona> hello     10:59  * mona waves
 //!  10:59 -!- mona [~m@h] has joined #tea          10:59 -ops:#tea- hear
 //! ```
-//!
-//! Enters: a line. Leaves: an entry on the day that the lines before have named. Invariant: a line before any day
-//! is refused.
 
 use std::borrow::Cow;
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::DateTime;
 use roomlog_protocol::Kind;
 
 use super::{
-    Line, Lines,
-    clock::{Clock, TimeOfDay},
-    day::{Day, Said},
-    irc::{self, is_nick, without_rank, word},
+    clock::TimeOfDay,
+    log::{Event, Form},
+    syntax::{date, is_nick, kind_after_host, without_rank, word},
 };
 
-/// What a line is.
-#[derive(Debug, PartialEq, Eq)]
-enum Form<'a> {
-    Said(Said<'a>),
-    /// A notice of the program, which is nobody's.
-    Notice,
-    /// A day begins, or a log ends on it.
-    Day(Date),
-}
+const NOTICES: &[(&str, &str)] = &[
+    ("has joined ", "join"),
+    ("has left ", "part"),
+    ("has quit", "part"),
+    ("is now known as ", "nick"),
+    ("was kicked from ", "kick"),
+    ("changed the topic of ", "topic"),
+];
 
-/// The lines of one file.
-pub(super) struct Irssi {
-    joins: bool,
-    /// What a day begins with; taken by the first one.
-    clock: Option<Clock>,
-    day: Option<Day>,
-}
-
-impl Irssi {
-    /// The lines before one that names a day are of this date.
-    pub(super) fn new(date: Option<Date>, joins: bool, clock: Clock) -> Self {
-        let mut irssi = Self { joins, clock: Some(clock), day: None };
-        if let Some(date) = date {
-            irssi.turn(date);
-        }
-        irssi
-    }
-
-    fn turn(&mut self, date: Date) {
-        match (&mut self.day, self.clock.take()) {
-            (None, Some(clock)) => self.day = Some(Day::new(date, self.joins, clock)),
-            (Some(day), _) => day.turn(date),
-            (None, None) => {}
-        }
-    }
-}
-
-impl Lines for Irssi {
-    fn line(&mut self, line: &str) -> Line {
-        match form(line) {
-            Some(Form::Day(date)) => {
-                self.turn(date);
-                Line::Skipped
-            }
-            Some(Form::Notice) => Line::Skipped,
-            Some(Form::Said(said)) => match &mut self.day {
-                Some(day) => day.line(&said),
-                None => Line::Unreadable("no line before it says which day it is".into()),
-            },
-            None => Line::Unreadable("it is no line of an irssi log: HH:MM <nick> text".into()),
-        }
-    }
-}
-
-/// Whether it is a line of such a log.
 pub(super) fn fits(line: &str) -> bool {
     form(line).is_some()
 }
 
-/// The time that a line names together with its day.
+/// The time of a line that sets the date.
 pub(super) fn begins(line: &str) -> Option<DateTime> {
-    line.strip_prefix("--- ").and_then(mark_of_day)
+    line.strip_prefix("--- ").and_then(date_mark)
+}
+
+pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
+    form(line).ok_or_else(|| "not a line of an irssi log: HH:MM <nick> text".into())
 }
 
 fn form(line: &str) -> Option<Form<'_>> {
-    if let Some(mark) = line.strip_prefix("--- ") {
-        return mark_of_day(mark).map(|begins| Form::Day(begins.date()));
+    if line.starts_with("--- ") {
+        return begins(line).map(|begins| Form::Date(begins.date()));
     }
     let (time_text, rest) = line.split_once(' ')?;
     let time = TimeOfDay::parse(time_text)?;
-    let said = |nick, kind, text| {
-        Some(Form::Said(Said { time, time_text, nick, kind, text: Cow::Borrowed(text) }))
+    let event = |nick, kind, text| {
+        Form::Event(Event { date: None, time, time_text, nick, kind, text: Cow::Borrowed(text) })
     };
-    if let Some(notice) = rest.strip_prefix("-!- ") {
-        let of = event(notice);
-        return of.map_or(Some(Form::Notice), |(nick, kind)| said(nick, kind, notice));
+    if let Some(text) = rest.strip_prefix("-!- ") {
+        return Some(notice(text).map_or(Form::Notice, |(nick, kind)| event(nick, kind, text)));
     }
     if let Some(action) = rest.strip_prefix(" * ") {
         let (nick, text) = word(action);
-        return is_nick(nick).then(|| said(nick, "action", text)).flatten();
+        return is_nick(nick).then(|| event(nick, "action", text));
     }
     if let Some((target, text)) = rest.strip_prefix('-').and_then(|rest| rest.split_once("- ")) {
         let nick = target.split_once([':', '(']).map_or(target, |(nick, _)| nick);
-        return is_nick(nick).then(|| said(nick, "notice", text)).flatten();
+        return is_nick(nick).then(|| event(nick, "notice", text));
     }
     let (nick, text) = rest.strip_prefix('<')?.split_once('>')?;
     let nick = without_rank(nick.strip_prefix(' ').unwrap_or(nick));
-    said(nick, Kind::TEXT, text.strip_prefix(' ').unwrap_or(text))
+    Some(event(nick, Kind::TEXT, text.strip_prefix(' ').unwrap_or(text)))
 }
 
 /// `Log opened Sun Mar 08 10:58:59 2020`, `Log closed …`, `Day changed Sun Mar 08 2020`.
-fn mark_of_day(mark: &str) -> Option<DateTime> {
+fn date_mark(mark: &str) -> Option<DateTime> {
     let words: Vec<_> = mark.split_ascii_whitespace().collect();
     match words[..] {
         ["Log", "opened" | "closed", _, month, day, time, year] => {
-            Some(TimeOfDay::parse(time)?.on(irc::date(day, month, year)?))
+            Some(TimeOfDay::parse(time)?.on(date(day, month, year)?))
         }
         ["Day", "changed", _, month, day, year] => {
-            irc::date(day, month, year).map(|date| date.at(0, 0, 0, 0))
+            date(day, month, year).map(|date| date.at(0, 0, 0, 0))
         }
         _ => None,
     }
 }
 
-/// Whose a notice is, and what; none when it is the program's own.
-fn event(notice: &str) -> Option<(&str, &'static str)> {
-    let (first, rest) = word(notice);
+/// The nick and kind of a notice; `None` if it is the program's own.
+fn notice(text: &str) -> Option<(&str, &'static str)> {
+    let (first, rest) = word(text);
     if first.starts_with("mode/") {
         let (_, by) = rest.rsplit_once("] by ")?;
-        // Several who did the same at once stand with commas between them.
+        // Nicks that did the same are listed with commas.
         let (nick, _) = by.split_once(',').unwrap_or((by, ""));
         return is_nick(nick).then_some((nick, "mode"));
     }
-    let rest_of_host = rest.strip_prefix('[').and_then(|rest| rest.split_once("] "));
-    let (hosted, what) = rest_of_host.map_or((false, rest), |(_, what)| (true, what));
-    let kind = match what {
-        _ if hosted && what.starts_with("has joined ") => "join",
-        _ if hosted && (what.starts_with("has left ") || what.starts_with("has quit")) => "part",
-        _ if what.starts_with("is now known as ") => "nick",
-        _ if what.starts_with("was kicked from ") => "kick",
-        _ if what.starts_with("changed the topic of ") => "topic",
-        _ => return None,
-    };
+    let kind = kind_after_host(rest, ('[', "] "), NOTICES)?;
     is_nick(first).then_some((first, kind))
 }
 
@@ -151,7 +95,10 @@ fn event(notice: &str) -> Option<(&str, &'static str)> {
 mod tests {
     use jiff::tz::TimeZone;
 
-    use super::*;
+    use super::{
+        super::{clock::Clock, item::Line, lines::LineFormat, log::LogReader},
+        *,
+    };
 
     const LOG: &str = "\
 --- Log opened Sun Mar 08 23:58:59 2020
@@ -168,11 +115,11 @@ mod tests {
 00:01 <+theo> <b> c
 --- Log closed Mon Mar 09 00:02:00 2020";
 
-    fn told(log: &str, joins: bool) -> Vec<(String, String, String, Option<u64>)> {
-        let mut irssi = Irssi::new(None, joins, Clock::new(TimeZone::UTC));
+    fn read(log: &str, joins: bool) -> Vec<(String, String, String, Option<u64>)> {
+        let mut irssi = LogReader::new(parse, None, joins, Clock::new(TimeZone::UTC));
         let entry = |line| match irssi.line(line) {
-            Line::Entry(told) => {
-                Some((told.author.to_string(), told.kind.to_string(), told.body, told.sent_at))
+            Line::Entry(entry) => {
+                Some((entry.author.to_string(), entry.kind.to_string(), entry.body, entry.sent_at))
             }
             Line::Skipped => None,
             other => panic!("{line}: {other:?}"),
@@ -181,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_on_its_day() {
+    fn entries_are_on_the_date_of_the_log() {
         let expect = |author: &str, kind: &str, body: &str, at| {
             (author.to_owned(), kind.to_owned(), body.to_owned(), Some(at))
         };
         let before = 1_583_711_940_000;
         assert_eq!(
-            told(LOG, false),
+            read(LOG, false),
             [
                 expect("mona", "text", "hello", before),
                 expect("ops", "text", " two", before),
@@ -198,9 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_its_nicks() {
-        let all = told(LOG, true);
-        let notices = all.iter().filter(|told| !["text", "action"].contains(&&*told.1));
+    fn a_notice_has_the_nick_it_is_about() {
+        let all = read(LOG, true);
+        let notices = all.iter().filter(|entry| !["text", "action"].contains(&&*entry.1));
         let notices: Vec<_> =
             notices.map(|(nick, kind, ..)| (nick.as_str(), kind.as_str())).collect();
         let expected = [
@@ -214,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_before_any_day_is_refused() {
-        let mut irssi = Irssi::new(None, false, Clock::new(TimeZone::UTC));
+    fn a_line_before_any_date_is_unreadable() {
+        let mut irssi = LogReader::new(parse, None, false, Clock::new(TimeZone::UTC));
         assert!(matches!(irssi.line("10:59 < mona> hello"), Line::Unreadable(_)));
         assert!(matches!(irssi.line("hello"), Line::Unreadable(_)));
     }

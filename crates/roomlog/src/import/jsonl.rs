@@ -1,13 +1,15 @@
-//! A line of JSON, as `export` writes it.
+//! A line of JSON as `export` prints it.
 //!
-//! Enters: a line. Leaves: an entry with the author, id, kind, ref, meta and time it has there.
-//! `committed_at` is left behind: the new log has its own. Invariant: an entry without an author or an
-//! id is refused, since importing it twice would add it twice.
+//! `committed_at` is dropped: the new log has its own. An entry without an author or an id is
+//! rejected: importing it twice would add it twice.
 
 use roomlog_protocol::{Author, EntryId, Kind, Slot};
 use serde::Deserialize;
 
-use super::{Key, Line, Lines, Reference, Told};
+use super::{
+    item::{Imported, Key, Line, Reference},
+    lines::LineFormat,
+};
 
 #[derive(Deserialize)]
 struct Exported {
@@ -22,30 +24,29 @@ struct Exported {
     meta: Option<String>,
 }
 
-/// The lines of all files: slots may go on from one to the next.
+/// The lines of all files: slots may continue in the next one.
 #[derive(Default)]
 pub(super) struct Jsonl {
-    /// Which log it is, and the last slot of it.
     log: u32,
     last: Option<Slot>,
 }
 
-impl Lines for Jsonl {
-    /// Reads a line. A slot that is not above the last one begins another log.
+impl LineFormat for Jsonl {
     fn line(&mut self, line: &str) -> Line {
-        let told = match serde_json::from_str(line) {
-            Ok(told) => told,
-            Err(why) => {
-                return Line::Unreadable(format!("it is no entry as `export` writes it: {why}"));
-            }
-        };
-        let Exported { slot, author, id, body, sent_at, kind, reference, meta } = told;
+        let Exported { slot, author, id, body, sent_at, kind, reference, meta } =
+            match serde_json::from_str(line) {
+                Ok(exported) => exported,
+                Err(why) => {
+                    return Line::Unreadable(format!("not an entry as `export` prints it: {why}"));
+                }
+            };
         if let Some(slot) = slot {
+            // A slot that is not above the last one begins another log.
             self.log += u32::from(self.last.is_some_and(|last| slot <= last));
             self.last = Some(slot);
         }
         let key = |number| Key { log: self.log, number };
-        Line::Entry(Box::new(Told {
+        Line::Entry(Box::new(Imported {
             author,
             id,
             kind: kind.unwrap_or_default(),
@@ -55,16 +56,15 @@ impl Lines for Jsonl {
             reference: reference.map(|slot| Reference { key: key(slot), needed: true }),
             key: slot.map(key),
             edited_at: None,
-            said_again: false,
+            duplicate: false,
         }))
     }
 
-    fn is_whole(&self, line: &str) -> bool {
+    fn is_complete(&self, line: &str) -> bool {
         fits(line)
     }
 }
 
-/// Whether it is an entry.
 pub(super) fn fits(line: &str) -> bool {
     serde_json::from_str::<Exported>(line).is_ok()
 }
@@ -78,26 +78,26 @@ mod tests {
     }
 
     #[test]
-    fn what_export_writes_is_read_whole() {
+    fn an_exported_entry_is_read_in_full() {
         let json = r#"{"slot":3,"author":"ada","id":"a-1","body":"👍","committed_at":9,"sent_at":8,"kind":"reaction","ref":1,"meta":"{}"}"#;
-        let Line::Entry(told) = line(json) else { panic!("no entry") };
-        let reference = told.reference.map(|reference| reference.key.number);
+        let Line::Entry(entry) = line(json) else { panic!("no entry") };
+        let reference = entry.reference.map(|reference| reference.key.number);
         assert_eq!(
-            (told.key.map(|key| key.number), reference, told.sent_at),
+            (entry.key.map(|key| key.number), reference, entry.sent_at),
             (Some(3), Some(1), Some(8))
         );
         assert_eq!(
-            (told.author.as_str(), told.id.as_str(), told.body.as_str()),
+            (entry.author.as_str(), entry.id.as_str(), entry.body.as_str()),
             ("ada", "a-1", "👍")
         );
-        assert_eq!((told.kind.as_str(), told.meta.as_deref()), ("reaction", Some("{}")));
+        assert_eq!((entry.kind.as_str(), entry.meta.as_deref()), ("reaction", Some("{}")));
     }
 
     #[test]
     fn null_is_absent() {
         let json = r#"{"slot":null,"author":"ada","id":"a","body":"x","kind":null,"ref":null,"meta":null,"sent_at":null}"#;
-        let Line::Entry(told) = line(json) else { panic!("no entry") };
-        assert_eq!((told.key, told.reference, told.kind.is_text()), (None, None, true));
+        let Line::Entry(entry) = line(json) else { panic!("no entry") };
+        assert_eq!((entry.key, entry.reference, entry.kind.is_text()), (None, None, true));
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
         let logs = [0, 1, 5, 0, 3].map(|slot| {
             let json = format!(r#"{{"slot":{slot},"author":"ada","id":"a","body":""}}"#);
             match jsonl.line(&json) {
-                Line::Entry(told) => told.key.map(|key| key.log),
+                Line::Entry(entry) => entry.key.map(|key| key.log),
                 other => panic!("{other:?}"),
             }
         });
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_author_or_no_id_is_refused() {
+    fn an_entry_without_author_or_id_is_rejected() {
         for json in [r#"{"author":"ada","body":""}"#, r#"{"id":"a","body":""}"#, "[]", "{"] {
             assert!(matches!(line(json), Line::Unreadable(_)), "{json}");
         }

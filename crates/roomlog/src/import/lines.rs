@@ -1,63 +1,59 @@
-//! Lines of a file, one at a time.
-//!
-//! Enters: bytes. Leaves: lines as text, and how each ends. Invariant: no more of a line is in memory than
-//! [`LINE_BYTES`], however long it is.
+//! Reads a file line by line, with at most [`LINE_BYTES`] of a line in memory.
 
 use std::{
     borrow::Cow,
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
 };
 
 use encoding_rs::Encoding;
 
-/// The longest line: an entry of the largest body and meta that a server may allow, with every character escaped.
+use super::item::Line;
+
+/// The longest line: an entry with the largest body and meta that a server may allow, every
+/// character escaped.
 const LINE_BYTES: usize = 2 << 20;
+
+/// A format whose files are read by line.
+pub(super) trait LineFormat {
+    fn line(&mut self, line: &str) -> Line;
+
+    /// Whether a line without a newline is certainly complete.
+    fn is_complete(&self, _line: &str) -> bool {
+        false
+    }
+}
 
 /// How a line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Newline,
-    /// With the file: there may be more of it to come.
+    /// The file ends: the line may be incomplete.
     File,
-    /// It is longer than what is read of a line; the rest was passed over.
+    /// It is longer than [`LINE_BYTES`] and was skipped.
     TooLong,
 }
 
-/// Reads the next line, without its end; none after the last one.
+/// Reads the next line, without its line ending; `None` at the end of the file.
 pub(super) fn next(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<End>> {
     line.clear();
-    let (mut too_long, mut any) = (false, false);
-    loop {
-        let bytes = match file.fill_buf() {
-            Ok(bytes) => bytes,
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
-            Err(why) => return Err(why),
-        };
-        if bytes.is_empty() {
-            return Ok(any.then_some(if too_long { End::TooLong } else { End::File }));
-        }
-        any = true;
-        let newline = bytes.iter().position(|byte| *byte == b'\n');
-        let (part, used) = newline.map_or((bytes, bytes.len()), |at| (&bytes[..at], at + 1));
-        too_long |= line.len() + part.len() > LINE_BYTES;
-        if too_long {
-            line.clear();
-        } else {
-            line.extend_from_slice(part);
-        }
-        file.consume(used);
-        if newline.is_some() {
-            line.pop_if(|last| *last == b'\r');
-            return Ok(Some(if too_long { End::TooLong } else { End::Newline }));
-        }
+    let read = file.by_ref().take(LINE_BYTES as u64 + 1).read_until(b'\n', line)?;
+    if line.pop_if(|last| *last == b'\n').is_some() {
+        line.pop_if(|last| *last == b'\r');
+        return Ok(Some(End::Newline));
     }
+    if read > LINE_BYTES {
+        line.clear();
+        file.skip_until(b'\n')?;
+        return Ok(Some(End::TooLong));
+    }
+    Ok((read > 0).then_some(End::File))
 }
 
-/// The line as text, and whether replacement characters stand for what is none.
+/// The line as text, and whether it has replacement characters.
 ///
-/// Logs of IRC mix encodings, since every client has its own: a line that is UTF-8 is UTF-8, and `encoding` is that
-/// of the others. That is safe, since text of a single-byte encoding hardly ever is UTF-8 by chance. Other
-/// encodings are decoded before there are lines.
+/// Logs of IRC mix encodings, as every client has its own: a line that is valid UTF-8 is taken as
+/// UTF-8, and `encoding` is that of the others. That is safe because text in a single-byte encoding
+/// is hardly ever valid UTF-8. Other encodings are decoded before the file is split into lines.
 pub(super) fn text<'a>(
     line: &'a [u8],
     encoding: Option<&'static Encoding>,
@@ -82,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_with_its_newline_or_with_the_file() {
+    fn a_line_ends_at_a_newline_or_at_the_end_of_the_file() {
         let line = |text: &str, end| (text.to_owned(), end);
         let read = all(b"one\r\n\ntwo three\nfour");
         let expected = [
@@ -96,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_costs_no_memory() {
+    fn a_line_that_is_too_long_is_skipped() {
         let long = [vec![b'x'; LINE_BYTES + 1], b"\nnext\n".to_vec()].concat();
         let read = all(&long);
         assert_eq!((read[0].1, read[0].0.as_str()), (End::TooLong, ""));
@@ -104,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_utf_8_stays_so_beside_another_encoding() {
+    fn utf_8_lines_are_kept_next_to_another_encoding() {
         let cp1252 = Some(encoding_rs::WINDOWS_1252);
         assert_eq!(text(b"caf\xe9 \x80", cp1252), ("café €".into(), false));
         assert_eq!(text("café".as_bytes(), cp1252), ("café".into(), false));

@@ -1,8 +1,8 @@
-//! A file as a stream of text.
+//! Opens a file as a stream of text.
 //!
-//! Enters: a path. Leaves: its bytes, unpacked when it is gzip, without a byte order mark, in UTF-8 where an encoding was
-//! found or named that has no lines of its own. Invariants: nothing is unpacked ahead of its reader; what is packed
-//! in another way is refused by its name.
+//! Input: a path. Output: its bytes, decompressed if it is gzip, without a byte order mark, and in
+//! UTF-8 if its encoding cannot be decoded line by line. Nothing is decompressed ahead of the
+//! reader; other compressions are rejected by name.
 
 use std::{
     fs::{self, File},
@@ -22,30 +22,28 @@ use crate::failure::Failure;
 
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// Enough to tell what a file is packed with.
+/// Enough to recognize a compression.
 const HEAD_BYTES: u64 = 8;
 
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What other files begin with, and what they are.
-const OTHERS: &[(&[u8], &str)] = &[
+const UNSUPPORTED: &[(&[u8], &str)] = &[
     (b"PK\x03\x04", "a zip archive"),
-    (b"\xfd7zXZ\x00", "packed by xz"),
-    (b"\x28\xb5\x2f\xfd", "packed by zstd"),
-    (b"BZh", "packed by bzip2"),
+    (b"\xfd7zXZ\x00", "compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"BZh", "compressed with bzip2"),
     (b"7z\xbc\xaf", "a 7z archive"),
 ];
 
-/// A stream of a file.
 pub(super) type Text = BufReader<Box<dyn Read + Send>>;
 
-/// Counts what is read of a file, for the progress.
-struct Counted {
+/// Counts the bytes that are read, for the progress bar.
+struct CountedFile {
     file: File,
     read: Arc<AtomicU64>,
 }
 
-impl Read for Counted {
+impl Read for CountedFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(into)?;
         self.read.fetch_add(n as u64, Ordering::Relaxed);
@@ -53,33 +51,31 @@ impl Read for Counted {
     }
 }
 
-/// Opens a file; what is read of it is added to `read`.
-///
-/// # Errors
-/// What cannot be opened, is no regular file, or is packed in a way that is not unpacked here.
+/// Opens a file; the bytes read of it are added to `read`. Fails if it is not a regular file, or is
+/// compressed in another way than gzip.
 pub(super) fn open(
     path: &Path,
     encoding: Option<&'static Encoding>,
     read: &Arc<AtomicU64>,
 ) -> Result<Text, Failure> {
     let failed = |why| Failure::file(path, why);
-    // Opening what is no file, such as a pipe without a writer, would wait.
+    // Opening a pipe without a writer would block.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Failure::said(format!("{} is no regular file", path.display())));
+        return Err(Failure::said(format!("{} is not a regular file", path.display())));
     }
     let file = File::open(path).map_err(failed)?;
-    let raw: Box<dyn Read + Send> = Box::new(Counted { file, read: read.clone() });
+    let raw: Box<dyn Read + Send> = Box::new(CountedFile { file, read: read.clone() });
     let (mut head, mut stream) = peek(raw).map_err(failed)?;
     if head.starts_with(b"\x1f\x8b") {
         (head, stream) = peek(Box::new(MultiGzDecoder::new(stream))).map_err(failed)?;
     }
-    if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+    if let Some((_, what)) = UNSUPPORTED.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Err(Failure::said(format!(
-            "{} is {what}; unpack it, and name what was in it",
+            "{} is {what}; unpack it, and import the files in it",
             path.display()
         )));
     }
-    // What has lines in ASCII is decoded line by line.
+    // Where newlines are ASCII, lines are decoded one by one.
     let encoding =
         encoding.filter(|encoding| !encoding.is_single_byte() && *encoding != encoding_rs::UTF_8);
     let has_mark = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
@@ -88,7 +84,8 @@ pub(super) fn open(
     }
     (head, stream) = peek(stream).map_err(failed)?;
     if head.starts_with(UTF8_MARK) {
-        pass_over(&mut stream, UTF8_MARK.len()).map_err(failed)?;
+        io::copy(&mut stream.by_ref().take(UTF8_MARK.len() as u64), &mut io::sink())
+            .map_err(failed)?;
     }
     Ok(BufReader::with_capacity(BUFFER_BYTES, stream))
 }
@@ -99,8 +96,4 @@ fn peek(mut stream: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read +
     stream.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     let whole = Box::new(Cursor::new(head.clone()).chain(stream));
     Ok((head, whole))
-}
-
-fn pass_over(stream: &mut impl Read, bytes: usize) -> io::Result<u64> {
-    io::copy(&mut stream.take(bytes as u64), &mut io::sink())
 }

@@ -1,28 +1,26 @@
-//! The people of another chat as authors.
+//! Maps the people of another chat to authors.
 //!
-//! Enters: the id that a person has there, and a name. Leaves: an author, and what has to be said of it once.
-//! Invariants: one person is one author, two persons are two; who was named first keeps the name, so an export
-//! that goes on with more messages gives the same authors.
+//! Input: a person's id there, and a name. Output: an author, and a note if that is not the name.
+//! One person is one author, two persons are two. The first person with a name keeps it, so an
+//! export with more messages gives the same authors.
 
 use std::collections::HashMap;
 
 use roomlog_protocol::Author;
 
-use super::day::short_hash;
+use super::hash::short_hash;
 
-/// The most people of one import; each costs some 300 bytes.
+/// The most people of one import, at about 300 bytes each.
 const MOST: usize = 1_000_000;
 
-/// Who was named so far.
 #[derive(Default)]
 pub(super) struct People {
     authors: HashMap<String, Author>,
-    /// Whose a name is.
+    /// The id of the person that has the name.
     ids: HashMap<Author, String>,
 }
 
 impl People {
-    /// The author for a person; a sentence when it is not just the name.
     pub(super) fn author(
         &mut self,
         id: &str,
@@ -35,31 +33,27 @@ impl People {
             return Err(format!("there are more than {MOST} people"));
         }
         let plain = [name, id].into_iter().find_map(|text| cut(text, Author::MAX_BYTES));
-        let plain = plain.ok_or("it names nobody as its author")?;
-        let note = |author: &Author| {
-            (author.as_str() != name)
-                .then(|| format!("{name:?} (id {id:?}) is written as {author:?}"))
-        };
+        let plain = plain.ok_or("it has no author")?;
         let mut author = Author::new(&plain).map_err(|why| why.to_string())?;
         if self.ids.contains_key(&author) {
-            author = apart(&plain, id)?;
+            author = with_id(&plain, id)?;
         }
         self.authors.insert(id.into(), author.clone());
         self.ids.entry(author.clone()).or_insert_with(|| id.into());
-        let note = note(&author);
+        let renamed = author.as_str() != name;
+        let note = renamed.then(|| format!("{name:?} (id {id:?}) is imported as {author:?}"));
         Ok((author, note))
     }
 }
 
-/// The name with the id behind it.
-fn apart(name: &str, id: &str) -> Result<Author, String> {
+fn with_id(name: &str, id: &str) -> Result<Author, String> {
     let tail = cut(id, 24).filter(|tail| tail == id).unwrap_or_else(|| short_hash(id));
     let tail = format!(" ({tail})");
     let head = cut(name, Author::MAX_BYTES - tail.len()).unwrap_or_default();
     Author::new(format!("{head}{tail}").trim()).map_err(|why| why.to_string())
 }
 
-/// The name as an author can be: without controls, no longer than this; none when nothing is left.
+/// The name without control characters, truncated to `bytes`; `None` if nothing is left.
 fn cut(name: &str, bytes: usize) -> Option<String> {
     let plain: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let plain = plain.trim();
@@ -90,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_refused() {
+    fn a_person_without_id_and_name_is_rejected() {
         assert!(People::default().author("", " ").is_err());
     }
 }

@@ -1,22 +1,19 @@
-//! What an import would add, for a person to look at before it is there for ever.
+//! What an import would add: the first entries, their time range, and their authors.
 //!
-//! Enters: entries in their order. Leaves: the first of them as they would be shown, from when to when they are, and whose.
-//! Invariant: memory does not grow with the entries, only with their authors, up to [`AUTHORS`].
+//! Memory grows only with the number of authors, up to [`AUTHORS`].
 
 use std::{collections::HashMap, fmt};
 
 use roomlog_protocol::{Author, Entry, Limits};
 
-use super::Told;
+use super::item::Imported;
 use crate::show::{Shown, utc};
 
-/// How many entries are shown.
 const ENTRIES: usize = 5;
-/// How many authors are counted, and how many are listed.
+/// How many authors are counted, and how many of them are listed.
 const AUTHORS: usize = 100_000;
 const LISTED: usize = 10;
 
-/// What is known of the entries so far.
 #[derive(Debug, Default)]
 pub(crate) struct Preview {
     entries: Vec<Entry>,
@@ -24,40 +21,38 @@ pub(crate) struct Preview {
     authors: HashMap<Author, u64>,
     /// Entries of authors that are not counted.
     others: u64,
-    /// Bodies that a server with the default limits refuses.
     too_long: u64,
 }
 
 impl Preview {
-    pub(crate) fn add(&mut self, told: &Told) {
+    pub(crate) fn add(&mut self, imported: &Imported) {
         if self.entries.len() < ENTRIES {
-            self.entries.push(entry(told, self.entries.len() as u64));
+            self.entries.push(entry(imported, self.entries.len() as u64));
         }
-        if let Some(at) = told.sent_at {
+        if let Some(at) = imported.sent_at {
             let (first, last) = self.times.unwrap_or((at, at));
             self.times = Some((first.min(at), last.max(at)));
         }
-        self.too_long += u64::from(told.body.len() as u64 > Limits::default().body_bytes);
-        if let Some(count) = self.authors.get_mut(&told.author) {
+        self.too_long += u64::from(imported.body.len() as u64 > Limits::default().body_bytes);
+        if let Some(count) = self.authors.get_mut(&imported.author) {
             *count += 1;
         } else if self.authors.len() < AUTHORS {
-            self.authors.insert(told.author.clone(), 1);
+            self.authors.insert(imported.author.clone(), 1);
         } else {
             self.others += 1;
         }
     }
 }
 
-fn entry(told: &Told, slot: u64) -> Entry {
+fn entry(imported: &Imported, slot: u64) -> Entry {
     Entry {
         slot,
-        author: told.author.clone(),
-        id: told.id.clone(),
-        body: told.body.as_str().into(),
-        // It is shown with the time that it was said.
-        committed_at: told.sent_at.unwrap_or(0),
-        sent_at: told.sent_at,
-        kind: told.kind.clone(),
+        author: imported.author.clone(),
+        id: imported.id.clone(),
+        body: imported.body.as_str().into(),
+        committed_at: imported.sent_at.unwrap_or(0),
+        sent_at: imported.sent_at,
+        kind: imported.kind.clone(),
         reference: None,
         meta: None,
     }
@@ -84,11 +79,11 @@ impl fmt::Display for Preview {
             let most = Limits::default().body_bytes;
             writeln!(
                 f,
-                "too long         {} (over {most} bytes; see the server's --body-bytes)",
+                "too long         {} (over {most} bytes; raise --body-bytes of the server)",
                 self.too_long
             )?;
         }
-        write!(f, "as they would stand in an empty room:")?;
+        write!(f, "as they would appear in an empty room:")?;
         self.entries.iter().try_for_each(|entry| write!(f, "\n  {}", Shown(entry)))
     }
 }

@@ -1,10 +1,10 @@
 //! The thread that reads the files of an import.
 //!
-//! Enters: files. Leaves: an item for every line that is not blank, or for every message, through a bounded channel.
-//! Invariant: one line or message of one file is in memory at a time, besides the channel.
+//! Output: an item per line that is not blank, or per message, through a bounded channel. At most
+//! one line or message of one file is in memory in addition to the channel.
 
 use std::{
-    fmt,
+    fmt::Display,
     path::PathBuf,
     sync::{
         Arc,
@@ -16,31 +16,29 @@ use encoding_rs::Encoding;
 use tokio::sync::mpsc;
 
 use super::{
-    Item, Line, Lines, Place, Reading,
+    chat::ChatFormat,
     clock::Clock,
+    detect::Content,
     discord::Discord,
+    document::{self, Part, Stopped},
     files::Source,
-    irc::Irc,
-    irssi::Irssi,
+    irc, irssi,
+    item::{Item, Line, Place, Reading},
     jsonl::Jsonl,
-    lines::{self, End},
-    messages::{self, Messages, Stopped},
+    lines::{self, End, LineFormat},
+    log::LogReader,
     open::{Text, open},
-    recognise::Content,
     slack::Slack,
     telegram::Telegram,
-    weechat::Weechat,
+    weechat,
 };
 use crate::failure::Failure;
 
-/// How many items wait between the reader and the one who sends them.
 const ITEMS: usize = 512;
 
-type Items = mpsc::Sender<Result<Item, Failure>>;
+type ItemSender = mpsc::Sender<Result<Item, Failure>>;
 
-/// Why reading ends before the end.
 enum Ended {
-    /// The command has ended.
     Unwanted,
     Failed(Failure),
 }
@@ -51,24 +49,17 @@ impl From<Failure> for Ended {
     }
 }
 
-/// Reads the files, in this order.
 pub(crate) fn read(
     sources: Vec<Source>,
     reading: Reading,
 ) -> mpsc::Receiver<Result<Item, Failure>> {
     let (items, receiver) = mpsc::channel(ITEMS);
     std::thread::spawn(move || {
-        let mut reader = Reader {
-            reading,
-            items: &items,
-            bytes: Arc::default(),
-            jsonl: Jsonl::default(),
-            chat: None,
-        };
+        let (bytes, jsonl) = (Arc::default(), Jsonl::default());
+        let mut reader = Reader { reading, items: &items, bytes, jsonl, chat: None };
         let read = sources.into_iter().try_for_each(|source| reader.file(source));
         if let Err(Ended::Failed(why)) = read {
-            // Nobody to tell is as good as told.
-            let _ = items.blocking_send(Err(why));
+            let _unwanted = items.blocking_send(Err(why));
         }
     });
     receiver
@@ -76,12 +67,12 @@ pub(crate) fn read(
 
 struct Reader<'a> {
     reading: Reading,
-    items: &'a Items,
+    items: &'a ItemSender,
     bytes: Arc<AtomicU64>,
-    /// Slots go on from file to file.
+    /// Slots continue from file to file.
     jsonl: Jsonl,
     /// So do people and messages of a chat.
-    chat: Option<(Content, Box<dyn Messages>)>,
+    chat: Option<(Content, Box<dyn ChatFormat>)>,
 }
 
 impl Reader<'_> {
@@ -94,10 +85,11 @@ impl Reader<'_> {
             encoding: self.reading.encoding,
         };
         let (joins, clock) = (self.reading.joins, Clock::new(self.reading.zone.clone()));
+        let log = |parse, date| LogReader::new(parse, date, joins, clock);
         match source.content {
-            Content::Irc(date) => feed.lines(text, &mut Irc::new(date, joins, clock)),
-            Content::Irssi(date) => feed.lines(text, &mut Irssi::new(date, joins, clock)),
-            Content::Weechat => feed.lines(text, &mut Weechat::new(joins, clock)),
+            Content::Irc(date) => feed.lines(text, &mut log(irc::parse, Some(date))),
+            Content::Irssi(date) => feed.lines(text, &mut log(irssi::parse, date)),
+            Content::Weechat => feed.lines(text, &mut log(weechat::parse, None)),
             Content::Jsonl => feed.lines(text, &mut self.jsonl),
             of => {
                 let mut chat = match self.chat.take() {
@@ -111,7 +103,7 @@ impl Reader<'_> {
         }
     }
 
-    fn chat(&self, of: &Content) -> Result<Box<dyn Messages>, Failure> {
+    fn chat(&self, of: &Content) -> Result<Box<dyn ChatFormat>, Failure> {
         let joins = self.reading.joins;
         Ok(match of {
             Content::Slack(root) => Box::new(Slack::open(root, joins)?),
@@ -121,16 +113,15 @@ impl Reader<'_> {
     }
 }
 
-/// A file on its way to items.
 struct Feed<'a> {
     path: Arc<PathBuf>,
-    items: &'a Items,
+    items: &'a ItemSender,
     bytes: &'a AtomicU64,
     encoding: Option<&'static Encoding>,
 }
 
 impl Feed<'_> {
-    fn lines(&self, mut text: Text, format: &mut dyn Lines) -> Result<(), Ended> {
+    fn lines(&self, mut text: Text, format: &mut dyn LineFormat) -> Result<(), Ended> {
         let mut raw = Vec::new();
         for number in 1.. {
             let end = lines::next(&mut text, &mut raw).map_err(|why| self.broken(number, &why))?;
@@ -141,25 +132,24 @@ impl Feed<'_> {
             }
             let line = match end {
                 End::TooLong => Line::Unreadable("it is longer than any entry".into()),
-                // A format whose lines show that they are whole needs no end.
-                End::File if !format.is_whole(&line) => Line::Unfinished,
+                End::File if !format.is_complete(&line) => Line::Unfinished,
                 End::File | End::Newline => format.line(&line),
             };
-            // What may be cut off may be cut off within a character.
+            // An unfinished line may end within a character.
             let mended = mended && line != Line::Unfinished;
             self.put(number, line, mended)?;
         }
         Ok(())
     }
 
-    fn messages(&self, text: Text, format: &mut dyn Messages) -> Result<(), Ended> {
+    fn messages(&self, text: Text, format: &mut dyn ChatFormat) -> Result<(), Ended> {
         let mut ended = Ok(());
-        let read = messages::each(text, &mut |number, message| {
-            let mut lines = Vec::new();
-            if let Err(why) = format.message(message, &mut lines) {
-                lines.push(Line::Unreadable(why));
-            }
-            ended = lines.into_iter().try_for_each(|line| self.put(number, line, false));
+        let read = document::read(text, &[], &mut |part| {
+            let Part::Message(number, message) = part else { return true };
+            let read = format.read(message);
+            let lines = &mut format.chat().lines;
+            lines.extend(read.err().map(Line::Unreadable));
+            ended = lines.drain(..).try_for_each(|line| self.put(number, line, false));
             ended.is_ok()
         });
         match read {
@@ -174,7 +164,7 @@ impl Feed<'_> {
         self.items.blocking_send(Ok(item)).map_err(|_| Ended::Unwanted)
     }
 
-    fn broken(&self, line: u64, why: &dyn fmt::Display) -> Ended {
+    fn broken(&self, line: u64, why: &dyn Display) -> Ended {
         Ended::Failed(Failure::said(format!(
             "{}:{line}: cannot be read from here on: {why}",
             self.path.display()
@@ -203,7 +193,7 @@ mod tests {
 
     fn bodies(items: &[Item]) -> Vec<&str> {
         let body = |item: &'_ Item| match &item.line {
-            Line::Entry(told) => told.body.clone().leak(),
+            Line::Entry(entry) => entry.body.clone().leak(),
             Line::Skipped => "(skipped)",
             Line::Unfinished => "(unfinished)",
             Line::Unreadable(_) => "(unreadable)",
@@ -213,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_that_is_not_blank_is_an_item_with_its_place() {
+    fn every_line_that_is_not_blank_is_an_item() {
         let log = b"\xef\xbb\xbf[10:00] <ada> one\n\n[10:01] *** bo joined\r\n\nwhat?\n[10:02] <bo> \xff!\n";
         let items = items("2015-01-01", log);
         let lines: Vec<_> = items.iter().map(|item| item.place.line).collect();
@@ -224,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_end_is_left_unless_it_shows_that_it_is_whole() {
+    fn a_last_line_without_newline_is_left_unless_it_is_certainly_complete() {
         let log = b"[10:00] <ada> one\n   \n[10:01] <ada> see you at the sta";
         assert_eq!(bodies(&items("2015-01-01", log)), ["one", "(unfinished)"]);
         assert!(!items("2015-01-01", b"[10:00] <ada> caf\xc3")[0].mended);

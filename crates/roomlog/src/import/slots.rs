@@ -1,34 +1,31 @@
-//! Where the entries of a history went in the log that they are imported into.
+//! The slots of imported entries, for entries that refer to them.
 //!
-//! Enters: keys of entries, when they are sent and when they are answered. Leaves: slots. Invariant: an answer of one
-//! log is never taken for one of another, though both use the same numbers.
+//! Input: keys of entries, when they are sent and when they are answered. Output: slots. The logs
+//! of an import use the same numbers, so an answer for one log never counts for another.
 
 use std::collections::HashMap;
 
 use roomlog_protocol::Slot;
 
-use super::Key;
+use super::item::Key;
 
-/// The entries of the log that is imported now.
+/// The entries of the log that is being imported.
 #[derive(Default)]
 pub(crate) struct Slots {
     log: u32,
-    /// None: sent, or about to be, and not answered.
+    /// `None`: not answered yet.
     slots: HashMap<u64, Option<Slot>>,
 }
 
-/// What is known of an entry.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Lookup {
     At(Slot),
-    /// It is known when all that was sent is answered.
-    OnItsWay,
-    /// No entry has that key, or it was refused.
-    Nowhere,
+    InFlight,
+    /// No entry has the key, or it was rejected.
+    Missing,
 }
 
 impl Slots {
-    /// An entry is about to be sent.
     pub(crate) fn expect(&mut self, key: Key) {
         if key.log != self.log {
             self.slots.clear();
@@ -37,23 +34,20 @@ impl Slots {
         self.slots.entry(key.number).or_default();
     }
 
-    /// An entry was answered: it has a slot, or it was refused.
-    pub(crate) fn answered(&mut self, key: Key, slot: Option<Slot>) {
-        if key.log != self.log {
-            return;
-        }
+    /// An entry was answered: it has a slot, or it was rejected.
+    pub(crate) fn answered(&mut self, key: Option<Key>, slot: Option<Slot>) {
+        let Some(key) = key.filter(|key| key.log == self.log) else { return };
         match slot {
             Some(_) => drop(self.slots.insert(key.number, slot)),
             None => drop(self.slots.remove(&key.number)),
         }
     }
 
-    pub(crate) fn find(&self, key: Key) -> Found {
-        match self.slots.get(&key.number) {
-            _ if key.log != self.log => Found::Nowhere,
-            None => Found::Nowhere,
-            Some(None) => Found::OnItsWay,
-            Some(Some(slot)) => Found::At(*slot),
+    pub(crate) fn find(&self, key: Key) -> Lookup {
+        match self.slots.get(&key.number).filter(|_| key.log == self.log) {
+            None => Lookup::Missing,
+            Some(None) => Lookup::InFlight,
+            Some(Some(slot)) => Lookup::At(*slot),
         }
     }
 }
@@ -67,14 +61,14 @@ mod tests {
         let mut slots = Slots::default();
         let (first, second) = (Key { log: 0, number: 5 }, Key { log: 1, number: 5 });
         slots.expect(first);
-        assert_eq!(slots.find(first), Found::OnItsWay);
-        slots.answered(first, Some(9));
-        assert_eq!(slots.find(first), Found::At(9));
-        assert_eq!(slots.find(second), Found::Nowhere);
+        assert_eq!(slots.find(first), Lookup::InFlight);
+        slots.answered(Some(first), Some(9));
+        assert_eq!(slots.find(first), Lookup::At(9));
+        assert_eq!(slots.find(second), Lookup::Missing);
         slots.expect(second);
-        slots.answered(first, Some(8));
-        assert_eq!(slots.find(second), Found::OnItsWay);
-        slots.answered(second, None);
-        assert_eq!(slots.find(second), Found::Nowhere);
+        slots.answered(Some(first), Some(8));
+        assert_eq!(slots.find(second), Lookup::InFlight);
+        slots.answered(Some(second), None);
+        assert_eq!(slots.find(second), Lookup::Missing);
     }
 }

@@ -1,22 +1,17 @@
 //! The messages of a chat of Telegram, as Telegram Desktop exports them in JSON.
 //!
-//! Enters: messages. Leaves: an entry for each, and one for each reaction whose author is named. Invariant: the id of an
-//! entry is made of the ids of the chat and of the message, which stay the same in every export.
+//! The id of an entry contains the ids of the chat and of the message, which are the same in every
+//! export.
 
 use jiff::{civil::DateTime, tz::TimeZone};
 use roomlog_protocol::{Author, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Line,
-    draft::{Draft, with_lines},
-    messages::Messages,
-    people::People,
-};
+use super::chat::{Chat, ChatFormat, Message, with_lines};
 
 #[derive(Deserialize)]
-struct Message {
+struct TelegramMessage {
     id: i64,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -33,7 +28,7 @@ struct Message {
     members: Option<Vec<Option<String>>>,
     text: Option<Value>,
     reply_to_message_id: Option<u64>,
-    /// Given when the answered message is in another chat.
+    /// Present if the reply is to a message in another chat.
     reply_to_peer_id: Option<Value>,
     forwarded_from: Option<String>,
     photo: Option<String>,
@@ -41,13 +36,13 @@ struct Message {
     file_name: Option<String>,
     media_type: Option<String>,
     sticker_emoji: Option<String>,
-    location_information: Option<Location>,
+    location_information: Option<TelegramLocation>,
     poll: Option<Poll>,
-    reactions: Option<Vec<Reaction>>,
+    reactions: Option<Vec<TelegramReaction>>,
 }
 
 #[derive(Deserialize)]
-struct Location {
+struct TelegramLocation {
     latitude: f64,
     longitude: f64,
 }
@@ -55,16 +50,16 @@ struct Location {
 #[derive(Deserialize)]
 struct Poll {
     question: Value,
-    answers: Option<Vec<Answer>>,
+    answers: Option<Vec<PollAnswer>>,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct PollAnswer {
     text: Value,
 }
 
 #[derive(Deserialize)]
-struct Reaction {
+struct TelegramReaction {
     emoji: Option<String>,
     count: Option<u64>,
     recent: Option<Vec<Reacted>>,
@@ -76,43 +71,29 @@ struct Reacted {
     from_id: Option<Value>,
 }
 
-/// The messages of all files.
 pub(super) struct Telegram {
-    joins: bool,
     zone: TimeZone,
-    /// The id of the chat.
-    chat: String,
-    people: People,
-    /// Whether it was said that reactions without people are left out.
-    said_reactions: bool,
+    id: String,
+    chat: Chat,
 }
 
 impl Telegram {
-    pub(super) fn new(chat: &str, joins: bool, zone: TimeZone) -> Self {
-        let people = People::default();
-        Self { joins, zone, chat: chat.into(), people, said_reactions: false }
+    pub(super) fn new(id: &str, joins: bool, zone: TimeZone) -> Self {
+        Self { zone, id: id.into(), chat: Chat::new(joins) }
     }
 
-    fn author(
-        &mut self,
-        id: Option<&Value>,
-        name: Option<&str>,
-        lines: &mut Vec<Line>,
-    ) -> Result<Author, String> {
+    fn author(&mut self, id: Option<&Value>, name: Option<&str>) -> Result<Author, String> {
+        // Deleted accounts have no name.
         let name = name.unwrap_or_default();
-        let id = match id {
-            Some(Value::String(id)) => id.clone(),
-            // Older exports have the number alone.
-            Some(Value::Number(id)) => format!("user{id}"),
-            _ => name.to_owned(),
-        };
-        // Telegram has no name for who has left it.
-        let (author, note) = self.people.author(&id, name)?;
-        lines.extend(note.map(Line::Note));
-        Ok(author)
+        match id {
+            Some(Value::String(id)) => self.chat.author(id, name),
+            // Older exports have only the number.
+            Some(Value::Number(id)) => self.chat.author(&format!("user{id}"), name),
+            _ => self.chat.author(name, name),
+        }
     }
 
-    /// In ms since the epoch. Exports before 2021 have the local time alone.
+    /// In ms since the epoch. Exports before 2021 have only the local time.
     fn time(&self, exact: Option<&str>, local: Option<DateTime>) -> Option<u64> {
         if let Some(seconds) = exact.and_then(|exact| exact.parse::<u64>().ok()) {
             return seconds.checked_mul(1_000);
@@ -120,66 +101,51 @@ impl Telegram {
         let zoned = self.zone.to_ambiguous_zoned(local?).compatible().ok()?;
         u64::try_from(zoned.timestamp().as_millisecond()).ok()
     }
+}
 
-    fn read(&mut self, message: &Message, lines: &mut Vec<Line>) -> Result<(), String> {
-        let number = u64::try_from(message.id).map_err(|_| "its id is below 0")?;
-        let kind = match message.kind.as_deref() {
-            Some("service") => notice(message.action.as_deref().unwrap_or_default()),
-            _ => Kind::TEXT,
-        };
-        if kind != Kind::TEXT && !self.joins {
-            lines.push(Line::Skipped);
-            return Ok(());
-        }
-        let (id, name) = match kind {
-            Kind::TEXT => (&message.from_id, &message.from),
-            _ => (&message.actor_id, &message.actor),
-        };
-        let author = self.author(id.as_ref(), name.as_deref(), lines)?;
-        let time = self.time(message.date_unixtime.as_deref(), message.date);
-        let edited = self.time(message.edited_unixtime.as_deref(), message.edited);
-        let reply = message.reply_to_message_id.filter(|_| message.reply_to_peer_id.is_none());
-        let draft = Draft {
-            id: format!("telegram-{}-{number}", self.chat),
-            kind,
-            body: if kind == Kind::TEXT { body(message) } else { happened(message) },
-            sent_at: Some(time.ok_or("it has no time")?),
-            number,
-            reply_to: reply,
-            edited_at: edited,
-        };
-        lines.push(draft.line(author)?);
-        self.reactions(message, &draft, lines)
+impl ChatFormat for Telegram {
+    fn chat(&mut self) -> &mut Chat {
+        &mut self.chat
     }
 
-    fn reactions(
-        &mut self,
-        message: &Message,
-        draft: &Draft,
-        lines: &mut Vec<Line>,
-    ) -> Result<(), String> {
-        for Reaction { emoji, count, recent } in message.reactions.iter().flatten() {
+    fn read(&mut self, message: Value) -> Result<(), String> {
+        let it: TelegramMessage = serde_json::from_value(message).map_err(|why| why.to_string())?;
+        let number = u64::try_from(it.id).map_err(|_| "its id is below 0")?;
+        let kind = match it.kind.as_deref() {
+            Some("service") => notice(it.action.as_deref().unwrap_or_default()),
+            _ => Kind::TEXT,
+        };
+        if self.chat.skips(kind) {
+            return Ok(());
+        }
+        let (id, name, body) = match kind {
+            Kind::TEXT => (&it.from_id, &it.from, body(&it)),
+            _ => (&it.actor_id, &it.actor, notice_body(&it)),
+        };
+        let author = self.author(id.as_ref(), name.as_deref())?;
+        let time = self.time(it.date_unixtime.as_deref(), it.date);
+        let message = Message {
+            id: format!("telegram-{}-{number}", self.id),
+            kind,
+            body,
+            sent_at: Some(time.ok_or("it has no time")?),
+            number,
+            reply_to: it.reply_to_message_id.filter(|_| it.reply_to_peer_id.is_none()),
+            edited_at: self.time(it.edited_unixtime.as_deref(), it.edited),
+        };
+        self.chat.message(author, &message)?;
+        for TelegramReaction { emoji, count, recent } in it.reactions.iter().flatten() {
             let recent = recent.as_deref().unwrap_or_default();
             if emoji.is_none() || count.is_some_and(|count| count > recent.len() as u64) {
-                let why =
-                    "reactions are left out where the export does not say whose or which they are";
-                lines.extend((!self.said_reactions).then(|| Line::Note(why.into())));
-                self.said_reactions = true;
+                self.chat.reactions_left_out();
             }
             let Some(emoji) = emoji else { continue };
             for by in recent {
-                let author = self.author(by.from_id.as_ref(), by.from.as_deref(), lines)?;
-                lines.push(draft.reaction(author, emoji, emoji.clone())?);
+                let author = self.author(by.from_id.as_ref(), by.from.as_deref())?;
+                self.chat.reaction(author, &message, emoji, emoji.clone())?;
             }
         }
         Ok(())
-    }
-}
-
-impl Messages for Telegram {
-    fn message(&mut self, message: Value, lines: &mut Vec<Line>) -> Result<(), String> {
-        let message = serde_json::from_value(message).map_err(|why| why.to_string())?;
-        self.read(&message, lines)
     }
 }
 
@@ -192,8 +158,8 @@ fn notice(action: &str) -> &'static str {
     }
 }
 
-/// What a service message says happened, such as `invite members: Ada, Bo`.
-fn happened(message: &Message) -> String {
+/// The text of a service message, such as `invite members: Ada, Bo`.
+fn notice_body(message: &TelegramMessage) -> String {
     let mut what = message.action.as_deref().unwrap_or("service message").replace('_', " ");
     let members = message.members.iter().flatten().flatten().map(String::as_str);
     let details: Vec<_> = message.title.as_deref().into_iter().chain(members).collect();
@@ -203,7 +169,7 @@ fn happened(message: &Message) -> String {
     what
 }
 
-/// A text, which is a string or a list of strings and of pieces with a form.
+/// A text: a string, or a list of strings and formatted pieces.
 fn text(value: &Value) -> String {
     let piece = |piece: &Value| match piece {
         Value::String(text) => text.clone(),
@@ -222,7 +188,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn body(message: &Message) -> String {
+fn body(message: &TelegramMessage) -> String {
     let forwarded = message.forwarded_from.as_ref().map(|from| format!("[forwarded from {from}]"));
     let text = message.text.as_ref().map(text).unwrap_or_default();
     let named = |what: &str, name: Option<&str>| match name {

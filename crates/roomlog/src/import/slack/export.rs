@@ -1,7 +1,8 @@
 //! The files of a Slack export.
 //!
-//! Enters: a path that was named. Leaves: the root of the export it is in, the files of one channel, and the names of its
-//! people. Invariant: no link is followed, and nothing outside the export is read.
+//! Input: a path. Output: the root of the export that contains it, the files of one channel, and
+//! the names of people and channels. Links are not followed, and nothing outside the export is
+//! read.
 
 use std::{
     collections::HashMap,
@@ -14,18 +15,18 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::super::{
-    messages::{self, Stopped},
+    document::{self, Part, Stopped},
     open::open,
 };
 use crate::failure::Failure;
 
 const USERS: &str = "users.json";
 
-/// The files that name channels, and what has one's directory.
+/// The files that name channels, and conversations that have a directory like one.
 const CHANNELS: &[&str] = &["channels.json", "groups.json", "mpims.json", "dms.json"];
 
-/// The root of the export that a directory is of: it, or the one above.
-pub(in super::super) fn root(directory: &Path) -> Option<PathBuf> {
+/// The root of the export that contains a directory: the directory itself, or its parent.
+pub(crate) fn root(directory: &Path) -> Option<PathBuf> {
     let directory = fs::canonicalize(directory).ok()?;
     directory.ancestors().take(2).find(|root| is_root(root)).map(Path::to_owned)
 }
@@ -34,8 +35,8 @@ fn is_root(directory: &Path) -> bool {
     is_file(&directory.join(USERS)) && CHANNELS.iter().any(|name| is_file(&directory.join(name)))
 }
 
-/// The days of a channel, in their order. What else its directory has, such as canvases, are no messages.
-pub(in super::super) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// The days of a channel, in order. Its directory may have other files, such as canvases.
+pub(crate) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |why: io::Error| Failure::file(channel, why);
     let mut days = Vec::new();
     for entry in fs::read_dir(channel).map_err(failed)? {
@@ -50,11 +51,8 @@ pub(in super::super) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(days)
 }
 
-/// The directory of the channel to import: the one that was named with the export, or in it.
-///
-/// # Errors
-/// There is none of that name, or there are several and none is named.
-pub(in super::super) fn channel(
+/// The directory of the channel to import: `directory`, or one in it if that is the root.
+pub(crate) fn channel(
     root: &Path,
     directory: &Path,
     named: Option<&str>,
@@ -66,7 +64,6 @@ pub(in super::super) fn channel(
     let mut channels = Vec::new();
     for entry in fs::read_dir(root).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        // The type of a link is that of a link.
         if entry.file_type().map_err(failed)?.is_dir() {
             channels.extend(entry.file_name().into_string());
         }
@@ -81,7 +78,7 @@ pub(in super::super) fn channel(
         let listed: Vec<_> = listed.collect();
         let more = if channels.len() > listed.len() { ", …" } else { "" };
         Failure::said(format!(
-            "{} is a Slack export with the channels {}{more}; import one at a time, named by --channel",
+            "{} is a Slack export with the channels {}{more}; import one at a time, with --channel",
             root.display(),
             listed.join(", ")
         ))
@@ -92,10 +89,11 @@ fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Names by the ids that messages have for them.
+/// Names by id.
 pub(super) struct Names {
-    users: HashMap<String, String>,
-    channels: HashMap<String, String>,
+    /// The names in mentions: they are unique in a workspace, and seldom change.
+    pub(super) users: HashMap<String, String>,
+    pub(super) channels: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -105,11 +103,10 @@ struct Named {
 }
 
 impl Names {
-    /// Reads the lists of an export.
     pub(super) fn read(root: &Path) -> Result<Self, Failure> {
         let users = list(&root.join(USERS))?;
         if users.is_empty() {
-            return Err(Failure::said(format!("{} names nobody", root.join(USERS).display())));
+            return Err(Failure::said(format!("{} lists no users", root.join(USERS).display())));
         }
         let mut channels = HashMap::new();
         for path in CHANNELS.iter().map(|name| root.join(name)).filter(|path| is_file(path)) {
@@ -117,22 +114,15 @@ impl Names {
         }
         Ok(Self { users, channels })
     }
-
-    /// The name that mentions have: it is unique in a workspace, and seldom changes.
-    pub(super) fn user(&self, id: &str) -> Option<&str> {
-        self.users.get(id).map(String::as_str)
-    }
-
-    pub(super) fn channel(&self, id: &str) -> Option<&str> {
-        self.channels.get(id).map(String::as_str)
-    }
 }
 
 fn list(path: &Path) -> Result<HashMap<String, String>, Failure> {
     let mut names = HashMap::new();
     let text = open(path, None, &Arc::new(AtomicU64::new(0)))?;
-    let read = messages::each(text, &mut |_, named| {
-        if let Ok(Named { id, name: Some(name) }) = serde_json::from_value(named) {
+    let read = document::read(text, &[], &mut |part| {
+        if let Part::Message(_, named) = part
+            && let Ok(Named { id, name: Some(name) }) = serde_json::from_value(named)
+        {
             names.insert(id, name);
         }
         true

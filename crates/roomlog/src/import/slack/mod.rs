@@ -3,11 +3,10 @@
 //! ```text
 //!  users.json                      ids and names
 //!  channels.json                   of channels, for mentions
-//!  general/2020-03-08.json         a list of messages, a file a day
+//!  general/2020-03-08.json         a list of messages, one file per day
 //! ```
 //!
-//! Enters: messages of one channel. Leaves: an entry for each, and one for each reaction. Invariant: the id of an entry is
-//! made of the message's `ts`, which stays the same in every export.
+//! The id of an entry contains the message's `ts`, which is the same in every export.
 
 pub(super) mod export;
 mod text;
@@ -18,43 +17,23 @@ use roomlog_protocol::{Author, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Line,
-    draft::{Draft, emoji, file, with_lines},
-    messages::Messages,
-    people::People,
-};
+use super::chat::{Chat, ChatFormat, Message, file, with_lines};
 use crate::failure::Failure;
 use export::Names;
 
-/// What nobody wrote. All other subtypes are written by somebody.
+/// Subtypes of messages that Slack generates, by kind. All others are written by someone.
 const NOTICES: &[(&str, &str)] = &[
-    ("channel_join", "join"),
-    ("group_join", "join"),
-    ("channel_leave", "part"),
-    ("group_leave", "part"),
-    ("channel_topic", "topic"),
-    ("group_topic", "topic"),
-    ("channel_purpose", "notice"),
-    ("group_purpose", "notice"),
-    ("channel_name", "notice"),
-    ("group_name", "notice"),
-    ("channel_archive", "notice"),
-    ("channel_unarchive", "notice"),
-    ("channel_convert_to_private", "notice"),
-    ("channel_posting_permissions", "notice"),
-    ("bot_add", "notice"),
-    ("bot_remove", "notice"),
-    ("pinned_item", "notice"),
-    ("unpinned_item", "notice"),
-    ("reminder_add", "notice"),
-    ("huddle_thread", "notice"),
-    ("sh_room_created", "notice"),
-    ("tombstone", "notice"),
+    ("join", "channel_join group_join"),
+    ("part", "channel_leave group_leave"),
+    ("topic", "channel_topic group_topic"),
+    ("notice", "channel_purpose group_purpose channel_name group_name"),
+    ("notice", "channel_archive channel_unarchive channel_convert_to_private"),
+    ("notice", "channel_posting_permissions bot_add bot_remove pinned_item unpinned_item"),
+    ("notice", "reminder_add huddle_thread sh_room_created tombstone"),
 ];
 
 #[derive(Deserialize)]
-struct Message {
+struct SlackMessage {
     ts: String,
     subtype: Option<String>,
     user: Option<String>,
@@ -65,9 +44,9 @@ struct Message {
     text: Option<String>,
     thread_ts: Option<String>,
     edited: Option<Edited>,
-    reactions: Option<Vec<Reaction>>,
-    files: Option<Vec<File>>,
-    attachments: Option<Vec<Attachment>>,
+    reactions: Option<Vec<SlackReaction>>,
+    files: Option<Vec<SlackFile>>,
+    attachments: Option<Vec<SlackAttachment>>,
 }
 
 #[derive(Deserialize)]
@@ -81,13 +60,13 @@ struct Edited {
 }
 
 #[derive(Deserialize)]
-struct Reaction {
+struct SlackReaction {
     name: String,
     users: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-struct File {
+struct SlackFile {
     name: Option<String>,
     title: Option<String>,
     permalink: Option<String>,
@@ -95,47 +74,42 @@ struct File {
 }
 
 #[derive(Deserialize)]
-struct Attachment {
+struct SlackAttachment {
     fallback: Option<String>,
     text: Option<String>,
-    /// Where the text comes from, when it is the preview of a link.
+    /// The source of the text, if it is the preview of a link.
     from_url: Option<String>,
 }
 
-/// The messages of one export.
 pub(super) struct Slack {
-    joins: bool,
     names: Names,
-    people: People,
+    chat: Chat,
 }
 
 impl Slack {
-    /// Reads who is who.
     pub(super) fn open(root: &Path, joins: bool) -> Result<Self, Failure> {
-        let names = Names::read(root)?;
-        Ok(Self { joins, names, people: People::default() })
+        Ok(Self { names: Names::read(root)?, chat: Chat::new(joins) })
     }
 
-    fn author(&mut self, message: &Message, lines: &mut Vec<Line>) -> Result<Author, String> {
+    fn author(&mut self, message: &SlackMessage) -> Result<Author, String> {
         let of_profile = |profile: &Option<Profile>| profile.as_ref()?.name.clone();
         let user = message.user.as_deref().or(message.bot_id.as_deref());
-        let name = user.and_then(|user| self.names.user(user)).map(str::to_owned);
-        let given = || message.username.clone().filter(|name| !name.is_empty());
-        let name = name.or_else(given);
-        let name = name.or_else(|| of_profile(&message.user_profile));
-        let name = name.or_else(|| of_profile(&message.bot_profile)).unwrap_or_default();
+        let name = user.and_then(|user| self.names.users.get(user)).cloned();
+        let name = name
+            .or_else(|| message.username.clone().filter(|name| !name.is_empty()))
+            .or_else(|| of_profile(&message.user_profile))
+            .or_else(|| of_profile(&message.bot_profile))
+            .unwrap_or_default();
         // A bot may write under several names.
         let id = match (&message.user, user) {
             (Some(user), _) => user.clone(),
             (None, Some(bot)) => format!("{bot} {name}"),
             (None, None) => name.clone(),
         };
-        let (author, note) = self.people.author(&id, &name)?;
-        lines.extend(note.map(Line::Note));
-        Ok(author)
+        self.chat.author(&id, &name)
     }
 
-    fn body(&self, message: &Message) -> String {
+    fn body(&self, message: &SlackMessage) -> String {
         let text = text::plain(message.text.as_deref().unwrap_or_default(), &self.names);
         let files = message.files.iter().flatten().map(|it| {
             // Private addresses end with a token of the export.
@@ -150,44 +124,55 @@ impl Slack {
         });
         with_lines(text, files.chain(attached))
     }
+}
 
-    fn read(&mut self, message: &Message, lines: &mut Vec<Line>) -> Result<(), String> {
-        let number = micros(&message.ts).ok_or("its ts is no time of Slack's")?;
-        let subtype = message.subtype.as_deref().unwrap_or_default();
-        let notice = NOTICES.iter().find(|(name, _)| *name == subtype).map(|(_, kind)| *kind);
-        if notice.is_some() && !self.joins {
-            lines.push(Line::Skipped);
+impl ChatFormat for Slack {
+    fn chat(&mut self) -> &mut Chat {
+        &mut self.chat
+    }
+
+    fn read(&mut self, message: Value) -> Result<(), String> {
+        let it: SlackMessage = serde_json::from_value(message).map_err(|why| why.to_string())?;
+        let number = micros(&it.ts).ok_or("its ts is not a time of Slack")?;
+        let kind = match it.subtype.as_deref().unwrap_or_default() {
+            "me_message" => "action",
+            subtype => {
+                let of = |names: &str| names.split(' ').any(|name| name == subtype);
+                NOTICES.iter().find(|(_, names)| of(names)).map_or(Kind::TEXT, |(kind, _)| *kind)
+            }
+        };
+        if self.chat.skips(kind) {
             return Ok(());
         }
-        let author = self.author(message, lines)?;
-        let thread = message.thread_ts.as_deref().and_then(micros);
-        let edited = message.edited.as_ref().and_then(|edited| micros(edited.ts.as_deref()?));
-        let draft = Draft {
-            id: format!("slack-{}", message.ts),
-            kind: notice.unwrap_or(if subtype == "me_message" { "action" } else { Kind::TEXT }),
-            body: self.body(message),
+        let author = self.author(&it)?;
+        let thread = it.thread_ts.as_deref().and_then(micros);
+        let edited = it.edited.as_ref().and_then(|edited| micros(edited.ts.as_deref()?));
+        let message = Message {
+            id: format!("slack-{}", it.ts),
+            kind,
+            body: self.body(&it),
             sent_at: Some(number / 1_000),
             number,
             reply_to: thread.filter(|parent| *parent != number),
             edited_at: edited.map(|edited| edited / 1_000),
         };
-        lines.push(draft.line(author)?);
-        for reaction in message.reactions.iter().flatten() {
-            for user in reaction.users.iter().flatten() {
-                let name = self.names.user(user).unwrap_or(user);
-                let (author, note) = self.people.author(user, name)?;
-                lines.extend(note.map(Line::Note));
-                lines.push(draft.reaction(author, &reaction.name, emoji(&reaction.name))?);
+        self.chat.message(author, &message)?;
+        for SlackReaction { name, users } in it.reactions.iter().flatten() {
+            for user in users.iter().flatten() {
+                let author = self.chat.author(user, self.names.users.get(user).unwrap_or(user))?;
+                self.chat.reaction(author, &message, name, emoji(name))?;
             }
         }
         Ok(())
     }
 }
 
-impl Messages for Slack {
-    fn message(&mut self, message: Value, lines: &mut Vec<Line>) -> Result<(), String> {
-        let message = serde_json::from_value(message).map_err(|why| why.to_string())?;
-        self.read(&message, lines)
+/// The emoji of a short name such as `thumbsup`; the name between colons if it has none.
+fn emoji(name: &str) -> String {
+    let plain = name.split_once("::").map_or(name, |(plain, _)| plain);
+    match emojis::get_by_shortcode(plain) {
+        Some(emoji) => emoji.as_str().to_owned(),
+        None => format!(":{name}:"),
     }
 }
 

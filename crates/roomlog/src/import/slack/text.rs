@@ -1,11 +1,11 @@
-//! Slack's markup as plain text.
+//! Converts Slack's markup to plain text, as a reader of Slack saw it: `<@U1>` to `@ada`, `&lt;` to
+//! `<`.
 //!
-//! Enters: the text of a message. Leaves: the text as a reader of Slack saw it: `<@U1>` is `@ada`, `&lt;` is `<`.
-//! Invariant: entities are resolved once, after the markup, so nobody's `&lt;@U1&gt;` becomes a mention.
+//! Entities are resolved once, after the markup, so a written `&lt;@U1&gt;` does not become a
+//! mention.
 
 use super::export::Names;
 
-/// The text without markup.
 pub(super) fn plain(text: &str, names: &Names) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -22,16 +22,17 @@ pub(super) fn plain(text: &str, names: &Names) -> String {
     plain + &entities(rest)
 }
 
-/// What stands between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
+/// What is between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
 fn mark(inside: &str, names: &Names) -> String {
     let (what, label) = inside.split_once('|').unwrap_or((inside, ""));
-    let named = |mark: char, name: Option<&str>, id: &str| {
-        let name = name.or(Some(label).filter(|label| !label.is_empty())).unwrap_or(id);
+    let named = |mark: char, name: Option<&String>, id: &str| {
+        let label = Some(label).filter(|label| !label.is_empty());
+        let name = name.map(String::as_str).or(label).unwrap_or(id);
         format!("{mark}{}", name.trim_start_matches(mark))
     };
     match what.split_at_checked(1) {
-        Some(("@", id)) => named('@', names.user(id), id),
-        Some(("#", id)) => named('#', names.channel(id), id),
+        Some(("@", id)) => named('@', names.users.get(id), id),
+        Some(("#", id)) => named('#', names.channels.get(id), id),
         // `<!here>`, `<!subteam^S1|@group>`, `<!date^1583632742^{date}|8 March>`
         Some(("!", _)) if what.starts_with("!date") && !label.is_empty() => label.into(),
         Some(("!", command)) => named('@', None, command),

@@ -1,41 +1,34 @@
-//! Blocks of history on their way into a journal, some at once, none before its predecessor.
+//! Proposes blocks of history to a partition of a journal, several concurrently.
 //!
-//! Enters: entries, room by room, in slot order. Leaves: durable blocks. Invariant: a block counts only
-//! when all before it are durable, so what has no answer is proposed again with all that stand behind it.
+//! Input: entries, room by room, in slot order. Output: durable blocks. A block takes effect only
+//! after all blocks before it, so a block without an answer is proposed again with all that follow
+//! it.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use roomlog_core::{
-    block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, Past},
-    identity::NodeId,
-    journal::{Journal, Partition, Position, Proposed},
-    proposal::{Proposal, Stored},
-};
+use roomlog_core::{block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, Past}, identity::NodeId, journal::{Journal, Partition, Position, Proposed}, proposal::{Proposal, Stored}};
 use roomlog_protocol::{RoomName, digest::hash};
 
 use crate::failure::Failure;
 
-/// How many blocks are under way at once.
-const AT_ONCE: usize = 8;
+const IN_FLIGHT: usize = 8;
 
-/// How often what has no answer is proposed again, and how long after.
-const TRIES: usize = 60;
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const RETRIES: usize = 60;
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The way into a partition of a journal.
 pub(super) struct Blocks {
     journal: Arc<dyn Journal>,
     partition: Partition,
-    /// Nobody else's: it is made for this run.
+    /// Generated for this run, so no other node proposes under it.
     node: NodeId,
     next_n: u64,
-    /// Where the last block stands that has taken effect.
+    /// The position of the last block that took effect.
     last: Position,
     history: Vec<Past>,
     bytes: usize,
-    waiting: Vec<Bytes>,
+    pending: Vec<Bytes>,
 }
 
 impl Blocks {
@@ -48,14 +41,11 @@ impl Blocks {
             last: Position(0),
             history: Vec::new(),
             bytes: 0,
-            waiting: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
-    /// Puts an entry in.
-    ///
-    /// # Errors
-    /// When the journal does not take it, or does not answer.
+    /// Adds an entry; fails if the journal refuses a block or does not answer.
     pub(super) async fn push(&mut self, room: &RoomName, stored: &Stored) -> Result<(), Failure> {
         let past = past(room, stored);
         let weight = past.proposal.weight();
@@ -67,10 +57,6 @@ impl Blocks {
         Ok(())
     }
 
-    /// Brings all that was put in into the journal.
-    ///
-    /// # Errors
-    /// As [`Blocks::push`].
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
         self.close().await?;
         self.propose().await
@@ -83,19 +69,16 @@ impl Blocks {
         let name = BlockName { node: self.node, incarnation: 1, n: self.next_n };
         self.next_n += 1;
         self.bytes = 0;
-        self.waiting.push(block::encode_history(name, &std::mem::take(&mut self.history)));
-        if self.waiting.len() >= AT_ONCE { self.propose().await } else { Ok(()) }
+        self.pending.push(block::encode_history(name, &std::mem::take(&mut self.history)));
+        if self.pending.len() >= IN_FLIGHT { self.propose().await } else { Ok(()) }
     }
 
     async fn propose(&mut self) -> Result<(), Failure> {
         let mut why = String::new();
-        for _ in 0..TRIES {
-            let asked = self
-                .waiting
-                .iter()
-                .map(|block| self.journal.propose(self.partition, block.clone()));
-            let answers = join_all(asked).await;
-            // One that stands before its predecessor was passed over there.
+        for _ in 0..RETRIES {
+            let propose = |block: &Bytes| self.journal.propose(self.partition, block.clone());
+            let answers = join_all(self.pending.iter().map(propose)).await;
+            // A block at a position before its predecessor's was ignored there.
             let mut last = self.last;
             let missing = answers.iter().position(|answer| match answer {
                 Proposed::Durable(position) if *position > last => {
@@ -106,19 +89,19 @@ impl Blocks {
             });
             self.last = last;
             let Some(missing) = missing else {
-                self.waiting.clear();
+                self.pending.clear();
                 return Ok(());
             };
-            self.waiting.drain(..missing);
+            self.pending.drain(..missing);
             if let Proposed::Refused(said) | Proposed::Unanswered(said) | Proposed::Unknown(said) =
                 &answers[missing]
             {
                 said.clone_into(&mut why);
             }
-            tokio::time::sleep(AGAIN_AFTER).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
         Err(Failure::said(format!(
-            "the journal does not take what is moved: {why}; run it again: it goes on where it stopped"
+            "the journal does not accept the moved entries: {why}; run the move again to continue"
         )))
     }
 }

@@ -1,10 +1,14 @@
-//! Standard output: buffered, one entry a line, safe for a terminal.
+//! Standard output: buffered, one line per entry, safe for a terminal.
 //!
-//! Enters: entries, values, lines. Leaves: one line each, in which no text of others commands the terminal.
-//! Invariant: what cannot be written is no success. A command whose work is what it prints ends at once
-//! when its reader goes away; one whose work is elsewhere ([`Output::of_work`]) finishes that first.
+//! Input: entries, values, lines. Output: one line each; text of others in it cannot control the
+//! terminal. An output that cannot be written is never a success. A command whose work is what it
+//! prints ends at once when its reader exits; other commands ([`Printer::of_work`]) finish their
+//! work first.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::{
+    fmt::Display,
+    io::{self, BufWriter, StdoutLock, Write},
+};
 
 use roomlog_protocol::Entry;
 use roomlog_terminal::text;
@@ -13,29 +17,27 @@ use serde_json::ser::{Formatter, Serializer};
 
 use crate::{failure::Failure, say, show::Shown};
 
-/// Standard output of a command.
-pub(crate) struct Output {
+pub(crate) struct Printer {
     out: BufWriter<StdoutLock<'static>>,
     json: bool,
-    /// The command's work is done elsewhere: printing is left off when it fails.
+    /// A failed write stops the printing, not the command.
     of_work: bool,
-    /// Why nothing is printed any more.
     failed: Option<io::Error>,
 }
 
-impl Output {
+impl Printer {
     /// For a command whose work is what it prints.
     pub(crate) fn new(json: bool) -> Self {
         let out = BufWriter::new(io::stdout().lock());
         Self { out, json, of_work: false, failed: None }
     }
 
-    /// For a command whose work is done elsewhere, which is told by [`Output::finish`].
+    /// For a command whose work is done elsewhere; [`Printer::finish`] reports a failed write.
     pub(crate) fn of_work(json: bool) -> Self {
         Self { of_work: true, ..Self::new(json) }
     }
 
-    /// One entry, as JSON or as a person reads it.
+    /// One entry, as JSON or as text.
     pub(crate) fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         if self.json {
             return self.json(entry);
@@ -43,7 +45,6 @@ impl Output {
         self.write(|out| writeln!(out, "{}", Shown(entry)))
     }
 
-    /// One line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         self.write(|out| {
             value.serialize(&mut Serializer::with_formatter(&mut *out, Escaping))?;
@@ -51,19 +52,21 @@ impl Output {
         })
     }
 
-    /// One line of text.
-    pub(crate) fn line(&mut self, line: impl std::fmt::Display) -> Result<(), Failure> {
+    pub(crate) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
         self.write(|out| writeln!(out, "{}", text::printed(&line.to_string())))
     }
 
-    /// Lets the reader have what was written.
+    /// One line of a summary.
+    pub(crate) fn field(&mut self, name: &str, value: impl Display) -> Result<(), Failure> {
+        self.line(format_args!("{name:<16} {value}"))
+    }
+
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         say::settle();
         self.write(Write::flush)
     }
 
-    /// The last word of a command whose work is done: a reader that went away does not matter any more,
-    /// and what else kept standard output from being written does.
+    /// Flushes after the work is done: a closed reader no longer matters, any other error does.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.flush()?;
         match self.failed {
@@ -91,7 +94,7 @@ impl Output {
     }
 }
 
-/// JSON in which no string commands a terminal: what could is written as `\uXXXX`, which means the same.
+/// Writes characters that could control a terminal as `\uXXXX`, which is the same JSON.
 struct Escaping;
 
 impl Formatter for Escaping {
@@ -117,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_means_the_same_and_commands_no_terminal() {
+    fn escaped_json_is_the_same_and_safe_for_a_terminal() {
         let text = "a\u{9b}2J\u{7f}\u{202e}\u{feff}\u{2028}ö👩‍👩‍👧\n\"";
         let mut out = Vec::new();
         let mut escaping = Serializer::with_formatter(&mut out, Escaping);

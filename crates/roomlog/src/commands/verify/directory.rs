@@ -1,0 +1,149 @@
+//! Verifies the directory of a stopped server, or a backup.
+//!
+//! ```text
+//!  DIR ──copy──► archive: every page from slot 0, chained ──────────────┐
+//!        └─────► journal: every block replayed from the first ──────────┴─► the same digests?
+//!
+//!  trimmed: archive: every page from slot 0, chained ──► journal: every block read; those that are
+//!           not in the archive applied on top of it
+//!  backup:  archive.db: every page from slot 0, chained
+//! ```
+//!
+//! Nothing is written to the directory: a WAL that a killed server left is applied to a copy. If
+//! the journal has every block, its digests are computed without the archive; if it was trimmed,
+//! the archive is the only source of the trimmed blocks and must be intact.
+
+use std::{collections::BTreeMap, fs, io, path::Path, process::ExitCode, sync::Arc};
+
+use roomlog_core::{archive::Archive, block, journal::{Journal, Position}, rules::Rules};
+use roomlog_protocol::RoomName;
+use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};
+
+use super::{
+    archive::{chained, rooms, same_as},
+    report::Report,
+};
+use crate::{
+    commands::replayed::{NOBODY, Replayed, failed},
+    failure::Failure,
+    say,
+};
+
+/// Checks all rooms in a directory, or only this one.
+pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
+    let _lock_against_servers = Directory::lock_stopped(dir).map_err(failed)?;
+    let copy = tempfile::tempdir().map_err(|why| Failure::file(std::env::temp_dir(), why))?;
+    copy_files(dir, copy.path())?;
+    let archive = |log: &str| SqliteArchive::open(&copy.path().join("archive.db"), log);
+    match Directory::look(copy.path()).map_err(failed)? {
+        Holds::Nothing => Err(Failure::said(format!(
+            "{} is not a data directory: it holds no log",
+            dir.display()
+        ))),
+        Holds::Unfinished => Err(Failure::said(format!(
+            "a restore into {} was interrupted; `roomlog serve` finishes it",
+            dir.display()
+        ))),
+        Holds::Backup { manifest, journal: false } => {
+            say!("a backup of log {}, up to position {}", manifest.log, manifest.position);
+            backup(&archive(&manifest.log).map_err(failed)?, room)
+        }
+        Holds::Backup { .. } | Holds::Log => {
+            let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(failed)?;
+            let archive = archive(&journal.facts().log).map_err(failed)?;
+            if journal.first(0).map_err(failed)? > Position(1) {
+                trimmed(Arc::new(archive), Arc::new(journal), room).await
+            } else {
+                complete(copy.path(), Arc::new(journal), &archive, room).await
+            }
+        }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+    for file in FILES {
+        match fs::copy(from.join(file), to.join(file)) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::file(from.join(file), why));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn backup(archive: &SqliteArchive, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
+    let mut report = Report::new();
+    for (name, head) in rooms(archive, room)? {
+        report.checked(&name, &head, chained(archive, &name, &head)?)?;
+    }
+    report.finish(room)
+}
+
+/// A journal that has every block, against the archive.
+async fn complete(
+    copy: &Path,
+    journal: Arc<SqliteJournal>,
+    archive: &SqliteArchive,
+    room: Option<&RoomName>,
+) -> Result<ExitCode, Failure> {
+    say!("replaying the journal");
+    let scratch = SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log).map_err(failed)?;
+    let replayed = Replayed::new(NOBODY, Arc::new(scratch), journal).await?;
+    let in_journal = replayed.rooms(room)?;
+    let mut report = Report::new();
+    for stray in rooms(archive, room)?.keys().filter(|name| !in_journal.contains_key(*name)) {
+        report.wrong(stray, 0, "it is in the archive but not in the journal")?;
+    }
+    for (name, head) in &in_journal {
+        report.checked(name, head, same_as(&replayed, archive, name, head).await?)?;
+    }
+    // It was only read from, so a failure at its end does not matter.
+    let _ended = replayed.finish().await;
+    report.finish(room)
+}
+
+/// An archive with a trimmed journal. The archive is written to: it is a copy.
+async fn trimmed(
+    archive: Arc<SqliteArchive>,
+    journal: Arc<SqliteJournal>,
+    room: Option<&RoomName>,
+) -> Result<ExitCode, Failure> {
+    let first = journal.first(0).map_err(failed)?;
+    let applied = archive.applied(0).map_err(failed)?.position;
+    say!(
+        "the journal begins at position {first}; checking the archive, which has everything up to \
+         {applied}"
+    );
+    let mut wrong = BTreeMap::new();
+    for (name, head) in rooms(&archive, room)? {
+        if let Some(finding) = chained(&archive, &name, &head)? {
+            wrong.insert(name, finding);
+        }
+    }
+    read_blocks(&journal, first, applied).await?;
+    let replayed = Replayed::new(NOBODY, archive, journal).await?;
+    let mut report = Report::new();
+    for (name, head) in replayed.rooms(room)? {
+        report.checked(&name, &head, wrong.remove(&name))?;
+    }
+    // It was only read from, so a failure at its end does not matter.
+    let _ended = replayed.finish().await;
+    report.finish(room)
+}
+
+/// Reads the blocks that both have: each must be as it was written.
+async fn read_blocks(
+    journal: &SqliteJournal,
+    first: Position,
+    applied: Position,
+) -> Result<(), Failure> {
+    let mut follow = journal.follow(0, Position(first.0.saturating_sub(1)).into());
+    for position in first.0..=applied.0 {
+        let durable = follow.next().await.map_err(failed)?;
+        block::decode(&durable.block, Rules::NEWEST).map_err(|problem| {
+            Failure::said(format!("position {position} of the journal holds {problem}"))
+        })?;
+    }
+    Ok(())
+}
