@@ -2,7 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use roomlog_core::{Engines, Identity, Node, NodeSettings, archive::Archive, head::Head, identity::NodeId, journal::{Journal, Position}, proposal::Stored, reader::PageLimits};
+use roomlog_core::{
+    Engines, Identity, Node, NodeSettings,
+    archive::Archive,
+    head::Head,
+    identity::NodeId,
+    journal::{Journal, Position},
+    proposal::Stored,
+    reader::PageLimits,
+};
 use roomlog_protocol::{RoomName, Slot, Span, latest_of};
 
 use crate::failure::Failure;

@@ -11,7 +11,11 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use indicatif::ProgressBar;
-use roomlog_core::{head::Head, identity::{NodeId, partition_of}, journal::Journal};
+use roomlog_core::{
+    head::Head,
+    identity::{NodeId, partition_of},
+    journal::Journal,
+};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose};
 use roomlog_protocol::RoomName;
 use roomlog_sqlite::{Derived, Directory, claim};

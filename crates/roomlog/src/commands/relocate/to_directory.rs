@@ -10,7 +10,10 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use roomlog_core::{archive::{Archive, Keep}, journal::Journal};
+use roomlog_core::{
+    archive::{Archive, Keep},
+    journal::Journal,
+};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose, SealedJournal};
 use roomlog_sqlite::{Derived, claim};
 use ulid::Ulid;

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use roomlog_core::{archive::{Archive, ArchiveError, IdKey, Keep}, head::Head, proposal::Stored};
+use roomlog_core::{
+    archive::{Archive, ArchiveError, IdKey, Keep},
+    head::Head,
+    proposal::Stored,
+};
 use roomlog_protocol::{Digest, RoomName, Slot};
 use roomlog_sqlite::SqliteArchive;
 

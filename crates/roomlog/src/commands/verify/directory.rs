@@ -15,7 +15,12 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path, process::ExitCode, sync::Arc};
 
-use roomlog_core::{archive::Archive, block, journal::{Journal, Position}, rules::Rules};
+use roomlog_core::{
+    archive::Archive,
+    block,
+    journal::{Journal, Position},
+    rules::Rules,
+};
 use roomlog_protocol::RoomName;
 use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};
 
@@ -88,7 +93,8 @@ async fn complete(
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
     say!("replaying the journal");
-    let scratch = SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log).map_err(failed)?;
+    let scratch =
+        SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log).map_err(failed)?;
     let replayed = Replayed::new(NOBODY, Arc::new(scratch), journal).await?;
     let in_journal = replayed.rooms(room)?;
     let mut report = Report::new();
