@@ -196,7 +196,7 @@ async fn a_stream_that_is_not_as_it_must_be_is_refused_with_every_line_and_left_
         "max_age is 3600s and must be 0ns",
         "deny_purge is false and must be true",
         "discard is Old and must be New",
-        "metadata roomlog.log is not there",
+        "metadata roomlog.log is missing",
         "nats stream edit ROOMLOG_1_0",
     ] {
         assert!(why.contains(line), "{line}: {why}");
