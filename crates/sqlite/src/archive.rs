@@ -86,8 +86,7 @@ impl SqliteArchive {
         wal::scan(path, Durability::Normal)
             .map_err(|error| ArchiveError::Failed(error.to_string()))?;
         // NORMAL: a power cut may undo the newest folds, and the journal has their entries.
-        let mut connection =
-            pragma::open_archive(path, Durability::Normal, PAGE_BYTES).map_err(failed)?;
+        let mut connection = pragma::open_archive(path, PAGE_BYTES).map_err(failed)?;
         let checkpoints = Checkpoints::install(&mut connection).map_err(failed)?;
         pragma::keep_wal_on_close(&connection, true).map_err(failed)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(failed)?;
@@ -239,7 +238,7 @@ impl Archive for SqliteArchive {
     }
 
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
-        self.checkpoints.set_pages(Pace::of(window).wal_pages());
+        self.checkpoints.set_pages(Pace::of(window).now().wal_pages);
         let folded = fold::fold(&mut self.writer.lock(), &self.ids, window);
         let folded = self.checkpoints.result().and(folded);
         if !matches!(folded, Ok(()) | Err(ArchiveError::NoRoom(_))) {

@@ -16,7 +16,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use roomlog_core::{
@@ -24,21 +24,20 @@ use roomlog_core::{
     backup::{Backup, BackupError, Copy, Progress},
 };
 use rusqlite::{
-    Connection,
+    Connection, OptionalExtension,
     backup::{Backup as PageCopy, StepResult},
 };
 
 use crate::{
     archive::{self, SqliteArchive},
     files::{self, ARCHIVE, COPY, remove_database, wal_of},
-    journal::SqliteJournal,
+    journal::{SqliteJournal, now_ms},
     pragma,
 };
 
 /// Pages per step: 2 MiB.
 const STEP_PAGES: i32 = 256;
 
-/// Steps between two syncs of the copy.
 const STEPS_PER_SYNC: u32 = 8;
 
 /// The bytes that a copy leaves free in the data directory for the log, which continues meanwhile.
@@ -100,16 +99,10 @@ impl SqliteBackup {
         let source = pragma::open_reader(&self.directory.join(ARCHIVE)).map_err(failed)?;
         let moment = source.unchecked_transaction().map_err(failed)?;
         // The first read fixes the moment.
-        let bytes_per_page: i64 = moment
-            .query_row("SELECT state FROM state", [], |_| Ok(()))
-            .or_else(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => Ok(()),
-                other => Err(other),
-            })
-            .and_then(|()| moment.pragma_query_value(None, "page_size", |row| row.get(0)))
-            .map_err(failed)?;
-        let taken_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let taken_at = taken_at.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+        moment.query_row("SELECT state FROM state", [], |_| Ok(())).optional().map_err(failed)?;
+        let taken_at = now_ms();
+        let bytes_per_page: i64 =
+            moment.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;
         let mut copy = Connection::open(path).map_err(failed)?;
         // An incomplete copy is removed, so SQLite need not protect it.
         copy.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;

@@ -19,6 +19,7 @@ use crate::{
     directory::lock,
     error::OpenError,
     files::{ARCHIVE, COPY, JOURNAL, has_wal, remove_database},
+    journal,
     pragma::Durability,
     restore, small_files,
     start::{self, Opened},
@@ -84,7 +85,7 @@ impl Derived {
     /// # Errors
     /// The journal cannot be written.
     pub fn become_one_node(&self, log: &str, position: Position) -> Result<(), OpenError> {
-        restore::begin_same_journal(&self.path, log, position)
+        restore::put_journal(&self.path, |new| journal::begin_same(new, log, position.0))
     }
 
     /// Backups of this directory while it is served, one at a time.

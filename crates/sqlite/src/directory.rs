@@ -89,12 +89,12 @@ impl Directory {
         Self::open_locked(path, journal_bytes, lock)
     }
 
-    /// As [`Directory::open`], of a directory that the caller has locked.
-    pub(crate) fn open_held(path: &Path, lock: File) -> Result<Self, OpenError> {
-        Self::open_locked(path, JOURNAL_BYTES, lock)
-    }
-
-    fn open_locked(path: &Path, journal_bytes: u64, lock: File) -> Result<Self, OpenError> {
+    /// As [`Directory::open_keeping`], of a directory that the caller has locked.
+    pub(crate) fn open_locked(
+        path: &Path,
+        journal_bytes: u64,
+        lock: File,
+    ) -> Result<Self, OpenError> {
         let io = OpenError::io(path);
         // Everything that can refuse the directory comes first, and changes nothing.
         let opened = match start::look(path)? {

@@ -219,7 +219,6 @@ pub(crate) fn not_set(why: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(code, Some(why))
 }
 
-/// Why a file of another format is refused.
 pub(crate) fn unknown_format(file: &str, found: i64, known: i64) -> String {
     let way_out = if found < known {
         "an older version wrote it, from before the first release: serve it with that version, \

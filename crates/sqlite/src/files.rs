@@ -12,22 +12,14 @@ use roomlog_protocol::MANIFEST_FILE;
 
 pub(crate) const JOURNAL: &str = "journal.db";
 pub(crate) const ARCHIVE: &str = "archive.db";
-
-/// Locked while a process uses the directory.
 pub(crate) const LOCK: &str = "lock";
-
-/// The node's id and incarnation.
 pub(crate) const NODE: &str = "node";
-
 /// Why no start may use the directory.
 pub(crate) const FROZEN: &str = "frozen";
-
 /// The copy of the archive during a backup.
 pub(crate) const COPY: &str = "backup.tmp";
-
 /// A journal that is not complete yet.
 pub(crate) const NEW_JOURNAL: &str = "journal.new";
-
 /// The manifest, once its backup was restored.
 pub(crate) const RESTORED: &str = "restored.json";
 

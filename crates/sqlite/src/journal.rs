@@ -59,8 +59,7 @@ const WAL_BYTES: usize = 8 << 20;
 /// The bytes of a commit besides its block: a leaf page and, now and then, an inner one.
 const COMMIT_OVERHEAD: usize = 8 << 10;
 
-/// How much of `journal.db` is kept by default, in bytes: minutes of a busy log, all of a young
-/// one.
+/// How much of `journal.db` is kept by default: minutes of a busy log, all of a young one.
 pub const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// The journal of one node.
@@ -96,8 +95,7 @@ impl SqliteJournal {
         // A file that is refused stays as it is.
         pragma::keep_wal_on_close(&connection, true).map_err(open)?;
         let Tables { log, head, time, trimmed } = rows::open(&connection)?;
-        // Once copied into the file, the last rows are no longer in the WAL, whose end the scan
-        // checks.
+        // Once copied into the file, the last rows are not in the WAL, whose end the scan checks.
         rows::set_reached(&connection, head).map_err(open)?;
         // Else a commit that was never fsynced could be read, and lost afterwards.
         pragma::checkpoint_truncate(&connection).map_err(open)?;
@@ -105,7 +103,7 @@ impl SqliteJournal {
             .and_then(|()| files::sync_parent(path))
             .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
         let trim = Trim::open(&connection, keep, trimmed).map_err(open)?;
-        let allowed = trim.allowed();
+        let allowed = trim.allowed.clone();
         let checkpointer = pragma::open_writer(path, Durability::Full).map_err(open)?;
         pragma::keep_wal_on_close(&checkpointer, true).map_err(open)?;
         let (moved, head) = watch::channel(head);
@@ -297,10 +295,10 @@ impl BlockWriter {
     /// is long, the rest here, so that the next commit starts a new round. Gives an error after
     /// which nothing can be trusted: after a failed fsync the next one may report success.
     fn limit_wal(&mut self) -> Option<String> {
-        let Some(mut copied) = self.checkpointer.take_done() else {
+        let Ok(mut copied) = self.checkpointer.done.try_recv() else {
             if !self.copying && self.uncopied > CHECKPOINT_BYTES {
                 (self.copying, self.uncopied) = (true, 0);
-                self.checkpointer.begin();
+                let _or_one_is_running = self.checkpointer.begin.try_send(());
             }
             return None;
         };
@@ -350,17 +348,10 @@ impl Checkpointer {
             let _ended_or_panicked = thread.join();
         }
     }
-
-    fn begin(&self) {
-        let _or_one_is_running = self.begin.try_send(());
-    }
-
-    fn take_done(&self) -> Option<rusqlite::Result<()>> {
-        self.done.try_recv().ok()
-    }
 }
 
-fn now_ms() -> u64 {
+/// Now, in ms since the epoch.
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

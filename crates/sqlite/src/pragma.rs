@@ -10,7 +10,6 @@ use crate::{error::not_set, files::has_wal};
 /// WAL-Reset Bug".
 pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
 
-/// How many prepared statements a connection keeps.
 const STATEMENTS: usize = 32;
 
 /// When commits reach stable storage.
@@ -27,15 +26,11 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> rusqlite::Resu
     set_up(Connection::open(path)?, durability)
 }
 
-/// As [`open_writer`], with pages of `page` bytes if the file is new.
-pub(crate) fn open_archive(
-    path: &Path,
-    durability: Durability,
-    page: i64,
-) -> rusqlite::Result<Connection> {
+/// As [`open_writer`] with [`Durability::Normal`], and with pages of `page` bytes if the file is new.
+pub(crate) fn open_archive(path: &Path, page: i64) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "page_size", page)?;
-    set_up(connection, durability)
+    set_up(connection, Durability::Normal)
 }
 
 fn set_up(connection: Connection, durability: Durability) -> rusqlite::Result<Connection> {
@@ -49,7 +44,6 @@ fn set_up(connection: Connection, durability: Durability) -> rusqlite::Result<Co
     Ok(connection)
 }
 
-/// Sets the durability of the next commits.
 pub(crate) fn set_durability(
     connection: &Connection,
     durability: Durability,
@@ -85,7 +79,6 @@ pub(crate) fn open_stopped(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A path within a URI.
 fn encoded(path: &Path) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte);
     let encode = |byte: &u8| {

@@ -33,7 +33,6 @@ use crate::{
     pragma, small_files,
 };
 
-/// How much of a file is hashed at once.
 const READ_BYTES: usize = 256 << 10;
 
 type Step = fn(&Path, &Manifest) -> Result<(), OpenError>;
@@ -165,17 +164,8 @@ fn begin_journal(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     put_journal(path, |new| journal::begin_new(new, &manifest.log, manifest.position))
 }
 
-/// Makes an empty journal of the same log after a position.
-pub(crate) fn begin_same_journal(
-    path: &Path,
-    log: &str,
-    position: Position,
-) -> Result<(), OpenError> {
-    put_journal(path, |new| journal::begin_same(new, log, position.0))
-}
-
 /// Makes a journal aside, and renames it once it is complete and on stable storage.
-fn put_journal(
+pub(crate) fn put_journal(
     path: &Path,
     make: impl FnOnce(&Path) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {

@@ -22,6 +22,7 @@ use crate::{
     directory::{Directory, lock},
     error::OpenError,
     files::{self, ARCHIVE, JOURNAL, LOCK, if_exists, is_ours, with_suffix},
+    journal::JOURNAL_BYTES,
     start,
 };
 
@@ -89,11 +90,12 @@ fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).map_err(io)?;
     }
     let held = held.try_clone().map_err(io)?;
-    let directory = Directory::open_held(part, held).map_err(|error| match error {
-        // What is wrong with the copy is wrong with the backup.
-        OpenError::Manifest { why, .. } => OpenError::manifest(backup, why),
-        other => other,
-    })?;
+    let directory =
+        Directory::open_locked(part, JOURNAL_BYTES, held).map_err(|error| match error {
+            // What is wrong with the copy is wrong with the backup.
+            OpenError::Manifest { why, .. } => OpenError::manifest(backup, why),
+            other => other,
+        })?;
     Ok(directory.journal.log().to_owned())
 }
 
@@ -126,7 +128,6 @@ fn remove_ours(part: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames the complete directory.
 fn put(part: &Path, to: &Path) -> io::Result<()> {
     files::sync(part)?;
     // An empty directory is replaced.

@@ -52,7 +52,6 @@ fn read(directory: &Path) -> io::Result<Option<(Ulid, u64)>> {
     parse(&text).map(Some).ok_or_else(is_damaged)
 }
 
-/// The text of a node file.
 pub(crate) fn node_text(node: Ulid, incarnation: u64) -> String {
     let text = format!("node {node}\nincarnation {incarnation}\n");
     let sum = crc32fast::hash(text.as_bytes());

@@ -158,7 +158,6 @@ impl Round {
     }
 }
 
-/// A frame: its header and its page.
 struct Frame(Vec<u8>);
 
 impl Frame {

@@ -90,7 +90,7 @@ pub(crate) fn rename(file: &Path, log: &str) -> Result<(), ArchiveError> {
 fn begin(archive: &mut Connection, log: &str) -> Result<(), ArchiveError> {
     let transaction = archive.transaction().map_err(failed)?;
     rooms::each(&transaction, |name, room, _| {
-        let runs = Runs { connection: &transaction, room: name, number: room.number };
+        let runs = Runs { connection: &transaction, room: &name, number: room.number };
         runs.cut(room.head.end)
     })?;
     transaction.execute(sql::SET_LOG, [log]).map_err(failed)?;

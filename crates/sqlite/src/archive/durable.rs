@@ -40,7 +40,6 @@ pub(super) fn mark(
     moved.map(drop)
 }
 
-/// Reads the mark.
 pub(super) fn read(reader: &Connection, partition: Partition) -> rusqlite::Result<Position> {
     let mark = "SELECT position FROM durable WHERE partition = ?1";
     let mark: Option<i64> = reader.query_row(mark, [partition], |row| row.get(0)).optional()?;

@@ -24,7 +24,6 @@ const MISSING: &str = "the entry is missing";
 /// The key and the bytes of a run.
 type RunRow = (i64, Vec<u8>);
 
-/// The runs of a room.
 #[derive(Clone, Copy)]
 pub(super) struct Runs<'a> {
     pub(super) connection: &'a Connection,
@@ -58,7 +57,6 @@ impl Runs<'_> {
         row.as_ref().map_or(Ok(None), |(key, bytes)| self.run(*key, bytes))
     }
 
-    /// The entry at a slot.
     pub(super) fn entry(&self, slot: Slot) -> Result<Stored, ArchiveError> {
         let row = self.row_at(slot)?;
         let run = self.run_in(&row)?.ok_or_else(|| self.damaged(slot, MISSING))?;
@@ -210,7 +208,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn take_oldest(&mut self, run: &Run<'_>) -> Result<(), ArchiveError> {
         let next = self.span.start;
-        self.must_link(run.before(), next == run.first(), next)?;
+        self.must_link(run.before, next == run.first, next)?;
         self.link = Some(run.digest().map_err(|problem| self.runs.damaged(next, problem))?);
         // At least the next slot, which the run may not have.
         for slot in next..self.span.end.min(run.end().max(next + 1)) {
@@ -226,8 +224,8 @@ impl Page<'_> {
         let last = self.span.end - 1;
         let digest = run.digest().map_err(|problem| self.runs.damaged(last, problem))?;
         self.must_link(digest, last + 1 == run.end(), last)?;
-        self.link = Some(run.before());
-        for slot in (self.span.start.max(run.first().min(last))..=last).rev() {
+        self.link = Some(run.before);
+        for slot in (self.span.start.max(run.first.min(last))..=last).rev() {
             if !self.take(run, slot)? {
                 return Ok(());
             }

@@ -32,7 +32,6 @@ use super::{
 /// How many bits of an id's hash choose the share in which it is sorted.
 const SHARE_BITS: u32 = 6;
 
-/// What folds work with.
 pub(super) struct FoldWriter {
     pub(super) connection: Connection,
     pub(super) state: State,
@@ -53,7 +52,6 @@ impl Part<'_> {
     }
 }
 
-/// Adds a window to the archive.
 pub(super) fn fold(
     writer: &mut FoldWriter,
     ids: &Ids,
@@ -80,8 +78,7 @@ fn unless_full(result: Result<(), ArchiveError>) -> Result<(), ArchiveError> {
     }
 }
 
-/// The window, room by room. New rooms get a number; they have no entries until the fold is
-/// complete.
+/// The window, room by room. New rooms get a number, and have no entries until the fold is complete.
 fn parts<'a>(
     connection: &mut Connection,
     state: &mut State,
@@ -128,7 +125,7 @@ fn put_entries(
 ) -> Result<(), ArchiveError> {
     let mut batch = Batch::begin(connection, pace)?;
     for part in parts {
-        for entries in part.entries.chunks(pace.rows()) {
+        for entries in part.entries.chunks(pace.now().rows) {
             part.runs(connection).extend(entries)?;
             batch = batch.wrote(entries.len())?;
         }
@@ -148,7 +145,7 @@ fn new_ids(
     let mut way = GiveWay::default();
     for (part, entries) in parts
         .iter()
-        .flat_map(|part| part.entries.chunks(pace.rows()).map(move |entries| (part, entries)))
+        .flat_map(|part| part.entries.chunks(pace.now().rows).map(move |entries| (part, entries)))
     {
         for stored in entries {
             let hash = ids::hash(part.name, &stored.entry.author, &stored.entry.id);
@@ -164,7 +161,7 @@ fn new_ids(
             }
             way.after_piece();
         }
-        if entries.len() == pace.rows() {
+        if entries.len() == pace.now().rows {
             pace.pause();
         }
     }
@@ -217,7 +214,7 @@ fn finish(
     let mut batch = Batch::begin(connection, pace)?;
     let mut segment = SegmentBuilder::new(number, new.len() as u64);
     let mut way = GiveWay::default();
-    for ids in new.chunks(pace.rows()) {
+    for ids in new.chunks(pace.now().rows) {
         for id in ids {
             segment.push(connection, *id)?;
             way.after_piece();
@@ -228,10 +225,10 @@ fn finish(
     let mut after = writer.state.clone();
     if !new.is_empty() {
         while !segment.close(connection)? {
-            batch = batch.wrote(pace.rows())?;
+            batch = batch.wrote(pace.now().rows)?;
         }
         segments.push(segment.finish());
-        after.segments = segments.iter().map(|segment| segment.form()).collect();
+        after.segments = segments.iter().map(|segment| segment.form).collect();
     }
     for Part { name, room, head, .. } in parts {
         let moved = Room { head: *head, ..*room };
@@ -263,7 +260,7 @@ impl<'a> Batch<'a> {
     /// Counts rows that were written; commits and pauses when they are enough.
     fn wrote(mut self, rows: usize) -> Result<Self, ArchiveError> {
         self.rows += rows;
-        if self.rows < self.pace.rows() {
+        if self.rows < self.pace.now().rows {
             return Ok(self);
         }
         let (connection, pace) = (self.connection, self.pace);

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Enters: (hash of room, author and id; key of the entry). Leaves: the keys of a hash, which the
-//! caller verifies against the entries. Invariants: a segment never changes; the archive's state
-//! lists those that count; a changed or missing bucket is detected as damage.
+//! caller compares with the entries. Invariants: a segment never changes; the archive's state lists
+//! those that count; a changed or missing bucket is an error.
 
 mod bucket;
 mod filter;
@@ -30,8 +30,7 @@ pub(super) use self::{
 };
 use super::state::SegmentForm;
 
-/// The hash of an id: the first 8 bytes of SHA-256, so that nobody can craft many ids with one
-/// hash.
+/// The first 8 bytes of an id's SHA-256: nobody can craft many ids with one hash.
 pub(super) fn hash(room: &RoomName, author: &Author, id: &EntryId) -> u64 {
     let mut sha = Sha256::new();
     for name in [room.as_str(), author.as_str(), id.as_str()] {
@@ -86,17 +85,13 @@ pub(super) fn open(
     forms: &[SegmentForm],
 ) -> Result<Vec<Arc<Segment>>, ArchiveError> {
     let sizes: Vec<u64> = forms.iter().map(|form| form.ids).collect();
-    let open = |(form, filtered): (&SegmentForm, bool)| {
-        let segment = Segment::open(*form);
-        let segment = if filtered { segment.with_filter(connection)? } else { segment };
-        Ok(Arc::new(segment))
-    };
-    forms.iter().zip(filtered(&sizes)).map(open).collect()
+    let forms = forms.iter().zip(filtered(&sizes));
+    forms.map(|(form, filtered)| Segment::open(connection, *form, filtered)).collect()
 }
 
 /// The segments without the filters that do not fit in memory.
 fn without_excess_filters(mut segments: Vec<Arc<Segment>>) -> Vec<Arc<Segment>> {
-    let sizes: Vec<u64> = segments.iter().map(|segment| segment.ids()).collect();
+    let sizes: Vec<u64> = segments.iter().map(|segment| segment.form.ids).collect();
     for (segment, filtered) in segments.iter_mut().zip(filtered(&sizes)) {
         if !filtered {
             *segment = segment.without_filter();

@@ -8,14 +8,18 @@ use std::{thread, time::Duration};
 
 use roomlog_core::archive::{Hurry, Window};
 
-/// The pace of a fold, read anew for each step.
+/// The pace of a fold, which may change between its steps.
 #[derive(Debug)]
 pub(super) struct Pace(Hurry);
 
-struct Measures {
-    rows: usize,
-    merged: u64,
-    wal_pages: i32,
+pub(super) struct Measures {
+    /// How many entries, or ids, one transaction writes.
+    pub(super) rows: usize,
+    /// How many ids one transaction merges.
+    pub(super) merged: u64,
+    /// How many pages the WAL has when a checkpoint runs. A checkpoint syncs all that it copies at
+    /// once, and the journal's next block waits for that.
+    pub(super) wal_pages: i32,
     pause: Duration,
 }
 
@@ -33,24 +37,8 @@ impl Pace {
         Self(window.hurry.clone())
     }
 
-    fn now(&self) -> &'static Measures {
+    pub(super) fn now(&self) -> &'static Measures {
         if self.0.is_set() { &URGENT } else { &GENTLE }
-    }
-
-    /// How many entries, or ids, one transaction writes.
-    pub(super) fn rows(&self) -> usize {
-        self.now().rows
-    }
-
-    /// How many ids one transaction merges.
-    pub(super) fn merged(&self) -> u64 {
-        self.now().merged
-    }
-
-    /// How many pages the WAL has when a checkpoint runs. A checkpoint syncs all that it copies at
-    /// once, and the journal's next block waits for that.
-    pub(super) fn wal_pages(&self) -> i32 {
-        self.now().wal_pages
     }
 
     pub(super) fn pause(&self) {

@@ -6,7 +6,7 @@
 
 use roomlog_core::{archive::ArchiveError, room::Head};
 use roomlog_protocol::{Digest, RoomName};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -14,7 +14,6 @@ use super::{
     state::State,
 };
 
-/// A room of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) number: i64,
@@ -43,10 +42,12 @@ pub(super) fn head(connection: &Connection, name: &RoomName) -> Result<Option<He
 
 /// A room by its name, also one without entries.
 pub(super) fn room(connection: &Connection, name: &RoomName) -> Result<Option<Room>, ArchiveError> {
-    let mut statement = connection.prepare_cached(sql::ROOM).map_err(failed)?;
-    let mut rows = statement.query([name.as_str()]).map_err(failed)?;
-    let room = rows.next().map_err(failed)?.map(read).transpose()?;
-    Ok(room.map(|(_, room, _)| room))
+    let mut found = None;
+    each_of(connection, sql::ROOM, [name.as_str()], |_, room, _| {
+        found = Some(room);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Up to `limit` rooms with entries, after a name.
@@ -55,28 +56,35 @@ pub(super) fn after(
     after: Option<&RoomName>,
     limit: usize,
 ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-    let mut statement = connection.prepare_cached(sql::ROOMS_AFTER).map_err(failed)?;
     let after = after.map_or("", RoomName::as_str);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![after, limit]).map_err(failed)?;
     let mut rooms = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        let (name, room, _) = read(row)?;
+    each_of(connection, sql::ROOMS_AFTER, params![after, limit], |name, room, _| {
         rooms.push((name, room.head));
-    }
+        Ok(())
+    })?;
     Ok(rooms)
 }
 
 /// Calls `take` with the name, the room and the sum of every row, in the order of names.
 pub(super) fn each(
     connection: &Connection,
-    mut take: impl FnMut(&RoomName, &Room, i64) -> Result<(), ArchiveError>,
+    take: impl FnMut(RoomName, Room, i64) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
-    let mut statement = connection.prepare(sql::ROOMS).map_err(failed)?;
-    let mut rows = statement.query([]).map_err(failed)?;
+    each_of(connection, sql::ROOMS, [], take)
+}
+
+fn each_of(
+    connection: &Connection,
+    query: &str,
+    params: impl Params,
+    mut take: impl FnMut(RoomName, Room, i64) -> Result<(), ArchiveError>,
+) -> Result<(), ArchiveError> {
+    let mut statement = connection.prepare_cached(query).map_err(failed)?;
+    let mut rows = statement.query(params).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         let (name, room, sum) = read(row)?;
-        take(&name, &room, sum)?;
+        take(name, room, sum)?;
     }
     Ok(())
 }
@@ -85,10 +93,10 @@ pub(super) fn each(
 pub(super) fn check(connection: &Connection, state: &State) -> Result<(), ArchiveError> {
     let (mut count, mut sums, mut last) = (0, 0_i64, None);
     each(connection, |name, _, sum| {
-        if last.as_ref().is_some_and(|last| last >= name) {
+        if last.as_ref().is_some_and(|last| *last >= name) {
             return Err(damaged("its rooms are not in order"));
         }
-        (count, sums, last) = (count + 1, sums.wrapping_add(sum), Some(name.clone()));
+        (count, sums, last) = (count + 1, sums.wrapping_add(sum), Some(name));
         Ok(())
     })?;
     if (count, sums) == (state.rooms, state.rooms_sum) {

@@ -35,10 +35,10 @@ const HAS_META: u8 = 8;
 /// What is wrong with the bytes of a run or of an entry.
 type Problem = String;
 
-/// A stored run.
 pub(super) struct Run<'a> {
-    first: Slot,
-    before: Digest,
+    pub(super) first: Slot,
+    /// The digest before its first entry.
+    pub(super) before: Digest,
     ends: &'a [u8],
     entries: &'a [u8],
 }
@@ -63,15 +63,6 @@ impl<'a> Run<'a> {
     /// The slot after its last entry.
     pub(super) fn end(&self) -> Slot {
         self.first + self.count() as u64
-    }
-
-    pub(super) fn first(&self) -> Slot {
-        self.first
-    }
-
-    /// The digest before its first entry.
-    pub(super) fn before(&self) -> Digest {
-        self.before
     }
 
     /// The stored digest after its last entry.
@@ -131,7 +122,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A run that is being written.
 pub(super) struct RunBuilder {
     number: i64,
     first: Slot,
@@ -141,7 +131,6 @@ pub(super) struct RunBuilder {
 }
 
 impl RunBuilder {
-    /// An empty run.
     pub(super) fn new(number: i64, first: Slot, before: Digest) -> Self {
         Self { number, first, before, ends: Vec::new(), entries: Vec::new() }
     }

@@ -6,7 +6,6 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use crate::error::{is_full, is_index_full, sentence};
 
-/// The format of `archive.db`.
 pub(super) const FORMAT: i64 = 3;
 
 /// Rows of `rooms` and `id_…` count only as far as `state` says so. A room that an unfinished fold
@@ -108,12 +107,10 @@ pub(super) fn key(room: i64, slot: Slot) -> i64 {
     room << SLOT_BITS | slot.cast_signed()
 }
 
-/// The slot in a key.
 pub(super) fn slot_of(key: i64) -> Slot {
     key.cast_unsigned() & ((1 << SLOT_BITS) - 1)
 }
 
-/// The number of the room in a key.
 pub(super) fn number_of(key: i64) -> i64 {
     key >> SLOT_BITS
 }
@@ -123,7 +120,6 @@ pub(super) fn part_key(segment: i64, part: i64) -> i64 {
     segment << PART_BITS | part
 }
 
-/// The number of the segment in a part's key.
 pub(super) fn segment_of(key: i64) -> i64 {
     key >> PART_BITS
 }

@@ -37,7 +37,6 @@ pub(super) fn read_log(connection: &Connection) -> Result<Option<String>, Archiv
     }
 }
 
-/// The state of an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     applied: BTreeMap<Partition, AppliedForm>,

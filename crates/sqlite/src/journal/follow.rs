@@ -68,17 +68,12 @@ impl SqliteFollow {
                 return Ok(durable.clone());
             }
         }
-        self.read_rows()?;
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => pragma::open_reader(&self.path).map_err(failed("cannot be read"))?,
+        };
+        self.read = rows::after(&reader, self.after, BLOCKS_PER_READ)?.into();
+        self.reader = Some(reader);
         self.read.pop_front().ok_or_else(|| missing(self.after + 1))
-    }
-
-    fn read_rows(&mut self) -> Result<(), JournalError> {
-        if self.reader.is_none() {
-            let opened = pragma::open_reader(&self.path);
-            self.reader = Some(opened.map_err(failed("cannot be read"))?);
-        }
-        let Some(reader) = &self.reader else { return Ok(()) };
-        self.read = rows::after(reader, self.after, BLOCKS_PER_READ)?.into();
-        Ok(())
     }
 }

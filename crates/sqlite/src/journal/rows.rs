@@ -123,8 +123,7 @@ pub(super) fn open(connection: &Connection) -> Result<Tables, JournalError> {
     Ok(Tables { log, head, time, trimmed })
 }
 
-/// Begins a log after a position; `other` is the log that has the positions up to it, if another
-/// one.
+/// Begins a log after a position; `other` is the log up to it, if that is another one.
 fn begin(
     connection: &Connection,
     log: &str,
@@ -147,13 +146,12 @@ fn begin(
     transaction.commit()
 }
 
-/// Makes the file of a new log that continues another one after a position. Nobody may have it
-/// open.
+/// Makes the file of a new log that continues another one after a position.
 pub(crate) fn begin_new(path: &Path, continues: &str, position: u64) -> rusqlite::Result<()> {
     begin(&create(path)?, &Ulid::generate().to_string(), position, Some(continues))
 }
 
-/// Makes the file of a log that was elsewhere up to a position. Nobody may have it open.
+/// Makes the file of a log that was elsewhere up to a position.
 pub(crate) fn begin_same(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
     begin(&create(path)?, log, position, None)
 }
@@ -185,29 +183,20 @@ pub(crate) fn facts(path: &Path) -> Result<Option<JournalFacts>, JournalError> {
     if format != FORMAT {
         return Err(JournalError(unknown_format("journal.db", format, FORMAT)));
     }
-    let facts = facts_of(&file, log).map_err(failed(OPEN))?;
+    let first = Position(trimmed(&file)?.0 + 1);
+    let head = Position(head(&file).map_err(failed(OPEN))?);
+    let read = |row: &Row<'_>| Ok((row.get(0)?, Position(number(row, 1)?)));
+    let continues = file.query_row("SELECT log, position FROM continues", [], read).optional();
+    let continues = continues.map_err(failed(OPEN))?;
     let oldest = "SELECT min(position) FROM blocks";
     let oldest: Option<i64> = file.query_row(oldest, [], |row| row.get(0)).map_err(failed(OPEN))?;
     match oldest.map(|oldest| Position(oldest.cast_unsigned())) {
-        Some(oldest) if oldest != facts.first => Err(JournalError(format!(
-            "journal.db: it begins at position {oldest}, and not at {}: blocks are missing; \
-             restore a backup of the whole directory",
-            facts.first
+        Some(oldest) if oldest != first => Err(JournalError(format!(
+            "journal.db: it begins at position {oldest}, and not at {first}: blocks are missing; \
+             restore a backup of the whole directory"
         ))),
-        _ => Ok(Some(facts)),
+        _ => Ok(Some(JournalFacts { log, first, head, continues })),
     }
-}
-
-fn facts_of(file: &Connection, log: String) -> rusqlite::Result<JournalFacts> {
-    let position = |sql: &str| -> rusqlite::Result<Option<u64>> {
-        let read = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
-        Ok(file.query_row(sql, [], read).optional()?.flatten().map(i64::cast_unsigned))
-    };
-    let trimmed = position("SELECT position FROM trimmed")?.unwrap_or(0);
-    let head = position("SELECT max(position) FROM blocks")?.unwrap_or(trimmed);
-    let read = |row: &Row<'_>| Ok((row.get(0)?, Position(number(row, 1)?)));
-    let continues = file.query_row("SELECT log, position FROM continues", [], read).optional()?;
-    Ok(JournalFacts { log, first: Position(trimmed + 1), head: Position(head), continues })
 }
 
 /// The last trimmed position, and the time of its block; zeros if nothing was trimmed.
@@ -223,7 +212,6 @@ fn trimmed(connection: &Connection) -> Result<(u64, u64), JournalError> {
     }
 }
 
-/// Sets the last trimmed position.
 pub(super) fn set_trimmed(
     connection: &Connection,
     position: u64,
@@ -262,7 +250,6 @@ fn reached(connection: &Connection) -> Result<u64, JournalError> {
     Err(changed("the position that it had reached"))
 }
 
-/// Sets the position that the file has reached.
 pub(super) fn set_reached(connection: &Connection, position: u64) -> rusqlite::Result<()> {
     if connection.query_row("SELECT position FROM reached", [], |row| number(row, 0))? == position {
         return Ok(());

@@ -8,8 +8,7 @@
 //! Steps are part of commits that happen anyway, so a trim costs an ack neither an fsync nor a wait
 //! for a lock. Invariants: `trimmed` changes in the transaction that deletes the rows; a step takes
 //! at most [`STEP_ROWS`] rows and, after its first row, [`STEP_BYTES`], and never the newest block;
-//! nothing is deleted while a [`TrimHold`] exists. Freed pages are reused: the file does not
-//! shrink.
+//! nothing is deleted while a [`TrimHold`] exists. Freed pages are reused; the file never shrinks.
 
 use std::sync::{
     Arc,
@@ -23,8 +22,7 @@ use super::rows;
 /// The most rows that one commit deletes.
 const STEP_ROWS: i64 = 32;
 
-/// The most bytes of blocks that one commit deletes after its first row: more than most commits
-/// add.
+/// The most bytes that one commit deletes after its first row: more than most commits add.
 const STEP_BYTES: i64 = 128 << 10;
 
 /// The most bytes that are written before the pages in use are counted again.
@@ -81,7 +79,7 @@ pub(crate) struct Trim {
     keep: u64,
     used: u64,
     unmeasured: u64,
-    allowed: Arc<Allowed>,
+    pub(super) allowed: Arc<Allowed>,
 }
 
 /// The last row that the next commit deletes.
@@ -97,10 +95,6 @@ impl Trim {
         let mut trim = Self { keep, used: 0, unmeasured: 0, allowed };
         trim.measure(connection)?;
         Ok(trim)
-    }
-
-    pub(crate) fn allowed(&self) -> Arc<Allowed> {
-        self.allowed.clone()
     }
 
     /// What the next commit deletes; `None` if the file is small enough, or nothing may be trimmed.

@@ -3,7 +3,6 @@
 //! The checksum only adds 32-bit words, so the effect of one flipped bit on it is known without
 //! computing the sum once per bit.
 
-/// A checksum: two words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Checksum(u32, u32);
 

@@ -21,13 +21,11 @@ pub(super) fn bits(ids: u64) -> u32 {
     (ids / LEAST).checked_ilog2().unwrap_or(0)
 }
 
-/// The bucket that a hash belongs to.
 pub(super) fn of(hash: u64, bits: u32) -> i64 {
     // With 0 bits the shift is by all 64, which checked_shr refuses.
     hash.checked_shr(u64::BITS - bits).unwrap_or(0).cast_signed()
 }
 
-/// The bytes of a row.
 pub(super) fn encode(segment: i64, bucket: i64, ids: &[IdAt]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ids.len() * ID_BYTES + 4);
     for (hash, key) in ids {

@@ -29,7 +29,6 @@ const SALT: [u32; WORDS] = [
 /// file either, so this is part of the format.
 pub(super) const FILTER_BYTES: usize = 128 << 20;
 
-/// A filter over the ids of a segment.
 pub(super) struct Filter(Vec<[u32; WORDS]>);
 
 impl Filter {
@@ -76,7 +75,6 @@ impl Filter {
     }
 }
 
-/// Whether a segment of `ids` ids has a filter.
 pub(super) fn fits(ids: u64) -> bool {
     size(ids) <= FILTER_BYTES
 }

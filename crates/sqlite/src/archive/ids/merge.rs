@@ -1,13 +1,10 @@
-//! The upkeep of segments: many small ones are merged into a few large ones, a little with each
-//! fold.
+//! The upkeep of segments: small ones are merged into a few large ones, a little with each fold.
 //!
 //! Invariants: an id is in exactly one segment that counts; the rows of a segment are deleted once
-//! nobody can look them up: the state does not list it, and no look-up holds it. The upkeep of a
-//! fold costs a fixed multiple of the ids that the fold added, so no fold waits for a large merge;
-//! small merges come first, so they do not wait for a large one either. A merge that was
-//! interrupted by a restart starts over. If no process lives long enough for the large merges,
-//! their sources stay: some 90 segments after 50,000 folds when each process lives for a hundred of
-//! them.
+//! the state does not list it and no look-up holds it. The upkeep of a fold costs a fixed multiple
+//! of the ids that it added, so no fold waits for a large merge, and small merges come first. A
+//! merge that a restart interrupted starts over. If no process lives long enough for the large
+//! ones, their sources stay: some 90 segments after 50,000 folds with a restart every hundred.
 
 use std::sync::Arc;
 
@@ -25,30 +22,24 @@ use crate::archive::{
     state::State,
 };
 
-/// The fewest segments that are merged into one.
 const LEAST_SOURCES: usize = 4;
 
 /// How many ids a fold merges per id that it added. An id is written some four times on the way
 /// from windows of 65,536 to twenty million, and eight times from folds of one.
 const MERGED_PER_ID: u64 = 12;
 
-/// How many ids a fold merges at least.
 const MERGED_LEAST: u64 = 4_096;
 
-/// How many rows one transaction deletes.
 const ROWS_PER_DELETE: i64 = 64;
 
-/// How many transactions a sweep has. There is one sweep before a fold, to make room, and one after
-/// it.
+/// The transactions of a sweep. One sweep runs before a fold, to make room, and one after it.
 const DELETES_PER_SWEEP: usize = 64;
 
-/// The upkeep of an archive's segments.
 pub(in crate::archive) struct Upkeep {
     next: i64,
-    /// The unfinished merges, each of newer segments than the one before it. The last one is worked
-    /// on.
+    /// The unfinished merges, each of newer segments than the one before; the last one proceeds.
     merges: Vec<Merge>,
-    /// Segments that no longer count; a look-up that began earlier may still read them.
+    /// Segments that no longer count, but that earlier look-ups may still read.
     retired: Vec<(i64, Arc<()>)>,
     /// Segments whose rows nobody reads.
     garbage: Vec<i64>,
@@ -62,9 +53,10 @@ impl Upkeep {
     ) -> Result<Self, ArchiveError> {
         let live: Vec<i64> = state.segments.iter().map(|segment| segment.number).collect();
         let (mut greatest, mut garbage) = (live.iter().copied().max().unwrap_or(0), Vec::new());
-        for table in sql::PART_FROM {
+        for find in sql::PART_FROM {
             let mut next = 0;
-            while let Some(number) = segment_from(connection, table, next)? {
+            while let Some(key) = part_from(connection, find, part_key(next, 0))? {
+                let number = segment_of(key);
                 if !live.contains(&number) && !garbage.contains(&number) {
                     garbage.push(number);
                 }
@@ -75,7 +67,6 @@ impl Upkeep {
         Ok(Self { next: greatest + 1, merges: Vec::new(), retired: Vec::new(), garbage })
     }
 
-    /// A new number for a segment.
     pub(in crate::archive) fn number(&mut self) -> i64 {
         self.next += 1;
         self.next - 1
@@ -101,13 +92,13 @@ impl Upkeep {
                 self.merges.push(merge);
             }
             let Some(mut merge) = self.merges.pop() else { break };
-            let number = merge.target.number();
+            let number = merge.target.form.number;
             // On an error it starts over with another segment: its memory is ahead of the file.
             let step = merge.step(connection, &mut budget, pace).and_then(|done| match done {
                 None => Ok(Some(merge)),
                 Some(transaction) => {
                     let sources = merge.finish(transaction, state, ids)?;
-                    self.retired.extend(sources.iter().map(|it| (it.form().number, it.pin())));
+                    self.retired.extend(sources.iter().map(|it| (it.form.number, it.pin.clone())));
                     Ok(None)
                 }
             });
@@ -122,10 +113,11 @@ impl Upkeep {
     fn plan(&mut self, ids: &Ids) -> Option<Merge> {
         let segments = ids.segments();
         let newer = self.merges.last().map_or(0, |merge| merge.end(&segments));
-        let sizes: Vec<u64> = segments[newer..].iter().map(|segment| segment.ids()).collect();
+        let sizes: Vec<u64> = segments[newer..].iter().map(|segment| segment.form.ids).collect();
         let begin = plan(&sizes)?;
         let target = SegmentBuilder::new(self.number(), sizes[begin..].iter().sum());
-        let source = |segment: &Arc<Segment>| Source::new(segment.clone());
+        let source =
+            |segment: &Arc<Segment>| Source { segment: segment.clone(), next: 0, ids: Vec::new() };
         Some(Merge { target, sources: segments[newer + begin..].iter().map(source).collect() })
     }
 
@@ -172,14 +164,6 @@ fn part_from(connection: &Connection, find: &str, key: i64) -> Result<Option<i64
     sql::find(connection, find, [key], |row| row.get(0))
 }
 
-fn segment_from(
-    connection: &Connection,
-    find: &str,
-    number: i64,
-) -> Result<Option<i64>, ArchiveError> {
-    Ok(part_from(connection, find, part_key(number, 0))?.map(segment_of))
-}
-
 /// The index of the oldest segment to merge, with all newer ones: the newest one that is at most
 /// half as large as all newer ones together, if these are enough. So sizes grow fourfold, and an id
 /// is written once per size.
@@ -194,7 +178,6 @@ fn plan(ids: &[u64]) -> Option<usize> {
     None
 }
 
-/// An unfinished merge.
 struct Merge {
     target: SegmentBuilder,
     sources: Vec<Source>,
@@ -209,7 +192,7 @@ impl Merge {
         pace: &Pace,
     ) -> Result<Option<Transaction<'a>>, ArchiveError> {
         let transaction = connection.transaction().map_err(failed)?;
-        let most = pace.merged().min(*budget);
+        let most = pace.now().merged.min(*budget);
         *budget -= most;
         let mut way = GiveWay::default();
         for _ in 0..most {
@@ -237,7 +220,7 @@ impl Merge {
         let mut segments = ids.segments().to_vec();
         let sources = segments.splice(begin..end, [self.target.finish()]).collect();
         let mut after = state.clone();
-        after.segments = segments.iter().map(|segment| segment.form()).collect();
+        after.segments = segments.iter().map(|segment| segment.form).collect();
         after.write(&transaction)?;
         transaction.commit().map_err(failed)?;
         *state = after;
@@ -248,7 +231,7 @@ impl Merge {
     /// The index of its first source among the segments that count.
     fn begin(&self, segments: &[Arc<Segment>]) -> usize {
         let is_source = |segment: &Arc<Segment>| {
-            self.sources.iter().any(|it| it.segment.form().number == segment.form().number)
+            self.sources.iter().any(|it| it.segment.form.number == segment.form.number)
         };
         segments.iter().position(is_source).unwrap_or(segments.len())
     }
@@ -259,7 +242,6 @@ impl Merge {
     }
 }
 
-/// A segment that is being merged.
 struct Source {
     segment: Arc<Segment>,
     next: i64,
@@ -268,12 +250,8 @@ struct Source {
 }
 
 impl Source {
-    fn new(segment: Arc<Segment>) -> Self {
-        Self { segment, next: 0, ids: Vec::new() }
-    }
-
     fn least(&mut self, connection: &Connection) -> Result<Option<IdAt>, ArchiveError> {
-        while self.ids.is_empty() && self.next < self.segment.buckets() {
+        while self.ids.is_empty() && self.next < 1 << self.segment.form.bits {
             self.ids = self.segment.bucket(connection, self.next)?;
             self.ids.reverse();
             self.next += 1;

@@ -1,8 +1,7 @@
 //! A segment: ids that were sorted and written once.
 //!
-//! Enters: ids in the order of their hashes ([`SegmentBuilder`]); or, at the start, what the state
-//! lists. Leaves: rows, and a [`Segment`] for look-ups. Invariant: each of the 2^bits buckets has a
-//! row, also an empty one, so that a missing row is detected.
+//! Enters: ids in the order of their hashes. Leaves: rows, and a [`Segment`] for look-ups.
+//! Invariant: each of the 2^bits buckets has a row, also an empty one, so a missing row is detected.
 
 use std::sync::Arc;
 
@@ -21,37 +20,26 @@ use crate::archive::{
 /// The bytes of a filter in one row, before their checksum.
 const FILTER_PART: usize = 32 << 10;
 
-/// How many such rows one transaction writes.
 const PARTS_PER_TRANSACTION: usize = 8;
 
 /// A complete segment.
 pub(in crate::archive) struct Segment {
-    form: SegmentForm,
+    pub(in crate::archive) form: SegmentForm,
     /// Held by all who may read its buckets.
-    pin: Arc<()>,
+    pub(super) pin: Arc<()>,
     /// If `None`, every hash is looked up in the file.
     filter: Option<Filter>,
 }
 
 impl Segment {
-    /// A segment that the state lists, without its filter.
-    pub(super) fn open(form: SegmentForm) -> Self {
-        Self { form, pin: Arc::default(), filter: None }
-    }
-
-    /// Reads its filter.
-    pub(super) fn with_filter(self, connection: &Connection) -> Result<Self, ArchiveError> {
-        Ok(Self { filter: Some(read_filter(connection, &self.form)?), ..self })
-    }
-
-    /// How the state lists it.
-    pub(in crate::archive) fn form(&self) -> SegmentForm {
-        self.form
-    }
-
-    /// How many ids it holds.
-    pub(in crate::archive) fn ids(&self) -> u64 {
-        self.form.ids
+    /// Opens a segment that the state lists, with or without its filter.
+    pub(super) fn open(
+        connection: &Connection,
+        form: SegmentForm,
+        is_filtered: bool,
+    ) -> Result<Arc<Self>, ArchiveError> {
+        let filter = is_filtered.then(|| read_filter(connection, &form)).transpose()?;
+        Ok(Arc::new(Self { form, pin: Arc::default(), filter }))
     }
 
     /// Whether a hash may be in it.
@@ -59,12 +47,6 @@ impl Segment {
         self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash))
     }
 
-    /// As long as it is held by others, someone may read the buckets.
-    pub(super) fn pin(&self) -> Arc<()> {
-        self.pin.clone()
-    }
-
-    /// The same segment without its filter.
     pub(super) fn without_filter(&self) -> Arc<Self> {
         Arc::new(Self { form: self.form, pin: self.pin.clone(), filter: None })
     }
@@ -81,7 +63,6 @@ impl Segment {
         entries.ok_or_else(|| self.is_changed(bucket))
     }
 
-    /// The ids of a bucket.
     pub(super) fn bucket(
         &self,
         connection: &Connection,
@@ -89,11 +70,6 @@ impl Segment {
     ) -> Result<Vec<IdAt>, ArchiveError> {
         let row = self.row(connection, bucket)?;
         bucket::decode(self.form.number, bucket, &row).ok_or_else(|| self.is_changed(bucket))
-    }
-
-    /// How many buckets it has.
-    pub(super) fn buckets(&self) -> i64 {
-        1 << self.form.bits
     }
 
     fn row(&self, connection: &Connection, bucket: i64) -> Result<Vec<u8>, ArchiveError> {
@@ -134,9 +110,8 @@ fn part_crc(key: i64, bits: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// A segment that is being written.
 pub(in crate::archive) struct SegmentBuilder {
-    form: SegmentForm,
+    pub(super) form: SegmentForm,
     /// `None` if it would be larger than all filters together may be.
     filter: Option<Filter>,
     /// How many parts of the filter are written.
@@ -147,15 +122,10 @@ pub(in crate::archive) struct SegmentBuilder {
 }
 
 impl SegmentBuilder {
-    /// A segment of `ids` ids.
     pub(in crate::archive) fn new(number: i64, ids: u64) -> Self {
         let form = SegmentForm { number, ids, bits: bucket::bits(ids) };
         let filter = filter::fits(ids).then(|| Filter::new(ids));
         Self { form, filter, parts: 0, bucket: 0, ids: Vec::new() }
-    }
-
-    pub(super) fn number(&self) -> i64 {
-        self.form.number
     }
 
     /// Adds an id; ids come in the order of their hashes.
