@@ -1,4 +1,4 @@
-//! A node on the engines of a directory, for tests that care for what it finds there.
+//! A node on the engines of a directory, for tests that check what it finds there.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use tokio::{task::JoinHandle, time::timeout};
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// How many entries a page has: several pages a room.
+/// How many entries a page has: several pages per room.
 const PAGE: u64 = 40;
 
 /// The log of each room.
 pub(crate) type Logs = BTreeMap<String, Vec<Stored>>;
 
-/// A node that runs.
+/// A running node.
 pub(crate) struct Life {
     pub(crate) node: Node,
     directory: Directory,
@@ -35,7 +35,7 @@ pub(crate) struct Life {
     mailbox: Arc<Mailbox>,
 }
 
-/// What is said in room `n % rooms`, as the `n`-th: always the same.
+/// The `n`-th append, in room `n % rooms`: always the same.
 pub(crate) fn said(n: usize) -> Proposal {
     let room = format!("room-{}", n % 5);
     // Some of them take a page and more of a file.
@@ -49,7 +49,7 @@ pub(crate) fn said(n: usize) -> Proposal {
 impl Life {
     /// Starts a node and waits until it has caught up; or why it does not start.
     ///
-    /// A fold begins when a hundred entries wait, or one has waited so long.
+    /// A fold begins when a hundred entries are pending, or after this delay.
     pub(crate) async fn start(path: &Path, fold_wait: Duration) -> Result<Self, String> {
         let directory = Directory::open(path).map_err(|why| why.to_string())?;
         let settings = NodeSettings { fold_wait, fold_entries: 100, ..NodeSettings::default() };
@@ -66,7 +66,7 @@ impl Life {
         Err(life.end().await.expect_err("it did not catch up").to_string())
     }
 
-    /// Says these, one block or a few, and gives their outcomes; fewer when the node stops.
+    /// Appends these, in one block or a few, and gives their outcomes; fewer if the node stops.
     pub(crate) async fn say(&self, all: impl Iterator<Item = usize>) -> Vec<(usize, Outcome)> {
         let mut waiting = 0;
         for n in all {
@@ -88,7 +88,7 @@ impl Life {
         outcomes
     }
 
-    /// Waits until everything is in the archive.
+    /// Waits until everything is folded.
     pub(crate) async fn folded(&self) {
         let Directory { journal, archive, .. } = &self.directory;
         let is_folded = || archive.applied(0).ok().map(|it| it.position) == journal.head(0).ok();
@@ -100,7 +100,7 @@ impl Life {
         timeout(LONG, folded).await.expect("folded in time");
     }
 
-    /// The log of a room, page by page, or what its reader is told.
+    /// The log of a room, page by page, or the reader's error.
     pub(crate) async fn log(&self, name: &str) -> Result<Vec<Stored>, String> {
         let limits = PageLimits { entries: PAGE, bytes: usize::MAX };
         let (room, mut log): (_, Vec<Stored>) = (room(name), Vec::new());
