@@ -36,15 +36,15 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The timeout of a JetStream request.
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The timeout of a publish's ack, longer than most elections.
+/// The timeout of a publish's ack: as long as most elections, because a longer one only delays
+/// appends.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The interval of pings; the third one without an answer closes the connection, so a server that
 /// hangs is left after some two seconds.
 const PING_EVERY: Duration = Duration::from_millis(700);
 
-/// The timeout of a connection's greeting: a server that hangs accepts connections and sends
-/// nothing.
+/// The timeout of a server's greeting: one that hangs accepts connections and sends nothing.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The opened streams of a log.
@@ -71,14 +71,13 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
     let servers =
         if options.declared { Vec::new() } else { sync::ask_most(&client, OPEN_TIMEOUT).await };
     if !options.declared {
-        judge(&servers)?;
+        check_servers(&servers)?;
     }
     let context = jetstream::context::ContextBuilder::new()
         .timeout(API_TIMEOUT)
         .ack_timeout(ACK_TIMEOUT)
         .build(client.clone());
-    // The current number of servers proves nothing: of those that start together, one may join
-    // last.
+    // The current number of servers proves nothing: of those that start together one may join late.
     let is_alone = !servers.is_empty() && servers.iter().all(|server| server.is_alone);
     let replicas = options.replicas.unwrap_or(if is_alone { 1 } else { 3 });
     let streams = open_streams(options, &context, replicas).await?;
@@ -218,7 +217,7 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
 }
 
 /// Whether these servers keep what they ack.
-fn judge(servers: &[Server]) -> Result<(), OpenError> {
+fn check_servers(servers: &[Server]) -> Result<(), OpenError> {
     for Server { name, version, sync_always, .. } in servers {
         if !sync::is_good(version) {
             return Err(OpenError::TooOld { name: name.clone(), version: version.clone() });

@@ -47,10 +47,10 @@ const BATCH: usize = 64;
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// How long the reader waits for a block before it compares its position with the known head.
-const GLANCE: Duration = Duration::from_millis(200);
+const QUIET_PERIOD: Duration = Duration::from_millis(200);
 
-/// How many such comparisons in a row lead to a request for the state of the stream.
-const GLANCES_PER_STATE: u32 = 4;
+/// How many such periods in a row lead to a request for the state of the stream.
+const QUIET_PER_STATE: u32 = 4;
 
 /// The timeout of a request for the stream or for one block.
 const STATE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -97,7 +97,7 @@ pub(crate) struct Reader {
     pub(crate) leader: Option<String>,
     /// Since when the last block, or the next one, is missing.
     pub(crate) missing: Option<Instant>,
-    /// At the last glance the consumer was behind the known head at this position.
+    /// In the last quiet period the consumer was behind the known head at this position.
     pub(crate) behind_at: Option<Position>,
     /// How many consumers were replaced since the last block.
     pub(crate) replaced: u32,
@@ -143,18 +143,18 @@ impl Reader {
         // A consumer that gave a new block is replaced soon if it stops; the first block may take
         // long, as it comes from the disk.
         let mut has_given = false;
-        let mut glances = 0;
+        let mut quiet = 0;
         loop {
-            let message = match timeout(GLANCE, messages.next()).await {
+            let message = match timeout(QUIET_PERIOD, messages.next()).await {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(why))) => return self.check_exists(with_causes(&why)).await,
                 Ok(None) => return Stop::Replace("the consumer ended".into()),
                 Err(_) => {
-                    glances += 1;
-                    let stop = if glances % GLANCES_PER_STATE == 0 {
+                    quiet += 1;
+                    let stop = if quiet % QUIET_PER_STATE == 0 {
                         self.check_while_quiet(compared).await
                     } else if has_given {
-                        self.glance(compared)
+                        self.check_behind(compared)
                     } else {
                         None
                     };
@@ -164,7 +164,7 @@ impl Reader {
                     }
                 }
             };
-            glances = 0;
+            quiet = 0;
             let durable = match read_message(&message) {
                 Ok(durable) => durable,
                 Err(why) => return Stop::Replace(why),
@@ -198,7 +198,7 @@ impl Reader {
 
     /// Compares a block with the last one given, or gives it on.
     async fn got(&mut self, durable: Durable, compared: &mut bool) -> Result<(), Stop> {
-        // Compared per consumer: each reads the store of one server, which proves nothing of the
+        // Compared per consumer: each reads the store of one server, which proves nothing of
         // others.
         if durable.position == self.mark.position {
             self.compare(&durable)?;
@@ -265,42 +265,31 @@ impl Reader {
         ))
     }
 
-    /// After a while without a block: asks the stream whether it has more, which the consumer does
-    /// not give.
+    /// After some quiet periods: asks the stream whether it has blocks that the consumer does not
+    /// give.
     async fn check_while_quiet(&mut self, compared: bool) -> Option<Stop> {
-        let Mark { position, .. } = self.mark;
+        let Position(last) = self.mark.position;
         let state = self.state().await;
-        if state.is_none() {
-            // No server says that it is missing.
+        if let Some(State { first_sequence, last_sequence, .. }) = state {
+            self.head.note(last_sequence);
+            if last > 0 && !(first_sequence..=last_sequence).contains(&last) {
+                return Some(self.is_missing(last, last_sequence));
+            }
+        }
+        // Without a state, no server says that the block is missing.
+        if compared || state.is_none() {
             self.missing = None;
         }
-        if let Some(state) = state {
-            self.head.note(state.last_sequence);
-            let has_it =
-                state.last_sequence >= position.0 && state.first_sequence <= position.0.max(1);
-            if position.0 > 0 && !has_it {
-                return Some(self.is_missing(position.0, state.last_sequence));
-            }
-            if compared {
-                self.missing = None;
-            }
-        }
-        self.glance(compared)
+        self.check_behind(compared)
     }
 
     /// Replaces the consumer if it is behind the known head for the second time.
-    fn glance(&mut self, compared: bool) -> Option<Stop> {
-        let Mark { position, .. } = self.mark;
-        let behind = self.head.get() > position.0 || !compared;
-        let was_behind = self.behind_at.replace(position) == Some(position);
-        if !behind {
-            self.behind_at = None;
-            return None;
-        }
-        was_behind.then(|| {
-            self.behind_at = None;
-            Stop::Replace("the consumer is behind the stream".into())
-        })
+    fn check_behind(&mut self, compared: bool) -> Option<Stop> {
+        let position = self.mark.position;
+        let is_behind = self.head.get() > position.0 || !compared;
+        let was_behind = self.behind_at == Some(position);
+        self.behind_at = (is_behind && !was_behind).then_some(position);
+        (is_behind && was_behind).then(|| Stop::Replace("the consumer is behind the stream".into()))
     }
 
     /// After a consumer failed: whether the stream was deleted.

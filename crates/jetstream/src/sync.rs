@@ -11,7 +11,7 @@ use std::{
 
 use async_nats::Client;
 use futures_util::StreamExt;
-use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
@@ -35,47 +35,6 @@ pub(crate) struct Server {
     pub(crate) cluster: usize,
     /// Whether it is configured without a cluster.
     pub(crate) is_alone: bool,
-}
-
-impl Server {
-    /// Whether it keeps what it acks through a power cut.
-    fn is_trusted(&self) -> bool {
-        self.sync_always && is_good(&self.version)
-    }
-}
-
-#[derive(Deserialize)]
-struct JszReply {
-    server: JszServer,
-    data: Option<JszData>,
-}
-
-#[derive(Deserialize)]
-struct JszServer {
-    name: String,
-    #[serde(default)]
-    ver: String,
-    #[serde(default)]
-    jetstream: bool,
-}
-
-#[derive(Deserialize)]
-struct JszData {
-    #[serde(default)]
-    config: JszConfig,
-    meta_cluster: Option<MetaCluster>,
-}
-
-#[derive(Deserialize, Default)]
-struct JszConfig {
-    #[serde(default)]
-    sync_always: bool,
-}
-
-#[derive(Deserialize)]
-struct MetaCluster {
-    #[serde(default)]
-    cluster_size: usize,
 }
 
 /// The servers that answer; empty if this account may not ask.
@@ -120,7 +79,7 @@ pub(crate) async fn watch_servers(client: Client, counts: Arc<Counts>) {
     loop {
         tokio::time::sleep(CHECK_EVERY).await;
         let servers = ask(&client).await;
-        let bad = servers.iter().filter(|server| !server.is_trusted());
+        let bad = servers.iter().filter(|it| !it.sync_always || !is_good(&it.version));
         let bad: Vec<_> = bad.map(|server| server.name.as_str()).collect();
         let untrusted = bad.len() as u64;
         if untrusted > counts.untrusted_servers.swap(untrusted, Ordering::Relaxed) {
@@ -139,12 +98,20 @@ pub(crate) fn are_most(servers: &[Server]) -> bool {
 }
 
 fn read(answer: &[u8]) -> Option<Server> {
-    let JszReply { server, data } = serde_json::from_slice(answer).ok()?;
-    let data = data.filter(|_| server.jetstream)?;
-    let is_alone = data.meta_cluster.is_none();
-    let cluster = data.meta_cluster.map_or(1, |meta| meta.cluster_size.max(1));
-    let (name, version) = (server.name, server.ver);
-    Some(Server { name, version, sync_always: data.config.sync_always, cluster, is_alone })
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let (server, data) = (&answer["server"], &answer["data"]);
+    if server["jetstream"] != true || data.is_null() {
+        return None;
+    }
+    let meta = &data["meta_cluster"];
+    let cluster = meta["cluster_size"].as_u64().and_then(|size| usize::try_from(size).ok());
+    Some(Server {
+        name: server["name"].as_str()?.to_owned(),
+        version: server["ver"].as_str().unwrap_or_default().to_owned(),
+        sync_always: data["config"]["sync_always"] == true,
+        cluster: cluster.unwrap_or(1).max(1),
+        is_alone: meta.is_null(),
+    })
 }
 
 /// Whether a version keeps what it acked: 2.12.14 and later of 2.12, 2.14.4 and later.
