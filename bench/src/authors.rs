@@ -1,4 +1,4 @@
-//! Many authors on one thread, each with some appends in flight.
+//! Many authors on one thread, each with several appends in flight.
 //!
 //! ```text
 //!  place (connection, number) ──► append with req = number ──► appended: next append
@@ -6,8 +6,9 @@
 //!                      └───────────────────────────────────────────┘
 //! ```
 //!
-//! Enters: a plan, and a supply of appends. Leaves: the ack times. Invariant: a place has at most one
-//! append unanswered.
+//! Enters: a plan, and a supply of appends. Leaves: their ack times. Invariants: a place has at
+//! most one unanswered append; an append that is answered `busy` is resent with its id after
+//! `retry_after_ms`, and its ack time counts from the first sending.
 
 use std::{
     cmp::Reverse,
@@ -24,30 +25,30 @@ use rustix::io::Errno;
 use serde::Deserialize;
 
 use crate::{
-    receivers::body,
+    frame::{append_frame, body},
     supply::Supply,
+    times::Times,
     ws::{Input, Socket, put_text},
 };
 
-/// How long the last answers may take.
+/// Timeout of the last answers.
 const LAST: Duration = Duration::from_secs(40);
 
-/// Who appends how much.
+/// How many authors there are, and what they append.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
     /// Connections.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4000))]
     connections: u32,
-    /// Appends unanswered at a time on each.
+    /// Appends in flight on each.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     in_flight: u32,
-    /// Bytes of a body.
+    /// Bytes in a body.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=16_384))]
     pub(crate) body: u32,
 }
 
 impl Plan {
-    /// A plan that no command line made.
     pub(crate) fn new(connections: u32, in_flight: u32, body: u32) -> Self {
         Self { connections, in_flight, body }
     }
@@ -59,26 +60,25 @@ impl fmt::Display for Plan {
     }
 }
 
-/// The token of the ticks: no connection has it.
+/// The token of the ticks; no connection has it.
 const TICKS: Token = Token(usize::MAX);
 
-/// What came of it.
+/// The outcome of a run.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// From the first sending of an append, or when it was due, to its `appended`, in µs; nothing of
-    /// a supply that is not timed.
-    pub(crate) ack_us: Vec<f64>,
-    /// The same from its first sending always: without what this program was late.
-    pub(crate) sent_us: Vec<f64>,
+    /// From the time an append was due, or else was first sent, to its `appended`.
+    pub(crate) ack: Times,
+    /// The same, always from the first sending: without the delays of this program.
+    pub(crate) sent: Times,
     /// Appends answered `appended`.
     pub(crate) acked: u64,
     /// From the first append to the last answer.
     pub(crate) took: Duration,
-    /// Appends answered `busy` (once for each answer).
+    /// `busy` answers.
     pub(crate) busy: u64,
 }
 
-/// An append that is unanswered, or was answered `busy`.
+/// An append that is unanswered or was answered `busy`.
 struct Place {
     since: Instant,
     sent: Instant,
@@ -93,7 +93,7 @@ struct Connection {
     places: Vec<Place>,
 }
 
-/// An answer, as far as it is read here.
+/// The fields of an answer that matter here.
 #[derive(Deserialize)]
 struct Answer<'a> {
     r#type: &'a str,
@@ -106,12 +106,11 @@ struct Answer<'a> {
 pub(crate) struct Authors {
     poll: Poll,
     connections: Vec<Connection>,
-    /// Places that wait after a `busy`: due, connection, number.
-    later: BinaryHeap<Reverse<(Instant, usize, usize)>>,
-    /// Places without an append, the one that is free for longest first: connection, number.
+    /// Places to resend after a `busy`: due, connection, number.
+    retries: BinaryHeap<Reverse<(Instant, usize, usize)>>,
+    /// Places without an append, the longest free first: connection, number.
     free: VecDeque<(usize, usize)>,
     rooms: u64,
-    sent: u64,
     body: String,
     unanswered: usize,
     tally: Tally,
@@ -119,9 +118,6 @@ pub(crate) struct Authors {
 
 impl Authors {
     /// Connects and logs in.
-    ///
-    /// # Errors
-    /// When the server refuses.
     pub(crate) fn connect(addr: SocketAddr, plan: &Plan, rooms: u32) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut connections = Vec::new();
@@ -143,36 +139,26 @@ impl Authors {
         Ok(Self {
             poll,
             connections,
-            later: BinaryHeap::new(),
+            retries: BinaryHeap::new(),
             free,
             rooms: u64::from(rooms),
-            sent: 0,
             body: body(plan.body as usize),
             unanswered: 0,
             tally: Tally::default(),
         })
     }
 
-    /// Appends for `time`, to one room after the other, then waits for the last answers.
+    /// Appends to the rooms in turn for `time`, then waits for the last answers.
     ///
     /// # Errors
-    /// When a connection breaks, an append is refused for good or answers do not come.
+    /// If a connection breaks, an append is rejected, or answers time out.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<Tally> {
-        let (rooms, mut sent) = (self.rooms, self.sent);
-        let mut next = || {
-            sent += 1;
-            (sent - 1) % rooms
-        };
-        let tally = self.drive(&mut Supply::lasting(time), &mut next);
-        self.sent = sent;
-        tally
+        let mut rooms = (0..self.rooms).cycle();
+        self.drive(&mut Supply::lasting(time), &mut || rooms.next().unwrap_or(0))
     }
 
-    /// Appends what `supply` has, each to the room that `choose` says, then waits for the last
-    /// answers. What is due while no place is free goes when one is.
-    ///
-    /// # Errors
-    /// As [`Authors::run`].
+    /// Appends what is due, each entry to the room that `choose` returns, then waits for the last
+    /// answers. An append that is due while no place is free is sent when one is.
     pub(crate) fn drive(
         &mut self,
         supply: &mut Supply,
@@ -189,11 +175,11 @@ impl Authors {
         while self.unanswered > 0 || !supply.ended() {
             let now = Instant::now();
             if now > supply.end() + LAST {
-                return Err(io::Error::other(format!("{} answers did not come", self.unanswered)));
+                return Err(io::Error::other(format!("{} answers timed out", self.unanswered)));
             }
             supply.progress(now, self.tally.acked);
-            self.send_later(now)?;
-            let due = self.later.peek().map_or(LAST, |Reverse((due, ..))| *due - now);
+            self.retry(now)?;
+            let due = self.retries.peek().map_or(LAST, |Reverse((due, ..))| *due - now);
             self.poll.poll(&mut events, Some(due.min(Duration::from_secs(1))))?;
             for event in &events {
                 match (event.token(), &ticks) {
@@ -201,7 +187,7 @@ impl Authors {
                         Ok(_) | Err(Errno::AGAIN) => {}
                         Err(error) => return Err(error.into()),
                     },
-                    (Token(number), _) => self.serve(number, supply.timed())?,
+                    (Token(number), _) => self.serve(number, supply.warm_up)?,
                 }
                 self.fill(supply, choose)?;
             }
@@ -213,7 +199,7 @@ impl Authors {
         Ok(std::mem::take(&mut self.tally))
     }
 
-    /// Appends what is due, as far as places are free.
+    /// Appends what is due while places are free.
     fn fill(&mut self, supply: &mut Supply, choose: &mut dyn FnMut() -> u64) -> io::Result<()> {
         let mut last = None;
         while let Some(&(connection, place)) = self.free.front()
@@ -229,7 +215,7 @@ impl Authors {
         last.map_or(Ok(()), |last| self.connections[last].flush())
     }
 
-    /// A new append at a place, due and sent at these times.
+    /// Puts a new append into a place; its times are when it was due and when it is sent.
     fn begin(
         &mut self,
         (connection, place): (usize, usize),
@@ -237,19 +223,19 @@ impl Authors {
         room: u64,
     ) {
         self.unanswered += 1;
-        let frame = crate::append_frame(&format!("load-{room}"), &self.body, Some(place));
+        let frame = append_frame(&format!("load-{room}"), &self.body, Some(place));
         let connection = &mut self.connections[connection];
         put_text(&mut connection.out, frame.as_bytes());
         connection.places[place] = Place { since, sent, frame };
     }
 
-    /// Sends again what was `busy` and is due.
-    fn send_later(&mut self, now: Instant) -> io::Result<()> {
-        while let Some(&Reverse((due, connection, place))) = self.later.peek() {
+    /// Resends what was answered `busy` and is due.
+    fn retry(&mut self, now: Instant) -> io::Result<()> {
+        while let Some(&Reverse((due, connection, place))) = self.retries.peek() {
             if due > now {
                 return Ok(());
             }
-            self.later.pop();
+            self.retries.pop();
             let connection = &mut self.connections[connection];
             put_text(&mut connection.out, connection.places[place].frame.as_bytes());
             connection.flush()?;
@@ -257,12 +243,12 @@ impl Authors {
         Ok(())
     }
 
-    /// Reads what came on a connection; `timed`: ack times are kept.
-    fn serve(&mut self, number: usize, timed: bool) -> io::Result<()> {
+    /// Reads what a connection received; the first `warm_up` acks are not timed.
+    fn serve(&mut self, number: usize, warm_up: u64) -> io::Result<()> {
         loop {
             let connection = &mut self.connections[number];
             match connection.input.fill(&mut connection.tcp) {
-                Ok(true) => self.answers(number, timed)?,
+                Ok(true) => self.answers(number, warm_up)?,
                 Ok(false) => return Err(io::Error::other("the server closed an author")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return self.connections[number].flush();
@@ -273,8 +259,8 @@ impl Authors {
         }
     }
 
-    /// Takes every whole answer that is there.
-    fn answers(&mut self, number: usize, timed: bool) -> io::Result<()> {
+    /// Handles every complete answer.
+    fn answers(&mut self, number: usize, warm_up: u64) -> io::Result<()> {
         loop {
             let connection = &mut self.connections[number];
             let Some(text) = connection.input.next_text(&mut connection.out)? else {
@@ -286,11 +272,10 @@ impl Authors {
             let place = place.ok_or_else(odd)?;
             match (answer.r#type, answer.code) {
                 ("appended", _) => {
-                    if timed {
+                    if self.tally.acked >= warm_up {
                         let (place, now) = (&connection.places[place], Instant::now());
-                        let us = |since: Instant| (now - since).as_secs_f64() * 1e6;
-                        self.tally.ack_us.push(us(place.since));
-                        self.tally.sent_us.push(us(place.sent));
+                        self.tally.ack.record(now - place.since);
+                        self.tally.sent.record(now - place.sent);
                     }
                     self.tally.acked += 1;
                     self.unanswered -= 1;
@@ -299,7 +284,7 @@ impl Authors {
                 ("error", Some("busy")) => {
                     let wait = Duration::from_millis(answer.retry_after_ms.unwrap_or(500));
                     self.tally.busy += 1;
-                    self.later.push(Reverse((Instant::now() + wait, number, place)));
+                    self.retries.push(Reverse((Instant::now() + wait, number, place)));
                 }
                 _ => return Err(odd()),
             }
@@ -308,7 +293,7 @@ impl Authors {
 }
 
 impl Connection {
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket accepts.
     fn flush(&mut self) -> io::Result<()> {
         while !self.out.is_empty() {
             match self.tcp.write(&self.out) {

@@ -1,28 +1,29 @@
-//! What a connection costs that does nothing: the server's memory for many of them.
+//! The server's memory per idle connection.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    ServerArgs,
+    args::ServerArgs,
     process::{Server, memory},
     table::{Table, say},
     ws::Socket,
 };
 
-/// Descriptors that both sides need beside the connections.
+/// Descriptors that either side needs besides the connections.
 const SPARE: u64 = 200;
-/// Connections that come and go before the server's own memory is read.
+/// Connections that are opened and closed before the first reading.
 const WARM_UP: u32 = 200;
 
 /// What is measured.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct IdleArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// Connections; loopback has ports for some 28,000.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
+    /// Connections; a loopback address has ports for about 28,000.
+    #[arg(long, default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=25_000))]
     connections: u32,
     /// Rooms; each connection follows one of them.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=25_000))]
@@ -30,13 +31,10 @@ pub(crate) struct Args {
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// When the descriptors do not suffice, or the server refuses a connection.
-pub(crate) fn run(args: &Args) -> io::Result<()> {
+pub(crate) fn run(args: &IdleArgs) -> io::Result<()> {
     raise_descriptors(u64::from(args.connections) + SPARE)?;
     let dir = args.server.dir.make()?;
-    let server = Server::roomlog(&args.server.binary, dir.path())?;
+    let server = args.server.start(dir.path())?;
     drop(open(&server, WARM_UP, args.rooms)?);
     let before = memory(server.pid())?;
     let connections = open(&server, args.connections, args.rooms)?;
@@ -45,14 +43,14 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
         let grown = after as f64 - before as f64;
         format!("{:.2}", grown / 1024.0 / f64::from(args.connections))
     };
-    let mut table = Table::new(&["memory", "before, MiB", "after, MiB", "KiB a connection"]);
+    let mut table = Table::new(&["memory", "before, MiB", "after, MiB", "KiB per connection"]);
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / 1_048_576.0);
     for (name, before, after) in [("RSS", before.rss, after.rss), ("PSS", before.pss, after.pss)] {
         table.row(vec![name.into(), mib(before), mib(after), each(after, before)]);
     }
     say(&format!("{} idle connections, each in one of {} rooms:\n", args.connections, args.rooms));
     table.print();
-    say("\nBar: at most 12 KiB a connection.");
+    say("\nBar: at most 12 KiB per connection.");
     drop(connections);
     server.stop().map(drop)
 }
@@ -67,14 +65,14 @@ fn open(server: &Server, count: u32, rooms: u32) -> io::Result<Vec<Socket>> {
     (0..count).map(one).collect()
 }
 
-/// Raises the soft limit on descriptors, which the server inherits, to the hard one.
+/// Raises the soft limit on descriptors, which the server inherits, to the hard limit.
 fn raise_descriptors(needed: u64) -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     match limit.maximum {
-        Some(most) if most < needed => Err(io::Error::other(format!(
-            "{needed} descriptors are needed and {most} allowed: raise `ulimit -Hn`, or ask for \
-             fewer --connections"
+        Some(max) if max < needed => Err(io::Error::other(format!(
+            "{needed} file descriptors are needed, the hard limit is {max}: raise `ulimit -Hn` or \
+             use fewer --connections"
         ))),
         _ => Ok(()),
     }

@@ -1,9 +1,10 @@
-//! The journal alone: entries a second at blocks of 1, 8, 64 and 512, beside the floor.
+//! The journal engine alone, compared with append + fdatasync, in blocks of 1 to 512 entries.
 //!
-//! Enters: sizes and times. Leaves: a table with each contender's rate, its ratio to the first,
-//! which is the floor, the times of single commits, and what was written. Invariant: contenders take turns
-//! within a round, on one file system, and one begins when the threads of the one before are done, as far
-//! as they can be waited for.
+//! Enters: rounds and times. Leaves: for each contender its rate, the ratio to the floor, commit
+//! times and bytes written. Invariant: contenders take turns within a round, on one file system.
+//!
+//! This is the only benchmark of something inside the server: a new engine has no binary before it
+//! is chosen. It becomes a [`Contender`] here.
 
 use std::{
     collections::HashMap,
@@ -14,214 +15,134 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use roomlog_core::{
-    block::{self, BlockName, NodeId},
-    journal::{Journal, Proposed},
-    proposal::Proposal,
-    rules::Rules,
-    suites::archive::proposal,
-};
+use roomlog_core::journal::{Journal, Proposed};
 use roomlog_sqlite::SqliteJournal;
 
 use crate::{
-    DataDir,
-    disk::{Bare, ENTRY},
-    segments::{SHAPE, Segments},
-    table::{Table, median, quantile, say},
-    written::{Written, device_bytes},
+    args::DataDir,
+    disk::{ENTRY, FLOOR, SyncedFile, device_written, process_written},
+    table::{Table, say},
+    times::{Times, median, median_ratio},
 };
 
-/// Entries of a block.
+/// Entries per block.
 const SIZES: [usize; 4] = [1, 8, 64, 512];
 
-/// What the trimmed journal keeps, in bytes: more than its WAL holds, so that the file is written all over.
+/// Bytes that the trimmed journal keeps: more than its WAL holds, so the whole file is reused.
 const KEEP: u64 = 12 << 20;
 
-/// Bytes after which nothing but blocks of one size is in the trimmed journal.
+/// After this many bytes the trimmed journal holds blocks of one size only.
 const TURNOVER: usize = 16 << 20;
 
-/// What makes blocks durable.
+/// Something that makes blocks durable.
 trait Contender {
-    /// For the table.
+    /// Its name in the table.
     fn name(&self) -> &'static str;
 
-    /// Makes a block of `entries` entries with bodies of 200 bytes durable before it returns.
-    fn block(&mut self, entries: usize) -> io::Result<()>;
+    /// Returns when a block of `entries` entries is durable.
+    fn commit(&mut self, entries: usize) -> io::Result<()>;
 
-    /// Becomes what it is after a long time of blocks of `entries` entries.
+    /// Brings it to the state that it has after many blocks of `entries` entries.
     fn prepare(&mut self, _entries: usize) -> io::Result<()> {
         Ok(())
     }
-
-    /// Waits for threads of its own.
-    fn settle(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// For the lines below the table: what it has at the end.
-    fn end(&self) -> Option<String> {
-        None
-    }
 }
 
-impl Contender for Bare {
+impl Contender for SyncedFile {
     fn name(&self) -> &'static str {
-        "append + fdatasync"
+        FLOOR
     }
 
-    fn block(&mut self, entries: usize) -> io::Result<()> {
+    fn commit(&mut self, entries: usize) -> io::Result<()> {
         self.append(entries * ENTRY).map(drop)
     }
 }
 
-/// Blocks that are encoded beforehand.
-#[derive(Default)]
-struct Blocks(HashMap<usize, Bytes>);
-
-impl Blocks {
-    fn of(&mut self, entries: usize) -> Bytes {
-        self.0.entry(entries).or_insert_with(|| encoded(entries)).clone()
-    }
-}
-
-/// Our journal of one node.
-struct OneNode {
+/// The journal of a single node. It does not look into blocks, so they need no real entries.
+struct Sqlite {
     journal: SqliteJournal,
-    blocks: Blocks,
-    /// Whether all that it has may go at once, so that it is trimmed to [`KEEP`].
-    trims: bool,
+    /// Blocks by their number of entries.
+    blocks: HashMap<usize, Bytes>,
+    /// Whether it is trimmed to [`KEEP`], as after a long time.
+    trimmed: bool,
 }
 
-impl OneNode {
-    fn new(dir: &Path) -> io::Result<Self> {
-        let journal = SqliteJournal::open(&dir.join("journal.db")).map_err(io::Error::other)?;
-        Ok(Self { journal, blocks: Blocks::default(), trims: false })
-    }
-
-    fn trimmed(dir: &Path) -> io::Result<Self> {
-        let journal = SqliteJournal::open_keeping(&dir.join("trimmed.db"), KEEP);
+impl Sqlite {
+    fn new(dir: &Path, trimmed: bool) -> io::Result<Self> {
+        let journal = match trimmed {
+            true => SqliteJournal::open_keeping(&dir.join("trimmed.db"), KEEP),
+            false => SqliteJournal::open(&dir.join("journal.db")),
+        };
         let journal = journal.map_err(io::Error::other)?;
-        Ok(Self { journal, blocks: Blocks::default(), trims: true })
+        Ok(Self { journal, blocks: HashMap::new(), trimmed })
     }
 }
 
-impl Contender for OneNode {
+impl Contender for Sqlite {
     fn name(&self) -> &'static str {
-        if self.trims { "roomlog, SQLite, trimmed" } else { "roomlog, SQLite" }
+        if self.trimmed { "roomlog, SQLite, trimmed" } else { "roomlog, SQLite" }
     }
 
-    fn block(&mut self, entries: usize) -> io::Result<()> {
-        match self.journal.propose(0, self.blocks.of(entries)).now_or_never() {
-            Some(Proposed::Durable(position)) if self.trims => {
-                self.journal.trim(0, position);
+    fn commit(&mut self, entries: usize) -> io::Result<()> {
+        let block = self.blocks.entry(entries);
+        let block = block.or_insert_with(|| vec![b'x'; entries * ENTRY].into()).clone();
+        match self.journal.propose(0, block).now_or_never() {
+            Some(Proposed::Durable(position)) => {
+                if self.trimmed {
+                    self.journal.trim(0, position);
+                }
                 Ok(())
             }
-            Some(Proposed::Durable(_)) => Ok(()),
             other => Err(io::Error::other(format!("not durable: {other:?}"))),
         }
     }
 
     fn prepare(&mut self, entries: usize) -> io::Result<()> {
-        let blocks = if self.trims { TURNOVER / self.blocks.of(entries).len() } else { 0 };
-        (0..blocks).try_for_each(|_| self.block(entries))
+        let blocks = if self.trimmed { TURNOVER / (entries * ENTRY) } else { 0 };
+        (0..blocks).try_for_each(|_| self.commit(entries))
     }
-
-    fn end(&self) -> Option<String> {
-        let (first, head) = (self.journal.first(0).ok()?, self.journal.head(0).ok()?);
-        Some(format!("{}: {} rows of {} blocks", self.name(), head.0 + 1 - first.0, head.0))
-    }
-}
-
-/// What a journal of our own would cost at least.
-struct Prewritten {
-    segments: Segments,
-    blocks: Blocks,
-}
-
-impl Contender for Prewritten {
-    fn name(&self) -> &'static str {
-        "prewritten segments"
-    }
-
-    fn block(&mut self, entries: usize) -> io::Result<()> {
-        self.segments.append(self.blocks.of(entries))
-    }
-
-    fn settle(&mut self) -> io::Result<()> {
-        self.segments.settle()
-    }
-}
-
-/// A block of as many entries as are asked for, with bodies of 200 bytes.
-fn encoded(entries: usize) -> Bytes {
-    let proposals: Vec<Proposal> = (0..entries)
-        .map(|n| {
-            proposal("general", "ada", &format!("01JD9ZQW4K8Y3V7N5M2X{n:06}"), &"x".repeat(200))
-        })
-        .collect();
-    let name = BlockName { node: NodeId([1; 16]), incarnation: 1, n: 0 };
-    block::encode(name, Rules::FIRST, proposals.iter())
-}
-
-/// All that are compared; the first is the floor.
-fn contenders(dir: &Path) -> io::Result<Vec<Box<dyn Contender>>> {
-    let segments = Segments::new(dir, SHAPE)?;
-    Ok(vec![
-        Box::new(Bare::new(dir)?),
-        Box::new(OneNode::new(dir)?),
-        Box::new(OneNode::trimmed(dir)?),
-        Box::new(Prewritten { segments, blocks: Blocks::default() }),
-    ])
 }
 
 /// How much is measured.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct JournalArgs {
     #[command(flatten)]
     dir: DataDir,
     /// Rounds; each measures every contender once at each size.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Milliseconds of one measurement.
+    /// Milliseconds per measurement.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     ms: u64,
 }
 
 /// Measures and prints the table.
-///
-/// # Errors
-/// When a contender fails.
-pub(crate) fn run(args: &Args) -> io::Result<()> {
+pub(crate) fn run(args: &JournalArgs) -> io::Result<()> {
     let dir = args.dir.make()?;
-    let written = Written::here(dir.path())?;
-    let mut contenders = contenders(dir.path())?;
+    // The first one is the floor.
+    let mut contenders: Vec<Box<dyn Contender>> = vec![
+        Box::new(SyncedFile::new(dir.path())?),
+        Box::new(Sqlite::new(dir.path(), false)?),
+        Box::new(Sqlite::new(dir.path(), true)?),
+    ];
     let mut table = Table::new(&[
         "journal",
-        "entries a block",
+        "entries per block",
         "blocks/s",
         "entries/s",
         "of floor",
         "p50, µs",
         "p99, µs",
-        "bytes written an entry",
+        "bytes written per entry",
         "to the device",
     ]);
+    let time = Duration::from_millis(args.ms);
     for size in SIZES {
         contenders.iter_mut().try_for_each(|contender| contender.prepare(size))?;
         let mut figures: Vec<_> = contenders.iter().map(|_| Figures::default()).collect();
         for _ in 0..args.rounds {
             for (contender, figures) in contenders.iter_mut().zip(&mut figures) {
-                let before = written.read(dir.path())?;
-                let device = device_bytes(dir.path());
-                let time = Duration::from_millis(args.ms);
-                let (times, took) = times_us(contender.as_mut(), size, time)?;
-                let entries = (times.len() * size) as f64;
-                let bytes = written.read(dir.path())?.saturating_sub(before);
-                figures.round(&times, took, bytes as f64 / entries);
-                let device = device_bytes(dir.path())
-                    .zip(device)
-                    .map(|(now, then)| now.saturating_sub(then));
-                figures.device.extend(device.map(|bytes| bytes as f64 / entries));
+                figures.round(contender.as_mut(), size, time, dir.path())?;
             }
         }
         for (contender, ours) in contenders.iter().zip(&figures) {
@@ -230,75 +151,72 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
     }
     table.print();
     say(&format!(
-        "\nMedians of {} rounds; p99 of all commits. Bar: ours at least 0.5 of the floor at each size.",
+        "\nMedians of {} rounds; p99 of all commits. Bar: at least 0.5 of the floor at each size.",
         args.rounds
     ));
-    say(&format!(
-        "Bytes: {}, of all threads: SQLite's copies of its WAL are in it, zeroes that segments were made of are not. \
-         To the device: by all of the machine, the file system's journal included.",
-        written.name()
-    ));
-    contenders.iter().filter_map(|contender| contender.end()).for_each(|line| say(&line));
+    say("Bytes written: `write_bytes` of this process, checkpoints included. To the device: by");
+    say("the whole machine, including the file system's journal.");
     Ok(())
 }
 
-/// What the rounds of a contender gave at one size.
+/// The results of one contender at one size.
 #[derive(Default)]
 struct Figures {
-    /// Blocks a second, of each round.
+    /// Blocks per second, p50 in µs, and bytes per entry, of each round.
     rates: Vec<f64>,
-    /// The p50 of each round, µs.
-    p50: Vec<f64>,
-    /// Times of all commits, µs.
-    all: Vec<f64>,
-    /// Bytes written an entry, of each round.
-    bytes: Vec<f64>,
-    /// Bytes that the machine wrote to the device for an entry, of each round; none where it cannot tell.
+    p50_us: Vec<f64>,
+    written: Vec<f64>,
+    /// Bytes per entry that the machine wrote to the device; empty if it does not count them.
     device: Vec<f64>,
+    /// All commits.
+    all: Times,
 }
 
 impl Figures {
-    fn round(&mut self, times: &[f64], took: Duration, bytes: f64) {
-        self.rates.push(times.len() as f64 / took.as_secs_f64());
-        self.p50.push(median(times));
-        self.all.extend_from_slice(times);
-        self.bytes.push(bytes);
+    fn round(
+        &mut self,
+        contender: &mut dyn Contender,
+        size: usize,
+        time: Duration,
+        dir: &Path,
+    ) -> io::Result<()> {
+        let (written, device) = (process_written(), device_written(dir));
+        let (start, mut times) = (Instant::now(), Times::default());
+        let mut last = Duration::ZERO;
+        while last < time {
+            contender.commit(size)?;
+            let now = start.elapsed();
+            times.record(now - last);
+            last = now;
+        }
+        let entries = times.len() as f64 * size as f64;
+        let per_entry = |now: Option<u64>, before: Option<u64>| {
+            Some(now?.saturating_sub(before?) as f64 / entries)
+        };
+        self.written.extend(per_entry(process_written(), written));
+        self.device.extend(per_entry(device_written(dir), device));
+        self.rates.push(times.len() as f64 / last.as_secs_f64());
+        self.p50_us.push(times.us(0.5));
+        self.all.add(&times);
+        Ok(())
     }
 
     fn row(&self, name: &str, size: usize, floor: &Self) -> Vec<String> {
-        let ratios: Vec<f64> = self.rates.iter().zip(&floor.rates).map(|(a, b)| a / b).collect();
+        let median = |values: &[f64]| median(values.iter().copied());
+        let bytes = |values: &[f64]| match values {
+            [] => "?".to_owned(),
+            values => format!("{:.0}", median(values)),
+        };
         vec![
             name.into(),
             size.to_string(),
             format!("{:.0}", median(&self.rates)),
             format!("{:.0}", median(&self.rates) * size as f64),
-            format!("{:.2}", median(&ratios)),
-            format!("{:.0}", median(&self.p50)),
-            format!("{:.0}", quantile(&self.all, 0.99)),
-            format!("{:.0}", median(&self.bytes)),
-            if self.device.is_empty() {
-                "?".into()
-            } else {
-                format!("{:.0}", median(&self.device))
-            },
+            format!("{:.2}", median_ratio(&self.rates, &floor.rates)),
+            format!("{:.0}", median(&self.p50_us)),
+            format!("{:.0}", self.all.us(0.99)),
+            bytes(&self.written),
+            bytes(&self.device),
         ]
     }
-}
-
-/// How long each commit took, µs, and all of them.
-fn times_us(
-    contender: &mut dyn Contender,
-    size: usize,
-    time: Duration,
-) -> io::Result<(Vec<f64>, Duration)> {
-    let (start, mut times) = (Instant::now(), Vec::new());
-    let mut before = Duration::ZERO;
-    while before < time {
-        contender.block(size)?;
-        let now = start.elapsed();
-        times.push((now - before).as_secs_f64() * 1e6);
-        before = now;
-    }
-    contender.settle()?;
-    Ok((times, before))
 }

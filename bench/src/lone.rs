@@ -1,23 +1,22 @@
-//! One author on an idle server: how long an ack takes, in fdatasyncs.
+//! A single writer on an idle server: how long an ack takes, compared with an fdatasync.
 
-use std::{io, time::Instant};
+use std::io;
 
 use crate::{
-    ServerArgs,
-    disk::Bare,
-    process::Server,
-    receivers::body,
-    spike::BODY,
-    table::{Table, median, quantile, say},
+    args::ServerArgs,
+    disk::SyncedFile,
+    frame::{BODY, body},
+    table::{Table, say},
+    times::{Rounds, Times},
     ws::Socket,
 };
 
-/// Bytes that the floor appends: what one entry takes in a journal, about.
+/// Bytes that the floor appends: about what one entry takes in a journal.
 const BLOCK: usize = 400;
 
 /// What is measured.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct LoneArgs {
     #[command(flatten)]
     server: ServerArgs,
     /// Rounds; each measures the floor and the server.
@@ -28,60 +27,33 @@ pub(crate) struct Args {
     appends: u32,
 }
 
-/// Times of all rounds, in µs.
-#[derive(Default)]
-struct Times {
-    all: Vec<f64>,
-    /// The p50 of each round.
-    p50: Vec<f64>,
-}
-
-impl Times {
-    fn round(&mut self, times: &[f64]) {
-        self.p50.push(median(times));
-        self.all.extend_from_slice(times);
-    }
-
-    fn row(&self, name: &str, floor: &Self) -> Vec<String> {
-        let ratios: Vec<f64> = self.p50.iter().zip(&floor.p50).map(|(a, b)| a / b).collect();
-        vec![
-            name.into(),
-            format!("{:.0}", median(&self.p50)),
-            format!("{:.0}", quantile(&self.all, 0.99)),
-            format!("{:.2}", median(&ratios)),
-        ]
-    }
-}
-
 /// Measures and prints the table.
-///
-/// # Errors
-/// When the server or the disk fails.
-pub(crate) fn run(args: &Args) -> io::Result<()> {
+pub(crate) fn run(args: &LoneArgs) -> io::Result<()> {
     let dir = args.server.dir.make()?;
-    let server = Server::roomlog(&args.server.binary, dir.path())?;
+    let server = args.server.start(dir.path())?;
     let mut author = Socket::login(server.addr, "ada")?;
-    let mut bare = Bare::new(dir.path())?;
+    let mut file = SyncedFile::new(dir.path())?;
     let body = body(BODY);
-    let (mut floor, mut ours) = (Times::default(), Times::default());
+    let (mut floor, mut ours) = (Rounds::default(), Rounds::default());
     for _ in 0..args.rounds {
-        let sync = |_| Ok(bare.append(BLOCK)?.as_secs_f64() * 1e6);
-        floor.round(&(0..args.appends).map(sync).collect::<io::Result<Vec<_>>>()?);
-        let ack = |_| {
-            let frame = crate::append_frame("lone", &body, None);
-            let start = Instant::now();
-            author.send(&[frame])?;
-            author.expect("appended")?;
-            Ok(start.elapsed().as_secs_f64() * 1e6)
-        };
-        ours.round(&(0..args.appends).map(ack).collect::<io::Result<Vec<_>>>()?);
+        let syncs = (0..args.appends).map(|_| file.append(BLOCK));
+        floor.push(&syncs.collect::<io::Result<Times>>()?);
+        let acks = (0..args.appends).map(|_| author.append("lone", &body));
+        ours.push(&acks.collect::<io::Result<Times>>()?);
     }
     let mut table = Table::new(&["one at a time", "p50, µs", "p99, µs", "p50 of floor"]);
-    table.row(floor.row("append + fdatasync, 400 bytes", &floor));
-    table.row(ours.row("append → appended", &floor));
+    for (name, rounds) in [("append + fdatasync, 400 bytes", &floor), ("append → appended", &ours)]
+    {
+        table.row(vec![
+            name.into(),
+            format!("{:.0}", rounds.p50_us()),
+            format!("{:.0}", rounds.p99_us()),
+            format!("{:.2}", rounds.p50_ratio(&floor)),
+        ]);
+    }
     table.print();
     say(&format!(
-        "\n{} rounds of {}; p50 is the median of the rounds'. Bar: p50 at most 2 fdatasyncs.",
+        "\n{} rounds of {}; p50 is the median of the rounds' p50s. Bar: p50 at most 2 fdatasyncs.",
         args.rounds, args.appends
     ));
     drop(author);

@@ -1,137 +1,82 @@
-//! `roomlog-bench`: what the server costs, beside what it cannot cost less, in one run.
+//! `roomlog-bench`: what the server costs, compared in one run with a floor that nothing can beat.
 //!
 //! Enters: a subcommand. Leaves: a table on standard output, progress on standard error. Invariant:
-//! every benchmark measures its floor in the same run, talks to loopback only, is bounded in count
-//! and time, and stops the processes that it starts.
-#![allow(clippy::print_stderr, reason = "a tool that ends with its terminal")]
+//! every benchmark measures its floor in the same run, uses loopback only, is bounded in count and
+//! time, and stops the processes that it starts.
+#![allow(clippy::print_stderr, reason = "a command-line tool that reports progress")]
 
 mod acks;
-mod at_rate;
+mod args;
 mod authors;
 mod cluster;
 mod disk;
-mod fan;
 mod fanout;
-mod fold;
+mod frame;
 mod growth;
+mod http;
 mod idle;
 mod journal;
-mod layouts;
 mod load;
 mod lone;
+mod metrics;
 mod page;
-mod places;
-mod plot;
 mod process;
 mod receivers;
-mod segments;
-mod spike;
 mod spread;
 mod supply;
 mod table;
-mod written;
+mod times;
 mod ws;
 
-use std::{fmt::Write, io, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tempfile::TempDir;
-use ulid::Ulid;
 
-/// Benchmarks of Roomlog: the floor and our server, measured in one run.
+/// Benchmarks of Roomlog: the server and a floor, measured in one run.
 #[derive(Parser)]
 #[command(version)]
-struct Args {
+struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Benchmark,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Server CPU per delivered entry, one room with many followers, against raw TCP.
-    Fanout(fanout::Args),
-    /// Ways to speak WebSocket, in servers that do nothing but fan-out, against raw TCP.
-    Spike(spike::Args),
-    /// Server memory of idle connections.
-    Idle(idle::Args),
-    /// Appends from many connections, against append + fdatasync of blocks as large.
-    Load(load::Args),
-    /// Ack time of one author who waits for each ack, against one fdatasync.
-    Lone(lone::Args),
-    /// The journal alone, against append + fdatasync.
-    Journal(journal::Args),
-    /// The log without sockets at a rate, while the archive folds, against append + fdatasync.
-    Fold(fold::Args),
-    /// The server at a rate, while the archive folds, against append + fdatasync behind sockets.
-    Acks(acks::Args),
-    /// Layouts of the archive against each other, as they grow.
-    Layouts(layouts::Args),
-    /// A page of 50 over HTTP, beside nginx that serves the same bytes from a file.
-    Page(page::Args),
-    /// A log that grows: ack times, pages, memory, start-up at each size.
-    Growth(growth::Args),
-    /// Three nodes on three NATS servers, beside a bare client of the same servers.
-    Cluster(cluster::Args),
-    /// One of the fan-out servers that the others start.
+enum Benchmark {
+    /// Server CPU per delivered entry, one room with many followers; floor: raw TCP.
+    Fanout(fanout::FanoutArgs),
+    /// Server memory per idle connection.
+    Idle(idle::IdleArgs),
+    /// Appends from many connections; floor: append + fdatasync of blocks of the same size.
+    Load(load::LoadArgs),
+    /// Ack time of a single writer who waits for each ack; floor: one fdatasync.
+    Lone(lone::LoneArgs),
+    /// The journal engine alone; floor: append + fdatasync.
+    Journal(journal::JournalArgs),
+    /// Ack times at a rate while the archive folds; floor: append + fdatasync behind sockets.
+    Acks(acks::AcksArgs),
+    /// A page of 50 over HTTP; floor: nginx serving the same bytes from a file.
+    Page(page::PageArgs),
+    /// A growing log: ack times, pages, memory, start-up at each size.
+    Growth(growth::GrowthArgs),
+    /// Three nodes on three NATS servers; floor: bare clients of the same servers.
+    Cluster(cluster::ClusterArgs),
+    /// The floor of `fanout`, which starts it.
     #[command(hide = true)]
-    Peer {
-        /// Which.
-        kind: spike::Kind,
-    },
-}
-
-/// Where files are written.
-#[derive(Debug, clap::Args)]
-struct DataDir {
-    /// Files are written to a new directory in here, which is removed at the end. It decides which
-    /// file system is measured.
-    #[arg(long, default_value = "target")]
-    dir: PathBuf,
-}
-
-impl DataDir {
-    fn make(&self) -> io::Result<TempDir> {
-        tempfile::Builder::new().prefix("bench-").tempdir_in(&self.dir)
-    }
-}
-
-/// Our server.
-#[derive(Debug, clap::Args)]
-struct ServerArgs {
-    /// The server's release build.
-    #[arg(long, default_value = "target/release/roomlog")]
-    binary: PathBuf,
-    #[command(flatten)]
-    dir: DataDir,
-}
-
-/// An `append` with an id of its own; `body` needs no escapes.
-fn append_frame(room: &str, body: &str, req: Option<usize>) -> String {
-    let id = Ulid::generate();
-    let mut frame = format!(r#"{{"type":"append","room":"{room}","id":"{id}","body":"{body}""#);
-    if let Some(req) = req {
-        // Writing to a string cannot fail.
-        let _ = write!(frame, r#","req":{req}"#);
-    }
-    frame.push('}');
-    frame
+    FanoutFloor,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
-        Command::Fanout(args) => fanout::run(&args),
-        Command::Spike(args) => spike::run(&args),
-        Command::Idle(args) => idle::run(&args),
-        Command::Load(args) => load::run(&args),
-        Command::Lone(args) => lone::run(&args),
-        Command::Journal(args) => journal::run(&args),
-        Command::Layouts(args) => layouts::run(&args),
-        Command::Page(args) => page::run(&args),
-        Command::Fold(args) => fold::run(&args),
-        Command::Acks(args) => acks::run(&args),
-        Command::Growth(args) => growth::run(&args),
-        Command::Cluster(args) => cluster::run(&args),
-        Command::Peer { kind } => spike::serve(kind),
+    let outcome = match Cli::parse().command {
+        Benchmark::Fanout(args) => fanout::run(&args),
+        Benchmark::Idle(args) => idle::run(&args),
+        Benchmark::Load(args) => load::run(&args),
+        Benchmark::Lone(args) => lone::run(&args),
+        Benchmark::Journal(args) => journal::run(&args),
+        Benchmark::Acks(args) => acks::run(&args),
+        Benchmark::Page(args) => page::run(&args),
+        Benchmark::Growth(args) => growth::run(&args),
+        Benchmark::Cluster(args) => cluster::run(&args),
+        Benchmark::FanoutFloor => fanout::serve_floor(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,19 +84,5 @@ fn main() -> ExitCode {
             eprintln!("roomlog-bench: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use roomlog_protocol::{ClientFrame, Limits, client};
-
-    #[test]
-    fn the_frames_that_are_sent_are_appends() {
-        let frame = append_frame("load-7", &receivers::body(200), Some(3));
-        let parsed = client::parse(&frame, &Limits::default()).expect("an append");
-        let ClientFrame::Append(append) = parsed else { panic!("not an append: {frame}") };
-        assert_eq!((append.room.as_str(), append.body.len(), append.req), ("load-7", 200, Some(3)));
     }
 }

@@ -1,9 +1,7 @@
-//! Many receivers on one thread, which count entries and nothing else.
+//! Many receivers on one thread, which count entries and parse nothing.
 //!
-//! Enters: streams that have joined. Leaves: how many entries and bytes came. Invariant: an entry is
-//! a pair of [`MARK`]s in the bytes; every body that these benchmarks send has exactly one, so a
-//! byte search counts entries of every server alike, however split. (One mark would not do: 0x7E is
-//! also the head of a frame of 126 bytes to 64 KiB. Two in a head need a payload of 31.5 KiB.)
+//! Enters: streams that have joined a room. Leaves: the number of entries and bytes received.
+//! Invariant: entries are counted as pairs of [`MARK`]s, so every server is read at the same cost.
 
 use std::{
     io::{self, Read},
@@ -13,22 +11,14 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token};
 
-/// The byte that counts when it comes twice.
-const MARK: u8 = b'~';
+use crate::frame::{MARK, count_entries};
 
-/// How long nothing may come before a wait is given up.
+/// Timeout if nothing is received.
 const QUIET: Duration = Duration::from_secs(20);
 
-/// A body of `len` bytes (at least 2) with one pair of marks.
-pub(crate) fn body(len: usize) -> String {
-    let mut body = String::from_iter([char::from(MARK); 2]);
-    body.extend(std::iter::repeat_n('x', len.saturating_sub(2)));
-    body
-}
-
-/// One receiver: its stream, and whether the last byte that came was a mark.
 struct Stream {
     tcp: mio::net::TcpStream,
+    /// Whether the last byte received was a mark.
     marked: bool,
 }
 
@@ -38,45 +28,40 @@ pub(crate) struct Receivers {
     events: Events,
     streams: Vec<Stream>,
     buffer: Vec<u8>,
-    /// Entries that came to all receivers together.
-    pub(crate) entries: u64,
-    /// Bytes that came to all receivers together.
+    /// Entries received by all.
+    entries: u64,
+    /// Bytes received by all.
     pub(crate) bytes: u64,
 }
 
 impl Receivers {
-    /// Takes connected streams over.
-    ///
-    /// # Errors
-    /// When they cannot be registered.
     pub(crate) fn new(streams: Vec<TcpStream>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut taken = Vec::with_capacity(streams.len());
+        let mut registered = Vec::with_capacity(streams.len());
         for (number, stream) in streams.into_iter().enumerate() {
             stream.set_nonblocking(true)?;
             let mut tcp = mio::net::TcpStream::from_std(stream);
             poll.registry().register(&mut tcp, Token(number), Interest::READABLE)?;
-            taken.push(Stream { tcp, marked: false });
+            registered.push(Stream { tcp, marked: false });
         }
         Ok(Self {
             poll,
             events: Events::with_capacity(1024),
-            streams: taken,
+            streams: registered,
             buffer: vec![0; 256 * 1024],
             entries: 0,
             bytes: 0,
         })
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.streams.len()
     }
 
-    /// Reads until each receiver has got `entries` more, all together.
+    /// Reads until every receiver has got `entries` more.
     ///
     /// # Errors
-    /// When nothing comes for 20 s, more comes than was sent, or a stream ends.
+    /// If nothing is received for 20 s, more is received than was sent, or a stream ends.
     pub(crate) fn take(&mut self, entries: u64) -> io::Result<()> {
         let wanted = self.entries + entries * self.streams.len() as u64;
         let mut last = Instant::now();
@@ -84,7 +69,7 @@ impl Receivers {
             self.poll.poll(&mut self.events, Some(QUIET))?;
             if self.events.is_empty() && last.elapsed() >= QUIET {
                 let missing = wanted - self.entries;
-                return Err(io::Error::other(format!("{missing} entries did not come")));
+                return Err(io::Error::other(format!("{missing} entries were not received")));
             }
             last = Instant::now();
             for event in &self.events {
@@ -95,13 +80,13 @@ impl Receivers {
             }
         }
         if self.entries > wanted {
-            return Err(io::Error::other("more entries came than were sent"));
+            return Err(io::Error::other("more entries were received than sent"));
         }
         Ok(())
     }
 }
 
-/// Reads what is there: entries and bytes.
+/// Reads what is available; returns entries and bytes.
 fn drain(stream: &mut Stream, buffer: &mut [u8]) -> io::Result<(u64, u64)> {
     let (mut entries, mut bytes) = (0, 0);
     loop {
@@ -110,7 +95,7 @@ fn drain(stream: &mut Stream, buffer: &mut [u8]) -> io::Result<(u64, u64)> {
             Ok(n) => {
                 bytes += n as u64;
                 entries += count(&buffer[..n], &mut stream.marked);
-                // A short read emptied the socket; what comes later is a new event.
+                // A short read has emptied the socket; more is a new event.
                 if n < buffer.len() {
                     return Ok((entries, bytes));
                 }
@@ -122,16 +107,17 @@ fn drain(stream: &mut Stream, buffer: &mut [u8]) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Pairs of marks in `bytes`, which follow bytes that ended with a mark if `marked`.
+/// Entries in `bytes`; `marked`: the bytes before ended with a mark.
 fn count(bytes: &[u8], marked: &mut bool) -> u64 {
     let split = *marked && bytes.first() == Some(&MARK);
     *marked = bytes.last() == Some(&MARK);
-    u64::from(split) + memchr::memmem::find_iter(bytes, &[MARK; 2]).count() as u64
+    u64::from(split) + count_entries(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::body;
 
     #[test]
     fn entries_are_counted_wherever_the_bytes_are_split() {

@@ -1,21 +1,20 @@
-//! Which room an entry goes to: all alike, or a few with most of them, as rooms of people are.
+//! Which room an entry goes to.
 //!
-//! Enters: chance. Leaves: the number of a room, from 0. Invariant: with zipf, room k is taken
-//! 1 / (k + 1) times as often as room 0.
+//! Enters: randomness. Leaves: the number of a room, from 0. Invariant: with `zipf`, room k is
+//! drawn 1 / (k + 1) times as often as room 0.
 
 use rand::{Rng, RngExt};
 
 /// How entries are spread over rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Spread {
-    /// Zipf's law with exponent 1: of 1,000 rooms the first has an eighth of all entries.
+    /// Zipf's law with exponent 1: of 1,000 rooms the first receives an eighth of all entries.
     Zipf,
-    /// Every room as often as any other.
+    /// All rooms equally often.
     Uniform,
 }
 
 impl Spread {
-    /// For the line above a table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Zipf => "zipf",
@@ -26,7 +25,7 @@ impl Spread {
 
 /// Draws rooms.
 pub(crate) struct Rooms {
-    /// The weight of each room and those before it.
+    /// Cumulative weights.
     sums: Vec<f64>,
 }
 
@@ -44,29 +43,24 @@ impl Rooms {
         Self { sums: sums.collect() }
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.sums.len()
-    }
-
-    /// A room.
-    pub(crate) fn draw(&self, chance: &mut impl Rng) -> usize {
-        let all = self.sums[self.sums.len() - 1];
-        let at = chance.random::<f64>() * all;
+    pub(crate) fn draw(&self, rng: &mut impl Rng) -> usize {
+        let total = self.sums[self.sums.len() - 1];
+        let at = rng.random::<f64>() * total;
         self.sums.partition_point(|sum| *sum <= at).min(self.sums.len() - 1)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+
+    use super::*;
 
     /// How often each of two rooms is drawn.
     fn drawn(spread: Spread) -> [u32; 2] {
         let (rooms, mut counts) = (Rooms::new(spread, 2), [0; 2]);
-        let mut chance = Xoshiro256PlusPlus::seed_from_u64(1);
-        (0..30_000).for_each(|_| counts[rooms.draw(&mut chance)] += 1);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        (0..30_000).for_each(|_| counts[rooms.draw(&mut rng)] += 1);
         counts
     }
 

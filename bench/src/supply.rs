@@ -1,12 +1,12 @@
 //! When the next append is due, and how many there are.
 //!
-//! Enters: a time, a number of appends, or a number at a rate. Leaves: for each append, when its ack
-//! time begins. Invariant: an append at a rate counts from the tick at which it was due, however late
-//! it can be sent, so that a stall shows in every append that it holds up.
+//! Enters: a duration, a number of appends, or a number at a rate. Leaves: for each append, the
+//! time from which its ack counts. Invariant: a paced append counts from the tick at which it was
+//! due, however late it is sent, so a stall shows in every append that it delays.
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -15,60 +15,60 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// Appends at a rate are due at ticks of this, some at each, not one by one: a wake-up for each of
-/// 50,000 a second would take the server's cores.
+/// Paced appends are due in groups, at ticks of this length: a wake-up for each of 50,000 per
+/// second would use up the server's cores.
 const TICK: Duration = Duration::from_micros(250);
-/// Between lines of progress.
+/// Interval of progress lines.
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What there is to append.
 pub(crate) struct Supply {
     start: Instant,
-    /// Nothing is taken so long after the start.
-    time: Duration,
+    /// Nothing is due later than this after the start.
+    limit: Duration,
     entries: u64,
     taken: u64,
-    /// Appends a second, when they are paced.
+    /// Appends per second, if they are paced.
     rate: Option<f64>,
-    timed: bool,
-    /// When progress was told, and how many appends had been acked; none of what tells none.
-    told: Option<(Instant, u64)>,
+    /// Acks before this one are not timed.
+    pub(crate) warm_up: u64,
+    /// Time and acks of the last progress line, if progress is printed.
+    progress: Option<(Instant, u64)>,
 }
 
 impl Supply {
-    fn new(entries: u64, time: Duration) -> Self {
+    fn new(entries: u64, limit: Duration) -> Self {
         let start = Instant::now();
-        Self { start, time, entries, taken: 0, rate: None, timed: true, told: None }
+        Self { start, limit, entries, taken: 0, rate: None, warm_up: 0, progress: None }
     }
 
-    /// Time begins now: what was made before the connections were must not be late from the start.
-    pub(crate) fn begin(&mut self) {
-        self.start = Instant::now();
-        self.told = self.told.map(|_| (self.start, 0));
-    }
-
-    /// How long ago it began.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    /// As many as can be appended in `time`.
+    /// As many appends as possible for `time`.
     pub(crate) fn lasting(time: Duration) -> Self {
         Self::new(u64::MAX, time)
     }
 
-    /// This many, as fast as can be, not timed, with progress on standard error; none after `most`.
-    pub(crate) fn of(entries: u64, most: Duration) -> Self {
-        let supply = Self::new(entries, most);
-        Self { timed: false, told: Some((supply.start, 0)), ..supply }
+    /// This many, as fast as possible within `limit`; prints progress to stderr.
+    pub(crate) fn unpaced(entries: u64, limit: Duration) -> Self {
+        let supply = Self::new(entries, limit);
+        Self { progress: Some((supply.start, 0)), ..supply }
     }
 
-    /// This many, `rate` of them due each second; none after `most`.
-    pub(crate) fn paced(entries: u64, rate: u32, most: Duration) -> Self {
-        Self { rate: Some(f64::from(rate)), ..Self::new(entries, most) }
+    /// This many, `rate` per second, within `limit`.
+    pub(crate) fn paced(entries: u64, rate: u32, limit: Duration) -> Self {
+        Self { rate: Some(f64::from(rate)), ..Self::new(entries, limit) }
     }
 
-    /// Takes an append if one is due: when its ack time begins.
+    /// Restarts the clock: connecting must not make the first appends late.
+    pub(crate) fn begin(&mut self) {
+        self.start = Instant::now();
+        self.progress = self.progress.map(|_| (self.start, 0));
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Takes an append if one is due; returns the time from which its ack counts.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Instant> {
         if self.taken == self.entries || now >= self.end() {
             return None;
@@ -84,30 +84,22 @@ impl Supply {
         Some(since)
     }
 
-    /// Nothing will be taken any more.
+    /// Whether no append will be due any more.
     pub(crate) fn ended(&self) -> bool {
         self.taken == self.entries || Instant::now() >= self.end()
     }
 
-    /// When that is at the latest.
+    /// The latest time at which an append can be due.
     pub(crate) fn end(&self) -> Instant {
-        self.start + self.time
+        self.start + self.limit
     }
 
-    /// Whether ack times are of interest.
-    pub(crate) fn timed(&self) -> bool {
-        self.timed
-    }
-
-    /// A timer that is readable at each tick, of what is paced.
-    ///
-    /// # Errors
-    /// When the system has none.
+    /// A timer that is readable at each tick; `None` if appends are not paced.
     pub(crate) fn ticks(&self) -> io::Result<Option<OwnedFd>> {
         if self.rate.is_none() {
             return Ok(None);
         }
-        // Polling waits whole milliseconds, a timer does not.
+        // A poll timeout has a resolution of 1 ms, a timer does not.
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
         let every = Itimerspec { it_interval: tick, it_value: tick };
@@ -115,28 +107,16 @@ impl Supply {
         Ok(Some(timer))
     }
 
-    /// Tells how far it is, now and then.
+    /// Prints a progress line if one is due.
     pub(crate) fn progress(&mut self, now: Instant, acked: u64) {
-        let Some((told, before)) = self.told else { return };
-        let since = now - told;
+        let Some((last, before)) = self.progress else { return };
+        let since = now - last;
         if since >= PROGRESS {
             let rate = (acked - before) as f64 / since.as_secs_f64();
-            eprintln!("  {acked} of {}, {rate:.0} a second", self.entries);
-            self.told = Some((now, acked));
+            eprintln!("  {acked} of {}, {rate:.0} per second", self.entries);
+            self.progress = Some((now, acked));
         }
     }
-}
-
-/// Waits for the next tick.
-///
-/// # Errors
-/// When the system has none.
-pub(crate) fn wait(ticks: &impl AsFd) -> io::Result<()> {
-    let mut poll = [rustix::event::PollFd::new(ticks, rustix::event::PollFlags::IN)];
-    rustix::event::poll(&mut poll, None)?;
-    let mut count = [0; 8];
-    rustix::io::read(ticks, &mut count)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -157,8 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_when_the_time_is_over() {
-        let mut supply = Supply::of(3, Duration::from_secs(60));
+    fn nothing_is_due_after_the_limit() {
+        let mut supply = Supply::unpaced(3, Duration::from_secs(60));
         let start = supply.start;
         assert_eq!(supply.take(start), Some(start));
         assert_eq!(supply.take(supply.end()), None);

@@ -1,30 +1,15 @@
-//! Medians and tables: all that these benchmarks print as their result.
+//! Tables, which are the result of every benchmark.
 
-/// The middle of `values`; 0 of none.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    quantile(values, 0.5)
-}
-
-/// The value that the fraction `q` of `values` does not exceed; 0 of none.
-pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = (q * sorted.len() as f64).ceil() as usize;
-    sorted.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
-}
-
-/// Rows of text under a head; the first column is names, the others are figures.
+/// Rows of text under a head; the first column holds names, the others figures.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these columns.
     pub(crate) fn new(head: &[&str]) -> Self {
         Self { rows: vec![head.iter().map(ToString::to_string).collect()] }
     }
 
-    /// Adds a row.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
@@ -52,7 +37,7 @@ impl Table {
         lines
     }
 
-    /// Prints the table.
+    /// Prints the table to standard output.
     pub(crate) fn print(&self) {
         self.lines().iter().for_each(|line| say(line));
     }
@@ -67,13 +52,6 @@ pub(crate) fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_quantile_is_one_of_the_values() {
-        let values = [4.0, 1.0, 3.0, 2.0];
-        assert_eq!((median(&values), quantile(&values, 0.99)), (2.0, 4.0));
-        assert_eq!(median(&[]), 0.0);
-    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -1,64 +1,78 @@
 //! A WebSocket client that costs next to nothing.
 //!
-//! Enters: text. Leaves: masked frames with the mask 0, which a server unmasks at the price of any
-//! other, and the text of what the server sends. Invariant: only whole frames leave; a server that
-//! masks or splits a frame is an error, for ours does neither.
+//! Enters: text. Leaves: frames masked with 0, which cost the server as much to unmask as any
+//! other, and the text of the server's frames. Invariant: a frame from the server that is masked or
+//! fragmented is an error, because Roomlog sends neither.
 
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// How long an answer may take.
+use crate::frame::append_frame;
+
+/// Timeout of an answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The longest frame and the longest handshake that are read.
-const MOST: usize = 4 << 20;
+/// Limit on the bytes of a frame and of the handshake.
+const MAX_FRAME: usize = 4 << 20;
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// Adds a masked text frame to `out`.
+/// The bit in the second byte of a frame that says it is masked.
+const MASKED: u8 = 0x80;
+
+/// Adds a client's text frame to `out`.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
-    put_frame(out, TEXT, text);
+    put_frame(out, TEXT, MASKED, text);
 }
 
-fn put_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+/// A server's text frame.
+pub(crate) fn server_text(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 10);
+    put_frame(&mut out, TEXT, 0, text);
+    out
+}
+
+fn put_frame(out: &mut Vec<u8>, opcode: u8, masked: u8, payload: &[u8]) {
     out.push(0x80 | opcode);
     match payload.len() {
-        len @ 0..=125 => out.push(0x80 | len as u8),
+        len @ 0..=125 => out.push(masked | len as u8),
         len @ 126..=0xFFFF => {
-            out.push(0x80 | 126);
+            out.push(masked | 126);
             out.extend_from_slice(&(len as u16).to_be_bytes());
         }
         len => {
-            out.push(0x80 | 127);
+            out.push(masked | 127);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
-    out.extend_from_slice(&[0; 4]);
+    if masked == MASKED {
+        out.extend_from_slice(&[0; 4]);
+    }
     out.extend_from_slice(payload);
 }
 
-/// The bytes that came and the frames in them.
+/// Received bytes, split into frames.
 #[derive(Default)]
 pub(crate) struct Input {
     bytes: Vec<u8>,
-    /// Where the first byte is that no frame has taken.
+    /// Bytes before this have been returned as frames.
     start: usize,
 }
 
 impl Input {
-    /// Takes what one read gives; false at the end of the stream.
+    /// Reads once; false at the end of the stream.
     ///
     /// # Errors
-    /// What reading gives, `WouldBlock` included.
+    /// As reading, `WouldBlock` included.
     pub(crate) fn fill(&mut self, from: &mut impl Read) -> io::Result<bool> {
         self.bytes.drain(..self.start);
         self.start = 0;
-        if self.bytes.len() > MOST {
+        if self.bytes.len() > MAX_FRAME {
             return Err(io::Error::other("the server sent a frame that is too long"));
         }
         let held = self.bytes.len();
@@ -68,14 +82,11 @@ impl Input {
         read.map(|n| n > 0)
     }
 
-    /// The next whole frame: opcode and payload.
-    ///
-    /// # Errors
-    /// When the server masked or split a frame.
-    pub(crate) fn next(&mut self) -> io::Result<Option<(u8, &[u8])>> {
+    /// The next complete frame: opcode and payload.
+    fn next(&mut self) -> io::Result<Option<(u8, &[u8])>> {
         let bytes = &self.bytes[self.start..];
         let &[first, second, ..] = bytes else { return Ok(None) };
-        if first & 0xF0 != 0x80 || second & 0x80 != 0 {
+        if first & 0xF0 != 0x80 || second & MASKED != 0 {
             return Err(io::Error::other(format!("odd frame from the server: {first:#x}")));
         }
         let (head, len) = match (second, bytes) {
@@ -86,7 +97,7 @@ impl Input {
             (126 | 127, _) => return Ok(None),
             (len, _) => (2, usize::from(len)),
         };
-        if len > MOST {
+        if len > MAX_FRAME {
             return Err(io::Error::other("the server sent a frame that is too long"));
         }
         if bytes.len() < head + len {
@@ -97,10 +108,10 @@ impl Input {
         Ok(Some((first & 0x0F, &self.bytes[from..from + len])))
     }
 
-    /// The next text frame, as [`Input::next`]; what else comes is answered into `out`.
+    /// The payload of the next text frame; pongs that are due go to `out`.
     ///
     /// # Errors
-    /// As [`Input::next`], and when the server closes.
+    /// If the server closes, or a frame is masked, fragmented or too long.
     pub(crate) fn next_text(&mut self, out: &mut Vec<u8>) -> io::Result<Option<&[u8]>> {
         loop {
             let span = match self.next()? {
@@ -111,7 +122,7 @@ impl Input {
                     return Err(io::Error::other(format!("the server closed, code {code:?}")));
                 }
                 Some((PING, payload)) => {
-                    put_frame(out, PONG, payload);
+                    put_frame(out, PONG, MASKED, payload);
                     continue;
                 }
                 Some(_) => continue,
@@ -129,11 +140,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Connects and shakes hands.
-    ///
-    /// # Errors
-    /// When the server does not answer 101.
-    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
+    /// Connects and completes the handshake.
+    fn connect(addr: SocketAddr) -> io::Result<Self> {
         let mut stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER))?;
@@ -160,10 +168,7 @@ impl Socket {
         Ok(Self { stream, input, out: Vec::new() })
     }
 
-    /// Connects and logs in at an open server: `hello` and `welcome` have come.
-    ///
-    /// # Errors
-    /// When the server answers anything else.
+    /// Connects to an open server and logs in; `hello` and `welcome` have been read.
     pub(crate) fn login(addr: SocketAddr, author: &str) -> io::Result<Self> {
         let mut socket = Self::connect(addr)?;
         socket.send(&[&format!(r#"{{"type":"login","author":"{author}"}}"#)])?;
@@ -172,24 +177,27 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Follows a room from its end on.
-    ///
-    /// # Errors
-    /// When the server answers anything but the reply.
+    /// Follows a room from its end.
     pub(crate) fn join(&mut self, room: &str) -> io::Result<()> {
         self.send(&[&format!(r#"{{"type":"join","room":"{room}","count":0}}"#)])?;
-        self.expect("reply").map(drop)
+        self.expect("reply")
     }
 
-    /// Sends texts, each a frame, in one write.
-    ///
-    /// # Errors
-    /// What writing gives.
+    /// Sends each text as a frame, all in one write.
     pub(crate) fn send(&mut self, texts: &[impl AsRef<str>]) -> io::Result<()> {
         for text in texts {
             put_text(&mut self.out, text.as_ref().as_bytes());
         }
         self.flush()
+    }
+
+    /// Appends one entry and waits for the ack; returns how long that took.
+    pub(crate) fn append(&mut self, room: &str, body: &str) -> io::Result<Duration> {
+        let frame = append_frame(room, body, None);
+        let start = Instant::now();
+        self.send(&[frame])?;
+        self.expect("appended")?;
+        Ok(start.elapsed())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -198,35 +206,35 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for the next text frame and checks its type.
+    /// Waits for the next text frame, which must be of type `kind`.
     ///
     /// # Errors
-    /// When another frame comes, or none in 30 s.
-    pub(crate) fn expect(&mut self, kind: &str) -> io::Result<String> {
+    /// If another frame comes, or none within 30 s.
+    pub(crate) fn expect(&mut self, kind: &str) -> io::Result<()> {
         loop {
             if let Some(text) = self.input.next_text(&mut self.out)? {
-                let text = String::from_utf8_lossy(text).into_owned();
+                let text = String::from_utf8_lossy(text);
                 if !text.contains(&format!(r#""type":"{kind}""#)) {
                     return Err(io::Error::other(format!("expected {kind}, got {text}")));
                 }
-                return Ok(text);
+                return Ok(());
             }
             if !self.out.is_empty() {
                 self.flush()?;
             }
             if !self.input.fill(&mut self.stream)? {
-                return Err(io::Error::other(format!("the server closed, {kind} was to come")));
+                return Err(io::Error::other(format!("the server closed, expected {kind}")));
             }
         }
     }
 
-    /// The bare stream, for readers that only count; nothing is read that this would lose.
+    /// The underlying stream.
     ///
     /// # Errors
-    /// When frames are already here.
+    /// If frames were received that nobody has read: they would be lost.
     pub(crate) fn into_stream(self) -> io::Result<TcpStream> {
         if self.input.start < self.input.bytes.len() {
-            return Err(io::Error::other("frames came before they were asked for"));
+            return Err(io::Error::other("the server sent unexpected frames"));
         }
         Ok(self.stream)
     }
@@ -237,10 +245,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_leave_whole_however_they_come() {
+    fn frames_are_assembled_from_single_bytes() {
         let long = vec![b'x'; 300];
-        let mut wire = vec![0x81, 2, b'h', b'i', 0x89, 0, 0x81, 126, 1, 44];
-        wire.extend_from_slice(&long);
+        let mut wire = vec![0x81, 2, b'h', b'i', 0x89, 0];
+        wire.extend(server_text(&long));
         let (mut input, mut out, mut got) = (Input::default(), Vec::new(), Vec::new());
         for byte in wire.chunks(1) {
             assert!(input.fill(&mut &*byte).expect("a read"));

@@ -1,13 +1,13 @@
-//! A server that appends, fdatasyncs and answers, and nothing else: what no log does better over sockets.
+//! The floor of `acks`: a server that appends, syncs and answers, and does nothing else.
 //!
 //! ```text
-//!  a task per connection ──append──► one thread: all that waits is one write and one fdatasync
+//!  a task per connection ──append──► one thread: all pending appends in one write, one fdatasync
 //!           ▲                                    │
 //!           └──────────────ack───────────────────┘
 //! ```
 //!
-//! Enters: frames of authors. Leaves: `appended` with the `req` of each. Invariant: an append is answered
-//! when its bytes are on stable storage; nothing is checked, ordered, kept in memory or indexed.
+//! Enters: frames of authors. Leaves: `appended` with the `req` of each. Invariant: an append is
+//! answered when its bytes are on stable storage; nothing is checked, ordered, cached or indexed.
 
 use std::{io, net::SocketAddr, path::PathBuf, thread};
 
@@ -29,18 +29,18 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{
-    disk::Bare,
-    places::{GO_FIRST, take_place},
-};
+use crate::disk::SyncedFile;
 
-/// Appends that wait for the disk at most; then sockets are not read.
-const WAIT: usize = 4096;
+/// The nice value that `serve` gives to the thread that writes the journal.
+const WRITER_NICE: i32 = -10;
 
-/// Answers that wait for a connection at most: as many as an author has appends in flight.
+/// Limit on appends that wait for the disk; sockets are not read beyond it.
+const PENDING: usize = 4096;
+
+/// Limit on answers that wait for a connection: as many as an author can have in flight.
 const ANSWERS: usize = 256;
 
-/// An append as far as this server reads it.
+/// The fields of a frame that matter here.
 #[derive(Deserialize)]
 struct Frame<'a> {
     r#type: &'a str,
@@ -55,49 +55,47 @@ struct Append {
 }
 
 /// The server.
-pub(super) struct Plain {
+pub(super) struct PlainServer {
     pub(super) addr: SocketAddr,
     runtime: Runtime,
     writer: thread::JoinHandle<io::Result<()>>,
 }
 
-impl Plain {
-    /// Serves on a free port of the loopback interface, with its file in `dir`.
-    ///
-    /// # Errors
-    /// When it cannot listen.
+impl PlainServer {
+    /// Listens on a free port of the loopback interface, with its file in `dir`.
     pub(super) fn start(dir: PathBuf) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let addr = listener.local_addr()?;
-        let (appends, taken) = mpsc::channel(WAIT);
-        let writer = thread::spawn(move || write(dir, taken));
+        let (appends, pending) = mpsc::channel(PENDING);
+        let writer = thread::spawn(move || write(dir, pending));
         let app = Router::new().route("/v1/ws", get(upgrade)).with_state(appends);
         let listener = listener.tap_io(|tcp| {
-            let _slower_then = tcp.set_nodelay(true);
+            // Slower, not wrong, if this fails.
+            let _ = tcp.set_nodelay(true);
         });
         runtime.spawn(async move { axum::serve(listener, app).await });
         Ok(Self { addr, runtime, writer })
     }
 
-    /// Ends it.
-    ///
-    /// # Errors
-    /// What the disk gave.
+    /// Stops it.
     pub(super) fn stop(self) -> io::Result<()> {
         self.runtime.shutdown_background();
         self.writer.join().map_err(|_| io::Error::other("the writer panicked"))?
     }
 }
 
-/// Makes appends durable until there are no more.
+/// Makes appends durable until the channel is closed.
 fn write(dir: PathBuf, mut appends: mpsc::Receiver<Append>) -> io::Result<()> {
-    take_place(GO_FIRST);
-    let (mut file, mut taken) = (Bare::new(&dir)?, Vec::new());
-    while appends.blocking_recv_many(&mut taken, WAIT) > 0 {
-        file.append(taken.iter().map(|append| append.bytes).sum())?;
-        for Append { author, req, .. } in taken.drain(..) {
-            let _or_it_has_gone = author.blocking_send(req);
+    let thread = Some(rustix::thread::gettid());
+    // Needs a privilege; without it `serve` keeps its priority as well.
+    let _ = rustix::process::setpriority_process(thread, WRITER_NICE);
+    let (mut file, mut batch) = (SyncedFile::new(&dir)?, Vec::new());
+    while appends.blocking_recv_many(&mut batch, PENDING) > 0 {
+        file.append(batch.iter().map(|append| append.bytes).sum())?;
+        for Append { author, req, .. } in batch.drain(..) {
+            // Fails if the author has disconnected.
+            let _ = author.blocking_send(req);
         }
     }
     Ok(())
@@ -108,11 +106,12 @@ async fn upgrade(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade.on_upgrade(async |socket| {
-        let _it_has_gone = connection(socket, appends).await;
+        // Its errors are the author's to notice.
+        let _ = connection(socket, appends).await;
     })
 }
 
-/// Serves an author until it goes.
+/// Serves an author until it disconnects.
 async fn connection(
     mut socket: WebSocket,
     appends: mpsc::Sender<Append>,
@@ -123,7 +122,8 @@ async fn connection(
         tokio::select! {
             count = acks.recv_many(&mut ready, ANSWERS) => {
                 for req in ready.drain(..count) {
-                    socket.feed(Message::text(format!(r#"{{"type":"appended","req":{req}}}"#))).await?;
+                    let text = format!(r#"{{"type":"appended","req":{req}}}"#);
+                    socket.feed(Message::text(text)).await?;
                 }
                 socket.flush().await?;
             }

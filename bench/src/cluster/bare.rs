@@ -1,5 +1,5 @@
-//! Bare clients: they publish blocks to a stream of their own and wait for the acks, and nothing else; or they
-//! read every block too, as each node of a cluster must.
+//! The floor of `cluster`: clients that publish blocks to a stream and wait for the acks, and
+//! nothing else; or that also read every block, as each node of a cluster must.
 
 use std::{
     io,
@@ -17,36 +17,42 @@ use async_nats::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use roomlog_jetstream::servers::Cluster;
+use roomlog_testkit::nats::Cluster;
 use tokio::{
     runtime::Runtime,
     sync::{Semaphore, watch},
     task::JoinSet,
 };
 
+use crate::times::Times;
+
 const STREAM: &str = "BARE";
 
-/// How many blocks a reader asks for at once, as a node does.
-const READ_AT_ONCE: usize = 64;
+/// Blocks that a reader requests at once, as a node does.
+const READ_BATCH: usize = 64;
 
-/// How long an ack may take.
-const ACK_WITHIN: Duration = Duration::from_secs(20);
+/// Timeout of an ack.
+const ACK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Some clients, and a stream as the journal's are.
-pub(super) struct Bare {
+/// Clients, and a stream configured as the journal's.
+pub(super) struct BareClients {
     runtime: Runtime,
     clients: Vec<Client>,
+}
+
+/// What was published.
+#[derive(Default)]
+pub(super) struct Published {
+    pub(super) per_s: f64,
+    pub(super) ack: Times,
 }
 
 fn failed(why: impl ToString) -> io::Error {
     io::Error::other(why.to_string())
 }
 
-impl Bare {
-    /// Connects so many clients.
-    ///
-    /// # Errors
-    /// When a server refuses.
+impl BareClients {
+    /// Connects this many clients.
     pub(super) fn connect(nats: &Cluster, clients: usize) -> io::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -72,17 +78,13 @@ impl Bare {
         Ok(Self { runtime, clients })
     }
 
-    /// Publishes for some time, each client so many at once; publishes a second of all, and the time of
-    /// each in µs.
-    ///
-    /// # Errors
-    /// When a publish is not acked.
+    /// Publishes blocks of `bytes` for `time`, each client `depth` of them concurrently.
     pub(super) fn publish(
         &self,
         bytes: usize,
         depth: usize,
         time: Duration,
-    ) -> io::Result<(f64, Vec<f64>)> {
+    ) -> io::Result<Published> {
         let block = Bytes::from(vec![b'x'; bytes]);
         let begun = Instant::now();
         let all = async {
@@ -90,21 +92,18 @@ impl Bare {
             for client in &self.clients {
                 tasks.spawn(publisher(client.clone(), block.clone(), depth, time));
             }
-            let mut us = Vec::new();
+            let mut all = Times::default();
             while let Some(done) = tasks.join_next().await {
-                us.extend(done.map_err(failed)??);
+                all.add(&done.map_err(failed)??);
             }
-            Ok::<_, io::Error>(us)
+            Ok::<_, io::Error>(all)
         };
-        let us = self.runtime.block_on(all)?;
-        Ok((us.len() as f64 / begun.elapsed().as_secs_f64(), us))
+        let ack = self.runtime.block_on(all)?;
+        Ok(Published { per_s: ack.len() as f64 / begun.elapsed().as_secs_f64(), ack })
     }
 
-    /// Publishes as [`Bare::publish`] does while each client reads all that any publishes; blocks a second that
-    /// all have read.
-    ///
-    /// # Errors
-    /// When a publish is not acked, or a consumer fails.
+    /// Publishes as [`BareClients::publish`] does while each client reads all blocks; returns how
+    /// many per second all have read.
     pub(super) fn publish_and_read(
         &self,
         bytes: usize,
@@ -117,7 +116,7 @@ impl Bare {
             readers.spawn_on(reader(client.clone(), ends_at.clone()), self.runtime.handle());
         }
         let begun = Instant::now();
-        let (_, us) = self.publish(bytes, depth, time)?;
+        let published = self.publish(bytes, depth, time)?.ack.len();
         self.runtime.block_on(async {
             let stream = jetstream::new(self.clients[0].clone()).get_stream(STREAM).await;
             end.send_replace(Some(stream.map_err(failed)?.cached_info().state.last_sequence));
@@ -126,11 +125,11 @@ impl Bare {
             }
             Ok::<_, io::Error>(())
         })?;
-        Ok(us.len() as f64 / begun.elapsed().as_secs_f64())
+        Ok(published as f64 / begun.elapsed().as_secs_f64())
     }
 }
 
-/// Reads what is new, until it has what was published last.
+/// Reads new blocks until it has the last one that was published.
 async fn reader(client: Client, mut ends_at: watch::Receiver<Option<u64>>) -> io::Result<()> {
     let config = pull::Config {
         deliver_policy: DeliverPolicy::New,
@@ -141,7 +140,7 @@ async fn reader(client: Client, mut ends_at: watch::Receiver<Option<u64>>) -> io
     };
     let consumer = jetstream::new(client).create_consumer_on_stream(config, STREAM).await;
     let consumer = consumer.map_err(failed)?;
-    let batches = consumer.stream().max_messages_per_batch(READ_AT_ONCE);
+    let batches = consumer.stream().max_messages_per_batch(READ_BATCH);
     let mut messages = batches.messages().await.map_err(failed)?;
     let mut read = 0;
     while ends_at.borrow().is_none_or(|end| read < end) {
@@ -160,12 +159,12 @@ async fn publisher(
     block: Bytes,
     depth: usize,
     time: Duration,
-) -> io::Result<Vec<f64>> {
-    let context = jetstream::context::ContextBuilder::new().ack_timeout(ACK_WITHIN).build(client);
+) -> io::Result<Times> {
+    let context = jetstream::context::ContextBuilder::new().ack_timeout(ACK_TIMEOUT).build(client);
     let places = Arc::new(Semaphore::new(depth));
     let end = Instant::now() + time;
     let mut acks = JoinSet::new();
-    let mut us = Vec::new();
+    let mut times = Times::default();
     while Instant::now() < end {
         let place = places.clone().acquire_owned().await.map_err(failed)?;
         let sent = Instant::now();
@@ -173,14 +172,14 @@ async fn publisher(
         acks.spawn(async move {
             let acked = ack.await.map_err(failed);
             drop(place);
-            acked.map(|_| sent.elapsed().as_secs_f64() * 1e6)
+            acked.map(|_| sent.elapsed())
         });
         while let Some(done) = acks.try_join_next() {
-            us.push(done.map_err(failed)??);
+            times.record(done.map_err(failed)??);
         }
     }
     while let Some(done) = acks.join_next().await {
-        us.push(done.map_err(failed)??);
+        times.record(done.map_err(failed)??);
     }
-    Ok(us)
+    Ok(times)
 }

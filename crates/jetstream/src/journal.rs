@@ -12,8 +12,8 @@ use async_nats::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
-    Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+    Position, Proposed,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -56,7 +56,7 @@ pub(crate) struct PartitionStream {
 
 /// The journal of a cluster.
 pub struct JetStreamJournal {
-    log: String,
+    facts: JournalFacts,
     pub(crate) context: Context,
     client: Client,
     promise: Promise,
@@ -92,13 +92,22 @@ impl JetStreamJournal {
             PartitionStream { name: info.config.name, head, requests, publisher }
         };
         let promise = promise(opened.seen, &opened.streams);
-        let streams = (0..).zip(opened.streams).map(stream).collect();
+        let streams: Vec<_> = (0..).zip(opened.streams).map(stream).collect();
         let subject = check::peers_subject(options);
         let peers = Arc::new(JetStreamPeers { client: client.clone(), subject });
         let watch = opened.seen.then(|| {
             tokio::spawn(sync::watch_servers(client.clone(), counts.clone())).abort_handle()
         });
-        Ok(Self { log: opened.log, context, client, promise, counts, peers, streams, watch })
+        let facts = JournalFacts {
+            log: opened.log,
+            partitions: u32::try_from(streams.len()).unwrap_or(u32::MAX),
+            depth: DEPTH,
+            is_blocking: false,
+            is_shared: true,
+            // Others may have the right to publish to the subject.
+            is_exclusive: false,
+        };
+        Ok(Self { facts, context, client, promise, counts, peers, streams, watch })
     }
 
     /// What an ack means.
@@ -122,25 +131,8 @@ impl Drop for JetStreamJournal {
 }
 
 impl Journal for JetStreamJournal {
-    fn log(&self) -> &str {
-        &self.log
-    }
-
-    fn depth(&self) -> usize {
-        DEPTH
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        // Others may have the right to publish to the subject.
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn partitions(&self) -> u32 {
-        u32::try_from(self.streams.len()).unwrap_or(u32::MAX)
+    fn facts(&self) -> &JournalFacts {
+        &self.facts
     }
 
     fn counts(&self) -> Option<JournalCounts> {

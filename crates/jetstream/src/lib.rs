@@ -21,8 +21,6 @@ mod options;
 mod peers;
 mod publisher;
 mod reader;
-#[cfg(feature = "servers")]
-pub mod servers;
 mod shared;
 mod sync;
 

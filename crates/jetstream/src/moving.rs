@@ -4,12 +4,15 @@
 //! moved away leaves sealed streams, which are read to their ends: the head of a [`SealedJournal`]
 //! is its end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::stream;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use roomlog_core::journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed};
+use roomlog_core::journal::{
+    Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers, Position,
+    Proposed,
+};
 
 use crate::{
     check,
@@ -94,6 +97,7 @@ impl JetStreamJournal {
 
 /// A journal whose log was moved away: it is only read.
 pub struct SealedJournal {
+    facts: JournalFacts,
     journal: JetStreamJournal,
     heads: Vec<Position>,
 }
@@ -105,29 +109,22 @@ impl SealedJournal {
     /// JetStream refuses or does not answer.
     pub async fn seal(journal: JetStreamJournal, token: &str) -> Result<Self, OpenError> {
         let heads = journal.seal(token).await?;
-        Ok(Self { journal, heads })
+        let facts = JournalFacts { is_shared: false, ..journal.facts().clone() };
+        Ok(Self { facts, journal, heads })
     }
 }
 
 impl Journal for SealedJournal {
-    fn log(&self) -> &str {
-        self.journal.log()
+    fn facts(&self) -> &JournalFacts {
+        &self.facts
     }
 
-    fn depth(&self) -> usize {
-        1
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
     }
 
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    fn partitions(&self) -> u32 {
-        self.journal.partitions()
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, _: Bytes) -> BoxFuture<'static, Proposed> {

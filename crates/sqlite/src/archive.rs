@@ -31,16 +31,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roomlog_core::archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window};
 use roomlog_core::{
+    applied::Applied,
+    archive::{Archive, ArchiveError, IdKey, Keep, Window},
+    head::{Head, Known},
     journal::{Partition, Position},
     proposal::{ContentHash, Stored},
-    room::{Head, Known},
 };
 use roomlog_protocol::{RoomName, Slot};
 use rusqlite::{Connection, params};
 
-pub(crate) use self::at_rest::{ArchiveFacts, facts, manifest, rename};
+pub(crate) use self::at_rest::{ArchiveFile, inspect, manifest, rename};
 use self::{
     durable::Checkpoints,
     entries::Runs,

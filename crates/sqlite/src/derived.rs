@@ -104,7 +104,7 @@ fn look(path: &Path, log: &str) -> Result<Opened, OpenError> {
     let manifest = start::manifest(path)?;
     start::not_cut_off(path, manifest.as_ref())?;
     wal::scan(&file, Durability::Normal).map_err(|why| ArchiveError::Failed(why.to_string()))?;
-    match (archive::facts(&file)?, manifest) {
+    match (archive::inspect(&file)?, manifest) {
         (None, None) => Ok(Opened::New),
         (None, Some(_)) => Err(OpenError::no_archive(path)),
         (Some(archive), _) if archive.log != log => Err(OpenError::OtherLog {

@@ -112,7 +112,7 @@ impl Directory {
             remove_database(path, left_by_a_crash).map_err(io)?;
         }
         let journal = SqliteJournal::open_keeping(&path.join(JOURNAL), journal_bytes)?;
-        let archive = SqliteArchive::open(&path.join(ARCHIVE), journal.log())?;
+        let archive = SqliteArchive::open(&path.join(ARCHIVE), &journal.facts().log)?;
         let identity = small_files::begin_incarnation(path).map_err(io)?;
         let (journal, archive) = (Arc::new(journal), Arc::new(archive));
         Ok(Self { identity, journal, archive, opened, path: path.into(), _lock: lock })

@@ -25,12 +25,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+    Position, Proposed,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-pub(crate) use self::rows::{JournalFacts, begin_new, begin_same, facts, failed};
+pub(crate) use self::rows::{JournalFile, begin_new, begin_same, failed, inspect};
 pub use self::trim::TrimHold;
 use self::{
     follow::SqliteFollow,
@@ -64,7 +65,7 @@ pub const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// The journal of one node.
 pub struct SqliteJournal {
-    log: String,
+    facts: JournalFacts,
     path: PathBuf,
     writer: Mutex<BlockWriter>,
     head: watch::Receiver<u64>,
@@ -121,7 +122,16 @@ impl SqliteJournal {
             copying: false,
             broken: None,
         });
-        Ok(Self { log, path: path.into(), writer, head, recent, allowed })
+        let facts = JournalFacts {
+            log,
+            partitions: 1,
+            // `propose` writes: what is queued meanwhile makes the next block larger.
+            depth: 1,
+            is_blocking: true,
+            is_shared: false,
+            is_exclusive: true,
+        };
+        Ok(Self { facts, path: path.into(), writer, head, recent, allowed })
     }
 
     /// Keeps all blocks as long as the result exists.
@@ -149,21 +159,16 @@ impl Drop for SqliteJournal {
 }
 
 impl Journal for SqliteJournal {
-    fn log(&self) -> &str {
-        &self.log
+    fn facts(&self) -> &JournalFacts {
+        &self.facts
     }
 
-    fn depth(&self) -> usize {
-        // `propose` writes: what queues meanwhile makes the next block larger.
-        1
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
     }
 
-    fn is_ours_alone(&self) -> bool {
-        true
-    }
-
-    fn is_shared(&self) -> bool {
-        false
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

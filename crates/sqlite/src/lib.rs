@@ -8,7 +8,7 @@
 //!    journal.db   the newest blocks, one per row; one writer, one fsync per block
 //!    archive.db   entries by (room, slot), ids, heads; one writer, a few readers
 //!
-//!  start: read the facts ──► refuse │ serve │ restore     backup: a copy of archive.db, a manifest
+//!  start: inspect the files ──► refuse │ serve │ restore     backup: a copy of archive.db
 //! ```
 //!
 //! Invariants: nothing is visible before `journal.db` has it on stable storage; `archive.db` is

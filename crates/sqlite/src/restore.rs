@@ -21,6 +21,7 @@ use std::{
 use roomlog_core::{
     block,
     journal::{JournalError, Position},
+    rules::Rules,
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
@@ -29,7 +30,7 @@ use crate::{
     archive,
     error::OpenError,
     files::{self, ARCHIVE, JOURNAL, NEW_JOURNAL, RESTORED, remove_database},
-    journal::{self, JournalFacts},
+    journal::{self, JournalFile},
     pragma, small_files,
 };
 
@@ -41,7 +42,7 @@ const STEPS: [Step; 4] = [begin_journal, rename_archive, remove_node, put_manife
 
 /// Restores a backup, or finishes an interrupted restore.
 pub(crate) fn restore(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
-    if journal::facts(&path.join(JOURNAL))?.is_none() {
+    if journal::inspect(&path.join(JOURNAL))?.is_none() {
         compare(path, manifest)?;
     }
     STEPS.iter().try_for_each(|step| step(path, manifest))
@@ -51,7 +52,7 @@ pub(crate) fn restore(path: &Path, manifest: &Manifest) -> Result<(), OpenError>
 pub(crate) fn continue_log(
     path: &Path,
     manifest: &Manifest,
-    journal: &JournalFacts,
+    journal: &JournalFile,
 ) -> Result<(), OpenError> {
     compare(path, manifest)?;
     check_no_gap(path, manifest, journal)?;
@@ -119,9 +120,9 @@ fn sha256(path: &Path) -> io::Result<Digest> {
 pub(crate) fn check_no_gap(
     path: &Path,
     manifest: &Manifest,
-    facts: &JournalFacts,
+    journal: &JournalFile,
 ) -> Result<(), OpenError> {
-    let (first, head) = (facts.first, facts.head);
+    let &JournalFile { first, head, .. } = journal;
     let applied = Position(manifest.position);
     let refused = |why| OpenError::NotProven { path: path.into(), applied, first, head, why };
     let failed = journal::failed("cannot be read");
@@ -146,7 +147,7 @@ pub(crate) fn check_no_gap(
     }
     let newest = "SELECT block FROM blocks ORDER BY position DESC LIMIT 1";
     let newest: Vec<u8> = file.query_row(newest, [], |row| row.get(0)).map_err(failed)?;
-    let newest = block::decode(&newest);
+    let newest = block::decode(&newest, Rules::NEWEST);
     let newest = newest.map_err(|why| refused(format!("position {head} of journal.db: {why}")))?;
     if newest.name.node == node && newest.name.incarnation <= incarnation {
         return Ok(());
@@ -156,7 +157,7 @@ pub(crate) fn check_no_gap(
 
 /// Step 1.
 fn begin_journal(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
-    if journal::facts(&path.join(JOURNAL))?.is_some() {
+    if journal::inspect(&path.join(JOURNAL))?.is_some() {
         return Ok(());
     }
     // A start that was interrupted before it had a log leaves an empty one.
@@ -181,10 +182,10 @@ pub(crate) fn put_journal(
 
 /// Step 2.
 fn rename_archive(path: &Path, _: &Manifest) -> Result<(), OpenError> {
-    let facts = journal::facts(&path.join(JOURNAL))?;
-    let facts = facts.ok_or_else(|| JournalError("journal.db: it holds no log".into()))?;
+    let journal = journal::inspect(&path.join(JOURNAL))?;
+    let journal = journal.ok_or_else(|| JournalError("journal.db: it holds no log".into()))?;
     let file = path.join(ARCHIVE);
-    archive::rename(&file, &facts.log)?;
+    archive::rename(&file, &journal.log)?;
     files::sync(&file).and_then(|()| files::sync(path)).map_err(OpenError::io(path))
 }
 
@@ -207,8 +208,8 @@ mod tests {
     use roomlog_core::{
         archive::{Archive, Keep},
         journal::Journal,
-        suites::archive::{Speaker, room, window},
     };
+    use roomlog_testkit::fixtures::{Speaker, room, window};
     use rusqlite::Connection;
     use tempfile::TempDir;
 
@@ -255,7 +256,7 @@ mod tests {
     fn restored(path: &Path, manifest: &Manifest) -> String {
         let directory = Directory::open(path).expect("a directory");
         assert_eq!(directory.opened, Opened::Restored(manifest.clone()));
-        let log = directory.journal.log().to_owned();
+        let log = directory.journal.facts().log.clone();
         assert_ne!(log, LOG);
         assert_eq!(directory.archive.log(), log);
         assert_eq!(directory.journal.head(0), Ok(Position(9)));
@@ -267,7 +268,7 @@ mod tests {
         drop(directory);
         assert!(path.join(RESTORED).exists() && !path.join(MANIFEST_FILE).exists());
         let again = Directory::open(path).expect("a directory");
-        assert_eq!((&again.opened, again.journal.log()), (&Opened::Whole, log.as_str()));
+        assert_eq!((&again.opened, &again.journal.facts().log), (&Opened::Whole, &log));
         log
     }
 
@@ -285,7 +286,7 @@ mod tests {
             for step in &STEPS[..done] {
                 step(path.path(), &manifest).expect("a step");
             }
-            let begun = journal::facts(&path.path().join(JOURNAL)).expect("the facts");
+            let begun = journal::inspect(&path.path().join(JOURNAL)).expect("a journal");
             if done == STEPS.len() {
                 let directory = Directory::open(path.path()).expect("a directory");
                 assert_eq!(directory.opened, Opened::Whole);
@@ -309,7 +310,8 @@ mod tests {
         let path = with_files(&files(backup.path()));
         begin_journal(path.path(), &manifest).expect("step 1");
         let file = Connection::open(path.path().join(ARCHIVE)).expect("the file");
-        let log = journal::facts(&path.path().join(JOURNAL)).expect("facts").expect("a log").log;
+        let log =
+            journal::inspect(&path.path().join(JOURNAL)).expect("a journal").expect("a log").log;
         file.execute("UPDATE log SET id = ?1", [&log]).expect("a change");
         let killed = with_files(&files(path.path()));
         assert!(files::has_wal(&killed.path().join(ARCHIVE)));

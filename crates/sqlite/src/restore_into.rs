@@ -96,7 +96,7 @@ fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
             OpenError::Manifest { why, .. } => OpenError::manifest(backup, why),
             other => other,
         })?;
-    Ok(directory.journal.log().to_owned())
+    Ok(directory.journal.facts().log.clone())
 }
 
 /// The path without links, `.` and a trailing slash, so that its directory can be made beside it.

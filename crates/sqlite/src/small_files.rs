@@ -7,7 +7,7 @@
 
 use std::{fs, io, path::Path};
 
-use roomlog_core::{Identity, block::NodeId};
+use roomlog_core::{Identity, identity::NodeId};
 use ulid::Ulid;
 
 use crate::{

@@ -24,10 +24,10 @@ use roomlog_core::{
 use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 
 use crate::{
-    archive::{self, ArchiveFacts},
+    archive::{self, ArchiveFile},
     error::OpenError,
     files::{ARCHIVE, JOURNAL, LOCK, has_wal, if_exists, is_ours},
-    journal::{self, JournalFacts},
+    journal::{self, JournalFile},
     pragma::Durability,
     wal,
 };
@@ -73,7 +73,7 @@ pub(crate) enum Found {
     /// Restore a backup, or finish the restore.
     Restore(Manifest),
     /// Serve a backup with its own journal, if that has no gap.
-    Continue(Manifest, JournalFacts),
+    Continue(Manifest, JournalFile),
 }
 
 /// Reads a directory, without changing it, and decides.
@@ -90,8 +90,8 @@ pub(crate) fn look(path: &Path) -> Result<Found, OpenError> {
         .map_err(|why| JournalError(why.to_string()))?;
     wal::scan(&path.join(ARCHIVE), Durability::Normal)
         .map_err(|why| ArchiveError::Failed(why.to_string()))?;
-    let journal = journal::facts(&path.join(JOURNAL))?;
-    let archive = archive::facts(&path.join(ARCHIVE))?;
+    let journal = journal::inspect(&path.join(JOURNAL))?;
+    let archive = archive::inspect(&path.join(ARCHIVE))?;
     match manifest {
         None => without_manifest(path, journal, archive).map(Found::Serve),
         Some(manifest) => with_manifest(path, journal, archive, manifest),
@@ -138,16 +138,16 @@ pub(crate) fn manifest(path: &Path) -> Result<Option<Manifest>, OpenError> {
 
 fn without_manifest(
     path: &Path,
-    journal: Option<JournalFacts>,
-    archive: Option<ArchiveFacts>,
+    journal: Option<JournalFile>,
+    archive: Option<ArchiveFile>,
 ) -> Result<Opened, OpenError> {
     match (journal, archive) {
         (None, None) => Ok(Opened::New),
         (Some(journal), None) if journal.first == Position(1) => Ok(Opened::Rebuilt),
-        (Some(JournalFacts { first, head, .. }), None) => {
+        (Some(JournalFile { first, head, .. }), None) => {
             Err(OpenError::ArchiveMissing { path: path.into(), first, head })
         }
-        (None, Some(ArchiveFacts { applied, .. })) => {
+        (None, Some(ArchiveFile { applied, .. })) => {
             Err(OpenError::JournalMissing { path: path.into(), applied })
         }
         (Some(journal), Some(archive)) => {
@@ -157,13 +157,9 @@ fn without_manifest(
 }
 
 /// Refuses a journal and an archive of different logs, or with a gap between them.
-fn check_match(
-    path: &Path,
-    journal: &JournalFacts,
-    archive: &ArchiveFacts,
-) -> Result<(), OpenError> {
+fn check_match(path: &Path, journal: &JournalFile, archive: &ArchiveFile) -> Result<(), OpenError> {
     let (path, applied) = (path.into(), archive.applied);
-    let &JournalFacts { first, head, .. } = journal;
+    let &JournalFile { first, head, .. } = journal;
     if journal.log != archive.log {
         let (journal, archive) = (journal.log.clone(), archive.log.clone());
         return Err(OpenError::LogsDiffer { path, journal, head, archive, applied });
@@ -179,13 +175,13 @@ fn check_match(
 
 fn with_manifest(
     path: &Path,
-    journal: Option<JournalFacts>,
-    archive: Option<ArchiveFacts>,
+    journal: Option<JournalFile>,
+    archive: Option<ArchiveFile>,
     manifest: Manifest,
 ) -> Result<Found, OpenError> {
     let differs = |why: String| Err(OpenError::manifest(path, why));
     let Some(archive) = archive else { return Err(OpenError::no_archive(path)) };
-    let ArchiveFacts { log, applied } = &archive;
+    let ArchiveFile { log, applied } = &archive;
     if applied.0 != manifest.position {
         let says = manifest.position;
         return differs(format!(

@@ -22,14 +22,14 @@ const HEADS: usize = 1_000;
 
 /// What an `archive.db` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ArchiveFacts {
+pub(crate) struct ArchiveFile {
     pub(crate) log: String,
     /// The position of partition 0.
     pub(crate) applied: Position,
 }
 
-/// Reads the facts of an archive, and changes nothing; `None` if there is no file or no log in it.
-pub(crate) fn facts(path: &Path) -> Result<Option<ArchiveFacts>, ArchiveError> {
+/// Reads what an archive holds, and changes nothing; `None` if there is no file or no log in it.
+pub(crate) fn inspect(path: &Path) -> Result<Option<ArchiveFile>, ArchiveError> {
     if !path.exists() {
         return Ok(None);
     }
@@ -39,13 +39,13 @@ pub(crate) fn facts(path: &Path) -> Result<Option<ArchiveFacts>, ArchiveError> {
         return Err(ArchiveError::Failed(unknown_format("archive.db", format, sql::FORMAT)));
     }
     let applied = State::read(&file)?.applied(0).position;
-    Ok(Some(ArchiveFacts { log, applied }))
+    Ok(Some(ArchiveFile { log, applied }))
 }
 
 /// The manifest of an archive, without `sha256`; `taken_at` is in ms since the epoch.
 pub(crate) fn manifest(path: &Path, taken_at: u64) -> Result<Manifest, ArchiveError> {
-    let facts = facts(path)?;
-    let facts = facts.ok_or_else(|| ArchiveError::Failed("archive.db: it holds no log".into()))?;
+    let found = inspect(path)?;
+    let found = found.ok_or_else(|| ArchiveError::Failed("archive.db: it holds no log".into()))?;
     let file = pragma::open_stopped(path).map_err(failed)?;
     let (mut digest, mut count, mut entries) = (HeadsDigest::default(), 0, 0);
     let mut after: Option<RoomName> = None;
@@ -63,8 +63,8 @@ pub(crate) fn manifest(path: &Path, taken_at: u64) -> Result<Manifest, ArchiveEr
         fs::metadata(path).map_err(|why| ArchiveError::Failed(format!("archive.db: {why}")))?;
     Ok(Manifest {
         format: MANIFEST_FORMAT,
-        log: facts.log,
-        position: facts.applied.0,
+        log: found.log,
+        position: found.applied.0,
         rooms: count,
         entries,
         digest: digest.finish(),

@@ -4,7 +4,7 @@
 //! row carries a sum over itself, and the state carries the sum of those, so that a changed or
 //! missing row is detected.
 
-use roomlog_core::{archive::ArchiveError, room::Head};
+use roomlog_core::{archive::ArchiveError, head::Head};
 use roomlog_protocol::{Digest, RoomName};
 use rusqlite::{Connection, Params, Row, params};
 use sha2::{Digest as _, Sha256};

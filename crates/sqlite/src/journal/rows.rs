@@ -164,7 +164,7 @@ fn create(path: &Path) -> rusqlite::Result<Connection> {
 
 /// What a `journal.db` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JournalFacts {
+pub(crate) struct JournalFile {
     pub(crate) log: String,
     /// The position of the oldest block; one past the head if there is none.
     pub(crate) first: Position,
@@ -173,8 +173,8 @@ pub(crate) struct JournalFacts {
     pub(crate) continues: Option<(String, Position)>,
 }
 
-/// Reads the facts of a journal, and changes nothing; `None` if there is no file or no log in it.
-pub(crate) fn facts(path: &Path) -> Result<Option<JournalFacts>, JournalError> {
+/// Reads what a journal holds, and changes nothing; `None` if there is no file or no log in it.
+pub(crate) fn inspect(path: &Path) -> Result<Option<JournalFile>, JournalError> {
     if !path.exists() {
         return Ok(None);
     }
@@ -195,7 +195,7 @@ pub(crate) fn facts(path: &Path) -> Result<Option<JournalFacts>, JournalError> {
             "journal.db: it begins at position {oldest}, and not at {first}: blocks are missing; \
              restore a backup of the whole directory"
         ))),
-        _ => Ok(Some(JournalFacts { log, first, head, continues })),
+        _ => Ok(Some(JournalFile { log, first, head, continues })),
     }
 }
 
