@@ -1,8 +1,7 @@
 //! How a stream must be configured, and how an existing one differs from that.
 //!
 //! Enters: the options; the configuration of an existing stream. Leaves: the configuration of a new
-//! one, or each difference. Invariant: a stream that could drop a block, or ack one before a quorum
-//! has it, is not used.
+//! one, or each difference. Invariant: a stream that could lose a block is not used.
 
 use std::collections::HashMap;
 
@@ -11,8 +10,7 @@ use roomlog_core::journal::Partition;
 
 use crate::options::{Options, Purpose};
 
-/// The generation of a log's streams; a log that is moved to another number of partitions gets the
-/// next.
+/// The generation of a log's streams; a move to another number of partitions makes the next.
 pub(crate) const GENERATION: u32 = 1;
 
 const LOG: &str = "roomlog.log";
@@ -94,8 +92,7 @@ pub(crate) fn wanted(
         max_bytes: options.max_bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1),
         max_messages: -1,
         max_messages_per_subject: -1,
-        // A reader without a consumer reads single blocks from any replica. Not required of
-        // existing streams.
+        // A reader without a consumer needs it. Not required of existing streams.
         allow_direct: true,
         num_replicas: replicas,
         deny_purge: true,

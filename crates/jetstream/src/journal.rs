@@ -32,8 +32,7 @@ use crate::{
     sync,
 };
 
-/// How many blocks are proposed concurrently; more would be smaller blocks, each with its own
-/// fsyncs.
+/// How many blocks are proposed concurrently; more would be smaller ones with their own fsyncs.
 const DEPTH: usize = 8;
 
 /// What an ack of the journal means.
@@ -69,8 +68,7 @@ pub struct JetStreamJournal {
 }
 
 impl JetStreamJournal {
-    /// Opens the streams of a log, and creates those that are missing. Runs tasks on the current
-    /// runtime until it is dropped.
+    /// Opens the streams of a log, creating missing ones. Runs tasks on the current runtime.
     ///
     /// # Errors
     /// [`OpenError`] gives the reason and a way out.

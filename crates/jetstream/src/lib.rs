@@ -1,5 +1,4 @@
-//! The journal of a cluster: one NATS JetStream stream per partition, replicated by several
-//! servers.
+//! The journal of a cluster: one replicated NATS JetStream stream per partition.
 //!
 //! ```text
 //!  propose ──► publisher ──► stream ROOMLOG_<generation>_<partition>, fsynced by a quorum

@@ -36,8 +36,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The timeout of a JetStream request.
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The timeout of a publish's ack: as long as most elections, because a longer one only delays
-/// appends.
+/// The timeout of a publish's ack: as long as most elections; a longer one only delays appends.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The interval of pings; the third one without an answer closes the connection, so a server that
@@ -158,8 +157,7 @@ fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenE
     }
 }
 
-/// Logs an event of the connection. While no server is reachable each attempt is an event; only the
-/// first one is logged.
+/// Logs an event of the connection; of a series of failed attempts only the first.
 fn log_event(event: &Event, lost: &Episode) {
     match event {
         Event::Connected => {

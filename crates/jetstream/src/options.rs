@@ -19,20 +19,17 @@ pub(crate) const LEAST_PAYLOAD: usize = 2 * BLOCK_BYTES;
 /// How the streams are named and reached.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The servers, such as `nats://a:4222,b:4222`; one reachable server is enough, and names the
-    /// others.
+    /// The servers, such as `nats://a:4222,b:4222`; one that is reachable names the others.
     pub servers: String,
     /// The prefix of the names of streams and subjects: capital letters, digits and `-`.
     pub prefix: String,
     /// The number of partitions, fixed when the log is created. By default as many as exist, or 1.
     pub partitions: Option<u32>,
-    /// How many servers keep each stream that is created: 1, 3 or 5. By default 1 on a server
-    /// without a cluster, else 3.
+    /// How many servers keep a new stream: 1, 3 or 5; by default 3, or 1 without a cluster.
     pub replicas: Option<usize>,
     /// The most bytes of a stream; by default what the servers allow.
     pub max_bytes: Option<u64>,
-    /// The operator declares that every server has `sync_interval: always`; the servers are not
-    /// asked.
+    /// The operator declares `sync_interval: always` for every server; they are not asked.
     pub declared: bool,
     /// A file of credentials (a JWT and a seed), as `nsc` writes it.
     pub credentials: Option<PathBuf>,

@@ -1,5 +1,4 @@
-//! Messages between nodes, which no stream keeps. They may be lost: while NATS is unreachable, none
-//! is sent or received.
+//! Messages between nodes, which no stream keeps; they are lost while NATS is unreachable.
 
 use async_nats::{Client, Subscriber, connection::State};
 use bytes::Bytes;

@@ -24,8 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{error::with_causes, shared::KnownHead};
 
-/// How many blocks may be queued: all unanswered ones, proposed again while their first copies
-/// still are.
+/// How many blocks may be queued: all unanswered ones, twice if they are proposed again.
 pub(crate) const PUBLISH_QUEUE: usize = 256;
 
 /// How long a block waits for a lost connection.

@@ -198,8 +198,7 @@ impl Reader {
 
     /// Compares a block with the last one given, or gives it on.
     async fn got(&mut self, durable: Durable, compared: &mut bool) -> Result<(), Stop> {
-        // Compared per consumer: each reads the store of one server, which proves nothing of
-        // others.
+        // Compared per consumer: each reads the store of one server.
         if durable.position == self.mark.position {
             self.compare(&durable)?;
             *compared = true;
@@ -265,8 +264,7 @@ impl Reader {
         ))
     }
 
-    /// After some quiet periods: asks the stream whether it has blocks that the consumer does not
-    /// give.
+    /// After some quiet periods: asks the stream for blocks that the consumer does not give.
     async fn check_while_quiet(&mut self, compared: bool) -> Option<Stop> {
         let Position(last) = self.mark.position;
         let state = self.state().await;

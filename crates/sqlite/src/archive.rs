@@ -43,7 +43,7 @@ use rusqlite::{Connection, params};
 
 pub(crate) use self::at_rest::{ArchiveFile, inspect, manifest, rename};
 use self::{
-    durable::Checkpoints,
+    durable::CheckpointHook,
     entries::Runs,
     fold::FoldWriter,
     ids::{Ids, Segment, Upkeep},
@@ -73,7 +73,7 @@ pub struct SqliteArchive {
     writer: Mutex<FoldWriter>,
     ids: Ids,
     readers: Mutex<Vec<Connection>>,
-    checkpoints: Arc<Checkpoints>,
+    checkpoints: Arc<CheckpointHook>,
     /// A fold failed.
     broken: AtomicBool,
 }
@@ -88,7 +88,7 @@ impl SqliteArchive {
             .map_err(|error| ArchiveError::Failed(error.to_string()))?;
         // NORMAL: a power cut may undo the newest folds, and the journal has their entries.
         let mut connection = pragma::open_archive(path, PAGE_BYTES).map_err(failed)?;
-        let checkpoints = Checkpoints::install(&mut connection).map_err(failed)?;
+        let checkpoints = CheckpointHook::install(&mut connection).map_err(failed)?;
         pragma::keep_wal_on_close(&connection, true).map_err(failed)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(failed)?;
         // Else torn frames of a crash would stay after the end of the WAL, where the next scan

@@ -1,5 +1,4 @@
-//! The directory of a cluster's node, whose journal is elsewhere: an archive that can be rebuilt,
-//! and the node's identity.
+//! The directory of a cluster's node: an archive that can be rebuilt, and the node's identity.
 //!
 //! Invariants: one process at a time; an archive of another log, and a directory with a journal of
 //! its own, are refused unchanged; a backup of another node of the same log is taken as it is.
@@ -39,8 +38,7 @@ pub struct Derived {
 }
 
 impl Derived {
-    /// Refuses a directory that no node of a cluster may use, before anything is created elsewhere
-    /// for it.
+    /// Refuses a directory that no node of a cluster may use.
     ///
     /// # Errors
     /// [`OpenError::Frozen`], [`OpenError::HasJournal`], or [`OpenError::Io`].

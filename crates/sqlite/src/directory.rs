@@ -1,8 +1,7 @@
 //! The data directory: its files as one unit, used by one process.
 //!
-//! Enters: a path. Leaves: journal and archive, opened together, and the lock on them. Invariants:
-//! one process at a time; journal and archive carry the same log's id; an incomplete directory is
-//! refused unchanged.
+//! Enters: a path. Leaves: journal and archive, and the lock on them. Invariants: one process at a
+//! time; both carry the same log's id; an incomplete directory is refused unchanged.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -25,8 +24,7 @@ use crate::{
     start::{self, Found, Holds, Opened},
 };
 
-/// How long to wait for the lock: a process that was just killed holds it until the system has
-/// cleaned up.
+/// How long to wait for the lock: the system takes a while to clean up after a killed process.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// How often the lock is tried; a file lock cannot be awaited with a timeout.
@@ -139,8 +137,8 @@ impl Directory {
         SqliteBackup::new(self.path.clone(), Some(journal), archive)
     }
 
-    /// Locks a stopped server's directory as long as the result is held; writes nothing. `None` for
-    /// a backup, which nobody serves.
+    /// Locks a stopped server's directory as long as the result is held; `None` for a backup.
+    /// Writes nothing.
     ///
     /// # Errors
     /// It is no data directory, or a process serves it.

@@ -10,8 +10,7 @@ use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
 /// Why a directory was not opened; nothing in it was changed. `path` is the directory, `applied`
-/// the archive's position, `first` and `head` are the positions of the journal's oldest and newest
-/// block.
+/// the archive's position; `first` and `head` are those of the journal's oldest and newest block.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "the fields are named above, or by their sentence")]
 pub enum OpenError {

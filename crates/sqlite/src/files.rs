@@ -1,5 +1,4 @@
-//! The files of a data directory: their names, and the operations on them that must survive a
-//! crash.
+//! The files of a data directory: their names, and the crash-safe operations on them.
 
 use std::{
     ffi::OsStr,
@@ -28,8 +27,7 @@ pub(crate) const RESTORED: &str = "restored.json";
 pub const FILES: [&str; 6] =
     ["journal.db", "journal.db-wal", "archive.db", "archive.db-wal", "node", "manifest.json"];
 
-/// Whether Roomlog writes a file of this name into a data directory. The lock proves nothing: other
-/// programs have one too.
+/// Whether Roomlog writes a file of this name; not the lock, which other programs have too.
 pub(crate) fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     // Small files are written under this name and renamed.

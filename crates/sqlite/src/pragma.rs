@@ -63,9 +63,8 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a file that nobody else has open, for reading: no file is created, changed or removed. A
-/// WAL that a crash left is read through a lock and an index in memory, and not copied into the
-/// file.
+/// Opens a file that nobody else has open, for reading; changes no file. The WAL of a crash is read
+/// through a lock and an index in memory.
 pub(crate) fn open_stopped(path: &Path) -> rusqlite::Result<Connection> {
     if !has_wal(path) {
         let uri = format!("file:{}?immutable=1", encoded(path));
@@ -97,8 +96,7 @@ pub(crate) fn log_of(file: &Connection) -> rusqlite::Result<Option<(String, i64)
         .optional()
 }
 
-/// Whether the last connection leaves the WAL as it is; else SQLite copies it into the file and
-/// removes it.
+/// Whether the WAL stays when the last connection closes; else it is copied and removed.
 pub(crate) fn keep_wal_on_close(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }

@@ -59,8 +59,7 @@ pub(crate) fn continue_log(
     put_manifest_away(path, manifest)
 }
 
-/// Takes a backup of another node of the same log as this node's archive. It can be repeated after
-/// a crash.
+/// Takes a backup of another node of the same log as the archive; can be repeated after a crash.
 pub(crate) fn adopt(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     compare(path, manifest)?;
     remove_node(path, manifest)?;

@@ -43,8 +43,7 @@ pub enum Opened {
     Rebuilt,
     /// A backup, which a new log continues.
     Restored(Manifest),
-    /// A backup beside the journal of its log, with everything after the backup: the same log
-    /// continues.
+    /// A backup beside the complete journal of its log, which continues.
     Continued(Manifest),
 }
 

@@ -90,8 +90,7 @@ fn way_out(file: &Path) -> &'static str {
     }
 }
 
-/// Scans the WAL of a database that nobody has open; an error if SQLite would open it and lose
-/// commits.
+/// Scans the WAL of a database that nobody has open; fails if SQLite would lose commits.
 pub(crate) fn scan(database: &Path, durability: Durability) -> Result<(), WalError> {
     let file = wal_of(database);
     let io = |error| WalError::Io { file: file.clone(), error };

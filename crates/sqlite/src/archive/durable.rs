@@ -48,13 +48,13 @@ pub(super) fn read(reader: &Connection, partition: Partition) -> rusqlite::Resul
 
 /// The checkpoints that run as the WAL grows.
 #[derive(Debug, Default)]
-pub(super) struct Checkpoints {
+pub(super) struct CheckpointHook {
     /// How many pages the WAL has when one runs.
     pages: AtomicI32,
     failed: Mutex<Option<ArchiveError>>,
 }
 
-impl Checkpoints {
+impl CheckpointHook {
     /// Takes SQLite's automatic checkpoints over, because SQLite ignores their errors: after a
     /// failed fsync the next one may report success. Here the first error is kept, and no
     /// checkpoint follows it. Without room the WAL stays as it is.

@@ -158,8 +158,7 @@ impl Runs<'_> {
         }
     }
 
-    /// Writes new runs until all entries are written, or a run is present, which the caller looks
-    /// at.
+    /// Writes new runs, up to the next run that is present; gives the entries from there.
     fn append<'a>(
         &self,
         mut before: Digest,
@@ -179,8 +178,7 @@ impl Runs<'_> {
         Ok(entries)
     }
 
-    /// Fills a run and writes it; gives the entries that did not fit, and whether the row was
-    /// written.
+    /// Fills a run and writes it; gives the rest, and whether the row was written.
     fn put<'a>(
         &self,
         statement: &str,

@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Invariants: heads, `applied` and the segment of ids count from the last transaction on; a slot
-//! that is present must hold the same entry, so an interrupted fold can be repeated; an id is at
-//! one slot.
+//! that is present must hold the same entry, so a fold can be repeated; an id is at one slot.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,8 +1,7 @@
 //! The rooms: name, number and head of each.
 //!
 //! Invariants: rooms have the numbers 1, 2, 3, … in the order in which the archive met them; each
-//! row carries a sum over itself, and the state carries the sum of those, so that a changed or
-//! missing row is detected.
+//! row has a sum, and the state the sum of those: a changed or missing row is detected.
 
 use roomlog_core::{archive::ArchiveError, head::Head};
 use roomlog_protocol::{Digest, RoomName};
