@@ -1,4 +1,4 @@
-//! Why the journal was not opened, each with a way out for its operator.
+//! Why the journal was not opened, each with a remedy.
 
 use std::{error::Error, io};
 
@@ -71,7 +71,7 @@ pub enum OpenError {
         "the log of stream {0} was moved to another directory already: a log is served in one \
          place. To finish an interrupted move, name the directory that it began with"
     )]
-    GoneElsewhere(String),
+    MovedElsewhere(String),
     /// The stream holds another log, `there`.
     #[error(
         "stream {name} holds log {there}, and log {log} is to be moved to it: name other streams \

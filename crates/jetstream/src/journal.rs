@@ -71,7 +71,7 @@ impl JetStreamJournal {
     /// Opens the streams of a log, creating missing ones. Runs tasks on the current runtime.
     ///
     /// # Errors
-    /// [`OpenError`] gives the reason and a way out.
+    /// [`OpenError`] gives the reason and a remedy.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
         let counts = Arc::new(Counts::default());
         let opened = open::open(options, &counts).await?;

@@ -141,7 +141,7 @@ fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenE
         Purpose::Serve if config.sealed => Err(OpenError::Sealed(name)),
         Purpose::Serve | Purpose::MoveAway { .. } if is_moving => Err(OpenError::Moving(name)),
         Purpose::MoveAway { token } if !check::may_move_away(config, token) => {
-            Err(OpenError::GoneElsewhere(name))
+            Err(OpenError::MovedElsewhere(name))
         }
         Purpose::MoveHere { log } => {
             let there = check::log_of(&config.metadata).unwrap_or_default();

@@ -53,7 +53,7 @@ impl Derived {
     /// Opens a directory for a log, and creates it if it is missing.
     ///
     /// # Errors
-    /// [`OpenError`] gives the reason and a way out.
+    /// [`OpenError`] gives the reason and a remedy.
     pub fn open(path: &Path, log: &str) -> Result<Self, OpenError> {
         let io = OpenError::io(path);
         fs::create_dir_all(path).map_err(io)?;

@@ -48,7 +48,7 @@ impl Directory {
     /// Opens a directory; if it is missing, creates it with a new log.
     ///
     /// # Errors
-    /// [`OpenError`] gives the reason and a way out.
+    /// [`OpenError`] gives the reason and a remedy.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::open_keeping(path, JOURNAL_BYTES)
     }
@@ -152,7 +152,7 @@ impl Directory {
     /// What a stopped directory holds; changes nothing, and refuses what a start would refuse.
     ///
     /// # Errors
-    /// [`OpenError`] gives the reason and a way out.
+    /// [`OpenError`] gives the reason and a remedy.
     pub fn look(path: &Path) -> Result<Holds, OpenError> {
         match start::look(path)? {
             Found::Serve(Opened::New) => Ok(Holds::Nothing),

@@ -1,4 +1,4 @@
-//! Why a directory or a file cannot be used, each with a way out for its operator.
+//! Why a directory or a file cannot be used, each with a remedy.
 
 use std::{io, path::Path, path::PathBuf};
 
@@ -21,7 +21,7 @@ pub enum OpenError {
     )]
     Locked(PathBuf),
     /// The operating system refused.
-    #[error("cannot use the data directory {path}: {error}{}", way_out(error))]
+    #[error("cannot use the data directory {path}: {error}{}", remedy(error))]
     Io { path: PathBuf, error: io::Error },
     /// It holds files, and none of them is Roomlog's.
     #[error(
@@ -150,7 +150,7 @@ impl OpenError {
     }
 }
 
-fn way_out(error: &io::Error) -> &'static str {
+fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; make room in its file system, then start again: nothing is lost"
@@ -191,7 +191,7 @@ pub(crate) fn is_index_full(error: &rusqlite::Error) -> bool {
 /// The error of SQLite and what to do about it; an error of the disk names the call that failed.
 pub(crate) fn sentence(error: &rusqlite::Error) -> String {
     let code = error.sqlite_error().map_or(0, |error| error.extended_code);
-    let way_out = match error.sqlite_error_code() {
+    let remedy = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "make room in its file system; nothing is lost",
         _ if is_index_full(error) => "make room in its file system, then start again",
         Some(ErrorCode::SystemIoFailure) => {
@@ -209,7 +209,7 @@ pub(crate) fn sentence(error: &rusqlite::Error) -> String {
         }
         _ => return error.to_string(),
     };
-    format!("{error}; {way_out}")
+    format!("{error}; {remedy}")
 }
 
 /// A setting that SQLite did not take.
@@ -219,11 +219,11 @@ pub(crate) fn not_set(why: String) -> rusqlite::Error {
 }
 
 pub(crate) fn unknown_format(file: &str, found: i64, known: i64) -> String {
-    let way_out = if found < known {
+    let remedy = if found < known {
         "an older version wrote it, from before the first release: serve it with that version, \
          `roomlog export` its rooms, and `roomlog import` them into a new directory"
     } else {
         "a newer version wrote it: serve it with that version"
     };
-    format!("{file}: format {found} is not known to this version, which writes {known}; {way_out}")
+    format!("{file}: format {found} is not known to this version, which writes {known}; {remedy}")
 }

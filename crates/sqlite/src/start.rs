@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Enters: the files, which are only read. Leaves: what to do, or a refusal with the positions and
-//! a way out. Invariant: nothing is repaired by guessing.
+//! a remedy. Invariant: nothing is repaired by guessing.
 
 use std::{fs, path::Path};
 

@@ -75,12 +75,12 @@ pub(crate) enum WalError {
         "{} is damaged: {what} at byte {at}; commits are intact up to byte {intact}, and {after} \
          more frames follow, up to byte {end}, which SQLite would silently drop. Nothing was \
          changed; {}",
-        file.display(), way_out(file)
+        file.display(), remedy(file)
     )]
     Damaged { file: PathBuf, what: &'static str, at: u64, intact: u64, after: u64, end: u64 },
 }
 
-fn way_out(file: &Path) -> &'static str {
+fn remedy(file: &Path) -> &'static str {
     if file.file_name() == wal_of(Path::new(ARCHIVE)).file_name() {
         "restore a backup of the whole directory; while the journal holds everything from its \
          first position, moving archive.db, archive.db-wal and archive.db-shm away is enough: \
@@ -258,9 +258,9 @@ fn walk(
                 if walk.damage.is_none() && is_chained {
                     let is_full = durability == Durability::Full;
                     if after_commit && is_full {
-                        walk.damage = Some(("a frame before later commits is not whole", bad));
+                        walk.damage = Some(("a frame before later commits is incomplete", bad));
                     } else if copied.holds(frame.page(), frame.content())? {
-                        walk.damage = Some(("a frame before what was copied is not whole", bad));
+                        walk.damage = Some(("a frame before what was copied is incomplete", bad));
                     }
                 }
                 if is_ours {

@@ -177,7 +177,7 @@ async fn a_missing_sector_before_later_commits_is_refused_with_what_follows() {
     let second_last = commits[commits.len() - 3];
     for sector in image.sectors(0..second_last) {
         let said = image.without_sector(sector).refused(&format!("sector {sector}"));
-        assert!(said.contains("before later commits is not whole"), "{said}");
+        assert!(said.contains("before later commits is incomplete"), "{said}");
         assert!(said.contains(&format!("up to byte {}", image.wal.len())), "{said}");
     }
     // In the page of a commit that only the last transaction follows.
@@ -313,5 +313,5 @@ fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
     image.wal = torn.wal;
     image.database = database;
     let said = open(&image).expect_err("a mixture");
-    assert!(said.contains("a frame before what was copied is not whole"), "{said}");
+    assert!(said.contains("a frame before what was copied is incomplete"), "{said}");
 }
