@@ -154,7 +154,7 @@ async fn servers_with_a_small_max_payload_are_refused_with_the_line_to_change() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_replicas_than_servers_are_refused_with_a_way_out() {
+async fn more_replicas_than_servers_are_refused_with_a_remedy() {
     let why = refused(Setup::default(), |options| options.replicas = Some(3)).to_string();
     assert!(why.contains("--journal-replicas 1"), "{why}");
 }

@@ -1,4 +1,4 @@
-//! The start-up table: each refusal names the files, both positions and the way out, and leaves the
+//! The start-up table: each refusal names the files, both positions and a remedy, and leaves the
 //! directory unchanged, with or without the WALs of a killed process; and the other rows start.
 
 mod node;
