@@ -284,7 +284,8 @@ fn the_configuration_to_try_with_is_valid() {
 fn jwt(issuer: &nkeys::KeyPair, name: &str, subject: &str, nats: serde_json::Value) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let claims = serde_json::json!({
-        "jti": name, "iat": 1, "iss": issuer.public_key(), "name": name, "sub": subject, "nats": nats,
+        "jti": name, "iat": 1, "iss": issuer.public_key(), "name": name, "sub": subject,
+        "nats": nats,
     });
     let head = encode(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
     let signed = format!("{head}.{}", encode(claims.to_string().as_bytes()));
@@ -299,7 +300,8 @@ async fn a_node_logs_in_with_a_file_of_credentials() {
     let (account, user) = (nkeys::KeyPair::new_account(), nkeys::KeyPair::new_user());
     let limits = serde_json::json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
-        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1,
+        "consumer": -1,
     });
     let of_account = serde_json::json!({ "type": "account", "version": 2, "limits": limits });
     let account_jwt = jwt(&operator, "log", &account.public_key(), of_account.clone());
@@ -318,9 +320,10 @@ async fn a_node_logs_in_with_a_file_of_credentials() {
 
     let config = directory.path().join("nats.conf");
     let text = format!(
-        "server_name: a\nlisten: $NATS_LISTEN\njetstream {{ store_dir: $NATS_STORE, sync_interval: always }}\n\
-         operator: \"{operator_jwt}\"\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n  {}: \
-         \"{account_jwt}\"\n  {}: \"{system_jwt}\"\n}}\n",
+        "server_name: a\nlisten: $NATS_LISTEN\n\
+         jetstream {{ store_dir: $NATS_STORE, sync_interval: always }}\n\
+         operator: \"{operator_jwt}\"\nsystem_account: {}\nresolver: MEMORY\n\
+         resolver_preload: {{\n  {}: \"{account_jwt}\"\n  {}: \"{system_jwt}\"\n}}\n",
         system.public_key(),
         account.public_key(),
         system.public_key(),

@@ -26,7 +26,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> rusqlite::Resu
     set_up(Connection::open(path)?, durability)
 }
 
-/// As [`open_writer`] with [`Durability::Normal`], and with pages of `page` bytes if the file is new.
+/// As [`open_writer`] with [`Durability::Normal`]; a new file gets pages of `page` bytes.
 pub(crate) fn open_archive(path: &Path, page: i64) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "page_size", page)?;

@@ -77,7 +77,7 @@ fn unless_full(result: Result<(), ArchiveError>) -> Result<(), ArchiveError> {
     }
 }
 
-/// The window, room by room. New rooms get a number, and have no entries until the fold is complete.
+/// The window, room by room. New rooms get a number, but no entries until the fold is complete.
 fn parts<'a>(
     connection: &mut Connection,
     state: &mut State,

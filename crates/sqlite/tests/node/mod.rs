@@ -121,8 +121,8 @@ pub(crate) async fn say(path: &TempDir, bodies: &[&str]) -> Result<Vec<Stored>, 
     served.end().await.map(|()| log)
 }
 
-/// Appends `count` entries, each in its own block, folded before the next, with a journal that keeps
-/// as little as it can.
+/// Appends `count` entries, each in its own block and folded before the next; the journal keeps as
+/// little as it can.
 pub(crate) async fn say_and_trim(path: &TempDir, count: usize) -> Vec<Stored> {
     say_keeping(path, count, 0).await
 }

@@ -1,7 +1,7 @@
 //! A segment: ids that were sorted and written once.
 //!
 //! Enters: ids in the order of their hashes. Leaves: rows, and a [`Segment`] for look-ups.
-//! Invariant: each of the 2^bits buckets has a row, also an empty one, so a missing row is detected.
+//! Invariant: each of the 2^bits buckets has a row, even if empty, so a missing row is detected.
 
 use std::sync::Arc;
 
