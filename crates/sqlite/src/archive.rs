@@ -68,7 +68,6 @@ const PAGE_BYTES: i64 = 8_192;
 
 /// The archive of one node.
 pub struct SqliteArchive {
-    log: String,
     path: PathBuf,
     writer: Mutex<FoldWriter>,
     ids: Ids,
@@ -97,20 +96,14 @@ impl SqliteArchive {
             Err(error) if !is_full(&error) => return Err(failed(error)),
             _ => {}
         }
-        let (log, state) = read_or_create(&connection, log)?;
+        let state = read_or_create(&connection, log)?;
         rooms::check(&connection, &state)?;
         let ids = Ids::default();
         ids.replace(ids::open(&connection, &state.segments)?);
         let upkeep = Upkeep::open(&connection, &state)?;
         let writer = Mutex::new(FoldWriter { connection, state, upkeep });
         let (path, readers, broken) = (path.into(), Mutex::default(), AtomicBool::new(false));
-        Ok(Self { log, path, writer, ids, readers, checkpoints, broken })
-    }
-
-    /// The log that it is the archive of.
-    #[must_use]
-    pub fn log(&self) -> &str {
-        &self.log
+        Ok(Self { path, writer, ids, readers, checkpoints, broken })
     }
 
     /// Runs a read as one transaction, on a connection of its own.
@@ -148,10 +141,10 @@ impl Drop for SqliteArchive {
     }
 }
 
-/// The log and the state of the file; a new file gets them in one transaction.
-fn read_or_create(connection: &Connection, log: &str) -> Result<(String, State), ArchiveError> {
-    if let Some(log) = read_log(connection)? {
-        return Ok((log, State::read(connection)?));
+/// The state of the file; a new file gets its log and its state in one transaction.
+fn read_or_create(connection: &Connection, log: &str) -> Result<State, ArchiveError> {
+    if read_log(connection)?.is_some() {
+        return State::read(connection);
     }
     let transaction = connection.unchecked_transaction().map_err(failed)?;
     let state = State::default();
@@ -159,7 +152,7 @@ fn read_or_create(connection: &Connection, log: &str) -> Result<(String, State),
     transaction.execute(sql::MAKE_LOG, params![log, sql::FORMAT]).map_err(failed)?;
     state.write(&transaction)?;
     transaction.commit().map_err(failed)?;
-    Ok((log.into(), state))
+    Ok(state)
 }
 
 /// The entry that has an id, if any. Its digest was checked: an id that was changed on the disk is

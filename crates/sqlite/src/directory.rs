@@ -124,12 +124,6 @@ impl Directory {
         small_files::freeze(&self.path, why)
     }
 
-    /// The path of the directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Backups of this directory while it is served, one at a time.
     #[must_use]
     pub fn backup(&self) -> SqliteBackup {
