@@ -204,7 +204,7 @@ async fn a_journal_that_is_not_the_rest_of_its_log_is_refused() {
     // A copy of the journal alone, which cannot show how much came after it.
     let path = beside(&backup, &whole);
     fs::remove_file(path.path().join("node")).expect("removed");
-    not_proven(&path, "no `node` file stands with journal.db");
+    not_proven(&path, "there is no `node` file beside journal.db");
     // The node file of another directory.
     let elsewhere = directory();
     drop(open(&elsewhere));
@@ -214,8 +214,8 @@ async fn a_journal_that_is_not_the_rest_of_its_log_is_refused() {
     // A gap.
     let path = beside(&backup, &whole);
     let file = Connection::open(path.path().join("journal.db")).expect("the file");
-    let hole = format!("DELETE FROM blocks WHERE position = {}", manifest.position + 1);
-    file.execute_batch(&hole).expect("a change");
+    let gap = format!("DELETE FROM blocks WHERE position = {}", manifest.position + 1);
+    file.execute_batch(&gap).expect("a change");
     drop(file);
     not_proven(&path, "blocks between its first position");
     // Another log.
