@@ -1,27 +1,29 @@
-//! The journal of a cluster: one NATS JetStream stream per partition, kept by several servers.
+//! The journal of a cluster: one replicated NATS JetStream stream per partition.
 //!
 //! ```text
 //!  propose ──► publisher ──► stream ROOMLOG_<generation>_<partition>, fsynced by a quorum
 //!                                │ in the stream's order
-//!  follow  ◄── reader ◄── a consumer, watched and replaced when it is silent or behind
+//!  follow  ◄── reader ◄── a consumer, monitored, and replaced if it is silent or behind
 //! ```
 //!
-//! Invariants: nothing is shown before a quorum of servers that fsync has it: what cannot be shown to be
-//! so is refused at the start, or declared by the operator; positions are the stream's sequence numbers,
-//! read without a gap; where the stream was set back, purged or made again, the reader ends and nothing
-//! goes on. Knows no archive and no gateway.
+//! Invariants: nothing is visible before a quorum of servers has it on stable storage; servers that
+//! cannot be shown to fsync are refused at the start, unless the operator declares it; positions
+//! are the stream's sequence numbers, read without a gap; if the stream was set back, purged or
+//! recreated, the reader ends with an error.
 
 mod check;
+mod error;
 mod journal;
+mod moving;
 mod open;
 mod options;
 mod peers;
 mod publisher;
 mod reader;
-mod sealed;
+mod shared;
 mod sync;
 
+pub use error::OpenError;
 pub use journal::{JetStreamJournal, Promise};
-pub use open::OpenError;
+pub use moving::SealedJournal;
 pub use options::{MOST_PARTITIONS, Options, Purpose};
-pub use sealed::SealedJournal;

@@ -1,198 +1,106 @@
-//! Opening: a connection, servers that can be trusted, streams that are as they must be.
+//! Opening: a connection, servers that can be trusted, and streams that are configured correctly.
 //!
-//! Enters: what the operator says. Leaves: a connection and the log's name, or what to change and where.
-//! Invariant: nothing is made before the servers were found good, and what is there is never changed.
+//! Enters: the operator's options. Leaves: a connection and the log, or what to change and where.
+//! Invariant: nothing is created before the servers were found good; what exists is never changed.
 
-use std::{io, mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use async_nats::{
     Client, ConnectOptions, Event, ServerAddr,
     jetstream::{
         self, Context, ErrorCode,
-        context::CreateStreamErrorKind,
+        context::{CreateStreamErrorKind, GetStreamErrorKind},
         stream::{self, Info},
     },
 };
-use roomlog_core::{block::BLOCK_BYTES, episode::Episode};
-use thiserror::Error;
+use roomlog_core::episode::Episode;
 use tracing::{info, warn};
 use ulid::Ulid;
 
 use crate::{
     check,
-    journal::Counts,
-    options::{Options, Purpose},
+    error::{OpenError, with_causes},
+    options::{LEAST_PAYLOAD, Options, Purpose},
+    shared::Counts,
     sync::{self, Server},
 };
 
-/// How long servers that are electing are waited for at the start.
-const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// How long a start waits for elections of the servers.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a stream that must be there is looked for: one without a leader seems not to be there.
-const FOUND_WITHIN: Duration = Duration::from_secs(10);
+/// How long a start looks for a stream that must exist: without a leader it seems missing.
+const FIND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it is until they are asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// How long a question to JetStream may take.
-const API_WITHIN: Duration = Duration::from_secs(5);
+/// The timeout of a JetStream request.
+const API_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a publish waits for its ack: longer than most elections would only keep appends waiting.
-const ACK_WITHIN: Duration = Duration::from_secs(5);
+/// The timeout of a publish's ack: as long as most elections; a longer one only delays appends.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a connection is asked whether it lives; the third question in a row without an answer ends it,
-/// so a server that hangs is left within some two seconds.
+/// The interval of pings; the third one without an answer closes the connection, so a server that
+/// hangs is left after some two seconds.
 const PING_EVERY: Duration = Duration::from_millis(700);
 
-/// How long a server has to greet: one that hangs takes connections and says nothing.
-const GREETS_WITHIN: Duration = Duration::from_secs(2);
+/// The timeout of a server's greeting: one that hangs accepts connections and sends nothing.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The smallest `max_payload` of the servers: twice the largest block.
-const LEAST_PAYLOAD: usize = 2 * BLOCK_BYTES;
-
-/// Why the journal was not opened. Nothing was changed, but for streams that may have been made.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Nobody answers there.
-    #[error(
-        "no NATS server answers at {servers}: {why}; check the addresses, that the servers run, and \
-         what they let in"
-    )]
-    NoServer {
-        /// Where they were looked for.
-        servers: String,
-        /// What was said last.
-        why: String,
-    },
-    /// A file of credentials or certificates cannot be read.
-    #[error("cannot read the credentials for NATS: {0}")]
-    Credentials(#[from] io::Error),
-    /// A server would ack before it fsyncs.
-    #[error(
-        "NATS server {0} acks before it fsyncs, and a power cut would lose what was acked; put \
-         `sync_interval: always` into its `jetstream {{ }}` block and restart it. The setting is for \
-         the whole server: deploy/nats/ has a configuration"
-    )]
-    NotSynced(String),
-    /// A server is too old.
-    #[error(
-        "NATS server {name} is {version}, which can lose what it acked; 2.12.14 or newer of 2.12, or \
-         2.14.4 or newer, is needed"
-    )]
-    TooOld {
-        /// Its name, or its address.
-        name: String,
-        /// Its version.
-        version: String,
-    },
-    /// Nothing says whether the servers fsync.
-    #[error(
-        "it cannot be seen whether the NATS servers fsync before they ack ({0}): let the system account \
-         export `$SYS.REQ.SERVER.PING.JSZ` to this one, as deploy/nats/ does; or, when every server has \
-         `sync_interval: always`, say so with --journal-declared, and clients are told that it is declared"
-    )]
-    NotSeen(String),
-    /// A block would not fit.
-    #[error(
-        "the NATS servers take messages of {there} bytes, and blocks need {LEAST_PAYLOAD}: set `max_payload: 1MB`"
-    )]
-    Payload {
-        /// What they take.
-        there: usize,
-    },
-    /// A stream is there and is not as it must be.
-    #[error(
-        "stream {name} is not as a journal must be: {}; change it (`nats stream edit {name}`), or name \
-         other streams with --journal-prefix; nothing was changed",
-        lines.join("; ")
-    )]
-    Stream {
-        /// Its name.
-        name: String,
-        /// What differs.
-        lines: Vec<String>,
-    },
-    /// A move to the streams was not finished.
-    #[error(
-        "a log is being moved to stream {0}, and is not whole there: run that `roomlog move` to its end (it goes \
-         on where it stopped), then start this node"
-    )]
-    Moving(String),
-    /// The log was moved away.
-    #[error(
-        "the log of stream {0} was moved away, and nothing is added to it any more: serve it where it is now"
-    )]
-    Sealed(String),
-    /// The log was moved to another directory.
-    #[error(
-        "the log of stream {0} was moved to another directory already: one log is served in one place. To finish \
-         a move that was cut off, name the directory that it began in"
-    )]
-    GoneElsewhere(String),
-    /// The stream is of another log than the one that is to be moved to it.
-    #[error(
-        "stream {name} holds log {there}, and log {log} is to be moved to it: name other streams with \
-         --journal-prefix"
-    )]
-    OtherLog {
-        /// The stream.
-        name: String,
-        /// The log that it holds.
-        there: String,
-        /// The log that is to be moved.
-        log: String,
-    },
-    /// The log is there already.
-    #[error("log {log} is in stream {name} already, and is served there")]
-    Served {
-        /// The stream.
-        name: String,
-        /// The log.
-        log: String,
-    },
-    /// JetStream refused or did not answer.
-    #[error("JetStream cannot give stream {name}: {why}")]
-    JetStream {
-        /// The stream.
-        name: String,
-        /// What it said.
-        why: String,
-    },
-}
-
-/// What was opened.
+/// The opened streams of a log.
 pub(crate) struct Opened {
     pub(crate) client: Client,
     pub(crate) context: Context,
     pub(crate) log: String,
-    /// Of each partition, in their order.
+    /// One per partition.
     pub(crate) streams: Vec<Info>,
-    /// Whether every server was seen to fsync.
+    /// Whether a quorum of servers was seen to fsync; else the operator declared it.
     pub(crate) seen: bool,
 }
 
-/// Opens the streams of a log, making them where they are not there.
+/// Opens the streams of a log, and creates those that are missing.
 pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Opened, OpenError> {
     let client = connect(options, counts).await?;
-    let there = client.server_info();
-    if there.max_payload < LEAST_PAYLOAD {
-        return Err(OpenError::Payload { there: there.max_payload });
+    let server = client.server_info();
+    if server.max_payload < LEAST_PAYLOAD {
+        return Err(OpenError::Payload { limit: server.max_payload });
     }
-    if !sync::is_good(&there.version) {
-        return Err(OpenError::TooOld { name: there.server_name, version: there.version });
+    if !sync::is_good(&server.version) {
+        return Err(OpenError::TooOld { name: server.server_name, version: server.version });
     }
     let servers =
-        if options.declared { Vec::new() } else { sync::ask_most(&client, OPEN_WITHIN).await };
+        if options.declared { Vec::new() } else { sync::ask_most(&client, OPEN_TIMEOUT).await };
     if !options.declared {
-        judge(&servers)?;
+        check_servers(&servers)?;
     }
     let context = jetstream::context::ContextBuilder::new()
-        .timeout(API_WITHIN)
-        .ack_timeout(ACK_WITHIN)
+        .timeout(API_TIMEOUT)
+        .ack_timeout(ACK_TIMEOUT)
         .build(client.clone());
-    // How many servers there are now says nothing: of those that start together, one may join last.
+    // The current number of servers proves nothing: of those that start together one may join late.
     let is_alone = !servers.is_empty() && servers.iter().all(|server| server.is_alone);
     let replicas = options.replicas.unwrap_or(if is_alone { 1 } else { 3 });
+    let streams = open_streams(options, &context, replicas).await?;
+    let log = streams.first().and_then(|first| check::log_of(&first.config.metadata));
+    let log = log.unwrap_or_default().to_owned();
+    if !is_alone && options.replicas.is_none() {
+        for name in
+            streams.iter().filter(|it| it.config.num_replicas == 1).map(|it| &it.config.name)
+        {
+            warn!(
+                stream = name,
+                "a single server keeps this stream on its disk: `nats stream edit {name} \
+                 --replicas 3`"
+            );
+        }
+    }
+    Ok(Opened { client, context, log, streams, seen: !options.declared })
+}
+
+async fn open_streams(
+    options: &Options,
+    context: &Context,
+    replicas: usize,
+) -> Result<Vec<Info>, OpenError> {
     let mut log = match &options.purpose {
         Purpose::MoveHere { log } => log.clone(),
         Purpose::Serve | Purpose::MoveAway { .. } => Ulid::generate().to_string(),
@@ -202,35 +110,28 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
     while streams.len() < partitions as usize {
         let partition = u32::try_from(streams.len()).unwrap_or(u32::MAX);
         let wanted = check::wanted(options, partition, &log, partitions, replicas);
-        // A partition is made before anything is in the first one, or was lost.
-        let must_be_there = options.purpose.takes_away()
+        // All partitions are created before the first one holds a block.
+        let must_exist = options.purpose.takes_away()
             || streams.first().is_some_and(|first| first.state.last_sequence > 0);
-        let info = stream(&context, wanted, must_be_there).await?;
+        let info = stream(context, wanted, must_exist).await?;
         may_be_opened(options, &info.config)?;
-        let said = &info.config.metadata;
         if partition == 0 {
-            // What is there says which log it is, and how it was cut into partitions.
-            if let Some(there) = check::log_of(said) {
-                there.clone_into(&mut log);
+            // An existing stream names its log and the number of partitions.
+            let metadata = &info.config.metadata;
+            if let Some(found) = check::log_of(metadata) {
+                found.clone_into(&mut log);
             }
-            let there = check::partitions_of(said).filter(|_| options.partitions.is_none());
-            partitions = there.unwrap_or(partitions);
+            let found = check::partitions_of(metadata).filter(|_| options.partitions.is_none());
+            partitions = found.unwrap_or(partitions);
         }
         let wanted = check::wanted(options, partition, &log, partitions, replicas);
         let lines = check::differences(&info.config, &wanted, options.replicas);
         if !lines.is_empty() {
             return Err(OpenError::Stream { name: info.config.name, lines });
         }
-        if !is_alone && options.replicas.is_none() && info.config.num_replicas == 1 {
-            warn!(
-                stream = info.config.name,
-                "one server alone keeps this stream, and its disk is all there is: `nats stream edit {} --replicas 3`",
-                info.config.name
-            );
-        }
         streams.push(info);
     }
-    Ok(Opened { client, context, log, streams, seen: !options.declared })
+    Ok(streams)
 }
 
 /// Whether a stream may be opened for this purpose.
@@ -239,8 +140,8 @@ fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenE
     match &options.purpose {
         Purpose::Serve if config.sealed => Err(OpenError::Sealed(name)),
         Purpose::Serve | Purpose::MoveAway { .. } if is_moving => Err(OpenError::Moving(name)),
-        Purpose::MoveAway { token } if !check::may_go_to(config, token) => {
-            Err(OpenError::GoneElsewhere(name))
+        Purpose::MoveAway { token } if !check::may_move_away(config, token) => {
+            Err(OpenError::MovedElsewhere(name))
         }
         Purpose::MoveHere { log } => {
             let there = check::log_of(&config.metadata).unwrap_or_default();
@@ -256,8 +157,8 @@ fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenE
     }
 }
 
-/// Says what became of the connection. While servers are away, each attempt is an event: the first is said.
-fn say(event: &Event, lost: &Episode) {
+/// Logs an event of the connection; of a series of failed attempts only the first.
+fn log_event(event: &Event, lost: &Episode) {
     match event {
         Event::Connected => {
             if let Some(events) = lost.ends() {
@@ -277,13 +178,12 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
     let mut connecting = ConnectOptions::new()
         .name("roomlog")
         .ping_interval(PING_EVERY)
-        .connection_timeout(GREETS_WITHIN)
+        .connection_timeout(GREETING_TIMEOUT)
         .reconnect_delay_callback(|attempts| {
-            // Quick at first, and never so slow that servers which are back wait for us.
             Duration::from_millis((50 * attempts as u64).min(1_000))
         })
         .event_callback(move |event| {
-            say(&event, &lost);
+            log_event(&event, &lost);
             if event == Event::Connected {
                 Counts::count(&counts.connections);
             }
@@ -303,7 +203,7 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
     for address in options.addresses() {
         addresses.push(address.parse::<ServerAddr>().map_err(|why| no_server(why.to_string()))?);
     }
-    // A name and a password in one address are for all of them: the client takes none from there.
+    // The client ignores credentials in addresses; those of one address are used for all.
     if let Some(address) = addresses.iter().find(|address| address.has_user_pass()) {
         let name = address.username().unwrap_or_default().to_owned();
         connecting = match address.password() {
@@ -311,25 +211,11 @@ async fn connect(options: &Options, counts: &Arc<Counts>) -> Result<Client, Open
             None => connecting.token(name),
         };
     }
-    connecting.connect(addresses).await.map_err(|why| no_server(said(&why)))
+    connecting.connect(addresses).await.map_err(|why| no_server(with_causes(&why)))
 }
 
-/// An error with what caused it.
-pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_said = cause.to_string();
-        if !text.contains(&cause_said) {
-            text = format!("{text}: {cause_said}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// Whether servers can be trusted with what they ack.
-fn judge(servers: &[Server]) -> Result<(), OpenError> {
+/// Whether these servers keep what they ack.
+fn check_servers(servers: &[Server]) -> Result<(), OpenError> {
     for Server { name, version, sync_always, .. } in servers {
         if !sync::is_good(version) {
             return Err(OpenError::TooOld { name: name.clone(), version: version.clone() });
@@ -341,7 +227,7 @@ fn judge(servers: &[Server]) -> Result<(), OpenError> {
     let cluster = servers.iter().map(|server| server.cluster).max();
     match cluster {
         None => Err(OpenError::NotSeen("no server answers that".into())),
-        // A quorum that fsyncs is what an ack needs; those that are away are asked when they are back.
+        // An ack needs a quorum that fsyncs; the other servers are asked when they are back.
         Some(cluster) if !sync::are_most(servers) => {
             Err(OpenError::NotSeen(format!("{} of {cluster} servers answered", servers.len())))
         }
@@ -349,48 +235,44 @@ fn judge(servers: &[Server]) -> Result<(), OpenError> {
     }
 }
 
-/// A partition's stream, made when it is not there. Servers that elect are waited for.
+/// A partition's stream, created if it is missing. Waits for elections.
 async fn stream(
     context: &Context,
     wanted: stream::Config,
-    must_be_there: bool,
+    must_exist: bool,
 ) -> Result<Info, OpenError> {
     let name = wanted.name.clone();
-    let (begun, mut is_told) = (tokio::time::Instant::now(), false);
+    let (begun, mut is_logged) = (tokio::time::Instant::now(), false);
+    let timeout = if must_exist { FIND_TIMEOUT } else { OPEN_TIMEOUT };
     loop {
-        let why = match get_or_make(context, &name, &wanted, must_be_there).await {
-            Ok(info) => return Ok(info),
-            Err(why) => why,
-        };
-        let within = if must_be_there { FOUND_WITHIN } else { OPEN_WITHIN };
-        if begun.elapsed() > within || why.is_final {
-            return Err(OpenError::JetStream { name, why: why.said });
+        let StreamError { why, is_final } =
+            match get_or_create(context, &name, &wanted, must_exist).await {
+                Ok(info) => return Ok(info),
+                Err(error) => error,
+            };
+        if begun.elapsed() > timeout || is_final {
+            return Err(OpenError::JetStream { name, why });
         }
-        if !mem::replace(&mut is_told, true) {
-            info!(
-                stream = name,
-                why = why.said,
-                "JetStream cannot give the stream yet: it is asked again"
-            );
+        if !mem::replace(&mut is_logged, true) {
+            info!(stream = name, why, "JetStream cannot give the stream yet: retrying");
         }
-        tokio::time::sleep(AGAIN_AFTER).await;
+        tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 
-struct Trouble {
-    said: String,
-    /// Asking again would not help.
+struct StreamError {
+    why: String,
+    /// A retry would not help.
     is_final: bool,
 }
 
-async fn get_or_make(
+async fn get_or_create(
     context: &Context,
     name: &str,
-    wanted: &jetstream::stream::Config,
-    must_be_there: bool,
-) -> Result<Info, Trouble> {
-    use async_nats::jetstream::context::GetStreamErrorKind;
-    let passing = |said: String| Trouble { said, is_final: false };
+    wanted: &stream::Config,
+    must_exist: bool,
+) -> Result<Info, StreamError> {
+    let transient = |why: String| StreamError { why, is_final: false };
     match context.get_stream(name).await {
         Ok(stream) => return Ok(stream.cached_info().clone()),
         Err(why) => match why.kind() {
@@ -399,36 +281,36 @@ async fn get_or_make(
             GetStreamErrorKind::JetStream(error)
                 if error.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT =>
             {
-                return Err(Trouble { said: said(&why), is_final: true });
+                return Err(StreamError { why: with_causes(&why), is_final: true });
             }
-            _ => return Err(passing(said(&why))),
+            _ => return Err(transient(with_causes(&why))),
         },
     }
-    if must_be_there {
-        return Err(passing(
-            "it is not there: it was deleted, or never made under this prefix, or the number of partitions was \
-             changed, which is fixed"
+    if must_exist {
+        return Err(transient(
+            "it is missing: it was deleted, or never created under this prefix, or the number of \
+             partitions was changed, which is fixed"
                 .into(),
         ));
     }
     match context.create_stream(wanted.clone()).await {
         Ok(stream) => Ok(stream.cached_info().clone()),
         Err(why) => Err(match why.kind() {
-            // Another node was first: the next round finds it.
+            // Another node was first: the retry finds it.
             CreateStreamErrorKind::JetStream(error)
                 if error.error_code() == ErrorCode::STREAM_NAME_EXIST =>
             {
-                passing(said(&why))
+                transient(with_causes(&why))
             }
-            CreateStreamErrorKind::JetStream(error) => Trouble {
-                // Those that start together come one after the other.
+            CreateStreamErrorKind::JetStream(error) => StreamError {
+                // Servers that start together join one after the other.
                 is_final: error.code() != 503 && error.error_code() != ErrorCode::CLUSTER_NO_PEERS,
-                said: format!(
+                why: format!(
                     "{error}; with fewer than {} servers, say --journal-replicas 1",
                     wanted.num_replicas.max(2)
                 ),
             },
-            _ => passing(said(&why)),
+            _ => transient(with_causes(&why)),
         }),
     }
 }

@@ -1,37 +1,41 @@
-//! What an operator says about the journal: where it is, who we are there, what it may use.
+//! The operator's options for the journal: its servers, its credentials and its limits.
 
 use std::path::PathBuf;
 
-/// The longest first part of a name.
+use roomlog_core::block::BLOCK_BYTES;
+
+/// The longest prefix.
 const PREFIX_BYTES: usize = 32;
 
-/// The most partitions of a log: each is two tasks, a thread and a share of every bound.
+/// The most partitions of a log: each takes two tasks, a thread and a share of every limit.
 pub const MOST_PARTITIONS: u32 = 64;
 
-/// The smallest bound of a stream, in bytes.
+/// The smallest `max_bytes`.
 const LEAST_STREAM_BYTES: u64 = 1 << 20;
 
-/// How the streams are named and found.
+/// The smallest `max_payload` of the servers: twice the largest block.
+pub(crate) const LEAST_PAYLOAD: usize = 2 * BLOCK_BYTES;
+
+/// How the streams are named and reached.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The servers, such as `nats://a:4222,b:4222`; one that answers is enough, the others are learned.
+    /// The servers, such as `nats://a:4222,b:4222`; one that is reachable names the others.
     pub servers: String,
-    /// The first part of the names of streams and subjects: capital letters, digits and `-`.
+    /// The prefix of the names of streams and subjects: capital letters, digits and `-`.
     pub prefix: String,
-    /// How many partitions the log has; without it, as many as are there, or 1. Fixed when it is made.
+    /// The number of partitions, fixed when the log is created. By default as many as exist, or 1.
     pub partitions: Option<u32>,
-    /// How many servers keep each stream that is made: 1, 3 or 5. Without it, 1 on a server that is in no
-    /// cluster, else 3.
+    /// How many servers keep a new stream: 1, 3 or 5; by default 3, or 1 without a cluster.
     pub replicas: Option<usize>,
-    /// The most bytes of a stream, over all its blocks; without it, what the servers allow.
+    /// The most bytes of a stream; by default what the servers allow.
     pub max_bytes: Option<u64>,
-    /// The operator says that every server has `sync_interval: always`; it is not asked then.
+    /// The operator declares `sync_interval: always` for every server; they are not asked.
     pub declared: bool,
     /// A file of credentials (a JWT and a seed), as `nsc` writes it.
     pub credentials: Option<PathBuf>,
-    /// A file of certificates of authorities, in PEM, beside those of the system.
+    /// A file of CA certificates, in PEM, besides those of the system.
     pub ca: Option<PathBuf>,
-    /// Our certificate and its key, in PEM, where the servers ask for one.
+    /// The client's certificate and key, in PEM.
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// What the streams are opened for.
     pub purpose: Purpose,
@@ -40,17 +44,17 @@ pub struct Options {
 /// What the streams of a log are opened for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// To serve it.
+    /// To serve the log.
     #[default]
     Serve,
-    /// To move this log to them: nobody serves them before that is done.
+    /// To move a log to them; nobody serves them before the move is complete.
     MoveHere {
         /// The log.
         log: String,
     },
-    /// To move it away from them: nothing is ever added again.
+    /// To move the log away from them; no block is ever added again.
     MoveAway {
-        /// The name of the one move that may; who comes with another is refused.
+        /// The name of the move; a move of another name is refused.
         token: String,
     },
 }
@@ -62,7 +66,7 @@ impl Purpose {
 }
 
 impl Options {
-    /// The defaults, for these servers.
+    /// The defaults for these servers.
     #[must_use]
     pub fn new(servers: impl Into<String>) -> Self {
         Self {
@@ -79,18 +83,18 @@ impl Options {
         }
     }
 
-    /// Whether they can be meant.
+    /// Checks the values.
     ///
     /// # Errors
-    /// What cannot, and what would do.
+    /// A sentence: what is wrong, and which values are allowed.
     pub fn check(&self) -> Result<(), String> {
         let Self { servers, prefix, partitions, replicas, max_bytes, .. } = self;
         for scheme in servers.split(',').filter_map(|it| it.trim().split_once("://")).map(|it| it.0)
         {
             if !["nats", "tls"].contains(&scheme) {
                 return Err(format!(
-                    "a journal is reached by nats:// or tls://, not by {scheme}://; without --journal it is \
-                     a file in the data directory"
+                    "a journal is reached by nats:// or tls://, not by {scheme}://; without \
+                     --journal it is a file in the data directory"
                 ));
             }
         }
@@ -100,22 +104,25 @@ impl Options {
         let letter = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
         if !(1..=PREFIX_BYTES).contains(&prefix.len()) || !prefix.bytes().all(letter) {
             return Err(format!(
-                "the journal's prefix {prefix:?} must be 1 to {PREFIX_BYTES} capital letters, digits and -"
+                "the journal's prefix {prefix:?} must be 1 to {PREFIX_BYTES} capital letters, \
+                 digits and -"
             ));
         }
         if let Some(partitions) = partitions.filter(|it| !(1..=MOST_PARTITIONS).contains(it)) {
-            return Err(format!("{partitions} partitions: say 1 to {MOST_PARTITIONS}"));
+            return Err(format!("{partitions} partitions: must be 1 to {MOST_PARTITIONS}"));
         }
         if let Some(replicas) = replicas.filter(|replicas| ![1, 3, 5].contains(replicas)) {
-            return Err(format!("{replicas} replicas keep no quorum well: say 1, 3 or 5"));
+            return Err(format!("{replicas} replicas: must be 1, 3 or 5"));
         }
         if let Some(bytes) = max_bytes.filter(|bytes| *bytes < LEAST_STREAM_BYTES) {
-            return Err(format!("{bytes} bytes are no journal: say {LEAST_STREAM_BYTES} or more"));
+            return Err(format!(
+                "a journal of {bytes} bytes: must be {LEAST_STREAM_BYTES} or more"
+            ));
         }
         Ok(())
     }
 
-    /// The servers without names and passwords, as they may be shown.
+    /// The servers without credentials, for messages.
     #[must_use]
     pub fn shown(&self) -> String {
         let shown = self.servers.split(',').map(|server| match server.rsplit_once('@') {
@@ -128,7 +135,7 @@ impl Options {
         shown.collect::<Vec<_>>().join(",")
     }
 
-    /// The servers, an address each.
+    /// The address of each server.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = String> {
         let (scheme, rest) = self.servers.split_once("://").unwrap_or(("nats", &self.servers));
         rest.split(',').map(str::trim).filter(|server| !server.is_empty()).map(move |server| {

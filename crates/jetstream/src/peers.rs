@@ -1,7 +1,4 @@
-//! How nodes speak to each other: messages that no stream keeps.
-//!
-//! Enters: what a node says. Leaves: what all say. Invariant: nothing waits for it; while NATS is away
-//! nothing is said and nothing heard.
+//! Messages between nodes, which no stream keeps; they are lost while NATS is unreachable.
 
 use async_nats::{Client, Subscriber, connection::State};
 use bytes::Bytes;
@@ -14,11 +11,11 @@ pub(crate) struct JetStreamPeers {
 }
 
 impl Peers for JetStreamPeers {
-    fn tell(&self, said: Bytes) -> BoxFuture<'_, ()> {
+    fn tell(&self, message: Bytes) -> BoxFuture<'_, ()> {
         async {
-            // What is said without a connection would be kept, and said when it is of yesterday.
+            // Without a connection the client would keep the message, and send it late.
             if self.client.connection_state() == State::Connected {
-                let _said_or_lost = self.client.publish(self.subject.clone(), said).await;
+                let _sent_or_lost = self.client.publish(self.subject.clone(), message).await;
             }
         }
         .boxed()
@@ -26,8 +23,8 @@ impl Peers for JetStreamPeers {
 
     fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>> {
         async {
-            let heard = self.client.subscribe(self.subject.clone()).await.ok();
-            Box::new(JetStreamHear(heard)) as Box<dyn Hear>
+            let messages = self.client.subscribe(self.subject.clone()).await.ok();
+            Box::new(JetStreamHear(messages)) as Box<dyn Hear>
         }
         .boxed()
     }
@@ -38,8 +35,8 @@ struct JetStreamHear(Option<Subscriber>);
 impl Hear for JetStreamHear {
     fn next(&mut self) -> BoxFuture<'_, Bytes> {
         async {
-            if let Some(heard) = &mut self.0
-                && let Some(message) = heard.next().await
+            if let Some(messages) = &mut self.0
+                && let Some(message) = messages.next().await
             {
                 return message.payload;
             }

@@ -1,8 +1,9 @@
-//! The publisher of a partition: blocks go out in the order they were proposed, and each gets its answer.
+//! The publisher of a partition: publishes blocks in the order in which they were proposed.
 //!
-//! Enters: blocks, at most [`WAITING`]. Leaves: an outcome for each: durable at a position, or no answer.
-//! Invariant: nothing is ever said to be refused. A publish that timed out may be stored later, even by a
-//! connection that comes back, so the same bytes are proposed again until they are read.
+//! Enters: blocks, at most [`PUBLISH_QUEUE`] at once. Leaves: an outcome for each: durable at a
+//! position, or unanswered. Invariant: a block is never refused. A publish that timed out may be
+//! stored later, even through a connection that recovers, so the same bytes are proposed again
+//! until they are read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,17 +22,16 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use roomlog_core::journal::{Position, Proposed};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{journal::Seen, open::said};
+use crate::{error::with_causes, shared::KnownHead};
 
-/// How many blocks may wait to be published: all that are under way, proposed again while their first
-/// copies are.
-pub(crate) const WAITING: usize = 256;
+/// How many blocks may be queued: all unanswered ones, twice if they are proposed again.
+pub(crate) const PUBLISH_QUEUE: usize = 256;
 
-/// How long a block waits for a connection that is away.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a block waits for a lost connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A block to be published.
-pub(crate) struct Ask {
+pub(crate) struct Request {
     pub(crate) block: Bytes,
     pub(crate) answer: oneshot::Sender<Proposed>,
 }
@@ -42,23 +42,23 @@ pub(crate) struct Publisher {
     pub(crate) context: Context,
     pub(crate) stream: String,
     pub(crate) subject: String,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) head: Arc<KnownHead>,
 }
 
-/// A publish whose ack has not come.
+/// A publish without its ack.
 type Acking = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Publisher {
-    /// Publishes what is asked until nobody can ask any more.
-    pub(crate) async fn run(self, mut asks: mpsc::Receiver<Ask>) {
+    /// Publishes blocks until the journal is dropped.
+    pub(crate) async fn run(self, mut requests: mpsc::Receiver<Request>) {
         let mut acking: FuturesUnordered<Acking> = FuturesUnordered::new();
         loop {
             tokio::select! {
                 Some(()) = acking.next() => {}
-                ask = asks.recv() => {
-                    let Some(Ask { block, answer }) = ask else { return };
+                request = requests.recv() => {
+                    let Some(Request { block, answer }) = request else { return };
                     match self.publish(block).await {
-                        Ok(ack) => acking.push(Box::pin(settle(ack, answer, self.seen.clone()))),
+                        Ok(ack) => acking.push(Box::pin(settle(ack, answer, self.head.clone()))),
                         Err(why) => unanswered(answer, why),
                     }
                 }
@@ -68,19 +68,20 @@ impl Publisher {
 
     async fn publish(&self, block: Bytes) -> Result<PublishAckFuture, String> {
         self.connected().await?;
-        // A stream of another name that takes this subject must not get it.
+        // Another stream that takes this subject must not store the block.
         let publish = PublishMessage::build().payload(block).expected_stream(&self.stream);
-        self.context.send_publish(self.subject.clone(), publish).await.map_err(|why| said(&why))
+        let sent = self.context.send_publish(self.subject.clone(), publish).await;
+        sent.map_err(|why| with_causes(&why))
     }
 
-    /// Waits a moment for a connection: what is published without one is kept by the client for who knows
-    /// how long, and goes out all at once.
+    /// Waits briefly for a connection: without one, the client would keep what is published for an
+    /// unknown time and send it all at once.
     async fn connected(&self) -> Result<(), String> {
         if self.client.connection_state() == State::Connected {
             return Ok(());
         }
-        // A flush is answered over a connection.
-        let flushed = tokio::time::timeout(CONNECTED_WITHIN, self.client.flush());
+        // A flush ends once there is a connection.
+        let flushed = tokio::time::timeout(CONNECTION_TIMEOUT, self.client.flush());
         match flushed.await {
             Ok(Ok(())) if self.client.connection_state() == State::Connected => Ok(()),
             _ => Err("there is no connection to NATS".into()),
@@ -88,17 +89,17 @@ impl Publisher {
     }
 }
 
-async fn settle(ack: PublishAckFuture, answer: oneshot::Sender<Proposed>, seen: Arc<Seen>) {
+async fn settle(ack: PublishAckFuture, answer: oneshot::Sender<Proposed>, head: Arc<KnownHead>) {
     let acked: Result<PublishAck, PublishError> = ack.await;
     match acked {
         Ok(ack) => {
-            seen.note(ack.sequence);
-            let _gone_or_told = answer.send(Proposed::Durable(Position(ack.sequence)));
+            head.note(ack.sequence);
+            let _answered_or_dropped = answer.send(Proposed::Durable(Position(ack.sequence)));
         }
-        Err(why) => unanswered(answer, said(&why)),
+        Err(why) => unanswered(answer, with_causes(&why)),
     }
 }
 
 fn unanswered(answer: oneshot::Sender<Proposed>, why: String) {
-    let _gone_or_told = answer.send(Proposed::Unanswered(why));
+    let _answered_or_dropped = answer.send(Proposed::Unanswered(why));
 }

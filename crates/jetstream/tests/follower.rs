@@ -1,4 +1,4 @@
-//! What a follower reads when servers hang, and when what they hold is not what it was.
+//! What a follower reads when servers hang, and when their stores have changed.
 
 mod common;
 
@@ -30,7 +30,7 @@ async fn five_blocks_read(journal: &JetStreamJournal) -> Box<dyn Follow> {
     follow
 }
 
-/// Makes the stream again, empty, as if all servers had lost it.
+/// Recreates the stream, empty, as if all servers had lost it.
 async fn make_again(cluster: &Cluster) {
     let context = by_hand(cluster).await;
     let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
@@ -40,7 +40,7 @@ async fn make_again(cluster: &Cluster) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_ends_when_the_stream_was_made_again_with_other_blocks() {
+async fn a_follower_ends_when_the_stream_was_recreated_with_other_blocks() {
     let cluster = servers(1);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
     let mut follow = five_blocks_read(&journal).await;
@@ -53,7 +53,7 @@ async fn a_follower_ends_when_the_stream_was_made_again_with_other_blocks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_ends_when_what_it_read_stays_missing() {
+async fn a_follower_ends_when_a_block_that_it_read_stays_missing() {
     let cluster = servers(1);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
     let mut follow = five_blocks_read(&journal).await;
@@ -64,7 +64,7 @@ async fn a_follower_ends_when_what_it_read_stays_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_goes_on_over_a_server_that_hangs() {
+async fn a_follower_survives_a_server_that_hangs() {
     let cluster = servers(3);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
     let mut follow = journal.follow(0, Mark::default());
@@ -73,7 +73,7 @@ async fn a_follower_goes_on_over_a_server_that_hangs() {
         cluster.freeze(server);
         let until = tokio::time::Instant::now() + Duration::from_secs(12);
         while tokio::time::Instant::now() < until {
-            // What gets no answer is proposed again; either way the follower is given it, and soon.
+            // An unanswered block is proposed again; the follower gets it soon either way.
             let durable = timeout(LONG, journal.propose(0, block(n))).await.expect("an answer");
             if let Proposed::Durable(position) = durable {
                 let given = timeout(Duration::from_secs(5), async {
@@ -95,7 +95,7 @@ async fn a_follower_goes_on_over_a_server_that_hangs() {
     assert!(n > 100, "{n} blocks");
 }
 
-/// Waits until the servers make no consumers any more, as those do that have no leader in common.
+/// Waits until the servers create no consumers any more, as without a leader of the cluster.
 async fn no_consumers(context: &Context) {
     loop {
         let config = pull::Config::default();
@@ -110,7 +110,7 @@ async fn no_consumers(context: &Context) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_reads_what_two_of_three_keep_when_three_of_five_servers_are_gone() {
+async fn a_follower_reads_from_two_of_three_replicas_when_three_of_five_servers_are_down() {
     let mut cluster = servers(5);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
     let stream = by_hand(&cluster).await.get_stream("ROOMLOG_1_0").await.expect("the stream");
@@ -132,41 +132,41 @@ async fn a_follower_reads_what_two_of_three_keep_when_three_of_five_servers_are_
     }
 }
 
-/// A way to a server on which no consumer is made before so many blocks were asked for by their positions, and
-/// a consumer gives another block than the one that is asked for by its position, as when the leader of a stream
-/// has another than the server that a consumer reads from. What a consumer gives comes as it is; what is asked
-/// for by its position, with the stream's name before it.
-fn way_on_which(block: Bytes, becomes: Bytes, made_after: usize, port: u16) -> io::Result<u16> {
-    let way = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let here = way.local_addr()?.port();
+/// A proxy to a server, on the port that it gives. No consumer is created before `created_after`
+/// blocks were requested by position. A consumer gives `other` in place of `block`, as if it read a
+/// server whose store differs from the leader's; by position, where the stream's name comes first,
+/// the block is unchanged.
+fn proxy(block: Bytes, other: Bytes, created_after: usize, port: u16) -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let here = listener.local_addr()?.port();
     thread::spawn(move || {
-        for client in way.incoming() {
+        for client in listener.incoming() {
             let (client, server) = (client?, TcpStream::connect((Ipv4Addr::LOCALHOST, port))?);
             let (from, to) = (client.try_clone()?, server.try_clone()?);
-            let (block, becomes) = (block.clone(), becomes.clone());
-            thread::spawn(move || asks(from, to, made_after));
-            thread::spawn(move || answers(server, client, &block, &becomes));
+            let (block, other) = (block.clone(), other.clone());
+            thread::spawn(move || forward_requests(from, to, created_after));
+            thread::spawn(move || forward_replies(server, client, &block, &other));
         }
         io::Result::Ok(())
     });
     Ok(here)
 }
 
-fn asks(from: TcpStream, mut to: TcpStream, made_after: usize) -> io::Result<()> {
+fn forward_requests(from: TcpStream, mut to: TcpStream, created_after: usize) -> io::Result<()> {
     let (mut from, mut read, mut held) = (BufReader::new(from), Vec::new(), Vec::new());
     let mut by_position = 0;
     while from.read_until(b'\n', &mut read)? > 0 {
         let line = String::from_utf8_lossy(&read).into_owned();
         if line.starts_with("PUB ") {
-            // What is published follows on a line of its own.
+            // The published bytes follow on a line of their own.
             from.read_until(b'\n', &mut read)?;
         }
-        if line.contains("$JS.API.CONSUMER.CREATE") && by_position < made_after {
+        if line.contains("$JS.API.CONSUMER.CREATE") && by_position < created_after {
             held.append(&mut read);
         }
         to.write_all(&read)?;
         by_position += usize::from(line.contains("$JS.API.DIRECT.GET"));
-        if by_position == made_after {
+        if by_position == created_after {
             to.write_all(&held)?;
             held.clear();
         }
@@ -175,13 +175,18 @@ fn asks(from: TcpStream, mut to: TcpStream, made_after: usize) -> io::Result<()>
     Ok(())
 }
 
-fn answers(from: TcpStream, mut to: TcpStream, block: &[u8], becomes: &[u8]) -> io::Result<()> {
+fn forward_replies(
+    from: TcpStream,
+    mut to: TcpStream,
+    block: &[u8],
+    other: &[u8],
+) -> io::Result<()> {
     let (mut from, mut read, mut by_position) = (BufReader::new(from), Vec::new(), false);
     while from.read_until(b'\n', &mut read)? > 0 {
         let line = read.trim_ascii_end();
         by_position |= line.starts_with(b"Nats-Stream:");
         let is_block = line == block;
-        to.write_all(if is_block && !by_position { becomes } else { line })?;
+        to.write_all(if is_block && !by_position { other } else { line })?;
         to.write_all(b"\r\n")?;
         by_position &= !is_block;
         read.clear();
@@ -196,7 +201,7 @@ async fn a_follower_ends_when_the_server_that_it_reads_from_has_another_block_th
     five_blocks_read(&journal).await;
     let mark = Mark { position: Position(5), stamp: Some(stamp(&block(4))) };
 
-    let port = way_on_which(block(4), block(7), 2, cluster.port(0)).expect("a way");
+    let port = proxy(block(4), block(7), 2, cluster.port(0)).expect("a proxy");
     let options = Options::new(format!("nats://roomlog:roomlog@127.0.0.1:{port}"));
     let other = open(&options).await.expect("a journal");
     let why = next(&mut other.follow(0, mark)).await.expect_err("an end").to_string();
@@ -204,13 +209,12 @@ async fn a_follower_ends_when_the_server_that_it_reads_from_has_another_block_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_that_is_made_no_consumer_reads_block_by_block_whether_or_not_the_stream_allows_direct_asking()
- {
+async fn a_follower_without_a_consumer_reads_block_by_block_with_and_without_direct_gets() {
     let cluster = servers(1);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
     five_blocks_read(&journal).await;
     let context = by_hand(&cluster).await;
-    let port = way_on_which(block(0), block(0), usize::MAX, cluster.port(0)).expect("a way");
+    let port = proxy(block(0), block(0), usize::MAX, cluster.port(0)).expect("a proxy");
     let options = Options::new(format!("nats://roomlog:roomlog@127.0.0.1:{port}"));
     for allow_direct in [true, false] {
         let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");

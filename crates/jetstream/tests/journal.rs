@@ -1,4 +1,4 @@
-//! The journal on real servers: the contract's suite, and what the servers do to it.
+//! The journal on real servers: the suite of its contract, and what servers do to it.
 
 mod common;
 
@@ -71,7 +71,7 @@ async fn servers_that_ack_before_they_fsync_are_refused_with_the_line_to_change(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_cannot_be_asked_are_refused_unless_the_operator_says_they_fsync() {
+async fn servers_that_cannot_be_asked_are_refused_unless_the_operator_declares_that_they_fsync() {
     let setup = Setup { servers: 1, exported: false, ..Setup::default() };
     let cluster = Cluster::start(&setup).expect("a server");
     let mut options = Options::new(cluster.url());
@@ -84,7 +84,7 @@ async fn servers_that_cannot_be_asked_are_refused_unless_the_operator_says_they_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_server_that_was_seen_to_fsync_is_no_quorum() {
+async fn a_single_server_that_fsyncs_is_no_quorum() {
     let cluster = servers(1);
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
     assert_eq!(journal.promise(), Promise::Fsync);
@@ -111,14 +111,14 @@ async fn a_stream_is_made_on_three_servers_when_the_third_comes_late() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_are_told_to_be_too_few_for_three_replicas() {
+async fn two_servers_are_reported_as_too_few_for_three_replicas() {
     let cluster = servers(2);
     let why = open(&Options::new(cluster.url())).await.err().expect("it is refused").to_string();
     assert!(why.contains("fewer than 3 servers, say --journal-replicas 1"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_configuration_that_is_shipped_is_one_that_is_taken() {
+async fn the_shipped_configuration_is_accepted() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nats/nats.conf");
     let setup = Setup { config: Some(shipped.into()), ..Setup::default() };
     let cluster = Cluster::start(&setup).expect("three servers");
@@ -131,7 +131,7 @@ async fn the_configuration_that_is_shipped_is_one_that_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_start_later_than_a_node_are_waited_for() {
+async fn a_node_waits_for_servers_that_start_later() {
     let mut cluster = servers(3);
     cluster.kill(1);
     cluster.kill(2);
@@ -147,20 +147,20 @@ async fn servers_that_start_later_than_a_node_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_take_too_small_messages_are_refused_with_the_line_to_change() {
+async fn servers_with_a_small_max_payload_are_refused_with_the_line_to_change() {
     let more = "max_payload: 512KB".into();
     let why = refused(Setup { more, ..Setup::default() }, |_| {}).to_string();
     assert!(why.contains("`max_payload: 1MB`"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_replicas_than_servers_are_refused_with_the_way_out() {
+async fn more_replicas_than_servers_are_refused_with_a_remedy() {
     let why = refused(Setup::default(), |options| options.replicas = Some(3)).to_string();
     assert!(why.contains("--journal-replicas 1"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_there_and_a_wrong_password_are_told_without_the_password() {
+async fn unreachable_servers_and_wrong_passwords_are_reported_without_the_password() {
     let cluster = servers(1);
     let wrong = cluster.url().replace("roomlog:roomlog@", "roomlog:secret@");
     for servers in [wrong.as_str(), "nats://roomlog:secret@127.0.0.1:1"] {
@@ -170,7 +170,7 @@ async fn nobody_there_and_a_wrong_password_are_told_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_not_as_it_must_be_is_refused_with_every_line_and_left_alone() {
+async fn a_stream_with_a_wrong_configuration_is_refused_with_every_difference_and_unchanged() {
     let cluster = servers(1);
     let context = by_hand(&cluster).await;
     let made = stream::Config {
@@ -185,7 +185,7 @@ async fn a_stream_that_is_not_as_it_must_be_is_refused_with_every_line_and_left_
         "max_age is 3600s and must be 0ns",
         "deny_purge is false and must be true",
         "discard is Old and must be New",
-        "metadata roomlog.log is not there",
+        "metadata roomlog.log is missing",
         "nats stream edit ROOMLOG_1_0",
     ] {
         assert!(why.contains(line), "{line}: {why}");
@@ -206,7 +206,7 @@ async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
         assert_eq!(proposed.expect("an answer in time"), Proposed::Durable(Position(1)));
     }
     drop(journal);
-    // Who does not say it takes what is there.
+    // By default as many as exist.
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
     assert_eq!(journal.facts().partitions, 3);
     let given = next(&mut journal.follow(2, Mark::default())).await.expect("a block");
@@ -215,14 +215,14 @@ async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
     options.partitions = Some(4);
     let why = open(&options).await.err().expect("it is refused").to_string();
     assert!(why.contains("roomlog.partitions is \"3\" and must be \"4\""), "{why}");
-    // One that was lost is not made again, empty.
+    // A lost one is not recreated empty.
     let context = by_hand(&cluster).await;
     context.delete_stream("ROOMLOG_1_2").await.expect("a deletion");
     let why = open(&Options::new(cluster.url())).await.err().expect("it is refused").to_string();
     assert!(why.contains("ROOMLOG_1_2") && why.contains("it was deleted"), "{why}");
 }
 
-/// A certificate of an authority's, and its key, in files of this directory.
+/// A certificate of a CA, and its key, in files of this directory.
 fn certificate(
     directory: &Path,
     name: &str,
@@ -240,7 +240,7 @@ fn certificate(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_tls_a_server_is_known_by_its_authority_and_a_node_by_its_certificate() {
+async fn over_tls_a_server_is_verified_by_its_ca_and_a_node_by_its_certificate() {
     let directory = tempfile::tempdir().expect("a directory");
     let key = rcgen::KeyPair::generate().expect("a key");
     let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
@@ -284,7 +284,8 @@ fn the_configuration_to_try_with_is_valid() {
 fn jwt(issuer: &nkeys::KeyPair, name: &str, subject: &str, nats: serde_json::Value) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let claims = serde_json::json!({
-        "jti": name, "iat": 1, "iss": issuer.public_key(), "name": name, "sub": subject, "nats": nats,
+        "jti": name, "iat": 1, "iss": issuer.public_key(), "name": name, "sub": subject,
+        "nats": nats,
     });
     let head = encode(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
     let signed = format!("{head}.{}", encode(claims.to_string().as_bytes()));
@@ -299,7 +300,8 @@ async fn a_node_logs_in_with_a_file_of_credentials() {
     let (account, user) = (nkeys::KeyPair::new_account(), nkeys::KeyPair::new_user());
     let limits = serde_json::json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
-        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1,
+        "consumer": -1,
     });
     let of_account = serde_json::json!({ "type": "account", "version": 2, "limits": limits });
     let account_jwt = jwt(&operator, "log", &account.public_key(), of_account.clone());
@@ -318,9 +320,10 @@ async fn a_node_logs_in_with_a_file_of_credentials() {
 
     let config = directory.path().join("nats.conf");
     let text = format!(
-        "server_name: a\nlisten: $NATS_LISTEN\njetstream {{ store_dir: $NATS_STORE, sync_interval: always }}\n\
-         operator: \"{operator_jwt}\"\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n  {}: \
-         \"{account_jwt}\"\n  {}: \"{system_jwt}\"\n}}\n",
+        "server_name: a\nlisten: $NATS_LISTEN\n\
+         jetstream {{ store_dir: $NATS_STORE, sync_interval: always }}\n\
+         operator: \"{operator_jwt}\"\nsystem_account: {}\nresolver: MEMORY\n\
+         resolver_preload: {{\n  {}: \"{account_jwt}\"\n  {}: \"{system_jwt}\"\n}}\n",
         system.public_key(),
         account.public_key(),
         system.public_key(),

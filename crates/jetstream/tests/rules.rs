@@ -1,4 +1,4 @@
-//! Nodes of two builds side by side on real servers: one knows newer rules, and the other is brought to them.
+//! Nodes of two builds on real servers: one knows newer rules, and the other is upgraded to them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 /// For how long all that are heard must know a version before a block names it.
 const HEARD_FOR: Duration = Duration::from_secs(30);
 
-/// A node of a build that knows these rules, with a connection to NATS of its own.
+/// A node of a build that knows these rules, with its own connection to NATS.
 async fn start(cluster: &Cluster, number: u8, incarnation: u64, knows: Rules) -> Life {
     let opened = JetStreamJournal::open(&Options::new(cluster.url())).await;
     let settings = NodeSettings { knows, ..small_windows() };
@@ -29,7 +29,7 @@ async fn start(cluster: &Cluster, number: u8, incarnation: u64, knows: Rules) ->
     Life::over(Arc::new(opened.expect("a journal")), archive, identity, settings)
 }
 
-/// An author who speaks at any node, each time with a new id.
+/// An author who appends at any node, each time with a new id.
 struct Ada {
     connection: Connection,
     said: u64,
@@ -79,7 +79,7 @@ async fn nodes_of_two_builds_hold_one_log_and_newer_rules_begin_when_both_know_t
     while Instant::now() < until {
         ada.says(&new).await;
         ada.says(&old).await;
-        // Of each start there was an empty block too.
+        // Each start proposed an empty block too.
         assert_eq!(named(&mut stream).await, Rules::FIRST, "one of them does not know newer ones");
         assert_eq!(named(&mut stream).await, Rules::FIRST, "one of them does not know newer ones");
     }

@@ -1,9 +1,7 @@
-//! The directory of a node whose journal is elsewhere: an archive that can be made again, and who the
-//! node is.
+//! The directory of a cluster's node: an archive that can be rebuilt, and the node's identity.
 //!
-//! Enters: a path and the name of the journal's log. Leaves: the archive, and the lock on it. Invariants:
-//! one process at a time; an archive of another log, and a directory that holds a log of its own, are
-//! refused and nothing in them is changed; a backup of another node of the same log is taken as it is.
+//! Invariants: one process at a time; an archive of another log, and a directory with a journal of
+//! its own, are refused unchanged; a backup of another node of the same log is taken as it is.
 
 use std::{
     fs::{self, File},
@@ -15,98 +13,98 @@ use std::{
 use roomlog_core::{Identity, archive::ArchiveError, journal::Position};
 
 use crate::{
-    SqliteArchive, SqliteBackup,
-    directory::{ARCHIVE, COPY, JOURNAL, OpenError, lock},
-    frozen, node_file, peek,
-    pragma::Sync,
-    restore,
+    archive::{self, SqliteArchive},
+    backup::SqliteBackup,
+    directory::lock,
+    error::OpenError,
+    files::{ARCHIVE, COPY, JOURNAL, has_wal, remove_database},
+    journal,
+    pragma::Durability,
+    restore, small_files,
     start::{self, Opened},
     wal,
 };
 
-/// The archive of such a directory, and the lock that keeps others out while it is held.
+/// The archive of such a directory, and the lock that excludes other processes.
 pub struct Derived {
-    /// Who this node is in this start.
+    /// The node, and its incarnation in this start.
     pub identity: Identity,
     /// The archive.
     pub archive: Arc<SqliteArchive>,
-    /// What the directory was found to be.
+    /// What the directory was.
     pub opened: Opened,
     path: PathBuf,
     _lock: File,
 }
 
 impl Derived {
-    /// Refuses a directory that no node of a cluster may use; before anything is made elsewhere for it.
+    /// Refuses a directory that no node of a cluster may use.
     ///
     /// # Errors
-    /// [`OpenError`] says what is wrong and what to do.
+    /// [`OpenError::Frozen`], [`OpenError::HasJournal`], or [`OpenError::Io`].
     pub fn may_be_used(path: &Path) -> Result<(), OpenError> {
-        frozen::check(path)?;
+        small_files::check_not_frozen(path)?;
         if path.join(JOURNAL).exists() {
             return Err(OpenError::HasJournal { path: path.into() });
         }
         Ok(())
     }
 
-    /// Opens a directory for a log, making it when it is not there.
+    /// Opens a directory for a log, and creates it if it is missing.
     ///
     /// # Errors
-    /// [`OpenError`] says what is wrong and what to do.
+    /// [`OpenError`] gives the reason and a remedy.
     pub fn open(path: &Path, log: &str) -> Result<Self, OpenError> {
-        let io = |error| OpenError::Io { path: path.into(), error };
+        let io = OpenError::io(path);
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path, true)?;
-        node_file::read(path).map_err(io)?;
+        small_files::read_node(path).map_err(io)?;
         let opened = look(path, log)?;
         if let Opened::Continued(manifest) = &opened {
             restore::adopt(path, manifest)?;
         }
-        restore::sweep(path, COPY).map_err(io)?;
+        remove_database(path, COPY).map_err(io)?;
         let archive = Arc::new(SqliteArchive::open(&path.join(ARCHIVE), log)?);
-        let identity = node_file::begin_incarnation(path).map_err(io)?;
+        let identity = small_files::begin_incarnation(path).map_err(io)?;
         Ok(Self { identity, archive, opened, path: path.into(), _lock: lock })
     }
 
-    /// Lets no start go on with this archive, and says why to who tries.
+    /// Freezes the directory: every later start is refused with this reason.
     ///
     /// # Errors
-    /// When that cannot be written.
+    /// The mark cannot be written.
     pub fn freeze(&self, why: &str) -> io::Result<()> {
-        frozen::freeze(&self.path, why)
+        small_files::freeze(&self.path, why)
     }
 
-    /// Makes this the directory of a log of one node: an empty journal that goes on behind a position, which
-    /// the archive must have come to, of the same log. The next start may serve it.
+    /// Makes this the directory of a single node: adds an empty journal of the same log, which
+    /// continues after a position that the archive has reached. The next start may serve it.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The journal cannot be written.
     pub fn become_one_node(&self, log: &str, position: Position) -> Result<(), OpenError> {
-        restore::begin_same_journal(&self.path, log, position)
+        restore::put_journal(&self.path, |new| journal::begin_same(new, log, position.0))
     }
 
-    /// What makes backups of this directory while it is served. One at a time.
+    /// Backups of this directory while it is served, one at a time.
     #[must_use]
     pub fn backup(&self) -> SqliteBackup {
-        SqliteBackup::of_derived(self.path.clone(), self.archive.clone())
+        SqliteBackup::new(self.path.clone(), None, self.archive.clone())
     }
 }
 
 fn look(path: &Path, log: &str) -> Result<Opened, OpenError> {
     Derived::may_be_used(path)?;
     let file = path.join(ARCHIVE);
-    if !file.exists() && peek::has_wal(&file) {
+    if !file.exists() && has_wal(&file) {
         return Err(OpenError::WalAlone { path: path.into(), file: ARCHIVE });
     }
     let manifest = start::manifest(path)?;
     start::not_cut_off(path, manifest.as_ref())?;
-    wal::scan(&file, Sync::Normal).map_err(|why| ArchiveError::Failed(why.to_string()))?;
-    match (peek::archive(&file)?, manifest) {
+    wal::scan(&file, Durability::Normal).map_err(|why| ArchiveError::Failed(why.to_string()))?;
+    match (archive::inspect(&file)?, manifest) {
         (None, None) => Ok(Opened::New),
-        (None, Some(_)) => Err(OpenError::Manifest {
-            path: path.into(),
-            why: "there is no archive.db beside it".into(),
-        }),
+        (None, Some(_)) => Err(OpenError::no_archive(path)),
         (Some(archive), _) if archive.log != log => Err(OpenError::OtherLog {
             path: path.into(),
             archive: archive.log,

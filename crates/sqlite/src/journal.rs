@@ -5,10 +5,10 @@
 //!                                                           └─► rows ────┘ (those behind)
 //! ```
 //!
-//! Enters: blocks. Leaves: the same, once they are on stable storage. Invariants: positions are the
-//! rows' ids, 1, 2, 3, … without holes, and go on behind what was trimmed; `propose` returns when the disk has the block, so whoever
-//! proposes has a thread for it, and a lone append is not handed from thread to thread; after an
-//! error that leaves an outcome open nothing more is taken.
+//! Invariants: positions are the ids of rows, 1, 2, 3, … without gaps, and continue after a trim;
+//! `propose` returns when the block is on stable storage, so callers need a thread of their own,
+//! and a single append is not passed between threads; after an error that leaves an outcome
+//! unknown, every propose fails.
 
 mod follow;
 mod rows;
@@ -17,7 +17,7 @@ mod trim;
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc as std_mpsc},
+    sync::{Arc, mpsc},
     time::{Duration, SystemTime},
 };
 
@@ -31,95 +31,92 @@ use roomlog_core::journal::{
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-pub(crate) use self::rows::{FORMAT, begin_behind, begin_same};
+pub(crate) use self::rows::{JournalFile, begin_new, begin_same, failed, inspect};
 pub use self::trim::TrimHold;
 use self::{
     follow::SqliteFollow,
-    rows::Opened,
-    trim::{Step, Trim},
+    rows::Tables,
+    trim::{Trim, TrimStep},
 };
 use crate::{
-    pragma::{self, Sync},
-    trouble::{self, is_full},
+    error::{is_full, sentence},
+    files, pragma,
+    pragma::Durability,
     wal,
 };
 
 /// How many of the newest blocks are kept in memory for followers.
 const RECENT_BLOCKS: usize = 64;
 
-/// How many bytes the WAL grows by before the next of them are copied into the file: what is copied at
-/// once is synced at once, and a commit that comes then waits for that.
-const COPY_BYTES: usize = 512 << 10;
+/// How many bytes are committed between two checkpoints. A checkpoint syncs all that it copies at
+/// once, and a commit waits for that.
+const CHECKPOINT_BYTES: usize = 512 << 10;
 
-/// How long the WAL is, in bytes, when a commit waits until the rest of it is copied, so that it begins
-/// anew: seldom enough to hold up fewer than one append in a hundred, and soon enough, because a commit
-/// that makes the file longer takes half as long again as one that writes over an older round.
+/// The length of the WAL, in bytes, at which a commit waits until all of it is copied, so that the
+/// next one starts a new round: this delays fewer than one append in a hundred; and a commit that
+/// extends the file takes half as long again as one that overwrites an older round.
 const WAL_BYTES: usize = 8 << 20;
 
-/// A commit touches at least a leaf and, now and then, an inner page; each is a frame of the WAL.
+/// The bytes of a commit besides its block: a leaf page and, now and then, an inner one.
 const COMMIT_OVERHEAD: usize = 8 << 10;
 
-/// How much of `journal.db` is kept when nothing else is said, in bytes: minutes of a busy log, all of a
-/// young one.
+/// How much of `journal.db` is kept by default: minutes of a busy log, all of a young one.
 pub const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// The journal of one node.
 pub struct SqliteJournal {
     facts: JournalFacts,
     path: PathBuf,
-    writer: Mutex<Writer>,
+    writer: Mutex<BlockWriter>,
     head: watch::Receiver<u64>,
     recent: Arc<Mutex<VecDeque<Durable>>>,
     allowed: Arc<trim::Allowed>,
 }
 
-pub(crate) fn failed(what: &str, error: &rusqlite::Error) -> JournalError {
-    JournalError(format!("journal.db: {what}: {}", trouble::sentence(error)))
-}
-
 impl SqliteJournal {
-    /// Opens the file, making it with a new log when it is not there. What an earlier process left
-    /// in the WAL is brought to stable storage before this returns.
+    /// Opens the file; if it is missing, creates it with a new log. What an earlier process left in
+    /// the WAL is on stable storage when this returns.
     ///
     /// # Errors
-    /// When the file cannot be opened, or is of another format.
+    /// The file cannot be opened, has another format, or was changed.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         Self::open_keeping(path, JOURNAL_BYTES)
     }
 
-    /// As [`SqliteJournal::open`]; of what may be trimmed, blocks go while the file uses more than
-    /// `keep` bytes.
+    /// As [`SqliteJournal::open`]; blocks that may be trimmed are trimmed while the file uses more
+    /// than `keep` bytes.
     ///
     /// # Errors
     /// As [`SqliteJournal::open`].
     pub fn open_keeping(path: &Path, keep: u64) -> Result<Self, JournalError> {
-        wal::scan(path, Sync::Full).map_err(|error| JournalError(error.to_string()))?;
-        let open = |error: rusqlite::Error| failed("cannot be opened", &error);
-        let connection = pragma::open_writer(path, Sync::Full).map_err(open)?;
+        wal::scan(path, Durability::Full).map_err(|error| JournalError(error.to_string()))?;
+        let open = failed("cannot be opened");
+        let connection = pragma::open_writer(path, Durability::Full).map_err(open)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
         // A file that is refused stays as it is.
-        pragma::leave_the_wal(&connection, true).map_err(open)?;
-        let Opened { log, head, time, trimmed } = rows::open(&connection)?;
-        // What is copied into the file is no longer in a WAL, whose end the scan finds.
+        pragma::keep_wal_on_close(&connection, true).map_err(open)?;
+        let Tables { log, head, time, trimmed } = rows::open(&connection)?;
+        // Once copied into the file, the last rows are not in the WAL, whose end the scan checks.
         rows::set_reached(&connection, head).map_err(open)?;
-        // A commit that was never fsynced could be shown else, and lost afterwards.
+        // Else a commit that was never fsynced could be read, and lost afterwards.
         pragma::checkpoint_truncate(&connection).map_err(open)?;
-        sync_file_and_directory(path)
+        files::sync(path)
+            .and_then(|()| files::sync_parent(path))
             .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
         let trim = Trim::open(&connection, keep, trimmed).map_err(open)?;
-        let allowed = trim.allowed();
-        let checkpointer = pragma::open_writer(path, Sync::Full).map_err(open)?;
-        pragma::leave_the_wal(&checkpointer, true).map_err(open)?;
+        let allowed = trim.allowed.clone();
+        let checkpointer = pragma::open_writer(path, Durability::Full).map_err(open)?;
+        pragma::keep_wal_on_close(&checkpointer, true).map_err(open)?;
         let (moved, head) = watch::channel(head);
         let recent = Arc::new(Mutex::new(VecDeque::with_capacity(RECENT_BLOCKS)));
-        let writer = Mutex::new(Writer {
+        let writer = Mutex::new(BlockWriter {
             connection,
             recent: recent.clone(),
             moved,
             time,
             wal_bytes: 0,
             uncopied: 0,
-            checkpoints: Checkpoints::start(checkpointer),
+            checkpointer: Checkpointer::start(checkpointer),
             trim,
             begins_round: true,
             copying: false,
@@ -137,7 +134,7 @@ impl SqliteJournal {
         Ok(Self { facts, path: path.into(), writer, head, recent, allowed })
     }
 
-    /// Keeps all blocks as long as the result is held.
+    /// Keeps all blocks as long as the result exists.
     #[must_use]
     pub fn hold_trim(&self) -> TrimHold {
         TrimHold::new(self.allowed.clone())
@@ -148,23 +145,17 @@ impl Drop for SqliteJournal {
     fn drop(&mut self) {
         let writer = self.writer.get_mut();
         let head = *self.head.borrow();
-        // The last connection that is closed removes the WAL: it is to be the writer's.
-        writer.checkpoints.end();
-        // Leaves a file without a WAL; what cannot be copied now is copied at the next start. After an
-        // error of the disk nothing is copied: an fsync that failed once may say yes the next time.
+        // The last connection to close removes the WAL; that must be the writer's.
+        writer.checkpointer.end();
+        // Leaves a file without a WAL, unless the disk failed: an fsync that failed once may report
+        // success the next time. What is not copied now is copied at the next start.
         let copied = writer.broken.is_none()
             && rows::set_reached(&writer.connection, head).is_ok()
             && pragma::checkpoint_truncate(&writer.connection).is_ok();
         if copied {
-            let _or_an_empty_wal_stays = pragma::leave_the_wal(&writer.connection, false);
+            let _or_an_empty_wal_stays = pragma::keep_wal_on_close(&writer.connection, false);
         }
     }
-}
-
-fn sync_file_and_directory(path: &Path) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Journal for SqliteJournal {
@@ -212,27 +203,26 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// The writer.
-struct Writer {
+struct BlockWriter {
     connection: Connection,
     recent: Arc<Mutex<VecDeque<Durable>>>,
     moved: watch::Sender<u64>,
     time: u64,
-    /// What was committed since the WAL was begun, at a guess.
+    /// The length of this round of the WAL, estimated.
     wal_bytes: usize,
-    /// What was committed since a copy was begun.
+    /// The bytes committed since the last checkpoint began.
     uncopied: usize,
-    checkpoints: Checkpoints,
+    checkpointer: Checkpointer,
     trim: Trim,
     /// The next block may be the first of a round of the WAL.
     begins_round: bool,
-    /// The WAL is being copied: whichever block comes when that is done may begin a round.
+    /// A checkpoint is running; the block after it may be the first of a round.
     copying: bool,
-    /// Why nothing can be trusted any more: an outcome was left open, or a copy of the WAL failed.
+    /// Why every propose fails: an outcome is unknown, or a checkpoint failed.
     broken: Option<String>,
 }
 
-impl Writer {
+impl BlockWriter {
     fn write(&mut self, block: Bytes) -> Proposed {
         if let Some(why) = &self.broken {
             return Proposed::Unknown(why.clone());
@@ -247,28 +237,24 @@ impl Writer {
                 self.uncopied += block.len() + overhead;
                 self.trim.committed(&self.connection, block.len() as u64, step);
                 self.publish(Durable { position, time: self.time, block });
-                // This block is durable; the next one hears of it.
-                self.broken = self.keep_the_wal_short();
+                // This block is durable; an error is that of the next one.
+                self.broken = self.limit_wal();
                 Proposed::Durable(position)
             }
             Err(error) if is_full(&error) && self.is_undone(head) => {
                 Proposed::Refused(error.to_string())
             }
             Err(error) => {
-                self.breaks(format!("journal.db: commit failed: {}", trouble::sentence(&error)))
+                let why = format!("journal.db: commit failed: {}", sentence(&error));
+                self.broken = Some(why.clone());
+                Proposed::Unknown(why)
             }
         }
     }
 
-    /// An outcome is open: nothing more is taken.
-    fn breaks(&mut self, why: String) -> Proposed {
-        self.broken = Some(why.clone());
-        Proposed::Unknown(why)
-    }
-
-    /// Adds a block; in the same transaction a few old ones go where there are too many, and the first
-    /// of a round of the WAL notes what the file has reached.
-    fn insert(&mut self, position: Position, block: &[u8]) -> rusqlite::Result<Option<Step>> {
+    /// Adds a block; the same transaction trims a few old ones if there are too many, and the first
+    /// one of a round of the WAL sets `reached`.
+    fn insert(&mut self, position: Position, block: &[u8]) -> rusqlite::Result<Option<TrimStep>> {
         let connection = &self.connection;
         let step = self.trim.step(connection)?;
         let may_begin_round = self.begins_round || self.copying;
@@ -302,7 +288,7 @@ impl Writer {
         self.moved.send_replace(position);
     }
 
-    /// Whether a commit that failed has left nothing behind, rolled back and read back.
+    /// Rolls a failed commit back; whether it left nothing behind.
     fn is_undone(&self, head: u64) -> bool {
         if !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err() {
             return false;
@@ -310,14 +296,14 @@ impl Writer {
         rows::head(&self.connection).is_ok_and(|now| now == head)
     }
 
-    /// Copies the WAL into the file: most of it by another thread while commits go on, a little at a time;
-    /// and, when the WAL is long, the rest here, so that the next commit begins it anew. Says why it
-    /// cannot go on: after a failed fsync the next one may say that all is well.
-    fn keep_the_wal_short(&mut self) -> Option<String> {
-        let Some(mut copied) = self.checkpoints.take_done() else {
-            if !self.copying && self.uncopied > COPY_BYTES {
+    /// Runs checkpoints: a little at a time on another thread while commits go on; and, if the WAL
+    /// is long, the rest here, so that the next commit starts a new round. Gives an error after
+    /// which nothing can be trusted: after a failed fsync the next one may report success.
+    fn limit_wal(&mut self) -> Option<String> {
+        let Ok(mut copied) = self.checkpointer.done.try_recv() else {
+            if !self.copying && self.uncopied > CHECKPOINT_BYTES {
                 (self.copying, self.uncopied) = (true, 0);
-                self.checkpoints.begin();
+                let _or_one_is_running = self.checkpointer.begin.try_send(());
             }
             return None;
         };
@@ -328,28 +314,27 @@ impl Writer {
         }
         match copied {
             Ok(()) => self.begins_round = true,
-            // The WAL stays as it is, and is copied when there is room.
+            // The WAL is copied once there is room.
             Err(error) if is_full(&error) => {}
             Err(error) => {
-                let said = trouble::sentence(&error);
-                return Some(format!("journal.db: its WAL cannot be copied: {said}"));
+                return Some(format!("journal.db: its WAL cannot be copied: {}", sentence(&error)));
             }
         }
         None
     }
 }
 
-/// The thread that copies the WAL while the writer goes on.
-struct Checkpoints {
-    begin: std_mpsc::SyncSender<()>,
-    done: std_mpsc::Receiver<rusqlite::Result<()>>,
+/// A thread that runs checkpoints while the writer commits.
+struct Checkpointer {
+    begin: mpsc::SyncSender<()>,
+    done: mpsc::Receiver<rusqlite::Result<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Checkpoints {
+impl Checkpointer {
     fn start(connection: Connection) -> Self {
-        let (begin, asked) = std_mpsc::sync_channel(1);
-        let (tell, done) = std_mpsc::sync_channel(1);
+        let (begin, asked) = mpsc::sync_channel(1);
+        let (tell, done) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             while asked.recv().is_ok() {
                 if tell.send(pragma::checkpoint_passive(&connection)).is_err() {
@@ -360,26 +345,18 @@ impl Checkpoints {
         Self { begin, done, thread: Some(thread) }
     }
 
-    /// Waits for the thread to end and its connection to be closed.
+    /// Waits until the thread has ended and its connection is closed.
     fn end(&mut self) {
-        // Without an other end, whatever it waits for fails.
-        (self.begin, self.done) = (std_mpsc::sync_channel(1).0, std_mpsc::sync_channel(1).1);
+        // Without the other ends of its channels the thread returns.
+        (self.begin, self.done) = (mpsc::sync_channel(1).0, mpsc::sync_channel(1).1);
         if let Some(thread) = self.thread.take() {
             let _ended_or_panicked = thread.join();
         }
     }
-
-    fn begin(&self) {
-        // Full: it is under way already.
-        let _under_way = self.begin.try_send(());
-    }
-
-    fn take_done(&self) -> Option<rusqlite::Result<()>> {
-        self.done.try_recv().ok()
-    }
 }
 
-fn now_ms() -> u64 {
+/// Now, in ms since the epoch.
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

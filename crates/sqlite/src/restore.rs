@@ -1,16 +1,16 @@
-//! A backup becomes a directory that can be served: the log of a restore.
+//! A restore in place: a backup becomes a directory that can be served, with a new log.
 //!
 //! ```text
 //!  archive (log L) + manifest (L, position A)
-//!    1  journal.db: a new log N, empty, behind A; it names L and A     written aside, fsynced, renamed
-//!    2  archive.db: its log becomes N, without what does not count     committed with FULL, checkpointed
-//!    3  node: gone, so that this is a node of its own
+//!    1  journal.db: a new log N, empty, after A; it names L and A  written aside, fsynced, renamed
+//!    2  archive.db: its log becomes N, rows that do not count go   committed (FULL), checkpointed
+//!    3  node: removed, so that this is a new node
 //!    4  manifest.json becomes restored.json
 //! ```
 //!
-//! Enters: a backup that was compared with its manifest. Leaves: a directory that starts as any other.
-//! Invariants: each step may be the last before a crash, and is passed over when it is done already; N is
-//! chosen in step 1, for good; nothing is served before step 4.
+//! Enters: a backup that matches its manifest. Leaves: a directory that starts like any other.
+//! Invariants: a crash after any step is safe, and a completed step is skipped; N is chosen in step
+//! 1; nothing is served before step 4.
 
 use std::{
     fs::{self, File},
@@ -28,90 +28,77 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     archive,
-    directory::{ARCHIVE, JOURNAL, OpenError},
-    journal, node_file, peek,
-    peek::JournalFacts,
+    error::OpenError,
+    files::{self, ARCHIVE, JOURNAL, NEW_JOURNAL, RESTORED, remove_database},
+    journal::{self, JournalFile},
+    pragma, small_files,
 };
 
-/// Where a manifest stays when its backup was restored.
-pub(crate) const RESTORED: &str = "restored.json";
-
-/// A journal that is not whole yet.
-pub(crate) const NEW_JOURNAL: &str = "journal.new";
-
-/// How much of a file is hashed at once.
 const READ_BYTES: usize = 256 << 10;
 
 type Step = fn(&Path, &Manifest) -> Result<(), OpenError>;
 
-/// The steps of a restore, each of which may be done already.
-const STEPS: [Step; 4] = [begin_journal, rename_archive, forget_node, put_manifest_away];
+const STEPS: [Step; 4] = [begin_journal, rename_archive, remove_node, put_manifest_away];
 
-/// Restores a backup, or finishes that.
+/// Restores a backup, or finishes an interrupted restore.
 pub(crate) fn restore(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
-    if peek::journal(&path.join(JOURNAL))?.is_none() {
+    if journal::inspect(&path.join(JOURNAL))?.is_none() {
         compare(path, manifest)?;
     }
     STEPS.iter().try_for_each(|step| step(path, manifest))
 }
 
-/// Takes a backup that stands beside its own journal: the same log goes on.
-pub(crate) fn go_on(
+/// Takes a backup beside its own journal: the same log continues.
+pub(crate) fn continue_log(
     path: &Path,
     manifest: &Manifest,
-    journal: &JournalFacts,
+    journal: &JournalFile,
 ) -> Result<(), OpenError> {
     compare(path, manifest)?;
-    has_no_hole(path, manifest, journal)?;
+    check_no_gap(path, manifest, journal)?;
     put_manifest_away(path, manifest)
 }
 
-/// Takes a backup of another node of the same log as this node's archive: the journal has what came after.
-/// A crash in between finds the same again.
+/// Takes a backup of another node of the same log as the archive; can be repeated after a crash.
 pub(crate) fn adopt(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     compare(path, manifest)?;
-    forget_node(path, manifest)?;
+    remove_node(path, manifest)?;
     put_manifest_away(path, manifest)
 }
 
-/// Compares an archive's file with its manifest: every byte, and what they say.
+/// Compares the archive with its manifest, byte by byte.
 pub(crate) fn compare(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
-    let differs = |why: String| OpenError::Manifest { path: path.into(), why };
     let file = path.join(ARCHIVE);
-    let now = archive::heads::manifest(&file, manifest.taken_at)?;
-    let parts = [
-        ("log", now.log == manifest.log, format!("{} and {}", manifest.log, now.log)),
-        (
-            "position",
-            now.position == manifest.position,
-            format!("{} and {}", manifest.position, now.position),
-        ),
-        (
-            "bytes",
-            now.archive_bytes == manifest.archive_bytes,
-            format!("{} and {}", manifest.archive_bytes, now.archive_bytes),
-        ),
-        ("rooms", now.rooms == manifest.rooms, format!("{} and {}", manifest.rooms, now.rooms)),
-        (
-            "entries",
-            now.entries == manifest.entries,
-            format!("{} and {}", manifest.entries, now.entries),
-        ),
-        (
-            "digest over all heads",
-            now.digest == manifest.digest,
-            format!("{} and {}", manifest.digest, now.digest),
-        ),
-    ];
-    if let Some((what, _, values)) = parts.iter().find(|(_, same, _)| !same) {
-        return Err(differs(format!("{what} of manifest.json and archive.db differ: {values}")));
+    let found = archive::manifest(&file, manifest.taken_at)?;
+    let values = |it: &Manifest| {
+        [
+            ("log", it.log.clone()),
+            ("position", it.position.to_string()),
+            ("bytes", it.archive_bytes.to_string()),
+            ("rooms", it.rooms.to_string()),
+            ("entries", it.entries.to_string()),
+            ("digest over all heads", it.digest.to_string()),
+        ]
+    };
+    let mut pairs = values(manifest).into_iter().zip(values(&found));
+    if let Some(((what, listed), (_, found))) = pairs.find(|(listed, found)| listed != found) {
+        return Err(OpenError::manifest(
+            path,
+            format!("{what} of manifest.json and archive.db differ: {listed} and {found}"),
+        ));
     }
-    let told = manifest.sha256.ok_or_else(|| differs("it has no sha256".into()))?;
-    let read = sha256(&file).map_err(|error| OpenError::Io { path: path.into(), error })?;
-    if told != read {
-        return Err(differs(format!(
-            "SHA-256 of archive.db is {read}, and not {told}: the file was changed or is damaged"
-        )));
+    let Some(listed) = manifest.sha256 else {
+        return Err(OpenError::manifest(path, "it has no sha256"));
+    };
+    let found = sha256(&file).map_err(OpenError::io(path))?;
+    if listed != found {
+        return Err(OpenError::manifest(
+            path,
+            format!(
+                "SHA-256 of archive.db is {found}, and not {listed}: the file was changed or is \
+                 damaged"
+            ),
+        ));
     }
     Ok(())
 }
@@ -127,35 +114,34 @@ fn sha256(path: &Path) -> io::Result<Digest> {
     }
 }
 
-/// Whether a journal has every block from its first to its head, and stands with the `node` file of the
-/// process that wrote it: a copy made earlier does not.
-pub(crate) fn has_no_hole(
+/// Refuses a journal without every block from its first to its head, or without the `node` file of
+/// the process that wrote it, which a copy that was made earlier does not match.
+pub(crate) fn check_no_gap(
     path: &Path,
     manifest: &Manifest,
-    facts: &JournalFacts,
+    journal: &JournalFile,
 ) -> Result<(), OpenError> {
-    let (first, head) = (facts.first, facts.head);
+    let &JournalFile { first, head, .. } = journal;
     let applied = Position(manifest.position);
     let refused = |why| OpenError::NotProven { path: path.into(), applied, first, head, why };
-    let failed = |error: rusqlite::Error| journal::failed("cannot be read", &error);
-    let file = peek::open(&path.join(JOURNAL)).map_err(failed)?;
+    let failed = journal::failed("cannot be read");
+    let file = pragma::open_stopped(&path.join(JOURNAL)).map_err(failed)?;
     let count = "SELECT count(*) FROM blocks WHERE position >= ?1";
-    let there: i64 =
+    let count: i64 =
         file.query_row(count, [first.0.cast_signed()], |row| row.get(0)).map_err(failed)?;
-    if there.cast_unsigned() != head.0 + 1 - first.0 {
+    if count.cast_unsigned() != head.0 + 1 - first.0 {
         return Err(refused(format!(
-            "journal.db has {there} blocks between its first position {first} and its last {head}"
+            "journal.db has {count} blocks between its first position {first} and its last {head}"
         )));
     }
-    let node = node_file::read(path).map_err(|error| OpenError::Io { path: path.into(), error })?;
-    let Some((node, incarnation)) = node else {
+    let Some((node, incarnation)) = small_files::read_node(path).map_err(OpenError::io(path))?
+    else {
         return Err(refused(
-            "no `node` file stands with journal.db, so it may be a copy that was made before its log \
-             ended"
+            "there is no `node` file beside journal.db: it may be a copy from before its log ended"
                 .into(),
         ));
     };
-    if there == 0 {
+    if count == 0 {
         return Ok(());
     }
     let newest = "SELECT block FROM blocks ORDER BY position DESC LIMIT 1";
@@ -168,83 +154,50 @@ pub(crate) fn has_no_hole(
     Err(refused("the `node` file is not that of the process that wrote journal.db last".into()))
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Step 1. An unfinished file of this step was never served.
+/// Step 1.
 fn begin_journal(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
-    let io = |error| OpenError::Io { path: path.into(), error };
-    if peek::journal(&path.join(JOURNAL))?.is_some() {
+    if journal::inspect(&path.join(JOURNAL))?.is_some() {
         return Ok(());
     }
-    // Empty, of a start that a crash cut off before it had a log.
-    sweep(path, JOURNAL).map_err(io)?;
-    put_journal(path, |new| journal::begin_behind(new, &manifest.log, manifest.position))
+    // A start that was interrupted before it had a log leaves an empty one.
+    remove_database(path, JOURNAL).map_err(OpenError::io(path))?;
+    put_journal(path, |new| journal::begin_new(new, &manifest.log, manifest.position))
 }
 
-/// Makes an empty journal of the same log behind a position of it.
-pub(crate) fn begin_same_journal(
-    path: &Path,
-    log: &str,
-    position: Position,
-) -> Result<(), OpenError> {
-    put_journal(path, |new| journal::begin_same(new, log, position.0))
-}
-
-/// Puts a journal in its place when it is whole, and on stable storage.
-fn put_journal(
+/// Makes a journal aside, and renames it once it is complete and on stable storage.
+pub(crate) fn put_journal(
     path: &Path,
     make: impl FnOnce(&Path) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {
-    let io = |error| OpenError::Io { path: path.into(), error };
+    let io = OpenError::io(path);
     let new = path.join(NEW_JOURNAL);
-    sweep(path, NEW_JOURNAL).map_err(io)?;
-    make(&new).map_err(|error| journal::failed("cannot be made", &error))?;
-    let rename = || {
-        File::open(&new)?.sync_all()?;
-        fs::rename(&new, path.join(JOURNAL))?;
-        sync_directory(path)
-    };
-    rename().map_err(io)
-}
-
-/// Removes a database file and what stands beside it.
-pub(crate) fn sweep(path: &Path, file: &str) -> io::Result<()> {
-    for end in ["", "-wal", "-shm", "-journal"] {
-        match fs::remove_file(path.join(format!("{file}{end}"))) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-            _ => {}
-        }
-    }
-    Ok(())
+    remove_database(path, NEW_JOURNAL).map_err(io)?;
+    make(&new).map_err(journal::failed("cannot be made"))?;
+    files::sync(&new)
+        .and_then(|()| fs::rename(&new, path.join(JOURNAL)))
+        .and_then(|()| files::sync(path))
+        .map_err(io)
 }
 
 /// Step 2.
 fn rename_archive(path: &Path, _: &Manifest) -> Result<(), OpenError> {
-    let facts = peek::journal(&path.join(JOURNAL))?;
-    let facts = facts.ok_or_else(|| JournalError("journal.db: it holds no log".into()))?;
+    let journal = journal::inspect(&path.join(JOURNAL))?;
+    let journal = journal.ok_or_else(|| JournalError("journal.db: it holds no log".into()))?;
     let file = path.join(ARCHIVE);
-    archive::renamed::rename(&file, &facts.log)?;
-    let sync = || {
-        File::open(&file)?.sync_all()?;
-        sync_directory(path)
-    };
-    sync().map_err(|error| OpenError::Io { path: path.into(), error })
+    archive::rename(&file, &journal.log)?;
+    files::sync(&file).and_then(|()| files::sync(path)).map_err(OpenError::io(path))
 }
 
 /// Step 3.
-fn forget_node(path: &Path, _: &Manifest) -> Result<(), OpenError> {
-    node_file::forget(path).map_err(|error| OpenError::Io { path: path.into(), error })
+fn remove_node(path: &Path, _: &Manifest) -> Result<(), OpenError> {
+    small_files::remove_node(path).map_err(OpenError::io(path))
 }
 
 /// Step 4.
 fn put_manifest_away(path: &Path, _: &Manifest) -> Result<(), OpenError> {
-    let rename = || {
-        fs::rename(path.join(MANIFEST_FILE), path.join(RESTORED))?;
-        sync_directory(path)
-    };
-    rename().map_err(|error| OpenError::Io { path: path.into(), error })
+    fs::rename(path.join(MANIFEST_FILE), path.join(RESTORED))
+        .and_then(|()| files::sync(path))
+        .map_err(OpenError::io(path))
 }
 
 #[cfg(test)]
@@ -292,19 +245,18 @@ mod tests {
         let commits = [a.says(8, &["one", "two"]), b.says(9, &["else"])];
         archive.fold(&window(9, &commits)).expect("a fold");
         drop(archive);
-        let mut manifest = archive::heads::manifest(&file, 77).expect("a manifest");
+        let mut manifest = archive::manifest(&file, 77).expect("a manifest");
         manifest.sha256 = Some(sha256(&file).expect("a digest"));
         fs::write(path.path().join(MANIFEST_FILE), manifest.to_json()).expect("a file");
         (path, manifest)
     }
 
-    /// Opens a directory and looks at everything that a restore promises; its new log.
+    /// Opens a directory and checks everything that a restore promises; gives its new log.
     fn restored(path: &Path, manifest: &Manifest) -> String {
         let directory = Directory::open(path).expect("a directory");
         assert_eq!(directory.opened, Opened::Restored(manifest.clone()));
         let log = directory.journal.facts().log.clone();
         assert_ne!(log, LOG);
-        assert_eq!(directory.archive.log(), log);
         assert_eq!(directory.journal.head(0), Ok(Position(9)));
         assert_eq!(directory.journal.first(0), Ok(Position(10)));
         assert_eq!(directory.archive.applied(0).expect("applied").position, Position(9));
@@ -312,6 +264,8 @@ mod tests {
         assert_eq!(page.iter().map(|it| &*it.entry.body).collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(directory.identity.incarnation, 1, "a node of its own");
         drop(directory);
+        let archive = archive::inspect(&path.join(ARCHIVE)).expect("an archive");
+        assert_eq!(archive.expect("a log").log, log);
         assert!(path.join(RESTORED).exists() && !path.join(MANIFEST_FILE).exists());
         let again = Directory::open(path).expect("a directory");
         assert_eq!((&again.opened, &again.journal.facts().log), (&Opened::Whole, &log));
@@ -319,19 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_that_was_killed_between_any_two_steps_comes_to_the_same() {
+    fn a_restore_killed_between_any_two_steps_gives_the_same_result() {
         let (backup, manifest) = backup();
-        // A copy of a whole directory brings the original's node along.
-        fs::write(backup.path().join("node"), node_file::text(LOG.parse().expect("a node"), 7))
-            .expect("a file");
+        // A copy of a complete directory contains the original's node file.
+        fs::write(
+            backup.path().join("node"),
+            small_files::node_text(LOG.parse().expect("a node"), 7),
+        )
+        .expect("a file");
         for done in 0..=STEPS.len() {
             let path = with_files(&files(backup.path()));
             for step in &STEPS[..done] {
                 step(path.path(), &manifest).expect("a step");
             }
-            let begun = peek::journal(&path.path().join(JOURNAL)).expect("the facts");
+            let begun = journal::inspect(&path.path().join(JOURNAL)).expect("a journal");
             if done == STEPS.len() {
-                // Nothing is left to be done.
                 let directory = Directory::open(path.path()).expect("a directory");
                 assert_eq!(directory.opened, Opened::Whole);
                 continue;
@@ -342,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_step_left_unfinished_is_made_anew() {
+    fn an_unfinished_step_is_repeated() {
         let (backup, manifest) = backup();
         for (file, left) in [(NEW_JOURNAL, "half a file"), (JOURNAL, "")] {
             let path = with_files(&files(backup.path()));
@@ -354,15 +310,16 @@ mod tests {
         let path = with_files(&files(backup.path()));
         begin_journal(path.path(), &manifest).expect("step 1");
         let file = Connection::open(path.path().join(ARCHIVE)).expect("the file");
-        let log = peek::journal(&path.path().join(JOURNAL)).expect("facts").expect("a log").log;
+        let log =
+            journal::inspect(&path.path().join(JOURNAL)).expect("a journal").expect("a log").log;
         file.execute("UPDATE log SET id = ?1", [&log]).expect("a change");
         let killed = with_files(&files(path.path()));
-        assert!(peek::has_wal(&killed.path().join(ARCHIVE)));
+        assert!(files::has_wal(&killed.path().join(ARCHIVE)));
         assert_eq!(restored(killed.path(), &manifest), log);
     }
 
     #[test]
-    fn a_backup_that_is_not_what_its_manifest_says_is_refused_and_stays_as_it_is() {
+    fn a_backup_that_does_not_match_its_manifest_is_refused_unchanged() {
         let (backup, manifest) = backup();
         let text = |manifest: &Manifest| manifest.to_json().into_bytes();
         let with = |name: &str, bytes: Vec<u8>| {

@@ -1,5 +1,5 @@
-//! A backup of a directory that is served, and what a start makes of it: alone, beside the journal of its
-//! own log, beside one that is not the rest of it.
+//! A backup of a directory that is served, and how it starts: alone, beside the journal of its log,
+//! and beside another journal.
 
 mod node;
 
@@ -30,12 +30,12 @@ use tempfile::TempDir;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Takes a backup as the gateway does; its files.
+/// Takes a backup as the gateway does.
 async fn backup(served: &Served) -> (Manifest, Files) {
     backup_while(served, |_| true).await
 }
 
-/// As [`backup`]; `go_on` is asked after each step.
+/// As [`backup`]; `go_on` is called after each step.
 async fn backup_while(
     served: &Served,
     mut go_on: impl FnMut(Progress) -> bool + Send + 'static,
@@ -73,7 +73,7 @@ fn put(files: &Files, path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_of_a_node_that_works_is_of_one_moment_and_loses_nothing_before_it() {
+async fn a_backup_of_a_busy_node_is_of_one_moment_and_complete_up_to_it() {
     const BEFORE: usize = 12_000;
     let path = directory();
     let served = served(&path, 0).await;
@@ -91,7 +91,7 @@ async fn a_backup_of_a_node_that_works_is_of_one_moment_and_loses_nothing_before
     let copy = backup_while(&served, move |Progress { done, of }| {
         assert!(done >= last && done <= of, "{done} of {of} after {last}");
         (last, steps) = (done, steps + 1);
-        // Ten more are committed in the middle of each step.
+        // Ten more are committed during each step.
         let upto = heard.load(Ordering::Relaxed) + 10;
         while heard.load(Ordering::Relaxed) < upto && begun.elapsed() < LONG {
             std::thread::yield_now();
@@ -122,7 +122,7 @@ async fn a_backup_of_a_node_that_works_is_of_one_moment_and_loses_nothing_before
 }
 
 #[tokio::test]
-async fn a_copy_that_nobody_wants_any_more_is_ended_and_leaves_nothing() {
+async fn a_cancelled_copy_leaves_nothing() {
     let path = directory();
     let served = served(&path, 0).await;
     served.say(&["one"]).await;
@@ -145,7 +145,7 @@ async fn a_copy_that_a_crash_left_is_removed_by_the_next_start() {
     assert!(!path.path().join("backup.tmp-journal").exists());
 }
 
-/// A directory whose journal was trimmed, its files killed and stopped, and a backup from between.
+/// A directory with a trimmed journal, killed and stopped, and a backup from in between.
 async fn with_its_journal() -> (Manifest, Files, Files, Files) {
     let path = directory();
     say_and_trim(&path, 20).await;
@@ -153,7 +153,7 @@ async fn with_its_journal() -> (Manifest, Files, Files, Files) {
     let served = served(&path, 0).await;
     served.say(&["middle"]).await;
     let (manifest, backup) = backup(&served).await;
-    // Nothing is folded any more, so nothing is trimmed: the hold of a backup that goes on.
+    // Without folds nothing is trimmed, as under the hold of a running backup.
     let _hold = served.directory.journal.hold_trim();
     served.say(&["after-1"]).await;
     served.say(&["after-2"]).await;
@@ -183,7 +183,7 @@ fn not_proven(path: &TempDir, part: &str) {
 }
 
 #[tokio::test]
-async fn beside_the_journal_that_its_server_left_nothing_is_missing_and_the_log_goes_on() {
+async fn a_backup_beside_its_servers_journal_continues_the_log_without_loss() {
     let (manifest, backup, _, whole) = with_its_journal().await;
     let path = beside(&backup, &whole);
     let directory = open(&path);
@@ -201,34 +201,34 @@ async fn a_journal_that_is_not_the_rest_of_its_log_is_refused() {
     // A copy made before the backup.
     let says = format!("archive.db is at position {} and journal.db ends at 20", manifest.position);
     not_proven(&beside(&backup, &older), &says);
-    // A copy of the journal alone: nobody knows how much came after it.
+    // A copy of the journal alone, which cannot show how much came after it.
     let path = beside(&backup, &whole);
     fs::remove_file(path.path().join("node")).expect("removed");
-    not_proven(&path, "no `node` file stands with journal.db");
-    // The node file of another place.
+    not_proven(&path, "there is no `node` file beside journal.db");
+    // The node file of another directory.
     let elsewhere = directory();
     drop(open(&elsewhere));
     let node = fs::read(elsewhere.path().join("node")).expect("the file");
     fs::write(path.path().join("node"), node).expect("a file");
     not_proven(&path, "not that of the process that wrote journal.db last");
-    // A hole.
+    // A gap.
     let path = beside(&backup, &whole);
     let file = Connection::open(path.path().join("journal.db")).expect("the file");
-    let hole = format!("DELETE FROM blocks WHERE position = {}", manifest.position + 1);
-    file.execute_batch(&hole).expect("a change");
+    let gap = format!("DELETE FROM blocks WHERE position = {}", manifest.position + 1);
+    file.execute_batch(&gap).expect("a change");
     drop(file);
     not_proven(&path, "blocks between its first position");
     // Another log.
     let other = directory();
     say_and_trim(&other, 30).await;
     not_proven(&beside(&backup, &files(other.path())), "journal.db is of log");
-    // Moved away, it is a restore like any other.
+    // Without the journal it is a restore like any other.
     let path = with_files(&backup);
     assert_eq!(open(&path).opened, Opened::Restored(manifest));
 }
 
 #[tokio::test]
-async fn a_journal_that_begins_behind_a_gap_is_refused() {
+async fn a_journal_that_begins_after_a_gap_is_refused() {
     let path = directory();
     let served = served(&path, 0).await;
     served.say(&["one"]).await;
@@ -245,8 +245,8 @@ async fn a_journal_that_begins_behind_a_gap_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_was_taken_within_a_fold_goes_on_as_another_log() {
-    // What the cut fold has written: more in the last run, or runs of its own too.
+async fn a_backup_taken_during_a_fold_can_continue_as_another_log() {
+    // The interrupted fold has extended the last run, or written runs of its own too.
     for count in [1, 200] {
         let path = directory();
         let directory = open(&path);

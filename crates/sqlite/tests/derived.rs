@@ -19,7 +19,7 @@ fn each_start_is_another_incarnation_of_the_same_node() {
 }
 
 #[test]
-fn a_directory_that_was_frozen_is_refused_with_the_reason_until_the_mark_is_gone() {
+fn a_frozen_directory_is_refused_with_the_reason_until_the_mark_is_removed() {
     let directory = tempfile::tempdir().expect("a directory");
     let node = Derived::open(directory.path(), LOG).expect("a directory");
     node.freeze("two others hold another log").expect("a mark");

@@ -1,4 +1,4 @@
-//! The data directory: opened once at a time, whole or not at all.
+//! The data directory: opened by one process, completely or not at all.
 
 mod node;
 
@@ -24,7 +24,7 @@ fn a_directory_is_opened_by_one_at_a_time() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_made() {
+fn a_missing_directory_is_created() {
     let path = directory();
     let deeper = path.path().join("a/b");
     let opened = Directory::open(&deeper).expect("a directory");
@@ -33,7 +33,7 @@ fn a_directory_that_is_not_there_is_made() {
 }
 
 #[tokio::test]
-async fn a_directory_that_was_closed_holds_all_in_its_two_files() {
+async fn a_closed_directory_holds_everything_in_its_two_files() {
     let path = directory();
     say(&path, &["one", "two"]).await.expect("a good end");
     for file in ["journal.db-wal", "archive.db-wal"] {
@@ -50,7 +50,7 @@ fn each_start_is_a_new_incarnation_of_the_same_node() {
         let again = open(&path).identity;
         assert_eq!((again.node, again.incarnation), (first.node, incarnation));
     }
-    // A start that was cut off while it wrote the file.
+    // A start that was interrupted while it wrote the file.
     fs::write(path.path().join("node.new"), "node").expect("a file");
     assert_eq!(open(&path).identity.incarnation, 5);
 }
@@ -75,7 +75,7 @@ fn a_damaged_node_file_is_named_and_without_it_the_directory_is_another_node() {
 }
 
 #[tokio::test]
-async fn an_archive_without_its_journal_is_refused_and_stays_as_it_is() {
+async fn an_archive_without_its_journal_is_refused_unchanged() {
     let path = directory();
     say(&path, &["one"]).await.expect("a good end");
     let journal = fs::read(path.path().join("journal.db")).expect("the journal");
@@ -85,18 +85,18 @@ async fn an_archive_without_its_journal_is_refused_and_stays_as_it_is() {
     assert!(matches!(error, OpenError::JournalMissing { applied: Position(1), .. }), "{error}");
     assert!(!path.path().join("journal.db").exists(), "no new log was begun");
     assert_eq!(fs::read(path.path().join("archive.db")).expect("the archive"), archive);
-    // Brought back, all is well.
+    // With its journal it opens again.
     fs::write(path.path().join("journal.db"), journal).expect("written");
     assert_eq!(bodies(&say(&path, &["two"]).await.expect("a good end")), ["one", "two"]);
 }
 
 #[tokio::test]
-async fn an_archive_that_is_gone_is_made_again_from_the_journal() {
+async fn a_missing_archive_is_rebuilt_from_the_journal() {
     let path = directory();
     let log = say(&path, &["one", "two", "three"]).await.expect("a good end");
     remove(&path, "archive.db");
     assert_eq!(say(&path, &[]).await.expect("a good end"), log);
-    // A repeat is known without it too.
+    // A repeat is recognised without the archive too.
     remove(&path, "archive.db");
     let again = say(&path, &["two", "four"]).await.expect("a good end");
     assert_eq!(bodies(&again), ["one", "two", "three", "four"]);
@@ -145,7 +145,7 @@ async fn an_archive_ahead_of_its_journal_is_refused_with_both_positions() {
 }
 
 #[tokio::test]
-async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
+async fn a_failed_fold_stops_the_node_and_the_next_start_repeats_it() {
     let path = directory();
     say(&path, &["one"]).await.expect("a good end");
     let archive = path.path().join("archive.db");
@@ -163,12 +163,12 @@ async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
 }
 
 #[tokio::test]
-async fn a_block_that_was_changed_on_the_disk_stops_the_node_and_is_not_passed_over() {
+async fn a_block_changed_on_the_disk_stops_the_node_and_is_not_skipped() {
     let path = directory();
     for body in ["one", "two", "three"] {
         say(&path, &[body]).await.expect("a good end");
     }
-    // The archive has to be made again, so the journal is read from its first block.
+    // The archive is rebuilt, so the journal is read from its first block.
     remove(&path, "archive.db");
     Connection::open(path.path().join("journal.db"))
         .and_then(|file| {

@@ -1,7 +1,7 @@
-//! One flipped bit in a file at rest: the start refuses and says why, or what is read is right or an
-//! error. Never a wrong entry, never one that was acked and is gone, never one that is there twice.
+//! One flipped bit in a file at rest: the start is refused with a reason, or every read is correct
+//! or an error. Never a wrong entry, a lost acked entry or a duplicate.
 //!
-//! The places are chosen by a seed, half of them where the files keep their structure. A failure names
+//! A seed chooses the places, half of them where the files keep their structure. A failure names
 //! file, byte and bit.
 #![allow(clippy::print_stderr, reason = "shown when a test fails")]
 
@@ -32,7 +32,7 @@ fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         (name, fs::read(path).expect("a file"))
     };
-    // Without the index of the WAL: it is made anew at each start.
+    // Without the index of the WAL, which every start rebuilds.
     let all = fs::read_dir(path).expect("a directory").map(file);
     all.filter(|(name, _)| !name.ends_with("-shm")).collect()
 }
@@ -66,8 +66,8 @@ async fn say(life: &Served, all: std::ops::Range<usize>) {
     }
 }
 
-/// Most of it in both files, some in the WAL of the archive, the last of it in the journal alone: in
-/// its WAL when the process is killed, in its file when it is stopped.
+/// Most entries are in both files, some in the WAL of the archive, the last ones only in the
+/// journal: in its WAL if the process is killed, in its file if it is stopped.
 async fn image(killed: bool) -> Image {
     let path = tempfile::tempdir().expect("a directory");
     let life = Served::start(path.path(), AT_ONCE).await.expect("a start");
@@ -86,7 +86,7 @@ async fn image(killed: bool) -> Image {
     Image { files: files(path.path()), logs }
 }
 
-/// What became of a start.
+/// The result of a start.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Seen {
     Refused,
@@ -95,7 +95,7 @@ enum Seen {
 }
 
 impl Image {
-    /// Starts on these files, reads everything and says everything again; or what was wrong.
+    /// Starts on these files, reads everything and repeats every append; or what was wrong.
     async fn start(&self, files: &BTreeMap<String, Vec<u8>>) -> Result<Seen, String> {
         let path = lay(files);
         let life = match Served::start(path.path(), AT_ONCE).await {
@@ -146,7 +146,7 @@ impl Image {
         Ok(errors)
     }
 
-    /// Flips bits of a file, one at a time; gives how often it was seen how, or all that was wrong.
+    /// Flips bits of a file, one at a time; counts the results, or gives all that was wrong.
     async fn flip(&self, file: &str, count: u64) -> BTreeMap<Seen, usize> {
         let bytes = &self.files[file];
         let (mut seen, mut wrong) = (BTreeMap::new(), Vec::new());
@@ -165,14 +165,14 @@ impl Image {
     }
 }
 
-/// It names a file or what is in it, and says more than that.
+/// Whether it names a file or its content, and more.
 fn is_clear(said: &str) -> bool {
     let names = ["journal", "archive", "/node"].iter().any(|name| said.contains(name));
     names && said.split_whitespace().count() >= 5
 }
 
-/// A place in a file: every other one in the first bytes of a page, where its structure is, and every
-/// eighth of these in the header of the file.
+/// A place in a file: every other one in the first bytes of a page, where its structure is, and
+/// every eighth of these in the header of the file.
 fn place(length: u64, n: u64) -> (usize, u8) {
     // SplitMix64.
     let mut random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x5eed);
@@ -189,7 +189,7 @@ fn place(length: u64, n: u64) -> (usize, u8) {
 }
 
 #[tokio::test]
-async fn what_was_not_flipped_is_read_and_known() {
+async fn an_image_without_a_flip_is_read_in_full() {
     for killed in [true, false] {
         let image = image(killed).await;
         assert_eq!(image.start(&image.files).await, Ok(Seen::Right));
@@ -214,7 +214,7 @@ async fn a_flipped_bit_of_a_killed_journal_is_found_and_nothing_wrong_is_served(
 }
 
 #[tokio::test]
-async fn a_flipped_bit_of_a_journal_is_found_when_the_archive_is_made_again_from_it() {
+async fn a_flipped_bit_of_a_journal_is_found_when_the_archive_is_rebuilt_from_it() {
     let mut image = image(false).await;
     image.files.retain(|name, _| !name.starts_with("archive.db"));
     let seen = image.flip("journal.db", 200).await;

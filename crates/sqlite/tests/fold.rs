@@ -1,7 +1,7 @@
-//! A fold that is cut off, anywhere: what was true stays true, and doing it again makes it whole.
+//! A fold that is interrupted anywhere: answers do not change, and repeating it completes it.
 //!
-//! The cut is a trigger in the file that refuses one row: the transaction under way is rolled back and
-//! those before it stay, which is what a crash at that moment leaves.
+//! A trigger in the file refuses one row: the current transaction is rolled back and those before
+//! it stay, which is what a crash at that moment leaves.
 
 mod file;
 
@@ -22,7 +22,7 @@ use roomlog_testkit::fixtures::{Speaker, room, window};
 /// More than two transactions of rows.
 const ENTRIES: usize = 9_000;
 
-/// Everything that an archive says.
+/// The complete content of an archive.
 #[derive(Debug, PartialEq)]
 struct Content {
     applied: Applied,
@@ -49,12 +49,12 @@ fn content(archive: &SqliteArchive) -> Content {
     Content { applied: archive.applied(0).expect("applied"), rooms, pages, ids }
 }
 
-/// What was folded before, and the commits of the window that is cut off: a room that was there, one
-/// that grows by much, and one that is new.
+/// What was folded before, and the commits of the interrupted window: in a room that exists, one
+/// that grows by much, and a new one.
 fn commits() -> (Vec<Arc<Commit>>, Vec<Arc<Commit>>) {
     let mut speakers = ["old", "large", "new"].map(Speaker::new);
     let mut say = |speaker: usize, position: u64, count: usize| {
-        // Ids that are not in the order of the slots, so that the two passes differ.
+        // The ids are not in the order of the slots, so that the two passes differ.
         let name = |n: usize| format!("{}-{position}-{n}", (n * 7_919) % 10_007);
         let bodies: Vec<String> = (0..count).map(name).collect();
         let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
@@ -65,7 +65,7 @@ fn commits() -> (Vec<Arc<Commit>>, Vec<Arc<Commit>>) {
     (before, cut)
 }
 
-/// Where a fold is cut off: the row that is refused.
+/// Where a fold is interrupted: the row that is refused.
 fn cuts() -> Vec<String> {
     let first = "(NEW.key & ((1 << 40) - 1))";
     let bucket = "(NEW.key & ((1 << 32) - 1))";
@@ -89,7 +89,7 @@ fn fold(archive: &SqliteArchive, position: u64, commits: &[Arc<Commit>]) {
     archive.fold(&window(position, commits)).expect("a fold");
 }
 
-/// What an archive says when nothing was cut off.
+/// The content of an archive whose folds were not interrupted.
 fn whole(before: &[Arc<Commit>], after: &[Arc<Commit>]) -> Content {
     let file = File::new();
     let archive = file.open();
@@ -98,7 +98,7 @@ fn whole(before: &[Arc<Commit>], after: &[Arc<Commit>]) -> Content {
     content(&archive)
 }
 
-/// A file whose fold was cut off there, as a process finds it that starts after the crash.
+/// A file with an interrupted fold, as the next process finds it.
 fn cut_off(cut: &str, before: &[Arc<Commit>], window: &Window) -> (File, Content) {
     let file = File::new();
     let archive = file.open();
@@ -113,7 +113,7 @@ fn cut_off(cut: &str, before: &[Arc<Commit>], window: &Window) -> (File, Content
 }
 
 #[test]
-fn a_fold_that_is_cut_off_changes_nothing_that_was_true_and_is_whole_when_done_again() {
+fn an_interrupted_fold_changes_no_answer_and_is_complete_when_repeated() {
     let (before, after) = commits();
     let whole = whole(&before, &after);
     for cut in cuts() {
@@ -127,7 +127,7 @@ fn a_fold_that_is_cut_off_changes_nothing_that_was_true_and_is_whole_when_done_a
 }
 
 #[test]
-fn a_fold_that_was_cut_off_may_be_done_again_in_other_windows() {
+fn an_interrupted_fold_may_be_repeated_in_other_windows() {
     let (before, after) = commits();
     let whole = whole(&before, &after);
     let cuts = ["INSERT ON id_buckets WHEN (NEW.key & ((1 << 32) - 1)) = 30", CUT_LAST];
@@ -136,7 +136,7 @@ fn a_fold_that_was_cut_off_may_be_done_again_in_other_windows() {
         let archive = file.open();
         fold(&archive, 3, &after[..1]);
         fold(&archive, 4, &after[1..3]);
-        // Cut off once more, further on than where it was before.
+        // Interrupted once more, later than before.
         let again = format!("CREATE TRIGGER cut BEFORE {CUT_LAST}");
         file.execute(&format!("{again} BEGIN SELECT RAISE(ABORT, 'cut'); END"));
         archive.fold(&window(5, &after[3..])).expect_err("cut off");
@@ -147,10 +147,10 @@ fn a_fold_that_was_cut_off_may_be_done_again_in_other_windows() {
 }
 
 #[test]
-fn what_a_cut_off_fold_left_must_be_what_the_journal_says() {
+fn leftovers_of_an_interrupted_fold_must_match_the_journal() {
     let (before, after) = commits();
     let (file, content_before) = cut_off(CUT_LAST, &before, &window(5, &after));
-    // The journal's order was another one: a row that is there must not be passed over.
+    // The journal has another order: an existing row must not be skipped.
     let mut other = Speaker::new("large");
     let bodies: Vec<String> = (0..30).map(|n| format!("{}-2-{n}", (n * 7_919) % 10_007)).collect();
     other.says(2, &bodies.iter().map(String::as_str).collect::<Vec<_>>());
@@ -162,7 +162,7 @@ fn what_a_cut_off_fold_left_must_be_what_the_journal_says() {
 }
 
 #[test]
-fn copies_made_while_a_fold_runs_are_made_whole_by_doing_it_again() {
+fn copies_made_during_a_fold_are_completed_by_repeating_it() {
     let (before, after) = commits();
     let file = File::new();
     let archive = file.open();

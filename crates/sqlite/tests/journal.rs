@@ -1,4 +1,4 @@
-//! The journal's file: what an earlier process left, what was done to it, and followers behind.
+//! The journal's file: after an earlier process, after damage, and with followers that are behind.
 
 use std::{path::Path, time::Duration};
 
@@ -43,7 +43,7 @@ async fn next(follow: &mut Box<dyn Follow>) -> Result<Durable, JournalError> {
 }
 
 #[tokio::test]
-async fn a_journal_that_is_opened_again_goes_on() {
+async fn a_reopened_journal_continues() {
     let directory = directory();
     let journal = open(&directory);
     let log = journal.facts().log.clone();
@@ -92,7 +92,7 @@ async fn a_block_of_any_size_comes_back_as_it_was() {
         propose(&journal, content(size)).await;
     }
     drop(journal);
-    // From the file: nothing is left in memory.
+    // From the file: no block is in memory.
     let journal = open(&directory);
     let mut follow = journal.follow(0, Position(0).into());
     for size in sizes {
@@ -102,7 +102,7 @@ async fn a_block_of_any_size_comes_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_follower_far_behind_reads_the_file_and_goes_live_without_a_seam() {
+async fn a_follower_far_behind_reads_the_file_and_goes_live_without_a_gap() {
     const BEFORE: u64 = 500;
     const MEANWHILE: u64 = 1_500;
     let directory = directory();
@@ -130,7 +130,7 @@ async fn a_follower_far_behind_reads_the_file_and_goes_live_without_a_seam() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_gone_is_named_and_nothing_behind_it_is_given() {
+async fn a_missing_row_is_named_and_nothing_after_it_is_given() {
     let directory = directory();
     let journal = open(&directory);
     for n in 1..=5 {
@@ -149,7 +149,7 @@ async fn a_row_that_is_gone_is_named_and_nothing_behind_it_is_given() {
 }
 
 #[tokio::test]
-async fn a_follower_hears_when_the_journal_is_gone() {
+async fn a_follower_is_notified_when_the_journal_is_dropped() {
     let directory = directory();
     let journal = open(&directory);
     propose(&journal, block(1)).await;
@@ -161,7 +161,7 @@ async fn a_follower_hears_when_the_journal_is_gone() {
 }
 
 #[tokio::test]
-async fn a_journal_of_a_format_that_is_not_known_is_refused() {
+async fn a_journal_of_an_unknown_format_is_refused() {
     let directory = directory();
     drop(open(&directory));
     execute(&path(&directory), "UPDATE log SET format = 3");
@@ -182,8 +182,8 @@ async fn a_file_that_is_no_database_is_refused() {
     assert!(said.contains("cannot be opened"), "{said}");
 }
 
-/// Makes a journal of five blocks, changes its file, and gives what it says then: when it is opened,
-/// or when it is followed from its beginning.
+/// Makes a journal of five blocks, changes its file, and gives the error: when it is opened, or
+/// when it is followed from its beginning.
 async fn changed(sql: &str) -> String {
     let directory = directory();
     let journal = open(&directory);
@@ -222,7 +222,7 @@ async fn whatever_was_changed_in_a_row_is_named_by_its_position() {
 }
 
 #[tokio::test]
-async fn last_rows_that_are_gone_are_missed_with_both_positions() {
+async fn missing_last_rows_are_reported_with_both_positions() {
     for (sql, head) in [
         ("DELETE FROM blocks WHERE position = 5", 4),
         ("DELETE FROM blocks WHERE position > 1", 1),
@@ -235,7 +235,7 @@ async fn last_rows_that_are_gone_are_missed_with_both_positions() {
 }
 
 #[tokio::test]
-async fn what_the_file_says_of_itself_is_not_changed_unseen() {
+async fn changed_metadata_is_detected() {
     for sql in [
         "UPDATE log SET id = '01M81WSNW9CE6W6228NGE1B62F'",
         "UPDATE reached SET position = 3",
@@ -251,7 +251,7 @@ async fn what_the_file_says_of_itself_is_not_changed_unseen() {
 }
 
 #[tokio::test]
-async fn a_journal_of_the_format_before_this_one_is_refused_and_stays_as_it_is() {
+async fn a_journal_of_the_previous_format_is_refused_unchanged() {
     let directory = directory();
     execute(
         &path(&directory),

@@ -1,4 +1,4 @@
-//! What the archive's layout must not change: pages from every place, ids for ever, few segments.
+//! What must not depend on the archive's layout: pages, ids, and that segments stay few.
 
 mod file;
 
@@ -59,7 +59,7 @@ fn slots(archive: &SqliteArchive, keys: &[IdKey]) -> Vec<Option<u64>> {
     found.into_iter().map(|known| known.map(|known| known.slot)).collect()
 }
 
-/// Says `count` things in a room, each with an id of its own.
+/// Says `count` things in a room, each with its own id.
 fn say(speaker: &mut Speaker, position: u64, count: usize) -> Arc<Commit> {
     let bodies: Vec<String> = (0..count).map(|n| format!("{position}-{n}")).collect();
     speaker.says(position, &bodies.iter().map(String::as_str).collect::<Vec<_>>())
@@ -71,7 +71,7 @@ fn a_page_is_the_same_from_wherever_runs_begin_and_end() {
     let archive = file.open();
     let mut speaker = Speaker::new("a");
     let mut log = Vec::new();
-    // Folds that end within a run, at its end, one behind it, and far beyond it.
+    // Folds that end within a run, at its end, one after it, and far beyond it.
     for (position, count) in (1..).zip([1, 62, 1, 1, 63, 64, 65, 200, 3]) {
         let commit = say(&mut speaker, position, count);
         log.extend(commit.entries.clone());
@@ -122,7 +122,7 @@ fn a_run_takes_entries_until_it_has_16_kib() {
     assert_eq!(archive.page(&room("a"), 0, 5, usize::MAX, Keep::Oldest).expect("all").len(), 5);
 }
 
-/// The digest before a slot, as the archive has it.
+/// The digest before a slot in the archive.
 fn file_digest(archive: &SqliteArchive, slot: u64) -> roomlog_protocol::Digest {
     let name = room("a");
     let head = archive.head(&name).expect("a head");
@@ -131,7 +131,7 @@ fn file_digest(archive: &SqliteArchive, slot: u64) -> roomlog_protocol::Digest {
 }
 
 #[test]
-fn ids_are_found_through_every_merge_and_what_was_merged_goes() {
+fn ids_are_found_through_every_merge_and_merged_segments_are_deleted() {
     let file = File::new();
     let mut archive = file.open();
     let mut speakers = ["a", "b", "c"].map(Speaker::new);
@@ -195,7 +195,7 @@ fn segments_stay_few_although_no_process_lives_long_enough_for_the_largest_merge
 }
 
 #[test]
-fn a_window_is_in_although_there_is_no_room_for_a_merge() {
+fn a_window_counts_although_there_is_no_room_for_a_merge() {
     let file = File::new();
     let archive = file.open();
     let mut speaker = Speaker::new("a");
@@ -206,7 +206,7 @@ fn a_window_is_in_although_there_is_no_room_for_a_merge() {
     for position in 1..4 {
         fold(position).expect("a fold");
     }
-    // A table without room for another row: SQLITE_FULL, as on a full disk.
+    // A table without room for another row gives SQLITE_FULL, as a full disk does.
     file.execute(
         "CREATE TABLE full (id INTEGER PRIMARY KEY AUTOINCREMENT);
          INSERT INTO full VALUES (9223372036854775807);
@@ -222,7 +222,7 @@ fn a_window_is_in_although_there_is_no_room_for_a_merge() {
 }
 
 #[test]
-fn a_fold_that_finds_no_room_again_and_again_takes_no_more_of_it() {
+fn a_fold_that_repeatedly_finds_no_room_takes_no_more_space() {
     let file = File::new();
     let archive = file.open();
     let mut speaker = Speaker::new("a");
@@ -249,8 +249,8 @@ fn a_fold_that_finds_no_room_again_and_again_takes_no_more_of_it() {
 }
 
 #[test]
-fn what_a_merge_that_was_cut_off_left_is_let_go_of() {
-    // The fourth segment of a size begins a merge, right behind the fold that brought it.
+fn leftovers_of_an_interrupted_merge_are_deleted() {
+    // The fourth segment of a size begins a merge, right after the fold that added it.
     for cut in [
         "INSERT ON id_buckets WHEN NEW.key >> 32 = 5",
         "INSERT ON id_filters WHEN NEW.key >> 32 = 5",

@@ -1,6 +1,5 @@
-//! The start-up table: every row that is refused names the files, both positions and the way out, and
-//! leaves the directory as it was, with or without the WALs of a killed process; and the rows that are
-//! fine.
+//! The start-up table: each refusal names the files, both positions and a remedy, and leaves the
+//! directory unchanged, with or without the WALs of a killed process; and the other rows start.
 
 mod node;
 
@@ -16,12 +15,12 @@ use tempfile::TempDir;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// The files of one log: early, and later with a journal that was trimmed. Each as a stop leaves them and
-/// as a kill does.
+/// The files of one log: early, and later with a trimmed journal. Each after a stop and after a
+/// kill.
 struct Log {
     early: Files,
     late: Files,
-    /// `late`, killed: the newest is in the WALs.
+    /// `late`, killed: the newest blocks are in the WALs.
     killed: Files,
     first: Position,
 }
@@ -55,7 +54,7 @@ fn part<'a>(of: &'a Files, file: &'a str) -> impl Iterator<Item = (String, Vec<u
     of.iter().filter(own).map(|(name, bytes)| (name.clone(), bytes.clone()))
 }
 
-/// Refused, with all of this in what it says, and not a byte of the directory changed.
+/// Refused with all of these texts, and not a byte of the directory changed.
 fn refuses(path: &TempDir, says: &[&str]) -> OpenError {
     let before = files(path.path());
     let error = refused(path);
@@ -78,7 +77,7 @@ async fn an_archive_is_missing_though_the_journal_was_trimmed() {
         let says = ["holds journal.db", positions, "no archive.db", "bring archive.db back"];
         let error = refuses(&path, &says);
         assert!(matches!(error, OpenError::ArchiveMissing { .. }), "{error}");
-        // A file that was only begun is as good as none.
+        // An empty file counts as none.
         fs::write(path.path().join("archive.db"), "").expect("a file");
         assert!(matches!(refuses(&path, &says), OpenError::ArchiveMissing { .. }));
     }
@@ -144,7 +143,7 @@ async fn journal_and_archive_are_of_two_logs() {
 }
 
 #[tokio::test]
-async fn a_wal_without_its_file_is_not_passed_over() {
+async fn a_wal_without_its_database_file_is_refused() {
     let Log { mut killed, .. } = log().await;
     for file in ["journal.db", "archive.db"] {
         let whole = killed.remove(file).expect("the file");
@@ -170,7 +169,7 @@ async fn what_was_refused_is_served_when_the_file_is_brought_back() {
 }
 
 #[tokio::test]
-async fn neither_file_is_a_new_log_and_an_archive_that_can_be_made_again_is() {
+async fn an_empty_directory_is_a_new_log_and_a_missing_archive_is_rebuilt() {
     let path = directory();
     assert_eq!(open(&path).opened, Opened::New);
     assert_eq!(open(&path).opened, Opened::Whole);
@@ -184,7 +183,7 @@ async fn neither_file_is_a_new_log_and_an_archive_that_can_be_made_again_is() {
 }
 
 #[tokio::test]
-async fn a_backup_that_was_cut_off_is_neither_served_nor_a_place_for_a_new_log() {
+async fn an_interrupted_backup_is_neither_served_nor_used_for_a_new_log() {
     let Log { late, .. } = log().await;
     let archive = late["archive.db"].clone();
     let manifest = || b"{".to_vec();
@@ -211,7 +210,7 @@ async fn a_directory_may_have_any_name() {
 }
 
 #[tokio::test]
-async fn a_new_log_that_a_crash_cut_off_is_begun_again() {
+async fn a_new_log_that_a_crash_interrupted_is_begun_again() {
     for empty in [&["journal.db"][..], &["journal.db", "archive.db"]] {
         let path = directory();
         for file in empty {

@@ -1,4 +1,4 @@
-//! Trim on the disk: what goes, what stays, and that the file has a bound.
+//! The trim on the disk: what is deleted, what stays, and that the file is bounded.
 
 mod node;
 
@@ -33,7 +33,7 @@ fn first(journal: &SqliteJournal) -> u64 {
     journal.first(0).expect("a first").0
 }
 
-/// Proposes so many blocks; what may go follows `behind` positions later, as a fold does.
+/// Proposes blocks; what may be trimmed follows `behind` positions later, as after folds.
 async fn write(journal: &SqliteJournal, blocks: usize, bytes: usize, behind: u64) {
     for _ in 0..blocks {
         let position = propose(journal, bytes).await;
@@ -44,7 +44,7 @@ async fn write(journal: &SqliteJournal, blocks: usize, bytes: usize, behind: u64
 }
 
 #[tokio::test]
-async fn the_file_stays_near_what_it_is_to_keep_however_much_is_written() {
+async fn the_file_stays_near_its_limit_however_much_is_written() {
     const KEEP: u64 = 256 << 10;
     for bytes in [2_000, 40_000] {
         let path = directory();
@@ -54,18 +54,18 @@ async fn the_file_stays_near_what_it_is_to_keep_however_much_is_written() {
         assert!(first(&journal) > 1, "blocks of {bytes}: nothing went");
         drop(journal);
         let length = fs::metadata(path.path().join("journal.db")).expect("a file").len();
-        // An eighth more before it begins, and what was not allowed to go yet.
+        // The surplus of an eighth, and what may not be trimmed yet.
         let bound = KEEP + KEEP / 8 + 5 * bytes as u64 + (128 << 10);
         assert!(length < bound, "blocks of {bytes}: {length} bytes, more than {bound}");
     }
 }
 
 #[tokio::test]
-async fn what_is_to_be_kept_is_kept_although_it_may_go() {
+async fn blocks_within_the_limit_are_kept_although_they_may_be_trimmed() {
     const KEEP: u64 = 1 << 20;
     let path = directory();
     let journal = journal(&path, KEEP);
-    // Half of it: a young log can be made again from its journal.
+    // Half of it: a young log can be rebuilt from its journal.
     for _ in 0..100 {
         let position = propose(&journal, 5_000).await;
         assert!(!journal.has_surplus(0));
@@ -78,7 +78,7 @@ async fn what_is_to_be_kept_is_kept_although_it_may_go() {
 }
 
 #[tokio::test]
-async fn nothing_goes_that_is_not_allowed_or_while_it_is_held() {
+async fn nothing_is_trimmed_before_it_is_allowed_or_while_it_is_held() {
     let path = directory();
     let journal = journal(&path, 0);
     for _ in 0..50 {
@@ -105,7 +105,7 @@ async fn nothing_goes_that_is_not_allowed_or_while_it_is_held() {
 }
 
 #[tokio::test]
-async fn a_commit_lets_go_of_a_few_blocks_and_no_more() {
+async fn a_commit_trims_a_few_blocks_and_no_more() {
     let path = directory();
     let journal = journal(&path, 0);
     for _ in 0..300 {
@@ -119,7 +119,7 @@ async fn a_commit_lets_go_of_a_few_blocks_and_no_more() {
         assert!(now > before && now - before <= 32, "{} went with one commit", now - before);
         before = now;
     }
-    // Large ones go one by one.
+    // Large ones are trimmed one by one.
     for _ in 0..3 {
         propose(&journal, 300_000).await;
     }
@@ -140,7 +140,7 @@ async fn a_node_trims_what_its_archive_has_and_knows_every_entry_and_id_as_befor
     let (first, head) = (directory.journal.first(0), directory.journal.head(0));
     assert!(first.expect("a first") > Position(40) && head == Ok(Position(60)));
     drop(directory);
-    // An id of an entry whose block is gone for long.
+    // The id of an entry whose block was trimmed long ago.
     let again = say(&path, &["body-0", "new"]).await.expect("a good end");
     assert_eq!(again[..60], log);
     assert_eq!(bodies(&again[60..]), ["new"]);
@@ -169,7 +169,7 @@ async fn a_kill_between_any_two_commits_of_a_trim_leaves_a_directory_that_starts
 }
 
 #[tokio::test]
-async fn what_the_journal_let_go_of_the_archive_has_on_stable_storage() {
+async fn the_archive_has_trimmed_blocks_on_stable_storage() {
     let path = directory();
     let served = Served::on(Directory::open_keeping(path.path(), 0).expect("a directory"));
     let served = served.expect("a node");
@@ -191,7 +191,7 @@ async fn what_the_journal_let_go_of_the_archive_has_on_stable_storage() {
 }
 
 #[tokio::test]
-async fn a_journal_that_lost_its_oldest_rows_is_no_trimmed_one() {
+async fn a_journal_that_lost_its_oldest_rows_is_not_taken_for_a_trimmed_one() {
     let path = directory();
     say(&path, &["one"]).await.expect("a good end");
     say(&path, &["two"]).await.expect("a good end");

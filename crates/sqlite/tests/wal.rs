@@ -1,7 +1,6 @@
-//! The scan of a WAL: what a power cut can leave is opened, what only damage can leave is refused, and
-//! says so.
+//! The scan of a WAL: what a power cut can leave is opened, what only damage can leave is refused.
 //!
-//! A directory as `kill -9` leaves it is a copy of the files while the journal is open.
+//! A copy of the files while the journal is open is a directory as `kill -9` leaves it.
 
 use std::{
     fs,
@@ -9,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomlog_core::journal::{Journal, JournalError, Position, Proposed};
+use roomlog_core::{
+    archive::ArchiveError,
+    journal::{Journal, JournalError, Position, Proposed},
+};
 use roomlog_sqlite::{SqliteArchive, SqliteJournal};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -32,7 +34,7 @@ impl Image {
         Self { name, database: read(""), wal: read("-wal") }
     }
 
-    /// Lays the files into a directory of their own.
+    /// Writes the files into a directory of their own.
     fn lay(&self) -> (TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join(self.name);
@@ -41,7 +43,7 @@ impl Image {
         (directory, path)
     }
 
-    /// The bytes of a frame, as the WAL's header says: the archive's pages are larger.
+    /// The bytes of a frame by the WAL's header: the archive's pages are larger.
     fn frame(&self) -> usize {
         let page: [u8; 4] = self.wal[8..12].try_into().expect("four bytes");
         24 + u32::from_be_bytes(page) as usize
@@ -51,7 +53,7 @@ impl Image {
         (self.wal.len() - HEADER) / self.frame()
     }
 
-    /// Where each transaction ends, as the number of frames before that.
+    /// Where each transaction ends, as the number of frames up to there.
     fn commits(&self) -> Vec<usize> {
         let commits = |frame: &usize| {
             let at = HEADER + frame * self.frame();
@@ -87,7 +89,7 @@ impl Image {
         (sector(frames.start)..sector(frames.end) - 1).filter(holds).collect()
     }
 
-    /// Where the journal ends when it is opened, or why it is not; then the files are as they were.
+    /// The head of the opened journal, or the error; then the files are unchanged.
     fn head(&self) -> Result<u64, String> {
         let (directory, path) = self.lay();
         match SqliteJournal::open(&path) {
@@ -131,7 +133,7 @@ async fn killed(blocks: u64) -> Image {
 }
 
 #[tokio::test]
-async fn a_wal_that_a_killed_process_left_is_opened_whole() {
+async fn a_wal_that_a_killed_process_left_is_opened_in_full() {
     let image = killed(10).await;
     assert_eq!(image.commits().len(), 10);
     assert_eq!(image.head(), Ok(10));
@@ -140,7 +142,7 @@ async fn a_wal_that_a_killed_process_left_is_opened_whole() {
 #[tokio::test]
 async fn a_flipped_bit_of_any_part_of_any_frame_is_refused_the_last_one_included() {
     let image = killed(9).await;
-    // Of each frame: page, size of the database, salts, both sums, and places of the page.
+    // Of each frame: page, size of the database, salts, both checksums, and places of the page.
     let places = [0, 3, 4, 7, 8, 12, 15, 16, 19, 20, 23, 24, 31, 500, 2_000, 4_119];
     for frame in 0..image.frames() {
         for place in places {
@@ -169,23 +171,23 @@ async fn a_flipped_bit_of_the_header_is_refused() {
 }
 
 #[tokio::test]
-async fn a_sector_that_is_gone_before_later_commits_is_refused_with_what_lies_behind() {
+async fn a_missing_sector_before_later_commits_is_refused_with_what_follows() {
     let image = killed(9).await;
     let commits = image.commits();
     let [.., before_last, _] = commits[..] else { panic!("{commits:?}") };
-    // Wherever a whole transaction follows the one that is damaged, and one after that: then a commit
-    // that is whole, and what was written after it, are there for certain.
+    // Wherever a complete transaction follows the damaged one, and another one follows that: only
+    // then is an intact commit followed by an intact frame for certain.
     let second_last = commits[commits.len() - 3];
     for sector in image.sectors(0..second_last) {
         let said = image.without_sector(sector).refused(&format!("sector {sector}"));
-        assert!(said.contains("before later commits is not whole"), "{said}");
+        assert!(said.contains("before later commits is incomplete"), "{said}");
         assert!(said.contains(&format!("up to byte {}", image.wal.len())), "{said}");
     }
     // In the page of a commit that only the last transaction follows.
     let end_of_page = (HEADER + before_last * FRAME) / SECTOR - 1;
     let said = image.without_sector(end_of_page).refused("the last but one");
-    let whole = HEADER + commits[commits.len() - 3] * FRAME;
-    assert!(said.contains(&format!("whole up to byte {whole}")), "{said}");
+    let intact = HEADER + commits[commits.len() - 3] * FRAME;
+    assert!(said.contains(&format!("intact up to byte {intact}")), "{said}");
 }
 
 #[tokio::test]
@@ -199,11 +201,11 @@ async fn a_last_transaction_of_which_any_part_did_not_reach_the_disk_is_a_torn_t
     for length in (whole..image.wal.len()).step_by(SECTOR / 4) {
         assert_eq!(image.cut(length).head(), Ok(7), "cut at {length}");
     }
-    // Any one sector of it is not there, whatever comes behind: as a power cut leaves it.
+    // Without any one sector, whatever follows: as a power cut leaves it.
     for sector in image.sectors(before_last..last) {
         assert_eq!(image.without_sector(sector).head(), Ok(7), "without sector {sector}");
     }
-    // Any subset of them.
+    // Without any subset of them.
     for subset in 1..200_usize {
         let mut torn = image.clone();
         for sector in image.sectors(before_last..last) {
@@ -248,7 +250,7 @@ async fn frames_of_an_older_round_and_of_what_was_rolled_back_are_no_damage() {
     let image = Image::of(directory.path(), "journal.db");
     assert!(image.frames() > image.commits().last().expect("commits") + 100, "it has spilled");
     assert_eq!(image.head(), Ok(42));
-    // The first frame of the rest has a bit more that is wrong: it was bad before.
+    // The first remaining frame gets another wrong bit: it was bad before.
     let rest = HEADER + image.commits().last().expect("commits") * FRAME;
     assert_eq!(image.flip(rest + 100, 0).head(), Ok(42));
 }
@@ -279,7 +281,10 @@ fn several_commits_of_an_archive_may_be_torn_but_no_bit_may_be_flipped() {
     drop(archive);
     let open = |image: &Image| {
         let (_directory, path) = image.lay();
-        SqliteArchive::open(&path, "log").map(|archive| archive.log().to_owned())
+        drop(SqliteArchive::open(&path, "log")?);
+        let file = Connection::open(&path).expect("the file");
+        let log = file.query_row("SELECT id FROM log", [], |row| row.get::<_, String>(0));
+        Ok::<_, ArchiveError>(log.expect("a log"))
     };
     let middle = HEADER + image.frames() / 2 * image.frame() + 24 + 8_180;
     assert!(image.without_sector(middle / SECTOR).wal != image.wal, "a sector of zeros");
@@ -314,5 +319,5 @@ fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
     image.wal = torn.wal;
     image.database = database;
     let said = open(&image).expect_err("a mixture");
-    assert!(said.contains("a frame before what was copied is not whole"), "{said}");
+    assert!(said.contains("a frame before what was copied is incomplete"), "{said}");
 }

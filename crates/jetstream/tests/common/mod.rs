@@ -22,7 +22,7 @@ pub(crate) async fn open(options: &Options) -> Result<JetStreamJournal, OpenErro
     timeout(LONG, JetStreamJournal::open(options)).await.expect("an answer in time")
 }
 
-/// A connection with the journal's rights, to do what an operator could.
+/// A connection with the journal's rights, for what an operator could do.
 pub(crate) async fn by_hand(cluster: &Cluster) -> Context {
     by_hand_at(cluster, 0).await
 }

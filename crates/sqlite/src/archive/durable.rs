@@ -1,50 +1,84 @@
-//! What of the archive is on stable storage: the mark that the journal may be trimmed up to.
+//! What of the archive is on stable storage.
 //!
-//! Enters: the writer, between two folds. Leaves: a position that a commit with `synchronous=FULL` has
-//! brought to stable storage, with everything before it, read back by another connection. Invariant:
-//! the writer is at NORMAL again when this returns, or the mark has failed.
-//!
-//! Folds commit with NORMAL: a power cut may take the newest of them back. A WAL is synced as a whole, so
-//! one small commit with FULL behind them makes them all durable.
+//! Folds commit with NORMAL, so a power cut may undo the newest. The WAL is synced as a whole: one
+//! small commit with FULL ([`mark`]) makes all folds before it durable, and the journal may be
+//! trimmed up to the position that another connection then reads back. Invariant: the writer is at
+//! NORMAL again when `mark` returns, or `mark` has failed.
 
-use roomlog_core::journal::{Partition, Position};
-use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI32, Ordering},
+};
 
-const FULL: i64 = 2;
-const NORMAL: i64 = 1;
+use parking_lot::Mutex;
+use roomlog_core::{
+    archive::ArchiveError,
+    journal::{Partition, Position},
+};
+use rusqlite::{Connection, OptionalExtension, hooks::Wal, params};
 
-/// Moves the mark to what was applied.
+use super::sql::failed;
+use crate::{
+    error::{is_busy, is_full},
+    pragma::{Durability, set_durability},
+};
+
+/// Moves the mark of a partition to what was applied.
 pub(super) fn mark(
     writer: &Connection,
     partition: Partition,
     applied: Position,
 ) -> rusqlite::Result<()> {
-    set(writer, FULL)?;
-    // Were it there already, nothing would be written, and nothing synced; nor need it be.
+    set_durability(writer, Durability::Full)?;
+    // A mark that is there already writes and syncs nothing, and need not.
     let moved = writer.execute(
         "INSERT INTO durable VALUES (?1, ?2)
          ON CONFLICT DO UPDATE SET position = excluded.position",
         params![partition, applied.0.cast_signed()],
     );
-    set(writer, NORMAL)?;
+    set_durability(writer, Durability::Normal)?;
     moved.map(drop)
 }
 
-/// Reads the mark.
 pub(super) fn read(reader: &Connection, partition: Partition) -> rusqlite::Result<Position> {
     let mark = "SELECT position FROM durable WHERE partition = ?1";
     let mark: Option<i64> = reader.query_row(mark, [partition], |row| row.get(0)).optional()?;
     Ok(Position(mark.unwrap_or(0).cast_unsigned()))
 }
 
-fn set(writer: &Connection, level: i64) -> rusqlite::Result<()> {
-    writer.pragma_update(None, "synchronous", level)?;
-    let set: i64 = writer.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-    if set == level {
-        return Ok(());
+/// The checkpoints that run as the WAL grows.
+#[derive(Debug, Default)]
+pub(super) struct CheckpointHook {
+    /// How many pages the WAL has when one runs.
+    pages: AtomicI32,
+    failed: Mutex<Option<ArchiveError>>,
+}
+
+impl CheckpointHook {
+    /// Takes SQLite's automatic checkpoints over, because SQLite ignores their errors: after a
+    /// failed fsync the next one may report success. Here the first error is kept, and no
+    /// checkpoint follows it. Without room the WAL stays as it is.
+    pub(super) fn install(connection: &mut Connection) -> rusqlite::Result<Arc<Self>> {
+        let checkpoints = Arc::new(Self::default());
+        let hooked = checkpoints.clone();
+        connection.wal_hook(Some(move |wal: &mut Wal, pages| {
+            let mut first = hooked.failed.lock();
+            if pages >= hooked.pages.load(Ordering::Relaxed) && first.is_none() {
+                let passes = |error: &_| is_full(error) || is_busy(error);
+                *first = wal.checkpoint().err().filter(|error| !passes(error)).map(failed);
+            }
+            Ok(())
+        }))?;
+        Ok(checkpoints)
     }
-    Err(rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
-        Some(format!("synchronous is {set}, not {level}")),
-    ))
+
+    /// Sets how many pages the WAL has when the next checkpoint runs.
+    pub(super) fn set_pages(&self, pages: i32) {
+        self.pages.store(pages, Ordering::Relaxed);
+    }
+
+    /// The first error of a checkpoint.
+    pub(super) fn result(&self) -> Result<(), ArchiveError> {
+        self.failed.lock().clone().map_or(Ok(()), Err)
+    }
 }

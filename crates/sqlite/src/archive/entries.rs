@@ -1,8 +1,8 @@
-//! The entries of rooms, as runs: read as pages, and made longer by a fold.
+//! The entries of a room, as runs: read as pages, and extended by a fold.
 //!
-//! Enters: a connection inside a transaction, a room by name and number. Leaves: entries whose digests
-//! were checked, or rows. Invariants: the runs of a room follow each other without a hole; a slot that
-//! is there is never written again, but compared.
+//! Enters: a connection inside a transaction, a room. Leaves: entries whose digests were checked,
+//! or rows. Invariants: the runs of a room follow each other without a gap; a slot that is present
+//! is never written again, but compared.
 
 use std::ops::Range;
 
@@ -12,93 +12,189 @@ use roomlog_core::{
     proposal::Stored,
 };
 use roomlog_protocol::{Digest, RoomName, Slot};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::Connection;
 
 use super::{
-    failed, key, number_of,
-    run::{self, Run, damaged},
-    slot_of,
+    run::{Run, RunBuilder},
+    sql::{self, damaged_at, failed, key, number_of, slot_of},
 };
-use crate::sql;
 
 const MISSING: &str = "the entry is missing";
 
-/// The run in a row, when it is one of the room's.
-fn run_in<'a>(
-    room: &RoomName,
-    number: i64,
-    key: i64,
-    bytes: &'a [u8],
-) -> Result<Option<Run<'a>>, ArchiveError> {
-    if number_of(key) != number {
-        return Ok(None);
+/// The key and the bytes of a run.
+type RunRow = (i64, Vec<u8>);
+
+#[derive(Clone, Copy)]
+pub(super) struct Runs<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) room: &'a RoomName,
+    /// The room's number.
+    pub(super) number: i64,
+}
+
+impl Runs<'_> {
+    fn damaged(&self, slot: Slot, problem: impl Into<String>) -> ArchiveError {
+        damaged_at(self.room, slot, problem)
     }
-    let first = slot_of(key);
-    Run::read(bytes, number, first).map(Some).map_err(|problem| damaged(room, first, problem))
-}
 
-fn row_of(row: &Row<'_>) -> rusqlite::Result<(i64, Vec<u8>)> {
-    Ok((row.get(0)?, row.get(1)?))
-}
+    /// The run that holds a slot, or the one before it, of any room.
+    fn row_at(&self, slot: Slot) -> Result<Option<RunRow>, ArchiveError> {
+        let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        sql::find(self.connection, sql::RUN_AT, [key(self.number, slot)], columns)
+    }
 
-/// The row of the run that holds a slot, when one does; else of the one before it, of any room.
-fn row_at(connection: &Connection, key: i64) -> Result<Option<(i64, Vec<u8>)>, ArchiveError> {
-    let read = || connection.prepare_cached(sql::RUN_AT)?.query_row([key], row_of).optional();
-    read().map_err(|error| failed(&error))
-}
+    /// Reads a run; `None` if it is of another room.
+    fn run<'a>(&self, key: i64, bytes: &'a [u8]) -> Result<Option<Run<'a>>, ArchiveError> {
+        if number_of(key) != self.number {
+            return Ok(None);
+        }
+        let first = slot_of(key);
+        let run = Run::read(bytes, self.number, first);
+        run.map(Some).map_err(|problem| self.damaged(first, problem))
+    }
 
-/// One entry.
-pub(super) fn entry(
-    connection: &Connection,
-    room: &RoomName,
-    number: i64,
-    slot: Slot,
-) -> Result<Stored, ArchiveError> {
-    let row = row_at(connection, key(number, slot))?;
-    let run = match &row {
-        Some((key, bytes)) => run_in(room, number, *key, bytes)?,
-        None => None,
-    };
-    let run = run.ok_or_else(|| damaged(room, slot, MISSING))?;
-    run.entry(slot).map_err(|problem| damaged(room, slot, problem))
-}
+    fn run_in<'a>(&self, row: &'a Option<RunRow>) -> Result<Option<Run<'a>>, ArchiveError> {
+        row.as_ref().map_or(Ok(None), |(key, bytes)| self.run(*key, bytes))
+    }
 
-/// A page of entries, each of which has the digest that follows from the one before it.
-pub(super) fn page(
-    connection: &Connection,
-    room: &RoomName,
-    number: i64,
-    span: Range<Slot>,
-    bytes: usize,
-    keep: Keep,
-) -> Result<Vec<Stored>, ArchiveError> {
-    let mut page = Page { room, span, bytes, sum: 0, entries: Vec::new(), link: None };
-    let query = if keep == Keep::Oldest { sql::RUNS_FROM } else { sql::RUNS_BEFORE };
-    let mut statement = connection.prepare_cached(query).map_err(|error| failed(&error))?;
-    let bounds = [key(number, page.span.start), key(number, page.span.end)];
-    let mut rows = statement.query(bounds).map_err(|error| failed(&error))?;
-    while !page.is_done() {
-        let next = page.next(keep);
-        let row = rows.next().map_err(|error| failed(&error))?;
-        let row = row.ok_or_else(|| damaged(room, next, MISSING))?;
-        let key: i64 = row.get(0).map_err(|error| failed(&error))?;
-        let blob = row.get_ref(1).and_then(|value| Ok(value.as_blob()?));
-        let blob = blob.map_err(|error| failed(&error))?;
-        let run = run_in(room, number, key, blob)?.ok_or_else(|| damaged(room, next, MISSING))?;
-        match keep {
-            Keep::Oldest => page.take_oldest(&run)?,
-            Keep::Newest => page.take_newest(&run)?,
+    pub(super) fn entry(&self, slot: Slot) -> Result<Stored, ArchiveError> {
+        let row = self.row_at(slot)?;
+        let run = self.run_in(&row)?.ok_or_else(|| self.damaged(slot, MISSING))?;
+        run.entry(slot).map_err(|problem| self.damaged(slot, problem))
+    }
+
+    /// The entries of a span, up to `bytes` of text, from the end that `keep` names; at least one.
+    pub(super) fn page(
+        &self,
+        span: Range<Slot>,
+        bytes: usize,
+        keep: Keep,
+    ) -> Result<Vec<Stored>, ArchiveError> {
+        let mut page = Page { runs: *self, span, bytes, sum: 0, entries: Vec::new(), link: None };
+        let query = if keep == Keep::Oldest { sql::RUNS_FROM } else { sql::RUNS_BEFORE };
+        let mut statement = self.connection.prepare_cached(query).map_err(failed)?;
+        let bounds = [key(self.number, page.span.start), key(self.number, page.span.end)];
+        let mut rows = statement.query(bounds).map_err(failed)?;
+        while !page.span.is_empty() {
+            let next = if keep == Keep::Oldest { page.span.start } else { page.span.end - 1 };
+            let missing = || self.damaged(next, MISSING);
+            let row = rows.next().map_err(failed)?.ok_or_else(missing)?;
+            let key: i64 = row.get(0).map_err(failed)?;
+            let bytes = row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(failed)?;
+            let run = self.run(key, bytes)?.ok_or_else(missing)?;
+            match keep {
+                Keep::Oldest => page.take_oldest(&run)?,
+                Keep::Newest => page.take_newest(&run)?,
+            }
+        }
+        if keep == Keep::Newest {
+            page.entries.reverse();
+        }
+        Ok(page.entries)
+    }
+
+    /// Appends consecutive entries to the room; those that are present are compared.
+    pub(super) fn extend(&self, entries: &[&Stored]) -> Result<(), ArchiveError> {
+        let mut rest = entries;
+        while let Some(next) = rest.first() {
+            let slot = next.entry.slot;
+            let row = self.row_at(slot)?;
+            rest = match self.run_in(&row)? {
+                Some(run) if run.end() > slot => self.compare(&run, rest)?,
+                Some(run) if run.end() == slot => {
+                    let digest = run.digest().map_err(|problem| self.damaged(slot, problem))?;
+                    self.must_chain(digest, next)?;
+                    if run.is_open() {
+                        self.put(sql::SET_RUN, RunBuilder::after(self.number, &run), rest)?.0
+                    } else {
+                        self.append(digest, rest)?
+                    }
+                }
+                None if slot == 0 => {
+                    let start = Digest::start(self.room);
+                    self.must_chain(start, next)?;
+                    self.append(start, rest)?
+                }
+                _ => return Err(self.damaged(slot.saturating_sub(1), MISSING)),
+            };
+        }
+        Ok(())
+    }
+
+    /// Deletes everything from a slot on: what an interrupted fold left.
+    pub(super) fn cut(&self, end: Slot) -> Result<(), ArchiveError> {
+        let bounds = [key(self.number, end), key(self.number + 1, 0)];
+        sql::execute(self.connection, sql::DROP_RUNS, bounds)?;
+        let Some(last) = end.checked_sub(1) else { return Ok(()) };
+        let row = self.row_at(last)?;
+        let run = self.run_in(&row)?.ok_or_else(|| self.damaged(last, MISSING))?;
+        if run.end() > end {
+            let cut = RunBuilder::before(self.number, &run, end);
+            sql::execute(self.connection, sql::SET_RUN, cut.row())?;
+        }
+        Ok(())
+    }
+
+    fn must_chain(&self, before: Digest, next: &Stored) -> Result<(), ArchiveError> {
+        if before.then(&next.entry) == next.digest {
+            return Ok(());
+        }
+        let problem = "it does not follow from what the archive has before it";
+        Err(self.damaged(next.entry.slot, problem))
+    }
+
+    /// Compares the entries that a run holds, and gives the others.
+    fn compare<'a>(
+        &self,
+        run: &Run<'_>,
+        entries: &'a [&'a Stored],
+    ) -> Result<&'a [&'a Stored], ArchiveError> {
+        let count = entries.partition_point(|stored| stored.entry.slot < run.end());
+        let (held, rest) = entries.split_at(count);
+        match held.iter().find(|stored| !run.holds(stored)) {
+            Some(other) => Err(self
+                .damaged(other.entry.slot, "the archive and the journal have different entries")),
+            None => Ok(rest),
         }
     }
-    if keep == Keep::Newest {
-        page.entries.reverse();
+
+    /// Writes new runs, up to the next run that is present; gives the entries from there.
+    fn append<'a>(
+        &self,
+        mut before: Digest,
+        mut entries: &'a [&'a Stored],
+    ) -> Result<&'a [&'a Stored], ArchiveError> {
+        while let Some(next) = entries.first() {
+            let builder = RunBuilder::new(self.number, next.entry.slot, before);
+            let (rest, written) = self.put(sql::MAKE_RUN, builder, entries)?;
+            if !written {
+                return Ok(entries);
+            }
+            if let Some(last) = entries[..entries.len() - rest.len()].last() {
+                before = last.digest;
+            }
+            entries = rest;
+        }
+        Ok(entries)
     }
-    Ok(page.entries)
+
+    /// Fills a run and writes it; gives the rest, and whether the row was written.
+    fn put<'a>(
+        &self,
+        statement: &str,
+        mut builder: RunBuilder,
+        entries: &'a [&'a Stored],
+    ) -> Result<(&'a [&'a Stored], bool), ArchiveError> {
+        let rest = builder.fill(entries);
+        let written = sql::execute(self.connection, statement, builder.row())?;
+        give_way::now();
+        Ok((rest, written == 1))
+    }
 }
 
-/// A page that is being read: what is left of its span, and what was taken.
+/// A page that is being read: what is left of its span, and the entries so far.
 struct Page<'a> {
-    room: &'a RoomName,
+    runs: Runs<'a>,
     span: Range<Slot>,
     bytes: usize,
     sum: usize,
@@ -108,18 +204,10 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn is_done(&self) -> bool {
-        self.span.is_empty()
-    }
-
-    fn next(&self, keep: Keep) -> Slot {
-        if keep == Keep::Oldest { self.span.start } else { self.span.end - 1 }
-    }
-
     fn take_oldest(&mut self, run: &Run<'_>) -> Result<(), ArchiveError> {
         let next = self.span.start;
-        self.must_link(run.before(), next == run.first(), next)?;
-        self.link = Some(run.digest().map_err(|problem| damaged(self.room, next, problem))?);
+        self.must_link(run.before, next == run.first, next)?;
+        self.link = Some(run.digest().map_err(|problem| self.runs.damaged(next, problem))?);
         // At least the next slot, which the run may not have.
         for slot in next..self.span.end.min(run.end().max(next + 1)) {
             if !self.take(run, slot)? {
@@ -132,10 +220,10 @@ impl Page<'_> {
 
     fn take_newest(&mut self, run: &Run<'_>) -> Result<(), ArchiveError> {
         let last = self.span.end - 1;
-        let digest = run.digest().map_err(|problem| damaged(self.room, last, problem))?;
+        let digest = run.digest().map_err(|problem| self.runs.damaged(last, problem))?;
         self.must_link(digest, last + 1 == run.end(), last)?;
-        self.link = Some(run.before());
-        for slot in (self.span.start.max(run.first().min(last))..=last).rev() {
+        self.link = Some(run.before);
+        for slot in (self.span.start.max(run.first.min(last))..=last).rev() {
             if !self.take(run, slot)? {
                 return Ok(());
             }
@@ -144,19 +232,20 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Whether a run is the neighbour of the one that was read before it.
+    /// Checks that a run is the neighbour of the one that was read before it.
     fn must_link(&self, digest: Digest, is_next: bool, slot: Slot) -> Result<(), ArchiveError> {
         match self.link {
             Some(link) if !is_next || link != digest => {
-                Err(damaged(self.room, slot, "its run does not follow from the one beside it"))
+                let problem = "its run does not follow from the one beside it";
+                Err(self.runs.damaged(slot, problem))
             }
             _ => Ok(()),
         }
     }
 
-    /// Takes an entry; `false`, and the page is done, when it is full.
+    /// Takes an entry; `false` if the page is full, which ends it.
     fn take(&mut self, run: &Run<'_>, slot: Slot) -> Result<bool, ArchiveError> {
-        let stored = run.entry(slot).map_err(|problem| damaged(self.room, slot, problem))?;
+        let stored = run.entry(slot).map_err(|problem| self.runs.damaged(slot, problem))?;
         self.sum += stored.text_bytes();
         if self.sum > self.bytes && !self.entries.is_empty() {
             self.span.end = self.span.start;
@@ -165,138 +254,4 @@ impl Page<'_> {
         self.entries.push(stored);
         Ok(true)
     }
-}
-
-/// Makes a room longer by consecutive entries. Those that are there already are compared.
-pub(super) fn extend(
-    connection: &Connection,
-    room: &RoomName,
-    number: i64,
-    entries: &[&Stored],
-) -> Result<(), ArchiveError> {
-    let mut rest = entries;
-    while let Some(next) = rest.first() {
-        let slot = next.entry.slot;
-        let row = row_at(connection, key(number, slot))?;
-        let run = match &row {
-            Some((key, bytes)) => run_in(room, number, *key, bytes)?,
-            None => None,
-        };
-        rest = match run {
-            Some(run) if run.end() > slot => compare(room, &run, rest)?,
-            Some(run) if run.end() == slot => {
-                let digest = run.digest().map_err(|problem| damaged(room, slot, problem))?;
-                must_chain(room, digest, next)?;
-                if run.is_open() {
-                    put(
-                        connection,
-                        sql::SET_RUN,
-                        run::Writer::after(number, &run),
-                        number,
-                        run.first(),
-                        rest,
-                    )?
-                    .0
-                } else {
-                    append(connection, number, digest, rest)?
-                }
-            }
-            None if slot == 0 => {
-                let start = Digest::start(room);
-                must_chain(room, start, next)?;
-                append(connection, number, start, rest)?
-            }
-            _ => return Err(damaged(room, slot.saturating_sub(1), MISSING)),
-        };
-    }
-    Ok(())
-}
-
-/// Lets go of all from a slot of a room on: what a fold that did not come to its end has left.
-pub(super) fn cut(
-    connection: &Connection,
-    room: &RoomName,
-    number: i64,
-    end: Slot,
-) -> Result<(), ArchiveError> {
-    let drop = [key(number, end), key(number + 1, 0)];
-    let drop = || connection.prepare_cached(sql::DROP_RUNS)?.execute(drop);
-    drop().map_err(|error| failed(&error))?;
-    let Some(last) = end.checked_sub(1) else { return Ok(()) };
-    let row = row_at(connection, key(number, last))?;
-    let run = match &row {
-        Some((key, bytes)) => run_in(room, number, *key, bytes)?,
-        None => None,
-    };
-    let run = run.ok_or_else(|| damaged(room, last, MISSING))?;
-    if run.end() > end {
-        let row = params![key(number, run.first()), run::Writer::before(number, &run, end).bytes()];
-        let write = || connection.prepare_cached(sql::SET_RUN)?.execute(row);
-        write().map_err(|error| failed(&error))?;
-    }
-    Ok(())
-}
-
-fn must_chain(room: &RoomName, before: Digest, next: &Stored) -> Result<(), ArchiveError> {
-    if before.then(&next.entry) == next.digest {
-        return Ok(());
-    }
-    Err(damaged(room, next.entry.slot, "it does not follow from what the archive has before it"))
-}
-
-/// Passes over those of the entries that a run holds; they must be the same.
-fn compare<'a>(
-    room: &RoomName,
-    run: &Run<'_>,
-    entries: &'a [&'a Stored],
-) -> Result<&'a [&'a Stored], ArchiveError> {
-    let held = entries.iter().take_while(|stored| stored.entry.slot < run.end());
-    let mut count = 0;
-    for stored in held {
-        if !run.holds(stored) {
-            let problem = "the archive and the journal have different entries";
-            return Err(damaged(room, stored.entry.slot, problem));
-        }
-        count += 1;
-    }
-    Ok(&entries[count..])
-}
-
-/// Writes new runs until the entries are in, or a run is there already: it is looked at next.
-fn append<'a>(
-    connection: &Connection,
-    number: i64,
-    mut before: Digest,
-    mut entries: &'a [&'a Stored],
-) -> Result<&'a [&'a Stored], ArchiveError> {
-    while let Some(next) = entries.first() {
-        let slot = next.entry.slot;
-        let writer = run::Writer::new(number, slot, before);
-        let (rest, written) = put(connection, sql::MAKE_RUN, writer, number, slot, entries)?;
-        if !written {
-            return Ok(entries);
-        }
-        if let Some(last) = entries[..entries.len() - rest.len()].last() {
-            before = last.digest;
-        }
-        entries = rest;
-    }
-    Ok(entries)
-}
-
-/// Fills a run and writes it; gives what did not go in, and whether the row was written.
-fn put<'a>(
-    connection: &Connection,
-    statement: &str,
-    mut writer: run::Writer,
-    number: i64,
-    first: Slot,
-    entries: &'a [&'a Stored],
-) -> Result<(&'a [&'a Stored], bool), ArchiveError> {
-    let rest = writer.fill(entries);
-    let row = params![key(number, first), writer.bytes()];
-    let write = || connection.prepare_cached(statement)?.execute(row);
-    let written = write().map_err(|error| failed(&error))?;
-    give_way::now();
-    Ok((rest, written == 1))
 }

@@ -1,13 +1,12 @@
-//! A fold: a window of applied entries becomes rows.
+//! A fold: writes a window of applied entries.
 //!
 //! ```text
-//!  rooms that are new get a number ─► runs, room by room ─► a segment of ids ─► heads, state: it counts
-//!  └ a transaction ┘                  └ some thousand entries, or ids, a transaction ┘ └ the last one ┘
+//!  numbers of new rooms ─► runs, room by room ─► a segment of ids ─► heads, state: it counts
+//!  └ one transaction ──┘   └ hundreds to thousands of rows each ─┘   └ the last transaction ┘
 //! ```
 //!
-//! Enters: a window. Leaves: nothing; the archive has it. Invariants: heads, `applied` and the segment
-//! of ids count from the last transaction on; a slot that is there already must hold the same entry,
-//! which is how a fold that a crash cut off is done again; an id is at one slot.
+//! Invariants: heads, `applied` and the segment of ids count from the last transaction on; a slot
+//! that is present must hold the same entry, so a fold can be repeated; an id is at one slot.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,17 +20,22 @@ use roomlog_protocol::RoomName;
 use rusqlite::{Connection, Transaction};
 
 use super::{
-    Writer, entries, failed,
-    ids::{self, Build, IdAt, Ids, Segment},
-    key,
+    entries::Runs,
+    ids::{self, IdAt, Ids, Segment, SegmentBuilder, Upkeep},
     pace::Pace,
     rooms::{self, Room},
-    run::damaged,
+    sql::{damaged_at, failed, key, number_of, slot_of},
     state::State,
 };
 
-/// How many bits of its hash say in which share an id is sorted.
+/// How many bits of an id's hash choose the share in which it is sorted.
 const SHARE_BITS: u32 = 6;
+
+pub(super) struct FoldWriter {
+    pub(super) connection: Connection,
+    pub(super) state: State,
+    pub(super) upkeep: Upkeep,
+}
 
 /// A room of the window.
 struct Part<'a> {
@@ -41,10 +45,20 @@ struct Part<'a> {
     head: Head,
 }
 
-/// Takes a window in.
-pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<(), ArchiveError> {
+impl Part<'_> {
+    fn runs<'a>(&'a self, connection: &'a Connection) -> Runs<'a> {
+        Runs { connection, room: self.name, number: self.room.number }
+    }
+}
+
+pub(super) fn fold(
+    writer: &mut FoldWriter,
+    ids: &Ids,
+    window: &Window,
+) -> Result<(), ArchiveError> {
     let pace = &Pace::of(window);
-    make_room(writer, pace)?;
+    // Without room even for deletions, the fold itself may still find room.
+    unless_full(writer.upkeep.sweep(&writer.connection, pace))?;
     let parts = parts(&mut writer.connection, &mut writer.state, window)?;
     put_entries(&writer.connection, &parts, pace)?;
     let new = new_ids(&writer.connection, &ids.segments(), &parts, pace)?;
@@ -52,23 +66,18 @@ pub(super) fn fold(writer: &mut Writer, ids: &Ids, window: &Window) -> Result<()
     let added = new.len() as u64;
     let folded = finish(writer, ids, window, &parts, (number, &new));
     folded.inspect_err(|_| writer.upkeep.discard(number))?;
-    match writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added, pace) {
-        // The window is in and counts; the next one does what was left.
+    // The window counts already; the next fold does the rest of the upkeep.
+    unless_full(writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added, pace))
+}
+
+fn unless_full(result: Result<(), ArchiveError>) -> Result<(), ArchiveError> {
+    match result {
         Err(ArchiveError::NoRoom(_)) => Ok(()),
-        worked => worked,
+        result => result,
     }
 }
 
-/// Lets go of some of what nobody reads. Without room even for that, what is to be written may still find
-/// some.
-fn make_room(writer: &mut Writer, pace: &Pace) -> Result<(), ArchiveError> {
-    match writer.upkeep.sweep(&writer.connection, pace) {
-        Err(ArchiveError::NoRoom(_)) => Ok(()),
-        swept => swept,
-    }
-}
-
-/// The window, room by room; new rooms get a number, with an empty log until the fold is done.
+/// The window, room by room. New rooms get a number, but no entries until the fold is complete.
 fn parts<'a>(
     connection: &mut Connection,
     state: &mut State,
@@ -83,7 +92,7 @@ fn parts<'a>(
         *head = commit.head();
         way.after_piece();
     }
-    let transaction = connection.transaction().map_err(|error| failed(&error))?;
+    let transaction = connection.transaction().map_err(failed)?;
     let (mut after, mut parts) = (state.clone(), Vec::with_capacity(of_room.len()));
     for (name, (entries, head)) in of_room {
         let room = match rooms::room(&transaction, name)? {
@@ -101,9 +110,9 @@ fn parts<'a>(
     if after != *state {
         after.write(&transaction)?;
     }
-    transaction.commit().map_err(|error| failed(&error))?;
+    transaction.commit().map_err(failed)?;
     *state = after;
-    // In the order of the keys, so that pages of the file are touched once.
+    // In the order of keys, so that each page of the file is touched once.
     parts.sort_unstable_by_key(|part| part.room.number);
     Ok(parts)
 }
@@ -113,29 +122,29 @@ fn put_entries(
     parts: &[Part<'_>],
     pace: &Pace,
 ) -> Result<(), ArchiveError> {
-    let mut transaction = Steps::begin(connection, pace)?;
-    for Part { name, room, entries, .. } in parts {
-        for entries in entries.chunks(pace.rows()) {
-            entries::extend(transaction.connection(), name, room.number, entries)?;
-            transaction = transaction.step(entries.len())?;
+    let mut batch = Batch::begin(connection, pace)?;
+    for part in parts {
+        for entries in part.entries.chunks(pace.now().rows) {
+            part.runs(connection).extend(entries)?;
+            batch = batch.wrote(entries.len())?;
         }
     }
-    transaction.commit()
+    batch.commit()
 }
 
-/// Those ids of the window that the archive does not have yet, in the order of their hashes.
+/// The ids of the window that the archive does not have yet, in the order of their hashes.
 fn new_ids(
     connection: &Connection,
     segments: &[Arc<Segment>],
     parts: &[Part<'_>],
     pace: &Pace,
 ) -> Result<Vec<IdAt>, ArchiveError> {
-    // By the first bits of their hashes, so that each share is sorted in a short time.
+    // By the first bits of their hashes, so that no sort takes long.
     let mut shares: Vec<Vec<_>> = (0..1 << SHARE_BITS).map(|_| Vec::new()).collect();
     let mut way = GiveWay::default();
     for (part, entries) in parts
         .iter()
-        .flat_map(|part| part.entries.chunks(pace.rows()).map(move |entries| (part, entries)))
+        .flat_map(|part| part.entries.chunks(pace.now().rows).map(move |entries| (part, entries)))
     {
         for stored in entries {
             let hash = ids::hash(part.name, &stored.entry.author, &stored.entry.id);
@@ -151,7 +160,7 @@ fn new_ids(
             }
             way.after_piece();
         }
-        if entries.len() == pace.rows() {
+        if entries.len() == pace.now().rows {
             pace.pause();
         }
     }
@@ -171,7 +180,7 @@ fn new_ids(
     Ok(new)
 }
 
-/// Refuses an entry whose id another entry of its room has: apply should have known.
+/// Refuses an entry whose id another entry of its room has: apply should have detected it.
 fn must_be_another(
     connection: &Connection,
     part: &Part<'_>,
@@ -179,81 +188,78 @@ fn must_be_another(
     at: i64,
     there: i64,
 ) -> Result<(), ArchiveError> {
-    if there == at || super::number_of(there) != part.room.number {
+    if there == at || number_of(there) != part.room.number {
         return Ok(());
     }
-    let slot = super::slot_of(there);
-    let other = entries::entry(connection, part.name, part.room.number, slot)?.entry;
+    let slot = slot_of(there);
+    let other = part.runs(connection).entry(slot)?.entry;
     if (&other.author, &other.id) != (&stored.entry.author, &stored.entry.id) {
         return Ok(());
     }
     let problem = format!("its id is at slot {slot} of the archive already");
-    Err(damaged(part.name, stored.entry.slot, problem))
+    Err(damaged_at(part.name, stored.entry.slot, problem))
 }
 
-/// Writes the ids, and in the last transaction what makes the window count.
+/// Writes the ids and, in the last transaction, what makes the window count.
 fn finish(
-    writer: &mut Writer,
+    writer: &mut FoldWriter,
     ids: &Ids,
     window: &Window,
     parts: &[Part<'_>],
     (number, new): (i64, &[IdAt]),
 ) -> Result<(), ArchiveError> {
     let pace = &Pace::of(window);
-    let mut transaction = Steps::begin(&writer.connection, pace)?;
-    let mut build = Build::new(number, new.len() as u64);
+    let connection = &writer.connection;
+    let mut batch = Batch::begin(connection, pace)?;
+    let mut segment = SegmentBuilder::new(number, new.len() as u64);
     let mut way = GiveWay::default();
-    for ids in new.chunks(pace.rows()) {
+    for ids in new.chunks(pace.now().rows) {
         for id in ids {
-            build.push(transaction.connection(), *id)?;
+            segment.push(connection, *id)?;
             way.after_piece();
         }
-        transaction = transaction.step(ids.len())?;
+        batch = batch.wrote(ids.len())?;
     }
     let mut segments = ids.segments().to_vec();
     let mut after = writer.state.clone();
     if !new.is_empty() {
-        while !build.close(transaction.connection())? {
-            transaction = transaction.step(pace.rows())?;
+        while !segment.close(connection)? {
+            batch = batch.wrote(pace.now().rows)?;
         }
-        segments.push(build.segment());
-        after.segments = segments.iter().map(|segment| segment.form()).collect();
+        segments.push(segment.finish());
+        after.segments = segments.iter().map(|segment| segment.form).collect();
     }
     for Part { name, room, head, .. } in parts {
         let moved = Room { head: *head, ..*room };
-        rooms::put(transaction.connection(), &mut after, name, Some(room), &moved)?;
+        rooms::put(connection, &mut after, name, Some(room), &moved)?;
         way.after_piece();
     }
     after.set_applied(window.partition, &window.applied);
-    after.write(transaction.connection())?;
-    transaction.commit()?;
+    after.write(connection)?;
+    batch.commit()?;
     writer.state = after;
     ids.replace(segments);
     Ok(())
 }
 
-/// One transaction after another, none of them long.
-struct Steps<'a> {
+/// One transaction after another on a connection, each of a bounded number of rows.
+struct Batch<'a> {
     connection: &'a Connection,
     transaction: Transaction<'a>,
     rows: usize,
     pace: &'a Pace,
 }
 
-impl<'a> Steps<'a> {
+impl<'a> Batch<'a> {
     fn begin(connection: &'a Connection, pace: &'a Pace) -> Result<Self, ArchiveError> {
-        let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
+        let transaction = connection.unchecked_transaction().map_err(failed)?;
         Ok(Self { connection, transaction, rows: 0, pace })
     }
 
-    fn connection(&self) -> &Connection {
-        &self.transaction
-    }
-
-    /// Notes that so many entries, or ids, were written; commits when they are enough.
-    fn step(mut self, rows: usize) -> Result<Self, ArchiveError> {
+    /// Counts rows that were written; commits and pauses when they are enough.
+    fn wrote(mut self, rows: usize) -> Result<Self, ArchiveError> {
         self.rows += rows;
-        if self.rows < self.pace.rows() {
+        if self.rows < self.pace.now().rows {
             return Ok(self);
         }
         let (connection, pace) = (self.connection, self.pace);
@@ -263,6 +269,6 @@ impl<'a> Steps<'a> {
     }
 
     fn commit(self) -> Result<(), ArchiveError> {
-        self.transaction.commit().map_err(|error| failed(&error))
+        self.transaction.commit().map_err(failed)
     }
 }

@@ -1,18 +1,18 @@
-//! The rooms: name, number, and where each log ends.
+//! The rooms: name, number and head of each.
 //!
-//! Enters: names, heads. Leaves: the same, checked. Invariants: rooms have numbers 1, 2, 3, … in the
-//! order in which the archive met them; each row carries a sum over itself and the state the sum of
-//! those, so that a row that was changed, or is not there, is noticed.
+//! Invariants: rooms have the numbers 1, 2, 3, … in the order in which the archive met them; each
+//! row has a sum, and the state the sum of those: a changed or missing row is detected.
 
 use roomlog_core::{archive::ArchiveError, head::Head};
 use roomlog_protocol::{Digest, RoomName};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 use sha2::{Digest as _, Sha256};
 
-use super::{failed, is_damaged, state::State};
-use crate::sql;
+use super::{
+    sql::{self, damaged, failed},
+    state::State,
+};
 
-/// A room, as the archive knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) number: i64,
@@ -34,73 +34,78 @@ impl Room {
     }
 }
 
-/// A room that has an entry.
+/// The head of a room; `None` if it has no entry.
 pub(super) fn head(connection: &Connection, name: &RoomName) -> Result<Option<Head>, ArchiveError> {
     Ok(room(connection, name)?.map(|room| room.head).filter(|head| head.end > 0))
 }
 
-/// A room by its name.
+/// A room by its name, also one without entries.
 pub(super) fn room(connection: &Connection, name: &RoomName) -> Result<Option<Room>, ArchiveError> {
-    let mut statement = connection.prepare_cached(sql::ROOM).map_err(|error| failed(&error))?;
-    let mut rows = statement.query([name.as_str()]).map_err(|error| failed(&error))?;
-    let row = rows.next().map_err(|error| failed(&error))?;
-    let room = row.map(read).transpose()?;
-    Ok(room.map(|(_, room, _)| room))
+    let mut found = None;
+    each_of(connection, sql::ROOM, [name.as_str()], |_, room, _| {
+        found = Some(room);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
-/// Up to `limit` rooms that have an entry, after a name.
+/// Up to `limit` rooms with entries, after a name.
 pub(super) fn after(
     connection: &Connection,
     after: Option<&RoomName>,
     limit: usize,
 ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-    let mut statement =
-        connection.prepare_cached(sql::ROOMS_AFTER).map_err(|error| failed(&error))?;
     let after = after.map_or("", RoomName::as_str);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![after, limit]).map_err(|error| failed(&error))?;
     let mut rooms = Vec::new();
-    while let Some(row) = rows.next().map_err(|error| failed(&error))? {
-        let (name, room, _) = read(row)?;
+    each_of(connection, sql::ROOMS_AFTER, params![after, limit], |name, room, _| {
         rooms.push((name, room.head));
-    }
+        Ok(())
+    })?;
     Ok(rooms)
 }
 
-/// All rooms, those too that have no entry yet, to one who takes them one by one.
+/// Calls `take` with the name, the room and the sum of every row, in the order of names.
 pub(super) fn each(
     connection: &Connection,
-    mut take: impl FnMut(&RoomName, &Room) -> Result<(), ArchiveError>,
+    take: impl FnMut(RoomName, Room, i64) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
-    let mut statement = connection.prepare(sql::ROOMS).map_err(|error| failed(&error))?;
-    let mut rows = statement.query([]).map_err(|error| failed(&error))?;
-    while let Some(row) = rows.next().map_err(|error| failed(&error))? {
-        let (name, room, _) = read(row)?;
-        take(&name, &room)?;
+    each_of(connection, sql::ROOMS, [], take)
+}
+
+fn each_of(
+    connection: &Connection,
+    query: &str,
+    params: impl Params,
+    mut take: impl FnMut(RoomName, Room, i64) -> Result<(), ArchiveError>,
+) -> Result<(), ArchiveError> {
+    let mut statement = connection.prepare_cached(query).map_err(failed)?;
+    let mut rows = statement.query(params).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let (name, room, sum) = read(row)?;
+        take(name, room, sum)?;
     }
     Ok(())
 }
 
-/// Looks at every room: whether they are those, and all those, that the state knows.
+/// Compares all rows with what the state says of them.
 pub(super) fn check(connection: &Connection, state: &State) -> Result<(), ArchiveError> {
-    let mut statement = connection.prepare(sql::ROOMS).map_err(|error| failed(&error))?;
-    let mut rows = statement.query([]).map_err(|error| failed(&error))?;
     let (mut count, mut sums, mut last) = (0, 0_i64, None);
-    while let Some(row) = rows.next().map_err(|error| failed(&error))? {
-        let (name, _, sum) = read(row)?;
+    each(connection, |name, _, sum| {
         if last.as_ref().is_some_and(|last| *last >= name) {
-            return Err(is_damaged("its rooms are not in order"));
+            return Err(damaged("its rooms are not in order"));
         }
         (count, sums, last) = (count + 1, sums.wrapping_add(sum), Some(name));
-    }
+        Ok(())
+    })?;
     if (count, sums) == (state.rooms, state.rooms_sum) {
         return Ok(());
     }
     let known = state.rooms;
-    Err(is_damaged(&format!("it holds {count} rooms and knows of {known}, or one was changed")))
+    Err(damaged(&format!("it holds {count} rooms and knows of {known}, or one was changed")))
 }
 
-/// Writes a room, new or moved on from `before`; the state is told.
+/// Writes a room, new or moved on from `before`, and updates the state's sum.
 pub(super) fn put(
     connection: &Connection,
     state: &mut State,
@@ -112,14 +117,13 @@ pub(super) fn put(
     let sum = room.sum(name);
     let (end, committed_at) = (end.cast_signed(), committed_at.cast_signed());
     let row = params![name.as_str(), room.number, end, committed_at, digest.0, sum];
-    let write = || connection.prepare_cached(sql::SET_ROOM)?.execute(row);
-    write().map_err(|error| failed(&error))?;
+    sql::execute(connection, sql::SET_ROOM, row)?;
     let before = before.map_or(0, |before| before.sum(name));
     state.rooms_sum = state.rooms_sum.wrapping_sub(before).wrapping_add(sum);
     Ok(())
 }
 
-/// A row, with its sum.
+/// Reads a row, and checks its sum.
 fn read(row: &Row<'_>) -> Result<(RoomName, Room, i64), ArchiveError> {
     let columns = || -> rusqlite::Result<(String, Room, i64)> {
         let head = Head {
@@ -130,13 +134,12 @@ fn read(row: &Row<'_>) -> Result<(RoomName, Room, i64), ArchiveError> {
         Ok((row.get(0)?, Room { number: row.get(1)?, head }, row.get(5)?))
     };
     let (name, room, sum) = columns().map_err(|error| match error {
-        error @ rusqlite::Error::SqliteFailure(..) => failed(&error),
-        error => is_damaged(&format!("a room cannot be read: {error}")),
+        error @ rusqlite::Error::SqliteFailure(..) => failed(error),
+        error => damaged(&format!("a room cannot be read: {error}")),
     })?;
-    let name =
-        RoomName::new(&name).map_err(|error| is_damaged(&format!("a room's name: {error}")))?;
+    let name = RoomName::new(&name).map_err(|error| damaged(&format!("a room's name: {error}")))?;
     if room.sum(&name) == sum {
         return Ok((name, room, sum));
     }
-    Err(is_damaged(&format!("the row of room {name} does not have the sum it was given")))
+    Err(damaged(&format!("the row of room {name} does not have the sum it was given")))
 }

@@ -6,21 +6,23 @@
 //!                              └ the digest before the first entry
 //! ```
 //!
-//! An entry: flags, `committed_at`, the digest after it, author, id, then what the flags name of kind,
-//! ref, `sent_at` and meta, and the body to its end. Integers are big-endian; names have their length
-//! in a byte before them, a meta in four. Invariant: a run that was changed is not read as another
-//! one: it says itself which room and slots it is of, and an entry is given only when its digest
-//! follows from the one before it.
+//! An entry: flags, `committed_at`, the digest after it, author, id, then those of kind, ref,
+//! `sent_at` and meta that the flags name, and the body to the entry's end. Integers are
+//! big-endian; names have their length before them in one byte, a meta in four. Invariant: a
+//! changed run is detected: it names its room and first slot, and each entry's digest must follow
+//! from the one before it.
 
 use bytes::BufMut;
 use roomlog_core::proposal::Stored;
-use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, NameError, RoomName, Slot};
+use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, NameError, Slot};
 
-/// The most entries in a run: few rows to read for a page, few entries to write again for a new one.
-pub(super) const RUN_ENTRIES: usize = 64;
+use super::sql::key;
+
+/// The most entries in a run: a page reads few rows, an append rewrites few entries.
+const RUN_ENTRIES: usize = 64;
 
 /// A run of this many bytes takes no more entries.
-pub(super) const RUN_BYTES: usize = 16 << 10;
+const RUN_BYTES: usize = 16 << 10;
 
 const FORMAT: u8 = 1;
 const HEAD: usize = 50;
@@ -30,51 +32,41 @@ const HAS_REF: u8 = 2;
 const HAS_SENT_AT: u8 = 4;
 const HAS_META: u8 = 8;
 
-/// Why bytes are not the run, or not the entry, that they should be.
-pub(super) type Broken = String;
+/// What is wrong with the bytes of a run or of an entry.
+type Problem = String;
 
-/// A run, as it is stored.
 pub(super) struct Run<'a> {
-    first: Slot,
-    before: Digest,
+    pub(super) first: Slot,
+    /// The digest before its first entry.
+    pub(super) before: Digest,
     ends: &'a [u8],
     entries: &'a [u8],
 }
 
 impl<'a> Run<'a> {
-    /// The run that starts at a slot of a room.
-    pub(super) fn read(bytes: &'a [u8], number: i64, first: Slot) -> Result<Self, Broken> {
-        let mut cursor = Cursor(bytes);
-        let ([format], [count]) = (cursor.array()?, cursor.array()?);
-        let (room, slot, before) = (cursor.u64()?, cursor.u64()?, Digest(cursor.array()?));
+    /// Reads the run that starts at a slot of a room.
+    pub(super) fn read(bytes: &'a [u8], number: i64, first: Slot) -> Result<Self, Problem> {
+        let mut input = Input(bytes);
+        let ([format], [count]) = (input.array()?, input.array()?);
+        let (room, slot, before) = (input.u64()?, input.u64()?, Digest(input.array()?));
         if format != FORMAT || room != number.cast_unsigned() || slot != first {
             return Err("it is not the run that it should be".into());
         }
-        let ends = cursor.bytes(usize::from(count) * 4)?;
-        let run = Self { first, before, ends, entries: cursor.0 };
+        let ends = input.bytes(usize::from(count) * 4)?;
+        let run = Self { first, before, ends, entries: input.0 };
         if count == 0 || run.span(usize::from(count) - 1)?.end != run.entries.len() {
             return Err("its run ends where it should not".into());
         }
         Ok(run)
     }
 
-    /// The slot behind its last entry.
+    /// The slot after its last entry.
     pub(super) fn end(&self) -> Slot {
         self.first + self.count() as u64
     }
 
-    /// The slot of its first entry.
-    pub(super) fn first(&self) -> Slot {
-        self.first
-    }
-
-    /// The digest before its first entry.
-    pub(super) fn before(&self) -> Digest {
-        self.before
-    }
-
-    /// The digest after its last entry, as it is stored.
-    pub(super) fn digest(&self) -> Result<Digest, Broken> {
+    /// The stored digest after its last entry.
+    pub(super) fn digest(&self) -> Result<Digest, Problem> {
         digest_of(self.bytes(self.count() - 1)?)
     }
 
@@ -83,15 +75,15 @@ impl<'a> Run<'a> {
         self.count() < RUN_ENTRIES && self.entries.len() < RUN_BYTES
     }
 
-    /// Whether the entry at a slot that it holds is this one.
+    /// Whether it holds just this entry at the entry's slot.
     pub(super) fn holds(&self, stored: &Stored) -> bool {
         let mut bytes = Vec::new();
         put_entry(&mut bytes, stored);
         self.index(stored.entry.slot).and_then(|index| self.bytes(index)).is_ok_and(|b| b == bytes)
     }
 
-    /// The entry at a slot that it holds; its digest follows from the one before it.
-    pub(super) fn entry(&self, slot: Slot) -> Result<Stored, Broken> {
+    /// The entry at a slot; its digest was checked.
+    pub(super) fn entry(&self, slot: Slot) -> Result<Stored, Problem> {
         let index = self.index(slot)?;
         let before = match index.checked_sub(1) {
             None => self.before,
@@ -109,13 +101,13 @@ impl<'a> Run<'a> {
         self.ends.len() / 4
     }
 
-    fn index(&self, slot: Slot) -> Result<usize, Broken> {
+    fn index(&self, slot: Slot) -> Result<usize, Problem> {
         let index = slot.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         index.filter(|index| *index < self.count()).ok_or_else(|| "the entry is missing".into())
     }
 
-    fn span(&self, index: usize) -> Result<std::ops::Range<usize>, Broken> {
-        let end_of = |index: usize| Cursor(&self.ends[index * 4..]).u32().map(|end| end as usize);
+    fn span(&self, index: usize) -> Result<std::ops::Range<usize>, Problem> {
+        let end_of = |index: usize| Input(&self.ends[index * 4..]).u32().map(|end| end as usize);
         let begin = if index == 0 { 0 } else { end_of(index - 1)? };
         let end = end_of(index)?;
         if begin <= end && end <= self.entries.len() {
@@ -125,13 +117,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn bytes(&self, index: usize) -> Result<&'a [u8], Broken> {
+    fn bytes(&self, index: usize) -> Result<&'a [u8], Problem> {
         Ok(&self.entries[self.span(index)?])
     }
 }
 
-/// A run that is being written.
-pub(super) struct Writer {
+pub(super) struct RunBuilder {
     number: i64,
     first: Slot,
     before: Digest,
@@ -139,20 +130,19 @@ pub(super) struct Writer {
     entries: Vec<u8>,
 }
 
-impl Writer {
-    /// An empty run.
+impl RunBuilder {
     pub(super) fn new(number: i64, first: Slot, before: Digest) -> Self {
         Self { number, first, before, ends: Vec::new(), entries: Vec::new() }
     }
 
-    /// A run that goes on after what is stored.
+    /// A stored run, to be extended.
     pub(super) fn after(number: i64, run: &Run<'_>) -> Self {
-        let ends = run.ends.chunks_exact(4).filter_map(|end| Cursor(end).u32().ok()).collect();
+        let ends = run.ends.chunks_exact(4).filter_map(|end| Input(end).u32().ok()).collect();
         let (first, before, entries) = (run.first, run.before, run.entries.to_vec());
         Self { number, first, before, ends, entries }
     }
 
-    /// A run of the entries before a slot only.
+    /// The entries of a stored run before a slot.
     pub(super) fn before(number: i64, run: &Run<'_>, end: Slot) -> Self {
         let mut cut = Self::after(number, run);
         let count = usize::try_from(end.saturating_sub(run.first)).unwrap_or(usize::MAX);
@@ -161,7 +151,7 @@ impl Writer {
         cut
     }
 
-    /// Puts entries in until it is full; gives the others back.
+    /// Adds entries until it is full; gives the others.
     pub(super) fn fill<'a>(&mut self, mut entries: &'a [&'a Stored]) -> &'a [&'a Stored] {
         while let Some((stored, rest)) = entries.split_first() {
             if self.ends.len() >= RUN_ENTRIES || self.entries.len() >= RUN_BYTES {
@@ -175,8 +165,8 @@ impl Writer {
         entries
     }
 
-    /// The bytes of the row.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    /// The row: its key and its bytes.
+    pub(super) fn row(&self) -> (i64, Vec<u8>) {
         let mut bytes = Vec::with_capacity(HEAD + self.ends.len() * 4 + self.entries.len());
         bytes.put_u8(FORMAT);
         // At most RUN_ENTRIES.
@@ -186,7 +176,7 @@ impl Writer {
         bytes.put_slice(&self.before.0);
         self.ends.iter().for_each(|end| bytes.put_u32(*end));
         bytes.put_slice(&self.entries);
-        bytes
+        (key(self.number, self.first), bytes)
     }
 }
 
@@ -221,76 +211,66 @@ fn put_name(bytes: &mut Vec<u8>, name: &str) {
     bytes.put_slice(name.as_bytes());
 }
 
-fn digest_of(entry: &[u8]) -> Result<Digest, Broken> {
-    let mut cursor = Cursor(entry);
-    cursor.bytes(9)?;
-    Ok(Digest(cursor.array()?))
+fn digest_of(entry: &[u8]) -> Result<Digest, Problem> {
+    let mut input = Input(entry);
+    input.bytes(9)?;
+    Ok(Digest(input.array()?))
 }
 
-fn stored(slot: Slot, bytes: &[u8]) -> Result<Stored, Broken> {
-    let mut cursor = Cursor(bytes);
-    let [flags] = cursor.array()?;
-    let (committed_at, digest) = (cursor.u64()?, Digest(cursor.array()?));
+fn stored(slot: Slot, bytes: &[u8]) -> Result<Stored, Problem> {
+    let mut input = Input(bytes);
+    let [flags] = input.array()?;
+    let (committed_at, digest) = (input.u64()?, Digest(input.array()?));
     let wrong = |error: NameError| error.to_string();
-    let author = Author::new(cursor.name()?).map_err(wrong)?;
-    let id = EntryId::new(cursor.name()?).map_err(wrong)?;
+    let author = Author::new(input.name()?).map_err(wrong)?;
+    let id = EntryId::new(input.name()?).map_err(wrong)?;
     let kind = match flags & HAS_KIND {
         0 => Kind::default(),
-        _ => Kind::new(cursor.name()?).map_err(wrong)?,
+        _ => Kind::new(input.name()?).map_err(wrong)?,
     };
-    let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { cursor.u64().map(Some) };
+    let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { input.u64().map(Some) };
     let (reference, sent_at) = (number(HAS_REF)?, number(HAS_SENT_AT)?);
     let meta = match flags & HAS_META {
         0 => None,
         _ => {
-            let length = cursor.u32()? as usize;
-            Some(text(cursor.bytes(length)?)?.into())
+            let length = input.u32()? as usize;
+            Some(text(input.bytes(length)?)?.into())
         }
     };
-    let body = text(cursor.0)?.into();
+    let body = text(input.0)?.into();
     let entry = Entry { slot, author, id, body, committed_at, sent_at, kind, reference, meta };
     Ok(Stored { entry, digest })
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Broken> {
+fn text(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8".into())
 }
 
-struct Cursor<'a>(&'a [u8]);
+struct Input<'a>(&'a [u8]);
 
-impl<'a> Cursor<'a> {
-    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Broken> {
+impl<'a> Input<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Problem> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or("it ends too early")?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
         let mut array = [0; N];
         array.copy_from_slice(self.bytes(N)?);
         Ok(array)
     }
 
-    fn u32(&mut self) -> Result<u32, Broken> {
+    fn u32(&mut self) -> Result<u32, Problem> {
         self.array().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, Broken> {
+    fn u64(&mut self) -> Result<u64, Problem> {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn name(&mut self) -> Result<&'a str, Broken> {
+    fn name(&mut self) -> Result<&'a str, Problem> {
         let [length] = self.array()?;
         text(self.bytes(usize::from(length))?)
     }
-}
-
-/// What is wrong with a slot of a room.
-pub(super) fn damaged(
-    room: &RoomName,
-    slot: Slot,
-    problem: impl Into<String>,
-) -> roomlog_core::archive::ArchiveError {
-    let problem = problem.into();
-    roomlog_core::archive::ArchiveError::Damaged { room: room.clone(), slot, problem }
 }

@@ -1,8 +1,8 @@
-//! What the archive says of itself: one row, which moves with `applied` and with nothing else.
+//! What the archive says of itself: the log that it is of, and one row of state.
 //!
-//! Enters: the file at the start; from then on what a fold made true. Leaves: the same, as JSON with a
-//! checksum over it. Invariant: whatever the other tables hold counts as far as this row says so; a
-//! row that was changed is not read.
+//! Enters: the file at the start; from then on what each fold made true. Leaves: the same, as JSON
+//! with a checksum. Invariant: the other tables count only as far as this row says so, and it
+//! changes in the same transaction as `applied`.
 
 use std::collections::BTreeMap;
 
@@ -13,29 +13,43 @@ use roomlog_core::{
     journal::{Partition, Position, Stamp},
 };
 use roomlog_protocol::Digest;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use super::{failed, is_damaged};
-use crate::sql;
+use super::sql::{self, damaged};
+use crate::error::unknown_format;
 
-/// What the archive says of itself.
+/// The log that a file is the archive of; `None` if the file is new.
+pub(super) fn read_log(connection: &Connection) -> Result<Option<String>, ArchiveError> {
+    let is_made = sql::find(connection, sql::IS_MADE, [], |row| row.get::<_, bool>(0))?;
+    if is_made != Some(true) {
+        return Ok(None);
+    }
+    let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+    match sql::find(connection, sql::LOG, [], columns)? {
+        Some((log, sql::FORMAT)) => Ok(Some(log)),
+        Some((_, format)) => {
+            Err(ArchiveError::Failed(unknown_format("archive.db", format, sql::FORMAT)))
+        }
+        None => Err(damaged("the name of its log is missing")),
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     applied: BTreeMap<Partition, AppliedForm>,
-    /// How many rooms have a row, which is the greatest number of a room too.
+    /// How many rooms have a row, and so the greatest number of a room.
     pub(super) rooms: i64,
-    /// The wrapping sum of their rows' sums.
+    /// The wrapping sum of the sums of their rows.
     pub(super) rooms_sum: i64,
     /// The segments of ids that count, oldest first.
     pub(super) segments: Vec<SegmentForm>,
 }
 
-/// A segment of ids, as the state names it.
+/// A segment of ids, as the state lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SegmentForm {
-    /// Its number.
     pub(super) number: i64,
     /// How many ids it holds.
     pub(super) ids: u64,
@@ -46,7 +60,7 @@ pub(super) struct SegmentForm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct AppliedForm {
     position: u64,
-    /// In hexadecimal: JSON's numbers are no 64 bits everywhere.
+    /// In hexadecimal: not every JSON number has 64 bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stamp: Option<String>,
     /// In hexadecimal.
@@ -65,35 +79,27 @@ struct ProposerForm {
 }
 
 impl State {
-    /// Reads the row; an archive that has none is new.
-    pub(super) fn read(connection: &Connection) -> Result<Option<Self>, ArchiveError> {
-        let columns =
-            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?));
-        let row = connection
-            .prepare_cached(sql::STATE)
-            .and_then(|mut statement| statement.query_row([], columns).optional());
-        let Some((text, crc)) = row.map_err(|error| failed(&error))? else { return Ok(None) };
+    pub(super) fn read(connection: &Connection) -> Result<Self, ArchiveError> {
+        let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?));
+        let row = sql::find(connection, sql::STATE, [], columns)?;
+        let (text, crc) = row.ok_or_else(|| damaged("its state is missing"))?;
         if crc32fast::hash(text.as_bytes()) != crc {
-            return Err(is_damaged("its state does not have the checksum it was given"));
+            return Err(damaged("its state does not have the checksum it was given"));
         }
         let state = serde_json::from_str(&text);
-        state.map(Some).map_err(|error| is_damaged(&format!("its state cannot be read: {error}")))
+        state.map_err(|error| damaged(&format!("its state cannot be read: {error}")))
     }
 
-    /// Writes the row.
     pub(super) fn write(&self, connection: &Connection) -> Result<(), ArchiveError> {
         let text =
             serde_json::to_string(self).map_err(|error| ArchiveError::Failed(error.to_string()))?;
-        let row = params![text, crc32fast::hash(text.as_bytes())];
-        let write = || connection.prepare_cached(sql::SET_STATE)?.execute(row);
-        write().map(drop).map_err(|error| failed(&error))
+        let crc = crc32fast::hash(text.as_bytes());
+        sql::execute(connection, sql::SET_STATE, params![text, crc]).map(drop)
     }
 
-    /// What it has taken in of a partition.
+    /// What was applied of a partition.
     pub(super) fn applied(&self, partition: Partition) -> Applied {
-        let Some(form) = self.applied.get(&partition) else {
-            return Applied::default();
-        };
+        let Some(form) = self.applied.get(&partition) else { return Applied::default() };
         let AppliedForm { position, stamp, chain, proposers, rules } = form;
         let proposer = |form: &ProposerForm| {
             let ProposerForm { node, incarnation, next } = *form;
@@ -105,7 +111,6 @@ impl State {
         Applied { position: Position(*position), stamp, chain, proposers, rules: *rules }
     }
 
-    /// Notes what it has taken in of a partition.
     pub(super) fn set_applied(&mut self, partition: Partition, applied: &Applied) {
         let form = |(node, proposer): (&NodeId, &Proposer)| ProposerForm {
             node: Ulid::from_bytes(node.0),

@@ -1,7 +1,7 @@
 //! A reader of the journal: the newest blocks from memory, older ones from the rows.
 //!
-//! Enters: a position. Leaves: every durable block after it, each once, in order. Invariant: a position
-//! that is missing is an error, and nothing behind it is given.
+//! Enters: a position. Leaves: every durable block after it, once and in order. Invariant: a
+//! missing position is an error, and nothing after it is given.
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
@@ -11,16 +11,16 @@ use roomlog_core::journal::{Durable, Follow, JournalError};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::{failed, rows};
+use super::rows::{self, failed};
 use crate::pragma;
 
-/// How many blocks a follower that is behind reads at once.
+/// How many blocks a follower reads from the rows at once.
 const BLOCKS_PER_READ: i64 = 64;
 
 fn missing(position: u64) -> JournalError {
     JournalError(format!(
-        "journal.db: position {position} is missing: it was trimmed, or the file is damaged; restore a \
-         backup of the whole directory"
+        "journal.db: position {position} is missing: it was trimmed, or the file is damaged; \
+         restore a backup of the whole directory"
     ))
 }
 
@@ -68,17 +68,12 @@ impl SqliteFollow {
                 return Ok(durable.clone());
             }
         }
-        self.read_rows()?;
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => pragma::open_reader(&self.path).map_err(failed("cannot be read"))?,
+        };
+        self.read = rows::after(&reader, self.after, BLOCKS_PER_READ)?.into();
+        self.reader = Some(reader);
         self.read.pop_front().ok_or_else(|| missing(self.after + 1))
-    }
-
-    fn read_rows(&mut self) -> Result<(), JournalError> {
-        if self.reader.is_none() {
-            let opened = pragma::open_reader(&self.path);
-            self.reader = Some(opened.map_err(|error| failed("cannot be read", &error))?);
-        }
-        let Some(reader) = &self.reader else { return Ok(()) };
-        self.read = rows::after(reader, self.after, BLOCKS_PER_READ)?.into();
-        Ok(())
     }
 }

@@ -1,18 +1,20 @@
-//! The tables of `journal.db`: what is written, and that what is read is just that.
+//! The tables of `journal.db`.
 //!
-//! Enters: blocks. Leaves: the same, or an error that says which position is not what was written.
-//! Invariants: every row has a checksum over all of it, and where it stands is a part of what is
-//! summed; `reached` is a position that the file had at least: it is written with the first block of
-//! each round of the WAL and when the file is opened and closed, so what it does not cover is in the
-//! WAL, whose end the scan finds. So the last rows cannot go missing unseen either.
+//! Invariants: each row carries a checksum over its content and its position. `reached` is a
+//! position that the file had at least: it is written with the first block of each round of the
+//! WAL, and when the file is opened and closed. Rows after it are in the WAL, whose end the scan
+//! checks, so missing last rows are detected too.
 
 use std::path::Path;
 
 use roomlog_core::journal::{Durable, JournalError, Position};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
+use ulid::Ulid;
 
-use super::failed;
-use crate::{node_file::new_ulid, peek};
+use crate::{
+    error::{sentence, unknown_format},
+    pragma,
+};
 
 const SCHEMA: &str = "
     CREATE TABLE log (id TEXT NOT NULL, format INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;
@@ -36,20 +38,47 @@ const SCHEMA: &str = "
     ) STRICT;";
 
 /// The format of `journal.db`. 1 had no checksums, and was never released.
-pub(crate) const FORMAT: i64 = 2;
+const FORMAT: i64 = 2;
 
-/// What a journal is when it is opened.
-pub(super) struct Opened {
+/// What a journal holds when it is opened.
+pub(super) struct Tables {
     pub(super) log: String,
-    /// The last position, 0 when there is none.
+    /// The last position, 0 if there is none.
     pub(super) head: u64,
-    /// Its time.
+    /// The time of the last block.
     pub(super) time: u64,
-    /// Up to which position blocks were trimmed.
+    /// The last position that was trimmed.
     pub(super) trimmed: u64,
 }
 
-/// A checksum over parts, each of which has a length of its own or is the last.
+/// What makes an error of SQLite one of the journal.
+pub(crate) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> JournalError + Copy {
+    move |error| JournalError(format!("journal.db: {what}: {}", sentence(&error)))
+}
+
+const OPEN: &str = "cannot be opened";
+const READ: &str = "cannot be read";
+
+/// As [`failed`]; a value of another type than its column's was changed.
+fn failed_or_changed(what: &'static str) -> impl Fn(rusqlite::Error) -> JournalError {
+    move |error| match error {
+        error @ (rusqlite::Error::SqliteFailure(..) | rusqlite::Error::QueryReturnedNoRows) => {
+            failed(what)(error)
+        }
+        error => JournalError(format!(
+            "journal.db: a row is not what was written: {error}; restore a backup of the whole \
+             directory"
+        )),
+    }
+}
+
+fn changed(what: &str) -> JournalError {
+    JournalError(format!(
+        "journal.db: {what} is not what was written; restore a backup of the whole directory"
+    ))
+}
+
+/// A checksum over parts, each of which has a fixed length or is the last.
 fn sum(what: &str, numbers: &[u64], bytes: &[u8]) -> i64 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(what.as_bytes());
@@ -64,17 +93,21 @@ fn sum_of_block(position: u64, time: u64, block: &[u8]) -> i64 {
     sum("block", &[position, time], block)
 }
 
-/// Reads what the file says of itself, and its last row; makes a new log in an empty file.
-pub(super) fn open(connection: &Connection) -> Result<Opened, JournalError> {
-    let open = |error: rusqlite::Error| failed("cannot be opened", &error);
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(open)?;
-    let pages: i64 =
-        connection.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(open)?;
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+/// Reads the tables up to the last block; begins a new log in an empty file.
+pub(super) fn open(connection: &Connection) -> Result<Tables, JournalError> {
+    let tables = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| number(row, 0))
+        .map_err(failed(OPEN))?;
+    let pages: i64 = connection
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .map_err(failed(OPEN))?;
     // SQLite makes the first page before there is a table.
     if tables == 0 && pages <= 1 {
-        make_log(connection, &new_ulid().to_string(), 0, None).map_err(open)?;
+        begin(connection, &Ulid::generate().to_string(), 0, None).map_err(failed(OPEN))?;
     }
     let log = log(connection)?;
     let (trimmed, time_of_trimmed) = trimmed(connection)?;
@@ -83,16 +116,15 @@ pub(super) fn open(connection: &Connection) -> Result<Opened, JournalError> {
     let reached = reached(connection)?;
     if reached > head {
         return Err(JournalError(format!(
-            "journal.db ends at position {head} and had reached position {reached}: what is between \
-             is gone; restore a backup of the whole directory. Nothing was changed"
+            "journal.db ends at position {head} and had reached position {reached}: the blocks \
+             between are missing; restore a backup of the whole directory. Nothing was changed"
         )));
     }
-    Ok(Opened { log, head, time, trimmed })
+    Ok(Tables { log, head, time, trimmed })
 }
 
-/// Makes the tables of a log whose next block is one past a position; `other` is the log that had those
-/// before, when it was another one.
-fn make_log(
+/// Begins a log after a position; `other` is the log up to it, if that is another one.
+fn begin(
     connection: &Connection,
     log: &str,
     position: u64,
@@ -114,44 +146,72 @@ fn make_log(
     transaction.commit()
 }
 
-/// Makes the file of a new log that goes on behind a position of another one: the next block is one past
-/// it. Nobody may have it open.
-pub(crate) fn begin_behind(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
-    let connection = Connection::open(path)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    make_log(&connection, &new_ulid().to_string(), position, Some(log))
+/// Makes the file of a new log that continues another one after a position.
+pub(crate) fn begin_new(path: &Path, continues: &str, position: u64) -> rusqlite::Result<()> {
+    begin(&create(path)?, &Ulid::generate().to_string(), position, Some(continues))
 }
 
-/// Makes the file of a log that was elsewhere up to a position: the next block is one past it. Nobody may
-/// have it open.
+/// Makes the file of a log that was elsewhere up to a position.
 pub(crate) fn begin_same(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
-    let connection = Connection::open(path)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    make_log(&connection, log, position, None)
+    begin(&create(path)?, log, position, None)
 }
 
-/// Up to which position blocks went, and the time of the last of them; zeros when none did.
-fn trimmed(connection: &Connection) -> Result<(u64, u64), JournalError> {
-    let read = |row: &Row<'_>| {
-        let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-        Ok((number(0)?, number(1)?, row.get::<_, i64>(2)?))
-    };
-    let row = connection.query_row("SELECT position, time, sum FROM trimmed", [], read).optional();
-    let row = row.map_err(damaged_or(|error| failed("cannot be opened", &error)))?;
-    match row {
-        None => Ok((0, 0)),
-        Some((position, time, there)) if sum("trimmed", &[position, time], &[]) == there => {
-            Ok((position, time))
-        }
-        Some(_) => Err(JournalError(
-            "journal.db: the position that it was trimmed to is not what was written; restore a \
-             backup of the whole directory"
-                .into(),
-        )),
+fn create(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// What a `journal.db` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JournalFile {
+    pub(crate) log: String,
+    /// The position of the oldest block; one past the head if there is none.
+    pub(crate) first: Position,
+    pub(crate) head: Position,
+    /// The log and the position of the backup that a restore made it continue.
+    pub(crate) continues: Option<(String, Position)>,
+}
+
+/// Reads what a journal holds, and changes nothing; `None` if there is no file or no log in it.
+pub(crate) fn inspect(path: &Path) -> Result<Option<JournalFile>, JournalError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file = pragma::open_stopped(path).map_err(failed(OPEN))?;
+    let Some((log, format)) = pragma::log_of(&file).map_err(failed(OPEN))? else { return Ok(None) };
+    if format != FORMAT {
+        return Err(JournalError(unknown_format("journal.db", format, FORMAT)));
+    }
+    let first = Position(trimmed(&file)?.0 + 1);
+    let head = Position(head(&file).map_err(failed(OPEN))?);
+    let read = |row: &Row<'_>| Ok((row.get(0)?, Position(number(row, 1)?)));
+    let continues = file.query_row("SELECT log, position FROM continues", [], read).optional();
+    let continues = continues.map_err(failed(OPEN))?;
+    let oldest = "SELECT min(position) FROM blocks";
+    let oldest: Option<i64> = file.query_row(oldest, [], |row| row.get(0)).map_err(failed(OPEN))?;
+    match oldest.map(|oldest| Position(oldest.cast_unsigned())) {
+        Some(oldest) if oldest != first => Err(JournalError(format!(
+            "journal.db: it begins at position {oldest}, and not at {first}: blocks are missing; \
+             restore a backup of the whole directory"
+        ))),
+        _ => Ok(Some(JournalFile { log, first, head, continues })),
     }
 }
 
-/// Notes up to which position blocks went.
+/// The last trimmed position, and the time of its block; zeros if nothing was trimmed.
+fn trimmed(connection: &Connection) -> Result<(u64, u64), JournalError> {
+    let read = |row: &Row<'_>| Ok((number(row, 0)?, number(row, 1)?, row.get::<_, i64>(2)?));
+    let row = connection.query_row("SELECT position, time, sum FROM trimmed", [], read).optional();
+    match row.map_err(failed_or_changed(OPEN))? {
+        None => Ok((0, 0)),
+        Some((position, time, stored)) if sum("trimmed", &[position, time], &[]) == stored => {
+            Ok((position, time))
+        }
+        Some(_) => Err(changed("the position that it was trimmed to")),
+    }
+}
+
 pub(super) fn set_trimmed(
     connection: &Connection,
     position: u64,
@@ -164,58 +224,34 @@ pub(super) fn set_trimmed(
 }
 
 fn log(connection: &Connection) -> Result<String, JournalError> {
-    let open = |error: rusqlite::Error| failed("cannot be opened", &error);
     let format = connection.query_row("SELECT format FROM log", [], |row| row.get::<_, i64>(0));
-    let format = format.map_err(open)?;
+    let format = format.map_err(failed(OPEN))?;
     if format != FORMAT {
-        return Err(JournalError(peek::unknown_format("journal.db", format, FORMAT)));
+        return Err(JournalError(unknown_format("journal.db", format, FORMAT)));
     }
     let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-    let (log, there) =
-        connection.query_row("SELECT id, sum FROM log", [], read).map_err(damaged_or(open))?;
-    if sum("log", &[FORMAT.cast_unsigned()], log.as_bytes()) == there {
+    let (log, stored) = connection
+        .query_row("SELECT id, sum FROM log", [], read)
+        .map_err(failed_or_changed(OPEN))?;
+    if sum("log", &[FORMAT.cast_unsigned()], log.as_bytes()) == stored {
         return Ok(log);
     }
-    Err(JournalError(
-        "journal.db: the log's name is not what was written; restore a backup of the whole directory"
-            .into(),
-    ))
-}
-
-/// An error of the file; what it holds is of another type only when it was changed.
-fn damaged_or(
-    or: impl Fn(rusqlite::Error) -> JournalError,
-) -> impl Fn(rusqlite::Error) -> JournalError {
-    move |error| match error {
-        error @ (rusqlite::Error::SqliteFailure(..) | rusqlite::Error::QueryReturnedNoRows) => {
-            or(error)
-        }
-        error => JournalError(format!(
-            "journal.db: a row is not what was written: {error}; restore a backup of the whole \
-             directory"
-        )),
-    }
+    Err(changed("the log's name"))
 }
 
 fn reached(connection: &Connection) -> Result<u64, JournalError> {
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?));
-    let there = connection.query_row("SELECT position, sum FROM reached", [], read);
-    let (position, there) =
-        there.map_err(damaged_or(|error| failed("cannot be opened", &error)))?;
-    if sum("reached", &[position], &[]) == there {
+    let read = |row: &Row<'_>| Ok((number(row, 0)?, row.get::<_, i64>(1)?));
+    let (position, stored) = connection
+        .query_row("SELECT position, sum FROM reached", [], read)
+        .map_err(failed_or_changed(OPEN))?;
+    if sum("reached", &[position], &[]) == stored {
         return Ok(position);
     }
-    Err(JournalError(
-        "journal.db: the position that it had reached is not what was written; restore a backup of \
-         the whole directory"
-            .into(),
-    ))
+    Err(changed("the position that it had reached"))
 }
 
-/// Notes that the file has reached a position.
 pub(super) fn set_reached(connection: &Connection, position: u64) -> rusqlite::Result<()> {
-    let read = |row: &Row<'_>| row.get::<_, i64>(0);
-    if connection.query_row("SELECT position FROM reached", [], read)? == position.cast_signed() {
+    if connection.query_row("SELECT position FROM reached", [], |row| number(row, 0))? == position {
         return Ok(());
     }
     let mut update = connection.prepare_cached("UPDATE reached SET position = ?1, sum = ?2")?;
@@ -223,7 +259,7 @@ pub(super) fn set_reached(connection: &Connection, position: u64) -> rusqlite::R
     Ok(())
 }
 
-/// The last position, as it stands there.
+/// The last position, read from the tables.
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<u64> {
     let newest = "SELECT max(position) FROM (SELECT max(position) AS position FROM blocks
         UNION ALL SELECT position FROM trimmed)";
@@ -232,13 +268,11 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 fn last(connection: &Connection) -> Result<Option<Durable>, JournalError> {
-    let open = |error: rusqlite::Error| failed("cannot be opened", &error);
     let last = "SELECT position, time, sum, block FROM blocks ORDER BY position DESC LIMIT 1";
-    let mut last = connection.prepare(last).map_err(open)?;
-    next(&mut last.query([]).map_err(open)?)
+    let mut last = connection.prepare(last).map_err(failed(OPEN))?;
+    next(&mut last.query([]).map_err(failed(OPEN))?)
 }
 
-/// Adds a block.
 pub(super) fn insert(
     connection: &Connection,
     position: u64,
@@ -251,23 +285,22 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Up to `limit` blocks after a position, as far as they are what was written.
+/// Up to `limit` blocks after a position; fewer before a damaged one.
 pub(super) fn after(
     connection: &Connection,
     position: u64,
     limit: i64,
 ) -> Result<Vec<Durable>, JournalError> {
-    let read = |error: rusqlite::Error| failed("cannot be read", &error);
     let rows = "SELECT position, time, sum, block FROM blocks WHERE position > ?1
         ORDER BY position LIMIT ?2";
-    let mut rows = connection.prepare_cached(rows).map_err(read)?;
-    let mut rows = rows.query(params![position.cast_signed(), limit]).map_err(read)?;
+    let mut rows = connection.prepare_cached(rows).map_err(failed(READ))?;
+    let mut rows = rows.query(params![position.cast_signed(), limit]).map_err(failed(READ))?;
     let mut blocks = Vec::new();
     loop {
         match next(&mut rows) {
             Ok(Some(block)) => blocks.push(block),
             Ok(None) => return Ok(blocks),
-            // Those before it are given; it is met again as the first of the next read.
+            // The next read begins with the damaged block, and reports it.
             Err(_) if !blocks.is_empty() => return Ok(blocks),
             Err(error) => return Err(error),
         }
@@ -275,19 +308,15 @@ pub(super) fn after(
 }
 
 fn next(rows: &mut Rows<'_>) -> Result<Option<Durable>, JournalError> {
-    let read = |error: rusqlite::Error| failed("cannot be read", &error);
-    let Some(row) = rows.next().map_err(read)? else { return Ok(None) };
-    let durable = |row: &Row<'_>| {
-        let durable = Durable {
-            position: Position(row.get::<_, i64>(0)?.cast_unsigned()),
-            time: row.get::<_, i64>(1)?.cast_unsigned(),
-            block: row.get::<_, Vec<u8>>(3)?.into(),
-        };
-        Ok((durable, row.get::<_, i64>(2)?))
+    let Some(row) = rows.next().map_err(failed(READ))? else { return Ok(None) };
+    let columns = |row: &Row<'_>| {
+        let (position, time) = (Position(number(row, 0)?), number(row, 1)?);
+        let block = row.get::<_, Vec<u8>>(3)?.into();
+        Ok((Durable { position, time, block }, row.get::<_, i64>(2)?))
     };
-    let (durable, there) = durable(row).map_err(damaged_or(read))?;
+    let (durable, stored) = columns(row).map_err(failed_or_changed(READ))?;
     let Durable { position, time, block } = &durable;
-    if sum_of_block(position.0, *time, block) == there {
+    if sum_of_block(position.0, *time, block) == stored {
         return Ok(Some(durable));
     }
     Err(JournalError(format!(

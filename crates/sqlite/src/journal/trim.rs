@@ -1,16 +1,14 @@
-//! Trim: the journal lets go of its oldest blocks, a few with each new one.
+//! The trim: the journal deletes its oldest blocks, a few with each new one.
 //!
 //! ```text
-//!  fold, durable ──allows──► upto ┐
-//!  pages in use  ──more than keep─┴─► a step: a few rows go in the transaction that adds a block
+//!  durable folds ──allow──► upto ─┐
+//!  pages in use  ──exceed keep────┴─► a step: deletes rows in the transaction that adds a block
 //! ```
 //!
-//! Enters: what may go, what the file uses. Leaves: steps, as part of commits that are made anyway, so
-//! that a trim costs an ack neither an fsync nor a wait for a lock. Invariants: `trimmed` moves in the
-//! transaction that deletes the rows; a step never takes the newest block, and never more than
-//! [`STEP_ROWS`] rows or, beyond its first row, [`STEP_BYTES`]; nothing goes while someone holds it.
-//!
-//! The pages that a step frees are used by the next blocks: the file stays as long as it once was.
+//! Steps are part of commits that happen anyway, so a trim costs an ack neither an fsync nor a wait
+//! for a lock. Invariants: `trimmed` changes in the transaction that deletes the rows; a step takes
+//! at most [`STEP_ROWS`] rows and, after its first row, [`STEP_BYTES`], and never the newest block;
+//! nothing is deleted while a [`TrimHold`] exists. Freed pages are reused; the file never shrinks.
 
 use std::sync::{
     Arc,
@@ -21,22 +19,21 @@ use rusqlite::{Connection, params};
 
 use super::rows;
 
-/// How many rows one commit deletes at most. Small blocks are less than a page together.
+/// The most rows that one commit deletes.
 const STEP_ROWS: i64 = 32;
 
-/// How many bytes of blocks one commit deletes, beyond its first row: more than most commits add, so
-/// that trimming wins.
+/// The most bytes that one commit deletes after its first row: more than most commits add.
 const STEP_BYTES: i64 = 128 << 10;
 
-/// How many bytes are written at most before the pages in use are counted again.
+/// The most bytes that are written before the pages in use are counted again.
 const MEASURE_EVERY: u64 = 256 << 10;
 
-/// What the trim shares with the fold's thread and with those who hold it.
+/// What the trim shares with the thread of the fold and with holds.
 #[derive(Default)]
 pub(crate) struct Allowed {
-    /// Up to which position blocks may go.
+    /// The last position that may be trimmed.
     upto: AtomicU64,
-    /// Up to which they went.
+    /// The last position that was trimmed.
     trimmed: AtomicU64,
     surplus: AtomicBool,
     holds: AtomicUsize,
@@ -60,7 +57,7 @@ impl Allowed {
     }
 }
 
-/// While it is held nothing is trimmed.
+/// While it exists, nothing is trimmed.
 pub struct TrimHold(Arc<Allowed>);
 
 impl TrimHold {
@@ -78,16 +75,16 @@ impl Drop for TrimHold {
 
 /// The writer's side of the trim.
 pub(crate) struct Trim {
-    /// Bytes of the file in use that are kept.
+    /// How many bytes of the file may be in use before blocks are trimmed.
     keep: u64,
     used: u64,
     unmeasured: u64,
-    allowed: Arc<Allowed>,
+    pub(super) allowed: Arc<Allowed>,
 }
 
-/// Rows that go with the next commit: all up to this position.
+/// The last row that the next commit deletes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct TrimStep {
     position: i64,
     time: i64,
 }
@@ -100,12 +97,8 @@ impl Trim {
         Ok(trim)
     }
 
-    pub(crate) fn allowed(&self) -> Arc<Allowed> {
-        self.allowed.clone()
-    }
-
-    /// What goes with the next commit, when the file uses more than it should.
-    pub(crate) fn step(&self, connection: &Connection) -> rusqlite::Result<Option<Step>> {
+    /// What the next commit deletes; `None` if the file is small enough, or nothing may be trimmed.
+    pub(crate) fn step(&self, connection: &Connection) -> rusqlite::Result<Option<TrimStep>> {
         let (trimmed, upto) = (self.allowed.trimmed(), self.allowed.upto.load(Ordering::Acquire));
         if self.used <= self.keep || upto <= trimmed || self.allowed.is_held() {
             return Ok(None);
@@ -121,32 +114,36 @@ impl Trim {
             if step.is_some() && bytes > STEP_BYTES {
                 break;
             }
-            step = Some(Step { position: row.get(0)?, time: row.get(1)? });
+            step = Some(TrimStep { position: row.get(0)?, time: row.get(1)? });
         }
         Ok(step)
     }
 
-    /// Deletes the rows of a step; inside the transaction that adds a block.
-    pub(crate) fn delete(connection: &Connection, step: Step) -> rusqlite::Result<()> {
+    /// Deletes the rows of a step, inside the transaction that adds a block.
+    pub(crate) fn delete(connection: &Connection, step: TrimStep) -> rusqlite::Result<()> {
         let delete = "DELETE FROM blocks WHERE position <= ?1";
         connection.prepare_cached(delete)?.execute([step.position])?;
         rows::set_trimmed(connection, step.position.cast_unsigned(), step.time.cast_unsigned())
     }
 
-    /// A commit that wrote this much, and took this step, is on the disk.
-    pub(crate) fn committed(&mut self, connection: &Connection, bytes: u64, step: Option<Step>) {
+    /// Accounts for a commit that wrote `bytes` and deleted the rows of `step`.
+    pub(crate) fn committed(
+        &mut self,
+        connection: &Connection,
+        bytes: u64,
+        step: Option<TrimStep>,
+    ) {
         self.unmeasured += bytes;
         if let Some(step) = step {
             self.allowed.trimmed.store(step.position.cast_unsigned(), Ordering::Release);
         }
         if step.is_some() || self.unmeasured > MEASURE_EVERY.min(self.keep / 8) {
-            // Not counted now, it is counted after a later commit.
-            let _later = self.measure(connection);
+            let _retried_after_a_later_commit = self.measure(connection);
         }
     }
 
-    /// Counts the pages in use. Begins to ask for a trim an eighth above what is kept, so that a fold has
-    /// to be made durable once for many.
+    /// Counts the pages in use. The surplus begins an eighth above `keep`, so that one durable fold
+    /// allows many trims.
     fn measure(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let number = |pragma: &str| {
             let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));

@@ -1,4 +1,4 @@
-//! An archive's file, as a test sees it beside the archive that has it open.
+//! An archive's file, read by a test while the archive has it open.
 
 use std::path::PathBuf;
 

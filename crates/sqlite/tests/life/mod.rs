@@ -1,4 +1,4 @@
-//! A node on the engines of a directory, for tests that care for what it finds there.
+//! A node on the engines of a directory, for tests that check what it finds there.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -16,7 +16,7 @@ use roomlog_testkit::{
 };
 use tokio::time::timeout;
 
-/// How many entries a page has: several pages a room.
+/// How many entries a page has: several pages per room.
 const PAGE: u64 = 40;
 
 /// The log of each room.
@@ -28,7 +28,7 @@ pub(crate) struct Served {
     directory: Directory,
 }
 
-/// What is said in room `n % rooms`, as the `n`-th: always the same.
+/// The `n`-th append, in room `n % rooms`: always the same.
 pub(crate) fn said(n: usize) -> Proposal {
     let room = format!("room-{}", n % 5);
     // Some of them take a page and more of a file.
@@ -42,7 +42,7 @@ pub(crate) fn said(n: usize) -> Proposal {
 impl Served {
     /// Starts a node and waits until it has caught up; or why it does not start.
     ///
-    /// A fold begins when a hundred entries wait, or one has waited so long.
+    /// A fold begins when a hundred entries are pending, or after this delay.
     pub(crate) async fn start(path: &Path, fold_wait: Duration) -> Result<Self, String> {
         let directory = Directory::open(path).map_err(|why| why.to_string())?;
         let settings = NodeSettings { fold_wait, fold_entries: 100, ..NodeSettings::default() };
@@ -55,7 +55,7 @@ impl Served {
         Err(served.end().await.expect_err("it did not catch up").to_string())
     }
 
-    /// Says these, one block or a few, and gives their outcomes; fewer when the node stops.
+    /// Appends these, in one block or a few, and gives their outcomes; fewer if the node stops.
     pub(crate) async fn say(
         &self,
         all: impl Iterator<Item = usize>,
@@ -70,13 +70,13 @@ impl Served {
         said_here.into_iter().zip(outcomes).collect()
     }
 
-    /// Waits until everything is in the archive.
+    /// Waits until everything is folded.
     pub(crate) async fn folded(&self) {
         let Directory { journal, archive, .. } = &self.directory;
         folded(journal.as_ref(), archive.as_ref()).await;
     }
 
-    /// The log of a room, page by page, or what its reader is told.
+    /// The log of a room, page by page, or the reader's error.
     pub(crate) async fn log(&self, name: &str) -> Result<Vec<Stored>, String> {
         let limits = PageLimits { entries: PAGE, bytes: usize::MAX };
         let (room, mut log): (_, Vec<Stored>) = (room(name), Vec::new());

@@ -1,4 +1,4 @@
-//! A node on a directory, for tests: it says something, folds it, and ends.
+//! A node on a directory, for tests: it appends, folds, and ends.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
@@ -35,7 +35,7 @@ pub(crate) fn remove(path: &TempDir, file: &str) {
     }
 }
 
-/// Every file of a directory with its bytes, but for the lock.
+/// Every file of a directory with its bytes, except the lock.
 pub(crate) fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(path).expect("a directory").map(|entry| {
         let path = entry.expect("an entry").path();
@@ -74,7 +74,7 @@ impl Served {
         timeout(LONG, self.node.caught_up()).await.expect("in time")
     }
 
-    /// Says all this in `general` at once, and waits until it is committed.
+    /// Appends all these in `general` at once, and waits until they are committed.
     pub(crate) async fn say(&self, bodies: &[&str]) {
         self.say_in("general", bodies).await;
     }
@@ -95,7 +95,7 @@ impl Served {
         self.node.page("general", Span::After(-1)).await.entries
     }
 
-    /// Waits until all is folded, or the node has failed.
+    /// Waits until everything is folded, or the node has failed.
     pub(crate) async fn folded(&self) {
         let Directory { journal, archive, .. } = &self.directory;
         tokio::select! {
@@ -109,7 +109,7 @@ impl Served {
     }
 }
 
-/// Runs a node on a directory until it has said all this and folded it; gives the log of `general`.
+/// Runs a node on a directory until it has appended and folded these; gives the log of `general`.
 pub(crate) async fn say(path: &TempDir, bodies: &[&str]) -> Result<Vec<Stored>, NodeError> {
     let served = Served::on(open(path))?;
     let mut log = Vec::new();
@@ -121,13 +121,13 @@ pub(crate) async fn say(path: &TempDir, bodies: &[&str]) -> Result<Vec<Stored>, 
     served.end().await.map(|()| log)
 }
 
-/// Says so many things, each in a block of its own that is folded before the next, on a journal that
-/// keeps as little as it can.
+/// Appends `count` entries, each in its own block and folded before the next; the journal keeps as
+/// little as it can.
 pub(crate) async fn say_and_trim(path: &TempDir, count: usize) -> Vec<Stored> {
     say_keeping(path, count, 0).await
 }
 
-/// As [`say_and_trim`], on a journal that keeps all.
+/// As [`say_and_trim`], with a journal that keeps everything.
 pub(crate) async fn say_one_by_one(path: &TempDir, count: usize) -> Vec<Stored> {
     say_keeping(path, count, JOURNAL_BYTES).await
 }

@@ -1,20 +1,17 @@
-//! A filter over the ids of a segment: says "not here" for almost all that are not.
+//! A filter over the ids of a segment, which excludes almost all ids that are not in it.
 //!
-//! Enters: hashes. Leaves: whether one may be there. Invariant: what was put in is never denied; a
-//! part that was changed on the disk is not read. A split block Bloom filter: 32 bytes a block, eight
-//! bits an id, one of each of its eight words. The rule and its constants are those of Apache Parquet,
-//! `BloomFilter.md`.
+//! A split block Bloom filter: 32 bytes per block; an id sets one bit in each of a block's eight
+//! words. The rule and its constants are those of Apache Parquet, `BloomFilter.md`.
 
 use std::ops::Range;
 
-/// Bits of a filter for each id: about one look-up in 700 of an id that is not there goes on, and an
-/// append looks in all of some ten segments before it is answered.
-const BITS_AN_ID: u64 = 16;
+/// Bits of a filter per id: about one look-up in 700 of an absent id is not excluded, and an append
+/// looks in all of some ten segments before it is answered.
+const BITS_PER_ID: u64 = 16;
 
 const WORDS: usize = 8;
 
-/// The bytes of a block.
-const BLOCK: usize = WORDS * 4;
+const BLOCK_BYTES: usize = WORDS * 4;
 
 const SALT: [u32; WORDS] = [
     0x47b6_137b,
@@ -27,42 +24,40 @@ const SALT: [u32; WORDS] = [
     0x5c6b_fb31,
 ];
 
-/// How much memory filters may take, in bytes: enough for 67 million ids. Segments beyond it, the
-/// largest first, are looked up in the file each time. One whose own filter would be larger has none in
-/// the file either, so this is part of the format.
+/// The bytes of all filters in memory: enough for 67 million ids. The largest segments beyond it
+/// are looked up in the file each time. A segment whose own filter would be larger has none in the
+/// file either, so this is part of the format.
 pub(super) const FILTER_BYTES: usize = 128 << 20;
 
-/// A filter over the ids of a segment.
-pub(in crate::archive) struct Filter(Vec<[u32; WORDS]>);
+pub(super) struct Filter(Vec<[u32; WORDS]>);
 
 impl Filter {
-    /// An empty filter for so many ids.
-    pub(in crate::archive) fn new(ids: u64) -> Self {
+    /// An empty filter for a number of ids.
+    pub(super) fn new(ids: u64) -> Self {
         Self(vec![[0; WORDS]; blocks(ids)])
     }
 
-    /// Puts a hash in.
-    pub(in crate::archive) fn insert(&mut self, hash: u64) {
+    pub(super) fn insert(&mut self, hash: u64) {
         let at = self.at(hash);
         for (word, bit) in self.0[at].iter_mut().zip(bits(hash)) {
             *word |= bit;
         }
     }
 
-    /// Whether a hash may have been put in.
-    pub(in crate::archive) fn may_hold(&self, hash: u64) -> bool {
+    /// Whether a hash may have been inserted.
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
         self.0[self.at(hash)].iter().zip(bits(hash)).all(|(word, bit)| word & bit != 0)
     }
 
-    /// Some of its bytes, as they are stored: whole blocks of 32, and as many as there are.
+    /// Some of its stored bytes, in blocks of 32; fewer at its end.
     pub(super) fn bytes(&self, range: Range<usize>) -> Vec<u8> {
-        let block = |at: usize| (at / BLOCK).min(self.0.len());
+        let block = |at: usize| (at / BLOCK_BYTES).min(self.0.len());
         let blocks = &self.0[block(range.start)..block(range.end)];
         blocks.iter().flatten().flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    /// The filter for so many ids that these bytes are; `None` when they are too many or too few.
-    pub(in crate::archive) fn read(ids: u64, bytes: &[u8]) -> Option<Self> {
+    /// The stored filter for a number of ids; `None` if the length of the bytes is wrong.
+    pub(super) fn read(ids: u64, bytes: &[u8]) -> Option<Self> {
         let mut filter = Self::new(ids);
         if bytes.len() != size(ids) {
             return None;
@@ -74,24 +69,23 @@ impl Filter {
     }
 
     fn at(&self, hash: u64) -> usize {
-        // The upper half, spread over the blocks; the lower half makes the bits.
+        // The upper half chooses the block, the lower half the bits.
         let at = ((hash >> 32) * self.0.len() as u64) >> 32;
         usize::try_from(at).unwrap_or_default()
     }
 }
 
-/// Whether a segment of so many ids has a filter.
 pub(super) fn fits(ids: u64) -> bool {
     size(ids) <= FILTER_BYTES
 }
 
-/// The bytes of a filter for so many ids.
-pub(in crate::archive) fn size(ids: u64) -> usize {
-    blocks(ids) * BLOCK
+/// The bytes of a filter for `ids` ids.
+pub(super) fn size(ids: u64) -> usize {
+    blocks(ids) * BLOCK_BYTES
 }
 
 fn blocks(ids: u64) -> usize {
-    let blocks = (ids * BITS_AN_ID).div_ceil(256).max(1);
+    let blocks = (ids * BITS_PER_ID).div_ceil(256).max(1);
     usize::try_from(blocks).unwrap_or(usize::MAX)
 }
 
@@ -104,7 +98,7 @@ fn bits(hash: u64) -> impl Iterator<Item = u32> {
 mod tests {
     use super::*;
 
-    /// Hashes as good as those of ids: the steps of a generator (SplitMix64).
+    /// Pseudorandom hashes (SplitMix64).
     fn hashes(seed: u64) -> impl Iterator<Item = u64> {
         (seed..).map(|n| {
             let mut hash = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -131,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_segment_has_a_filter_up_to_the_bound() {
-        let most = (FILTER_BYTES as u64 * 8) / BITS_AN_ID;
+        let most = (FILTER_BYTES as u64 * 8) / BITS_PER_ID;
         assert_eq!(size(most), FILTER_BYTES);
         assert!(fits(most) && !fits(most + 26));
     }

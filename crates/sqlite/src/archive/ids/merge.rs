@@ -1,66 +1,62 @@
-//! The upkeep of segments: few and large ones, made of many small ones a little at each fold.
+//! The upkeep of segments: small ones are merged into a few large ones, a little with each fold.
 //!
-//! Enters: segments, as folds add them. Leaves: larger ones in their place, and no rows of those that
-//! do not count any more. Invariants: an id is in exactly one segment that counts; the rows of a
-//! segment go when nobody can look them up: neither the state names it nor a look-up holds it.
-//! What a fold's upkeep costs is a fixed multiple of the ids it added, so that no fold waits for a
-//! large merge; small merges go before large ones, so that none of them waits for a large one either. A
-//! merge that a process did not live to finish is begun anew by the next one. Where no process lives long
-//! enough for the larger ones, their sources stay, and are merged by the first that does: some 90 segments
-//! after 50,000 folds when each process lives for a hundred of them.
+//! Invariants: an id is in exactly one segment that counts; the rows of a segment are deleted once
+//! the state does not list it and no look-up holds it. The upkeep of a fold costs a fixed multiple
+//! of the ids that it added, so no fold waits for a large merge, and small merges come first. A
+//! merge that a restart interrupted starts over. If no process lives long enough for the large
+//! ones, their sources stay: some 90 segments after 50,000 folds with a restart every hundred.
 
 use std::sync::Arc;
 
 use roomlog_core::{archive::ArchiveError, give_way::GiveWay};
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, Transaction};
 
 use super::{
     Ids,
     bucket::IdAt,
-    part_key,
-    segment::{Build, Segment},
+    segment::{Segment, SegmentBuilder},
 };
-use crate::{
-    archive::{failed, pace::Pace, state::State},
-    sql,
+use crate::archive::{
+    pace::Pace,
+    sql::{self, failed, part_key, segment_of},
+    state::State,
 };
 
-/// The fewest segments that become one.
-const TOGETHER: usize = 4;
+const LEAST_SOURCES: usize = 4;
 
-/// How many ids a fold merges for each that it added. An id is written some four times on the way from
-/// windows of 65,536 to twenty million, and eight times from folds of one.
-const MERGED_FOR_EACH: u64 = 12;
+/// How many ids a fold merges per id that it added. An id is written some four times on the way
+/// from windows of 65,536 to twenty million, and eight times from folds of one.
+const MERGED_PER_ID: u64 = 12;
 
-/// How many ids a fold merges at least.
 const MERGED_LEAST: u64 = 4_096;
 
-/// How many rows one transaction lets go of.
-const ROWS_A_SWEEP: i64 = 64;
+const ROWS_PER_DELETE: i64 = 64;
 
-/// The upkeep of an archive's segments.
+/// The transactions of a sweep. One sweep runs before a fold, to make room, and one after it.
+const DELETES_PER_SWEEP: usize = 64;
+
 pub(in crate::archive) struct Upkeep {
     next: i64,
-    /// The merges under way, each of segments that are newer than those of the one before it. The last
-    /// one goes on.
+    /// The unfinished merges, each of newer segments than the one before; the last one proceeds.
     merges: Vec<Merge>,
-    /// Segments that do not count any more; a look-up that began before may still read them.
+    /// Segments that no longer count, but that earlier look-ups may still read.
     retired: Vec<(i64, Arc<()>)>,
     /// Segments whose rows nobody reads.
     garbage: Vec<i64>,
 }
 
 impl Upkeep {
-    /// Finds what a process that was killed has left behind.
+    /// Finds the segments that a killed process left unfinished.
     pub(in crate::archive) fn open(
         connection: &Connection,
         state: &State,
     ) -> Result<Self, ArchiveError> {
         let live: Vec<i64> = state.segments.iter().map(|segment| segment.number).collect();
         let (mut greatest, mut garbage) = (live.iter().copied().max().unwrap_or(0), Vec::new());
-        for table in sql::PART_FROM {
+        for find in sql::PART_FROM {
             let mut next = 0;
-            while let Some(number) = segment_from(connection, table, next)? {
+            while let Some(key) = part_from(connection, find, part_key(next, 0))? {
+                let number = segment_of(key);
                 if !live.contains(&number) && !garbage.contains(&number) {
                     garbage.push(number);
                 }
@@ -71,18 +67,17 @@ impl Upkeep {
         Ok(Self { next: greatest + 1, merges: Vec::new(), retired: Vec::new(), garbage })
     }
 
-    /// The number of a segment that is about to be written.
     pub(in crate::archive) fn number(&mut self) -> i64 {
         self.next += 1;
         self.next - 1
     }
 
-    /// A segment was not written to its end.
+    /// Marks an unfinished segment for deletion.
     pub(in crate::archive) fn discard(&mut self, number: i64) {
         self.garbage.push(number);
     }
 
-    /// Works for a fold that added so many ids.
+    /// Merges and deletes, for a fold that added `added` ids.
     pub(in crate::archive) fn work(
         &mut self,
         connection: &mut Connection,
@@ -91,19 +86,19 @@ impl Upkeep {
         added: u64,
         pace: &Pace,
     ) -> Result<(), ArchiveError> {
-        let mut budget = (added * MERGED_FOR_EACH).max(MERGED_LEAST);
+        let mut budget = (added * MERGED_PER_ID).max(MERGED_LEAST);
         while budget > 0 {
             if let Some(merge) = self.plan(ids) {
                 self.merges.push(merge);
             }
             let Some(mut merge) = self.merges.pop() else { break };
-            let number = merge.build.number();
-            // On an error it begins anew, with another segment: what it has in memory is ahead of the file.
+            let number = merge.target.form.number;
+            // On an error it starts over with another segment: its memory is ahead of the file.
             let step = merge.step(connection, &mut budget, pace).and_then(|done| match done {
                 None => Ok(Some(merge)),
                 Some(transaction) => {
                     let sources = merge.finish(transaction, state, ids)?;
-                    self.retired.extend(sources.iter().map(|it| (it.form().number, it.pin())));
+                    self.retired.extend(sources.iter().map(|it| (it.form.number, it.pin.clone())));
                     Ok(None)
                 }
             });
@@ -114,18 +109,19 @@ impl Upkeep {
         self.sweep(connection, pace)
     }
 
-    /// A merge of segments that are newer than those which are being merged.
+    /// A merge of segments that are newer than those being merged.
     fn plan(&mut self, ids: &Ids) -> Option<Merge> {
         let segments = ids.segments();
         let newer = self.merges.last().map_or(0, |merge| merge.end(&segments));
-        let sizes: Vec<u64> = segments[newer..].iter().map(|segment| segment.ids()).collect();
+        let sizes: Vec<u64> = segments[newer..].iter().map(|segment| segment.form.ids).collect();
         let begin = plan(&sizes)?;
-        let build = Build::new(self.number(), sizes[begin..].iter().sum());
-        let source = |segment: &Arc<Segment>| Source::new(segment.clone());
-        Some(Merge { build, sources: segments[newer + begin..].iter().map(source).collect() })
+        let target = SegmentBuilder::new(self.number(), sizes[begin..].iter().sum());
+        let source =
+            |segment: &Arc<Segment>| Source { segment: segment.clone(), next: 0, ids: Vec::new() };
+        Some(Merge { target, sources: segments[newer + begin..].iter().map(source).collect() })
     }
 
-    /// Lets go of the rows of segments that nobody can look up in: some of them.
+    /// Deletes some rows of segments that nobody can look up.
     pub(in crate::archive) fn sweep(
         &mut self,
         connection: &Connection,
@@ -139,9 +135,9 @@ impl Upkeep {
             }
             is_read
         });
-        for _ in 0..STEPS_A_SWEEP {
+        for _ in 0..DELETES_PER_SWEEP {
             let Some(number) = garbage.last().copied() else { break };
-            if sweep_some(connection, number)? {
+            if delete_some(connection, number)? {
                 pace.pause();
             } else {
                 garbage.pop();
@@ -151,18 +147,13 @@ impl Upkeep {
     }
 }
 
-/// How many transactions a sweep has; there is one before a fold, because it makes room, and one behind.
-const STEPS_A_SWEEP: usize = 64;
-
-/// Lets go of some rows of a segment; `false` when it has none.
-fn sweep_some(connection: &Connection, number: i64) -> Result<bool, ArchiveError> {
+/// Deletes some rows of a segment; `false` if it has none.
+fn delete_some(connection: &Connection, number: i64) -> Result<bool, ArchiveError> {
     for (find, drop) in sql::PART_FROM.into_iter().zip(sql::DROP_PARTS) {
         let Some(first) = part_from(connection, find, part_key(number, 0))? else { continue };
         let end = part_key(number + 1, 0);
         if first < end {
-            let until = (first + ROWS_A_SWEEP).min(end);
-            let drop_them = || connection.prepare_cached(drop)?.execute([first, until]);
-            drop_them().map_err(|error| failed(&error))?;
+            sql::execute(connection, drop, [first, (first + ROWS_PER_DELETE).min(end)])?;
             return Ok(true);
         }
     }
@@ -170,24 +161,16 @@ fn sweep_some(connection: &Connection, number: i64) -> Result<bool, ArchiveError
 }
 
 fn part_from(connection: &Connection, find: &str, key: i64) -> Result<Option<i64>, ArchiveError> {
-    let read = || connection.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional();
-    read().map_err(|error| failed(&error))
+    sql::find(connection, find, [key], |row| row.get(0))
 }
 
-fn segment_from(
-    connection: &Connection,
-    find: &str,
-    number: i64,
-) -> Result<Option<i64>, ArchiveError> {
-    Ok(part_from(connection, find, part_key(number, 0))?.map(super::segment_of))
-}
-
-/// Where those begin that are to become one: at the newest that is at most half as large as all newer
-/// ones together, when these are enough. So sizes grow fourfold, and an id is written once for each.
+/// The index of the oldest segment to merge, with all newer ones: the newest one that is at most
+/// half as large as all newer ones together, if these are enough. So sizes grow fourfold, and an id
+/// is written once per size.
 fn plan(ids: &[u64]) -> Option<usize> {
     let mut newer = 0;
     for (at, size) in ids.iter().enumerate().rev() {
-        if ids.len() - at >= TOGETHER && size * 2 <= newer {
+        if ids.len() - at >= LEAST_SOURCES && size * 2 <= newer {
             return Some(at);
         }
         newer += size;
@@ -195,39 +178,38 @@ fn plan(ids: &[u64]) -> Option<usize> {
     None
 }
 
-/// A merge under way.
 struct Merge {
-    build: Build,
+    target: SegmentBuilder,
     sources: Vec<Source>,
 }
 
 impl Merge {
-    /// Merges for one transaction, which is given back when all is merged.
+    /// Merges for one transaction, which is returned uncommitted if it completes the merge.
     fn step<'a>(
         &mut self,
         connection: &'a mut Connection,
         budget: &mut u64,
         pace: &Pace,
     ) -> Result<Option<Transaction<'a>>, ArchiveError> {
-        let transaction = connection.transaction().map_err(|error| failed(&error))?;
-        let most = pace.merged().min(*budget);
+        let transaction = connection.transaction().map_err(failed)?;
+        let most = pace.now().merged.min(*budget);
         *budget -= most;
         let mut way = GiveWay::default();
         for _ in 0..most {
             let Some(id) = take_least(&transaction, &mut self.sources)? else {
-                if self.build.close(&transaction)? {
+                if self.target.close(&transaction)? {
                     return Ok(Some(transaction));
                 }
                 break;
             };
-            self.build.push(&transaction, id)?;
+            self.target.push(&transaction, id)?;
             way.after_piece();
         }
-        transaction.commit().map_err(|error| failed(&error))?;
+        transaction.commit().map_err(failed)?;
         Ok(None)
     }
 
-    /// The merged segment counts, in the place of those it was made of, which are given back.
+    /// Makes the merged segment count in place of its sources, which are returned.
     fn finish(
         self,
         transaction: Transaction<'_>,
@@ -236,45 +218,40 @@ impl Merge {
     ) -> Result<Vec<Arc<Segment>>, ArchiveError> {
         let (begin, end) = (self.begin(&ids.segments()), self.end(&ids.segments()));
         let mut segments = ids.segments().to_vec();
-        let sources = segments.splice(begin..end, [self.build.segment()]).collect();
+        let sources = segments.splice(begin..end, [self.target.finish()]).collect();
         let mut after = state.clone();
-        after.segments = segments.iter().map(|segment| segment.form()).collect();
+        after.segments = segments.iter().map(|segment| segment.form).collect();
         after.write(&transaction)?;
-        transaction.commit().map_err(|error| failed(&error))?;
+        transaction.commit().map_err(failed)?;
         *state = after;
         ids.replace(segments);
         Ok(sources)
     }
 
-    /// Where the segments begin that it merges, among those that count.
+    /// The index of its first source among the segments that count.
     fn begin(&self, segments: &[Arc<Segment>]) -> usize {
         let is_source = |segment: &Arc<Segment>| {
-            self.sources.iter().any(|it| it.segment.form().number == segment.form().number)
+            self.sources.iter().any(|it| it.segment.form.number == segment.form.number)
         };
         segments.iter().position(is_source).unwrap_or(segments.len())
     }
 
-    /// The place behind them.
+    /// The index after its last source.
     fn end(&self, segments: &[Arc<Segment>]) -> usize {
         self.begin(segments) + self.sources.len()
     }
 }
 
-/// A segment that is being merged, as far as it was read.
 struct Source {
     segment: Arc<Segment>,
     next: i64,
-    /// What is left of the bucket before `next`, the least hash last.
+    /// What is left of the bucket before `next`, the smallest hash last.
     ids: Vec<IdAt>,
 }
 
 impl Source {
-    fn new(segment: Arc<Segment>) -> Self {
-        Self { segment, next: 0, ids: Vec::new() }
-    }
-
     fn least(&mut self, connection: &Connection) -> Result<Option<IdAt>, ArchiveError> {
-        while self.ids.is_empty() && self.next < self.segment.buckets() {
+        while self.ids.is_empty() && self.next < 1 << self.segment.form.bits {
             self.ids = self.segment.bucket(connection, self.next)?;
             self.ids.reverse();
             self.next += 1;

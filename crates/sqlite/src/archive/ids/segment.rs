@@ -1,58 +1,45 @@
 //! A segment: ids that were sorted and written once.
 //!
-//! Enters: ids in the order of their hashes ([`Build`]); or what the state says of one, at the start.
-//! Leaves: rows, and a [`Segment`] to look up in. Invariant: all 2^bits buckets have a row, empty ones
-//! too, so that a row that is gone is noticed.
+//! Enters: ids in the order of their hashes. Leaves: rows, and a [`Segment`] for look-ups.
+//! Invariant: each of the 2^bits buckets has a row, even if empty, so a missing row is detected.
 
 use std::sync::Arc;
 
 use roomlog_core::archive::ArchiveError;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     bucket::{self, IdAt},
     filter::{self, Filter},
-    part_key,
 };
-use crate::{
-    archive::{failed, is_damaged, state::SegmentForm},
-    sql,
+use crate::archive::{
+    sql::{self, damaged, failed, part_key},
+    state::SegmentForm,
 };
 
-/// The bytes of a filter in one row, before its checksum.
+/// The bytes of a filter in one row, before their checksum.
 const FILTER_PART: usize = 32 << 10;
 
-/// How many such rows one transaction writes.
-const PARTS_A_TRANSACTION: usize = 8;
+const PARTS_PER_TRANSACTION: usize = 8;
 
-/// A segment that can be looked up in.
+/// A complete segment.
 pub(in crate::archive) struct Segment {
-    form: SegmentForm,
+    pub(in crate::archive) form: SegmentForm,
     /// Held by all who may read its buckets.
-    pin: Arc<()>,
-    /// None: every hash is looked up in the file.
+    pub(super) pin: Arc<()>,
+    /// If `None`, every hash is looked up in the file.
     filter: Option<Filter>,
 }
 
 impl Segment {
-    /// Opens a segment that the state names, without its filter.
-    pub(super) fn open(form: SegmentForm) -> Self {
-        Self { form, pin: Arc::default(), filter: None }
-    }
-
-    /// The same segment with its filter, which is read.
-    pub(super) fn with_filter(self, connection: &Connection) -> Result<Self, ArchiveError> {
-        Ok(Self { filter: Some(read_filter(connection, &self.form)?), ..self })
-    }
-
-    /// How the state names it.
-    pub(in crate::archive) fn form(&self) -> SegmentForm {
-        self.form
-    }
-
-    /// How many ids it holds.
-    pub(in crate::archive) fn ids(&self) -> u64 {
-        self.form.ids
+    /// Opens a segment that the state lists, with or without its filter.
+    pub(super) fn open(
+        connection: &Connection,
+        form: SegmentForm,
+        is_filtered: bool,
+    ) -> Result<Arc<Self>, ArchiveError> {
+        let filter = is_filtered.then(|| read_filter(connection, &form)).transpose()?;
+        Ok(Arc::new(Self { form, pin: Arc::default(), filter }))
     }
 
     /// Whether a hash may be in it.
@@ -60,17 +47,11 @@ impl Segment {
         self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash))
     }
 
-    /// Held while anyone may read its buckets.
-    pub(super) fn pin(&self) -> Arc<()> {
-        self.pin.clone()
-    }
-
-    /// The same segment, without the memory that its filter takes.
     pub(super) fn without_filter(&self) -> Arc<Self> {
         Arc::new(Self { form: self.form, pin: self.pin.clone(), filter: None })
     }
 
-    /// The keys of the entries that have a hash.
+    /// The keys of the entries whose ids have a hash.
     pub(super) fn entries_of(
         &self,
         connection: &Connection,
@@ -82,7 +63,6 @@ impl Segment {
         entries.ok_or_else(|| self.is_changed(bucket))
     }
 
-    /// The ids of a bucket.
     pub(super) fn bucket(
         &self,
         connection: &Connection,
@@ -92,47 +72,35 @@ impl Segment {
         bucket::decode(self.form.number, bucket, &row).ok_or_else(|| self.is_changed(bucket))
     }
 
-    /// How many buckets it has.
-    pub(super) fn buckets(&self) -> i64 {
-        1 << self.form.bits
-    }
-
     fn row(&self, connection: &Connection, bucket: i64) -> Result<Vec<u8>, ArchiveError> {
-        let key = part_key(self.form.number, bucket);
-        let read = || {
-            connection.prepare_cached(sql::BUCKET)?.query_row([key], |row| row.get(0)).optional()
-        };
-        let row = read().map_err(|error| failed(&error))?;
-        row.ok_or_else(|| {
-            is_damaged(&format!("bucket {bucket} of ids {} is missing", self.form.number))
-        })
+        let number = self.form.number;
+        let row = sql::find(connection, sql::BUCKET, [part_key(number, bucket)], |row| row.get(0))?;
+        row.ok_or_else(|| damaged(&format!("bucket {bucket} of ids {number} is missing")))
     }
 
     fn is_changed(&self, bucket: i64) -> ArchiveError {
         let number = self.form.number;
-        is_damaged(&format!(
-            "bucket {bucket} of ids {number} does not have the checksum it was given"
-        ))
+        damaged(&format!("bucket {bucket} of ids {number} does not have the checksum it was given"))
     }
 }
 
 fn read_filter(connection: &Connection, form: &SegmentForm) -> Result<Filter, ArchiveError> {
     let number = form.number;
     let mut bytes = Vec::with_capacity(filter::size(form.ids));
-    let mut statement = connection.prepare_cached(sql::FILTER).map_err(|error| failed(&error))?;
+    let mut statement = connection.prepare_cached(sql::FILTER).map_err(failed)?;
     let bounds = [part_key(number, 0), part_key(number + 1, 0)];
-    let mut rows = statement.query(bounds).map_err(|error| failed(&error))?;
-    let damaged = || is_damaged(&format!("the filter of ids {number} is not what was written"));
-    while let Some(row) = rows.next().map_err(|error| failed(&error))? {
+    let mut rows = statement.query(bounds).map_err(failed)?;
+    let changed = || damaged(&format!("the filter of ids {number} is not what was written"));
+    while let Some(row) = rows.next().map_err(failed)? {
         let columns = || Ok((row.get::<_, i64>(0)?, row.get_ref(1)?.as_blob()?));
-        let (key, part) = columns().map_err(|error: rusqlite::Error| failed(&error))?;
-        let (bits, crc) = part.split_last_chunk::<4>().ok_or_else(damaged)?;
+        let (key, part) = columns().map_err(failed)?;
+        let (bits, crc) = part.split_last_chunk::<4>().ok_or_else(changed)?;
         if part_crc(key, bits) != u32::from_be_bytes(*crc) {
-            return Err(damaged());
+            return Err(changed());
         }
         bytes.extend_from_slice(bits);
     }
-    Filter::read(form.ids, &bytes).ok_or_else(damaged)
+    Filter::read(form.ids, &bytes).ok_or_else(changed)
 }
 
 fn part_crc(key: i64, bits: &[u8]) -> u32 {
@@ -142,32 +110,25 @@ fn part_crc(key: i64, bits: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// A segment that is being written.
-pub(in crate::archive) struct Build {
-    form: SegmentForm,
-    /// None: it would be larger than all filters may be.
+pub(in crate::archive) struct SegmentBuilder {
+    pub(super) form: SegmentForm,
+    /// `None` if it would be larger than all filters together may be.
     filter: Option<Filter>,
-    /// How many parts of it are written.
+    /// How many parts of the filter are written.
     parts: usize,
-    /// The bucket that is being filled, and what is in it.
+    /// The bucket that is being filled, and its ids.
     bucket: i64,
     ids: Vec<IdAt>,
 }
 
-impl Build {
-    /// A segment of so many ids.
+impl SegmentBuilder {
     pub(in crate::archive) fn new(number: i64, ids: u64) -> Self {
         let form = SegmentForm { number, ids, bits: bucket::bits(ids) };
         let filter = filter::fits(ids).then(|| Filter::new(ids));
         Self { form, filter, parts: 0, bucket: 0, ids: Vec::new() }
     }
 
-    /// Its number.
-    pub(super) fn number(&self) -> i64 {
-        self.form.number
-    }
-
-    /// Takes the next id; they come in the order of their hashes.
+    /// Adds an id; ids come in the order of their hashes.
     pub(in crate::archive) fn push(
         &mut self,
         connection: &Connection,
@@ -182,31 +143,30 @@ impl Build {
         Ok(())
     }
 
-    /// Writes what is left, and some of the filter; `true` when that is all.
+    /// Writes the last bucket and a part of the filter; `true` if that was the last part.
     pub(in crate::archive) fn close(
         &mut self,
         connection: &Connection,
     ) -> Result<bool, ArchiveError> {
         self.close_buckets_before(connection, 1 << self.form.bits)?;
         let Some(filter) = &self.filter else { return Ok(true) };
-        for _ in 0..PARTS_A_TRANSACTION {
+        for _ in 0..PARTS_PER_TRANSACTION {
             let begin = self.parts * FILTER_PART;
             let bits = filter.bytes(begin..begin + FILTER_PART);
             if bits.is_empty() {
                 return Ok(true);
             }
-            // At most as many as FILTER_BYTES have.
+            // At most FILTER_BYTES / FILTER_PART parts.
             let key = part_key(self.form.number, i64::try_from(self.parts).unwrap_or(i64::MAX));
             let row = [&bits[..], &part_crc(key, &bits).to_be_bytes()].concat();
-            let write = || connection.prepare_cached(sql::MAKE_FILTER)?.execute(params![key, row]);
-            write().map_err(|error| failed(&error))?;
+            sql::execute(connection, sql::MAKE_FILTER, params![key, row])?;
             self.parts += 1;
         }
         Ok(false)
     }
 
     /// The segment, once it is closed.
-    pub(in crate::archive) fn segment(self) -> Arc<Segment> {
+    pub(in crate::archive) fn finish(self) -> Arc<Segment> {
         Arc::new(Segment { form: self.form, pin: Arc::default(), filter: self.filter })
     }
 
@@ -218,8 +178,7 @@ impl Build {
         while self.bucket < bucket {
             let row = bucket::encode(self.form.number, self.bucket, &self.ids);
             let key = part_key(self.form.number, self.bucket);
-            let write = || connection.prepare_cached(sql::MAKE_BUCKET)?.execute(params![key, row]);
-            write().map_err(|error| failed(&error))?;
+            sql::execute(connection, sql::MAKE_BUCKET, params![key, row])?;
             self.ids.clear();
             self.bucket += 1;
         }

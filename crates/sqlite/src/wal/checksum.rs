@@ -1,21 +1,19 @@
-//! The checksum of SQLite's WAL, and whether one flipped bit explains that it is wrong.
+//! The checksum of SQLite's WAL, and whether one flipped bit explains a wrong one.
 //!
-//! Enters: bytes, and the sum of all before them. Leaves: the sum after them. Invariant: each step adds
-//! in words of 32 bits and nothing else, so what one flipped bit does to the sum is known without
-//! computing it anew for each bit.
+//! The checksum only adds 32-bit words, so the effect of one flipped bit on it is known without
+//! computing the sum once per bit.
 
-/// A checksum: two words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sum(u32, u32);
+pub(super) struct Checksum(u32, u32);
 
-/// The order of bytes in the words that are summed.
+/// The byte order of the words that are summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum ByteOrder {
     Little,
     Big,
 }
 
-impl Order {
+impl ByteOrder {
     fn word(self, bytes: &[u8]) -> u32 {
         let mut word = [0; 4];
         word.copy_from_slice(bytes);
@@ -30,15 +28,15 @@ impl Order {
     }
 }
 
-impl Sum {
-    /// A sum as it is stored, eight bytes.
+impl Checksum {
+    /// A stored sum, eight bytes.
     pub(super) fn stored(bytes: &[u8]) -> Self {
-        let (first, second) = Order::Big.pair(bytes);
+        let (first, second) = ByteOrder::Big.pair(bytes);
         Self(first, second)
     }
 
     /// The sum after `bytes`, whose length is a multiple of eight.
-    pub(super) fn after(self, order: Order, bytes: &[u8]) -> Self {
+    pub(super) fn after(self, order: ByteOrder, bytes: &[u8]) -> Self {
         bytes.chunks_exact(8).fold(self, |Self(first, second), pair| {
             let words = order.pair(pair);
             let first = first.wrapping_add(words.0).wrapping_add(second);
@@ -47,14 +45,19 @@ impl Sum {
     }
 }
 
-/// Whether one flipped bit explains that `parts`, one behind the other, have the sum `computed` and
-/// `stored` stands beside them: a bit of theirs, or one of `stored`.
-pub(super) fn is_one_bit_off(order: Order, parts: [&[u8]; 2], computed: Sum, stored: Sum) -> bool {
+/// Whether one flipped bit, of `parts` or of `stored`, explains that the sum of `parts` is
+/// `computed` and not `stored`.
+pub(super) fn is_one_bit_off(
+    order: ByteOrder,
+    parts: [&[u8]; 2],
+    computed: Checksum,
+    stored: Checksum,
+) -> bool {
     if (computed.0 ^ stored.0).count_ones() + (computed.1 ^ stored.1).count_ones() == 1 {
         return true;
     }
     let missing = (stored.0.wrapping_sub(computed.0), stored.1.wrapping_sub(computed.1));
-    // What one more in the first word of a pair, and in the second, adds to the sum at the end.
+    // What 1 more in the first word of a pair, and in the second, adds to the sum at the end.
     let (mut first, mut second) = ((1, 1), (0, 1));
     for pair in parts.iter().rev().flat_map(|part| part.chunks_exact(8).rev()) {
         let words = order.pair(pair);
@@ -66,7 +69,7 @@ pub(super) fn is_one_bit_off(order: Order, parts: [&[u8]; 2], computed: Sum, sto
     false
 }
 
-/// Whether flipping a bit of `word` back adds what is missing.
+/// Whether flipping one bit of `word` adds what is missing.
 fn explains(word: u32, effect: (u32, u32), missing: (u32, u32)) -> bool {
     (0..u32::BITS).any(|bit| {
         let value = 1_u32 << bit;

@@ -1,12 +1,12 @@
-//! A backup becomes a data directory elsewhere; the backup itself is only read.
+//! A restore into another directory; the backup itself is only read.
 //!
 //! ```text
 //!  BACKUP/archive.db, manifest.json ──copy──► DIR.part ──restore──► DIR.part ──rename──► DIR
 //! ```
 //!
-//! Enters: a backup, and where its log is to be served. Leaves: a directory with a new log that goes on
-//! behind the backup. Invariants: no byte of the backup changes; `DIR` appears whole or not at all; what a
-//! crash left in `DIR.part` is removed by the next try.
+//! Enters: a backup and a target. Leaves: a directory with a new log that continues the backup.
+//! Invariants: the backup does not change; `DIR` appears complete or not at all; what a crash left
+//! in `DIR.part` is removed by the next attempt.
 
 use std::{
     fs::{self, File},
@@ -19,15 +19,17 @@ use roomlog_core::journal::Journal;
 use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 
 use crate::{
-    Directory, OpenError,
-    directory::{ARCHIVE, JOURNAL, LOCK, lock},
+    directory::{Directory, lock},
+    error::OpenError,
+    files::{self, ARCHIVE, JOURNAL, LOCK, if_exists, is_ours, with_suffix},
+    journal::JOURNAL_BYTES,
     start,
 };
 
-/// A backup that was restored.
+/// A restored backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// What the backup says of itself.
+    /// The backup's manifest.
     pub manifest: Manifest,
     /// The new log.
     pub log: String,
@@ -37,37 +39,36 @@ impl Directory {
     /// Whether a directory is a backup: an archive with its manifest, and no journal.
     ///
     /// # Errors
-    /// When its manifest cannot be read.
+    /// Its manifest cannot be read.
     pub fn is_backup(path: &Path) -> Result<bool, OpenError> {
         Ok(!path.join(JOURNAL).exists() && start::manifest(path)?.is_some())
     }
 
-    /// Restores a backup into `to`, which must not exist or be empty. Every byte is compared with the
-    /// manifest on the way.
+    /// Restores a backup into `to`, which must be missing or empty, and compares it with its
+    /// manifest, byte by byte.
     ///
     /// # Errors
-    /// [`OpenError::NoBackup`] when `backup` is none, [`OpenError::NotEmpty`] when `to` has something in it,
-    /// [`OpenError::Manifest`] when the backup is not what its manifest says, [`OpenError::Io`] when the
-    /// system refuses. `to` is then as it was.
+    /// [`OpenError::NoBackup`] if `backup` is none, [`OpenError::NotEmpty`] if `to` is not empty,
+    /// [`OpenError::Manifest`] if the backup does not match its manifest, [`OpenError::Io`] if the
+    /// system refuses. `to` is then unchanged.
     pub fn restore(backup: &Path, to: &Path) -> Result<Restored, OpenError> {
         let manifest = start::manifest(backup)?;
         start::not_cut_off(backup, manifest.as_ref())?;
         let manifest = manifest.filter(|_| !backup.join(JOURNAL).exists());
         let manifest = manifest.ok_or_else(|| OpenError::NoBackup { path: backup.into() })?;
-        let io = |error| OpenError::Io { path: to.into(), error };
+        let io = OpenError::io(to);
         if !is_empty(to).map_err(io)? {
             return Err(OpenError::NotEmpty { path: to.into() });
         }
         let to = &resolved(to).map_err(io)?;
-        let part = beside(to);
+        let part = with_suffix(to, PART);
         fs::create_dir_all(&part).map_err(io)?;
         start::check_ours(&part)?;
         let held = lock(&part, true)?;
-        sweep(&part).map_err(io)?;
+        remove_ours(&part).map_err(io)?;
         let log = fill(backup, &part, &held);
         let log = log.inspect_err(|_| {
-            // The next try removes what is left.
-            let _removed = sweep(&part)
+            let _or_the_next_attempt_does = remove_ours(&part)
                 .and_then(|()| fs::remove_file(part.join(LOCK)))
                 .and_then(|()| fs::remove_dir(&part));
         })?;
@@ -76,12 +77,11 @@ impl Directory {
     }
 }
 
-/// Copies the backup and restores the copy; the name of the new log.
+/// Copies the backup and restores the copy; gives the new log.
 fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
-    let io = |error| OpenError::Io { path: part.into(), error };
+    let io = OpenError::io(part);
     if !backup.join(ARCHIVE).exists() {
-        let why = "there is no archive.db beside it".into();
-        return Err(OpenError::Manifest { path: backup.into(), why });
+        return Err(OpenError::no_archive(backup));
     }
     for file in [ARCHIVE, MANIFEST_FILE] {
         let copy = part.join(file);
@@ -90,24 +90,21 @@ fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).map_err(io)?;
     }
     let held = held.try_clone().map_err(io)?;
-    let directory = Directory::open_held(part, held).map_err(|why| of_backup(why, backup))?;
+    let directory =
+        Directory::open_locked(part, JOURNAL_BYTES, held).map_err(|error| match error {
+            // What is wrong with the copy is wrong with the backup.
+            OpenError::Manifest { why, .. } => OpenError::manifest(backup, why),
+            other => other,
+        })?;
     Ok(directory.journal.facts().log.clone())
 }
 
-/// What is wrong with the copy is wrong with the backup.
-fn of_backup(why: OpenError, backup: &Path) -> OpenError {
-    match why {
-        OpenError::Manifest { why, .. } => OpenError::Manifest { path: backup.into(), why },
-        other => other,
-    }
-}
-
-/// The path without links, `.` and a slash at its end: the directory is made beside it and renamed.
+/// The path without links, `.` and a trailing slash, so that its directory can be made beside it.
 fn resolved(to: &Path) -> io::Result<PathBuf> {
     if to.exists() {
         return to.canonicalize();
     }
-    // A path without a name, such as `..`, exists, and so does not come here.
+    // A path without a name, such as `..`, exists.
     let to = std::path::absolute(to)?;
     match (to.parent(), to.file_name()) {
         (Some(parent), Some(name)) if !to.is_symlink() => Ok(parent.join(name)),
@@ -115,38 +112,25 @@ fn resolved(to: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Where a directory is made.
-fn beside(to: &Path) -> PathBuf {
-    let mut name = to.as_os_str().to_owned();
-    name.push(PART);
-    name.into()
-}
-
-/// Whether there is nothing at a path, or an empty directory.
+/// Whether a path is missing or an empty directory.
 fn is_empty(path: &Path) -> io::Result<bool> {
-    match fs::read_dir(path) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(why) => Err(why),
-    }
+    Ok(if_exists(fs::read_dir(path))?.is_none_or(|mut entries| entries.next().is_none()))
 }
 
-/// Removes what a try left, and nothing else.
-fn sweep(part: &Path) -> io::Result<()> {
+/// Removes what an earlier attempt left, and nothing else.
+fn remove_ours(part: &Path) -> io::Result<()> {
     for entry in fs::read_dir(part)? {
         let entry = entry?;
-        if start::is_ours(&entry.file_name()) {
+        if is_ours(&entry.file_name()) {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
 }
 
-/// Puts the whole directory in its place.
 fn put(part: &Path, to: &Path) -> io::Result<()> {
-    File::open(part)?.sync_all()?;
+    files::sync(part)?;
     // An empty directory is replaced.
     fs::rename(part, to)?;
-    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    files::sync_parent(to)
 }
