@@ -44,7 +44,7 @@ impl Place {
     fn over(&self, journal: &Arc<Speaking>, incarnation: u64, knows: Rules) -> Life {
         let settings = NodeSettings { knows, ..small_windows() };
         let identity = identity(self.number, incarnation);
-        
+
         Life::over(journal.clone(), self.archive.clone(), identity, settings)
     }
 

@@ -4,7 +4,7 @@
 //!  lane ─► inbox ─► sequencer (a merge per room) ─► block ─► journal, pipeline
 //! ```
 //!
-//! Invariant: appends of one queue are proposed in their order.
+//! Invariant: appends of one queue are proposed in order.
 
 pub(crate) mod inbox;
 pub mod lane;

@@ -1,9 +1,9 @@
 //! Apply: durable blocks become entries, in the journal's order.
 //!
-//! Enters: a durable block and what the archive knows of its ids. Leaves: commits into tails and fold,
-//! and an outcome per proposal. Invariants: an id is found while its entry is anywhere: in memory
-//! until it is folded and no block in flight was looked up before that, in the archive from then on;
-//! memory is asked first. What is applied and not folded is bounded by [`Applier::has_room`].
+//! Enters: a durable block, and what the archive knows of its ids. Leaves: commits, to tails and
+//! the fold, and an outcome per proposal. Invariants: an id is always found: in memory until its
+//! entry is folded and no block in flight was looked up before that, in the archive from then on;
+//! memory is asked first. [`Applier::has_room`] bounds what is applied and not folded.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -35,21 +35,21 @@ use crate::{
     stats::Stats,
 };
 
-/// For how many blocks at most followers are not told, while more is on its way: about a millisecond.
-const BLOCKS_UNTOLD: usize = 8;
+/// While more blocks are pending, followers are notified at least every so many blocks: about 1 ms.
+const BLOCKS_PER_NOTIFICATION: usize = 8;
 
-/// A room as apply holds it: from its first block until all of it is folded.
-struct Held {
+/// A room in memory: from its first block until all of it is folded.
+struct HeldRoom {
     room: Room,
-    /// How many of its entries have their ids in memory: the archive may not have them yet.
+    /// Its entries whose ids are in memory, because the archive may not have them yet.
     recent: usize,
-    /// What the block at hand has added.
+    /// Entries that the current block added.
     fresh: Vec<Stored>,
     tail: Arc<Tail>,
 }
 
-impl Held {
-    /// Takes in an entry that the block at hand adds, whose id has this hash.
+impl HeldRoom {
+    /// Adds an entry of the current block; `id` is the hash of its id.
     fn add(&mut self, ids: &mut RecentIds, id: IdHash, proposal: &Proposal, stored: Stored) {
         let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
         ids.add(id, Known { slot, committed_at, content: proposal.content() });
@@ -58,15 +58,15 @@ impl Held {
     }
 }
 
-/// A window that is in the archive, as far as memory has not let go of it.
-struct Folded {
-    /// The blocks before this number may still need the ids.
+/// A folded window whose commits are being released from memory.
+struct FoldedWindow {
+    /// Blocks before this number may still need the ids.
     barrier: u64,
     effects: vec::IntoIter<Effect>,
     commits: vec::IntoIter<Arc<Commit>>,
 }
 
-impl Iterator for Folded {
+impl Iterator for FoldedWindow {
     type Item = Arc<Commit>;
 
     fn next(&mut self) -> Option<Arc<Commit>> {
@@ -79,18 +79,16 @@ impl Iterator for Folded {
     }
 }
 
-/// Why entries of elsewhere were not taken.
+/// Why imported entries were not applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum RestoreError {
-    /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// They are not the room's next.
+    /// They do not continue the room.
     #[error(transparent)]
     History(#[from] HistoryError),
 }
 
-/// Applies blocks.
 pub(crate) struct Applier {
     partition: Partition,
     stamps: bool,
@@ -100,17 +98,17 @@ pub(crate) struct Applier {
     folds: Arc<FoldQueue>,
     stats: Arc<Stats>,
     applied: Applied,
-    held: HashMap<RoomName, Held>,
+    held: HashMap<RoomName, HeldRoom>,
     ids: RecentIds,
-    /// Rooms that moved and whose followers were not told.
-    untold: HashMap<RoomName, Arc<Tail>>,
-    untold_blocks: usize,
+    /// Rooms that moved and whose followers are not notified yet.
+    unnotified: HashMap<RoomName, Arc<Tail>>,
+    unnotified_blocks: usize,
     /// Entries that the last block added.
     fresh: usize,
     unfolded: Unfolded,
     unfolded_limit: Unfolded,
-    /// What is in the archive and still in memory, a window each.
-    folded: VecDeque<Folded>,
+    /// Folded windows with commits still in memory.
+    folded: VecDeque<FoldedWindow>,
     /// All commits in tails, oldest first; the first `settled` of them are in the archive.
     recent: VecDeque<(Arc<Commit>, Arc<Tail>)>,
     settled: usize,
@@ -118,8 +116,7 @@ pub(crate) struct Applier {
     tail_bytes: usize,
 }
 
-/// The parts that apply works with.
-pub(crate) struct Parts {
+pub(crate) struct ApplierParts {
     pub(crate) partition: Partition,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) rooms: Arc<Rooms>,
@@ -128,15 +125,16 @@ pub(crate) struct Parts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) unfolded_limit: Unfolded,
     pub(crate) tail_bytes: usize,
-    /// Whether other nodes compare what blocks did.
+    /// Whether nodes compare chains.
     pub(crate) chains: bool,
-    /// Whether the journal could be set back, so that who follows it compares the last block.
+    /// Whether the journal may be rolled back, so that its followers compare the last block's
+    /// stamp.
     pub(crate) stamps: bool,
 }
 
 impl Applier {
-    pub(crate) fn new(parts: Parts, applied: Applied) -> Self {
-        let Parts {
+    pub(crate) fn new(parts: ApplierParts, applied: Applied) -> Self {
+        let ApplierParts {
             partition,
             archive,
             rooms,
@@ -165,8 +163,8 @@ impl Applier {
             applied,
             held: HashMap::new(),
             ids: RecentIds::new(),
-            untold: HashMap::new(),
-            untold_blocks: 0,
+            unnotified: HashMap::new(),
+            unnotified_blocks: 0,
             fresh: 0,
             unfolded: Unfolded::default(),
             unfolded_limit,
@@ -178,17 +176,15 @@ impl Applier {
         }
     }
 
-    /// The last block applied.
     pub(crate) fn mark(&self) -> Mark {
         self.applied.mark()
     }
 
-    /// What all blocks applied did, where nodes compare that.
     pub(crate) fn chain(&self) -> Option<Chain> {
         self.applied.chain
     }
 
-    /// The number that the next block of a node must have to take effect, when it is of this incarnation.
+    /// The number that the next block of this node and incarnation must have.
     pub(crate) fn next_of(&self, name: &BlockName) -> u64 {
         let proposer = self.applied.proposers.0.get(&name.node);
         proposer.filter(|it| it.incarnation == name.incarnation).map_or(0, |it| it.next)
@@ -200,23 +196,19 @@ impl Applier {
         self.applied.stamp = self.stamps.then(|| block::stamp(&durable.block));
     }
 
-    /// The position of the last block applied.
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         self.applied.position
     }
 
-    /// Whether another block may be applied before the fold has caught up.
+    /// Whether another block may be applied before the fold catches up.
     #[must_use]
     pub(crate) fn has_room(&self) -> bool {
         self.unfolded.entries < self.unfolded_limit.entries
             && self.unfolded.bytes < self.unfolded_limit.bytes
     }
 
-    /// What the archive knows of the ids of these proposals.
-    ///
-    /// # Errors
-    /// When the archive cannot be read.
+    /// What the archive knows of the proposals' ids. Fails if it cannot be read.
     pub(crate) fn look_up<'a>(
         &self,
         proposals: impl Iterator<Item = &'a Proposal>,
@@ -229,10 +221,7 @@ impl Applier {
         self.archive.find(&proposals.map(key).collect::<Vec<_>>())
     }
 
-    /// Applies a block; `None` when it does not take effect.
-    ///
-    /// # Errors
-    /// When the archive cannot be read.
+    /// Applies a block; `None` if it is skipped. Fails if the archive cannot be read.
     pub(crate) fn apply<'a>(
         &mut self,
         durable: &Durable,
@@ -244,7 +233,7 @@ impl Applier {
         self.read(durable);
         self.applied.rules = self.applied.rules.max(rules.number());
         if !self.applied.proposers.admit(name) {
-            self.hand_on(Vec::new());
+            self.pass_to_fold(Vec::new());
             return Ok(None);
         }
         let mut touched = Vec::new();
@@ -264,11 +253,11 @@ impl Applier {
         Ok(Some(outcomes))
     }
 
-    /// Applies a block of entries that were committed elsewhere.
+    /// Applies a block of imported entries.
     ///
     /// # Errors
-    /// When the archive cannot be read, or an entry does not go on where its room ends; nothing of such a
-    /// block may stay.
+    /// If the archive cannot be read, or an entry does not continue its room: then nothing of the
+    /// block may remain.
     pub(crate) fn restore(
         &mut self,
         durable: &Durable,
@@ -277,7 +266,7 @@ impl Applier {
     ) -> Result<(), RestoreError> {
         self.read(durable);
         if !self.applied.proposers.admit(name) {
-            self.hand_on(Vec::new());
+            self.pass_to_fold(Vec::new());
             return Ok(());
         }
         let mut touched = Vec::new();
@@ -299,7 +288,7 @@ impl Applier {
         Ok(())
     }
 
-    /// Publishes what the block at hand added, and hands it on to the fold.
+    /// Publishes the entries of the current block, and passes them to the fold.
     fn commit_all(&mut self, touched: &[RoomName], position: Position) {
         let commits = touched.iter().filter_map(|room| self.commit(room, position));
         let commits: Vec<Arc<Commit>> = commits.collect();
@@ -309,16 +298,16 @@ impl Applier {
                 *chain = chain.then(&commit.room, last.entry.slot + 1, &last.digest);
             }
         }
-        self.hand_on(commits);
+        self.pass_to_fold(commits);
     }
 
-    /// Passes over a position that holds nothing of ours.
+    /// Skips a position that holds a foreign block.
     pub(crate) fn skip(&mut self, durable: &Durable) {
         self.read(durable);
-        self.hand_on(Vec::new());
+        self.pass_to_fold(Vec::new());
     }
 
-    /// Publishes what the block at hand added to a room.
+    /// Publishes the entries that the current block added to a room.
     fn commit(&mut self, room: &RoomName, position: Position) -> Option<Arc<Commit>> {
         let held = self.held.get_mut(room)?;
         let entries = std::mem::take(&mut held.fresh);
@@ -328,30 +317,30 @@ impl Applier {
         let frames = OnceLock::new();
         let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });
         held.tail.publish(commit.clone());
-        self.untold.insert(room.clone(), held.tail.clone());
+        self.unnotified.insert(room.clone(), held.tail.clone());
         self.heads.moved(room);
         self.recent_bytes += commit.weight();
         self.recent.push_back((commit.clone(), held.tail.clone()));
         Some(commit)
     }
 
-    /// Tells the followers of what was applied. While `more` is on its way, that is put off for a few
-    /// blocks: a burst that became several commits wakes a thousand followers once.
-    pub(crate) fn tell(&mut self, more: bool) {
-        if self.untold.is_empty() {
+    /// Notifies the followers of rooms that moved. While `more` blocks are pending this is deferred
+    /// for a few blocks, so that a burst of several commits wakes a thousand followers once.
+    pub(crate) fn notify(&mut self, more: bool) {
+        if self.unnotified.is_empty() {
             return;
         }
-        self.untold_blocks += 1;
-        if more && self.untold_blocks < BLOCKS_UNTOLD {
+        self.unnotified_blocks += 1;
+        if more && self.unnotified_blocks < BLOCKS_PER_NOTIFICATION {
             return;
         }
-        self.untold_blocks = 0;
-        for tail in std::mem::take(&mut self.untold).into_values() {
-            tail.tell();
+        self.unnotified_blocks = 0;
+        for tail in std::mem::take(&mut self.unnotified).into_values() {
+            tail.notify();
         }
     }
 
-    fn hand_on(&mut self, commits: Vec<Arc<Commit>>) {
+    fn pass_to_fold(&mut self, commits: Vec<Arc<Commit>>) {
         let effect = Effect::new(commits, self.applied.clone());
         self.fresh = effect.entries();
         self.unfolded.entries += effect.counted().entries;
@@ -360,8 +349,8 @@ impl Applier {
         self.folds.push(effect);
     }
 
-    /// Takes note of a window that is in the archive. Blocks before number `next_n` may have been
-    /// looked up there before it was.
+    /// Notes a folded window. Blocks before number `next_n` may have been looked up before it was
+    /// in the archive.
     pub(crate) fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
         for counted in effects.iter().map(Effect::counted) {
             self.unfolded.entries -= counted.entries;
@@ -369,25 +358,24 @@ impl Applier {
         }
         self.stats.folded(self.unfolded.entries);
         let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
-        self.folded.push_back(Folded { barrier: next_n, effects, commits });
+        self.folded.push_back(FoldedWindow { barrier: next_n, effects, commits });
     }
 
-    /// How many entries the last block added.
     #[must_use]
     pub(crate) fn fresh(&self) -> usize {
         self.fresh
     }
 
-    /// Whether there is something that [`Applier::settle`] lets go of.
+    /// Whether [`Applier::settle`] has something to release.
     #[must_use]
     pub(crate) fn has_settled(&self, oldest_n: u64) -> bool {
         self.folded.front().is_some_and(|window| window.barrier <= oldest_n)
             || self.tails_are_long()
     }
 
-    /// Lets go of what is in the archive, when no block in flight (`oldest_n` and later) was looked
-    /// up before it was: so many entries, and the commit that has the last of them. A window is let go
-    /// of in many steps, because appends wait meanwhile.
+    /// Releases about `entries` folded entries from memory, in whole commits, if no block in flight
+    /// (`oldest_n` and later) was looked up before they were folded. A window is released in many
+    /// small steps, because appends wait meanwhile.
     pub(crate) fn settle(&mut self, oldest_n: u64, entries: usize) {
         let mut left = entries;
         while left > 0
@@ -395,24 +383,24 @@ impl Applier {
         {
             let Some(commit) = window.next() else {
                 self.folded.pop_front();
-                // Once a window, not once a step: it looks at every room when there are too many.
-                self.rooms.let_go_of_idle();
+                // Once per window, not per step: it may scan all rooms.
+                self.rooms.evict_idle();
                 continue;
             };
             left = left.saturating_sub(commit.entries.len());
-            self.forget(&commit);
+            self.evict_ids(&commit);
         }
         self.trim_tails(entries);
     }
 
-    /// Lets go of the ids of a commit that is in the archive.
-    fn forget(&mut self, commit: &Commit) {
+    /// Evicts the ids of a commit that is in the archive.
+    fn evict_ids(&mut self, commit: &Commit) {
         self.settled += 1;
         let entries = commit.entries.len();
-        self.ids.forget(entries);
+        self.ids.evict(entries);
         let Some(held) = self.held.get_mut(&commit.room) else { return };
         held.recent -= entries;
-        // All folded, so the archive can give it again: the state leaves memory.
+        // All of it is in the archive: drop the state.
         if held.recent == 0 {
             self.held.remove(&commit.room);
         }
@@ -422,7 +410,7 @@ impl Applier {
         self.settled > 0 && self.recent_bytes > self.tail_bytes
     }
 
-    /// Tails give up their oldest commits, over all rooms, down to their share of memory.
+    /// Drops the oldest commits over all tails, down to their share of memory.
     fn trim_tails(&mut self, entries: usize) {
         let mut left = entries;
         while left > 0 && self.tails_are_long() {
@@ -434,27 +422,27 @@ impl Applier {
         }
     }
 
-    /// Lets the fold's thread end.
+    /// Ends the fold's thread.
     pub(crate) fn close(&self) {
         self.folds.close();
     }
 }
 
 fn hold<'a>(
-    held: &'a mut HashMap<RoomName, Held>,
+    held: &'a mut HashMap<RoomName, HeldRoom>,
     rooms: &Rooms,
     room: &RoomName,
-) -> Result<&'a mut Held, ArchiveError> {
+) -> Result<&'a mut HeldRoom, ArchiveError> {
     if !held.contains_key(room) {
         let tail = rooms.open(room)?;
         let state = Room { name: room.clone(), head: tail.head() };
-        held.insert(room.clone(), Held { room: state, recent: 0, fresh: Vec::new(), tail });
+        held.insert(room.clone(), HeldRoom { room: state, recent: 0, fresh: Vec::new(), tail });
     }
     Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
 }
 
 fn apply_one(
-    held: &mut Held,
+    held: &mut HeldRoom,
     ids: &mut RecentIds,
     rules: Rules,
     proposal: &Proposal,
@@ -462,7 +450,7 @@ fn apply_one(
     archived: Option<&Known>,
 ) -> AppendOutcome {
     let id = ids.hash(&proposal.room, &proposal.author, &proposal.id);
-    // A row at or past the end is of a fold that a crash cut off: its block is applied again.
+    // A row at or past the end is from a fold that a crash interrupted: its block is applied again.
     let archived = archived.filter(|known| known.slot < held.room.head.end);
     let known = ids.get(id).or(archived).copied();
     match room::apply(&mut held.room, rules, proposal, journal_time, known.as_ref()) {

@@ -5,7 +5,7 @@
 //!                                          └─► fold ─► archive
 //! ```
 //!
-//! Invariant: what a room holds is a function of the journal's order and of nothing else.
+//! Invariant: the content of a room is a function of the journal's order alone.
 
 pub(crate) mod applier;
 pub(crate) mod fold;

@@ -1,10 +1,10 @@
-//! What the other rooms of the core share: contracts and plain data, without I/O or tasks.
+//! Contracts and plain data that the other modules share: no I/O, no tasks.
 //!
 //! ```text
 //!  proposal ─► block ─► journal (contract) ─► commit ─► archive (contract)
 //! ```
 //!
-//! Invariant: nothing here knows the modules that use it.
+//! Invariant: nothing here depends on the modules that use it.
 
 pub mod applied;
 pub mod archive;

@@ -1,4 +1,5 @@
-//! What the nodes of a cluster tell each other: how far they are, what came of it, which rules they know.
+//! Gossip between the nodes of a cluster: their position, the effects of their blocks, and the
+//! rules they know.
 //!
 //! Invariant: nothing that a node applies depends on it; a node that disagrees stops.
 

@@ -111,7 +111,7 @@ fn a_follower_is_told_once_until_it_looks() {
     let interest = tail.register(&mailbox, 7);
     let mut move_on = |position, bodies: &[&str]| {
         tail.publish(speaker.says(position, bodies));
-        tail.tell();
+        tail.notify();
     };
     assert!(!interest.take(), "nothing happened yet");
 
@@ -139,7 +139,7 @@ fn every_follower_is_told_and_none_that_has_left() {
     tail.unregister(&gone);
     tail.publish(speaker.says(1, &["a"]));
     assert_eq!(one.take().moved, [0_u32; 0], "a burst is told of when it is over");
-    tail.tell();
+    tail.notify();
     assert_eq!(one.take().moved, [2]);
     assert_eq!(two.take().moved, [3]);
 }
