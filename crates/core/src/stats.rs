@@ -37,7 +37,6 @@ pub(crate) struct Stats {
     busy: AtomicU64,
     unfolded: AtomicU64,
     unfolded_max: AtomicU64,
-    /// The position applied last, per partition.
     positions: Vec<AtomicU64>,
     proposed_again: AtomicU64,
 }

@@ -14,7 +14,6 @@ use crate::{
     model::outcome::AppendOutcome,
 };
 
-/// What the sequencer has not taken yet.
 #[derive(Default)]
 pub(crate) struct Incoming {
     pub(crate) submits: Vec<Submit>,
@@ -29,7 +28,7 @@ pub(crate) struct Inbox {
     /// The fold is too far behind.
     overloaded: AtomicBool,
     stalled: AtomicBool,
-    /// The node is about to stop: pending appends are committed even if the fold is behind.
+    /// The node is about to stop.
     draining: AtomicBool,
     closed: AtomicBool,
 }
@@ -67,8 +66,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Adds appends in order and wakes the sequencer. If not all are accepted: why, and the rest,
-    /// from the first one rejected.
+    /// Wakes the sequencer too. If not all are accepted: why, and the rest, from the first one
+    /// rejected.
     pub(crate) fn put_all(
         &self,
         mut submits: Vec<Submit>,
@@ -94,7 +93,6 @@ impl Inbox {
         self.notify.notify_one();
     }
 
-    /// Adds the bytes of an append to those pending, unless a bound is reached.
     fn reserve(&self, weight: usize) -> Result<(), AppendOutcome> {
         let pending = self.pending_bytes.fetch_add(weight, Ordering::AcqRel);
         let busy = self.overloaded.load(Ordering::Acquire) || self.is_stalled();
@@ -105,8 +103,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Lets the sequencer drop its state of a queue. Pending appends of the queue are still
-    /// proposed.
+    /// The pending appends of the queue are still proposed.
     pub(crate) fn close_queue(&self, queue: QueueId) {
         self.incoming.lock().closed_queues.push(queue);
         self.wake();
@@ -121,8 +118,8 @@ impl Inbox {
         self.wake();
     }
 
-    /// Proposes and applies what was accepted even if the fold is behind, because the node is about
-    /// to stop. New appends are accepted or rejected as before.
+    /// Commits what was accepted even if the fold is behind. New appends are accepted or rejected
+    /// as before.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.wake();
@@ -149,7 +146,6 @@ impl Inbox {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// Releases the bytes of appends that have their outcome.
     pub(crate) fn release(&self, bytes: usize) {
         self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }

@@ -197,7 +197,6 @@ impl<T> Lane<T> {
         self.early.insert(seq, Early { since: now, arrival, resends: Vec::new() });
     }
 
-    /// Queues a numbered append whose turn it is.
     fn enter(&mut self, seq: u64, arrival: Arrival<T>, now: Instant) {
         self.next = seq + 1;
         self.past.push_back(Numbered {
@@ -273,7 +272,7 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Answers an append, and keeps the outcome of a numbered one for resends.
+    /// Keeps the outcome of a numbered append for resends.
     fn answer_final(&mut self, token: u64, outcome: AppendOutcome, steps: &mut Vec<Step<T>>) {
         if self.numbered != Some(true) {
             return steps.push(answer(token, outcome));
@@ -284,8 +283,7 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Answers the frames of a numbered append; `None` if it was already answered because one
-    /// before it was rejected.
+    /// `None` if it was already answered because one before it was rejected.
     fn answer_in_flight(
         &mut self,
         token: u64,
@@ -298,12 +296,10 @@ impl<T> Lane<T> {
         Some(past)
     }
 
-    /// The answer to a frame that is out of order.
     fn expected(&self) -> AppendOutcome {
         AppendOutcome::OutOfOrder { expected: Some(self.next) }
     }
 
-    /// Evicts the oldest outcomes, but no append in flight.
     fn evict_old_outcomes(&mut self) {
         while self.past.len() > OUTCOMES_KEPT
             && matches!(self.past.front(), Some(Numbered { state: Progress::Done(_), .. }))

@@ -20,7 +20,6 @@ struct Pending<T> {
     item: T,
 }
 
-/// The queues of a room, merged by time.
 pub(crate) struct Merge<T> {
     queues: HashMap<QueueId, VecDeque<Pending<T>>>,
     heads: BinaryHeap<Reverse<(u64, u64, QueueId)>>,
@@ -34,7 +33,7 @@ impl<T> Default for Merge<T> {
 }
 
 impl<T> Merge<T> {
-    /// Appends an item to its queue. `time` is in ms since the epoch.
+    /// `time` is in ms since the epoch.
     pub(crate) fn push(&mut self, queue: QueueId, time: u64, item: T) {
         let arrival = self.arrivals;
         self.arrivals += 1;
@@ -45,7 +44,6 @@ impl<T> Merge<T> {
         pending.push_back(Pending { time, arrival, item });
     }
 
-    /// Takes the earliest head.
     pub(crate) fn take(&mut self) -> Option<T> {
         let Reverse((.., queue)) = self.heads.pop()?;
         let pending = self.queues.get_mut(&queue)?;
@@ -59,7 +57,7 @@ impl<T> Merge<T> {
         Some(taken.item)
     }
 
-    /// Takes all items of one queue, in order.
+    /// Returns its items, in order.
     pub(crate) fn remove(&mut self, queue: QueueId) -> Vec<T> {
         self.heads.retain(|Reverse((.., head))| *head != queue);
         let pending = self.queues.remove(&queue).unwrap_or_default();

@@ -21,7 +21,6 @@ use crate::{
     model::{head::Known, outcome::AppendOutcome, phase::Phase, rules::Rules},
 };
 
-/// The most blocks proposed and not applied.
 pub(crate) const BLOCKS_UNAPPLIED: usize = 64;
 
 /// Blocks with at least this many proposals have their ids looked up while the journal writes them.
@@ -33,7 +32,7 @@ pub(crate) struct InFlight {
     pub(crate) rules: Rules,
     pub(crate) block: Bytes,
     pub(crate) submits: Arc<Vec<Submit>>,
-    /// What the archive knows of the ids, once looked up.
+    /// `None` until the ids are looked up.
     pub(crate) known: Option<Vec<Option<Known>>>,
 }
 
@@ -45,7 +44,7 @@ pub(crate) struct Pipeline {
     /// Wakes the sequencer: there may be room for another block.
     pub(crate) freed: Notify,
     pub(crate) phase: watch::Sender<Phase>,
-    /// This node's blocks before this number are applied.
+    /// This node's blocks before this number came back, answered or not, and are applied.
     applied: AtomicU64,
     /// A block came back without its predecessor.
     gap: AtomicBool,
@@ -71,7 +70,6 @@ impl Pipeline {
         *self.phase.borrow() == phase
     }
 
-    /// Enters a phase, unless the partition has failed.
     pub(crate) fn enter(&self, next: Phase) {
         self.phase.send_if_modified(|phase| {
             let moves = *phase != Phase::Failed && *phase != next;
@@ -100,7 +98,6 @@ impl Pipeline {
         }
     }
 
-    /// Takes the oldest block if it is this one.
     pub(crate) fn take(&self, block: &Bytes) -> Option<InFlight> {
         // Most journals return the same buffer: compare pointers first.
         let same = |oldest: &mut InFlight| {
@@ -123,7 +120,6 @@ impl Pipeline {
         in_flight.split_off(kept)
     }
 
-    /// The first block whose ids are not looked up yet.
     pub(crate) fn to_look_up(&self) -> Option<(u64, Arc<Vec<Submit>>)> {
         let in_flight = self.in_flight.lock();
         let block = in_flight.iter().find(|block| block.known.is_none())?;
@@ -139,8 +135,7 @@ impl Pipeline {
         }
     }
 
-    /// Notes how far this node's blocks are applied; wakes a sequencer that waits for a stalled
-    /// journal.
+    /// Also wakes a sequencer that waits for a stalled journal.
     pub(crate) fn note_applied(&self, next_n: u64) {
         self.applied.store(next_n, Ordering::Release);
         if self.inbox.is_stalled() {
@@ -148,7 +143,6 @@ impl Pipeline {
         }
     }
 
-    /// This node's blocks before this number came back, answered or not.
     pub(crate) fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
     }
@@ -162,7 +156,6 @@ impl Pipeline {
         self.freed.notify_one();
     }
 
-    /// Whether there was a gap since the last call.
     pub(crate) fn take_gap(&self) -> bool {
         self.gap.swap(false, Ordering::AcqRel)
     }

@@ -54,7 +54,6 @@ impl Draft {
     }
 }
 
-/// The inbox of each partition.
 pub(crate) struct Inboxes {
     inboxes: Vec<Arc<Inbox>>,
     stats: Arc<Stats>,
@@ -89,21 +88,16 @@ impl Queue {
     }
 
     /// Adds an append; its outcome goes to the mailbox with this token. The sequencer sees it after
-    /// [`crate::Node::flush`], so that appends that arrive together share a block.
-    ///
-    /// # Errors
-    /// [`AppendOutcome::Busy`] or [`AppendOutcome::Unavailable`]: it was not accepted.
+    /// [`crate::Node::flush`], so that appends that arrive together share a block. Fails with
+    /// [`AppendOutcome::Busy`] or [`AppendOutcome::Unavailable`].
     pub fn append(&mut self, token: u64, draft: Draft) -> Result<(), AppendOutcome> {
         let submit = self.submit(token, draft);
         let put = self.inboxes.of(&submit.proposal).put(submit);
         put.inspect_err(|outcome| self.count(outcome))
     }
 
-    /// Adds appends to one room, in order, and wakes the sequencer.
-    ///
-    /// # Errors
-    /// The outcome of the first append that was not accepted, and all that were not, from that one
-    /// on.
+    /// Adds appends to one room, in order, and wakes the sequencer. If not all are accepted: why,
+    /// and the rest, from the first one rejected.
     pub fn append_all(
         &mut self,
         drafts: Vec<(u64, Draft)>,

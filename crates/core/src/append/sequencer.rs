@@ -22,10 +22,9 @@ use crate::{
     },
 };
 
-/// Where the outcome of an append goes.
+/// Where the outcome of an append goes; the mailbox has reserved space for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket {
-    /// It has reserved space for the outcome.
     pub(crate) mailbox: Arc<Mailbox>,
     /// The connection's token for the append.
     pub(crate) token: u64,
@@ -49,7 +48,6 @@ pub(crate) struct Submit {
     pub(crate) ticket: Ticket,
 }
 
-/// The pending appends of a partition.
 #[derive(Default)]
 pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
@@ -78,7 +76,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// The submits of the next block, in order; empty if none are pending.
+    /// Empty if none are pending.
     pub(crate) fn next_block(&mut self) -> Vec<Submit> {
         let mut block = Vec::new();
         let mut bytes = 0;
@@ -111,7 +109,7 @@ impl Sequencer {
         behind
     }
 
-    /// Drops the state of a queue. Its pending appends are still proposed.
+    /// The pending appends of the queue are still proposed.
     pub(crate) fn close_queue(&mut self, queue: QueueId) {
         self.broken.remove(&queue);
     }

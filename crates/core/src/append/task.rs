@@ -44,7 +44,6 @@ const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// The delay before unanswered blocks are proposed again.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
 
-/// A proposed block without an answer.
 pub(crate) struct Outstanding {
     n: u64,
     since: Instant,
@@ -62,19 +61,15 @@ pub(crate) struct SequencerTask {
     pub(crate) next_n: u64,
     pub(crate) rules: Arc<ActiveRules>,
     pub(crate) stats: Arc<Stats>,
-    /// When to propose everything in flight again.
     pub(crate) retry_at: Option<Instant>,
     /// While retrying: when the oldest block was first proposed, and why it is retried.
     pub(crate) retrying: Option<(Instant, String)>,
     pub(crate) alarms: Alarms,
 }
 
-/// The failures of a journal that are logged.
 #[derive(Default)]
 pub(crate) struct Alarms {
-    /// It has no room.
     full: Episode,
-    /// It left blocks unanswered, which are proposed again.
     retry: Episode,
     /// It has answered nothing for [`STALLED_AFTER`].
     stalled: Episode,
@@ -89,15 +84,12 @@ enum SequencerEvent {
 }
 
 impl SequencerTask {
-    /// Whether `propose` waits for the disk, so that this task needs its own thread.
     pub(crate) fn is_blocking(&self) -> bool {
         self.journal.facts().is_blocking
     }
 
-    /// Runs until the inbox is closed and empty, or the partition fails.
-    ///
-    /// # Errors
-    /// [`NodeError::Journal`] if the journal leaves an outcome unknown.
+    /// Runs until the inbox is closed and empty, or the partition fails. Fails if the journal
+    /// leaves an outcome unknown.
     pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let ended = self.serve().await;
         // If it failed already: again, for a block pushed during the failure.
@@ -153,14 +145,12 @@ impl SequencerTask {
         }
     }
 
-    /// When to call `tick`, if nothing else happens first.
     fn deadline(&self) -> Option<Instant> {
         let waits = self.journal.facts().is_shared && !self.pipeline.inbox.is_stalled();
         let late_at = self.oldest_since().filter(|_| waits).map(|since| since + STALLED_AFTER);
         self.retry_at.into_iter().chain(late_at).min()
     }
 
-    /// When the oldest unanswered block was first proposed.
     fn oldest_since(&self) -> Option<Instant> {
         let again = self.retrying.as_ref().map(|(since, _)| *since);
         again.or(self.outstanding.front().map(|it| it.since))
@@ -253,7 +243,6 @@ impl SequencerTask {
         }
     }
 
-    /// Closes and proposes blocks while the journal can accept one.
     fn propose(&mut self) {
         while self.retry_at.is_none()
             && self.outstanding.len() < self.journal.facts().depth
@@ -280,7 +269,6 @@ impl SequencerTask {
         self.propose_one(n, block);
     }
 
-    /// Drops the pending answers to blocks that came back.
     fn take_applied(&mut self) {
         let applied = self.pipeline.applied();
         let mut any = false;
@@ -297,8 +285,7 @@ impl SequencerTask {
         self.outstanding.push_back(Outstanding { n, since, answer });
     }
 
-    /// Drops all pending answers and schedules a retry of everything in flight; a copy of a block
-    /// that is already durable is skipped.
+    /// A copy of a block that turns out to be durable is skipped.
     fn schedule_retry(&mut self, since: Instant, why: String) {
         if self.alarms.retry.begins() {
             info!(why, "proposing unanswered blocks again");

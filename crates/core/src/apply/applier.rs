@@ -43,13 +43,11 @@ struct HeldRoom {
     room: Room,
     /// Its entries whose ids are in memory, because the archive may not have them yet.
     recent: usize,
-    /// Entries that the current block added.
     fresh: Vec<Stored>,
     tail: Arc<Tail>,
 }
 
 impl HeldRoom {
-    /// Adds an entry of the current block; `id` is the hash of its id.
     fn add(&mut self, ids: &mut RecentIds, id: IdHash, proposal: &Proposal, stored: Stored) {
         let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
         ids.add(id, Known { slot, committed_at, content: proposal.content() });
@@ -79,41 +77,29 @@ impl Iterator for FoldedWindow {
     }
 }
 
-/// Why imported entries were not applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum RestoreError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// They do not continue the room.
     #[error(transparent)]
     History(#[from] HistoryError),
 }
 
 pub(crate) struct Applier {
-    partition: Partition,
-    stamps: bool,
-    archive: Arc<dyn Archive>,
-    rooms: Arc<Rooms>,
-    heads: Arc<Heads>,
-    folds: Arc<FoldQueue>,
-    stats: Arc<Stats>,
+    parts: ApplierParts,
     applied: Applied,
     held: HashMap<RoomName, HeldRoom>,
     ids: RecentIds,
-    /// Rooms that moved and whose followers are not notified yet.
     unnotified: HashMap<RoomName, Arc<Tail>>,
     unnotified_blocks: usize,
-    /// Entries that the last block added.
     fresh: usize,
     unfolded: Unfolded,
-    unfolded_limit: Unfolded,
     /// Folded windows with commits still in memory.
     folded: VecDeque<FoldedWindow>,
     /// All commits in tails, oldest first; the first `settled` of them are in the archive.
     recent: VecDeque<(Arc<Commit>, Arc<Tail>)>,
     settled: usize,
     recent_bytes: usize,
-    tail_bytes: usize,
 }
 
 pub(crate) struct ApplierParts {
@@ -125,7 +111,6 @@ pub(crate) struct ApplierParts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) unfolded_limit: Unfolded,
     pub(crate) tail_bytes: usize,
-    /// Whether nodes compare chains.
     pub(crate) chains: bool,
     /// Whether the journal may be rolled back, so that its followers compare the last block's
     /// stamp.
@@ -133,33 +118,14 @@ pub(crate) struct ApplierParts {
 }
 
 impl Applier {
-    pub(crate) fn new(parts: ApplierParts, applied: Applied) -> Self {
-        let ApplierParts {
-            partition,
-            archive,
-            rooms,
-            heads,
-            folds,
-            stats,
-            unfolded_limit,
-            tail_bytes,
-            chains,
-            stamps,
-        } = parts;
-        let mut applied = applied;
+    pub(crate) fn new(parts: ApplierParts, mut applied: Applied) -> Self {
         if applied.position == Position(0) {
             applied.chain = Some(Chain::START);
         }
-        applied.chain = applied.chain.filter(|_| chains);
-        stats.at(partition, applied.position);
+        applied.chain = applied.chain.filter(|_| parts.chains);
+        parts.stats.at(parts.partition, applied.position);
         Self {
-            partition,
-            stamps,
-            archive,
-            rooms,
-            heads,
-            folds,
-            stats,
+            parts,
             applied,
             held: HashMap::new(),
             ids: RecentIds::new(),
@@ -167,12 +133,10 @@ impl Applier {
             unnotified_blocks: 0,
             fresh: 0,
             unfolded: Unfolded::default(),
-            unfolded_limit,
             folded: VecDeque::new(),
             recent: VecDeque::new(),
             settled: 0,
             recent_bytes: 0,
-            tail_bytes,
         }
     }
 
@@ -192,8 +156,8 @@ impl Applier {
 
     fn read(&mut self, durable: &Durable) {
         self.applied.position = durable.position;
-        self.stats.at(self.partition, durable.position);
-        self.applied.stamp = self.stamps.then(|| block::stamp(&durable.block));
+        self.parts.stats.at(self.parts.partition, durable.position);
+        self.applied.stamp = self.parts.stamps.then(|| block::stamp(&durable.block));
     }
 
     #[must_use]
@@ -204,11 +168,10 @@ impl Applier {
     /// Whether another block may be applied before the fold catches up.
     #[must_use]
     pub(crate) fn has_room(&self) -> bool {
-        self.unfolded.entries < self.unfolded_limit.entries
-            && self.unfolded.bytes < self.unfolded_limit.bytes
+        self.unfolded.entries < self.parts.unfolded_limit.entries
+            && self.unfolded.bytes < self.parts.unfolded_limit.bytes
     }
 
-    /// What the archive knows of the proposals' ids. Fails if it cannot be read.
     pub(crate) fn look_up<'a>(
         &self,
         proposals: impl Iterator<Item = &'a Proposal>,
@@ -218,10 +181,10 @@ impl Applier {
             author: proposal.author.clone(),
             id: proposal.id.clone(),
         };
-        self.archive.find(&proposals.map(key).collect::<Vec<_>>())
+        self.parts.archive.find(&proposals.map(key).collect::<Vec<_>>())
     }
 
-    /// Applies a block; `None` if it is skipped. Fails if the archive cannot be read.
+    /// `None` if the block is skipped.
     pub(crate) fn apply<'a>(
         &mut self,
         durable: &Durable,
@@ -239,7 +202,7 @@ impl Applier {
         let mut touched = Vec::new();
         let mut outcomes = Vec::with_capacity(archived.len());
         for (proposal, archived) in proposals.zip(archived) {
-            let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
+            let held = hold(&mut self.held, &self.parts.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
             let (ids, archived) = (&mut self.ids, archived.as_ref());
             outcomes.push(apply_one(held, ids, rules, proposal, durable.time, archived));
@@ -253,11 +216,8 @@ impl Applier {
         Ok(Some(outcomes))
     }
 
-    /// Applies a block of imported entries.
-    ///
-    /// # Errors
-    /// If the archive cannot be read, or an entry does not continue its room: then nothing of the
-    /// block may remain.
+    /// Applies a block of imported entries. Fails if the archive cannot be read, or an entry does
+    /// not continue its room: then nothing of the block may remain.
     pub(crate) fn restore(
         &mut self,
         durable: &Durable,
@@ -272,7 +232,7 @@ impl Applier {
         let mut touched = Vec::new();
         for past in history {
             let proposal = &past.proposal;
-            let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
+            let held = hold(&mut self.held, &self.parts.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
             if let Some(stored) = room::restore(&mut held.room, past)? {
                 let id = self.ids.hash(&proposal.room, &proposal.author, &proposal.id);
@@ -288,7 +248,6 @@ impl Applier {
         Ok(())
     }
 
-    /// Publishes the entries of the current block, and passes them to the fold.
     fn commit_all(&mut self, touched: &[RoomName], position: Position) {
         let commits = touched.iter().filter_map(|room| self.commit(room, position));
         let commits: Vec<Arc<Commit>> = commits.collect();
@@ -301,13 +260,11 @@ impl Applier {
         self.pass_to_fold(commits);
     }
 
-    /// Skips a position that holds a foreign block.
     pub(crate) fn skip(&mut self, durable: &Durable) {
         self.read(durable);
         self.pass_to_fold(Vec::new());
     }
 
-    /// Publishes the entries that the current block added to a room.
     fn commit(&mut self, room: &RoomName, position: Position) -> Option<Arc<Commit>> {
         let held = self.held.get_mut(room)?;
         let entries = std::mem::take(&mut held.fresh);
@@ -318,7 +275,7 @@ impl Applier {
         let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });
         held.tail.publish(commit.clone());
         self.unnotified.insert(room.clone(), held.tail.clone());
-        self.heads.moved(room);
+        self.parts.heads.moved(room);
         self.recent_bytes += commit.weight();
         self.recent.push_back((commit.clone(), held.tail.clone()));
         Some(commit)
@@ -345,18 +302,17 @@ impl Applier {
         self.fresh = effect.entries();
         self.unfolded.entries += effect.counted().entries;
         self.unfolded.bytes += effect.counted().bytes;
-        self.stats.applied(self.fresh, self.unfolded.entries);
-        self.folds.push(effect);
+        self.parts.stats.applied(self.fresh, self.unfolded.entries);
+        self.parts.folds.push(effect);
     }
 
-    /// Notes a folded window. Blocks before number `next_n` may have been looked up before it was
-    /// in the archive.
+    /// Blocks before number `next_n` may have been looked up before the window was in the archive.
     pub(crate) fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
         for counted in effects.iter().map(Effect::counted) {
             self.unfolded.entries -= counted.entries;
             self.unfolded.bytes -= counted.bytes;
         }
-        self.stats.folded(self.unfolded.entries);
+        self.parts.stats.folded(self.unfolded.entries);
         let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
         self.folded.push_back(FoldedWindow { barrier: next_n, effects, commits });
     }
@@ -366,7 +322,6 @@ impl Applier {
         self.fresh
     }
 
-    /// Whether [`Applier::settle`] has something to release.
     #[must_use]
     pub(crate) fn has_settled(&self, oldest_n: u64) -> bool {
         self.folded.front().is_some_and(|window| window.barrier <= oldest_n)
@@ -384,7 +339,7 @@ impl Applier {
             let Some(commit) = window.next() else {
                 self.folded.pop_front();
                 // Once per window, not per step: it may scan all rooms.
-                self.rooms.evict_idle();
+                self.parts.rooms.evict_idle();
                 continue;
             };
             left = left.saturating_sub(commit.entries.len());
@@ -393,7 +348,6 @@ impl Applier {
         self.trim_tails(entries);
     }
 
-    /// Evicts the ids of a commit that is in the archive.
     fn evict_ids(&mut self, commit: &Commit) {
         self.settled += 1;
         let entries = commit.entries.len();
@@ -407,7 +361,7 @@ impl Applier {
     }
 
     fn tails_are_long(&self) -> bool {
-        self.settled > 0 && self.recent_bytes > self.tail_bytes
+        self.settled > 0 && self.recent_bytes > self.parts.tail_bytes
     }
 
     /// Drops the oldest commits over all tails, down to their share of memory.
@@ -422,9 +376,8 @@ impl Applier {
         }
     }
 
-    /// Ends the fold's thread.
     pub(crate) fn close(&self) {
-        self.folds.close();
+        self.parts.folds.close();
     }
 }
 

@@ -26,12 +26,9 @@ use crate::{
 /// The delay before a window that did not fit is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// The effect of one block.
 #[derive(Debug, Clone)]
 pub(crate) struct Effect {
-    /// One per room it touched.
     pub commits: Vec<Arc<Commit>>,
-    /// What the archive holds once it is folded.
     pub applied: Applied,
     entries: usize,
     bytes: usize,
@@ -42,7 +39,6 @@ pub(crate) struct Effect {
 pub(crate) struct Unfolded {
     /// Entries, and one for each block without any, because it is queued too.
     pub(crate) entries: usize,
-    /// Approximate bytes in memory.
     pub(crate) bytes: usize,
 }
 
@@ -67,7 +63,6 @@ impl Effect {
 /// The effects of a folded window, or why the fold failed.
 pub(crate) type FoldResult = Result<Vec<Effect>, ArchiveError>;
 
-/// When a window begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FoldSettings {
     /// As soon as this many entries are queued; also the size of a window, rounded up to a whole
@@ -77,7 +72,6 @@ pub(crate) struct FoldSettings {
     pub wait: Duration,
 }
 
-/// The queue of the fold.
 pub(crate) struct FoldQueue {
     settings: FoldSettings,
     state: Mutex<FoldState>,

@@ -1,8 +1,8 @@
 //! A room as a pure state machine: the only place where an entry gets its slot, time and digest.
 //!
 //! Enters: a proposal, the journal's time, and what is known of the proposal's id. Leaves: an
-//! entry, a repeat, or a rejection. Invariant: the same proposals in the same order give the same
-//! log on every node: no clock, randomness, I/O or configuration is used here.
+//! entry, or an outcome. Invariant: equal inputs in equal order give equal logs on every node: no
+//! clock, randomness, I/O or configuration.
 
 use roomlog_protocol::{Entry, RoomName, Slot, latest_of};
 
@@ -50,10 +50,8 @@ pub(crate) fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, Hi
     Ok(Some(add(room, proposal, *at)))
 }
 
-/// Applies one proposal. `known` is the entry that already has its id.
-///
-/// # Errors
-/// The outcome if the proposal adds no entry: a repeat, `IdReused` or `ExpectFailed`.
+/// Applies one proposal. `known` is the entry that already has its id. The error is the outcome if
+/// it adds no entry: a repeat, `IdReused` or `ExpectFailed`.
 pub(crate) fn apply(
     room: &mut Room,
     rules: Rules,

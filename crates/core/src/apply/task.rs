@@ -75,10 +75,7 @@ enum ApplierEvent {
 
 impl ApplierTask {
     /// Catches up with the journal, then applies until the sequencer has closed and all its blocks
-    /// are applied, or the partition fails.
-    ///
-    /// # Errors
-    /// [`NodeError`]; everything in flight has been answered.
+    /// are applied, or the partition fails. Answers everything in flight in any case.
     pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let ended = self.serve().await;
         if ended.is_err() {

@@ -107,11 +107,9 @@ pub trait Archive: Send + Sync + 'static {
     /// The head of a room; `None` if it has no entry there. Fails if it cannot be read.
     fn head(&self, room: &RoomName) -> Result<Option<Head>, ArchiveError>;
 
-    /// The entries of `first..end`, all of which must be in the archive. If their bodies and metas
-    /// exceed `bytes`: fewer, at least one, from the end that `keep` names.
-    ///
-    /// # Errors
-    /// If it cannot be read, an entry is missing, or the digests do not chain.
+    /// The entries of `first..end`, all of which must be in the archive; if their bodies and metas
+    /// exceed `bytes`: fewer, at least one, from the end that `keep` names. Fails if it cannot be
+    /// read, an entry is missing, or the digests do not chain.
     fn page(
         &self,
         room: &RoomName,
@@ -132,11 +130,9 @@ pub trait Archive: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError>;
 
-    /// Stores a window. Rows that are already there and equal are skipped.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NoRoom`]: may be retried. Any other: it cannot be written, or a stored row
-    /// differs, and the archive cannot be trusted any more.
+    /// Stores a window. Rows that are already there and equal are skipped. May be retried after
+    /// [`ArchiveError::NoRoom`]; after any other error the archive cannot be trusted: it cannot be
+    /// written, or a stored row differs.
     fn fold(&self, window: &Window) -> Result<(), ArchiveError>;
 
     /// Flushes all folds to stable storage and returns the position read back from there. Waits for

@@ -189,10 +189,8 @@ fn put_text(bytes: &mut BytesMut, text: &str) {
     bytes.put_slice(text.as_bytes());
 }
 
-/// Decodes a block, on a node that knows rules up to `knows`.
-///
-/// # Errors
-/// [`BlockError`]: foreign bytes are skipped and counted; a newer version stops the node.
+/// Decodes a block, on a node that knows rules up to `knows`. The caller skips and counts foreign
+/// bytes, and stops on a newer version.
 pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
     if bytes.len() < HEAD_BYTES || bytes[..4] != MAGIC {
         return Err(BlockError::Foreign);

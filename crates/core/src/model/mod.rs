@@ -1,10 +1,4 @@
-//! Contracts and plain data that the other modules share: no I/O, no tasks.
-//!
-//! ```text
-//!  proposal ─► block ─► journal (contract) ─► commit ─► archive (contract)
-//! ```
-//!
-//! Invariant: nothing here depends on the modules that use it.
+//! Contracts and plain data: no I/O, no tasks, and no dependency on the modules that use them.
 
 pub mod applied;
 pub mod archive;

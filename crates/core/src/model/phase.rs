@@ -2,7 +2,6 @@
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Applying what the journal held at the start.
     CatchingUp,
     Serving,
     /// All accepted appends are proposed; those in flight are still to be applied.
@@ -11,7 +10,6 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// Whether it accepts no more appends.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Closing | Self::Failed)
     }

@@ -79,18 +79,14 @@ pub struct Node {
     journal: Arc<dyn Journal>,
     archive: Arc<dyn Archive>,
     backup: Option<Arc<dyn Backup>>,
-    /// Per partition, as the phases are.
     folds: Vec<Arc<FoldQueue>>,
     phases: Vec<watch::Receiver<Phase>>,
     running: Mutex<Running>,
 }
 
 impl Node {
-    /// Starts a node on the tokio runtime of the caller.
-    ///
-    /// # Errors
-    /// [`NodeError::Archive`] if the archive cannot be read, [`NodeError::NewerRules`],
-    /// [`NodeError::Thread`].
+    /// Starts a node on the tokio runtime of the caller. Fails with [`NodeError::Archive`] if the
+    /// archive cannot be read, [`NodeError::NewerRules`] or [`NodeError::Thread`].
     pub fn start(engines: Engines, settings: NodeSettings) -> Result<Self, NodeError> {
         let Engines { identity, journal, archive, backup } = engines;
         let partitions = journal.facts().partitions.max(1);
@@ -160,9 +156,6 @@ impl Node {
 
     /// Reads a span, within `limits`. For [`Span::After`] with a digest, the log's digest is
     /// compared first. A reader that has seen a slot waits for [`Tail::reached`] before.
-    ///
-    /// # Errors
-    /// [`ReadError`].
     pub async fn read(
         &self,
         room: &RoomName,
@@ -294,10 +287,8 @@ impl Node {
     }
 
     /// Rejects new appends, commits the accepted ones, and waits until all tasks and threads have
-    /// ended. What is not folded is replayed from the journal at the next start.
-    ///
-    /// # Errors
-    /// Why it failed, now or before.
+    /// ended; what is not folded is replayed from the journal at the next start. Fails if the node
+    /// failed, now or before.
     pub async fn stop(&self) -> Result<(), NodeError> {
         self.inboxes.iter().for_each(|inbox| inbox.close());
         self.running.lock().await.join().await

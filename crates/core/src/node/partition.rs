@@ -30,13 +30,11 @@ use crate::{
     stats::Stats,
 };
 
-/// What the partitions of a node share.
 pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) rooms: Arc<Rooms>,
     pub(super) heads: Arc<Heads>,
     pub(super) stats: Arc<Stats>,
-    /// One partition's share of the limits.
     pub(super) settings: NodeSettings,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) archive: Arc<dyn Archive>,

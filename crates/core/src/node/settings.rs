@@ -37,7 +37,6 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
-    /// One partition's share.
     pub(super) fn among(self, partitions: u32) -> Self {
         let share = |limit: usize| (limit / partitions as usize).max(1);
         Self {

@@ -1,12 +1,5 @@
-//! Agreement: nodes that follow one journal compare hash chains of its effects, and one that
-//! differs stops.
-//!
-//! ```text
-//!  position   … 640        704        768   …      every node chains what each block did;
-//!  chain        9f3c…      04aa…      77b1…        at the same position the chains must be equal
-//!
-//!  once per second: the newest chains ──► the other nodes ──► compared where both have a position
-//! ```
+//! Agreement: every node chains the effects of its blocks into a hash; nodes report their newest
+//! chains once per second, and a node whose chain differs at an equal position stops.
 //!
 //! Enters: chains as blocks are applied, reports of other nodes. Leaves: this node's report, a
 //! verdict. Invariant: a node that differs from at least as many nodes as agree with it (including
@@ -49,15 +42,12 @@ const MAX_PEERS: usize = 64;
 
 const MAGIC: [u8; 4] = *b"RLA1";
 
-/// What a node broadcasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
     pub node: NodeId,
     pub incarnation: u64,
-    /// The newest rules that the node knows.
     pub rules: u16,
     pub partition: Partition,
-    /// Its newest chains, by their positions.
     pub chains: BTreeMap<Position, Chain>,
 }
 
@@ -102,7 +92,6 @@ impl Report {
     }
 }
 
-/// What the reports imply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// No live node differs, or it is too early to tell.
@@ -113,7 +102,6 @@ pub(crate) enum Verdict {
     Freeze {
         /// The position of the first difference seen.
         position: Position,
-        /// How many nodes differ.
         others: usize,
     },
 }
@@ -123,7 +111,6 @@ struct Peer {
     last_report: Instant,
     chains: BTreeMap<Position, Chain>,
     agrees: bool,
-    /// When and where a difference was first seen.
     differs: Option<(Instant, Position)>,
 }
 
@@ -134,7 +121,6 @@ struct AgreementState {
     peers: HashMap<NodeId, Peer>,
 }
 
-/// The comparison of one partition.
 pub(crate) struct Agreement {
     identity: Identity,
     partition: Partition,
@@ -147,7 +133,6 @@ impl Agreement {
         Self { identity, partition, state: Mutex::default() }
     }
 
-    /// Notes the chain at the position applied last.
     pub(crate) fn note(&self, position: Position, chain: Chain) {
         let mut state = self.state.lock();
         state.latest = Some((position, chain));
@@ -194,7 +179,6 @@ impl Agreement {
         peer.compare(own, *latest, now);
     }
 
-    /// The verdict on all reports so far.
     #[must_use]
     pub(crate) fn judge(&self, now: Instant) -> Verdict {
         let mut state = self.state.lock();

@@ -33,14 +33,12 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 /// This long after the first block that ends an idle time, the reports of all others have arrived.
 const REPORTS_WITHIN: Duration = Duration::from_secs(5);
 
-/// No newer version agreed with this many nodes, including this one: no more are tracked.
+/// With this many nodes, including this one, no newer version begins: no more are tracked.
 pub(crate) const MAX_NODES: usize = 256;
 
-/// The rules that blocks of a partition name.
 #[derive(Debug)]
 pub(crate) struct ActiveRules {
     knows: Rules,
-    /// The newest version that a block named.
     named: AtomicU16,
     /// The version that all nodes know, while none may be cut off; else 0.
     agreed: AtomicU16,
@@ -49,7 +47,6 @@ pub(crate) struct ActiveRules {
 
 #[derive(Debug)]
 struct PeerRules {
-    /// By node, including this one.
     nodes: HashMap<NodeId, NodeRules>,
     /// Since when no node was left untracked.
     since: Instant,
@@ -57,7 +54,6 @@ struct PeerRules {
     blocks: Option<(Instant, Instant)>,
 }
 
-/// What is known of one node.
 #[derive(Debug, Clone, Copy, Default)]
 struct NodeRules {
     /// The newest rules that it reported, and when.
@@ -88,7 +84,6 @@ impl ActiveRules {
         self.knows
     }
 
-    /// The rules that the next block names.
     #[must_use]
     pub(crate) fn now(&self) -> Rules {
         let agreed = self.agreed.load(Ordering::Relaxed);
@@ -116,7 +111,6 @@ impl ActiveRules {
         self.named.fetch_max(named.number(), Ordering::Relaxed) < named.number()
     }
 
-    /// Notes the newest rules that a node reported.
     pub(crate) fn note_report(&self, node: NodeId, knows: u16, now: Instant) {
         if let Some(node_rules) = self.peers.lock().node(node) {
             node_rules.reported = Some((knows, now));

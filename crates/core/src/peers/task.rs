@@ -26,10 +26,6 @@ pub(crate) struct AgreementTask {
 }
 
 impl AgreementTask {
-    /// Runs until the partition ends or this node must stop.
-    ///
-    /// # Errors
-    /// [`NodeError::Disagrees`].
     pub(crate) async fn run(self) -> Result<(), NodeError> {
         let mut reports = self.peers.hear().await;
         let mut due = interval(REPORT_EVERY);

@@ -1,11 +1,5 @@
 //! Followers: each is a cursor in the log of a room, and nothing else.
 //!
-//! ```text
-//!  slots  0 ─────────── where the tail begins ─────── end
-//!              archive           │        tail
-//!                 ▲ next                      ▲ next: the slot that a follower receives next
-//! ```
-//!
 //! Enters: a tail and a first slot; pages of the archive. Leaves: the next batch, from the tail if
 //! it is there. Invariants: every slot from the first on is delivered once, in order; a follower
 //! holds no entry, so its cost does not depend on its lag, and nobody waits for it.
@@ -79,7 +73,6 @@ struct FollowerCursor {
 }
 
 impl Follower {
-    /// The next slot to deliver.
     #[must_use]
     pub(crate) fn next_slot(&self) -> Slot {
         self.cursor.next.load(Ordering::Relaxed)
@@ -136,7 +129,6 @@ pub(crate) struct Followers {
 }
 
 impl Followers {
-    /// A follower that starts at slot `next`.
     #[must_use]
     pub(crate) fn follow(self: &Arc<Self>, tail: Arc<Tail>, next: Slot) -> Follower {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);

@@ -14,10 +14,8 @@ use std::{
 use parking_lot::Mutex;
 use roomlog_protocol::RoomName;
 
-/// The most moved rooms kept.
 pub(crate) const MOVED_ROOMS: usize = 65_536;
 
-/// The rooms that moved, newest last.
 #[derive(Default)]
 pub(crate) struct Heads {
     watchers: AtomicUsize,

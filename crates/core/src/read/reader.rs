@@ -22,7 +22,6 @@ use crate::{
     read::{rooms::Rooms, tail::View},
 };
 
-/// The most concurrent page reads from the archive.
 const ARCHIVE_READS: usize = 4;
 
 /// A page of at most this many slots is read on the calling thread, which delays its other tasks by
@@ -79,8 +78,6 @@ impl Reader {
         Self { rooms, archive, permits: Arc::new(Semaphore::new(ARCHIVE_READS)) }
     }
 
-    /// Reads a span. For `after` with a digest, the log's digest after that slot is compared first.
-    /// A caller that needs a log that has reached some slot first waits for the room's tail.
     pub(crate) async fn read(
         &self,
         room: &RoomName,
@@ -108,12 +105,10 @@ impl Reader {
         Ok(Page { entries, head, digest_at: latest_of(at), digest })
     }
 
-    /// The end of a room's log. Fails if the archive cannot be read.
     pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
         Ok(self.view(room, |_| (0, 0))?.head.end)
     }
 
-    /// The digest of the log that ends before `end`.
     async fn digest_before(
         &self,
         room: &RoomName,
@@ -211,7 +206,6 @@ impl Page {
     }
 }
 
-/// The slots of a span, `first..end`, of at most `most` entries.
 fn bounds(span: Span, head: &Head, most: u64) -> (Slot, Slot) {
     match span {
         Span::UpTo { count, upto } => {

@@ -38,7 +38,6 @@ impl Rooms {
         Self { held: RwLock::default(), evictions: AtomicU64::new(0), archive }
     }
 
-    /// The room, if it is in memory.
     #[must_use]
     pub(crate) fn held(&self, room: &RoomName) -> Option<Arc<Tail>> {
         self.held.read().get(room).cloned()

@@ -17,16 +17,12 @@ use roomlog_protocol::{RoomName, Slot};
 
 use crate::model::{commit::Commit, head::Head, mailbox::Mailbox};
 
-/// What follows a reader's cursor.
 #[derive(Debug)]
 pub(crate) enum After {
-    /// The cursor is at the end.
     Nothing,
-    /// The tail has it.
     Commits {
         /// The commits; the first one contains the cursor's slot.
         commits: Vec<Arc<Commit>>,
-        /// Whether the tail has more.
         more: bool,
     },
     /// The tail begins later: the archive has it.
@@ -209,13 +205,10 @@ impl Tail {
     }
 }
 
-/// A tail at one moment.
 #[derive(Debug)]
 pub(crate) struct View {
     pub head: Head,
-    /// The first slot asked for.
     pub first: Slot,
-    /// The slot after the last one asked for.
     pub end: Slot,
     /// Everything before this slot is in the archive.
     pub archived: Slot,

@@ -31,9 +31,9 @@ fn node() -> Agreement {
 }
 
 /// The verdict after all had time to report.
-fn judged(agreement: &Agreement, heard: Instant) -> Verdict {
-    assert_eq!(agreement.judge(heard), Verdict::Agrees, "there is no verdict at once");
-    agreement.judge(heard + Duration::from_secs(4))
+fn judged(agreement: &Agreement, received: Instant) -> Verdict {
+    assert_eq!(agreement.judge(received), Verdict::Agrees, "there is no verdict at once");
+    agreement.judge(received + Duration::from_secs(4))
 }
 
 #[tokio::test]
@@ -81,9 +81,9 @@ async fn a_silent_node_or_one_with_a_rebuilt_archive_does_not_count() {
 
 #[test]
 fn a_report_round_trips_and_foreign_bytes_are_ignored() {
-    let said = report_of(3, 9);
-    let bytes = said.encode();
-    assert_eq!(Report::decode(&bytes), Some(said));
+    let report = report_of(3, 9);
+    let bytes = report.encode();
+    assert_eq!(Report::decode(&bytes), Some(report));
     for other in [&b""[..], b"hello", &bytes[..bytes.len() - 1], &[&b"X"[..], &bytes[1..]].concat()]
     {
         assert_eq!(Report::decode(other), None);
