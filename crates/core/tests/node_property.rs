@@ -51,7 +51,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// An append and its outcome; `None` if the node crashed first.
-struct Asked {
+struct SentAppend {
     connection: usize,
     proposal: Proposal,
     outcome: Option<AppendOutcome>,
@@ -64,7 +64,7 @@ struct World {
     connections: Vec<Connection>,
     /// Per connection, the indices in `appends` without an outcome.
     open: Vec<Vec<usize>>,
-    appends: Vec<Asked>,
+    appends: Vec<SentAppend>,
 }
 
 impl World {
@@ -85,8 +85,8 @@ impl World {
     async fn collect_outcomes(&mut self) {
         for (connection, open) in self.connections.iter_mut().zip(&mut self.open) {
             let outcomes = connection.outcomes().await;
-            for (appends, (_, outcome)) in open.drain(..).zip(outcomes) {
-                self.appends[appends].outcome = Some(outcome);
+            for (index, (_, outcome)) in open.drain(..).zip(outcomes) {
+                self.appends[index].outcome = Some(outcome);
             }
         }
     }
@@ -103,7 +103,7 @@ impl World {
                     return self.restart(true).await;
                 }
                 self.open[connection].push(self.appends.len());
-                self.appends.push(Asked { connection, proposal, outcome: None });
+                self.appends.push(SentAppend { connection, proposal, outcome: None });
             }
             Op::Await => self.collect_outcomes().await,
             Op::Clock(time) => self.disk.journal.set_time(time),
@@ -138,10 +138,10 @@ impl World {
 }
 
 /// Every outcome matches the log.
-fn check_outcomes(appends: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
+fn check_outcomes(appends: &[SentAppend], logs: &Logs) -> Result<(), TestCaseError> {
     let mut last = BTreeMap::new();
     let mut firsts = BTreeSet::new();
-    for Asked { connection, proposal, outcome } in appends {
+    for SentAppend { connection, proposal, outcome } in appends {
         let room = proposal.room.as_str();
         let at = |slot: u64| &logs[room][usize::try_from(slot).expect("small")].entry;
         match outcome {
@@ -170,14 +170,14 @@ fn check_outcomes(appends: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
 }
 
 /// Each id is there once, and only if one of its appends was not refused.
-fn check_logs(appends: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
-    let refused = |appends: &&Asked| {
-        matches!(appends.outcome, Some(AppendOutcome::StorageFull | AppendOutcome::Unavailable))
+fn check_logs(appends: &[SentAppend], logs: &Logs) -> Result<(), TestCaseError> {
+    let refused = |append: &&SentAppend| {
+        matches!(append.outcome, Some(AppendOutcome::StorageFull | AppendOutcome::Unavailable))
     };
     let may_be_there: BTreeSet<_> = appends
         .iter()
-        .filter(|appends| !refused(appends))
-        .map(|Asked { proposal, .. }| (proposal.room.as_str(), &proposal.id))
+        .filter(|append| !refused(append))
+        .map(|SentAppend { proposal, .. }| (proposal.room.as_str(), &proposal.id))
         .collect();
     for (room, log) in logs {
         let ids: BTreeSet<_> = log.iter().map(|stored| &stored.entry.id).collect();

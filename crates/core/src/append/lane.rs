@@ -85,10 +85,10 @@ struct Numbered {
     id: Option<EntryId>,
     entry_id: EntryId,
     token: u64,
-    state: Progress,
+    state: NumberedState,
 }
 
-enum Progress {
+enum NumberedState {
     /// The tokens to answer: the first frame's, then those of its resends.
     InFlight(Vec<u64>),
     Done(AppendOutcome),
@@ -151,7 +151,7 @@ impl<T> Lane<T> {
                 while let Some(early) = self.early.remove(&self.next) {
                     let seq = self.next;
                     self.enter(seq, early.arrival, now);
-                    if let Some(Numbered { state: Progress::InFlight(tokens), .. }) =
+                    if let Some(Numbered { state: NumberedState::InFlight(tokens), .. }) =
                         self.past.back_mut()
                     {
                         tokens.extend(early.resends);
@@ -167,10 +167,10 @@ impl<T> Lane<T> {
         let (outcome, first) = match self.past.iter_mut().find(|past| past.seq == seq) {
             None => (self.expected(), None),
             Some(past) if past.id != arrival.id => (AppendOutcome::SeqReused, None),
-            Some(Numbered { state: Progress::InFlight(tokens), .. }) => {
+            Some(Numbered { state: NumberedState::InFlight(tokens), .. }) => {
                 return tokens.push(arrival.token);
             }
-            Some(Numbered { state: Progress::Done(outcome), entry_id, .. }) => {
+            Some(Numbered { state: NumberedState::Done(outcome), entry_id, .. }) => {
                 (outcome.clone(), Some(entry_id.clone()))
             }
         };
@@ -204,7 +204,7 @@ impl<T> Lane<T> {
             id: arrival.id.clone(),
             entry_id: arrival.entry_id.clone(),
             token: arrival.token,
-            state: Progress::InFlight(vec![arrival.token]),
+            state: NumberedState::InFlight(vec![arrival.token]),
         });
         self.evict_old_outcomes();
         self.queue.push_back(Queued { since: now, arrival });
@@ -278,7 +278,7 @@ impl<T> Lane<T> {
             return steps.push(answer(token, outcome));
         }
         if let Some(past) = self.answer_in_flight(token, &outcome, steps) {
-            past.state = Progress::Done(outcome);
+            past.state = NumberedState::Done(outcome);
             self.evict_old_outcomes();
         }
     }
@@ -291,7 +291,7 @@ impl<T> Lane<T> {
         steps: &mut Vec<Step<T>>,
     ) -> Option<&mut Numbered> {
         let past = self.past.iter_mut().find(|past| past.token == token)?;
-        let Progress::InFlight(tokens) = &mut past.state else { return None };
+        let NumberedState::InFlight(tokens) = &mut past.state else { return None };
         answer_all(std::mem::take(tokens), &past.entry_id, outcome, steps);
         Some(past)
     }
@@ -302,7 +302,7 @@ impl<T> Lane<T> {
 
     fn evict_old_outcomes(&mut self) {
         while self.past.len() > OUTCOMES_KEPT
-            && matches!(self.past.front(), Some(Numbered { state: Progress::Done(_), .. }))
+            && matches!(self.past.front(), Some(Numbered { state: NumberedState::Done(_), .. }))
         {
             self.past.pop_front();
         }
@@ -315,12 +315,12 @@ impl<T> Lane<T> {
         self.queue.clear();
         let Some(rejected) = behind.next() else { return };
         self.next = rejected.seq;
-        if let Progress::InFlight(tokens) = rejected.state {
+        if let NumberedState::InFlight(tokens) = rejected.state {
             answer_all(tokens, &rejected.entry_id, outcome, steps);
         }
         let expected = self.expected();
         for past in behind {
-            if let Progress::InFlight(tokens) = past.state {
+            if let NumberedState::InFlight(tokens) = past.state {
                 steps.extend(tokens.into_iter().map(|token| answer(token, expected.clone())));
             }
         }
@@ -334,7 +334,7 @@ impl<T> Lane<T> {
             let token = queued.arrival.token;
             let past = self.past.iter_mut().find(|past| past.token == token);
             let mut tokens = vec![token];
-            if let Some(Numbered { state: Progress::InFlight(all), .. }) = past {
+            if let Some(Numbered { state: NumberedState::InFlight(all), .. }) = past {
                 tokens = std::mem::take(all);
             }
             steps.extend(tokens.into_iter().map(|token| answer(token, AppendOutcome::Unavailable)));

@@ -219,7 +219,10 @@ impl SequencerTask {
             proposed = proposed => SequencerEvent::Proposed(proposed),
             () = self.pipeline.inbox.wait() => SequencerEvent::Inbox,
             () = self.pipeline.freed.notified() => {
-                if self.pipeline.is(Phase::Failed) { SequencerEvent::Failed } else { SequencerEvent::Freed }
+                match self.pipeline.is(Phase::Failed) {
+                    true => SequencerEvent::Failed,
+                    false => SequencerEvent::Freed,
+                }
             }
             () = time => SequencerEvent::Time,
         }

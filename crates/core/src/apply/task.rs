@@ -120,10 +120,15 @@ impl ApplierTask {
             durable = follow.next(), if has_room => ApplierEvent::Durable(durable),
             folded = self.folds.recv() => ApplierEvent::Fold(folded),
             () = self.pipeline.pushed.notified() => {
-                if self.pipeline.is(Phase::Failed) { ApplierEvent::Failed } else { ApplierEvent::Pushed }
+                match self.pipeline.is(Phase::Failed) {
+                    true => ApplierEvent::Failed,
+                    false => ApplierEvent::Pushed,
+                }
             }
             // Only if there is nothing else to do, and after other tasks of this thread.
-            () = tokio::task::yield_now(), if self.applier.has_settled(self.applied) => ApplierEvent::Settle,
+            () = tokio::task::yield_now(), if self.applier.has_settled(self.applied) => {
+                ApplierEvent::Settle
+            }
         }
     }
 
@@ -255,7 +260,8 @@ impl ApplierTask {
             }
             Err(BlockError::Foreign) if !self.journal.facts().is_exclusive => {
                 if self.foreign.begins() {
-                    warn!(position = %durable.position, "skipped a block that Roomlog did not write");
+                    let position = durable.position;
+                    warn!(%position, "skipped a block that Roomlog did not write");
                 }
                 self.applier.skip(durable);
                 Ok(())

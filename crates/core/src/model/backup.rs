@@ -34,8 +34,8 @@ pub struct Copy {
 pub enum BackupError {
     /// The copy does not fit on the disk.
     #[error(
-        "the copy of the archive needs {needed} bytes in the data directory while it is sent, and {free} \
-         are free; make room there"
+        "the copy of the archive needs {needed} bytes in the data directory while it is \
+         sent, and {free} are free; make room there"
     )]
     NoSpace {
         /// Bytes of the copy, plus a reserve for the log.

@@ -89,8 +89,8 @@ pub enum BlockError {
     Foreign,
     /// A newer version wrote it.
     #[error(
-        "a block of format {format}, rules {rules}, kind {kind}, which this build of roomlog does not know: a newer \
-         one wrote it. Start this node with that build; nothing in its directory has to change"
+        "a block of format {format}, rules {rules}, kind {kind}, which this build of roomlog does \
+         not know: a newer one wrote it. Start this node with that build; nothing in its directory has to change"
     )]
     Newer {
         /// Its format.

@@ -33,8 +33,8 @@ pub enum NodeError {
     },
     /// The archive was built with rules that this build does not know.
     #[error(
-        "the archive was made by rules {rules}, which this build of roomlog does not know: a newer one made it. \
-         Start this node with that build; nothing in its directory has to change"
+        "the archive was made by rules {rules}, which this build of roomlog does not know: a \
+         newer one made it. Start this node with that build; nothing in its directory has to change"
     )]
     NewerRules {
         /// Their number.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  node A knows 1, 2 ──reports 2──►┐
-//!  node B knows 1, 2 ──reports 2──►├─ all reports know 2 ──► the next block names 2 ──► all apply it by 2
+//!  node B knows 1, 2 ──reports 2──►├─ all reports know 2 ──► the next block names 2
 //!  node C knows 1 ────reports 1───►┘  (with C: not yet)
 //! ```
 //!

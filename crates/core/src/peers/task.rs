@@ -32,7 +32,6 @@ impl AgreementTask {
         let mut phase = self.pipeline.phase.subscribe();
         let mut alarmed = 0;
         loop {
-            let over = |phase: &Phase| matches!(phase, Phase::Closing | Phase::Failed);
             tokio::select! {
                 bytes = reports.next() => {
                     if let Some(report) = Report::decode(&bytes) {
@@ -47,7 +46,10 @@ impl AgreementTask {
                     match self.agreement.judge(Instant::now()) {
                         Verdict::Agrees => alarmed = 0,
                         Verdict::Alarm(others) if others > alarmed => {
-                            error!(others, "other nodes hold a different log and stop; this one continues");
+                            error!(
+                                others,
+                                "other nodes hold a different log and stop; this one continues"
+                            );
                             alarmed = others;
                         }
                         Verdict::Alarm(_) => {}
@@ -57,7 +59,7 @@ impl AgreementTask {
                         }
                     }
                 }
-                () = async { drop(phase.wait_for(over).await) } => return Ok(()),
+                () = async { drop(phase.wait_for(Phase::is_over).await) } => return Ok(()),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Plays a lane: each line is an event and, after `|`, the actions that the connection must take.
 //!
 //! ```text
-//!  frame LABEL [seq=N] [id=ID] [after=N] [ref=N] [gateway=WHY]   an append is read; id: LABEL without '
+//!  frame LABEL [seq=N] [id=ID] [after=N] [ref=N] [gateway=WHY]   a frame; id: LABEL without '
 //!  final LABEL WHY · reject LABEL WHY · unknown LABEL WHY         an outcome arrives
 //!  end N    the room's log now ends at N
 //!  wait S   S seconds pass
