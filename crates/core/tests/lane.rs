@@ -161,18 +161,18 @@ fn a_slot_reached_at_the_deadline_counts() {
 fn after_a_rejection_appends_in_flight_must_be_resent_from_there() {
     play(
         "
-        frame a seq=0          | submit a
-        frame b seq=1          | submit b
-        frame c seq=2          | submit c
-        frame e seq=4          |
-        reject b full          | b: full, c: out_of_order 1, e: out_of_order 1
-        frame d seq=3          |
-        reject c out-of-order  |
-        final a at-0           | a: at-0
-        frame b' seq=1         | submit b'
-        frame c' seq=2         | submit c', submit d
-        final b' at-1          | b': at-1
-        final c' at-2          | c': at-2",
+        frame a seq=0         | submit a
+        frame b seq=1         | submit b
+        frame c seq=2         | submit c
+        frame e seq=4         |
+        reject b full         | b: full, c: out_of_order 1, e: out_of_order 1
+        frame d seq=3         |
+        reject c out-of-order |
+        final a at-0          | a: at-0
+        frame b' seq=1        | submit b'
+        frame c' seq=2        | submit c', submit d
+        final b' at-1         | b': at-1
+        final c' at-2         | c': at-2",
     );
 }
 
@@ -207,10 +207,10 @@ fn a_rejection_by_the_gateway_is_final_and_answered_in_order() {
     play(
         "
         frame b seq=1 gateway=too_large |
-        frame a seq=0 after=0        |
-        frame c seq=2                |
-        end 1                        | submit a, b: too_large, submit c
-        frame b' seq=1               | b': again too_large
+        frame a seq=0 after=0           |
+        frame c seq=2                   |
+        end 1                           | submit a, b: too_large, submit c
+        frame b' seq=1                  | b': again too_large
         frame d gateway=too_large       | d: mixed",
     );
 }
