@@ -1,9 +1,8 @@
-//! Trouble that may come again thousands of times a second, told in two lines.
+//! Limits logging of a failure that may repeat thousands of times a second.
 //!
-//! Enters: each time that something went wrong, and that it went well. Leaves: whether that is to be said
-//! now. Invariants: an episode is said when it begins, and when it ends with how often it went wrong;
-//! whatever clients, disks or networks do, there are no more than two lines a minute. What comes and goes
-//! faster is counted, and the next word has the count.
+//! Enters: each failure and each success of one kind. Leaves: whether to log it now. Invariant: an
+//! episode is logged when it begins and, with a count, when it ends; at most two lines a minute.
+//! Shorter episodes are only counted, and the next line includes them.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -13,33 +12,33 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long it is quiet behind the end of an episode.
-const QUIET: Duration = Duration::from_secs(60);
+/// Nothing is logged for this long after the end of an episode.
+const QUIET_FOR: Duration = Duration::from_secs(60);
 
-/// Trouble of one kind.
+/// Failures of one kind.
 #[derive(Debug, Default)]
 pub struct Episode {
-    /// As in the state: what goes well looks no further.
+    /// A copy of the state, so that a success without a failure before it takes no lock.
     is_on: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<EpisodeState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// How often it went wrong since the last word of an end.
+struct EpisodeState {
+    /// Failures since the last logged end.
     times: u64,
-    /// Whether it was said that this episode began.
-    is_said: bool,
+    /// Whether the beginning was logged.
+    is_logged: bool,
     quiet_until: Option<Instant>,
 }
 
 impl Episode {
-    /// It went wrong: whether to say so, because it is the first time.
+    /// Notes a failure; `true` if the caller should log it.
     pub fn begins(&self) -> bool {
         self.begins_at(Instant::now())
     }
 
-    /// It went well: how often it went wrong before, when that is to be said.
+    /// Notes a success. If the caller should log the end of an episode: the number of failures.
     pub fn ends(&self) -> Option<u64> {
         if !self.is_on.load(Ordering::Relaxed) {
             return None;
@@ -51,15 +50,15 @@ impl Episode {
         let mut state = self.state.lock();
         self.is_on.store(true, Ordering::Relaxed);
         state.times += 1;
-        let may_be_said = state.quiet_until.is_none_or(|until| now >= until);
-        may_be_said && !std::mem::replace(&mut state.is_said, true)
+        let may_log = state.quiet_until.is_none_or(|until| now >= until);
+        may_log && !std::mem::replace(&mut state.is_logged, true)
     }
 
     fn ends_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         self.is_on.store(false, Ordering::Relaxed);
-        std::mem::take(&mut state.is_said).then(|| {
-            state.quiet_until = Some(now + QUIET);
+        std::mem::take(&mut state.is_logged).then(|| {
+            state.quiet_until = Some(now + QUIET_FOR);
             std::mem::take(&mut state.times)
         })
     }
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_said_once_when_it_begins_and_once_when_it_ends_with_a_count() {
+    fn logs_the_beginning_and_the_end_with_a_count() {
         let (episode, now) = (Episode::default(), Instant::now());
         assert_eq!(episode.ends(), None);
         assert!(episode.begins_at(now));
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_said_twice_a_minute_and_all_of_it_is_counted() {
+    fn short_episodes_are_logged_twice_a_minute_and_all_are_counted() {
         let (episode, start) = (Episode::default(), Instant::now());
         let (mut lines, mut counted) = (0, 0);
         for ms in (0..600_000).step_by(10) {
@@ -98,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_begins_in_the_quiet_and_goes_on_is_said_when_the_quiet_is_over() {
+    fn an_episode_that_outlasts_the_quiet_period_is_logged_after_it() {
         let (episode, start) = (Episode::default(), Instant::now());
         assert!(episode.begins_at(start));
         assert_eq!(episode.ends_at(start), Some(1));
         assert!(!episode.begins_at(start));
-        assert!(episode.begins_at(start + QUIET));
-        assert_eq!(episode.ends_at(start + QUIET), Some(2));
+        assert!(episode.begins_at(start + QUIET_FOR));
+        assert_eq!(episode.ends_at(start + QUIET_FOR), Some(2));
     }
 }

@@ -1,20 +1,20 @@
-//! Giving way: a thread that works for long lets those that are ready go first, now and then.
+//! Yields the processor now and then from a thread that works for long.
 //!
-//! Enters: word of each small piece of work. Leaves: nothing. Why a low priority is not enough: a thread
-//! that was woken does not always go before one that runs, however low, but when that one's slice is over;
-//! and where the kernel looks at its clock 250 times a second, that is up to 4 ms.
+//! A low priority is not enough: a woken thread does not always preempt a running one, however low
+//! its priority, but waits for the end of its time slice; with a 250 Hz kernel tick that is up to 4
+//! ms.
 
 use std::thread;
 
-/// How many pieces are done in one go: of some microseconds each, a tenth of a millisecond.
+/// Pieces between two yields: of some microseconds each, about 0.1 ms.
 const PIECES: u32 = 32;
 
-/// Counts pieces of work.
+/// Counts pieces of work and yields after every 32.
 #[derive(Debug, Default)]
 pub struct GiveWay(u32);
 
 impl GiveWay {
-    /// After a piece of some microseconds.
+    /// Call this after each piece of some microseconds.
     pub fn after_piece(&mut self) {
         self.0 += 1;
         if self.0 == PIECES {
@@ -24,7 +24,7 @@ impl GiveWay {
     }
 }
 
-/// Gives way now: after what took as long as many pieces.
+/// Yields now, after work that took as long as many pieces.
 pub fn now() {
     thread::yield_now();
 }

@@ -1,4 +1,4 @@
-//! The core of Roomlog: one path from an append to an entry, as a replicated state machine.
+//! The core of Roomlog: a replicated state machine that turns appends into entries.
 //!
 //! ```text
 //!  lane ──► inbox ──► sequencer (a merge per room) ──block──► journal
@@ -8,8 +8,8 @@
 //!  reader ◄── archive ◄── fold ┘
 //! ```
 //!
-//! Invariant: what a room holds is a function of the journal's order and of nothing else. Knows no
-//! socket, JSON, SQL or NATS, and no clock: times are passed in.
+//! Invariant: the content of a room is a function of the journal's order alone. No sockets, JSON,
+//! SQL or NATS here, and no wall clock: times are passed in.
 
 mod append;
 mod apply;
@@ -33,7 +33,7 @@ pub use stats::NodeStats;
 #[cfg(test)]
 extern crate self as roomlog_core;
 
-/// The fixtures and engines of the test kit, made of the crate under test.
+/// The test kit's fixtures and engines, compiled against the crate under test.
 #[cfg(test)]
 #[allow(unreachable_pub, unused, reason = "shared with the test kit")]
 #[path = "../../testkit/src/fixtures.rs"]

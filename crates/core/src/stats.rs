@@ -1,36 +1,35 @@
-//! What a node counts of itself: for its last words, benchmarks and metrics.
+//! Counters of a node: for metrics, benchmarks and its last log line.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::journal::{JournalCounts, Partition, Position};
 
-/// What a node counts since it started.
+/// Counters since the node started.
 #[derive(Debug, Clone, Default)]
 pub struct NodeStats {
     /// Blocks applied.
     pub blocks: u64,
     /// Entries committed.
     pub entries: u64,
-    /// Appends that were answered `busy`.
+    /// Appends answered `busy`.
     pub busy: u64,
-    /// Entries that are applied and not folded.
+    /// Entries applied and not folded.
     pub unfolded: u64,
-    /// The most entries that were applied and not folded.
+    /// The maximum of `unfolded`.
     pub unfolded_max: u64,
-    /// How often blocks in flight were proposed again.
+    /// Rounds in which all blocks in flight were proposed again.
     pub proposed_again: u64,
-    /// Of each partition: the position applied last, and the last one that the journal is known to
-    /// have; `None` if the journal cannot be read.
+    /// Per partition: the position applied last, and the journal's last known one; `None` if the
+    /// journal cannot be read.
     pub positions: Vec<(Position, Option<Position>)>,
-    /// Followers of rooms.
+    /// Open followers.
     pub followers: usize,
-    /// How many entries the slowest follower has still to be given.
+    /// Entries that the slowest follower has not received yet.
     pub follower_lag: u64,
-    /// What the journal counts, if it is on other machines.
+    /// The journal's counters; `None` if it is on this machine.
     pub journal: Option<JournalCounts>,
 }
 
-/// Counters since the start, and the greatest lag.
 #[derive(Debug)]
 pub(crate) struct Stats {
     blocks: AtomicU64,
@@ -38,13 +37,11 @@ pub(crate) struct Stats {
     busy: AtomicU64,
     unfolded: AtomicU64,
     unfolded_max: AtomicU64,
-    /// Of each partition.
     positions: Vec<AtomicU64>,
     proposed_again: AtomicU64,
 }
 
 impl Stats {
-    /// Of a node with so many partitions.
     pub(crate) fn new(partitions: u32) -> Self {
         let (blocks, entries, busy) = Default::default();
         let (unfolded, unfolded_max, proposed_again) = Default::default();
@@ -76,18 +73,15 @@ impl Stats {
         self.proposed_again.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The position of the last block applied of a partition.
     pub(crate) fn position(&self, partition: Partition) -> Position {
         let at = self.positions.get(partition as usize);
         Position(at.map_or(0, |at| at.load(Ordering::Relaxed)))
     }
 
-    /// Counts an append that was answered `busy`.
     pub(crate) fn busy(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What is counted here.
     pub(crate) fn counted(&self) -> NodeStats {
         let at = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         NodeStats {

@@ -1,7 +1,7 @@
-//! Nodes that compare what came of one journal: who differs from the most of them stops.
+//! Nodes compare the effects of one journal; one that differs from the majority stops.
 
 #[path = "play/speaking.rs"]
-#[allow(dead_code, reason = "nodes here always hear each other")]
+#[allow(dead_code, reason = "these nodes are never cut off")]
 mod speaking;
 
 use std::{sync::Arc, time::Duration};
@@ -27,14 +27,14 @@ async fn start(journal: &Arc<Speaking>, node: u8, archive: Arc<MemoryArchive>) -
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_with_another_log_stops_and_the_other_two_go_on() {
+async fn a_node_with_a_different_log_stops_and_the_other_two_continue() {
     let journal = Arc::new(Speaking::new());
     let one = start(&journal, 1, Arc::default()).await;
     let two = start(&journal, 2, Arc::default()).await;
     let mut ada = Connection::default();
     assert_eq!(ada.say(&one, proposal("general", "ada", "1", "one")).await, committed(0));
 
-    // An archive that says it has all of that, and has not.
+    // An archive that claims to hold all of that, but does not.
     let archive = Arc::<MemoryArchive>::default();
     let position = journal.head(0).expect("a head");
     let applied = Applied { position, chain: Some(Chain([9; 32])), ..Applied::default() };

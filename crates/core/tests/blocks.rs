@@ -1,4 +1,4 @@
-//! Blocks as bytes: what is written is read, and what was changed is not.
+//! Blocks as bytes: they round-trip, and altered ones are rejected.
 
 use proptest::prelude::*;
 use roomlog_core::{
@@ -20,9 +20,9 @@ const NAME: BlockName = BlockName {
     n: 7,
 };
 
-/// A block of format 1 and rules 1, written down when format 1 was made (the bytes were put together
-/// by hand from the picture in `block.rs`). Journals hold such blocks: whatever is changed, this
-/// one has to be read as what [`golden`] says, for ever.
+/// A block of format 1 and rules 1, assembled by hand from the diagram in `block.rs` when format 1
+/// was made. Journals hold such blocks: whatever changes, this one must be read as [`golden`],
+/// forever.
 const GOLDEN: &str = concat!(
     "524c42319c0381e40001000100000102030405060708090a0b0c0d0e0f0000000000000003000000",
     "0000000007000000020f0000000767656e6572616c0000000361646100000003612d320000000872",
@@ -52,7 +52,7 @@ fn bytes_of(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(digit).collect()
 }
 
-/// The bytes with a checksum that is right again.
+/// The bytes with a corrected checksum.
 fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&bytes[8..]).to_be_bytes();
     bytes[4..8].copy_from_slice(&crc);
@@ -60,7 +60,7 @@ fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn a_block_of_format_1_is_read_for_ever() {
+fn a_block_of_format_1_is_read_forever() {
     assert_eq!(decode(&bytes_of(GOLDEN)), Ok(golden()));
 }
 
@@ -70,7 +70,7 @@ fn a_block_of_format_1_is_still_written_the_same() {
 }
 
 #[test]
-fn every_byte_that_is_changed_makes_a_block_foreign() {
+fn any_changed_byte_makes_a_block_foreign() {
     let bytes = bytes_of(GOLDEN);
     for at in 0..bytes.len() {
         for change in [0x01, 0x80, 0xff] {
@@ -82,7 +82,7 @@ fn every_byte_that_is_changed_makes_a_block_foreign() {
 }
 
 #[test]
-fn a_block_that_is_cut_short_or_longer_is_foreign() {
+fn a_truncated_or_extended_block_is_foreign() {
     let bytes = bytes_of(GOLDEN);
     for end in 0..bytes.len() {
         assert_eq!(decode(&bytes[..end]), Err(BlockError::Foreign), "its first {end} bytes");
@@ -91,7 +91,7 @@ fn a_block_that_is_cut_short_or_longer_is_foreign() {
 }
 
 #[test]
-fn a_newer_format_rule_or_kind_is_named_and_never_passed_over() {
+fn a_newer_format_rule_or_kind_is_an_error_that_names_it() {
     for (at, newer) in [
         (9, BlockError::Newer { format: 2, rules: 1, kind: 0 }),
         (11, BlockError::Newer { format: 1, rules: 2, kind: 0 }),
@@ -104,7 +104,7 @@ fn a_newer_format_rule_or_kind_is_named_and_never_passed_over() {
 }
 
 #[test]
-fn a_block_that_breaks_its_own_format_is_not_taken_for_a_foreign_one() {
+fn a_malformed_block_is_not_taken_for_a_foreign_one() {
     let broken = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = bytes_of(GOLDEN);
         change(&mut bytes);
@@ -142,7 +142,7 @@ fn a_block_of_history_reads_back_with_its_slots_and_times() {
 }
 
 #[test]
-fn what_a_later_version_may_say_of_a_proposal_is_not_read_as_something_else() {
+fn unknown_flags_of_a_proposal_are_an_error() {
     for flag in [16_u8, 32, 64, 128] {
         let mut bytes = encode(NAME, Rules::FIRST, golden_proposals().iter()).to_vec();
         bytes[49] |= flag;
@@ -175,11 +175,11 @@ fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
 }
 
 proptest! {
-    // No file of failures is kept beside the tests: what is found becomes a transcript.
+    // Failures are not persisted: each one becomes a test above.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_read(
+    fn blocks_round_trip(
         proposals in proposals(),
         node in any::<[u8; 16]>(),
         incarnation in any::<u64>(),
@@ -192,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn a_block_in_which_a_byte_was_changed_is_not_read(
+    fn a_block_with_a_changed_byte_is_rejected(
         proposals in proposals(),
         at in any::<proptest::sample::Index>(),
         change in 1..=255_u8,
@@ -204,11 +204,11 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic(
+    fn no_bytes_make_the_decoder_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
         keep in 0..60_usize,
     ) {
-        // The front of a real block, so that the reader gets somewhere.
+        // The header of a real block, so that the decoder gets past it.
         let front = bytes_of(GOLDEN);
         let mixed = [&front[..keep.max(8)], &bytes].concat();
         let _either = decode(&signed(mixed));

@@ -1,4 +1,4 @@
-//! Which rooms moved, for one who watches all of them.
+//! Which rooms moved, for a watcher of all of them.
 
 use roomlog_core::{
     NodeSettings,
@@ -13,8 +13,8 @@ use roomlog_testkit::{
     life::{Connection, Disk, Life, identity, small_windows},
 };
 
-/// The next names that a watcher is told.
-fn told(watcher: &mut Watcher, limit: usize) -> String {
+/// The next names that a watcher returns.
+fn moved(watcher: &mut Watcher, limit: usize) -> String {
     match watcher.moved(limit) {
         Moved::Rooms(rooms) => rooms.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(" "),
         Moved::All => "all".into(),
@@ -22,7 +22,7 @@ fn told(watcher: &mut Watcher, limit: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_watcher_is_told_each_room_that_moved_once_the_newest_last() {
+async fn a_watcher_returns_each_moved_room_once_newest_last() {
     let life = Life::start(&Disk::default(), identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
     ada.say(&life, proposal("before", "ada", "1", "x")).await;
@@ -30,23 +30,23 @@ async fn a_watcher_is_told_each_room_that_moved_once_the_newest_last() {
     for (n, name) in ["a", "b", "a", "c", "b"].iter().enumerate() {
         ada.say(&life, proposal(name, "ada", &n.to_string(), "x")).await;
     }
-    assert_eq!(told(&mut all, 10), "a c b");
-    assert_eq!(told(&mut all, 10), "");
+    assert_eq!(moved(&mut all, 10), "a c b");
+    assert_eq!(moved(&mut all, 10), "");
 
-    // In parts, each continues where the last one ended.
-    assert_eq!(told(&mut in_parts, 2), "a c");
-    assert_eq!(told(&mut in_parts, 2), "b");
-    assert_eq!(told(&mut in_parts, 2), "");
+    // In parts: each continues where the previous one ended.
+    assert_eq!(moved(&mut in_parts, 2), "a c");
+    assert_eq!(moved(&mut in_parts, 2), "b");
+    assert_eq!(moved(&mut in_parts, 2), "");
 
-    // What was rejected moved nothing.
+    // A rejected append moves nothing.
     ada.say(&life, proposal("a", "ada", "0", "x")).await;
-    assert_eq!(told(&mut all, 10), "");
+    assert_eq!(moved(&mut all, 10), "");
     ada.say(&life, proposal("c", "ada", "9", "x")).await;
-    assert_eq!(told(&mut all, 10), "c");
+    assert_eq!(moved(&mut all, 10), "c");
 }
 
 #[tokio::test]
-async fn a_watcher_of_a_long_replay_is_told_to_list_all_rooms() {
+async fn a_watcher_of_a_long_replay_must_list_all_rooms() {
     // More rooms than are kept for watchers or held in memory.
     let disk = Disk::default();
     let rooms: Vec<String> = (0..=65_536).map(|n| format!("r{n}")).collect();
@@ -59,7 +59,7 @@ async fn a_watcher_of_a_long_replay_is_told_to_list_all_rooms() {
     let life = Life::over(disk.journal.clone(), disk.archive.clone(), identity(1, 1), settings);
     let mut watcher = life.watch();
     life.has_caught_up().await;
-    assert_eq!(told(&mut watcher, 10), "all");
-    assert_eq!(told(&mut watcher, 10), "");
+    assert_eq!(moved(&mut watcher, 10), "all");
+    assert_eq!(moved(&mut watcher, 10), "");
     assert_eq!(life.bodies("r0").await, ["x"], "rooms that were evicted are read from the archive");
 }

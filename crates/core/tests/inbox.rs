@@ -1,4 +1,4 @@
-//! The inbox: what is taken while it closes.
+//! The inbox: appends that arrive while it closes.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use roomlog_testkit::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_taken_while_the_inbox_closes_has_its_outcome() {
+async fn appends_accepted_while_the_inbox_closes_have_an_outcome() {
     for _ in 0..30 {
         let life = Life::start(&Disk::default(), identity(1, 1), small_windows()).await;
         let (mailbox, taken) = (Arc::new(Mailbox::default()), AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! Lanes as transcripts: what is read from a connection, and what it has to do. See `play/lane.rs`.
+//! Lanes as transcripts of frames and the actions of the connection. See `play/lane.rs`.
 
 #[path = "play/lane.rs"]
 mod play;
@@ -40,7 +40,7 @@ fn a_later_number_waits_for_the_earlier_ones() {
 }
 
 #[test]
-fn the_65th_that_waits_for_its_number_is_out_of_order_and_the_64_go_on_waiting() {
+fn the_65th_early_append_is_out_of_order_and_the_64_keep_waiting() {
     let mut player = Player::new();
     for seq in 1..=64 {
         assert_eq!(player.step(&format!("frame f{seq} seq={seq}")), "");
@@ -53,7 +53,7 @@ fn the_65th_that_waits_for_its_number_is_out_of_order_and_the_64_go_on_waiting()
 }
 
 #[test]
-fn when_the_first_has_waited_10_s_for_its_number_all_that_wait_are_out_of_order() {
+fn early_appends_are_out_of_order_after_10_s() {
     play(
         "
         frame a seq=0  | submit a
@@ -69,7 +69,7 @@ fn when_the_first_has_waited_10_s_for_its_number_all_that_wait_are_out_of_order(
 }
 
 #[test]
-fn an_early_one_sent_twice_is_submitted_once_and_answered_twice() {
+fn an_early_append_sent_twice_is_submitted_once_and_answered_twice() {
     play(
         "
         frame b seq=1         |
@@ -81,7 +81,7 @@ fn an_early_one_sent_twice_is_submitted_once_and_answered_twice() {
 }
 
 #[test]
-fn an_append_waits_for_the_slot_its_author_had_and_holds_up_those_behind_it() {
+fn an_append_waits_for_its_after_and_delays_those_behind_it() {
     play(
         "
         frame a seq=0 after=2  |
@@ -94,7 +94,7 @@ fn an_append_waits_for_the_slot_its_author_had_and_holds_up_those_behind_it() {
 }
 
 #[test]
-fn an_append_waits_for_the_slot_it_is_about() {
+fn an_append_waits_for_its_ref() {
     play(
         "
         frame a ref=0 |
@@ -104,7 +104,7 @@ fn an_append_waits_for_the_slot_it_is_about() {
 }
 
 #[test]
-fn the_log_that_does_not_come_in_5_s_is_ahead_and_what_is_behind_comes_again() {
+fn an_after_not_reached_in_5_s_is_ahead_and_those_behind_must_be_resent() {
     play(
         "
         frame a seq=0          | submit a
@@ -120,7 +120,7 @@ fn the_log_that_does_not_come_in_5_s_is_ahead_and_what_is_behind_comes_again() {
 }
 
 #[test]
-fn a_ref_that_does_not_come_in_5_s_is_bad_and_uses_its_number_up() {
+fn a_ref_not_reached_in_5_s_is_bad_and_uses_up_its_number() {
     play(
         "
         frame a seq=0 ref=9 |
@@ -131,7 +131,7 @@ fn a_ref_that_does_not_come_in_5_s_is_bad_and_uses_its_number_up() {
 }
 
 #[test]
-fn without_numbers_ahead_and_bad_ref_refuse_nothing_behind_them() {
+fn without_numbers_ahead_and_bad_ref_reject_nothing_behind_them() {
     play(
         "
         frame a after=9 |
@@ -143,7 +143,7 @@ fn without_numbers_ahead_and_bad_ref_refuse_nothing_behind_them() {
 }
 
 #[test]
-fn a_log_that_came_at_the_last_moment_has_come() {
+fn a_slot_reached_at_the_deadline_counts() {
     play(
         "
         frame a seq=0 ref=3   |
@@ -158,43 +158,43 @@ fn a_log_that_came_at_the_last_moment_has_come() {
 }
 
 #[test]
-fn after_a_refusal_those_in_hand_come_again_from_there() {
+fn after_a_rejection_appends_in_flight_must_be_resent_from_there() {
     play(
         "
-        frame a seq=0          | submit a
-        frame b seq=1          | submit b
-        frame c seq=2          | submit c
-        frame e seq=4          |
-        refused b full         | b: full, c: out_of_order 1, e: out_of_order 1
-        frame d seq=3          |
-        refused c out-of-order |
-        final a at-0           | a: at-0
-        frame b' seq=1         | submit b'
-        frame c' seq=2         | submit c', submit d
-        final b' at-1          | b': at-1
-        final c' at-2          | c': at-2",
+        frame a seq=0         | submit a
+        frame b seq=1         | submit b
+        frame c seq=2         | submit c
+        frame e seq=4         |
+        reject b full         | b: full, c: out_of_order 1, e: out_of_order 1
+        frame d seq=3         |
+        reject c out-of-order |
+        final a at-0          | a: at-0
+        frame b' seq=1        | submit b'
+        frame c' seq=2        | submit c', submit d
+        final b' at-1         | b': at-1
+        final c' at-2         | c': at-2",
     );
 }
 
 #[test]
-fn a_refused_append_sent_twice_is_answered_twice() {
+fn a_rejected_append_sent_twice_is_answered_twice() {
     play(
         "
         frame a seq=0   | submit a
         frame b seq=1   | submit b
         frame a' seq=0  |
         frame b' seq=1  |
-        refused a full  | a: full, a': again full, b: out_of_order 0, b': out_of_order 0
+        reject a full   | a: full, a': again full, b: out_of_order 0, b': out_of_order 0
         frame a'' seq=0 | submit a''",
     );
 }
 
 #[test]
-fn after_a_refusal_the_number_may_come_with_another_id() {
+fn after_a_rejection_the_number_may_be_reused_with_another_id() {
     play(
         "
         frame a seq=0  | submit a
-        refused a busy | a: busy
+        reject a busy  | a: busy
         frame z seq=0  | submit z
         final z at-0   | z: at-0
         frame z' seq=0 | z': again at-0
@@ -203,25 +203,25 @@ fn after_a_refusal_the_number_may_come_with_another_id() {
 }
 
 #[test]
-fn a_refusal_at_the_door_is_final_and_is_answered_in_its_turn() {
+fn a_rejection_by_the_gateway_is_final_and_answered_in_order() {
     play(
         "
-        frame b seq=1 door=too_large |
-        frame a seq=0 after=0        |
-        frame c seq=2                |
-        end 1                        | submit a, b: too_large, submit c
-        frame b' seq=1               | b': again too_large
-        frame d door=too_large       | d: mixed",
+        frame b seq=1 gateway=too_large |
+        frame a seq=0 after=0           |
+        frame c seq=2                   |
+        end 1                           | submit a, b: too_large, submit c
+        frame b' seq=1                  | b': again too_large
+        frame d gateway=too_large       | d: mixed",
     );
 }
 
 #[test]
-fn a_refusal_at_the_door_does_not_wait_for_the_log() {
-    play("frame a seq=0 after=9 door=forbidden | a: forbidden");
+fn a_rejection_by_the_gateway_does_not_wait_for_the_log() {
+    play("frame a seq=0 after=9 gateway=forbidden | a: forbidden");
 }
 
 #[test]
-fn a_number_seen_before_gets_its_outcome_as_it_now_stands() {
+fn a_repeated_number_gets_its_current_outcome() {
     play(
         "
         frame a seq=0     | submit a
@@ -251,7 +251,7 @@ fn the_last_64_outcomes_are_kept_and_older_numbers_are_out_of_order() {
 }
 
 #[test]
-fn however_many_are_in_hand_none_of_them_is_forgotten() {
+fn appends_in_flight_are_never_evicted() {
     let mut player = Player::new();
     for seq in 0..200 {
         assert_eq!(player.step(&format!("frame f{seq} seq={seq}")), format!("submit f{seq}"));
@@ -261,7 +261,7 @@ fn however_many_are_in_hand_none_of_them_is_forgotten() {
 }
 
 #[test]
-fn an_unknown_outcome_refuses_nothing_behind_it_and_a_late_one_is_remembered() {
+fn an_unknown_outcome_rejects_nothing_behind_it_and_a_later_outcome_is_kept() {
     play(
         "
         frame a seq=0      | submit a
@@ -276,7 +276,7 @@ fn an_unknown_outcome_refuses_nothing_behind_it_and_a_late_one_is_remembered() {
 }
 
 #[test]
-fn a_lane_is_numbered_always_or_never() {
+fn a_lane_is_either_numbered_or_not() {
     let player = play(
         "
         frame a seq=0 | submit a
@@ -293,7 +293,7 @@ fn a_lane_is_numbered_always_or_never() {
 }
 
 #[test]
-fn when_the_node_stops_what_waits_is_unavailable_and_what_was_submitted_gets_its_outcome() {
+fn on_close_waiting_appends_are_unavailable_and_submitted_ones_get_their_outcome() {
     play(
         "
         frame a seq=0         | submit a
@@ -315,18 +315,18 @@ fn when_the_node_stops_what_waits_is_unavailable_and_what_was_submitted_gets_its
 }
 
 #[test]
-fn a_refusal_after_the_node_stopped_answers_nothing_twice() {
+fn a_rejection_after_close_answers_nothing_twice() {
     play(
         "
         frame a seq=0         | submit a
         frame b seq=1 after=9 |
         close                 | b: unavailable
-        refused a unavailable | a: unavailable",
+        reject a unavailable  | a: unavailable",
     );
 }
 
 #[test]
-fn a_lane_names_the_next_moment_it_has_something_to_do_at() {
+fn deadline_is_the_next_moment_with_something_to_do() {
     let mut player = Player::new();
     assert_eq!(player.lane.deadline(), None);
     player.step("frame e seq=1");
@@ -334,7 +334,7 @@ fn a_lane_names_the_next_moment_it_has_something_to_do_at() {
     player.step("wait 1");
     player.step("frame a seq=0 after=0");
     let ahead = player.lane.deadline().expect("the log has to come");
-    // 1 s later, but 5 s long and not 10.
+    // It arrived 1 s later, but waits 5 s instead of 10.
     assert_eq!(early - ahead, std::time::Duration::from_secs(4));
     assert!(player.lane.waits_for_room());
     player.step("end 1");

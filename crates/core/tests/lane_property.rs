@@ -1,5 +1,5 @@
-//! What holds for a lane whatever comes: every frame is answered once, and numbers are submitted in
-//! order, without gaps, from the refused one on after each refusal.
+//! Properties of every lane: each frame is answered once, and numbers are submitted in order,
+//! without gaps, restarting from the rejected one after each rejection.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use roomlog_core::{
 };
 use roomlog_protocol::{EntryId, ErrorCode, Refusal};
 
-/// How an outcome counts for the number of its append.
+/// The effect of an outcome on its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Final,
@@ -32,10 +32,10 @@ impl Effect {
     }
 }
 
-/// The gateway's final refusal of the frame with this token.
-fn refusal(token: u64) -> AppendOutcome {
-    let refusal = Refusal { slot: Some(token), ..Refusal::new(ErrorCode::TooLarge, "") };
-    AppendOutcome::Invalid(Box::new(refusal))
+/// The gateway's final rejection of the frame with this token.
+fn rejection(token: u64) -> AppendOutcome {
+    let rejection = Refusal { slot: Some(token), ..Refusal::new(ErrorCode::TooLarge, "") };
+    AppendOutcome::Invalid(Box::new(rejection))
 }
 
 const LIMITS: LaneLimits =
@@ -43,13 +43,19 @@ const LIMITS: LaneLimits =
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// A frame: its number, counted from two before the one that is to be submitted next.
-    Frame { near: u64, other_id: bool, after: Option<i64>, reference: Option<u64>, door: bool },
-    /// An outcome for one of those that were submitted.
+    /// A frame; its number counts from two before the next one to be submitted.
+    Frame {
+        near: u64,
+        other_id: bool,
+        after: Option<i64>,
+        reference: Option<u64>,
+        by_gateway: bool,
+    },
+    /// An outcome for a submitted append.
     Settle { which: prop::sample::Index, effect: Effect },
-    /// The room moves on by so much.
+    /// The log grows.
     Grow(u64),
-    /// Time goes by.
+    /// Seconds pass.
     Wait(u64),
 }
 
@@ -67,8 +73,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Effect::Unknown),
     ];
     let op = prop_oneof![
-        8 => frame.prop_map(|(near, other_id, after, reference, door)| {
-            Op::Frame { near, other_id, after, reference, door }
+        8 => frame.prop_map(|(near, other_id, after, reference, by_gateway)| {
+            Op::Frame { near, other_id, after, reference, by_gateway }
         }),
         4 => (any::<prop::sample::Index>(), effect)
             .prop_map(|(which, effect)| Op::Settle { which, effect }),
@@ -78,7 +84,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op, 0..80)
 }
 
-/// A lane, and what a reader of the page expects of it.
+/// A lane, and its expected state by the documentation.
 struct Watched {
     lane: Lane<u64>,
     numbered: bool,
@@ -87,13 +93,13 @@ struct Watched {
     /// The number of each frame.
     frames: Vec<u64>,
     answered: BTreeSet<u64>,
-    /// All numbers before this one were submitted, or used up at the door.
+    /// All numbers before this one were submitted or rejected by the gateway.
     next: u64,
     /// The token that was submitted last.
     newest: Option<u64>,
-    /// Submitted and without a last outcome, by token; whether it was said to be unknown.
-    in_hand: BTreeMap<u64, bool>,
-    /// The outcome of each number that is used up.
+    /// Submitted and without a final outcome, by token; whether `unknown` was reported.
+    in_flight: BTreeMap<u64, bool>,
+    /// The outcome of each used-up number.
     settled: BTreeMap<u64, AppendOutcome>,
 }
 
@@ -108,7 +114,7 @@ impl Watched {
             answered: BTreeSet::new(),
             next: 0,
             newest: None,
-            in_hand: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             settled: BTreeMap::new(),
         }
     }
@@ -120,7 +126,7 @@ impl Watched {
     fn step(&mut self, op: &Op) {
         let mut steps = Vec::new();
         match op {
-            Op::Frame { near, other_id, after, reference, door } => {
+            Op::Frame { near, other_id, after, reference, by_gateway } => {
                 let seq = (self.next + near).saturating_sub(2);
                 let token = self.frames.len() as u64;
                 self.frames.push(seq);
@@ -132,15 +138,15 @@ impl Watched {
                     entry_id: EntryId::new(&id).expect("an id"),
                     after: *after,
                     reference: *reference,
-                    work: if *door { Err(refusal(token)) } else { Ok(token) },
+                    work: if *by_gateway { Err(rejection(token)) } else { Ok(token) },
                 };
                 self.lane.arrive(arrival, self.now, self.end, &mut steps);
             }
             Op::Settle { which, effect } => {
-                if self.in_hand.is_empty() {
+                if self.in_flight.is_empty() {
                     return;
                 }
-                let tokens: Vec<u64> = self.in_hand.keys().copied().collect();
+                let tokens: Vec<u64> = self.in_flight.keys().copied().collect();
                 return self.settle(*which.get(&tokens), *effect);
             }
             Op::Grow(by) => {
@@ -152,33 +158,33 @@ impl Watched {
                 self.lane.tick(self.now, self.end, &mut steps);
             }
         }
-        self.look_at(&steps);
+        self.check(&steps);
     }
 
     fn settle(&mut self, token: u64, effect: Effect) {
-        let was_unknown = self.in_hand[&token];
-        // What may be stored is not said to be refused later.
+        let was_unknown = self.in_flight[&token];
+        // An append that may be stored is not rejected later.
         let effect = if was_unknown { Effect::Final } else { effect };
         let mut steps = Vec::new();
         self.lane.settle(token, effect.outcome(token), &mut steps);
         let seq = self.seq(token);
         if effect == Effect::Rejected && self.numbered {
-            return self.look_at_refusal(token, seq, &steps);
+            return self.check_rejection(token, seq, &steps);
         }
         if effect == Effect::Unknown {
-            self.in_hand.insert(token, true);
+            self.in_flight.insert(token, true);
         } else {
-            self.in_hand.remove(&token);
+            self.in_flight.remove(&token);
             self.settled.insert(seq, effect.outcome(token));
         }
-        // Without numbers, what was said to be unknown is told again when it is known.
+        // Without numbers, an append reported unknown is answered again once known.
         if self.numbered || !was_unknown {
-            self.look_at(&steps);
+            self.check(&steps);
         }
     }
 
-    /// A refusal: the number is next again, and those in hand behind it are told so, once.
-    fn look_at_refusal(&mut self, refused: u64, seq: u64, steps: &[Step<u64>]) {
+    /// A rejection: the number is next again, and those in flight behind it are answered once.
+    fn check_rejection(&mut self, rejected: u64, seq: u64, steps: &[Step<u64>]) {
         for step in steps {
             let Step::Answer { token, outcome, first } = step else {
                 panic!("{step:?} behind a rejection")
@@ -186,7 +192,7 @@ impl Watched {
             assert!(self.answered.insert(*token), "{token} is answered twice");
             match outcome {
                 AppendOutcome::StorageFull if first.is_some() => assert_eq!(self.seq(*token), seq),
-                AppendOutcome::StorageFull => assert_eq!(*token, refused),
+                AppendOutcome::StorageFull => assert_eq!(*token, rejected),
                 other => {
                     assert_eq!(*other, AppendOutcome::OutOfOrder { expected: Some(seq) });
                     assert!(self.seq(*token) > seq);
@@ -195,17 +201,17 @@ impl Watched {
         }
         self.next = seq;
         self.settled.split_off(&seq);
-        let behind = self.in_hand.keys().copied().filter(|token| self.seq(*token) >= seq);
+        let behind = self.in_flight.keys().copied().filter(|token| self.seq(*token) >= seq);
         for token in behind.collect::<Vec<_>>() {
-            self.in_hand.remove(&token);
-            // The sequencer refuses those behind it too: nobody is told of that twice.
+            self.in_flight.remove(&token);
+            // The sequencer rejects those behind it too, which must not be answered again.
             let mut nothing = Vec::new();
             self.lane.settle(token, Effect::Rejected.outcome(token), &mut nothing);
             assert_eq!(nothing, []);
         }
     }
 
-    fn look_at(&mut self, steps: &[Step<u64>]) {
+    fn check(&mut self, steps: &[Step<u64>]) {
         for step in steps {
             match step {
                 Step::Submit(token, work) => {
@@ -217,19 +223,19 @@ impl Watched {
                     }
                     self.newest = Some(*token);
                     self.next += 1;
-                    assert_eq!(self.in_hand.insert(*token, false), None, "submitted once");
+                    assert_eq!(self.in_flight.insert(*token, false), None, "submitted once");
                 }
                 Step::Answer { token, outcome, first } => {
                     assert!(self.answered.insert(*token), "{token} is answered twice");
                     if self.numbered {
-                        self.look_at_answer(self.seq(*token), outcome, first.is_some());
+                        self.check_answer(self.seq(*token), outcome, first.is_some());
                     }
                 }
             }
         }
     }
 
-    fn look_at_answer(&mut self, seq: u64, outcome: &AppendOutcome, again: bool) {
+    fn check_answer(&mut self, seq: u64, outcome: &AppendOutcome, again: bool) {
         if again {
             assert!(self.settled.get(&seq).is_none_or(|settled| settled == outcome));
             if let AppendOutcome::IdReused { slot: token } = outcome {
@@ -239,7 +245,7 @@ impl Watched {
         }
         match outcome {
             AppendOutcome::Invalid(_) => {
-                assert_eq!(seq, self.next, "the gateway's refusals have their turn");
+                assert_eq!(seq, self.next, "the gateway's rejections are answered in order");
                 self.settled.insert(seq, outcome.clone());
                 self.next += 1;
             }
@@ -248,7 +254,7 @@ impl Watched {
                 self.next += 1;
             }
             AppendOutcome::Ahead => assert_eq!(seq, self.next, "nothing behind it was submitted"),
-            // Numbers that are next, or later and waiting in front of it.
+            // Numbers that are next, or early.
             AppendOutcome::OutOfOrder { expected } => {
                 assert!(expected.is_some_and(|it| it >= self.next))
             }
@@ -261,14 +267,14 @@ impl Watched {
         }
     }
 
-    /// All outcomes come and all time goes by: nothing may be left.
+    /// Delivers all outcomes and lets all timeouts pass: nothing may remain.
     fn end(mut self) {
-        while let Some(token) = self.in_hand.keys().next().copied() {
+        while let Some(token) = self.in_flight.keys().next().copied() {
             self.settle(token, Effect::Final);
         }
         for _ in 0..3 {
             self.step(&Op::Wait(10));
-            while let Some(token) = self.in_hand.keys().next().copied() {
+            while let Some(token) = self.in_flight.keys().next().copied() {
                 self.settle(token, Effect::Final);
             }
         }
@@ -277,7 +283,7 @@ impl Watched {
     }
 }
 
-/// No file of failures is kept beside the tests: what is found becomes a transcript.
+/// Failures are not persisted: each one becomes a transcript.
 fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) }
 }

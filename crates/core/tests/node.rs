@@ -1,4 +1,4 @@
-//! A whole node on engines in memory: appends in, outcomes and a log out.
+//! A node on engines in memory: appends in, outcomes and a log out.
 
 use roomlog_core::{
     NodeError, NodeSettings, archive::Archive, journal::Position, outcome::AppendOutcome,
@@ -14,11 +14,11 @@ fn says(id: &str) -> Proposal {
     proposal("general", "ada", id, id)
 }
 
-/// Appends to `general` as soon as the node takes it.
+/// Appends to `general`, retrying while the node is busy.
 async fn append_when_taken(life: &Life, connection: &mut Connection, id: &str) {
     timeout(LONG, async {
-        while let Err(turned) = connection.append(life, says(id), None, 0) {
-            assert_eq!(turned, AppendOutcome::Busy);
+        while let Err(rejected) = connection.append(life, says(id), None, 0) {
+            assert_eq!(rejected, AppendOutcome::Busy);
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     })
@@ -27,7 +27,7 @@ async fn append_when_taken(life: &Life, connection: &mut Connection, id: &str) {
 }
 
 #[tokio::test]
-async fn an_append_becomes_an_entry_and_its_author_hears_where() {
+async fn an_append_becomes_an_entry_and_its_author_receives_the_slot() {
     let disk = Disk::default();
     disk.journal.set_time(1_000);
     let life = Life::start(&disk, identity(1, 1), NodeSettings::default()).await;
@@ -39,11 +39,11 @@ async fn an_append_becomes_an_entry_and_its_author_hears_where() {
 }
 
 #[tokio::test]
-async fn what_waits_together_goes_by_time_and_each_queue_in_its_order() {
+async fn pending_appends_go_by_time_and_each_queue_in_order() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let (mut ada, mut bob) = (Connection::default(), Connection::default());
-    // Nobody waits in between, so all of it is there when the node looks.
+    // No await in between, so the node sees all of it at once.
     for (id, time) in [("a-300", 300), ("a-100", 100), ("a-500", 500)] {
         ada.append(&life, says(id), None, time).expect("taken");
     }
@@ -57,7 +57,7 @@ async fn what_waits_together_goes_by_time_and_each_queue_in_its_order() {
 }
 
 #[tokio::test]
-async fn rooms_take_turns_and_know_nothing_of_each_other() {
+async fn rooms_take_turns_and_are_independent() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -86,7 +86,7 @@ async fn one_id_twice_at_once_is_one_entry() {
 }
 
 #[tokio::test]
-async fn repeats_are_known_from_memory_and_from_the_archive_and_after_a_restart() {
+async fn repeats_are_recognised_from_memory_from_the_archive_and_after_a_restart() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -110,7 +110,7 @@ async fn repeats_are_known_from_memory_and_from_the_archive_and_after_a_restart(
 }
 
 #[tokio::test]
-async fn an_expect_that_is_not_met_stores_nothing() {
+async fn a_failed_expect_stores_nothing() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -125,7 +125,7 @@ async fn an_expect_that_is_not_met_stores_nothing() {
 }
 
 #[tokio::test]
-async fn the_heads_of_all_rooms_are_those_of_archive_and_memory_together() {
+async fn room_heads_merges_archive_and_memory() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -156,7 +156,7 @@ async fn the_heads_of_all_rooms_are_those_of_archive_and_memory_together() {
 }
 
 #[tokio::test]
-async fn an_archive_that_is_gone_is_made_again_from_the_journal() {
+async fn a_lost_archive_is_rebuilt_from_the_journal() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -173,7 +173,7 @@ async fn an_archive_that_is_gone_is_made_again_from_the_journal() {
 }
 
 #[tokio::test]
-async fn an_archive_ahead_of_the_journal_is_refused() {
+async fn an_archive_ahead_of_the_journal_is_an_error() {
     let disk = Disk::default();
     let commit = Speaker::new("general").says(5, &["hello"]);
     disk.archive.fold(&window(5, &[commit])).expect("a fold");
@@ -184,13 +184,13 @@ async fn an_archive_ahead_of_the_journal_is_refused() {
 }
 
 #[tokio::test]
-async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
+async fn a_failed_fold_stops_the_node_and_the_next_start_repeats_it() {
     let disk = Disk::default();
     disk.archive.crash_after_rows(Some(11));
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
     let mut outcomes = Vec::new();
-    // Far more than fit before the fold's thread has had its turn.
+    // Far more than fit before the fold's thread has run.
     for n in 0..100_000 {
         if ada.append(&life, says(&format!("id-{n}")), None, 0).is_err() {
             break;
@@ -212,12 +212,12 @@ async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_closed_gives_all_it_took_its_outcome_and_takes_no_more() {
+async fn stop_answers_all_accepted_appends_and_rejects_new_ones() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
     for n in 0..1_200 {
-        // More than two blocks, none of which the node has looked at yet.
+        // More than two blocks, none of which the node has seen yet.
         ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
     }
     let (ended, ()) = tokio::join!(life.stop(), async {
@@ -230,7 +230,7 @@ async fn a_node_that_is_closed_gives_all_it_took_its_outcome_and_takes_no_more()
 }
 
 #[tokio::test]
-async fn an_append_is_taken_up_to_the_bound_of_waiting_bytes_and_busy_above_it() {
+async fn appends_are_busy_above_the_bound_of_waiting_bytes() {
     let weight = says("id-0").weight();
     for (bytes, taken) in [(2 * weight, 2), (2 * weight - 1, 1)] {
         let disk = Disk::default();
@@ -241,7 +241,7 @@ async fn an_append_is_taken_up_to_the_bound_of_waiting_bytes_and_busy_above_it()
             let outcome = ada.append(&life, says(&format!("id-{n}")), None, 0);
             assert_eq!(outcome.is_ok(), n < taken, "{n} of {bytes} bytes: {outcome:?}");
         }
-        // What has its outcome weighs nothing any more.
+        // Appends with an outcome no longer count.
         ada.outcomes().await;
         for n in 3..3 + taken {
             ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
@@ -252,7 +252,7 @@ async fn an_append_is_taken_up_to_the_bound_of_waiting_bytes_and_busy_above_it()
 }
 
 #[tokio::test]
-async fn a_node_whose_fold_is_behind_is_busy_until_it_has_caught_up() {
+async fn a_node_whose_fold_is_behind_is_busy_until_it_catches_up() {
     let disk = Disk::default();
     let settings = without_fold(NodeSettings { unfolded_entries: 3, ..NodeSettings::default() });
     let life = Life::start(&disk, identity(1, 1), settings).await;
@@ -270,7 +270,7 @@ async fn a_node_whose_fold_is_behind_is_busy_until_it_has_caught_up() {
 }
 
 #[tokio::test]
-async fn a_replay_longer_than_the_bound_of_unfolded_entries_comes_to_its_end() {
+async fn a_replay_longer_than_the_bound_of_unfolded_entries_completes() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();

@@ -1,4 +1,4 @@
-//! A node whose journal has no room, holds what is not to be applied, or is shared by mistake.
+//! A node whose journal is full, holds blocks that must not be applied, or is shared by mistake.
 
 use roomlog_core::{
     NodeError, NodeSettings,
@@ -20,7 +20,7 @@ fn says(id: &str) -> Proposal {
     proposal("general", "ada", id, id)
 }
 
-/// The block `incarnation.n` of a node, in which `ada` says these.
+/// The block `incarnation.n` of a node, with these bodies from `ada`.
 fn block(node: u8, incarnation: u64, n: u64, says_all: &[&str]) -> Vec<u8> {
     let name = BlockName { node: NodeId([node; 16]), incarnation, n };
     let says = |body: &&str| proposal("general", "ada", &body.replace(' ', "-"), body);
@@ -34,7 +34,7 @@ async fn store(disk: &Disk, block: Vec<u8>) {
 }
 
 #[tokio::test]
-async fn without_room_the_first_of_a_numbered_queue_hears_why_and_the_rest_comes_behind_it() {
+async fn when_full_the_first_of_a_numbered_queue_gets_the_reason_and_the_rest_out_of_order() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -49,7 +49,7 @@ async fn without_room_the_first_of_a_numbered_queue_hears_why_and_the_rest_comes
     ];
     assert_eq!(ada.outcomes().await, refused);
 
-    // There is room again, but the first has not come again yet.
+    // There is room again, but the first append has not been resent yet.
     disk.journal.set_full(false);
     ada.append(&life, says("id-3"), Some(3), 0).expect("taken");
     ada.append(&life, says("id-1"), Some(1), 0).expect("taken");
@@ -69,7 +69,7 @@ async fn without_room_the_first_of_a_numbered_queue_hears_why_and_the_rest_comes
 }
 
 #[tokio::test]
-async fn a_refused_queue_stands_in_nobody_elses_way() {
+async fn a_refused_queue_does_not_block_others() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let (mut ada, mut bob) = (Connection::default(), Connection::default());
@@ -82,14 +82,14 @@ async fn a_refused_queue_stands_in_nobody_elses_way() {
     assert_eq!(ada.outcomes().await, [(0, full.clone()), (1, full.clone())]);
     assert_eq!(bob.outcomes().await, [(0, full.clone()), (1, full)]);
     disk.journal.set_full(false);
-    // Without numbers nothing has to come again first, and each room's queue is its own.
+    // Unnumbered queues are not blocked, and each room has its own queue.
     assert_eq!(bob.say(&life, says("b-1")).await, committed(0));
     ada.append(&life, proposal("other", "ada", "o-0", "o"), Some(0), 0).expect("taken");
     assert_eq!(ada.outcomes().await, [(2, committed(0))]);
 }
 
 #[tokio::test]
-async fn more_than_a_block_that_waits_when_there_is_no_room_is_refused_in_order() {
+async fn more_than_one_pending_block_is_refused_in_order() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -107,14 +107,14 @@ async fn more_than_a_block_that_waits_when_there_is_no_room_is_refused_in_order(
     disk.journal.set_full(false);
     ada.append(&life, says("id-0"), Some(0), 0).expect("taken");
     assert_eq!(ada.outcomes().await, [(600, committed(0))]);
-    // The number of the refused block went to this one, and a restart finds no gap.
+    // This block reused the number of the refused one, so a restart finds no gap.
     life.end().await.expect("a good end");
     let life = Life::start(&disk.without_archive(), identity(1, 2), small_windows()).await;
     assert_eq!(life.bodies("general").await, ["id-0"]);
 }
 
 #[tokio::test]
-async fn blocks_that_are_not_to_be_applied_are_skipped_and_nothing_happens_twice() {
+async fn foreign_and_repeated_blocks_are_skipped() {
     let disk = Disk::default();
     store(&disk, block(1, 1, 0, &["one"])).await;
     store(&disk, b"nothing of ours".to_vec()).await;
@@ -158,12 +158,12 @@ async fn a_late_block_of_the_old_incarnation_is_fenced_while_the_new_one_lives()
 }
 
 #[tokio::test]
-async fn another_process_with_our_identity_stops_us_and_whoever_waits_is_told() {
+async fn another_process_with_this_identity_stops_the_node_and_pending_appends_are_answered() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
     assert_eq!(ada.say(&life, says("one")).await, committed(0));
-    // The other one is newer: its first block fences ours, and we stop when we read it.
+    // The other process is newer: its first block fences this one, which stops when it reads it.
     store(&disk, block(1, 2, 0, &["of the other"])).await;
     let told = ada.say(&life, says("two")).await;
     assert!(matches!(told, AppendOutcome::Unknown | AppendOutcome::Unavailable), "{told:?}");
@@ -174,7 +174,7 @@ async fn another_process_with_our_identity_stops_us_and_whoever_waits_is_told() 
 }
 
 #[tokio::test]
-async fn a_block_of_newer_rules_stops_the_node_before_anything_behind_it_is_applied() {
+async fn a_block_of_newer_rules_stops_the_node_before_later_blocks_are_applied() {
     let disk = Disk::default();
     store(&disk, block(1, 1, 0, &["one"])).await;
     let mut newer = block(1, 1, 1, &["by rules we do not know"]);
@@ -197,12 +197,12 @@ async fn a_block_of_newer_rules_stops_the_node_before_anything_behind_it_is_appl
 }
 
 #[tokio::test]
-async fn a_node_that_is_dropped_lets_the_folds_thread_end() {
+async fn dropping_a_node_ends_the_folds_thread() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
     assert_eq!(ada.say(&life, says("one")).await, committed(0));
-    // Nothing is on its way: the thread waits for the next window. Joined with a time-out.
+    // Nothing is pending: the thread waits for the next window. `crash` joins it with a timeout.
     disk.folded().await;
     life.crash().await;
     let life = Life::start(&disk, identity(1, 2), small_windows()).await;
@@ -210,7 +210,7 @@ async fn a_node_that_is_dropped_lets_the_folds_thread_end() {
 }
 
 #[tokio::test]
-async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_there_is_room() {
+async fn with_a_full_archive_appends_continue_up_to_the_bound_and_again_when_there_is_room() {
     let disk = Disk::default();
     let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
@@ -219,7 +219,7 @@ async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_t
     for n in 0..20 {
         assert_eq!(ada.say(&life, says(&format!("id-{n}"))).await, committed(n));
     }
-    // At the bound; reading goes on.
+    // At the bound; reads continue.
     timeout(LONG, async {
         while ada.append(&life, says("too-much"), None, 0) != Err(AppendOutcome::Busy) {
             tokio::task::yield_now().await;
@@ -244,8 +244,8 @@ async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_t
 }
 
 #[tokio::test]
-async fn large_entries_wait_for_room_in_the_archive_up_to_their_bytes() {
-    // Each takes twice its body and 512 bytes: two of them are below the bound, the third meets it.
+async fn with_a_full_archive_pending_bytes_are_bounded() {
+    // Each counts twice its body plus 512 bytes: two are below the bound, the third meets it.
     let disk = Disk::default();
     let bounded = NodeSettings { unfolded_bytes: 7_536, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
@@ -262,14 +262,14 @@ async fn large_entries_wait_for_room_in_the_archive_up_to_their_bytes() {
 }
 
 #[tokio::test]
-async fn blocks_of_repeats_wait_for_room_in_the_archive_too_and_are_bounded() {
+async fn with_a_full_archive_pending_blocks_of_repeats_are_bounded() {
     let disk = Disk::default();
     let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
     let mut ada = Connection::default();
     assert_eq!(ada.say(&life, says("one")).await, committed(0));
     disk.folded().await;
-    // Room for no row, and each block is a row's worth of memory that waits.
+    // No room for a row; each block without entries counts as one.
     disk.archive.set_full(true);
     assert_eq!(ada.say(&life, says("two")).await, committed(1));
     for _ in 0..19 {
@@ -282,7 +282,7 @@ async fn blocks_of_repeats_wait_for_room_in_the_archive_too_and_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_closed_while_the_archive_has_no_room_ends_and_loses_nothing() {
+async fn a_node_stops_with_a_full_archive_and_loses_nothing() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -297,13 +297,13 @@ async fn a_node_that_is_closed_while_the_archive_has_no_room_ends_and_loses_noth
 }
 
 #[tokio::test]
-async fn a_node_at_its_bound_ends_although_the_archive_has_no_room() {
+async fn a_node_at_its_bound_stops_with_a_full_archive() {
     let disk = Disk::default();
     let bounded = NodeSettings { unfolded_entries: 4, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
     let mut ada = Connection::default();
     disk.archive.set_full(true);
-    // In one turn, so that more is taken than the bound lets through.
+    // In one turn, so that more is accepted than the bound allows.
     for n in 0..2_000 {
         ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
     }
@@ -313,7 +313,7 @@ async fn a_node_at_its_bound_ends_although_the_archive_has_no_room() {
     assert_eq!(ada.outcomes().await, taken);
 }
 
-/// A block of entries that were committed elsewhere: slots from `first` on, a second apart.
+/// A block of imported entries: slots from `first` on, one second apart.
 fn history(node: u8, n: u64, first: u64, bodies: &[&str]) -> Vec<u8> {
     let past = |(slot, body): (u64, &&str)| Past {
         proposal: proposal("general", "ada", body, body),
@@ -326,10 +326,10 @@ fn history(node: u8, n: u64, first: u64, bodies: &[&str]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn entries_of_elsewhere_keep_their_slots_and_times_and_their_ids_are_known() {
+async fn imported_entries_keep_their_slots_times_and_ids() {
     let disk = Disk::default();
     store(&disk, history(9, 0, 0, &["one", "two"])).await;
-    // Sent again, as a move does that was cut off, with what comes after.
+    // Sent again with the rest, as an interrupted import does.
     store(&disk, history(8, 0, 1, &["two", "three"])).await;
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let log = life.log_of("general").await;
@@ -345,7 +345,7 @@ async fn entries_of_elsewhere_keep_their_slots_and_times_and_their_ids_are_known
 }
 
 #[tokio::test]
-async fn entries_of_elsewhere_that_would_make_a_hole_stop_the_node() {
+async fn imported_entries_with_a_gap_stop_the_node() {
     let disk = Disk::default();
     store(&disk, history(9, 0, 0, &["one"])).await;
     store(&disk, history(9, 1, 2, &["three"])).await;
@@ -356,7 +356,9 @@ async fn entries_of_elsewhere_that_would_make_a_hole_stop_the_node() {
         panic!("{ended:?}");
     };
     assert!(
-        problem.to_string().contains("entry 2 of room general, which ends before slot 1"),
+        problem
+            .to_string()
+            .contains("slot 2 does not continue room general, which ends before slot 1"),
         "{problem}"
     );
 }

@@ -1,5 +1,5 @@
-//! What holds for a node whatever is appended, repeated, restarted and cut off: one log, gap-free,
-//! each id once, each connection in its order, every outcome true to it, and the same again from the
+//! Properties of a node under appends, repeats, restarts and crashes: one log without gaps, each id
+//! once, each connection in order, outcomes that match the log, and the same log again from the
 //! journal alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,19 +18,19 @@ type Logs = BTreeMap<&'static str, Vec<Stored>>;
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// A connection appends: the id says the body, unless it says something else by that id.
+    /// A connection appends; the id determines the body, unless `other`.
     Append { connection: usize, room: usize, id: u8, time: u64, other: bool },
-    /// All wait for their outcomes.
+    /// All connections wait for their outcomes.
     Await,
     /// The journal's clock is set, forwards or back.
     Clock(u64),
-    /// The node is closed and started again.
+    /// The node is stopped and restarted.
     Restart,
-    /// The node is cut off between two steps and started again.
+    /// The node crashes between two steps and is restarted.
     Crash,
-    /// The fold that would write one row more than this is cut off, and the node with it.
-    CutFold(usize),
-    /// The journal has no room until all have heard of it.
+    /// The fold crashes after this many more rows, and the node with it.
+    CrashFold(usize),
+    /// The journal is full until all connections have their outcomes.
     Full,
 }
 
@@ -44,14 +44,14 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (0..1_000_u64).prop_map(Op::Clock),
         1 => Just(Op::Restart),
         1 => Just(Op::Crash),
-        1 => (0..20_usize).prop_map(Op::CutFold),
+        1 => (0..20_usize).prop_map(Op::CrashFold),
         1 => Just(Op::Full),
     ];
     proptest::collection::vec(op, 0..150)
 }
 
-/// One append and what was heard of it; nothing when the node was cut off before.
-struct Asked {
+/// An append and its outcome; `None` if the node crashed first.
+struct SentAppend {
     connection: usize,
     proposal: Proposal,
     outcome: Option<AppendOutcome>,
@@ -62,9 +62,9 @@ struct World {
     life: Life,
     incarnation: u64,
     connections: Vec<Connection>,
-    /// Of each connection, the places in `asked` of what has no outcome yet.
+    /// Per connection, the indices in `appends` without an outcome.
     open: Vec<Vec<usize>>,
-    asked: Vec<Asked>,
+    appends: Vec<SentAppend>,
 }
 
 impl World {
@@ -72,7 +72,7 @@ impl World {
         let disk = Disk::default();
         let life = Life::start(&disk, identity(1, 1), small_windows()).await;
         let mut world =
-            Self { disk, life, incarnation: 1, connections: vec![], open: vec![], asked: vec![] };
+            Self { disk, life, incarnation: 1, connections: vec![], open: vec![], appends: vec![] };
         world.connect();
         world
     }
@@ -82,11 +82,11 @@ impl World {
         self.open = vec![Vec::new(); 3];
     }
 
-    async fn hear(&mut self) {
+    async fn collect_outcomes(&mut self) {
         for (connection, open) in self.connections.iter_mut().zip(&mut self.open) {
             let outcomes = connection.outcomes().await;
-            for (asked, (_, outcome)) in open.drain(..).zip(outcomes) {
-                self.asked[asked].outcome = Some(outcome);
+            for (index, (_, outcome)) in open.drain(..).zip(outcomes) {
+                self.appends[index].outcome = Some(outcome);
             }
         }
     }
@@ -99,48 +99,49 @@ impl World {
                 let life = &self.life;
                 let taken = self.connections[connection].append(life, proposal.clone(), None, time);
                 if taken.is_err() {
-                    // A fold was cut off: the node has ended.
+                    // A fold crashed: the node has ended.
                     return self.restart(true).await;
                 }
-                self.open[connection].push(self.asked.len());
-                self.asked.push(Asked { connection, proposal, outcome: None });
+                self.open[connection].push(self.appends.len());
+                self.appends.push(SentAppend { connection, proposal, outcome: None });
             }
-            Op::Await => self.hear().await,
+            Op::Await => self.collect_outcomes().await,
             Op::Clock(time) => self.disk.journal.set_time(time),
-            Op::CutFold(rows) => self.disk.archive.crash_after_rows(Some(rows)),
+            Op::CrashFold(rows) => self.disk.archive.crash_after_rows(Some(rows)),
             Op::Restart => return self.restart(true).await,
             Op::Crash => return self.restart(false).await,
             Op::Full => {
                 self.disk.journal.set_full(true);
-                self.hear().await;
+                self.collect_outcomes().await;
                 self.disk.journal.set_full(false);
             }
         }
         self
     }
 
-    async fn restart(mut self, gently: bool) -> Self {
-        if gently {
-            // After a cut in a fold it has ended already.
+    async fn restart(mut self, stop_first: bool) -> Self {
+        if stop_first {
+            // After a crash in a fold it has ended already.
             let _how_it_ended = self.life.stop().await;
-            self.hear().await;
+            self.collect_outcomes().await;
         }
-        let Self { disk, life, incarnation, connections, open, asked } = self;
+        let Self { disk, life, incarnation, connections, open, appends } = self;
         life.crash().await;
         disk.archive.crash_after_rows(None);
         let next = identity(1, incarnation + 1);
         let life = Life::start(&disk, next, small_windows()).await;
-        let mut world = Self { disk, life, incarnation: incarnation + 1, connections, open, asked };
+        let mut world =
+            Self { disk, life, incarnation: incarnation + 1, connections, open, appends };
         world.connect();
         world
     }
 }
 
-/// Every outcome is true to the log.
-fn check_outcomes(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
+/// Every outcome matches the log.
+fn check_outcomes(appends: &[SentAppend], logs: &Logs) -> Result<(), TestCaseError> {
     let mut last = BTreeMap::new();
     let mut firsts = BTreeSet::new();
-    for Asked { connection, proposal, outcome } in asked {
+    for SentAppend { connection, proposal, outcome } in appends {
         let room = proposal.room.as_str();
         let at = |slot: u64| &logs[room][usize::try_from(slot).expect("small")].entry;
         match outcome {
@@ -168,15 +169,15 @@ fn check_outcomes(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Each id is there once, and only when it was not refused each time it was asked for.
-fn check_logs(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
-    let refused = |asked: &&Asked| {
-        matches!(asked.outcome, Some(AppendOutcome::StorageFull | AppendOutcome::Unavailable))
+/// Each id is there once, and only if one of its appends was not refused.
+fn check_logs(appends: &[SentAppend], logs: &Logs) -> Result<(), TestCaseError> {
+    let refused = |append: &&SentAppend| {
+        matches!(append.outcome, Some(AppendOutcome::StorageFull | AppendOutcome::Unavailable))
     };
-    let may_be_there: BTreeSet<_> = asked
+    let may_be_there: BTreeSet<_> = appends
         .iter()
-        .filter(|asked| !refused(asked))
-        .map(|Asked { proposal, .. }| (proposal.room.as_str(), &proposal.id))
+        .filter(|append| !refused(append))
+        .map(|SentAppend { proposal, .. }| (proposal.room.as_str(), &proposal.id))
         .collect();
     for (room, log) in logs {
         let ids: BTreeSet<_> = log.iter().map(|stored| &stored.entry.id).collect();
@@ -203,10 +204,10 @@ async fn live(ops: Vec<Op>) -> Result<(), TestCaseError> {
     for op in &ops {
         world = world.step(op).await;
     }
-    let World { disk, life, incarnation, asked, .. } = world.restart(true).await;
+    let World { disk, life, incarnation, appends, .. } = world.restart(true).await;
     let log = logs(&life).await;
-    check_outcomes(&asked, &log)?;
-    check_logs(&asked, &log)?;
+    check_outcomes(&appends, &log)?;
+    check_logs(&appends, &log)?;
     prop_assert_eq!(life.end().await, Ok(()));
 
     let next = identity(1, incarnation + 2);
@@ -216,7 +217,7 @@ async fn live(ops: Vec<Op>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// No file of failures is kept beside the tests: what is found becomes a transcript.
+/// Failures are not persisted: each one becomes a transcript.
 fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) }
 }

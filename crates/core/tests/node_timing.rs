@@ -1,4 +1,4 @@
-//! A node whose journal gives blocks back when the test says so: what may happen in between.
+//! A node whose journal returns blocks when the test allows it.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use roomlog_testkit::{
 };
 use tokio::{sync::watch, time::timeout};
 
-/// A journal that gives back blocks up to a position.
+/// A journal that returns blocks up to a position.
 struct Gated {
     journal: MemoryJournal,
     gate: watch::Sender<u64>,
@@ -85,7 +85,7 @@ async fn append_when_taken(life: &Life, connection: &mut Connection, id: &str) {
     timeout(LONG, taken).await.expect("taken in time");
 }
 
-/// Waits until the journal holds so many blocks.
+/// Waits until the journal holds this many blocks.
 async fn stored(journal: &Gated, blocks: u64) {
     let stored = async {
         while journal.head(0).expect("a head") < Position(blocks) {
@@ -96,44 +96,44 @@ async fn stored(journal: &Gated, blocks: u64) {
 }
 
 #[tokio::test]
-async fn an_id_that_is_folded_between_its_repeats_look_up_and_apply_is_still_known() {
+async fn an_id_folded_between_lookup_and_apply_of_its_repeat_is_still_known() {
     let journal = gated();
     let settings = NodeSettings { unfolded_entries: 2, ..NodeSettings::default() };
     let life = start(&journal, without_fold(settings));
     let (mut ada, mut bob, mut eve) =
         (Connection::default(), Connection::default(), Connection::default());
 
-    // The first block, and a second that is looked up while nothing is applied yet.
+    // The first block, and a second whose ids are looked up before anything is applied.
     ada.append(&life, says("a"), None, 0).expect("taken");
     ada.append(&life, says("b"), None, 0).expect("taken");
     stored(&journal, 1).await;
-    // Large enough to be: sixteen appends.
+    // It needs sixteen appends to be looked up early.
     bob.append(&life, says("a"), None, 0).expect("taken");
     for n in 1..16 {
         bob.append(&life, says(&format!("bob-{n}")), None, 0).expect("taken");
     }
     stored(&journal, 2).await;
 
-    // The first is applied and folded: as many as may be unfolded, so the node is busy until then.
+    // The first is applied, which meets the bound, so the node is busy until it is folded.
     journal.gate.send_replace(1);
     assert_eq!(ada.outcomes().await, [(0, committed(0)), (1, committed(1))]);
     assert_eq!(eve.append(&life, says("c"), None, 0), Err(AppendOutcome::Busy));
     let rest = async {
         append_when_taken(&life, &mut eve, "c").await;
 
-        // Now the second is applied, with what the archive knew before.
+        // Now the second is applied, with the archive's answer from before.
         journal.gate.send_replace(u64::MAX);
-        let said = bob.outcomes().await;
-        assert_eq!(said[..2], [(0, repeat(0)), (1, committed(2))]);
+        let outcomes = bob.outcomes().await;
+        assert_eq!(outcomes[..2], [(0, repeat(0)), (1, committed(2))]);
         assert_eq!(eve.outcomes().await, [(0, committed(17))]);
     };
-    // The fold is asked for what the journal holds, and does what is applied of it.
+    // The fold is asked for the journal's head, and folds what is applied of it.
     tokio::join!(rest, async { drop(life.fold_to_head().await) });
     life.end().await.expect("a good end");
 }
 
 #[tokio::test]
-async fn when_applying_is_cut_off_sequencing_ends_and_whoever_waits_is_told() {
+async fn when_the_applier_dies_the_sequencer_ends_and_pending_appends_are_answered() {
     let journal = gated();
     let life = start(&journal, small_windows());
     let mut ada = Connection::default();
@@ -148,11 +148,11 @@ async fn when_applying_is_cut_off_sequencing_ends_and_whoever_waits_is_told() {
 }
 
 #[tokio::test]
-async fn followers_are_told_although_what_came_behind_became_no_block() {
+async fn followers_are_notified_even_if_later_appends_become_no_block() {
     let journal = gated();
     let life = start(&journal, without_fold(small_windows()));
     let (mut ada, mut bob) = (Connection::default(), Connection::default());
-    // A numbered queue whose first append was refused: the second is turned away.
+    // A numbered queue whose first append was refused: the second will be rejected.
     journal.journal.set_full(true);
     ada.append(&life, says("a-0"), Some(0), 0).expect("taken");
     assert_eq!(ada.outcomes().await, [(0, AppendOutcome::StorageFull)]);
@@ -163,22 +163,22 @@ async fn followers_are_told_although_what_came_behind_became_no_block() {
     let follower = Arc::new(Mailbox::default());
     let tail = life.tail(&room("general")).expect("a tail");
     let _hearing = tail.hear(&follower, 7);
-    // Applied while that one is in the inbox, as if a block were to come of it.
+    // Applied while that one is in the inbox, as if it would become a block.
     journal.gate.send_replace(1);
     ada.append(&life, says("a-1"), Some(1), 0).expect("taken");
     assert_eq!(ada.outcomes().await, [(1, AppendOutcome::OutOfOrder { expected: None })]);
     assert_eq!(bob.outcomes().await, [(0, committed(0))]);
-    timeout(LONG, follower.wait()).await.expect("word in time");
+    timeout(LONG, follower.wait()).await.expect("notified in time");
     assert_eq!(follower.take().moved, [7]);
 }
 
 #[tokio::test]
-async fn a_node_that_reached_its_bound_while_blocks_came_back_ends() {
+async fn a_node_at_its_bound_with_blocks_in_flight_stops() {
     stop_at_the_bound(false).await;
 }
 
 #[tokio::test]
-async fn a_node_that_is_drained_at_its_bound_answers_what_was_taken() {
+async fn a_node_drained_at_its_bound_answers_accepted_appends() {
     stop_at_the_bound(true).await;
 }
 
@@ -187,7 +187,7 @@ async fn stop_at_the_bound(drained: bool) {
     let settings = NodeSettings { unfolded_entries: 1, ..NodeSettings::default() };
     let life = start(&journal, without_fold(settings));
     let (mut ada, mut eve) = (Connection::default(), Connection::default());
-    // As many blocks as may be on their way, and large appends behind them: two blocks of a few.
+    // As many blocks as may be in flight, and two blocks' worth of large appends behind them.
     for n in 0..64 {
         ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
         stored(&journal, n + 1).await;
@@ -198,7 +198,7 @@ async fn stop_at_the_bound(drained: bool) {
         ada.append(&life, large, None, 0).expect("taken");
     }
 
-    // The first is applied, which is as many as may be unfolded.
+    // The first is applied, which meets the bound of unfolded entries.
     journal.gate.send_replace(1);
     let applied = async {
         let tail = life.tail(&room("general")).expect("a tail");
@@ -209,13 +209,13 @@ async fn stop_at_the_bound(drained: bool) {
     timeout(LONG, applied).await.expect("applied in time");
     assert_eq!(eve.append(&life, says("c"), None, 0), Err(AppendOutcome::Busy));
     journal.gate.send_replace(u64::MAX);
-    let mut said = Vec::new();
+    let mut outcomes = Vec::new();
     if drained {
         life.drain();
-        said = ada.outcomes().await;
+        outcomes = ada.outcomes().await;
         assert_eq!(eve.append(&life, says("c"), None, 0), Err(AppendOutcome::Busy));
     }
     life.end().await.expect("a good end");
-    said.extend(ada.outcomes().await);
-    assert_eq!(said, (0..72).map(|n| (n, committed(n))).collect::<Vec<_>>());
+    outcomes.extend(ada.outcomes().await);
+    assert_eq!(outcomes, (0..72).map(|n| (n, committed(n))).collect::<Vec<_>>());
 }

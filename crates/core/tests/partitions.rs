@@ -1,5 +1,5 @@
-//! A node whose journal has several partitions: each room is in one of them for ever, and from outside
-//! nothing of that is seen.
+//! A node whose journal has several partitions: each room stays in one of them, and clients do not
+//! see them.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -90,14 +90,14 @@ async fn start(journal: &Arc<Several>, archive: &Arc<MemoryArchive>, incarnation
 }
 
 #[test]
-fn a_room_s_partition_is_written_down_for_ever() {
+fn the_partition_of_a_room_never_changes() {
     // The first 8 bytes of SHA-256 of the name, by hand: 0feae16d55365acf… for "general".
     let of = |partitions| partition_of(&room("general"), partitions);
     assert_eq!((of(1), of(2), of(4), of(7)), (0, 1, 3, 1));
 }
 
 #[tokio::test]
-async fn rooms_of_all_partitions_are_written_read_listed_and_made_again() {
+async fn rooms_of_all_partitions_are_written_read_listed_and_rebuilt() {
     let (journal, archive) = (Several::new(PARTITIONS), Arc::<MemoryArchive>::default());
     let life = start(&journal, &archive, 1).await;
     let mut ada = Connection::default();
@@ -125,7 +125,7 @@ async fn rooms_of_all_partitions_are_written_read_listed_and_made_again() {
     }
     life.end().await.expect("a good end");
 
-    // Started again, on its archive and without.
+    // Restarted, with its archive and without.
     for (incarnation, archive) in [(2, archive), (3, Arc::default())] {
         let life = start(&journal, &archive, incarnation).await;
         for (name, log) in names().iter().zip(&logs) {

@@ -1,5 +1,5 @@
-//! A journal that other nodes write to as well, and that answers late, never in order, or not at all: each
-//! append takes effect once, in its connection's order, on every node the same.
+//! A journal that other nodes write to as well, and that answers late, out of order or not at all:
+//! each append takes effect once, in its connection's order, equally on every node.
 
 use std::{
     collections::VecDeque,
@@ -26,26 +26,26 @@ use roomlog_testkit::{
 };
 use tokio::time::{sleep, timeout};
 
-/// What becomes of a block that is proposed.
+/// What the journal does with a proposed block.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
-    /// It is stored, and that is said.
+    /// Stores and acknowledges it.
     Stored,
-    /// It is stored, and nobody hears of it.
-    Unheard,
-    /// It is lost.
+    /// Stores it without an answer.
+    Unanswered,
+    /// Loses it.
     Lost,
-    /// It is stored after the next ones.
+    /// Stores it after the next ones.
     Late,
 }
 
-/// A journal of several nodes that keeps only what a journal must.
+/// A shared journal that gives only the guarantees of the contract.
 struct Unreliable {
     journal: MemoryJournal,
     fates: Mutex<VecDeque<Fate>>,
     late: Mutex<Vec<Bytes>>,
-    /// Nothing is stored or answered.
-    is_away: AtomicBool,
+    /// If set, nothing is stored or answered.
+    is_unreachable: AtomicBool,
 }
 
 impl Unreliable {
@@ -57,7 +57,7 @@ impl Unreliable {
             }),
             fates: Mutex::new(fates.into()),
             late: Mutex::default(),
-            is_away: AtomicBool::new(false),
+            is_unreachable: AtomicBool::new(false),
         })
     }
 
@@ -81,8 +81,8 @@ impl Journal for Unreliable {
             }
             .boxed()
         };
-        if self.is_away.load(Ordering::Relaxed) {
-            return unanswered("it is away");
+        if self.is_unreachable.load(Ordering::Relaxed) {
+            return unanswered("it is unreachable");
         }
         match self.fates.lock().pop_front().unwrap_or(Fate::Stored) {
             Fate::Stored => {
@@ -92,9 +92,9 @@ impl Journal for Unreliable {
                 }
                 futures_util::future::ready(Proposed::Durable(position)).boxed()
             }
-            Fate::Unheard => {
+            Fate::Unanswered => {
                 self.store(block);
-                unanswered("nobody heard")
+                unanswered("the answer was lost")
             }
             Fate::Lost => unanswered("it was lost"),
             Fate::Late => {
@@ -112,7 +112,7 @@ async fn start(journal: &Arc<Unreliable>, node: u8, incarnation: u64) -> Life {
     life
 }
 
-/// The bodies of a room, once a node has so many.
+/// The bodies of the room, once it has this many entries.
 async fn bodies(life: &Life, entries: u64) -> Vec<String> {
     let tail = life.tail(&room("general")).expect("a room");
     timeout(LONG, async {
@@ -121,14 +121,14 @@ async fn bodies(life: &Life, entries: u64) -> Vec<String> {
         }
     })
     .await
-    .expect("the node comes that far");
+    .expect("the node reaches it in time");
     life.bodies("general").await
 }
 
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
     let fate = prop_oneof![
         5 => Just(Fate::Stored),
-        1 => Just(Fate::Unheard),
+        1 => Just(Fate::Unanswered),
         1 => Just(Fate::Lost),
         1 => Just(Fate::Late),
     ];
@@ -146,16 +146,16 @@ async fn one_log(fates: Vec<Fate>, bursts: Vec<u8>) -> Result<(), TestCaseError>
             for _ in 0..burst {
                 let body = format!("{number}-{}", said[number]);
                 let append = proposal("general", &format!("author-{number}"), &body, &body);
-                // At its bounds the node says so, and the writer comes again.
+                // The node is busy at its bounds: retry.
                 let seq = Some(said[number]);
-                while let Err(turned) =
+                while let Err(rejected) =
                     connection.append(&lives[number % 2], append.clone(), seq, 0)
                 {
-                    prop_assert_eq!(turned, AppendOutcome::Busy);
+                    prop_assert_eq!(rejected, AppendOutcome::Busy);
                     sleep(Duration::from_millis(5)).await;
                 }
                 said[number] += 1;
-                // So that several blocks are under way, and not one with all.
+                // So that there are several blocks in flight, not one with everything.
                 sleep(Duration::from_millis(1)).await;
             }
         }
@@ -189,7 +189,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_becomes_of_blocks_each_append_takes_effect_once_in_order(
+    fn each_append_takes_effect_once_in_order_whatever_happens_to_its_block(
         fates in fates(),
         bursts in proptest::collection::vec(1..6_u8, 1..6),
     ) {
@@ -199,19 +199,19 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_that_is_away_makes_new_appends_busy_and_keeps_those_it_was_given() {
+async fn an_unreachable_journal_makes_new_appends_busy_and_pending_ones_are_committed_later() {
     let journal = Unreliable::new(Vec::new());
     let life = start(&journal, 1, 1).await;
     let mut ada = Connection::default();
-    journal.is_away.store(true, Ordering::Relaxed);
+    journal.is_unreachable.store(true, Ordering::Relaxed);
     let given = ada.append(&life, proposal("general", "ada", "1", "one"), None, 0);
-    given.expect("the journal was there a moment ago");
+    given.expect("the node has not noticed yet");
     sleep(Duration::from_secs(2)).await;
-    let turned = ada.append(&life, proposal("general", "ada", "2", "two"), None, 0);
-    assert_eq!(turned, Err(AppendOutcome::Busy));
+    let rejected = ada.append(&life, proposal("general", "ada", "2", "two"), None, 0);
+    assert_eq!(rejected, Err(AppendOutcome::Busy));
     assert!(life.bodies("general").await.is_empty(), "nothing is shown before it is durable");
 
-    journal.is_away.store(false, Ordering::Relaxed);
+    journal.is_unreachable.store(false, Ordering::Relaxed);
     assert_eq!(ada.outcomes().await, [(0, committed(0))]);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(ada.say(&life, proposal("general", "ada", "2", "two")).await, committed(1));
@@ -219,26 +219,26 @@ async fn a_journal_that_is_away_makes_new_appends_busy_and_keeps_those_it_was_gi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_that_is_away_for_less_than_a_second_turns_nobody_away() {
+async fn a_journal_unreachable_for_less_than_a_second_rejects_no_append() {
     let journal = Unreliable::new(Vec::new());
     let life = start(&journal, 1, 1).await;
     let mut ada = Connection::default();
-    journal.is_away.store(true, Ordering::Relaxed);
+    journal.is_unreachable.store(true, Ordering::Relaxed);
     ada.append(&life, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
     sleep(Duration::from_millis(900)).await;
     ada.append(&life, proposal("general", "ada", "2", "two"), None, 1).expect("taken too");
-    journal.is_away.store(false, Ordering::Relaxed);
+    journal.is_unreachable.store(false, Ordering::Relaxed);
     let both = [(0, committed(0)), (1, committed(1))];
     assert_eq!(ada.outcomes().await, both);
     life.end().await.expect("a good end");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_ends_while_its_journal_is_away_and_those_who_wait_are_told() {
+async fn a_node_stops_while_its_journal_is_unreachable_and_answers_pending_appends() {
     let journal = Unreliable::new(Vec::new());
     let life = start(&journal, 1, 1).await;
     let mut ada = Connection::default();
-    journal.is_away.store(true, Ordering::Relaxed);
+    journal.is_unreachable.store(true, Ordering::Relaxed);
     ada.append(&life, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
     sleep(Duration::from_millis(500)).await;
     life.end().await.expect("a good end");
@@ -246,18 +246,18 @@ async fn a_node_ends_while_its_journal_is_away_and_those_who_wait_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_is_ready_only_when_a_block_of_its_own_came_back() {
+async fn a_node_is_ready_only_after_one_of_its_own_blocks_came_back() {
     let journal = Unreliable::new(Vec::new());
     let first = start(&journal, 1, 1).await;
     let mut ada = Connection::default();
     ada.say(&first, proposal("general", "ada", "1", "one")).await;
-    journal.is_away.store(true, Ordering::Relaxed);
+    journal.is_unreachable.store(true, Ordering::Relaxed);
     let archive = Arc::<MemoryArchive>::default();
     let second = Life::over(journal.clone(), archive, identity(2, 1), small_windows());
     sleep(Duration::from_secs(5)).await;
-    // It has read all that there is, and cannot know that.
+    // It has read everything, but cannot know that.
     assert!(!second.is_ready());
-    journal.is_away.store(false, Ordering::Relaxed);
+    journal.is_unreachable.store(false, Ordering::Relaxed);
     second.has_caught_up().await;
     assert_eq!(second.bodies("general").await, ["one"]);
 }

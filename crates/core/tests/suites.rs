@@ -1,4 +1,4 @@
-//! The engines in memory run the suites of their contracts too.
+//! The engines in memory pass the suites of their contracts.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A node whose journal keeps as little as it can: what goes, and that nothing of it is missed.
+//! A node whose journal keeps as little as it can: what is trimmed, and that nothing is missing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use roomlog_testkit::life::{
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn the_journal_lets_go_of_nothing_that_is_not_on_the_archives_stable_storage() {
+async fn only_what_the_archive_has_on_stable_storage_is_trimmed() {
     let disk = Disk::default();
     disk.journal.set_keeps_little(true);
     disk.archive.keep_from_disk(3);
@@ -25,7 +25,7 @@ async fn the_journal_lets_go_of_nothing_that_is_not_on_the_archives_stable_stora
         assert_eq!(outcome, committed(slot));
         disk.folded().await;
     }
-    // The last fold may still be telling the journal; that it went too far would never change again.
+    // The last fold may still be trimming; too much trimmed could never be undone.
     life.end().await.expect("a good end");
     let (first, head) = (disk.journal.first(0).expect("a first"), Position(40));
     assert_eq!(disk.journal.head(0), Ok(head));
@@ -33,7 +33,7 @@ async fn the_journal_lets_go_of_nothing_that_is_not_on_the_archives_stable_stora
 }
 
 #[tokio::test]
-async fn a_node_goes_on_over_starts_with_nothing_but_its_archive() {
+async fn a_node_restarts_with_only_its_archive() {
     let disk = Disk::default();
     disk.journal.set_keeps_little(true);
     let mut slot = 0;
@@ -47,7 +47,7 @@ async fn a_node_goes_on_over_starts_with_nothing_but_its_archive() {
             slot += 1;
         }
         let outcome = ada.say(&life, proposal("general", "ada", "body-0", "body-0")).await;
-        assert_eq!(outcome, repeat(0), "an id of a block that is gone");
+        assert_eq!(outcome, repeat(0), "an id of a trimmed block");
         disk.folded().await;
         assert_eq!(life.log_of("general").await.len() as u64, slot);
         life.end().await.expect("a good end");
@@ -56,7 +56,7 @@ async fn a_node_goes_on_over_starts_with_nothing_but_its_archive() {
 }
 
 #[tokio::test]
-async fn a_fold_that_is_asked_for_waits_for_nobody() {
+async fn fold_to_head_does_not_wait_for_more_entries() {
     let disk = Disk::default();
     let settings = NodeSettings {
         fold_entries: 1_000_000,
@@ -71,7 +71,7 @@ async fn a_fold_that_is_asked_for_waits_for_nobody() {
     }
     let upto = timeout(LONG, life.fold_to_head()).await.expect("in time");
     assert_eq!(upto, Ok(Position(3)));
-    // Asked again, there is nothing left to do.
+    // The second call has nothing to do.
     let upto = timeout(LONG, life.fold_to_head()).await.expect("in time");
     assert_eq!(upto, Ok(Position(3)));
     life.end().await.expect("a good end");

@@ -1,4 +1,4 @@
-//! Rooms, proposals, commits and windows in few words.
+//! Short constructors of rooms, proposals, commits and windows.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,23 +14,23 @@ use roomlog_core::{
 };
 use roomlog_protocol::{Author, ClientAppend, Entry, EntryId, Kind, RoomName};
 
-/// Rules that are never released: no two entries of a room have the same time.
+/// Rules that are never released: entries of a room have distinct times.
 pub const TRIAL: Rules =
     Rules::unreleased(u16::MAX, |last, journal| last.map_or(journal, |last| journal.max(last + 1)));
 
 /// The name of a room.
 ///
 /// # Panics
-/// When it has not the form of one.
+/// If it is invalid.
 #[must_use]
 pub fn room(name: &str) -> RoomName {
     RoomName::new(name).expect("a room")
 }
 
-/// A proposal of an author, with an id, that says something.
+/// A proposal.
 ///
 /// # Panics
-/// When a name has not the form of one.
+/// If a name is invalid.
 #[must_use]
 pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
     let append = ClientAppend {
@@ -51,7 +51,7 @@ pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
     Proposal::new(append, author, EntryId::new(id).expect("an id"))
 }
 
-/// A room that speaks: makes commits as apply would.
+/// A room that produces commits as apply would.
 pub struct Speaker {
     room: RoomName,
     /// Where its log ends.
@@ -66,7 +66,7 @@ impl Speaker {
         Self { head: Head::empty(&room), room }
     }
 
-    /// The commit of a block in which `ada` says these, with the bodies as ids.
+    /// The commit of a block in which `ada` appends these bodies, which are the ids too.
     pub fn says(&mut self, position: u64, bodies: &[&str]) -> Arc<Commit> {
         let entries = bodies.iter().map(|body| self.entry(1_000 + position, body)).collect();
         let (room, position) = (self.room.clone(), Position(position));
@@ -92,7 +92,7 @@ impl Speaker {
     }
 }
 
-/// The window of these commits, applied up to a position.
+/// A window of these commits, applied up to a position.
 #[must_use]
 pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
     let mut proposers = Proposers::default();

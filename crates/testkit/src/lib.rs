@@ -1,9 +1,10 @@
-//! What tests and benchmarks of several crates share. No crate that users get depends on it.
+//! What tests and benchmarks of several crates share. No shipped crate depends on it.
 //!
-//! - [`memory`]: a journal and an archive in memory, the shortest reading of their contracts;
-//! - [`suites`]: the tests that every journal and every archive passes;
-//! - [`fixtures`]: rooms, proposals, commits and windows in few words;
-//! - [`life`]: a node that runs, and connections that append to it;
+//! - [`memory`]: a journal and an archive in memory, the simplest implementations of their
+//! contracts;
+//! - [`suites`]: the tests that every journal and every archive must pass;
+//! - [`fixtures`]: short constructors of rooms, proposals, commits and windows;
+//! - [`life`]: a running node, and connections that append to it;
 //! - [`nats`]: NATS servers on loopback.
 
 pub mod fixtures;
@@ -12,8 +13,8 @@ pub mod memory;
 pub mod nats;
 pub mod suites;
 
-/// Implements methods of [`roomlog_core::journal::Journal`] by those of a field, in a wrapper that changes
-/// the others.
+/// Implements methods of [`roomlog_core::journal::Journal`] by delegation to a field, in a wrapper
+/// that overrides the others.
 #[macro_export]
 macro_rules! delegate_journal {
     ($inner:ident: $($method:ident)*) => { $($crate::delegate_journal!(@ $method $inner);)* };

@@ -1,4 +1,4 @@
-//! A node that runs in a test, and connections that append to it.
+//! A running node for tests, and connections that append to it.
 
 use std::{
     collections::HashMap,
@@ -31,13 +31,13 @@ use crate::{
     memory::{MemoryArchive, MemoryJournal},
 };
 
-/// Longer than anything in a test takes.
+/// A timeout longer than anything takes in a test.
 pub const LONG: Duration = Duration::from_secs(30);
 
 /// A page without limits.
 pub const WHOLE: PageLimits = PageLimits { entries: u64::MAX >> 2, bytes: usize::MAX };
 
-/// Windows of 8 entries that do not wait for others, so that ids come from the archive soon.
+/// Settings that fold 8 entries at a time without delay, so that ids soon come from the archive.
 #[must_use]
 pub fn small_windows() -> NodeSettings {
     NodeSettings {
@@ -47,7 +47,7 @@ pub fn small_windows() -> NodeSettings {
     }
 }
 
-/// These settings for a node that folds when [`Node::fold_to_head`] asks for it, and not before.
+/// These settings, but fold only on [`Node::fold_to_head`].
 #[must_use]
 pub fn without_fold(settings: NodeSettings) -> NodeSettings {
     NodeSettings { fold_entries: usize::MAX, fold_wait: Duration::from_secs(3_600), ..settings }
@@ -59,7 +59,7 @@ pub fn identity(node: u8, incarnation: u64) -> Identity {
     Identity { node: NodeId([node; 16]), incarnation }
 }
 
-/// What remains when a process ends.
+/// What survives the end of a process.
 #[derive(Clone)]
 pub struct Disk {
     /// The journal.
@@ -81,19 +81,13 @@ impl Disk {
         Self { archive: Arc::default(), ..self.clone() }
     }
 
-    /// Waits until the archive has everything up to the journal's end.
-    ///
-    /// # Panics
-    /// If that takes too long.
+    /// Waits until the archive has everything up to the journal's head.
     pub async fn folded(&self) {
         folded(self.journal.as_ref(), self.archive.as_ref()).await;
     }
 }
 
-/// Waits until the archive has everything of partition 0 up to the journal's end.
-///
-/// # Panics
-/// If that takes too long.
+/// Waits until the archive has everything of partition 0 up to the journal's head.
 pub async fn folded(journal: &dyn Journal, archive: &dyn Archive) {
     let is_folded = || archive.applied(0).ok().map(|it| it.position) == journal.head(0).ok();
     let folded = async {
@@ -104,10 +98,11 @@ pub async fn folded(journal: &dyn Journal, archive: &dyn Archive) {
     timeout(LONG, folded).await.expect("folded in time");
 }
 
-/// The archive of a node, to see when nothing of the node runs any more.
-struct Held(Arc<dyn Archive>);
+/// A wrapper of a node's archive: its last reference is dropped when nothing of the node runs any
+/// more.
+struct TrackedArchive(Arc<dyn Archive>);
 
-impl Archive for Held {
+impl Archive for TrackedArchive {
     fn applied(&self, partition: Partition) -> Result<Applied, ArchiveError> {
         self.0.applied(partition)
     }
@@ -148,13 +143,13 @@ impl Archive for Held {
     }
 }
 
-/// A node that runs.
+/// A running node.
 pub struct Life {
     node: Node,
-    /// Tells its queues from those of the nodes before it.
+    /// Distinguishes its queues from those of other nodes.
     number: u64,
-    /// Held by the node, its tasks and its threads alone.
-    held: Weak<Held>,
+    /// Alive as long as the node, its tasks and its threads.
+    held: Weak<TrackedArchive>,
 }
 
 impl Deref for Life {
@@ -200,7 +195,7 @@ impl Life {
         settings: NodeSettings,
     ) -> Result<Self, NodeError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let archive = Arc::new(Held(archive));
+        let archive = Arc::new(TrackedArchive(archive));
         let held = Arc::downgrade(&archive);
         let node = Node::start(Engines { identity, journal, archive, backup: None }, settings)?;
         Ok(Self { node, number: NUMBERS.fetch_add(1, Ordering::Relaxed), held })
@@ -214,33 +209,18 @@ impl Life {
         assert!(timeout(LONG, self.caught_up()).await.expect("in time"), "it stopped");
     }
 
-    /// Stops the node; gives how it ended.
-    ///
-    /// # Errors
-    /// Why it failed.
-    ///
-    /// # Panics
-    /// If that takes too long.
+    /// Stops the node; returns how it ended.
     pub async fn end(self) -> Result<(), NodeError> {
         timeout(LONG, self.stop()).await.expect("ended in time")
     }
 
-    /// Waits until the node has ended by itself; gives how.
-    ///
-    /// # Errors
-    /// Why it failed.
-    ///
-    /// # Panics
-    /// If that takes too long.
+    /// Waits until the node has ended by itself; returns how.
     pub async fn has_ended(self) -> Result<(), NodeError> {
         timeout(LONG, self.ended()).await.expect("ended in time");
         self.end().await
     }
 
-    /// Ends it between two steps, as a crash would: nothing is finished, nobody is told.
-    ///
-    /// # Panics
-    /// If a thread of it does not end.
+    /// Aborts it between two steps, like a crash: nothing is finished, nobody is notified.
     pub async fn crash(self) {
         let Self { node, held, .. } = self;
         drop(node);
@@ -262,15 +242,12 @@ impl Life {
         timeout(LONG, read).await.expect("in time").expect("a page")
     }
 
-    /// The whole log of a room. Its slots and digests are checked.
-    ///
-    /// # Panics
-    /// If it cannot be read or is not a log.
+    /// The complete log of a room; checks slots and digests.
     pub async fn log_of(&self, name: &str) -> Vec<Stored> {
         let page = self.page(name, Span::After(-1)).await;
         let mut digest = Digest::start(&room(name));
         for (slot, stored) in (0..).zip(&page.entries) {
-            assert_eq!(stored.entry.slot, slot, "a log has no holes");
+            assert_eq!(stored.entry.slot, slot, "a log has no gaps");
             digest = digest.then(&stored.entry);
             assert_eq!(stored.digest, digest, "slot {slot} of {name}");
         }
@@ -287,7 +264,7 @@ impl Life {
     }
 }
 
-/// A connection: a mailbox, and a queue in each room.
+/// A connection: a mailbox, and a queue per room.
 #[derive(Default)]
 pub struct Connection {
     queues: HashMap<(u64, RoomName), Queue>,
@@ -297,10 +274,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Appends; gives the token of its outcome. `time` orders it among other queues of its room.
-    ///
-    /// # Errors
-    /// Why it was not taken.
+    /// Appends; returns the token of its outcome. `time` orders it among the queues of its room.
     pub fn append(
         &mut self,
         life: &Life,
@@ -317,10 +291,7 @@ impl Connection {
         Ok(token)
     }
 
-    /// Waits until every append has its outcome; gives those that came since last asked, by token.
-    ///
-    /// # Panics
-    /// If one is missing or comes twice.
+    /// Waits until every append has its outcome; returns those since the last call, by token.
     pub async fn outcomes(&mut self) -> Vec<(u64, AppendOutcome)> {
         let seen = self.outcomes.len();
         while (self.outcomes.len() as u64) < self.tokens {
@@ -336,10 +307,7 @@ impl Connection {
         new
     }
 
-    /// Appends and waits for the outcome, which must be the only one missing.
-    ///
-    /// # Panics
-    /// If it is not taken.
+    /// Appends and waits for its outcome, which must be the only one pending.
     pub async fn say(&mut self, life: &Life, proposal: Proposal) -> AppendOutcome {
         self.append(life, proposal, None, 0).expect("taken");
         let (_, outcome) = self.outcomes().await.pop().expect("an outcome");
@@ -368,13 +336,13 @@ pub fn draft(proposal: Proposal, seq: Option<u64>, time: u64) -> Draft {
     Draft::new(append, author, id, time)
 }
 
-/// It is at this slot, at time 0, and was not in the log before.
+/// Committed at this slot, at time 0, not a repeat.
 #[must_use]
 pub fn committed(slot: u64) -> AppendOutcome {
     AppendOutcome::Committed { slot, committed_at: 0, repeat: false }
 }
 
-/// It was at this slot before, at time 0.
+/// A repeat of the entry at this slot, at time 0.
 #[must_use]
 pub fn repeat(slot: u64) -> AppendOutcome {
     AppendOutcome::Committed { slot, committed_at: 0, repeat: true }

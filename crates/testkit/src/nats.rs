@@ -1,7 +1,8 @@
-//! NATS servers for tests and benchmarks: real ones, on loopback, as `deploy/nats/` would set them up, but
-//! for their ports; all of them are gone when the [`Cluster`] is.
+//! Real NATS servers on loopback for tests and benchmarks, configured as `deploy/nats/` does,
+//! except for their ports; they are killed when the [`Cluster`] is dropped.
 //!
-//! The program is `nats-server` in `PATH`, or what `ROOMLOG_NATS_SERVER` names; `script/test` installs it.
+//! The program is `nats-server` in `PATH`, or the one that `ROOMLOG_NATS_SERVER` names;
+//! `script/test` installs it.
 
 use std::{
     env, fs,
@@ -15,14 +16,14 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long a server has to listen.
+/// A server must listen within this time.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long one has to end that was asked to.
+/// A server must end within this time of a signal.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long replicas have to be current again.
-const WHOLE_WITHIN: Duration = Duration::from_secs(30);
+/// Replicas must be current within this time.
+const CURRENT_WITHIN: Duration = Duration::from_secs(30);
 
 /// A server of a cluster.
 struct Server {
@@ -30,39 +31,39 @@ struct Server {
     port: u16,
     config: PathBuf,
     store: PathBuf,
-    /// What the configuration reads of the environment.
+    /// The environment variables that the configuration reads.
     environment: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
-/// Some servers that form a cluster.
+/// Servers that form a cluster.
 pub struct Cluster {
     servers: Vec<Server>,
     directory: TempDir,
 }
 
-/// From the ports that servers listen on for each other: the port at which each of them (the row) reaches
-/// each (the column).
+/// Maps the servers' route ports to the port at which each of them (the row) reaches each (the
+/// column).
 pub type Links = Box<dyn Fn(&[u16]) -> Vec<Vec<u16>>>;
 
-/// How a cluster is to be.
+/// The setup of a cluster.
 pub struct Setup {
     /// How many servers.
     pub servers: usize,
-    /// How many of them start at once; the others by [`Cluster::restart`].
+    /// How many start at once; the others by [`Cluster::restart`].
     pub first: usize,
-    /// Whether each is told of the first alone, and learns of the others there.
+    /// Whether each is configured with the first one only, and discovers the others.
     pub by_seed: bool,
     /// `sync_interval: always`.
     pub synced: bool,
-    /// Whether our account may ask about that.
+    /// Whether the roomlog account may query that.
     pub exported: bool,
-    /// Where servers reach each other, when not at their own ports; then none tells of others.
+    /// The ports at which servers reach each other, if not their own; then none advertises others.
     pub links: Option<Links>,
-    /// A configuration to use instead, which takes what differs from the environment, as
+    /// A configuration to use instead, which reads the differences from the environment, as
     /// `deploy/nats/nats.conf` does.
     pub config: Option<PathBuf>,
-    /// Where each server keeps its streams; without, in a directory of the cluster's own.
+    /// The store of each server; by default in a temporary directory.
     pub stores: Option<Vec<PathBuf>>,
     /// More lines of the configuration.
     pub more: String,
@@ -88,15 +89,15 @@ impl Cluster {
     /// Starts servers and waits until each listens.
     ///
     /// # Errors
-    /// When there is no `nats-server`, or one does not listen.
+    /// If there is no `nats-server`, or one does not listen.
     pub fn start(setup: &Setup) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let ports = free_ports(2 * setup.servers)?;
         let (clients, routes) = ports.split_at(setup.servers);
-        let told = if setup.by_seed { &routes[..1] } else { routes };
+        let configured = if setup.by_seed { &routes[..1] } else { routes };
         let links = match &setup.links {
             Some(links) => links(routes),
-            None => vec![told.to_vec(); setup.servers],
+            None => vec![configured.to_vec(); setup.servers],
         };
         let mut servers = Vec::new();
         for (index, &port) in clients.iter().enumerate() {
@@ -122,7 +123,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The addresses of all, as `serve --journal` takes them.
+    /// The addresses of all, in the format of `serve --journal`.
     #[must_use]
     pub fn url(&self) -> String {
         let address = |server: &Server| format!("nats://roomlog:roomlog@127.0.0.1:{}", server.port);
@@ -147,30 +148,30 @@ impl Cluster {
         self.servers.is_empty()
     }
 
-    /// Kills one as `kill -9` does.
+    /// Kills one with SIGKILL.
     pub fn kill(&mut self, index: usize) {
         if let Some(mut child) = self.servers[index].child.take() {
-            let _gone_already = child.kill();
+            let _already_ended = child.kill();
             let _reaped = child.wait();
         }
     }
 
-    /// Starts one that was killed, on the store that it left.
+    /// Restarts one on its store.
     ///
     /// # Errors
-    /// When it does not listen.
+    /// If it does not listen.
     pub fn restart(&mut self, index: usize) -> io::Result<()> {
         self.kill(index);
         self.spawn(index)?;
         self.wait(index)
     }
 
-    /// Restarts one in peace, as `deploy/nats/nats.service` does: it hands over what it leads, lets its clients
-    /// go, ends, and is started again; then each stream of these names is waited for until all its replicas
-    /// are there and current.
+    /// Restarts one gracefully, as `deploy/nats/nats.service` does: it transfers its leaderships,
+    /// closes its clients and ends; then it is restarted, and all replicas of these streams must
+    /// become current.
     ///
     /// # Errors
-    /// When it does not end, does not listen, or does not come back.
+    /// If it does not end, does not listen, or does not catch up.
     pub fn restart_in_peace(&mut self, index: usize, streams: &[&str]) -> io::Result<()> {
         self.signal(index, Signal::USR2);
         let begun = Instant::now();
@@ -184,17 +185,17 @@ impl Cluster {
         }
         self.restart(index)?;
         let begun = Instant::now();
-        while !streams.iter().all(|stream| self.is_whole(index, stream)) {
-            if begun.elapsed() > WHOLE_WITHIN {
-                return Err(io::Error::other("a stream does not get whole again"));
+        while !streams.iter().all(|stream| self.is_current(index, stream)) {
+            if begun.elapsed() > CURRENT_WITHIN {
+                return Err(io::Error::other("a stream does not become current again"));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
-    /// Whether a stream has a leader and all its replicas are current, as this server says.
-    fn is_whole(&self, index: usize, stream: &str) -> bool {
+    /// Whether a stream has a leader and all its replicas are current, according to this server.
+    fn is_current(&self, index: usize, stream: &str) -> bool {
         self.stream_info(index, stream).is_ok_and(|info| {
             info.contains("\"leader\"")
                 && !info.contains("\"offline\":true")
@@ -202,29 +203,29 @@ impl Cluster {
         })
     }
 
-    /// Stops one in its tracks, as SIGSTOP does.
+    /// Suspends one with SIGSTOP.
     pub fn freeze(&self, index: usize) {
         self.signal(index, Signal::STOP);
     }
 
-    /// Lets one go on that was stopped.
+    /// Resumes a suspended one.
     pub fn thaw(&self, index: usize) {
         self.signal(index, Signal::CONT);
     }
 
-    /// The port of one for clients.
+    /// Its client port.
     #[must_use]
     pub fn port(&self, index: usize) -> u16 {
         self.servers[index].port
     }
 
-    /// The process of one, while it runs.
+    /// Its process id, while it runs.
     #[must_use]
     pub fn pid(&self, index: usize) -> Option<u32> {
         self.servers[index].child.as_ref().map(Child::id)
     }
 
-    /// Which server leads a stream, as one that answers says.
+    /// The leader of a stream, according to the first server that answers.
     #[must_use]
     pub fn leader(&self, stream: &str) -> Option<usize> {
         let info = (0..self.len()).find_map(|index| self.stream_info(index, stream).ok())?;
@@ -238,12 +239,13 @@ impl Cluster {
         (0..self.len()).any(|index| self.stream_info(index, stream).is_ok())
     }
 
-    /// How many messages are in a stream, as one server that answers says; none when it is not there.
+    /// The number of messages in a stream, according to the first server that answers; 0 if it does
+    /// not exist.
     #[must_use]
     pub fn messages(&self, stream: &str) -> u64 {
         let info = (0..self.len()).find_map(|index| self.stream_info(index, stream).ok());
-        let said = info.as_deref().and_then(|info| info.split_once("\"messages\":"));
-        let digits = said.and_then(|(_, rest)| rest.split_once(|it: char| !it.is_ascii_digit()));
+        let after = info.as_deref().and_then(|info| info.split_once("\"messages\":"));
+        let digits = after.and_then(|(_, rest)| rest.split_once(|it: char| !it.is_ascii_digit()));
         digits.and_then(|(digits, _)| digits.parse().ok()).unwrap_or(0)
     }
 
@@ -256,26 +258,26 @@ impl Cluster {
             socket,
             "CONNECT {login}\r\nSUB _INBOX.leader 1\r\nPUB {ask} _INBOX.leader 0\r\n\r\n"
         )?;
-        let mut said = String::new();
+        let mut answer = String::new();
         for line in BufReader::new(socket).lines() {
-            said.push_str(&line?);
-            if said.contains("\"created\"") {
-                return Ok(said);
+            answer.push_str(&line?);
+            if answer.contains("\"created\"") {
+                return Ok(answer);
             }
-            if said.contains("\"error\"") {
+            if answer.contains("\"error\"") {
                 return Err(io::ErrorKind::NotFound.into());
             }
         }
         Err(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Where one keeps its streams.
+    /// Its store directory.
     #[must_use]
     pub fn store(&self, index: usize) -> &Path {
         &self.servers[index].store
     }
 
-    /// What one said, for a test that failed.
+    /// Its log, for a test that failed.
     #[must_use]
     pub fn log(&self, index: usize) -> String {
         let path = self.directory.path().join(format!("{}.log", self.servers[index].name));
@@ -285,7 +287,7 @@ impl Cluster {
     fn signal(&self, index: usize, signal: Signal) {
         let pid = self.servers[index].child.as_ref().map(Pid::from_child);
         if let Some(pid) = pid {
-            let _gone = kill_process(pid, signal);
+            let _already_ended = kill_process(pid, signal);
         }
     }
 
@@ -321,7 +323,7 @@ impl Cluster {
                 let log = self.log(index);
                 return Err(io::Error::other(format!("nats-server does not listen: {log}")));
             }
-            // There is nothing to be told by: a port that opens.
+            // There is no event for a port that opens.
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -336,14 +338,14 @@ impl Drop for Cluster {
     }
 }
 
-/// Ports that nobody listens on now.
+/// Ports that are free now.
 fn free_ports(count: usize) -> io::Result<Vec<u16>> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let held: Vec<TcpListener> = (0..count).map(bind).collect::<Result<_, _>>()?;
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
-/// What `deploy/nats/nats.conf` reads of the environment.
+/// The environment that `deploy/nats/nats.conf` reads.
 fn environment(
     name: &str,
     port: u16,
@@ -373,7 +375,7 @@ fn config_text(
 ) -> String {
     let routes = routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}"));
     let routes = routes.collect::<Vec<_>>().join(", ");
-    // Told of by others, a server would be reached past its links; nobody listens on port 1.
+    // If advertised, a server would be reached without its links; nobody listens on port 1.
     let alone = match setup.links {
         Some(_) => ", no_advertise: true, advertise: \"127.0.0.1:1\"",
         None => "",

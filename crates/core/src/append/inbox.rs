@@ -1,8 +1,8 @@
-//! The inbox of a partition: where connections put appends that may be proposed now.
+//! The inbox of a partition: appends that are ready to be proposed.
 //!
-//! Enters: [`Submit`]s, from any task. Leaves: the same, in order, to the sequencer's task. Invariant:
-//! what is queued, in flight or not folded is bounded; at a bound an append is rejected at once, never
-//! dropped and never made to wait.
+//! Enters: [`Submit`]s, from any task. Leaves: the same, in order, to the sequencer task.
+//! Invariant: pending, in-flight and unfolded appends are bounded; at a bound an append is rejected
+//! at once, never dropped or delayed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,24 +14,19 @@ use crate::{
     model::outcome::AppendOutcome,
 };
 
-/// What the sequencer has not taken yet.
 #[derive(Default)]
-pub(crate) struct Post {
-    /// Appends, in order of arrival.
+pub(crate) struct Incoming {
     pub(crate) submits: Vec<Submit>,
-    /// Queues that were dropped.
     pub(crate) closed_queues: Vec<QueueId>,
 }
 
-/// The inbox of a partition.
 pub(crate) struct Inbox {
-    post: Mutex<Post>,
+    incoming: Mutex<Incoming>,
     notify: Notify,
-    waiting_bytes: AtomicUsize,
+    pending_bytes: AtomicUsize,
     limit_bytes: usize,
-    /// Too much is applied and not folded.
+    /// The fold is too far behind.
     overloaded: AtomicBool,
-    /// The journal does not answer.
     stalled: AtomicBool,
     /// The node is about to stop.
     draining: AtomicBool,
@@ -39,12 +34,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox for at most `limit_bytes` of appends, counted until they have an outcome.
+    /// Accepts at most `limit_bytes` of appends without an outcome.
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
-            post: Mutex::default(),
+            incoming: Mutex::default(),
             notify: Notify::new(),
-            waiting_bytes: AtomicUsize::new(0),
+            pending_bytes: AtomicUsize::new(0),
             limit_bytes,
             overloaded: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -53,31 +48,31 @@ impl Inbox {
         }
     }
 
-    /// Adds an append. [`Inbox::ring`] shows it to the sequencer, after all that arrived together
-    /// were added: then they become one block.
+    /// Adds an append. The sequencer sees it after [`Inbox::wake`], so that appends that arrive
+    /// together share a block.
     pub(crate) fn put(&self, submit: Submit) -> Result<(), AppendOutcome> {
         if self.is_closed() {
             return Err(AppendOutcome::Unavailable);
         }
         let weight = submit.proposal.weight();
         self.reserve(weight)?;
-        let mut post = self.post.lock();
+        let mut incoming = self.incoming.lock();
         // Checked again under the lock that `close` takes: nothing is added after it.
         if self.is_closed() {
             self.release(weight);
             return Err(AppendOutcome::Unavailable);
         }
-        post.submits.push(submit);
+        incoming.submits.push(submit);
         Ok(())
     }
 
-    /// Adds appends in their order and at once, and shows them to the sequencer. If not all are taken:
-    /// why, and the rest from the first that was not.
+    /// Wakes the sequencer too. If not all are accepted: why, and the rest, from the first one
+    /// rejected.
     pub(crate) fn put_all(
         &self,
         mut submits: Vec<Submit>,
     ) -> Result<(), (AppendOutcome, Vec<Submit>)> {
-        let mut post = self.post.lock();
+        let mut incoming = self.incoming.lock();
         if self.is_closed() {
             return Err((AppendOutcome::Unavailable, submits));
         }
@@ -88,48 +83,46 @@ impl Inbox {
         });
         let fitting = fitting.count();
         let rest = submits.split_off(fitting);
-        post.submits.append(&mut submits);
-        drop(post);
-        self.ring();
+        incoming.submits.append(&mut submits);
+        drop(incoming);
+        self.wake();
         reserved.map_err(|outcome| (outcome, rest))
     }
 
-    /// Shows the sequencer what was added.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         self.notify.notify_one();
     }
 
-    /// Counts the bytes of an append as waiting, if no bound is reached.
     fn reserve(&self, weight: usize) -> Result<(), AppendOutcome> {
-        let waiting = self.waiting_bytes.fetch_add(weight, Ordering::AcqRel);
+        let pending = self.pending_bytes.fetch_add(weight, Ordering::AcqRel);
         let busy = self.overloaded.load(Ordering::Acquire) || self.is_stalled();
-        if busy || waiting + weight > self.limit_bytes {
+        if busy || pending + weight > self.limit_bytes {
             self.release(weight);
             return Err(AppendOutcome::Busy);
         }
         Ok(())
     }
 
-    /// Lets the sequencer drop what it keeps of a queue. What the queue has waiting is still proposed.
+    /// The pending appends of the queue are still proposed.
     pub(crate) fn close_queue(&self, queue: QueueId) {
-        self.post.lock().closed_queues.push(queue);
-        self.ring();
+        self.incoming.lock().closed_queues.push(queue);
+        self.wake();
     }
 
-    /// Takes no more appends; the partition ends when those that were taken have their outcome.
+    /// Accepts no more appends; the partition ends when all accepted ones have their outcome.
     pub(crate) fn close(&self) {
         {
-            let _no_put_is_in_between = self.post.lock();
+            let _no_concurrent_put = self.incoming.lock();
             self.closed.store(true, Ordering::Release);
         }
-        self.ring();
+        self.wake();
     }
 
-    /// Proposes and applies what was taken, however far behind the fold is: the node is about to stop,
-    /// and whoever waits is answered before it does. New appends are taken or rejected as before.
+    /// Commits what was accepted even if the fold is behind. New appends are accepted or rejected
+    /// as before.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.ring();
+        self.wake();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -144,7 +137,7 @@ impl Inbox {
         self.overloaded.store(overloaded, Ordering::Release);
     }
 
-    /// Sets whether the journal leaves proposed blocks unanswered: new appends are `busy` then.
+    /// Sets whether the journal does not answer; if so, new appends are `busy`.
     pub(crate) fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }
@@ -153,17 +146,16 @@ impl Inbox {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// Gives back the bytes of appends that have their outcome.
     pub(crate) fn release(&self, bytes: usize) {
-        self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    pub(crate) fn has_post(&self) -> bool {
-        !self.post.lock().submits.is_empty()
+    pub(crate) fn has_submits(&self) -> bool {
+        !self.incoming.lock().submits.is_empty()
     }
 
-    pub(crate) fn take(&self) -> Post {
-        std::mem::take(&mut *self.post.lock())
+    pub(crate) fn take(&self) -> Incoming {
+        std::mem::take(&mut *self.incoming.lock())
     }
 
     pub(crate) async fn wait(&self) {

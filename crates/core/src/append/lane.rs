@@ -5,10 +5,10 @@
 //!                                                                 settle ◄── outcome
 //! ```
 //!
-//! Enters: appends as they are read, slots as the room moves, outcomes, time. Leaves: [`Step`]s: what
-//! to submit and what to answer. Invariants: appends are submitted in the order of their numbers, or
-//! of arrival when they have none; every one that arrives is answered once; behind a refusal that is
-//! not final nothing is submitted before the refused number comes again. Pure: time is passed in.
+//! Enters: appends as they are read, the room's end, outcomes, time. Leaves: [`Step`]s: what to
+//! submit and what to answer. Invariants: appends are submitted in `seq` order, or in order of
+//! arrival if unnumbered; each is answered once; after a rejection that is not final nothing is
+//! submitted until the rejected `seq` arrives again. Pure: time is passed in.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,51 +19,51 @@ use roomlog_protocol::{EntryId, Slot};
 
 use crate::model::outcome::AppendOutcome;
 
-/// How many outcomes of numbered appends are kept for those that are sent again.
+/// How many outcomes of numbered appends are kept, to answer resends.
 pub(crate) const OUTCOMES_KEPT: usize = 64;
 
-/// How long and how many.
+/// The limits of a lane.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneLimits {
-    /// How many may wait for an earlier number.
+    /// The most appends that wait for an earlier `seq`.
     pub early: usize,
     /// How long they wait.
     pub early_for: Duration,
-    /// How long one waits for `after` or `ref`.
+    /// How long an append waits for `after` or `ref`.
     pub ahead_for: Duration,
 }
 
 /// An append that was read. `T` is what is submitted.
 #[derive(Debug)]
 pub struct Arrival<T> {
-    /// What the connection calls it; never used twice.
+    /// The connection's token for it, never reused.
     pub token: u64,
-    /// Its number, in a numbered lane.
+    /// Its `seq`, in a numbered lane.
     pub seq: Option<u64>,
-    /// The id that the client gave it.
+    /// The id from the client.
     pub id: Option<EntryId>,
-    /// The id of its entry: that one, or one that the gateway made.
+    /// The id of its entry: the client's, or one that the gateway made.
     pub entry_id: EntryId,
-    /// The last slot that its author had.
+    /// Its `after`: the last slot that the author had.
     pub after: Option<i64>,
-    /// The slot that it refers to.
+    /// Its `ref`.
     pub reference: Option<Slot>,
-    /// What to submit, or the gateway's final refusal.
+    /// What to submit, or the gateway's final rejection.
     pub work: Result<T, AppendOutcome>,
 }
 
-/// What the connection has to do.
+/// An action for the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<T> {
-    /// Give it to the sequencer.
+    /// Submit it to the sequencer.
     Submit(u64, T),
     /// Answer the frame with this token.
     Answer {
         /// The token.
         token: u64,
-        /// What became of the append.
+        /// The outcome of the append.
         outcome: AppendOutcome,
-        /// If an earlier frame with its `seq` has this outcome too: the id of that frame's entry.
+        /// For a resend: the id of the first frame's entry, which has this outcome too.
         first: Option<EntryId>,
     },
 }
@@ -76,21 +76,21 @@ struct Queued<T> {
 struct Early<T> {
     since: Instant,
     arrival: Arrival<T>,
-    again: Vec<u64>,
+    resends: Vec<u64>,
 }
 
-/// A numbered append that has entered the queue.
-struct Past {
+/// A numbered append that has entered the queue, or its outcome.
+struct Numbered {
     seq: u64,
     id: Option<EntryId>,
     entry_id: EntryId,
     token: u64,
-    state: State,
+    state: NumberedState,
 }
 
-enum State {
-    /// Frames to answer: the first one's token, then those that sent it again.
-    InHand(Vec<u64>),
+enum NumberedState {
+    /// The tokens to answer: the first frame's, then those of its resends.
+    InFlight(Vec<u64>),
     Done(AppendOutcome),
 }
 
@@ -101,30 +101,30 @@ pub struct Lane<T> {
     next: u64,
     early: BTreeMap<u64, Early<T>>,
     queue: VecDeque<Queued<T>>,
-    past: VecDeque<Past>,
+    past: VecDeque<Numbered>,
 }
 
 impl<T> Lane<T> {
-    /// A lane that nothing has gone through.
+    /// An empty lane.
     #[must_use]
     pub fn new(limits: LaneLimits) -> Self {
         let (early, queue, past) = (BTreeMap::new(), VecDeque::new(), VecDeque::new());
         Self { limits, numbered: None, next: 0, early, queue, past }
     }
 
-    /// Whether appends in it carry numbers: then it must be kept as long as the connection.
+    /// Whether its appends have a `seq`: then it must live as long as the connection.
     #[must_use]
     pub fn is_numbered(&self) -> bool {
         self.numbered == Some(true)
     }
 
-    /// Whether something in it waits for the room to move.
+    /// Whether an append in it waits for the room to advance.
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// When [`Lane::tick`] has something to do, if nothing else happens before.
+    /// When to call [`Lane::tick`], if nothing else happens first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let queue = self.queue.front().map(|queued| queued.since + self.limits.ahead_for);
@@ -132,7 +132,7 @@ impl<T> Lane<T> {
         [queue, early.map(|since| since + self.limits.early_for)].into_iter().flatten().min()
     }
 
-    /// Takes an append that was read. `end` is where the room's log ends.
+    /// Adds an append that was read. `end` is the end of the room's log.
     pub fn arrive(
         &mut self,
         arrival: Arrival<T>,
@@ -144,15 +144,17 @@ impl<T> Lane<T> {
             return steps.push(answer(arrival.token, AppendOutcome::SeqMixed));
         }
         match arrival.seq {
-            Some(seq) if seq < self.next => self.arrive_again(seq, &arrival, steps),
+            Some(seq) if seq < self.next => self.arrive_resent(seq, &arrival, steps),
             Some(seq) if seq > self.next => self.arrive_early(seq, arrival, now, steps),
             Some(seq) => {
                 self.enter(seq, arrival, now);
                 while let Some(early) = self.early.remove(&self.next) {
                     let seq = self.next;
                     self.enter(seq, early.arrival, now);
-                    if let Some(Past { state: State::InHand(tokens), .. }) = self.past.back_mut() {
-                        tokens.extend(early.again);
+                    if let Some(Numbered { state: NumberedState::InFlight(tokens), .. }) =
+                        self.past.back_mut()
+                    {
+                        tokens.extend(early.resends);
                     }
                 }
             }
@@ -161,12 +163,14 @@ impl<T> Lane<T> {
         self.pump(end, steps);
     }
 
-    fn arrive_again(&mut self, seq: u64, arrival: &Arrival<T>, steps: &mut Vec<Step<T>>) {
+    fn arrive_resent(&mut self, seq: u64, arrival: &Arrival<T>, steps: &mut Vec<Step<T>>) {
         let (outcome, first) = match self.past.iter_mut().find(|past| past.seq == seq) {
             None => (self.expected(), None),
             Some(past) if past.id != arrival.id => (AppendOutcome::SeqReused, None),
-            Some(Past { state: State::InHand(tokens), .. }) => return tokens.push(arrival.token),
-            Some(Past { state: State::Done(outcome), entry_id, .. }) => {
+            Some(Numbered { state: NumberedState::InFlight(tokens), .. }) => {
+                return tokens.push(arrival.token);
+            }
+            Some(Numbered { state: NumberedState::Done(outcome), entry_id, .. }) => {
                 (outcome.clone(), Some(entry_id.clone()))
             }
         };
@@ -182,7 +186,7 @@ impl<T> Lane<T> {
     ) {
         if let Some(there) = self.early.get_mut(&seq) {
             if there.arrival.id == arrival.id {
-                return there.again.push(arrival.token);
+                return there.resends.push(arrival.token);
             }
             return steps.push(answer(arrival.token, AppendOutcome::SeqReused));
         }
@@ -190,24 +194,23 @@ impl<T> Lane<T> {
             let outcome = self.expected();
             return steps.push(answer(arrival.token, outcome));
         }
-        self.early.insert(seq, Early { since: now, arrival, again: Vec::new() });
+        self.early.insert(seq, Early { since: now, arrival, resends: Vec::new() });
     }
 
-    /// Puts a numbered append whose turn it is into the queue.
     fn enter(&mut self, seq: u64, arrival: Arrival<T>, now: Instant) {
         self.next = seq + 1;
-        self.past.push_back(Past {
+        self.past.push_back(Numbered {
             seq,
             id: arrival.id.clone(),
             entry_id: arrival.entry_id.clone(),
             token: arrival.token,
-            state: State::InHand(vec![arrival.token]),
+            state: NumberedState::InFlight(vec![arrival.token]),
         });
         self.evict_old_outcomes();
         self.queue.push_back(Queued { since: now, arrival });
     }
 
-    /// The room's log now ends at `end`.
+    /// Submits what waited for a log that now ends at `end`.
     pub fn pump(&mut self, end: Slot, steps: &mut Vec<Step<T>>) {
         let reached = |arrival: &Arrival<T>| {
             arrival.work.is_err() || (!is_ahead(arrival, end) && !is_bad_ref(arrival, end))
@@ -216,14 +219,14 @@ impl<T> Lane<T> {
             let token = queued.arrival.token;
             match queued.arrival.work {
                 Ok(work) => steps.push(Step::Submit(token, work)),
-                Err(refusal) => self.answer_final(token, refusal, steps),
+                Err(rejection) => self.answer_final(token, rejection, steps),
             }
         }
     }
 
-    /// Ends what has waited too long.
+    /// Answers appends that have waited too long.
     pub fn tick(&mut self, now: Instant, end: Slot, steps: &mut Vec<Step<T>>) {
-        // The log may have moved without `pump`: what it has reached did not wait too long.
+        // The log may have advanced without `pump`: what it has reached did not time out.
         self.pump(end, steps);
         let ahead_for = self.limits.ahead_for;
         while let Some(queued) = self
@@ -233,7 +236,7 @@ impl<T> Lane<T> {
             let token = queued.arrival.token;
             let ahead = is_ahead(&queued.arrival, end);
             match (ahead, queued.arrival.seq) {
-                (true, Some(_)) => self.refuse(token, &AppendOutcome::Ahead, steps),
+                (true, Some(_)) => self.reject(token, &AppendOutcome::Ahead, steps),
                 (true, None) => steps.push(answer(token, AppendOutcome::Ahead)),
                 (false, Some(_)) => self.answer_final(token, AppendOutcome::BadRef, steps),
                 (false, None) => steps.push(answer(token, AppendOutcome::BadRef)),
@@ -243,99 +246,95 @@ impl<T> Lane<T> {
         let waited = |since: Instant| now.saturating_duration_since(since) >= self.limits.early_for;
         if self.early.values().any(|early| waited(early.since)) {
             let expected = self.expected();
-            self.give_up_early(&expected, steps);
+            self.answer_early(&expected, steps);
         }
     }
 
-    fn give_up_early(&mut self, outcome: &AppendOutcome, steps: &mut Vec<Step<T>>) {
+    fn answer_early(&mut self, outcome: &AppendOutcome, steps: &mut Vec<Step<T>>) {
         for early in std::mem::take(&mut self.early).into_values() {
-            for token in std::iter::once(early.arrival.token).chain(early.again) {
+            for token in std::iter::once(early.arrival.token).chain(early.resends) {
                 steps.push(answer(token, outcome.clone()));
             }
         }
     }
 
-    /// An outcome has come for what was submitted. An outcome that is not final rejects all that
-    /// is behind it in a numbered lane, unless it is [`AppendOutcome::Unknown`]: then another
-    /// outcome may follow.
+    /// Answers a submitted append. In a numbered lane, an outcome that is not final rejects all
+    /// appends behind it, except [`AppendOutcome::Unknown`]: another outcome may follow.
     pub fn settle(&mut self, token: u64, outcome: AppendOutcome, steps: &mut Vec<Step<T>>) {
         if self.numbered != Some(true) {
             steps.push(answer(token, outcome));
         } else if outcome.is_final() {
             self.answer_final(token, outcome, steps);
         } else if outcome == AppendOutcome::Unknown {
-            self.answer_in_hand(token, &outcome, steps);
+            self.answer_in_flight(token, &outcome, steps);
         } else {
-            self.refuse(token, &outcome, steps);
+            self.reject(token, &outcome, steps);
         }
     }
 
-    /// Answers an append's frames, and keeps the outcome of a numbered one for frames that repeat it.
+    /// Keeps the outcome of a numbered append for resends.
     fn answer_final(&mut self, token: u64, outcome: AppendOutcome, steps: &mut Vec<Step<T>>) {
         if self.numbered != Some(true) {
             return steps.push(answer(token, outcome));
         }
-        if let Some(past) = self.answer_in_hand(token, &outcome, steps) {
-            past.state = State::Done(outcome);
+        if let Some(past) = self.answer_in_flight(token, &outcome, steps) {
+            past.state = NumberedState::Done(outcome);
             self.evict_old_outcomes();
         }
     }
 
-    /// Answers the frames of a numbered append. `None` if it was behind a rejected one, and is
-    /// answered already.
-    fn answer_in_hand(
+    /// `None` if it was already answered because one before it was rejected.
+    fn answer_in_flight(
         &mut self,
         token: u64,
         outcome: &AppendOutcome,
         steps: &mut Vec<Step<T>>,
-    ) -> Option<&mut Past> {
+    ) -> Option<&mut Numbered> {
         let past = self.past.iter_mut().find(|past| past.token == token)?;
-        let State::InHand(tokens) = &mut past.state else { return None };
+        let NumberedState::InFlight(tokens) = &mut past.state else { return None };
         answer_all(std::mem::take(tokens), &past.entry_id, outcome, steps);
         Some(past)
     }
 
-    /// The answer to a frame whose turn has not come.
     fn expected(&self) -> AppendOutcome {
         AppendOutcome::OutOfOrder { expected: Some(self.next) }
     }
 
-    /// Keeps the newest outcomes, and whatever is in hand.
     fn evict_old_outcomes(&mut self) {
         while self.past.len() > OUTCOMES_KEPT
-            && matches!(self.past.front(), Some(Past { state: State::Done(_), .. }))
+            && matches!(self.past.front(), Some(Numbered { state: NumberedState::Done(_), .. }))
         {
             self.past.pop_front();
         }
     }
 
-    /// A numbered append was refused: its number is next again, and all behind it must come again.
-    fn refuse(&mut self, token: u64, outcome: &AppendOutcome, steps: &mut Vec<Step<T>>) {
+    /// Rejects a numbered append: its `seq` is next again, and all behind it must be resent.
+    fn reject(&mut self, token: u64, outcome: &AppendOutcome, steps: &mut Vec<Step<T>>) {
         let Some(index) = self.past.iter().position(|past| past.token == token) else { return };
         let mut behind = self.past.split_off(index).into_iter();
         self.queue.clear();
-        let Some(refused) = behind.next() else { return };
-        self.next = refused.seq;
-        if let State::InHand(tokens) = refused.state {
-            answer_all(tokens, &refused.entry_id, outcome, steps);
+        let Some(rejected) = behind.next() else { return };
+        self.next = rejected.seq;
+        if let NumberedState::InFlight(tokens) = rejected.state {
+            answer_all(tokens, &rejected.entry_id, outcome, steps);
         }
         let expected = self.expected();
         for past in behind {
-            if let State::InHand(tokens) = past.state {
+            if let NumberedState::InFlight(tokens) = past.state {
                 steps.extend(tokens.into_iter().map(|token| answer(token, expected.clone())));
             }
         }
-        self.give_up_early(&expected, steps);
+        self.answer_early(&expected, steps);
     }
 
-    /// The node stops: what waits here is answered at once.
+    /// Answers all waiting appends: the node is stopping.
     pub fn close(&mut self, steps: &mut Vec<Step<T>>) {
-        self.give_up_early(&AppendOutcome::Unavailable, steps);
+        self.answer_early(&AppendOutcome::Unavailable, steps);
         for queued in std::mem::take(&mut self.queue) {
             let token = queued.arrival.token;
             let past = self.past.iter_mut().find(|past| past.token == token);
             let mut tokens = vec![token];
-            if let Some(Past { state: State::InHand(all), .. }) = past {
+            if let Some(Numbered { state: NumberedState::InFlight(all), .. }) = past {
                 tokens = std::mem::take(all);
             }
             steps.extend(tokens.into_iter().map(|token| answer(token, AppendOutcome::Unavailable)));
@@ -355,7 +354,7 @@ fn answer<T>(token: u64, outcome: AppendOutcome) -> Step<T> {
     Step::Answer { token, outcome, first: None }
 }
 
-/// Answers the first frame, and those that repeat it as such.
+/// Answers the first frame, and its resends as such.
 fn answer_all<T>(
     tokens: Vec<u64>,
     entry_id: &EntryId,

@@ -1,10 +1,4 @@
-//! From an append to a proposed block.
-//!
-//! ```text
-//!  lane ─► inbox ─► sequencer (a merge per room) ─► block ─► journal, pipeline
-//! ```
-//!
-//! Invariant: appends of one queue are proposed in their order.
+//! From an append to a proposed block. Invariant: appends of one queue are proposed in order.
 
 pub(crate) mod inbox;
 pub mod lane;

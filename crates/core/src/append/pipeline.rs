@@ -1,8 +1,8 @@
-//! What the two tasks of a partition share: the blocks that are proposed and not applied yet.
+//! The blocks of a partition that are proposed and not yet applied, shared by its two tasks.
 //!
-//! Enters: blocks, from sequencing, before they are proposed. Leaves: the same, to apply, when the
-//! journal gives them back; or to sequencing again when the journal refuses them. Invariant: blocks
-//! stand here in the order of their numbers, and at most [`BLOCKS_UNAPPLIED`] of them.
+//! Enters: blocks, from the sequencer, before they are proposed. Leaves: the same, to the applier
+//! when the journal returns them, or back to the sequencer if it refuses them. Invariant: they are
+//! in the order of their numbers, and at most [`BLOCKS_UNAPPLIED`].
 
 use std::{
     collections::VecDeque,
@@ -21,37 +21,34 @@ use crate::{
     model::{head::Known, outcome::AppendOutcome, phase::Phase, rules::Rules},
 };
 
-/// How many blocks may be durable or on their way and not applied.
 pub(crate) const BLOCKS_UNAPPLIED: usize = 64;
 
-/// The fewest proposals whose ids are looked up while the journal writes them. Those of a smaller
-/// block are looked up when it comes back: that takes less than waking someone for it.
+/// Blocks with at least this many proposals have their ids looked up while the journal writes them.
+/// For smaller ones a wake-up costs more than a lookup when they come back.
 const LOOKED_UP_AHEAD: usize = 16;
 
-/// A block that was proposed and is not applied yet.
 pub(crate) struct InFlight {
     pub(crate) n: u64,
     pub(crate) rules: Rules,
     pub(crate) block: Bytes,
     pub(crate) submits: Arc<Vec<Submit>>,
-    /// What the archive knows of the ids, once it was asked.
+    /// `None` until the ids are looked up.
     pub(crate) known: Option<Vec<Option<Known>>>,
 }
 
-/// What the two tasks of a partition share.
 pub(crate) struct Pipeline {
     pub(crate) inbox: Arc<Inbox>,
     in_flight: Mutex<VecDeque<InFlight>>,
-    /// There is a block whose ids can be looked up.
+    /// Wakes the applier: a block's ids can be looked up.
     pub(crate) pushed: Notify,
-    /// There may be room for another block.
+    /// Wakes the sequencer: there may be room for another block.
     pub(crate) freed: Notify,
     pub(crate) phase: watch::Sender<Phase>,
-    /// Our blocks before this number are applied.
+    /// This node's blocks before this number came back, answered or not, and are applied.
     applied: AtomicU64,
-    /// A block came back whose predecessor is not there.
+    /// A block came back without its predecessor.
     gap: AtomicBool,
-    /// Whether apply takes another block before the fold has caught up.
+    /// Whether the applier accepts a block before the fold catches up.
     pub(crate) has_room: watch::Sender<bool>,
 }
 
@@ -73,7 +70,6 @@ impl Pipeline {
         *self.phase.borrow() == phase
     }
 
-    /// Moves on to a phase, unless it has failed already.
     pub(crate) fn enter(&self, next: Phase) {
         self.phase.send_if_modified(|phase| {
             let moves = *phase != Phase::Failed && *phase != next;
@@ -86,8 +82,8 @@ impl Pipeline {
         self.pushed.notify_one();
     }
 
-    /// Whether another block may be proposed. What was taken before the end is, also when the fold waits
-    /// for room on the disk: it is bounded by itself.
+    /// Whether another block may be proposed. While draining, blocks may exceed the fold's bound:
+    /// what was accepted is bounded itself.
     pub(crate) fn takes_block(&self) -> bool {
         self.is(Phase::Serving)
             && (*self.has_room.borrow() || self.inbox.is_draining())
@@ -102,9 +98,8 @@ impl Pipeline {
         }
     }
 
-    /// The oldest block, when it is this one.
     pub(crate) fn take(&self, block: &Bytes) -> Option<InFlight> {
-        // Most journals give the very bytes back that they were given.
+        // Most journals return the same buffer: compare pointers first.
         let same = |oldest: &mut InFlight| {
             oldest.block.as_ptr() == block.as_ptr() && oldest.block.len() == block.len()
                 || oldest.block == *block
@@ -118,31 +113,29 @@ impl Pipeline {
         taken
     }
 
-    /// Takes back the blocks from a number on: the journal refused them.
+    /// Takes back the blocks from number `n` on, which the journal refused.
     pub(crate) fn take_back(&self, n: u64) -> VecDeque<InFlight> {
         let mut in_flight = self.in_flight.lock();
         let kept = in_flight.partition_point(|block| block.n < n);
         in_flight.split_off(kept)
     }
 
-    /// The first block whose ids were not looked up.
     pub(crate) fn to_look_up(&self) -> Option<(u64, Arc<Vec<Submit>>)> {
         let in_flight = self.in_flight.lock();
         let block = in_flight.iter().find(|block| block.known.is_none())?;
         Some((block.n, block.submits.clone()))
     }
 
-    /// Notes what the archive knows of a block's ids.
     pub(crate) fn looked_up(&self, n: u64, submits: &Arc<Vec<Submit>>, known: Vec<Option<Known>>) {
         let mut in_flight = self.in_flight.lock();
-        // The number may be another block's by now, when the journal refused this one.
+        // If the journal refused the block, another one may have its number by now.
         let same = |block: &&mut InFlight| block.n == n && Arc::ptr_eq(&block.submits, submits);
         if let Some(block) = in_flight.iter_mut().find(same) {
             block.known = Some(known);
         }
     }
 
-    /// Notes how far our blocks are applied, for who waits for the journal's answers to them.
+    /// Also wakes a sequencer that waits for a stalled journal.
     pub(crate) fn note_applied(&self, next_n: u64) {
         self.applied.store(next_n, Ordering::Release);
         if self.inbox.is_stalled() {
@@ -150,23 +143,19 @@ impl Pipeline {
         }
     }
 
-    /// Our blocks before this number came back, whether or not the journal has answered.
     pub(crate) fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
     }
 
-    /// All blocks, to be proposed again.
     pub(crate) fn unapplied(&self) -> Vec<(u64, Bytes)> {
         self.in_flight.lock().iter().map(|block| (block.n, block.block.clone())).collect()
     }
 
-    /// Says that a block came back whose predecessor is not there.
     pub(crate) fn note_gap(&self) {
         self.gap.store(true, Ordering::Release);
         self.freed.notify_one();
     }
 
-    /// Whether that was said since it was asked last.
     pub(crate) fn take_gap(&self) -> bool {
         self.gap.swap(false, Ordering::AcqRel)
     }
@@ -180,7 +169,7 @@ impl Pipeline {
         submit.ticket.answer(outcome);
     }
 
-    /// The partition fails: nothing more is taken, and what is in flight has an unknown outcome.
+    /// Fails the partition: closes the inbox and answers everything in flight `unknown`.
     pub(crate) fn fail(&self) {
         self.inbox.close();
         self.enter(Phase::Failed);

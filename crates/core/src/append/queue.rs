@@ -1,8 +1,8 @@
 //! A queue of appends: those of one connection in one room, or of one POST.
 //!
-//! Enters: [`Draft`]s. Leaves: the same, in the inbox of their room's partition; their outcomes go to
-//! the queue's mailbox. Invariants: appends of a queue are committed in their order; a room is in
-//! one partition for ever.
+//! Enters: [`Draft`]s. Leaves: the same, to the inbox of the room's partition; outcomes go to the
+//! queue's mailbox. Invariants: appends of a queue are committed in order; a room never changes its
+//! partition.
 
 use std::sync::Arc;
 
@@ -28,14 +28,14 @@ pub struct Draft {
 
 impl Draft {
     /// An append that was `received` at this time of the server's clock, ms since the epoch. Hashes
-    /// its body and meta.
+    /// body and meta.
     #[must_use]
     pub fn new(append: ClientAppend, author: Author, id: EntryId, received: u64) -> Self {
         let (time, seq) = (merge_time(append.sent_at, received), append.seq);
         Self { proposal: Proposal::new(append, author, id), time, seq }
     }
 
-    /// The same append with this number in its queue: if one is rejected, so are those behind it.
+    /// Sets its `seq` in the queue: if one is rejected, so are those behind it.
     #[must_use]
     pub fn numbered(self, seq: u64) -> Self {
         Self { seq: Some(seq), ..self }
@@ -47,14 +47,13 @@ impl Draft {
         &self.proposal.id
     }
 
-    /// About how many bytes it takes in memory and in a block.
+    /// Approximate bytes in memory and in a block.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.proposal.weight()
     }
 }
 
-/// The inboxes of a node's partitions.
 pub(crate) struct Inboxes {
     inboxes: Vec<Arc<Inbox>>,
     stats: Arc<Stats>,
@@ -75,7 +74,7 @@ impl Inboxes {
     }
 }
 
-/// A queue of appends. When it is dropped, what was taken is still committed.
+/// A queue of appends. Appends that were accepted are committed even if it is dropped.
 pub struct Queue {
     id: QueueId,
     mailbox: Arc<Mailbox>,
@@ -88,21 +87,17 @@ impl Queue {
         Self { id, mailbox, inboxes, is_numbered: false }
     }
 
-    /// Adds an append; its outcome comes to the mailbox with this token. The sequencer sees it after
-    /// [`crate::Node::flush`], so that appends that arrived together share a block.
-    ///
-    /// # Errors
-    /// [`AppendOutcome::Busy`] or [`AppendOutcome::Unavailable`]: nothing was taken.
+    /// Adds an append; its outcome goes to the mailbox with this token. The sequencer sees it after
+    /// [`crate::Node::flush`], so that appends that arrive together share a block. Fails with
+    /// [`AppendOutcome::Busy`] or [`AppendOutcome::Unavailable`].
     pub fn append(&mut self, token: u64, draft: Draft) -> Result<(), AppendOutcome> {
         let submit = self.submit(token, draft);
         let put = self.inboxes.of(&submit.proposal).put(submit);
         put.inspect_err(|outcome| self.count(outcome))
     }
 
-    /// Adds appends to one room, in their order and at once, and lets the sequencer see them.
-    ///
-    /// # Errors
-    /// The outcome of the first that was not taken, and all that were not, that one first.
+    /// Adds appends to one room, in order, and wakes the sequencer. If not all are accepted: why,
+    /// and the rest, from the first one rejected.
     pub fn append_all(
         &mut self,
         drafts: Vec<(u64, Draft)>,
@@ -136,7 +131,7 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // Only of a numbered queue does the sequencer keep anything.
+        // The sequencer keeps state only of numbered queues.
         if self.is_numbered {
             self.inboxes.iter().for_each(|inbox| inbox.close_queue(self.id));
         }

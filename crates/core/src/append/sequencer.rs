@@ -1,9 +1,9 @@
-//! The sequencer: what waits to be proposed, of all rooms, and which of it goes into the next block.
+//! The sequencer: the pending appends of all rooms, and which of them form the next block.
 //!
-//! Enters: appends that may go now, each in the queue of its connection and room. Leaves: the next
-//! block's proposals. Invariants: the merge of a room is the only way into a block; rooms that wait
-//! take turns; behind a refused append of a numbered queue nothing of that queue goes before it is
-//! sent again.
+//! Enters: appends that are ready, each in the queue of its connection and room. Leaves: the
+//! submits of the next block. Invariants: every append passes the merge of its room; rooms with
+//! pending appends take turns; behind a refused append of a numbered queue, nothing of that queue
+//! is proposed until it is resent.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,51 +22,43 @@ use crate::{
     },
 };
 
-/// Who waits for the outcome of an append.
+/// Where the outcome of an append goes; the mailbox has reserved space for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket {
-    /// Where the outcome goes; its place there is reserved.
     pub(crate) mailbox: Arc<Mailbox>,
-    /// What the connection calls this append.
+    /// The connection's token for the append.
     pub(crate) token: u64,
-    /// The queue it came through.
     pub(crate) queue: QueueId,
-    /// Its number in that queue, when the queue is numbered.
+    /// Its number, if the queue is numbered.
     pub(crate) seq: Option<u64>,
 }
 
 impl Ticket {
-    /// Delivers the outcome.
     pub(crate) fn answer(&self, outcome: AppendOutcome) {
         self.mailbox.outcome(self.token, outcome);
     }
 }
 
-/// An append that may go.
+/// An append that is ready to be proposed.
 #[derive(Debug, Clone)]
 pub(crate) struct Submit {
-    /// What it asks for.
     pub(crate) proposal: Proposal,
-    /// The time that orders it among the heads of its room, ms since the epoch.
+    /// Orders it among the heads of its room, ms since the epoch.
     pub(crate) time: u64,
-    /// Who waits for the outcome.
     pub(crate) ticket: Ticket,
 }
 
-/// What waits to be proposed.
 #[derive(Default)]
 pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
     turns: VecDeque<RoomName>,
-    /// Numbered queues with a refused append: the number that must come again first.
+    /// Numbered queues with a refused append, and the `seq` that must be resent first.
     broken: HashMap<QueueId, u64>,
 }
 
 impl Sequencer {
-    /// Takes an append in, or gives it back when one before it in its queue must come first.
-    ///
-    /// # Errors
-    /// The append, to be answered `out_of_order`.
+    /// Adds an append, or returns it, to be answered `out_of_order`, if an earlier one of its queue
+    /// must be resent first.
     pub(crate) fn push(&mut self, submit: Submit) -> Result<(), Box<Submit>> {
         let queue = submit.ticket.queue;
         if let (Some(expected), Some(seq)) = (self.broken.get(&queue), submit.ticket.seq) {
@@ -84,7 +76,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// The proposals of the next block, in their order; empty when nothing waits.
+    /// Empty if none are pending.
     pub(crate) fn next_block(&mut self) -> Vec<Submit> {
         let mut block = Vec::new();
         let mut bytes = 0;
@@ -104,25 +96,24 @@ impl Sequencer {
         block
     }
 
-    /// Notes that an append of a numbered queue was refused, and takes out what waits behind it, to
-    /// be answered `out_of_order`.
+    /// Notes that an append of a numbered queue was refused; returns those pending behind it, to be
+    /// answered `out_of_order`.
     pub(crate) fn break_queue(&mut self, room: &RoomName, queue: QueueId, seq: u64) -> Vec<Submit> {
         self.broken.insert(queue, seq);
         let Some(merge) = self.rooms.get_mut(room) else { return Vec::new() };
         let behind = merge.remove(queue);
         if merge.is_empty() {
             self.rooms.remove(room);
-            self.turns.retain(|waiting| waiting != room);
+            self.turns.retain(|turn| turn != room);
         }
         behind
     }
 
-    /// Drops what is kept of a queue that was dropped. What it has waiting is still proposed.
+    /// The pending appends of the queue are still proposed.
     pub(crate) fn close_queue(&mut self, queue: QueueId) {
         self.broken.remove(&queue);
     }
 
-    /// Whether nothing waits.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.turns.is_empty()

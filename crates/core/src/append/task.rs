@@ -1,13 +1,13 @@
-//! The task that proposes: what waits in the inbox becomes blocks, as fast as the journal takes them.
+//! The sequencer task: proposes pending appends as blocks, as fast as the journal accepts them.
 //!
-//! Enters: appends, the journal's answers. Leaves: blocks in the journal and in the pipeline. Invariant:
-//! it is the only caller of `propose`; a block is closed when the journal can take it, and holds
-//! what waits then. It does nothing else, so that the journal never waits for apply: on one node
-//! `propose` is the write itself, and this task's thread is the one that waits for the disk.
+//! Enters: appends, the journal's answers. Leaves: blocks, to the journal and the pipeline.
+//! Invariant: it is the only caller of `propose`; a block is closed when the journal can accept it,
+//! and holds what is pending then. It does nothing else, so that the journal never waits for apply:
+//! on a single node `propose` is the write itself, and this thread waits for the disk.
 //!
-//! In a shared journal the first block is empty: it fences what an earlier start left on the wire, and
-//! shows when it comes back that the node has caught up. What such a journal leaves without an answer is
-//! proposed again, with all behind it, until it comes back; meanwhile new appends are `busy`.
+//! In a shared journal the first block is empty: it fences late blocks of an earlier start, and its
+//! return shows that the node has caught up. Unanswered blocks are proposed again, with all behind
+//! them, until they come back; meanwhile new appends are `busy`.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -34,24 +34,22 @@ use crate::{
         outcome::AppendOutcome,
         phase::Phase,
     },
-    peers::rules::InForce,
+    peers::rules::ActiveRules,
     stats::Stats,
 };
 
-/// For how long a shared journal may leave a block without an answer until new appends are `busy`.
+/// A shared journal that leaves a block unanswered for longer makes new appends `busy`.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
-/// The time between two rounds of proposing again.
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// The delay before unanswered blocks are proposed again.
+const RETRY_AFTER: Duration = Duration::from_millis(300);
 
-/// A block whose answer has not come.
-pub(crate) struct Asked {
+pub(crate) struct Outstanding {
     n: u64,
     since: Instant,
     answer: BoxFuture<'static, Proposed>,
 }
 
-/// The task that proposes.
 pub(crate) struct SequencerTask {
     pub(crate) partition: Partition,
     pub(crate) identity: Identity,
@@ -59,29 +57,25 @@ pub(crate) struct SequencerTask {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) sequencer: Sequencer,
     /// Oldest first.
-    pub(crate) proposed: VecDeque<Asked>,
+    pub(crate) outstanding: VecDeque<Outstanding>,
     pub(crate) next_n: u64,
-    pub(crate) rules: Arc<InForce>,
+    pub(crate) rules: Arc<ActiveRules>,
     pub(crate) stats: Arc<Stats>,
-    /// When all that is under way is proposed again.
-    pub(crate) again_at: Option<Instant>,
-    /// What is proposed again: when the oldest of it was proposed first, and why it is now.
-    pub(crate) unanswered: Option<(Instant, String)>,
-    pub(crate) troubles: Troubles,
+    pub(crate) retry_at: Option<Instant>,
+    /// While retrying: when the oldest block was first proposed, and why it is retried.
+    pub(crate) retrying: Option<(Instant, String)>,
+    pub(crate) alarms: Alarms,
 }
 
-/// What is said of a journal that fails for a while.
 #[derive(Default)]
-pub(crate) struct Troubles {
-    /// It has no room for a block.
+pub(crate) struct Alarms {
     full: Episode,
-    /// Blocks are proposed again.
-    again: Episode,
+    retry: Episode,
     /// It has answered nothing for [`STALLED_AFTER`].
     stalled: Episode,
 }
 
-enum Woken {
+enum SequencerEvent {
     Proposed(Proposed),
     Inbox,
     Freed,
@@ -90,24 +84,21 @@ enum Woken {
 }
 
 impl SequencerTask {
-    /// Whether `propose` waits for the disk: then this task has its own thread.
     pub(crate) fn is_blocking(&self) -> bool {
         self.journal.facts().is_blocking
     }
 
-    /// Proposes until the inbox is closed and all it took is proposed, or the partition fails.
-    ///
-    /// # Errors
-    /// [`NodeError`] when the journal leaves an outcome open.
+    /// Runs until the inbox is closed and empty, or the partition fails. Fails if the journal
+    /// leaves an outcome unknown.
     pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let ended = self.serve().await;
-        // Failed already: once more, for a block that was pushed while apply failed.
+        // If it failed already: again, for a block pushed during the failure.
         if ended.is_err() || self.pipeline.is(Phase::Failed) {
             self.pipeline.fail();
         } else {
             self.pipeline.enter(Phase::Closing);
         }
-        self.turn_away();
+        self.reject_pending();
         ended
     }
 
@@ -118,7 +109,7 @@ impl SequencerTask {
         loop {
             self.take_inbox();
             if self.journal.facts().is_shared && self.pipeline.inbox.is_closed() {
-                // The sockets are gone, and such a journal may not answer for long.
+                // All sockets are closed, and a shared journal may not answer for long.
                 self.pipeline.fail();
                 return Ok(());
             }
@@ -127,18 +118,18 @@ impl SequencerTask {
             }
             if self.pipeline.take_gap() {
                 let since = self.oldest_since().unwrap_or_else(Instant::now);
-                self.propose_again_soon(since, "a block before it is missing".into());
+                self.schedule_retry(since, "an earlier block is missing".into());
             }
             if self.pipeline.inbox.is_draining() {
-                // Apply waits for the fold at its bound, and does not at the end.
+                // Wakes the applier: while draining it does not wait for the fold.
                 self.pipeline.pushed.notify_one();
             }
             self.propose();
-            if self.proposed.is_empty()
+            if self.outstanding.is_empty()
                 && self.sequencer.is_empty()
                 && self.pipeline.inbox.is_closed()
             {
-                // Closed before it was found empty: nothing can have come since.
+                // It was closed before it was found empty; take what came in between.
                 self.take_inbox();
                 if self.sequencer.is_empty() {
                     return Ok(());
@@ -146,25 +137,23 @@ impl SequencerTask {
                 continue;
             }
             match self.wait().await {
-                Woken::Proposed(proposed) => self.answered(proposed)?,
-                Woken::Inbox | Woken::Freed => {}
-                Woken::Time => self.tick(),
-                Woken::Failed => return Ok(()),
+                SequencerEvent::Proposed(proposed) => self.answered(proposed)?,
+                SequencerEvent::Inbox | SequencerEvent::Freed => {}
+                SequencerEvent::Time => self.tick(),
+                SequencerEvent::Failed => return Ok(()),
             }
         }
     }
 
-    /// When there is something to do if nothing happens before.
     fn deadline(&self) -> Option<Instant> {
         let waits = self.journal.facts().is_shared && !self.pipeline.inbox.is_stalled();
         let late_at = self.oldest_since().filter(|_| waits).map(|since| since + STALLED_AFTER);
-        self.again_at.into_iter().chain(late_at).min()
+        self.retry_at.into_iter().chain(late_at).min()
     }
 
-    /// Since when the oldest block without an answer waits for it, however often it was proposed.
     fn oldest_since(&self) -> Option<Instant> {
-        let again = self.unanswered.as_ref().map(|(since, _)| *since);
-        again.or(self.proposed.front().map(|asked| asked.since))
+        let again = self.retrying.as_ref().map(|(since, _)| *since);
+        again.or(self.outstanding.front().map(|it| it.since))
     }
 
     fn is_late(&self) -> bool {
@@ -173,50 +162,49 @@ impl SequencerTask {
 
     fn tick(&mut self) {
         let now = Instant::now();
-        if self.again_at.is_some_and(|at| now >= at) {
-            self.propose_again();
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry();
         }
         if self.is_late() {
             self.take_applied();
         }
         if self.is_late() {
-            let why = self.unanswered.as_ref().map(|(_, why)| why.clone());
+            let why = self.retrying.as_ref().map(|(_, why)| why.clone());
             self.note_stalled(Some(why.as_deref().unwrap_or("there is no answer yet")));
         }
     }
 
-    /// Notes that the journal does not answer, and why, or that it does again.
+    /// Sets whether, and why, the journal does not answer.
     fn note_stalled(&mut self, why: Option<&str>) {
         if why.is_none() {
-            self.unanswered = None;
+            self.retrying = None;
         }
         let inbox = &self.pipeline.inbox;
         let was_stalled = inbox.is_stalled();
         inbox.set_stalled(why.is_some());
         match why {
-            Some(why) if !was_stalled && self.troubles.stalled.begins() => {
-                warn!(why, "the journal leaves blocks without an answer: new appends are busy");
+            Some(why) if !was_stalled && self.alarms.stalled.begins() => {
+                warn!(why, "the journal does not answer: new appends are busy");
             }
             Some(_) => {}
-            None => self.note_answers(),
+            None => self.log_recovery(),
         }
     }
 
-    /// Says that the journal answers again, when it was said that it does not.
-    fn note_answers(&self) {
-        if let Some(times) = self.troubles.stalled.ends() {
+    fn log_recovery(&self) {
+        if let Some(times) = self.alarms.stalled.ends() {
             warn!(times, "the journal answers again");
         }
-        if let Some(times) = self.troubles.again.ends() {
-            info!(times, "blocks were proposed again, and the journal has them");
+        if let Some(times) = self.alarms.retry.ends() {
+            info!(times, "blocks that were proposed again are durable");
         }
     }
 
-    async fn wait(&mut self) -> Woken {
+    async fn wait(&mut self) -> SequencerEvent {
         let deadline = self.deadline();
         let proposed = async {
-            match self.proposed.front_mut() {
-                Some(asked) => (&mut asked.answer).await,
+            match self.outstanding.front_mut() {
+                Some(oldest) => (&mut oldest.answer).await,
                 None => pending().await,
             }
         };
@@ -228,26 +216,29 @@ impl SequencerTask {
         };
         tokio::select! {
             biased;
-            proposed = proposed => Woken::Proposed(proposed),
-            () = self.pipeline.inbox.wait() => Woken::Inbox,
+            proposed = proposed => SequencerEvent::Proposed(proposed),
+            () = self.pipeline.inbox.wait() => SequencerEvent::Inbox,
             () = self.pipeline.freed.notified() => {
-                if self.pipeline.is(Phase::Failed) { Woken::Failed } else { Woken::Freed }
+                match self.pipeline.is(Phase::Failed) {
+                    true => SequencerEvent::Failed,
+                    false => SequencerEvent::Freed,
+                }
             }
-            () = time => Woken::Time,
+            () = time => SequencerEvent::Time,
         }
     }
 
     fn take_inbox(&mut self) {
         let post = self.pipeline.inbox.take();
-        let mut turned_away = false;
+        let mut rejected = false;
         for submit in post.submits {
             if let Err(early) = self.sequencer.push(submit) {
                 self.pipeline.answer(&early, AppendOutcome::OutOfOrder { expected: None });
-                turned_away = true;
+                rejected = true;
             }
         }
-        if turned_away {
-            // Followers may wait to be told with the block that these would have become.
+        if rejected {
+            // Followers may wait to be notified with the block that these would have become.
             self.pipeline.pushed.notify_one();
         }
         for queue in post.closed_queues {
@@ -255,10 +246,9 @@ impl SequencerTask {
         }
     }
 
-    /// Closes blocks while the journal can take one and something waits.
     fn propose(&mut self) {
-        while self.again_at.is_none()
-            && self.proposed.len() < self.journal.facts().depth
+        while self.retry_at.is_none()
+            && self.outstanding.len() < self.journal.facts().depth
             && self.pipeline.takes_block()
         {
             let submits = self.sequencer.next_block();
@@ -277,87 +267,86 @@ impl SequencerTask {
         let rules = self.rules.now();
         let block = block::encode(name, rules, submits.iter().map(|submit| &submit.proposal));
         let submits = Arc::new(submits);
-        // First here, then there: it comes back from the journal at any moment.
+        // Pushed before it is proposed, because it may come back at any moment.
         self.pipeline.push(InFlight { n, rules, block: block.clone(), submits, known: None });
-        self.ask(n, block);
+        self.propose_one(n, block);
     }
 
-    /// What came back needs no answer any more.
     fn take_applied(&mut self) {
         let applied = self.pipeline.applied();
-        let mut some = false;
-        while self.proposed.pop_front_if(|asked| asked.n < applied).is_some() {
-            some = true;
+        let mut any = false;
+        while self.outstanding.pop_front_if(|it| it.n < applied).is_some() {
+            any = true;
         }
-        if some {
+        if any {
             self.note_stalled(None);
         }
     }
 
-    fn ask(&mut self, n: u64, block: Bytes) {
+    fn propose_one(&mut self, n: u64, block: Bytes) {
         let (since, answer) = (Instant::now(), self.journal.propose(self.partition, block));
-        self.proposed.push_back(Asked { n, since, answer });
+        self.outstanding.push_back(Outstanding { n, since, answer });
     }
 
-    /// Lets go of the answers that have not come, and proposes all that is under way again in a moment: a
-    /// block that is there already is passed over when its copy comes.
-    fn propose_again_soon(&mut self, since: Instant, why: String) {
-        if self.troubles.again.begins() {
-            info!(why, "blocks are proposed again");
+    /// A copy of a block that turns out to be durable is skipped.
+    fn schedule_retry(&mut self, since: Instant, why: String) {
+        if self.alarms.retry.begins() {
+            info!(why, "proposing unanswered blocks again");
         }
-        let since = self.unanswered.take().map_or(since, |(since, _)| since);
-        self.unanswered = Some((since, why));
+        let since = self.retrying.take().map_or(since, |(since, _)| since);
+        self.retrying = Some((since, why));
         self.stats.proposed_again();
-        self.proposed.clear();
-        self.again_at.get_or_insert_with(|| Instant::now() + AGAIN_AFTER);
+        self.outstanding.clear();
+        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY_AFTER);
     }
 
-    fn propose_again(&mut self) {
-        self.again_at = None;
+    fn retry(&mut self) {
+        self.retry_at = None;
         self.pipeline.take_gap();
         for (n, block) in self.pipeline.unapplied() {
-            self.ask(n, block);
+            self.propose_one(n, block);
         }
-        if self.proposed.is_empty() {
-            // All of it came back meanwhile.
+        if self.outstanding.is_empty() {
+            // All of them came back meanwhile.
             self.note_stalled(None);
         }
     }
 
     fn answered(&mut self, proposed: Proposed) -> Result<(), NodeError> {
-        let Some(Asked { n, since, .. }) = self.proposed.pop_front() else { return Ok(()) };
+        let Some(Outstanding { n, since, .. }) = self.outstanding.pop_front() else {
+            return Ok(());
+        };
         match proposed {
-            // It comes back by `follow`, in its place among the others.
+            // The block comes back by `follow`, in order.
             Proposed::Durable(_) => {
                 self.note_stalled(None);
-                if let Some(blocks) = self.troubles.full.ends() {
-                    warn!(blocks, "the journal has room again; so many blocks were refused");
+                if let Some(refused_blocks) = self.alarms.full.ends() {
+                    warn!(refused_blocks, "the journal has room again");
                 }
                 Ok(())
             }
             Proposed::Unanswered(reason) => {
-                self.propose_again_soon(since, reason);
+                self.schedule_retry(since, reason);
                 Ok(())
             }
             Proposed::Refused(reason) => {
-                if self.troubles.full.begins() {
-                    warn!(reason, "the journal has no room: appends are refused until it has");
+                if self.alarms.full.begins() {
+                    warn!(reason, "the journal has no room: appends are rejected until it has");
                 }
-                self.refuse(n);
+                self.reject_from(n);
                 Ok(())
             }
             Proposed::Unknown(reason) => Err(JournalError(reason).into()),
         }
     }
 
-    /// Refuses the blocks from number `n` on, in their order; the next block gets this number. In a
-    /// numbered queue only the first append is told why; those behind it are told that it comes
-    /// first.
-    fn refuse(&mut self, n: u64) {
-        self.proposed.clear();
+    /// Rejects the blocks from number `n` on, in order; the next block gets number `n`. In a
+    /// numbered queue, the first append gets the reason, and those behind it `out_of_order`.
+    fn reject_from(&mut self, n: u64) {
+        self.outstanding.clear();
         self.next_n = n;
         let refused = self.pipeline.take_back(n);
-        // Followers that were to be told with these blocks are told now: they are gone from there.
+        // Followers that were to be notified with these blocks are notified now.
         self.pipeline.pushed.notify_one();
         let mut broken = HashSet::new();
         for submit in refused.iter().flat_map(|block| block.submits.iter()) {
@@ -377,8 +366,8 @@ impl SequencerTask {
         }
     }
 
-    /// What was never proposed when the partition failed is not stored.
-    fn turn_away(&mut self) {
+    /// Rejects appends that were never proposed: they are not stored.
+    fn reject_pending(&mut self) {
         self.take_inbox();
         loop {
             let block = self.sequencer.next_block();

@@ -1,9 +1,9 @@
 //! Apply: durable blocks become entries, in the journal's order.
 //!
-//! Enters: a durable block and what the archive knows of its ids. Leaves: commits into tails and fold,
-//! and an outcome per proposal. Invariants: an id is found while its entry is anywhere: in memory
-//! until it is folded and no block in flight was looked up before that, in the archive from then on;
-//! memory is asked first. What is applied and not folded is bounded by [`Applier::has_room`].
+//! Enters: a durable block, and what the archive knows of its ids. Leaves: commits, to tails and
+//! the fold, and an outcome per proposal. Invariants: an id is always found: in memory until its
+//! entry is folded and no block in flight was looked up before that, in the archive from then on;
+//! memory is asked first. [`Applier::has_room`] bounds what is applied and not folded.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -35,21 +35,19 @@ use crate::{
     stats::Stats,
 };
 
-/// For how many blocks at most followers are not told, while more is on its way: about a millisecond.
-const BLOCKS_UNTOLD: usize = 8;
+/// While more blocks are pending, followers are notified at least every so many blocks: about 1 ms.
+const BLOCKS_PER_NOTIFICATION: usize = 8;
 
-/// A room as apply holds it: from its first block until all of it is folded.
-struct Held {
+/// A room in memory: from its first block until all of it is folded.
+struct HeldRoom {
     room: Room,
-    /// How many of its entries have their ids in memory: the archive may not have them yet.
+    /// Its entries whose ids are in memory, because the archive may not have them yet.
     recent: usize,
-    /// What the block at hand has added.
     fresh: Vec<Stored>,
     tail: Arc<Tail>,
 }
 
-impl Held {
-    /// Takes in an entry that the block at hand adds, whose id has this hash.
+impl HeldRoom {
     fn add(&mut self, ids: &mut RecentIds, id: IdHash, proposal: &Proposal, stored: Stored) {
         let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
         ids.add(id, Known { slot, committed_at, content: proposal.content() });
@@ -58,15 +56,15 @@ impl Held {
     }
 }
 
-/// A window that is in the archive, as far as memory has not let go of it.
-struct Folded {
-    /// The blocks before this number may still need the ids.
+/// A folded window whose commits are being released from memory.
+struct FoldedWindow {
+    /// Blocks before this number may still need the ids.
     barrier: u64,
     effects: vec::IntoIter<Effect>,
     commits: vec::IntoIter<Arc<Commit>>,
 }
 
-impl Iterator for Folded {
+impl Iterator for FoldedWindow {
     type Item = Arc<Commit>;
 
     fn next(&mut self) -> Option<Arc<Commit>> {
@@ -79,47 +77,32 @@ impl Iterator for Folded {
     }
 }
 
-/// Why entries of elsewhere were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum RestoreError {
-    /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// They are not the room's next.
     #[error(transparent)]
     History(#[from] HistoryError),
 }
 
-/// Applies blocks.
 pub(crate) struct Applier {
-    partition: Partition,
-    stamps: bool,
-    archive: Arc<dyn Archive>,
-    rooms: Arc<Rooms>,
-    heads: Arc<Heads>,
-    folds: Arc<FoldQueue>,
-    stats: Arc<Stats>,
+    parts: ApplierParts,
     applied: Applied,
-    held: HashMap<RoomName, Held>,
+    held: HashMap<RoomName, HeldRoom>,
     ids: RecentIds,
-    /// Rooms that moved and whose followers were not told.
-    untold: HashMap<RoomName, Arc<Tail>>,
-    untold_blocks: usize,
-    /// Entries that the last block added.
+    unnotified: HashMap<RoomName, Arc<Tail>>,
+    unnotified_blocks: usize,
     fresh: usize,
     unfolded: Unfolded,
-    unfolded_limit: Unfolded,
-    /// What is in the archive and still in memory, a window each.
-    folded: VecDeque<Folded>,
+    /// Folded windows with commits still in memory.
+    folded: VecDeque<FoldedWindow>,
     /// All commits in tails, oldest first; the first `settled` of them are in the archive.
     recent: VecDeque<(Arc<Commit>, Arc<Tail>)>,
     settled: usize,
     recent_bytes: usize,
-    tail_bytes: usize,
 }
 
-/// The parts that apply works with.
-pub(crate) struct Parts {
+pub(crate) struct ApplierParts {
     pub(crate) partition: Partition,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) rooms: Arc<Rooms>,
@@ -128,67 +111,44 @@ pub(crate) struct Parts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) unfolded_limit: Unfolded,
     pub(crate) tail_bytes: usize,
-    /// Whether other nodes compare what blocks did.
     pub(crate) chains: bool,
-    /// Whether the journal could be set back, so that who follows it compares the last block.
+    /// Whether the journal may be rolled back, so that its followers compare the last block's
+    /// stamp.
     pub(crate) stamps: bool,
 }
 
 impl Applier {
-    pub(crate) fn new(parts: Parts, applied: Applied) -> Self {
-        let Parts {
-            partition,
-            archive,
-            rooms,
-            heads,
-            folds,
-            stats,
-            unfolded_limit,
-            tail_bytes,
-            chains,
-            stamps,
-        } = parts;
-        let mut applied = applied;
+    pub(crate) fn new(parts: ApplierParts, mut applied: Applied) -> Self {
         if applied.position == Position(0) {
             applied.chain = Some(Chain::START);
         }
-        applied.chain = applied.chain.filter(|_| chains);
-        stats.at(partition, applied.position);
+        applied.chain = applied.chain.filter(|_| parts.chains);
+        parts.stats.at(parts.partition, applied.position);
         Self {
-            partition,
-            stamps,
-            archive,
-            rooms,
-            heads,
-            folds,
-            stats,
+            parts,
             applied,
             held: HashMap::new(),
             ids: RecentIds::new(),
-            untold: HashMap::new(),
-            untold_blocks: 0,
+            unnotified: HashMap::new(),
+            unnotified_blocks: 0,
             fresh: 0,
             unfolded: Unfolded::default(),
-            unfolded_limit,
             folded: VecDeque::new(),
             recent: VecDeque::new(),
             settled: 0,
             recent_bytes: 0,
-            tail_bytes,
         }
     }
 
-    /// The last block applied.
     pub(crate) fn mark(&self) -> Mark {
         self.applied.mark()
     }
 
-    /// What all blocks applied did, where nodes compare that.
     pub(crate) fn chain(&self) -> Option<Chain> {
         self.applied.chain
     }
 
-    /// The number that the next block of a node must have to take effect, when it is of this incarnation.
+    /// The number that the next block of this node and incarnation must have.
     pub(crate) fn next_of(&self, name: &BlockName) -> u64 {
         let proposer = self.applied.proposers.0.get(&name.node);
         proposer.filter(|it| it.incarnation == name.incarnation).map_or(0, |it| it.next)
@@ -196,27 +156,22 @@ impl Applier {
 
     fn read(&mut self, durable: &Durable) {
         self.applied.position = durable.position;
-        self.stats.at(self.partition, durable.position);
-        self.applied.stamp = self.stamps.then(|| block::stamp(&durable.block));
+        self.parts.stats.at(self.parts.partition, durable.position);
+        self.applied.stamp = self.parts.stamps.then(|| block::stamp(&durable.block));
     }
 
-    /// The position of the last block applied.
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         self.applied.position
     }
 
-    /// Whether another block may be applied before the fold has caught up.
+    /// Whether another block may be applied before the fold catches up.
     #[must_use]
     pub(crate) fn has_room(&self) -> bool {
-        self.unfolded.entries < self.unfolded_limit.entries
-            && self.unfolded.bytes < self.unfolded_limit.bytes
+        self.unfolded.entries < self.parts.unfolded_limit.entries
+            && self.unfolded.bytes < self.parts.unfolded_limit.bytes
     }
 
-    /// What the archive knows of the ids of these proposals.
-    ///
-    /// # Errors
-    /// When the archive cannot be read.
     pub(crate) fn look_up<'a>(
         &self,
         proposals: impl Iterator<Item = &'a Proposal>,
@@ -226,13 +181,10 @@ impl Applier {
             author: proposal.author.clone(),
             id: proposal.id.clone(),
         };
-        self.archive.find(&proposals.map(key).collect::<Vec<_>>())
+        self.parts.archive.find(&proposals.map(key).collect::<Vec<_>>())
     }
 
-    /// Applies a block; `None` when it does not take effect.
-    ///
-    /// # Errors
-    /// When the archive cannot be read.
+    /// `None` if the block is skipped.
     pub(crate) fn apply<'a>(
         &mut self,
         durable: &Durable,
@@ -244,13 +196,13 @@ impl Applier {
         self.read(durable);
         self.applied.rules = self.applied.rules.max(rules.number());
         if !self.applied.proposers.admit(name) {
-            self.hand_on(Vec::new());
+            self.pass_to_fold(Vec::new());
             return Ok(None);
         }
         let mut touched = Vec::new();
         let mut outcomes = Vec::with_capacity(archived.len());
         for (proposal, archived) in proposals.zip(archived) {
-            let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
+            let held = hold(&mut self.held, &self.parts.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
             let (ids, archived) = (&mut self.ids, archived.as_ref());
             outcomes.push(apply_one(held, ids, rules, proposal, durable.time, archived));
@@ -264,11 +216,8 @@ impl Applier {
         Ok(Some(outcomes))
     }
 
-    /// Applies a block of entries that were committed elsewhere.
-    ///
-    /// # Errors
-    /// When the archive cannot be read, or an entry does not go on where its room ends; nothing of such a
-    /// block may stay.
+    /// Applies a block of imported entries. Fails if the archive cannot be read, or an entry does
+    /// not continue its room: then nothing of the block may remain.
     pub(crate) fn restore(
         &mut self,
         durable: &Durable,
@@ -277,13 +226,13 @@ impl Applier {
     ) -> Result<(), RestoreError> {
         self.read(durable);
         if !self.applied.proposers.admit(name) {
-            self.hand_on(Vec::new());
+            self.pass_to_fold(Vec::new());
             return Ok(());
         }
         let mut touched = Vec::new();
         for past in history {
             let proposal = &past.proposal;
-            let held = hold(&mut self.held, &self.rooms, &proposal.room)?;
+            let held = hold(&mut self.held, &self.parts.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
             if let Some(stored) = room::restore(&mut held.room, past)? {
                 let id = self.ids.hash(&proposal.room, &proposal.author, &proposal.id);
@@ -299,7 +248,6 @@ impl Applier {
         Ok(())
     }
 
-    /// Publishes what the block at hand added, and hands it on to the fold.
     fn commit_all(&mut self, touched: &[RoomName], position: Position) {
         let commits = touched.iter().filter_map(|room| self.commit(room, position));
         let commits: Vec<Arc<Commit>> = commits.collect();
@@ -309,16 +257,14 @@ impl Applier {
                 *chain = chain.then(&commit.room, last.entry.slot + 1, &last.digest);
             }
         }
-        self.hand_on(commits);
+        self.pass_to_fold(commits);
     }
 
-    /// Passes over a position that holds nothing of ours.
     pub(crate) fn skip(&mut self, durable: &Durable) {
         self.read(durable);
-        self.hand_on(Vec::new());
+        self.pass_to_fold(Vec::new());
     }
 
-    /// Publishes what the block at hand added to a room.
     fn commit(&mut self, room: &RoomName, position: Position) -> Option<Arc<Commit>> {
         let held = self.held.get_mut(room)?;
         let entries = std::mem::take(&mut held.fresh);
@@ -328,66 +274,63 @@ impl Applier {
         let frames = OnceLock::new();
         let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });
         held.tail.publish(commit.clone());
-        self.untold.insert(room.clone(), held.tail.clone());
-        self.heads.moved(room);
+        self.unnotified.insert(room.clone(), held.tail.clone());
+        self.parts.heads.moved(room);
         self.recent_bytes += commit.weight();
         self.recent.push_back((commit.clone(), held.tail.clone()));
         Some(commit)
     }
 
-    /// Tells the followers of what was applied. While `more` is on its way, that is put off for a few
-    /// blocks: a burst that became several commits wakes a thousand followers once.
-    pub(crate) fn tell(&mut self, more: bool) {
-        if self.untold.is_empty() {
+    /// Notifies the followers of rooms that moved. While `more` blocks are pending this is deferred
+    /// for a few blocks, so that a burst of several commits wakes a thousand followers once.
+    pub(crate) fn notify(&mut self, more: bool) {
+        if self.unnotified.is_empty() {
             return;
         }
-        self.untold_blocks += 1;
-        if more && self.untold_blocks < BLOCKS_UNTOLD {
+        self.unnotified_blocks += 1;
+        if more && self.unnotified_blocks < BLOCKS_PER_NOTIFICATION {
             return;
         }
-        self.untold_blocks = 0;
-        for tail in std::mem::take(&mut self.untold).into_values() {
-            tail.tell();
+        self.unnotified_blocks = 0;
+        for tail in std::mem::take(&mut self.unnotified).into_values() {
+            tail.notify();
         }
     }
 
-    fn hand_on(&mut self, commits: Vec<Arc<Commit>>) {
+    fn pass_to_fold(&mut self, commits: Vec<Arc<Commit>>) {
         let effect = Effect::new(commits, self.applied.clone());
         self.fresh = effect.entries();
         self.unfolded.entries += effect.counted().entries;
         self.unfolded.bytes += effect.counted().bytes;
-        self.stats.applied(self.fresh, self.unfolded.entries);
-        self.folds.push(effect);
+        self.parts.stats.applied(self.fresh, self.unfolded.entries);
+        self.parts.folds.push(effect);
     }
 
-    /// Takes note of a window that is in the archive. Blocks before number `next_n` may have been
-    /// looked up there before it was.
+    /// Blocks before number `next_n` may have been looked up before the window was in the archive.
     pub(crate) fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
         for counted in effects.iter().map(Effect::counted) {
             self.unfolded.entries -= counted.entries;
             self.unfolded.bytes -= counted.bytes;
         }
-        self.stats.folded(self.unfolded.entries);
+        self.parts.stats.folded(self.unfolded.entries);
         let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
-        self.folded.push_back(Folded { barrier: next_n, effects, commits });
+        self.folded.push_back(FoldedWindow { barrier: next_n, effects, commits });
     }
 
-    /// How many entries the last block added.
     #[must_use]
     pub(crate) fn fresh(&self) -> usize {
         self.fresh
     }
 
-    /// Whether there is something that [`Applier::settle`] lets go of.
     #[must_use]
     pub(crate) fn has_settled(&self, oldest_n: u64) -> bool {
         self.folded.front().is_some_and(|window| window.barrier <= oldest_n)
             || self.tails_are_long()
     }
 
-    /// Lets go of what is in the archive, when no block in flight (`oldest_n` and later) was looked
-    /// up before it was: so many entries, and the commit that has the last of them. A window is let go
-    /// of in many steps, because appends wait meanwhile.
+    /// Releases about `entries` folded entries from memory, in whole commits, if no block in flight
+    /// (`oldest_n` and later) was looked up before they were folded. A window is released in many
+    /// small steps, because appends wait meanwhile.
     pub(crate) fn settle(&mut self, oldest_n: u64, entries: usize) {
         let mut left = entries;
         while left > 0
@@ -395,34 +338,33 @@ impl Applier {
         {
             let Some(commit) = window.next() else {
                 self.folded.pop_front();
-                // Once a window, not once a step: it looks at every room when there are too many.
-                self.rooms.let_go_of_idle();
+                // Once per window, not per step: it may scan all rooms.
+                self.parts.rooms.evict_idle();
                 continue;
             };
             left = left.saturating_sub(commit.entries.len());
-            self.forget(&commit);
+            self.evict_ids(&commit);
         }
         self.trim_tails(entries);
     }
 
-    /// Lets go of the ids of a commit that is in the archive.
-    fn forget(&mut self, commit: &Commit) {
+    fn evict_ids(&mut self, commit: &Commit) {
         self.settled += 1;
         let entries = commit.entries.len();
-        self.ids.forget(entries);
+        self.ids.evict(entries);
         let Some(held) = self.held.get_mut(&commit.room) else { return };
         held.recent -= entries;
-        // All folded, so the archive can give it again: the state leaves memory.
+        // All of it is in the archive: drop the state.
         if held.recent == 0 {
             self.held.remove(&commit.room);
         }
     }
 
     fn tails_are_long(&self) -> bool {
-        self.settled > 0 && self.recent_bytes > self.tail_bytes
+        self.settled > 0 && self.recent_bytes > self.parts.tail_bytes
     }
 
-    /// Tails give up their oldest commits, over all rooms, down to their share of memory.
+    /// Drops the oldest commits over all tails, down to their share of memory.
     fn trim_tails(&mut self, entries: usize) {
         let mut left = entries;
         while left > 0 && self.tails_are_long() {
@@ -434,27 +376,26 @@ impl Applier {
         }
     }
 
-    /// Lets the fold's thread end.
     pub(crate) fn close(&self) {
-        self.folds.close();
+        self.parts.folds.close();
     }
 }
 
 fn hold<'a>(
-    held: &'a mut HashMap<RoomName, Held>,
+    held: &'a mut HashMap<RoomName, HeldRoom>,
     rooms: &Rooms,
     room: &RoomName,
-) -> Result<&'a mut Held, ArchiveError> {
+) -> Result<&'a mut HeldRoom, ArchiveError> {
     if !held.contains_key(room) {
         let tail = rooms.open(room)?;
         let state = Room { name: room.clone(), head: tail.head() };
-        held.insert(room.clone(), Held { room: state, recent: 0, fresh: Vec::new(), tail });
+        held.insert(room.clone(), HeldRoom { room: state, recent: 0, fresh: Vec::new(), tail });
     }
     Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
 }
 
 fn apply_one(
-    held: &mut Held,
+    held: &mut HeldRoom,
     ids: &mut RecentIds,
     rules: Rules,
     proposal: &Proposal,
@@ -462,7 +403,7 @@ fn apply_one(
     archived: Option<&Known>,
 ) -> AppendOutcome {
     let id = ids.hash(&proposal.room, &proposal.author, &proposal.id);
-    // A row at or past the end is of a fold that a crash cut off: its block is applied again.
+    // A row at or past the end is from a fold that a crash interrupted: its block is applied again.
     let archived = archived.filter(|known| known.slot < held.room.head.end);
     let known = ids.get(id).or(archived).copied();
     match room::apply(&mut held.room, rules, proposal, journal_time, known.as_ref()) {

@@ -1,11 +1,10 @@
-//! The fold: applied entries go into the archive in large windows, on a thread of its own.
+//! The fold: moves applied entries into the archive in large windows, on its own thread.
 //!
-//! Enters: what each block did, from the partition, in order. Leaves: windows into the archive, and
-//! word to the partition when one is in. Invariant: a window is whole blocks, and the next is begun
-//! when the one before is in. A window that finds no room is tried again until it is in: the journal has
-//! it, and what waits here is bounded by the partition, which stops reading the journal at its bound. The
-//! journal is told to let go of blocks here and nowhere else, and only up to a position that the archive
-//! has on stable storage.
+//! Enters: the effect of each block, in order. Leaves: windows, to the archive; the applier is
+//! notified of each. Invariants: a window is complete blocks, and begins after the previous one is
+//! folded. If the archive is full, the window is retried: the journal has it, and the applier
+//! bounds what is pending by not reading further. The journal is trimmed only here, and only up to
+//! a position that the archive has on stable storage.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -24,104 +23,98 @@ use crate::{
     },
 };
 
-/// How long a window that found no room waits before it is tried again.
-const AGAIN: Duration = Duration::from_millis(250);
+/// The delay before a window that did not fit is retried.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// What one block did.
 #[derive(Debug, Clone)]
 pub(crate) struct Effect {
-    /// To each room it touched.
     pub commits: Vec<Arc<Commit>>,
-    /// What is applied when it is in the archive.
     pub applied: Applied,
     entries: usize,
     bytes: usize,
 }
 
-/// What waits to be folded, or how much of it may.
+/// The size of what is applied and not folded, or its limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Unfolded {
-    /// Entries, and one for each block that made none, because it waits too.
+    /// Entries, and one for each block without any, because it is queued too.
     pub(crate) entries: usize,
-    /// Bytes of memory, near enough for a bound.
     pub(crate) bytes: usize,
 }
 
 impl Effect {
-    /// What a block did, counted once: whoever counts later finds it gone from the processor's caches,
-    /// and appends wait for that.
+    /// Counted here, once: later the entries are no longer in the processor's caches, and counting
+    /// would delay appends.
     pub(crate) fn new(commits: Vec<Arc<Commit>>, applied: Applied) -> Self {
         let entries = commits.iter().map(|commit| commit.entries.len()).sum();
         let bytes = commits.iter().map(|commit| commit.weight()).sum();
         Self { commits, applied, entries, bytes }
     }
 
-    /// How many entries it made.
     pub(crate) fn entries(&self) -> usize {
         self.entries
     }
 
-    /// What it counts for while it waits.
     pub(crate) fn counted(&self) -> Unfolded {
         Unfolded { entries: self.entries.max(1), bytes: self.bytes }
     }
 }
 
-/// A window that is in the archive, or why it is not.
-pub(crate) type Folded = Result<Vec<Effect>, ArchiveError>;
+/// The effects of a folded window, or why the fold failed.
+pub(crate) type FoldResult = Result<Vec<Effect>, ArchiveError>;
 
-/// When a window is begun.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FoldSettings {
-    /// As soon as this many entries wait; also the most in one window, but for the last block's.
+    /// As soon as this many entries are queued; also the size of a window, rounded up to a whole
+    /// block.
     pub entries: usize,
-    /// When the first of those that wait has waited this long.
+    /// When the oldest queued entry has waited this long.
     pub wait: Duration,
 }
 
-/// What waits to be folded.
 pub(crate) struct FoldQueue {
     settings: FoldSettings,
-    state: Mutex<State>,
+    state: Mutex<FoldState>,
     changed: Condvar,
     folded: watch::Sender<Position>,
-    /// Whether the window that is being folded is waited for, or much waits behind it.
-    hurry: Hurry,
+    /// The urgency of the current window: it is waited for, or much is queued behind it.
+    urgency: Hurry,
 }
 
 #[derive(Default)]
-struct State {
+struct FoldState {
     effects: VecDeque<Effect>,
     entries: usize,
-    /// Up to this position nothing waits for others to go with.
-    hurry: Position,
+    /// Effects up to this position are folded without waiting for more.
+    urgent_upto: Position,
     closed: bool,
 }
 
-impl State {
+impl FoldState {
     fn is_due(&self, settings: &FoldSettings) -> bool {
-        let hurries = |effect: &Effect| effect.applied.position <= self.hurry;
-        self.closed || self.entries >= settings.entries || self.effects.front().is_some_and(hurries)
+        let is_urgent = |effect: &Effect| effect.applied.position <= self.urgent_upto;
+        self.closed
+            || self.entries >= settings.entries
+            || self.effects.front().is_some_and(is_urgent)
     }
 }
 
 impl FoldQueue {
-    /// A queue behind an archive that has taken in this much.
     pub(crate) fn new(settings: FoldSettings, applied: Position) -> Self {
         let folded = watch::channel(applied).0;
-        let (state, changed, hurry) = (Mutex::default(), Condvar::new(), Hurry::default());
-        Self { settings, state, changed, folded, hurry }
+        let (state, changed, urgency) = (Mutex::default(), Condvar::new(), Hurry::default());
+        Self { settings, state, changed, folded, urgency }
     }
 
-    /// Folds up to this position without waiting for others to go with.
-    pub(crate) fn hurry(&self, upto: Position) {
+    /// Folds up to this position without waiting for more, and at full speed.
+    pub(crate) fn expedite(&self, upto: Position) {
         let mut state = self.state.lock();
-        state.hurry = state.hurry.max(upto);
-        self.hurry.set(true);
+        state.urgent_upto = state.urgent_upto.max(upto);
+        self.urgency.set(true);
         self.changed.notify_one();
     }
 
-    /// Up to which position all is in the archive.
+    /// The position up to which everything is in the archive.
     pub(crate) fn folded(&self) -> watch::Receiver<Position> {
         self.folded.subscribe()
     }
@@ -133,25 +126,25 @@ impl FoldQueue {
         state.entries += effect.counted().entries;
         state.effects.push_back(effect);
         let most = self.settings.entries;
-        // A whole window waits behind the one that is being folded.
+        // A full window is queued behind the current one.
         if state.entries >= most {
-            self.hurry.set(true);
+            self.urgency.set(true);
         }
-        // Only when it is waited for: waking a thread for each block costs as much as applying one.
+        // Only if the thread waits for it: waking it for each block costs as much as applying one.
         if is_first || before < most && state.entries >= most {
             self.changed.notify_one();
         }
     }
 
-    /// Lets the thread end; what waits stays in the journal and is replayed at the next start.
+    /// Ends the thread; what is queued is replayed from the journal at the next start.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
-        // Whoever ends the node waits for the window that is being folded.
-        self.hurry.set(true);
+        // `Node::stop` waits for the current window.
+        self.urgency.set(true);
         self.changed.notify_one();
     }
 
-    /// Waits for a window; `None` when there will be no more.
+    /// Waits for a window; `None` if the queue is closed.
     fn next(&self) -> Option<Vec<Effect>> {
         let settings = &self.settings;
         let mut state = self.state.lock();
@@ -161,7 +154,8 @@ impl FoldQueue {
         if state.closed {
             return None;
         }
-        let waited_for = state.effects.front().is_some_and(|it| it.applied.position <= state.hurry);
+        let waited_for =
+            state.effects.front().is_some_and(|it| it.applied.position <= state.urgent_upto);
         let mut window = Vec::new();
         let mut entries = 0;
         while entries < settings.entries {
@@ -170,17 +164,15 @@ impl FoldQueue {
             window.push(effect);
         }
         state.entries -= entries;
-        self.hurry.set(waited_for || state.entries >= settings.entries / 4);
+        self.urgency.set(waited_for || state.entries >= settings.entries / 4);
         Some(window)
     }
-}
 
-impl FoldQueue {
-    /// Waits until a window that found no room is to be tried again; `false` when there is no more
-    /// time for that.
-    fn again(&self) -> bool {
+    /// Waits before a retry; `false` if the queue is closed.
+    fn wait_to_retry(&self) -> bool {
         let mut state = self.state.lock();
-        let _timed_out = self.changed.wait_while_for(&mut state, |state| !state.closed, AGAIN);
+        let _timed_out =
+            self.changed.wait_while_for(&mut state, |state| !state.closed, RETRY_AFTER);
         !state.closed
     }
 }
@@ -191,7 +183,7 @@ pub(crate) struct Folder {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) partition: Partition,
-    pub(crate) done: mpsc::Sender<Folded>,
+    pub(crate) done: mpsc::Sender<FoldResult>,
     pub(crate) no_room: Episode,
 }
 
@@ -200,17 +192,17 @@ impl Folder {
     pub(crate) fn run(self) {
         while let Some(effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
-            let mut way = GiveWay::default();
+            let mut pacer = GiveWay::default();
             let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
             let window = Window {
                 partition: self.partition,
-                commits: commits.inspect(|_| way.after_piece()).collect(),
+                commits: commits.inspect(|_| pacer.after_piece()).collect(),
                 applied: last.applied.clone(),
-                hurry: self.queue.hurry.clone(),
+                hurry: self.queue.urgency.clone(),
             };
             let position = last.applied.position;
             let folded = match self.fold(&window) {
-                // Closed before there was room: the next start replays it.
+                // Closed before there was room: replayed at the next start.
                 Err(ArchiveError::NoRoom(_)) => return,
                 folded => folded.map(|()| effects),
             };
@@ -218,20 +210,20 @@ impl Folder {
                 self.queue.folded.send_replace(position);
             }
             let failed = folded.is_err();
-            // A partition that is gone needs no word; one that is there stops on an error.
+            // The applier has ended, or ends because of this error.
             if self.done.blocking_send(folded).is_err() || failed {
                 return;
             }
         }
     }
 
-    /// Folds a window, for as long as there is no room for it.
+    /// Folds a window; retries while there is no room.
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
         loop {
-            let folded = self.take_in(window);
+            let folded = self.fold_once(window);
             match &folded {
                 Err(ArchiveError::NoRoom(why)) if self.no_room.begins() => {
-                    warn!(why, "what was committed waits for room in the archive");
+                    warn!(why, "the fold waits for room in the archive");
                 }
                 Ok(()) => {
                     if let Some(tries) = self.no_room.ends() {
@@ -240,15 +232,15 @@ impl Folder {
                 }
                 Err(_) => {}
             }
-            if !matches!(folded, Err(ArchiveError::NoRoom(_))) || !self.queue.again() {
+            if !matches!(folded, Err(ArchiveError::NoRoom(_))) || !self.queue.wait_to_retry() {
                 return folded;
             }
         }
     }
 
-    /// Folds a window and, when the journal keeps more than it should, lets it let go of what is on
+    /// Folds a window and, if the journal keeps more than it should, allows it to trim what is on
     /// stable storage here.
-    fn take_in(&self, window: &Window) -> Result<(), ArchiveError> {
+    fn fold_once(&self, window: &Window) -> Result<(), ArchiveError> {
         self.archive.fold(window)?;
         if self.journal.has_surplus(self.partition) {
             let durable = self.archive.make_durable(self.partition)?;

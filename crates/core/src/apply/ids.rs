@@ -1,13 +1,13 @@
 //! The ids of entries that the archive may not have yet.
 //!
-//! Enters: what an append is known by, and what became of it, in the order of the log. Leaves: what is
-//! known of it; the oldest go first, when the archive has them. Invariant: an id is found from when it was
-//! added until as many were forgotten as were added up to it.
+//! Enters: ids with the slot, time and content of their entries, in log order. Leaves: lookups; the
+//! oldest ids are evicted once the archive has them. Invariant: an id is found from when it is
+//! added until as many were evicted as were added up to it.
 //!
-//! What is stored of an id is a hash of 128 bits under keys of this process, and no text: to forget an id
-//! is then one place in a table, and none of its texts is read, which no cache holds any more. Two ids with
-//! one hash would make a repeat of what was never said; with 10^6 ids held, that is one chance in 10^32 for
-//! each append, and nobody can look for one without the keys.
+//! Only a 128-bit hash of an id is kept, under keys of this process, so that an eviction touches
+//! one table slot and none of the texts, which are no longer in any cache. Two ids with equal
+//! hashes would make a false repeat; with 10^6 ids held, the probability is 10^-32 per append, and
+//! nobody can search for one without the keys.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,25 +18,26 @@ use roomlog_protocol::{Author, EntryId, RoomName};
 
 use crate::model::head::Known;
 
-/// A table that grows moves all it holds, and appends wait meanwhile: one of these is moved at a time.
+/// A growing table moves all its items while appends wait: sharding limits that to one shard at a
+/// time.
 const SHARDS: usize = 256;
 
-/// What an append is known by.
+/// The hash of (room, author, id).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IdHash(u128);
 
 impl Hash for IdHash {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // The upper half: the lower one has chosen the shard.
+        // The upper half: the lower half chose the shard.
         state.write_u64((self.0 >> 64) as u64);
     }
 }
 
-/// Takes a hash for what it is, and does not hash it again.
+/// A hasher for keys that are already hashes.
 #[derive(Default)]
-struct Hashed(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for Hashed {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -48,7 +49,7 @@ impl Hasher for Hashed {
     }
 }
 
-type Shard = HashMap<IdHash, Known, BuildHasherDefault<Hashed>>;
+type Shard = HashMap<IdHash, Known, BuildHasherDefault<IdentityHasher>>;
 
 impl IdHash {
     fn shard(self) -> usize {
@@ -56,7 +57,6 @@ impl IdHash {
     }
 }
 
-/// The ids.
 pub(crate) struct RecentIds {
     keys: [RandomState; 2],
     shards: Vec<Shard>,
@@ -72,22 +72,22 @@ impl RecentIds {
 
     pub(crate) fn hash(&self, room: &RoomName, author: &Author, id: &EntryId) -> IdHash {
         let [high, low] = &self.keys;
-        let whole = (room, author, id);
-        IdHash(u128::from(high.hash_one(whole)) << 64 | u128::from(low.hash_one(whole)))
+        let key = (room, author, id);
+        IdHash(u128::from(high.hash_one(key)) << 64 | u128::from(low.hash_one(key)))
     }
 
     pub(crate) fn get(&self, id: IdHash) -> Option<&Known> {
         self.shards[id.shard()].get(&id)
     }
 
-    /// Adds an id, which is not there.
+    /// Adds an id, which must be new.
     pub(crate) fn add(&mut self, id: IdHash, known: Known) {
         self.shards[id.shard()].insert(id, known);
         self.order.push_back(id);
     }
 
-    /// Forgets so many, the oldest first.
-    pub(crate) fn forget(&mut self, ids: usize) {
+    /// Evicts the oldest `ids`.
+    pub(crate) fn evict(&mut self, ids: usize) {
         for id in self.order.drain(..ids.min(self.order.len())) {
             self.shards[id.shard()].remove(&id);
         }

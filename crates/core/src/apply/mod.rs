@@ -1,11 +1,5 @@
-//! From a durable block to entries: the replicated state machine, and the fold behind it.
-//!
-//! ```text
-//!  journal ─► task ─► applier (room, ids) ─┬─► outcomes, tails
-//!                                          └─► fold ─► archive
-//! ```
-//!
-//! Invariant: what a room holds is a function of the journal's order and of nothing else.
+//! From a durable block to entries: the replicated state machine, and the fold into the archive.
+//! Invariant: the content of a room is a function of the journal's order alone.
 
 pub(crate) mod applier;
 pub(crate) mod fold;

@@ -1,8 +1,8 @@
 //! A room as a pure state machine: the only place where an entry gets its slot, time and digest.
 //!
-//! Enters: a proposal, the journal's time, and what is known of the proposal's id. Leaves: committed,
-//! a repeat, or rejected. Invariant: the same proposals in the same order give the same log on every
-//! node: no clock, no randomness, no I/O, no configuration is looked at here.
+//! Enters: a proposal, the journal's time, and what is known of the proposal's id. Leaves: an
+//! entry, or an outcome. Invariant: equal inputs in equal order give equal logs on every node: no
+//! clock, randomness, I/O or configuration.
 
 use roomlog_protocol::{Entry, RoomName, Slot, latest_of};
 
@@ -16,18 +16,18 @@ use crate::model::{
     rules::Rules,
 };
 
-/// A room: where its log ends.
+/// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Its name.
     pub name: RoomName,
-    /// Where its log ends.
     pub head: Head,
 }
 
-/// An entry of elsewhere does not go on where the room ends.
+/// An imported entry does not continue the room.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("entry {slot} of room {room}, which ends before slot {end} at time {committed_at}")]
+#[error(
+    "slot {slot} does not continue room {room}, which ends before slot {end} at time {committed_at}"
+)]
 pub(crate) struct HistoryError {
     room: RoomName,
     slot: Slot,
@@ -35,10 +35,8 @@ pub(crate) struct HistoryError {
     committed_at: u64,
 }
 
-/// Puts an entry of elsewhere into its slot; nothing when it is there already.
-///
-/// # Errors
-/// When that would make a hole, or time go back.
+/// Adds an imported entry; `None` if its slot is already filled. Fails if it would leave a gap or
+/// time would go back.
 pub(crate) fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryError> {
     let Head { end, committed_at, .. } = room.head;
     let Past { proposal, slot, committed_at: at } = past;
@@ -52,10 +50,8 @@ pub(crate) fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, Hi
     Ok(Some(add(room, proposal, *at)))
 }
 
-/// Decides on one proposal by these rules. `known` is the entry that has its id already.
-///
-/// # Errors
-/// The outcome if the proposal adds no entry: a repeat, `IdReused` or `ExpectFailed`.
+/// Applies one proposal. `known` is the entry that already has its id. The error is the outcome if
+/// it adds no entry: a repeat, `IdReused` or `ExpectFailed`.
 pub(crate) fn apply(
     room: &mut Room,
     rules: Rules,
@@ -79,7 +75,7 @@ pub(crate) fn apply(
     Ok(add(room, proposal, time))
 }
 
-/// The room's next entry.
+/// Adds the room's next entry.
 fn add(room: &mut Room, proposal: &Proposal, committed_at: u64) -> Stored {
     let entry = Entry {
         slot: room.head.end,

@@ -1,8 +1,8 @@
-//! The task that applies: durable blocks, in the journal's order, become entries and outcomes.
+//! The applier task: durable blocks, in the journal's order, become entries and outcomes.
 //!
-//! Enters: durable blocks, word of folds. Leaves: commits into tails and fold, outcomes to those who
-//! wait. Invariants: blocks are applied in the journal's order and no other; a commit is published
-//! before its author hears of it; the ids of a block are looked up while the journal still writes it.
+//! Enters: durable blocks, results of folds. Leaves: commits, to tails and the fold, and outcomes.
+//! Invariants: blocks are applied in the journal's order; a commit is published before its author
+//! is notified; the ids of a block are looked up while the journal still writes it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     append::pipeline::{InFlight, Pipeline},
     apply::{
         applier::{Applier, RestoreError},
-        fold::Folded,
+        fold::FoldResult,
     },
     episode::Episode,
     model::{
@@ -26,37 +26,36 @@ use crate::{
         phase::Phase,
         rules::Rules,
     },
-    peers::{agreement::Agreement, rules::InForce},
+    peers::{agreement::Agreement, rules::ActiveRules},
     stats::Stats,
 };
 
-/// How many entries that are in the archive memory lets go of at once, for which appends wait: some
-/// 20 µs. Each is a search and a few frees in memory that no cache holds any more, dearer than its apply
-/// was; 128 beside each block of a dozen took the core that apply has, for as long as a window lasted.
-const SETTLED_AT_ONCE: usize = 16;
+/// The folded entries that are released from memory in one step, for which appends wait: about 20
+/// µs. Each is a search and a few frees in memory that is no longer cached, dearer than its apply
+/// was; 128 per block of a dozen saturated the applier's core for as long as a window lasted.
+const SETTLED_PER_STEP: usize = 16;
 
-/// The task that applies.
 pub(crate) struct ApplierTask {
     pub(crate) partition: Partition,
     pub(crate) identity: Identity,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) applier: Applier,
-    pub(crate) folds: mpsc::Receiver<Folded>,
+    pub(crate) folds: mpsc::Receiver<FoldResult>,
     pub(crate) stats: Arc<Stats>,
-    /// Where there are other nodes.
+    /// `None` if there are no other nodes.
     pub(crate) agreement: Option<Arc<Agreement>>,
-    pub(crate) rules: Arc<InForce>,
-    /// Our blocks before this number were looked up in the archive.
+    pub(crate) rules: Arc<ActiveRules>,
+    /// This node's blocks before this number were looked up in the archive.
     pub(crate) looked_up: u64,
-    /// Our blocks before this number are applied.
+    /// This node's blocks before this number are applied.
     pub(crate) applied: u64,
-    /// Blocks that are not ours in a journal that others may write to.
+    /// Foreign blocks, in a journal that others may write to.
     pub(crate) foreign: Episode,
 }
 
-/// However it ends, cut off or by a panic: neither sequencing nor the fold's thread waits for it for
-/// ever.
+/// Even if it is aborted or panics, neither the sequencer nor the fold's thread waits for it
+/// forever.
 impl Drop for ApplierTask {
     fn drop(&mut self) {
         if !self.pipeline.is(Phase::Closing) {
@@ -66,20 +65,17 @@ impl Drop for ApplierTask {
     }
 }
 
-enum Woken {
+enum ApplierEvent {
     Durable(Result<Durable, JournalError>),
-    Fold(Option<Folded>),
+    Fold(Option<FoldResult>),
     Settle,
     Pushed,
     Failed,
 }
 
 impl ApplierTask {
-    /// Catches up with the journal, then applies until sequencing has closed and all its blocks are
-    /// applied, or the partition fails.
-    ///
-    /// # Errors
-    /// [`NodeError`]; whoever waits was told what is known.
+    /// Catches up with the journal, then applies until the sequencer has closed and all its blocks
+    /// are applied, or the partition fails. Answers everything in flight in any case.
     pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let ended = self.serve().await;
         if ended.is_err() {
@@ -91,7 +87,7 @@ impl ApplierTask {
     async fn serve(&mut self) -> Result<(), NodeError> {
         let applied = self.applier.position();
         let head = self.journal.head(self.partition)?;
-        // Of a shared journal the head may be an old one: whoever follows it finds out.
+        // The head of a shared journal may be out of date; following it finds out.
         if applied > head && !self.journal.facts().is_shared {
             return Err(NodeError::JournalBehind { applied, head });
         }
@@ -102,37 +98,42 @@ impl ApplierTask {
                 return Ok(());
             }
             match self.wait(&mut follow).await {
-                Woken::Durable(durable) => self.apply(&durable?)?,
-                Woken::Fold(folded) => {
+                ApplierEvent::Durable(durable) => self.apply(&durable?)?,
+                ApplierEvent::Fold(folded) => {
                     let ended = || Err(ArchiveError::Failed("the fold's thread ended".into()));
                     self.applier.folded(folded.unwrap_or_else(ended)?, self.looked_up);
                 }
-                Woken::Settle => self.applier.settle(self.applied, SETTLED_AT_ONCE),
-                Woken::Pushed => self.look_ahead()?,
-                Woken::Failed => return Ok(()),
+                ApplierEvent::Settle => self.applier.settle(self.applied, SETTLED_PER_STEP),
+                ApplierEvent::Pushed => self.look_ahead()?,
+                ApplierEvent::Failed => return Ok(()),
             }
             self.note_room();
-            let more = !self.pipeline.is_empty() || self.pipeline.inbox.has_post();
-            self.applier.tell(more && self.applier.has_room());
+            let more = !self.pipeline.is_empty() || self.pipeline.inbox.has_submits();
+            self.applier.notify(more && self.applier.has_room());
         }
     }
 
-    async fn wait(&mut self, follow: &mut Box<dyn Follow>) -> Woken {
+    async fn wait(&mut self, follow: &mut Box<dyn Follow>) -> ApplierEvent {
         let has_room = self.applier.has_room() || self.pipeline.inbox.is_draining();
         tokio::select! {
             biased;
-            durable = follow.next(), if has_room => Woken::Durable(durable),
-            folded = self.folds.recv() => Woken::Fold(folded),
+            durable = follow.next(), if has_room => ApplierEvent::Durable(durable),
+            folded = self.folds.recv() => ApplierEvent::Fold(folded),
             () = self.pipeline.pushed.notified() => {
-                if self.pipeline.is(Phase::Failed) { Woken::Failed } else { Woken::Pushed }
+                match self.pipeline.is(Phase::Failed) {
+                    true => ApplierEvent::Failed,
+                    false => ApplierEvent::Pushed,
+                }
             }
-            // When nothing else is to be done; others on this thread have their turn first.
-            () = tokio::task::yield_now(), if self.applier.has_settled(self.applied) => Woken::Settle,
+            // Only if there is nothing else to do, and after other tasks of this thread.
+            () = tokio::task::yield_now(), if self.applier.has_settled(self.applied) => {
+                ApplierEvent::Settle
+            }
         }
     }
 
     fn note_caught_up(&self, head: Position) {
-        // In a shared journal our first block stands behind all that anyone was acked before.
+        // In a shared journal, this node's first block follows everything that was acked before.
         let has_all = !self.journal.facts().is_shared || self.applied > 0;
         if has_all && self.pipeline.is(Phase::CatchingUp) && self.applier.position() >= head {
             info!(position = %head, "caught up with the journal");
@@ -153,8 +154,8 @@ impl ApplierTask {
         }
     }
 
-    /// Asks the archive for the ids of blocks that the journal has not given back yet. What is folded
-    /// from then on stays in memory until they are applied, so nothing falls between.
+    /// Looks up the ids of blocks that the journal has not returned yet. What is folded from then
+    /// on stays in memory until they are applied, so no id is missed.
     fn look_ahead(&mut self) -> Result<(), NodeError> {
         while let Some((n, submits)) = self.pipeline.to_look_up() {
             let known = self.applier.look_up(submits.iter().map(|submit| &submit.proposal))?;
@@ -166,14 +167,14 @@ impl ApplierTask {
 
     fn apply(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match self.pipeline.take(&durable.block) {
-            Some(ours) => {
-                let outcomes = self.apply_ours(durable, &ours).inspect_err(|_| {
-                    // It has left the pipeline, where a failure would find those who wait.
-                    for submit in ours.submits.iter() {
+            Some(own) => {
+                let outcomes = self.apply_own(durable, &own).inspect_err(|_| {
+                    // It has left the pipeline, so `Pipeline::fail` cannot answer it.
+                    for submit in own.submits.iter() {
                         self.pipeline.answer(submit, AppendOutcome::Unknown);
                     }
                 })?;
-                for (submit, outcome) in ours.submits.iter().zip(outcomes) {
+                for (submit, outcome) in own.submits.iter().zip(outcomes) {
                     self.pipeline.answer(submit, outcome);
                 }
             }
@@ -183,17 +184,17 @@ impl ApplierTask {
         if let Some((agreement, chain)) = self.agreement.as_ref().zip(self.applier.chain()) {
             agreement.note(durable.position, chain);
         }
-        // Twice as many as it added at least, so that letting go keeps up.
-        self.applier.settle(self.applied, SETTLED_AT_ONCE.max(2 * self.applier.fresh()));
+        // At least twice as many as the block added, so that the release keeps up.
+        self.applier.settle(self.applied, SETTLED_PER_STEP.max(2 * self.applier.fresh()));
         Ok(())
     }
 
-    fn apply_ours(
+    fn apply_own(
         &mut self,
         durable: &Durable,
-        ours: &InFlight,
+        own: &InFlight,
     ) -> Result<Vec<AppendOutcome>, NodeError> {
-        let InFlight { n, rules, submits, known, .. } = ours;
+        let InFlight { n, rules, submits, known, .. } = own;
         let Identity { node, incarnation } = self.identity;
         let name = BlockName { node, incarnation, n: *n };
         let proposals = submits.iter().map(|submit| &submit.proposal);
@@ -217,13 +218,13 @@ impl ApplierTask {
 
     fn note_rules(&self, position: Position, name: &BlockName, named: Rules) {
         if self.rules.note(name.node, named, Instant::now()) {
-            info!(rules = named.number(), %position, "newer rules begin");
+            info!(rules = named.number(), %position, "newer rules are in force");
         }
     }
 
-    /// A block of this node's that was not the oldest under way: a copy of one that has taken effect, or
-    /// one whose predecessor is not there, and then all from there on is proposed again.
-    fn note_ours(&self, durable: &Durable, name: &BlockName) -> Result<(), NodeError> {
+    /// Handles a block of this node that was not the oldest in flight: either a copy of an applied
+    /// one, or one whose predecessor is missing; then everything from there on is proposed again.
+    fn check_own(&self, durable: &Durable, name: &BlockName) -> Result<(), NodeError> {
         if name.node != self.identity.node || name.incarnation < self.identity.incarnation {
             return Ok(());
         }
@@ -241,11 +242,11 @@ impl ApplierTask {
             Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
                 self.note_rules(durable.position, &name, rules);
                 if let Some(blocks) = self.foreign.ends() {
-                    warn!(blocks, "so many blocks that are not ours were skipped");
+                    warn!(blocks, "skipped blocks that Roomlog did not write");
                 }
                 let known = self.applier.look_up(proposals.iter())?;
                 self.applier.apply(durable, &name, rules, proposals.iter(), &known)?;
-                self.note_ours(durable, &name)
+                self.check_own(durable, &name)
             }
             Ok(Block { name, rules, content: Content::History(history) }) => {
                 self.note_rules(durable.position, &name, rules);
@@ -259,7 +260,8 @@ impl ApplierTask {
             }
             Err(BlockError::Foreign) if !self.journal.facts().is_exclusive => {
                 if self.foreign.begins() {
-                    warn!(position = %durable.position, "skipped what is not a block of ours");
+                    let position = durable.position;
+                    warn!(%position, "skipped a block that Roomlog did not write");
                 }
                 self.applier.skip(durable);
                 Ok(())

@@ -1,8 +1,8 @@
-//! Which blocks have taken effect: per node the incarnation and the next number.
+//! Which blocks take effect: per node, its incarnation and the number of its next block.
 //!
-//! Enters: the name of a block that the journal gave back. Leaves: whether it takes effect. Invariant:
-//! a block that is of an older incarnation, or not exactly the next, is skipped whole, on every node
-//! and in every replay alike; so each block takes effect once or never.
+//! Enters: the name of a block that the journal returned. Leaves: whether it takes effect.
+//! Invariant: a block of an older incarnation, or one that is not exactly the next, is skipped on
+//! every node and in every replay alike; so each block takes effect at most once.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::model::{
 
 use roomlog_protocol::{Digest, RoomName, Slot};
 
-/// What one node has had applied.
+/// How far the blocks of one node are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proposer {
     /// Its newest incarnation.
@@ -25,12 +25,12 @@ pub struct Proposer {
     pub next: u64,
 }
 
-/// All nodes that ever proposed to a partition.
+/// Every node that ever proposed to a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proposers(pub BTreeMap<NodeId, Proposer>);
 
 impl Proposers {
-    /// Whether the block takes effect; when it does, it is counted.
+    /// Whether the block takes effect; if so, it is counted.
     pub(crate) fn admit(&mut self, name: &BlockName) -> bool {
         let proposer = self.0.entry(name.node).or_insert(Proposer { incarnation: 0, next: 0 });
         if name.incarnation > proposer.incarnation && name.n == 0 {
@@ -45,15 +45,15 @@ impl Proposers {
     }
 }
 
-/// What all blocks up to a position did, in one number.
+/// A hash over the effects of all blocks up to a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain(pub [u8; 32]);
 
 impl Chain {
-    /// Of no block.
+    /// The chain before the first block.
     pub(crate) const START: Self = Self([0; 32]);
 
-    /// The chain after a room came to this head.
+    /// The chain after a commit moved a room to this head.
     #[must_use]
     pub(crate) fn then(&self, room: &RoomName, end: Slot, digest: &Digest) -> Self {
         let mut hash = Sha256::new();
@@ -66,23 +66,23 @@ impl Chain {
     }
 }
 
-/// What an archive has taken in of one partition.
+/// What an archive holds of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Everything up to this position is in the archive.
+    /// All blocks up to this position are in the archive.
     pub position: Position,
-    /// The stamp of the block there; archives of before it was kept have none.
+    /// The stamp of the block there; `None` in archives from before stamps were kept.
     pub stamp: Option<Stamp>,
-    /// What all blocks up to there did, where nodes compare that.
+    /// The chain up to there, if nodes compare chains.
     pub chain: Option<Chain>,
     /// The proposers as of that position.
     pub proposers: Proposers,
-    /// The newest version of the rules that a block up to there named; 0 when none is known.
+    /// The newest rules that a block up to there named; 0 if unknown.
     pub rules: u16,
 }
 
 impl Applied {
-    /// Where the journal is followed from.
+    /// Where to follow the journal from.
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark { position: self.position, stamp: self.stamp }

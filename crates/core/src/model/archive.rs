@@ -1,10 +1,10 @@
-//! The contract of an archive: every entry by (room, slot), the ids, the heads of rooms, and up to
-//! which journal position all of that is true.
+//! The contract of an archive: all entries by (room, slot), their ids, the heads of rooms, and the
+//! journal position up to which it is complete.
 //!
-//! Enters: [`Window`]s of applied entries, in the order of the journal. Leaves: pages, heads, the slots
-//! of ids. Invariants: heads, proposers and `applied` move together, last; rows of a window may be
-//! there before; a row that is there is never another one (a window that says otherwise is an error);
-//! a page is rechained before it is given. `suites::archive` tests this for every engine.
+//! Enters: [`Window`]s of applied entries, in journal order. Leaves: pages, heads, the slots of
+//! ids. Invariants: heads, proposers and `applied` change together, after the rows of the window; a
+//! stored row never changes (a window that contradicts one is an error); a page's digests are
+//! verified before it is returned. `suites::archive` tests every engine.
 
 use std::sync::{
     Arc,
@@ -22,44 +22,43 @@ use crate::model::{
     proposal::Stored,
 };
 
-/// What one fold takes in: the commits of consecutive blocks of one partition.
+/// The input of one fold: the commits of consecutive blocks of one partition.
 #[derive(Debug, Clone)]
 pub struct Window {
     /// The partition.
     pub partition: Partition,
-    /// The commits, in the order of the journal.
+    /// The commits, in journal order.
     pub commits: Vec<Arc<Commit>>,
-    /// What is true when they are in.
+    /// What the archive holds after the fold.
     pub applied: Applied,
-    /// Whether it is waited for, or others wait behind it: then it is taken in as fast as can be, and
-    /// else with pauses that leave processor and disk to those who append.
+    /// If set, the fold runs at full speed because someone waits for it or more is queued; else it
+    /// pauses to leave processor and disk to appends.
     pub hurry: Hurry,
 }
 
-/// Whether a fold hurries; it may be told so while it is under way.
+/// Whether a fold is urgent; may change during the fold.
 #[derive(Debug, Clone, Default)]
 pub struct Hurry(Arc<AtomicBool>);
 
 impl Hurry {
-    /// One that hurries from the beginning.
+    /// Urgent from the start.
     #[must_use]
     pub fn now() -> Self {
         Self(Arc::new(AtomicBool::new(true)))
     }
 
-    /// Says whether it hurries from now on.
-    pub(crate) fn set(&self, hurries: bool) {
-        self.0.store(hurries, Ordering::Relaxed);
+    pub(crate) fn set(&self, urgent: bool) {
+        self.0.store(urgent, Ordering::Relaxed);
     }
 
-    /// Whether it hurries now.
+    /// Whether the fold is urgent now.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The name of an append: unique for ever.
+/// The name of an append, unique forever.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdKey {
     /// The room.
@@ -70,7 +69,7 @@ pub struct IdKey {
     pub id: EntryId,
 }
 
-/// Which end of a page is kept when it has too many bytes.
+/// Which end of a page to keep if it exceeds its byte limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// The first entries.
@@ -79,16 +78,16 @@ pub enum Keep {
     Newest,
 }
 
-/// The archive cannot be read or written, or what it holds is wrong.
+/// Why an archive operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ArchiveError {
     /// The engine failed.
-    #[error("the archive cannot go on: {0}")]
+    #[error("the archive failed: {0}")]
     Failed(String),
-    /// There is no room for what was to be written; the same window may be folded again.
+    /// The disk is full; the same window may be folded again.
     #[error("the archive has no room: {0}")]
     NoRoom(String),
-    /// What is stored is not what was stored: an entry that breaks the chain, or two that collide.
+    /// A stored entry breaks the digest chain, or two entries collide.
     #[error("the archive is damaged: room {room}, slot {slot}: {problem}")]
     Damaged {
         /// The room.
@@ -100,25 +99,17 @@ pub enum ArchiveError {
     },
 }
 
-/// An archive. Reads are short and may come from many threads; one thread folds.
+/// An archive. Reads are short and may come from many threads; folds come from one.
 pub trait Archive: Send + Sync + 'static {
-    /// What it has taken in of a partition.
-    ///
-    /// # Errors
-    /// When it cannot be read.
+    /// What it holds of a partition. Fails if it cannot be read.
     fn applied(&self, partition: Partition) -> Result<Applied, ArchiveError>;
 
-    /// Where a room's log ends in the archive; `None` when it has no entry there.
-    ///
-    /// # Errors
-    /// When it cannot be read.
+    /// The head of a room; `None` if it has no entry there. Fails if it cannot be read.
     fn head(&self, room: &RoomName) -> Result<Option<Head>, ArchiveError>;
 
-    /// The entries of `first..end`, fewer when their bodies and metas exceed `bytes` (at least one),
-    /// from the end that `keep` names. All of `first..end` must be in the archive.
-    ///
-    /// # Errors
-    /// When it cannot be read, an entry is missing, or the digests do not chain.
+    /// The entries of `first..end`, all of which must be in the archive; if their bodies and metas
+    /// exceed `bytes`: fewer, at least one, from the end that `keep` names. Fails if it cannot be
+    /// read, an entry is missing, or the digests do not chain.
     fn page(
         &self,
         room: &RoomName,
@@ -128,34 +119,23 @@ pub trait Archive: Send + Sync + 'static {
         keep: Keep,
     ) -> Result<Vec<Stored>, ArchiveError>;
 
-    /// The entries that have these ids, in the order asked. Entries of a window that is not wholly
-    /// in may be found.
-    ///
-    /// # Errors
-    /// When it cannot be read.
+    /// The entries with these ids, in the order asked; may find entries of a window that is only
+    /// partly folded. Fails if it cannot be read.
     fn find(&self, keys: &[IdKey]) -> Result<Vec<Option<Known>>, ArchiveError>;
 
-    /// Up to `limit` rooms after a name, in byte order, with their heads.
-    ///
-    /// # Errors
-    /// When it cannot be read.
+    /// Up to `limit` rooms with names after `after`, in byte order. Fails if it cannot be read.
     fn rooms(
         &self,
         after: Option<&RoomName>,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError>;
 
-    /// Takes a window in. Rows that are there already and equal are passed over.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NoRoom`], after which it can be tried again; else it cannot be written, or a
-    /// row is there and differs: nothing can be trusted then.
+    /// Stores a window. Rows that are already there and equal are skipped. May be retried after
+    /// [`ArchiveError::NoRoom`]; after any other error the archive cannot be trusted: it cannot be
+    /// written, or a stored row differs.
     fn fold(&self, window: &Window) -> Result<(), ArchiveError>;
 
-    /// Brings all that was folded to stable storage; the position up to which that is so, as it is
-    /// read back from there. Waits for the disk; only the thread that folds may ask.
-    ///
-    /// # Errors
-    /// When it cannot be written or read.
+    /// Flushes all folds to stable storage and returns the position read back from there. Waits for
+    /// the disk; only the folding thread may call it. Fails if it cannot be written or read.
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError>;
 }

@@ -1,4 +1,4 @@
-//! A block: what one propose carries, as bytes that stay readable for ever.
+//! A block: the payload of one propose, in a format that stays readable forever.
 //!
 //! ```text
 //!  0      4      8        10      12    13      29            37   45      49
@@ -6,9 +6,9 @@
 //!         └ over all that follows
 //! ```
 //!
-//! Integers are big-endian. Invariant: the same block always encodes to the same bytes, and bytes
-//! that were changed are not read ([`BlockError`]). A block takes effect once or never: (node,
-//! incarnation, n) says which effect.
+//! Integers are big-endian. Invariants: equal blocks encode to equal bytes, and altered bytes are
+//! rejected ([`BlockError`]); a block takes effect at most once, identified by (node, incarnation,
+//! n).
 
 use std::sync::Arc;
 
@@ -23,28 +23,28 @@ const MAGIC: [u8; 4] = *b"RLB1";
 const FORMAT: u16 = 1;
 const KIND_PROPOSALS: u8 = 0;
 const KIND_HISTORY: u8 = 1;
-// Kept for what is to come: 3 is a replacement of the block at an earlier position, whose bodies are gone
+// Kind 3 is reserved for a replacement of an earlier block whose bodies were removed
 // (docs/decisions/0008-redaction-in-the-stream.md).
 
 const HAS_REF: u8 = 1;
 const HAS_SENT_AT: u8 = 2;
 const HAS_EXPECT: u8 = 4;
 const HAS_META: u8 = 8;
-/// All that this version knows; 16 and 32 are kept for a body and a meta that are there as hashes alone.
+/// All flags of this version; 16 and 32 are reserved for a body and a meta stored only as hashes.
 const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META;
 
 /// The most proposals in one block.
 pub const BLOCK_ENTRIES: usize = 512;
 
-/// The most bytes of proposals in one block that holds more than one.
+/// The most bytes of proposals in a block of more than one.
 pub const BLOCK_BYTES: usize = 512 * 1024;
 
-/// Which effect a block is: the n-th of a node's incarnation.
+/// The identity of a block: the n-th of a node's incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockName {
     /// Who proposed it.
     pub node: NodeId,
-    /// The start of that node, counted from 1.
+    /// Which start of that node, from 1.
     pub incarnation: u64,
     /// The number of the block, from 0 per partition and incarnation.
     pub n: u64,
@@ -53,44 +53,44 @@ pub struct BlockName {
 /// A block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Which effect it is.
+    /// Its identity.
     pub name: BlockName,
-    /// The rules by which it takes effect.
+    /// The rules that apply to it.
     pub rules: Rules,
-    /// What it holds, in the order it takes effect.
+    /// Its content, in the order it takes effect.
     pub content: Content,
 }
 
-/// What a block holds.
+/// The content of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// What authors asked for.
+    /// Proposals of authors.
     Proposals(Vec<Proposal>),
-    /// Entries of a log that was elsewhere: each keeps its slot and its time.
+    /// Entries of another log, imported with their slots and times.
     History(Vec<Past>),
 }
 
-/// An entry that was committed elsewhere.
+/// An entry that another log committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
-    /// What its author asked for.
+    /// The proposal it came from.
     pub proposal: Proposal,
-    /// The slot it got.
+    /// Its slot.
     pub slot: Slot,
-    /// The time it got, ms since the epoch.
+    /// Its time, ms since the epoch.
     pub committed_at: u64,
 }
 
-/// Why bytes are not a block.
+/// Why bytes cannot be decoded as a block.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BlockError {
-    /// Not a block of ours, or one that was changed.
-    #[error("no block of ours, or one that was changed: wrong magic or checksum")]
+    /// Not a Roomlog block, or a corrupt one.
+    #[error("a corrupt block, or one that Roomlog did not write: wrong magic or checksum")]
     Foreign,
-    /// A block of a newer version.
+    /// A newer version wrote it.
     #[error(
-        "a block of format {format}, rules {rules}, kind {kind}, which this build of roomlog does not know: a newer \
-         one wrote it. Start this node with that build; nothing in its directory has to change"
+        "a block of format {format}, rules {rules}, kind {kind}, which this build of roomlog does \
+         not know: a newer one wrote it. Start this node with that build; nothing in its directory has to change"
     )]
     Newer {
         /// Its format.
@@ -100,8 +100,8 @@ pub enum BlockError {
         /// Its kind.
         kind: u8,
     },
-    /// The checksum is right and the content is not: a bug of the writer.
-    #[error("a block that breaks its own format: {0}")]
+    /// The checksum is right but the content is malformed: a bug of the writer.
+    #[error("a malformed block: {0}")]
     Broken(String),
 }
 
@@ -111,7 +111,7 @@ impl From<NameError> for BlockError {
     }
 }
 
-/// Encodes a block from proposals that the caller keeps, which takes effect by these rules.
+/// Encodes a block of proposals.
 #[must_use]
 pub fn encode<'a>(
     name: BlockName,
@@ -126,7 +126,7 @@ pub fn encode<'a>(
     end(bytes)
 }
 
-/// Encodes a block of entries that were committed elsewhere; no rules decide over them.
+/// Encodes a block of imported entries; rules do not apply to them.
 #[must_use]
 pub fn encode_history(name: BlockName, history: &[Past]) -> Bytes {
     let weight = history.iter().map(|past| past.proposal.weight() + 16).sum();
@@ -189,10 +189,8 @@ fn put_text(bytes: &mut BytesMut, text: &str) {
     bytes.put_slice(text.as_bytes());
 }
 
-/// Decodes a block, for a node that knows these rules.
-///
-/// # Errors
-/// [`BlockError`]: foreign bytes are skipped and counted; a newer version stops the node.
+/// Decodes a block, on a node that knows rules up to `knows`. The caller skips and counts foreign
+/// bytes, and stops on a newer version.
 pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
     if bytes.len() < HEAD_BYTES || bytes[..4] != MAGIC {
         return Err(BlockError::Foreign);
@@ -231,17 +229,18 @@ pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
     }
 }
 
-/// How many proposals a block says it holds; 0 for what is none. Looks at its head alone.
+/// The proposal count from a block's header; 0 if it has none. Does not verify the block.
 #[must_use]
 pub fn proposals_in(block: &[u8]) -> usize {
     let count = block.get(45..49).and_then(|bytes| bytes.try_into().ok());
     count.map_or(0, |count| u32::from_be_bytes(count) as usize)
 }
 
-/// The bytes of a block before its proposals.
+/// The size of the header.
 const HEAD_BYTES: usize = 49;
 
-/// The stamp of what stands at a position: of its length and its head, which has the checksum of the rest.
+/// The stamp of a block: a hash of its length and its header, which contains the checksum of the
+/// rest.
 #[must_use]
 pub fn stamp(bytes: &[u8]) -> Stamp {
     let mut hash = Sha256::new();
@@ -258,7 +257,7 @@ impl<'a> Cursor<'a> {
         let (taken, rest) = self
             .0
             .split_at_checked(count)
-            .ok_or_else(|| BlockError::Broken("it ends too early".into()))?;
+            .ok_or_else(|| BlockError::Broken("it is truncated".into()))?;
         self.0 = rest;
         Ok(taken)
     }

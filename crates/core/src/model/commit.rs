@@ -7,16 +7,16 @@ use roomlog_protocol::{RoomName, Slot};
 
 use crate::model::{head::Head, journal::Position, proposal::Stored};
 
-/// What one block did to one room: at least one entry.
+/// A commit; it has at least one entry.
 #[derive(Debug)]
 pub struct Commit {
     /// The room.
     pub room: RoomName,
-    /// Where the block stands in the journal.
+    /// The position of the block.
     pub position: Position,
     /// The entries with their digests, in slot order.
     pub entries: Vec<Stored>,
-    /// The commit as the gateway sends it, encoded once by whoever is first to send it.
+    /// The frames that the gateway sends, encoded once, by the first sender.
     pub frames: OnceLock<Vec<Bytes>>,
 }
 
@@ -27,7 +27,7 @@ impl Commit {
         self.entries.first().map_or(0, |stored| stored.entry.slot)
     }
 
-    /// The slot behind its last entry.
+    /// The slot after its last entry.
     #[must_use]
     pub fn end(&self) -> Slot {
         self.entries.last().map_or(0, |stored| stored.entry.slot + 1)
@@ -44,12 +44,12 @@ impl Commit {
         }
     }
 
-    /// What it weighs in memory, near enough for a bound: entries and, about as much, the frame.
+    /// Approximate bytes in memory: the entries and frames of about the same size.
     #[must_use]
     pub(crate) fn weight(&self) -> usize {
         self.entries.iter().map(|stored| 2 * stored.text_bytes() + ENTRY_WEIGHT).sum()
     }
 }
 
-/// What an entry weighs besides its texts, in bytes: names, digest, the frame's members.
+/// Bytes per entry besides its texts: names, digest, frame members.
 const ENTRY_WEIGHT: usize = 512;

@@ -1,4 +1,4 @@
-//! Where the log of a room ends, and what is known of an id that it has.
+//! The head of a room's log, and what is known of an id in it.
 
 use roomlog_protocol::{Digest, RoomName, Slot};
 
@@ -7,9 +7,9 @@ use crate::model::proposal::ContentHash;
 /// Where a room's log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// The slot behind the last entry, which is the number of entries.
+    /// The slot after the last entry, which is the number of entries.
     pub end: Slot,
-    /// The time of the last entry, ms since the epoch; 0 when there is none.
+    /// The time of the last entry, ms since the epoch; 0 if there is none.
     pub committed_at: u64,
     /// The digest after the last entry.
     pub digest: Digest,
@@ -23,13 +23,13 @@ impl Head {
     }
 }
 
-/// The entry that has a proposal's id already.
+/// The entry that already has a proposal's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// Its slot.
     pub slot: Slot,
-    /// Its time.
+    /// Its time, ms since the epoch.
     pub committed_at: u64,
-    /// What it says.
+    /// A hash of its content.
     pub content: ContentHash,
 }

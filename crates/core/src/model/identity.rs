@@ -1,24 +1,24 @@
-//! Who a node is, and which partition a room belongs to.
+//! The identity of a node, and the partition of a room.
 
 use roomlog_protocol::RoomName;
 use sha2::{Digest, Sha256};
 
 use crate::model::journal::Partition;
 
-/// The id of a node: made once, kept in its directory.
+/// The id of a node, created once and kept in its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub [u8; 16]);
 
-/// Who this node is.
+/// The identity of a running node.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity {
     /// Its id.
     pub node: NodeId,
-    /// Its incarnation: greater at each start.
+    /// Its incarnation, increased at each start.
     pub incarnation: u64,
 }
 
-/// The partition of a room: the first 8 bytes of SHA-256 of its name, modulo how many there are.
+/// The partition of a room: the first 8 bytes of SHA-256 of its name, modulo `partitions`.
 #[must_use]
 pub fn partition_of(room: &RoomName, partitions: u32) -> Partition {
     if partitions <= 1 {

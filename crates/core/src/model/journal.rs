@@ -1,18 +1,17 @@
-//! The contract of a journal: it makes blocks durable, in one order; only then do they exist.
+//! The contract of a journal: it makes blocks durable in one order; a block exists only then.
 //!
 //! ```text
-//!  propose(block) ──► Durable at a position │ Refused: nothing stored, ever │ Unanswered │ Unknown
-//!  follow(after)  ──► every durable block after a position, each once, in order, for ever
-//!  trim(upto)     ──► blocks that are on stable storage elsewhere go, oldest first, as it pleases
+//!  propose(block) ──► Durable at a position │ Refused: not stored, ever │ Unanswered │ Unknown
+//!  follow(after)  ──► every durable block after a position, once, in order, without end
+//!  trim(upto)     ──► allows removal of the oldest blocks, which are durable elsewhere
 //!
 //!        trimmed  │  kept                    │
 //!   1 ────────────┼── first ──────── head ───┤ the next propose
 //! ```
 //!
-//! Invariants: positions grow and are never used twice, also when nothing is kept; a block that
-//! `follow` has given is never lost, and is let go of only after [`Journal::trim`] allowed it; when a
-//! block is refused, every block queued behind it is refused too. `suites::journal` tests this for
-//! every engine.
+//! Invariants: positions grow and are never reused, even if no block is kept; a block that `follow`
+//! returned is never lost, and is removed only after [`Journal::trim`] allowed it; if a block is
+//! refused, so is every block queued behind it. `suites::journal` tests every engine.
 
 use std::{fmt, sync::Arc};
 
@@ -20,7 +19,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
-/// Where a block stands in its partition of the journal: 1, 2, 3, …; 0 is before the first.
+/// The position of a block in its partition: 1, 2, 3, …; 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
 
@@ -30,20 +29,19 @@ impl fmt::Display for Position {
     }
 }
 
-/// A part of the journal with an order of its own. One node has one: 0.
+/// The number of a partition, which has an order of its own. A single node has only 0.
 pub type Partition = u32;
 
-/// What a block looks like from afar: enough to tell whether a position still holds the block that was
-/// read there.
+/// A fingerprint of a block, to detect that a position holds a different one than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp(pub u64);
 
-/// How far a partition was read, and what stood there.
+/// How far a partition was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mark {
-    /// The last position that was read.
+    /// The last position read.
     pub position: Position,
-    /// The stamp of the block there; where it is not known it is not compared.
+    /// The stamp of the block there; `None` skips the comparison.
     pub stamp: Option<Stamp>,
 }
 
@@ -53,14 +51,14 @@ impl From<Position> for Mark {
     }
 }
 
-/// A block that the journal holds on stable storage.
+/// A block on stable storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Durable {
-    /// Where it stands.
+    /// Its position.
     pub position: Position,
-    /// The journal's time of it, ms since the epoch.
+    /// The journal's time, ms since the epoch.
     pub time: u64,
-    /// What was proposed.
+    /// The proposed bytes.
     pub block: Bytes,
 }
 
@@ -69,112 +67,106 @@ pub struct Durable {
 pub enum Proposed {
     /// It is durable.
     Durable(Position),
-    /// Nothing of it is stored, nor ever will be, nor of any block queued behind it: no room.
+    /// No room: neither it nor any block queued behind it is stored, now or later.
     Refused(String),
-    /// No answer has come: it may be stored, or be stored later. Whoever proposed it proposes the same
-    /// bytes again, and those behind it, until they come back: each takes effect once.
+    /// No answer came: it may be stored, now or later. The proposer sends the same bytes again, and
+    /// all blocks behind them, until they come back; each takes effect once.
     Unanswered(String),
-    /// It may be stored, and the journal cannot be trusted any more.
+    /// It may be stored, and the journal can no longer be trusted.
     Unknown(String),
 }
 
-/// The journal cannot be read, or is not what it says.
+/// The journal cannot be read or is inconsistent.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the journal cannot go on: {0}")]
+#[error("the journal failed: {0}")]
 pub struct JournalError(pub String);
 
-/// What a journal on other machines counts since it was opened.
+/// Counters of a remote journal since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct JournalCounts {
-    /// Connections to it, the first included.
+    /// Connections made to it, including the first.
     pub connections: u64,
-    /// Readers that were silent, behind or broken and were replaced.
+    /// Readers replaced because they were silent, behind or broken.
     pub readers_replaced: u64,
-    /// Times that another server was seen to lead a partition.
+    /// Times that a partition got a new leader.
     pub leader_changes: u64,
-    /// Servers that were last seen to ack before they fsync, or to be too old.
+    /// Servers last seen to ack before fsync, or to run a version that is too old.
     pub untrusted_servers: u64,
 }
 
-/// What a journal is. None of it changes while it is open.
+/// Properties of a journal that do not change while it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalFacts {
-    /// The name of the log: made with the journal, kept through restarts.
+    /// The name of the log, created with the journal and kept across restarts.
     pub log: String,
-    /// How many partitions it has, numbered from 0; at least 1.
+    /// The number of partitions, at least 1.
     pub partitions: u32,
-    /// How many blocks it takes at once. No more are proposed, except those that are proposed again.
+    /// The most blocks proposed and not answered; retries do not count.
     pub depth: usize,
-    /// Whether `propose` waits for the disk before it returns: then its caller has its own thread.
+    /// Whether `propose` blocks on the disk; its caller then runs on its own thread.
     pub is_blocking: bool,
-    /// Whether other nodes propose to it too. Then its head may be behind what others were acked, and
-    /// only a block of a node's own that comes back shows that the node has caught up.
+    /// Whether other nodes propose to it too. `head` may then lag behind their acks, and only the
+    /// return of one of its own blocks shows a node that it has caught up.
     pub is_shared: bool,
-    /// Whether only this log's nodes can write to it. Then foreign bytes are damage; else they are
-    /// skipped.
+    /// Whether only this log's nodes can write to it. If so, foreign bytes are damage; else they
+    /// are skipped.
     pub is_exclusive: bool,
 }
 
-/// A journal. A wrapper implements every method: none has a default.
+/// A journal. No method has a default, so that a wrapper cannot miss one.
 pub trait Journal: Send + Sync + 'static {
-    /// What it is.
+    /// Its properties.
     fn facts(&self) -> &JournalFacts;
 
-    /// How this node speaks to the others that follow it; `None` if there are none.
+    /// The channel to the other nodes that follow it; `None` if there are none.
     fn peers(&self) -> Option<Arc<dyn Peers>>;
 
-    /// What it counts since it was opened; `None` if it is on this machine.
+    /// Its counters; `None` if it is on this machine.
     fn counts(&self) -> Option<JournalCounts>;
 
-    /// Makes a block durable. Blocks take effect in the order of the calls.
+    /// Makes a block durable. Blocks take effect in call order.
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;
 
-    /// The blocks after a position, as they become durable. What was trimmed it cannot
-    /// give: that is an error, or, where the block is still in memory, none. So is another block at
-    /// that position than the one its stamp says: the journal was set back.
+    /// Returns the blocks after a position as they become durable. Fails on a trimmed position
+    /// unless the block is still in memory, and if the block at `after` does not match its stamp:
+    /// the journal was rolled back.
     fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow>;
 
-    /// The position of the last durable block; of a shared journal, one that was the last.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
+    /// The position of the last durable block; of a shared journal it may be out of date. Fails if
+    /// the journal cannot be read.
     fn head(&self, partition: Partition) -> Result<Position, JournalError>;
 
-    /// The position of the oldest block that it keeps: 1 until it was trimmed, one past the head when
-    /// it keeps none.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
+    /// The position of the oldest block kept: 1 until the first trim, head + 1 if none is kept.
+    /// Fails if the journal cannot be read.
     fn first(&self, partition: Partition) -> Result<Position, JournalError>;
 
-    /// Whether it keeps more than it was set to keep: then a fold on stable storage is worth its
-    /// fsync, because [`Journal::trim`] can follow it. One that is never trimmed says `false`.
+    /// Whether it keeps more than configured: then a durable fold is worth its fsync, because a
+    /// [`Journal::trim`] can follow. Always `false` if it is never trimmed.
     fn has_surplus(&self, partition: Partition) -> bool;
 
-    /// Allows it to let go of the blocks up to and including this position: an archive has what they
-    /// did on stable storage, read back. It does so when it likes, oldest first, down to what it was
-    /// set to keep. Does not wait for the disk.
+    /// Allows removal of the blocks up to and including `upto`, whose effects an archive has on
+    /// stable storage, read back. The journal removes them when it likes, oldest first, down to its
+    /// configured minimum. Does not wait for the disk.
     fn trim(&self, partition: Partition, upto: Position);
 }
 
-/// The other nodes that follow a journal. What is said may be lost, and nobody waits for it.
+/// The other nodes that follow a journal. Messages may be lost; nobody waits for them.
 pub trait Peers: Send + Sync {
-    /// Says something to all who hear, itself among them.
-    fn tell(&self, said: Bytes) -> BoxFuture<'_, ()>;
+    /// Broadcasts to all nodes, including this one.
+    fn tell(&self, report: Bytes) -> BoxFuture<'_, ()>;
 
-    /// Begins to hear.
+    /// Subscribes to the broadcasts.
     fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>>;
 }
 
-/// Who hears what nodes say.
+/// A subscription to the broadcasts of nodes.
 pub trait Hear: Send {
-    /// The next that is said; waits for it, for ever when there is nothing more. Dropping the future loses
-    /// nothing.
+    /// Waits for the next broadcast, forever if there is none. Cancel-safe.
     fn next(&mut self) -> BoxFuture<'_, Bytes>;
 }
 
-/// A reader of one partition.
+/// A cursor in one partition.
 pub trait Follow: Send {
-    /// The next durable block; waits for it. Dropping the future loses nothing.
+    /// Waits for the next durable block. Cancel-safe.
     fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>>;
 }

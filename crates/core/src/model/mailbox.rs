@@ -1,8 +1,8 @@
-//! The mailbox of a connection: how the node speaks to it without ever waiting for it.
+//! The mailbox of a connection: how the node notifies it without waiting for it.
 //!
-//! Enters: outcomes of its appends, and keys of rooms that moved. Leaves: both, in order. Invariant:
-//! it cannot outgrow what the connection has asked for: an append reserves its place when it is read,
-//! so at most one outcome per append in hand; a moved room is named once until it is looked at.
+//! Enters: outcomes of its appends, and keys of rooms that moved. Leaves: both, in order.
+//! Invariant: its size is bounded by the connection's requests: one outcome per append in flight,
+//! and a room that moved is listed once until the connection looks at it.
 
 use std::{future::poll_fn, task::Poll};
 
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::model::outcome::AppendOutcome;
 
-/// Mail for a connection.
+/// The content of a mailbox.
 #[derive(Debug, Default)]
 pub struct Mail {
     /// Outcomes, by the token that the connection gave each append.
@@ -28,13 +28,11 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Delivers the outcome of an append.
     pub(crate) fn outcome(&self, token: u64, outcome: AppendOutcome) {
         self.mail.lock().outcomes.push((token, outcome));
         self.owner.wake();
     }
 
-    /// Says that a room moved.
     pub(crate) fn moved(&self, key: u32) {
         self.mail.lock().moved.push(key);
         self.owner.wake();
@@ -46,17 +44,20 @@ impl Mailbox {
         std::mem::take(&mut self.mail.lock())
     }
 
-    /// Takes all mail for a `mail` that was read and is empty; the two change places, so that a
-    /// thousand followers that are told do not allocate a thousand times.
+    /// Swaps all mail with an empty `mail`, so that notifying a thousand followers does not
+    /// allocate a thousand times.
     pub fn exchange(&self, mail: &mut Mail) {
-        debug_assert!(mail.outcomes.is_empty() && mail.moved.is_empty(), "mail that was not read");
+        debug_assert!(
+            mail.outcomes.is_empty() && mail.moved.is_empty(),
+            "unread mail would be lost"
+        );
         std::mem::swap(&mut *self.mail.lock(), mail);
     }
 
-    /// Waits until there is mail. One connection waits at a time.
+    /// Waits until there is mail. Only one task may wait.
     pub async fn wait(&self) {
         poll_fn(|context| {
-            // Registered first: mail that comes between the two wakes this up again.
+            // Registered before looking, so that mail in between wakes this task again.
             self.owner.register(context.waker());
             let mail = self.mail.lock();
             if mail.outcomes.is_empty() && mail.moved.is_empty() {

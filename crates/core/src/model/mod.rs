@@ -1,10 +1,4 @@
-//! What the other rooms of the core share: contracts and plain data, without I/O or tasks.
-//!
-//! ```text
-//!  proposal ─► block ─► journal (contract) ─► commit ─► archive (contract)
-//! ```
-//!
-//! Invariant: nothing here knows the modules that use it.
+//! Contracts and plain data: no I/O, no tasks, and no dependency on the modules that use them.
 
 pub mod applied;
 pub mod archive;

@@ -1,10 +1,10 @@
-//! What became of an append: one type from the sequencer to the wire.
+//! The outcome of an append: one type from the sequencer to the wire.
 //!
-//! The gateway's table turns it into an error code, an HTTP status and a sentence.
+//! The gateway maps it to an error code, an HTTP status and a message.
 
 use roomlog_protocol::{Refusal, Slot};
 
-/// What became of an append.
+/// The outcome of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendOutcome {
     /// It is in the log.
@@ -13,7 +13,7 @@ pub enum AppendOutcome {
         slot: Slot,
         /// Its time, ms since the epoch.
         committed_at: u64,
-        /// Whether it was in the log before.
+        /// Whether it was already in the log.
         repeat: bool,
     },
     /// Its id belongs to an entry with other content.
@@ -21,39 +21,39 @@ pub enum AppendOutcome {
         /// The slot of that entry.
         slot: Slot,
     },
-    /// It would not have got the slot that it expected.
+    /// Its `expect` is not the next slot.
     ExpectFailed {
         /// The latest slot; −1 if the log is empty.
         latest: i64,
     },
-    /// The log did not reach the slot of its `ref` in time.
+    /// The log did not reach its `ref` in time.
     BadRef,
-    /// It is malformed or over a limit.
+    /// It is malformed or exceeds a limit.
     Invalid(Box<Refusal>),
-    /// Its `seq` was used with another id.
+    /// Its `seq` was already used with another id.
     SeqReused,
-    /// It has a `seq` and others of its lane have none, or the other way round.
+    /// Its lane mixes appends with and without a `seq`.
     SeqMixed,
-    /// The log did not reach the slot of its `after` in time.
+    /// The log did not reach its `after` in time.
     Ahead,
-    /// An append before it in its queue was rejected and comes first.
+    /// An earlier append of its queue was rejected and must come first.
     OutOfOrder {
-        /// The number of that append, if it is known here.
+        /// The `seq` of that append, if known here.
         expected: Option<u64>,
     },
-    /// The node holds as many appends as it may.
+    /// The node is at its limit of pending appends.
     Busy,
     /// The disk is full.
     StorageFull,
-    /// The node stops.
+    /// The node is stopping.
     Unavailable,
-    /// It may be stored, at most once.
+    /// It may or may not be stored, at most once.
     Unknown,
 }
 
 impl AppendOutcome {
-    /// Whether sending the same append again cannot change it. A final outcome uses up the append's
-    /// `seq`; after any other the same number comes again.
+    /// Whether a resend of the same append cannot change it. A final outcome uses up the append's
+    /// `seq`; after any other the same `seq` is expected again.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {

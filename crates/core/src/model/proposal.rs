@@ -1,8 +1,7 @@
-//! A proposal: what an author asked for, as the journal holds it, before it has a slot.
+//! A proposal: an append as the journal holds it, before it has a slot.
 //!
-//! Enters: a checked append. Leaves: the same, with the SHA-256 of body and meta beside them, so that
-//! the digest and the test for sameness need neither. Invariant: `body_hash` is the hash of `body`,
-//! and `meta.1` of `meta.0`.
+//! Invariant: the SHA-256 of body and meta are stored beside them, so that neither the digest nor
+//! the comparison of repeats needs the texts.
 
 use std::sync::Arc;
 
@@ -12,18 +11,18 @@ use roomlog_protocol::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// What an author asked for.
+/// An append whose author and id are settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     /// The room.
     pub room: RoomName,
-    /// Who speaks.
+    /// The author.
     pub author: Author,
-    /// The name of the append.
+    /// The id.
     pub id: EntryId,
-    /// What sort of entry it is.
+    /// The kind.
     pub kind: Kind,
-    /// An earlier slot that it is about.
+    /// The earlier slot that it refers to.
     pub reference: Option<Slot>,
     /// The author's clock, ms since the epoch.
     pub sent_at: Option<u64>,
@@ -33,17 +32,17 @@ pub struct Proposal {
     pub body: Body,
     /// SHA-256 of the text.
     pub body_hash: BodyHash,
-    /// Text for clients, and its SHA-256.
+    /// The metadata for clients, and its SHA-256.
     pub meta: Option<(Arc<str>, BodyHash)>,
 }
 
-/// What two appends with one id must share to be the same: `body`, `kind`, `ref`, `meta`, by hash,
-/// so that it can still be compared after a redaction.
+/// A hash of `body`, `kind`, `ref` and `meta`: appends with equal ids are repeats if these are
+/// equal. It is made of hashes, so it can be compared after a redaction too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentHash([u8; 32]);
 
 impl Proposal {
-    /// The proposal of an append whose author and id are settled.
+    /// The proposal of an append. Hashes body and meta.
     #[must_use]
     pub fn new(append: ClientAppend, author: Author, id: EntryId) -> Self {
         Self {
@@ -63,7 +62,7 @@ impl Proposal {
         }
     }
 
-    /// What makes it the same as another.
+    /// What must be equal in a repeat.
     #[must_use]
     pub fn content(&self) -> ContentHash {
         content(
@@ -74,7 +73,7 @@ impl Proposal {
         )
     }
 
-    /// The bytes it weighs in memory and in a block, near enough for a bound.
+    /// Approximate bytes in memory and in a block.
     #[must_use]
     pub fn weight(&self) -> usize {
         let meta = self.meta.as_ref().map_or(0, |(meta, _)| meta.len() + 36);
@@ -106,7 +105,7 @@ fn content(
     ContentHash(sha.finalize().into())
 }
 
-/// A committed entry and the digest of its room after it.
+/// A committed entry and the digest after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The entry.
@@ -116,7 +115,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The bytes of its body and meta: what a page's bound and a tail's share of memory count.
+    /// Bytes of body and meta, which count against the limits of pages and tails.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         self.entry.body.len() + self.entry.meta.as_ref().map_or(0, |meta| meta.len())

@@ -1,13 +1,13 @@
-//! Versions of the rules by which a block takes effect.
+//! Versions of the rules that decide how a block takes effect.
 //!
-//! Every block names its version, so it does the same on every node and in every replay. Which
-//! version the next block names is decided in [`crate::peers::rules`].
+//! Every block names its version, so it has the same effect on every node and in every replay.
+//! [`crate::peers::rules`] decides which version the next block names.
 
-/// How the time of a room's next entry follows from that of its last entry, if any, and from the
+/// Computes the time of a room's next entry from the time of its last entry, if any, and the
 /// journal's time; all in ms since the epoch.
 type TimeRule = fn(Option<u64>, u64) -> u64;
 
-/// A version of the rules. Two are equal if their numbers are.
+/// A version of the rules; equal if the numbers are.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     number: u16,
@@ -15,29 +15,29 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The first version: the time of a room never goes back.
+    /// Version 1: the time of a room never goes back.
     pub const FIRST: Self =
         Self { number: 1, time: |last, journal| last.map_or(journal, |last| journal.max(last)) };
 
-    /// The newest version that this build knows. It knows all released versions up to it.
+    /// The newest version in this build, which also knows all released ones before it.
     pub const NEWEST: Self = Self::FIRST;
 
-    /// A version that is not released, for a node that tries it out.
+    /// An unreleased version, for tests.
     #[must_use]
     pub const fn unreleased(number: u16, time: TimeRule) -> Self {
         Self { number, time }
     }
 
-    /// The version that a node which knows `self` names first. `made_by` is the version that made
-    /// its archive, 0 if unknown. A node that `is_alone` names all it knows at once. `None` if
-    /// `made_by` is not known.
+    /// The version for the first block of a node that knows `self`: the version that `made_by`, the
+    /// archive, was built with (0 if unknown), or `self` if the node is alone. `None` if `made_by`
+    /// is unknown to it.
     #[must_use]
     pub(crate) fn at_start(self, made_by: u16, is_alone: bool) -> Option<Self> {
         let made_by = self.known(made_by.max(Self::FIRST.number))?;
         Some(if is_alone { self } else { made_by })
     }
 
-    /// The number that blocks and nodes name it by.
+    /// Its number in blocks and reports.
     #[must_use]
     pub fn number(self) -> u16 {
         self.number
@@ -53,7 +53,6 @@ impl Rules {
         (number == self.number).then_some(self)
     }
 
-    /// The time of a room's next entry.
     #[must_use]
     pub(crate) fn time(self, last: Option<u64>, journal_time: u64) -> u64 {
         (self.time)(last, journal_time)

@@ -1,4 +1,4 @@
-//! A node: what the gateway holds. It puts the parts together and runs them.
+//! A node: assembles and runs the parts; the API for the gateway.
 //!
 //! ```text
 //!             ┌──────────────── a partition ────────────────┐
@@ -6,8 +6,8 @@
 //!                          └──── pipeline ────────┘  └─► fold ──► archive
 //! ```
 //!
-//! Enters: engines, settings, appends. Leaves: outcomes, entries. Invariant: nothing here knows which
-//! engines they are.
+//! Enters: engines, settings, appends. Leaves: outcomes, entries. Invariant: nothing here depends
+//! on which engines are used.
 
 mod partition;
 mod running;
@@ -57,17 +57,17 @@ pub use self::settings::{NodeSettings, NodeThread};
 /// What a node is made of.
 #[derive(Clone)]
 pub struct Engines {
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
-    /// Where blocks become durable.
+    /// The journal.
     pub journal: Arc<dyn Journal>,
-    /// Where entries are kept.
+    /// The archive.
     pub archive: Arc<dyn Archive>,
-    /// What makes backups of the archive, if it can be copied.
+    /// What backs up the archive, if it supports that.
     pub backup: Option<Arc<dyn Backup>>,
 }
 
-/// A node. Dropping it aborts its tasks, as a crash would; [`Node::stop`] ends it in order.
+/// A node. Dropping it aborts its tasks like a crash; [`Node::stop`] shuts it down.
 pub struct Node {
     inboxes: Arc<Inboxes>,
     queues: AtomicU64,
@@ -79,18 +79,14 @@ pub struct Node {
     journal: Arc<dyn Journal>,
     archive: Arc<dyn Archive>,
     backup: Option<Arc<dyn Backup>>,
-    /// Of each partition.
     folds: Vec<Arc<FoldQueue>>,
     phases: Vec<watch::Receiver<Phase>>,
     running: Mutex<Running>,
 }
 
 impl Node {
-    /// Starts a node on the tokio runtime of the caller.
-    ///
-    /// # Errors
-    /// [`NodeError::Archive`] if the archive cannot be read, [`NodeError::NewerRules`],
-    /// [`NodeError::Thread`].
+    /// Starts a node on the tokio runtime of the caller. Fails with [`NodeError::Archive`] if the
+    /// archive cannot be read, [`NodeError::NewerRules`] or [`NodeError::Thread`].
     pub fn start(engines: Engines, settings: NodeSettings) -> Result<Self, NodeError> {
         let Engines { identity, journal, archive, backup } = engines;
         let partitions = journal.facts().partitions.max(1);
@@ -130,7 +126,7 @@ impl Node {
         &self.journal.facts().log
     }
 
-    /// A new queue of appends, whose outcomes go to this mailbox.
+    /// Opens a queue of appends whose outcomes go to this mailbox.
     #[must_use]
     pub fn queue(&self, mailbox: &Arc<Mailbox>) -> Queue {
         let id = QueueId(self.queues.fetch_add(1, Ordering::Relaxed));
@@ -139,11 +135,11 @@ impl Node {
 
     /// Shows the sequencers what [`Queue::append`] added.
     pub fn flush(&self) {
-        self.inboxes.iter().for_each(|inbox| inbox.ring());
+        self.inboxes.iter().for_each(|inbox| inbox.wake());
     }
 
-    /// Appends one entry through a queue of its own, and waits for the outcome. If the future is
-    /// dropped, the entry may still be committed.
+    /// Appends one entry and waits for the outcome. If the future is dropped, the entry may still
+    /// be committed.
     pub async fn append(&self, draft: Draft) -> AppendOutcome {
         let mailbox = Arc::new(Mailbox::default());
         if let Err(outcome) = self.queue(&mailbox).append(0, draft) {
@@ -158,11 +154,8 @@ impl Node {
         }
     }
 
-    /// The entries of a span, at most what `limits` allow. For [`Span::After`] with a digest, that is
-    /// first compared with the log's. Whoever has seen a slot waits for [`Tail::reached`] before.
-    ///
-    /// # Errors
-    /// [`ReadError`].
+    /// Reads a span, within `limits`. For [`Span::After`] with a digest, the log's digest is
+    /// compared first. A reader that has seen a slot waits for [`Tail::reached`] before.
     pub async fn read(
         &self,
         room: &RoomName,
@@ -173,18 +166,14 @@ impl Node {
         self.reader.read(room, span, digest, limits).await
     }
 
-    /// The slot behind the last entry of a room. Does not hold the room in memory.
-    ///
-    /// # Errors
-    /// If the archive cannot be read.
+    /// The slot after the last entry of a room. Does not load the room into memory. Fails if the
+    /// archive cannot be read.
     pub fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
         self.reader.end(room)
     }
 
-    /// The tail of a room, which stays in memory as long as the result is held.
-    ///
-    /// # Errors
-    /// If the archive cannot be read.
+    /// The tail of a room, kept in memory as long as the result is held. Fails if the archive
+    /// cannot be read.
     pub fn tail(&self, room: &RoomName) -> Result<Arc<Tail>, ArchiveError> {
         self.rooms.open(room)
     }
@@ -201,11 +190,8 @@ impl Node {
         Watcher::new(self.heads.clone())
     }
 
-    /// The heads of up to `limit` rooms with names after `after`, in byte order: all rooms that have an
-    /// entry, folded or not. Waits for the disk.
-    ///
-    /// # Errors
-    /// If the archive cannot be read.
+    /// The heads of up to `limit` rooms with names after `after`, in byte order: all rooms with an
+    /// entry, folded or not. Waits for the disk. Fails if the archive cannot be read.
     pub fn room_heads(
         &self,
         after: Option<&RoomName>,
@@ -221,27 +207,25 @@ impl Node {
         Ok(heads.into_iter().take(limit).collect())
     }
 
-    /// What makes backups of it; `None` if it has none.
+    /// The backup engine, if there is one.
     #[must_use]
     pub fn backup(&self) -> Option<&Arc<dyn Backup>> {
         self.backup.as_ref()
     }
 
-    /// Waits until all that the journal holds now is in the archive. Folds faster meanwhile. Gives the
-    /// position of the first partition up to which that is so.
-    ///
-    /// # Errors
-    /// If the journal cannot be read, or the node stops before.
+    /// Waits until everything up to the journal's current head is in the archive, at full folding
+    /// speed. Returns the position reached in partition 0. Fails if the journal cannot be read, or
+    /// the node stops before.
     pub async fn fold_to_head(&self) -> Result<Position, JournalError> {
         let mut first = None;
         for ((partition, folds), phase) in (0..).zip(&self.folds).zip(&self.phases) {
             let head = self.journal.head(partition)?;
-            folds.hurry(head);
+            folds.expedite(head);
             let (mut folded, mut phase) = (folds.folded(), phase.clone());
             let position = tokio::select! {
                 Ok(position) = folded.wait_for(|folded| *folded >= head) => *position,
                 _ = phase.wait_for(Phase::is_over) => {
-                    return Err(JournalError("the node stops".into()));
+                    return Err(JournalError("the node is stopping".into()));
                 }
             };
             first.get_or_insert(position);
@@ -249,7 +233,7 @@ impl Node {
         Ok(first.unwrap_or_default())
     }
 
-    /// Whether it has caught up with the journal and takes appends.
+    /// Whether it has caught up with the journal and accepts appends.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.phases.iter().all(|phase| *phase.borrow() == Phase::Serving)
@@ -261,7 +245,7 @@ impl Node {
         self.inboxes.iter().any(|inbox| inbox.is_stalled())
     }
 
-    /// What it counts. Looks at every follower: a few ms if there are 100,000.
+    /// Its counters. Scans all followers: a few ms for 100,000.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
         let position = |partition: Partition| {
@@ -297,17 +281,14 @@ impl Node {
         futures_util::future::select_all(over).await;
     }
 
-    /// Commits what was taken even if the fold is far behind: the node is about to stop, and whoever
-    /// waits is answered before it does.
+    /// Commits accepted appends even if the fold is far behind, because the node is about to stop.
     pub fn drain(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.drain());
     }
 
-    /// Takes no more appends, commits those that were taken, and waits until all tasks and threads have
-    /// ended. What is not folded is replayed from the journal at the next start.
-    ///
-    /// # Errors
-    /// Why it failed, now or before.
+    /// Rejects new appends, commits the accepted ones, and waits until all tasks and threads have
+    /// ended; what is not folded is replayed from the journal at the next start. Fails if the node
+    /// failed, now or before.
     pub async fn stop(&self) -> Result<(), NodeError> {
         self.inboxes.iter().for_each(|inbox| inbox.close());
         self.running.lock().await.join().await

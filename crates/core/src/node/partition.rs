@@ -1,4 +1,4 @@
-//! A partition of a node, put together.
+//! Assembles the parts of a partition.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,10 +10,10 @@ use crate::{
         inbox::Inbox,
         pipeline::Pipeline,
         sequencer::Sequencer,
-        task::{SequencerTask, Troubles},
+        task::{Alarms, SequencerTask},
     },
     apply::{
-        applier::{Applier, Parts},
+        applier::{Applier, ApplierParts},
         fold::{FoldQueue, FoldSettings, Folder, Unfolded},
         task::ApplierTask,
     },
@@ -25,25 +25,22 @@ use crate::{
         journal::{Journal, Partition},
         phase::Phase,
     },
-    peers::{agreement::Agreement, rules::InForce, task::AgreementTask},
+    peers::{agreement::Agreement, rules::ActiveRules, task::AgreementTask},
     read::{heads::Heads, rooms::Rooms},
     stats::Stats,
 };
 
-/// What the partitions of a node share.
 pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) rooms: Arc<Rooms>,
     pub(super) heads: Arc<Heads>,
     pub(super) stats: Arc<Stats>,
-    /// The share of one partition.
     pub(super) settings: NodeSettings,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) archive: Arc<dyn Archive>,
 }
 
-/// A partition.
-pub(super) struct Part {
+pub(super) struct PartitionParts {
     pub(super) inbox: Arc<Inbox>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) sequencer: SequencerTask,
@@ -54,7 +51,7 @@ pub(super) struct Part {
 }
 
 impl Shared {
-    pub(super) fn partition(&self, partition: Partition) -> Result<Part, NodeError> {
+    pub(super) fn partition(&self, partition: Partition) -> Result<PartitionParts, NodeError> {
         let Self { identity, settings, journal, archive, stats, .. } = self;
         let applied = archive.applied(partition)?;
         let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
@@ -63,7 +60,7 @@ impl Shared {
         let (done, folds) = mpsc::channel(4);
         let pipeline = Arc::new(Pipeline::new(inbox.clone()));
         let peers = journal.peers();
-        let parts = Parts {
+        let parts = ApplierParts {
             partition,
             archive: archive.clone(),
             rooms: self.rooms.clone(),
@@ -80,7 +77,7 @@ impl Shared {
         };
         let named = settings.knows.at_start(applied.rules, journal.facts().is_exclusive);
         let named = named.ok_or(NodeError::NewerRules { rules: applied.rules })?;
-        let rules = Arc::new(InForce::new(settings.knows, named));
+        let rules = Arc::new(ActiveRules::new(settings.knows, named));
         let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));
         let sequencer = SequencerTask {
             partition,
@@ -88,13 +85,13 @@ impl Shared {
             journal: journal.clone(),
             pipeline: pipeline.clone(),
             sequencer: Sequencer::default(),
-            proposed: VecDeque::new(),
+            outstanding: VecDeque::new(),
             next_n: 0,
             rules: rules.clone(),
             stats: stats.clone(),
-            again_at: None,
-            unanswered: None,
-            troubles: Troubles::default(),
+            retry_at: None,
+            retrying: None,
+            alarms: Alarms::default(),
         };
         let applier = ApplierTask {
             partition,
@@ -119,6 +116,6 @@ impl Shared {
         });
         let (journal, archive, no_room) = (journal.clone(), archive.clone(), Episode::default());
         let folder = Folder { queue, journal, archive, partition, done, no_room };
-        Ok(Part { inbox, phase, sequencer, applier, agreement, folder })
+        Ok(PartitionParts { inbox, phase, sequencer, applier, agreement, folder })
     }
 }

@@ -1,9 +1,9 @@
 //! The tasks and threads of a node.
 //!
-//! Enters: the partitions of a node. Leaves: how they ended. A sequencer whose journal waits for the disk
+//! Enters: the parts of its partitions. Leaves: how they ended. A sequencer that blocks on the disk
 //! has its own thread, as each fold has; everything else is a task on the caller's runtime, so that
-//! whom the applier wakes is on the same thread. Invariant: all of them end when [`Running`] is dropped
-//! or joined.
+//! the applier wakes its connections on the same thread. Invariant: all tasks end when [`Running`]
+//! is dropped or joined, and threads follow them.
 
 use std::thread::{self, JoinHandle};
 
@@ -14,12 +14,11 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{partition::Part, settings::NodeThread};
+use super::{partition::PartitionParts, settings::NodeThread};
 use crate::{append::task::SequencerTask, model::error::NodeError};
 
 type OnThread = fn(NodeThread);
 
-/// What runs of a node.
 pub(super) struct Running {
     tasks: JoinSet<Result<(), NodeError>>,
     folds: Vec<JoinHandle<()>>,
@@ -27,15 +26,18 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(parts: Vec<Part>, on_thread: OnThread) -> Result<Self, NodeError> {
+    pub(super) fn start(
+        parts: Vec<PartitionParts>,
+        on_thread: OnThread,
+    ) -> Result<Self, NodeError> {
         let (mut tasks, mut folds) = (JoinSet::new(), Vec::new());
-        for Part { sequencer, applier, agreement, folder, .. } in parts {
+        for PartitionParts { sequencer, applier, agreement, folder, .. } in parts {
             tasks.spawn(applier.run());
             if let Some(agreement) = agreement {
                 tasks.spawn(agreement.run());
             }
             if sequencer.is_blocking() {
-                tasks.spawn(on_a_thread_of_its_own(sequencer, on_thread)?);
+                tasks.spawn(on_own_thread(sequencer, on_thread)?);
             } else {
                 tasks.spawn(sequencer.run());
             }
@@ -47,7 +49,7 @@ impl Running {
         Ok(Self { tasks, folds, ended: None })
     }
 
-    /// Waits until all have ended. Gives the cause of a failure, not what followed from it.
+    /// Waits until all have ended. Returns the cause of a failure, not its consequences.
     pub(super) async fn join(&mut self) -> Result<(), NodeError> {
         if let Some(ended) = &self.ended {
             return ended.clone();
@@ -73,7 +75,7 @@ fn panicked() -> NodeError {
     NodeError::Thread("a thread of the node panicked".into())
 }
 
-fn on_a_thread_of_its_own(
+fn on_own_thread(
     sequencer: SequencerTask,
     on_thread: OnThread,
 ) -> Result<impl Future<Output = Result<(), NodeError>> + Send, NodeError> {

@@ -7,9 +7,9 @@ use crate::model::rules::Rules;
 /// A thread that a node starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeThread {
-    /// Writes the journal. Every append waits for it, and it mostly waits for the disk.
+    /// Writes the journal: every append waits for it, and it mostly waits for the disk.
     Sequencer,
-    /// Folds. Nothing waits for it until it is far behind.
+    /// Folds: nothing waits for it unless it is far behind.
     Fold,
 }
 
@@ -18,17 +18,17 @@ pub enum NodeThread {
 pub struct NodeSettings {
     /// Bytes of appends without an outcome; at the limit new ones are `busy`.
     pub waiting_bytes: usize,
-    /// Entries that are applied and not folded; at the limit the journal is not read and new appends
-    /// are `busy`.
+    /// Entries applied and not folded; at the limit the node stops reading the journal, and new
+    /// appends are `busy`.
     pub unfolded_entries: usize,
-    /// What such entries take in memory, in bytes: each about twice its texts plus 512. As
-    /// `unfolded_entries` at the limit.
+    /// Approximate bytes of such entries in memory: per entry twice its texts plus 512. The limit
+    /// acts like that of `unfolded_entries`.
     pub unfolded_bytes: usize,
-    /// Bytes of committed entries that are kept in memory for followers, over all rooms.
+    /// Bytes of committed entries kept in memory for followers, over all rooms.
     pub tail_bytes: usize,
     /// Entries that start a fold, and the most in one window.
     pub fold_entries: usize,
-    /// How long an entry waits for others to be folded with.
+    /// How long an entry waits for others before a fold starts.
     pub fold_wait: Duration,
     /// The newest rules that this node knows.
     pub knows: Rules,
@@ -37,7 +37,6 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
-    /// The share of one of so many partitions.
     pub(super) fn among(self, partitions: u32) -> Self {
         let share = |limit: usize| (limit / partitions as usize).max(1);
         Self {

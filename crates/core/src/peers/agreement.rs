@@ -1,15 +1,10 @@
-//! Agreement: nodes that follow one journal tell each other what came of it, and one that differs stops.
+//! Agreement: every node chains the effects of its blocks into a hash; nodes report their newest
+//! chains once per second, and a node whose chain differs at an equal position stops.
 //!
-//! ```text
-//!  position   … 640        704        768   …      every node chains what each block did;
-//!  chain        9f3c…      04aa…      77b1…        at the same position it must have the same chain
-//!
-//!  each second: the newest chains ──► the other nodes ──► compared where both know a position
-//! ```
-//!
-//! Enters: chains as blocks are applied, what other nodes said. Leaves: what is to be said, a judgement.
-//! Invariant: whoever differs from at least as many nodes as agree with it (itself among them) stops: of
-//! three the one, of two both. Nothing is decided before all had time to speak.
+//! Enters: chains as blocks are applied, reports of other nodes. Leaves: this node's report, a
+//! verdict. Invariant: a node that differs from at least as many nodes as agree with it (including
+//! itself) stops: one of three, both of two. There is no verdict before all nodes had time to
+//! report.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,43 +23,35 @@ use crate::model::{
     rules::Rules,
 };
 
-/// Chains are kept at every such position.
+/// Chains are kept at every multiple of this position.
 const EVERY: u64 = 64;
 
-/// How many of them are kept, and said.
+/// How many chains are kept and reported.
 const KEPT: usize = 16;
 
-/// How often nodes speak.
-pub(crate) const SPEAK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// For how long a node counts that was heard.
-const LIVES_FOR: Duration = Duration::from_secs(10);
+/// A node counts for this long after its last report.
+const REPORT_VALID_FOR: Duration = Duration::from_secs(10);
 
-/// How long it is from the first difference to a judgement: all have spoken by then.
-const JUDGED_AFTER: Duration = Duration::from_secs(3);
+/// The time from the first difference to a verdict: by then all nodes have reported.
+const VERDICT_AFTER: Duration = Duration::from_secs(3);
 
-/// The most nodes that are listened to.
-const NODES: usize = 64;
+/// The most peers tracked.
+const MAX_PEERS: usize = 64;
 
 const MAGIC: [u8; 4] = *b"RLA1";
 
-/// What a node says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
-    /// Who says it.
+pub(crate) struct Report {
     pub node: NodeId,
-    /// In which start.
     pub incarnation: u64,
-    /// The newest rules that it knows.
     pub rules: u16,
-    /// Of which partition it speaks.
     pub partition: Partition,
-    /// Its newest chains, by their positions.
     pub chains: BTreeMap<Position, Chain>,
 }
 
-impl Said {
-    /// As bytes.
+impl Report {
     #[must_use]
     pub(crate) fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(32 + 40 * self.chains.len());
@@ -80,7 +67,7 @@ impl Said {
         bytes.freeze()
     }
 
-    /// From bytes; nothing when they are none of ours.
+    /// `None` if the bytes are not a report.
     #[must_use]
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let head = MAGIC.len() + 16 + 8 + 2 + 4;
@@ -105,53 +92,47 @@ impl Said {
     }
 }
 
-/// What comes of what was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Judgement {
-    /// Nobody who lives differs, or it is too early to say.
+pub(crate) enum Verdict {
+    /// No live node differs, or it is too early to tell.
     Agrees,
-    /// So many differ, and more agree: they stop, and this node goes on.
+    /// This many differ and more agree: they stop, this node continues.
     Alarm(usize),
-    /// This node is among the few: it stops.
+    /// This node is not in the majority: it stops.
     Freeze {
-        /// Where the first difference was seen.
+        /// The position of the first difference seen.
         position: Position,
-        /// How many nodes differ.
         others: usize,
     },
 }
 
 struct Peer {
     incarnation: u64,
-    heard: Instant,
+    last_report: Instant,
     chains: BTreeMap<Position, Chain>,
     agrees: bool,
-    /// Since when, and where.
     differs: Option<(Instant, Position)>,
 }
 
 #[derive(Default)]
-struct State {
+struct AgreementState {
     own: BTreeMap<Position, Chain>,
     latest: Option<(Position, Chain)>,
     peers: HashMap<NodeId, Peer>,
 }
 
-/// What a node knows of the others.
 pub(crate) struct Agreement {
     identity: Identity,
     partition: Partition,
-    state: Mutex<State>,
+    state: Mutex<AgreementState>,
 }
 
 impl Agreement {
-    /// Of a partition of a node that has heard nobody.
     #[must_use]
     pub(crate) fn new(identity: Identity, partition: Partition) -> Self {
         Self { identity, partition, state: Mutex::default() }
     }
 
-    /// Notes the chain at the position that was applied last.
     pub(crate) fn note(&self, position: Position, chain: Chain) {
         let mut state = self.state.lock();
         state.latest = Some((position, chain));
@@ -163,49 +144,46 @@ impl Agreement {
         }
     }
 
-    /// What is to be said now.
     #[must_use]
-    pub(crate) fn says(&self, knows: Rules) -> Said {
+    pub(crate) fn report(&self, knows: Rules) -> Report {
         let state = self.state.lock();
         let mut chains = state.own.clone();
         chains.extend(state.latest);
         let Identity { node, incarnation } = self.identity;
-        Said { node, incarnation, rules: knows.number(), partition: self.partition, chains }
+        Report { node, incarnation, rules: knows.number(), partition: self.partition, chains }
     }
 
-    /// Takes what a node said.
-    pub(crate) fn hear(&self, said: Said, now: Instant) {
+    pub(crate) fn receive(&self, report: Report, now: Instant) {
         let mut state = self.state.lock();
-        let is_new = !state.peers.contains_key(&said.node);
-        if said.partition != self.partition
-            || said.node == self.identity.node
-            || is_new && state.peers.len() >= NODES
+        let is_new = !state.peers.contains_key(&report.node);
+        if report.partition != self.partition
+            || report.node == self.identity.node
+            || is_new && state.peers.len() >= MAX_PEERS
         {
             return;
         }
-        let State { own, latest, peers } = &mut *state;
+        let AgreementState { own, latest, peers } = &mut *state;
         let fresh = || Peer {
-            incarnation: said.incarnation,
-            heard: now,
+            incarnation: report.incarnation,
+            last_report: now,
             chains: BTreeMap::new(),
             agrees: false,
             differs: None,
         };
-        let peer = peers.entry(said.node).or_insert_with(fresh);
-        if peer.incarnation != said.incarnation {
-            // It started again, with an archive that it may have made anew.
+        let peer = peers.entry(report.node).or_insert_with(fresh);
+        if peer.incarnation != report.incarnation {
+            // It restarted, perhaps with a rebuilt archive.
             *peer = fresh();
         }
-        (peer.heard, peer.chains) = (now, said.chains);
+        (peer.last_report, peer.chains) = (now, report.chains);
         peer.compare(own, *latest, now);
     }
 
-    /// What follows from all that was said until now.
     #[must_use]
-    pub(crate) fn judge(&self, now: Instant) -> Judgement {
+    pub(crate) fn judge(&self, now: Instant) -> Verdict {
         let mut state = self.state.lock();
-        let State { own, latest, peers } = &mut *state;
-        peers.retain(|_, peer| now < peer.heard + LIVES_FOR);
+        let AgreementState { own, latest, peers } = &mut *state;
+        peers.retain(|_, peer| now < peer.last_report + REPORT_VALID_FOR);
         let (mut agree, mut differ) = (1, Vec::new());
         for peer in peers.values_mut() {
             peer.compare(own, *latest, now);
@@ -216,17 +194,13 @@ impl Agreement {
             }
         }
         let Some((since, position)) = differ.iter().min().copied() else {
-            return Judgement::Agrees;
+            return Verdict::Agrees;
         };
-        if now < since + JUDGED_AFTER {
-            return Judgement::Agrees;
+        if now < since + VERDICT_AFTER {
+            return Verdict::Agrees;
         }
         let others = differ.len();
-        if agree > others {
-            Judgement::Alarm(others)
-        } else {
-            Judgement::Freeze { position, others }
-        }
+        if agree > others { Verdict::Alarm(others) } else { Verdict::Freeze { position, others } }
     }
 }
 

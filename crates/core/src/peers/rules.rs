@@ -1,16 +1,16 @@
-//! Versions of the rules, and how a newer one begins while nodes of two builds run side by side.
+//! Which rules the next block names, and how newer ones take over in a rolling upgrade.
 //!
 //! ```text
-//!  node A knows 1, 2 ──says 2──►┐
-//!  node B knows 1, 2 ──says 2──►├─ all that were heard know 2 ──► the next block names 2 ──► every reader: 2
-//!  node C knows 1 ────says 1───►┘  (with C: not yet)
+//!  node A knows 1, 2 ──reports 2──►┐
+//!  node B knows 1, 2 ──reports 2──►├─ all reports know 2 ──► the next block names 2
+//!  node C knows 1 ────reports 1───►┘  (with C: not yet)
 //! ```
 //!
-//! Enters: what nodes say they know, and what blocks name. Leaves: the version that the next block names.
-//! Invariants: a block does what the version that it names says, whoever applies it and whenever; nobody
-//! names a version that a node which was heard of late does not know, nor, while it may be cut off from the others,
-//! a newer one than was read. A node that was not heard and reads a version that it does not know stops, and says
-//! so ([`crate::model::block::BlockError::Newer`]).
+//! Enters: the rules that nodes report and that blocks name. Leaves: the version that the next
+//! block names. Invariants: a block is applied by the rules it names, on any node at any time; a
+//! node names no version that a recently seen node does not know, and, while it may be cut off from
+//! the others, none newer than it has read. A node that reads a version it does not know stops with
+//! [`crate::model::block::BlockError::Newer`].
 
 use std::{
     collections::HashMap,
@@ -23,134 +23,128 @@ use tokio::time::Instant;
 
 use crate::model::{identity::NodeId, rules::Rules};
 
-/// For how long all that are heard must know a version until a block names it: a node that is away for less
-/// is not left behind.
-pub(crate) const HEARD_FOR: Duration = Duration::from_secs(30);
+/// All visible nodes must know a version for this long before a block names it, so that a node that
+/// is away for less is not left behind.
+pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// After so long without a block nothing tells any more that others are heard.
-const QUIET: Duration = Duration::from_secs(10);
+/// After this long without a block, a node cannot tell whether it is cut off.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
 
-/// So long after the first block of a quiet time all others were heard again.
-const HEARS_THEN: Duration = Duration::from_secs(5);
+/// This long after the first block that ends an idle time, the reports of all others have arrived.
+const REPORTS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Among so many nodes, this one included, no newer version begins: the word of no more is kept.
-pub(crate) const NODES: usize = 256;
+/// With this many nodes, including this one, no newer version begins: no more are tracked.
+pub(crate) const MAX_NODES: usize = 256;
 
-/// Which rules the blocks of a partition name.
 #[derive(Debug)]
-pub(crate) struct InForce {
+pub(crate) struct ActiveRules {
     knows: Rules,
-    /// The newest that a block named.
     named: AtomicU16,
-    /// What the next block may name, as long as all hear each other.
-    begins: AtomicU16,
-    listened: Mutex<Listened>,
+    /// The version that all nodes know, while none may be cut off; else 0.
+    agreed: AtomicU16,
+    peers: Mutex<PeerRules>,
 }
 
 #[derive(Debug)]
-struct Listened {
-    /// Of each node, this one among them.
-    heard: HashMap<NodeId, Heard>,
-    /// Since when all that speak are heard.
+struct PeerRules {
+    nodes: HashMap<NodeId, NodeRules>,
+    /// Since when no node was left untracked.
     since: Instant,
-    /// The first block that was read after a quiet time, and the last.
+    /// The first block after an idle time, and the last block.
     blocks: Option<(Instant, Instant)>,
 }
 
-/// What is known of a node.
 #[derive(Debug, Clone, Copy, Default)]
-struct Heard {
-    /// What it said it knows, and when.
-    said: Option<(u16, Instant)>,
-    /// What its last block named, and when that was read.
+struct NodeRules {
+    /// The newest rules that it reported, and when.
+    reported: Option<(u16, Instant)>,
+    /// The rules that its last block named, and when that was read.
     named: Option<(u16, Instant)>,
 }
 
-impl Heard {
-    /// What it knows; of one that is not heard, and there, no more than what its blocks name.
+impl NodeRules {
+    /// The newest rules it knows; without a recent report, those that its blocks name.
     fn knows(self, now: Instant) -> Option<u16> {
-        let of_late = |(_, at): &(u16, Instant)| now < *at + HEARD_FOR;
-        let knows = self.said.filter(of_late).or(self.named.filter(of_late));
+        let is_recent = |(_, at): &(u16, Instant)| now < *at + SEEN_WITHIN;
+        let knows = self.reported.filter(is_recent).or(self.named.filter(is_recent));
         knows.map(|(knows, _)| knows)
     }
 }
 
-impl InForce {
-    /// Of this node, which knows these rules, where blocks named those.
+impl ActiveRules {
     #[must_use]
     pub(crate) fn new(knows: Rules, named: Rules) -> Self {
-        let listened = Listened { heard: HashMap::new(), since: Instant::now(), blocks: None };
-        let (named, begins) = (AtomicU16::new(named.number()), AtomicU16::new(0));
-        Self { knows, named, begins, listened: Mutex::new(listened) }
+        let peers = PeerRules { nodes: HashMap::new(), since: Instant::now(), blocks: None };
+        let (named, agreed) = (AtomicU16::new(named.number()), AtomicU16::new(0));
+        Self { knows, named, agreed, peers: Mutex::new(peers) }
     }
 
-    /// The newest that this node knows.
     #[must_use]
     pub(crate) fn knows(&self) -> Rules {
         self.knows
     }
 
-    /// What the next block names.
     #[must_use]
     pub(crate) fn now(&self) -> Rules {
-        let begins = self.begins.load(Ordering::Relaxed);
-        let number = self.named.load(Ordering::Relaxed).max(begins);
-        // Both come from versions that this node knows.
+        let agreed = self.agreed.load(Ordering::Relaxed);
+        let number = self.named.load(Ordering::Relaxed).max(agreed);
+        // Both are versions that this node knows.
         self.knows.known(number).unwrap_or(Rules::FIRST)
     }
 
-    /// Notes a block that was read, and what it names: where that is named, it is in force. Whether it begins.
+    /// Notes a block that was read: the rules it names are in force from now on. `true` if they are
+    /// newer than before.
     pub(crate) fn note(&self, node: NodeId, named: Rules, now: Instant) -> bool {
         if self.named.load(Ordering::Relaxed) == self.knows.number() {
-            // There is nothing newer to listen for.
+            // There is nothing newer to wait for.
             return false;
         }
-        let mut listened = self.listened.lock();
-        listened.blocks = match listened.blocks {
-            Some((first, last)) if now < last + QUIET => Some((first, now)),
+        let mut peers = self.peers.lock();
+        peers.blocks = match peers.blocks {
+            Some((first, last)) if now < last + IDLE_AFTER => Some((first, now)),
             _ => Some((now, now)),
         };
-        if let Some(heard) = listened.heard_of(node) {
-            heard.named = Some((named.number(), now));
+        if let Some(node_rules) = peers.node(node) {
+            node_rules.named = Some((named.number(), now));
         }
-        drop(listened);
+        drop(peers);
         self.named.fetch_max(named.number(), Ordering::Relaxed) < named.number()
     }
 
-    /// Notes what a node says it knows.
-    pub(crate) fn hear(&self, node: NodeId, knows: u16, now: Instant) {
-        if let Some(heard) = self.listened.lock().heard_of(node) {
-            heard.said = Some((knows, now));
+    pub(crate) fn note_report(&self, node: NodeId, knows: u16, now: Instant) {
+        if let Some(node_rules) = self.peers.lock().node(node) {
+            node_rules.reported = Some((knows, now));
         }
     }
 
-    /// Once a second: lets the next block name what all know that were heard of late, as long as this node can
-    /// tell that it hears the others. Who is cut off from them may still hear itself, so a block must have come
-    /// too; and who was cut off may read one before it hears them.
+    /// Called once per second: lets the next block name what all recently seen nodes know, if this
+    /// node can tell that it sees them all. A node that is cut off may still receive its own
+    /// reports, so a block must have come too; and one that was cut off may read a block before it
+    /// receives reports.
     pub(crate) fn decide(&self, now: Instant) {
-        let least = self.listened.lock().least(now);
-        let rules = least.and_then(|least| self.knows.known(least.min(self.knows.number())));
-        self.begins.store(rules.map_or(0, Rules::number), Ordering::Relaxed);
+        let common = self.peers.lock().common(now);
+        let rules = common.and_then(|common| self.knows.known(common.min(self.knows.number())));
+        self.agreed.store(rules.map_or(0, Rules::number), Ordering::Relaxed);
     }
 }
 
-impl Listened {
-    fn heard_of(&mut self, node: NodeId) -> Option<&mut Heard> {
-        let has_room = self.heard.len() < NODES || self.heard.contains_key(&node);
-        has_room.then(|| self.heard.entry(node).or_default())
+impl PeerRules {
+    fn node(&mut self, node: NodeId) -> Option<&mut NodeRules> {
+        let has_room = self.nodes.len() < MAX_NODES || self.nodes.contains_key(&node);
+        has_room.then(|| self.nodes.entry(node).or_default())
     }
 
-    /// What all know that were heard of late, this node among them; nothing while others might not be heard. A
-    /// node that does not hear itself hears nobody.
-    fn least(&mut self, now: Instant) -> Option<u16> {
-        self.heard.retain(|_, heard| heard.knows(now).is_some());
-        if self.heard.len() >= NODES {
-            // One more would not be heard.
+    /// The newest version that all recently seen nodes know, including this one; `None` while a
+    /// node might be unseen. A node that does not receive its own reports receives none.
+    fn common(&mut self, now: Instant) -> Option<u16> {
+        self.nodes.retain(|_, node_rules| node_rules.knows(now).is_some());
+        if self.nodes.len() >= MAX_NODES {
+            // One more would not be tracked.
             self.since = now;
         }
         let (first, last) = self.blocks?;
-        let listens = now >= self.since + HEARD_FOR && now >= first + HEARS_THEN;
-        let least = self.heard.values().filter_map(|heard| heard.knows(now)).min();
-        least.filter(|_| listens && now < last + QUIET)
+        let sees_all = now >= self.since + SEEN_WITHIN && now >= first + REPORTS_WITHIN;
+        let common = self.nodes.values().filter_map(|node_rules| node_rules.knows(now)).min();
+        common.filter(|_| sees_all && now < last + IDLE_AFTER)
     }
 }

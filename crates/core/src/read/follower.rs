@@ -1,16 +1,8 @@
-//! Followers: a cursor in the log of a room each, and nothing else.
+//! Followers: each is a cursor in the log of a room, and nothing else.
 //!
-//! ```text
-//!  slots  0 ──────────── where the tail begins ──────── end
-//!              archive            │        tail
-//!                 ▲ next                      ▲ next: what a follower is given next
-//! ```
-//!
-//! Enters: a tail and the slot to go on from; pages of the archive. Leaves: what comes next, up to one
-//! batch, from the tail while it is there. Invariants: every slot from the first on is given once, in
-//! order; a follower holds no entry, so it costs the same however far behind it is, and nobody else
-//! waits for it. All followers of a node are counted, and how far behind the slowest is can be asked
-//! without holding up any of them.
+//! Enters: a tail and a first slot; pages of the archive. Leaves: the next batch, from the tail if
+//! it is there. Invariants: every slot from the first on is delivered once, in order; a follower
+//! holds no entry, so its cost does not depend on its lag, and nobody waits for it.
 
 use std::{
     collections::HashMap,
@@ -28,23 +20,23 @@ use crate::{
     read::tail::{After, Tail},
 };
 
-/// What comes next for a follower.
+/// The next batch for a follower.
 #[derive(Debug)]
 pub enum Next {
-    /// Nothing yet.
+    /// There is none yet.
     Nothing,
-    /// What the tail had; the follower has moved behind it.
+    /// From the tail; the follower has advanced past it.
     Tail {
         /// In slot order.
         pieces: Vec<Piece>,
-        /// Whether there is more behind it already.
+        /// Whether more is already there.
         more: bool,
     },
-    /// The tail has left it behind: [`Follower::span`] is to be read, and [`Follower::took`] told.
+    /// Not in the tail any more: read [`Follower::span`], then call [`Follower::took`].
     Archived,
 }
 
-/// A commit, or the end of one in which the cursor stood.
+/// A commit, or the rest of one from the cursor on.
 #[derive(Debug)]
 pub struct Piece {
     commit: Arc<Commit>,
@@ -52,7 +44,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// The commit, when it is all of it: it may be encoded already, for all who follow.
+    /// The commit, if the piece is all of it: its frames may be encoded already.
     #[must_use]
     pub fn whole(&self) -> Option<&Commit> {
         (self.from == 0).then_some(&*self.commit)
@@ -68,34 +60,34 @@ impl Piece {
 /// A follower of one room.
 #[derive(Debug)]
 pub struct Follower {
-    place: Arc<Place>,
+    cursor: Arc<FollowerCursor>,
     number: usize,
     followers: Arc<Followers>,
 }
 
-/// Where a follower stands: written by it alone, looked at by who asks for the slowest.
+/// The cursor of a follower: only the follower writes it, the lag is read from it.
 #[derive(Debug)]
-struct Place {
+struct FollowerCursor {
     tail: Arc<Tail>,
     next: AtomicU64,
 }
 
 impl Follower {
-    /// The next slot that it is given.
     #[must_use]
     pub(crate) fn next_slot(&self) -> Slot {
-        self.place.next.load(Ordering::Relaxed)
+        self.cursor.next.load(Ordering::Relaxed)
     }
 
-    /// What comes next, of at most about `bytes`, at least one commit; moves on behind it.
+    /// Returns the next batch, of at most about `bytes` but at least one commit, and advances past
+    /// it.
     pub fn next(&mut self, bytes: usize) -> Next {
         let next = self.next_slot();
-        match self.place.tail.after(next, bytes) {
+        match self.cursor.tail.after(next, bytes) {
             After::Nothing => Next::Nothing,
             After::Archived => Next::Archived,
             After::Commits { commits, more } => {
                 let end = commits.last().map_or(next, |commit| commit.end());
-                self.place.next.store(end, Ordering::Relaxed);
+                self.cursor.next.store(end, Ordering::Relaxed);
                 let piece = |commit: Arc<Commit>| {
                     let inside = next.saturating_sub(commit.first());
                     Piece { commit, from: usize::try_from(inside).unwrap_or(usize::MAX) }
@@ -105,16 +97,16 @@ impl Follower {
         }
     }
 
-    /// What to read when the tail has left it behind.
+    /// What to read from the archive after [`Next::Archived`].
     #[must_use]
     pub fn span(&self) -> Span {
         Span::After(latest_of(self.next_slot()))
     }
 
-    /// Moves on behind what was read of [`Follower::span`].
+    /// Advances past what was read of [`Follower::span`].
     pub fn took(&mut self, read: &[Stored]) {
         if let Some(last) = read.last() {
-            self.place.next.store(last.entry.slot + 1, Ordering::Relaxed);
+            self.cursor.next.store(last.entry.slot + 1, Ordering::Relaxed);
         }
     }
 }
@@ -126,52 +118,47 @@ impl Drop for Follower {
     }
 }
 
-/// How many parts the list of followers has, so that who comes, goes or looks holds up few others.
+/// The list of followers is split into this many parts, to reduce lock contention.
 const PARTS: usize = 32;
 
-/// The followers of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
-    parts: [Mutex<HashMap<usize, Arc<Place>>>; PARTS],
+    parts: [Mutex<HashMap<usize, Arc<FollowerCursor>>>; PARTS],
     numbers: AtomicUsize,
     count: AtomicUsize,
 }
 
 impl Followers {
-    /// A follower that is given slot `next` first.
     #[must_use]
     pub(crate) fn follow(self: &Arc<Self>, tail: Arc<Tail>, next: Slot) -> Follower {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let place = Arc::new(Place { tail, next: next.into() });
-        self.part(number).lock().insert(number, place.clone());
+        let cursor = Arc::new(FollowerCursor { tail, next: next.into() });
+        self.part(number).lock().insert(number, cursor.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
-        Follower { place, number, followers: self.clone() }
+        Follower { cursor, number, followers: self.clone() }
     }
 
-    fn part(&self, number: usize) -> &Mutex<HashMap<usize, Arc<Place>>> {
+    fn part(&self, number: usize) -> &Mutex<HashMap<usize, Arc<FollowerCursor>>> {
         &self.parts[number % PARTS]
     }
 
-    /// How many there are.
     #[must_use]
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// How many entries the slowest still has to be given; 0 when there is none.
-    ///
-    /// Takes time with their number, and nobody's: what follows is copied a part at a time, under a
-    /// lock that only those take who begin or end, and is looked at when it is free again.
+    /// The lag of the slowest follower, in entries; 0 if there are none. Scans all followers, but
+    /// copies one part at a time, under a lock that only starting and ending followers take.
     #[must_use]
     pub(crate) fn slowest_lag(&self) -> u64 {
-        let lag = |place: &Arc<Place>| {
-            // First where it stands: the log may move on between, and never back.
-            let next = place.next.load(Ordering::Relaxed);
-            place.tail.head().end.saturating_sub(next)
+        let lag = |cursor: &Arc<FollowerCursor>| {
+            // The cursor first: the log only grows in between.
+            let next = cursor.next.load(Ordering::Relaxed);
+            cursor.tail.head().end.saturating_sub(next)
         };
-        let slowest_of = |part: &Mutex<HashMap<usize, Arc<Place>>>| {
-            let places: Vec<_> = part.lock().values().cloned().collect();
-            places.iter().map(lag).max().unwrap_or(0)
+        let slowest_of = |part: &Mutex<HashMap<usize, Arc<FollowerCursor>>>| {
+            let cursors: Vec<_> = part.lock().values().cloned().collect();
+            cursors.iter().map(lag).max().unwrap_or(0)
         };
         self.parts.iter().map(slowest_of).max().unwrap_or(0)
     }

@@ -1,7 +1,7 @@
-//! Which rooms moved, for those who watch all of them.
+//! Which rooms moved, for watchers of all rooms.
 //!
-//! Enters: the name of a room that moved. Leaves: the rooms that moved since a mark, each once.
-//! Invariant: bounded; a watcher that comes too late to be told what moved is told to look at all.
+//! Enters: the names of rooms that moved. Leaves: the rooms that moved since a mark, each once.
+//! Invariant: bounded; a watcher that is too far behind is told to list all rooms.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,37 +14,35 @@ use std::{
 use parking_lot::Mutex;
 use roomlog_protocol::RoomName;
 
-/// How many moved rooms are remembered.
 pub(crate) const MOVED_ROOMS: usize = 65_536;
 
-/// Which rooms moved, newest last.
 #[derive(Default)]
 pub(crate) struct Heads {
     watchers: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<MovedRooms>,
 }
 
 #[derive(Default)]
-struct State {
+struct MovedRooms {
     next: u64,
     floor: u64,
     by_mark: BTreeMap<u64, RoomName>,
     of_room: HashMap<RoomName, u64>,
 }
 
-/// What moved since it was asked last.
+/// The rooms that moved since the last call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Moved {
     /// These rooms.
     Rooms(Vec<RoomName>),
-    /// Too many: list all rooms.
+    /// Too many to list: read the heads of all rooms.
     All,
 }
 
-/// Watches which rooms move, until it is dropped.
+/// Watches which rooms move until dropped.
 pub struct Watcher {
     heads: Arc<Heads>,
-    /// What moved before this mark was told.
+    /// Moves before this mark are delivered.
     mark: u64,
 }
 
@@ -55,7 +53,7 @@ impl Watcher {
         Self { heads, mark }
     }
 
-    /// Up to `limit` rooms that moved and were not told yet, each once.
+    /// Up to `limit` rooms that moved and were not returned yet, each once.
     pub fn moved(&mut self, limit: usize) -> Moved {
         let state = self.heads.state.lock();
         if self.mark < state.floor {
@@ -76,7 +74,7 @@ impl Drop for Watcher {
         if self.heads.watchers.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut state = self.heads.state.lock();
             let next = state.next;
-            *state = State { next, floor: next, ..State::default() };
+            *state = MovedRooms { next, floor: next, ..MovedRooms::default() };
         }
     }
 }

@@ -1,12 +1,5 @@
-//! From the log to its readers: recent commits in memory, older ones from the archive.
-//!
-//! ```text
-//!  commits ─► tail (per room) ─► follower
-//!               └──────┬─ archive
-//!                    reader ─► page
-//! ```
-//!
-//! Invariant: a reader never sees a slot before it is durable, and never a gap.
+//! From the log to its readers: recent commits in memory, older ones from the archive. Invariant: a
+//! reader never sees a slot before it is durable, and never a gap.
 
 pub mod follower;
 pub mod heads;

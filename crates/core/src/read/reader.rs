@@ -1,8 +1,8 @@
-//! Reads: the entries of a span, from tail and archive as one answer without a seam.
+//! Reads: the entries of a span, from tail and archive, as one answer.
 //!
-//! Enters: a room, a span, how much one page may hold. Leaves: a [`Page`]. Invariants: a page is
-//! contiguous and a prefix-consistent look at one moment; what the tail does not have at that moment
-//! is in the archive; reads never pass the sequencer.
+//! Enters: a room, a span, the limits of a page. Leaves: a [`Page`]. Invariants: a page is
+//! contiguous and consistent with one moment; what the tail does not have at that moment is in the
+//! archive; reads never pass the sequencer.
 
 use std::sync::Arc;
 
@@ -22,20 +22,19 @@ use crate::{
     read::{rooms::Rooms, tail::View},
 };
 
-/// How many pages are read from the archive at once.
 const ARCHIVE_READS: usize = 4;
 
-/// A page of at most so many slots is read on the thread that asked for it, of which the others that it
-/// served are rid meanwhile: that takes some 50 µs, and to have another thread do it as much again. A
-/// longer one goes to another thread.
+/// A page of at most this many slots is read on the calling thread, which delays its other tasks by
+/// about 50 µs; a hand-over to another thread would cost about as much again. Longer ones go to
+/// another thread.
 const READ_IN_PLACE: u64 = 64;
 
-/// How much one page may hold.
+/// The limits of a page.
 #[derive(Debug, Clone, Copy)]
 pub struct PageLimits {
     /// Entries.
     pub entries: u64,
-    /// Bytes of bodies and metas, when there is more than one entry.
+    /// Bytes of bodies and metas; a page of one entry may exceed it.
     pub bytes: usize,
 }
 
@@ -44,9 +43,9 @@ pub struct PageLimits {
 pub struct Page {
     /// The entries, in slot order.
     pub entries: Vec<Stored>,
-    /// Where the log ended when it was looked at.
+    /// The head of the log at the time of the read.
     pub head: Head,
-    /// The slot that `digest` is of when `entries` is empty; −1: of the empty log.
+    /// The slot of `digest` if `entries` is empty; −1 for the empty log.
     pub digest_at: i64,
     /// The digest after that slot.
     pub digest: Digest,
@@ -55,8 +54,8 @@ pub struct Page {
 /// Why there is no page.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// The reader's digest is not the log's.
-    #[error("the log has another digest at that slot")]
+    /// The reader's digest differs from the log's.
+    #[error("the log has a different digest at that slot")]
     Diverged {
         /// The latest slot.
         latest: i64,
@@ -66,7 +65,6 @@ pub enum ReadError {
     Archive(#[from] ArchiveError),
 }
 
-/// Reads rooms.
 #[derive(Clone)]
 pub(crate) struct Reader {
     rooms: Arc<Rooms>,
@@ -75,18 +73,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// A reader of these rooms.
     #[must_use]
     pub(crate) fn new(rooms: Arc<Rooms>, archive: Arc<dyn Archive>) -> Self {
         Self { rooms, archive, permits: Arc::new(Semaphore::new(ARCHIVE_READS)) }
     }
 
-    /// The entries of a span. For `after` with a digest, the log's digest after that slot is
-    /// compared first. Whoever must be answered from a log that has reached some slot waits for the
-    /// room's tail before.
-    ///
-    /// # Errors
-    /// [`ReadError`].
     pub(crate) async fn read(
         &self,
         room: &RoomName,
@@ -114,15 +105,10 @@ impl Reader {
         Ok(Page { entries, head, digest_at: latest_of(at), digest })
     }
 
-    /// Where the log of a room ends now.
-    ///
-    /// # Errors
-    /// When the archive cannot be read.
     pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
         Ok(self.view(room, |_| (0, 0))?.head.end)
     }
 
-    /// The digest of the log that ends before `end`.
     async fn digest_before(
         &self,
         room: &RoomName,
@@ -150,7 +136,7 @@ impl Reader {
         if let Some(tail) = self.rooms.held(room) {
             return Ok(tail.view(bounds));
         }
-        // Not held: all of it is in the archive.
+        // Not in memory: all of it is in the archive.
         let head = self.archive.head(room)?.unwrap_or_else(|| Head::empty(room));
         let (first, end) = bounds(&head);
         Ok(View { head, first, end, archived: head.end, commits: Vec::new() })
@@ -208,7 +194,7 @@ impl Reader {
     }
 }
 
-/// Whether there are other threads for the others: not so in most tests.
+/// Whether the runtime has other threads; most tests have not.
 fn can_block_in_place() -> bool {
     Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
@@ -220,7 +206,6 @@ impl Page {
     }
 }
 
-/// The slots of a span, `first..end`, of at most `most` entries.
 fn bounds(span: Span, head: &Head, most: u64) -> (Slot, Slot) {
     match span {
         Span::UpTo { count, upto } => {
@@ -234,7 +219,7 @@ fn bounds(span: Span, head: &Head, most: u64) -> (Slot, Slot) {
     }
 }
 
-/// Keeps what fits `bytes`, at least one entry, from the end that `keep` names.
+/// Truncates a page to `bytes` of texts, at least one entry, keeping the end that `keep` names.
 #[must_use]
 pub fn clip(mut page: Vec<Stored>, bytes: usize, keep: Keep) -> Vec<Stored> {
     let mut sum = 0;

@@ -1,9 +1,8 @@
-//! The tail of a room: its newest commits in memory, and who wants to hear of the next one.
+//! The tail of a room: its newest commits in memory, and who is notified of the next one.
 //!
-//! Enters: commits, from apply, in slot order. Leaves: what comes after a reader's cursor, shared, not
-//! copied. Invariants: the tail is contiguous and ends where the room ends; an entry leaves it only
-//! when the archive has it; a follower is a cursor of its connection, and nothing here grows with
-//! how far behind it is.
+//! Enters: commits, from apply, in slot order. Leaves: what follows a reader's cursor, shared, not
+//! copied. Invariants: the tail is contiguous and ends where the log ends; an entry leaves it only
+//! when the archive has it; followers keep their own cursors, so nothing here grows with their lag.
 
 use std::{
     collections::VecDeque,
@@ -18,23 +17,19 @@ use roomlog_protocol::{RoomName, Slot};
 
 use crate::model::{commit::Commit, head::Head, mailbox::Mailbox};
 
-/// What a reader finds after its cursor.
 #[derive(Debug)]
 pub(crate) enum After {
-    /// Nothing yet: the cursor is at the end.
     Nothing,
-    /// There is something.
     Commits {
-        /// These commits, the first of which holds the cursor's slot.
+        /// The commits; the first one contains the cursor's slot.
         commits: Vec<Arc<Commit>>,
-        /// Whether there is more behind them already.
         more: bool,
     },
-    /// The tail begins later: the archive has what comes next.
+    /// The tail begins later: the archive has it.
     Archived,
 }
 
-/// Hears when a room moves, as long as it is held.
+/// A registration for notifications of a room, until dropped.
 #[derive(Debug)]
 pub struct Hearing {
     tail: Arc<Tail>,
@@ -42,7 +37,7 @@ pub struct Hearing {
 }
 
 impl Hearing {
-    /// Whether it was told since this was last asked; telling begins anew.
+    /// Whether the room moved since the last call; enables the next notification.
     pub fn take(&self) -> bool {
         self.interest.take()
     }
@@ -54,47 +49,47 @@ impl Drop for Hearing {
     }
 }
 
-/// A connection's wish to hear when a room moves.
+/// A connection that is notified when a room moves.
 #[derive(Debug)]
 pub(crate) struct Interest {
     mailbox: Arc<Mailbox>,
     key: u32,
-    told: AtomicBool,
+    notified: AtomicBool,
 }
 
 impl Interest {
-    /// Whether it was told since this was last asked; telling begins anew.
+    /// Whether the room moved since the last call; enables the next notification.
     pub(crate) fn take(&self) -> bool {
-        self.told.swap(false, Ordering::AcqRel)
+        self.notified.swap(false, Ordering::AcqRel)
     }
 
-    fn tell(&self) {
-        if !self.told.swap(true, Ordering::AcqRel) {
+    fn notify(&self) {
+        if !self.notified.swap(true, Ordering::AcqRel) {
             self.mailbox.moved(self.key);
         }
     }
 }
 
-/// A room that is held in memory.
+/// A room in memory.
 #[derive(Debug)]
 pub struct Tail {
     room: RoomName,
-    state: Mutex<State>,
+    state: Mutex<TailState>,
     interests: Mutex<Vec<Arc<Interest>>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TailState {
     head: Head,
     first: Slot,
     commits: VecDeque<Arc<Commit>>,
 }
 
 impl Tail {
-    /// The tail of a room whose log ends at `head` and is all in the archive.
+    /// A tail of a log that ends at `head` and is completely in the archive.
     #[must_use]
     pub(crate) fn new(room: RoomName, head: Head) -> Self {
-        let state = State { head, first: head.end, commits: VecDeque::new() };
+        let state = TailState { head, first: head.end, commits: VecDeque::new() };
         Self { room, state: Mutex::new(state), interests: Mutex::default() }
     }
 
@@ -104,13 +99,13 @@ impl Tail {
         &self.room
     }
 
-    /// Where the log ends, as readers may see it.
+    /// The head, as readers may see it.
     #[must_use]
     pub fn head(&self) -> Head {
         self.state.lock().head
     }
 
-    /// Adds a commit: from now on readers see it. Whoever waits is told by [`Tail::tell`].
+    /// Adds a commit, which readers see from now on. [`Tail::notify`] notifies them.
     pub(crate) fn publish(&self, commit: Arc<Commit>) {
         let mut state = self.state.lock();
         debug_assert_eq!(commit.first(), state.head.end, "a tail has no holes");
@@ -118,15 +113,15 @@ impl Tail {
         state.commits.push_back(commit);
     }
 
-    /// Tells all who are interested that the room has moved: after it has, so that who registers
-    /// first and reads then misses nothing.
-    pub(crate) fn tell(&self) {
+    /// Notifies all registered connections that the room moved: after it did, so that a reader that
+    /// registers first and then reads misses nothing.
+    pub(crate) fn notify(&self) {
         for interest in self.interests.lock().iter() {
-            interest.tell();
+            interest.notify();
         }
     }
 
-    /// Lets go of the oldest commit; the caller knows that the archive has it.
+    /// Drops the oldest commit, which must be in the archive.
     pub(crate) fn drop_oldest(&self) {
         let mut state = self.state.lock();
         if let Some(commit) = state.commits.pop_front() {
@@ -134,13 +129,13 @@ impl Tail {
         }
     }
 
-    /// Whether nothing of it is held and nobody waits for it.
+    /// Whether it has no commits and nobody is registered.
     #[must_use]
     pub(crate) fn is_idle(&self) -> bool {
         self.state.lock().commits.is_empty() && self.interests.lock().is_empty()
     }
 
-    /// What comes at and after slot `next`, of at most about `bytes`, at least one commit.
+    /// What follows from slot `next` on, of at most about `bytes`, at least one commit.
     #[must_use]
     pub(crate) fn after(&self, next: Slot, bytes: usize) -> After {
         let state = self.state.lock();
@@ -162,8 +157,8 @@ impl Tail {
         After::Commits { commits, more }
     }
 
-    /// The head, and the commits that hold slots of `first..end`, oldest first, as one view; and the
-    /// slot at which the tail begins.
+    /// A consistent view of the head and the commits that overlap the span `first..end` which
+    /// `span` chooses.
     #[must_use]
     pub(crate) fn view(&self, span: impl FnOnce(&Head) -> (Slot, Slot)) -> View {
         let state = self.state.lock();
@@ -174,15 +169,15 @@ impl Tail {
         View { head: state.head, first, end, archived: state.first, commits: commits.collect() }
     }
 
-    /// Registers a connection: `mailbox` hears of `key` whenever the room moves.
+    /// Registers a connection: `mailbox` receives `key` when the room moves.
     pub(crate) fn register(&self, mailbox: &Arc<Mailbox>, key: u32) -> Arc<Interest> {
-        let told = AtomicBool::new(false);
-        let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, told });
+        let notified = AtomicBool::new(false);
+        let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, notified });
         self.interests.lock().push(interest.clone());
         interest
     }
 
-    /// As [`Tail::register`], until what this gives is dropped, with whatever waited for it.
+    /// Like [`Tail::register`], until the result is dropped.
     #[must_use]
     pub fn hear(self: &Arc<Self>, mailbox: &Arc<Mailbox>, key: u32) -> Hearing {
         Hearing { tail: self.clone(), interest: self.register(mailbox, key) }
@@ -202,7 +197,6 @@ impl Tail {
         }
     }
 
-    /// Forgets a registration.
     pub(crate) fn unregister(&self, interest: &Arc<Interest>) {
         let mut interests = self.interests.lock();
         if let Some(index) = interests.iter().position(|held| Arc::ptr_eq(held, interest)) {
@@ -211,18 +205,14 @@ impl Tail {
     }
 }
 
-/// A consistent look at a tail.
 #[derive(Debug)]
 pub(crate) struct View {
-    /// Where the log ended.
     pub head: Head,
-    /// The first slot asked for.
     pub first: Slot,
-    /// The slot behind the last one asked for.
     pub end: Slot,
     /// Everything before this slot is in the archive.
     pub archived: Slot,
-    /// What the tail has of the slots asked for.
+    /// The commits that overlap the slots asked for, oldest first.
     pub commits: Vec<Arc<Commit>>,
 }
 

@@ -1,10 +1,10 @@
-//! Plays a lane: each line says what happens and, behind `|`, what the connection has to do then.
+//! Plays a lane: each line is an event and, after `|`, the actions that the connection must take.
 //!
 //! ```text
-//!  frame LABEL [seq=N] [id=ID] [after=N] [ref=N] [door=WHY]   an append is read; id: LABEL without '
-//!  final LABEL WHY · refused LABEL WHY · unknown LABEL WHY     an outcome comes
+//!  frame LABEL [seq=N] [id=ID] [after=N] [ref=N] [gateway=WHY]   a frame; id: LABEL without '
+//!  final LABEL WHY · reject LABEL WHY · unknown LABEL WHY         an outcome arrives
 //!  end N    the room's log now ends at N
-//!  wait S   so many seconds go by
+//!  wait S   S seconds pass
 //!  close    the node stops
 //! ```
 
@@ -16,7 +16,7 @@ use roomlog_core::{
 };
 use roomlog_protocol::{EntryId, ErrorCode, Refusal};
 
-/// 64 early ones for 10 s; 5 s for `after` and `ref`.
+/// 64 early appends for 10 s; 5 s for `after` and `ref`.
 pub(crate) const LIMITS: LaneLimits =
     LaneLimits { early: 64, early_for: Duration::from_secs(10), ahead_for: Duration::from_secs(5) };
 
@@ -38,7 +38,7 @@ impl Player {
         }
     }
 
-    /// Does what a line says, and gives what the connection has to do.
+    /// Plays one line; returns the actions of the connection.
     pub(crate) fn step(&mut self, line: &str) -> String {
         let mut steps = Vec::new();
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -47,7 +47,7 @@ impl Player {
                 let arrival = self.arrival(label, members);
                 self.lane.arrive(arrival, self.now, self.end, &mut steps);
             }
-            ["final" | "refused" | "unknown", label, outcome] => {
+            ["final" | "reject" | "unknown", label, outcome] => {
                 let token = self.labels.iter().position(|known| known == label).expect("a frame");
                 let outcome = read(outcome);
                 assert_eq!(outcome.is_final(), words[0] == "final", "{line}");
@@ -61,7 +61,7 @@ impl Player {
                 self.now += Duration::from_secs_f64(seconds.parse().expect("seconds"));
                 self.lane.tick(self.now, self.end, &mut steps);
             }
-            // The log moves and time is up before the lane hears of either.
+            // The log advances and the time is up before the lane sees either.
             ["wait", seconds, "end", end] => {
                 self.now += Duration::from_secs_f64(seconds.parse().expect("seconds"));
                 self.end = end.parse().expect("a slot");
@@ -70,8 +70,8 @@ impl Player {
             ["close"] => self.lane.close(&mut steps),
             _ => panic!("{line}: not a line of a transcript"),
         }
-        let said: Vec<String> = steps.iter().map(|step| self.say(step)).collect();
-        said.join(", ")
+        let actions: Vec<String> = steps.iter().map(|step| self.say(step)).collect();
+        actions.join(", ")
     }
 
     fn arrival(&mut self, label: &str, members: &[&str]) -> Arrival<String> {
@@ -89,7 +89,7 @@ impl Player {
                 "id" => arrival.id = Some(EntryId::new(value).expect("an id")),
                 "after" => arrival.after = Some(value.parse().expect("a slot")),
                 "ref" => arrival.reference = Some(value.parse().expect("a slot")),
-                "door" => arrival.work = Err(read(value)),
+                "gateway" => arrival.work = Err(read(value)),
                 other => panic!("{other}"),
             }
         }
@@ -115,7 +115,7 @@ impl Player {
     }
 }
 
-/// An outcome in a word; `at-N` is a commit.
+/// An outcome as one word; `at-N` is a commit.
 fn read(word: &str) -> AppendOutcome {
     let invalid = |code| AppendOutcome::Invalid(Box::new(Refusal::new(code, "")));
     match word.split_once('-').unwrap_or((word, "0")) {
@@ -160,8 +160,8 @@ fn say(outcome: &AppendOutcome) -> String {
 pub(crate) fn play(transcript: &str) -> Player {
     let mut player = Player::new();
     for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (happens, expected) = line.split_once('|').expect("what happens | what to do");
-        assert_eq!(player.step(happens), expected.trim(), "{happens}");
+        let (event, expected) = line.split_once('|').expect("event | actions");
+        assert_eq!(player.step(event), expected.trim(), "{event}");
     }
     player
 }

@@ -1,4 +1,4 @@
-//! A journal in memory whose nodes hear each other, and can be cut off.
+//! A journal in memory whose nodes exchange reports and can be cut off.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use roomlog_core::journal::{
 use roomlog_testkit::{delegate_journal, memory::MemoryJournal};
 use tokio::sync::{broadcast, watch};
 
-/// One journal of several nodes, and how they speak, from a server that may be cut off from the others.
+/// A journal shared by several nodes, as seen from a server that may be cut off from the others.
 pub(crate) struct Speaking {
     journal: Arc<MemoryJournal>,
     hub: Hub,
     has_journal: watch::Sender<bool>,
 }
 
-/// Whom a node hears, and who hears it.
+/// Which reports a node receives, and who receives its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hears {
     All,
@@ -41,12 +41,12 @@ impl Speaking {
         Self { journal, hub: Hub { all, here, hears }, has_journal: watch::channel(true).0 }
     }
 
-    /// Sets whom the nodes here hear.
+    /// Sets which reports the nodes here receive.
     pub(crate) fn set_hears(&self, hears: Hears) {
         self.hub.hears.send_replace(hears);
     }
 
-    /// Sets whether blocks come and go here; else they wait.
+    /// Sets whether blocks get through here; if not, they wait.
     pub(crate) fn set_has_journal(&self, has_journal: bool) {
         self.has_journal.send_replace(has_journal);
     }
@@ -64,38 +64,39 @@ async fn until(it: &mut watch::Receiver<bool>, wanted: bool) {
 }
 
 impl Peers for Hub {
-    fn tell(&self, said: Bytes) -> BoxFuture<'_, ()> {
+    fn tell(&self, report: Bytes) -> BoxFuture<'_, ()> {
         let to = match *self.hears.borrow() {
             Hears::All => Some(&self.all),
             Hears::Itself => Some(&self.here),
             Hears::Nobody => None,
         };
-        let _nobody_hears = to.map(|to| to.send(said));
+        let _no_receivers = to.map(|to| to.send(report));
         std::future::ready(()).boxed()
     }
 
     fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>> {
         let (all, here) = (self.all.subscribe(), self.here.subscribe());
-        let ear: Box<dyn Hear> = Box::new(Ear { all, here, hears: self.hears.subscribe() });
-        std::future::ready(ear).boxed()
+        let receiver: Box<dyn Hear> =
+            Box::new(Receiver { all, here, hears: self.hears.subscribe() });
+        std::future::ready(receiver).boxed()
     }
 }
 
-struct Ear {
+struct Receiver {
     all: broadcast::Receiver<Bytes>,
     here: broadcast::Receiver<Bytes>,
     hears: watch::Receiver<Hears>,
 }
 
-impl Hear for Ear {
+impl Hear for Receiver {
     fn next(&mut self) -> BoxFuture<'_, Bytes> {
         async {
             loop {
                 tokio::select! {
-                    said = self.all.recv() => if *self.hears.borrow() == Hears::All {
-                        return said.expect("nothing is missed");
+                    report = self.all.recv() => if *self.hears.borrow() == Hears::All {
+                        return report.expect("nothing is missed");
                     },
-                    said = self.here.recv() => return said.expect("nothing is missed"),
+                    report = self.here.recv() => return report.expect("nothing is missed"),
                 }
             }
         }
@@ -121,16 +122,16 @@ impl Journal for Speaking {
 
     fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
         let follow = self.journal.follow(partition, after);
-        Box::new(FollowAtTimes { follow, has_journal: self.has_journal.subscribe() })
+        Box::new(FollowWhileReachable { follow, has_journal: self.has_journal.subscribe() })
     }
 }
 
-struct FollowAtTimes {
+struct FollowWhileReachable {
     follow: Box<dyn Follow>,
     has_journal: watch::Receiver<bool>,
 }
 
-impl Follow for FollowAtTimes {
+impl Follow for FollowWhileReachable {
     fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
         async {
             loop {

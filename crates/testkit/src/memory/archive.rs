@@ -1,4 +1,4 @@
-//! An archive in memory. It can be told to stop inside a fold, as a crash would.
+//! An archive in memory, which can crash inside a fold.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,20 +30,18 @@ struct State {
 }
 
 impl MemoryArchive {
-    /// Lets the fold that would write one row more than this fail as a crash would: the rows stay,
-    /// heads and `applied` do not move.
+    /// Makes the fold that would write one row more than this fail like a crash: the rows stay,
+    /// heads and `applied` do not change.
     pub fn crash_after_rows(&self, rows: Option<usize>) {
         self.0.lock().rows_until_crash = rows;
     }
 
-    /// Lets the newest so many positions never be on stable storage.
+    /// Keeps the newest `positions` off stable storage.
     pub fn keep_from_disk(&self, positions: u64) {
         self.0.lock().not_durable = positions;
     }
-}
 
-impl MemoryArchive {
-    /// Sets whether there is no room for another row.
+    /// Sets whether it is full.
     pub fn set_full(&self, full: bool) {
         self.0.lock().full = full;
     }
@@ -113,7 +111,7 @@ impl Archive for MemoryArchive {
         for commit in &window.commits {
             for stored in &commit.entries {
                 if state.full {
-                    return Err(ArchiveError::NoRoom("it was told so".into()));
+                    return Err(ArchiveError::NoRoom("set full by the test".into()));
                 }
                 match &mut state.rows_until_crash {
                     Some(0) => return Err(ArchiveError::Failed("a crash inside a fold".into())),
@@ -124,7 +122,7 @@ impl Archive for MemoryArchive {
                 let (author, id) = (entry.author.clone(), entry.id.clone());
                 let there = state.entries.entry((room.clone(), entry.slot));
                 if there.or_insert_with(|| stored.clone()) != stored {
-                    return Err(damaged(&room, entry.slot, "another entry is there"));
+                    return Err(damaged(&room, entry.slot, "another entry has that slot"));
                 }
                 let slot = state.ids.entry(IdKey { room: room.clone(), author, id });
                 if *slot.or_insert(entry.slot) != entry.slot {

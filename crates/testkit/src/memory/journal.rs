@@ -1,5 +1,4 @@
-//! A journal in memory. It can be told to have no room, its time is set by the test, and it
-//! lets go at once of all that it may.
+//! A journal in memory, which can be full, takes its time from the test, and trims at once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -22,7 +21,7 @@ pub struct MemoryJournal {
 
 #[derive(Default)]
 struct State {
-    /// The kept ones.
+    /// Oldest first, those not trimmed.
     blocks: VecDeque<Durable>,
     trimmed: u64,
     time: u64,
@@ -31,7 +30,7 @@ struct State {
 }
 
 impl MemoryJournal {
-    /// An empty journal of a log of this name.
+    /// An empty journal of a log with this name.
     #[must_use]
     pub fn new(log: &str) -> Self {
         let facts = JournalFacts {
@@ -45,24 +44,24 @@ impl MemoryJournal {
         Self { facts, state: Arc::default(), head: watch::channel(0).0 }
     }
 
-    /// The same journal, described in another way: what it does does not change.
+    /// Changes only its properties, not its behaviour.
     #[must_use]
     pub fn described(mut self, describe: impl FnOnce(&mut JournalFacts)) -> Self {
         describe(&mut self.facts);
         self
     }
 
-    /// Sets the time that the next blocks get, ms since the epoch.
+    /// Sets the time of the next blocks, ms since the epoch.
     pub fn set_time(&self, time: u64) {
         self.state.lock().time = time;
     }
 
-    /// Sets whether there is no room for more.
+    /// Sets whether it is full.
     pub fn set_full(&self, full: bool) {
         self.state.lock().full = full;
     }
 
-    /// Sets whether it asks to be trimmed: then it lets go of all that it may.
+    /// Sets whether it asks for a trim whenever it holds blocks.
     pub fn set_keeps_little(&self, keeps_little: bool) {
         self.state.lock().keeps_little = keeps_little;
     }
@@ -135,10 +134,10 @@ impl Follow for MemoryFollow {
             self.head
                 .wait_for(|head| *head > after)
                 .await
-                .map_err(|_| JournalError("it was closed".into()))?;
+                .map_err(|_| JournalError("the journal is closed".into()))?;
             let next = {
                 let state = self.state.lock();
-                // The first one kept is the one after `trimmed`.
+                // The first block kept is the one after `trimmed`.
                 let index = after.checked_sub(state.trimmed);
                 let index = index.and_then(|index| usize::try_from(index).ok());
                 index.and_then(|index| state.blocks.get(index).cloned())

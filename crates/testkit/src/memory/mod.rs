@@ -1,5 +1,4 @@
-//! Engines that hold everything in memory: what the contracts mean, in the fewest words; for tests
-//! and for the simulation.
+//! Engines in memory: the contracts in the fewest words, for tests and the simulation.
 
 mod archive;
 mod journal;

@@ -11,15 +11,15 @@ use roomlog_core::{
 
 use crate::fixtures::{Speaker, proposal, room, window};
 
-/// Makes an archive, and opens the same one again after the last handle is gone.
+/// Creates an archive, and reopens the same one after its last handle was dropped.
 pub trait Engine {
     /// Opens the archive.
     fn open(&self) -> Arc<dyn Archive>;
-    /// Whether an archive that is opened again holds what the last one did.
+    /// Whether a reopened archive holds what it held before.
     fn is_durable(&self) -> bool;
 }
 
-/// A test for each clause of the contract, in a module of this name. The expression makes a new
+/// A test per clause of the contract, in a module of this name. The expression creates a new
 /// [`Engine`].
 #[macro_export]
 macro_rules! archive_suite {
@@ -28,13 +28,13 @@ macro_rules! archive_suite {
             an_empty_archive_holds_nothing
             a_page_is_what_was_folded
             a_page_is_clipped_from_either_end
-            ids_are_found_for_ever
+            ids_are_found_forever
             rooms_are_listed_in_byte_order
-            a_window_folded_again_is_passed_over
+            a_window_folded_again_is_skipped
             a_row_that_differs_stops_the_fold
             an_id_at_two_slots_stops_the_fold
-            what_was_folded_is_there_when_it_is_opened_again
-            what_is_durable_is_what_was_folded
+            what_was_folded_survives_a_reopen
+            make_durable_returns_the_position_of_the_last_fold
         }
     };
     ($module:ident, $engine:expr; $($clause:ident)*) => {
@@ -91,7 +91,7 @@ pub fn a_page_is_clipped_from_either_end(engine: &dyn Engine) {
 }
 
 /// A clause of the contract.
-pub fn ids_are_found_for_ever(engine: &dyn Engine) {
+pub fn ids_are_found_forever(engine: &dyn Engine) {
     let archive = engine.open();
     let mut a = Speaker::new("a");
     archive.fold(&window(1, &[a.says(1, &["one", "two"])])).expect("a fold");
@@ -123,12 +123,12 @@ pub fn rooms_are_listed_in_byte_order(engine: &dyn Engine) {
 }
 
 /// A clause of the contract.
-pub fn a_window_folded_again_is_passed_over(engine: &dyn Engine) {
+pub fn a_window_folded_again_is_skipped(engine: &dyn Engine) {
     let archive = engine.open();
     let mut a = Speaker::new("a");
     let (first, second) = (a.says(1, &["one"]), a.says(2, &["two"]));
     archive.fold(&window(1, std::slice::from_ref(&first))).expect("a fold");
-    // As after a crash between the rows of a window and its `applied`.
+    // Like after a crash between the rows of a window and its `applied`.
     archive.fold(&window(2, &[first, second])).expect("the same rows again");
     assert_eq!(archive.head(&room("a")).expect("a head").map(|head| head.end), Some(2));
 }
@@ -147,13 +147,13 @@ pub fn an_id_at_two_slots_stops_the_fold(engine: &dyn Engine) {
     let archive = engine.open();
     let mut a = Speaker::new("a");
     archive.fold(&window(1, &[a.says(1, &["one"])])).expect("a fold");
-    // Apply would have called this a repeat: that it did not is a bug, and stops.
+    // Apply would have made this a repeat: that it did not is a bug, and must stop the node.
     let twice = archive.fold(&window(2, &[a.says(2, &["one"])]));
     assert!(matches!(twice, Err(ArchiveError::Damaged { slot: 1, .. })), "{twice:?}");
 }
 
 /// A clause of the contract.
-pub fn what_was_folded_is_there_when_it_is_opened_again(engine: &dyn Engine) {
+pub fn what_was_folded_survives_a_reopen(engine: &dyn Engine) {
     if !engine.is_durable() {
         return;
     }
@@ -168,17 +168,17 @@ pub fn what_was_folded_is_there_when_it_is_opened_again(engine: &dyn Engine) {
 }
 
 /// A clause of the contract.
-pub fn what_is_durable_is_what_was_folded(engine: &dyn Engine) {
+pub fn make_durable_returns_the_position_of_the_last_fold(engine: &dyn Engine) {
     let archive = engine.open();
     assert_eq!(archive.make_durable(0), Ok(Position(0)));
     let mut a = Speaker::new("a");
     for (position, body) in [(1, "one"), (2, "two"), (5, "five")] {
         archive.fold(&window(position, &[a.says(position, &[body])])).expect("a fold");
-        // Asked twice: nothing is left to be done the second time.
+        // Called twice: the second call has nothing to do.
         assert_eq!(archive.make_durable(0), Ok(Position(position)));
         assert_eq!(archive.make_durable(0), Ok(Position(position)));
     }
-    // A fold after it goes on as before.
+    // Folds continue after it.
     archive.fold(&window(6, &[a.says(6, &["six"])])).expect("a fold");
     assert_eq!(archive.applied(0).expect("applied").position, Position(6));
 }

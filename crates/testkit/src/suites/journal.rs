@@ -10,13 +10,13 @@ use roomlog_core::{
     journal::{Durable, Follow, Journal, Mark, Position, Proposed},
 };
 
-/// Makes a journal, and opens the same one again after the last handle is gone.
+/// Creates a journal, and reopens the same one after its last handle was dropped.
 pub trait Engine {
-    /// Opens the journal, set to keep as little as it can when it is trimmed.
+    /// Opens the journal, set to keep as little as possible when trimmed.
     fn open(&self) -> Arc<dyn Journal>;
-    /// Whether a journal that is opened again holds what the last one did.
+    /// Whether a reopened journal holds what it held before.
     fn is_durable(&self) -> bool;
-    /// Whether it lets go of what it may.
+    /// Whether it supports trimming.
     fn is_trimmed(&self) -> bool {
         true
     }
@@ -39,20 +39,20 @@ async fn next(follow: &mut Box<dyn Follow>) -> Durable {
     timeout(LONG, follow.next()).await.expect("a block in time").expect("a block")
 }
 
-/// A test for each clause of the contract, in a module of this name. The expression makes a new
+/// A test per clause of the contract, in a module of this name. The expression creates a new
 /// [`Engine`].
 #[macro_export]
 macro_rules! journal_suite {
     ($module:ident, $engine:expr) => {
         $crate::journal_suite! { $module, $engine;
             a_follower_gets_every_block_once_in_order
-            a_follower_from_the_middle_gets_what_comes_after
-            a_follower_that_was_elsewhere_is_told
-            a_follower_waits_for_what_is_not_there_yet
+            a_follower_from_the_middle_gets_the_blocks_after_it
+            a_follower_with_a_wrong_stamp_gets_an_error
+            a_follower_waits_for_the_next_block
             blocks_take_effect_in_the_order_of_the_calls
-            a_wait_that_is_dropped_loses_nothing
-            positions_and_the_log_go_on_after_it_is_opened_again
-            a_trimmed_journal_gives_what_it_keeps_and_nothing_before
+            a_dropped_wait_loses_nothing
+            positions_and_the_log_survive_a_reopen
+            a_trimmed_journal_returns_what_it_keeps_and_nothing_before
             positions_never_restart_however_much_is_trimmed
         }
     };
@@ -82,13 +82,13 @@ pub async fn a_follower_gets_every_block_once_in_order(engine: &dyn Engine) {
     for (n, position) in positions.iter().enumerate() {
         let durable = next(&mut follow).await;
         assert_eq!((durable.position, durable.block), (*position, block(n)));
-        assert!(durable.time >= time, "the journal's time goes back at {position}");
+        assert!(durable.time >= time, "the journal's time went back at {position}");
         time = durable.time;
     }
 }
 
 /// A clause of the contract.
-pub async fn a_follower_from_the_middle_gets_what_comes_after(engine: &dyn Engine) {
+pub async fn a_follower_from_the_middle_gets_the_blocks_after_it(engine: &dyn Engine) {
     let journal = engine.open();
     let mut middle = Position(0);
     for n in 0..10 {
@@ -104,7 +104,7 @@ pub async fn a_follower_from_the_middle_gets_what_comes_after(engine: &dyn Engin
 }
 
 /// A clause of the contract.
-pub async fn a_follower_that_was_elsewhere_is_told(engine: &dyn Engine) {
+pub async fn a_follower_with_a_wrong_stamp_gets_an_error(engine: &dyn Engine) {
     let journal = engine.open();
     if !journal.facts().is_shared {
         return;
@@ -115,11 +115,11 @@ pub async fn a_follower_that_was_elsewhere_is_told(engine: &dyn Engine) {
     assert_eq!(next(&mut journal.follow(0, same)).await.block, block(1));
     let other = Mark { position, stamp: Some(block::stamp(&block(9))) };
     let got = timeout(LONG, journal.follow(0, other).next()).await.expect("an answer");
-    assert!(got.is_err(), "another block stood there: {got:?}");
+    assert!(got.is_err(), "another block was there: {got:?}");
 }
 
 /// A clause of the contract.
-pub async fn a_follower_waits_for_what_is_not_there_yet(engine: &dyn Engine) {
+pub async fn a_follower_waits_for_the_next_block(engine: &dyn Engine) {
     let journal = engine.open();
     let mut follow = journal.follow(0, Position(0).into());
     let (got, _) = tokio::join!(next(&mut follow), propose(&journal, 7));
@@ -139,7 +139,7 @@ pub async fn blocks_take_effect_in_the_order_of_the_calls(engine: &dyn Engine) {
 }
 
 /// A clause of the contract.
-pub async fn a_wait_that_is_dropped_loses_nothing(engine: &dyn Engine) {
+pub async fn a_dropped_wait_loses_nothing(engine: &dyn Engine) {
     let journal = engine.open();
     let mut follow = journal.follow(0, Position(0).into());
     for n in 0..20 {
@@ -157,7 +157,7 @@ pub async fn a_wait_that_is_dropped_loses_nothing(engine: &dyn Engine) {
 }
 
 /// A clause of the contract.
-pub async fn positions_and_the_log_go_on_after_it_is_opened_again(engine: &dyn Engine) {
+pub async fn positions_and_the_log_survive_a_reopen(engine: &dyn Engine) {
     if !engine.is_durable() {
         return;
     }
@@ -175,10 +175,10 @@ pub async fn positions_and_the_log_go_on_after_it_is_opened_again(engine: &dyn E
     assert_eq!(next(&mut follow).await.block, block(1));
 }
 
-/// How many blocks it takes at most until a journal has let go of what it may.
+/// The most blocks until a journal has trimmed what it may.
 const UNTIL_TRIMMED: usize = 400;
 
-/// Trims up to a position and proposes until the journal keeps nothing of that; the next number.
+/// Trims up to a position and proposes until the journal has done so; returns the next number.
 async fn trim(journal: &Arc<dyn Journal>, upto: Position, mut n: usize) -> usize {
     journal.trim(0, upto);
     for _ in 0..UNTIL_TRIMMED {
@@ -192,7 +192,7 @@ async fn trim(journal: &Arc<dyn Journal>, upto: Position, mut n: usize) -> usize
 }
 
 /// A clause of the contract.
-pub async fn a_trimmed_journal_gives_what_it_keeps_and_nothing_before(engine: &dyn Engine) {
+pub async fn a_trimmed_journal_returns_what_it_keeps_and_nothing_before(engine: &dyn Engine) {
     if !engine.is_trimmed() {
         return;
     }
@@ -201,11 +201,15 @@ pub async fn a_trimmed_journal_gives_what_it_keeps_and_nothing_before(engine: &d
     for n in 0..100 {
         propose(&journal, n).await;
     }
-    assert_eq!(journal.first(0).expect("a first"), Position(1), "nothing was allowed to go");
+    assert_eq!(journal.first(0).expect("a first"), Position(1), "no trim was allowed");
     let mut live = journal.follow(0, Position(99).into());
     let n = trim(&journal, Position(60), 100).await;
-    assert_eq!(journal.first(0).expect("a first"), Position(61), "only what was allowed went");
-    // Allowed before, and less than what went already: nothing comes of it.
+    assert_eq!(
+        journal.first(0).expect("a first"),
+        Position(61),
+        "only what was allowed is trimmed"
+    );
+    // Below the last trim: no effect.
     journal.trim(0, Position(10));
     let n = {
         propose(&journal, n).await;

@@ -1,5 +1,5 @@
-//! What every engine must do, as tests that every engine runs. A suite panics at the first thing
-//! that is not so; it is called with a way to make an engine, and to open it again.
+//! The contracts of the engines as tests, which every engine runs. A suite takes a factory of an
+//! engine, and panics at the first violation.
 
 pub mod archive;
 pub mod journal;

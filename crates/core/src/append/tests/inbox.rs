@@ -1,4 +1,4 @@
-//! The inbox: what is taken of appends that are put in at once.
+//! The inbox: which appends of a batch are accepted.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn submit(mailbox: &Arc<Mailbox>, token: u64) -> Submit {
 }
 
 #[test]
-fn of_many_put_in_at_once_those_that_fit_are_taken_and_the_rest_comes_back_in_order() {
+fn put_all_accepts_what_fits_and_returns_the_rest_in_order() {
     let mailbox = Arc::new(Mailbox::default());
     let appends = || (0..5).map(|token| submit(&mailbox, token)).collect::<Vec<_>>();
     let weight = appends()[0].proposal.weight();
@@ -33,7 +33,7 @@ fn of_many_put_in_at_once_those_that_fit_are_taken_and_the_rest_comes_back_in_or
     assert_eq!((outcome, tokens(&rest)), (AppendOutcome::Busy, vec![0, 1, 2, 3, 4]));
 
     let inbox = Inbox::new(5 * weight - 1);
-    let (outcome, rest) = inbox.put_all(appends()).expect_err("one byte is missing");
+    let (outcome, rest) = inbox.put_all(appends()).expect_err("it is one byte short");
     assert_eq!((outcome, tokens(&rest)), (AppendOutcome::Busy, vec![4]));
 
     let inbox = Inbox::new(5 * weight);

@@ -1,12 +1,12 @@
-//! The order within a room: tables of what arrives and what leaves, and what holds for all of them.
+//! The order within a room: tables of arrivals and departures, and properties that always hold.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::append::merge::{CLOCK_TRUST_MS, Merge, QueueId, merge_time};
 use proptest::prelude::*;
 
-/// Plays a table. `a 100 x` puts x into queue a with the time 100; `take 2` takes two; `remove a`
-/// takes all that waits in queue a. Gives what left, in order.
+/// Plays a table. `a 100 x` pushes x to queue a with time 100; `take 2` takes two; `remove a`
+/// removes queue a. Returns what left, in order.
 fn order(table: &str) -> String {
     let mut merge = Merge::default();
     let mut left: Vec<String> = Vec::new();
@@ -49,7 +49,7 @@ fn equal_times_go_in_the_order_of_arrival() {
 }
 
 #[test]
-fn a_queue_keeps_its_order_whatever_its_times_say() {
+fn a_queue_keeps_its_order_whatever_its_times() {
     let table = "
         a 300 first
         a 100 second
@@ -60,7 +60,7 @@ fn a_queue_keeps_its_order_whatever_its_times_say() {
 
 #[test]
 fn only_the_head_of_a_queue_is_a_candidate() {
-    // a's second has the smallest time of all, and waits behind its own head.
+    // The second item of a has the smallest time of all, but is behind its head.
     let table = "
         a 300 a1
         a 100 a2
@@ -71,7 +71,7 @@ fn only_the_head_of_a_queue_is_a_candidate() {
 }
 
 #[test]
-fn the_next_of_a_queue_is_a_candidate_as_soon_as_its_head_is_gone() {
+fn the_next_item_of_a_queue_is_a_candidate_once_its_head_was_taken() {
     let table = "
         a 100 a1
         a 150 a2
@@ -84,7 +84,7 @@ fn the_next_of_a_queue_is_a_candidate_as_soon_as_its_head_is_gone() {
 }
 
 #[test]
-fn the_arrival_that_breaks_a_tie_is_the_items_own() {
+fn a_tie_is_broken_by_the_arrival_of_the_item() {
     // When a2 becomes a head it has arrived before b1, though b1 was a head before it.
     let table = "
         a 100 a1
@@ -95,7 +95,7 @@ fn the_arrival_that_breaks_a_tie_is_the_items_own() {
 }
 
 #[test]
-fn a_queue_that_is_removed_gives_all_it_has_in_order_and_leaves_the_others() {
+fn removing_a_queue_returns_its_items_in_order_and_keeps_the_others() {
     let table = "
         a 300 a1
         a 100 a2
@@ -106,7 +106,7 @@ fn a_queue_that_is_removed_gives_all_it_has_in_order_and_leaves_the_others() {
 }
 
 #[test]
-fn a_queue_that_was_removed_begins_anew() {
+fn a_removed_queue_can_be_used_again() {
     let table = "
         a 100 a1
         remove a
@@ -118,7 +118,7 @@ fn a_queue_that_was_removed_begins_anew() {
 }
 
 #[test]
-fn a_clock_is_believed_within_two_seconds_of_the_receipt() {
+fn a_clock_is_trusted_within_two_seconds_before_receipt() {
     let received = 10_000;
     for (sent_at, time) in [
         (None, 10_000),
@@ -132,11 +132,11 @@ fn a_clock_is_believed_within_two_seconds_of_the_receipt() {
     ] {
         assert_eq!(merge_time(sent_at, received), time, "sent at {sent_at:?}");
     }
-    assert_eq!(merge_time(Some(0), 1_999), 0, "before 1970 + 2 s there is nothing to hold it at");
+    assert_eq!(merge_time(Some(0), 1_999), 0, "the lower bound saturates at 0");
 }
 
-/// What happens to a merge: an append of a queue, received so much later than the one before, with
-/// the author's clock that much off; or a take.
+/// An operation on a merge: a push, received `later` ms after the previous one, with the author's
+/// clock off by `clock` ms; or a take; or a removal.
 #[derive(Debug, Clone)]
 enum Op {
     Push { queue: u64, later: u64, clock: Option<i64> },
@@ -163,7 +163,7 @@ struct Item {
     arrival: u64,
 }
 
-/// What the page says, word for word: the heads, the smallest of them, that queue again.
+/// The documented order, written naively.
 #[derive(Default)]
 struct Model(BTreeMap<u64, VecDeque<Item>>);
 
@@ -176,11 +176,11 @@ impl Model {
 }
 
 proptest! {
-    // No file of failures is kept beside the tests: what is found becomes a transcript.
+    // Failures are not persisted: each one becomes a table above.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_merge_is_the_page_word_for_word_and_nobody_starves(ops in ops()) {
+    fn the_merge_equals_its_model_and_no_queue_starves(ops in ops()) {
         let (mut merge, mut model) = (Merge::default(), Model::default());
         let (mut received, mut arrival) = (1_000_000, 0);
         let drain = std::iter::repeat_n(Op::Take, ops.len());
@@ -199,9 +199,10 @@ proptest! {
                 Op::Take => {
                     let taken = merge.take();
                     prop_assert_eq!(taken, model.take());
-                    // The bound: what goes before me came at most two seconds after me.
+                    // The bound: an item that overtakes another arrived at most two seconds after
+                    // it.
                     for waiting in model.0.values().flatten() {
-                        let taken = taken.expect("something waits, so something was taken");
+                        let taken = taken.expect("an item is pending, so one was taken");
                         prop_assert!(taken.received <= waiting.received + CLOCK_TRUST_MS);
                     }
                 }

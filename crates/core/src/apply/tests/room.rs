@@ -1,4 +1,4 @@
-//! Apply as transcripts: each line is an append as the journal gives it, and what becomes of it.
+//! Apply as transcripts: each line is an append as the journal returns it, and its outcome.
 
 use std::collections::HashMap;
 
@@ -74,7 +74,7 @@ fn say(applied: &Result<Stored, AppendOutcome>) -> String {
     }
 }
 
-/// Plays a transcript of `append | what becomes of it`, and gives the log.
+/// Plays a transcript of `append | outcome`; returns the log.
 fn play(transcript: &str) -> Log {
     let mut log = Log::new("general");
     for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -122,7 +122,7 @@ fn a_repeat_has_the_slot_and_time_of_the_first() {
 }
 
 #[test]
-fn an_id_with_another_body_kind_ref_or_meta_is_reused() {
+fn an_id_with_a_different_body_kind_ref_or_meta_is_reused() {
     play(
         "
         100 ada a-0 zero                               | committed 0 at 100
@@ -139,7 +139,7 @@ fn an_id_with_another_body_kind_ref_or_meta_is_reused() {
 }
 
 #[test]
-fn body_and_meta_do_not_stand_in_for_each_other() {
+fn body_and_meta_are_not_interchangeable() {
     play(
         "
         100 ada a-1 - meta=x  | committed 0 at 100
@@ -151,7 +151,7 @@ fn body_and_meta_do_not_stand_in_for_each_other() {
 }
 
 #[test]
-fn another_sent_at_or_expect_is_still_a_repeat_and_the_first_stay() {
+fn a_different_sent_at_or_expect_is_still_a_repeat() {
     let log = play(
         "
         100 ada a-1 hello sent=90 expect=0 | committed 0 at 100
@@ -175,7 +175,7 @@ fn an_expect_must_be_the_slot_that_the_entry_gets() {
 }
 
 #[test]
-fn a_refused_expect_leaves_its_id_free() {
+fn a_failed_expect_leaves_its_id_free() {
     play(
         "
         100 ada a-1 hello expect=4 | expect failed
@@ -184,7 +184,7 @@ fn a_refused_expect_leaves_its_id_free() {
 }
 
 #[test]
-fn a_repeat_is_asked_before_id_reused_and_that_before_expect() {
+fn repeats_are_checked_before_id_reused_and_that_before_expect() {
     play(
         "
         100 ada a-1 hello          | committed 0 at 100
@@ -195,7 +195,7 @@ fn a_repeat_is_asked_before_id_reused_and_that_before_expect() {
 }
 
 #[test]
-fn the_time_of_a_room_never_goes_back_with_the_journals() {
+fn the_time_of_a_room_does_not_go_back_with_the_journals() {
     play(
         "
         500 ada a-1 one   | committed 0 at 500
@@ -206,7 +206,7 @@ fn the_time_of_a_room_never_goes_back_with_the_journals() {
 }
 
 #[test]
-fn the_vectors_of_the_page_come_out_of_apply() {
+fn apply_produces_the_documented_test_vectors() {
     let mut log = Log::new("general");
     let mut digests = vec![log.room.head.digest.to_string()];
     for line in [
@@ -245,7 +245,7 @@ fn the_digest_of_an_entry_is_the_chain_that_a_client_computes() {
 }
 
 #[test]
-fn the_same_appends_in_two_rooms_have_other_digests() {
+fn the_same_appends_in_two_rooms_have_different_digests() {
     let (mut a, mut b) = (Log::new("a"), Log::new("b"));
     let _outcome = a.apply(&proposal("a", "ada", "1", "x"), 100);
     let _outcome = b.apply(&proposal("b", "ada", "1", "x"), 100);

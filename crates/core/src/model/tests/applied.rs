@@ -1,4 +1,4 @@
-//! Which blocks take effect: transcripts of the blocks that a journal gives back.
+//! Which blocks take effect: transcripts of the blocks that a journal returns.
 
 use crate::{
     applied::{Proposer, Proposers},
@@ -6,7 +6,7 @@ use crate::{
     identity::NodeId,
 };
 
-/// Plays `NODE INCARNATION.N`, a block each, and marks those that take effect with a `+`.
+/// Plays blocks named `NODE INCARNATION.N`, and marks those that take effect with a `+`.
 fn admitted(blocks: &str) -> String {
     let mut proposers = Proposers::default();
     let mark = |block: &str| {
@@ -33,12 +33,12 @@ fn blocks_in_their_order_take_effect() {
 }
 
 #[test]
-fn a_block_that_comes_again_is_skipped() {
+fn a_repeated_block_is_skipped() {
     assert_eq!(admitted("a1.0 a1.0 a1.1 a1.0 a1.1"), "a1.0+ a1.0 a1.1+ a1.0 a1.1");
 }
 
 #[test]
-fn a_block_behind_a_missing_one_is_skipped_until_that_came() {
+fn a_block_after_a_missing_one_is_skipped_until_that_one_came() {
     assert_eq!(admitted("a1.0 a1.2 a1.1 a1.2"), "a1.0+ a1.2 a1.1+ a1.2+");
 }
 
@@ -48,27 +48,27 @@ fn a_new_incarnation_begins_with_number_0() {
 }
 
 #[test]
-fn an_incarnation_may_be_passed_over() {
+fn incarnations_may_have_gaps() {
     assert_eq!(admitted("a1.0 a5.0 a5.1"), "a1.0+ a5.0+ a5.1+");
 }
 
 #[test]
-fn a_new_incarnations_first_block_fences_all_that_the_old_one_left() {
+fn the_first_block_of_a_new_incarnation_fences_late_blocks_of_the_old_one() {
     assert_eq!(admitted("a1.0 a2.0 a1.1 a1.0 a2.1"), "a1.0+ a2.0+ a1.1 a1.0 a2.1+");
 }
 
 #[test]
-fn nodes_do_not_count_for_each_other() {
+fn nodes_are_counted_separately() {
     assert_eq!(admitted("a1.0 b7.0 a1.1 b7.1 b1.0"), "a1.0+ b7.0+ a1.1+ b7.1+ b1.0");
 }
 
 #[test]
-fn a_node_that_was_never_seen_begins_with_number_0_too() {
+fn a_new_node_begins_with_number_0_too() {
     assert_eq!(admitted("a3.1 a3.0"), "a3.1 a3.0+");
 }
 
 #[test]
-fn what_was_admitted_is_what_is_kept() {
+fn the_state_holds_what_was_admitted() {
     let mut proposers = Proposers::default();
     let node = NodeId([9; 16]);
     for n in 0..3 {

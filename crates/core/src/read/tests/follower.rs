@@ -1,4 +1,4 @@
-//! Followers: each is given every slot once, and how far behind the slowest is can be asked.
+//! Followers: each receives every slot once, and the greatest lag can be read.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// A room that commits, and who follows it.
+/// A room that commits, and its followers.
 struct Scene {
     speaker: Speaker,
     tail: Arc<Tail>,
@@ -39,7 +39,7 @@ impl Scene {
     }
 }
 
-/// What a follower is given next: the bodies, those of a piece that is a whole commit in brackets.
+/// A follower's next batch: the bodies, in brackets if a piece is a complete commit.
 fn next(follower: &mut Follower, bytes: usize) -> String {
     let Next::Tail { pieces, .. } = follower.next(bytes) else {
         return format!("{:?}", follower.next(bytes)).to_lowercase();
@@ -55,7 +55,7 @@ fn next(follower: &mut Follower, bytes: usize) -> String {
 }
 
 #[test]
-fn a_follower_is_given_each_slot_from_its_first_on_once() {
+fn a_follower_receives_each_slot_from_its_first_on_once() {
     let mut scene = Scene::new();
     scene.says(&["a", "b", "c"]);
     scene.says(&["d"]);
@@ -73,7 +73,7 @@ fn a_follower_is_given_each_slot_from_its_first_on_once() {
 }
 
 #[test]
-fn one_that_the_tail_has_left_behind_reads_the_archive_and_comes_back() {
+fn a_follower_behind_the_tail_reads_the_archive_and_returns_to_the_tail() {
     let mut scene = Scene::new();
     for body in ["a", "b", "c"] {
         scene.says(&[body]);
@@ -90,7 +90,7 @@ fn one_that_the_tail_has_left_behind_reads_the_archive_and_comes_back() {
 }
 
 #[test]
-fn the_slowest_is_found_among_all_that_follow_and_only_among_them() {
+fn the_greatest_lag_is_that_of_the_slowest_open_follower() {
     let mut scene = Scene::new();
     assert_eq!((scene.followers.count(), scene.followers.slowest_lag()), (0, 0));
     let mut followers: Vec<_> = (0..100).map(|_| scene.follow(0)).collect();
@@ -99,7 +99,7 @@ fn the_slowest_is_found_among_all_that_follow_and_only_among_them() {
     for follower in &mut followers[1..] {
         next(follower, usize::MAX);
     }
-    assert_eq!(scene.followers.slowest_lag(), 3, "one has not looked yet");
+    assert_eq!(scene.followers.slowest_lag(), 3, "one has received nothing yet");
     drop(followers.remove(0));
     assert_eq!((scene.followers.count(), scene.followers.slowest_lag()), (99, 0));
     drop(followers);

@@ -1,5 +1,4 @@
-//! Reads: every span of a log that is partly in the archive and partly in the tail is one answer
-//! without a seam.
+//! Reads: every span of a log that is partly in the archive and partly in the tail is one answer.
 
 use std::sync::Arc;
 
@@ -19,8 +18,8 @@ use roomlog_protocol::{Digest, Span};
 
 const WHOLE: PageLimits = PageLimits { entries: 500, bytes: 1 << 20 };
 
-/// A log of 12 entries of 4 bytes each in 5 commits: `archived` commits in the archive, of which the
-/// tail has let go `dropped`.
+/// A log of 12 entries of 4 bytes in 5 commits: `archived` of them in the archive, `dropped` of
+/// those no longer in the tail.
 struct Log {
     reader: Reader,
     entries: Vec<Stored>,
@@ -62,7 +61,7 @@ impl Log {
         self.checked(span, None, WHOLE).await.expect("a page")
     }
 
-    /// The slots of a page of at most so many entries and bytes.
+    /// The slots of a page within these limits.
     async fn slots(&self, span: Span, entries: u64, bytes: usize) -> Vec<u64> {
         slots(&self.checked(span, None, PageLimits { entries, bytes }).await.expect("a page"))
     }
@@ -83,7 +82,7 @@ fn upto(count: u64, upto: impl Into<Option<u64>>) -> Span {
     Span::UpTo { count, upto: upto.into() }
 }
 
-/// All ways to have commits in the archive and in the tail.
+/// All splits of the commits between archive and tail.
 fn splits() -> impl Iterator<Item = (usize, usize)> {
     (0..=5).flat_map(|archived| (0..=archived).map(move |dropped| (archived, dropped)))
 }
@@ -98,7 +97,7 @@ async fn every_span_is_the_same_wherever_its_entries_are() {
                 let page = log.read(upto(count as u64, last as u64)).await;
                 let expected = &log.entries[end - count.min(end)..end];
                 assert_eq!(page.entries, expected, "{count} up to {last}, {archived} {dropped}");
-                // Of the last entry; without entries, of `upto` or the latest.
+                // `digest_at` of the last entry, or without entries of `upto` or the latest.
                 assert_eq!(page.digest_at, end as i64 - 1);
                 assert_eq!(page.digest, log.digest_after(end as i64 - 1));
                 assert_eq!(page.head.end, 12);
@@ -123,7 +122,7 @@ async fn a_page_is_clipped_at_its_older_end_for_upto_and_at_its_newer_end_for_af
             (upto(50, 6), 3, 1_000, vec![4, 5, 6]),
             (Span::After(-1), 3, 1_000, vec![0, 1, 2]),
             (Span::After(4), 3, 1_000, vec![5, 6, 7]),
-            // Four bytes an entry: both sides of the bound.
+            // Four bytes per entry: both sides of the bound.
             (upto(50, None), 500, 16, vec![8, 9, 10, 11]),
             (upto(50, None), 500, 15, vec![9, 10, 11]),
             (upto(9, 9), 500, 20, vec![5, 6, 7, 8, 9]),
@@ -140,7 +139,7 @@ async fn a_page_is_clipped_at_its_older_end_for_upto_and_at_its_newer_end_for_af
 }
 
 #[tokio::test]
-async fn an_entry_of_the_archive_that_does_not_fit_ends_the_page_before_the_tail() {
+async fn an_archived_entry_that_does_not_fit_ends_the_page_before_the_tail() {
     let archive = Arc::new(MemoryArchive::default());
     let rooms = Arc::new(Rooms::new(archive.clone()));
     let mut speaker = Speaker::new("general");
@@ -174,7 +173,7 @@ async fn an_empty_room_reads_as_an_empty_log() {
 }
 
 #[tokio::test]
-async fn a_room_that_is_not_held_is_read_from_the_archive() {
+async fn a_room_not_in_memory_is_read_from_the_archive() {
     let archived = Arc::new(MemoryArchive::default());
     let mut speaker = Speaker::new("general");
     archived.fold(&window(1, &[speaker.says(1, &["x"])])).expect("a fold");
@@ -184,7 +183,7 @@ async fn a_room_that_is_not_held_is_read_from_the_archive() {
 }
 
 #[tokio::test]
-async fn a_digest_is_compared_with_the_logs_at_every_slot() {
+async fn a_digest_is_compared_at_every_slot() {
     for (archived, dropped) in splits() {
         let log = Log::new(archived, dropped);
         for after in -1..12_i64 {
@@ -200,7 +199,7 @@ async fn a_digest_is_compared_with_the_logs_at_every_slot() {
 }
 
 #[tokio::test]
-async fn a_digest_costs_the_page_nothing() {
+async fn a_digest_does_not_shorten_the_page() {
     for (archived, dropped) in splits() {
         let log = Log::new(archived, dropped);
         for after in -1..11_i64 {

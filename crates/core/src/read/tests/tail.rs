@@ -1,4 +1,4 @@
-//! The tail of a room: what a follower finds after its cursor, and when it is told.
+//! The tail of a room: what follows a cursor, and when a connection is notified.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     read::tail::{After, Tail},
 };
 
-/// A room in whose tail these commits are, each written as its bodies.
+/// A tail with these commits, each written as its bodies.
 fn tail(commits: &[&str]) -> (Tail, Vec<Arc<Commit>>) {
     let mut speaker = Speaker::new("general");
     let tail = Tail::new(room("general"), speaker.head);
@@ -23,7 +23,7 @@ fn tail(commits: &[&str]) -> (Tail, Vec<Arc<Commit>>) {
     (tail, commits)
 }
 
-/// What comes after: the bodies of each commit, or why there is nothing.
+/// What follows a slot: the bodies of each commit, or where it is.
 fn after(tail: &Tail, next: u64, bytes: usize) -> String {
     let bodies = |commit: &Arc<Commit>| {
         commit.entries.iter().map(|stored| &*stored.entry.body).collect::<Vec<_>>().join(" ")
@@ -40,7 +40,7 @@ fn after(tail: &Tail, next: u64, bytes: usize) -> String {
 }
 
 #[test]
-fn a_cursor_finds_the_commit_that_holds_its_slot_and_all_behind_it() {
+fn a_cursor_finds_the_commit_of_its_slot_and_all_after_it() {
     let (tail, _) = tail(&["a b c", "d", "e f"]);
     for (next, found) in [
         (0, "a b c | d | e f"),
@@ -66,7 +66,7 @@ fn a_batch_is_bounded_by_bytes_and_never_empty() {
 }
 
 #[test]
-fn what_the_tail_has_let_go_is_in_the_archive() {
+fn what_the_tail_dropped_is_in_the_archive() {
     let (tail, _) = tail(&["a b c", "d", "e f"]);
     tail.drop_oldest();
     assert_eq!(after(&tail, 2, usize::MAX), "archived before 3");
@@ -76,11 +76,11 @@ fn what_the_tail_has_let_go_is_in_the_archive() {
     tail.drop_oldest();
     assert_eq!(after(&tail, 5, usize::MAX), "archived before 6");
     assert_eq!(after(&tail, 6, usize::MAX), "nothing");
-    assert_eq!(tail.head().end, 6, "the log ends where it did");
+    assert_eq!(tail.head().end, 6, "the head has not changed");
 }
 
 #[test]
-fn a_tail_that_begins_in_the_middle_of_a_log_goes_on_from_there() {
+fn a_tail_may_begin_in_the_middle_of_a_log() {
     let mut speaker = Speaker::new("general");
     speaker.says(1, &["a", "b"]);
     let tail = Tail::new(room("general"), speaker.head);
@@ -92,7 +92,7 @@ fn a_tail_that_begins_in_the_middle_of_a_log_goes_on_from_there() {
 }
 
 #[test]
-fn a_view_is_of_one_moment_and_names_where_the_archive_begins() {
+fn a_view_is_consistent_and_names_where_the_tail_begins() {
     let (tail, commits) = tail(&["a b c", "d", "e f"]);
     tail.drop_oldest();
     let view = tail.view(|head| (1, head.end - 1));
@@ -104,14 +104,14 @@ fn a_view_is_of_one_moment_and_names_where_the_archive_begins() {
 }
 
 #[test]
-fn a_follower_is_told_once_until_it_looks() {
+fn a_connection_is_notified_once_until_it_looks() {
     let mut speaker = Speaker::new("general");
     let tail = Tail::new(room("general"), speaker.head);
     let mailbox = Arc::new(Mailbox::default());
     let interest = tail.register(&mailbox, 7);
     let mut move_on = |position, bodies: &[&str]| {
         tail.publish(speaker.says(position, bodies));
-        tail.tell();
+        tail.notify();
     };
     assert!(!interest.take(), "nothing happened yet");
 
@@ -128,24 +128,24 @@ fn a_follower_is_told_once_until_it_looks() {
 }
 
 #[test]
-fn every_follower_is_told_and_none_that_has_left() {
+fn every_registered_connection_is_notified_and_no_other() {
     let mut speaker = Speaker::new("general");
     let tail = Tail::new(room("general"), speaker.head);
     let (one, two) = (Arc::new(Mailbox::default()), Arc::new(Mailbox::default()));
-    let gone = tail.register(&one, 1);
-    let _stays = tail.register(&one, 2);
+    let removed = tail.register(&one, 1);
+    let _kept = tail.register(&one, 2);
     let _other = tail.register(&two, 3);
-    tail.unregister(&gone);
-    tail.unregister(&gone);
+    tail.unregister(&removed);
+    tail.unregister(&removed);
     tail.publish(speaker.says(1, &["a"]));
-    assert_eq!(one.take().moved, [0_u32; 0], "a burst is told of when it is over");
-    tail.tell();
+    assert_eq!(one.take().moved, [0_u32; 0], "publishing does not notify");
+    tail.notify();
     assert_eq!(one.take().moved, [2]);
     assert_eq!(two.take().moved, [3]);
 }
 
 #[test]
-fn a_tail_is_idle_when_it_holds_nothing_and_nobody_waits() {
+fn a_tail_is_idle_without_commits_and_registrations() {
     let mut speaker = Speaker::new("general");
     let tail = Tail::new(room("general"), speaker.head);
     assert!(tail.is_idle());
@@ -159,7 +159,7 @@ fn a_tail_is_idle_when_it_holds_nothing_and_nobody_waits() {
 }
 
 #[test]
-fn who_stops_hearing_is_forgotten_also_when_it_is_cut_off() {
+fn dropping_a_registration_removes_it() {
     let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").head));
     let hearing = tail.hear(&Arc::default(), 1);
     assert!(!tail.is_idle() && !hearing.take());
