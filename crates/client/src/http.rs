@@ -1,8 +1,8 @@
-//! One HTTP connection, kept for one request after the other.
+//! One HTTP connection, for one request after the other.
 //!
-//! Enters: an address; bodies to post. Leaves: status and body of each answer, read whole, or why the
-//! connection is of no use any more. Invariant: one request is on its way at a time, and no answer is
-//! longer than [`LONGEST_ANSWER`] in memory.
+//! Enters: an address; bodies to post. Leaves: the status and complete body of each answer, or why the
+//! connection failed. Invariant: one request is in flight at a time, and no more than [`LONGEST_ANSWER`]
+//! of an answer is held in memory.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::Address;
 
-/// The longest answer that is taken from a server, in bytes.
+/// The longest accepted answer, in bytes.
 const LONGEST_ANSWER: usize = 64 << 20;
 
 pub(crate) struct Http {
@@ -38,8 +38,7 @@ impl Http {
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
         let connection = tokio::spawn(async move {
-            // Why it ended is told to the request.
-            let _told = connection.await;
+            let _error_reaches_the_request = connection.await;
         });
         let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
         Ok(Self { sender, authority, connection })
@@ -79,7 +78,7 @@ impl Http {
     }
 }
 
-/// What went wrong with the connection, without the name of the layer it happened in.
+/// The cause of an error, without hyper's own words.
 fn plain(error: &hyper::Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     cause.unwrap_or_else(|| "the server closed the connection".into())

@@ -1,18 +1,18 @@
-//! Whether the other end is still there.
+//! Whether the server is still there.
 //!
-//! Enters: when something was heard, when we look. Leaves: ask with a `ping`, wait, or give the
-//! connection up. Invariant: a connection is given up only after a `ping` stayed without any answer.
+//! Enters: when something arrived, and the clock. Leaves: send a `ping`, wait, or give the connection up.
+//! Invariant: a connection is given up only after a `ping` got no answer.
 
 use std::time::Duration;
 
 /// What to do about a silent connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// Look again then.
+    /// Check again at this time.
     Until(Duration),
     /// Send a `ping` now.
     Ping,
-    /// Nobody is there.
+    /// The `ping` timed out.
     Dead,
 }
 
@@ -25,17 +25,17 @@ pub(crate) struct Liveness {
 }
 
 impl Liveness {
-    /// Asks after `quiet` without a word, gives up when `answer` more has passed.
+    /// Sends a `ping` after `quiet` of silence and gives up after `answer` more.
     pub(crate) fn new(quiet: Duration, answer: Duration, now: Duration) -> Self {
         Self { quiet, answer, heard: now, pinged: None }
     }
 
-    /// Something came in, or nobody was listening until now.
+    /// Something arrived, or the socket was not read until now.
     pub(crate) fn heard(&mut self, now: Duration) {
         (self.heard, self.pinged) = (now, None);
     }
 
-    pub(crate) fn look(&mut self, now: Duration) -> Silence {
+    pub(crate) fn check(&mut self, now: Duration) -> Silence {
         match self.pinged {
             Some(pinged) if now >= pinged + self.answer => Silence::Dead,
             Some(pinged) => Silence::Until(pinged + self.answer),
@@ -53,15 +53,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_connection_is_asked_once_and_then_given_up() {
+    fn a_silent_connection_is_pinged_once_and_then_given_up() {
         let at = Duration::from_secs;
         let mut liveness = Liveness::new(at(15), at(10), at(0));
-        assert_eq!(liveness.look(at(14)), Silence::Until(at(15)));
-        assert_eq!(liveness.look(at(15)), Silence::Ping);
-        assert_eq!(liveness.look(at(24)), Silence::Until(at(25)));
+        assert_eq!(liveness.check(at(14)), Silence::Until(at(15)));
+        assert_eq!(liveness.check(at(15)), Silence::Ping);
+        assert_eq!(liveness.check(at(24)), Silence::Until(at(25)));
         liveness.heard(at(24));
-        assert_eq!(liveness.look(at(25)), Silence::Until(at(39)));
-        assert_eq!(liveness.look(at(39)), Silence::Ping);
-        assert_eq!(liveness.look(at(49)), Silence::Dead);
+        assert_eq!(liveness.check(at(25)), Silence::Until(at(39)));
+        assert_eq!(liveness.check(at(39)), Silence::Ping);
+        assert_eq!(liveness.check(at(49)), Silence::Dead);
     }
 }

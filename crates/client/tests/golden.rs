@@ -78,7 +78,7 @@ fn outbox_step(outbox: &mut Outbox<EntryId>, step: &Value, limits: &Limits) {
         match frame(answer) {
             ServerFrame::Appended(appended) => outbox.appended(appended, now),
             ServerFrame::Error(error) => {
-                assert_eq!(outbox.refused(error, now, 0.0), Verdict::GoOn);
+                assert_eq!(outbox.refused(error, now, 0.0), Verdict::Continue);
             }
             other => panic!("no answer to an append: {other:?}"),
         }

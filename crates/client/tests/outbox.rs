@@ -196,7 +196,7 @@ proptest! {
                     Answer::Yes(appended) => outbox.appended(appended, now),
                     Answer::No(error) => {
                         let verdict = outbox.refused(error, now, 0.5);
-                        prop_assert_eq!(verdict, Verdict::GoOn);
+                        prop_assert_eq!(verdict, Verdict::Continue);
                     }
                 }
             }
@@ -239,7 +239,7 @@ fn what_the_server_cannot_take_for_too_long_fails_with_all_behind_it() {
 
     assert_eq!(
         outbox.refused(error(&frames[1], ErrorCode::StorageFull, 1), at(1), 0.0),
-        Verdict::GoOn
+        Verdict::Continue
     );
     assert_eq!(outbox.next_frame(at(1), &limits), None, "it waits");
     let again = frame(&outbox.next_frame(at(2), &limits).expect("sent again"));

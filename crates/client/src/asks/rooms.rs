@@ -1,8 +1,8 @@
-//! The rooms that are followed.
+//! The followed rooms.
 //!
-//! Enters: followings, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each follower
-//! gets. Invariant: a room has one following; nothing of an earlier one reaches it; a room that nobody
-//! follows any more is left.
+//! Enters: follows, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each follower
+//! gets. Invariant: a room has one follow; nothing of an earlier one reaches it; a room without follower
+//! is left.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Asks {
-    /// Follows a room from a slot of this log. The number of the following that it replaces.
+    /// Follows a room from a slot of this log. Returns the number of the follow that it replaces.
     pub(crate) fn follow(
         &mut self,
         number: u64,
@@ -45,7 +45,7 @@ impl Asks {
         }
     }
 
-    /// What the follower holds, or where it wanted to begin, is of another log.
+    /// What the follower has, or where it wanted to start, is of another log.
     pub(super) fn reset(&mut self, room: &RoomName) {
         if let Some(following) = self.rooms.get_mut(room) {
             following.timeline.reset();
@@ -62,16 +62,16 @@ impl Asks {
         }
     }
 
-    /// Asks for a room again, later, and tells its follower why nothing comes.
-    pub(super) fn postpone(
+    /// Retries a room later, and tells its follower why nothing comes.
+    pub(super) fn retry_later(
         &mut self,
         room: RoomName,
         error: &ErrorFrame,
         now: Duration,
-        unit: f64,
+        jitter: f64,
     ) {
         let Some(following) = self.rooms.get_mut(&room) else { return };
-        let waiting = following.postponed(error, now, unit);
+        let waiting = following.retry_later(error, now, jitter);
         let number = following.number;
         if let Some(due) = following.due {
             self.wake_at(due);
@@ -87,16 +87,16 @@ impl Asks {
         req: i64,
         error: ErrorFrame,
         now: Duration,
-        unit: f64,
+        jitter: f64,
     ) {
         let Some(following) = self.asked_by(&room, req) else { return };
-        // One who has begun may be on a node that has not caught up; one who begins asked for a slot
-        // that is not there.
+        // A follow in progress may be on a node that has not caught up; a new one asked for a slot that
+        // does not exist.
         let behind = error.code == ErrorCode::Ahead && following.timeline.has_begun();
         if error.code == ErrorCode::Diverged {
             self.stepped(&room, Step::Diverged, now);
         } else if error.code.is_transient() || behind {
-            self.postpone(room, &error, now, unit);
+            self.retry_later(room, &error, now, jitter);
         } else {
             let number = following.number;
             self.unfollow(room);
