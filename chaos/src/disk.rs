@@ -1,8 +1,9 @@
 //! A disk whose power can be cut: a file system in a file, mounted through a loop device.
 //!
-//! Written but not fsynced data is in the page cache, not in the file. A copy of the file, taken after the
-//! process is killed and before writeback, is what a disk holds after a power cut: everything fsynced, and
-//! whatever else happened to be written. Needs root. Invariant: nothing is left mounted.
+//! Written but not fsynced data is in the page cache, not in the file. A copy of the file, taken
+//! after the process is killed and before writeback, is what a disk holds after a power cut:
+//! everything fsynced, and whatever else happened to be written. Needs root. Invariant: nothing is
+//! left mounted.
 
 use std::{
     fs, io,

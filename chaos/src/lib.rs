@@ -6,8 +6,8 @@
 //!     └── every frame ──► recorder ──► checker ◄── every node's log, at the end
 //! ```
 //!
-//! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers do what PROTOCOL.md requires of a client
-//! and no more; a run passes if every append was acked and no guarantee was violated.
+//! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers do what PROTOCOL.md requires of a
+//! client and no more; a run passes if every append was acked and no guarantee was violated.
 #![allow(clippy::print_stderr, reason = "a command-line tool")]
 
 mod disk;

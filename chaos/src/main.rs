@@ -7,8 +7,8 @@ use clap::Parser;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use roomlog_chaos::{Fault, Plan, run};
 
-/// Run a cluster on loopback under load, inject one fault after the other, then check every node's log and
-/// every frame against the guarantees of the protocol.
+/// Run a cluster on loopback under load, inject one fault after the other, then check every node's
+/// log and every frame against the guarantees of the protocol.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -24,7 +24,8 @@ struct Args {
     /// Seed of the shuffle
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Let NATS servers ack before they fsync, and tell the nodes otherwise: shows what the checker finds
+    /// Let NATS servers ack before they fsync, and tell the nodes otherwise: shows what the checker
+    /// finds
     #[arg(long)]
     unsynced: bool,
     /// Number of nodes

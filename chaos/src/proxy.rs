@@ -1,7 +1,8 @@
 //! A TCP proxy that can be cut: it delays data and loses none.
 //!
-//! What is in flight while it is cut arrives late, once it is mended, as in a network partition: that is how
-//! old publishes reach a journal. A cut at a byte stops a program at the same place in every run.
+//! What is in flight while it is cut arrives late, once it is mended, as in a network partition:
+//! that is how old publishes reach a journal. A cut at a byte stops a program at the same place in
+//! every run.
 
 use std::{
     io,

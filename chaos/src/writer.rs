@@ -1,8 +1,8 @@
 //! A writer: an author that appends to a room and follows it, over one connection after the other.
 //!
-//! Enters: addresses of nodes. Leaves: frames in the recorder, a tally. Invariant: unanswered appends are
-//! resent with the same ids, in order, before anything new. A frame is recorded before it is sent and after
-//! it is received, so whatever precedes it in the record happened before it.
+//! Enters: addresses of nodes. Leaves: frames in the recorder, a tally. Invariant: unanswered
+//! appends are resent with the same ids, in order, before anything new. A frame is recorded before
+//! it is sent and after it is received, so whatever precedes it in the record happened before it.
 
 use std::{
     collections::VecDeque,

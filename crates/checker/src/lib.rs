@@ -1,5 +1,5 @@
-//! Checks what went over the wires of a run against the guarantees of `docs/PROTOCOL.md`. It shares no
-//! code with the server.
+//! Checks what went over the wires of a run against the guarantees of `docs/PROTOCOL.md`. It shares
+//! no code with the server.
 //!
 //! ```text
 //!  frames sent and received, in time order ──┐

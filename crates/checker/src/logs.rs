@@ -1,7 +1,7 @@
 //! The nodes' logs: each without a gap, each id once, all equal.
 //!
-//! Enters: every node's replies. Leaves: the one log of each room, or what differs. The digest follows the
-//! text of PROTOCOL.md alone.
+//! Enters: every node's replies. Leaves: the one log of each room, or what differs. The digest
+//! follows the text of PROTOCOL.md alone.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,5 @@
-//! A run without violation, and the same run with one violation each: the checker finds and names it.
+//! A run without violation, and the same run with one violation each: the checker finds and names
+//! it.
 //!
 //! The log is the test vector of PROTOCOL.md, so the digests come from that page.
 

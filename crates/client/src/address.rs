@@ -1,7 +1,7 @@
 //! The address of a server.
 //!
-//! Enters: `http://host:port`, `ws://…`, or a full `ws://…/v1/ws`. Leaves: the address of the WebSocket.
-//! Invariant: the scheme is `ws` and there is a host.
+//! Enters: `http://host:port`, `ws://…`, or a full `ws://…/v1/ws`. Leaves: the address of the
+//! WebSocket. Invariant: the scheme is `ws` and there is a host.
 
 use std::{fmt, str::FromStr};
 
@@ -11,16 +11,16 @@ use thiserror::Error;
 /// The protocol's path.
 const PATH: &str = "/v1/ws";
 
-/// The address of a server, parsed from `http://HOST:PORT` or `ws://HOST:PORT`, with or without `/v1/ws`.
-/// It displays as it was typed.
+/// The address of a server, parsed from `http://HOST:PORT` or `ws://HOST:PORT`, with or without
+/// `/v1/ws`. It displays as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     typed: String,
     uri: Uri,
 }
 
-/// Why a text is not a server's address: no `http://`, no host, a bad port, another path, or TLS, which is
-/// not supported.
+/// Why a text is not a server's address: no `http://`, no host, a bad port, another path, or TLS,
+/// which is not supported.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{typed:?} is not the address of a server: {problem}; write it as http://HOST:PORT")]
 pub struct AddressError {

@@ -1,12 +1,12 @@
 //! The requests besides appends: reads, follows, the watch. No clock, no socket, no randomness.
 //!
-//! Enters: requests, the server's answers, disconnects. Leaves: frames to send, answers to reads, and a
-//! [`Delivery`] for each item of a follow or watch.
+//! Enters: requests, the server's answers, disconnects. Leaves: frames to send, answers to reads,
+//! and a [`Delivery`] for each item of a follow or watch.
 //!
-//! Invariant: a follow joins again after each reconnect, at its slot; at most one `join` or `update` of a
-//! follow is unanswered. The `req` of these frames is negative, that of appends positive, and none is used
-//! twice, so each answer matches one request. Follows and watchers are numbered, so nothing reaches a
-//! later one of the same room.
+//! Invariant: a follow joins again after each reconnect, at its slot; at most one `join` or
+//! `update` of a follow is unanswered. The `req` of these frames is negative, that of appends
+//! positive, and none is used twice, so each answer matches one request. Follows and watchers are
+//! numbered, so nothing reaches a later one of the same room.
 
 mod rooms;
 

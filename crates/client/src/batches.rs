@@ -6,10 +6,11 @@
 //!                └── from the first without outcome ──┘ wait, reconnect
 //! ```
 //!
-//! Enters: appends in order, each with its id. Leaves: one outcome for each, in that order. Invariants: a
-//! request starts with the first line without an outcome, and is sent once the previous one is answered or
-//! lost; so the lines are in the log in order, each once, even if a server finishes a request whose
-//! connection was lost. All requests of a connection go to one log, which is read when it opens.
+//! Enters: appends in order, each with its id. Leaves: one outcome for each, in that order.
+//! Invariants: a request starts with the first line without an outcome, and is sent once the
+//! previous one is answered or lost; so the lines are in the log in order, each once, even if a
+//! server finishes a request whose connection was lost. All requests of a connection go to one log,
+//! which is read when it opens.
 
 use std::{ops::Range, time::Duration};
 
@@ -36,8 +37,9 @@ const NDJSON: &str = "application/x-ndjson";
 /// The most bytes of a request with more than one line.
 const BODY_BYTES: usize = 4 << 20;
 
-/// Appends to one room over HTTP, up to 1,000 per request: faster than a [`Client`](crate::Client) for an
-/// import. What the server does not accept now is resent, for as long as [`Options::patience`].
+/// Appends to one room over HTTP, up to 1,000 per request: faster than a [`Client`](crate::Client)
+/// for an import. What the server does not accept now is resent, for as long as
+/// [`Options::patience`].
 pub struct Batches {
     options: Options,
     room: RoomName,
@@ -84,13 +86,13 @@ impl Batches {
         self.state.subscribe()
     }
 
-    /// Appends these: one outcome for each, in order. Each must be for the room, with an id and an author and
-    /// without `seq`. `waited` of an outcome is that of its request.
+    /// Appends these: one outcome for each, in order. Each must be for the room, with an id and an
+    /// author and without `seq`. `waited` of an outcome is that of its request.
     ///
     /// A refusal that is final for one append fails that one. Any other error fails all the rest:
-    /// [`AppendError::NewLog`] if the server has another log, or, once the patience is exhausted, the last
-    /// refusal or [`ClientError::Lost`]. Dropping the future leaves the outcome of sent appends open; resent
-    /// with the same ids, they are in the log once.
+    /// [`AppendError::NewLog`] if the server has another log, or, once the patience is exhausted,
+    /// the last refusal or [`ClientError::Lost`]. Dropping the future leaves the outcome of sent
+    /// appends open; resent with the same ids, they are in the log once.
     pub async fn append(&mut self, appends: &[ClientAppend]) -> Vec<Outcome> {
         let lines = Lines::of(appends);
         let mut outcomes = Vec::with_capacity(lines.len());
@@ -313,8 +315,8 @@ impl Lines {
         self.ends.len()
     }
 
-    /// The lines of one request that starts with this one: at least one, and with more than one at most
-    /// [`BODY_BYTES`].
+    /// The lines of one request that starts with this one: at least one, and with more than one at
+    /// most [`BODY_BYTES`].
     fn from(&self, first: usize, most: usize) -> Range<usize> {
         let start = self.start(first);
         let fits = self.ends[first..].iter().take(most);

@@ -1,7 +1,7 @@
 //! The handles that a program calls.
 //!
-//! Enters: calls. Leaves: outcomes, pages, follows, watches. Invariant: appends to a room enter its log in
-//! call order, each once, whatever happens to the connection.
+//! Enters: calls. Leaves: outcomes, pages, follows, watches. Invariant: appends to a room enter its
+//! log in call order, each once, whatever happens to the connection.
 
 use std::{
     collections::BTreeMap,
@@ -38,8 +38,8 @@ const REQUESTS: usize = 16;
 
 /// A client of one server, with one connection that it restores whenever it is lost.
 ///
-/// All calls take `&self`, so one client in an [`Arc`] serves many tasks. Dropping it disconnects, and
-/// everything pending fails with [`ClientError::Closed`].
+/// All calls take `&self`, so one client in an [`Arc`] serves many tasks. Dropping it disconnects,
+/// and everything pending fails with [`ClientError::Closed`].
 pub struct Client {
     appends: mpsc::Sender<AppendRequest>,
     requests: mpsc::Sender<Request>,
@@ -59,9 +59,9 @@ pub struct Pending {
 
 /// One room's entries, in slot order, without a gap. Dropping it leaves the room.
 ///
-/// It buffers four pages. Beyond that, a follow that is not read stops its client from reading the socket,
-/// and none of the client's calls are answered: keep reading it, in a task of its own, or use a second
-/// client.
+/// It buffers four pages. Beyond that, a follow that is not read stops its client from reading the
+/// socket, and none of the client's calls are answered: keep reading it, in a task of its own, or
+/// use a second client.
 pub struct Follow {
     items: Items<Followed>,
 }
@@ -78,7 +78,8 @@ impl Client {
     ///
     /// # Errors
     /// - [`ClientError::Unreachable`]: no server answers at the address.
-    /// - [`ClientError::Unusable`]: the address does not lead to a Roomlog server that this client can use.
+    /// - [`ClientError::Unusable`]: the address does not lead to a Roomlog server that this client
+    ///   can use.
     /// - [`ClientError::Refused`]: the server refused the login.
     pub async fn connect(options: Options) -> Result<Self, ClientError> {
         let opened = Socket::open(&options).await;
@@ -96,8 +97,8 @@ impl Client {
         Ok(Self { appends, requests, shared, task })
     }
 
-    /// As [`Client::connect`], but retries while no server answers, for as long as [`Options::patience`]
-    /// (`None`: for ever), with the backoff of reconnects.
+    /// As [`Client::connect`], but retries while no server answers, for as long as
+    /// [`Options::patience`] (`None`: for ever), with the backoff of reconnects.
     ///
     /// # Errors
     /// As [`Client::connect`]; [`ClientError::Unreachable`] only once the patience is exhausted.
@@ -116,36 +117,39 @@ impl Client {
         }
     }
 
-    /// The server's `hello` at the latest connection: its version, its limits, and the name of its `log`.
+    /// The server's `hello` at the latest connection: its version, its limits, and the name of its
+    /// `log`.
     #[must_use]
     pub fn hello(&self) -> Arc<Hello> {
         self.shared.hello.borrow().clone()
     }
 
-    /// Whether there is a connection, now and whenever that changes. It does not show that the client gave
-    /// up; every call and every [`Follow`] does.
+    /// Whether there is a connection, now and whenever that changes. It does not show that the
+    /// client gave up; every call and every [`Follow`] does.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
     }
 
-    /// Queues an append in the outbox, connected or not; while the outbox is full ([`Options::outbox`]), it
-    /// waits for space. [`draft`] builds an append. The client sets `seq` and `req`, and a missing `id`.
+    /// Queues an append in the outbox, connected or not; while the outbox is full
+    /// ([`Options::outbox`]), it waits for space. [`draft`] builds an append. The client sets `seq`
+    /// and `req`, and a missing `id`.
     ///
     /// Slots in the append belong to the log that [`Client::hello`] names now.
     ///
     /// # Errors
     /// Only if the client ended first; the append's own outcome comes from the [`Pending`].
     /// - [`ClientError::Lost`]: the patience was exhausted.
-    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: another server answered a reconnect.
+    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: another server answered a
+    ///   reconnect.
     pub async fn append(&self, append: ClientAppend) -> Result<Pending, ClientError> {
         let hello = self.hello();
         self.append_of(&hello.log, append).await
     }
 
-    /// As [`Client::append`], with slots of this log, for slots that were stored earlier. If the server has
-    /// another log now, `after` is dropped, and an append with `ref` or `expect` fails with
-    /// [`AppendError::NewLog`](crate::AppendError::NewLog).
+    /// As [`Client::append`], with slots of this log, for slots that were stored earlier. If the
+    /// server has another log now, `after` is dropped, and an append with `ref` or `expect` fails
+    /// with [`AppendError::NewLog`](crate::AppendError::NewLog).
     ///
     /// # Errors
     /// As [`Client::append`].
@@ -157,15 +161,15 @@ impl Client {
         Ok(Pending { id, outcome, shared: self.shared.clone() })
     }
 
-    /// Reads once: the general form of [`Client::page`]. Slots and the digest in the update belong to the
-    /// log that [`Client::hello`] names now.
+    /// Reads once: the general form of [`Client::page`]. Slots and the digest in the update belong
+    /// to the log that [`Client::hello`] names now.
     ///
-    /// The [`Reply`] has up to a page of `entries` in slot order (by default 500 entries or 1 MiB), the
-    /// room's `latest` slot (−1: empty), and the `digest` after slot `digest_at`.
+    /// The [`Reply`] has up to a page of `entries` in slot order (by default 500 entries or 1 MiB),
+    /// the room's `latest` slot (−1: empty), and the `digest` after slot `digest_at`.
     ///
     /// # Errors
-    /// - [`ClientError::Refused`]: refused for good (`ahead`: the log ends before a named slot; `diverged`:
-    ///   the digest differs), or for longer than the patience.
+    /// - [`ClientError::Refused`]: refused for good (`ahead`: the log ends before a named slot;
+    ///   `diverged`: the digest differs), or for longer than the patience.
     /// - [`ClientError::NewLog`]: it names a slot, and the server has another log now.
     /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn update(&self, update: ClientUpdate) -> Result<Reply, ClientError> {
@@ -187,7 +191,8 @@ impl Client {
         answer.await.unwrap_or_else(|_| Err(self.shared.ended()))
     }
 
-    /// Reads the `count` slots that end at slot `upto` (`None`: the latest); at most a page, the newest.
+    /// Reads the `count` slots that end at slot `upto` (`None`: the latest); at most a page, the
+    /// newest.
     ///
     /// # Errors
     /// As [`Client::update`].
@@ -209,8 +214,8 @@ impl Client {
 
     /// Follows a room. A slot in `start` belongs to the log that [`Client::hello`] names now.
     ///
-    /// A client follows a room once: a second follow of the room replaces the first, which ends with
-    /// [`ClientError::Replaced`].
+    /// A client follows a room once: a second follow of the room replaces the first, which ends
+    /// with [`ClientError::Replaced`].
     ///
     /// # Errors
     /// As [`Client::append`]. The follow's own errors come from [`Follow::next`].
@@ -219,8 +224,8 @@ impl Client {
         self.follow_of(&hello.log, room, start).await
     }
 
-    /// As [`Client::follow`], from a slot of this log, for a slot that was stored earlier. If the server has
-    /// another log, [`Followed::Reset`] comes first, then the newest entries.
+    /// As [`Client::follow`], from a slot of this log, for a slot that was stored earlier. If the
+    /// server has another log, [`Followed::Reset`] comes first, then the newest entries.
     ///
     /// # Errors
     /// As [`Client::follow`].
@@ -316,8 +321,8 @@ impl Follow {
     ///
     /// # Errors
     /// An error ends the follow.
-    /// - [`ClientError::Refused`]: the room cannot be followed; `ahead`: its log ends before the slot of
-    ///   [`Start::After`].
+    /// - [`ClientError::Refused`]: the room cannot be followed; `ahead`: its log ends before the
+    ///   slot of [`Start::After`].
     /// - [`ClientError::Replaced`]: this client followed the room again.
     /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Followed, ClientError> {
@@ -332,13 +337,14 @@ impl Follow {
 }
 
 impl Watch {
-    /// The next heads: first all rooms, in one item or several (`more` is true on all but the last), then
-    /// the rooms that moved, at most once per second. After a reconnect the complete list comes again.
-    /// Cancel-safe.
+    /// The next heads: first all rooms, in one item or several (`more` is true on all but the
+    /// last), then the rooms that moved, at most once per second. After a reconnect the complete
+    /// list comes again. Cancel-safe.
     ///
     /// # Errors
     /// An error ends the watch.
-    /// - [`ClientError::Refused`]: the server could not list its rooms for longer than the patience.
+    /// - [`ClientError::Refused`]: the server could not list its rooms for longer than the
+    ///   patience.
     /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Heads, ClientError> {
         self.items.next().await

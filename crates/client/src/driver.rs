@@ -1,8 +1,8 @@
 //! The task of a client: it moves frames between the session and the socket, and reconnects.
 //!
-//! Enters: requests of the handles. Leaves: answers and deliveries. All channels are bounded. Invariant:
-//! what cannot be delivered stops reading and never fills memory: while a follower does not take its
-//! entries, the socket is not read; while the outbox is full, no append is accepted.
+//! Enters: requests of the handles. Leaves: answers and deliveries. All channels are bounded.
+//! Invariant: what cannot be delivered stops reading and never fills memory: while a follower does
+//! not take its entries, the socket is not read; while the outbox is full, no append is accepted.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -273,8 +273,8 @@ impl Driver {
         }
     }
 
-    /// Awaits a future while accepting requests, up to their bounds. `None`: the client was closed and
-    /// nothing is pending.
+    /// Awaits a future while accepting requests, up to their bounds. `None`: the client was closed
+    /// and nothing is pending.
     async fn while_disconnected<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
         let mut what = std::pin::pin!(what);
         loop {

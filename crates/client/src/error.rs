@@ -17,8 +17,8 @@ pub enum ClientError {
         /// The system's error.
         why: String,
     },
-    /// The address does not lead to a Roomlog server that this client can use: another service, another
-    /// protocol version, or a server that requires a token.
+    /// The address does not lead to a Roomlog server that this client can use: another service,
+    /// another protocol version, or a server that requires a token.
     #[error("{address} cannot be used: {why}")]
     Unusable {
         /// The address as given.
@@ -26,8 +26,9 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
-    /// The connection was lost and did not come back within [`Options::patience`](crate::Options::patience).
-    /// The outcome of unanswered appends is unknown; resend them with the same ids.
+    /// The connection was lost and did not come back within
+    /// [`Options::patience`](crate::Options::patience). The outcome of unanswered appends is
+    /// unknown; resend them with the same ids.
     #[error("the connection to {address} was lost and did not come back in {} s: {why}", waited.as_secs())]
     Lost {
         /// The address as given.
@@ -37,8 +38,8 @@ pub enum ClientError {
         /// How long the client retried.
         waited: Duration,
     },
-    /// The server refused the request. The frame has the code, and `room`, `latest` and `slot` where they
-    /// apply.
+    /// The server refused the request. The frame has the code, and `room`, `latest` and `slot`
+    /// where they apply.
     #[error("{}", Sentence(.0))]
     Refused(Box<ErrorFrame>),
     /// The server left out a slot, which no server should do. Everything before it is good;
@@ -52,8 +53,8 @@ pub enum ClientError {
         /// What came instead.
         instead: String,
     },
-    /// The read names slots of a log that the server no longer has: it was restored from a backup, or is
-    /// another server. Drop what was read and start over.
+    /// The read names slots of a log that the server no longer has: it was restored from a backup,
+    /// or is another server. Drop what was read and start over.
     #[error(
         "the server now has another log, and what was read before is not part of it; start over"
     )]
@@ -76,19 +77,20 @@ pub enum ClientError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// The server refused it, and it is not in the log: for good, or for longer than
-    /// [`Options::patience`](crate::Options::patience) (`busy`, `storage_full`, `ahead`, …). In the latter
-    /// case all later appends to the room fail too, because they may depend on it.
+    /// [`Options::patience`](crate::Options::patience) (`busy`, `storage_full`, `ahead`, …). In the
+    /// latter case all later appends to the room fail too, because they may depend on it.
     #[error("{}", Sentence(.0))]
     Refused(Box<ErrorFrame>),
     /// It names a slot (`ref` or `expect`) of a log that the server no longer has, or
-    /// [`Options::append_to_new_log`](crate::Options::append_to_new_log) is off. It may or may not be in the
-    /// old log. Read the new log, and append again what is missing.
+    /// [`Options::append_to_new_log`](crate::Options::append_to_new_log) is off. It may or may not
+    /// be in the old log. Read the new log, and append again what is missing.
     #[error(
         "the server now has another log, and this append was made for the old one; read the new \
          log, and append again what is missing"
     )]
     NewLog,
-    /// The client ended before the outcome was known. Appended again with the same id, it is in the log once.
+    /// The client ended before the outcome was known. Appended again with the same id, it is in the
+    /// log once.
     #[error("the outcome of this append is unknown ({0}); append it again with the same id")]
     Unknown(#[from] ClientError),
 }

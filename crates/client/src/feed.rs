@@ -1,8 +1,8 @@
 //! The channel from a client's task to one [`Follow`](crate::Follow) or [`Watch`](crate::Watch).
 //!
-//! Enters: items, each with its log. Leaves: the same, in order, then why there are no more. Invariant:
-//! the reason for the end needs no space in the channel, so a slow reader still gets it; the task is
-//! notified as soon as a reader is dropped.
+//! Enters: items, each with its log. Leaves: the same, in order, then why there are no more.
+//! Invariant: the reason for the end needs no space in the channel, so a slow reader still gets it;
+//! the task is notified as soon as a reader is dropped.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,7 +1,7 @@
 //! One followed room: its timeline, the unanswered request, and when to send the next.
 //!
-//! Enters: refusals and the clock. Leaves: when to retry, and what the follower is told. Invariant: a
-//! follower that receives nothing was told why, once.
+//! Enters: refusals and the clock. Leaves: when to retry, and what the follower is told. Invariant:
+//! a follower that receives nothing was told why, once.
 
 use std::time::Duration;
 
@@ -21,10 +21,11 @@ pub enum Followed {
     /// The next entries, in slot order, without a gap to the previous ones. Empty after a
     /// [`Followed::Waiting`] if the server can be read again and there is nothing new.
     Entries(Vec<Entry>),
-    /// The previous entries are no longer part of the log: drop them. Entries from the newest page follow.
+    /// The previous entries are no longer part of the log: drop them. Entries from the newest page
+    /// follow.
     Reset(Reset),
-    /// The server cannot send what comes next, for this reason. Reported once until entries come again;
-    /// the client goes on retrying, with backoff.
+    /// The server cannot send what comes next, for this reason. Reported once until entries come
+    /// again; the client goes on retrying, with backoff.
     Waiting(String),
 }
 
@@ -33,7 +34,8 @@ pub(crate) struct Following {
     pub(crate) number: u64,
     pub(crate) timeline: Timeline,
     pub(crate) joined: bool,
-    /// Whether the server may be sending the room's entries, for this follow or one that it replaced.
+    /// Whether the server may be sending the room's entries, for this follow or one that it
+    /// replaced.
     pub(crate) is_served: bool,
     /// The `req` of the unanswered `join` or `update`.
     pub(crate) asked: Option<i64>,

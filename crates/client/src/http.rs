@@ -1,8 +1,8 @@
 //! One HTTP connection, for one request after the other.
 //!
-//! Enters: an address; bodies to post. Leaves: the status and complete body of each answer, or why the
-//! connection failed. Invariant: one request is in flight at a time, and no more than [`LONGEST_ANSWER`]
-//! of an answer is held in memory.
+//! Enters: an address; bodies to post. Leaves: the status and complete body of each answer, or why
+//! the connection failed. Invariant: one request is in flight at a time, and no more than
+//! [`LONGEST_ANSWER`] of an answer is held in memory.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};

@@ -1,5 +1,5 @@
-//! The Rust client of Roomlog: appends to rooms, follows them and reads them over one WebSocket, and
-//! reconnects by itself. [`Batches`] appends over HTTP, for imports.
+//! The Rust client of Roomlog: appends to rooms, follows them and reads them over one WebSocket,
+//! and reconnects by itself. [`Batches`] appends over HTTP, for imports.
 //!
 //! ```no_run
 //! use roomlog_client::{
@@ -32,9 +32,9 @@
 //!  session                        no I/O: outbox (appends), asks (reads, follows, watches), liveness
 //! ```
 //!
-//! Invariant: appends to a room enter its log in call order, each once, under their first id; a follow
-//! delivers every entry once, in slot order, or reports [`Followed::Reset`]; an answer never comes from
-//! another log than the one that was asked. Every queue is bounded.
+//! Invariant: appends to a room enter its log in call order, each once, under their first id; a
+//! follow delivers every entry once, in slot order, or reports [`Followed::Reset`]; an answer never
+//! comes from another log than the one that was asked. Every queue is bounded.
 
 mod address;
 mod asks;

@@ -1,7 +1,7 @@
 //! Whether the server is still there.
 //!
-//! Enters: when something arrived, and the clock. Leaves: send a `ping`, wait, or give the connection up.
-//! Invariant: a connection is given up only after a `ping` got no answer.
+//! Enters: when something arrived, and the clock. Leaves: send a `ping`, wait, or give the
+//! connection up. Invariant: a connection is given up only after a `ping` got no answer.
 
 use std::time::Duration;
 

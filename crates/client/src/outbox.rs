@@ -1,13 +1,13 @@
 //! The outbox: appends that have no outcome yet.
 //!
-//! Enters: appends in their author's order, the server's answers, disconnects. Leaves: frames to send, and
-//! one outcome for each append. No clock, no socket, no randomness: `now` is a duration since some start,
-//! `jitter` a number from 0 to 1.
+//! Enters: appends in their author's order, the server's answers, disconnects. Leaves: frames to
+//! send, and one outcome for each append. No clock, no socket, no randomness: `now` is a duration
+//! since some start, `jitter` a number from 0 to 1.
 //!
-//! Invariant: within a room, frames carry the connection's `seq` 0, 1, 2, … in the order of the appends;
-//! an append keeps its id; at most `appends_in_flight` frames are unanswered. Every frame has its own
-//! `req`, which tells an answer to an older copy of an append from one to the newest: an append is resent
-//! only when refused, once for each refusal.
+//! Invariant: within a room, frames carry the connection's `seq` 0, 1, 2, … in the order of the
+//! appends; an append keeps its id; at most `appends_in_flight` frames are unanswered. Every frame
+//! has its own `req`, which tells an answer to an older copy of an append from one to the newest:
+//! an append is resent only when refused, once for each refusal.
 
 mod queue;
 
@@ -35,8 +35,8 @@ const MOST_MISMATCHES: u32 = 8;
 /// An append that is in the log, on stable storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// The server's answer: the `slot`, `committed_at` in ms since the Unix epoch, and `repeat`, which is
-    /// `Some(true)` if the entry was in the log already.
+    /// The server's answer: the `slot`, `committed_at` in ms since the Unix epoch, and `repeat`,
+    /// which is `Some(true)` if the entry was in the log already.
     pub appended: Appended,
     /// The time from the first send to the answer, reconnects included.
     pub waited: Duration,
@@ -80,8 +80,8 @@ pub struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// An outbox for `capacity` appends, at least 1. An append fails when the server has been refusing it
-    /// transiently for `patience` (`None`: never).
+    /// An outbox for `capacity` appends, at least 1. An append fails when the server has been
+    /// refusing it transiently for `patience` (`None`: never).
     #[must_use]
     pub fn new(capacity: usize, patience: Option<Duration>) -> Self {
         Self {
@@ -104,8 +104,8 @@ impl<T> Outbox<T> {
         Self { wait_when_ahead: wait, ..self }
     }
 
-    /// Whether to send pending appends that name no slot to a new log (the default), or fail them with
-    /// [`AppendError::NewLog`].
+    /// Whether to send pending appends that name no slot to a new log (the default), or fail them
+    /// with [`AppendError::NewLog`].
     #[must_use]
     pub fn append_to_new_log(self, append: bool) -> Self {
         Self { append_to_new_log: append, ..self }
@@ -186,7 +186,8 @@ impl<T> Outbox<T> {
     /// Takes `appended`; ignores a second one for the same append.
     pub fn appended(&mut self, appended: Appended, now: Duration) {
         let flight = appended.req.and_then(|req| self.flights.remove(&req));
-        // Without a flight the frame was answered before (`unknown_outcome`); then `seq` identifies it.
+        // Without a flight the frame was answered before (`unknown_outcome`); then `seq` identifies
+        // it.
         let asked = match flight {
             Some(Flight { room, seq, .. }) => Some((room, seq)),
             None => appended.seq.map(|seq| (appended.room.clone(), seq)),
@@ -270,8 +271,8 @@ impl<T> Outbox<T> {
         self.settled.pop_front()
     }
 
-    /// The server expects another `seq` first. The append with that `seq` was refused or is in flight, so
-    /// it is resent before this one.
+    /// The server expects another `seq` first. The append with that `seq` was refused or is in
+    /// flight, so it is resent before this one.
     fn out_of_order(&mut self, room: &RoomName, seq: u64, expected: Option<u64>) -> Verdict {
         let Some(queue) = self.rooms.get_mut(room) else { return Verdict::Continue };
         let explained =
@@ -301,7 +302,7 @@ impl<T> Outbox<T> {
             return Verdict::Continue;
         };
         let since = *item.refused_since.get_or_insert(now);
-        let end = self.patience.map(|patience| since + patience);
+        let end = self.patience.map(|patience| since.saturating_add(patience));
         let is_over = end.is_some_and(|end| now >= end);
         if is_over || (error.code == ErrorCode::Ahead && !self.wait_when_ahead) {
             return self.give_up(room, seq, &error);

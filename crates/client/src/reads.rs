@@ -1,8 +1,8 @@
 //! Reads that have no answer yet.
 //!
-//! Enters: updates with their callers, answers, refusals, disconnects. Leaves: frames, and one answer for
-//! each read. Invariant: a read is sent until it is answered or its caller is dropped; a read of one log
-//! is never answered from another.
+//! Enters: updates with their callers, answers, refusals, disconnects. Leaves: frames, and one
+//! answer for each read. Invariant: a read is sent until it is answered or its caller is dropped; a
+//! read of one log is never answered from another.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -58,7 +58,8 @@ impl Reads {
         Some(ClientUpdate { req: Some(*req), ..read.update.clone() })
     }
 
-    /// A new connection to a server with this log: resends all reads, and fails those of another log.
+    /// A new connection to a server with this log: resends all reads, and fails those of another
+    /// log.
     pub(crate) fn connected(&mut self, log: &str, now: Duration) {
         let is_other = |of: &Option<String>| of.as_ref().is_some_and(|of| of != log);
         for (_, read) in self.0.extract_if(.., |_, read| is_other(&read.log)) {

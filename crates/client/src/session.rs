@@ -6,8 +6,8 @@
 //!  follows ──►        ──┘   answers ◄────└──► deliveries
 //! ```
 //!
-//! Invariant: appends go behind the other requests, so a long outbox does not delay a read; time and
-//! jitter are passed in.
+//! Invariant: appends go behind the other requests, so a long outbox does not delay a read; time
+//! and jitter are passed in.
 
 use std::time::Duration;
 
@@ -169,8 +169,8 @@ impl Session {
         Ok(wakes.into_iter().flatten().fold(silence, Duration::min))
     }
 
-    /// As [`Session::check`] while the socket is not read: nothing times out, but pings still keep the
-    /// connection alive.
+    /// As [`Session::check`] while the socket is not read: nothing times out, but pings still keep
+    /// the connection alive.
     pub(crate) fn check_unread(&mut self, now: Duration) -> Duration {
         match self.liveness.check(now) {
             Silence::Dead => {

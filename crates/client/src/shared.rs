@@ -9,8 +9,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::ClientError;
 
-/// Whether there is a connection. While there is none, appends and reads are queued. A client that gave
-/// up stays [`State::Reconnecting`]; every call on it returns the reason.
+/// Whether there is a connection. While there is none, appends and reads are queued. A client that
+/// gave up stays [`State::Reconnecting`]; every call on it returns the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Connected and logged in.

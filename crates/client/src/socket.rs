@@ -1,7 +1,8 @@
 //! One connection: TCP, WebSocket, `hello`, `login`, `welcome`, then frames both ways.
 //!
-//! Enters: an address and an author; texts to send. Leaves: frames of the server, or why the connection
-//! ended. Invariant: reads and writes are concurrent, so the two ends cannot deadlock on full buffers.
+//! Enters: an address and an author; texts to send. Leaves: frames of the server, or why the
+//! connection ended. Invariant: reads and writes are concurrent, so the two ends cannot deadlock on
+//! full buffers.
 
 use std::{
     pin::Pin,
@@ -119,8 +120,8 @@ impl Socket {
         Ok(Self { inner })
     }
 
-    /// Waits for the next arrival, and meanwhile sends what `next_frame` returns. With `read` false it
-    /// returns only if writing fails. Cancel-safe.
+    /// Waits for the next arrival, and meanwhile sends what `next_frame` returns. With `read` false
+    /// it returns only if writing fails. Cancel-safe.
     pub(crate) async fn next(
         &mut self,
         mut next_frame: impl FnMut() -> Option<String>,

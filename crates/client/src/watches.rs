@@ -1,8 +1,9 @@
 //! The watchers, and which list of rooms is for whom.
 //!
-//! Enters: watchers, `heads`, refusals, disconnects. Leaves: when to send `watch`, and which heads each
-//! watcher gets. Invariant: at most one list is being received, and another `watch` waits for its end,
-//! because the server starts over with each; every watcher gets one complete list, then all moves.
+//! Enters: watchers, `heads`, refusals, disconnects. Leaves: when to send `watch`, and which heads
+//! each watcher gets. Invariant: at most one list is being received, and another `watch` waits for
+//! its end, because the server starts over with each; every watcher gets one complete list, then
+//! all moves.
 
 use std::{collections::BTreeMap, time::Duration};
 

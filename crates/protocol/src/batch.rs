@@ -1,12 +1,12 @@
-//! The answer to a batch over HTTP, as a client reads it. Members that the sender knows, such as the body,
-//! are skipped and cost no memory.
+//! The answer to a batch over HTTP, as a client reads it. Members that the sender knows, such as
+//! the body, are skipped and cost no memory.
 
 use serde::Deserialize;
 
 use crate::{EntryId, ErrorFrame, Slot};
 
-/// The outcome of one line of a batch: `entry` or `error`. The refusal of a whole request has the same form,
-/// with `error`.
+/// The outcome of one line of a batch: `entry` or `error`. The refusal of a whole request has the
+/// same form, with `error`.
 ///
 /// ```json
 /// {"entry":{"slot":7,"author":"ada","id":"a-1","body":"hi","committed_at":5},"repeat":true}

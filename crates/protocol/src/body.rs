@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::text_impls;
 
-/// The text of an entry, as it was sent, never normalised; may be empty. Cheap to clone. It derefs to `str`
-/// and compares with strings: `entry.body == "hello"`.
+/// The text of an entry, as it was sent, never normalised; may be empty. Cheap to clone. It derefs
+/// to `str` and compares with strings: `entry.body == "hello"`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Body(Arc<str>);

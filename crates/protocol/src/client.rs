@@ -1,8 +1,8 @@
 //! Frames from a client, parsed and checked for form on input.
 //!
 //! Enters: the JSON of a frame. Leaves: a [`ClientFrame`], or a refusal that identifies the frame.
-//! Invariant: a parsed frame has the form and size that the protocol and the server's [`Limits`] allow;
-//! what depends on the log (`ref`, `expect`, rights) is checked elsewhere.
+//! Invariant: a parsed frame has the form and size that the protocol and the server's [`Limits`]
+//! allow; what depends on the log (`ref`, `expect`, rights) is checked elsewhere.
 
 use std::borrow::Cow;
 
@@ -168,8 +168,8 @@ pub enum Rejected {
     Malformed(Malformed),
     /// Answer with an `error` and go on.
     Refused(Box<Refusal>),
-    /// As `Refused`, for a `join`, `leave` or `update` with a valid room: the answer keeps its order among
-    /// that room's answers.
+    /// As `Refused`, for a `join`, `leave` or `update` with a valid room: the answer keeps its
+    /// order among that room's answers.
     RefusedRead {
         /// The room.
         room: RoomName,

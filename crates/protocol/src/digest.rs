@@ -1,7 +1,8 @@
 //! The digest chain: two logs with equal digests at slot N are equal up to N.
 //!
-//! Enters: the digest before a slot and the slot's entry. Leaves: the digest after it. Body and meta are
-//! hashed on their own, so that a redaction keeps the chain. Defined in `docs/PROTOCOL.md`, "The digest".
+//! Enters: the digest before a slot and the slot's entry. Leaves: the digest after it. Body and
+//! meta are hashed on their own, so that a redaction keeps the chain. Defined in
+//! `docs/PROTOCOL.md`, "The digest".
 
 use std::fmt;
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EntryId, RoomName, Slot};
 
-/// The codes of `error` frames and HTTP errors. `docs/PROTOCOL.md`, "Errors", defines what each means and
-/// what a client should do.
+/// The codes of `error` frames and HTTP errors. `docs/PROTOCOL.md`, "Errors", defines what each
+/// means and what a client should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // PROTOCOL.md documents them.

@@ -1,9 +1,9 @@
 //! A strict, lazy parser of one JSON object.
 //!
-//! Enters: the JSON of a frame, a request body or a line. Leaves: members by name, each parsed when it is
-//! read, so that a bad member does not hide the others (the answer to a refused append has its `req`,
-//! `room` and `seq`). `null` counts as absent. A duplicate member, or one of another type, is a
-//! [`MemberError`]. Integers are JSON integer tokens: `1.0` and `1e3` are not.
+//! Enters: the JSON of a frame, a request body or a line. Leaves: members by name, each parsed when
+//! it is read, so that a bad member does not hide the others (the answer to a refused append has
+//! its `req`, `room` and `seq`). `null` counts as absent. A duplicate member, or one of another
+//! type, is a [`MemberError`]. Integers are JSON integer tokens: `1.0` and `1e3` are not.
 
 use std::{borrow::Cow, fmt};
 
@@ -151,8 +151,8 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// A key as bytes, because one with a lone surrogate is well-formed JSON. The newtype makes serde borrow
-/// unless something is escaped; a bare `Cow` always owns.
+/// A key as bytes, because one with a lone surrogate is well-formed JSON. The newtype makes serde
+/// borrow unless something is escaped; a bare `Cow` always owns.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, [u8]>);

@@ -7,8 +7,8 @@
 //!  ServerFrame (ServerAck, ServerReply, …) ──► write_json ──► bytes to a client, and back
 //! ```
 //!
-//! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) is valid; nobody
-//! checks it again. This crate has no clock, socket or disk.
+//! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) is valid;
+//! nobody checks it again. This crate has no clock, socket or disk.
 
 pub mod batch;
 pub mod body;

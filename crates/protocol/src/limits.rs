@@ -1,11 +1,12 @@
-//! The limits of the protocol, with their units, defaults and ranges. Those of [`Limits`] are settings of a
-//! server, which it sends to clients in `hello.limits`.
+//! The limits of the protocol, with their units, defaults and ranges. Those of [`Limits`] are
+//! settings of a server, which it sends to clients in `hello.limits`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Author, EntryId, Kind, RoomName};
 
-/// The largest integer on the wire: 2^53 − 1, the largest that every JSON parser represents exactly.
+/// The largest integer on the wire: 2^53 − 1, the largest that every JSON parser represents
+/// exactly.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
 /// How deep a client's frame may be nested; its own braces count as one.
@@ -97,8 +98,8 @@ limits! {
     idle_ms = 60_000, 1, DAY_MS;
     /// How many rooms a connection may follow, and append to with `seq`.
     rooms_per_connection = 1_000, 1, 100_000;
-    /// How many appends, and how many reads, of a connection may be unanswered; beyond that the server
-    /// stops reading its socket.
+    /// How many appends, and how many reads, of a connection may be unanswered; beyond that the
+    /// server stops reading its socket.
     appends_in_flight = 256, 1, 65_536;
 }
 

@@ -1,7 +1,8 @@
 //! The names of the protocol: rooms, authors, ids, kinds.
 //!
-//! Enters: a string from a client, a file or the journal. Leaves: a name in the form that the table "Names
-//! and limits" defines, compared as bytes, cheap to clone. Invariant: a name always has that form.
+//! Enters: a string from a client, a file or the journal. Leaves: a name in the form that the table
+//! "Names and limits" defines, compared as bytes, cheap to clone. Invariant: a name always has that
+//! form.
 
 use std::sync::Arc;
 

@@ -54,8 +54,8 @@ pub struct Hello {
     pub log: String,
     /// How to log in: `open` (any author) or `token`.
     pub auth: String,
-    /// What a committed append survives: `fsync` (on one disk), `quorum` (on a majority of a cluster), or
-    /// `declared` (what the cluster's operator guarantees).
+    /// What a committed append survives: `fsync` (on one disk), `quorum` (on a majority of a
+    /// cluster), or `declared` (what the cluster's operator guarantees).
     pub durability: String,
     /// The limits of this server.
     pub limits: Limits,
@@ -101,9 +101,11 @@ pub struct Reply {
     pub entries: Vec<Entry>,
     /// The latest slot of the log; −1 if it is empty.
     pub latest: i64,
-    /// The slot of `digest`: that of the last entry or, without entries, where the log or the request ends.
+    /// The slot of `digest`: that of the last entry or, without entries, where the log or the
+    /// request ends.
     pub digest_at: i64,
-    /// The digest of the log up to `digest_at`: logs with equal digests have equal entries up to there.
+    /// The digest of the log up to `digest_at`: logs with equal digests have equal entries up to
+    /// there.
     pub digest: Digest,
 }
 

@@ -1,7 +1,7 @@
 //! What each command of the user does.
 //!
-//! Enters: a command. Leaves: appends, a moved view, or an error. Invariant: after an error the text is
-//! still in the composer; a sent message is in `unsent` until it is answered.
+//! Enters: a command. Leaves: appends, a moved view, or an error. Invariant: after an error the
+//! text is still in the composer; a sent message is in `unsent` until it is answered.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The state of the chat, without I/O.
 //!
-//! Enters: news of the client, keys, the time. Leaves: requests, and rows to draw. Invariant: a sent
-//! message is in `unsent` until it is committed, and stays there if it is refused.
+//! Enters: news of the client, keys, the time. Leaves: requests, and rows to draw. Invariant: a
+//! sent message is in `unsent` until it is committed, and stays there if it is refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,8 +78,8 @@ pub(crate) struct App {
     is_peeking: bool,
     /// The number of the last requested page.
     asked: u64,
-    /// The end that grew when the other one was evicted. The other one is not requested again before the
-    /// next key: on a screen larger than the window the two would alternate for ever.
+    /// The end that grew when the other one was evicted. The other one is not requested again
+    /// before the next key: on a screen larger than the window the two would alternate for ever.
     grown: Option<End>,
     /// The slot to show once the requested page arrives.
     goal: Option<u64>,

@@ -1,7 +1,7 @@
 //! One run of the chat, from entering the screen to leaving it.
 //!
-//! Enters: a connected client. Leaves: the unsent messages, or an error. Invariant: a burst of news or keys
-//! is drawn at most once per [`FRAME`].
+//! Enters: a connected client. Leaves: the unsent messages, or an error. Invariant: a burst of news
+//! or keys is drawn at most once per [`FRAME`].
 
 use std::{
     io::{self, Write},
@@ -46,8 +46,8 @@ pub enum ChatError {
     Unsent(Vec<(RoomName, String)>),
 }
 
-/// Chats as `me` until the user quits, starting in `room`. The client should have unlimited patience
-/// ([`roomlog_client::Options::patience`] `None`). The terminal is restored in any case.
+/// Chats as `me` until the user quits, starting in `room`. The client should have unlimited
+/// patience ([`roomlog_client::Options::patience`] `None`). The terminal is restored in any case.
 ///
 /// # Errors
 /// - [`ChatError::NoTerminal`]: standard input or output is no terminal.

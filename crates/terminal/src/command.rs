@@ -1,7 +1,7 @@
 //! Parses the text in the composer.
 //!
-//! Enters: a text, when Enter is pressed. Leaves: a command, or what is wrong. Invariant: a text that starts
-//! with a single `/` is a command or rejected, so that a mistyped one is not sent.
+//! Enters: a text, when Enter is pressed. Leaves: a command, or what is wrong. Invariant: a text
+//! that starts with a single `/` is a command or rejected, so that a mistyped one is not sent.
 
 use roomlog_client::protocol::RoomName;
 

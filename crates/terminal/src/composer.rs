@@ -1,7 +1,7 @@
 //! The text input and its history.
 //!
-//! Enters: keys, pastes. Leaves: a text, when Enter is pressed. Invariant: no key and no paste loses a text;
-//! a cleared one is in the history.
+//! Enters: keys, pastes. Leaves: a text, when Enter is pressed. Invariant: no key and no paste
+//! loses a text; a cleared one is in the history.
 
 use std::collections::VecDeque;
 
@@ -105,8 +105,8 @@ impl Composer {
         }
     }
 
-    /// Completes `begun` to the common prefix of all matching names, and adds a space if there is only one.
-    /// Returns the choices, or that there are none.
+    /// Completes `begun` to the common prefix of all matching names, and adds a space if there is
+    /// only one. Returns the choices, or that there are none.
     pub(crate) fn complete_one<'a>(
         &mut self,
         begun: &str,
@@ -136,8 +136,8 @@ impl Composer {
         }
     }
 
-    /// Completes the word before the cursor to the first matching name. The first word of a text gets a
-    /// colon, as on IRC.
+    /// Completes the word before the cursor to the first matching name. The first word of a text
+    /// gets a colon, as on IRC.
     pub(crate) fn complete(&mut self, mut names: impl Iterator<Item = String>) {
         let cursor = self.text.cursor();
         let (row, column) = (cursor.0, cursor.1);

@@ -1,7 +1,8 @@
-//! Draws the screen: rooms, the open room's name, its timeline, unsent messages, the composer, the status.
+//! Draws the screen: rooms, the open room's name, its timeline, unsent messages, the composer, the
+//! status.
 //!
-//! Enters: the app. Leaves: a frame. Invariant: any size is drawn without a panic; what does not fit is left
-//! out in this order: rooms, columns of the timeline, unsent messages.
+//! Enters: the app. Leaves: a frame. Invariant: any size is drawn without a panic; what does not
+//! fit is left out in this order: rooms, columns of the timeline, unsent messages.
 
 use ratatui::{
     Frame,

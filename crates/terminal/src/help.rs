@@ -1,7 +1,7 @@
 //! The help: every key and command, in a box over the screen.
 //!
-//! Enters: keys, the size of the screen. Leaves: the box. Invariant: at every size all of it can be read, by
-//! scrolling if it does not fit.
+//! Enters: keys, the size of the screen. Leaves: the box. Invariant: at every size all of it can be
+//! read, by scrolling if it does not fit.
 
 use crossterm::event::KeyCode;
 use ratatui::{

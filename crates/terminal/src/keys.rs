@@ -1,7 +1,7 @@
 //! What each key does.
 //!
-//! Enters: an event of the terminal. Leaves: a changed app. Invariant: an unknown key does nothing, and no
-//! key discards a text: Ctrl-C moves it to the history first.
+//! Enters: an event of the terminal. Leaves: a changed app. Invariant: an unknown key does nothing,
+//! and no key discards a text: Ctrl-C moves it to the history first.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use roomlog_client::protocol::RoomName;

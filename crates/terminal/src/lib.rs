@@ -11,8 +11,8 @@
 //!  line, shown, text: an entry as rows, with its edits and reactions, safe for a terminal
 //! ```
 //!
-//! Invariant: it uses only the public protocol, keeps a bounded part of a room in memory, and never blocks
-//! a key on the server.
+//! Invariant: it uses only the public protocol, keeps a bounded part of a room in memory, and never
+//! blocks a key on the server.
 
 mod acts;
 mod app;

@@ -1,8 +1,8 @@
 //! One entry as rows of the timeline.
 //!
-//! Enters: an entry with its annotations, and the one before it. Leaves: rows `SLOT TIME AUTHOR body`, the
-//! quote of a reply above, reactions below. Invariant: everything that an author wrote went through
-//! [`text`](crate::text).
+//! Enters: an entry with its annotations, and the one before it. Leaves: rows `SLOT TIME AUTHOR
+//! body`, the quote of a reply above, reactions below. Invariant: everything that an author wrote
+//! went through [`text`](crate::text).
 
 use std::collections::BTreeSet;
 

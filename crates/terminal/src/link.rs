@@ -1,8 +1,8 @@
 //! Connects the screen to the client: requests one way, news the other.
 //!
-//! Enters: the screen's requests. Leaves: news, through one bounded channel. Invariant: the screen never
-//! waits for the client and always takes the news; a full channel is backpressure on the client and the
-//! server. Appends keep their order.
+//! Enters: the screen's requests. Leaves: news, through one bounded channel. Invariant: the screen
+//! never waits for the client and always takes the news; a full channel is backpressure on the
+//! client and the server. Appends keep their order.
 
 use std::sync::Arc;
 

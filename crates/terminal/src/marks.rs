@@ -1,8 +1,8 @@
 //! How far each room was read, per log, saved between runs.
 //!
-//! Enters and leaves: a JSON file `{"logs":[["LOG",{"ROOM":SLOT}]]}`, the most recently used log last.
-//! Invariant: a mark applies to its own log only; the file is replaced atomically and has at most
-//! [`MOST_LOGS`] logs; a damaged file counts as empty.
+//! Enters and leaves: a JSON file `{"logs":[["LOG",{"ROOM":SLOT}]]}`, the most recently used log
+//! last. Invariant: a mark applies to its own log only; the file is replaced atomically and has at
+//! most [`MOST_LOGS`] logs; a damaged file counts as empty.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,8 @@
 //! The rooms, and how many entries of each are unread.
 //!
-//! Enters: heads, what was read, who wrote the entries since. Leaves: rooms by name, with counts. Invariant:
-//! heads and marks are of one log, and those of another replace them; the user's own entries are not unread.
+//! Enters: heads, what was read, who wrote the entries since. Leaves: rooms by name, with counts.
+//! Invariant: heads and marks are of one log, and those of another replace them; the user's own
+//! entries are not unread.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -135,8 +136,8 @@ impl Rooms {
         }
     }
 
-    /// The number of unread entries of a room; 0 if it was never opened. Entries before the peek do not
-    /// count, because they may be the user's own.
+    /// The number of unread entries of a room; 0 if it was never opened. Entries before the peek do
+    /// not count, because they may be the user's own.
     pub(crate) fn unread(&self, room: &RoomName) -> u64 {
         let (Some(mark), Some(peeked)) = (self.mark(room), self.peeked.get(room)) else { return 0 };
         u64::try_from(peeked.upto - mark).unwrap_or(0).saturating_sub(peeked.own)
@@ -181,7 +182,8 @@ impl Rooms {
         all.find(|room| **room != self.open && self.unread(room) > 0).cloned()
     }
 
-    /// At most `rows` rooms around the open one, by name, and how many there are before and after them.
+    /// At most `rows` rooms around the open one, by name, and how many there are before and after
+    /// them.
     pub(crate) fn around(&self, rows: usize) -> (usize, Vec<&RoomName>, usize) {
         let before = self.heads.range(..self.open.clone()).count();
         let mut rooms: Vec<_> = self.heads.keys().collect();

@@ -1,7 +1,7 @@
 //! The terminal while the chat runs: alternate screen, raw mode, bracketed paste.
 //!
-//! Enters: a terminal. Leaves: the same, restored on every exit. Invariant: what `enter` changes is undone
-//! once, by [`Screen`]'s drop or by a panic on any thread, before its message is printed.
+//! Enters: a terminal. Leaves: the same, restored on every exit. Invariant: what `enter` changes is
+//! undone once, by [`Screen`]'s drop or by a panic on any thread, before its message is printed.
 
 use std::{
     io::{self, IsTerminal, Stdout, stdout},
@@ -50,7 +50,8 @@ impl Screen {
         terminal.map(|terminal| Self { terminal }).inspect_err(|_| leave())
     }
 
-    /// Restores the terminal, stops this process as Ctrl-Z does, and enters the screen again afterwards.
+    /// Restores the terminal, stops this process as Ctrl-Z does, and enters the screen again
+    /// afterwards.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         leave();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
@@ -68,8 +69,8 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     ENTERED.store(true, Ordering::SeqCst);
-    // Terminals differ in the width of some emoji. Without wrapping, a row that is too long affects no
-    // other.
+    // Terminals differ in the width of some emoji. Without wrapping, a row that is too long affects
+    // no other.
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, DisableLineWrap)
         .inspect_err(|_| leave())
 }

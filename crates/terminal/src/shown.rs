@@ -1,8 +1,8 @@
 //! Annotations: the edits, reactions and redactions of an entry.
 //!
-//! Enters: entries in any order. Leaves: what to show at a slot. Invariant: the result depends on the entries
-//! taken, not on their order, by the rules of PROTOCOL.md's table of kinds (as in the JavaScript SDK's
-//! `fold.js`). Only the latest annotation of each author is kept.
+//! Enters: entries in any order. Leaves: what to show at a slot. Invariant: the result depends on
+//! the entries taken, not on their order, by the rules of PROTOCOL.md's table of kinds (as in the
+//! JavaScript SDK's `fold.js`). Only the latest annotation of each author is kept.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 

@@ -1,14 +1,14 @@
 //! Untrusted text, made safe for a terminal and wrapped into rows.
 //!
-//! Enters: any string. Leaves: rows of graphemes with known widths, for the screen of `chat`; or one line,
-//! for the commands that print. Invariant: the result cannot move the cursor, change a colour or reverse the
-//! direction of text next to it, and no row is wider than requested.
+//! Enters: any string. Leaves: rows of graphemes with known widths, for the screen of `chat`; or
+//! one line, for the commands that print. Invariant: the result cannot move the cursor, change a
+//! colour or reverse the direction of text next to it, and no row is wider than requested.
 
 use ratatui::buffer::CellWidth;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The most code points per grapheme: Unicode's longest emoji has 10, and unlimited combining marks would
-/// be drawn over the rows above.
+/// The most code points per grapheme: Unicode's longest emoji has 10, and unlimited combining marks
+/// would be drawn over the rows above.
 const GRAPHEME_CODE_POINTS: usize = 12;
 const TAB: &str = "    ";
 
@@ -17,7 +17,8 @@ pub(crate) fn width(text: &str) -> usize {
     text.graphemes(true).map(|it| usize::from(it.cell_width())).sum()
 }
 
-/// A multi-line text that is safe to draw: line ends are `\n`, and there are no other control characters.
+/// A multi-line text that is safe to draw: line ends are `\n`, and there are no other control
+/// characters.
 pub(crate) fn safe(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let mut safe = String::with_capacity(text.len());
@@ -73,14 +74,15 @@ pub fn printed_in_colour(line: &str) -> String {
     out
 }
 
-/// Whether JSON for a terminal has to escape this character as `\uXXXX`: control characters that JSON allows
-/// unescaped, and invisible ones.
+/// Whether JSON for a terminal has to escape this character as `\uXXXX`: control characters that
+/// JSON allows unescaped, and invisible ones.
 #[must_use]
 pub fn is_escaped_in_json(c: char) -> bool {
     c.is_control() || is_unseen(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// A name, truncated to `columns`. Invisible characters become U+FFFD, so that no name looks like another.
+/// A name, truncated to `columns`. Invisible characters become U+FFFD, so that no name looks like
+/// another.
 #[must_use]
 pub fn name(text: &str, columns: usize) -> String {
     let mut seen = String::with_capacity(text.len());
@@ -122,8 +124,8 @@ fn push(safe: &mut String, c: char) {
     }
 }
 
-/// Invisible characters that reverse or hide their neighbours: Unicode Annex 9's explicit directions, and
-/// zero-width spaces. Not joiners, which emoji and some scripts need.
+/// Invisible characters that reverse or hide their neighbours: Unicode Annex 9's explicit
+/// directions, and zero-width spaces. Not joiners, which emoji and some scripts need.
 fn is_unseen(c: char) -> bool {
     matches!(
         c,

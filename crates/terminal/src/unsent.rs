@@ -1,7 +1,8 @@
 //! Unsent messages, as rows above the composer.
 //!
-//! Enters: unanswered and refused messages. Leaves: rows. Invariant: each reason is above the messages that
-//! were refused for it, each message has its own row, and those that do not fit are counted.
+//! Enters: unanswered and refused messages. Leaves: rows. Invariant: each reason is above the
+//! messages that were refused for it, each message has its own row, and those that do not fit are
+//! counted.
 
 use ratatui::{
     style::{Color, Style},

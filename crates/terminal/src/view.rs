@@ -1,7 +1,8 @@
 //! Which rows of the timeline are visible.
 //!
-//! Enters: rows by slot, how many fit, how far to scroll. Leaves: the rows to draw. Invariant: the place is
-//! the slot of the lowest row, so new entries above or below and a new width do not move the view.
+//! Enters: rows by slot, how many fit, how far to scroll. Leaves: the rows to draw. Invariant: the
+//! place is the slot of the lowest row, so new entries above or below and a new width do not move
+//! the view.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! The entries of the open room in memory: one run of slots without a gap.
 //!
-//! Enters: followed entries, and pages. Leaves: entries by slot. Invariant: the slots are contiguous and at
-//! most [`MOST_HELD`]; the window is live if `last == latest`.
+//! Enters: followed entries, and pages. Leaves: entries by slot. Invariant: the slots are
+//! contiguous and at most [`MOST_HELD`]; the window is live if `last == latest`.
 
 use std::collections::VecDeque;
 
@@ -62,8 +62,8 @@ impl Window {
         self.entries.iter()
     }
 
-    /// Takes followed entries. Those that are not adjacent to the window only update `latest`; so do all if
-    /// the window is full and `keep` is set.
+    /// Takes followed entries. Those that are not adjacent to the window only update `latest`; so
+    /// do all if the window is full and `keep` is set.
     pub(crate) fn followed(&mut self, entries: &[Entry], keep: bool) {
         let Some(newest) = entries.last() else { return };
         self.latest = self.latest.max(newest.slot.cast_signed());
@@ -72,8 +72,9 @@ impl Window {
         }
     }
 
-    /// Takes a page at one end; entries that are not adjacent are dropped. Returns whether the other end was
-    /// trimmed. A page's `latest` is ignored: the followed entries up to it may still be on their way.
+    /// Takes a page at one end; entries that are not adjacent are dropped. Returns whether the
+    /// other end was trimmed. A page's `latest` is ignored: the followed entries up to it may still
+    /// be on their way.
     pub(crate) fn page(&mut self, entries: Vec<Entry>, end: End) -> bool {
         let before = (self.first(), self.last());
         match end {

@@ -1,8 +1,8 @@
 //! The followed rooms.
 //!
-//! Enters: follows, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each follower
-//! gets. Invariant: a room has one follow; nothing of an earlier one reaches it; a room without follower
-//! is left.
+//! Enters: follows, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each
+//! follower gets. Invariant: a room has one follow; nothing of an earlier one reaches it; a room
+//! without follower is left.
 
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ impl Asks {
         jitter: f64,
     ) {
         let Some(following) = self.asked_by(&room, req) else { return };
-        // A follow in progress may be on a node that has not caught up; a new one asked for a slot that
-        // does not exist.
+        // A follow in progress may be on a node that has not caught up; a new one asked for a slot
+        // that does not exist.
         let behind = error.code == ErrorCode::Ahead && following.timeline.has_begun();
         if error.code == ErrorCode::Diverged {
             self.stepped(&room, Step::Diverged, now);

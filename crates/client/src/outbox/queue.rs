@@ -142,7 +142,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The connection was lost: `seq` starts at 0 again, and everything is resent in the same order.
+    /// The connection was lost: `seq` starts at 0 again, and everything is resent in the same
+    /// order.
     pub(super) fn disconnected(&mut self) {
         self.items.iter_mut().for_each(|item| (item.seq, item.mismatches) = (None, 0));
         (self.numbered, self.next_seq, self.pause_until) = (0, 0, None);
