@@ -11,16 +11,15 @@ use thiserror::Error;
 /// The protocol's path.
 const PATH: &str = "/v1/ws";
 
-/// The address of a server, parsed from `http://HOST:PORT` or `ws://HOST:PORT`, with or without
-/// `/v1/ws`. It displays as it was typed.
+/// The address of a server, parsed from `http://HOST:PORT` or `ws://HOST:PORT`. Displayed as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     typed: String,
     uri: Uri,
 }
 
-/// Why a text is not a server's address: no `http://`, no host, a bad port, another path, or TLS,
-/// which is not supported.
+/// Why a text is not a server's address: not `http://` (TLS is not supported), no host, a bad port,
+/// or another path.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{typed:?} is not the address of a server: {problem}; write it as http://HOST:PORT")]
 pub struct AddressError {
@@ -29,7 +28,7 @@ pub struct AddressError {
 }
 
 impl Address {
-    /// The address of the WebSocket.
+    /// The URI of its WebSocket.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.uri

@@ -1,12 +1,9 @@
-//! The requests besides appends: reads, follows, the watch. No clock, no socket, no randomness.
+//! The requests besides appends: reads, follows, watches.
 //!
-//! Enters: requests, the server's answers, disconnects. Leaves: frames to send, answers to reads,
-//! and a [`Delivery`] for each item of a follow or watch.
-//!
-//! Invariant: a follow joins again after each reconnect, at its slot; at most one `join` or
-//! `update` of a follow is unanswered. The `req` of these frames is negative, that of appends
-//! positive, and none is used twice, so each answer matches one request. Follows and watchers are
-//! numbered, so nothing reaches a later one of the same room.
+//! Enters: requests, answers, disconnects. Leaves: frames, answers to reads, a [`Delivery`] for
+//! each item of a follow or watch. Invariant: after a reconnect a follow joins again at its slot;
+//! at most one `join` or `update` of it is unanswered. The `req` of these frames is negative (that
+//! of appends positive) and unique; follows and watches are numbered: nothing reaches a later one.
 
 mod rooms;
 
@@ -35,12 +32,10 @@ const CHECK: Duration = Duration::from_secs(24);
 /// How many reads may be unanswered.
 const MOST_READS: usize = 32;
 
-/// An item for one follow or watch.
+/// An item of this log for the follow or watch with this number.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    /// The number of the follow or watch.
     pub(crate) to: u64,
-    /// The log that the item is of.
     pub(crate) log: Arc<str>,
     pub(crate) item: Item,
 }
@@ -49,7 +44,6 @@ pub(crate) struct Delivery {
 pub(crate) enum Item {
     Followed(Followed),
     Heads(Heads),
-    /// The last item.
     End(ClientError),
 }
 
@@ -61,6 +55,7 @@ enum Asked {
     Watch,
 }
 
+#[derive(Default)]
 pub(crate) struct Asks {
     reads: Reads,
     rooms: BTreeMap<RoomName, Following>,
@@ -68,7 +63,7 @@ pub(crate) struct Asks {
     unanswered: HashMap<i64, (Asked, Duration)>,
     control: VecDeque<String>,
     deliveries: VecDeque<Delivery>,
-    /// When the first frame may be due; saves searching before.
+    /// When the first frame may be due; no search before.
     next_due: Option<Duration>,
     last_req: i64,
     patience: Option<Duration>,
@@ -77,26 +72,13 @@ pub(crate) struct Asks {
 
 impl Asks {
     pub(crate) fn new(patience: Option<Duration>, log: &str) -> Self {
-        Self {
-            reads: Reads::default(),
-            rooms: BTreeMap::new(),
-            watches: Watches::default(),
-            unanswered: HashMap::new(),
-            control: VecDeque::new(),
-            deliveries: VecDeque::new(),
-            next_due: None,
-            last_req: 0,
-            patience,
-            log: log.into(),
-        }
+        Self { patience, log: log.into(), ..Self::default() }
     }
 
-    /// The log of the latest connection.
     pub(crate) fn log(&self) -> &str {
         &self.log
     }
 
-    /// Whether one more read may be sent.
     pub(crate) fn has_space(&self) -> bool {
         self.reads.len() < MOST_READS
     }
@@ -106,7 +88,6 @@ impl Asks {
         self.reads.len() == 0
     }
 
-    /// Reads once; with a log, only from that one.
     pub(crate) fn read(
         &mut self,
         update: ClientUpdate,
@@ -132,7 +113,6 @@ impl Asks {
         }
     }
 
-    /// Ends all follows and watches.
     pub(crate) fn remove_all(&mut self) {
         self.rooms.clear();
         self.watches = Watches::default();
@@ -184,12 +164,10 @@ impl Asks {
         frame
     }
 
-    /// When to call [`Asks::next_frame`] again if nothing arrives.
     pub(crate) fn next_wake(&self) -> Option<Duration> {
         self.next_due
     }
 
-    /// When the oldest unanswered frame was sent.
     pub(crate) fn oldest_unanswered(&self) -> Option<Duration> {
         self.unanswered.values().map(|(_, sent)| *sent).min()
     }
@@ -326,7 +304,6 @@ fn names_damage(error: &ErrorFrame) -> bool {
     error.code == ErrorCode::Unavailable && error.message.contains("damaged")
 }
 
-/// The JSON of a frame.
 pub(crate) fn written(frame: &ClientFrame) -> String {
     match serde_json::to_string(frame) {
         Ok(text) => text,

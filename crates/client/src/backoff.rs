@@ -1,8 +1,7 @@
 //! How long to wait before the next attempt.
 //!
-//! Enters: the attempt's number or a refusal, and a random number from 0 to 1. Leaves: a duration.
-//! Invariant: clients that lost one server together do not all return together, and no wait between
-//! attempts exceeds [`LONGEST`]. It has no clock and no randomness of its own.
+//! Enters: the number of attempts or a refusal, and jitter from 0 to 1. Leaves: a duration.
+//! Invariant: clients that lost one server together do not all return together.
 
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(5);
 /// How long to wait after a refusal without `retry_after_ms`.
 const DEFAULT_RETRY: Duration = Duration::from_millis(500);
 
-/// Exponential backoff with jitter.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     tries: u32,
@@ -36,7 +34,6 @@ impl Backoff {
         self.tries
     }
 
-    /// An attempt succeeded.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }

@@ -7,13 +7,13 @@
 //! ```
 //!
 //! Enters: appends in order, each with its id. Leaves: one outcome for each, in that order.
-//! Invariants: a request starts with the first line without an outcome, and is sent once the
-//! previous one is answered or lost; so the lines are in the log in order, each once, even if a
-//! server finishes a request whose connection was lost. All requests of a connection go to one log,
-//! which is read when it opens.
+//! Invariant: a request starts with the first line without an outcome, after the previous one is
+//! answered or lost: lines enter the log in order, each once, even if a server finishes a request
+//! whose connection was lost. All requests of a connection go to one log.
 
 use std::{ops::Range, time::Duration};
 
+use ::http::{Request, header::CONTENT_TYPE};
 use bytes::Bytes;
 use roomlog_protocol::{
     Appended, BatchLine, ClientAppend, ErrorCode, ErrorFrame, Hello, RoomName,
@@ -38,8 +38,7 @@ const NDJSON: &str = "application/x-ndjson";
 const BODY_BYTES: usize = 4 << 20;
 
 /// Appends to one room over HTTP, up to 1,000 per request: faster than a [`Client`](crate::Client)
-/// for an import. What the server does not accept now is resent, for as long as
-/// [`Options::patience`].
+/// for an import. It retries transient refusals and disconnects for [`Options::patience`].
 pub struct Batches {
     options: Options,
     room: RoomName,
@@ -89,10 +88,10 @@ impl Batches {
     /// Appends these: one outcome for each, in order. Each must be for the room, with an id and an
     /// author and without `seq`. `waited` of an outcome is that of its request.
     ///
-    /// A refusal that is final for one append fails that one. Any other error fails all the rest:
+    /// A final refusal fails its append. Any other error fails all the rest:
     /// [`AppendError::NewLog`] if the server has another log, or, once the patience is exhausted,
-    /// the last refusal or [`ClientError::Lost`]. Dropping the future leaves the outcome of sent
-    /// appends open; resent with the same ids, they are in the log once.
+    /// the last refusal or [`ClientError::Lost`]. If the future is dropped, resend the appends with
+    /// the same ids: they are in the log once.
     pub async fn append(&mut self, appends: &[ClientAppend]) -> Vec<Outcome> {
         let lines = Lines::of(appends);
         let mut outcomes = Vec::with_capacity(lines.len());
@@ -122,13 +121,13 @@ impl Batches {
         outcomes
     }
 
-    /// Posts lines and reads the answer.
     async fn post(&mut self, body: Bytes) -> Result<Answer, String> {
         let Some(http) = &mut self.http else { return Err("there is no connection".into()) };
         let path = format!("/v1/rooms/{}/entries", self.room);
         // A batch may take as long as an append, plus the round trip.
         let answering = Duration::from_millis(self.hello.limits.append_ms) + self.options.quiet;
-        let answer = timeout(answering, http.post(&path, NDJSON, body)).await;
+        let request = Request::post(&path).header(CONTENT_TYPE, NDJSON);
+        let answer = timeout(answering, http.send(request, body)).await;
         let (status, body) = answer.map_err(|_| "the server does not answer".to_owned())??;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let read: Result<Vec<BatchLine>, _> = lines.map(serde_json::from_slice).collect();
@@ -185,7 +184,7 @@ impl Batches {
         }
     }
 
-    /// The request was refused as a whole.
+    /// The whole request was refused.
     fn refused(&mut self, error: Box<ErrorFrame>, sent: usize, to: &mut Vec<Outcome>) -> Then {
         match error.code {
             ErrorCode::TooLarge if sent > 1 => {
@@ -279,7 +278,8 @@ async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), Conne
     drop(socket);
     let opening = async {
         let mut http = Http::open(&options.address).await?;
-        let (_, head) = http.get(&format!("/v1/rooms/{room}/entries?count=0")).await?;
+        let head = Request::get(format!("/v1/rooms/{room}/entries?count=0"));
+        let (_, head) = http.send(head, Bytes::new()).await?;
         let head: serde_json::Value =
             serde_json::from_slice(&head).map_err(|why| why.to_string())?;
         if head["log"] != *hello.log {
@@ -292,7 +292,7 @@ async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), Conne
     opened.map(|http| (http, hello)).map_err(ConnectError::Transient)
 }
 
-/// Appends as JSON, one per line, in one buffer.
+/// Appends as NDJSON.
 struct Lines {
     bytes: Bytes,
     ends: Vec<usize>,
@@ -315,8 +315,7 @@ impl Lines {
         self.ends.len()
     }
 
-    /// The lines of one request that starts with this one: at least one, and with more than one at
-    /// most [`BODY_BYTES`].
+    /// The lines of the request that starts with this one: at least one.
     fn from(&self, first: usize, most: usize) -> Range<usize> {
         let start = self.start(first);
         let fits = self.ends[first..].iter().take(most);

@@ -78,8 +78,7 @@ impl Client {
     ///
     /// # Errors
     /// - [`ClientError::Unreachable`]: no server answers at the address.
-    /// - [`ClientError::Unusable`]: the address does not lead to a Roomlog server that this client
-    ///   can use.
+    /// - [`ClientError::Unusable`]: it is not a Roomlog server that this client can use.
     /// - [`ClientError::Refused`]: the server refused the login.
     pub async fn connect(options: Options) -> Result<Self, ClientError> {
         let opened = Socket::open(&options).await;
@@ -117,8 +116,7 @@ impl Client {
         }
     }
 
-    /// The server's `hello` at the latest connection: its version, its limits, and the name of its
-    /// `log`.
+    /// The server's `hello` at the latest connection: its version, limits, and the name of its log.
     #[must_use]
     pub fn hello(&self) -> Arc<Hello> {
         self.shared.hello.borrow().clone()
@@ -140,8 +138,7 @@ impl Client {
     /// # Errors
     /// Only if the client ended first; the append's own outcome comes from the [`Pending`].
     /// - [`ClientError::Lost`]: the patience was exhausted.
-    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: another server answered a
-    ///   reconnect.
+    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: reconnecting met another server.
     pub async fn append(&self, append: ClientAppend) -> Result<Pending, ClientError> {
         let hello = self.hello();
         self.append_of(&hello.log, append).await
@@ -191,8 +188,7 @@ impl Client {
         answer.await.unwrap_or_else(|_| Err(self.shared.ended()))
     }
 
-    /// Reads the `count` slots that end at slot `upto` (`None`: the latest); at most a page, the
-    /// newest.
+    /// Reads the `count` slots that end at slot `upto` (`None`: the latest), at most a page.
     ///
     /// # Errors
     /// As [`Client::update`].
@@ -214,8 +210,7 @@ impl Client {
 
     /// Follows a room. A slot in `start` belongs to the log that [`Client::hello`] names now.
     ///
-    /// A client follows a room once: a second follow of the room replaces the first, which ends
-    /// with [`ClientError::Replaced`].
+    /// A second follow of a room ends the first with [`ClientError::Replaced`].
     ///
     /// # Errors
     /// As [`Client::append`]. The follow's own errors come from [`Follow::next`].
@@ -343,8 +338,7 @@ impl Watch {
     ///
     /// # Errors
     /// An error ends the watch.
-    /// - [`ClientError::Refused`]: the server could not list its rooms for longer than the
-    ///   patience.
+    /// - [`ClientError::Refused`]: the server refused the list for longer than the patience.
     /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Heads, ClientError> {
         self.items.next().await
@@ -385,7 +379,7 @@ pub fn draft(room: RoomName, body: impl Into<String>) -> ClientAppend {
     }
 }
 
-/// A new id. ULIDs start with the time, which keeps the server's index of ids local.
+/// ULIDs start with the time, which keeps the server's index of ids local.
 fn new_id() -> EntryId {
     match EntryId::new(&ulid::Ulid::generate().to_string()) {
         Ok(id) => id,

@@ -1,8 +1,8 @@
 //! The task of a client: it moves frames between the session and the socket, and reconnects.
 //!
-//! Enters: requests of the handles. Leaves: answers and deliveries. All channels are bounded.
-//! Invariant: what cannot be delivered stops reading and never fills memory: while a follower does
-//! not take its entries, the socket is not read; while the outbox is full, no append is accepted.
+//! Enters: requests of the handles. Leaves: answers and deliveries. Invariant: memory is bounded:
+//! the socket is not read while a follower does not take its entries, and no append is accepted
+//! while the outbox is full.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -41,7 +41,6 @@ pub(crate) struct Driver {
     requests: mpsc::Receiver<Request>,
     /// Whether no more requests can come.
     closing: bool,
-    /// The follows and watches, by number.
     feeds: HashMap<u64, Feed>,
     last_number: u64,
     /// What a reader has to take before the socket is read again.
@@ -54,7 +53,6 @@ pub(crate) struct Driver {
     lost_since: Option<Instant>,
 }
 
-/// How serving one connection ended.
 enum Served {
     Done,
     Lost(String),
@@ -273,8 +271,7 @@ impl Driver {
         }
     }
 
-    /// Awaits a future while accepting requests, up to their bounds. `None`: the client was closed
-    /// and nothing is pending.
+    /// Awaits a future and accepts requests. `None`: the client is closed and nothing is pending.
     async fn while_disconnected<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
         let mut what = std::pin::pin!(what);
         loop {
@@ -297,13 +294,11 @@ impl Driver {
 
     /// Gives up. Dropping this task then wakes everyone who waits.
     fn fail(mut self, error: &ClientError) {
-        // Before the channels close, so that whoever sees the end finds the reason.
-        let _ = self.shared.end.set(error.clone());
+        let _first_and_only = self.shared.end.set(error.clone());
         self.session.fail_all(error);
     }
 }
 
-/// Waits until the reader of this item can take it, or is dropped.
 async fn space(blocked: Option<&Delivery>, feeds: &HashMap<u64, Feed>) {
     if let Some(feed) = blocked.and_then(|delivery| feeds.get(&delivery.to)) {
         feed.space().await;

@@ -17,8 +17,8 @@ pub enum ClientError {
         /// The system's error.
         why: String,
     },
-    /// The address does not lead to a Roomlog server that this client can use: another service,
-    /// another protocol version, or a server that requires a token.
+    /// Not a server that this client can use: another service, another protocol version, or one
+    /// that requires a token.
     #[error("{address} cannot be used: {why}")]
     Unusable {
         /// The address as given.
@@ -26,9 +26,7 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
-    /// The connection was lost and did not come back within
-    /// [`Options::patience`](crate::Options::patience). The outcome of unanswered appends is
-    /// unknown; resend them with the same ids.
+    /// The connection did not come back within [`Options::patience`](crate::Options::patience).
     #[error("the connection to {address} was lost and did not come back in {} s: {why}", waited.as_secs())]
     Lost {
         /// The address as given.
@@ -38,12 +36,11 @@ pub enum ClientError {
         /// How long the client retried.
         waited: Duration,
     },
-    /// The server refused the request. The frame has the code, and `room`, `latest` and `slot`
-    /// where they apply.
+    /// The server refused the request. The frame has the code, and details where they apply.
     #[error("{}", Sentence(.0))]
     Refused(Box<ErrorFrame>),
-    /// The server left out a slot, which no server should do. Everything before it is good;
-    /// `roomlog verify` finds what is wrong.
+    /// The server left out a slot, which is a bug. Everything before it is good; `roomlog verify`
+    /// checks the log.
     #[error("room {room} has no slot {slot}: {instead}")]
     Hole {
         /// The room.
@@ -53,8 +50,7 @@ pub enum ClientError {
         /// What came instead.
         instead: String,
     },
-    /// The read names slots of a log that the server no longer has: it was restored from a backup,
-    /// or is another server. Drop what was read and start over.
+    /// The read names slots of a log that the server no longer has. Drop what was read, start over.
     #[error(
         "the server now has another log, and what was read before is not part of it; start over"
     )]
@@ -81,21 +77,19 @@ pub enum AppendError {
     /// latter case all later appends to the room fail too, because they may depend on it.
     #[error("{}", Sentence(.0))]
     Refused(Box<ErrorFrame>),
-    /// It names a slot (`ref` or `expect`) of a log that the server no longer has, or
+    /// The server has another log, and the append names a slot of the old one (`ref`, `expect`) or
     /// [`Options::append_to_new_log`](crate::Options::append_to_new_log) is off. It may or may not
-    /// be in the old log. Read the new log, and append again what is missing.
+    /// be in the old log.
     #[error(
         "the server now has another log, and this append was made for the old one; read the new \
          log, and append again what is missing"
     )]
     NewLog,
-    /// The client ended before the outcome was known. Appended again with the same id, it is in the
-    /// log once.
+    /// The client ended before the outcome was known. Append it again with the same id.
     #[error("the outcome of this append is unknown ({0}); append it again with the same id")]
     Unknown(#[from] ClientError),
 }
 
-/// A refusal as a sentence: the server's message, the code, and advice.
 struct Sentence<'a>(&'a ErrorFrame);
 
 impl fmt::Display for Sentence<'_> {

@@ -1,8 +1,7 @@
 //! The channel from a client's task to one [`Follow`](crate::Follow) or [`Watch`](crate::Watch).
 //!
-//! Enters: items, each with its log. Leaves: the same, in order, then why there are no more.
-//! Invariant: the reason for the end needs no space in the channel, so a slow reader still gets it;
-//! the task is notified as soon as a reader is dropped.
+//! Enters: items, each with its log. Leaves: the same, in order, then the reason for the end.
+//! Invariant: that reason needs no space in the channel, so a slow reader still gets it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +12,6 @@ use crate::{ClientError, asks::Item, shared::Shared};
 /// How many items are buffered; each is at most one page of the server.
 const ITEMS: usize = 4;
 
-/// The task's end.
 pub(crate) struct Feed {
     items: mpsc::Sender<(Arc<str>, Item)>,
     end: Arc<OnceLock<ClientError>>,
@@ -37,7 +35,6 @@ pub(crate) fn feed<T>(shared: &Arc<Shared>, kind: fn(Item) -> Option<T>) -> (Fee
 }
 
 impl Feed {
-    /// Queues an item of this log. A full channel gives it back.
     pub(crate) fn send(
         &self,
         log: Arc<str>,
@@ -55,10 +52,8 @@ impl Feed {
         self.items.is_closed()
     }
 
-    /// Ends this feed alone.
     pub(crate) fn end(self, why: ClientError) {
-        // Set only here, before the reader can see the end.
-        let _ = self.end.set(why);
+        let _first_and_only = self.end.set(why);
     }
 }
 
@@ -73,7 +68,7 @@ impl<T> Items<T> {
         Err(self.end.get().cloned().unwrap_or_else(|| self.shared.ended()))
     }
 
-    /// The log of the item that was returned last.
+    /// The log of the last item.
     pub(crate) fn log(&self) -> &str {
         &self.log
     }

@@ -21,11 +21,9 @@ pub enum Followed {
     /// The next entries, in slot order, without a gap to the previous ones. Empty after a
     /// [`Followed::Waiting`] if the server can be read again and there is nothing new.
     Entries(Vec<Entry>),
-    /// The previous entries are no longer part of the log: drop them. Entries from the newest page
-    /// follow.
+    /// Drop the previous entries: they are not in the server's log. The newest entries follow.
     Reset(Reset),
-    /// The server cannot send what comes next, for this reason. Reported once until entries come
-    /// again; the client goes on retrying, with backoff.
+    /// The server cannot send the next entries, for this reason. Reported once; the client retries.
     Waiting(String),
 }
 
@@ -34,12 +32,10 @@ pub(crate) struct Following {
     pub(crate) number: u64,
     pub(crate) timeline: Timeline,
     pub(crate) joined: bool,
-    /// Whether the server may be sending the room's entries, for this follow or one that it
-    /// replaced.
+    /// Whether the server may be sending entries, for this follow or one that it replaced.
     pub(crate) is_served: bool,
     /// The `req` of the unanswered `join` or `update`.
     pub(crate) asked: Option<i64>,
-    /// When to send the next one.
     pub(crate) due: Option<Duration>,
     /// Refusals since the last answer.
     refusals: Backoff,
@@ -64,7 +60,7 @@ impl Following {
         }
     }
 
-    /// Whether the server sends the room's entries, now or once it has read our frames.
+    /// Whether the server sends entries, now or once it has read the latest request.
     pub(crate) fn may_be_served(&self) -> bool {
         self.is_served || self.asked.is_some()
     }

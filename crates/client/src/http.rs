@@ -1,11 +1,10 @@
 //! One HTTP connection, for one request after the other.
 //!
-//! Enters: an address; bodies to post. Leaves: the status and complete body of each answer, or why
-//! the connection failed. Invariant: one request is in flight at a time, and no more than
-//! [`LONGEST_ANSWER`] of an answer is held in memory.
+//! Enters: an address; requests. Leaves: the status and body of each answer, or why the connection
+//! failed. Invariant: one request is in flight at a time.
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{StatusCode, header, request::Builder};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -44,32 +43,14 @@ impl Http {
         Ok(Self { sender, authority, connection })
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Result<(StatusCode, Bytes), String> {
-        self.ask(Method::GET, path, "", Bytes::new()).await
-    }
-
-    pub(crate) async fn post(
+    /// Sends a request for this path; the host is filled in.
+    pub(crate) async fn send(
         &mut self,
-        path: &str,
-        kind: &str,
+        request: Builder,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), String> {
-        self.ask(Method::POST, path, kind, body).await
-    }
-
-    async fn ask(
-        &mut self,
-        method: Method,
-        path: &str,
-        kind: &str,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, &self.authority);
-        if !kind.is_empty() {
-            request = request.header(header::CONTENT_TYPE, kind);
-        }
-        let request = request.body(Full::new(body)).map_err(|why| why.to_string())?;
+        let request = request.header(header::HOST, &self.authority).body(Full::new(body));
+        let request = request.map_err(|why| why.to_string())?;
         self.sender.ready().await.map_err(|why| plain(&why))?;
         let answer = self.sender.send_request(request).await.map_err(|why| plain(&why))?;
         let (status, body) = (answer.status(), answer.into_body());

@@ -32,9 +32,9 @@
 //!  session                        no I/O: outbox (appends), asks (reads, follows, watches), liveness
 //! ```
 //!
-//! Invariant: appends to a room enter its log in call order, each once, under their first id; a
-//! follow delivers every entry once, in slot order, or reports [`Followed::Reset`]; an answer never
-//! comes from another log than the one that was asked. Every queue is bounded.
+//! Invariant: appends to a room enter its log in call order, each once; a follow delivers every
+//! entry once, in slot order, or reports [`Followed::Reset`]; a request that names slots is never
+//! answered from another log. Every queue is bounded.
 
 mod address;
 mod asks;

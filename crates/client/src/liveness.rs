@@ -1,7 +1,6 @@
 //! Whether the server is still there.
 //!
-//! Enters: when something arrived, and the clock. Leaves: send a `ping`, wait, or give the
-//! connection up. Invariant: a connection is given up only after a `ping` got no answer.
+//! Invariant: a connection is given up only after a `ping` got no answer.
 
 use std::time::Duration;
 

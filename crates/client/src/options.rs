@@ -20,20 +20,17 @@ pub struct Options {
     /// Whether to retry an append whose `after` the server's log has not reached, as a client that
     /// moves between nodes of a cluster needs it. Default `true`; otherwise it fails with `ahead`.
     pub wait_when_ahead: bool,
-    /// Whether to send pending appends to the new log when the server comes back with another one,
-    /// except those that name a slot. Default `true`; otherwise all of them fail with
-    /// [`AppendError::NewLog`](crate::AppendError::NewLog).
+    /// Whether to send pending appends to a new log of the server, except those that name a slot.
+    /// Default `true`; otherwise all fail with [`AppendError::NewLog`](crate::AppendError::NewLog).
     pub append_to_new_log: bool,
-    /// How many appends may be pending, at least 1; beyond that,
-    /// [`Client::append`](crate::Client::append) waits. 1,024 by default. Each takes the memory of
-    /// its text.
+    /// How many appends may be pending, at least 1, before
+    /// [`Client::append`](crate::Client::append) waits. 1,024 by default.
     pub outbox: usize,
     /// The timeout for a connection, its `hello` and its `welcome` together. 10 s by default.
     pub connecting: Duration,
     /// After how much silence to send a `ping`. 15 s by default, clamped to 1 ms … 1 day.
     pub quiet: Duration,
-    /// How long to wait for anything after a `ping` before reconnecting. 10 s by default, clamped
-    /// to 1 ms … 1 day.
+    /// How long to wait after a `ping` before reconnecting. 10 s by default, clamped likewise.
     pub answer: Duration,
 }
 

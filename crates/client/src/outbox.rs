@@ -1,13 +1,11 @@
 //! The outbox: appends that have no outcome yet.
 //!
-//! Enters: appends in their author's order, the server's answers, disconnects. Leaves: frames to
-//! send, and one outcome for each append. No clock, no socket, no randomness: `now` is a duration
-//! since some start, `jitter` a number from 0 to 1.
+//! Enters: appends in order, answers, disconnects; `now` as a duration since some start, `jitter`
+//! from 0 to 1. Leaves: frames, and one outcome for each append.
 //!
 //! Invariant: within a room, frames carry the connection's `seq` 0, 1, 2, … in the order of the
 //! appends; an append keeps its id; at most `appends_in_flight` frames are unanswered. Every frame
-//! has its own `req`, which tells an answer to an older copy of an append from one to the newest:
-//! an append is resent only when refused, once for each refusal.
+//! has its own `req`, so an append is resent only when its latest copy is refused.
 
 mod queue;
 
@@ -177,7 +175,7 @@ impl<T> Outbox<T> {
         self.ready.iter().filter_map(|room| self.rooms.get(room)?.pause_until).min()
     }
 
-    /// When the oldest unanswered frame was sent.
+    /// When the oldest unanswered frame was sent, as `now`.
     #[must_use]
     pub fn oldest_unanswered(&self) -> Option<Duration> {
         self.flights.first_key_value().map(|(_, flight)| flight.sent)
@@ -186,8 +184,7 @@ impl<T> Outbox<T> {
     /// Takes `appended`; ignores a second one for the same append.
     pub fn appended(&mut self, appended: Appended, now: Duration) {
         let flight = appended.req.and_then(|req| self.flights.remove(&req));
-        // Without a flight the frame was answered before (`unknown_outcome`); then `seq` identifies
-        // it.
+        // After `unknown_outcome` there is no flight; then `seq` identifies the append.
         let asked = match flight {
             Some(Flight { room, seq, .. }) => Some((room, seq)),
             None => appended.seq.map(|seq| (appended.room.clone(), seq)),
@@ -271,8 +268,8 @@ impl<T> Outbox<T> {
         self.settled.pop_front()
     }
 
-    /// The server expects another `seq` first. The append with that `seq` was refused or is in
-    /// flight, so it is resent before this one.
+    /// The server expects another `seq` first. If that append is pending, it is sent before this
+    /// one.
     fn out_of_order(&mut self, room: &RoomName, seq: u64, expected: Option<u64>) -> Verdict {
         let Some(queue) = self.rooms.get_mut(room) else { return Verdict::Continue };
         let explained =
@@ -338,7 +335,6 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Adds a room with something to send to the end of `ready`, unless it is there.
     fn make_ready(&mut self, room: RoomName) {
         if let Some(queue) = self.rooms.get_mut(&room).filter(|queue| !queue.is_ready)
             && queue.has_work()

@@ -1,14 +1,11 @@
-//! Reading a log page by page.
-//!
-//! Enters: a room and a slot. Leaves: replies whose entries follow that slot, without a gap.
-//! Invariant: the end is the latest slot at the first page, so reading a busy room comes to an end.
+//! Reading a log page by page. Invariant: the end is the latest slot at the first page, so reading
+//! a busy room comes to an end.
 
 use roomlog_protocol::{ClientUpdate, Reply, RoomName, Span};
 
 use crate::{Client, ClientError};
 
-/// Pages of a room, oldest first, all of the log that [`Client::hello`] named when this was
-/// created.
+/// Pages of a room, oldest first, of the log that [`Client::hello`] named when this was created.
 pub struct Pages<'a> {
     client: &'a Client,
     room: RoomName,
@@ -37,8 +34,7 @@ impl<'a> Pages<'a> {
         self
     }
 
-    /// The next page; `None` at the end. Entries beyond the end are cut off; the `digest` of such a
-    /// page is of a later slot than its last entry.
+    /// The next page; `None` at the end. The last page is cut at the end; its `digest` is not.
     ///
     /// # Errors
     /// As [`Client::update`], and

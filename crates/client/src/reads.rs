@@ -1,8 +1,7 @@
 //! Reads that have no answer yet.
 //!
-//! Enters: updates with their callers, answers, refusals, disconnects. Leaves: frames, and one
-//! answer for each read. Invariant: a read is sent until it is answered or its caller is dropped; a
-//! read of one log is never answered from another.
+//! Invariant: a read is sent until it is answered or its caller is dropped; a read of one log is
+//! never answered from another.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +10,6 @@ use tokio::sync::oneshot;
 
 use crate::ClientError;
 
-/// Who gets the answer to a read.
 pub(crate) type ReadCaller = oneshot::Sender<Result<Reply, ClientError>>;
 
 struct PendingRead {
@@ -58,8 +56,7 @@ impl Reads {
         Some(ClientUpdate { req: Some(*req), ..read.update.clone() })
     }
 
-    /// A new connection to a server with this log: resends all reads, and fails those of another
-    /// log.
+    /// A new connection to this log: resends all reads, but fails those of another log.
     pub(crate) fn connected(&mut self, log: &str, now: Duration) {
         let is_other = |of: &Option<String>| of.as_ref().is_some_and(|of| of != log);
         for (_, read) in self.0.extract_if(.., |_, read| is_other(&read.log)) {
@@ -74,7 +71,7 @@ impl Reads {
         }
     }
 
-    /// Retries at `again`, or fails with the refusal once the patience is exhausted.
+    /// Retries at `again`, or fails once the patience is exhausted.
     pub(crate) fn retry_later(
         &mut self,
         req: i64,

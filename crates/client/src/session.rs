@@ -44,7 +44,7 @@ pub(crate) struct Session {
     limits: Limits,
     liveness: Liveness,
     ping: Option<String>,
-    /// Answers are expected from here on at the earliest: before, the socket was not read.
+    /// Timeouts of answers start here at the earliest: before, the socket was not read.
     reading_since: Duration,
     /// Whether the server answered anything on this connection.
     answered: bool,
@@ -111,7 +111,6 @@ impl Session {
         self.liveness.heard(now);
     }
 
-    /// Takes a frame of the server.
     pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration, jitter: f64) -> Verdict {
         self.liveness.heard(now);
         self.answered |= matches!(
@@ -141,7 +140,6 @@ impl Session {
         verdict
     }
 
-    /// The next frame to send.
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<String> {
         if let Some(ping) = self.ping.take() {
             return Some(ping);
@@ -169,8 +167,7 @@ impl Session {
         Ok(wakes.into_iter().flatten().fold(silence, Duration::min))
     }
 
-    /// As [`Session::check`] while the socket is not read: nothing times out, but pings still keep
-    /// the connection alive.
+    /// As [`Session::check`] while the socket is not read: it only sends pings.
     pub(crate) fn check_unread(&mut self, now: Duration) -> Duration {
         match self.liveness.check(now) {
             Silence::Dead => {
@@ -191,7 +188,6 @@ impl Session {
         self.asks.next_delivery()
     }
 
-    /// Fails everything with this reason.
     pub(crate) fn fail_all(&mut self, error: &ClientError) {
         self.asks.fail_all(error);
         self.outbox.fail_all(&AppendError::Unknown(error.clone()));

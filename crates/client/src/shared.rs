@@ -1,6 +1,4 @@
 //! What the handles of a client share with its task.
-//!
-//! Invariant: the reason for the end is set before anyone can see the end.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,8 +7,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::ClientError;
 
-/// Whether there is a connection. While there is none, appends and reads are queued. A client that
-/// gave up stays [`State::Reconnecting`]; every call on it returns the reason.
+/// Whether there is a connection; without one, appends and reads are queued. A client that gave up
+/// stays [`State::Reconnecting`], and every call on it fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Connected and logged in.
@@ -22,7 +20,7 @@ pub enum State {
 pub(crate) struct Shared {
     pub(crate) hello: watch::Sender<Arc<Hello>>,
     pub(crate) state: watch::Sender<State>,
-    /// Why the task ended, once it has.
+    /// Why the task ended; set before the channels close.
     pub(crate) end: OnceLock<ClientError>,
     /// Notified when a [`Follow`](crate::Follow) or [`Watch`](crate::Watch) is dropped.
     pub(crate) dropped: Notify,

@@ -1,8 +1,7 @@
 //! One connection: TCP, WebSocket, `hello`, `login`, `welcome`, then frames both ways.
 //!
-//! Enters: an address and an author; texts to send. Leaves: frames of the server, or why the
-//! connection ended. Invariant: reads and writes are concurrent, so the two ends cannot deadlock on
-//! full buffers.
+//! Enters: options; frames to send. Leaves: frames of the server, or why the connection ended.
+//! Invariant: reads and writes are concurrent, so full buffers cannot deadlock the two ends.
 
 use std::{
     pin::Pin,
@@ -22,14 +21,12 @@ use crate::{ClientError, asks::written, options::Options};
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;
 
-/// The `req` of `login`.
 const LOGIN_REQ: i64 = 0;
 
 pub(crate) struct Socket {
     inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// What arrived.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Frame(Box<ServerFrame>),
@@ -39,7 +36,6 @@ pub(crate) enum Incoming {
     Lost(String),
 }
 
-/// Why there is no connection.
 pub(crate) enum ConnectError {
     /// A retry may succeed.
     Transient(String),
@@ -120,8 +116,8 @@ impl Socket {
         Ok(Self { inner })
     }
 
-    /// Waits for the next arrival, and meanwhile sends what `next_frame` returns. With `read` false
-    /// it returns only if writing fails. Cancel-safe.
+    /// Sends what `next_frame` returns until something arrives. With `read` false it returns only
+    /// if writing fails. Cancel-safe.
     pub(crate) async fn next(
         &mut self,
         mut next_frame: impl FnMut() -> Option<String>,

@@ -1,8 +1,8 @@
 //! A room as one follower sees it: which slot it has, and what to ask for next.
 //!
 //! Enters: the reply to `join`, acks, replies to `update {after}`. Leaves: entries, each once, in
-//! slot order, without a gap, and whether a gap has to be filled. Invariant: a gap is `slot != last
-//! + 1`, and slots never go back except after a [`Reset`].
+//! slot order, without a gap; whether a gap has to be filled. Invariant: slots never go back except
+//! after a [`Reset`].
 
 use roomlog_protocol::{ClientUpdate, Digest, Entry, Reply, RoomName, Slot, Span};
 
@@ -12,19 +12,16 @@ const AFTER_RESET: u64 = 50;
 /// Where a follow starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// With up to this many of the newest entries, and at most a page of the server; 0: only new
-    /// entries.
+    /// With up to this many of the newest entries, at most a page; 0: only new entries.
     Newest(u64),
-    /// After this slot; −1: with the first entry. A slot that the log has not reached ends the
-    /// follow with `ahead`.
+    /// After this slot; −1: with the first entry. A slot beyond the log ends the follow (`ahead`).
     After(i64),
 }
 
 /// Why a follower has to drop its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
-    /// The server has another log (`hello.log`): it was restored from a backup or reset, or is
-    /// another server.
+    /// The server has another log (`hello.log`): it was restored, reset or replaced.
     NewLog,
     /// The server's digest differs: the log has the same name and other entries.
     Diverged,
@@ -72,8 +69,7 @@ impl Timeline {
         }
     }
 
-    /// The `update` that fills a gap, or checks that there is none. `None` before the reply to
-    /// `join`.
+    /// The `update` that checks for a gap and fills it. `None` before the reply to `join`.
     #[must_use]
     pub fn update(&self) -> Option<ClientUpdate> {
         self.last.map(|last| self.asking(Span::After(last)))

@@ -1,9 +1,7 @@
 //! The watchers, and which list of rooms is for whom.
 //!
-//! Enters: watchers, `heads`, refusals, disconnects. Leaves: when to send `watch`, and which heads
-//! each watcher gets. Invariant: at most one list is being received, and another `watch` waits for
-//! its end, because the server starts over with each; every watcher gets one complete list, then
-//! all moves.
+//! Invariant: at most one list is being received, and another `watch` waits for its end, because
+//! the server starts over with each; every watcher gets one complete list, then all moves.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,9 +22,7 @@ pub(crate) struct Watches {
     watchers: BTreeMap<u64, Stage>,
     /// The `req` of the `watch` whose list is being received.
     asked: Option<i64>,
-    /// When to send `watch`.
     due: Option<Duration>,
-    /// Since when the server refuses the list.
     pub(crate) refused_since: Option<Duration>,
 }
 
@@ -76,7 +72,6 @@ impl Watches {
         out.map(|(number, _)| number).collect()
     }
 
-    /// What each watcher gets of these heads.
     pub(crate) fn take(&mut self, mut heads: Heads, now: Duration) -> Vec<(u64, Heads)> {
         let req = heads.req.take();
         if req.is_some() && req != self.asked {

@@ -23,10 +23,7 @@ use crate::{
 };
 
 impl App {
-    /// Runs a command.
-    ///
-    /// # Errors
-    /// Why it failed; the caller keeps the text.
+    /// Runs a command, or returns why it failed; the caller then keeps the text.
     pub(crate) fn run(&mut self, command: ChatCommand) -> Result<(), String> {
         match command {
             ChatCommand::Say(kind, slot, body) => self.say(kind, slot, body)?,

@@ -37,7 +37,6 @@ pub(crate) struct Unsent {
     pub(crate) failed: Option<AppendError>,
 }
 
-/// Why a page was requested.
 #[derive(Clone, Copy)]
 enum Wanted {
     More(End),
@@ -65,7 +64,6 @@ pub(crate) struct App {
     pub(crate) refused: Option<String>,
     /// Why the client gave up.
     pub(crate) ended: Option<String>,
-    /// The help, while it is open.
     pub(crate) help: Option<Help>,
     pub(crate) is_over: bool,
     /// Whether the user was warned that quitting loses something.
@@ -135,7 +133,6 @@ impl App {
         app
     }
 
-    /// Takes the pending requests for the client.
     pub(crate) fn asks(&mut self) -> Vec<Ask> {
         std::mem::take(&mut self.asks)
     }
@@ -367,7 +364,6 @@ impl App {
         (self.is_refused, self.grown) = (false, None);
     }
 
-    /// What quitting now would lose.
     pub(crate) fn would_lose(&self) -> Option<String> {
         match (self.unsent.len(), self.drafts.keys().next()) {
             (0, room) => room.map(|room| format!("You have a draft in {room}.")),
@@ -386,7 +382,7 @@ impl App {
         self.unsent.iter().any(|it| it.failed.is_none())
     }
 
-    /// Reads who wrote the new entries of a room that is not open: the user's own are not unread.
+    /// Reads who wrote the new entries of another room: the user's own are not unread.
     fn peek(&mut self) {
         if self.is_peeking {
             return;

@@ -1,7 +1,6 @@
 //! One run of the chat, from entering the screen to leaving it.
 //!
-//! Enters: a connected client. Leaves: the unsent messages, or an error. Invariant: a burst of news
-//! or keys is drawn at most once per [`FRAME`].
+//! Invariant: a burst of news or keys is drawn at most once per [`FRAME`].
 
 use std::{
     io::{self, Write},
@@ -50,9 +49,7 @@ pub enum ChatError {
 /// patience ([`roomlog_client::Options::patience`] `None`). The terminal is restored in any case.
 ///
 /// # Errors
-/// - [`ChatError::NoTerminal`]: standard input or output is no terminal.
-/// - [`ChatError::Terminal`]: the terminal failed.
-/// - [`ChatError::Unsent`]: the user quit with unconfirmed messages.
+/// See [`ChatError`].
 pub async fn run(
     client: Client,
     me: Author,

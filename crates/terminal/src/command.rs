@@ -1,13 +1,11 @@
 //! Parses the text in the composer.
 //!
-//! Enters: a text, when Enter is pressed. Leaves: a command, or what is wrong. Invariant: a text
-//! that starts with a single `/` is a command or rejected, so that a mistyped one is not sent.
+//! Invariant: a text that starts with a single `/` is a command or rejected, never sent by mistake.
 
 use roomlog_client::protocol::RoomName;
 
 use crate::help::COMMANDS;
 
-/// What a text does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ChatCommand {
     /// Append this: the kind, the slot that it is about, the body.
@@ -33,10 +31,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     names.filter(move |name| std::mem::replace(&mut before, name) != *name)
 }
 
-/// Parses a text that is not empty.
-///
-/// # Errors
-/// What is wrong, and what to type instead.
+/// Parses a text that is not empty, or returns what to type instead.
 pub(crate) fn read(text: &str) -> Result<ChatCommand, String> {
     let Some(command) = text.strip_prefix('/') else {
         return Ok(ChatCommand::Say("text", None, text.to_owned()));

@@ -1,7 +1,6 @@
 //! The text input and its history.
 //!
-//! Enters: keys, pastes. Leaves: a text, when Enter is pressed. Invariant: no key and no paste
-//! loses a text; a cleared one is in the history.
+//! Invariant: no key and no paste loses a text; a cleared one is in the history.
 
 use std::collections::VecDeque;
 
@@ -64,7 +63,6 @@ impl Composer {
         }
     }
 
-    /// Handles an editing key.
     pub(crate) fn key(&mut self, key: KeyEvent) {
         let (control, rows) =
             (key.modifiers.contains(KeyModifiers::CONTROL), self.text.lines().len());
@@ -157,7 +155,6 @@ impl Composer {
         self.text.insert_str(format!("{name}{}", if is_first { ": " } else { " " }));
     }
 
-    /// Its rows at this width.
     pub(crate) fn rows(&self, width: u16) -> u16 {
         u16::try_from(self.all_rows(width)).unwrap_or(u16::MAX).clamp(1, COMPOSER_ROWS)
     }
@@ -179,7 +176,6 @@ impl Composer {
         self.text.screen_cursor().row == last_row(self.text.clone())
     }
 
-    /// The rows of the complete text at this width.
     fn all_rows(&self, width: u16) -> usize {
         let text = self.text.clone();
         // It wraps at the width of the last drawing.
@@ -188,7 +184,6 @@ impl Composer {
         last_row(text) + 1
     }
 
-    /// Recalls the previous text of the history, or the next.
     fn recall(&mut self, forward: bool) {
         let newest = self.history.len();
         let at = self.recalled.as_ref().map_or(newest, |(at, _)| *at);

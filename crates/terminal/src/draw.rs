@@ -1,8 +1,7 @@
-//! Draws the screen: rooms, the open room's name, its timeline, unsent messages, the composer, the
-//! status.
+//! Draws the screen.
 //!
-//! Enters: the app. Leaves: a frame. Invariant: any size is drawn without a panic; what does not
-//! fit is left out in this order: rooms, columns of the timeline, unsent messages.
+//! Invariant: any size is drawn without a panic; what does not fit is left out in this order:
+//! rooms, columns of the timeline, unsent messages.
 
 use ratatui::{
     Frame,
@@ -22,11 +21,9 @@ use crate::{
 
 /// The least columns for a list of rooms.
 const WIDE: u16 = 72;
-/// The columns of that list.
 const ROOMS: u16 = 22;
 /// The most rows of unsent messages.
 const UNSENT_ROWS: u16 = 6;
-/// The columns of the prompt.
 const PROMPT: u16 = 2;
 /// The most rows of a notice.
 const NOTICE_ROWS: u16 = 4;
@@ -151,7 +148,6 @@ fn timeline(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
         };
         lines.push(Line::styled(format!(" {why}"), DIM));
     }
-    // At the bottom, above the composer.
     let rows = u16::try_from(lines.len()).unwrap_or(area.height).min(area.height);
     let low = Rect { y: area.bottom() - rows, height: rows, ..area };
     frame.render_widget(Paragraph::new(lines), low);

@@ -1,7 +1,6 @@
 //! The help: every key and command, in a box over the screen.
 //!
-//! Enters: keys, the size of the screen. Leaves: the box. Invariant: at every size all of it can be
-//! read, by scrolling if it does not fit.
+//! Invariant: at every size all of it can be read, by scrolling if it does not fit.
 
 use crossterm::event::KeyCode;
 use ratatui::{
@@ -49,12 +48,9 @@ const NAMES: usize = 18;
 /// The indent of continued rows, if they do not.
 const INDENT: &str = "  ";
 
-/// The open help.
 #[derive(Default)]
 pub(crate) struct Help {
-    /// The first visible row.
     top: usize,
-    /// How many rows were visible in the last drawing.
     height: usize,
 }
 
@@ -119,7 +115,6 @@ fn rows(columns: usize) -> Vec<Line<'static>> {
     keys.chain([Line::default()]).chain(COMMANDS.iter().flat_map(row)).collect()
 }
 
-/// A key or command and its explanation, wrapped.
 fn run_on(what: &str, does: &str, columns: usize) -> Vec<Line<'static>> {
     let wrapped = text::wrap(&format!("{what}  {does}"), columns.saturating_sub(INDENT.len()));
     let row = |(number, row): (usize, String)| match row.strip_prefix(what) {

@@ -1,20 +1,17 @@
 //! What each key does.
 //!
-//! Enters: an event of the terminal. Leaves: a changed app. Invariant: an unknown key does nothing,
-//! and no key discards a text: Ctrl-C moves it to the history first.
+//! Invariant: an unknown key does nothing, and no key discards a text: Ctrl-C moves it to the
+//! history first.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use roomlog_client::protocol::RoomName;
 
 use crate::{app::App, command, help::Help, text};
 
-/// What an event requires of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Nothing,
-    /// Redraw from scratch.
     Redraw,
-    /// Stop the process, as Ctrl-Z does.
     Suspend,
 }
 
@@ -103,7 +100,6 @@ fn complete(app: &mut App) {
             app.notice = app.composer.complete_one(begun, names);
         }
         _ => {
-            // The latest first.
             let others = app.window.iter().rev().filter(|entry| entry.author != app.me);
             app.composer.complete(others.map(|entry| text::typed_name(entry.author.as_str())));
         }

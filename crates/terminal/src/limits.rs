@@ -20,7 +20,6 @@ pub(crate) const MOST_HISTORY: usize = 200;
 pub(crate) const MOST_CHOICES: usize = 20;
 /// The most rows of a collapsed entry.
 pub(crate) const MOST_ROWS: usize = 30;
-/// The most rows of the composer.
 pub(crate) const COMPOSER_ROWS: u16 = 8;
 /// The least time between two frames.
 pub(crate) const FRAME: Duration = Duration::from_millis(16);

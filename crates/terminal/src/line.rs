@@ -1,8 +1,7 @@
 //! One entry as rows of the timeline.
 //!
-//! Enters: an entry with its annotations, and the one before it. Leaves: rows `SLOT TIME AUTHOR
-//! body`, the quote of a reply above, reactions below. Invariant: everything that an author wrote
-//! went through [`text`](crate::text).
+//! Leaves: rows `SLOT TIME AUTHOR body`, the quote of a reply above, reactions below. Invariant:
+//! everything that an author wrote went through [`text`](crate::text).
 
 use std::collections::BTreeSet;
 
@@ -30,7 +29,6 @@ const QUOTE: usize = 60;
 const COLOURS: [Color; 6] =
     [Color::Cyan, Color::Green, Color::Magenta, Color::Blue, Color::Yellow, Color::Red];
 
-/// How a timeline is drawn.
 pub(crate) struct Timeline<'a> {
     pub(crate) window: &'a Window,
     pub(crate) annotations: &'a Annotations,
@@ -226,7 +224,6 @@ impl Timeline<'_> {
     }
 }
 
-/// The text of a line and its style.
 fn words(entry: &Entry, shown: &Shown<'_>) -> (String, Style) {
     if shown.is_redacted {
         return ("removed".into(), DIM.add_modifier(Modifier::ITALIC));

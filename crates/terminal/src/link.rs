@@ -1,8 +1,7 @@
 //! Connects the screen to the client: requests one way, news the other.
 //!
-//! Enters: the screen's requests. Leaves: news, through one bounded channel. Invariant: the screen
-//! never waits for the client and always takes the news; a full channel is backpressure on the
-//! client and the server. Appends keep their order.
+//! Invariant: the screen never waits for the client and always takes the news; a full channel of
+//! news is backpressure on the client and the server. Appends keep their order.
 
 use std::sync::Arc;
 
@@ -17,7 +16,6 @@ use tokio::{
 
 use crate::limits::{MOST_UNSENT, PAGE};
 
-/// How many news are queued for the screen.
 const NEWS: usize = 16;
 
 /// Counts the openings of rooms: news of an earlier one are dropped.
@@ -37,7 +35,6 @@ pub(crate) enum Ask {
 /// News for the screen. A `String` is the log that they are of.
 pub(crate) enum News {
     Followed(Opening, String, Followed),
-    /// The room cannot be followed.
     NotFollowed(Opening, ClientError),
     Page(u64, Result<Reply, ClientError>),
     Heads(String, Heads),
@@ -113,7 +110,6 @@ impl Link {
         }
     }
 
-    /// The next news, if it is queued.
     pub(crate) fn try_news(&mut self) -> Option<News> {
         self.news.try_recv().ok()
     }

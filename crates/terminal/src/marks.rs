@@ -36,7 +36,6 @@ impl Marks {
         &mut self.logs[last].1
     }
 
-    /// The marks of a log.
     pub(crate) fn read(&self, log: &str) -> Option<&RoomMarks> {
         self.logs.iter().rev().find(|(name, _)| name == log).map(|(_, read)| read)
     }
@@ -70,10 +69,7 @@ pub(crate) fn load(path: &Path) -> Marks {
     kept(path).unwrap_or_default()
 }
 
-/// Saves the marks, merged with those that another run has saved meanwhile.
-///
-/// # Errors
-/// The system's; then the file is unchanged.
+/// Saves the marks atomically, merged with those that another run has saved meanwhile.
 pub(crate) fn save(path: &Path, mut marks: Marks) -> io::Result<()> {
     marks.merge(kept(path)?);
     let directory = path.parent().unwrap_or(Path::new("."));

@@ -1,6 +1,5 @@
 //! The rooms, and how many entries of each are unread.
 //!
-//! Enters: heads, what was read, who wrote the entries since. Leaves: rooms by name, with counts.
 //! Invariant: heads and marks are of one log, and those of another replace them; the user's own
 //! entries are not unread.
 
@@ -23,7 +22,6 @@ pub(crate) struct Rooms {
     marks: Marks,
     open: RoomName,
     peeked: BTreeMap<RoomName, Peeked>,
-    /// Rooms to peek at.
     to_peek: BTreeSet<RoomName>,
 }
 
@@ -66,7 +64,6 @@ impl Rooms {
         }
     }
 
-    /// The server has this log now.
     pub(crate) fn use_log(&mut self, log: &str) {
         if self.log != log {
             log.clone_into(&mut self.log);
@@ -77,7 +74,6 @@ impl Rooms {
         }
     }
 
-    /// Takes heads of this log.
     pub(crate) fn moved(&mut self, log: &str, heads: Heads) {
         self.use_log(log);
         for (room, head) in heads.rooms {
@@ -154,7 +150,6 @@ impl Rooms {
         self.marks.read(&self.log)?.get(room).copied()
     }
 
-    /// Whether the open room has entries, as far as is known.
     pub(crate) fn has_entries(&self) -> bool {
         self.heads.get(&self.open).is_some_and(|head| *head >= 0)
     }
@@ -175,15 +170,13 @@ impl Rooms {
         beside.map(|(room, _)| room.clone()).filter(|room| *room != self.open)
     }
 
-    /// The next room with unread entries.
     pub(crate) fn next_unread(&self) -> Option<RoomName> {
         let after = self.heads.range(self.open.clone()..);
         let mut all = after.chain(self.heads.range(..self.open.clone())).map(|(room, _)| room);
         all.find(|room| **room != self.open && self.unread(room) > 0).cloned()
     }
 
-    /// At most `rows` rooms around the open one, by name, and how many there are before and after
-    /// them.
+    /// At most `rows` rooms around the open one, and how many there are before and after them.
     pub(crate) fn around(&self, rows: usize) -> (usize, Vec<&RoomName>, usize) {
         let before = self.heads.range(..self.open.clone()).count();
         let mut rooms: Vec<_> = self.heads.keys().collect();

@@ -30,7 +30,6 @@ pub(crate) struct Screen {
     pub(crate) terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
-/// Whether standard input and output are a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdin().is_terminal() && stdout().is_terminal()
 }
@@ -50,8 +49,7 @@ impl Screen {
         terminal.map(|terminal| Self { terminal }).inspect_err(|_| leave())
     }
 
-    /// Restores the terminal, stops this process as Ctrl-Z does, and enters the screen again
-    /// afterwards.
+    /// Restores the terminal, stops this process as Ctrl-Z does, and enters the screen again.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         leave();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
@@ -69,8 +67,7 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     ENTERED.store(true, Ordering::SeqCst);
-    // Terminals differ in the width of some emoji. Without wrapping, a row that is too long affects
-    // no other.
+    // Terminals disagree on emoji widths; without wrapping, a long row affects no other.
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, DisableLineWrap)
         .inspect_err(|_| leave())
 }

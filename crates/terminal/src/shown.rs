@@ -10,7 +10,6 @@ use roomlog_client::protocol::{Author, Body, Entry};
 
 use crate::limits::MOST_ANNOTATIONS;
 
-/// An entry with its annotations.
 pub(crate) struct Shown<'a> {
     pub(crate) body: &'a str,
     pub(crate) is_edited: bool,
@@ -22,7 +21,6 @@ pub(crate) struct Shown<'a> {
 /// The latest annotation of each author: its slot and body.
 type ByAuthor = BTreeMap<Author, (u64, Body)>;
 
-/// The annotations of one slot.
 #[derive(Default)]
 struct OfSlot {
     edits: ByAuthor,
@@ -57,7 +55,6 @@ impl Annotations {
         }
     }
 
-    /// Whether this author has a reaction to this slot.
     pub(crate) fn reacted(&self, slot: u64, author: &Author) -> bool {
         let reaction = self.by_slot.get(&slot).and_then(|about| about.reactions.get(author));
         reaction.is_some_and(|(_, body)| !body.is_empty())

@@ -7,18 +7,15 @@
 use ratatui::buffer::CellWidth;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The most code points per grapheme: Unicode's longest emoji has 10, and unlimited combining marks
-/// would be drawn over the rows above.
+/// The most code points per grapheme: Unicode's longest emoji has 10; more marks cover other rows.
 const GRAPHEME_CODE_POINTS: usize = 12;
 const TAB: &str = "    ";
 
-/// The width of a text in cells.
 pub(crate) fn width(text: &str) -> usize {
     text.graphemes(true).map(|it| usize::from(it.cell_width())).sum()
 }
 
-/// A multi-line text that is safe to draw: line ends are `\n`, and there are no other control
-/// characters.
+/// A multi-line text that is safe to draw: `\n` is its only control character.
 pub(crate) fn safe(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let mut safe = String::with_capacity(text.len());
@@ -74,15 +71,14 @@ pub fn printed_in_colour(line: &str) -> String {
     out
 }
 
-/// Whether JSON for a terminal has to escape this character as `\uXXXX`: control characters that
-/// JSON allows unescaped, and invisible ones.
+/// Whether JSON for a terminal has to escape this character as `\uXXXX`: a control or invisible
+/// one.
 #[must_use]
 pub fn is_escaped_in_json(c: char) -> bool {
     c.is_control() || is_unseen(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// A name, truncated to `columns`. Invisible characters become U+FFFD, so that no name looks like
-/// another.
+/// A name, truncated to `columns`. Invisible characters become U+FFFD: no name passes for another.
 #[must_use]
 pub fn name(text: &str, columns: usize) -> String {
     let mut seen = String::with_capacity(text.len());

@@ -1,8 +1,7 @@
 //! Unsent messages, as rows above the composer.
 //!
-//! Enters: unanswered and refused messages. Leaves: rows. Invariant: each reason is above the
-//! messages that were refused for it, each message has its own row, and those that do not fit are
-//! counted.
+//! Invariant: each reason is above the messages that were refused for it, each message has its own
+//! row, and those that do not fit are counted.
 
 use ratatui::{
     style::{Color, Style},
@@ -12,7 +11,6 @@ use roomlog_client::{AppendError, protocol::ClientAppend};
 
 use crate::{app::Unsent, style::DIM, text};
 
-/// The most rows of one reason.
 const REASON_ROWS: usize = 3;
 
 const REFUSED: Style = Style::new().fg(Color::Red);
@@ -45,7 +43,6 @@ pub(crate) fn rows(late: &[&Unsent], columns: usize, most: usize) -> Vec<Line<'s
     rows.into_iter().map(line).collect()
 }
 
-/// Why it was refused, in short.
 fn reason(error: &AppendError) -> String {
     match error {
         AppendError::NewLog => "the server has another log now".into(),

@@ -1,14 +1,12 @@
 //! Which rows of the timeline are visible.
 //!
-//! Enters: rows by slot, how many fit, how far to scroll. Leaves: the rows to draw. Invariant: the
-//! place is the slot of the lowest row, so new entries above or below and a new width do not move
-//! the view.
+//! Invariant: the place is the slot of the lowest row, so new entries above or below and a new
+//! width do not move the view.
 
 use std::collections::VecDeque;
 
 use ratatui::text::Line;
 
-/// Where the view is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     /// At the newest entry, also when new ones come.
@@ -19,17 +17,14 @@ pub(crate) enum Place {
     Around(u64),
 }
 
-/// The rows of the timeline, by slot.
 pub(crate) trait Rows {
     /// The rows of a slot; an entry may have none.
     fn rows(&self, slot: u64) -> Vec<Line<'static>>;
-    /// The first and the last slot.
     fn ends(&self) -> Option<(u64, u64)>;
     /// Whether the last slot is the room's newest.
     fn is_live(&self) -> bool;
 }
 
-/// What is visible.
 pub(crate) struct Seen {
     pub(crate) lines: Vec<Line<'static>>,
     /// The slots of the highest and of the lowest row.

@@ -1,7 +1,6 @@
 //! The entries of the open room in memory: one run of slots without a gap.
 //!
-//! Enters: followed entries, and pages. Leaves: entries by slot. Invariant: the slots are
-//! contiguous and at most [`MOST_HELD`]; the window is live if `last == latest`.
+//! Invariant: the slots are contiguous and at most [`MOST_HELD`]; it is live if `last == latest`.
 
 use std::collections::VecDeque;
 
@@ -39,7 +38,6 @@ impl Window {
         self.entries.back().map(|entry| entry.slot)
     }
 
-    /// The number of slots after the window.
     pub(crate) fn behind(&self) -> i64 {
         self.latest - self.last().map_or(-1, u64::cast_signed)
     }
@@ -72,9 +70,8 @@ impl Window {
         }
     }
 
-    /// Takes a page at one end; entries that are not adjacent are dropped. Returns whether the
-    /// other end was trimmed. A page's `latest` is ignored: the followed entries up to it may still
-    /// be on their way.
+    /// Takes a page at one end; returns whether the other end was trimmed. It does not change
+    /// `latest`: followed entries up to it may still be on their way.
     pub(crate) fn page(&mut self, entries: Vec<Entry>, end: End) -> bool {
         let before = (self.first(), self.last());
         match end {

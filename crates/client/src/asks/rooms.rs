@@ -62,7 +62,6 @@ impl Asks {
         }
     }
 
-    /// Retries a room later, and tells its follower why nothing comes.
     pub(super) fn retry_later(
         &mut self,
         room: RoomName,
@@ -90,8 +89,7 @@ impl Asks {
         jitter: f64,
     ) {
         let Some(following) = self.asked_by(&room, req) else { return };
-        // A follow in progress may be on a node that has not caught up; a new one asked for a slot
-        // that does not exist.
+        // A follow in progress may be on a node that has not caught up; a new one named a bad slot.
         let behind = error.code == ErrorCode::Ahead && following.timeline.has_begun();
         if error.code == ErrorCode::Diverged {
             self.stepped(&room, Step::Diverged, now);

@@ -43,7 +43,6 @@ pub(super) struct Queue<T> {
     numbered: usize,
     next_seq: u64,
     again: BTreeSet<u64>,
-    /// Nothing is sent before this time.
     pub(super) pause_until: Option<Duration>,
     /// Whether the outbox lists it as ready.
     pub(super) is_ready: bool,
@@ -62,7 +61,6 @@ impl<T> Default for Queue<T> {
     }
 }
 
-/// What a queue has to send next.
 #[derive(Debug)]
 pub(super) enum Next<T> {
     /// This frame, with this `seq`.
@@ -142,16 +140,15 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The connection was lost: `seq` starts at 0 again, and everything is resent in the same
-    /// order.
+    /// The connection was lost: everything is resent in the same order, with `seq` from 0.
     pub(super) fn disconnected(&mut self) {
         self.items.iter_mut().for_each(|item| (item.seq, item.mismatches) = (None, 0));
         (self.numbered, self.next_seq, self.pause_until) = (0, 0, None);
         self.again.clear();
     }
 
-    /// The old log's slots mean nothing now: drops every `after`, and removes appends with `ref` or
-    /// `expect`, or all unless `keep`. Called between connections only.
+    /// Another log: drops every `after`, and removes appends with `ref` or `expect`, or all unless
+    /// `keep`. Called between connections only.
     pub(super) fn new_log(&mut self, keep: bool) -> Vec<Queued<T>> {
         let (kept, out): (VecDeque<_>, _) =
             self.items.drain(..).partition(|Queued { append, .. }| {
