@@ -1,9 +1,8 @@
 //! A disk whose power can be cut: a file system in a file, mounted through a loop device.
 //!
-//! Written but not fsynced data is in the page cache, not in the file. A copy of the file, taken
-//! after the process is killed and before writeback, is what a disk holds after a power cut:
-//! everything fsynced, and whatever else happened to be written. Needs root. Invariant: nothing is
-//! left mounted.
+//! Data that was written and not fsynced is in the page cache, not in the file. So a copy of the
+//! file, taken after the process is killed, is what a disk holds after a power cut. Needs root.
+//! Invariant: nothing is left mounted.
 
 use std::{
     fs, io,
@@ -36,7 +35,6 @@ fn text(path: &Path) -> io::Result<&str> {
 }
 
 impl Disk {
-    /// Creates, formats and mounts a disk.
     pub(crate) fn new(directory: &Path, name: &str) -> io::Result<Self> {
         let disk = Self {
             image: directory.join(format!("{name}.img")),

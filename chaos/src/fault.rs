@@ -66,8 +66,7 @@ pub(crate) async fn inject(fault: Fault, fleet: &mut Fleet, node: usize) -> io::
     Ok(())
 }
 
-/// Kills so many NATS servers at once, the leader first, cuts their power if asked to, and restarts
-/// them.
+/// Kills NATS servers at once, the leader first, or cuts their power, and restarts them.
 async fn down(fault: Fault, fleet: &mut Fleet, count: usize) -> io::Result<()> {
     let (leader, servers) = (fleet.leader(), fleet.nats.len());
     let struck: Vec<_> = (0..count).map(|turn| (leader + turn) % servers).collect();

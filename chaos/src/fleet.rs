@@ -8,7 +8,6 @@ use tempfile::TempDir;
 
 use crate::{disk::Disk, node::Node, plan::Plan, proxy::Proxy};
 
-/// How many NATS servers there are.
 const SERVERS: usize = 3;
 
 /// The streams of the partitions.

@@ -45,7 +45,6 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node that is not running yet.
     pub(crate) fn new(
         index: usize,
         plan: &Plan,
@@ -134,12 +133,10 @@ impl Node {
         }
     }
 
-    /// Whether it exited by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
-    /// The end of its log.
     pub(crate) fn log(&self) -> String {
         let lines = self.lines.lock();
         lines[lines.len().saturating_sub(QUOTED)..].join("\n")

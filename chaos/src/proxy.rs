@@ -1,8 +1,7 @@
 //! A TCP proxy that can be cut: it delays data and loses none.
 //!
-//! What is in flight while it is cut arrives late, once it is mended, as in a network partition:
-//! that is how old publishes reach a journal. A cut at a byte stops a program at the same place in
-//! every run.
+//! What is in flight while it is cut arrives late, once it is mended, as in a network partition. A
+//! cut at a byte stops a program at the same place in every run.
 
 use std::{
     io,
@@ -102,7 +101,6 @@ async fn is_mended(left: &watch::Sender<u64>) {
 
 async fn until(left: &watch::Sender<u64>, condition: impl Fn(u64) -> bool) {
     let mut left = left.subscribe();
-    // Never closed: the caller has the sender.
     let _ = left.wait_for(|left| condition(*left)).await.is_ok();
 }
 

@@ -39,7 +39,6 @@ const AGAIN_AFTER: Duration = Duration::from_millis(150);
 /// After how many appends a writer reads the newest entries too.
 const READ_EVERY: u64 = 20;
 
-/// An ack, and how long it took from the first send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ack {
     pub(crate) node: usize,
@@ -48,7 +47,6 @@ pub(crate) struct Ack {
     pub(crate) at_once: bool,
 }
 
-/// What a writer did.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) acks: Vec<Ack>,
@@ -70,7 +68,6 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// The number of a new connection.
     fn connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }

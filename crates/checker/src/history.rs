@@ -56,7 +56,6 @@ pub(crate) struct Seen {
     pub(crate) committed_at: u64,
 }
 
-/// Something of a frame, or which member it lacks.
 pub(crate) type FromFrame<T> = Result<T, String>;
 
 pub(crate) fn text<'a>(frame: &'a Value, member: &str) -> FromFrame<&'a str> {

@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 
 use crate::history::{self, FromFrame, NodeLog, Seen};
 
-/// A room's log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Log {
     pub(crate) entries: Vec<Seen>,
@@ -19,7 +18,6 @@ pub(crate) struct Log {
 
 pub(crate) type Rooms = BTreeMap<String, Log>;
 
-/// The digest of a room's log.
 struct Chain([u8; 32]);
 
 impl Chain {
@@ -55,7 +53,6 @@ impl Chain {
     }
 }
 
-/// Length-prefixed.
 fn lp(hash: &mut Sha256, text: &str) {
     hash.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     hash.update(text.as_bytes());

@@ -184,7 +184,6 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Checks that received entries are those of the log.
     fn view(&mut self, room: &str, entries: &[Seen]) -> FromFrame<()> {
         for entry in entries {
             self.counts.seen += 1;

@@ -216,10 +216,7 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
     })
 }
 
-/// Reads an `append` from a bare object (HTTP). `room` applies if the object names none.
-///
-/// # Errors
-/// The refusal to answer with, if a member is missing or invalid.
+/// Reads an `append` from a bare object (HTTP), into `room` if it names none, or returns the refusal.
 pub fn parse_append(
     object: &Object<'_>,
     room: &RoomName,
@@ -229,10 +226,7 @@ pub fn parse_append(
     reader.append().map_err(|wrong| reader.refusal(wrong))
 }
 
-/// Reads an `update` from a bare object (HTTP).
-///
-/// # Errors
-/// The refusal to answer with, if a member is missing or invalid.
+/// Reads an `update` from a bare object (HTTP), or returns the refusal.
 pub fn parse_update(object: &Object<'_>, limits: &Limits) -> Result<ClientUpdate, Box<Refusal>> {
     let reader = Reader { object, limits, default_room: None };
     reader.update(true).map_err(|wrong| reader.refusal(wrong))
@@ -261,7 +255,6 @@ fn missing(name: &str) -> Wrong {
     bad(format!("`{name}` is missing"))
 }
 
-/// Reads typed members of an object, within a server's limits.
 struct Reader<'a> {
     object: &'a Object<'a>,
     limits: &'a Limits,
@@ -269,7 +262,6 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The answer to a bad frame, with all that can be read of it.
     fn refusal(&self, Wrong(code, message): Wrong) -> Box<Refusal> {
         Box::new(Refusal {
             room: self.room().ok(),

@@ -1,9 +1,8 @@
 //! A strict, lazy parser of one JSON object.
 //!
-//! Enters: the JSON of a frame, a request body or a line. Leaves: members by name, each parsed when
-//! it is read, so that a bad member does not hide the others (the answer to a refused append has
-//! its `req`, `room` and `seq`). `null` counts as absent. A duplicate member, or one of another
-//! type, is a [`MemberError`]. Integers are JSON integer tokens: `1.0` and `1e3` are not.
+//! Members are parsed when they are read, so that a bad one does not hide the others (the answer to
+//! a refused append has its `req`, `room` and `seq`). `null` counts as absent; a duplicate member
+//! is an error; integers are JSON integer tokens, so `1.0` and `1e3` are not.
 
 use std::{borrow::Cow, fmt};
 
@@ -65,10 +64,7 @@ impl<'a> Object<'a> {
         Ok(first.map(|(_, raw)| raw.get()).filter(|raw| *raw != "null"))
     }
 
-    /// A text member, borrowed unless something in it is escaped.
-    ///
-    /// # Errors
-    /// If it is a duplicate, no string, or has a lone surrogate.
+    /// A text member. An error if it is a duplicate, no string, or has a lone surrogate.
     pub fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, MemberError> {
         let Some(raw) = self.raw(name)? else { return Ok(None) };
         match serde_json::from_str(raw) {
@@ -77,10 +73,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// An integer member from `least` to 2^53 − 1.
-    ///
-    /// # Errors
-    /// If it is a duplicate, no integer token, or out of range.
+    /// An integer member from `least` to 2^53 − 1. An error if it is a duplicate or anything else.
     pub fn integer(&self, name: &str, least: i64) -> Result<Option<i64>, MemberError> {
         let Some(raw) = self.raw(name)? else { return Ok(None) };
         match raw.parse() {
@@ -89,10 +82,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// An integer member from 0 to 2^53 − 1.
-    ///
-    /// # Errors
-    /// As [`Object::integer`].
+    /// An integer member from 0 to 2^53 − 1, as [`Object::integer`].
     pub fn natural(&self, name: &str) -> Result<Option<u64>, MemberError> {
         Ok(self.integer(name, 0)?.map(i64::unsigned_abs))
     }

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Author, EntryId, Kind, RoomName};
 
-/// The largest integer on the wire: 2^53 − 1, the largest that every JSON parser represents
-/// exactly.
+/// The largest integer on the wire: 2^53 − 1, which every JSON parser represents exactly.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
 /// How deep a client's frame may be nested; its own braces count as one.

@@ -1,7 +1,7 @@
 //! The manifest of a backup: what a copy of an archive holds, for verification.
 //!
-//! Enters: the log, a position, the heads of all rooms. Leaves: JSON, and back. Invariant: archives
-//! with equal `digest` hold the same rooms with the same logs; `sha256` identifies one file.
+//! Invariant: archives with equal `digest` hold the same rooms with the same logs; `sha256`
+//! identifies one file.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

@@ -10,7 +10,6 @@ use memchr::memchr2_iter;
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter};
 
-/// The first bytes of the escaped characters: of U+0080 to U+00BF, and of U+2000 to U+2FFF.
 const LEADS: [u8; 2] = [0xc2, 0xe2];
 
 /// Writes a value as one line of JSON, without the line feed.

@@ -180,26 +180,22 @@ impl Timeline<'_> {
             rows.truncate(MOST_ROWS);
             rows.push(format!("… {hidden} more rows: /show {}", entry.slot));
         }
-        let indent = self.columns.indent();
-        let mut lines = vec![Line::from(gutter)];
-        for (at, row) in rows.into_iter().enumerate() {
-            if at > 0 {
-                lines.push(Line::from(indent.clone()));
-            }
-            if let Some(line) = lines.last_mut() {
-                line.push_span(Span::styled(row, style));
-            }
-        }
+        let indent = || vec![Span::raw(self.columns.indent())];
+        let mut before = Some(gutter);
+        let line = |row| {
+            let mut spans = before.take().unwrap_or_else(indent);
+            spans.push(Span::styled(row, style));
+            Line::from(spans)
+        };
+        let mut lines: Vec<_> = rows.into_iter().map(line).collect();
         if shown.is_edited && !shown.is_redacted {
             let edited = Span::styled(" (edited)", DIM);
-            match lines.last_mut() {
-                Some(line)
-                    if line.width() + edited.width()
-                        <= self.columns.gutter() + self.columns.body =>
-                {
-                    line.push_span(edited);
-                }
-                _ => lines.push(Line::from(vec![Span::raw(indent), edited])),
+            let width = (self.columns.gutter() + self.columns.body).saturating_sub(edited.width());
+            if lines.last().is_none_or(|line| line.width() > width) {
+                lines.push(Line::from(indent()));
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push_span(edited);
             }
         }
         lines
