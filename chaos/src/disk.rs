@@ -12,7 +12,6 @@ use std::{
 
 /// The size of the sparse file.
 const BYTES: u64 = 1 << 30;
-
 /// ext4 commits metadata every 5 s by default; a longer interval makes a cut lose more.
 const MOUNT_OPTIONS: &str = "loop,commit=300";
 

@@ -9,7 +9,6 @@ use crate::{fleet::Fleet, plan::Fault, proxy::Proxy};
 
 /// How long something stays stopped or cut: longer than an election and a client's patience.
 const STOPPED_FOR: Duration = Duration::from_secs(10);
-
 /// How long something killed stays down.
 const DOWN_FOR: Duration = Duration::from_secs(3);
 

@@ -9,7 +9,6 @@ use tempfile::TempDir;
 use crate::{disk::Disk, node::Node, plan::Plan, proxy::Proxy};
 
 const SERVERS: usize = 3;
-
 /// The streams of the partitions.
 const STREAMS: [&str; 2] = ["ROOMLOG_1_0", "ROOMLOG_1_1"];
 

@@ -19,7 +19,6 @@ use crate::{
 
 /// How long a run goes on undisturbed before the first fault and after each.
 const UNDISTURBED: Duration = Duration::from_secs(4);
-
 /// How long writers may take until everything is answered after the last fault.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 

@@ -26,16 +26,12 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 
 /// How many appends of a writer are in flight.
 const WINDOW: usize = 8;
-
 /// The timeout of a connection and of a send.
 const OPEN_WITHIN: Duration = Duration::from_secs(3);
-
 /// How long an append may be unanswered before the writer tries another node.
 const PATIENCE: Duration = Duration::from_secs(12);
-
 /// How long a writer waits before it reconnects.
 const AGAIN_AFTER: Duration = Duration::from_millis(150);
-
 /// After how many appends a writer reads the newest entries too.
 const READ_EVERY: u64 = 20;
 

@@ -28,7 +28,6 @@ use crate::{
 
 /// How often a follow checks that it missed nothing, before jitter.
 const CHECK: Duration = Duration::from_secs(24);
-
 /// How many reads may be unanswered.
 const MOST_READS: usize = 32;
 

@@ -9,10 +9,8 @@ use roomlog_protocol::ErrorFrame;
 
 /// The wait before the first attempt, before jitter.
 const FIRST: Duration = Duration::from_millis(100);
-
 /// The longest wait between two attempts.
 pub(crate) const LONGEST: Duration = Duration::from_secs(5);
-
 /// How long to wait after a refusal without `retry_after_ms`.
 const DEFAULT_RETRY: Duration = Duration::from_millis(500);
 

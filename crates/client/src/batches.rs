@@ -33,7 +33,6 @@ use crate::{
 };
 
 const NDJSON: &str = "application/x-ndjson";
-
 /// The most bytes of a request with more than one line.
 const BODY_BYTES: usize = 4 << 20;
 
@@ -134,7 +133,7 @@ impl Batches {
         match read {
             Ok(lines) => Ok(Answer { refused: !status.is_success(), lines }),
             Err(_) if !status.is_success() => Err(format!("it answered {status}")),
-            Err(why) => Err(format!("its answer is no outcome: {why}")),
+            Err(why) => Err(format!("its answer is malformed: {why}")),
         }
     }
 
@@ -175,7 +174,7 @@ impl Batches {
                     outcomes.push(Err(AppendError::Refused(error.clone())));
                 }
                 (None, Some(error)) => return retry(error.clone()),
-                (None, None) => return Then::Reconnect("its answer is no outcome".into()),
+                (None, None) => return Then::Reconnect("its answer is malformed".into()),
             }
         }
         match answer.lines.len() {

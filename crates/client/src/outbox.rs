@@ -26,7 +26,6 @@ use queue::{Next, Queue, Queued};
 
 /// How long to wait before resending an append with an unknown outcome.
 const UNKNOWN_RETRY: Duration = Duration::from_millis(200);
-
 /// How often to resend an append after answers that do not match what was sent.
 const MOST_MISMATCHES: u32 = 8;
 

@@ -24,7 +24,6 @@ use crate::{
 
 /// How long past the server's own limit to wait for an answer.
 const ANSWER_SLACK: Duration = Duration::from_secs(10);
-
 /// Bounds of [`Options::quiet`] and [`Options::answer`]: no busy loop, no overflow.
 const SILENCES: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));

@@ -20,7 +20,6 @@ use crate::{ClientError, asks::written, options::Options};
 
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;
-
 const LOGIN_REQ: i64 = 0;
 
 pub(crate) struct Socket {

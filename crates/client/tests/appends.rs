@@ -43,7 +43,7 @@ async fn appends_carry_their_seq_in_order_and_are_pipelined() {
 }
 
 #[tokio::test]
-async fn after_a_disconnect_unanswered_appends_are_resent_in_order_with_the_same_ids() {
+async fn after_a_loss_what_is_unanswered_is_sent_again_in_order_with_the_same_ids() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let [a, b, c] = [say(&client, "a").await, say(&client, "b").await, say(&client, "c").await];

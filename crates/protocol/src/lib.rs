@@ -37,6 +37,5 @@ pub use write::write_json;
 
 /// The WebSocket subprotocol that both sides name.
 pub const SUBPROTOCOL: &str = "roomlog.v1";
-
 /// The version that `hello.protocol` carries.
 pub const PROTOCOL_VERSION: u32 = 1;

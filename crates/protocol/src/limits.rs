@@ -7,22 +7,16 @@ use crate::{Author, EntryId, Kind, RoomName};
 
 /// The largest integer on the wire: 2^53 − 1, which every JSON parser represents exactly.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
-
 /// How deep a client's frame may be nested; its own braces count as one.
 pub const MAX_DEPTH: usize = 32;
-
 /// The most rooms per `heads` frame.
 pub const HEADS_PER_FRAME: usize = 1_000;
-
 /// The most appends per batch over HTTP.
 pub const BATCH_APPENDS: usize = 1_000;
-
 /// The most rooms per page of the list over HTTP.
 pub const ROOMS_PER_PAGE: usize = 1_000;
-
 /// The default number of rooms per page of that list.
 pub const DEFAULT_ROOMS: usize = 100;
-
 /// The default `count` of a `join` or `update`.
 pub const DEFAULT_COUNT: u64 = 50;
 

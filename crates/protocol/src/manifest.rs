@@ -10,10 +10,8 @@ use crate::{Digest, ErrorFrame, RoomName, Slot};
 
 /// The name of the manifest's file, next to the archive.
 pub const MANIFEST_FILE: &str = "manifest.json";
-
 /// The suffix of a backup's incomplete file.
 pub const PART: &str = ".part";
-
 /// The only format that this version reads and writes.
 pub const MANIFEST_FORMAT: u32 = 1;
 

@@ -12,7 +12,6 @@ use roomlog_client::{AppendError, protocol::ClientAppend};
 use crate::{app::Unsent, style::DIM, text};
 
 const REASON_ROWS: usize = 3;
-
 const REFUSED: Style = Style::new().fg(Color::Red);
 
 /// At most `most` rows of this many columns: refused messages first, because they need a decision.
