@@ -20,11 +20,12 @@ use roomlog_protocol::{
 use crate::{
     ClientError,
     backoff::{stretched, wait_of},
-    following::{Followed, Following},
     outbox::Verdict,
     reads::{ReadCaller, Reads},
+    timeline::Followed,
     watches::Watches,
 };
+use rooms::Following;
 
 /// How often a follow checks that it missed nothing, before jitter.
 const CHECK: Duration = Duration::from_secs(24);

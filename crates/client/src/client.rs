@@ -23,14 +23,13 @@ use crate::{
     backoff::Backoff,
     driver::{Driver, Request},
     feed::{Items, feed},
-    following::Followed,
     options::Options,
     outbox::Outcome,
     pages::Pages,
     session::AppendRequest,
     shared::{Shared, State},
     socket::Socket,
-    timeline::Start,
+    timeline::{Followed, Start},
 };
 
 /// How many requests are queued between a handle and the task.

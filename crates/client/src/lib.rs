@@ -44,9 +44,7 @@ mod client;
 mod driver;
 mod error;
 mod feed;
-mod following;
 mod http;
-mod liveness;
 mod options;
 mod pages;
 mod reads;
@@ -62,13 +60,12 @@ pub use address::{Address, AddressError};
 pub use batches::Batches;
 pub use client::{Client, Follow, Pending, Watch, draft};
 pub use error::{AppendError, ClientError};
-pub use following::Followed;
 pub use options::Options;
 pub use outbox::{Committed, Outcome};
 pub use pages::Pages;
 pub use roomlog_protocol as protocol;
 pub use shared::State;
-pub use timeline::{Reset, Start};
+pub use timeline::{Followed, Reset, Start};
 
 /// Compiles the example in the README.
 #[doc = include_str!("../README.md")]

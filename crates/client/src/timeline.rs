@@ -27,6 +27,18 @@ pub enum Reset {
     Diverged,
 }
 
+/// What a follower receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// The next entries, in slot order, without a gap to the previous ones. Empty after a
+    /// [`Followed::Waiting`] if the server can be read again and there is nothing new.
+    Entries(Vec<Entry>),
+    /// Drop the previous entries: they are not in the server's log. The newest entries follow.
+    Reset(Reset),
+    /// The server cannot send the next entries, for this reason. Reported once; the client retries.
+    Waiting(String),
+}
+
 /// The result of a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {

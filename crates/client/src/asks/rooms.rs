@@ -1,8 +1,8 @@
 //! The followed rooms.
 //!
 //! Enters: follows, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each
-//! follower gets. Invariant: a room has one follow; nothing of an earlier one reaches it; a room
-//! without follower is left.
+//! follower gets. Invariant: a room has one follow, and nothing of an earlier one reaches it; a
+//! follower that receives nothing was told why, once; a room without follower is left.
 
 use std::time::Duration;
 
@@ -13,9 +13,75 @@ use roomlog_protocol::{
 use super::{Asked, Asks, Item, written};
 use crate::{
     ClientError,
-    following::{Followed, Following},
-    timeline::{Reset, Start, Step, Timeline},
+    backoff::{Backoff, wait_of},
+    timeline::{Followed, Reset, Start, Step, Timeline},
 };
+
+/// How many refusals in a row go unreported while the server is only busy.
+const UNREPORTED: u32 = 3;
+
+pub(super) struct Following {
+    /// Distinguishes this follow from others of the same room.
+    pub(super) number: u64,
+    pub(super) timeline: Timeline,
+    pub(super) joined: bool,
+    /// Whether the server may be sending entries, for this follow or one that it replaced.
+    pub(super) is_served: bool,
+    /// The `req` of the unanswered `join` or `update`.
+    pub(super) asked: Option<i64>,
+    pub(super) due: Option<Duration>,
+    /// Refusals since the last answer.
+    refusals: Backoff,
+    /// Whether the follower was told to wait.
+    told: bool,
+    /// Whether the wait is over and the follower was not told.
+    pub(super) recovered: bool,
+}
+
+impl Following {
+    pub(super) fn new(number: u64, timeline: Timeline, now: Duration) -> Self {
+        Self {
+            number,
+            timeline,
+            joined: false,
+            is_served: false,
+            asked: None,
+            due: Some(now),
+            refusals: Backoff::default(),
+            told: false,
+            recovered: false,
+        }
+    }
+
+    /// Whether the server sends entries, now or once it has read the latest request.
+    pub(super) fn may_be_served(&self) -> bool {
+        self.is_served || self.asked.is_some()
+    }
+
+    pub(super) fn disconnected(&mut self, now: Duration) {
+        (self.joined, self.is_served, self.asked, self.due) = (false, false, None, Some(now));
+    }
+
+    /// The server answered: the next refusal is the first again.
+    pub(super) fn answered(&mut self) {
+        self.refusals.reset();
+        self.recovered |= std::mem::take(&mut self.told);
+    }
+
+    /// Schedules a retry after a refusal. Returns what to tell the follower, unless it knows.
+    pub(super) fn retry_later(
+        &mut self,
+        error: &ErrorFrame,
+        now: Duration,
+        jitter: f64,
+    ) -> Option<Followed> {
+        self.due = Some(now + wait_of(error, jitter).max(self.refusals.next(jitter)));
+        let is_reported = !matches!(error.code, ErrorCode::Busy | ErrorCode::RateLimited)
+            || self.refusals.tries() > UNREPORTED;
+        let is_news = is_reported && !std::mem::replace(&mut self.told, true);
+        is_news.then(|| Followed::Waiting(format!("{}: {}", error.code, error.message)))
+    }
+}
 
 impl Asks {
     /// Follows a room from a slot of this log. Returns the number of the follow that it replaces.
