@@ -187,7 +187,8 @@ impl Client {
         answer.await.unwrap_or_else(|_| Err(self.shared.ended()))
     }
 
-    /// Reads the `count` slots that end at slot `upto` (`None`: the latest), at most a page.
+    /// Reads the `count` slots that end at slot `upto` (`None`: the latest), or the newest page of
+    /// them.
     ///
     /// # Errors
     /// As [`Client::update`].
