@@ -1,10 +1,8 @@
-//! A disk that can lose its power: a file with a file system in it, mounted through a loop device.
+//! A disk whose power can be cut: a file system in a file, mounted through a loop device.
 //!
-//! What a process has written and not fsynced is in the memory of the file system, not in the file. So the file,
-//! copied while the process is dead and before the kernel writes back, is what a disk holds after a power cut:
-//! everything that was fsynced, and whatever else happened to be written.
-//!
-//! Needs root, for loop devices and mounts. Invariant: nothing is left mounted.
+//! Data that was written and not fsynced is in the page cache, not in the file. So a copy of the
+//! file, taken after the process is killed, is what a disk holds after a power cut. Needs root.
+//! Invariant: nothing is left mounted.
 
 use std::{
     fs, io,
@@ -12,13 +10,11 @@ use std::{
     process::Command,
 };
 
-/// The size of the file; it is sparse.
+/// The size of the sparse file.
 const BYTES: u64 = 1 << 30;
+/// ext4 commits metadata every 5 s by default; a longer interval makes a cut lose more.
+const MOUNT_OPTIONS: &str = "loop,commit=300";
 
-/// The kernel commits metadata on its own every five seconds; here it is to wait, so that a cut loses much.
-const COMMIT_EVERY: &str = "loop,commit=300";
-
-/// A disk.
 pub(crate) struct Disk {
     image: PathBuf,
     pub(crate) mounted: PathBuf,
@@ -29,16 +25,15 @@ fn run(program: &str, args: &[&str]) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(io::Error::other(format!("{program} {}: {said}", args.join(" "))))
+    let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::other(format!("{program} {}: {error}", args.join(" "))))
 }
 
 fn text(path: &Path) -> io::Result<&str> {
-    path.to_str().ok_or_else(|| io::Error::other("a path that is not UTF-8"))
+    path.to_str().ok_or_else(|| io::Error::other("a path is not UTF-8"))
 }
 
 impl Disk {
-    /// A new one, mounted in a directory of this name.
     pub(crate) fn new(directory: &Path, name: &str) -> io::Result<Self> {
         let disk = Self {
             image: directory.join(format!("{name}.img")),
@@ -52,18 +47,18 @@ impl Disk {
     }
 
     fn mount(&self) -> io::Result<()> {
-        run("mount", &["-o", COMMIT_EVERY, text(&self.image)?, text(&self.mounted)?])
+        run("mount", &["-o", MOUNT_OPTIONS, text(&self.image)?, text(&self.mounted)?])
     }
 
     fn unmount(&self) -> io::Result<()> {
         run("umount", &[text(&self.mounted)?])
     }
 
-    /// Takes the power away. Nobody may have a file of it open.
+    /// Cuts the power and restores it. No file on it may be open.
     pub(crate) fn cut(&self) -> io::Result<()> {
         let after = self.image.with_extension("after");
         run("cp", &["--sparse=always", text(&self.image)?, text(&after)?])?;
-        // Now the rest is written, to a file that is thrown away.
+        // This writes the rest to the old file, which the copy then replaces.
         self.unmount()?;
         fs::rename(&after, &self.image)?;
         self.mount()

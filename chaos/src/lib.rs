@@ -1,25 +1,25 @@
-//! Clusters under faults: real NATS servers and real nodes on loopback, clients that write while things are
-//! killed, stopped and cut, and the checker over all that went over the wires.
+//! Clusters under faults: real NATS servers and real nodes on loopback, writers that append while
+//! processes are killed, stopped and cut off, and the checker over all frames.
 //!
 //! ```text
 //!  writers ──WebSocket──► nodes ──proxies──► NATS servers ──proxies──► each other
 //!     └── every frame ──► recorder ──► checker ◄── every node's log, at the end
 //! ```
 //!
-//! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers keep to PROTOCOL.md's "What a client
-//! does" and nothing else; a run is good when every append was acked and no promise is broken.
-#![allow(clippy::print_stderr, reason = "a tool that ends with its terminal")]
+//! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers do what PROTOCOL.md requires of a
+//! client and no more; a run passes if every append was acked and no guarantee was violated.
+#![allow(clippy::print_stderr, reason = "a command-line tool")]
 
 mod disk;
 mod fault;
 mod fleet;
 mod node;
+mod plan;
 mod proxy;
 mod reading;
-mod recorder;
 mod run;
 mod writer;
 
-pub use fault::Fault;
+pub use plan::{Fault, Plan};
 pub use proxy::Proxy;
-pub use run::{Outcome, Plan, run};
+pub use run::{Outcome, run};

@@ -1,5 +1,5 @@
-//! `roomlog-chaos`: a run of faults, as long as it is wanted. `script/chaos` builds what it needs.
-#![allow(clippy::print_stderr, reason = "a tool that ends with its terminal")]
+//! `roomlog-chaos`: runs of faults. `script/chaos` builds what it needs.
+#![allow(clippy::print_stderr, reason = "a command-line tool")]
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -7,33 +7,34 @@ use clap::Parser;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use roomlog_chaos::{Fault, Plan, run};
 
-/// Three NATS servers and some nodes on loopback, writers, and one fault after the other; then every node's
-/// log and every frame are held against the promises.
+/// Run a cluster on loopback under load, inject one fault after the other, then check every node's
+/// log and every frame against the guarantees of the protocol.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// The `roomlog` to run.
+    /// The `roomlog` executable
     #[arg(long, default_value = "target/release/roomlog", value_name = "FILE")]
     roomlog: PathBuf,
-    /// Faults, in this order [default: each once, in an order of its own each round]
+    /// Faults to inject, in this order [default: each once that needs no root, shuffled each round]
     #[arg(value_name = "FAULT")]
     faults: Vec<Fault>,
-    /// How many rounds.
+    /// Number of rounds
     #[arg(long, default_value_t = 1)]
     rounds: u64,
-    /// What the order of faults comes from.
+    /// Seed of the shuffle
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// NATS servers ack before they fsync, and the nodes are told that they do: what that loses is found.
+    /// Let NATS servers ack before they fsync, and tell the nodes otherwise: shows what the checker
+    /// finds
     #[arg(long)]
     unsynced: bool,
-    /// How many nodes.
+    /// Number of nodes
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// How many writers.
+    /// Number of writers
     #[arg(long, default_value_t = 9)]
     writers: usize,
-    /// The time between two appends of a writer, in ms.
+    /// Time between two appends of a writer, in ms
     #[arg(long, default_value_t = 20)]
     pace_ms: u64,
 }
@@ -60,7 +61,7 @@ async fn main() -> ExitCode {
                 }
             }
             Err(why) => {
-                eprintln!("chaos: the run could not be finished: {why}");
+                eprintln!("chaos: the run failed: {why}");
                 return ExitCode::FAILURE;
             }
         }

@@ -1,4 +1,4 @@
-//! A node of ours: a process, its directory, what it says.
+//! A Roomlog node: a process, its data directory, its log output.
 
 use std::{
     io,
@@ -18,32 +18,30 @@ use tokio::{
     time::timeout,
 };
 
-use crate::run::Plan;
+use crate::plan::Plan;
 
-/// Into how many streams the log is cut: enough that rooms are in several.
+/// The number of partitions: enough that rooms are in several.
 const PARTITIONS: u32 = 2;
-
-/// How long a node has to be ready.
+/// The timeout of a node's start.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-
-/// How long one has to end that was asked to.
+/// The timeout of a graceful shutdown.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
+/// How many lines of a node's log an error quotes.
+const QUOTED: usize = 40;
 
-/// A node.
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     binary: PathBuf,
-    /// It is told that the servers fsync, which they do not.
+    /// Whether it is told that the servers fsync, although they do not.
     declared: bool,
     data: PathBuf,
     journal: String,
     child: Option<Child>,
-    said: Arc<Mutex<Vec<String>>>,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Node {
-    /// A node that does not run yet.
     pub(crate) fn new(
         index: usize,
         plan: &Plan,
@@ -59,11 +57,11 @@ impl Node {
             data,
             journal,
             child: None,
-            said: Arc::default(),
+            lines: Arc::default(),
         })
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts it and waits until it listens.
     pub(crate) async fn start(&mut self) -> io::Result<()> {
         let mut child = Command::new(&self.binary)
             .args(["serve", "--listen", &self.address.to_string(), "--journal", &self.journal])
@@ -80,46 +78,41 @@ impl Node {
         let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
         self.child = Some(child);
         let (ready, mut is_ready) = watch::channel(false);
-        let said = self.said.clone();
+        let lines = self.lines.clone();
         tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
+            let mut stderr = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = stderr.next_line().await {
                 if line.contains("listening on") {
                     ready.send_replace(true);
                 }
-                said.lock().push(line);
+                lines.lock().push(line);
             }
         });
-        let listens = timeout(READY_WITHIN, is_ready.wait_for(|ready| *ready)).await;
-        match listens {
+        match timeout(READY_WITHIN, is_ready.wait_for(|ready| *ready)).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(io::Error::other(format!("{} is not ready: {}", self.name, self.said()))),
+            _ => Err(self.error("is not ready")),
         }
     }
 
     /// Kills it as `kill -9` does.
     pub(crate) async fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let _gone_already = child.kill().await;
+            let _may_have_exited = child.kill().await;
         }
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for the exit.
     pub(crate) async fn stop(&mut self) -> io::Result<()> {
         self.signal(Signal::TERM);
         let Some(mut child) = self.child.take() else { return Ok(()) };
         match timeout(ENDS_WITHIN, child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(ended) => Err(io::Error::other(format!(
-                "{} ended with {ended:?}: {}",
-                self.name,
-                self.said()
-            ))),
-            Err(_) => Err(io::Error::other(format!("{} does not end: {}", self.name, self.said()))),
+            Ok(ended) => Err(self.error(&format!("exited with {ended:?}"))),
+            Err(_) => Err(self.error("does not shut down")),
         }
     }
 
-    /// Throws its archive away; who it is stays.
+    /// Deletes its archive and keeps its identity.
     pub(crate) fn empty(&self) -> io::Result<()> {
         for file in ["archive.db", "archive.db-wal", "archive.db-shm"] {
             match std::fs::remove_file(self.data.join(file)) {
@@ -133,19 +126,20 @@ impl Node {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(Pid::from_raw) {
-            let _gone = kill_process(pid, signal);
+            let _may_have_exited = kill_process(pid, signal);
         }
     }
 
-    /// Whether it has ended without being asked to.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
-    /// What it said, for a run that failed.
-    pub(crate) fn said(&self) -> String {
-        let said = self.said.lock();
-        let newest = said.len().saturating_sub(40);
-        said[newest..].join("\n")
+    pub(crate) fn log(&self) -> String {
+        let lines = self.lines.lock();
+        lines[lines.len().saturating_sub(QUOTED)..].join("\n")
+    }
+
+    fn error(&self, what: &str) -> io::Error {
+        io::Error::other(format!("{} {what}: {}", self.name, self.log()))
     }
 }

@@ -1,8 +1,7 @@
-//! A proxy that can be cut: a wire through which nothing goes for a while, and nothing is lost either.
+//! A TCP proxy that can be cut: it delays data and loses none.
 //!
-//! While it is cut, what was on its way stays where it is, and arrives late when the wire is whole again:
-//! that is what a network does, and what old publishes do to a journal. A cut at a byte stops what a
-//! program says at the same place in every run, whatever else the machine is doing.
+//! What is in flight while it is cut arrives late, once it is mended, as in a network partition. A
+//! cut at a byte stops a program at the same place in every run.
 
 use std::{
     io,
@@ -19,24 +18,23 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// Bytes that are carried at once.
-const CARRIED: usize = 64 << 10;
+/// The size of the copy buffer, in bytes.
+const BUFFER: usize = 64 << 10;
 
-/// A wire to a port on loopback.
+/// A proxy to a port on loopback.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    /// How many bytes it still carries to that port; none either way when there are none left.
+    /// How many more bytes it carries to that port; at 0 it carries none either way.
     left: watch::Sender<u64>,
     task: AbortHandle,
 }
 
 impl Proxy {
-    /// A whole wire to a port.
+    /// A proxy to a port, not cut. Needs a tokio runtime.
     ///
     /// # Errors
-    ///
-    /// No port is free, or there is no runtime.
+    /// If no port is free.
     pub fn to(port: u16) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -54,22 +52,22 @@ impl Proxy {
         self.port
     }
 
-    /// Lets nothing through.
+    /// Cuts it.
     pub fn cut(&self) {
         self.cut_after(0);
     }
 
-    /// Lets so many bytes through to the port, then nothing.
+    /// Cuts it after this many more bytes to the port.
     pub fn cut_after(&self, bytes: u64) {
         self.left.send_replace(bytes);
     }
 
-    /// Comes back when nothing goes through.
+    /// Waits until it is cut.
     pub async fn is_cut(&self) {
         until(&self.left, |left| left == 0).await;
     }
 
-    /// Lets everything through, and what was held back first.
+    /// Mends it; delayed data goes first.
     pub fn mend(&self) {
         self.left.send_replace(u64::MAX);
     }
@@ -85,9 +83,9 @@ async fn serve(listener: TcpListener, target: SocketAddr, left: watch::Sender<u6
     while let Ok((near, _)) = listener.accept().await {
         let left = left.clone();
         tokio::spawn(async move {
-            is_whole(&left).await;
+            is_mended(&left).await;
             let Ok(far) = TcpStream::connect(target).await else { return };
-            let _small_frames_at_once = (near.set_nodelay(true), far.set_nodelay(true));
+            let _best_effort = (near.set_nodelay(true), far.set_nodelay(true));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
             tokio::select! {
                 () = carry(near_in, far_out, &left, take) => {}
@@ -97,21 +95,20 @@ async fn serve(listener: TcpListener, target: SocketAddr, left: watch::Sender<u6
     }
 }
 
-async fn is_whole(left: &watch::Sender<u64>) {
+async fn is_mended(left: &watch::Sender<u64>) {
     until(left, |left| left > 0).await;
 }
 
-async fn until(left: &watch::Sender<u64>, is_so: impl Fn(u64) -> bool) {
+async fn until(left: &watch::Sender<u64>, condition: impl Fn(u64) -> bool) {
     let mut left = left.subscribe();
-    let _never_closed_as_the_sender_is_here = left.wait_for(|left| is_so(*left)).await.is_ok();
+    let _ = left.wait_for(|left| condition(*left)).await.is_ok();
 }
 
-/// How many of the wanted bytes may go through now; they are left no more.
+/// Takes up to this many bytes from the allowance.
 fn take(left: &watch::Sender<u64>, wanted: usize) -> usize {
     let mut taken = 0;
     left.send_if_modified(|left| {
         taken = usize::try_from(*left).unwrap_or(usize::MAX).min(wanted);
-        // A whole wire stays whole.
         let is_counted = *left < u64::MAX;
         if is_counted {
             *left -= taken as u64;
@@ -127,12 +124,12 @@ async fn carry(
     left: &watch::Sender<u64>,
     take: impl Fn(&watch::Sender<u64>, usize) -> usize,
 ) {
-    let mut bytes = vec![0; CARRIED];
+    let mut bytes = vec![0; BUFFER];
     loop {
         let Ok(read @ 1..) = from.read(&mut bytes).await else { return };
         let mut rest = &bytes[..read];
         while !rest.is_empty() {
-            is_whole(left).await;
+            is_mended(left).await;
             let (now, later) = rest.split_at(take(left, rest.len()));
             if to.write_all(now).await.is_err() {
                 return;

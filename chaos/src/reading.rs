@@ -1,4 +1,4 @@
-//! The end of a run: every node's whole log, read over the wire.
+//! Reads a node's complete log over the wire, at the end of a run.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
-/// How long a page may take; a node that is behind has that long to come.
+/// The timeout of a page, in which a node may also catch up.
 const PAGE_WITHIN: Duration = Duration::from_secs(20);
 
-/// Reads all of some rooms from a node, which must have come to the slots that were seen in them.
+/// Reads these rooms completely. The node must have reached the slot that writers saw in each.
 pub(crate) async fn read(
     node: &str,
     address: SocketAddr,
@@ -30,9 +30,9 @@ pub(crate) async fn read(
         loop {
             let ask = json!({ "type": "update", "room": room, "after": last, "seen": seen });
             socket.send(Message::text(ask.to_string())).await.map_err(|why| why.to_string())?;
-            let reply = loop {
+            let (text, value) = loop {
                 let frame = timeout(PAGE_WITHIN, socket.next()).await;
-                let frame = frame.map_err(|_| format!("{node}: no page of {room} in time"))?;
+                let frame = frame.map_err(|_| format!("{node}: timeout of a page of {room}"))?;
                 let frame = frame.ok_or("it closed")?.map_err(|why| why.to_string())?;
                 let Message::Text(text) = frame else { continue };
                 let value: Value = serde_json::from_str(&text).map_err(|why| why.to_string())?;
@@ -42,7 +42,6 @@ pub(crate) async fn read(
                     _ => {}
                 }
             };
-            let (text, value) = reply;
             replies.push(text);
             let end =
                 value["entries"].as_array().and_then(|entries| entries.last()?["slot"].as_i64());

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -11,91 +10,52 @@ use roomlog_checker::{History, Report, check};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use crate::{
-    fault::Fault,
+    fault::inject,
     fleet::Fleet,
+    plan::{Fault, Plan},
     reading,
-    recorder::Recorder,
-    writer::{Tally, Writer},
+    writer::{Recorder, Tally, Writer},
 };
 
-/// How long a run goes on in peace before the first fault, and behind each.
-const PEACE: Duration = Duration::from_secs(4);
-
-/// How long writers may take after the last fault until all they sent is answered.
+/// How long a run goes on undisturbed before the first fault and after each.
+const UNDISTURBED: Duration = Duration::from_secs(4);
+/// How long writers may take until everything is answered after the last fault.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
-/// What is to be done.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The `roomlog` to run.
-    pub binary: PathBuf,
-    /// How many nodes.
-    pub nodes: usize,
-    /// How many writers, over how many rooms.
-    pub writers: usize,
-    /// How many rooms.
-    pub rooms: usize,
-    /// The time between two appends of a writer.
-    pub pace: Duration,
-    /// What is done to the fleet, in this order.
-    pub faults: Vec<Fault>,
-    /// Whether NATS servers fsync before they ack. A run without shows what the checker finds.
-    pub synced: bool,
-    /// Says on standard error what is done.
-    pub talks: bool,
-}
-
-impl Plan {
-    /// Three nodes, nine writers in three rooms, each node's writers in each room.
-    #[must_use]
-    pub fn new(binary: impl Into<PathBuf>, faults: &[Fault]) -> Self {
-        Self {
-            binary: binary.into(),
-            nodes: 3,
-            writers: 9,
-            rooms: 3,
-            pace: Duration::from_millis(20),
-            faults: faults.to_vec(),
-            synced: true,
-            talks: false,
-        }
-    }
-}
-
-/// What came of it.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What the checker says.
+    /// The checker's report.
     pub report: Report,
-    /// Appends that were never answered.
+    /// Appends that were never acked.
     pub unacked: usize,
     /// Connections that were opened.
     pub connections: usize,
-    /// Answers `busy`, and `unknown_outcome`.
+    /// `busy` answers.
     pub busy: usize,
-    /// Answers `unknown_outcome`.
+    /// `unknown_outcome` answers.
     pub unknown: usize,
-    /// For each node, p50 and p99 of the acks that came at once.
+    /// For each node, p50 and p99 of acks to appends that were sent once.
     pub acks: BTreeMap<usize, (Duration, Duration)>,
-    /// Each fault, and how long it took with what it needed to be undone.
+    /// Each fault, and how long it took with its undoing.
     pub faults: Vec<(Fault, Duration)>,
-    /// Nodes that ended by themselves.
+    /// Nodes that exited by themselves, with the end of their logs.
     pub ended: Vec<String>,
 }
 
 impl Outcome {
-    /// Whether every append was acked, no promise is broken, and every node lives.
+    /// Whether every append was acked, no guarantee was violated, and no node exited by itself.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let is_whole = self.unacked == 0 && self.report.acked > 0;
-        self.report.broken.is_empty() && is_whole && self.ended.is_empty()
+        let all_acked = self.unacked == 0 && self.report.acked > 0;
+        self.report.broken.is_empty() && all_acked && self.ended.is_empty()
     }
 }
 
-/// Runs a plan on a multi-threaded runtime.
+/// Runs a plan. Needs a multi-threaded runtime.
 ///
 /// # Errors
-/// When a process cannot be started or does not come back, or a node cannot be read at the end.
+/// If a process does not start or come back, or a node cannot be read at the end.
 pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     let mut fleet = Fleet::start(plan).await?;
     let recorder = Recorder::default();
@@ -107,7 +67,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
         nodes.rotate_left(number % plan.nodes);
         let writer = Writer {
             author: format!("w{number}"),
-            // So that each room has writers on each node.
+            // Each room gets writers on each node.
             room: format!("room{}", number / plan.nodes % plan.rooms),
             nodes,
             recorder: recorder.clone(),
@@ -119,16 +79,16 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
         writers.spawn(async move { (room, writer.run().await) });
     }
     let mut faults = Vec::new();
-    sleep(PEACE).await;
-    for (turn, fault) in plan.faults.iter().enumerate() {
+    sleep(UNDISTURBED).await;
+    for (turn, &fault) in plan.faults.iter().enumerate() {
         let begun = Instant::now();
-        let struck = fault.strike(&mut fleet, turn % plan.nodes).await;
-        struck.map_err(|why| io::Error::other(format!("{fault}: {why}")))?;
-        faults.push((*fault, begun.elapsed()));
+        let injected = inject(fault, &mut fleet, turn % plan.nodes).await;
+        injected.map_err(|why| io::Error::other(format!("{fault}: {why}")))?;
+        faults.push((fault, begun.elapsed()));
         if plan.talks {
             eprintln!("chaos: {fault} ({:.1} s)", begun.elapsed().as_secs_f64());
         }
-        sleep(PEACE).await;
+        sleep(UNDISTURBED).await;
     }
     stop.send_replace(true);
     let tallies = writers.join_all().await;
@@ -148,14 +108,13 @@ async fn finish(
     }
     let rooms: Vec<_> = rooms.into_iter().collect();
     let mut history = History { frames: recorder.take(), ..History::default() };
-    let mut ended = std::mem::take(&mut fleet.ended);
-    for node in &mut fleet.nodes {
-        if node.has_ended() {
-            ended.push(format!("{} ended by itself:\n{}", node.name, node.said()));
+    for index in 0..fleet.nodes.len() {
+        if fleet.note_ended(index) {
             continue;
         }
+        let node = &fleet.nodes[index];
         let log = reading::read(&node.name, node.address, &rooms).await;
-        let log = log.map_err(|why| io::Error::other(format!("{why}\n{}", node.said())))?;
+        let log = log.map_err(|why| io::Error::other(format!("{why}\n{}", node.log())))?;
         history.logs.push(log);
     }
     let sum = |count: fn(&Tally) -> usize| tallies.iter().map(|(_, tally)| count(tally)).sum();
@@ -167,7 +126,7 @@ async fn finish(
         unknown: sum(|tally| tally.unknown),
         acks: ack_times(tallies),
         faults,
-        ended,
+        ended: std::mem::take(&mut fleet.ended),
     })
 }
 
@@ -190,7 +149,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "{report}")?;
         writeln!(
             f,
-            "{unacked} appends without an answer, {connections} connections, {busy} busy, {unknown} unknown"
+            "{unacked} appends unacked, {connections} connections, {busy} busy, {unknown} unknown"
         )?;
         for (node, (p50, p99)) in acks {
             writeln!(f, "node {node}: ack p50 {p50:.1?}, p99 {p99:.1?}")?;

@@ -1,16 +1,22 @@
-//! A writer: an author who appends to a room and follows it, over one connection after the other.
+//! A writer: an author that appends to a room and follows it, over one connection after the other.
 //!
-//! Enters: addresses of nodes. Leaves: frames in the recorder, a tally. Invariant: what is unanswered is
-//! sent again with the same id, in the order it was sent first, before anything new.
+//! Enters: addresses of nodes. Leaves: frames in the recorder, a tally. Invariant: unanswered
+//! appends are resent with the same ids, in order, before anything new. A frame is recorded before
+//! it is sent and after it is received, so whatever precedes it in the record happened before it.
 
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use futures_util::{SinkExt, StreamExt};
-use roomlog_checker::Direction;
+use parking_lot::Mutex;
+use roomlog_checker::{Direction, Frame};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -18,45 +24,57 @@ use tokio::{
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use crate::recorder::Recorder;
-
-/// How many appends of a writer are under way at once.
+/// How many appends of a writer are in flight.
 const WINDOW: usize = 8;
-
-/// How long a connection may take to open.
+/// The timeout of a connection and of a send.
 const OPEN_WITHIN: Duration = Duration::from_secs(3);
-
-/// How long an append may stay without an answer until its author goes elsewhere.
+/// How long an append may be unanswered before the writer tries another node.
 const PATIENCE: Duration = Duration::from_secs(12);
-
-/// How long a writer waits before it connects again.
+/// How long a writer waits before it reconnects.
 const AGAIN_AFTER: Duration = Duration::from_millis(150);
-
-/// Every so many appends the writer reads what it follows once more.
+/// After how many appends a writer reads the newest entries too.
 const READ_EVERY: u64 = 20;
 
-/// An ack: which node gave it, and how long it took from the first time it was sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ack {
     pub(crate) node: usize,
     pub(crate) took: Duration,
-    /// It was sent once, over one connection.
+    /// Whether the append was sent only once.
     pub(crate) at_once: bool,
 }
 
-/// What a writer has done.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) acks: Vec<Ack>,
     pub(crate) connections: usize,
     pub(crate) busy: usize,
     pub(crate) unknown: usize,
-    /// What was never answered.
     pub(crate) unacked: usize,
-    /// The last slot it was sent.
+    /// The last slot it received.
     pub(crate) last: i64,
-    /// The highest slot it knows of, its own acks included.
+    /// The highest slot it knows of, acks included.
     pub(crate) seen: i64,
+}
+
+/// Every frame of all connections, in the order of one clock.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recorder {
+    frames: Arc<Mutex<Vec<Frame>>>,
+    connections: Arc<AtomicU64>,
+}
+
+impl Recorder {
+    fn connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn record(&self, connection: u64, direction: Direction, text: String) {
+        self.frames.lock().push(Frame { connection, direction, text });
+    }
+
+    pub(crate) fn take(&self) -> Vec<Frame> {
+        std::mem::take(&mut self.frames.lock())
+    }
 }
 
 struct Pending {
@@ -66,17 +84,16 @@ struct Pending {
     times: usize,
 }
 
-/// A writer.
 pub(crate) struct Writer {
     pub(crate) author: String,
     pub(crate) room: String,
-    /// The nodes, the one to begin with first.
+    /// The nodes, in the order to try them.
     pub(crate) nodes: Vec<(usize, SocketAddr)>,
     pub(crate) recorder: Recorder,
     /// The time between two new appends.
     pub(crate) pace: Duration,
     pub(crate) stop: watch::Receiver<bool>,
-    /// Until when what is unanswered is sent again after the stop.
+    /// How long to go on resending after the stop.
     pub(crate) patience: Duration,
 }
 
@@ -87,7 +104,7 @@ struct Connection<'a> {
     number: u64,
     recorder: &'a Recorder,
     seq: u64,
-    /// How many of what is pending were sent over it.
+    /// How many of the pending appends were sent over it.
     sent: usize,
     heard: Instant,
 }
@@ -95,21 +112,21 @@ struct Connection<'a> {
 impl Connection<'_> {
     async fn send(&mut self, frame: &Value) -> Result<(), ()> {
         let text = frame.to_string();
-        self.recorder.note(self.number, Direction::Sent, text.clone());
+        self.recorder.record(self.number, Direction::Sent, text.clone());
         let sent = timeout(OPEN_WITHIN, self.socket.send(Message::text(text))).await;
         sent.map_err(drop)?.map_err(drop)
     }
 }
 
 impl Writer {
-    /// Writes until it is told to stop and all it sent is answered.
+    /// Writes until it is stopped and everything is answered.
     pub(crate) async fn run(mut self) -> Tally {
         let mut tally = Tally { last: -1, seen: -1, ..Tally::default() };
         let mut pending = VecDeque::new();
         let mut next = 0;
         let mut stopped: Option<Instant> = None;
         loop {
-            let _ended_or_not = self.connection(&mut pending, &mut next, &mut tally).await;
+            let _reconnects_either_way = self.connection(&mut pending, &mut next, &mut tally).await;
             if *self.stop.borrow() {
                 let since = *stopped.get_or_insert_with(Instant::now);
                 if pending.is_empty() || since.elapsed() > self.patience {
@@ -175,8 +192,8 @@ impl Writer {
                 () = sleep(wait.min(Duration::from_secs(1))) => {}
                 _ = self.stop.changed(), if !stopped => {}
             }
-            let oldest = pending.front().filter(|_| connection.sent > 0);
-            if oldest.is_some_and(|_| connection.heard.elapsed() > PATIENCE) {
+            let is_waiting = connection.sent > 0 && !pending.is_empty();
+            if is_waiting && connection.heard.elapsed() > PATIENCE {
                 return Err(());
             }
         }
@@ -208,7 +225,7 @@ impl Writer {
         pending: &mut VecDeque<Pending>,
         tally: &mut Tally,
     ) -> Result<(), ()> {
-        self.recorder.note(connection.number, Direction::Received, text.to_owned());
+        self.recorder.record(connection.number, Direction::Received, text.to_owned());
         let frame: Value = serde_json::from_str(text).map_err(drop)?;
         for entry in frame["entries"].as_array().into_iter().flatten() {
             tally.last = tally.last.max(entry["slot"].as_i64().unwrap_or(-1));
@@ -216,10 +233,8 @@ impl Writer {
         tally.seen = tally.seen.max(tally.last).max(frame["slot"].as_i64().unwrap_or(-1));
         match frame["type"].as_str() {
             Some("appended") => {
-                let Some(at) = pending.iter().position(|it| frame["id"] == it.id.as_str()) else {
-                    return Ok(());
-                };
-                let Some(append) = pending.remove(at) else { return Ok(()) };
+                let at = pending.iter().position(|it| frame["id"] == it.id.as_str());
+                let Some(append) = at.and_then(|at| pending.remove(at)) else { return Ok(()) };
                 connection.sent -= 1;
                 let (took, at_once) = (append.since.elapsed(), append.times == 1);
                 tally.acks.push(Ack { node, took, at_once });

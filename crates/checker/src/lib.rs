@@ -1,48 +1,81 @@
-//! The checker: what clients sent and were sent, as it went over the wire, held against the promises of
-//! `docs/PROTOCOL.md`. It shares no code with the server and knows nothing but that page.
+//! Checks what went over the wires of a run against the guarantees of `docs/PROTOCOL.md`. It shares
+//! no code with the server.
 //!
 //! ```text
-//!  frames sent and received, by time ──┐
-//!  at the end, every node's whole log ─┴─► what breaks a promise, a sentence each
+//!  frames sent and received, in time order ──┐
+//!  every node's complete log, at the end ────┴─► violations, a sentence each
 //! ```
 //!
-//! Enters: [`History`]. Leaves: a [`Report`]. What is held against it:
+//! Enters: a [`History`]. Leaves: a [`Report`]. The checks:
 //!
-//! | promise | here |
+//! | guarantee | check |
 //! |---|---|
-//! | no hole | a node's log is slots 0, 1, 2, … to its `latest` |
-//! | one order | all nodes' logs are equal, entry by entry and in their digests, which are computed here |
-//! | exactly once | an author's id stands once in a room; what stands there was sent, as it was sent |
-//! | acked is durable | what was `appended` stands at its slot with its time |
-//! | every view is a prefix | each entry that anyone was ever sent is the one at its slot |
-//! | no gap goes unseen | what a following sends is one slot after the other |
-//! | cause before effect | an append that was first sent after anyone was sent slot s stands behind s |
-//! | order of a connection | what an author sent first stands before what it sent then |
-//! | not answered from behind | a reply to `seen` or `after` s has `latest` ≥ s |
+//! | no gap | a node's log has the slots 0, 1, 2, … up to its `latest` |
+//! | one order | all nodes' logs are equal, entry by entry, and match their digests, recomputed here |
+//! | exactly once | an author's id is in a room once, and was sent with that body |
+//! | acked is durable | what was `appended` is at its slot, with its time |
+//! | every view is a prefix | each entry that any client received is the one at its slot |
+//! | no missed gap | a follow receives one slot after the other |
+//! | causal order | an append first sent after any client received slot s is behind s |
+//! | author order | what an author sent first comes first |
+//! | no stale answer | a reply to `seen` or `after` s has `latest` ≥ s |
 
-mod digest;
-mod frame;
+mod history;
 mod logs;
-mod report;
 mod walk;
 
-pub use frame::{Direction, Frame};
-pub use report::{Report, check};
+use std::fmt;
 
-/// What was seen of a run.
-#[derive(Debug, Default)]
-pub struct History {
-    /// What went over the wires, in the order of its time, as one clock saw it.
-    pub frames: Vec<Frame>,
-    /// For each node, the `reply` frames that hold all of its rooms, from slot 0 on.
-    pub logs: Vec<NodeLog>,
+use walk::{Counts, Walk};
+
+pub use history::{Direction, Frame, History, NodeLog};
+
+/// The most violations that a report displays.
+const SHOWN: usize = 20;
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The violations, a sentence each.
+    pub broken: Vec<String>,
+    /// Appends that were sent, each id once.
+    pub appends: usize,
+    /// `appended` answers.
+    pub acked: usize,
+    /// Entries that clients received.
+    pub seen: usize,
+    /// Entries in the log.
+    pub entries: usize,
 }
 
-/// The replies of a node that make up its whole log.
-#[derive(Debug, Clone, Default)]
-pub struct NodeLog {
-    /// What it is called in the report.
-    pub node: String,
-    /// `reply` frames, each room's in slot order.
-    pub replies: Vec<String>,
+/// Checks a history.
+#[must_use]
+pub fn check(history: &History) -> Report {
+    let mut broken = Vec::new();
+    let rooms = logs::agree(&history.logs, &mut broken);
+    let mut walk = Walk::new(&rooms);
+    history.frames.iter().for_each(|frame| walk.frame(frame));
+    walk.end();
+    broken.append(&mut walk.broken);
+    let Counts { appends, acked, seen } = walk.counts;
+    let entries = rooms.values().map(|log| log.entries.len()).sum();
+    Report { broken, appends, acked, seen, entries }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broken, appends, acked, seen, entries } = self;
+        let verdict = if broken.is_empty() { "no violation" } else { "VIOLATIONS" };
+        write!(
+            f,
+            "{entries} entries of {appends} appends, {acked} acks, {seen} entries received: {verdict}"
+        )?;
+        for sentence in broken.iter().take(SHOWN) {
+            write!(f, "\n  {sentence}")?;
+        }
+        if broken.len() > SHOWN {
+            write!(f, "\n  and {} more", broken.len() - SHOWN)?;
+        }
+        Ok(())
+    }
 }

@@ -1,28 +1,64 @@
-//! The nodes' logs: each without a hole, each id once, all equal.
+//! The nodes' logs: each without a gap, each id once, all equal.
 //!
-//! Enters: every node's replies. Leaves: the one log of each room, or what differs.
+//! Enters: every node's replies. Leaves: the one log of each room, or what differs. The digest
+//! follows the text of PROTOCOL.md alone.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::{
-    NodeLog,
-    digest::Chain,
-    frame::{self, FromFrame, Seen},
-};
+use crate::history::{self, FromFrame, NodeLog, Seen};
 
-/// A room's log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Log {
     pub(crate) entries: Vec<Seen>,
     digest: String,
 }
 
-/// The rooms of a log, by name.
 pub(crate) type Rooms = BTreeMap<String, Log>;
 
-/// The one log that all nodes hold.
+struct Chain([u8; 32]);
+
+impl Chain {
+    /// D(−1).
+    fn new(room: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"roomlog/v1");
+        lp(&mut hash, room);
+        Self(hash.finalize().into())
+    }
+
+    /// D(k) from D(k − 1).
+    fn add(&mut self, entry: &Seen) {
+        let or_zero = |number: Option<u64>| number.map_or(0, |number| number + 1).to_be_bytes();
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        hash.update(entry.slot.to_be_bytes());
+        hash.update(entry.committed_at.to_be_bytes());
+        lp(&mut hash, &entry.author);
+        lp(&mut hash, &entry.id);
+        lp(&mut hash, &entry.kind);
+        hash.update(or_zero(entry.reference));
+        hash.update(or_zero(entry.sent_at));
+        hash.update(Sha256::digest(entry.body.as_bytes()));
+        if let Some(meta) = &entry.meta {
+            hash.update(Sha256::digest(meta.as_bytes()));
+        }
+        self.0 = hash.finalize().into();
+    }
+
+    fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn lp(hash: &mut Sha256, text: &str) {
+    hash.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+    hash.update(text.as_bytes());
+}
+
+/// The log that all nodes agree on: the first node's.
 pub(crate) fn agree(nodes: &[NodeLog], broken: &mut Vec<String>) -> Rooms {
     let mut first: Option<(&str, Rooms)> = None;
     for NodeLog { node, replies } in nodes {
@@ -50,35 +86,32 @@ fn rooms_of(replies: &[String]) -> FromFrame<Rooms> {
     let mut latest: BTreeMap<String, i64> = BTreeMap::new();
     for reply in replies {
         let reply: Value = serde_json::from_str(reply).map_err(|why| why.to_string())?;
-        let room = frame::text(&reply, "room")?.to_owned();
+        let room = history::text(&reply, "room")?.to_owned();
         let log = rooms.entry(room.clone()).or_default();
         let chain = chains.entry(room.clone()).or_insert_with(|| Chain::new(&room));
-        for entry in frame::entries(&reply)? {
-            if entry.slot != log.entries.len() as u64 {
-                let expected = log.entries.len();
-                return Err(format!(
-                    "room {room} has slot {} where {expected} is next",
-                    entry.slot
-                ));
+        for entry in history::entries(&reply)? {
+            let (slot, expected) = (entry.slot, log.entries.len());
+            if slot != expected as u64 {
+                return Err(format!("room {room} has slot {slot} where {expected} is next"));
             }
             if log.entries.last().is_some_and(|last| last.committed_at > entry.committed_at) {
-                return Err(format!("room {room}: time goes back at slot {}", entry.slot));
+                return Err(format!("room {room}: time goes back at slot {slot}"));
             }
             chain.add(&entry);
             log.entries.push(entry);
         }
-        log.digest = frame::text(&reply, "digest")?.to_owned();
+        log.digest = history::text(&reply, "digest")?.to_owned();
         let end = reply.get("latest").and_then(Value::as_i64).unwrap_or(-1);
         latest.insert(room, end);
     }
     for (room, log) in &rooms {
-        let said = latest[room];
-        if said + 1 != i64::try_from(log.entries.len()).unwrap_or(-1) {
-            return Err(format!("room {room} says latest {said} and holds {}", log.entries.len()));
+        let (latest, count) = (latest[room], log.entries.len());
+        if latest + 1 != i64::try_from(count).unwrap_or(-1) {
+            return Err(format!("room {room} has latest {latest} and {count} entries"));
         }
-        let chained = chains[room].hex();
-        if chained != log.digest {
-            return Err(format!("room {room} says digest {} and chains to {chained}", log.digest));
+        let computed = chains[room].hex();
+        if computed != log.digest {
+            return Err(format!("room {room} has digest {}, computed {computed}", log.digest));
         }
     }
     Ok(rooms)
@@ -90,7 +123,7 @@ fn each_id_once(node: &str, rooms: &Rooms, broken: &mut Vec<String>) {
         for entry in &log.entries {
             if let Some(before) = at.insert((&entry.author, &entry.id), entry.slot) {
                 broken.push(format!(
-                    "{node}: room {room}: {}'s {} stands at slot {before} and at {}",
+                    "{node}: room {room}: {}'s {} is at slot {before} and at {}",
                     entry.author, entry.id, entry.slot
                 ));
             }
@@ -99,10 +132,9 @@ fn each_id_once(node: &str, rooms: &Rooms, broken: &mut Vec<String>) {
 }
 
 fn compare(one: &str, first: &Rooms, other: &str, second: &Rooms, broken: &mut Vec<String>) {
-    let names: Vec<&String> = first.keys().chain(second.keys()).collect();
-    for room in names {
+    for room in first.keys().chain(second.keys()) {
         let (Some(a), Some(b)) = (first.get(room), second.get(room)) else {
-            broken.push(format!("room {room} is on one of {one} and {other} alone"));
+            broken.push(format!("room {room} is only on one of {one} and {other}"));
             continue;
         };
         if a == b {
@@ -125,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_stands_twice_is_found_though_the_log_chains() {
+    fn a_duplicate_id_is_found_although_the_digest_matches() {
         let entry = |slot| Seen {
             slot,
             author: "ada".into(),
@@ -140,6 +172,6 @@ mod tests {
         let log = Log { entries: vec![entry(0), entry(1)], digest: String::new() };
         let mut broken = Vec::new();
         each_id_once("n", &Rooms::from([("r".into(), log)]), &mut broken);
-        assert_eq!(broken, ["n: room r: ada's a-1 stands at slot 0 and at 1"]);
+        assert_eq!(broken, ["n: room r: ada's a-1 is at slot 0 and at 1"]);
     }
 }

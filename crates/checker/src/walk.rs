@@ -1,41 +1,40 @@
-//! A walk through the frames, in the order of their time.
+//! A walk through the frames, in time order.
 //!
-//! Enters: frames, and the log that all nodes agree on. Leaves: what was promised and not kept.
+//! Enters: frames, and the log that all nodes agree on. Leaves: violations and counts.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use crate::{
-    frame::{self, Direction, Frame, FromFrame, Seen},
+    history::{self, Direction, Frame, FromFrame, Seen, signed},
     logs::Rooms,
 };
 
-/// The name of an append: room, author, id.
+/// An append: room, author, id.
 type Name = (String, String, String);
 
-/// The turn in which an author sent something, the slot it stands at, its id.
+/// An author's turn, the slot of the entry, its id.
 type Turn<'a> = (usize, usize, &'a str);
 
-/// An append as it was sent first.
+/// An append as it was first sent.
 struct Sent {
     body: String,
-    /// No slot above this one had been sent to anyone then; −1: none at all.
+    /// The highest slot that any client had received; −1: none.
     floor: i64,
-    /// How many this author had sent to the room before.
+    /// How many appends the author had sent to the room.
     turn: usize,
 }
 
 #[derive(Default)]
 struct Connection {
     author: Option<String>,
-    /// Rooms that are followed: the last slot that was sent.
+    /// Followed rooms, and the last slot received in each.
     follows: HashMap<String, i64>,
-    /// Reads that are not answered: by `req`, the least `latest` of their reply, and whether it joins.
+    /// Unanswered reads: by `req`, the least `latest` of the reply, and whether it is a `join`.
     reads: HashMap<i64, (i64, bool)>,
 }
 
-/// What was counted on the way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) appends: usize,
@@ -49,7 +48,7 @@ pub(crate) struct Walk<'a> {
     sent: HashMap<Name, Sent>,
     turns: HashMap<(String, String), usize>,
     connections: HashMap<u64, Connection>,
-    /// The highest slot that anyone was sent, by room.
+    /// The highest slot that any client received, by room.
     shown: HashMap<String, i64>,
     pub(crate) counts: Counts,
     pub(crate) broken: Vec<String>,
@@ -78,7 +77,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn frame(&mut self, frame: &Frame) {
         let value: Value = match serde_json::from_str(&frame.text) {
             Ok(value) => value,
-            Err(why) => return self.broken.push(format!("no JSON: {why}: {}", frame.text)),
+            Err(why) => return self.broken.push(format!("not JSON: {why}: {}", frame.text)),
         };
         let taken = match frame.direction {
             Direction::Sent => self.sent(frame.connection, &value),
@@ -91,24 +90,24 @@ impl<'a> Walk<'a> {
 
     fn sent(&mut self, number: u64, value: &Value) -> FromFrame<()> {
         let connection = self.connections.entry(number).or_default();
-        match frame::text(value, "type")? {
-            "login" => connection.author = Some(frame::text(value, "author")?.into()),
+        match history::text(value, "type")? {
+            "login" => connection.author = Some(history::text(value, "author")?.into()),
             kind @ ("join" | "update") => {
-                let least = |member: &str| value.get(member).and_then(Value::as_i64).unwrap_or(-1);
+                let slot = |member: &str| value.get(member).and_then(Value::as_i64).unwrap_or(-1);
                 if let Some(req) = value.get("req").and_then(Value::as_i64) {
-                    let least = least("after").max(least("seen"));
+                    let least = slot("after").max(slot("seen"));
                     connection.reads.insert(req, (least, kind == "join"));
                 }
             }
             "append" => {
                 let author = connection.author.clone().ok_or("an append before login")?;
-                let (room, id) = (frame::text(value, "room")?, frame::text(value, "id")?);
+                let (room, id) = (history::text(value, "room")?, history::text(value, "id")?);
                 let floor = self.shown.get(room).copied().unwrap_or(-1);
                 let name = (room.to_owned(), author.clone(), id.to_owned());
                 if !self.sent.contains_key(&name) {
                     let turn = self.turns.entry((room.to_owned(), author)).or_default();
                     *turn += 1;
-                    let body = frame::text(value, "body")?.to_owned();
+                    let body = history::text(value, "body")?.to_owned();
                     self.sent.insert(name, Sent { body, floor, turn: *turn });
                     self.counts.appends += 1;
                 }
@@ -119,10 +118,10 @@ impl<'a> Walk<'a> {
     }
 
     fn received(&mut self, number: u64, value: &Value) -> FromFrame<()> {
-        match frame::text(value, "type")? {
+        match history::text(value, "type")? {
             "appended" => self.appended(number, value),
             "ack" => {
-                let (room, entries) = (frame::text(value, "room")?, frame::entries(value)?);
+                let (room, entries) = (history::text(value, "room")?, history::entries(value)?);
                 self.follow(number, room, &entries)?;
                 self.view(room, &entries)
             }
@@ -132,8 +131,9 @@ impl<'a> Walk<'a> {
     }
 
     fn appended(&mut self, number: u64, value: &Value) -> FromFrame<()> {
-        let (room, id) = (frame::text(value, "room")?, frame::text(value, "id")?);
-        let (slot, time) = (frame::number(value, "slot")?, frame::number(value, "committed_at")?);
+        let (room, id) = (history::text(value, "room")?, history::text(value, "id")?);
+        let (slot, time) =
+            (history::number(value, "slot")?, history::number(value, "committed_at")?);
         let author = self.connections.get(&number).and_then(|it| it.author.clone());
         let author = author.ok_or("appended before login")?;
         self.counts.acked += 1;
@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
             entry.ok_or_else(|| format!("{room} {slot} was acked and is not in the log"))?;
         if entry.author != author || entry.id != id || entry.committed_at != time {
             return Err(format!(
-                "{author}'s {id} was acked at {room} {slot}, where {}'s {} stands",
+                "{author}'s {id} was acked at {room} {slot}, which holds {}'s {}",
                 entry.author, entry.id
             ));
         }
@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
     }
 
     fn reply(&mut self, number: u64, value: &Value) -> FromFrame<()> {
-        let (room, entries) = (frame::text(value, "room")?, frame::entries(value)?);
+        let (room, entries) = (history::text(value, "room")?, history::entries(value)?);
         let latest = value.get("latest").and_then(Value::as_i64).ok_or("a reply without latest")?;
         let req = value.get("req").and_then(Value::as_i64);
         let connection = self.connections.entry(number).or_default();
@@ -162,13 +162,11 @@ impl<'a> Walk<'a> {
                 connection.follows.insert(room.to_owned(), last);
             }
             if latest < least {
-                return Err(format!(
-                    "{room} was answered from {latest} to one who had seen {least}"
-                ));
+                return Err(format!("{room}: a reply ends at {latest}, before {least}"));
             }
         }
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].slot + 1 != pair[1].slot) {
-            return Err(format!("{room}: a reply goes from {} to {}", pair[0].slot, pair[1].slot));
+            return Err(format!("{room}: a reply skips from {} to {}", pair[0].slot, pair[1].slot));
         }
         self.view(room, &entries)
     }
@@ -179,21 +177,20 @@ impl<'a> Walk<'a> {
         let last = last.ok_or_else(|| format!("an ack of {room}, which is not followed"))?;
         for entry in entries {
             if signed(entry.slot) != *last + 1 {
-                return Err(format!("{room}: a following goes from {last} to {}", entry.slot));
+                return Err(format!("{room}: a follow skips from {last} to {}", entry.slot));
             }
             *last += 1;
         }
         Ok(())
     }
 
-    /// Entries that someone was sent are those of the log.
     fn view(&mut self, room: &str, entries: &[Seen]) -> FromFrame<()> {
         for entry in entries {
             self.counts.seen += 1;
             self.show(room, entry.slot);
             if self.at(room, entry.slot) != Some(entry) {
                 return Err(format!(
-                    "{room} {}: {}'s {} was shown, and the log has another entry or none",
+                    "{room} {}: {}'s {} was received, and the log has another entry or none",
                     entry.slot, entry.author, entry.id
                 ));
             }
@@ -211,7 +208,7 @@ impl<'a> Walk<'a> {
         *shown = (*shown).max(signed(slot));
     }
 
-    /// What only the whole tells: causes, orders, and where everything came from.
+    /// Checks what needs all frames: causal order, author order, and that every entry was sent.
     pub(crate) fn end(&mut self) {
         let mut by_author: HashMap<(&str, &str), Vec<Turn<'_>>> = HashMap::new();
         for (name, &slot) in &self.slots {
@@ -226,7 +223,7 @@ impl<'a> Walk<'a> {
             }
             if i64::try_from(slot).unwrap_or(-1) <= sent.floor {
                 self.broken.push(format!(
-                    "{room} {slot}: {author}'s {id} was sent after slot {} had been shown",
+                    "{room} {slot}: {author}'s {id} was sent after slot {} had been received",
                     sent.floor
                 ));
             }
@@ -236,14 +233,10 @@ impl<'a> Walk<'a> {
             entries.sort_unstable();
             if let Some(pair) = entries.windows(2).find(|pair| pair[0].1 > pair[1].1) {
                 self.broken.push(format!(
-                    "{room}: {author} sent {} before {}, and they stand at {} and {}",
+                    "{room}: {author} sent {} before {}, and they are at {} and {}",
                     pair[0].2, pair[1].2, pair[0].1, pair[1].1
                 ));
             }
         }
     }
-}
-
-fn signed(slot: u64) -> i64 {
-    i64::try_from(slot).unwrap_or(i64::MAX)
 }

@@ -1,8 +1,8 @@
-//! Says hello to a room, then prints the room's entries as they come. It waits for a server that is not
-//! running yet, and goes on when the server restarts. The README has the same program.
+//! Appends to a room, then prints the room's entries as they come. It waits for a server that is
+//! not running yet, and continues when the server restarts. The README has the same program.
 //!
 //!     cargo run -p roomlog-client --example hello
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line example")]
 
 use std::{error::Error, process::ExitCode};
 
@@ -15,7 +15,7 @@ use roomlog_client::{
 async fn main() -> ExitCode {
     match talk("http://127.0.0.1:7400", |line| println!("{line}")).await {
         Ok(()) => ExitCode::SUCCESS,
-        // Every error is a sentence. Returned from `main`, it would be printed as a Rust value.
+        // Every error is a sentence. `main` would print it as a Rust value.
         Err(why) => {
             eprintln!("hello: {why}");
             ExitCode::FAILURE
@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
 
 pub(crate) async fn talk(url: &str, mut print: impl FnMut(String)) -> Result<(), Box<dyn Error>> {
     let mut options = Options::new(url.parse()?, Author::new("ada")?);
-    options.patience = None; // When the server is away, wait for it as long as it takes.
+    options.patience = None; // Never give up while the server is down.
     let client = match Client::connect(options.clone()).await {
         Err(why @ ClientError::Unreachable { .. }) => {
             print(format!("{why}; waiting for it"));
@@ -35,14 +35,14 @@ pub(crate) async fn talk(url: &str, mut print: impl FnMut(String)) -> Result<(),
     };
     let room = RoomName::new("general")?;
 
-    // The slot is the proof that it is in the log: once, however often it had to be sent.
+    // It is in the log now, once, however often it had to be sent.
     let committed = client.append(draft(room.clone(), "hello from Rust")).await?.await?;
-    print(format!("said at slot {}", committed.appended.slot));
+    print(format!("appended at slot {}", committed.appended.slot));
 
     let mut follow = client.follow(room, Start::Newest(10)).await?;
     loop {
         match follow.next().await? {
-            // In slot order, without a gap, each once.
+            // In slot order, each once, without a gap.
             Followed::Entries(entries) => {
                 for entry in entries {
                     print(format!("{} <{}> {}", entry.slot, entry.author, entry.body));

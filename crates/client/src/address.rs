@@ -1,24 +1,25 @@
-//! Where a server is.
+//! The address of a server.
 //!
-//! Enters: what a person typed: `http://host:port`, `ws://…`, or a full `ws://…/v1/ws`. Leaves: the
-//! address of the WebSocket. Invariant: the scheme is `ws` and there is a host.
+//! Enters: `http://host:port`, `ws://…`, or a full `ws://…/v1/ws`. Leaves: the address of the
+//! WebSocket. Invariant: the scheme is `ws` and there is a host.
 
 use std::{fmt, str::FromStr};
 
 use http::Uri;
 use thiserror::Error;
 
-/// The path that the protocol names.
+/// The protocol's path.
 const PATH: &str = "/v1/ws";
 
-/// The address of a server: `http://127.0.0.1:7400` and `ws://127.0.0.1:7400/v1/ws` are the same.
+/// The address of a server, parsed from `http://HOST:PORT` or `ws://HOST:PORT`. Displayed as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     typed: String,
     uri: Uri,
 }
 
-/// Why a text is not the address of a server.
+/// Why a text is not a server's address: not `http://` (TLS is not supported), no host, a bad port,
+/// or another path.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{typed:?} is not the address of a server: {problem}; write it as http://HOST:PORT")]
 pub struct AddressError {
@@ -27,7 +28,7 @@ pub struct AddressError {
 }
 
 impl Address {
-    /// The address of the WebSocket.
+    /// The URI of its WebSocket.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.uri

@@ -1,12 +1,9 @@
-//! What is asked of the server besides appends: reads, followings, the watch.
+//! The requests besides appends: reads, follows, watches.
 //!
-//! Enters: what callers want, answers of the server, losses of the connection. Leaves: frames to
-//! send, answers to reads, and [`Delivery`]s to followers. No clock, no socket, no randomness.
-//!
-//! Invariant: a following is joined anew after each loss, at the slot it had; at most one `join` or
-//! `update` of a following is unanswered. Marks (`req`) of these frames are negative, those of appends
-//! are positive, and none is used twice, so an answer belongs to one question. Followings and watchers
-//! have numbers, so what was for one never reaches another of the same room.
+//! Enters: requests, answers, disconnects. Leaves: frames, answers to reads, a [`Delivery`] for
+//! each item of a follow or watch. Invariant: after a reconnect a follow joins again at its slot;
+//! at most one `join` or `update` of it is unanswered. The `req` of these frames is negative (that
+//! of appends positive) and unique; follows and watches are numbered: nothing reaches a later one.
 
 mod rooms;
 
@@ -22,25 +19,23 @@ use roomlog_protocol::{
 
 use crate::{
     ClientError,
-    backoff::stretched,
-    following::{Followed, Following, wait_of},
+    backoff::{stretched, wait_of},
     outbox::Verdict,
-    reads::{ReadTag, Reads},
+    reads::{ReadCaller, Reads},
+    timeline::Followed,
     watches::Watches,
 };
+use rooms::Following;
 
-/// How often a follower asks whether it missed something, before jitter.
+/// How often a follow checks that it missed nothing, before jitter.
 const CHECK: Duration = Duration::from_secs(24);
-
 /// How many reads may be unanswered.
-pub(crate) const MOST_READS: usize = 32;
+const MOST_READS: usize = 32;
 
-/// Something for one who follows or watches.
+/// An item of this log for the follow or watch with this number.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    /// The number of the following or the watcher.
     pub(crate) to: u64,
-    /// The log that it is of.
     pub(crate) log: Arc<str>,
     pub(crate) item: Item,
 }
@@ -49,11 +44,10 @@ pub(crate) struct Delivery {
 pub(crate) enum Item {
     Followed(Followed),
     Heads(Heads),
-    /// Nothing more comes, for this reason.
     End(ClientError),
 }
 
-/// What an unanswered frame was.
+/// What an unanswered frame asked for.
 enum Asked {
     Read,
     Join(RoomName),
@@ -61,6 +55,7 @@ enum Asked {
     Watch,
 }
 
+#[derive(Default)]
 pub(crate) struct Asks {
     reads: Reads,
     rooms: BTreeMap<RoomName, Following>,
@@ -68,65 +63,49 @@ pub(crate) struct Asks {
     unanswered: HashMap<i64, (Asked, Duration)>,
     control: VecDeque<String>,
     deliveries: VecDeque<Delivery>,
-    /// The earliest of all that is due: nothing is looked through before.
+    /// When the first frame may be due; no search before.
     next_due: Option<Duration>,
     last_req: i64,
     patience: Option<Duration>,
-    /// The server's log.
     log: Arc<str>,
 }
 
 impl Asks {
     pub(crate) fn new(patience: Option<Duration>, log: &str) -> Self {
-        Self {
-            reads: Reads::default(),
-            rooms: BTreeMap::new(),
-            watches: Watches::default(),
-            unanswered: HashMap::new(),
-            control: VecDeque::new(),
-            deliveries: VecDeque::new(),
-            next_due: None,
-            last_req: 0,
-            patience,
-            log: log.into(),
-        }
+        Self { patience, log: log.into(), ..Self::default() }
     }
 
-    /// The server's log, at the latest connection.
     pub(crate) fn log(&self) -> &str {
         &self.log
     }
 
-    /// Whether one more read may be asked.
     pub(crate) fn has_space(&self) -> bool {
         self.reads.len() < MOST_READS
     }
 
-    /// Whether every read has its answer.
+    /// Whether every read is answered.
     pub(crate) fn is_quiet(&self) -> bool {
         self.reads.len() == 0
     }
 
-    /// Reads once; with a log, only from that one.
     pub(crate) fn read(
         &mut self,
         update: ClientUpdate,
         log: Option<String>,
-        tag: ReadTag,
+        caller: ReadCaller,
         now: Duration,
     ) {
         if log.as_ref().is_some_and(|log| *log != *self.log) {
-            // A caller that went away wants no answer.
-            let _ = tag.send(Err(ClientError::NewLog));
+            let _caller_may_be_dropped = caller.send(Err(ClientError::NewLog));
             return;
         }
-        let req = self.mark();
-        self.reads.push(req, update, log, tag, now);
+        let req = self.new_req();
+        self.reads.push(req, update, log, caller, now);
         self.wake_at(now);
     }
 
-    /// Ends a following or a watcher: nobody takes its items any more.
-    pub(crate) fn forget(&mut self, number: u64) {
+    /// Ends a follow or watch whose reader was dropped.
+    pub(crate) fn remove(&mut self, number: u64) {
         self.watches.remove(number);
         let of = |(room, it): (&RoomName, &Following)| (it.number == number).then(|| room.clone());
         if let Some(room) = self.rooms.iter().find_map(of) {
@@ -134,8 +113,7 @@ impl Asks {
         }
     }
 
-    /// Ends all followings and watchers.
-    pub(crate) fn forget_all(&mut self) {
+    pub(crate) fn remove_all(&mut self) {
         self.rooms.clear();
         self.watches = Watches::default();
         self.deliveries.clear();
@@ -146,17 +124,17 @@ impl Asks {
         self.wake_at(now);
     }
 
-    /// A new connection: all that has no answer is asked anew, if it is not about a log that is gone.
+    /// A new connection: resends everything unanswered that is not about another log.
     pub(crate) fn connected(&mut self, log: &str, now: Duration) {
         let new_log = *log != *self.log;
         self.log = log.into();
         self.unanswered.clear();
         self.control.clear();
         self.reads.connected(log, now);
-        self.watches.begin_anew(now);
+        self.watches.restart(now);
         let mut reset = Vec::new();
         for (room, following) in &mut self.rooms {
-            following.lost(now);
+            following.disconnected(now);
             if new_log && following.timeline.has_place() {
                 reset.push(room.clone());
             }
@@ -186,49 +164,41 @@ impl Asks {
         frame
     }
 
-    /// When to look for a next frame again, although nothing came in.
     pub(crate) fn next_wake(&self) -> Option<Duration> {
         self.next_due
     }
 
-    /// When the oldest unanswered frame was sent.
     pub(crate) fn oldest_unanswered(&self) -> Option<Duration> {
         self.unanswered.values().map(|(_, sent)| *sent).min()
     }
 
-    pub(crate) fn reply(&mut self, reply: ServerReply, now: Duration, unit: f64) {
+    pub(crate) fn reply(&mut self, reply: ServerReply, now: Duration, jitter: f64) {
         let Some(req) = reply.req else { return };
         let reply = reply.reply;
-        match self.unanswered.remove(&req) {
-            Some((Asked::Read, _)) => self.reads.answer(req, Ok(reply)),
-            Some((Asked::Join(room), _)) => {
-                let Some(following) = self.asked_by(&room, req) else { return };
-                following.joined = true;
-                following.is_served = true;
-                following.served();
-                following.due.get_or_insert(now + stretched(CHECK, unit));
-                let step = following.timeline.joined(reply);
-                self.stepped(&room, step, now);
-            }
-            Some((Asked::Page(room), _)) => {
-                let Some(following) = self.asked_by(&room, req) else { return };
-                following.served();
-                following.due.get_or_insert(now + stretched(CHECK, unit));
-                let step = following.timeline.page(reply);
-                self.stepped(&room, step, now);
-            }
-            Some((Asked::Watch, _)) | None => {}
-        }
+        let (room, is_join) = match self.unanswered.remove(&req) {
+            Some((Asked::Read, _)) => return self.reads.answer(req, Ok(reply)),
+            Some((Asked::Watch, _)) | None => return,
+            Some((Asked::Join(room), _)) => (room, true),
+            Some((Asked::Page(room), _)) => (room, false),
+        };
+        let Some(following) = self.asked_by(&room, req) else { return };
+        following.answered();
+        following.due.get_or_insert(now + stretched(CHECK, jitter));
+        let step = if is_join {
+            (following.joined, following.is_served) = (true, true);
+            following.timeline.joined(reply)
+        } else {
+            following.timeline.page(reply)
+        };
+        self.stepped(&room, step, now);
     }
 
     pub(crate) fn heads(&mut self, heads: Heads, now: Duration) {
         if let Some(req) = heads.req {
-            let is_last = heads.more != Some(true);
-            if let Some((_, sent)) = self.unanswered.get_mut(&req) {
-                *sent = now; // A long list is an answer in many frames.
-            }
-            if is_last {
+            if heads.more != Some(true) {
                 self.unanswered.remove(&req);
+            } else if let Some((_, sent)) = self.unanswered.get_mut(&req) {
+                *sent = now; // A long list is an answer in many frames.
             }
         }
         for (number, heads) in self.watches.take(heads, now) {
@@ -240,25 +210,25 @@ impl Asks {
     }
 
     /// Takes an `error` whose `req` is negative.
-    pub(crate) fn refused(&mut self, error: ErrorFrame, now: Duration, unit: f64) -> Verdict {
-        let Some(req) = error.req else { return Verdict::GoOn };
-        let Some((asked, _)) = self.unanswered.remove(&req) else { return Verdict::GoOn };
+    pub(crate) fn refused(&mut self, error: ErrorFrame, now: Duration, jitter: f64) -> Verdict {
+        let Some(req) = error.req else { return Verdict::Continue };
+        let Some((asked, _)) = self.unanswered.remove(&req) else { return Verdict::Continue };
         if matches!(error.code, ErrorCode::LoginRequired | ErrorCode::Unauthorized) {
             return Verdict::Reconnect(format!("{}: {}", error.code, error.message));
         }
-        let again = now + wait_of(&error, unit);
+        let again = now + wait_of(&error, jitter);
         match asked {
             Asked::Read if error.code.is_transient() && !names_damage(&error) => {
-                self.reads.postpone(req, error, (now, again), self.patience);
+                self.reads.retry_later(req, error, (now, again), self.patience);
             }
             Asked::Read => self.reads.answer(req, Err(ClientError::Refused(Box::new(error)))),
-            Asked::Watch => self.watch_refused(req, error, now, again),
+            Asked::Watch => self.watch_refused(req, &error, now, again),
             Asked::Join(room) | Asked::Page(room) => {
-                self.room_refused(room, req, error, now, unit);
+                self.room_refused(room, req, error, now, jitter);
             }
         }
         self.wake_at(again);
-        Verdict::GoOn
+        Verdict::Continue
     }
 
     pub(crate) fn fail_all(&mut self, error: &ClientError) {
@@ -269,30 +239,29 @@ impl Asks {
         self.deliveries.pop_front()
     }
 
-    /// Takes an `error` without `req`: the server ended a following or the watch, or it is about the whole
-    /// connection.
-    pub(crate) fn cut_off(&mut self, error: ErrorFrame, now: Duration, unit: f64) -> Verdict {
+    /// Takes an `error` without `req`: the server ends a follow, the watch, or the connection.
+    pub(crate) fn cut_off(&mut self, error: ErrorFrame, now: Duration, jitter: f64) -> Verdict {
         let is_transient = error.code.is_transient();
         match error.room.clone() {
             Some(room) if is_transient && self.rooms.contains_key(&room) => {
                 if let Some(following) = self.rooms.get_mut(&room) {
                     following.joined = false;
                 }
-                self.postpone(room, &error, now, unit);
-                Verdict::GoOn
+                self.retry_later(room, &error, now, jitter);
+                Verdict::Continue
             }
             None if is_transient && !self.watches.is_empty() => {
-                let again = now + wait_of(&error, unit);
+                let again = now + wait_of(&error, jitter);
                 self.unanswered.retain(|_, (asked, _)| !matches!(asked, Asked::Watch));
-                self.watches.begin_anew(again);
+                self.watches.restart(again);
                 self.wake_at(again);
-                Verdict::GoOn
+                Verdict::Continue
             }
             _ => Verdict::Reconnect(format!("{}: {}", error.code, error.message)),
         }
     }
 
-    fn watch_refused(&mut self, req: i64, error: ErrorFrame, now: Duration, again: Duration) {
+    fn watch_refused(&mut self, req: i64, error: &ErrorFrame, now: Duration, again: Duration) {
         self.watches.refused(req, now, again);
         let since = self.watches.refused_since.unwrap_or(now);
         let is_patient = self.patience.is_none_or(|patience| now.saturating_sub(since) < patience);
@@ -306,7 +275,7 @@ impl Asks {
 
     fn next_watch(&mut self, now: Duration) -> Option<String> {
         self.watches.due().filter(|due| *due <= now)?;
-        let req = self.mark();
+        let req = self.new_req();
         self.watches.ask(req);
         self.unanswered.insert(req, (Asked::Watch, now));
         Some(written(&ClientFrame::Watch { req: Some(req) }))
@@ -320,7 +289,7 @@ impl Asks {
         Some(written(&ClientFrame::Update(update)))
     }
 
-    fn mark(&mut self) -> i64 {
+    fn new_req(&mut self) -> i64 {
         self.last_req -= 1;
         self.last_req
     }
@@ -330,12 +299,11 @@ impl Asks {
     }
 }
 
-/// Whether the server says that what it keeps is damaged: asked again it says the same.
+/// Whether the server reports damaged data, which no retry repairs.
 fn names_damage(error: &ErrorFrame) -> bool {
     error.code == ErrorCode::Unavailable && error.message.contains("damaged")
 }
 
-/// The text of a frame that has no member a serializer could refuse.
 pub(crate) fn written(frame: &ClientFrame) -> String {
     match serde_json::to_string(frame) {
         Ok(text) => text,

@@ -1,45 +1,50 @@
-//! How long to wait before the next try.
+//! How long to wait before the next attempt.
 //!
-//! Enters: which try it is and a random number from 0 to 1. Leaves: a duration. Invariant: two
-//! clients that lost one server at once do not come back at once, and nobody waits longer than
-//! [`LONGEST`]. No clock and no randomness of its own.
+//! Enters: the number of attempts or a refusal, and jitter from 0 to 1. Leaves: a duration.
+//! Invariant: clients that lost one server together do not all return together.
 
 use std::time::Duration;
 
-/// The wait before the first try after a loss, before jitter.
+use roomlog_protocol::ErrorFrame;
+
+/// The wait before the first attempt, before jitter.
 const FIRST: Duration = Duration::from_millis(100);
-
-/// The longest wait between two tries.
+/// The longest wait between two attempts.
 pub(crate) const LONGEST: Duration = Duration::from_secs(5);
+/// How long to wait after a refusal without `retry_after_ms`.
+const DEFAULT_RETRY: Duration = Duration::from_millis(500);
 
-/// Counts tries and says how long to wait before the next: twice as long each time, jittered.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    /// The wait before the next try: between half of this try's step and all of it.
-    pub(crate) fn next(&mut self, unit: f64) -> Duration {
+    /// The wait before the next attempt: from half of its step to all of it.
+    pub(crate) fn next(&mut self, jitter: f64) -> Duration {
         let step = FIRST.saturating_mul(1 << self.tries.min(16)).min(LONGEST);
         self.tries = self.tries.saturating_add(1);
-        step.mul_f64(0.5 + unit.clamp(0.0, 1.0) / 2.0)
+        step.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
 
-    /// How many tries there were since one succeeded.
+    /// Attempts since the last success.
     pub(crate) fn tries(&self) -> u32 {
         self.tries
     }
 
-    /// A try succeeded.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
 }
 
-/// A wait that a server asked for, up to half longer, never shorter.
-pub(crate) fn stretched(wait: Duration, unit: f64) -> Duration {
-    wait.mul_f64(1.0 + unit.clamp(0.0, 1.0) / 2.0)
+/// A requested wait, up to half longer, never shorter.
+pub(crate) fn stretched(wait: Duration, jitter: f64) -> Duration {
+    wait.mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+/// How long to wait before a refused request is sent again.
+pub(crate) fn wait_of(error: &ErrorFrame, jitter: f64) -> Duration {
+    stretched(error.retry_after_ms.map_or(DEFAULT_RETRY, Duration::from_millis), jitter)
 }
 
 #[cfg(test)]
@@ -57,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_was_asked_for_is_never_cut_short() {
+    fn a_requested_wait_is_never_cut_short() {
         let asked = Duration::from_millis(500);
         assert_eq!((stretched(asked, 0.0), stretched(asked, 1.0)), (asked, asked * 3 / 2));
     }

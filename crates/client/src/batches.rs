@@ -1,21 +1,19 @@
-//! Many appends to one room as batches over HTTP.
+//! Many appends to one room, as batches over HTTP.
 //!
 //! ```text
-//!  appends ──► lines ──► POST, one on its way ──► a line each ──► outcomes
-//!                ▲                                    │ a loss · busy · storage_full · …
-//!                └── from the first without outcome ──┘ wait, connect again
+//!  appends ──► lines ──► POST, one in flight ──► a line each ──► outcomes
+//!                ▲                                    │ disconnect · busy · storage_full · …
+//!                └── from the first without outcome ──┘ wait, reconnect
 //! ```
 //!
-//! Enters: appends in their order, each with its id. Leaves: one outcome for each, in that order.
-//! Invariants: a request begins with the first line that has no outcome, and goes when the one before it is
-//! answered or lost; so the lines stand in the log in their order, each once, even where a server
-//! finishes what it was sent over a connection that was lost. All requests of a connection go to one log:
-//! the server that it leads to is asked for it at the beginning.
+//! Enters: appends in order, each with its id. Leaves: one outcome for each, in that order.
+//! Invariant: a request starts with the first line without an outcome, after the previous one is
+//! answered or lost: lines enter the log in order, each once, even if a server finishes a request
+//! whose connection was lost. All requests of a connection go to one log.
 
-mod lines;
+use std::{ops::Range, time::Duration};
 
-use std::time::Duration;
-
+use ::http::{Request, header::CONTENT_TYPE};
 use bytes::Bytes;
 use roomlog_protocol::{
     Appended, BatchLine, ClientAppend, ErrorCode, ErrorFrame, Hello, RoomName,
@@ -28,44 +26,40 @@ use tokio::{
 
 use crate::{
     AppendError, ClientError, Committed, Options, Outcome, State,
-    backoff::{Backoff, stretched},
+    backoff::{Backoff, wait_of},
     http::Http,
-    outbox::DEFAULT_RETRY,
+    shared::publish,
     socket::{ConnectError, Socket},
 };
-use lines::Lines;
 
 const NDJSON: &str = "application/x-ndjson";
+/// The most bytes of a request with more than one line.
+const BODY_BYTES: usize = 4 << 20;
 
-/// Sends appends to one room over HTTP, up to 1,000 in a request: faster than a
-/// [`Client`](crate::Client) for an import, and with nothing to follow. What the server does not take now is
-/// sent again until it does, for as long as [`Options::patience`].
+/// Appends to one room over HTTP, up to 1,000 per request: faster than a [`Client`](crate::Client)
+/// for an import. It retries transient refusals and disconnects for [`Options::patience`].
 pub struct Batches {
     options: Options,
     room: RoomName,
     hello: Hello,
-    /// None while there is no connection.
+    /// `None` while disconnected.
     http: Option<Http>,
     state: watch::Sender<State>,
     backoff: Backoff,
     /// Since when no line got an outcome.
     stuck_since: Option<Instant>,
-    /// How many lines a request has at most; fewer after one that was too large for this server.
+    /// The most lines per request; lowered after one was too large for the server.
     most: usize,
 }
 
 impl Batches {
-    /// Connects, once, and learns which log the server has.
+    /// Connects and reads the name of the server's log. It tries once.
     ///
     /// # Errors
     /// As [`Client::connect`](crate::Client::connect).
     pub async fn connect(options: Options, room: RoomName) -> Result<Self, ClientError> {
-        let (http, hello) = open(&options, &room).await.map_err(|error| match error {
-            ConnectError::Final(error) => error,
-            ConnectError::Transient(why) => {
-                ClientError::Unreachable { address: options.address.to_string(), why }
-            }
-        })?;
+        let opened = open(&options, &room).await;
+        let (http, hello) = opened.map_err(|error| error.without_retry(&options))?;
         Ok(Self {
             options,
             room,
@@ -78,25 +72,25 @@ impl Batches {
         })
     }
 
-    /// The name of the server's log, at the latest connection.
+    /// The name of the server's log at the latest connection.
     #[must_use]
     pub fn log(&self) -> &str {
         &self.hello.log
     }
 
-    /// Whether there is a connection, now and when that changes.
+    /// Whether there is a connection, now and whenever that changes.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
 
-    /// Appends these, which are for the room, have an id and an author each and no `seq`: one outcome for
-    /// each, in their order. Its `waited` is that of all of them that were sent together.
+    /// Appends these: one outcome for each, in order. Each must be for the room, with an id and an
+    /// author and without `seq`. `waited` of an outcome is that of its request.
     ///
-    /// All that follow a failure other than a final refusal fail with it: when the server has another
-    /// log than before with [`AppendError::NewLog`], when the patience is at its end with the last refusal or
-    /// [`ClientError::Lost`]. Dropped before its end, what was sent may be taken or not; sent again with
-    /// the same ids it is there once.
+    /// A final refusal fails its append. Any other error fails all the rest:
+    /// [`AppendError::NewLog`] if the server has another log, or, once the patience is exhausted,
+    /// the last refusal or [`ClientError::Lost`]. If the future is dropped, resend the appends with
+    /// the same ids: they are in the log once.
     pub async fn append(&mut self, appends: &[ClientAppend]) -> Vec<Outcome> {
         let lines = Lines::of(appends);
         let mut outcomes = Vec::with_capacity(lines.len());
@@ -106,55 +100,55 @@ impl Batches {
             let sent = lines.from(before, self.most);
             let next = match self.post(lines.bytes(&sent)).await {
                 Ok(answer) => self.take(&answer, &appends[sent.clone()], begun, &mut outcomes),
-                Err(why) => Next::Reconnect(why),
+                Err(why) => Then::Reconnect(why),
             };
             if outcomes.len() > before {
                 begun = Instant::now();
                 self.stuck_since = None;
                 self.backoff.reset();
             }
-            let gone_on = match next {
-                Next::GoOn => Ok(()),
-                Next::Wait(error) => self.wait(error).await,
-                Next::Reconnect(why) => self.reconnect(why, sent.len()).await,
-                Next::End(error) => Err(error),
+            let ready = match next {
+                Then::Continue => Ok(()),
+                Then::Wait(error) => self.wait(error).await,
+                Then::Reconnect(why) => self.reconnect(why, sent.len()).await,
+                Then::Fail(error) => Err(error),
             };
-            if let Err(error) = gone_on {
+            if let Err(error) = ready {
                 outcomes.resize(lines.len(), Err(error));
             }
         }
         outcomes
     }
 
-    /// Posts lines and reads the answer.
     async fn post(&mut self, body: Bytes) -> Result<Answer, String> {
         let Some(http) = &mut self.http else { return Err("there is no connection".into()) };
         let path = format!("/v1/rooms/{}/entries", self.room);
-        // A batch may take as long as an append may, and its way there and back comes on top.
+        // A batch may take as long as an append, plus the round trip.
         let answering = Duration::from_millis(self.hello.limits.append_ms) + self.options.quiet;
-        let answer = timeout(answering, http.post(&path, NDJSON, body)).await;
+        let request = Request::post(&path).header(CONTENT_TYPE, NDJSON);
+        let answer = timeout(answering, http.send(request, body)).await;
         let (status, body) = answer.map_err(|_| "the server does not answer".to_owned())??;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let read: Result<Vec<BatchLine>, _> = lines.map(serde_json::from_slice).collect();
         match read {
-            Ok(lines) => Ok(Answer { whole: !status.is_success(), lines }),
+            Ok(lines) => Ok(Answer { refused: !status.is_success(), lines }),
             Err(_) if !status.is_success() => Err(format!("it answered {status}")),
-            Err(why) => Err(format!("it answered what is no outcome: {why}")),
+            Err(why) => Err(format!("its answer is malformed: {why}")),
         }
     }
 
-    /// Takes the outcomes of the lines that were sent, up to the first that has to be sent again.
+    /// Takes the outcomes of the sent lines, up to the first that has to be resent.
     fn take(
         &mut self,
         answer: &Answer,
         sent: &[ClientAppend],
         begun: Instant,
         outcomes: &mut Vec<Outcome>,
-    ) -> Next {
-        if answer.whole {
+    ) -> Then {
+        if answer.refused {
             let error = answer.lines.first().and_then(|line| line.error.clone());
             let Some(error) = error else {
-                return Next::Reconnect("it refused without why".into());
+                return Then::Reconnect("it refused without a reason".into());
             };
             return self.refused(error, sent.len(), outcomes);
         }
@@ -162,7 +156,7 @@ impl Batches {
         for (line, append) in answer.lines.iter().zip(sent) {
             match (&line.entry, &line.error) {
                 (Some(entry), _) if append.id.as_ref() != Some(&entry.id) => {
-                    return Next::Reconnect(format!("it answered for another id, {}", entry.id));
+                    return Then::Reconnect(format!("it answered for another id, {}", entry.id));
                 }
                 (Some(entry), _) => {
                     let appended = Appended {
@@ -179,36 +173,35 @@ impl Batches {
                 (None, Some(error)) if error.code.is_final() => {
                     outcomes.push(Err(AppendError::Refused(error.clone())));
                 }
-                (None, Some(error)) => return again(error.clone()),
-                (None, None) => return Next::Reconnect("it answered what is no outcome".into()),
+                (None, Some(error)) => return retry(error.clone()),
+                (None, None) => return Then::Reconnect("its answer is malformed".into()),
             }
         }
         match answer.lines.len() {
-            all if all == sent.len() => Next::GoOn,
-            some => Next::Reconnect(format!("it answered {some} lines for {}", sent.len())),
+            all if all == sent.len() => Then::Continue,
+            some => Then::Reconnect(format!("it answered {some} lines for {}", sent.len())),
         }
     }
 
-    /// The request as a whole was refused.
-    fn refused(&mut self, error: Box<ErrorFrame>, sent: usize, to: &mut Vec<Outcome>) -> Next {
+    /// The whole request was refused.
+    fn refused(&mut self, error: Box<ErrorFrame>, sent: usize, to: &mut Vec<Outcome>) -> Then {
         match error.code {
             ErrorCode::TooLarge if sent > 1 => {
                 self.most = sent / 2;
-                Next::GoOn
+                Then::Continue
             }
             ErrorCode::TooLarge => {
                 to.push(Err(AppendError::Refused(error)));
-                Next::GoOn
+                Then::Continue
             }
-            // It is not about an append, so there is none to blame.
-            code if code.is_final() => Next::End(ClientError::Refused(error).into()),
-            _ => again(error),
+            // It is not about any one append.
+            code if code.is_final() => Then::Fail(ClientError::Refused(error).into()),
+            _ => retry(error),
         }
     }
 
     async fn wait(&mut self, error: Box<ErrorFrame>) -> Result<(), AppendError> {
-        let asked = error.retry_after_ms.map_or(DEFAULT_RETRY, Duration::from_millis);
-        let wait = stretched(asked, rand::random());
+        let wait = wait_of(&error, rand::random());
         if self.is_patience_over(wait) {
             return Err(AppendError::Refused(error));
         }
@@ -219,11 +212,11 @@ impl Batches {
     async fn reconnect(&mut self, mut why: String, sent: usize) -> Result<(), AppendError> {
         self.http = None;
         if self.stuck_since.is_some() {
-            // It was lost before: it may be too much at once for what lies between here and there.
+            // Lost twice: the request may be too large for something on the way.
             self.most = (sent / 2).max(1);
         }
         loop {
-            self.tell(State::Reconnecting(why.clone()));
+            publish(&self.state, State::Reconnecting(why.clone()));
             let wait = self.backoff.next(rand::random());
             if self.is_patience_over(wait) {
                 let (address, waited) = (self.options.address.to_string(), self.stuck_for());
@@ -234,7 +227,7 @@ impl Batches {
                 Ok((http, hello)) => {
                     let is_same = hello.log == self.hello.log;
                     (self.http, self.hello) = (Some(http), hello);
-                    self.tell(State::Connected);
+                    publish(&self.state, State::Connected);
                     return if is_same { Ok(()) } else { Err(AppendError::NewLog) };
                 }
                 Err(ConnectError::Transient(problem)) => why = problem,
@@ -251,56 +244,113 @@ impl Batches {
         let stuck = self.stuck_for();
         self.options.patience.is_some_and(|patience| stuck + wait > patience)
     }
-
-    fn tell(&self, state: State) {
-        self.state.send_if_modified(|known| {
-            let news = *known != state;
-            *known = state;
-            news
-        });
-    }
 }
 
-/// The lines of an answer; `whole`: of all lines there is one error.
+/// The lines of an answer; if the whole request was refused, one line with the error.
 struct Answer {
-    whole: bool,
+    refused: bool,
     lines: Vec<BatchLine>,
 }
 
-/// What has to be done before the next request.
-enum Next {
-    GoOn,
+/// What to do before the next request.
+enum Then {
+    Continue,
     Wait(Box<ErrorFrame>),
     Reconnect(String),
-    End(AppendError),
+    Fail(AppendError),
 }
 
-/// A line that was not taken, or is not known to be, and has to come again.
-fn again(error: Box<ErrorFrame>) -> Next {
+/// A line that was not accepted, or has an unknown outcome.
+fn retry(error: Box<ErrorFrame>) -> Then {
     match error.code {
         ErrorCode::LoginRequired | ErrorCode::Unauthorized => {
-            Next::End(AppendError::Refused(error))
+            Then::Fail(AppendError::Refused(error))
         }
-        _ => Next::Wait(error),
+        _ => Then::Wait(error),
     }
 }
 
-/// Opens a connection and learns the log of the server that it leads to.
+/// Opens a connection and checks that it leads to the log of the server's `hello`.
 async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), ConnectError> {
-    // Only a WebSocket says which protocol this is, and how to log in.
+    // Only the WebSocket tells the protocol version and how to log in.
     let (socket, hello) = Socket::open(options).await?;
     drop(socket);
     let opening = async {
         let mut http = Http::open(&options.address).await?;
-        let (_, head) = http.get(&format!("/v1/rooms/{room}/entries?count=0")).await?;
+        let head = Request::get(format!("/v1/rooms/{room}/entries?count=0"));
+        let (_, head) = http.send(head, Bytes::new()).await?;
         let head: serde_json::Value =
             serde_json::from_slice(&head).map_err(|why| why.to_string())?;
         if head["log"] != *hello.log {
-            return Err("it is not the server that it was a moment ago".to_owned());
+            return Err("the address leads to another server than a moment ago".to_owned());
         }
         Ok(http)
     };
     let opened = timeout(options.connecting, opening).await;
     let opened = opened.unwrap_or_else(|_| Err("the server does not answer".into()));
     opened.map(|http| (http, hello)).map_err(ConnectError::Transient)
+}
+
+/// Appends as NDJSON.
+struct Lines {
+    bytes: Bytes,
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn of(appends: &[ClientAppend]) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(appends.len()));
+        for append in appends {
+            if let Err(why) = serde_json::to_writer(&mut bytes, append) {
+                unreachable!("an append of names and numbers is always JSON: {why}");
+            }
+            bytes.push(b'\n');
+            ends.push(bytes.len());
+        }
+        Self { bytes: bytes.into(), ends }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The lines of the request that starts with this one: at least one.
+    fn from(&self, first: usize, most: usize) -> Range<usize> {
+        let start = self.start(first);
+        let fits = self.ends[first..].iter().take(most);
+        let count = fits.take_while(|end| **end - start <= BODY_BYTES).count();
+        first..first + count.max(1)
+    }
+
+    fn bytes(&self, lines: &Range<usize>) -> Bytes {
+        self.bytes.slice(self.start(lines.start)..self.start(lines.end))
+    }
+
+    fn start(&self, line: usize) -> usize {
+        line.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draft;
+
+    #[test]
+    fn a_request_has_at_least_one_line_and_otherwise_no_more_than_fit() {
+        let room: roomlog_protocol::RoomName = "r".parse().expect("a room");
+        let bare = Lines::of(&[draft(room.clone(), "")]).start(1);
+        let of = |bytes: &[usize]| {
+            let append = |bytes: &usize| draft(room.clone(), "b".repeat(bytes - bare));
+            Lines::of(&bytes.iter().map(append).collect::<Vec<_>>())
+        };
+        let lines = of(&[100, BODY_BYTES - 100, 100, 100]);
+        assert_eq!(lines.from(0, 1_000), 0..2);
+        assert_eq!(lines.bytes(&(0..2)).len(), BODY_BYTES);
+        assert_eq!((lines.from(1, 1_000), lines.from(2, 1_000)), (1..3, 2..4));
+        assert_eq!(lines.from(2, 1), 2..3);
+        assert_eq!(of(&[100, BODY_BYTES - 99]).from(0, 1_000), 0..1);
+        assert_eq!(of(&[BODY_BYTES + 1, 100]).from(0, 1_000), 0..1);
+        assert!(lines.bytes(&(2..3)).ends_with(b"}\n"));
+    }
 }

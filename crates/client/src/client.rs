@@ -1,7 +1,7 @@
-//! The handle of a client: what a program calls.
+//! The handles that a program calls.
 //!
-//! Enters: calls. Leaves: outcomes, pages, followings. Invariant: appends to a room enter its log in
-//! the order of the calls, each once, whatever happens to the connection on the way.
+//! Enters: calls. Leaves: outcomes, pages, follows, watches. Invariant: appends to a room enter its
+//! log in call order, each once, whatever happens to the connection.
 
 use std::{
     collections::BTreeMap,
@@ -19,24 +19,26 @@ use tokio::{
 
 use crate::{
     ClientError,
+    asks::Item,
     backoff::Backoff,
-    driver::{AppendRequest, Driver, Request, Shared, State},
+    driver::{Driver, Request},
     feed::{Items, feed},
-    following::Followed,
     options::Options,
     outbox::Outcome,
     pages::Pages,
-    socket::{ConnectError, Socket},
-    timeline::Start,
+    session::AppendRequest,
+    shared::{Shared, State},
+    socket::Socket,
+    timeline::{Followed, Start},
 };
 
-/// How many requests wait between a handle and the task.
+/// How many requests are queued between a handle and the task.
 const REQUESTS: usize = 16;
 
-/// A client of one server: one connection, which it makes again whenever it is lost.
+/// A client of one server, with one connection that it restores whenever it is lost.
 ///
-/// All calls take `&self`, so one client in an [`Arc`] serves many tasks. Dropping it ends its task: its
-/// followings end, and what has no answer yet ends with [`ClientError::Closed`].
+/// All calls take `&self`, so one client in an [`Arc`] serves many tasks. Dropping it disconnects,
+/// and everything pending fails with [`ClientError::Closed`].
 pub struct Client {
     appends: mpsc::Sender<AppendRequest>,
     requests: mpsc::Sender<Request>,
@@ -44,9 +46,9 @@ pub struct Client {
     task: Option<JoinHandle<()>>,
 }
 
-/// An append on its way: a future of its [`Outcome`].
+/// A pending append: a future of its [`Outcome`]. It may be polled by reference.
 ///
-/// Dropping it does not take the append back.
+/// Dropping it does not cancel the append.
 #[must_use = "an append may be refused; its outcome says so"]
 pub struct Pending {
     id: EntryId,
@@ -54,37 +56,32 @@ pub struct Pending {
     shared: Arc<Shared>,
 }
 
-/// A following: one room's entries, in slot order, without a gap, for as long as it is kept. Dropping it
-/// leaves the room.
+/// One room's entries, in slot order, without a gap. Dropping it leaves the room.
 ///
-/// It buffers four pages. Beyond that a following that is not read stops its client from reading the
-/// socket, and then nothing that the client asked for is answered: keep reading it, from a task of its
-/// own, or use a second client.
+/// It buffers four pages. Beyond that, a follow that is not read stops its client from reading the
+/// socket, and none of the client's calls are answered: keep reading it, in a task of its own, or
+/// use a second client.
 pub struct Follow {
     items: Items<Followed>,
 }
 
-/// The latest slot of every room, now and when it moves. Dropping it ends it.
+/// The latest slot of every room, now and whenever it moves. Dropping it ends the watch.
 ///
-/// As with [`Follow`], one that is not read holds up its client.
+/// Like a [`Follow`], one that is not read holds up its client.
 pub struct Watch {
     items: Items<Heads>,
 }
 
 impl Client {
-    /// Connects and logs in. This is tried once; [`Client::connect_when_up`] waits for a server.
+    /// Connects and logs in. It tries once; [`Client::connect_when_up`] waits for a server.
     ///
     /// # Errors
     /// - [`ClientError::Unreachable`]: no server answers at the address.
-    /// - [`ClientError::Unusable`]: what answers is not a Roomlog server that this client can talk to.
-    /// - [`ClientError::Refused`]: the server did not take the login.
+    /// - [`ClientError::Unusable`]: it is not a Roomlog server that this client can use.
+    /// - [`ClientError::Refused`]: the server refused the login.
     pub async fn connect(options: Options) -> Result<Self, ClientError> {
-        let (socket, hello) = Socket::open(&options).await.map_err(|error| match error {
-            ConnectError::Final(error) => error,
-            ConnectError::Transient(why) => {
-                ClientError::Unreachable { address: options.address.to_string(), why }
-            }
-        })?;
+        let opened = Socket::open(&options).await;
+        let (socket, hello) = opened.map_err(|error| error.without_retry(&options))?;
         let shared = Arc::new(Shared {
             hello: watch::Sender::new(Arc::new(hello.clone())),
             state: watch::Sender::new(State::Connected),
@@ -98,11 +95,11 @@ impl Client {
         Ok(Self { appends, requests, shared, task })
     }
 
-    /// As [`Client::connect`], but keeps trying while no server answers at the address, for as long as
-    /// [`Options::patience`] (`None`: for ever), with the same pauses as between reconnects.
+    /// As [`Client::connect`], but retries while no server answers, for as long as
+    /// [`Options::patience`] (`None`: for ever), with the backoff of reconnects.
     ///
     /// # Errors
-    /// As [`Client::connect`]; [`ClientError::Unreachable`] only when the patience is at its end.
+    /// As [`Client::connect`]; [`ClientError::Unreachable`] only once the patience is exhausted.
     pub async fn connect_when_up(options: Options) -> Result<Self, ClientError> {
         let (started, mut backoff) = (Instant::now(), Backoff::default());
         loop {
@@ -118,38 +115,37 @@ impl Client {
         }
     }
 
-    /// What the server said of itself at the latest connection: its version, its limits, and `log`, the
-    /// name of the log that its slots are of.
+    /// The server's `hello` at the latest connection: its version, limits, and the name of its log.
     #[must_use]
     pub fn hello(&self) -> Arc<Hello> {
         self.shared.hello.borrow().clone()
     }
 
-    /// Whether there is a connection, now and when that changes. It does not tell that the client gave
-    /// up; every call and every [`Follow`] does.
+    /// Whether there is a connection, now and whenever that changes. It does not show that the
+    /// client gave up; every call and every [`Follow`] does.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
     }
 
-    /// Puts an append into the outbox, behind those before, also while there is no connection. While the
-    /// outbox is full ([`Options::outbox`]) it waits for space. [`draft`] makes an append; `seq` and `req`
-    /// are set by the client, and `id` when there is none.
+    /// Queues an append in the outbox, connected or not; while the outbox is full
+    /// ([`Options::outbox`]), it waits for space. [`draft`] builds an append. The client sets `seq`
+    /// and `req`, and a missing `id`.
     ///
-    /// The slots in the append are taken as those of the log that [`Client::hello`] names now.
+    /// Slots in the append belong to the log that [`Client::hello`] names now.
     ///
     /// # Errors
-    /// Only when the client ended before it took the append: [`ClientError::Lost`] when the patience was at
-    /// its end, [`ClientError::Unusable`] or [`ClientError::Refused`] when the server at the address is
-    /// another one now. What becomes of the append is the [`Pending`]'s to tell.
+    /// Only if the client ended first; the append's own outcome comes from the [`Pending`].
+    /// - [`ClientError::Lost`]: the patience was exhausted.
+    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: reconnecting met another server.
     pub async fn append(&self, append: ClientAppend) -> Result<Pending, ClientError> {
         let hello = self.hello();
         self.append_of(&hello.log, append).await
     }
 
-    /// As [`Client::append`], with slots of this log, for callers who learned them earlier: where the
-    /// server has another log by now, `after` is dropped, and an append with `ref` or `expect` ends with
-    /// [`AppendError::NewLog`](crate::AppendError::NewLog).
+    /// As [`Client::append`], with slots of this log, for slots that were stored earlier. If the
+    /// server has another log now, `after` is dropped, and an append with `ref` or `expect` fails
+    /// with [`AppendError::NewLog`](crate::AppendError::NewLog).
     ///
     /// # Errors
     /// As [`Client::append`].
@@ -161,27 +157,26 @@ impl Client {
         Ok(Pending { id, outcome, shared: self.shared.clone() })
     }
 
-    /// Reads once: the general form of [`Client::page`]. The slots and the digest in the update are taken
-    /// as those of the log that [`Client::hello`] names now.
+    /// Reads once: the general form of [`Client::page`]. Slots and the digest in the update belong
+    /// to the log that [`Client::hello`] names now.
     ///
-    /// The [`Reply`] holds `entries` in slot order, at most a page of the server (500 entries or 1 MiB
-    /// where the server has no other limits); `latest`, the room's latest slot, −1 when nothing was ever
-    /// appended; and `digest`, which is that after slot `digest_at`.
+    /// The [`Reply`] has up to a page of `entries` in slot order (by default 500 entries or 1 MiB),
+    /// the room's `latest` slot (−1: empty), and the `digest` after slot `digest_at`.
     ///
     /// # Errors
-    /// - [`ClientError::Refused`]: the server refused it for good (`ahead`: the log ends before a slot
-    ///   that was named; `diverged`: the digest differs), or was busy for longer than the patience.
+    /// - [`ClientError::Refused`]: refused for good (`ahead`: the log ends before a named slot;
+    ///   `diverged`: the digest differs), or for longer than the patience.
     /// - [`ClientError::NewLog`]: it names a slot, and the server has another log now.
-    /// - Why the client ended: as [`Client::append`], or [`ClientError::Closed`].
+    /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn update(&self, update: ClientUpdate) -> Result<Reply, ClientError> {
         let log = names_a_slot(&update).then(|| self.hello().log.clone());
         self.read(update, log).await
     }
 
-    /// As [`Client::update`], but only from this log: for callers who learned their slots earlier.
+    /// As [`Client::update`], but only from this log, for slots that were stored earlier.
     ///
     /// # Errors
-    /// As [`Client::update`]; [`ClientError::NewLog`] whenever the server has another log by now.
+    /// As [`Client::update`]; [`ClientError::NewLog`] whenever the server has another log.
     pub async fn update_of(&self, log: &str, update: ClientUpdate) -> Result<Reply, ClientError> {
         self.read(update, Some(log.to_owned())).await
     }
@@ -192,8 +187,8 @@ impl Client {
         answer.await.unwrap_or_else(|_| Err(self.shared.ended()))
     }
 
-    /// Reads the `count` slots that end at slot `upto` (`None`: the latest). Where that is more than a
-    /// page, the newest of them.
+    /// Reads the `count` slots that end at slot `upto` (`None`: the latest), or the newest page of
+    /// them.
     ///
     /// # Errors
     /// As [`Client::update`].
@@ -207,26 +202,25 @@ impl Client {
         self.update(ClientUpdate { room, span, seen: None, digest: None, req: None }).await
     }
 
-    /// Reads page by page what follows slot `after` (−1: from the first), to the end of the log.
+    /// Reads all entries after slot `after` (−1: all), page by page.
     #[must_use]
     pub fn pages(&self, room: RoomName, after: i64) -> Pages<'_> {
         Pages::new(self, room, after)
     }
 
-    /// Follows a room. The slot in `start` is taken as one of the log that [`Client::hello`] names now.
+    /// Follows a room. A slot in `start` belongs to the log that [`Client::hello`] names now.
     ///
-    /// A client follows a room once: a second following of the room takes the place of the first, which
-    /// ends with [`ClientError::Replaced`].
+    /// A second follow of a room ends the first with [`ClientError::Replaced`].
     ///
     /// # Errors
-    /// As [`Client::append`]. What becomes of the following is [`Follow::next`]'s to tell.
+    /// As [`Client::append`]. The follow's own errors come from [`Follow::next`].
     pub async fn follow(&self, room: RoomName, start: Start) -> Result<Follow, ClientError> {
         let hello = self.hello();
         self.follow_of(&hello.log, room, start).await
     }
 
-    /// As [`Client::follow`], from a slot of this log, for callers who kept it from an earlier run: where
-    /// the server has another log, [`Followed::Reset`] comes first, and then the newest entries.
+    /// As [`Client::follow`], from a slot of this log, for a slot that was stored earlier. If the
+    /// server has another log, [`Followed::Reset`] comes first, then the newest entries.
     ///
     /// # Errors
     /// As [`Client::follow`].
@@ -236,22 +230,24 @@ impl Client {
         room: RoomName,
         start: Start,
     ) -> Result<Follow, ClientError> {
-        let (feed, items) = feed(&self.shared);
+        let entries = |item| if let Item::Followed(item) = item { Some(item) } else { None };
+        let (feed, items) = feed(&self.shared, entries);
         self.request(Request::Follow(room, start, log.to_owned(), feed)).await?;
         Ok(Follow { items })
     }
 
-    /// Watches the latest slots of all rooms. Several watches of one client do not disturb each other.
+    /// Watches the latest slots of all rooms. A client may have several watches.
     ///
     /// # Errors
-    /// As [`Client::append`]. What becomes of the watch is [`Watch::next`]'s to tell.
+    /// As [`Client::append`]. The watch's own errors come from [`Watch::next`].
     pub async fn watch(&self) -> Result<Watch, ClientError> {
-        let (feed, items) = feed(&self.shared);
+        let heads = |item| if let Item::Heads(item) = item { Some(item) } else { None };
+        let (feed, items) = feed(&self.shared, heads);
         self.request(Request::Watch(feed)).await?;
         Ok(Watch { items })
     }
 
-    /// All rooms and their latest slots, as they are now in one log.
+    /// All rooms and their latest slots, now, in one log.
     ///
     /// # Errors
     /// As [`Watch::next`].
@@ -271,19 +267,16 @@ impl Client {
         }
     }
 
-    /// Ends the followings and watches, waits until every append has its outcome, then closes the
-    /// connection.
+    /// Ends all follows and watches, waits for the outcomes of all appends, then disconnects.
     ///
-    /// While the server is away this lasts as long as [`Options::patience`]. Who does not want to wait so
-    /// long drops the future (`tokio::time::timeout`): what has no answer by then ends with
-    /// [`ClientError::Closed`].
+    /// Without a server this takes up to [`Options::patience`]. Dropping the future, as
+    /// `tokio::time::timeout` does, fails what is pending with [`ClientError::Closed`].
     pub async fn close(mut self) {
-        // The task sees that no more can come when the last sender is gone.
+        // Dropping the last senders tells the task that no more requests can come.
         self.appends = mpsc::channel(1).0;
         self.requests = mpsc::channel(1).0;
         if let Some(task) = &mut self.task {
-            // How it ended was told to everyone who waited.
-            let _ = task.await;
+            let _callers_have_its_errors = task.await;
         }
     }
 
@@ -300,21 +293,14 @@ impl Drop for Client {
     }
 }
 
-impl Shared {
-    pub(crate) fn ended(&self) -> ClientError {
-        self.end.get().cloned().unwrap_or(ClientError::Closed)
-    }
-}
-
 impl Pending {
-    /// The id of the append: sent again with it, now or later, it is in the log once.
+    /// The id of the append. Appended again with this id, now or later, it is in the log once.
     #[must_use]
     pub fn id(&self) -> &EntryId {
         &self.id
     }
 }
 
-/// Resolves to the outcome. It may be polled by reference.
 impl Future for Pending {
     type Output = Outcome;
 
@@ -326,19 +312,19 @@ impl Future for Pending {
 }
 
 impl Follow {
-    /// The next entries, or that the log is another one.
+    /// The next entries, or a change of the log. Cancel-safe.
     ///
     /// # Errors
-    /// Nothing comes after an error.
-    /// - [`ClientError::Refused`]: the room cannot be followed; `ahead` when it ends before the slot in
-    ///   [`Start::After`].
-    /// - [`ClientError::Replaced`]: this client follows the room anew.
-    /// - Why the client ended: as [`Client::append`], or [`ClientError::Closed`].
+    /// An error ends the follow.
+    /// - [`ClientError::Refused`]: the room cannot be followed; `ahead`: its log ends before the
+    ///   slot of [`Start::After`].
+    /// - [`ClientError::Replaced`]: this client followed the room again.
+    /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Followed, ClientError> {
         self.items.next().await
     }
 
-    /// The log that what [`Follow::next`] gave last is of; before that, the server's.
+    /// The log of the last result of [`Follow::next`]; before the first, the server's log.
     #[must_use]
     pub fn log(&self) -> &str {
         self.items.log()
@@ -346,25 +332,26 @@ impl Follow {
 }
 
 impl Watch {
-    /// The next heads: first those of all rooms, in one item or several (`more` is true on all but the
-    /// last), then those that moved, at most once a second. After a reconnect the whole list comes again.
+    /// The next heads: first all rooms, in one item or several (`more` is true on all but the
+    /// last), then the rooms that moved, at most once per second. After a reconnect the complete
+    /// list comes again. Cancel-safe.
     ///
     /// # Errors
-    /// Nothing comes after an error.
-    /// - [`ClientError::Refused`]: the server could not list its rooms for longer than the patience.
-    /// - Why the client ended: as [`Client::append`], or [`ClientError::Closed`].
+    /// An error ends the watch.
+    /// - [`ClientError::Refused`]: the server refused the list for longer than the patience.
+    /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Heads, ClientError> {
         self.items.next().await
     }
 
-    /// The log that what [`Watch::next`] gave last is of; before that, the server's.
+    /// The log of the last result of [`Watch::next`]; before the first, the server's log.
     #[must_use]
     pub fn log(&self) -> &str {
         self.items.log()
     }
 }
 
-/// Whether a read means the slots of one log and of no other.
+/// Whether a read depends on the slots of one log.
 fn names_a_slot(update: &ClientUpdate) -> bool {
     let spans = match update.span {
         Span::After(slot) => slot >= 0,
@@ -373,7 +360,7 @@ fn names_a_slot(update: &ClientUpdate) -> bool {
     spans || update.seen.is_some() || update.digest.is_some()
 }
 
-/// An append of a text, with an id of its own and nothing else set.
+/// An append of a text under a new id; everything else is unset.
 #[must_use]
 pub fn draft(room: RoomName, body: impl Into<String>) -> ClientAppend {
     ClientAppend {
@@ -392,7 +379,7 @@ pub fn draft(room: RoomName, body: impl Into<String>) -> ClientAppend {
     }
 }
 
-/// An id that begins with its time, so that the server finds room for it quickly.
+/// ULIDs start with the time, which keeps the server's index of ids local.
 fn new_id() -> EntryId {
     match EntryId::new(&ulid::Ulid::generate().to_string()) {
         Ok(id) => id,

@@ -1,81 +1,36 @@
-//! The task of a client: it moves frames between the session and the socket, and connects anew.
+//! The task of a client: it moves frames between the session and the socket, and reconnects.
 //!
-//! Enters: requests of the handles, through bounded channels. Leaves: answers and deliveries, through
-//! bounded channels. Invariant: what cannot be handed on stops the reading, never the memory: while a
-//! follower does not take its entries the socket is not read; while the outbox is full no append is
-//! accepted.
+//! Enters: requests of the handles. Leaves: answers and deliveries. Invariant: memory is bounded:
+//! the socket is not read while a follower does not take its entries, and no append is accepted
+//! while the outbox is full.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use roomlog_protocol::{ClientAppend, ClientUpdate, EntryId, Heads, Hello, RoomName};
+use roomlog_protocol::{ClientUpdate, Hello, RoomName};
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    sync::mpsc::{self, error::TrySendError},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
     ClientError,
     asks::{Delivery, Item},
     backoff::{Backoff, LONGEST},
-    feed::{Feed, Handed},
-    following::Followed,
+    feed::Feed,
     options::Options,
-    outbox::{Outcome, Verdict},
-    reads::ReadTag,
-    session::Session,
+    outbox::Verdict,
+    reads::ReadCaller,
+    session::{AppendRequest, Session},
+    shared::{Shared, State, publish},
     socket::{ConnectError, Incoming, Socket},
     timeline::Start,
 };
 
-/// An append and who waits for its outcome.
-pub(crate) struct AppendRequest {
-    pub(crate) id: EntryId,
-    pub(crate) append: ClientAppend,
-    /// The log whose slots it may name.
-    pub(crate) log: String,
-    pub(crate) caller: oneshot::Sender<Outcome>,
-}
-
-/// What a handle asks besides appends. A log is the one whose slots are named; `None`: any will do.
+/// A request of a handle besides appends. A log is that of the slots it names; `None`: any.
 pub(crate) enum Request {
-    Read(ClientUpdate, Option<String>, ReadTag),
-    Follow(RoomName, Start, String, Feed<Followed>),
-    Watch(Feed<Heads>),
-}
-
-/// Whether there is a connection. Without one, appends and questions wait; a client that gave up stays
-/// [`State::Reconnecting`], and every call on it says why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// The server is connected, and knows who we are.
-    Connected,
-    /// There is no connection, for this reason. The client is trying to make one, with pauses of up to 5 s.
-    Reconnecting(String),
-}
-
-/// What a handle shares with the task.
-pub(crate) struct Shared {
-    pub(crate) hello: watch::Sender<Arc<Hello>>,
-    pub(crate) state: watch::Sender<State>,
-    /// Why the task ended, once it has.
-    pub(crate) end: OnceLock<ClientError>,
-    /// Told when a following or a watch is dropped.
-    pub(crate) dropped: Notify,
-}
-
-impl Shared {
-    /// Tells a state that is news; each try that fails like the one before is none.
-    fn tell(&self, state: State) {
-        self.state.send_if_modified(|known| {
-            let news = *known != state;
-            *known = state;
-            news
-        });
-    }
+    Read(ClientUpdate, Option<String>, ReadCaller),
+    Follow(RoomName, Start, String, Feed),
+    Watch(Feed),
 }
 
 pub(crate) struct Driver {
@@ -86,22 +41,19 @@ pub(crate) struct Driver {
     requests: mpsc::Receiver<Request>,
     /// Whether no more requests can come.
     closing: bool,
-    followers: HashMap<u64, Feed<Followed>>,
-    watchers: HashMap<u64, Feed<Heads>>,
-    /// The number of the following or watch that was asked for last.
+    feeds: HashMap<u64, Feed>,
     last_number: u64,
-    /// What a follower has to take before anything more is read.
+    /// What a reader has to take before the socket is read again.
     blocked: Option<Delivery>,
-    /// Whether nothing was read when the clock was last looked at.
-    deaf: bool,
+    /// Whether the socket was not read when the timeouts were last checked.
+    was_blocked: bool,
     started: Instant,
     backoff: Backoff,
-    /// Since when nothing was answered, over connections that were lost again.
+    /// Since when no connection was useful.
     lost_since: Option<Instant>,
 }
 
-/// How serving one connection ended.
-enum End {
+enum Served {
     Done,
     Lost(String),
 }
@@ -122,27 +74,30 @@ impl Driver {
             appends,
             requests,
             closing: false,
-            followers: HashMap::new(),
-            watchers: HashMap::new(),
+            feeds: HashMap::new(),
             last_number: 0,
             blocked: None,
-            deaf: false,
+            was_blocked: false,
             started: Instant::now(),
             backoff: Backoff::default(),
             lost_since: None,
         }
     }
 
-    /// Serves until all handles are gone and everything is answered, or nothing more can be done.
+    /// Runs until all handles are dropped and everything is answered, or the client gives up.
     pub(crate) async fn run(mut self, mut socket: Socket) {
         loop {
             let connected = Instant::now();
             let why = match self.serve(&mut socket).await {
-                End::Done => return self.say_goodbye(socket).await,
-                End::Lost(why) => why,
+                Served::Done => {
+                    // Everything has its outcome, so the server's answer does not matter.
+                    let _ = timeout(Duration::from_secs(1), socket.close()).await;
+                    return;
+                }
+                Served::Lost(why) => why,
             };
             drop(socket);
-            self.judge(connected.elapsed());
+            self.reset_backoff(connected.elapsed());
             self.session.outbox.disconnected();
             socket = match self.reconnect(why).await {
                 Ok(Some(socket)) => socket,
@@ -152,8 +107,8 @@ impl Driver {
         }
     }
 
-    /// A connection that was of use, or long, is not counted among the tries that failed.
-    fn judge(&mut self, lasted: Duration) {
+    /// A connection that was useful, or lasted long, does not count as a failed attempt.
+    fn reset_backoff(&mut self, lasted: Duration) {
         if self.session.was_answered() || lasted > LONGEST {
             self.backoff.reset();
         }
@@ -162,32 +117,32 @@ impl Driver {
         }
     }
 
-    async fn serve(&mut self, socket: &mut Socket) -> End {
+    async fn serve(&mut self, socket: &mut Socket) -> Served {
         loop {
             if self.is_done() {
-                return End::Done;
+                return Served::Done;
             }
             if let Some(delivery) = self.blocked.take() {
-                self.hand(delivery);
+                self.deliver(delivery);
             }
-            self.deliver();
+            self.deliver_all();
             let now = self.started.elapsed();
-            let wake = match self.look(now) {
+            let wake = match self.check(now) {
                 Ok(wake) => self.started + wake,
-                Err(why) => return End::Lost(why),
+                Err(why) => return Served::Lost(why),
             };
             let (session, started) = (&mut self.session, self.started);
             let (append, ask) = (session.outbox.has_space(), session.asks.has_space());
             let reading = self.blocked.is_none();
-            let space = space(self.blocked.as_ref(), &self.followers, &self.watchers);
+            let space = space(self.blocked.as_ref(), &self.feeds);
             tokio::select! {
                 incoming = socket.next(|| session.next_frame(started.elapsed()), reading) => {
                     if let Some(why) = self.incoming(incoming) {
-                        return End::Lost(why);
+                        return Served::Lost(why);
                     }
                 }
                 Some(request) = self.appends.recv(), if append => self.session.append(request),
-                request = self.requests.recv(), if ask && !self.closing => self.asked(request),
+                request = self.requests.recv(), if ask && !self.closing => self.request(request),
                 () = space, if !reading => {}
                 () = self.shared.dropped.notified() => self.sweep(),
                 () = sleep_until(wake) => {}
@@ -195,27 +150,27 @@ impl Driver {
         }
     }
 
-    /// What comes next by the clock, or why the connection is of no use any more.
-    fn look(&mut self, now: Duration) -> Result<Duration, String> {
-        let was_deaf = std::mem::replace(&mut self.deaf, self.blocked.is_some());
-        if self.deaf {
-            return Ok(self.session.look_deaf(now));
+    /// Checks the timeouts: when to check again, or why to reconnect.
+    fn check(&mut self, now: Duration) -> Result<Duration, String> {
+        let was_blocked = std::mem::replace(&mut self.was_blocked, self.blocked.is_some());
+        if self.was_blocked {
+            return Ok(self.session.check_unread(now));
         }
-        if was_deaf {
-            self.session.listened(now);
+        if was_blocked {
+            self.session.reading_again(now);
         }
-        self.session.look(now)
+        self.session.check(now)
     }
 
-    /// Takes what came in. `Some`: the connection is of no use any more.
+    /// Takes what arrived. `Some`: why to reconnect.
     fn incoming(&mut self, incoming: Incoming) -> Option<String> {
         let now = self.started.elapsed();
         match incoming {
             Incoming::Frame(frame) => match self.session.frame(*frame, now, rand::random()) {
-                Verdict::GoOn => None,
+                Verdict::Continue => None,
                 Verdict::Reconnect(why) => Some(why),
             },
-            Incoming::Sign => {
+            Incoming::Control => {
                 self.session.heard(now);
                 None
             }
@@ -224,7 +179,7 @@ impl Driver {
     }
 
     /// Takes a request; `None`: no more can come.
-    fn asked(&mut self, request: Option<Request>) {
+    fn request(&mut self, request: Option<Request>) {
         let now = self.started.elapsed();
         self.last_number += 1;
         let number = self.last_number;
@@ -235,74 +190,62 @@ impl Driver {
             Some(Request::Follow(room, start, log, feed)) => {
                 let place = (start, log.as_str());
                 let replaced = self.session.asks.follow(number, room.clone(), place, now);
-                self.followers.insert(number, feed);
-                if let Some(feed) = replaced.and_then(|before| self.followers.remove(&before)) {
+                self.feeds.insert(number, feed);
+                if let Some(feed) = replaced.and_then(|before| self.feeds.remove(&before)) {
                     feed.end(ClientError::Replaced { room });
                 }
             }
             Some(Request::Watch(feed)) => {
-                self.watchers.insert(number, feed);
+                self.feeds.insert(number, feed);
                 self.session.asks.watch(number, now);
             }
             None => {
                 self.closing = true;
-                // A follower that does not read must not keep the rest from their answers.
-                self.session.asks.forget_all();
-                (self.followers, self.watchers, self.blocked) = Default::default();
+                // A slow follower must not keep appends and reads from their answers.
+                self.session.asks.remove_all();
+                (self.feeds, self.blocked) = Default::default();
             }
         }
     }
 
-    /// Forgets the followings and watches that were dropped.
+    /// Removes the follows and watches that were dropped.
     fn sweep(&mut self) {
-        let gone = self.followers.extract_if(|_, feed| feed.is_gone()).map(|(number, _)| number);
-        let gone = gone
-            .chain(self.watchers.extract_if(|_, feed| feed.is_gone()).map(|(number, _)| number));
-        gone.for_each(|number| self.session.asks.forget(number));
+        for (number, _) in self.feeds.extract_if(|_, feed| feed.is_closed()) {
+            self.session.asks.remove(number);
+        }
     }
 
-    /// Hands on what followers can take now; the first item that cannot be handed on waits.
-    fn deliver(&mut self) {
+    /// Delivers what readers can take now; the first item that does not fit blocks the rest.
+    fn deliver_all(&mut self) {
         while self.blocked.is_none() {
             let Some(delivery) = self.session.next_delivery() else { return };
-            self.hand(delivery);
+            self.deliver(delivery);
         }
     }
 
-    fn hand(&mut self, delivery: Delivery) {
-        let Delivery { to, log, item } = delivery;
-        let handed = match item {
-            Item::Followed(item) => match self.followers.get(&to) {
-                Some(feed) => feed.hand(log.clone(), item).map(Item::Followed),
-                None => return,
-            },
-            Item::Heads(item) => match self.watchers.get(&to) {
-                Some(feed) => feed.hand(log.clone(), item).map(Item::Heads),
-                None => return,
-            },
-            Item::End(why) => return self.end_feed(to, why),
-        };
-        match handed {
-            Handed::Taken => {}
-            Handed::Full(item) => self.blocked = Some(Delivery { to, log, item }),
-            Handed::Gone => self.sweep(),
+    fn deliver(&mut self, Delivery { to, log, item }: Delivery) {
+        if let Item::End(why) = item {
+            if let Some(feed) = self.feeds.remove(&to) {
+                feed.end(why);
+            }
+            return;
+        }
+        let Some(feed) = self.feeds.get(&to) else { return };
+        match feed.send(log, item) {
+            Ok(()) => {}
+            Err(TrySendError::Full((log, item))) => {
+                self.blocked = Some(Delivery { to, log, item });
+            }
+            Err(TrySendError::Closed(_)) => self.sweep(),
         }
     }
 
-    fn end_feed(&mut self, number: u64, why: ClientError) {
-        if let Some(feed) = self.followers.remove(&number) {
-            feed.end(why);
-        } else if let Some(feed) = self.watchers.remove(&number) {
-            feed.end(why);
-        }
-    }
-
-    /// A new connection; `None`: nobody needs one any more.
+    /// A new connection; `None`: the client was closed and needs none.
     async fn reconnect(&mut self, mut why: String) -> Result<Option<Socket>, ClientError> {
         let since = *self.lost_since.get_or_insert_with(Instant::now);
         let options = self.options.clone();
         loop {
-            self.shared.tell(State::Reconnecting(why.clone()));
+            publish(&self.shared.state, State::Reconnecting(why.clone()));
             let wait = self.backoff.next(rand::random());
             if let Some(patience) = options.patience
                 && since.elapsed() + wait > patience
@@ -310,14 +253,16 @@ impl Driver {
                 let address = options.address.to_string();
                 return Err(ClientError::Lost { address, why, waited: patience });
             }
-            let Some(opened) = self.meanwhile(Socket::open_after(wait, &options)).await else {
-                return Ok(None);
+            let opening = async {
+                sleep(wait).await;
+                Socket::open(&options).await
             };
+            let Some(opened) = self.while_disconnected(opening).await else { return Ok(None) };
             match opened {
                 Ok((socket, hello)) => {
                     self.session.connected(&hello, self.started.elapsed());
                     self.shared.hello.send_replace(Arc::new(hello));
-                    self.shared.tell(State::Connected);
+                    publish(&self.shared.state, State::Connected);
                     return Ok(Some(socket));
                 }
                 Err(ConnectError::Transient(problem)) => why = problem,
@@ -326,9 +271,8 @@ impl Driver {
         }
     }
 
-    /// Waits while there is no connection, and goes on taking what callers ask, up to its bounds. `None`:
-    /// the client is closed, and nothing waits for an answer.
-    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+    /// Awaits a future and accepts requests. `None`: the client is closed and nothing is pending.
+    async fn while_disconnected<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
         let mut what = std::pin::pin!(what);
         loop {
             if self.is_done() {
@@ -338,7 +282,7 @@ impl Driver {
             tokio::select! {
                 done = &mut what => return Some(done),
                 Some(request) = self.appends.recv(), if append => self.session.append(request),
-                request = self.requests.recv(), if ask && !self.closing => self.asked(request),
+                request = self.requests.recv(), if ask && !self.closing => self.request(request),
                 () = self.shared.dropped.notified() => self.sweep(),
             }
         }
@@ -348,29 +292,15 @@ impl Driver {
         self.closing && self.appends.is_empty() && self.session.is_done()
     }
 
-    async fn say_goodbye(self, socket: Socket) {
-        // The other end may never answer; everything has its outcome already.
-        let _ = tokio::time::timeout(Duration::from_secs(1), socket.close()).await;
-    }
-
-    /// Gives up. Whoever waits hears of it when this task and all that it holds is dropped.
+    /// Gives up. Dropping this task then wakes everyone who waits.
     fn fail(mut self, error: &ClientError) {
-        // First the reason, then the news: whoever hears of the end finds the reason.
-        let _ = self.shared.end.set(error.clone());
+        let _first_and_only = self.shared.end.set(error.clone());
         self.session.fail_all(error);
     }
 }
 
-/// Until the one who has to take this item can take it, or is gone.
-async fn space(
-    blocked: Option<&Delivery>,
-    followers: &HashMap<u64, Feed<Followed>>,
-    watchers: &HashMap<u64, Feed<Heads>>,
-) {
-    let Some(Delivery { to, .. }) = blocked else { return };
-    if let Some(feed) = followers.get(to) {
-        feed.space().await;
-    } else if let Some(feed) = watchers.get(to) {
+async fn space(blocked: Option<&Delivery>, feeds: &HashMap<u64, Feed>) {
+    if let Some(feed) = blocked.and_then(|delivery| feeds.get(&delivery.to)) {
         feed.space().await;
     }
 }

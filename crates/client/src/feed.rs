@@ -1,95 +1,74 @@
-//! The way from the client's task to one who follows or watches.
+//! The channel from a client's task to one [`Follow`](crate::Follow) or [`Watch`](crate::Watch).
 //!
-//! Enters: items, each with the log that it is of. Leaves: the same, in order, then why there are no
-//! more. Invariant: the reason for the end stands beside the items and needs no space among them, so a
-//! reader that is slow still gets it; a reader that is dropped is noticed at once.
+//! Enters: items, each with its log. Leaves: the same, in order, then the reason for the end.
+//! Invariant: that reason needs no space in the channel, so a slow reader still gets it.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use crate::{ClientError, driver::Shared};
+use crate::{ClientError, asks::Item, shared::Shared};
 
-/// How many items wait for a reader; one holds at most a page of the server.
+/// How many items are buffered; each is at most one page of the server.
 const ITEMS: usize = 4;
 
-/// The task's end.
-pub(crate) struct Feed<T> {
-    items: mpsc::Sender<(Arc<str>, T)>,
+pub(crate) struct Feed {
+    items: mpsc::Sender<(Arc<str>, Item)>,
     end: Arc<OnceLock<ClientError>>,
 }
 
-/// The reader's end.
+/// The reader's end, which takes one kind of item.
 pub(crate) struct Items<T> {
-    items: mpsc::Receiver<(Arc<str>, T)>,
+    items: mpsc::Receiver<(Arc<str>, Item)>,
+    kind: fn(Item) -> Option<T>,
     end: Arc<OnceLock<ClientError>>,
     log: Arc<str>,
     shared: Arc<Shared>,
 }
 
-/// What became of an item.
-pub(crate) enum Handed<T> {
-    Taken,
-    /// There is no space for it now.
-    Full(T),
-    /// Nobody reads any more.
-    Gone,
-}
-
-impl<T> Handed<T> {
-    pub(crate) fn map<U>(self, item: impl FnOnce(T) -> U) -> Handed<U> {
-        match self {
-            Self::Taken => Handed::Taken,
-            Self::Full(full) => Handed::Full(item(full)),
-            Self::Gone => Handed::Gone,
-        }
-    }
-}
-
-pub(crate) fn feed<T>(shared: &Arc<Shared>) -> (Feed<T>, Items<T>) {
+pub(crate) fn feed<T>(shared: &Arc<Shared>, kind: fn(Item) -> Option<T>) -> (Feed, Items<T>) {
     let (sender, items) = mpsc::channel(ITEMS);
     let end = Arc::new(OnceLock::new());
     let log = shared.hello.borrow().log.as_str().into();
-    (Feed { items: sender, end: end.clone() }, Items { items, end, log, shared: shared.clone() })
+    let shared = shared.clone();
+    (Feed { items: sender, end: end.clone() }, Items { items, kind, end, log, shared })
 }
 
-impl<T> Feed<T> {
-    pub(crate) fn hand(&self, log: Arc<str>, item: T) -> Handed<T> {
-        match self.items.try_send((log, item)) {
-            Ok(()) => Handed::Taken,
-            Err(TrySendError::Full((_, item))) => Handed::Full(item),
-            Err(TrySendError::Closed(_)) => Handed::Gone,
-        }
+impl Feed {
+    pub(crate) fn send(
+        &self,
+        log: Arc<str>,
+        item: Item,
+    ) -> Result<(), TrySendError<(Arc<str>, Item)>> {
+        self.items.try_send((log, item))
     }
 
-    /// Until there is space, or nobody who reads.
+    /// Waits for space, or until the reader is dropped.
     pub(crate) async fn space(&self) {
         drop(self.items.reserve().await);
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.items.is_closed()
     }
 
-    /// Ends it for a reason of its own.
     pub(crate) fn end(self, why: ClientError) {
-        // It is set here and nowhere else, once, before the reader can see the end.
-        let _ = self.end.set(why);
+        let _first_and_only = self.end.set(why);
     }
 }
 
 impl<T> Items<T> {
     pub(crate) async fn next(&mut self) -> Result<T, ClientError> {
-        match self.items.recv().await {
-            Some((log, item)) => {
-                self.log = log;
-                Ok(item)
+        while let Some((log, item)) = self.items.recv().await {
+            self.log = log;
+            if let Some(item) = (self.kind)(item) {
+                return Ok(item);
             }
-            None => Err(self.end.get().cloned().unwrap_or_else(|| self.shared.ended())),
         }
+        Err(self.end.get().cloned().unwrap_or_else(|| self.shared.ended()))
     }
 
-    /// The log that the item handed out last is of.
+    /// The log of the last item.
     pub(crate) fn log(&self) -> &str {
         &self.log
     }

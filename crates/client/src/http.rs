@@ -1,11 +1,10 @@
-//! One HTTP connection, kept for one request after the other.
+//! One HTTP connection, for one request after the other.
 //!
-//! Enters: an address; bodies to post. Leaves: status and body of each answer, read whole, or why the
-//! connection is of no use any more. Invariant: one request is on its way at a time, and no answer is
-//! longer than [`LONGEST_ANSWER`] in memory.
+//! Enters: an address; requests. Leaves: the status and body of each answer, or why the connection
+//! failed. Invariant: one request is in flight at a time.
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{StatusCode, header, request::Builder};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -13,7 +12,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::Address;
 
-/// The longest answer that is taken from a server, in bytes.
+/// The longest accepted answer, in bytes.
 const LONGEST_ANSWER: usize = 64 << 20;
 
 pub(crate) struct Http {
@@ -38,39 +37,20 @@ impl Http {
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
         let connection = tokio::spawn(async move {
-            // Why it ended is told to the request.
-            let _told = connection.await;
+            let _error_reaches_the_request = connection.await;
         });
         let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
         Ok(Self { sender, authority, connection })
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Result<(StatusCode, Bytes), String> {
-        self.ask(Method::GET, path, "", Bytes::new()).await
-    }
-
-    pub(crate) async fn post(
+    /// Sends a request for this path; the host is filled in.
+    pub(crate) async fn send(
         &mut self,
-        path: &str,
-        kind: &str,
+        request: Builder,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), String> {
-        self.ask(Method::POST, path, kind, body).await
-    }
-
-    async fn ask(
-        &mut self,
-        method: Method,
-        path: &str,
-        kind: &str,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, &self.authority);
-        if !kind.is_empty() {
-            request = request.header(header::CONTENT_TYPE, kind);
-        }
-        let request = request.body(Full::new(body)).map_err(|why| why.to_string())?;
+        let request = request.header(header::HOST, &self.authority).body(Full::new(body));
+        let request = request.map_err(|why| why.to_string())?;
         self.sender.ready().await.map_err(|why| plain(&why))?;
         let answer = self.sender.send_request(request).await.map_err(|why| plain(&why))?;
         let (status, body) = (answer.status(), answer.into_body());
@@ -79,7 +59,7 @@ impl Http {
     }
 }
 
-/// What went wrong with the connection, without the name of the layer it happened in.
+/// The cause of an error, without hyper's own words.
 fn plain(error: &hyper::Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     cause.unwrap_or_else(|| "the server closed the connection".into())

@@ -1,24 +1,40 @@
-//! The Rust client of Roomlog: it speaks the public protocol, and nothing else, over one WebSocket; whoever
-//! has many appends for one room, and nothing to read, may send them as batches over HTTP.
+//! The Rust client of Roomlog: appends to rooms, follows them and reads them over one WebSocket,
+//! and reconnects by itself. [`Batches`] appends over HTTP, for imports.
 //!
-//! ```text
-//!  Client, Follow, Watch, Pages   handles: what a program calls
-//!        │ bounded channels
-//!  driver                         one task: socket ⇄ session, reconnects with jittered backoff
-//!        │ frames, losses, the clock
-//!  session                        no I/O: outbox (appends), asks (reads, followings, watches), liveness
-//!        │
-//!  outbox · reads · timeline · watches   no I/O: order and exactly once; no gap goes unseen
+//! ```no_run
+//! use roomlog_client::{
+//!     Client, Followed, Options, Start, draft,
+//!     protocol::{Author, RoomName},
+//! };
 //!
-//!  Batches                        up to 1,000 appends a request, one on its way
-//!        │
-//!  http                           one connection
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options::new("http://127.0.0.1:7400".parse()?, Author::new("ada")?);
+//! let client = Client::connect(options).await?;
+//! let room = RoomName::new("general")?;
+//!
+//! let committed = client.append(draft(room.clone(), "hello")).await?.await?;
+//! println!("appended at slot {}", committed.appended.slot);
+//!
+//! let mut follow = client.follow(room, Start::Newest(10)).await?;
+//! loop {
+//!     if let Followed::Entries(entries) = follow.next().await? {
+//!         entries.iter().for_each(|entry| println!("{} {}", entry.slot, entry.body));
+//!     }
+//! }
+//! # }
 //! ```
 //!
-//! Invariant: appends to a room enter its log in the order they were made, each once, with the id they
-//! were given first; a following hands on every entry once, in slot order, or says [`Followed::Reset`];
-//! every question has its own answer, and none from another log than it was asked of. Every queue has a
-//! bound.
+//! ```text
+//!  Client, Follow, Watch, Pages   handles that a program calls
+//!        │ bounded channels
+//!  driver                         one task: socket ⇄ session, reconnects with jittered backoff
+//!        │ frames, disconnects, the clock
+//!  session                        no I/O: outbox (appends), asks (reads, follows, watches), liveness
+//! ```
+//!
+//! Invariant: appends to a room enter its log in call order, each once; a follow delivers every
+//! entry once, in slot order, or reports [`Followed::Reset`]; a request that names slots is never
+//! answered from another log. Every queue is bounded.
 
 mod address;
 mod asks;
@@ -28,13 +44,12 @@ mod client;
 mod driver;
 mod error;
 mod feed;
-mod following;
 mod http;
-mod liveness;
 mod options;
 mod pages;
 mod reads;
 mod session;
+mod shared;
 mod socket;
 mod watches;
 
@@ -44,16 +59,15 @@ pub mod timeline;
 pub use address::{Address, AddressError};
 pub use batches::Batches;
 pub use client::{Client, Follow, Pending, Watch, draft};
-pub use driver::State;
 pub use error::{AppendError, ClientError};
-pub use following::Followed;
 pub use options::Options;
 pub use outbox::{Committed, Outcome};
 pub use pages::Pages;
 pub use roomlog_protocol as protocol;
-pub use timeline::{Reset, Start};
+pub use shared::State;
+pub use timeline::{Followed, Reset, Start};
 
-/// The page's example is one that compiles.
+/// Compiles the example in the README.
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct Readme;

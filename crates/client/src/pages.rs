@@ -1,20 +1,16 @@
-//! Reading a log page by page.
-//!
-//! Enters: a room and a slot. Leaves: replies whose entries follow that slot, without a gap. Invariant:
-//! the end is the log's latest slot when the first page was read, so one who reads a busy room comes
-//! to an end.
+//! Reading a log page by page. Invariant: the end is the latest slot at the first page, so reading
+//! a busy room comes to an end.
 
 use roomlog_protocol::{ClientUpdate, Reply, RoomName, Span};
 
 use crate::{Client, ClientError};
 
-/// Pages of a room, oldest first, all of one log: that which [`Client::hello`] named when this was made.
+/// Pages of a room, oldest first, of the log that [`Client::hello`] named when this was created.
 pub struct Pages<'a> {
     client: &'a Client,
     room: RoomName,
     after: i64,
     upto: Option<i64>,
-    /// The log that is read.
     log: String,
 }
 
@@ -24,7 +20,7 @@ impl<'a> Pages<'a> {
         Self { client, room, after, upto: None, log }
     }
 
-    /// Reads this log and no other, for callers who learned their slots earlier.
+    /// Reads this log instead, for a slot that was stored earlier.
     #[must_use]
     pub fn of(mut self, log: &str) -> Self {
         self.log = log.to_owned();
@@ -38,13 +34,12 @@ impl<'a> Pages<'a> {
         self
     }
 
-    /// The next page, `None` at the end. Its entries go no further than the end; then its `digest`
-    /// may be of a later slot than its last entry.
+    /// The next page; `None` at the end. The last page is cut at the end; its `digest` is not.
     ///
     /// # Errors
-    /// As [`Client::update`]; [`ClientError::Hole`] when the server leaves out a slot;
-    /// [`ClientError::NewLog`] when it has another log than the one that is read: what was read before is not
-    /// part of it.
+    /// As [`Client::update`], and
+    /// - [`ClientError::Hole`]: the server left out a slot.
+    /// - [`ClientError::NewLog`]: the server has another log now.
     pub async fn next(&mut self) -> Result<Option<Reply>, ClientError> {
         if self.upto.is_some_and(|upto| self.after >= upto) {
             return Ok(None);
@@ -63,7 +58,7 @@ impl<'a> Pages<'a> {
             self.after += 1;
         }
         if reply.entries.is_empty() && self.after < upto {
-            return Err(self.hole(format!("nothing came, and the latest slot is {upto}")));
+            return Err(self.hole(format!("no entry came, and the latest slot is {upto}")));
         }
         Ok(Some(reply).filter(|reply| !reply.entries.is_empty()))
     }

@@ -1,4 +1,4 @@
-//! One client's dealings with a server, over all its connections, without I/O.
+//! A client's conversation with a server, across all its connections, without I/O.
 //!
 //! ```text
 //!  appends ──► Outbox ──┐                ┌──► outcomes
@@ -6,29 +6,35 @@
 //!  follows ──►        ──┘   answers ◄────└──► deliveries
 //! ```
 //!
-//! Enters: what callers want, frames, losses. Leaves: frames, outcomes, deliveries. Invariant:
-//! appends go behind asks, so a long outbox does not hold up a read; time and jitter are handed in.
+//! Invariant: appends go behind the other requests, so a long outbox does not delay a read; a
+//! connection is given up only after a `ping` got no answer. Time and jitter are passed in.
 
 use std::time::Duration;
 
-use roomlog_protocol::{ClientFrame, Hello, Limits, ServerFrame};
+use roomlog_protocol::{ClientAppend, ClientFrame, EntryId, Hello, Limits, ServerFrame};
 use tokio::sync::oneshot;
 
 use crate::{
     AppendError, ClientError,
     asks::{Asks, Delivery, written},
-    driver::AppendRequest,
-    liveness::{Liveness, Silence},
     options::Options,
     outbox::{Outbox, Outcome, Verdict},
 };
 
-/// How much longer than the server's own bound an answer is waited for.
+/// How long past the server's own limit to wait for an answer.
 const ANSWER_SLACK: Duration = Duration::from_secs(10);
-
-/// The shortest and the longest silence that can be asked for: one is no busy loop, the other no overflow.
+/// Bounds of [`Options::quiet`] and [`Options::answer`]: no busy loop, no overflow.
 const SILENCES: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
+
+/// An append and who waits for its outcome.
+pub(crate) struct AppendRequest {
+    pub(crate) id: EntryId,
+    pub(crate) append: ClientAppend,
+    /// The log of the slots that it names.
+    pub(crate) log: String,
+    pub(crate) caller: oneshot::Sender<Outcome>,
+}
 
 pub(crate) struct Session {
     pub(crate) outbox: Outbox<oneshot::Sender<Outcome>>,
@@ -36,9 +42,9 @@ pub(crate) struct Session {
     limits: Limits,
     liveness: Liveness,
     ping: Option<String>,
-    /// Nothing that was sent before counts as sent earlier than this: nobody listened.
-    listening_since: Duration,
-    /// Whether the server answered something on this connection.
+    /// Timeouts of answers start here at the earliest: before, the socket was not read.
+    reading_since: Duration,
+    /// Whether the server answered anything on this connection.
     answered: bool,
 }
 
@@ -52,17 +58,17 @@ impl Session {
             limits: hello.limits.clone(),
             liveness: Liveness::new(bounded(options.quiet), bounded(options.answer), now),
             ping: None,
-            listening_since: now,
+            reading_since: now,
             answered: false,
         }
     }
 
-    /// Whether all that was asked for has its answer.
+    /// Whether every append and read is answered.
     pub(crate) fn is_done(&self) -> bool {
         self.outbox.is_empty() && self.asks.is_quiet()
     }
 
-    /// Whether the server answered something since the last [`Session::connected`].
+    /// Whether the server answered anything since the last [`Session::connected`].
     pub(crate) fn was_answered(&self) -> bool {
         self.answered
     }
@@ -75,18 +81,16 @@ impl Session {
         self.limits = hello.limits.clone();
         self.answered = false;
         self.ping = None;
-        self.listened(now);
-        self.hand_out();
+        self.reading_again(now);
+        self.settle();
     }
 
-    /// Takes an append. One that was made for another log than the server's drops its `after`, and one
-    /// that names a slot of it goes back to its author.
+    /// Queues an append. One of another log loses its `after`, or fails if it names a slot.
     pub(crate) fn append(&mut self, request: AppendRequest) {
         let AppendRequest { id, mut append, log, caller } = request;
         if log != self.asks.log() {
-            if self.outbox.gives_back(&append) {
-                // A caller that went away wants no outcome.
-                let _ = caller.send(Err(AppendError::NewLog));
+            if self.outbox.fails_on_new_log(&append) {
+                let _caller_may_be_dropped = caller.send(Err(AppendError::NewLog));
                 return;
             }
             append.after = None;
@@ -94,97 +98,86 @@ impl Session {
         self.outbox.push(id, append, caller);
     }
 
-    /// Nobody read from the socket until now, so silence until now means nothing.
-    pub(crate) fn listened(&mut self, now: Duration) {
+    /// The socket was not read until now, so the silence means nothing.
+    pub(crate) fn reading_again(&mut self, now: Duration) {
         self.liveness.heard(now);
-        self.listening_since = now;
+        self.reading_since = now;
     }
 
-    /// Something that is no frame of the protocol came in (a WebSocket ping).
+    /// A WebSocket ping or pong arrived.
     pub(crate) fn heard(&mut self, now: Duration) {
         self.liveness.heard(now);
     }
 
-    /// Takes a frame of the server.
-    pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration, unit: f64) -> Verdict {
+    pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration, jitter: f64) -> Verdict {
         self.liveness.heard(now);
-        let verdict = match frame {
-            ServerFrame::Appended(appended) => {
-                self.answered = true;
-                self.outbox.appended(appended, now);
-                Verdict::GoOn
+        self.answered |= matches!(
+            frame,
+            ServerFrame::Appended(_) | ServerFrame::Reply(_) | ServerFrame::Heads(_)
+        );
+        let mut verdict = Verdict::Continue;
+        match frame {
+            ServerFrame::Appended(appended) => self.outbox.appended(appended, now),
+            ServerFrame::Reply(reply) => self.asks.reply(reply, now, jitter),
+            ServerFrame::Ack(ack) => self.asks.ack(ack, now),
+            ServerFrame::Heads(heads) => self.asks.heads(heads, now),
+            ServerFrame::Error(error) => {
+                verdict = match error.req {
+                    Some(req) if req > 0 => self.outbox.refused(error, now, jitter),
+                    Some(_) => self.asks.refused(error, now, jitter),
+                    // All our frames have a `req`: this ends a follow, the watch or the connection.
+                    None => self.asks.cut_off(error, now, jitter),
+                }
             }
-            ServerFrame::Reply(reply) => {
-                self.answered = true;
-                self.asks.reply(reply, now, unit);
-                Verdict::GoOn
-            }
-            ServerFrame::Ack(ack) => {
-                self.asks.ack(ack, now);
-                Verdict::GoOn
-            }
-            ServerFrame::Heads(heads) => {
-                self.answered = true;
-                self.asks.heads(heads, now);
-                Verdict::GoOn
-            }
-            ServerFrame::Error(error) => match error.req {
-                Some(req) if req > 0 => self.outbox.refused(error, now, unit),
-                Some(_) => self.asks.refused(error, now, unit),
-                // Every frame of ours has a mark: this is about a following, or the connection.
-                None => self.asks.cut_off(error, now, unit),
-            },
             ServerFrame::Hello(_)
             | ServerFrame::Welcome { .. }
             | ServerFrame::Left { .. }
-            | ServerFrame::Pong { .. } => Verdict::GoOn,
-        };
-        self.hand_out();
+            | ServerFrame::Pong { .. } => {}
+        }
+        self.settle();
         verdict
     }
 
-    /// The next frame to send.
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<String> {
         if let Some(ping) = self.ping.take() {
             return Some(ping);
         }
         let frame = self.asks.next_frame(now).or_else(|| self.outbox.next_frame(now, &self.limits));
-        self.hand_out(); // What is too large has its outcome without being sent.
+        self.settle(); // An append that is too large fails without being sent.
         frame
     }
 
-    /// Looks at the clock: when to look again, or why the connection is of no use any more.
-    pub(crate) fn look(&mut self, now: Duration) -> Result<Duration, String> {
+    /// Checks the timeouts: when to check again, or why to reconnect.
+    pub(crate) fn check(&mut self, now: Duration) -> Result<Duration, String> {
         let patience = Duration::from_millis(self.limits.append_ms) + ANSWER_SLACK;
         let oldest = self.outbox.oldest_unanswered().into_iter();
         let oldest = oldest.chain(self.asks.oldest_unanswered()).min();
-        let overdue = oldest.map(|sent| sent.max(self.listening_since) + patience);
+        let overdue = oldest.map(|sent| sent.max(self.reading_since) + patience);
         if overdue.is_some_and(|overdue| overdue <= now) {
             return Err(format!("the server left a frame unanswered for {} s", patience.as_secs()));
         }
-        let silence = match self.liveness.look(now) {
+        let silence = match self.liveness.check(now) {
             Silence::Dead => return Err("the server does not answer a ping".into()),
-            Silence::Ping => self.ask_for_a_sign(now),
+            Silence::Ping => self.send_ping(now),
             Silence::Until(at) => at,
         };
         let wakes = [overdue, self.outbox.next_wake(), self.asks.next_wake()];
         Ok(wakes.into_iter().flatten().fold(silence, Duration::min))
     }
 
-    /// As [`Session::look`], while nobody reads: silence means nothing, but the server has to hear
-    /// from us now and then.
-    pub(crate) fn look_deaf(&mut self, now: Duration) -> Duration {
-        match self.liveness.look(now) {
+    /// As [`Session::check`] while the socket is not read: it only sends pings.
+    pub(crate) fn check_unread(&mut self, now: Duration) -> Duration {
+        match self.liveness.check(now) {
             Silence::Dead => {
                 self.liveness.heard(now);
                 now
             }
-            Silence::Ping => self.ask_for_a_sign(now),
+            Silence::Ping => self.send_ping(now),
             Silence::Until(at) => at,
         }
     }
 
-    fn ask_for_a_sign(&mut self, now: Duration) -> Duration {
+    fn send_ping(&mut self, now: Duration) -> Duration {
         self.ping = Some(written(&ClientFrame::Ping { req: None }));
         now
     }
@@ -193,21 +186,80 @@ impl Session {
         self.asks.next_delivery()
     }
 
-    /// Gives up on everything, for this reason.
     pub(crate) fn fail_all(&mut self, error: &ClientError) {
         self.asks.fail_all(error);
         self.outbox.fail_all(&AppendError::Unknown(error.clone()));
-        self.hand_out();
+        self.settle();
     }
 
-    fn hand_out(&mut self) {
+    fn settle(&mut self) {
         while let Some((caller, outcome)) = self.outbox.next_settled() {
-            // A caller that went away wants no outcome.
-            let _ = caller.send(outcome);
+            let _caller_may_be_dropped = caller.send(outcome);
         }
     }
 }
 
 fn bounded(silence: Duration) -> Duration {
     silence.clamp(SILENCES.0, SILENCES.1)
+}
+
+/// What to do about a silent connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Silence {
+    /// Check again at this time.
+    Until(Duration),
+    /// Send a `ping` now.
+    Ping,
+    /// The `ping` timed out.
+    Dead,
+}
+
+#[derive(Debug)]
+struct Liveness {
+    quiet: Duration,
+    answer: Duration,
+    heard: Duration,
+    pinged: Option<Duration>,
+}
+
+impl Liveness {
+    /// Sends a `ping` after `quiet` of silence and gives up after `answer` more.
+    fn new(quiet: Duration, answer: Duration, now: Duration) -> Self {
+        Self { quiet, answer, heard: now, pinged: None }
+    }
+
+    /// Something arrived, or the socket was not read until now.
+    fn heard(&mut self, now: Duration) {
+        (self.heard, self.pinged) = (now, None);
+    }
+
+    fn check(&mut self, now: Duration) -> Silence {
+        match self.pinged {
+            Some(pinged) if now >= pinged + self.answer => Silence::Dead,
+            Some(pinged) => Silence::Until(pinged + self.answer),
+            None if now >= self.heard + self.quiet => {
+                self.pinged = Some(now);
+                Silence::Ping
+            }
+            None => Silence::Until(self.heard + self.quiet),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_connection_is_pinged_once_and_then_given_up() {
+        let at = Duration::from_secs;
+        let mut liveness = Liveness::new(at(15), at(10), at(0));
+        assert_eq!(liveness.check(at(14)), Silence::Until(at(15)));
+        assert_eq!(liveness.check(at(15)), Silence::Ping);
+        assert_eq!(liveness.check(at(24)), Silence::Until(at(25)));
+        liveness.heard(at(24));
+        assert_eq!(liveness.check(at(25)), Silence::Until(at(39)));
+        assert_eq!(liveness.check(at(39)), Silence::Ping);
+        assert_eq!(liveness.check(at(49)), Silence::Dead);
+    }
 }

@@ -1,13 +1,11 @@
 //! One connection: TCP, WebSocket, `hello`, `login`, `welcome`, then frames both ways.
 //!
-//! Enters: an address and an author; texts to send. Leaves: frames of the server, or why the
-//! connection is no more. Invariant: reading and writing go on side by side, so two ends that both
-//! have much to say cannot wait for each other.
+//! Enters: options; frames to send. Leaves: frames of the server, or why the connection ended.
+//! Invariant: reads and writes are concurrent, so full buffers cannot deadlock the two ends.
 
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use futures_util::{Sink, Stream};
@@ -20,39 +18,47 @@ use tokio_websockets::{
 
 use crate::{ClientError, asks::written, options::Options};
 
-/// The longest frame that is taken from a server: twice the largest page that one may be set to.
+/// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;
-
-/// The mark of `login`; an error with it answers the login.
 const LOGIN_REQ: i64 = 0;
 
 pub(crate) struct Socket {
     inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// What came in.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Frame(Box<ServerFrame>),
     /// A WebSocket ping or pong.
-    Sign,
-    /// The connection is no more, for this reason.
+    Control,
+    /// The connection ended, for this reason.
     Lost(String),
 }
 
-/// Why there is no connection.
 pub(crate) enum ConnectError {
-    /// Another try may succeed.
+    /// A retry may succeed.
     Transient(String),
-    /// Another try is of no use.
+    /// A retry is pointless.
     Final(ClientError),
+}
+
+impl ConnectError {
+    /// The error of a caller that does not retry.
+    pub(crate) fn without_retry(self, options: &Options) -> ClientError {
+        match self {
+            Self::Final(error) => error,
+            Self::Transient(why) => {
+                ClientError::Unreachable { address: options.address.to_string(), why }
+            }
+        }
+    }
 }
 
 impl Socket {
     /// Connects and logs in.
     pub(crate) async fn open(options: &Options) -> Result<(Self, Hello), ConnectError> {
-        match tokio::time::timeout(options.connecting, Self::greet(options)).await {
-            Ok(greeted) => greeted,
+        match tokio::time::timeout(options.connecting, Self::log_in(options)).await {
+            Ok(connected) => connected,
             Err(_) => Err(ConnectError::Transient(format!(
                 "no welcome within {} s",
                 options.connecting.as_secs()
@@ -60,22 +66,13 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::open`], after a while.
-    pub(crate) async fn open_after(
-        wait: Duration,
-        options: &Options,
-    ) -> Result<(Self, Hello), ConnectError> {
-        tokio::time::sleep(wait).await;
-        Self::open(options).await
-    }
-
-    async fn greet(options: &Options) -> Result<(Self, Hello), ConnectError> {
+    async fn log_in(options: &Options) -> Result<(Self, Hello), ConnectError> {
         let unusable = |why: String| {
             let address = options.address.to_string();
             ConnectError::Final(ClientError::Unusable { address, why })
         };
         let mut socket = Self::connect(options).await.map_err(|error| match error {
-            // A proxy says so while the server behind it is away.
+            // From a proxy whose server is down.
             Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status @ 500..)) => {
                 ConnectError::Transient(format!("it answered with status {status}"))
             }
@@ -89,13 +86,11 @@ impl Socket {
         loop {
             let frame = match socket.next(|| login.take(), true).await {
                 Incoming::Frame(frame) => *frame,
-                Incoming::Sign => continue,
+                Incoming::Control => continue,
                 Incoming::Lost(why) => return Err(ConnectError::Transient(why)),
             };
             match (frame, hello.take()) {
-                (ServerFrame::Hello(told), _) => {
-                    hello = Some(spoken(told).map_err(unusable)?);
-                }
+                (ServerFrame::Hello(first), _) => hello = Some(usable(first).map_err(unusable)?),
                 (ServerFrame::Welcome { .. }, Some(hello)) => return Ok((socket, hello)),
                 (ServerFrame::Error(error), _) if error.code.is_transient() => {
                     return Err(ConnectError::Transient(error.message));
@@ -120,8 +115,8 @@ impl Socket {
         Ok(Self { inner })
     }
 
-    /// Sends all that `next_frame` gives while waiting for something to come in. With `read` false
-    /// nothing is read; then this never returns unless writing fails. May be dropped at any point.
+    /// Sends what `next_frame` returns until something arrives. With `read` false it returns only
+    /// if writing fails. Cancel-safe.
     pub(crate) async fn next(
         &mut self,
         mut next_frame: impl FnMut() -> Option<String>,
@@ -129,18 +124,21 @@ impl Socket {
     ) -> Incoming {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(Err(why)) = self.poll_write(cx, &mut next_frame) {
-                // The other end may have said why before it stopped listening.
-                return Poll::Ready(self.last_word(cx).unwrap_or(Incoming::Lost(plain(&why))));
+                // The server may have sent a reason before it closed.
+                return Poll::Ready(match self.poll_read(cx) {
+                    Poll::Ready(lost @ Incoming::Lost(_)) => lost,
+                    _ => Incoming::Lost(plain(&why)),
+                });
             }
             if read { self.poll_read(cx) } else { Poll::Pending }
         })
         .await
     }
 
-    /// Says goodbye.
+    /// Sends a close frame and waits for the server's.
     pub(crate) async fn close(mut self) {
-        let goodbye = Message::close(Some(CloseCode::NORMAL_CLOSURE), "");
-        let sent = Pin::new(&mut self.inner).start_send(goodbye);
+        let close = Message::close(Some(CloseCode::NORMAL_CLOSURE), "");
+        let sent = Pin::new(&mut self.inner).start_send(close);
         if sent.is_ok() {
             while !matches!(self.next(|| None, true).await, Incoming::Lost(_)) {}
         }
@@ -169,17 +167,10 @@ impl Socket {
         };
         Poll::Ready(arrived)
     }
-
-    fn last_word(&mut self, cx: &mut Context<'_>) -> Option<Incoming> {
-        match self.poll_read(cx) {
-            Poll::Ready(Incoming::Lost(why)) => Some(Incoming::Lost(why)),
-            Poll::Ready(_) | Poll::Pending => None,
-        }
-    }
 }
 
-/// The `hello`, when this client speaks what it tells.
-fn spoken(hello: Hello) -> Result<Hello, String> {
+/// The `hello`, if this client can use that server.
+fn usable(hello: Hello) -> Result<Hello, String> {
     if hello.protocol != PROTOCOL_VERSION {
         return Err(format!(
             "it speaks version {} of the protocol, this client {PROTOCOL_VERSION}",
@@ -188,7 +179,7 @@ fn spoken(hello: Hello) -> Result<Hello, String> {
     }
     if hello.auth != "open" {
         return Err(format!(
-            "it asks for a {} to log in, which this client cannot give yet",
+            "it requires a {} to log in, which this client does not support yet",
             hello.auth
         ));
     }
@@ -204,14 +195,14 @@ fn incoming(arrived: &Message) -> Incoming {
             format!("the server closed the connection ({code} {reason})")
         });
     }
-    let Some(text) = arrived.as_text() else { return Incoming::Sign };
+    let Some(text) = arrived.as_text() else { return Incoming::Control };
     match serde_json::from_str(text) {
         Ok(frame) => Incoming::Frame(Box::new(frame)),
-        Err(why) => Incoming::Lost(format!("the server sent what is no frame: {why}")),
+        Err(why) => Incoming::Lost(format!("the server sent an invalid frame: {why}")),
     }
 }
 
-/// The error without the name of the layer it happened in.
+/// The error without the library's own words.
 fn plain(error: &Error) -> String {
     match error {
         Error::Io(why) => why.to_string(),

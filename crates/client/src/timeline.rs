@@ -1,41 +1,50 @@
-//! A room as one follower sees it: which slot it has, and what it has to ask for.
+//! A room as one follower sees it: which slot it has, and what to ask for next.
 //!
 //! Enters: the reply to `join`, acks, replies to `update {after}`. Leaves: entries, each once, in
-//! slot order, without a gap; and whether a gap has to be filled. Invariant: `slot != last + 1` is the
-//! whole test for a gap; what is handed on never goes back, except behind a [`Reset`].
+//! slot order, without a gap; whether a gap has to be filled. Invariant: slots never go back except
+//! after a [`Reset`].
 
 use roomlog_protocol::{ClientUpdate, Digest, Entry, Reply, RoomName, Slot, Span};
 
-/// How many entries a follower gets when it has to begin again.
-const AFRESH: u64 = 50;
+/// How many entries a follower gets after a reset.
+const AFTER_RESET: u64 = 50;
 
-/// Where a following begins.
+/// Where a follow starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// With the newest entries, so many at most (and at most a page of the server); 0: with those that are
-    /// yet to come.
+    /// With up to this many of the newest entries, at most a page; 0: only new entries.
     Newest(u64),
-    /// With what comes after this slot; −1: with the first entry. A slot that the log has not reached ends
-    /// the following with `ahead`.
+    /// After this slot; −1: with the first entry. A slot beyond the log ends the follow (`ahead`).
     After(i64),
 }
 
-/// Why a follower has to drop the entries that it holds.
+/// Why a follower has to drop its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
-    /// The server has another log than before (`hello.log`): it was restored from a backup, reset, or is
-    /// another server.
+    /// The server has another log (`hello.log`): it was restored, reset or replaced.
     NewLog,
-    /// The server's digest differs: under the same name, this is not the log that was followed before.
+    /// The server's digest differs: the log has the same name and other entries.
     Diverged,
 }
 
-/// What a frame brought.
+/// What a follower receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// The next entries, in slot order, without a gap to the previous ones. Empty after a
+    /// [`Followed::Waiting`] if the server can be read again and there is nothing new.
+    Entries(Vec<Entry>),
+    /// Drop the previous entries: they are not in the server's log. The newest entries follow.
+    Reset(Reset),
+    /// The server cannot send the next entries, for this reason. Reported once; the client retries.
+    Waiting(String),
+}
+
+/// The result of a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// These come next; none when all were known.
+    /// The next entries; empty if all were known.
     Take(Vec<Entry>),
-    /// These come next, and then something is missing: ask with [`Timeline::update`].
+    /// The next entries, and then a gap: send [`Timeline::update`].
     Gap(Vec<Entry>),
     /// The server's log is not the one that was followed.
     Diverged,
@@ -46,14 +55,14 @@ pub enum Step {
 pub struct Timeline {
     room: RoomName,
     start: Start,
-    /// The last slot handed on, once that is known.
+    /// The last slot delivered, once known.
     last: Option<i64>,
-    /// The digest after `last`, once a reply told one.
+    /// The digest after `last`, once known.
     digest: Option<Digest>,
 }
 
 impl Timeline {
-    /// A follower that has nothing yet.
+    /// A follower without entries.
     #[must_use]
     pub fn new(room: RoomName, start: Start) -> Self {
         let last = match start {
@@ -63,7 +72,7 @@ impl Timeline {
         Self { room, start, last, digest: None }
     }
 
-    /// What to ask with `join`, the first time and after each loss.
+    /// The `join` to send, at first and after each reconnect.
     #[must_use]
     pub fn join(&self) -> ClientUpdate {
         match (self.last, self.start) {
@@ -72,26 +81,25 @@ impl Timeline {
         }
     }
 
-    /// What to ask with `update` to fill a gap, or to see that nothing was missed. `None` before the
-    /// reply to `join`.
+    /// The `update` that checks for a gap and fills it. `None` before the reply to `join`.
     #[must_use]
     pub fn update(&self) -> Option<ClientUpdate> {
         self.last.map(|last| self.asking(Span::After(last)))
     }
 
-    /// Whether an entry or a reply was taken since the follower began.
+    /// Whether a reply was taken since the start or the last reset.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.digest.is_some()
     }
 
-    /// Whether it holds a place in a log: entries or a reply that it took, or a slot to begin after.
+    /// Whether it depends on one log: it took a reply, or starts after a slot.
     #[must_use]
     pub fn has_place(&self) -> bool {
         self.has_begun() || self.last.is_some_and(|last| last >= 0)
     }
 
-    /// Takes the reply to `join`: what is above it comes in acks.
+    /// Takes the reply to `join`: later entries come in acks.
     pub fn joined(&mut self, reply: Reply) -> Step {
         match self.page(reply) {
             Step::Gap(entries) => Step::Take(entries),
@@ -99,7 +107,7 @@ impl Timeline {
         }
     }
 
-    /// Takes a reply to [`Timeline::update`]: there is a next page until it reaches the latest slot.
+    /// Takes a reply to [`Timeline::update`]: a [`Step::Gap`] until it reaches the latest slot.
     pub fn page(&mut self, reply: Reply) -> Step {
         let Some(last) = self.last else {
             let latest = reply.entries.last().map(|entry| signed(entry.slot));
@@ -124,7 +132,7 @@ impl Timeline {
 
     /// Takes the entries of an `ack`.
     pub fn ack(&mut self, entries: Vec<Entry>) -> Step {
-        // Nothing of a following precedes its reply.
+        // An ack before the reply is of an earlier follow.
         let Some(mut last) = self.last else { return Step::Take(Vec::new()) };
         let mut taken = Vec::with_capacity(entries.len());
         let mut gap = false;
@@ -145,10 +153,10 @@ impl Timeline {
         if gap { Step::Gap(taken) } else { Step::Take(taken) }
     }
 
-    /// Drops what it holds and begins again with the newest entries.
+    /// Starts over with the newest entries.
     pub fn reset(&mut self) {
         (self.last, self.digest) = (None, None);
-        self.start = Start::Newest(AFRESH);
+        self.start = Start::Newest(AFTER_RESET);
     }
 
     fn asking(&self, span: Span) -> ClientUpdate {
@@ -158,7 +166,7 @@ impl Timeline {
 }
 
 fn signed(slot: Slot) -> i64 {
-    // A slot is below 2^53; a server that sends more is not followed further.
+    // Slots are below 2^53; a larger one ends the timeline.
     i64::try_from(slot).unwrap_or(i64::MAX)
 }
 
@@ -251,7 +259,7 @@ mod tests {
         other.digest = digest_at(1);
         assert_eq!(timeline.page(other), Step::Diverged);
         timeline.reset();
-        assert_eq!(timeline.join().span, Span::UpTo { count: AFRESH, upto: None });
+        assert_eq!(timeline.join().span, Span::UpTo { count: AFTER_RESET, upto: None });
         assert_eq!(timeline.join().digest, None);
     }
 }

@@ -1,8 +1,7 @@
-//! Who watches, and which list is for whom.
+//! The watchers, and which list of rooms is for whom.
 //!
-//! Enters: watchers, `heads`, refusals, losses of the connection. Leaves: when to send `watch`, and which
-//! heads each watcher gets. Invariant: at most one list is under way, and another `watch` waits for its
-//! end, because the server begins anew with each; every watcher gets one whole list, then all moves.
+//! Invariant: at most one list is being received, and another `watch` waits for its end, because
+//! the server starts over with each; every watcher gets one complete list, then all moves.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,22 +9,20 @@ use roomlog_protocol::Heads;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Needs a list of its own.
+    /// Needs a list.
     Waiting,
-    /// The list that is under way is for this one.
+    /// Gets the list that is being received.
     Listing,
-    /// Has the whole list.
+    /// Has the complete list.
     Live,
 }
 
 #[derive(Default)]
 pub(crate) struct Watches {
     watchers: BTreeMap<u64, Stage>,
-    /// The mark of the `watch` whose list is under way.
+    /// The `req` of the `watch` whose list is being received.
     asked: Option<i64>,
-    /// When to send `watch`.
     due: Option<Duration>,
-    /// Since when the server refuses the list.
     pub(crate) refused_since: Option<Duration>,
 }
 
@@ -43,24 +40,24 @@ impl Watches {
         self.watchers.is_empty()
     }
 
-    /// When to ask next; not while a list is under way.
+    /// When to send `watch`; `None` while a list is being received.
     pub(crate) fn due(&self) -> Option<Duration> {
         self.due.filter(|_| self.asked.is_none() && !self.is_empty())
     }
 
-    /// A `watch` with this mark is sent: its list is for all that wait.
+    /// A `watch` with this `req` is sent: its list is for all that are waiting.
     pub(crate) fn ask(&mut self, req: i64) {
         (self.asked, self.due) = (Some(req), None);
         self.step(Stage::Waiting, Stage::Listing);
     }
 
-    /// All lists begin anew, at this time: the connection is another one, or the server ended the watch.
-    pub(crate) fn begin_anew(&mut self, at: Duration) {
+    /// Starts all lists over at this time: after a reconnect, or when the server ended the watch.
+    pub(crate) fn restart(&mut self, at: Duration) {
         (self.asked, self.due) = (None, Some(at));
         self.watchers.values_mut().for_each(|stage| *stage = Stage::Waiting);
     }
 
-    /// The server refused the list that was asked for under this mark; ask again then.
+    /// The server refused the list of this `req`: retries at `again`.
     pub(crate) fn refused(&mut self, req: i64, now: Duration, again: Duration) {
         if self.asked == Some(req) {
             (self.asked, self.due) = (None, Some(again));
@@ -69,27 +66,24 @@ impl Watches {
         }
     }
 
-    /// Takes out those whose list cannot be had.
+    /// Removes and returns the watchers that have no list yet.
     pub(crate) fn give_up(&mut self) -> Vec<u64> {
-        let waits = |stage: &Stage| *stage != Stage::Live;
-        let out = self.watchers.extract_if(.., |_, stage| waits(stage));
+        let out = self.watchers.extract_if(.., |_, stage| *stage != Stage::Live);
         out.map(|(number, _)| number).collect()
     }
 
-    /// What each watcher gets of these heads.
     pub(crate) fn take(&mut self, mut heads: Heads, now: Duration) -> Vec<(u64, Heads)> {
         let req = heads.req.take();
         if req.is_some() && req != self.asked {
             return Vec::new();
         }
-        let is_list = req.is_some();
-        let is_last = is_list && heads.more != Some(true);
+        let is_last = req.is_some() && heads.more != Some(true);
         let of = |(number, stage): (&u64, &Stage)| {
             let more = match stage {
                 Stage::Waiting => return None,
-                // A move while the list is under way is not its end.
+                // A move during the list does not end it.
                 Stage::Listing => Some(true).filter(|_| !is_last),
-                // What moved before the server began anew is in the list, and only there.
+                // A move from before the server started over is only in the list.
                 Stage::Live => None,
             };
             Some((*number, Heads { rooms: heads.rooms.clone(), more, req: None }))

@@ -1,4 +1,4 @@
-//! What the client promises about appends, against a server that misbehaves on purpose.
+//! What the client guarantees about appends, against a misbehaving server.
 
 mod fake;
 
@@ -30,7 +30,7 @@ fn number(body: &str, seq: u64) -> Value {
 }
 
 #[tokio::test]
-async fn appends_carry_numbers_in_order_and_are_not_waited_for_one_by_one() {
+async fn appends_carry_their_seq_in_order_and_are_pipelined() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let pending = [say(&client, "a").await, say(&client, "b").await];
@@ -65,7 +65,7 @@ async fn after_a_loss_what_is_unanswered_is_sent_again_in_order_with_the_same_id
 }
 
 #[tokio::test]
-async fn a_busy_server_is_given_time_and_gets_the_rest_from_there() {
+async fn a_busy_server_gets_the_rest_after_a_pause() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let [a, b, c] = [say(&client, "a").await, say(&client, "b").await, say(&client, "c").await];
@@ -83,7 +83,7 @@ async fn a_busy_server_is_given_time_and_gets_the_rest_from_there() {
 }
 
 #[tokio::test]
-async fn what_waits_behind_a_refused_one_is_not_sent_twice() {
+async fn appends_behind_a_refused_one_are_not_sent_twice() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let [a, b] = [say(&client, "a").await, say(&client, "b").await];
@@ -97,7 +97,7 @@ async fn what_waits_behind_a_refused_one_is_not_sent_twice() {
 }
 
 #[tokio::test]
-async fn what_is_out_of_order_is_sent_again_at_once() {
+async fn an_out_of_order_append_is_resent_at_once() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let [a, b] = [say(&client, "a").await, say(&client, "b").await];
@@ -110,7 +110,7 @@ async fn what_is_out_of_order_is_sent_again_at_once() {
 }
 
 #[tokio::test]
-async fn a_final_error_goes_to_the_caller_and_uses_the_number_up() {
+async fn a_final_error_goes_to_the_caller_and_consumes_the_seq() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let a = say(&client, "a").await;
@@ -129,7 +129,7 @@ async fn a_final_error_goes_to_the_caller_and_uses_the_number_up() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_is_asked_for_with_the_same_id_and_number() {
+async fn an_append_with_an_unknown_outcome_is_resent_with_the_same_id_and_seq() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let a = say(&client, "a").await;
@@ -160,7 +160,7 @@ async fn no_more_are_in_flight_than_the_server_allows() {
 }
 
 #[tokio::test]
-async fn what_no_frame_can_hold_is_refused_here_and_uses_no_number() {
+async fn an_append_that_is_too_large_is_refused_locally_and_consumes_no_seq() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let large = say(&client, &"x".repeat(16_385)).await;
@@ -193,7 +193,7 @@ async fn another_log_keeps_the_outbox_without_the_slots_of_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_no_ping_is_left_for_a_new_connection() {
+async fn a_server_that_answers_no_ping_causes_a_reconnect() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.quiet = Duration::from_millis(20);
@@ -201,14 +201,14 @@ async fn a_server_that_answers_no_ping_is_left_for_a_new_connection() {
     let (client, mut peer) = server.client(options).await;
     peer.expect(json!({"type": "ping"})).await;
     let _pending = say(&client, "a").await;
-    // The first connection is still open: only the silence tells.
+    // The first connection is still open: only its silence causes the reconnect.
     let mut next = server.accept(&hello("log-1")).await;
     next.expect(number("a", 0)).await;
     drop(peer);
 }
 
 #[tokio::test]
-async fn patience_ends_and_the_caller_hears_that_the_outcome_is_unknown() {
+async fn once_the_patience_is_exhausted_the_outcome_is_unknown() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.patience = Some(Duration::from_millis(300));
@@ -230,7 +230,7 @@ async fn patience_ends_and_the_caller_hears_that_the_outcome_is_unknown() {
 }
 
 #[tokio::test]
-async fn one_who_does_not_wait_hears_at_once_that_the_log_ends_before_after() {
+async fn without_wait_when_ahead_an_append_fails_at_once() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.wait_when_ahead = false;
@@ -242,7 +242,7 @@ async fn one_who_does_not_wait_hears_at_once_that_the_log_ends_before_after() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_the_answers_and_says_goodbye() {
+async fn closing_waits_for_the_answers_and_sends_a_close_frame() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let a = say(&client, "a").await;
@@ -255,7 +255,7 @@ async fn closing_waits_for_the_answers_and_says_goodbye() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_none_of_ours_is_named_with_the_reason() {
+async fn a_server_that_cannot_be_used_is_an_error_with_the_reason() {
     let server = Fake::start().await;
     let mut told = hello("log-1");
     told.auth = "token".into();
@@ -268,5 +268,5 @@ async fn a_server_that_is_none_of_ours_is_named_with_the_reason() {
     };
     let (client, _peer) = tokio::join!(Client::connect(server.options()), greeting);
     let said = client.err().expect("refused").to_string();
-    assert!(said.contains("asks for a token"), "{said}");
+    assert!(said.contains("requires a token"), "{said}");
 }

@@ -1,5 +1,5 @@
-//! Everything that was asked for is settled: after a burst, when the client is closed, dropped or gives up,
-//! and with odd settings.
+//! Everything gets an outcome: after a burst, when the client is closed, dropped or gives up, and
+//! with extreme settings.
 
 mod fake;
 
@@ -24,7 +24,7 @@ async fn disconnected(client: &Client) {
 }
 
 #[tokio::test]
-async fn a_burst_while_the_server_is_away_is_taken_at_once_and_settled_one_by_one() {
+async fn a_burst_while_disconnected_is_queued_at_once_and_settled_one_by_one() {
     const COUNT: u64 = 2_000;
     let server = Fake::start().await;
     let mut options = server.options();
@@ -57,7 +57,7 @@ async fn a_burst_while_the_server_is_away_is_taken_at_once_and_settled_one_by_on
 async fn a_full_outbox_makes_the_next_append_wait_and_loses_none() {
     let server = Fake::start().await;
     let mut options = server.options();
-    options.outbox = 0; // As good as 1.
+    options.outbox = 0; // Counts as 1.
     let (client, mut peer) = server.client(options).await;
     let all = tokio::spawn(async move {
         for n in 0..50 {
@@ -74,12 +74,12 @@ async fn a_full_outbox_makes_the_next_append_wait_and_loses_none() {
 }
 
 #[tokio::test]
-async fn closing_while_the_server_is_away_and_nothing_waits_is_done_at_once() {
+async fn closing_while_disconnected_with_nothing_pending_is_immediate() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.patience = None;
     let (client, peer) = server.client(options).await;
-    let mut follow = client.follow(room("r"), Start::Newest(1)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::Newest(1)).await.expect("a follow");
     drop((peer, server));
     disconnected(&client).await;
     soon("the end", client.close()).await;
@@ -87,7 +87,7 @@ async fn closing_while_the_server_is_away_and_nothing_waits_is_done_at_once() {
 }
 
 #[tokio::test]
-async fn giving_up_a_close_ends_what_has_no_answer() {
+async fn cancelling_a_close_fails_what_is_pending() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.patience = None;
@@ -101,9 +101,9 @@ async fn giving_up_a_close_ends_what_has_no_answer() {
     peer.expect_end().await;
 }
 
-/// A following of which nothing is read, and of which more came than it buffers, or just as much.
+/// A follow that is not read, after this many acks; it buffers 4.
 async fn full(client: &Client, peer: &mut fake::Peer, acks: u64) -> Follow {
-    let follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
     for slot in 0..acks {
@@ -113,7 +113,7 @@ async fn full(client: &Client, peer: &mut fake::Peer, acks: u64) -> Follow {
 }
 
 #[tokio::test]
-async fn closing_does_not_wait_for_one_who_does_not_read() {
+async fn closing_does_not_wait_for_a_reader_that_does_not_read() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let a = say(&client, "a").await;
@@ -127,7 +127,7 @@ async fn closing_does_not_wait_for_one_who_does_not_read() {
 }
 
 #[tokio::test]
-async fn giving_up_does_not_wait_for_one_who_does_not_read_and_tells_them_why() {
+async fn giving_up_does_not_wait_for_a_reader_that_does_not_read_and_gives_the_reason() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.patience = Some(Duration::from_millis(100));
@@ -147,7 +147,7 @@ async fn giving_up_does_not_wait_for_one_who_does_not_read_and_tells_them_why() 
 }
 
 #[tokio::test]
-async fn silences_without_bounds_are_no_panic() {
+async fn extreme_timeouts_do_not_panic() {
     let server = Fake::start().await;
     let mut options = server.options();
     (options.quiet, options.answer) = (Duration::MAX, Duration::MAX);
@@ -166,12 +166,12 @@ async fn silences_without_bounds_are_no_panic() {
 }
 
 #[tokio::test]
-async fn one_who_waits_for_a_server_is_connected_when_it_comes() {
+async fn connect_when_up_connects_once_the_server_is_ready() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.patience = None;
     let connecting = tokio::spawn(Client::connect_when_up(options));
-    // It is there, and not ready: first behind a proxy that says so, then without a greeting.
+    // It is not ready: first a proxy says so, then the connection closes without a `hello`.
     server.answer_http("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
     drop(server.accept_raw().await);
     let _peer = server.accept(&hello("log-1")).await;
@@ -180,7 +180,7 @@ async fn one_who_waits_for_a_server_is_connected_when_it_comes() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_answers_for_a_server_that_is_away_does_not_end_the_client() {
+async fn a_proxy_that_answers_for_a_server_that_is_down_does_not_end_the_client() {
     let server = Fake::start().await;
     let (client, peer) = server.client(server.options()).await;
     drop(peer);
@@ -193,7 +193,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_does_not_end_the_client(
 }
 
 #[test]
-fn a_server_that_asks_to_wait_longer_than_the_patience_is_asked_at_its_end() {
+fn a_server_that_asks_to_wait_longer_than_the_patience_is_retried_at_its_end() {
     let at = Duration::from_secs;
     let mut outbox = Outbox::new(1, Some(at(10)));
     let append = draft(room("r"), "");

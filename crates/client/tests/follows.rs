@@ -1,4 +1,4 @@
-//! What the client promises about reading and following.
+//! What the client guarantees about reads and follows.
 
 mod fake;
 
@@ -20,7 +20,7 @@ async fn next(follow: &mut Follow) -> Vec<u64> {
 async fn a_gap_in_the_acks_is_filled_by_updates() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::Newest(2)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "room": "r", "count": 2})).await;
     peer.answer(&join, reply("r", 8..10, 9)).await;
     assert_eq!(next(&mut follow).await, [8, 9]);
@@ -43,7 +43,7 @@ async fn a_gap_in_the_acks_is_filled_by_updates() {
 async fn a_following_goes_on_after_a_loss_at_its_slot_with_its_digest() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..2, 1)).await;
     peer.send(ack("r", 2..3)).await;
@@ -59,10 +59,10 @@ async fn a_following_goes_on_after_a_loss_at_its_slot_with_its_digest() {
 }
 
 #[tokio::test]
-async fn a_log_that_diverged_or_was_replaced_is_told_and_begun_anew() {
+async fn a_log_that_diverged_or_was_replaced_resets_the_follow() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..2, 1)).await;
     assert_eq!(next(&mut follow).await, [0, 1]);
@@ -85,10 +85,10 @@ async fn a_log_that_diverged_or_was_replaced_is_told_and_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_room_that_cannot_be_followed_ends_the_following_with_the_reason() {
+async fn a_room_that_cannot_be_followed_ends_the_follow_with_the_reason() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(7)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::After(7)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": 7})).await;
     peer.refuse(&join, "ahead", json!({"latest": 3})).await;
     match soon("an end", follow.next()).await {
@@ -100,10 +100,10 @@ async fn a_room_that_cannot_be_followed_ends_the_following_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_follower_that_takes_its_time_loses_nothing() {
+async fn a_slow_follower_loses_nothing() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
     for slot in 0..200 {
@@ -120,7 +120,7 @@ async fn a_follower_that_takes_its_time_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_read_is_asked_again_after_a_loss_and_after_busy() {
+async fn a_read_is_resent_after_a_disconnect_and_after_busy() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let page = tokio::spawn(async move { client.page(room("r"), 2, Some(5)).await });
@@ -136,7 +136,7 @@ async fn a_read_is_asked_again_after_a_loss_and_after_busy() {
 }
 
 #[tokio::test]
-async fn pages_end_where_the_log_ended_when_the_reading_began() {
+async fn pages_end_where_the_log_ended_at_the_first_page() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let reading = tokio::spawn(async move {
@@ -155,7 +155,7 @@ async fn pages_end_where_the_log_ended_when_the_reading_began() {
 }
 
 #[tokio::test]
-async fn a_page_with_a_hole_is_an_error_and_not_a_shorter_log() {
+async fn a_page_with_a_gap_is_an_error_and_not_a_shorter_log() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let reading = tokio::spawn(async move { client.pages(room("r"), -1).next().await });
@@ -177,11 +177,11 @@ async fn the_rooms_come_in_as_many_frames_as_the_server_needs() {
     assert_eq!(rooms, BTreeMap::from([(room("a"), 1), (room("b"), -1)]));
 }
 
-/// One who follows a room up to slot 1, of which `latest` is the latest, and then had to be told to wait.
+/// A follow of a room up to slot 1, with this latest slot, that was then told to wait.
 async fn told_to_wait(latest: i64) -> (Client, Peer, Follow) {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..2, latest)).await;
     assert_eq!(next(&mut follow).await, [0, 1]);
@@ -195,7 +195,7 @@ async fn told_to_wait(latest: i64) -> (Client, Peer, Follow) {
 }
 
 #[tokio::test]
-async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
+async fn a_follow_that_the_server_cannot_serve_reports_it_once_and_continues() {
     let (_client, mut peer, mut follow) = told_to_wait(2).await;
     for _ in 0..2 {
         let join = peer.expect(json!({"type": "join", "after": 1})).await;
@@ -207,7 +207,7 @@ async fn a_following_that_the_server_cannot_serve_says_so_once_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_following_that_can_be_served_again_says_so_when_there_is_nothing_new() {
+async fn a_follow_that_is_served_again_reports_it_although_there_is_nothing_new() {
     let (_client, mut peer, mut follow) = told_to_wait(1).await;
     let join = peer.expect(json!({"type": "join", "after": 1})).await;
     peer.answer(&join, reply("r", 2..2, 1)).await;
@@ -215,7 +215,7 @@ async fn a_following_that_can_be_served_again_says_so_when_there_is_nothing_new(
 }
 
 #[tokio::test]
-async fn a_read_of_what_is_damaged_is_not_asked_again() {
+async fn a_read_of_damaged_data_is_not_retried() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let page = tokio::spawn(async move { client.page(room("r"), 2, Some(5)).await });

@@ -1,6 +1,7 @@
-//! The golden transcripts in `/golden`, which the browser's client plays too (`web/sdk/test/golden.test.js`).
+//! The golden transcripts in `/golden`, which the JavaScript SDK replays too
+//! (`web/sdk/test/golden.test.js`).
 //!
-//! A transcript is a list of steps: what comes in, and what must then come out. Time is `at`, in ms.
+//! A transcript is a list of steps: inputs and expected outputs. Time is `at`, in ms.
 #![allow(clippy::print_stderr, reason = "shown when a test fails")]
 
 use std::{fs, path::Path, time::Duration};
@@ -15,7 +16,7 @@ use roomlog_protocol::{
 };
 use serde_json::{Value, json};
 
-/// Plays all transcripts of a kind.
+/// Replays all transcripts of a kind.
 fn each(kind: &str, play: impl Fn(&Value)) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(kind);
     let mut played = 0;
@@ -78,7 +79,7 @@ fn outbox_step(outbox: &mut Outbox<EntryId>, step: &Value, limits: &Limits) {
         match frame(answer) {
             ServerFrame::Appended(appended) => outbox.appended(appended, now),
             ServerFrame::Error(error) => {
-                assert_eq!(outbox.refused(error, now, 0.0), Verdict::GoOn);
+                assert_eq!(outbox.refused(error, now, 0.0), Verdict::Continue);
             }
             other => panic!("no answer to an append: {other:?}"),
         }

@@ -1,5 +1,5 @@
-//! Each question gets its own answer: under names that callers choose themselves, with several questions
-//! under way at once, and with answers that come late.
+//! Each request gets its own answer: with ids that callers choose, with concurrent requests, and
+//! with late answers.
 
 mod fake;
 
@@ -56,7 +56,7 @@ async fn one_id_in_two_rooms_by_two_authors_and_with_two_texts_is_four_appends()
 }
 
 #[tokio::test]
-async fn one_append_made_twice_has_two_outcomes_over_a_loss_too() {
+async fn one_append_made_twice_has_two_outcomes_across_a_disconnect_too() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let pending = [
@@ -76,7 +76,7 @@ async fn one_append_made_twice_has_two_outcomes_over_a_loss_too() {
 }
 
 #[tokio::test]
-async fn an_answer_without_its_number_is_known_by_its_mark() {
+async fn an_answer_without_seq_is_matched_by_its_req() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let a = client.append(under("k", "r", "text")).await.expect("accepted");
@@ -86,9 +86,9 @@ async fn an_answer_without_its_number_is_known_by_its_mark() {
     assert_eq!(slot(a).await, 3);
 }
 
-/// A following whose reader takes nothing, with more acks than it buffers.
+/// A follow that is not read, with more acks than it buffers.
 async fn unread(client: &Client, peer: &mut Peer) -> Follow {
-    let follow = client.follow(room("r"), Start::Newest(2)).await.expect("a following");
+    let follow = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "count": 2})).await;
     peer.answer(&join, reply("r", 8..10, 9)).await;
     for slot in 10..20 {
@@ -98,11 +98,11 @@ async fn unread(client: &Client, peer: &mut Peer) -> Follow {
 }
 
 #[tokio::test]
-async fn a_second_following_of_a_room_gets_nothing_of_the_first_which_is_told_so() {
+async fn a_second_follow_of_a_room_gets_nothing_of_the_first_which_is_replaced() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut first = unread(&client, &mut peer).await;
-    let mut second = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let mut second = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.send(ack("r", 20..21)).await;
     peer.answer(&join, reply("r", 0..2, 20)).await;
@@ -117,12 +117,12 @@ async fn a_second_following_of_a_room_gets_nothing_of_the_first_which_is_told_so
 }
 
 #[tokio::test]
-async fn a_late_reply_to_an_earlier_join_is_not_taken_for_that_to_the_newest() {
+async fn a_late_reply_to_an_earlier_join_is_not_mistaken_for_that_to_the_latest() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let _first = client.follow(room("r"), Start::Newest(2)).await.expect("a following");
+    let _first = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let early = peer.expect(json!({"type": "join", "count": 2})).await;
-    let mut second = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let mut second = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let late = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&early, reply("r", 8..10, 9)).await;
     peer.send(ack("r", 10..11)).await;
@@ -131,20 +131,20 @@ async fn a_late_reply_to_an_earlier_join_is_not_taken_for_that_to_the_newest() {
 }
 
 #[tokio::test]
-async fn a_following_that_is_dropped_leaves_at_once_and_can_be_begun_again() {
+async fn a_dropped_follow_leaves_at_once_and_the_room_can_be_followed_again() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let quiet = client.follow(room("r"), Start::Newest(2)).await.expect("a following");
+    let quiet = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
     drop(quiet);
     peer.expect(json!({"type": "leave", "room": "r"})).await;
 
-    let unanswered = client.follow(room("r"), Start::Newest(2)).await.expect("a following");
+    let unanswered = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     drop(unanswered);
     let leave = peer.expect(json!({"type": "leave", "room": "r"})).await;
-    let mut again = client.follow(room("r"), Start::After(-1)).await.expect("a following");
+    let mut again = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
     let joined = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
     peer.send(ack("r", 0..1)).await;
@@ -154,15 +154,15 @@ async fn a_following_that_is_dropped_leaves_at_once_and_can_be_begun_again() {
 }
 
 #[tokio::test]
-async fn a_following_that_takes_the_place_of_another_and_is_refused_leaves_the_room() {
+async fn a_follow_that_replaces_another_and_is_refused_leaves_the_room() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let first = client.follow(room("r"), Start::Newest(2)).await.expect("a following");
+    let first = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
-    let mut second = client.follow(room("r"), Start::After(7)).await.expect("a following");
+    let mut second = client.follow(room("r"), Start::After(7)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": 7})).await;
-    // Not before: the client may hear of this first, and would leave.
+    // Not before: the client might notice this first, and leave.
     drop(first);
     peer.refuse(&join, "ahead", json!({"latest": -1})).await;
     let end = soon("an end", second.next()).await;
@@ -179,7 +179,7 @@ fn part(rooms: Value) -> Value {
 }
 
 #[tokio::test]
-async fn two_lists_of_rooms_at_once_are_both_whole() {
+async fn two_concurrent_lists_of_rooms_are_both_complete() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let client = std::sync::Arc::new(client);
@@ -188,12 +188,12 @@ async fn two_lists_of_rooms_at_once_are_both_whole() {
     let watch = peer.expect(json!({"type": "watch"})).await;
     peer.answer(&watch, part(json!({"a": 1}))).await;
     let second = rooms(client.clone());
-    // A `watch` now would make the server begin anew, and the first list would lack rooms.
+    // A `watch` now would make the server start over, and the first list would lack rooms.
     tokio::task::yield_now().await;
     peer.expect_silence().await;
     peer.answer(&watch, heads(json!({"b": 2}))).await;
     let watch = peer.expect(json!({"type": "watch"})).await;
-    // What moves meanwhile is not the end of the list.
+    // A move meanwhile does not end the list.
     peer.send(heads(json!({"a": 3}))).await;
     peer.answer(&watch, heads(json!({"a": 3, "b": 2}))).await;
     let list = |a| BTreeMap::from([(room("a"), a), (room("b"), 2)]);
@@ -214,7 +214,7 @@ async fn a_list_of_rooms_does_not_end_a_watch_nor_hide_a_move_from_it() {
 
     let rooms = tokio::spawn(async move { (client.rooms().await, client) });
     let frame = peer.expect(json!({"type": "watch"})).await;
-    // The server begins anew: this move is told in the list, and nowhere else.
+    // The server starts over: this move is only in the list.
     peer.answer(&frame, heads(json!({"a": 2}))).await;
     let (rooms, _client) = soon("the rooms", rooms).await.expect("no panic");
     assert_eq!(rooms.expect("rooms")[&room("a")], 2);
@@ -225,7 +225,7 @@ async fn a_list_of_rooms_does_not_end_a_watch_nor_hide_a_move_from_it() {
 }
 
 #[tokio::test]
-async fn a_watch_that_the_server_ends_is_begun_anew_on_the_same_connection() {
+async fn a_watch_that_the_server_ends_is_restarted_on_the_same_connection() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut watch = client.watch().await.expect("a watch");

@@ -1,7 +1,8 @@
-//! The outbox against a model of a server that refuses, forgets, mixes up its answers and hangs up.
+//! The outbox against a model of a server that refuses, loses and reorders its answers, and
+//! disconnects.
 //!
-//! Enters: a list of choices. Checked: every append has one outcome; the log holds each id once, in
-//! the order of the appends; nothing is sent that the protocol does not allow.
+//! Enters: a list of choices. Checked: every append has one outcome; the log has each id once, in
+//! the order of the appends; every frame conforms to the protocol.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -18,18 +19,18 @@ use roomlog_protocol::{
     client::parse,
 };
 
-/// What a server says to one frame.
+/// The answer to one frame.
 #[derive(Debug, Clone)]
 enum Answer {
     Yes(Appended),
     No(ErrorFrame),
 }
 
-/// One room of a server: its log, and what one connection has waiting.
+/// One room of a server: its log, and the state of one connection.
 #[derive(Default)]
 struct Model {
     log: Vec<EntryId>,
-    /// What no server takes is never taken: such a refusal does not depend on the time.
+    /// These stay too large: that refusal does not depend on time.
     too_large: BTreeSet<EntryId>,
     expected: u64,
     waiting: BTreeMap<u64, Vec<ClientAppend>>,
@@ -44,7 +45,7 @@ fn error(append: &ClientAppend, code: ErrorCode, seq: u64) -> ErrorFrame {
         id: append.id.clone(),
         seq: Some(seq),
         req: append.req,
-        ..Refusal::new(code, "said the model")
+        ..Refusal::new(code, "from the model")
     };
     ErrorFrame::from(refusal)
 }
@@ -75,7 +76,7 @@ impl Model {
         }
     }
 
-    /// Takes what has the expected number. False: it was refused, and all that is in hand with it.
+    /// Takes the append with the expected `seq`. False: it was refused, with all that are queued.
     fn take(&mut self, copies: Vec<ClientAppend>) -> bool {
         let seq = self.expected;
         let choice = self.choice();
@@ -83,10 +84,10 @@ impl Model {
             for copy in &copies {
                 self.answers.push(Answer::No(error(copy, ErrorCode::Busy, seq)));
             }
-            // Some are in hand, and some are still arriving.
-            let in_hand =
+            // Some are queued, and some are still arriving.
+            let queued =
                 if choice < 30 { std::mem::take(&mut self.waiting) } else { BTreeMap::new() };
-            for copy in in_hand.values().flatten() {
+            for copy in queued.values().flatten() {
                 self.answers.push(Answer::No(error(copy, ErrorCode::OutOfOrder, seq)));
             }
             return false;
@@ -196,7 +197,7 @@ proptest! {
                     Answer::Yes(appended) => outbox.appended(appended, now),
                     Answer::No(error) => {
                         let verdict = outbox.refused(error, now, 0.5);
-                        prop_assert_eq!(verdict, Verdict::GoOn);
+                        prop_assert_eq!(verdict, Verdict::Continue);
                     }
                 }
             }
@@ -211,7 +212,7 @@ proptest! {
         prop_assert_eq!(outcomes.len(), count);
         let committed: Vec<_> = (0..count).filter(|n| outcomes[n].is_ok()).map(id).collect();
         let log: Vec<_> = model.log.clone();
-        prop_assert_eq!(&log, &committed, "an order that its author did not choose");
+        prop_assert_eq!(&log, &committed, "the log is out of order");
         for (n, outcome) in outcomes {
             match outcome {
                 Ok(committed) => prop_assert_eq!(&model.log[committed.appended.slot as usize], &id(n)),
@@ -223,7 +224,7 @@ proptest! {
 }
 
 #[test]
-fn what_the_server_cannot_take_for_too_long_fails_with_all_behind_it() {
+fn an_append_that_is_refused_for_too_long_fails_with_all_behind_it() {
     let at = Duration::from_secs;
     let mut outbox = Outbox::new(8, Some(at(10)));
     let limits = Limits::default();
@@ -239,7 +240,7 @@ fn what_the_server_cannot_take_for_too_long_fails_with_all_behind_it() {
 
     assert_eq!(
         outbox.refused(error(&frames[1], ErrorCode::StorageFull, 1), at(1), 0.0),
-        Verdict::GoOn
+        Verdict::Continue
     );
     assert_eq!(outbox.next_frame(at(1), &limits), None, "it waits");
     let again = frame(&outbox.next_frame(at(2), &limits).expect("sent again"));
@@ -277,7 +278,7 @@ fn rooms_take_turns() {
 }
 
 #[test]
-fn a_server_that_expects_what_has_its_outcome_is_left() {
+fn a_server_that_expects_a_settled_append_causes_a_reconnect() {
     let mut outbox = Outbox::new(1, None);
     outbox.push(id(0), draft(room(), ""), 0);
     for _ in 0..100 {
@@ -287,5 +288,5 @@ fn a_server_that_expects_what_has_its_outcome_is_left() {
             return;
         }
     }
-    panic!("it was asked a hundred times");
+    panic!("it was resent a hundred times");
 }

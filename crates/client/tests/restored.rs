@@ -1,5 +1,5 @@
-//! A server that comes back with another log, as after a restore: what names a slot of the old one goes
-//! back to whoever asked, everything else goes on.
+//! A server that comes back with another log, as after a restore: requests with slots of the old
+//! one fail, everything else continues.
 
 mod fake;
 
@@ -21,8 +21,7 @@ fn told(body: &str, change: fn(&mut ClientAppend)) -> ClientAppend {
 }
 
 #[tokio::test]
-async fn an_append_made_with_slots_of_the_old_log_after_the_server_had_another_is_not_sent_with_them()
- {
+async fn an_append_with_slots_of_the_old_log_is_not_sent_to_the_new_one_with_them() {
     let server = Fake::start().await;
     let (client, peer) = server.client(server.options()).await;
     let old = client.hello().log.clone();
@@ -44,7 +43,7 @@ async fn an_append_made_with_slots_of_the_old_log_after_the_server_had_another_i
     peer.commit(&frame, 0).await;
     assert!(soon("an outcome", after).await.is_ok());
 
-    // Slots of the log that is there are as good as ever.
+    // Slots of the current log are valid.
     let new = told("new", |append| append.reference = Some(0));
     let new = client.append(new).await.expect("accepted");
     let frame = peer.expect(json!({"body": "new", "ref": 0})).await;
@@ -53,7 +52,7 @@ async fn an_append_made_with_slots_of_the_old_log_after_the_server_had_another_i
 }
 
 #[tokio::test]
-async fn one_who_begins_again_in_order_gets_back_all_that_has_no_outcome() {
+async fn without_append_to_new_log_everything_pending_fails() {
     let server = Fake::start().await;
     let mut options = server.options();
     options.append_to_new_log = false;
@@ -73,7 +72,7 @@ async fn one_who_begins_again_in_order_gets_back_all_that_has_no_outcome() {
 }
 
 #[tokio::test]
-async fn a_read_that_names_a_slot_of_the_old_log_ends_and_one_of_the_newest_goes_on() {
+async fn a_read_with_a_slot_of_the_old_log_fails_and_one_of_the_newest_continues() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let update = |span| ClientUpdate { room: room("r"), span, seen: None, digest: None, req: None };
@@ -98,7 +97,7 @@ async fn a_read_that_names_a_slot_of_the_old_log_ends_and_one_of_the_newest_goes
 }
 
 #[tokio::test]
-async fn pages_of_two_logs_are_never_given_as_one() {
+async fn pages_never_mix_two_logs() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut pages = client.pages(room("r"), -1);
@@ -116,7 +115,7 @@ async fn pages_of_two_logs_are_never_given_as_one() {
 }
 
 #[tokio::test]
-async fn slots_that_were_learned_of_another_log_are_never_asked_for() {
+async fn stored_slots_of_another_log_are_never_requested() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client_with(server.options(), &hello("log-2")).await;
     let span = Span::UpTo { count: 2, upto: Some(4) };
@@ -128,7 +127,7 @@ async fn slots_that_were_learned_of_another_log_are_never_asked_for() {
     peer.expect_silence().await;
 
     let start = Start::After(900);
-    let mut follow = client.follow_of("log-1", room("r"), start).await.expect("a following");
+    let mut follow = client.follow_of("log-1", room("r"), start).await.expect("a follow");
     let told = soon("a reset", follow.next()).await;
     assert_eq!((told, follow.log()), (Ok(Followed::Reset(Reset::NewLog)), "log-2"));
     let join = peer.expect(json!({"type": "join", "count": 50})).await;
@@ -139,10 +138,10 @@ async fn slots_that_were_learned_of_another_log_are_never_asked_for() {
 }
 
 #[tokio::test]
-async fn a_following_that_had_not_begun_does_not_begin_in_the_middle_of_another_log() {
+async fn a_follow_that_had_no_reply_yet_does_not_start_in_the_middle_of_another_log() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(2)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::After(2)).await.expect("a follow");
     peer.expect(json!({"type": "join", "after": 2})).await;
     peer.close(1012).await;
     let mut peer = server.accept(&hello("log-2")).await;
@@ -153,12 +152,12 @@ async fn a_following_that_had_not_begun_does_not_begin_in_the_middle_of_another_
 }
 
 #[tokio::test]
-async fn what_was_sent_before_the_log_changed_is_told_from_what_came_after() {
+async fn items_from_before_the_log_changed_name_the_old_log() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let (mut watch, mut follow) =
         tokio::join!(async { client.watch().await.expect("a watch") }, async {
-            client.follow(room("r"), Start::Newest(9)).await.expect("a following")
+            client.follow(room("r"), Start::Newest(9)).await.expect("a follow")
         },);
     for _ in 0..2 {
         let frame = peer.next().await;
@@ -171,7 +170,7 @@ async fn what_was_sent_before_the_log_changed_is_told_from_what_came_after() {
     peer.close(1012).await;
     let mut peer = server.accept(&hello("log-2")).await;
     connected_again(&client).await;
-    // Both were read by nobody until now.
+    // Neither was read until now.
     let heads = soon("heads", watch.next()).await.expect("heads");
     assert_eq!((heads.rooms.len(), watch.log()), (1, "log-1"));
     let entries = soon("entries", follow.next()).await.expect("entries");
@@ -199,10 +198,10 @@ async fn a_list_of_rooms_that_spans_two_logs_has_the_rooms_of_the_new_one() {
 }
 
 #[tokio::test]
-async fn one_who_waits_for_a_log_to_come_back_to_its_slot_is_told_so() {
+async fn a_follow_that_waits_for_the_log_to_reach_its_slot_is_told_so() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::Newest(1)).await.expect("a following");
+    let mut follow = client.follow(room("r"), Start::Newest(1)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 4..5, 4)).await;
     soon("entries", follow.next()).await.expect("entries");

@@ -1,4 +1,5 @@
-//! The timeline under any order of what a server may send: lost, doubled and late acks, clipped pages, rejoins.
+//! The timeline under any order of server frames: lost, duplicate and late acks, short pages,
+//! rejoins.
 
 mod fake;
 
@@ -29,7 +30,7 @@ impl Log {
         self.entries.iter().skip(from).take(count).cloned().collect()
     }
 
-    /// The answer to what was asked, clipped to a page.
+    /// The answer to a request, cut to a page.
     fn answer(&self, span: Span, page: usize) -> Reply {
         let entries = match span {
             Span::After(after) => self.between(usize::try_from(after + 1).expect("a slot"), page),
@@ -50,9 +51,9 @@ enum Event {
     Grow(usize),
     /// An ack of these slots, wherever the follower is.
     Ack(usize, usize),
-    /// The follower asks and gets a page of at most so many.
+    /// The follower requests a page of at most this many entries.
     Update(usize),
-    /// The connection is lost, and made again.
+    /// The connection is lost and restored.
     Rejoin(usize),
 }
 
@@ -69,7 +70,7 @@ fn start() -> impl Strategy<Value = Start> {
     prop_oneof![(0_u64..4).prop_map(Start::Newest), Just(Start::After(-1))]
 }
 
-/// What a step handed on; `None`: it diverged.
+/// The entries of a step; `None`: it diverged.
 fn taken(step: Step) -> Option<Vec<Entry>> {
     match step {
         Step::Take(entries) | Step::Gap(entries) => Some(entries),
@@ -88,7 +89,7 @@ proptest! {
         log.grow(first);
         let mut timeline = Timeline::new(room("r"), start);
         let mut got = taken(timeline.joined(log.answer(timeline.join().span, 3))).expect("one log");
-        // One who begins with the newest may begin with none of them: what comes next is above the latest then.
+        // A start with the newest entries may begin with none; the next is then above the latest.
         let begin = got.first().map_or(log.entries.len() as u64, |entry| entry.slot);
         for event in events {
             let step = match event {

@@ -1,13 +1,11 @@
-//! The answer to a batch over HTTP, as its sender reads it.
-//!
-//! Enters: a line of the answer. Leaves: where the entry is, or the error. Invariant: what the sender has
-//! already, the text above all, is passed over and costs no memory.
+//! The answer to a batch over HTTP, as a client reads it. Members that the sender knows, such as
+//! the body, are skipped and cost no memory.
 
 use serde::Deserialize;
 
 use crate::{EntryId, ErrorFrame, Slot};
 
-/// What became of a line of a batch: `entry` or `error`. An answer that refuses a whole request has the
+/// The outcome of one line of a batch: `entry` or `error`. The refusal of a whole request has the
 /// same form, with `error`.
 ///
 /// ```json
@@ -16,25 +14,25 @@ use crate::{EntryId, ErrorFrame, Slot};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct BatchLine {
-    /// The entry that it is, when it was taken.
+    /// The committed entry.
     #[serde(default)]
     pub entry: Option<Placed>,
-    /// True when it was there already.
+    /// `Some(true)` if the entry was in the log already.
     #[serde(default)]
     pub repeat: Option<bool>,
-    /// Why it was not taken, or is not known to be.
+    /// Why it was refused, or why its outcome is unknown.
     #[serde(default)]
     pub error: Option<Box<ErrorFrame>>,
 }
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Placed {
-    /// Its place in the log.
+    /// Its slot.
     pub slot: Slot,
-    /// The name that its author gave the append.
+    /// The id of the append.
     pub id: EntryId,
-    /// The journal's time, milliseconds since the epoch.
+    /// The journal's time, in ms since the Unix epoch.
     pub committed_at: u64,
 }
 

@@ -1,43 +1,18 @@
 //! The text of an entry.
-//!
-//! Enters: a string. Leaves: the same, cheap to clone, which compares with any other string. Invariant: it
-//! is as it was sent, never normalised.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The text of an entry; may be empty. It derefs to `str` and compares with `&str`: `entry.body == "hello"`.
+use crate::names::text_impls;
+
+/// The text of an entry, as it was sent, never normalised; may be empty. Cheap to clone. It derefs
+/// to `str` and compares with strings: `entry.body == "hello"`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Body(Arc<str>);
 
-impl Body {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Deref for Body {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq<str> for Body {
-    fn eq(&self, other: &str) -> bool {
-        &*self.0 == other
-    }
-}
-
-impl PartialEq<&str> for Body {
-    fn eq(&self, other: &&str) -> bool {
-        &*self.0 == *other
-    }
-}
+text_impls!(Body);
 
 impl PartialEq<String> for Body {
     fn eq(&self, other: &String) -> bool {
@@ -72,18 +47,6 @@ impl From<Arc<str>> for Body {
 impl From<Body> for Arc<str> {
     fn from(body: Body) -> Self {
         body.0
-    }
-}
-
-impl fmt::Display for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
     }
 }
 

@@ -1,9 +1,8 @@
-//! Frames from a client: read at the door, once, and checked for form.
+//! Frames from a client, parsed and checked for form on input.
 //!
-//! Enters: the text of a frame. Leaves: a [`ClientFrame`], or what is wrong with it and how the
-//! client finds the frame again. Invariant: what leaves has the form and the size that the contract
-//! and the server's [`Limits`] allow; what depends on the log (`ref`, `expect`, rights) is not looked
-//! at here.
+//! Enters: the JSON of a frame. Leaves: a [`ClientFrame`], or a refusal that identifies the frame.
+//! Invariant: a parsed frame has the form and size that the protocol and the server's [`Limits`]
+//! allow; what depends on the log (`ref`, `expect`, rights) is checked elsewhere.
 
 use std::borrow::Cow;
 
@@ -19,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ClientFrame {
-    /// Who I am.
+    /// Log in.
     Login(Login),
     /// Follow a room.
     Join(Join),
@@ -27,29 +26,29 @@ pub enum ClientFrame {
     Leave {
         /// The room.
         room: RoomName,
-        /// Comes back on the answer.
+        /// Echoed in the answer.
         #[serde(skip_serializing_if = "Option::is_none")]
         req: Option<i64>,
     },
-    /// Put an entry into a room's log.
+    /// Append an entry.
     Append(Box<ClientAppend>),
-    /// Bring me up to date.
+    /// Read.
     Update(ClientUpdate),
-    /// Tell me the heads of all rooms.
+    /// Watch the heads of all rooms.
     Watch {
-        /// Comes back on the first `heads` frames.
+        /// Echoed in the `heads` frames of the first list.
         #[serde(skip_serializing_if = "Option::is_none")]
         req: Option<i64>,
     },
-    /// Are you there?
+    /// Check the connection.
     Ping {
-        /// Comes back on the `pong`.
+        /// Echoed in the `pong`.
         #[serde(skip_serializing_if = "Option::is_none")]
         req: Option<i64>,
     },
 }
 
-/// `login`: a token, or on an open server the author's name.
+/// `login`: a token or, on an open server, an author.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Login {
     /// A token that names the author and the rights.
@@ -58,65 +57,65 @@ pub struct Login {
     /// The author, on an open server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,
-    /// Comes back on an error; `welcome` has none.
+    /// Echoed in an error; `welcome` has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub req: Option<i64>,
 }
 
-/// ClientAppend: a new entry, with metadata.
+/// `append`: a new entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClientAppend {
     /// The room.
     pub room: RoomName,
     /// The text.
     pub body: String,
-    /// The name of this append; the server makes one when it is absent.
+    /// The id of the append; the server generates a missing one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<EntryId>,
     /// The number of this append among the connection's appends to the room, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// The last slot the author had when it made this; −1: none.
+    /// The last slot that the author had seen; −1: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<i64>,
     /// The slot that the entry must get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<Slot>,
-    /// What sort of entry it is.
+    /// The kind of entry.
     #[serde(skip_serializing_if = "Kind::is_text")]
     pub kind: Kind,
     /// An earlier slot that this is about.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Slot>,
-    /// Text for clients.
+    /// Text for clients that the server does not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta: Option<String>,
-    /// The author's clock, ms since the epoch.
+    /// The author's clock, in ms since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<u64>,
-    /// Another author, where the connection may speak for others.
+    /// Another author, if the connection may append for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,
-    /// Comes back on the answer.
+    /// Echoed in the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub req: Option<i64>,
 }
 
-/// Which slots a reader asks for.
+/// Which slots to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
-    /// The `count` slots that end at `upto` (none: at the latest), inclusive.
+    /// The `count` slots that end at `upto`, inclusive.
     UpTo {
         /// How many.
         count: u64,
-        /// The last one; `None` is the wire's −1.
+        /// The last one; `None`, or −1 on the wire: the latest.
         upto: Option<Slot>,
     },
-    /// What follows this slot; −1: from the first.
+    /// All after this slot; −1: all.
     After(i64),
 }
 
-/// ClientUpdate: n slots up to slot N, or all after what the client has.
+/// `update`: a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientUpdate {
     /// The room.
@@ -127,11 +126,11 @@ pub struct ClientUpdate {
     pub seen: Option<i64>,
     /// The client's digest after slot `after`.
     pub digest: Option<Digest>,
-    /// Comes back on the answer.
+    /// Echoed in the answer.
     pub req: Option<i64>,
 }
 
-/// `join`: a [`ClientUpdate`] that goes on with every later entry.
+/// `join`: a [`ClientUpdate`] that continues with every later entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Join(pub ClientUpdate);
@@ -165,31 +164,31 @@ impl Serialize for ClientUpdate {
 /// What is wrong with a client's frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejected {
-    /// Not an object that can be looked into: the connection is closed with 4400.
+    /// Not a JSON object: close the connection with 4400.
     Malformed(Malformed),
-    /// Answered with an `error`; the socket goes on.
+    /// Answer with an `error` and go on.
     Refused(Box<Refusal>),
-    /// As `Refused`, of a `join`, `leave` or `update` whose room could be read: it is answered in its
-    /// place among that room's.
+    /// As `Refused`, for a `join`, `leave` or `update` with a valid room: the answer keeps its
+    /// order among that room's answers.
     RefusedRead {
         /// The room.
         room: RoomName,
         /// The answer.
         refusal: Box<Refusal>,
     },
-    /// As `Refused`, of an `append`. One whose room and `seq` could be read uses the number up.
+    /// As `Refused`, for an `append`. With a valid room and `seq`, it consumes that `seq`.
     RefusedAppend {
-        /// The room of the append, and the number that it uses up.
+        /// The room and the consumed `seq`.
         place: Option<(RoomName, u64)>,
         /// The answer.
         refusal: Box<Refusal>,
     },
 }
 
-/// Reads the text of a frame.
+/// Parses the JSON of a frame.
 ///
 /// # Errors
-/// [`Rejected`] says whether the connection can go on.
+/// [`Rejected`]: it is malformed, or has a missing, unknown or invalid member.
 pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
     let object = Object::parse(text).map_err(Rejected::Malformed)?;
     let reader = Reader { object: &object, limits, default_room: None };
@@ -217,11 +216,7 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
     })
 }
 
-/// Reads the members of an `append` that came without a frame around it (HTTP), to a room that is
-/// known from elsewhere when the object does not name it.
-///
-/// # Errors
-/// The refusal to answer with.
+/// Reads an `append` from a bare object (HTTP), into `room` if it names none, or returns the refusal.
 pub fn parse_append(
     object: &Object<'_>,
     room: &RoomName,
@@ -231,16 +226,13 @@ pub fn parse_append(
     reader.append().map_err(|wrong| reader.refusal(wrong))
 }
 
-/// Reads the members of an `update` that came without a frame around it (HTTP).
-///
-/// # Errors
-/// The refusal to answer with.
+/// Reads an `update` from a bare object (HTTP), or returns the refusal.
 pub fn parse_update(object: &Object<'_>, limits: &Limits) -> Result<ClientUpdate, Box<Refusal>> {
     let reader = Reader { object, limits, default_room: None };
     reader.update(true).map_err(|wrong| reader.refusal(wrong))
 }
 
-/// A code and a sentence, before it is known which frame they answer.
+/// A refusal without the members that identify the frame.
 struct Wrong(ErrorCode, String);
 
 impl From<MemberError> for Wrong {
@@ -263,7 +255,6 @@ fn missing(name: &str) -> Wrong {
     bad(format!("`{name}` is missing"))
 }
 
-/// Reads typed members of one object under one server's limits.
 struct Reader<'a> {
     object: &'a Object<'a>,
     limits: &'a Limits,
@@ -271,7 +262,6 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The answer to a frame that is wrong, with all that can be read of it.
     fn refusal(&self, Wrong(code, message): Wrong) -> Box<Refusal> {
         Box::new(Refusal {
             room: self.room().ok(),
@@ -307,24 +297,26 @@ impl Reader<'_> {
         make: fn(&str) -> Result<T, NameError>,
         most: u64,
     ) -> Result<Option<T>, Wrong> {
-        let Some(text) = self.object.text(member)? else { return Ok(None) };
-        if text.len() as u64 > most {
-            return Err(Wrong(
-                ErrorCode::BadName,
-                format!("{member} has {} bytes, more than {most}", text.len()),
-            ));
-        }
-        Ok(Some(make(&text)?))
+        let text = self.sized(member, most, ErrorCode::BadName)?;
+        Ok(text.map(|text| make(&text)).transpose()?)
     }
 
-    fn sized_text(&self, member: &str, most: u64) -> Result<Option<String>, Wrong> {
+    fn text(&self, member: &str, most: u64) -> Result<Option<String>, Wrong> {
+        Ok(self.sized(member, most, ErrorCode::TooLarge)?.map(Cow::into_owned))
+    }
+
+    fn sized(
+        &self,
+        member: &str,
+        most: u64,
+        code: ErrorCode,
+    ) -> Result<Option<Cow<'_, str>>, Wrong> {
         let text = self.object.text(member)?;
-        match &text {
-            Some(text) if text.len() as u64 > most => Err(Wrong(
-                ErrorCode::TooLarge,
-                format!("{member} has {} bytes, more than {most}", text.len()),
-            )),
-            _ => Ok(text.map(Cow::into_owned)),
+        match text.as_ref().map_or(0, |text| text.len()) {
+            bytes if bytes as u64 > most => {
+                Err(Wrong(code, format!("{member} has {bytes} bytes, more than {most}")))
+            }
+            _ => Ok(text),
         }
     }
 
@@ -370,24 +362,22 @@ impl Reader<'_> {
             expect: self.object.natural("expect")?,
             kind,
             reference: self.object.natural("ref")?,
-            meta: self.sized_text("meta", self.limits.meta_bytes)?,
+            meta: self.text("meta", self.limits.meta_bytes)?,
             sent_at: self.object.natural("sent_at")?,
             author: self.author()?,
-            body: self
-                .sized_text("body", self.limits.body_bytes)?
-                .ok_or_else(|| missing("body"))?,
+            body: self.text("body", self.limits.body_bytes)?.ok_or_else(|| missing("body"))?,
             req,
         };
         if append.kind.as_str() == Kind::REDACT {
             return Err(Wrong(
                 ErrorCode::Forbidden,
-                "this server does not redact yet: `redact` is reserved".into(),
+                "this server does not redact yet; `redact` is reserved".into(),
             ));
         }
         Ok(append)
     }
 
-    /// `update`, or `join` when `upto` has no meaning.
+    /// `update`, or without `upto` a `join`.
     fn update(&self, with_upto: bool) -> Result<ClientUpdate, Wrong> {
         let (room, req) = (self.room()?, self.req()?);
         let count = self.object.natural("count")?;
@@ -401,7 +391,7 @@ impl Reader<'_> {
                 upto: upto.and_then(|upto| u64::try_from(upto).ok()),
             },
             (Some(after), None, None) => Span::After(after),
-            _ => return Err(bad("`after` does not go with `count` or `upto`")),
+            _ => return Err(bad("`after` cannot be combined with `count` or `upto`")),
         };
         let digest = digest
             .map(|hex| {

@@ -1,8 +1,8 @@
-//! The digest chain: two parties with equal digests at slot N hold the same log up to N.
+//! The digest chain: two logs with equal digests at slot N are equal up to N.
 //!
-//! Enters: the digest before a slot and the slot's entry. Leaves: the digest after it. Body and meta
-//! go in by their own hashes, so that a redaction keeps the chain. Rule: `docs/PROTOCOL.md`, "The
-//! digest".
+//! Enters: the digest before a slot and the slot's entry. Leaves: the digest after it. Body and
+//! meta are hashed on their own, so that a redaction keeps the chain. Defined in
+//! `docs/PROTOCOL.md`, "The digest".
 
 use std::fmt;
 
@@ -35,13 +35,13 @@ impl Digest {
         Self(sha.finalize().into())
     }
 
-    /// D(k) from D(k−1) = `self` and entry k, its body and meta read from the entry.
+    /// D(k) from D(k−1) = `self` and entry k.
     #[must_use]
     pub fn then(self, entry: &Entry) -> Self {
         self.then_hashed(entry, &hash(&entry.body), entry.meta.as_deref().map(hash).as_ref())
     }
 
-    /// As [`Digest::then`], for one who has the hashes of body and meta already.
+    /// As [`Digest::then`], with the hashes of body and meta.
     #[must_use]
     pub fn then_hashed(self, entry: &Entry, body: &BodyHash, meta: Option<&BodyHash>) -> Self {
         let mut sha = Sha256::new();
@@ -60,7 +60,7 @@ impl Digest {
         Self(sha.finalize().into())
     }
 
-    /// Reads lower-case hex, the form of the wire.
+    /// Parses 64 digits of lower-case hex, the form of the wire.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();

@@ -6,39 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Author, Body, EntryId, Kind};
 
-/// The place of an entry in its room's log: 0, 1, 2, … without holes, at most 2^53 − 1.
+/// The place of an entry in its room's log: 0, 1, 2, … without gaps, at most 2^53 − 1.
 pub type Slot = u64;
 
-/// The latest slot of a log that ends before `end`, as the wire says it: −1 when the log is empty.
+/// The latest slot of a log that ends before `end`, in the form of the wire: −1 if it is empty.
 #[must_use]
 pub fn latest_of(end: Slot) -> i64 {
-    // Slots stay below 2^53, so the conversion cannot fail; an overflow would say "empty".
+    // Slots are below 2^53, so the conversion cannot fail.
     i64::try_from(end).map_or(-1, |end| end - 1)
 }
 
-/// The slot behind `latest`, which is −1 for an empty log: the other way of [`latest_of`].
+/// The slot after `latest` (−1: empty): the inverse of [`latest_of`].
 #[must_use]
 pub fn end_of(latest: i64) -> Slot {
     u64::try_from(latest.saturating_add(1)).unwrap_or(0)
 }
 
-/// One entry of a room's log. Immutable once committed; optional members are left out of the JSON.
+/// One entry of a room's log. Immutable once committed; the JSON omits absent members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its place in the log.
     pub slot: Slot,
     /// Who wrote it.
     pub author: Author,
-    /// The name that its author gave the append.
+    /// The id of the append.
     pub id: EntryId,
     /// The text; may be empty.
     pub body: Body,
-    /// The journal's time, milliseconds since the epoch; never decreases within a room.
+    /// The journal's time, in ms since the Unix epoch; never decreases within a room.
     pub committed_at: u64,
-    /// The author's own clock, milliseconds since the epoch.
+    /// The author's clock, in ms since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<u64>,
-    /// What sort of entry it is; the wire leaves `text` out.
+    /// The kind of entry; the wire omits `text`.
     #[serde(default, skip_serializing_if = "Kind::is_text")]
     pub kind: Kind,
     /// An earlier slot that this entry is about.
@@ -50,8 +50,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// When it was said, in ms since the epoch: by the author's clock when that is more than a day older
-    /// than the journal's, as PROTOCOL.md has it for imported history.
+    /// When it was written, in ms since the Unix epoch: `sent_at` if that is more than a day before
+    /// `committed_at`, as in imported history (PROTOCOL.md); otherwise `committed_at`.
     #[must_use]
     pub fn said_at(&self) -> u64 {
         const HISTORY_MS: u64 = 24 * 60 * 60 * 1_000;

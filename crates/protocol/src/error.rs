@@ -1,4 +1,4 @@
-//! What can go wrong, in the words of the contract: error codes, statuses, close codes.
+//! The protocol's error codes, HTTP statuses and close codes.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EntryId, RoomName, Slot};
 
-/// The codes of `error` frames and HTTP errors. `docs/PROTOCOL.md`, "Errors", says what each means
-/// and what a client should do.
+/// The codes of `error` frames and HTTP errors. `docs/PROTOCOL.md`, "Errors", defines what each
+/// means and what a client should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)] // The contract's table documents them; repeating it here would be a second truth.
+#[allow(missing_docs)] // PROTOCOL.md documents them.
 pub enum ErrorCode {
     BadMessage,
     BadName,
@@ -33,7 +33,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// Whether an append that gets this error uses its `seq` up: sending it again cannot help.
+    /// Whether this refuses an append for good: it consumes its `seq`, and a retry cannot succeed.
     #[must_use]
     pub fn is_final(self) -> bool {
         use ErrorCode::{BadMessage, BadName, BadRef, ExpectFailed, Forbidden, IdReused, TooLarge};
@@ -43,14 +43,14 @@ impl ErrorCode {
         )
     }
 
-    /// Whether the client should wait and send the same again.
+    /// Whether the client should wait and retry.
     #[must_use]
     pub fn is_transient(self) -> bool {
         use ErrorCode::{Busy, RateLimited, StorageFull, Unavailable};
         matches!(self, RateLimited | Busy | Unavailable | StorageFull)
     }
 
-    /// The status of an HTTP answer with this error.
+    /// The HTTP status.
     #[must_use]
     pub fn http_status(self) -> u16 {
         match self {
@@ -75,41 +75,33 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// A refusal: the code, a sentence for a person, and what could be read of the frame it answers.
+/// A refusal: the code, a sentence for people, and what could be read of the refused frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What went wrong.
+    /// The kind of error, for programs.
     pub code: ErrorCode,
     /// A sentence: what happened, to what, what to do.
     pub message: String,
-    /// The room that the refused frame named, when it could be read.
+    /// The room of the frame.
     pub room: Option<RoomName>,
-    /// The id of the refused append, when it could be read.
+    /// The id of the append.
     pub id: Option<EntryId>,
-    /// The number of the refused append; for `out_of_order` the one expected.
+    /// The `seq` of the append; for `out_of_order` the expected one.
     pub seq: Option<u64>,
-    /// The client's own mark of the frame.
+    /// The `req` of the frame.
     pub req: Option<i64>,
-    /// Where the log of the room ends, when that is part of the answer.
+    /// The room's latest slot, if it is part of the answer.
     pub latest: Option<i64>,
-    /// The slot that the id of an `id_reused` has.
+    /// For `id_reused`: the slot of the entry with that id.
     pub slot: Option<Slot>,
 }
 
 impl Refusal {
-    /// A refusal that names nothing yet.
+    /// A refusal that identifies no frame yet.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            room: None,
-            id: None,
-            seq: None,
-            req: None,
-            latest: None,
-            slot: None,
-        }
+        let (room, id, seq, req, latest, slot) = (None, None, None, None, None, None);
+        Self { code, message: message.into(), room, id, seq, req, latest, slot }
     }
 }
 
@@ -119,7 +111,7 @@ impl Refusal {
 pub enum CloseCode {
     /// 1000: the client closed.
     Normal = 1000,
-    /// 1001: nothing was heard from the client for `idle_ms`.
+    /// 1001: the client was silent for `idle_ms`.
     GoingAway = 1001,
     /// 1002: not a WebSocket frame.
     Protocol = 1002,
@@ -133,7 +125,7 @@ pub enum CloseCode {
     TooBig = 1009,
     /// 1012: the server restarts; reconnect with jitter.
     Restarting = 1012,
-    /// 1013: the server is at a bound of its own; try later.
+    /// 1013: the server is at one of its limits; try later.
     TryLater = 1013,
     /// 4400: a frame that is not a well-formed JSON object, or is nested too deep.
     NotJson = 4400,

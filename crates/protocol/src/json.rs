@@ -1,10 +1,8 @@
-//! A strict reader of one JSON object: which members it has, each still unread.
+//! A strict, lazy parser of one JSON object.
 //!
-//! Enters: the text of a frame, a request body or a line. Leaves: the members, found by name, each
-//! read with its own type later, so that one bad member does not hide the others (`req`, `room` and
-//! `seq` of a refused append are answered). `null` is absent. A member that stands twice, and one
-//! that has another type than asked, is a [`MemberError`]. Integers are JSON integer tokens: `1.0`
-//! and `1e3` are not.
+//! Members are parsed when they are read, so that a bad one does not hide the others (the answer to
+//! a refused append has its `req`, `room` and `seq`). `null` counts as absent; a duplicate member
+//! is an error; integers are JSON integer tokens, so `1.0` and `1e3` are not.
 
 use std::{borrow::Cow, fmt};
 
@@ -16,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::limits::{MAX_DEPTH, MAX_INTEGER};
 
-/// Why a text is not an object that can be looked into at all.
+/// Why a text cannot be parsed as an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Malformed {
     /// Not a well-formed JSON object.
@@ -45,10 +43,10 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Finds the members of the object that `text` is.
+    /// Parses an object.
     ///
     /// # Errors
-    /// [`Malformed`] when it is no well-formed JSON object or is nested too deep.
+    /// [`Malformed`]: not a well-formed JSON object, or nested too deep.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         if is_too_deep(text) {
             return Err(Malformed::TooDeep);
@@ -56,62 +54,48 @@ impl<'a> Object<'a> {
         serde_json::from_str(text).map_err(|why| Malformed::NotAnObject(why.to_string()))
     }
 
-    /// The member as it stands, absent when it is `null`.
+    /// The JSON of a member; `None` if it is absent or `null`.
     fn raw(&self, name: &str) -> Result<Option<&'a str>, MemberError> {
         let mut found = self.members.iter().filter(|(key, _)| **key == *name.as_bytes());
         let first = found.next();
         if found.next().is_some() {
-            return Err(MemberError(format!("`{name}` stands twice")));
+            return Err(MemberError(format!("`{name}` appears twice")));
         }
         Ok(first.map(|(_, raw)| raw.get()).filter(|raw| *raw != "null"))
     }
 
-    /// A text member, borrowed when nothing in it is escaped. Lone surrogates are no text.
-    ///
-    /// # Errors
-    /// When it stands twice or is not a text.
+    /// A text member. An error if it is a duplicate, no string, or has a lone surrogate.
     pub fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, MemberError> {
-        self.raw(name)?
-            .map(|raw| {
-                serde_json::from_str(raw)
-                    .map(|Text(text)| text)
-                    .map_err(|_| MemberError(format!("`{name}` must be a string of Unicode text")))
-            })
-            .transpose()
+        let Some(raw) = self.raw(name)? else { return Ok(None) };
+        match serde_json::from_str(raw) {
+            Ok(Text(text)) => Ok(Some(text)),
+            Err(_) => Err(MemberError(format!("`{name}` must be a string of Unicode text"))),
+        }
     }
 
-    /// An integer member of at least `least` and at most 2^53 − 1.
-    ///
-    /// # Errors
-    /// When it stands twice, is no integer token, or is out of range.
+    /// An integer member from `least` to 2^53 − 1. An error if it is a duplicate or anything else.
     pub fn integer(&self, name: &str, least: i64) -> Result<Option<i64>, MemberError> {
-        self.raw(name)?
-            .map(|raw| {
-                raw.parse().ok().filter(|number| (least..=MAX_INTEGER).contains(number)).ok_or_else(
-                    || MemberError(format!("`{name}` must be an integer from {least} to 2^53-1")),
-                )
-            })
-            .transpose()
+        let Some(raw) = self.raw(name)? else { return Ok(None) };
+        match raw.parse() {
+            Ok(number) if (least..=MAX_INTEGER).contains(&number) => Ok(Some(number)),
+            _ => Err(MemberError(format!("`{name}` must be an integer from {least} to 2^53-1"))),
+        }
     }
 
-    /// An integer member of at least 0 and at most 2^53 − 1.
-    ///
-    /// # Errors
-    /// As [`Object::integer`].
+    /// An integer member from 0 to 2^53 − 1, as [`Object::integer`].
     pub fn natural(&self, name: &str) -> Result<Option<u64>, MemberError> {
         Ok(self.integer(name, 0)?.map(i64::unsigned_abs))
     }
 }
 
-/// Whether brackets and braces are nested deeper than [`MAX_DEPTH`]. Meaningful for any text: a malformed
-/// one is refused by the parser afterwards.
+/// Whether brackets and braces are nested deeper than [`MAX_DEPTH`]. The text may be malformed.
 fn is_too_deep(text: &str) -> bool {
-    // Most texts do not have as many brackets, and to count bytes is far quicker than to follow strings.
+    // Counting bytes is much faster than tracking strings, and few texts have that many brackets.
     let opening = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
     opening > MAX_DEPTH && depth(text) > MAX_DEPTH
 }
 
-/// How deep brackets and braces are nested; strings are passed over.
+/// The nesting depth of brackets and braces outside strings.
 fn depth(text: &str) -> usize {
     let (mut now, mut most) = (0_usize, 0);
     let mut bytes = text.bytes();
@@ -157,13 +141,13 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// A key as bytes, borrowed when nothing in it is escaped: one with a lone surrogate is well-formed JSON, and
-/// no member of ours. (`Cow` alone would always own.)
+/// A key as bytes, because one with a lone surrogate is well-formed JSON. The newtype makes serde
+/// borrow unless something is escaped; a bare `Cow` always owns.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
-/// A text member's value, as [`Key`].
+/// The value of a text member, as [`Key`].
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -173,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_well_formed_object_is_looked_into() {
+    fn only_a_well_formed_object_is_parsed() {
         for text in
             ["", "[]", "1", "{", r#"{"a":}"#, r#"{"a":1}x"#, "null", r#"{"a":01}"#, "{'a':1}"]
         {
@@ -209,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stands_twice_or_holds_a_lone_surrogate_is_refused() {
+    fn a_duplicate_member_and_a_lone_surrogate_are_refused() {
         let twice = Object::parse(r#"{"a":null,"a":1,"b":"\ud800"}"#).expect("an object");
-        assert_eq!(twice.natural("a"), Err(MemberError("`a` stands twice".into())));
+        assert_eq!(twice.natural("a"), Err(MemberError("`a` appears twice".into())));
         assert!(twice.text("b").is_err());
         assert_eq!(twice.text("c"), Ok(None));
     }

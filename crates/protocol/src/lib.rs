@@ -1,4 +1,4 @@
-//! The Roomlog protocol, version 1, as types: what `docs/PROTOCOL.md` says, and nothing else.
+//! The Roomlog protocol, version 1, as types: what `docs/PROTOCOL.md` defines, and nothing else.
 //!
 //! ```text
 //!  bytes of a client's frame ──► client::parse ──► ClientFrame (ClientAppend, ClientUpdate, …)
@@ -7,8 +7,8 @@
 //!  ServerFrame (ServerAck, ServerReply, …) ──► write_json ──► bytes to a client, and back
 //! ```
 //!
-//! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) has been
-//! checked; nothing behind the door checks it again. This crate knows no clock, socket or disk.
+//! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) is valid;
+//! nobody checks it again. This crate has no clock, socket or disk.
 
 pub mod batch;
 pub mod body;
@@ -37,6 +37,5 @@ pub use write::write_json;
 
 /// The WebSocket subprotocol that both sides name.
 pub const SUBPROTOCOL: &str = "roomlog.v1";
-
 /// The version that `hello.protocol` carries.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,34 +1,28 @@
-//! Every limit of the protocol, in one place: name, unit, default. All are settings of a server and
-//! all are told to clients in `hello.limits`.
+//! The limits of the protocol, with their units, defaults and ranges. Those of [`Limits`] are
+//! settings of a server, which it sends to clients in `hello.limits`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Author, EntryId, Kind, RoomName};
 
-/// The largest integer that the wire carries: 2^53 − 1, the last one that every JSON reader holds.
+/// The largest integer on the wire: 2^53 − 1, which every JSON parser represents exactly.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
-
-/// How deep a client's frame may be nested, counting its own braces as one.
+/// How deep a client's frame may be nested; its own braces count as one.
 pub const MAX_DEPTH: usize = 32;
-
-/// How many names one `heads` frame carries at most.
+/// The most rooms per `heads` frame.
 pub const HEADS_PER_FRAME: usize = 1_000;
-
-/// How many appends one batch over HTTP holds at most.
+/// The most appends per batch over HTTP.
 pub const BATCH_APPENDS: usize = 1_000;
-
-/// How many rooms one page of the list over HTTP tells at most.
+/// The most rooms per page of the list over HTTP.
 pub const ROOMS_PER_PAGE: usize = 1_000;
-
-/// How many rooms a page of the list tells when it is not said.
+/// The default number of rooms per page of that list.
 pub const DEFAULT_ROOMS: usize = 100;
-
-/// How many entries a `join` or `update` asks for when it does not say.
+/// The default `count` of a `join` or `update`.
 pub const DEFAULT_COUNT: u64 = 50;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $field:ident = $default:expr, $least:expr, $most:expr;)*) => {
-        /// The limits of a server, as `hello.limits` tells them. Times are milliseconds, sizes bytes.
+        /// The limits of a server, as in `hello.limits`. Times are in ms, sizes in bytes.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Limits {
@@ -42,10 +36,10 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// Checks that every setting is within what the protocol and this server can hold.
+            /// Checks that every setting is in its range.
             ///
             /// # Errors
-            /// A sentence that names the first setting out of its range, and the range.
+            /// A sentence with the first setting that is not, and its range.
             pub fn check(&self) -> Result<(), String> {
                 $(let (least, most) = ($least as u64, $most as u64);
                 if self.$field < least || self.$field > most {
@@ -81,24 +75,24 @@ limits! {
     id_bytes = EntryId::MAX_BYTES, 1, EntryId::MAX_BYTES;
     /// The longest kind, in bytes.
     kind_bytes = Kind::MAX_BYTES, 4, Kind::MAX_BYTES;
-    /// How many appends of a connection and room may wait for an earlier `seq`.
+    /// How many appends per connection and room may wait for an earlier `seq`.
     seq_wait = 64, 1, 4_096;
     /// How long an append waits for an earlier `seq`, in ms.
     seq_wait_ms = 10_000, 1, DAY_MS;
-    /// How long `after`, `seen` and `ref` wait for a slot that this node has not reached, in ms.
+    /// How long `after`, `seen` and `ref` wait for a slot that the node has not reached, in ms.
     ahead_ms = 5_000, 1, DAY_MS;
-    /// How long an append may stay unanswered, in ms.
+    /// The timeout of an append, in ms.
     append_ms = 30_000, 1, DAY_MS;
-    /// How long a connection may stay without `login`, in ms.
+    /// The timeout of `login`, in ms.
     login_ms = 10_000, 1, DAY_MS;
-    /// How often the server pings a silent connection, in ms.
+    /// After how much silence the server pings a connection, in ms.
     ping_ms = 20_000, 1, DAY_MS;
-    /// How long a connection may be silent, pongs included, in ms.
+    /// How long a connection may be silent, without even a pong, in ms.
     idle_ms = 60_000, 1, DAY_MS;
-    /// How many rooms one connection may follow or number its appends in.
+    /// How many rooms a connection may follow, and append to with `seq`.
     rooms_per_connection = 1_000, 1, 100_000;
-    /// How many appends, and how many reads, of a connection may be unanswered before its socket is
-    /// no longer read.
+    /// How many appends, and how many reads, of a connection may be unanswered; beyond that the
+    /// server stops reading its socket.
     appends_in_flight = 256, 1, 65_536;
 }
 

@@ -1,20 +1,18 @@
-//! The manifest of a backup: what a copy of an archive holds, so that it can be known again.
+//! The manifest of a backup: what a copy of an archive holds, for verification.
 //!
-//! Enters: the log, a position, the heads of all rooms. Leaves: JSON, and back. Invariant: two archives
-//! with equal `digest` hold the same rooms with the same logs; a manifest with `sha256` names one file.
+//! Invariant: archives with equal `digest` hold the same rooms with the same logs; `sha256`
+//! identifies one file.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Digest, ErrorFrame, RoomName, Slot};
 
-/// The name of a manifest's file, beside the archive that it is of.
+/// The name of the manifest's file, next to the archive.
 pub const MANIFEST_FILE: &str = "manifest.json";
-
-/// The end of the name of a backup's file that is not whole.
+/// The suffix of a backup's incomplete file.
 pub const PART: &str = ".part";
-
-/// The format that this version writes, and the only one it reads.
+/// The only format that this version reads and writes.
 pub const MANIFEST_FORMAT: u32 = 1;
 
 /// What a backup holds.
@@ -22,52 +20,51 @@ pub const MANIFEST_FORMAT: u32 = 1;
 pub struct Manifest {
     /// The format of the backup: [`MANIFEST_FORMAT`].
     pub format: u32,
-    /// The log that it was taken from.
+    /// The name of the log.
     pub log: String,
-    /// The journal's position up to which everything is in it.
+    /// The journal's position up to which it is complete.
     pub position: u64,
-    /// How many rooms have an entry.
+    /// The number of rooms with entries.
     pub rooms: u64,
-    /// How many entries there are, over all rooms.
+    /// The number of entries in all rooms.
     pub entries: u64,
-    /// [`HeadsDigest`] over all rooms.
+    /// The [`HeadsDigest`] of all rooms.
     pub digest: Digest,
-    /// When it was taken, ms since the epoch.
+    /// When it was taken, in ms since the Unix epoch.
     pub taken_at: u64,
-    /// The bytes of the archive's file.
+    /// The size of the archive's file, in bytes.
     pub archive_bytes: u64,
-    /// The SHA-256 of the archive's file, in lower-case hex; not known before the file was read to its
-    /// end.
+    /// The SHA-256 of the archive's file; `None` until the file was read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
 }
 
-/// A line of the answer to `GET /v1/backup`: JSON, ended by a line feed.
+/// A line of the answer to `GET /v1/backup`: JSON and a line feed.
 ///
 /// ```text
 ///  {"copying":{"done":0,"of":1048576}}    any number of these
 ///  {"manifest":{…}}                       then archive_bytes bytes: the archive's file
-///  {"sha256":"…"}                         the last line; without it the backup is cut off
+///  {"sha256":"…"}                         the last line; without it the backup is truncated
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackupLine {
-    /// The server makes its copy.
+    /// The server is copying its archive.
     Copying {
         /// Bytes copied.
         done: u64,
         /// Bytes to copy, as far as is known.
         of: u64,
     },
-    /// The copy is made; its bytes follow.
+    /// The copy is done; its bytes follow.
     Manifest(Manifest),
     /// The SHA-256 of the bytes.
     Sha256(Digest),
-    /// There will be no backup.
+    /// The backup failed.
     Error(Box<ErrorFrame>),
 }
 
-/// One digest over the heads of all rooms, taken in byte order of their names.
+/// A digest of the heads of all rooms, in byte order of their names.
 ///
 /// ```text
 ///  SHA256("roomlog/heads/v1" ‖ for each room: lp(room) ‖ u64(end) ‖ D(end − 1))
@@ -84,7 +81,7 @@ impl Default for HeadsDigest {
 }
 
 impl HeadsDigest {
-    /// Takes the next room: its log ends before slot `end`, and has this digest there.
+    /// Adds the next room: its log ends before slot `end`, with this digest.
     pub fn room(&mut self, room: &RoomName, end: Slot, digest: &Digest) {
         let length = u32::try_from(room.len()).unwrap_or(u32::MAX);
         self.0.update(length.to_be_bytes());
@@ -93,7 +90,7 @@ impl HeadsDigest {
         self.0.update(digest.0);
     }
 
-    /// The digest over the rooms taken.
+    /// The digest of the added rooms.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
@@ -101,19 +98,19 @@ impl HeadsDigest {
 }
 
 impl Manifest {
-    /// Reads a manifest.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// A sentence that says why this is none, or none of a format known here.
+    /// A sentence: it is not a manifest, or one of another format.
     pub fn from_json(text: &str) -> Result<Self, String> {
         let manifest: Self = serde_json::from_str(text).map_err(|why| why.to_string())?;
         if manifest.format == MANIFEST_FORMAT {
             return Ok(manifest);
         }
-        Err(format!("its format {} is not known to this version", manifest.format))
+        Err(format!("its format {} is not supported by this version", manifest.format))
     }
 
-    /// The manifest as a person may read it too.
+    /// The manifest as indented JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         match serde_json::to_string_pretty(self) {
@@ -154,11 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn another_format_and_what_is_cut_off_are_refused() {
+    fn another_format_and_a_truncated_manifest_are_refused() {
         let text = manifest().to_json();
         let newer = text.replace("\"format\": 1", "\"format\": 2");
-        let said = Manifest::from_json(&newer).expect_err("a format of later");
-        assert!(said.contains("format 2 is not known"), "{said}");
+        let said = Manifest::from_json(&newer).expect_err("a later format");
+        assert!(said.contains("format 2 is not supported"), "{said}");
         assert!(Manifest::from_json(&text[..text.len() / 2]).is_err());
     }
 

@@ -1,15 +1,15 @@
 //! The names of the protocol: rooms, authors, ids, kinds.
 //!
-//! Enters: a string from a client, a file or the journal. Leaves: a name that has the form of the
-//! table "Names and limits", compared as bytes, cheap to clone. Invariant: there is no way to make
-//! one that has another form.
+//! Enters: a string from a client, a file or the journal. Leaves: a name in the form that the table
+//! "Names and limits" defines, compared as bytes, cheap to clone. Invariant: a name always has that
+//! form.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
-/// Why a string is not a name.
+/// Why a string is not a name: the kind of name and the broken rule, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what} {problem}")]
 pub struct NameError {
@@ -17,51 +17,26 @@ pub struct NameError {
     problem: String,
 }
 
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $check:path) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-        #[serde(try_from = "String")]
-        pub struct $name(Arc<str>);
-
+/// What every tuple struct around an `Arc<str>` implements to be used as a string.
+macro_rules! text_impls {
+    ($name:ident) => {
         impl $name {
-            /// The longest form, in bytes. A server's setting may be smaller, never larger.
-            pub const MAX_BYTES: usize = $max;
-
-            /// Checks the form.
-            ///
-            /// # Errors
-            /// [`NameError`] says which rule the text breaks.
-            pub fn new(text: &str) -> Result<Self, NameError> {
-                let refuse = |problem: String| Err(NameError { what: $what, problem });
-                if text.is_empty() {
-                    return refuse("is empty".into());
-                }
-                if text.len() > Self::MAX_BYTES {
-                    return refuse(format!("has {} bytes, more than {}", text.len(), $max));
-                }
-                match $check(text) {
-                    Ok(()) => Ok(Self(text.into())),
-                    Err(problem) => refuse(problem.into()),
-                }
-            }
-
-            /// The name as text.
+            /// The text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&self.0, f)
             }
         }
 
@@ -83,6 +58,42 @@ macro_rules! name {
                 &*self.0 == *other
             }
         }
+    };
+}
+
+pub(crate) use text_impls;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        text_impls!($name);
+
+        impl $name {
+            /// The maximum length in bytes. A server's setting may be smaller, never larger.
+            pub const MAX_BYTES: usize = $max;
+
+            /// Checks the form.
+            ///
+            /// # Errors
+            /// [`NameError`]: the text is empty, too long, or has a character that is not allowed.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                let refuse = |problem: String| Err(NameError { what: $what, problem });
+                if text.is_empty() {
+                    return refuse("is empty".into());
+                }
+                if text.len() > Self::MAX_BYTES {
+                    return refuse(format!("has {} bytes, more than {}", text.len(), $max));
+                }
+                match $check(text) {
+                    Ok(()) => Ok(Self(text.into())),
+                    Err(problem) => refuse(problem.into()),
+                }
+            }
+        }
 
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
@@ -90,7 +101,7 @@ macro_rules! name {
             }
         }
 
-        // Not by way of a `String`: every entry that is served has two or three names.
+        // Without a `String` on the way: every served entry has two or three names.
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)
@@ -174,10 +185,10 @@ impl Kind {
     /// The kind of an entry that names none.
     pub const TEXT: &str = "text";
 
-    /// The kind that takes another entry's body away; `forbidden` until redaction is built.
+    /// The kind that removes another entry's body; `forbidden` until redaction is implemented.
     pub const REDACT: &str = "redact";
 
-    /// Whether this is the kind that the wire leaves out.
+    /// Whether this is [`Kind::TEXT`], which the wire omits.
     #[must_use]
     pub fn is_text(&self) -> bool {
         self.as_str() == Self::TEXT
@@ -186,7 +197,7 @@ impl Kind {
 
 impl Default for Kind {
     fn default() -> Self {
-        // One allocation for the kind that nearly every entry has.
+        // Shared, because nearly every entry has it.
         static TEXT: std::sync::LazyLock<Kind> =
             std::sync::LazyLock::new(|| Kind(Kind::TEXT.into()));
         TEXT.clone()

@@ -1,4 +1,4 @@
-//! Frames from a server: the same types are written by the gateway and read by clients.
+//! Frames from a server, which the gateway writes and clients read.
 
 use std::collections::BTreeMap;
 
@@ -14,77 +14,76 @@ pub enum ServerFrame {
     Hello(Hello),
     /// Logged in.
     Welcome {
-        /// As whom.
+        /// The connection's author.
         author: Author,
     },
     /// An append of this connection is committed.
     Appended(Appended),
-    /// Entries are committed.
+    /// New entries of a followed room.
     Ack(ServerAck),
     /// The answer to `join` and `update`.
     Reply(ServerReply),
-    /// No longer following.
+    /// The answer to `leave`.
     Left {
         /// The room.
         room: RoomName,
-        /// The mark of the `leave`.
+        /// The `req` of the `leave`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         req: Option<i64>,
     },
     /// The answer to `ping`.
     Pong {
-        /// The mark of the `ping`.
+        /// The `req` of the `ping`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         req: Option<i64>,
     },
     /// The latest slots of rooms.
     Heads(Heads),
-    /// A frame was refused.
+    /// A refused frame, or the end of a follow or watch.
     Error(ErrorFrame),
 }
 
-/// `hello`: what the server says of itself: which log it has, how durable it is, and its limits.
+/// `hello`: the server's log, durability and limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The version of the protocol: 1.
     pub protocol: u32,
     /// Name and version of the server, for people.
     pub server: String,
-    /// The name of the server's log. Slots are of one log: one that was learned under another name means
-    /// nothing here.
+    /// The name of the server's log. Slots of another log mean nothing here.
     pub log: String,
-    /// How to log in: `open` (any author), or `token`.
+    /// How to log in: `open` (any author) or `token`.
     pub auth: String,
-    /// What an append that was answered has survived: `fsync` (one disk), `quorum` (a majority of a
-    /// cluster's), or `declared` (what the cluster's operator vouches for).
+    /// What a committed append survives: `fsync` (on one disk), `quorum` (on a majority of a
+    /// cluster), or `declared` (what the cluster's operator guarantees).
     pub durability: String,
     /// The limits of this server.
     pub limits: Limits,
 }
 
-/// `appended`: your append is committed.
+/// `appended`: an append of this connection is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Appended {
     /// The room.
     pub room: RoomName,
     /// The id of the append.
     pub id: EntryId,
-    /// Its slot.
+    /// The slot of the entry.
     pub slot: Slot,
-    /// The journal's time, ms since the epoch.
+    /// The journal's time, in ms since the Unix epoch.
     pub committed_at: u64,
-    /// True when it was there already.
+    /// `Some(true)` if the entry was in the log already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<bool>,
-    /// The number of the append, when it had one.
+    /// The `seq` of the append, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// The mark of the frame.
+    /// The `req` of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub req: Option<i64>,
 }
 
-/// ServerAck: these entries are committed; to every connection that follows the room.
+/// `ack`: new entries, sent to every connection that follows the room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerAck {
     /// The room.
@@ -93,29 +92,30 @@ pub struct ServerAck {
     pub entries: Vec<Entry>,
 }
 
-/// What a read gives: the requested entries, at most a page of the server, and where the log ends.
+/// The result of a read: up to a page of the requested entries, and where the log ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The room.
     pub room: RoomName,
     /// The entries, in slot order, without a gap.
     pub entries: Vec<Entry>,
-    /// The latest slot of the log when it was read; −1 when it is empty.
+    /// The latest slot of the log; −1 if it is empty.
     pub latest: i64,
-    /// The slot that `digest` is of: that of the last entry; without entries, where the log or the
+    /// The slot of `digest`: that of the last entry or, without entries, where the log or the
     /// request ends.
     pub digest_at: i64,
-    /// The digest of the log up to slot `digest_at`: two logs with the same one are the same up to there.
+    /// The digest of the log up to `digest_at`: logs with equal digests have equal entries up to
+    /// there.
     pub digest: Digest,
 }
 
-/// ServerReply: a [`Reply`] on a WebSocket.
+/// `reply`: a [`Reply`] on a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerReply {
-    /// What was read.
+    /// The result.
     #[serde(flatten)]
     pub reply: Reply,
-    /// The mark of the frame.
+    /// The `req` of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub req: Option<i64>,
 }
@@ -123,61 +123,53 @@ pub struct ServerReply {
 /// `heads`: the latest slots of rooms, for `watch`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Heads {
-    /// Room to latest slot.
+    /// Latest slots, by room.
     pub rooms: BTreeMap<RoomName, i64>,
-    /// True on all but the last of the first frames: the list is not complete yet.
+    /// `Some(true)` if the first list of all rooms goes on in the next frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more: Option<bool>,
-    /// The mark of the `watch`, on the first frames.
+    /// The `req` of the `watch`, on the frames of the first list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub req: Option<i64>,
 }
 
-/// `error`: a frame was refused.
+/// `error`: a refused frame, or the end of a follow or watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorFrame {
-    /// What went wrong.
+    /// The kind of error, for programs.
     pub code: ErrorCode,
-    /// A sentence for a person.
+    /// A sentence for people.
     pub message: String,
-    /// The room of the refused frame.
+    /// The room of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomName>,
-    /// The id of the refused append.
+    /// The id of the append.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<EntryId>,
-    /// Its number; of `out_of_order` the one expected.
+    /// The `seq` of the append; for `out_of_order` the expected one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// The mark of the frame.
+    /// The `req` of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub req: Option<i64>,
-    /// The slot that the id of `id_reused` has.
+    /// For `id_reused`: the slot of the entry with that id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<Slot>,
-    /// Where the room's log ends.
+    /// The room's latest slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<i64>,
-    /// How long to wait before sending again, in ms.
+    /// How long to wait before a retry, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
-/// How long a client should wait after a refusal that waiting can mend, in ms.
+/// How long a client should wait after a transient refusal, in ms.
 pub const RETRY_AFTER_MS: u64 = 500;
 
 impl From<Refusal> for ErrorFrame {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            code: refusal.code,
-            message: refusal.message,
-            room: refusal.room,
-            id: refusal.id,
-            seq: refusal.seq,
-            req: refusal.req,
-            slot: refusal.slot,
-            latest: refusal.latest,
-            retry_after_ms: refusal.code.is_transient().then_some(RETRY_AFTER_MS),
-        }
+        let Refusal { code, message, room, id, seq, req, latest, slot } = refusal;
+        let retry_after_ms = code.is_transient().then_some(RETRY_AFTER_MS);
+        Self { code, message, room, id, seq, req, slot, latest, retry_after_ms }
     }
 }

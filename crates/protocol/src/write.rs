@@ -1,9 +1,8 @@
 //! JSON as Roomlog writes it, on the wire and on standard output.
 //!
-//! Enters: a value of our own types. Leaves: JSON in one line, for every reader. Some readers cut lines at
-//! what Unicode calls a line end (Python's `splitlines`, and what is built on it), and terminals obey C1
-//! control characters; JSON lets both stand in a string as they are. Invariant: U+0080 to U+009F, U+2028
-//! and U+2029 leave as `\u` escapes, which every JSON parser reads as the same text.
+//! Some readers split lines at Unicode line ends (Python's `splitlines`), and terminals interpret
+//! C1 control characters; JSON allows both unescaped in strings. Invariant: U+0080 to U+009F,
+//! U+2028 and U+2029 are written as `\u` escapes, which every JSON parser reads as the same text.
 
 use std::io::{self, Write};
 
@@ -11,19 +10,16 @@ use memchr::memchr2_iter;
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter};
 
-/// The first bytes of the characters that are escaped: U+0080 to U+00BF begin with the first, U+2000 to
-/// U+2FFF with the second.
 const LEADS: [u8; 2] = [0xc2, 0xe2];
 
 /// Writes a value as one line of JSON, without the line feed.
 ///
 /// # Errors
-/// Those of `to`, and of a value that is not JSON, such as a map whose keys are not text.
+/// If writing to `to` fails, or the value is not JSON, such as a map with keys that are not text.
 pub fn write_json<T: Serialize + ?Sized>(to: impl Write, value: &T) -> serde_json::Result<()> {
     value.serialize(&mut Serializer::with_formatter(to, OneLine))
 }
 
-/// The formatter behind [`write_json`].
 struct OneLine;
 
 impl Formatter for OneLine {
@@ -44,7 +40,7 @@ impl Formatter for OneLine {
     }
 }
 
-/// The character that these bytes begin with, and its length, when it has to be escaped.
+/// The character at the start of these bytes, and its length, if it has to be escaped.
 fn escaped(bytes: &[u8]) -> Option<(u16, usize)> {
     match *bytes {
         [0xc2, last @ 0x80..=0x9f, ..] => Some((last.into(), 2)),
@@ -64,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_line_for_some_reader_is_escaped_and_nothing_else_is() {
+    fn line_ends_and_c1_controls_are_escaped_and_nothing_else_is() {
         let text = "a\u{2028}\u{2029}b\u{85}c\u{9b}\n\u{a0}«é»…’日本 👋\u{2027}\u{202a}";
         let json = written(text);
         assert_eq!(

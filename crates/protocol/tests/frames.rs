@@ -1,4 +1,4 @@
-//! Frames as they stand on the wire, and what the door makes of them.
+//! Frames as they are on the wire, and how they are parsed.
 
 use roomlog_protocol::{
     ClientFrame, ErrorCode, Limits, Span,
@@ -82,12 +82,12 @@ fn what_is_wrong_is_named() {
         (
             r#"{"type":"append","room":"r","body":"a","body":"b"}"#,
             ErrorCode::BadMessage,
-            "`body` stands twice",
+            "`body` appears twice",
         ),
         (
             r#"{"type":"append","room":"r","body":"","kind":"redact"}"#,
             ErrorCode::Forbidden,
-            "this server does not redact yet: `redact` is reserved",
+            "this server does not redact yet; `redact` is reserved",
         ),
         (
             r#"{"type":"append","room":"r","body":"","sent_at":-1}"#,
@@ -109,7 +109,7 @@ fn a_body_of_16384_bytes_is_read_and_one_more_is_too_large() {
 }
 
 #[test]
-fn a_refused_append_with_a_readable_room_and_seq_uses_its_number_up() {
+fn a_refused_append_with_a_readable_room_and_seq_consumes_its_seq() {
     let text = r#"{"type":"append","room":"r","seq":4,"id":"x y","body":"","req":9}"#;
     match parse(text, &Limits::default()) {
         Err(Rejected::RefusedAppend { place: Some((room, seq)), refusal }) => {

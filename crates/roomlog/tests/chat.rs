@@ -278,7 +278,7 @@ async fn a_text_that_is_refused_stays_and_the_reason_is_said() {
     ada.terminal.shows(&["Text cleared; Up brings it back"]).await;
     ada.say(&"a".repeat(33));
     ada.terminal
-        .shows(&["This message has 33 bytes; the server takes 32. Shorten it.", "› aaaaa"])
+        .shows(&["This message has 33 bytes; the limit is 32. Shorten it.", "› aaaaa"])
         .await;
     ada.terminal.keys("\x7f");
     ada.say("");
@@ -424,7 +424,7 @@ async fn tab_completes_commands_and_the_rooms_of_join() {
     ada.terminal.keys("/re\t");
     ada.terminal.shows(&["/reply  /react  /retry"]).await;
     ada.terminal.keys("\x15/join none\t");
-    ada.terminal.shows(&["There is nothing that begins with \"none\"."]).await;
+    ada.terminal.shows(&["Nothing begins with \"none\"."]).await;
     ada.terminal.keys("\x15hello bo\t");
     ada.terminal.shows(&["› hello bo "]).await;
 }

@@ -22,7 +22,7 @@ async fn the_example_says_hello_and_goes_on_over_a_restart() {
         hello::talk(&url, print).await.map_err(|error| error.to_string())
     });
     let line = within("its slot", lines.recv()).await;
-    assert_eq!(line.as_deref(), Some("said at slot 0"));
+    assert_eq!(line.as_deref(), Some("appended at slot 0"));
     assert_eq!(within("its entry", lines.recv()).await.as_deref(), Some("0 <ada> hello from Rust"));
 
     server.kill9().await;
@@ -48,7 +48,7 @@ async fn the_example_waits_for_a_server() {
         "{line}"
     );
     server.restart().await;
-    assert_eq!(within("its slot", lines.recv()).await.as_deref(), Some("said at slot 0"));
+    assert_eq!(within("its slot", lines.recv()).await.as_deref(), Some("appended at slot 0"));
     talk.abort();
 }
 

@@ -1,7 +1,7 @@
-//! What the person at the terminal does, by commands and texts.
+//! What each command of the user does.
 //!
-//! Enters: a command. Leaves: appends, a moved view, or why not. Invariant: whoever gets an error still has the
-//! text; a text that was taken is in `unsent` until it has its answer.
+//! Enters: a command. Leaves: appends, a moved view, or an error. Invariant: after an error the
+//! text is still in the composer; a sent message is in `unsent` until it is answered.
 
 use std::time::Instant;
 
@@ -9,12 +9,11 @@ use roomlog_client::{
     draft,
     protocol::{ClientAppend, Entry, Kind},
 };
-
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::{
     app::{App, Unsent},
-    command::Command,
+    command::ChatCommand,
     help::Help,
     limits::MOST_UNSENT,
     link::Ask,
@@ -24,26 +23,23 @@ use crate::{
 };
 
 impl App {
-    /// Does what a text asks for.
-    ///
-    /// # Errors
-    /// Why not; then the text stays where it is.
-    pub(crate) fn obey(&mut self, command: Command) -> Result<(), String> {
+    /// Runs a command, or returns why it failed; the caller then keeps the text.
+    pub(crate) fn run(&mut self, command: ChatCommand) -> Result<(), String> {
         match command {
-            Command::Say(kind, slot, body) => self.say(kind, slot, body)?,
-            Command::Join(room) => self.switch(room),
-            Command::Go(slot) => self.go(slot)?,
-            Command::Whole(slot) => {
-                if !self.whole.remove(&slot) {
-                    self.whole.insert(slot);
+            ChatCommand::Say(kind, slot, body) => self.say(kind, slot, body)?,
+            ChatCommand::Join(room) => self.switch(room),
+            ChatCommand::Goto(slot) => self.go(slot)?,
+            ChatCommand::Show(slot) => {
+                if !self.expanded.remove(&slot) {
+                    self.expanded.insert(slot);
                 }
             }
-            Command::React(slot, emoji) => self.react(slot, emoji)?,
-            Command::TakeUp(slot) => self.take_up(slot)?,
-            Command::Retry => self.retry()?,
-            Command::Drop => self.unsent.retain(|it| it.failed.is_none()),
-            Command::Help => self.help = Some(Help::default()),
-            Command::Quit => self.is_over = true,
+            ChatCommand::React(slot, emoji) => self.react(slot, emoji)?,
+            ChatCommand::StartEdit(slot) => self.start_edit(slot)?,
+            ChatCommand::Retry => self.retry()?,
+            ChatCommand::Drop => self.unsent.retain(|it| it.failed.is_none()),
+            ChatCommand::Help => self.help = Some(Help::default()),
+            ChatCommand::Quit => self.is_over = true,
         }
         Ok(())
     }
@@ -51,13 +47,11 @@ impl App {
     fn say(&mut self, kind: &'static str, slot: Option<u64>, body: String) -> Result<(), String> {
         if body.len() > self.body_limit() {
             let (is, may) = (body.len(), self.body_limit());
-            return Err(format!(
-                "This message has {is} bytes; the server takes {may}. Shorten it."
-            ));
+            return Err(format!("This message has {is} bytes; the limit is {may}. Shorten it."));
         }
         if self.unsent.len() >= MOST_UNSENT {
             return Err(format!(
-                "{MOST_UNSENT} messages are not sent yet. Wait, or /drop those that failed."
+                "{MOST_UNSENT} messages are not sent yet. Wait, or /drop failed ones."
             ));
         }
         if let Some(slot) = slot {
@@ -86,35 +80,30 @@ impl App {
 
     fn go(&mut self, slot: u64) -> Result<(), String> {
         self.check_slot(slot)?;
-        self.target = Some(slot);
+        self.selected = Some(slot);
         self.show(slot);
         Ok(())
     }
 
     fn react(&mut self, slot: Option<u64>, emoji: String) -> Result<(), String> {
-        let Some(slot) = slot.or(self.target) else {
-            return Err(
-                "No message is selected. Type /react SLOT EMOJI; SLOT is the number left of a \
-                        message."
-                    .into(),
-            );
+        let Some(slot) = slot.or(self.selected) else {
+            let how = "Type /react SLOT EMOJI. SLOT is the number left of a message.";
+            return Err(format!("No message is selected. {how}"));
         };
         self.check_slot(slot)?;
         if self.window.get(slot).is_some_and(|entry| !is_line(entry)) {
-            return Err(format!("Slot {slot} is an edit or a reaction, not a message."));
+            return Err(not_a_message(slot));
         }
         if emoji.graphemes(true).count() > 1 {
-            return Err(
-                "A reaction is one emoji. To answer with words, type /reply SLOT TEXT.".into()
-            );
+            return Err("A reaction is one emoji. To reply in words, type /reply SLOT TEXT.".into());
         }
-        if emoji.is_empty() && !self.abouts.reacted(slot, &self.me) {
+        if emoji.is_empty() && !self.annotations.reacted(slot, &self.me) {
             return Err(format!("You have not reacted to slot {slot}. Type /react {slot} EMOJI."));
         }
         self.say("reaction", Some(slot), emoji)
     }
 
-    /// The line of one's own in this slot, or the last one that is held.
+    /// The user's message in this slot, or the last one in memory.
     fn own(&self, slot: Option<u64>) -> Result<&Entry, String> {
         let Some(slot) = slot else {
             let mine =
@@ -124,9 +113,7 @@ impl App {
         };
         self.check_slot(slot)?;
         match self.window.get(slot) {
-            Some(entry) if !is_line(entry) => {
-                Err(format!("Slot {slot} is an edit or a reaction, not a message."))
-            }
+            Some(entry) if !is_line(entry) => Err(not_a_message(slot)),
             Some(entry) if entry.author != self.me => {
                 let author = text::name(entry.author.as_str(), 40);
                 Err(format!("Slot {slot} is {author}'s message; you can edit only your own."))
@@ -136,9 +123,9 @@ impl App {
         }
     }
 
-    fn take_up(&mut self, slot: Option<u64>) -> Result<(), String> {
+    fn start_edit(&mut self, slot: Option<u64>) -> Result<(), String> {
         let entry = self.own(slot)?;
-        let text = format!("/edit {} {}", entry.slot, self.abouts.shown(entry).body);
+        let text = format!("/edit {} {}", entry.slot, self.annotations.shown(entry).body);
         self.composer.set(&text);
         Ok(())
     }
@@ -147,25 +134,23 @@ impl App {
         let (failed, rest): (Vec<_>, Vec<_>) =
             self.unsent.drain(..).partition(|it| it.failed.is_some());
         self.unsent = rest;
-        let mut stays = false;
+        let mut result = Ok(());
         for mut unsent in failed {
-            let names_a_slot = unsent.append.reference.is_some();
-            if names_a_slot && unsent.log != self.log {
-                stays = true;
-                self.unsent.push(unsent);
-                continue;
-            }
             if unsent.log != self.log {
+                if unsent.append.reference.is_some() {
+                    let why = "A message refers to a log that no longer exists";
+                    result = Err(format!("{why}. /drop it and write it again."));
+                    self.unsent.push(unsent);
+                    continue;
+                }
                 unsent.append.after = None;
             }
             self.send(unsent.append, self.log.clone());
         }
-        match stays {
-            true => {
-                Err("The message that it is about is in a log that is gone. /drop it, and write it again."
-                    .into())
-            }
-            false => Ok(()),
-        }
+        result
     }
+}
+
+fn not_a_message(slot: u64) -> String {
+    format!("Slot {slot} is an edit or a reaction, not a message.")
 }

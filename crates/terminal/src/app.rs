@@ -1,7 +1,7 @@
-//! What the chat knows and shows: a state machine without I/O.
+//! The state of the chat, without I/O.
 //!
-//! Enters: news of the client, keys, the time. Leaves: asks, and a drawing. Invariant: a text that was sent is in
-//! `unsent` until its answer is here, and stays there when it was refused.
+//! Enters: news of the client, keys, the time. Leaves: requests, and rows to draw. Invariant: a
+//! sent message is in `unsent` until it is committed, and stays there if it is refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use std::{
 use jiff::tz::TimeZone;
 use ratatui::text::Line;
 use roomlog_client::{
-    AppendError, Followed, Outcome, Reset, State,
+    AppendError, ClientError, Followed, Outcome, Reset, State,
     protocol::{Author, ClientAppend, EntryId, Limits, Reply, RoomName, Span, end_of},
 };
 
@@ -23,21 +23,20 @@ use crate::{
     link::{Ask, News, Opening},
     marks::Marks,
     rooms::Rooms,
-    shown::Abouts,
+    shown::Annotations,
     view::{Place, View},
     window::{End, Window},
 };
 
-/// A text that has no answer yet, or was refused.
+/// A message without an answer, or refused.
 pub(crate) struct Unsent {
     pub(crate) append: ClientAppend,
-    /// The log that its slots are of.
+    /// The log of its slots.
     pub(crate) log: String,
     pub(crate) since: Instant,
     pub(crate) failed: Option<AppendError>,
 }
 
-/// Why a page was asked for.
 #[derive(Clone, Copy)]
 enum Wanted {
     More(End),
@@ -51,43 +50,43 @@ pub(crate) struct App {
     zone: TimeZone,
     pub(crate) rooms: Rooms,
     pub(crate) window: Window,
-    pub(crate) abouts: Abouts,
+    pub(crate) annotations: Annotations,
     pub(crate) view: View,
     pub(crate) composer: Composer,
     drafts: BTreeMap<RoomName, String>,
     pub(crate) unsent: Vec<Unsent>,
     pub(crate) state: State,
-    /// Said once, until the next key.
+    /// Shown until the next key.
     pub(crate) notice: Option<String>,
     /// Why the room's entries do not come.
     pub(crate) waiting: Option<String>,
-    /// Why the room cannot be followed at all.
+    /// Why the room cannot be followed.
     pub(crate) refused: Option<String>,
     /// Why the client gave up.
     pub(crate) ended: Option<String>,
-    /// The help, while it is open.
     pub(crate) help: Option<Help>,
     pub(crate) is_over: bool,
-    /// It was said what would be lost by leaving.
+    /// Whether the user was warned that quitting loses something.
     pub(crate) warned: bool,
     opening: Opening,
-    /// The log that the window is of.
+    /// The log of the window.
     pub(crate) log: String,
     page: Option<Wanted>,
-    /// Whether a room that is not open is being looked at.
-    pub(crate) is_looking: bool,
-    /// The number of the page that was asked for last.
+    /// Whether a room that is not open is being read for its authors.
+    is_peeking: bool,
+    /// The number of the last requested page.
     asked: u64,
-    /// The end that grew when the other one was let go of: that other one is not asked for again before a
-    /// key, or a screen that all of it does not fill would have them in turn for ever.
-    let_go: Option<End>,
-    /// Where to go when the page that is on its way is here.
+    /// The end that grew when the other one was evicted. The other one is not requested again
+    /// before the next key: on a screen larger than the window the two would alternate for ever.
+    grown: Option<End>,
+    /// The slot to show once the requested page arrives.
     goal: Option<u64>,
-    /// A page was refused: the next is asked for when one scrolls again.
+    /// A page was refused: the next is requested after a key.
     is_refused: bool,
+    /// The first slot that was unread when the room was opened.
     pub(crate) new: Option<u64>,
-    pub(crate) target: Option<u64>,
-    pub(crate) whole: BTreeSet<u64>,
+    pub(crate) selected: Option<u64>,
+    pub(crate) expanded: BTreeSet<u64>,
     pub(crate) asks: Vec<Ask>,
 }
 
@@ -104,7 +103,7 @@ impl App {
             zone: TimeZone::system(),
             rooms: Rooms::new(log.clone(), marks, room.clone()),
             window: Window::new(),
-            abouts: Abouts::default(),
+            annotations: Annotations::default(),
             view: View::new(),
             composer: Composer::new(),
             drafts: BTreeMap::new(),
@@ -120,21 +119,20 @@ impl App {
             opening: 0,
             log,
             page: None,
-            is_looking: false,
+            is_peeking: false,
             asked: 0,
             goal: None,
-            let_go: None,
+            grown: None,
             is_refused: false,
             new: None,
-            target: None,
-            whole: BTreeSet::new(),
+            selected: None,
+            expanded: BTreeSet::new(),
             asks: Vec::new(),
         };
         app.enter(room);
         app
     }
 
-    /// What is to be asked of the client.
     pub(crate) fn asks(&mut self) -> Vec<Ask> {
         std::mem::take(&mut self.asks)
     }
@@ -162,9 +160,9 @@ impl App {
             News::Followed(..) | News::NotFollowed(..) | News::Page(..) => {}
             News::Heads(log, heads) => {
                 self.rooms.moved(&log, heads);
-                self.look();
+                self.peek();
             }
-            News::Looked(log, room, page) => self.looked(&log, &room, page),
+            News::Peeked(log, room, page) => self.peeked(&log, &room, page),
             News::State(state) => self.state = state,
             News::Answered(id, outcome) => self.answered(&id, outcome),
             News::Ended(error) => {
@@ -173,7 +171,7 @@ impl App {
         }
     }
 
-    /// Opens another room; what is in the composer stays with the one before.
+    /// Opens another room; the draft stays with the current one.
     pub(crate) fn switch(&mut self, room: RoomName) {
         let draft = self.composer.take();
         self.drafts.insert(self.rooms.open().clone(), draft);
@@ -182,36 +180,36 @@ impl App {
         self.enter(room);
     }
 
-    /// Goes to the newest entry, with all that follow.
+    /// Jumps to the newest entry and stays there.
     pub(crate) fn back_to_now(&mut self) {
-        self.forget_page();
+        self.cancel_page();
         if self.window.is_live() {
             self.view.place = Place::End;
         } else {
             self.enter(self.rooms.open().clone());
         }
-        self.target = None;
+        self.selected = None;
     }
 
     fn enter(&mut self, room: RoomName) {
         self.rooms.opened(room.clone());
-        self.look();
+        self.peek();
         self.new = self.rooms.mark_of_open().map(end_of);
         self.opening += 1;
-        self.forget();
+        self.clear();
         (self.waiting, self.refused) = (None, None);
         self.asks.push(Ask::Open(self.opening, room));
     }
 
-    fn forget(&mut self) {
-        (self.window, self.abouts, self.view) = (Window::new(), Abouts::default(), View::new());
-        self.forget_page();
-        self.target = None;
-        self.whole.clear();
+    fn clear(&mut self) {
+        (self.window, self.annotations, self.view) =
+            (Window::new(), Annotations::default(), View::new());
+        self.cancel_page();
+        self.selected = None;
+        self.expanded.clear();
     }
 
-    /// What is on its way is not wanted any more.
-    fn forget_page(&mut self) {
+    fn cancel_page(&mut self) {
         (self.page, self.goal) = (None, None);
         self.asked += 1;
     }
@@ -224,23 +222,19 @@ impl App {
                     self.rooms.use_log(&log);
                     self.log = log;
                 }
-                self.abouts.take(&entries);
+                self.annotations.take(&entries);
                 self.window.followed(&entries, self.view.place != Place::End);
                 self.moved();
             }
             Followed::Reset(why) => {
-                self.forget();
+                self.clear();
                 self.rooms.use_log(&log);
                 (self.log, self.new) = (log, None);
                 let why = match why {
-                    Reset::NewLog => {
-                        "The server has another log now: it was restored or replaced. These are its messages."
-                    }
-                    Reset::Diverged => {
-                        "The server's log differs from what was shown. These are its messages."
-                    }
+                    Reset::NewLog => "The server has another log now: it was restored or replaced.",
+                    Reset::Diverged => "The server's log differs from what was shown.",
                 };
-                self.notice = Some(why.into());
+                self.notice = Some(format!("{why} These are its messages."));
             }
             Followed::Waiting(why) => self.waiting = Some(why),
         }
@@ -248,17 +242,17 @@ impl App {
 
     fn read(&mut self, reply: Reply) {
         let Some(wanted) = self.page.take() else { return };
-        self.abouts.take(&reply.entries);
+        self.annotations.take(&reply.entries);
         match wanted {
             Wanted::More(end) => {
                 if self.window.page(reply.entries, end) {
-                    self.let_go = Some(end);
+                    self.grown = Some(end);
                 }
             }
             Wanted::Around { slot, upto } => {
                 let is_clipped = reply.entries.first().is_some_and(|first| first.slot > slot);
                 if is_clipped && upto != slot {
-                    // The server sends the newest of what does not fit one page.
+                    // The server sends the newest that fit a page.
                     return self.ask_around(slot, slot);
                 }
                 self.window.replace(reply.entries);
@@ -268,10 +262,10 @@ impl App {
         self.moved();
     }
 
-    /// Another part of the room is held: what is about other parts may go, and a goal may be in reach.
+    /// After the window moved: evicts annotations, and tries to reach the goal.
     fn moved(&mut self) {
         if let (Some(first), Some(last)) = (self.window.first(), self.window.last()) {
-            self.abouts.trim(first..=last);
+            self.annotations.trim(first..=last);
         }
         if self.page.is_none()
             && let Some(slot) = self.goal.take()
@@ -292,7 +286,7 @@ impl App {
         }
     }
 
-    /// Refuses a slot that the room has not reached; before the room's first page none is known.
+    /// Rejects a slot that the room has not reached, as far as is known.
     pub(crate) fn check_slot(&self, slot: u64) -> Result<(), String> {
         match self.window.latest() {
             latest if latest >= 0 && slot > latest.unsigned_abs() => {
@@ -302,7 +296,7 @@ impl App {
         }
     }
 
-    /// Brings a slot into view that there is, as soon as it can be.
+    /// Scrolls to a slot, now or once it is loaded.
     pub(crate) fn show(&mut self, slot: u64) {
         if self.window.get(slot).is_some() {
             self.view.place = Place::Around(slot);
@@ -319,17 +313,17 @@ impl App {
         self.ask_page(Wanted::Around { slot, upto }, span);
     }
 
-    /// What of the room is seen in an area of this size; asks for more where it comes near an end.
+    /// The rows of the room in an area of this size. Requests more entries near an end.
     pub(crate) fn timeline(&mut self, width: usize, height: usize) -> Vec<Line<'static>> {
         let timeline = Timeline {
             window: &self.window,
-            abouts: &self.abouts,
+            annotations: &self.annotations,
             zone: &self.zone,
             columns: Columns::new(width, self.window.latest()),
             new: self.new,
             me: &self.me,
-            target: self.target,
-            whole: &self.whole,
+            selected: self.selected,
+            expanded: &self.expanded,
         };
         let seen = self.view.settle(&timeline, height);
         if self.view.place == Place::End {
@@ -346,9 +340,9 @@ impl App {
         if self.page.is_some() || self.is_refused {
             return;
         }
-        // At the end, what is held is the newest, whatever of it is seen.
+        // At the end, the newest entries must stay in memory.
         let may_drop_newest = self.view.place != Place::End || !self.window.is_full();
-        let grows = |end| self.let_go.is_none_or(|grown| grown == end);
+        let grows = |end| self.grown.is_none_or(|grown| grown == end);
         if first > 0 && top - first < NEAR && may_drop_newest && grows(End::Oldest) {
             let span = Span::UpTo { count: PAGE.min(first), upto: Some(first - 1) };
             self.ask_page(Wanted::More(End::Oldest), span);
@@ -364,13 +358,12 @@ impl App {
         self.asks.push(Ask::Page(self.asked, log, room, span));
     }
 
-    /// The next key is a new try.
+    /// Every key clears the notice and allows new requests.
     pub(crate) fn touched(&mut self) {
         self.notice = None;
-        (self.is_refused, self.let_go) = (false, None);
+        (self.is_refused, self.grown) = (false, None);
     }
 
-    /// What leaving now would lose.
     pub(crate) fn would_lose(&self) -> Option<String> {
         match (self.unsent.len(), self.drafts.keys().next()) {
             (0, room) => room.map(|room| format!("You have a draft in {room}.")),
@@ -379,13 +372,33 @@ impl App {
         }
     }
 
-    /// Texts that have no answer for so long that it should be seen, and refused ones.
+    /// Messages that are refused, or unanswered for so long that they are shown.
     pub(crate) fn late(&self) -> impl Iterator<Item = &Unsent> {
         self.unsent.iter().filter(|it| it.failed.is_some() || it.since.elapsed() > SLOW)
     }
 
-    /// Whether something is to be drawn although nothing comes.
+    /// Whether the screen may change without news.
     pub(crate) fn is_waiting(&self) -> bool {
         self.unsent.iter().any(|it| it.failed.is_none())
+    }
+
+    /// Reads who wrote the new entries of another room: the user's own are not unread.
+    fn peek(&mut self) {
+        if self.is_peeking {
+            return;
+        }
+        if let Some((room, count, upto)) = self.rooms.next_peek() {
+            self.is_peeking = true;
+            let span = Span::UpTo { count, upto: Some(upto) };
+            self.asks.push(Ask::Peek(self.rooms.log().to_owned(), room, span));
+        }
+    }
+
+    fn peeked(&mut self, log: &str, room: &RoomName, page: Result<Reply, ClientError>) {
+        self.is_peeking = false;
+        if log == self.rooms.log() {
+            self.rooms.peeked(room, page.as_ref().ok(), &self.me);
+        }
+        self.peek();
     }
 }

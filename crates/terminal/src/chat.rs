@@ -1,7 +1,6 @@
-//! One run of the chat, from taking the terminal to giving it back.
+//! One run of the chat, from entering the screen to leaving it.
 //!
-//! Enters: a connected client. Leaves: what the caller has to say when the screen is gone. Invariant: a burst of news
-//! or of keys costs one drawing a frame.
+//! Invariant: a burst of news or keys is drawn at most once per [`FRAME`].
 
 use std::{
     io::{self, Write},
@@ -16,21 +15,21 @@ use roomlog_client::{
 };
 use thiserror::Error;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
     time::{Instant, sleep_until},
 };
 
 use crate::{
     app::{App, Unsent},
     draw::draw,
-    keys::{self, Wish},
+    keys::{self, Effect},
     limits::{BURST, FRAME, SLOW},
     link::Link,
     marks::{self, Marks},
     screen::{self, Screen},
 };
 
-/// Why there was no chat, or what was left undone at its end.
+/// Why the chat failed, or what was unsent at its end.
 #[derive(Debug, Error)]
 pub enum ChatError {
     /// Standard input or output is a file or a pipe.
@@ -41,16 +40,16 @@ pub enum ChatError {
     /// The terminal failed.
     #[error("the terminal cannot be used: {0}")]
     Terminal(#[from] io::Error),
-    /// Texts without an answer, as a person reads them; they may be in the log or not.
+    /// Messages without an answer, by room; they may or may not be in the log.
     #[error("these messages were not confirmed, and may or may not have been sent:{}", list(.0))]
     Unsent(Vec<(RoomName, String)>),
 }
 
-/// Chats as `me` until the person at the terminal leaves, beginning in `room`. The client should have
-/// endless patience ([`roomlog_client::Options::patience`] `None`).
+/// Chats as `me` until the user quits, starting in `room`. The client should have unlimited
+/// patience ([`roomlog_client::Options::patience`] `None`). The terminal is restored in any case.
 ///
 /// # Errors
-/// [`ChatError`]; the terminal is as it was before.
+/// See [`ChatError`].
 pub async fn run(
     client: Client,
     me: Author,
@@ -68,7 +67,7 @@ pub async fn run(
     let ended = chat(&mut app, &mut screen, Link::new(client)).await;
     drop(screen);
     if let Some(path) = path {
-        keep(&path, app.rooms.into_marks());
+        save(&path, app.rooms.into_marks());
     }
     if !app.unsent.is_empty() {
         let text = |it: Unsent| (it.append.room, it.append.body);
@@ -77,10 +76,10 @@ pub async fn run(
     Ok(ended?)
 }
 
-/// Keeps how far rooms were read. That it cannot be kept loses no message, so it is no failure of the chat.
-fn keep(path: &Path, read: Marks) {
+/// Saves the read marks. A failure loses no message, so it is only a warning.
+fn save(path: &Path, read: Marks) {
     if let Err(why) = marks::save(path, read) {
-        // Standard error may be full or closed too, and then there is nowhere left to say it.
+        // Standard error may be closed too.
         let _ = writeln!(
             io::stderr(),
             "roomlog: your read marks cannot be saved to {}: {why}; unread counts may be wrong next time",
@@ -91,9 +90,13 @@ fn keep(path: &Path, read: Marks) {
 
 async fn chat(app: &mut App, screen: &mut Screen, mut link: Link) -> io::Result<()> {
     let mut events = EventStream::new();
-    let mut ends = Ends::new()?;
+    let (mut interrupt, mut hang_up, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
+        signal(SignalKind::terminate())?,
+    );
     let mut drawn = Instant::now() - FRAME;
-    // When to draw next, if anything is to be drawn.
+    // When to draw next, if at all.
     let mut due = Some(drawn);
     while !app.is_over {
         for ask in app.asks() {
@@ -118,7 +121,9 @@ async fn chat(app: &mut App, screen: &mut Screen, mut link: Link) -> io::Result<
                 }
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => continue,
-            () = ends.one() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
         }
         due = Some(drawn + FRAME);
     }
@@ -127,34 +132,9 @@ async fn chat(app: &mut App, screen: &mut Screen, mut link: Link) -> io::Result<
 
 fn pressed(app: &mut App, screen: &mut Screen, event: &Event) -> io::Result<()> {
     match keys::event(app, event) {
-        Wish::Nothing => Ok(()),
-        Wish::Redraw => screen.terminal.clear(),
-        Wish::Suspend => screen.suspend(),
-    }
-}
-
-/// What ends a program from outside.
-struct Ends {
-    interrupt: Signal,
-    hang_up: Signal,
-    terminate: Signal,
-}
-
-impl Ends {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn one(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.hang_up.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        Effect::Nothing => Ok(()),
+        Effect::Redraw => screen.terminal.clear(),
+        Effect::Suspend => screen.suspend(),
     }
 }
 

@@ -1,7 +1,6 @@
-//! Where one writes, and what one has written before.
+//! The text input and its history.
 //!
-//! Enters: keys, pastes. Leaves: a text, when Enter is pressed. Invariant: no key and no paste loses a text: what
-//! is put aside is in the history.
+//! Invariant: no key and no paste loses a text; a cleared one is in the history.
 
 use std::collections::VecDeque;
 
@@ -17,13 +16,13 @@ use ratatui_textarea::{CursorMove, TextArea, WrapMode};
 
 use crate::{
     limits::{COMPOSER_ROWS, MOST_CHOICES, MOST_HISTORY},
-    line::DIM,
+    style::DIM,
 };
 
 pub(crate) struct Composer {
     text: TextArea<'static>,
     history: VecDeque<String>,
-    /// Which text of the history is taken up, and what stood there before.
+    /// The recalled text's place in the history, and the draft that it replaced.
     recalled: Option<(usize, String)>,
 }
 
@@ -40,21 +39,20 @@ impl Composer {
         self.text.is_empty()
     }
 
-    /// Puts a text there instead of what there is.
     pub(crate) fn set(&mut self, text: &str) {
         self.text = area(text);
         self.recalled = None;
     }
 
-    /// Empties it: what one was writing, which is not what was taken up from the history.
+    /// Takes the draft, even if a recalled text is in its place.
     pub(crate) fn take(&mut self) -> String {
         self.keep_edited();
-        let own = self.recalled.take().map_or_else(|| self.text(), |(_, own)| own);
+        let draft = self.recalled.take().map_or_else(|| self.text(), |(_, draft)| draft);
         self.set("");
-        own
+        draft
     }
 
-    /// Empties it, and keeps the text in the history.
+    /// Moves the text to the history.
     pub(crate) fn put_aside(&mut self) {
         let text = self.text();
         self.set("");
@@ -65,7 +63,6 @@ impl Composer {
         }
     }
 
-    /// Takes a key that edits the text.
     pub(crate) fn key(&mut self, key: KeyEvent) {
         let (control, rows) =
             (key.modifiers.contains(KeyModifiers::CONTROL), self.text.lines().len());
@@ -90,14 +87,14 @@ impl Composer {
         }
     }
 
-    /// Puts a paste where the cursor is. Controls but tabs and line ends are left out.
+    /// Inserts a paste at the cursor, without control characters except tabs and line ends.
     pub(crate) fn paste(&mut self, text: &str) {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let plain = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control());
         self.text.insert_str(plain.collect::<String>());
     }
 
-    /// What stands before the cursor in the first row; nothing in other rows, which hold no command.
+    /// The text before the cursor in the first row; empty in other rows, which hold no command.
     pub(crate) fn before_cursor(&self) -> String {
         let cursor = self.text.cursor();
         match cursor.0 {
@@ -106,8 +103,8 @@ impl Composer {
         }
     }
 
-    /// Completes what was begun as far as all of these names that begin with it agree, and with a space
-    /// when there is one. What there is to choose from, or that there is nothing.
+    /// Completes `begun` to the common prefix of all matching names, and adds a space if there is
+    /// only one. Returns the choices, or that there are none.
     pub(crate) fn complete_one<'a>(
         &mut self,
         begun: &str,
@@ -115,7 +112,7 @@ impl Composer {
     ) -> Option<String> {
         let fits: Vec<_> = names.filter(|name| name.starts_with(begun)).collect();
         let Some(first) = fits.first() else {
-            return Some(format!("There is nothing that begins with \"{begun}\"."));
+            return Some(format!("Nothing begins with \"{begun}\"."));
         };
         let common = |all: &str, name: &str| {
             let same = all.chars().zip(name.chars()).take_while(|(a, b)| a == b);
@@ -137,13 +134,11 @@ impl Composer {
         }
     }
 
-    /// Completes the word before the cursor to the first of these names that begins with it. At the
-    /// beginning of a text it is one's address, as IRC has it.
+    /// Completes the word before the cursor to the first matching name. The first word of a text
+    /// gets a colon, as on IRC.
     pub(crate) fn complete(&mut self, mut names: impl Iterator<Item = String>) {
-        let (row, column) = {
-            let cursor = self.text.cursor();
-            (cursor.0, cursor.1)
-        };
+        let cursor = self.text.cursor();
+        let (row, column) = (cursor.0, cursor.1);
         let before: String = self.text.lines()[row].chars().take(column).collect();
         let begun = before.rsplit(char::is_whitespace).next().unwrap_or_default();
         if begun.is_empty() {
@@ -160,7 +155,6 @@ impl Composer {
         self.text.insert_str(format!("{name}{}", if is_first { ": " } else { " " }));
     }
 
-    /// How many rows it wants at this width.
     pub(crate) fn rows(&self, width: u16) -> u16 {
         u16::try_from(self.all_rows(width)).unwrap_or(u16::MAX).clamp(1, COMPOSER_ROWS)
     }
@@ -182,16 +176,14 @@ impl Composer {
         self.text.screen_cursor().row == last_row(self.text.clone())
     }
 
-    /// How many rows all of the text takes at this width.
     fn all_rows(&self, width: u16) -> usize {
         let text = self.text.clone();
-        // It breaks its lines for the width that it was drawn at.
+        // It wraps at the width of the last drawing.
         let area = Rect::new(0, 0, width.max(1), 1);
         Widget::render(&text, area, &mut Buffer::empty(area));
         last_row(text) + 1
     }
 
-    /// Takes up a text of the history: the one before, or the one after.
     fn recall(&mut self, forward: bool) {
         let newest = self.history.len();
         let at = self.recalled.as_ref().map_or(newest, |(at, _)| *at);
@@ -199,21 +191,17 @@ impl Composer {
         if to == at || to > newest {
             return;
         }
-        self.keep_edited();
-        let own = match self.recalled.take() {
-            Some((_, own)) => own,
-            None => self.text(),
-        };
+        let draft = self.take();
         match self.history.get(to).cloned() {
             Some(text) => {
                 self.set(&text);
-                self.recalled = Some((to, own));
+                self.recalled = Some((to, draft));
             }
-            None => self.set(&own),
+            None => self.set(&draft),
         }
     }
 
-    /// A text that was taken up and changed stands in the history as it is now.
+    /// Saves an edited recalled text to its place in the history.
     fn keep_edited(&mut self) {
         let text = self.text();
         if let Some((at, _)) = &self.recalled
@@ -235,7 +223,7 @@ fn area(text: &str) -> TextArea<'static> {
     let mut area = TextArea::from(text.split('\n'));
     area.set_wrap_mode(WrapMode::WordOrGlyph);
     area.set_cursor_line_style(Style::new());
-    // The terminal's own cursor stands there, for its shape and for input methods.
+    // The terminal draws its own cursor there, for its shape and for input methods.
     area.set_cursor_style(Style::new());
     area.set_placeholder_style(DIM);
     area.move_cursor(CursorMove::Bottom);

@@ -1,7 +1,7 @@
-//! The screen: rooms, the open room's name, its timeline, what is not sent yet, the composer, the status.
+//! Draws the screen.
 //!
-//! Enters: the app. Leaves: a frame. Invariant: any size is drawn without a panic; what does not fit gives way
-//! in this order: rooms, columns of the timeline, unsent texts.
+//! Invariant: any size is drawn without a panic; what does not fit is left out in this order:
+//! rooms, columns of the timeline, unsent messages.
 
 use ratatui::{
     Frame,
@@ -12,21 +12,21 @@ use ratatui::{
 };
 use roomlog_client::{State, protocol::RoomName};
 
-use crate::{app::App, line::DIM, text, unsent, view::Place};
+use crate::{
+    app::App,
+    style::{BOLD, DIM, WARN},
+    text, unsent,
+    view::Place,
+};
 
-/// With fewer columns there is no list of rooms.
+/// The least columns for a list of rooms.
 const WIDE: u16 = 72;
 const ROOMS: u16 = 22;
-/// The most rows of unsent texts.
+/// The most rows of unsent messages.
 const UNSENT_ROWS: u16 = 6;
-/// The columns of the prompt.
 const PROMPT: u16 = 2;
-
 /// The most rows of a notice.
 const NOTICE_ROWS: u16 = 4;
-
-const WARN: Style = Style::new().fg(Color::Yellow);
-pub(crate) const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     let rooms_columns = if frame.area().width >= WIDE { ROOMS } else { 0 };
@@ -47,7 +47,7 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     ])
     .areas(area);
     timeline(app, frame, log);
-    // What is seen there is read, so the counts come after it.
+    // After the timeline, which marks what it shows as read.
     if !left.is_empty() {
         rooms(app, frame, left);
     }
@@ -72,18 +72,13 @@ pub(crate) fn draw(app: &mut App, frame: &mut Frame<'_>) {
     }
 }
 
-/// How many rows the notice takes, or the status line that stands there without one.
+/// The rows of the notice, or of the status line without one.
 fn notice_rows(app: &App, area: Rect) -> u16 {
     let rows = app
         .notice
         .as_ref()
         .map_or(1, |notice| text::wrap(&text::safe(notice), area.width.into()).len());
     u16::try_from(rows).unwrap_or(u16::MAX).clamp(1, NOTICE_ROWS.min(area.height / 3).max(1))
-}
-
-/// One row, cut to the area.
-fn cut(what: &str, area: Rect, style: Style) -> Line<'static> {
-    Line::styled(text::one_line(what, area.width.into()), style)
 }
 
 fn rooms(app: &App, frame: &mut Frame<'_>, area: Rect) {
@@ -148,28 +143,29 @@ fn timeline(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
             None if app.state != State::Connected => {
                 "Offline: messages appear when the server is back."
             }
-            None if app.rooms.has_entries() => "Loading messages.",
+            None if app.rooms.has_entries() => "Loading messages…",
             None => "No messages yet",
         };
         lines.push(Line::styled(format!(" {why}"), DIM));
     }
-    // The newest stands above the composer.
     let rows = u16::try_from(lines.len()).unwrap_or(area.height).min(area.height);
     let low = Rect { y: area.bottom() - rows, height: rows, ..area };
     frame.render_widget(Paragraph::new(lines), low);
 }
 
 fn status_line(app: &App, area: Rect) -> Line<'static> {
-    let warn = WARN;
-    let below = app.window.behind();
+    let (below, columns) = (app.window.behind(), usize::from(area.width));
     let (what, style) = if let Some(why) = &app.ended {
-        (format!("✗ Disconnected. Quit with Ctrl-C and start again. ({why})"), warn)
+        (format!("✗ Disconnected. Quit with Ctrl-C and restart. ({why})"), WARN)
     } else if let Some(why) = &app.refused {
-        (format!("✗ This room cannot be read: {why}"), warn)
+        (format!("✗ This room cannot be read: {why}"), WARN)
     } else if let State::Reconnecting(why) = &app.state {
-        (offline(why, area.width.into()), warn)
+        let long = "○ Offline: reconnecting. Your messages will be sent.";
+        let short = "○ Offline. Your messages will be sent.".to_owned();
+        let forms = [format!("{long} ({why})"), long.to_owned(), short];
+        (longest_that_fits(forms, "○ Offline".to_owned(), columns), WARN)
     } else if let Some(why) = &app.waiting {
-        (format!("○ Retrying: {why}"), warn)
+        (format!("○ Retrying: {why}"), WARN)
     } else if app.view.place != Place::End && below > 0 {
         (format!("▼ {below} below · Esc: jump to latest"), Style::new().fg(Color::Cyan))
     } else if app.view.place != Place::End {
@@ -179,23 +175,12 @@ fn status_line(app: &App, area: Rect) -> Line<'static> {
             format!("● {} · {} · F1 or /help", app.me, app.server),
             format!("● {} · F1 or /help", app.me),
         ];
-        (longest_that_fits(forms, format!("● {}", app.me), area.width.into()), DIM)
+        (longest_that_fits(forms, format!("● {}", app.me), columns), DIM)
     };
-    cut(&what, area, style)
+    Line::styled(text::one_line(&what, columns), style)
 }
 
-/// That there is no connection: as much of it as fits a width.
-fn offline(why: &str, columns: usize) -> String {
-    let long = "○ Offline: reconnecting. Your messages will be sent.";
-    let forms = [
-        format!("{long} ({why})"),
-        long.to_owned(),
-        "○ Offline. Your messages will be sent.".to_owned(),
-    ];
-    longest_that_fits(forms, "○ Offline".to_owned(), columns)
-}
-
-/// The first of these that fits a width, or else the last resort.
+/// The first of these that fits, or else the last resort.
 fn longest_that_fits<const N: usize>(forms: [String; N], or: String, columns: usize) -> String {
     forms.into_iter().find(|form| text::width(form) <= columns).unwrap_or(or)
 }

@@ -1,7 +1,6 @@
-//! The help: every key and every command, in a box over the screen.
+//! The help: every key and command, in a box over the screen.
 //!
-//! Enters: keys, the size of the screen. Leaves: the box. Invariant: at every size all of it can be read, by scrolling
-//! where it does not fit.
+//! Invariant: at every size all of it can be read, by scrolling if it does not fit.
 
 use crossterm::event::KeyCode;
 use ratatui::{
@@ -11,30 +10,54 @@ use ratatui::{
     widgets::{Block, Clear, Padding, Paragraph},
 };
 
-use crate::{command::COMMANDS, draw::BOLD, keys::KEYS, text};
+use crate::{style::BOLD, text};
 
-/// The widest box.
+const KEYS: &[(&str, &str)] = &[
+    ("Enter", "send; Alt-Enter or Ctrl-J insert a new line"),
+    ("Tab", "complete a name, a command, or the room of /join"),
+    ("Up, Down", "recall what you typed before"),
+    ("PageUp, PageDown", "scroll; with Ctrl, or Alt-Up and Alt-Down, by a row"),
+    ("Alt-Home, Esc", "go to the first message, jump to the latest"),
+    ("Ctrl-P, Ctrl-N", "the previous room, the next room"),
+    ("Alt-A", "the next room with unread messages"),
+    ("Ctrl-L, Ctrl-Z", "redraw, suspend"),
+];
+
+pub(crate) const COMMANDS: &[(&str, &str)] = &[
+    ("/join ROOM", "open or create a room"),
+    ("/goto SLOT", "go to a message by its number, and select it"),
+    ("/reply SLOT TEXT", "reply to a message"),
+    ("/react SLOT EMOJI", "react; without SLOT, to the selected message"),
+    ("/react SLOT", "remove your reaction"),
+    ("/edit SLOT TEXT", "edit your message; /edit alone: your last one"),
+    ("/me TEXT", "send an action, such as /me waves"),
+    ("/show SLOT", "expand or collapse a long message"),
+    ("/retry", "resend refused messages"),
+    ("/drop", "discard refused messages"),
+    ("/help", "show this help, as F1 does"),
+    ("/quit", "quit, as Ctrl-C does"),
+    ("//TEXT", "send a message that begins with /"),
+];
+
+/// The columns of the widest box.
 const WIDTH: u16 = 76;
 /// The columns of the border and the padding.
 const FRAME: u16 = 4;
-/// The columns of what is explained, where all explanations fit beside it.
+/// The columns of the names, if all explanations fit next to them.
 const NAMES: usize = 18;
-/// The indent of a continued row, where they do not.
+/// The indent of continued rows, if they do not.
 const INDENT: &str = "  ";
 
-/// The open help, and how far it is scrolled.
 #[derive(Default)]
 pub(crate) struct Help {
-    /// The first row that is shown.
     top: usize,
-    /// How many rows were shown when it was drawn last.
     height: usize,
 }
 
 impl Help {
-    /// Takes a key, and returns whether it closes the help. A key without a meaning here does nothing.
+    /// Handles a key; returns whether it closes the help.
     pub(crate) fn key(&mut self, key: KeyCode) -> bool {
-        // One row of the page before stays, to read on from.
+        // One row stays in view.
         let page = self.height.saturating_sub(1).max(1);
         self.top = match key {
             KeyCode::Esc | KeyCode::F(1) | KeyCode::Char('q') => return true,
@@ -43,7 +66,7 @@ impl Help {
             KeyCode::PageDown | KeyCode::Char(' ') => self.top.saturating_add(page),
             KeyCode::PageUp => self.top.saturating_sub(page),
             KeyCode::Home => 0,
-            // Drawing stops at the last page.
+            // Drawing clamps it.
             KeyCode::End => usize::MAX,
             _ => self.top,
         };
@@ -59,7 +82,7 @@ impl Help {
         self.top = self.top.min(rows.len().saturating_sub(self.height));
         let below = rows.len() - (self.top + self.height).min(rows.len());
         let block = Block::bordered()
-            .title(" Help · Esc closes it ")
+            .title(" Help · Esc: close ")
             .title_bottom(more(self.top, below))
             .padding(Padding::horizontal(1));
         let box_ = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
@@ -69,7 +92,7 @@ impl Help {
     }
 }
 
-/// How many rows are out of sight, and the keys that bring them.
+/// How many rows are hidden, and the keys that scroll to them.
 fn more(above: usize, below: usize) -> String {
     match (above, below) {
         (0, 0) => String::new(),
@@ -78,7 +101,7 @@ fn more(above: usize, below: usize) -> String {
     }
 }
 
-/// All of it, in rows of so many columns.
+/// The complete help in this many columns.
 fn rows(columns: usize) -> Vec<Line<'static>> {
     let is_table =
         KEYS.iter().chain(COMMANDS).all(|(_, does)| NAMES + text::width(does) <= columns);
@@ -92,7 +115,6 @@ fn rows(columns: usize) -> Vec<Line<'static>> {
     keys.chain([Line::default()]).chain(COMMANDS.iter().flat_map(row)).collect()
 }
 
-/// One key or command with its explanation behind it, in as many rows as they take.
 fn run_on(what: &str, does: &str, columns: usize) -> Vec<Line<'static>> {
     let wrapped = text::wrap(&format!("{what}  {does}"), columns.saturating_sub(INDENT.len()));
     let row = |(number, row): (usize, String)| match row.strip_prefix(what) {
@@ -134,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_it_can_be_read_at_every_usual_size() {
+    fn every_word_can_be_read_at_every_usual_size() {
         for size in [(40, 15), (80, 24), (60, 10), (30, 8), (200, 50)] {
             let words = words_of_all_pages(size);
             for (what, does) in KEYS.iter().chain(COMMANDS) {
@@ -146,13 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn it_scrolls_by_rows_and_pages_and_says_what_is_out_of_sight() {
+    fn it_scrolls_by_rows_and_pages_and_counts_hidden_rows() {
         let mut help = Help::default();
         let first = screen(&mut help, (40, 15));
-        assert!(
-            first.contains("Help · Esc closes it") && first.contains("Down, PageDown"),
-            "{first}"
-        );
+        assert!(first.contains("Help · Esc: close") && first.contains("Down, PageDown"), "{first}");
         help.key(KeyCode::Down);
         let second = screen(&mut help, (40, 15));
         assert_ne!(first, second);

@@ -1,61 +1,45 @@
-//! The keyboard: what each key does.
+//! What each key does.
 //!
-//! Enters: an event of the terminal. Leaves: a changed app. Invariant: a key that means nothing does nothing, and
-//! none throws a text away: Ctrl-C on a text puts it into the history first.
+//! Invariant: an unknown key does nothing, and no key discards a text: Ctrl-C moves it to the
+//! history first.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-
 use roomlog_client::protocol::RoomName;
 
 use crate::{app::App, command, help::Help, text};
 
-/// What is left to do for the one who has the terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Effect {
     Nothing,
-    /// Draw everything anew.
     Redraw,
-    /// Stop, as Ctrl-Z does.
     Suspend,
 }
 
-/// The keys, for the help.
-pub(crate) const KEYS: &[(&str, &str)] = &[
-    ("Enter", "send; Alt-Enter or Ctrl-J begin a new line"),
-    ("Tab", "complete a name, a command, or the room of /join"),
-    ("Up, Down", "what you wrote before"),
-    ("PageUp, PageDown", "scroll; with Ctrl, or Alt-Up and Alt-Down, by a row"),
-    ("Alt-Home, Esc", "go to the first message, jump to the latest"),
-    ("Ctrl-P, Ctrl-N", "the previous room, the next room"),
-    ("Alt-A", "the next room with unread messages"),
-    ("Ctrl-L, Ctrl-Z", "redraw, suspend"),
-];
-
-pub(crate) fn event(app: &mut App, event: &Event) -> Wish {
+pub(crate) fn event(app: &mut App, event: &Event) -> Effect {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => pressed(app, *key),
         Event::Paste(text) => {
             app.touched();
             app.help = None;
             paste(app, text);
-            Wish::Nothing
+            Effect::Nothing
         }
-        _ => Wish::Nothing,
+        _ => Effect::Nothing,
     }
 }
 
-fn pressed(app: &mut App, key: KeyEvent) -> Wish {
+fn pressed(app: &mut App, key: KeyEvent) -> Effect {
     app.touched();
     let (control, alt) =
         (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
     if is_for_help(app, key, control) {
-        return Wish::Nothing;
+        return Effect::Nothing;
     }
     match key.code {
         KeyCode::Char('c') if control => leave(app),
         KeyCode::Char('d') if control && app.composer.is_empty() => leave(app),
-        KeyCode::Char('z') if control => return Wish::Suspend,
-        KeyCode::Char('l') if control => return Wish::Redraw,
+        KeyCode::Char('z') if control => return Effect::Suspend,
+        KeyCode::Char('l') if control => return Effect::Redraw,
         KeyCode::Char('n') if control => switch(app, app.rooms.beside(true), NO_OTHER),
         KeyCode::Char('p') if control => switch(app, app.rooms.beside(false), NO_OTHER),
         KeyCode::Char('a') if alt => switch(app, app.rooms.next_unread(), NO_UNREAD),
@@ -73,15 +57,15 @@ fn pressed(app: &mut App, key: KeyEvent) -> Wish {
         KeyCode::Enter if key.modifiers.is_empty() => enter(app),
         _ => app.composer.key(key),
     }
-    Wish::Nothing
+    Effect::Nothing
 }
 
-/// Whether the open help takes this key. The keys that quit, suspend or redraw still do so.
+/// Whether the open help handles this key. The keys that quit, suspend or redraw still do so.
 fn is_for_help(app: &mut App, key: KeyEvent, control: bool) -> bool {
     let Some(help) = &mut app.help else { return false };
     match key.code {
         KeyCode::Char('l' | 'z') if control => return false,
-        // It may have to show a notice, which the help would cover.
+        // The help would cover their notice.
         KeyCode::Char('c' | 'd') if control => {
             app.help = None;
             return false;
@@ -102,7 +86,7 @@ fn switch(app: &mut App, room: Option<RoomName>, otherwise: &str) {
     }
 }
 
-/// Completes what stands before the cursor: a command, the room of a `/join`, or else an author.
+/// Completes the text before the cursor: a command, the room of a `/join`, or else an author.
 fn complete(app: &mut App) {
     let before = app.composer.before_cursor();
     let is_command = before.starts_with('/') && !before.starts_with("//");
@@ -116,7 +100,6 @@ fn complete(app: &mut App) {
             app.notice = app.composer.complete_one(begun, names);
         }
         _ => {
-            // The one who spoke last is the likeliest.
             let others = app.window.iter().rev().filter(|entry| entry.author != app.me);
             app.composer.complete(others.map(|entry| text::typed_name(entry.author.as_str())));
         }
@@ -125,7 +108,7 @@ fn complete(app: &mut App) {
 
 fn to_first(app: &mut App) {
     if app.window.latest() >= 0
-        && let Err(why) = app.obey(command::Command::Go(0))
+        && let Err(why) = app.run(command::ChatCommand::Goto(0))
     {
         app.notice = Some(why);
     }
@@ -146,9 +129,8 @@ fn leave(app: &mut App) {
 fn paste(app: &mut App, text: &str) {
     let (is, may) = (app.composer.text().len() + text.len(), app.body_limit());
     if is > may {
-        app.notice = Some(format!(
-            "Nothing was pasted: the message would have {is} bytes; the server takes {may}."
-        ));
+        let why = format!("the message would have {is} bytes; the limit is {may}.");
+        app.notice = Some(format!("Nothing was pasted: {why}"));
     } else {
         app.composer.paste(text);
     }
@@ -163,9 +145,9 @@ fn enter(app: &mut App) {
         Ok(command) => command,
         Err(why) => return app.notice = Some(why),
     };
-    // It may put another text there, so the old one goes first.
+    // First, because the command may set another text.
     app.composer.put_aside();
-    if let Err(why) = app.obey(command) {
+    if let Err(why) = app.run(command) {
         app.composer.set(&text);
         app.notice = Some(why);
     }

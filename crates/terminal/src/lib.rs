@@ -1,18 +1,18 @@
-//! The terminal client of Roomlog: what `roomlog chat` shows.
+//! The terminal client of Roomlog, behind `roomlog chat`.
 //!
 //! ```text
-//!  keys, pastes ─► keys ─► app ─► draw ─► screen
-//!                           │ ▲            (the terminal, given back on every way out)
+//!  keys, pastes ─► keys ─► app ─► draw ─► screen (the terminal, restored on every exit)
+//!                           │ ▲
 //!                       asks│ │news
 //!                           ▼ │
 //!                          link ◄─► roomlog-client
 //!
-//!  app: rooms (heads, unread) · window (one run of slots) · view (which rows) · composer · unsent texts
-//!  line, shown, text: an entry as rows, as it stands after edits, safe for a terminal
+//!  app: rooms (heads, unread) · window (one run of slots) · view (which rows) · composer · unsent messages
+//!  line, shown, text: an entry as rows, with its edits and reactions, safe for a terminal
 //! ```
 //!
-//! Invariant: it uses the public protocol and nothing else, holds a bounded part of a room, and never
-//! waits for the server while a key waits for it.
+//! Invariant: it uses only the public protocol, keeps a bounded part of a room in memory, and never
+//! blocks a key on the server.
 
 mod acts;
 mod app;
@@ -25,11 +25,11 @@ mod keys;
 mod limits;
 mod line;
 mod link;
-mod looks;
 mod marks;
 mod rooms;
 mod screen;
 mod shown;
+mod style;
 pub mod text;
 mod unsent;
 mod view;

@@ -1,8 +1,7 @@
 //! One entry as rows of the timeline.
 //!
-//! Enters: an entry as it stands, and what stands before it. Leaves: rows: `SLOT TIME AUTHOR body`, with what
-//! it replies to above and its reactions below. Invariant: everything that an author wrote went through
-//! [`text`](crate::text).
+//! Leaves: rows `SLOT TIME AUTHOR body`, the quote of a reply above, reactions below. Invariant:
+//! everything that an author wrote went through [`text`](crate::text).
 
 use std::collections::BTreeSet;
 
@@ -15,39 +14,35 @@ use roomlog_client::protocol::{Author, Entry};
 
 use crate::{
     limits::MOST_ROWS,
-    shown::{Abouts, Shown, is_line},
+    shown::{Annotations, Shown, is_line},
+    style::DIM,
     text,
     view::Rows,
     window::Window,
 };
 
-/// Entries of one author within so long stand under one name. In ms.
+/// Entries of one author within this time share a name. In ms.
 const GROUP_MS: u64 = 5 * 60 * 1_000;
-/// The most of an entry that is quoted above a reply, in columns.
+/// The longest quote above a reply, in columns.
 const QUOTE: usize = 60;
-/// Colours that are read on dark and on light ground.
+/// Colours that are legible on dark and light backgrounds.
 const COLOURS: [Color; 6] =
     [Color::Cyan, Color::Green, Color::Magenta, Color::Blue, Color::Yellow, Color::Red];
 
-pub(crate) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
-
-/// How a timeline is drawn.
 pub(crate) struct Timeline<'a> {
     pub(crate) window: &'a Window,
-    pub(crate) abouts: &'a Abouts,
+    pub(crate) annotations: &'a Annotations,
     pub(crate) zone: &'a TimeZone,
     pub(crate) columns: Columns,
-    /// The first slot that was not read when the room was opened.
+    /// The first slot that was unread when the room was opened.
     pub(crate) new: Option<u64>,
-    /// Whose own lines are never new.
+    /// The user, whose own entries are never new.
     pub(crate) me: &'a Author,
-    /// The slot that was gone to.
-    pub(crate) target: Option<u64>,
-    /// Slots that are shown whole.
-    pub(crate) whole: &'a BTreeSet<u64>,
+    pub(crate) selected: Option<u64>,
+    pub(crate) expanded: &'a BTreeSet<u64>,
 }
 
-/// The widths of the columns, in cells; 0: left out.
+/// The widths of the columns, in cells; 0: hidden.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns {
     slot: usize,
@@ -57,13 +52,13 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// What fits a width. The body comes first, then the author, the slot, the time.
+    /// What fits a width, by priority: body, author, slot, time.
     pub(crate) fn new(width: usize, latest: i64) -> Self {
         let digits = latest.max(0).to_string().len().max(3);
         let slot = if width >= 44 { digits + 1 } else { 0 };
         let time = if width >= 56 { 6 } else { 0 };
         let author = (width / 6).clamp(6, 16);
-        // A column free at the right end, for letters that the terminal draws wider than thought.
+        // The last column stays free for characters that the terminal draws wider than computed.
         let body = width.saturating_sub(slot + time + author + 3).max(4);
         Self { slot, time, author, body }
     }
@@ -72,7 +67,6 @@ impl Columns {
         self.slot + self.time + self.author + 2
     }
 
-    /// As wide as what stands before a body.
     fn indent(self) -> String {
         " ".repeat(self.gutter())
     }
@@ -97,7 +91,7 @@ impl Rows for Timeline<'_> {
 
 impl Timeline<'_> {
     fn rows_of(&self, entry: &Entry) -> Vec<Line<'static>> {
-        let shown = self.abouts.shown(entry);
+        let shown = self.annotations.shown(entry);
         let before = self.line_before(entry.slot);
         let said = self.said(entry);
         let mut rows = Vec::new();
@@ -123,7 +117,7 @@ impl Timeline<'_> {
         rows
     }
 
-    /// Whether this is the first line that was not read: neither one's own nor behind another new one.
+    /// Whether this is the first unread line of another author.
     fn is_first_new(&self, entry: &Entry) -> bool {
         let is_held = |new: &u64| *new <= entry.slot && self.window.get(*new).is_some();
         let Some(new) = self.new.filter(is_held) else { return false };
@@ -131,7 +125,7 @@ impl Timeline<'_> {
         entry.author != *self.me && before.all(|it| !is_line(it) || it.author == *self.me)
     }
 
-    /// The line before this slot, if it is held.
+    /// The line before this slot, if it is in memory.
     fn line_before(&self, slot: u64) -> Option<&Entry> {
         (self.window.first()?..slot)
             .rev()
@@ -152,7 +146,7 @@ impl Timeline<'_> {
         let Columns { slot, time, author, .. } = self.columns;
         let mut spans = Vec::new();
         if slot > 0 {
-            let style = match self.target == Some(entry.slot) {
+            let style = match self.selected == Some(entry.slot) {
                 true => Style::new().add_modifier(Modifier::REVERSED),
                 false => DIM,
             };
@@ -182,30 +176,26 @@ impl Timeline<'_> {
         let (text, style) = words(entry, shown);
         let mut rows = text::wrap(&text, self.columns.body);
         let hidden = rows.len().saturating_sub(MOST_ROWS);
-        if hidden > 1 && !self.whole.contains(&entry.slot) {
+        if hidden > 1 && !self.expanded.contains(&entry.slot) {
             rows.truncate(MOST_ROWS);
             rows.push(format!("… {hidden} more rows: /show {}", entry.slot));
         }
-        let indent = self.columns.indent();
-        let mut lines = vec![Line::from(gutter)];
-        for (at, row) in rows.into_iter().enumerate() {
-            if at > 0 {
-                lines.push(Line::from(indent.clone()));
+        let indent = || vec![Span::raw(self.columns.indent())];
+        let mut before = Some(gutter);
+        let line = |row| {
+            let mut spans = before.take().unwrap_or_else(indent);
+            spans.push(Span::styled(row, style));
+            Line::from(spans)
+        };
+        let mut lines: Vec<_> = rows.into_iter().map(line).collect();
+        if shown.is_edited && !shown.is_redacted {
+            let edited = Span::styled(" (edited)", DIM);
+            let width = (self.columns.gutter() + self.columns.body).saturating_sub(edited.width());
+            if lines.last().is_none_or(|line| line.width() > width) {
+                lines.push(Line::from(indent()));
             }
             if let Some(line) = lines.last_mut() {
-                line.push_span(Span::styled(row, style));
-            }
-        }
-        if shown.is_edited && !shown.is_gone {
-            let edited = Span::styled(" (edited)", DIM);
-            match lines.last_mut() {
-                Some(line)
-                    if line.width() + edited.width()
-                        <= self.columns.gutter() + self.columns.body =>
-                {
-                    line.push_span(edited);
-                }
-                _ => lines.push(Line::from(vec![Span::raw(indent), edited])),
+                line.push_span(edited);
             }
         }
         lines
@@ -213,8 +203,8 @@ impl Timeline<'_> {
 
     fn quote(&self, slot: u64) -> Line<'static> {
         let quoted = self.window.get(slot).map(|entry| {
-            let shown = self.abouts.shown(entry);
-            let body = if shown.is_gone { "removed" } else { shown.body };
+            let shown = self.annotations.shown(entry);
+            let body = if shown.is_redacted { "removed" } else { shown.body };
             format!("{}: {body}", text::name(entry.author.as_str(), QUOTE))
         });
         let quoted = quoted.unwrap_or_else(|| format!("slot {slot}"));
@@ -230,9 +220,8 @@ impl Timeline<'_> {
     }
 }
 
-/// What is said, and how it looks.
 fn words(entry: &Entry, shown: &Shown<'_>) -> (String, Style) {
-    if shown.is_gone {
+    if shown.is_redacted {
         return ("removed".into(), DIM.add_modifier(Modifier::ITALIC));
     }
     let body = text::safe(shown.body);
@@ -254,10 +243,7 @@ fn is_grouped(before: &Entry, entry: &Entry) -> bool {
 
 /// An author's colour, the same everywhere.
 fn of_author(entry: &Entry) -> Style {
-    let sum = entry
-        .author
-        .as_str()
-        .bytes()
-        .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    let add = |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte));
+    let sum = entry.author.bytes().fold(0, add);
     Style::new().fg(COLOURS[sum % COLOURS.len()])
 }

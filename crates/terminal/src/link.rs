@@ -1,8 +1,7 @@
-//! Between the screen and the client: what is asked goes one way, news come the other.
+//! Connects the screen to the client: requests one way, news the other.
 //!
-//! Enters: asks of the screen. Leaves: news, all through one bounded channel. Invariant: the screen never waits
-//! for the client, so it always takes the news; the client waits for the screen and thereby the server
-//! does. Appends enter the client in the order they were asked.
+//! Invariant: the screen never waits for the client and always takes the news; a full channel of
+//! news is backpressure on the client and the server. Appends keep their order.
 
 use std::sync::Arc;
 
@@ -17,44 +16,42 @@ use tokio::{
 
 use crate::limits::{MOST_UNSENT, PAGE};
 
-/// News that wait for the screen.
 const NEWS: usize = 16;
 
-/// Which opening of a room something belongs to: what is late for another is dropped.
+/// Counts the openings of rooms: news of an earlier one are dropped.
 pub(crate) type Opening = u64;
 
-/// What the screen asks for.
+/// A request of the screen. A `String` is the log to read, or that of the slots in an append.
 pub(crate) enum Ask {
     /// Follow this room from its newest page, and no other.
     Open(Opening, RoomName),
-    /// Read once, in this log. The answer has the same number; asking again replaces what was not begun.
+    /// Read once. The answer has the same number; a new request replaces one that was not sent.
     Page(u64, String, RoomName, Span),
-    /// Read, in this log, who wrote so many of a room's entries up to a slot; one at a time.
-    Look(String, RoomName, Span),
-    /// Append; the slots that it names are of this log.
+    /// Read who wrote these entries of another room; one at a time.
+    Peek(String, RoomName, Span),
     Append(String, ClientAppend),
 }
 
-/// What the screen is told.
+/// News for the screen. A `String` is the log that they are of.
 pub(crate) enum News {
-    /// Entries of the room, and the log that they are of.
     Followed(Opening, String, Followed),
-    /// The room cannot be followed.
     NotFollowed(Opening, ClientError),
     Page(u64, Result<Reply, ClientError>),
     Heads(String, Heads),
-    /// What was looked at in a room of this log.
-    Looked(String, RoomName, Result<Reply, ClientError>),
+    Peeked(String, RoomName, Result<Reply, ClientError>),
     State(State),
     Answered(EntryId, Outcome),
     /// The client gave up.
     Ended(ClientError),
 }
 
+/// The latest read of one kind that was requested, with a tag of that kind.
+type Latest<T> = Option<(T, String, RoomName, Span)>;
+
 pub(crate) struct Link {
     open: watch::Sender<Option<(Opening, RoomName)>>,
-    page: watch::Sender<Option<(u64, String, RoomName, Span)>>,
-    look: watch::Sender<Option<(String, RoomName, Span)>>,
+    page: watch::Sender<Latest<u64>>,
+    peek: watch::Sender<Latest<()>>,
     appends: mpsc::Sender<(String, ClientAppend)>,
     news: mpsc::Receiver<News>,
     tasks: JoinSet<()>,
@@ -66,19 +63,21 @@ impl Link {
         let (sender, news) = mpsc::channel(NEWS);
         let open = watch::Sender::new(None);
         let page = watch::Sender::new(None);
-        let look = watch::Sender::new(None);
+        let peek = watch::Sender::new(None);
         let (appends, append_asks) = mpsc::channel(MOST_UNSENT);
         let mut tasks = JoinSet::new();
         tasks.spawn(states(client.state(), sender.clone()));
         tasks.spawn(heads(client.clone(), sender.clone()));
         tasks.spawn(follow(client.clone(), open.subscribe(), sender.clone()));
-        tasks.spawn(read(client.clone(), page.subscribe(), sender.clone()));
-        tasks.spawn(looks(client.clone(), look.subscribe(), sender.clone()));
+        let paged = |number, _, _, page| News::Page(number, page);
+        tasks.spawn(read(client.clone(), page.subscribe(), sender.clone(), paged));
+        let peeked = |(), log, room, page| News::Peeked(log, room, page);
+        tasks.spawn(read(client.clone(), peek.subscribe(), sender.clone(), peeked));
         tasks.spawn(append(client, append_asks, sender));
-        Self { open, page, look, appends, news, tasks }
+        Self { open, page, peek, appends, news, tasks }
     }
 
-    /// Hands on what is asked. The screen lets no more than [`MOST_UNSENT`] texts be without an answer.
+    /// Sends a request. The screen has at most [`MOST_UNSENT`] unanswered appends.
     pub(crate) fn ask(&self, ask: Ask) {
         match ask {
             Ask::Open(opening, room) => {
@@ -87,20 +86,17 @@ impl Link {
             Ask::Page(number, log, room, span) => {
                 self.page.send_replace(Some((number, log, room, span)));
             }
-            Ask::Look(log, room, span) => {
-                self.look.send_replace(Some((log, room, span)));
+            Ask::Peek(log, room, span) => {
+                self.peek.send_replace(Some(((), log, room, span)));
             }
             Ask::Append(log, append) => {
                 let taken = self.appends.try_send((log, append));
-                debug_assert!(taken.is_ok(), "at most {MOST_UNSENT} texts have no answer");
+                debug_assert!(taken.is_ok(), "at most {MOST_UNSENT} appends are unanswered");
             }
         }
     }
 
-    /// The next news.
-    ///
-    /// # Panics
-    /// When one of its tasks did.
+    /// The next news. Propagates a panic of its tasks.
     pub(crate) async fn news(&mut self) -> Option<News> {
         loop {
             tokio::select! {
@@ -114,7 +110,6 @@ impl Link {
         }
     }
 
-    /// News that are there already.
     pub(crate) fn try_news(&mut self) -> Option<News> {
         self.news.try_recv().ok()
     }
@@ -170,37 +165,24 @@ async fn follow(
     }
 }
 
-async fn read(
+/// Reads what was requested last, one after the other.
+async fn read<T: Clone>(
     client: Arc<Client>,
-    mut asked: watch::Receiver<Option<(u64, String, RoomName, Span)>>,
+    mut asked: watch::Receiver<Latest<T>>,
     news: mpsc::Sender<News>,
+    read: fn(T, String, RoomName, Result<Reply, ClientError>) -> News,
 ) {
     while asked.changed().await.is_ok() {
-        let Some((number, log, room, span)) = asked.borrow_and_update().clone() else { continue };
-        let update = ClientUpdate { room, span, seen: None, digest: None, req: None };
-        let page = client.update_of(&log, update).await;
-        if news.send(News::Page(number, page)).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn looks(
-    client: Arc<Client>,
-    mut asked: watch::Receiver<Option<(String, RoomName, Span)>>,
-    news: mpsc::Sender<News>,
-) {
-    while asked.changed().await.is_ok() {
-        let Some((log, room, span)) = asked.borrow_and_update().clone() else { continue };
+        let Some((tag, log, room, span)) = asked.borrow_and_update().clone() else { continue };
         let update = ClientUpdate { room: room.clone(), span, seen: None, digest: None, req: None };
         let page = client.update_of(&log, update).await;
-        if news.send(News::Looked(log, room, page)).await.is_err() {
+        if news.send(read(tag, log, room, page)).await.is_err() {
             return;
         }
     }
 }
 
-/// Hands appends to the client, one after the other, and their outcomes to the screen as they come.
+/// Passes appends to the client in order, and their outcomes to the screen as they come.
 async fn append(
     client: Arc<Client>,
     mut asks: mpsc::Receiver<(String, ClientAppend)>,

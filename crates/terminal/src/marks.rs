@@ -1,9 +1,8 @@
-//! How far rooms were read, log by log, kept from one run to the next.
+//! How far each room was read, per log, saved between runs.
 //!
-//! Enters and leaves: a small JSON file, `{"logs":[["LOG",{"ROOM":SLOT}]]}`, the log that was used last at the end. Invariant:
-//! a mark belongs to one log and is never applied to another; the file is written whole or not at all,
-//! and holds at most [`MOST_LOGS`]; a damaged one counts as empty, for it holds nothing that the log does
-//! not.
+//! Enters and leaves: a JSON file `{"logs":[["LOG",{"ROOM":SLOT}]]}`, the most recently used log
+//! last. Invariant: a mark applies to its own log only; the file is replaced atomically and has at
+//! most [`MOST_LOGS`] logs; a damaged file counts as empty.
 
 use std::{
     collections::BTreeMap,
@@ -16,20 +15,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MOST_LOGS;
 
-/// How far the rooms of one log were read: room to slot.
-pub(crate) type Read = BTreeMap<RoomName, i64>;
+/// The last slot read, by room.
+pub(crate) type RoomMarks = BTreeMap<RoomName, i64>;
 
-/// How far rooms were read, in each log; the one that was used last is the last.
+/// The marks of each log, the most recently used last.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Marks {
-    logs: Vec<(String, Read)>,
+    logs: Vec<(String, RoomMarks)>,
 }
 
 impl Marks {
-    /// Makes this log the one that is used, and gives its marks to read and write.
-    pub(crate) fn of(&mut self, log: &str) -> &mut Read {
+    /// The marks of this log, which becomes the most recently used.
+    pub(crate) fn of(&mut self, log: &str) -> &mut RoomMarks {
         let at = self.logs.iter().position(|(name, _)| name == log);
-        let used = at.map_or_else(|| (log.to_owned(), Read::new()), |at| self.logs.remove(at));
+        let used = at.map_or_else(|| (log.to_owned(), RoomMarks::new()), |at| self.logs.remove(at));
         let surplus = (self.logs.len() + 1).saturating_sub(MOST_LOGS);
         self.logs.drain(..surplus);
         self.logs.push(used);
@@ -37,12 +36,11 @@ impl Marks {
         &mut self.logs[last].1
     }
 
-    /// The marks of a log.
-    pub(crate) fn read(&self, log: &str) -> Option<&Read> {
+    pub(crate) fn read(&self, log: &str) -> Option<&RoomMarks> {
         self.logs.iter().rev().find(|(name, _)| name == log).map(|(_, read)| read)
     }
 
-    /// Takes what another run has kept meanwhile: in each room, the mark that is further.
+    /// Merges what another run has saved meanwhile: in each room, the later mark.
     fn merge(&mut self, kept: Self) {
         for (log, read) in kept.logs.into_iter().rev() {
             let Some((_, mine)) = self.logs.iter_mut().find(|(name, _)| *name == log) else {
@@ -59,22 +57,19 @@ impl Marks {
     }
 }
 
-/// Where it is kept: as the XDG Base Directory Specification has it for state. `None`: nowhere.
+/// The file in the XDG state directory; `None` without a home directory.
 pub(crate) fn default_path() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")))?;
     Some(state.join("roomlog/read.json"))
 }
 
-/// What is kept; nothing when it cannot be read.
+/// The saved marks; empty if they cannot be read.
 pub(crate) fn load(path: &Path) -> Marks {
     kept(path).unwrap_or_default()
 }
 
-/// Keeps it, with what another run has kept meanwhile.
-///
-/// # Errors
-/// As the system said; then the file is as it was.
+/// Saves the marks atomically, merged with those that another run has saved meanwhile.
 pub(crate) fn save(path: &Path, mut marks: Marks) -> io::Result<()> {
     marks.merge(kept(path)?);
     let directory = path.parent().unwrap_or(Path::new("."));
@@ -97,16 +92,16 @@ fn kept(path: &Path) -> io::Result<Marks> {
 mod tests {
     use super::*;
 
-    fn read(room: &str, slot: i64) -> Read {
-        Read::from([(RoomName::new(room).expect("a room"), slot)])
+    fn read(room: &str, slot: i64) -> RoomMarks {
+        RoomMarks::from([(RoomName::new(room).expect("a room"), slot)])
     }
 
-    fn marks(log: &str, read: Read) -> Marks {
+    fn marks(log: &str, read: RoomMarks) -> Marks {
         Marks { logs: vec![(log.to_owned(), read)] }
     }
 
     #[test]
-    fn what_was_read_is_kept_by_log_and_never_goes_back() {
+    fn marks_are_saved_by_log_and_never_go_back() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("state/read.json");
         save(&path, marks("one", read("general", 7))).expect("written");
@@ -117,11 +112,11 @@ mod tests {
         let both = read("general", 7).into_iter().chain(read("random", 2)).collect();
         assert_eq!(*kept.of("one"), both);
         assert_eq!(*kept.of("two"), read("general", 1));
-        assert_eq!(*kept.of("three"), Read::new());
+        assert_eq!(*kept.of("three"), RoomMarks::new());
     }
 
     #[test]
-    fn the_logs_that_were_used_last_are_kept_and_a_damaged_file_counts_as_empty() {
+    fn the_most_recently_used_logs_are_kept_and_a_damaged_file_counts_as_empty() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("read.json");
         fs::write(&path, "{\"logs\":[[").expect("written");
@@ -135,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_written_over() {
+    fn an_unreadable_file_is_not_overwritten() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("read.json");
         fs::create_dir(&path).expect("a directory in its place");

@@ -1,7 +1,7 @@
-//! The rooms, and how much of each was not read.
+//! The rooms, and how many entries of each are unread.
 //!
-//! Enters: heads, what was read, who wrote what came since. Leaves: rooms by name, with counts. Invariant:
-//! heads and marks are of one log, and those of another replace them; nobody's own lines are unread.
+//! Invariant: heads and marks are of one log, and those of another replace them; the user's own
+//! entries are not unread.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use roomlog_client::protocol::{Author, Entry, Heads, Reply, RoomName};
 
 use crate::{limits::PEEK, marks::Marks};
 
-/// What is known of the lines of a room that is not open: up to this slot, so many are one's own.
+/// What is known of the unread entries of a room: up to this slot, this many are the user's own.
 #[derive(Clone, Copy)]
-struct Looked {
+struct Peeked {
     upto: i64,
     own: u64,
 }
@@ -21,10 +21,8 @@ pub(crate) struct Rooms {
     heads: BTreeMap<RoomName, i64>,
     marks: Marks,
     open: RoomName,
-    /// Of the slots that were not read.
-    looked: BTreeMap<RoomName, Looked>,
-    /// Rooms that moved, and are to be looked at.
-    curious: BTreeSet<RoomName>,
+    peeked: BTreeMap<RoomName, Peeked>,
+    to_peek: BTreeSet<RoomName>,
 }
 
 impl Rooms {
@@ -34,14 +32,13 @@ impl Rooms {
             heads: BTreeMap::new(),
             marks,
             open,
-            looked: BTreeMap::new(),
-            curious: BTreeSet::new(),
+            peeked: BTreeMap::new(),
+            to_peek: BTreeSet::new(),
         };
         rooms.use_log(&log);
         rooms
     }
 
-    /// How far rooms were read, for the next run.
     pub(crate) fn into_marks(self) -> Marks {
         self.marks
     }
@@ -59,38 +56,36 @@ impl Rooms {
     }
 
     pub(crate) fn opened(&mut self, room: RoomName) {
-        self.curious.remove(&room);
+        self.to_peek.remove(&room);
         let left = std::mem::replace(&mut self.open, room);
-        // Of what came while it was scrolled up, nobody has looked at.
-        if left != self.open && self.unlooked(&left) > 0 {
-            self.curious.insert(left);
+        // What came while it was scrolled up was not peeked at.
+        if left != self.open && self.unpeeked(&left) > 0 {
+            self.to_peek.insert(left);
         }
     }
 
-    /// From now on the server has this log.
     pub(crate) fn use_log(&mut self, log: &str) {
         if self.log != log {
             log.clone_into(&mut self.log);
             self.heads.clear();
-            self.looked.clear();
-            self.curious.clear();
+            self.peeked.clear();
+            self.to_peek.clear();
             self.marks.of(log);
         }
     }
 
-    /// Takes heads of this log.
     pub(crate) fn moved(&mut self, log: &str, heads: Heads) {
         self.use_log(log);
         for (room, head) in heads.rooms {
             let known = self.heads.entry(room.clone()).or_insert(head);
             *known = head.max(*known);
-            if room != self.open && self.unlooked(&room) > 0 {
-                self.curious.insert(room);
+            if room != self.open && self.unpeeked(&room) > 0 {
+                self.to_peek.insert(room);
             }
         }
     }
 
-    /// All of the open room up to this slot was seen.
+    /// The open room was read up to this slot.
     pub(crate) fn seen(&mut self, slot: i64) {
         if slot < 0 {
             return;
@@ -100,14 +95,14 @@ impl Rooms {
         let mark = self.marks.of(&self.log).entry(self.open.clone()).or_insert(slot);
         if slot > *mark {
             *mark = slot;
-            self.looked.remove(&self.open);
+            self.peeked.remove(&self.open);
         }
     }
 
-    /// A room to look at, and the newest slots of it whose authors are wanted: how many, up to which.
-    pub(crate) fn next_look(&mut self) -> Option<(RoomName, u64, u64)> {
-        while let Some(room) = self.curious.pop_first() {
-            let (count, head) = (self.unlooked(&room), self.heads.get(&room).copied());
+    /// A room whose newest authors are wanted: of how many slots, up to which.
+    pub(crate) fn next_peek(&mut self) -> Option<(RoomName, u64, u64)> {
+        while let Some(room) = self.to_peek.pop_first() {
+            let (count, head) = (self.unpeeked(&room), self.heads.get(&room).copied());
             if let Some(upto) = head.and_then(|head| u64::try_from(head).ok())
                 && count > 0
             {
@@ -117,37 +112,37 @@ impl Rooms {
         None
     }
 
-    /// Takes what was looked at; what could not be read counts as written by others.
-    pub(crate) fn looked(&mut self, room: &RoomName, reply: Option<&Reply>, me: &Author) {
+    /// Takes the entries of a peek; those that could not be read count as written by others.
+    pub(crate) fn peeked(&mut self, room: &RoomName, reply: Option<&Reply>, me: &Author) {
         let Some(mark) = self.mark(room) else { return };
-        let known = self.looked.get(room).map_or(mark, |looked| looked.upto.max(mark));
+        let known = self.peeked.get(room).map_or(mark, |peeked| peeked.upto.max(mark));
         let is_new = |entry: &&Entry| entry.slot.cast_signed() > known;
         let entries = reply.map_or(&[][..], |reply| &reply.entries);
         let own = entries.iter().filter(is_new).filter(|entry| entry.author == *me).count() as u64;
         let last = entries.last().map(|entry| entry.slot.cast_signed());
         let upto = last.or_else(|| self.heads.get(room).copied()).unwrap_or(known);
-        let looked = self.looked.entry(room.clone()).or_insert(Looked { upto, own: 0 });
-        (looked.upto, looked.own) = (upto.max(looked.upto), looked.own + own);
+        let peeked = self.peeked.entry(room.clone()).or_insert(Peeked { upto, own: 0 });
+        (peeked.upto, peeked.own) = (upto.max(peeked.upto), peeked.own + own);
         if self.unread(room) == 0 && room != &self.open {
-            // All of them are one's own: they are read.
+            // All of them are the user's own, and so read.
             if let Some(mark) = self.marks.of(&self.log).get_mut(room) {
                 *mark = upto.max(*mark);
             }
-            self.looked.remove(room);
+            self.peeked.remove(room);
         }
     }
 
-    /// How many entries of a room were not read. Of one that was never opened none: nothing was missed. Those
-    /// that nobody has looked at yet are not counted: they may be one's own.
+    /// The number of unread entries of a room; 0 if it was never opened. Entries before the peek do
+    /// not count, because they may be the user's own.
     pub(crate) fn unread(&self, room: &RoomName) -> u64 {
-        let (Some(mark), Some(looked)) = (self.mark(room), self.looked.get(room)) else { return 0 };
-        u64::try_from(looked.upto - mark).unwrap_or(0).saturating_sub(looked.own)
+        let (Some(mark), Some(peeked)) = (self.mark(room), self.peeked.get(room)) else { return 0 };
+        u64::try_from(peeked.upto - mark).unwrap_or(0).saturating_sub(peeked.own)
     }
 
-    /// How many of the room's lines nobody has looked at.
-    fn unlooked(&self, room: &RoomName) -> u64 {
+    /// The number of unread entries after the last peek.
+    fn unpeeked(&self, room: &RoomName) -> u64 {
         let (Some(head), Some(mark)) = (self.heads.get(room), self.mark(room)) else { return 0 };
-        let known = self.looked.get(room).map_or(mark, |looked| looked.upto.max(mark));
+        let known = self.peeked.get(room).map_or(mark, |peeked| peeked.upto.max(mark));
         u64::try_from(head - known).unwrap_or(0)
     }
 
@@ -155,17 +150,16 @@ impl Rooms {
         self.marks.read(&self.log)?.get(room).copied()
     }
 
-    /// Whether something was said in the open room, as far as is known.
     pub(crate) fn has_entries(&self) -> bool {
         self.heads.get(&self.open).is_some_and(|head| *head >= 0)
     }
 
-    /// How far the open room was read when it was opened; `None`: never.
+    /// How far the open room was read; `None`: never opened before.
     pub(crate) fn mark_of_open(&self) -> Option<i64> {
         self.mark(&self.open)
     }
 
-    /// The room beside the open one, by name, around the end.
+    /// The next or previous room by name, wrapping around.
     pub(crate) fn beside(&self, forward: bool) -> Option<RoomName> {
         let after = || self.heads.range(self.open.clone()..).find(|(room, _)| **room != self.open);
         let before = || self.heads.range(..self.open.clone()).next_back();
@@ -176,15 +170,13 @@ impl Rooms {
         beside.map(|(room, _)| room.clone()).filter(|room| *room != self.open)
     }
 
-    /// The next room with something that was not read.
     pub(crate) fn next_unread(&self) -> Option<RoomName> {
         let after = self.heads.range(self.open.clone()..);
         let mut all = after.chain(self.heads.range(..self.open.clone())).map(|(room, _)| room);
         all.find(|room| **room != self.open && self.unread(room) > 0).cloned()
     }
 
-    /// At most `rows` rooms around the open one, in order of their names, and how many stand before and
-    /// behind.
+    /// At most `rows` rooms around the open one, and how many there are before and after them.
     pub(crate) fn around(&self, rows: usize) -> (usize, Vec<&RoomName>, usize) {
         let before = self.heads.range(..self.open.clone()).count();
         let mut rooms: Vec<_> = self.heads.keys().collect();
@@ -233,38 +225,38 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_others_are_unread_and_ones_own_are_not() {
+    fn entries_of_others_are_unread_and_ones_own_are_not() {
         let (mut rooms, me) = (read_to_4(), Author::new("ada").expect("an author"));
         rooms.moved("log", heads(&[("a", 7), ("c", 9)]));
-        assert_eq!(rooms.next_look(), Some((room("a"), 3, 7)), "c was never opened");
+        assert_eq!(rooms.next_peek(), Some((room("a"), 3, 7)), "c was never opened");
         assert_eq!(rooms.unread(&room("a")), 0, "they may be one's own");
-        rooms.looked(&room("a"), Some(&reply(&["ada", "bo", "ada"], 7)), &me);
+        rooms.peeked(&room("a"), Some(&reply(&["ada", "bo", "ada"], 7)), &me);
         assert_eq!(rooms.unread(&room("a")), 1);
         rooms.moved("log", heads(&[("a", 8)]));
-        assert_eq!(rooms.next_look(), Some((room("a"), 1, 8)));
-        rooms.looked(&room("a"), Some(&reply(&["ada"], 8)), &me);
+        assert_eq!(rooms.next_peek(), Some((room("a"), 1, 8)));
+        rooms.peeked(&room("a"), Some(&reply(&["ada"], 8)), &me);
         assert_eq!(rooms.unread(&room("a")), 1);
         rooms.moved("log", heads(&[("a", 9)]));
-        rooms.looked(&room("a"), None, &me);
+        rooms.peeked(&room("a"), None, &me);
         assert_eq!(rooms.unread(&room("a")), 2, "what cannot be read may be another's");
     }
 
     #[test]
-    fn a_room_that_is_left_before_its_end_was_seen_is_looked_at() {
+    fn a_room_that_is_left_before_its_end_was_seen_is_peeked_at() {
         let mut rooms = read_to_4();
         rooms.opened(room("a"));
         rooms.moved("log", heads(&[("a", 6)]));
-        assert_eq!(rooms.next_look(), None, "it is open");
+        assert_eq!(rooms.next_peek(), None, "it is open");
         rooms.opened(room("b"));
-        assert_eq!(rooms.next_look(), Some((room("a"), 2, 6)));
+        assert_eq!(rooms.next_peek(), Some((room("a"), 2, 6)));
     }
 
     #[test]
     fn marks_of_a_log_stay_with_it_when_the_server_has_another_for_a_while() {
         let mut rooms = read_to_4();
         rooms.moved("other", heads(&[("a", 900)]));
-        assert_eq!((rooms.next_look(), rooms.unread(&room("a"))), (None, 0));
+        assert_eq!((rooms.next_peek(), rooms.unread(&room("a"))), (None, 0));
         rooms.moved("log", heads(&[("a", 5)]));
-        assert_eq!(rooms.next_look(), Some((room("a"), 1, 5)));
+        assert_eq!(rooms.next_peek(), Some((room("a"), 1, 5)));
     }
 }

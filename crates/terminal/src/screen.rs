@@ -1,7 +1,7 @@
-//! The terminal while the chat has it: another screen, every key by itself, pastes as one event.
+//! The terminal while the chat runs: alternate screen, raw mode, bracketed paste.
 //!
-//! Enters: a terminal as it was. Leaves: the same, on every way out. Invariant: what `enter` changes is
-//! undone once, by [`Screen`]'s end or by a panic on whatever thread, before its message is printed.
+//! Enters: a terminal. Leaves: the same, restored on every exit. Invariant: what `enter` changes is
+//! undone once, by [`Screen`]'s drop or by a panic on any thread, before its message is printed.
 
 use std::{
     io::{self, IsTerminal, Stdout, stdout},
@@ -22,7 +22,7 @@ use crossterm::{
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 
-/// Whether the terminal is changed now.
+/// Whether the terminal has to be restored.
 static ENTERED: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
 
@@ -30,16 +30,12 @@ pub(crate) struct Screen {
     pub(crate) terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
-/// Whether both ends are a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdin().is_terminal() && stdout().is_terminal()
 }
 
 impl Screen {
-    /// Takes the terminal.
-    ///
-    /// # Errors
-    /// As the system said; then nothing is changed.
+    /// Enters the screen. After an error of the system the terminal is unchanged.
     pub(crate) fn enter() -> io::Result<Self> {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
@@ -49,15 +45,11 @@ impl Screen {
             }));
         });
         take()?;
-        // From here on the end of this undoes it.
         let terminal = Terminal::new(CrosstermBackend::new(stdout()));
         terminal.map(|terminal| Self { terminal }).inspect_err(|_| leave())
     }
 
-    /// Gives the terminal back, stops this process as Ctrl-Z does, and takes it again afterwards.
-    ///
-    /// # Errors
-    /// As the system said.
+    /// Restores the terminal, stops this process as Ctrl-Z does, and enters the screen again.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         leave();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
@@ -75,15 +67,14 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     ENTERED.store(true, Ordering::SeqCst);
-    // Terminals differ in the width of some emoji: without wrapping, a row that comes out longer than
-    // thought spoils itself and no other.
+    // Terminals disagree on emoji widths; without wrapping, a long row affects no other.
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, DisableLineWrap)
         .inspect_err(|_| leave())
 }
 
 fn leave() {
     if ENTERED.swap(false, Ordering::SeqCst) {
-        // Each by itself: there is nothing better to do when one fails.
+        // Best effort: nothing helps if one fails.
         let _ =
             execute!(stdout(), EnableLineWrap, DisableBracketedPaste, LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();

@@ -1,49 +1,46 @@
-//! What is to be shown of entries: edits, reactions and redactions belong to the entry that they are about.
+//! Annotations: the edits, reactions and redactions of an entry.
 //!
-//! Enters: entries in any order. Leaves: what to show at a slot. Invariant: what is shown of a slot follows
-//! from the entries that were taken, not from their order (the JavaScript SDK's `fold.js` has the same rules,
-//! PROTOCOL.md's table of kinds). Of each author only what counts is held.
+//! Enters: entries in any order. Leaves: what to show at a slot. Invariant: the result depends on
+//! the entries taken, not on their order, by the rules of PROTOCOL.md's table of kinds (as in the
+//! JavaScript SDK's `fold.js`). Only the latest annotation of each author is kept.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use roomlog_client::protocol::{Author, Body, Entry};
 
-use crate::limits::MOST_ABOUTS;
+use crate::limits::MOST_ANNOTATIONS;
 
-/// An entry as it stands now.
 pub(crate) struct Shown<'a> {
     pub(crate) body: &'a str,
     pub(crate) is_edited: bool,
-    pub(crate) is_gone: bool,
-    /// Emoji and how many stand by it, in the order of the first.
+    pub(crate) is_redacted: bool,
+    /// Emoji and their counts, in the order of the first reaction.
     pub(crate) reactions: Vec<(&'a str, usize)>,
 }
 
-/// The latest of each author: its slot and its body.
-type Latest = BTreeMap<Author, (u64, Body)>;
+/// The latest annotation of each author: its slot and body.
+type ByAuthor = BTreeMap<Author, (u64, Body)>;
 
-/// What is known about one slot.
 #[derive(Default)]
-struct About {
-    edits: Latest,
-    reactions: Latest,
-    is_gone: bool,
+struct OfSlot {
+    edits: ByAuthor,
+    reactions: ByAuthor,
+    is_redacted: bool,
 }
 
-/// What entries are about which slots.
 #[derive(Default)]
-pub(crate) struct Abouts {
-    by_slot: BTreeMap<u64, About>,
-    /// How many were taken since those far off were let go of.
+pub(crate) struct Annotations {
+    by_slot: BTreeMap<u64, OfSlot>,
+    /// How many were taken since the last eviction.
     taken: usize,
 }
 
-/// Whether an entry is a line of its own.
+/// Whether an entry is a line of its own, not an annotation.
 pub(crate) fn is_line(entry: &Entry) -> bool {
     entry.reference.is_none() || !matches!(entry.kind.as_str(), "reaction" | "edit" | "redact")
 }
 
-impl Abouts {
+impl Annotations {
     pub(crate) fn take(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| !is_line(entry)) {
             let Some(slot) = entry.reference else { continue };
@@ -52,35 +49,32 @@ impl Abouts {
             match entry.kind.as_str() {
                 "edit" => keep_later(&mut about.edits, entry),
                 "reaction" => keep_later(&mut about.reactions, entry),
-                // From another author it is an admin's: the server takes it from nobody else.
-                _ => about.is_gone = true,
+                // Only an admin may redact another author's entry; the server checks that.
+                _ => about.is_redacted = true,
             }
         }
     }
 
-    /// Whether a reaction of this author stands at this slot.
     pub(crate) fn reacted(&self, slot: u64, author: &Author) -> bool {
         let reaction = self.by_slot.get(&slot).and_then(|about| about.reactions.get(author));
         reaction.is_some_and(|(_, body)| !body.is_empty())
     }
 
-    /// Lets go of what is about other slots than these, when there is much.
+    /// Evicts annotations of slots outside this range, if there are many.
     pub(crate) fn trim(&mut self, slots: RangeInclusive<u64>) {
-        if self.taken > MOST_ABOUTS {
+        if self.taken > MOST_ANNOTATIONS {
             self.by_slot.retain(|slot, _| slots.contains(slot));
             self.taken = 0;
         }
     }
 
     pub(crate) fn shown<'a>(&'a self, entry: &'a Entry) -> Shown<'a> {
-        let mut shown =
-            Shown { body: &entry.body, is_edited: false, is_gone: false, reactions: Vec::new() };
-        let Some(about) = self.by_slot.get(&entry.slot) else { return shown };
-        // An edit counts only from the author of the original.
-        if let Some((_, body)) = about.edits.get(&entry.author) {
-            (shown.body, shown.is_edited) = (body, true);
-        }
-        shown.is_gone = about.is_gone;
+        let Some(about) = self.by_slot.get(&entry.slot) else {
+            let (body, reactions) = (&*entry.body, Vec::new());
+            return Shown { body, is_edited: false, is_redacted: false, reactions };
+        };
+        // Only the entry's author can edit it.
+        let edit = about.edits.get(&entry.author).map(|(_, body)| &**body);
         let mut emoji: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
         for (slot, body) in about.reactions.values().filter(|(_, body)| !body.is_empty()) {
             let (first, count) = emoji.entry(body).or_insert((*slot, 0));
@@ -88,12 +82,16 @@ impl Abouts {
         }
         let mut emoji: Vec<_> = emoji.into_iter().collect();
         emoji.sort_by_key(|(_, (first, _))| *first);
-        shown.reactions = emoji.into_iter().map(|(emoji, (_, count))| (emoji, count)).collect();
-        shown
+        Shown {
+            body: edit.unwrap_or(&entry.body),
+            is_edited: edit.is_some(),
+            is_redacted: about.is_redacted,
+            reactions: emoji.into_iter().map(|(emoji, (_, count))| (emoji, count)).collect(),
+        }
     }
 }
 
-fn keep_later(latest: &mut Latest, entry: &Entry) {
+fn keep_later(latest: &mut ByAuthor, entry: &Entry) {
     let kept = latest.entry(entry.author.clone()).or_insert((entry.slot, entry.body.clone()));
     if entry.slot >= kept.0 {
         *kept = (entry.slot, entry.body.clone());

@@ -1,31 +1,28 @@
-//! Text that others wrote, made safe for a terminal, and broken into rows.
+//! Untrusted text, made safe for a terminal and wrapped into rows.
 //!
-//! Enters: any string. Leaves: rows of graphemes whose widths are known, for the screen of `chat`; or one
-//! line, for the commands that print. Invariant: nothing that leaves can move the cursor, change a colour or
-//! turn the direction of what stands beside it, and no row is wider than asked.
+//! Enters: any string. Leaves: rows of graphemes with known widths, for the screen of `chat`; or
+//! one line, for the commands that print. Invariant: the result cannot move the cursor, change a
+//! colour or reverse the direction of text next to it, and no row is wider than requested.
 
 use ratatui::buffer::CellWidth;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The most code points of one grapheme that are drawn: the longest emoji of Unicode's list has 10, and
-/// marks without end would climb over the rows above.
+/// The most code points per grapheme: Unicode's longest emoji has 10; more marks cover other rows.
 const GRAPHEME_CODE_POINTS: usize = 12;
-/// Columns of a tab.
 const TAB: &str = "    ";
 
-/// The width of a text in cells.
 pub(crate) fn width(text: &str) -> usize {
     text.graphemes(true).map(|it| usize::from(it.cell_width())).sum()
 }
 
-/// A text of many lines, safe to draw: line ends are `\n`, and nothing else in it is a control.
+/// A multi-line text that is safe to draw: `\n` is its only control character.
 pub(crate) fn safe(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let mut safe = String::with_capacity(text.len());
     for grapheme in text.graphemes(true) {
         let before = safe.len();
         grapheme.chars().take(GRAPHEME_CODE_POINTS).for_each(|c| push(&mut safe, c));
-        // A mark without a letter would be drawn onto what stands to its left.
+        // A mark without a letter would be drawn onto the cell to its left.
         if &safe[before..] != "\n" && safe[before..].cell_width() == 0 {
             safe.truncate(before);
         }
@@ -33,7 +30,7 @@ pub(crate) fn safe(text: &str) -> String {
     safe
 }
 
-/// As [`safe`], in one line, cut to `columns`.
+/// As [`safe`], in one line, truncated to `columns`.
 pub(crate) fn one_line(text: &str, columns: usize) -> String {
     let text = safe(text).replace('\n', " ");
     if width(&text) <= columns {
@@ -46,7 +43,7 @@ pub(crate) fn one_line(text: &str, columns: usize) -> String {
     cut
 }
 
-/// As [`safe`], in one line of a command's output: a line end is seen as its picture, a tab stays.
+/// A text that is safe in one line of a command's output: a line end becomes U+240A, a tab stays.
 #[must_use]
 pub fn printed(text: &str) -> String {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -56,7 +53,7 @@ pub fn printed(text: &str) -> String {
     safe.join("\t")
 }
 
-/// As [`printed`], for a line of our own that has colours: `ESC [ … m` stays.
+/// As [`printed`], but keeps colours: `ESC [ … m`.
 #[must_use]
 pub fn printed_in_colour(line: &str) -> String {
     let mut parts = line.split("\u{1b}[");
@@ -74,14 +71,14 @@ pub fn printed_in_colour(line: &str) -> String {
     out
 }
 
-/// Whether JSON that a terminal may show writes this character as `\uXXXX`: controls that JSON itself lets
-/// pass, and what has no width.
+/// Whether JSON for a terminal has to escape this character as `\uXXXX`: a control or invisible
+/// one.
 #[must_use]
 pub fn is_escaped_in_json(c: char) -> bool {
     c.is_control() || is_unseen(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// A name, cut to `columns`. What has no width is seen here: with it one would pass for another.
+/// A name, truncated to `columns`. Invisible characters become U+FFFD: no name passes for another.
 #[must_use]
 pub fn name(text: &str, columns: usize) -> String {
     let mut seen = String::with_capacity(text.len());
@@ -93,12 +90,12 @@ pub fn name(text: &str, columns: usize) -> String {
     one_line(&seen, columns)
 }
 
-/// Breaks a safe text into rows of at most `columns` cells: between words where it can be.
+/// Wraps a safe text into rows of at most `columns` cells, between words if possible.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     text.split('\n').flat_map(|line| wrap_line(line, columns.max(2))).collect()
 }
 
-/// As [`safe`], in at most so many rows, and in one at least; the last is cut when there are too few.
+/// As [`safe`], in 1 to `most` rows; the last is truncated if it does not fit.
 pub(crate) fn few_rows(text: &str, columns: usize, most: usize) -> Vec<String> {
     let mut rows = wrap(&safe(text), columns);
     let most = most.max(1);
@@ -114,7 +111,7 @@ fn push(safe: &mut String, c: char) {
     match c {
         '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => safe.push('\n'),
         '\t' => safe.push_str(TAB),
-        // Unicode's pictures of the controls, which say what was there.
+        // Unicode's control pictures.
         '\0'..='\u{1f}' => safe.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}')),
         '\u{7f}' => safe.push('\u{2421}'),
         '\u{80}'..='\u{9f}' => safe.push('\u{fffd}'),
@@ -123,8 +120,8 @@ fn push(safe: &mut String, c: char) {
     }
 }
 
-/// What has no width and turns or hides what stands beside it: Unicode Annex 9's explicit directions, and
-/// spaces of no width. Joiners stay: emoji and scripts need them.
+/// Invisible characters that reverse or hide their neighbours: Unicode Annex 9's explicit
+/// directions, and zero-width spaces. Not joiners, which emoji and some scripts need.
 fn is_unseen(c: char) -> bool {
     matches!(
         c,
@@ -133,17 +130,17 @@ fn is_unseen(c: char) -> bool {
     )
 }
 
-/// A name to type, without what has no width.
+/// A name to type, without invisible characters.
 pub(crate) fn typed_name(text: &str) -> String {
     text.chars().filter(|c| !is_unseen(*c)).collect()
 }
 
-/// What changes how its neighbours are drawn, and is seen only by that.
+/// Invisible characters that change how their neighbours are drawn.
 fn is_joined(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{34f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The longest beginning of at most `columns` cells.
+/// The longest prefix of at most `columns` cells.
 fn head(text: &str, columns: usize) -> &str {
     let mut taken = 0;
     for (at, grapheme) in text.grapheme_indices(true) {
@@ -163,7 +160,7 @@ fn wrap_line(line: &str, columns: usize) -> Vec<String> {
             rows.push(rest.to_owned());
             return rows;
         }
-        // A grapheme wider than the row: it is left out rather than broken or waited for.
+        // A grapheme that is wider than the row is skipped.
         if fits.is_empty() {
             let wide = rest.graphemes(true).next().map_or(rest.len(), str::len);
             rest = &rest[wide..];
@@ -186,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_command_the_terminal_is_a_picture_of_itself() {
+    fn control_characters_become_control_pictures() {
         assert_eq!(safe("\u{1b}[2Jhi\u{7}"), "␛[2Jhi␇");
         assert_eq!(safe("\u{9b}31mred\u{7f}"), "\u{fffd}31mred␡");
         assert_eq!(safe("a\r\nb\rc\u{2028}d"), "a\nb\nc\nd");
@@ -201,20 +198,20 @@ mod tests {
     }
 
     #[test]
-    fn of_a_line_in_colour_nothing_but_the_colours_stays() {
+    fn of_the_controls_in_a_coloured_line_only_the_colours_stay() {
         assert_eq!(printed_in_colour("\u{1b}[1;31mred\u{1b}[0m\n"), "\u{1b}[1;31mred\u{1b}[0m␊");
         assert_eq!(printed_in_colour("a\u{1b}[2Jb\u{1b}]0;x\u{7}"), "a␛[2Jb␛]0;x␇");
         assert_eq!(printed_in_colour("\u{1b}["), "␛[");
     }
 
     #[test]
-    fn what_turns_the_direction_or_has_no_width_is_left_out() {
+    fn direction_changes_and_invisible_characters_are_removed() {
         assert_eq!(safe("abc\u{202e}def\u{2066}\u{200b}g\u{feff}"), "abcdefg");
         assert_eq!(safe("\u{301}\u{301}a"), "a", "marks without a letter");
     }
 
     #[test]
-    fn a_name_shows_what_would_make_it_pass_for_another() {
+    fn a_name_shows_its_invisible_characters() {
         assert_eq!(name("ad\u{200b}a", 9), "ad\u{fffd}a");
         assert_eq!(name("ada\u{fe0f}", 9), "ada\u{fffd}");
         assert_eq!(name("ad\u{200d}a", 9), "ad\u{fffd}a");
@@ -223,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn marks_without_end_are_cut() {
+    fn combining_marks_are_limited() {
         let tower: String = std::iter::once('o').chain(["\u{301}"; 500].concat().chars()).collect();
         assert_eq!(safe(&tower).chars().count(), GRAPHEME_CODE_POINTS);
         assert_eq!(safe("e\u{301} 👩‍👩‍👧‍👦 ש\u{5b8}"), "e\u{301} 👩‍👩‍👧‍👦 ש\u{5b8}");
     }
 
     #[test]
-    fn rows_break_between_words_and_inside_those_that_are_too_long() {
+    fn rows_wrap_between_words_and_inside_long_ones() {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("one two", 3), ["one", "two"]);
         assert_eq!(wrap("abcdefgh ij", 5), ["abcde", "fgh", "ij"]);
@@ -240,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_cut_with_a_sign_of_it() {
+    fn a_truncated_line_ends_with_an_ellipsis() {
         assert_eq!(one_line("one\ntwo", 10), "one two");
         assert_eq!(one_line("漢字漢字", 5), "漢字…");
         assert_eq!(one_line("abc", 0), "");
@@ -248,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_row_is_wider_than_asked_and_nothing_in_it_commands(
+        fn no_row_is_too_wide_or_has_control_characters(
             text in "(\\PC|\\p{Cc}|[\u{200b}-\u{206f}]|\u{301}| |\u{1b}\\[[0-9]m){0,60}",
             columns in 2_usize..30,
         ) {
@@ -259,7 +256,7 @@ mod tests {
         }
 
         #[test]
-        fn wrapping_leaves_out_nothing_but_spaces(text in "[a-z漢é ]{0,60}", columns in 2_usize..30) {
+        fn wrapping_removes_only_spaces(text in "[a-z漢é ]{0,60}", columns in 2_usize..30) {
             let bare = |text: &str| text.replace(' ', "");
             prop_assert_eq!(bare(&wrap(&text, columns).concat()), bare(&text));
         }

@@ -1,7 +1,7 @@
-//! What was not sent, as rows above the composer.
+//! Unsent messages, as rows above the composer.
 //!
-//! Enters: texts without an answer, and refused ones. Leaves: rows. Invariant: a reason stands above the texts that were
-//! refused for it, each text has a row of its own, and what does not fit is counted.
+//! Invariant: each reason is above the messages that were refused for it, each message has its own
+//! row, and those that do not fit are counted.
 
 use ratatui::{
     style::{Color, Style},
@@ -9,19 +9,17 @@ use ratatui::{
 };
 use roomlog_client::{AppendError, protocol::ClientAppend};
 
-use crate::{app::Unsent, line::DIM, text};
+use crate::{app::Unsent, style::DIM, text};
 
-/// The most rows of one reason.
 const REASON_ROWS: usize = 3;
-
 const REFUSED: Style = Style::new().fg(Color::Red);
 
-/// At most `most` rows of so many columns: refused texts first, for they need an answer.
+/// At most `most` rows of this many columns: refused messages first, because they need a decision.
 pub(crate) fn rows(late: &[&Unsent], columns: usize, most: usize) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     let mut refused: Vec<_> =
         late.iter().filter_map(|it| Some((reason(it.failed.as_ref()?), &it.append))).collect();
-    // Stable: of one reason, the order is that in which they were written.
+    // Stable: those with one reason keep their order.
     refused.sort_by(|(one, _), (other, _)| one.cmp(other));
     for group in refused.chunk_by(|(one, _), (other, _)| one == other) {
         let why = format!("✗ Not sent (/retry, /drop): {}", group[0].0);
@@ -34,7 +32,7 @@ pub(crate) fn rows(late: &[&Unsent], columns: usize, most: usize) -> Vec<Line<'s
     let waiting = late.iter().filter(|it| it.failed.is_none());
     rows.extend(waiting.map(|it| (format!("… {}", typed(&it.append)), DIM, true)));
     if rows.len() > most {
-        // The first row has the reason, which is worth more than the count.
+        // The reason in the first row matters more than the count.
         let hidden = rows.split_off(most.saturating_sub(1).max(1));
         let texts = hidden.iter().filter(|(_, _, is_text)| *is_text).count();
         rows.push((format!("  and {texts} more"), DIM, false));
@@ -44,7 +42,6 @@ pub(crate) fn rows(late: &[&Unsent], columns: usize, most: usize) -> Vec<Line<'s
     rows.into_iter().map(line).collect()
 }
 
-/// Why it was refused, in few words.
 fn reason(error: &AppendError) -> String {
     match error {
         AppendError::NewLog => "the server has another log now".into(),
@@ -52,7 +49,7 @@ fn reason(error: &AppendError) -> String {
     }
 }
 
-/// The room, and what was typed there: an edit and a reply may have the same text.
+/// The room and the command: an edit and a reply may have the same text.
 fn typed(append: &ClientAppend) -> String {
     let command = match (append.kind.as_str(), append.reference) {
         ("edit", Some(slot)) => format!("/edit {slot} "),
@@ -88,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_read_whole_and_two_texts_are_told_apart() {
+    fn the_reason_is_complete_and_messages_are_distinguishable() {
         let both = [
             unsent("edit", Some(8), "changed offline", Some(AppendError::NewLog)),
             unsent("text", Some(1), "changed offline", Some(AppendError::NewLog)),
@@ -105,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_counted_and_what_was_refused_comes_first() {
+    fn messages_that_do_not_fit_are_counted_and_refused_ones_come_first() {
         let mut all: Vec<_> =
             (0..9).map(|number| unsent("text", None, &format!("waits {number}"), None)).collect();
         all.push(unsent("action", None, "waves", Some(AppendError::NewLog)));

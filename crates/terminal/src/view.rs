@@ -1,35 +1,30 @@
-//! Which rows of the timeline are on the screen.
+//! Which rows of the timeline are visible.
 //!
-//! Enters: rows by slot, how many fit, how far to scroll. Leaves: the rows to draw. Invariant: the place is
-//! that of the lowest row, by slot: what comes in below or above, and what a new width does to the
-//! rows, does not move what one reads.
+//! Invariant: the place is the slot of the lowest row, so new entries above or below and a new
+//! width do not move the view.
 
 use std::collections::VecDeque;
 
 use ratatui::text::Line;
 
-/// Where the view stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
-    /// At the newest entry, and with every one that comes.
+    /// At the newest entry, also when new ones come.
     End,
-    /// The lowest row is one of this slot's, with so many of its rows below it.
+    /// The lowest visible row is one of this slot, with `below` rows of the slot below it.
     At { slot: u64, below: usize },
-    /// This slot stands in the middle.
+    /// This slot is in the middle.
     Around(u64),
 }
 
-/// The rows of the timeline, by slot.
 pub(crate) trait Rows {
     /// The rows of a slot; an entry may have none.
     fn rows(&self, slot: u64) -> Vec<Line<'static>>;
-    /// The first and the last slot that there are.
     fn ends(&self) -> Option<(u64, u64)>;
     /// Whether the last slot is the room's newest.
     fn is_live(&self) -> bool;
 }
 
-/// What is seen.
 pub(crate) struct Seen {
     pub(crate) lines: Vec<Line<'static>>,
     /// The slots of the highest and of the lowest row.
@@ -38,9 +33,9 @@ pub(crate) struct Seen {
 
 pub(crate) struct View {
     pub(crate) place: Place,
-    /// Rows to go up (less than 0: down) when it is drawn next.
+    /// Rows to scroll up (negative: down) in the next drawing.
     scroll: isize,
-    /// How many rows there were when it was drawn last.
+    /// The height of the last drawing.
     height: usize,
 }
 
@@ -49,7 +44,6 @@ impl View {
         Self { place: Place::End, scroll: 0, height: 1 }
     }
 
-    /// Goes up by so many screens.
     pub(crate) fn scroll_screens(&mut self, up: isize) {
         self.scroll_rows(up * self.height.saturating_sub(2).max(1).cast_signed());
     }
@@ -58,7 +52,7 @@ impl View {
         self.scroll = self.scroll.saturating_add(up);
     }
 
-    /// The rows to draw, and where the view stands from now on.
+    /// Applies the scrolling and returns the rows to draw.
     pub(crate) fn settle(&mut self, rows: &impl Rows, height: usize) -> Seen {
         self.height = height;
         let scroll = std::mem::take(&mut self.scroll);
@@ -69,7 +63,7 @@ impl View {
             Place::End => Foot { slot: last, below: 0 },
             Place::At { slot, below } => {
                 let slot = slot.clamp(first, last);
-                // It may have fewer rows than before: shown in part again, or wider.
+                // It may have fewer rows than before: collapsed, or wider.
                 Foot { slot, below: below.min(rows.rows(slot).len().saturating_sub(1)) }
             }
             Place::Around(slot) => {
@@ -87,7 +81,7 @@ impl View {
             foot.down(rows, last, height - seen.lines.len());
             seen = foot.seen(rows, first, height);
         }
-        // The newest may have no rows: an edit, a reaction.
+        // The newest entry may have no rows: an edit, a reaction.
         let is_lowest = || (foot.slot + 1..=last).all(|slot| rows.rows(slot).is_empty());
         let is_end = rows.is_live() && foot.below == 0 && is_lowest();
         self.place = match is_end {
@@ -98,7 +92,7 @@ impl View {
     }
 }
 
-/// The lowest row: one of this slot's, with so many below it.
+/// The lowest visible row, as in [`Place::At`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Foot {
     slot: u64,
@@ -159,7 +153,7 @@ impl Foot {
 mod tests {
     use super::*;
 
-    /// A room in which slot `n` has as many rows as is written at `n`, named `n.row`.
+    /// A room in which slot `n` has the number of rows at index `n`, named `n.row`.
     struct Room(&'static [usize], bool);
 
     impl Rows for Room {
@@ -198,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_moves_only_a_view_at_the_end() {
+    fn new_entries_move_only_a_view_at_the_end() {
         let (before, after) = (Room(&[1, 1, 1], true), Room(&[1, 1, 1, 2], true));
         let mut view = View::new();
         seen(&mut view, &before, 2);
@@ -241,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_shown_in_the_middle_and_the_end_of_what_is_held_is_not_the_end() {
+    fn a_slot_is_shown_in_the_middle_and_the_end_of_the_window_is_not_the_end() {
         let room = Room(&[1; 20], false);
         let mut view = View::new();
         view.place = Place::Around(10);

@@ -1,7 +1,6 @@
-//! What is held of the open room: one run of slots without a hole.
+//! The entries of the open room in memory: one run of slots without a gap.
 //!
-//! Enters: entries that were followed, and pages. Leaves: entries by slot. Invariant: the slots are contiguous
-//! and at most [`MOST_HELD`]; whether the end is held is arithmetic, `last == latest`.
+//! Invariant: the slots are contiguous and at most [`MOST_HELD`]; it is live if `last == latest`.
 
 use std::collections::VecDeque;
 
@@ -9,7 +8,7 @@ use roomlog_client::protocol::Entry;
 
 use crate::limits::MOST_HELD;
 
-/// Which end grows; the other is let go of when there are too many.
+/// The end that grows; the other is trimmed when the window is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Oldest,
@@ -18,7 +17,7 @@ pub(crate) enum End {
 
 pub(crate) struct Window {
     entries: VecDeque<Entry>,
-    /// The latest slot that is known of the room; −1: none.
+    /// The room's latest known slot; −1: none.
     latest: i64,
 }
 
@@ -39,12 +38,11 @@ impl Window {
         self.entries.back().map(|entry| entry.slot)
     }
 
-    /// How many slots there are behind what is held.
     pub(crate) fn behind(&self) -> i64 {
         self.latest - self.last().map_or(-1, u64::cast_signed)
     }
 
-    /// Whether the newest entry is held, so that the next one can follow it.
+    /// Whether it has the newest entry.
     pub(crate) fn is_live(&self) -> bool {
         self.behind() == 0
     }
@@ -62,8 +60,8 @@ impl Window {
         self.entries.iter()
     }
 
-    /// The room's next entries, as they were followed. Those that do not touch what is held only tell how far
-    /// the room goes; so do all, when `keep` asks to hold what is there and there is no more place.
+    /// Takes followed entries. Those that are not adjacent to the window only update `latest`; so
+    /// do all if the window is full and `keep` is set.
     pub(crate) fn followed(&mut self, entries: &[Entry], keep: bool) {
         let Some(newest) = entries.last() else { return };
         self.latest = self.latest.max(newest.slot.cast_signed());
@@ -72,10 +70,8 @@ impl Window {
         }
     }
 
-    /// A page that was asked for to stand before or behind what is held; what does not touch it is
-    /// dropped. Whether the other end was let go of.
-    ///
-    /// How far the room goes by a page is not taken from it: what was followed up to there may be on its way.
+    /// Takes a page at one end; returns whether the other end was trimmed. It does not change
+    /// `latest`: followed entries up to it may still be on their way.
     pub(crate) fn page(&mut self, entries: Vec<Entry>, end: End) -> bool {
         let before = (self.first(), self.last());
         match end {
@@ -95,13 +91,12 @@ impl Window {
         }
     }
 
-    /// Holds this page and nothing else.
     pub(crate) fn replace(&mut self, entries: Vec<Entry>) {
         self.entries.clear();
         self.join(entries.into_iter());
     }
 
-    /// Puts those behind what is held that follow it.
+    /// Appends those that follow the window without a gap.
     fn join(&mut self, entries: impl Iterator<Item = Entry>) {
         for entry in entries {
             if self.last().is_none_or(|last| entry.slot == last + 1) {

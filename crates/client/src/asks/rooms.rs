@@ -1,8 +1,8 @@
-//! The rooms that are followed.
+//! The followed rooms.
 //!
-//! Enters: followings, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each follower
-//! gets. Invariant: a room has one following; nothing of an earlier one reaches it; a room that nobody
-//! follows any more is left.
+//! Enters: follows, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each
+//! follower gets. Invariant: a room has one follow, and nothing of an earlier one reaches it; a
+//! follower that receives nothing was told why, once; a room without follower is left.
 
 use std::time::Duration;
 
@@ -13,12 +13,78 @@ use roomlog_protocol::{
 use super::{Asked, Asks, Item, written};
 use crate::{
     ClientError,
-    following::{Followed, Following},
-    timeline::{Reset, Start, Step, Timeline},
+    backoff::{Backoff, wait_of},
+    timeline::{Followed, Reset, Start, Step, Timeline},
 };
 
+/// How many refusals in a row go unreported while the server is only busy.
+const UNREPORTED: u32 = 3;
+
+pub(super) struct Following {
+    /// Distinguishes this follow from others of the same room.
+    pub(super) number: u64,
+    pub(super) timeline: Timeline,
+    pub(super) joined: bool,
+    /// Whether the server may be sending entries, for this follow or one that it replaced.
+    pub(super) is_served: bool,
+    /// The `req` of the unanswered `join` or `update`.
+    pub(super) asked: Option<i64>,
+    pub(super) due: Option<Duration>,
+    /// Refusals since the last answer.
+    refusals: Backoff,
+    /// Whether the follower was told to wait.
+    told: bool,
+    /// Whether the wait is over and the follower was not told.
+    pub(super) recovered: bool,
+}
+
+impl Following {
+    pub(super) fn new(number: u64, timeline: Timeline, now: Duration) -> Self {
+        Self {
+            number,
+            timeline,
+            joined: false,
+            is_served: false,
+            asked: None,
+            due: Some(now),
+            refusals: Backoff::default(),
+            told: false,
+            recovered: false,
+        }
+    }
+
+    /// Whether the server sends entries, now or once it has read the latest request.
+    pub(super) fn may_be_served(&self) -> bool {
+        self.is_served || self.asked.is_some()
+    }
+
+    pub(super) fn disconnected(&mut self, now: Duration) {
+        (self.joined, self.is_served, self.asked, self.due) = (false, false, None, Some(now));
+    }
+
+    /// The server answered: the next refusal is the first again.
+    pub(super) fn answered(&mut self) {
+        self.refusals.reset();
+        self.recovered |= std::mem::take(&mut self.told);
+    }
+
+    /// Schedules a retry after a refusal. Returns what to tell the follower, unless it knows.
+    pub(super) fn retry_later(
+        &mut self,
+        error: &ErrorFrame,
+        now: Duration,
+        jitter: f64,
+    ) -> Option<Followed> {
+        self.due = Some(now + wait_of(error, jitter).max(self.refusals.next(jitter)));
+        let is_reported = !matches!(error.code, ErrorCode::Busy | ErrorCode::RateLimited)
+            || self.refusals.tries() > UNREPORTED;
+        let is_news = is_reported && !std::mem::replace(&mut self.told, true);
+        is_news.then(|| Followed::Waiting(format!("{}: {}", error.code, error.message)))
+    }
+}
+
 impl Asks {
-    /// Follows a room from a slot of this log. The number of the following that it replaces.
+    /// Follows a room from a slot of this log. Returns the number of the follow that it replaces.
     pub(crate) fn follow(
         &mut self,
         number: u64,
@@ -45,7 +111,7 @@ impl Asks {
         }
     }
 
-    /// What the follower holds, or where it wanted to begin, is of another log.
+    /// What the follower has, or where it wanted to start, is of another log.
     pub(super) fn reset(&mut self, room: &RoomName) {
         if let Some(following) = self.rooms.get_mut(room) {
             following.timeline.reset();
@@ -62,16 +128,15 @@ impl Asks {
         }
     }
 
-    /// Asks for a room again, later, and tells its follower why nothing comes.
-    pub(super) fn postpone(
+    pub(super) fn retry_later(
         &mut self,
         room: RoomName,
         error: &ErrorFrame,
         now: Duration,
-        unit: f64,
+        jitter: f64,
     ) {
         let Some(following) = self.rooms.get_mut(&room) else { return };
-        let waiting = following.postponed(error, now, unit);
+        let waiting = following.retry_later(error, now, jitter);
         let number = following.number;
         if let Some(due) = following.due {
             self.wake_at(due);
@@ -87,16 +152,15 @@ impl Asks {
         req: i64,
         error: ErrorFrame,
         now: Duration,
-        unit: f64,
+        jitter: f64,
     ) {
         let Some(following) = self.asked_by(&room, req) else { return };
-        // One who has begun may be on a node that has not caught up; one who begins asked for a slot
-        // that is not there.
+        // A follow in progress may be on a node that has not caught up; a new one named a bad slot.
         let behind = error.code == ErrorCode::Ahead && following.timeline.has_begun();
         if error.code == ErrorCode::Diverged {
             self.stepped(&room, Step::Diverged, now);
         } else if error.code.is_transient() || behind {
-            self.postpone(room, &error, now, unit);
+            self.retry_later(room, &error, now, jitter);
         } else {
             let number = following.number;
             self.unfollow(room);

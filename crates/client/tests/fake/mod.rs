@@ -1,8 +1,8 @@
 //! A server on loopback that does what a test tells it, frame by frame.
 //!
-//! Invariant: nothing waits for ever: what does not come within [`PATIENCE`] fails the test.
+//! Invariant: what does not come within [`PATIENCE`] fails the test.
 
-#![allow(dead_code)] // Each test file uses its part.
+#![allow(dead_code)] // Each test file uses a part of it.
 
 use std::{future::Future, time::Duration};
 
@@ -122,7 +122,7 @@ impl Fake {
         stream.write_all(answer.as_bytes()).await.expect("written");
     }
 
-    /// The next connection, before a word was said.
+    /// The next connection, before any frame.
     pub(crate) async fn accept_raw(&self) -> Peer {
         let (stream, _) = soon("a connection", self.listener.accept()).await.expect("a stream");
         let accepted = soon("an upgrade", ServerBuilder::new().accept(stream)).await;
@@ -184,22 +184,22 @@ impl Peer {
         self.answer(frame, error).await;
     }
 
-    /// Shows that nothing more was sent: the answer to a WebSocket ping comes first.
+    /// Checks that nothing more was sent: the answer to a WebSocket ping comes first.
     pub(crate) async fn expect_silence(&mut self) {
         soon("a ping", self.socket.send(Message::ping("?"))).await.expect("sent");
         let next = soon("a pong", self.socket.next()).await.expect("a pong").expect("a pong");
         assert!(next.is_pong(), "{next:?} instead of silence");
     }
 
-    /// The client says goodbye.
+    /// The client sends a close frame.
     pub(crate) async fn expect_close(&mut self) {
         let last = soon("a goodbye", self.socket.next()).await.expect("a goodbye").expect("one");
         assert_eq!(last.as_close().map(|(code, _)| u16::from(code)), Some(1000), "{last:?}");
-        // The library answers the goodbye while it looks for the end.
+        // The library answers it while it reads to the end.
         while let Some(Ok(_)) = self.socket.next().await {}
     }
 
-    /// The client goes away, with a goodbye or without.
+    /// The client disconnects, with a close frame or without.
     pub(crate) async fn expect_end(&mut self) {
         soon("the end", async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
     }

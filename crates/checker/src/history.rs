@@ -1,6 +1,26 @@
-//! A frame, and what of it the checker reads.
+//! What was recorded of a run: frames, and every node's log.
+//!
+//! Enters: the JSON of frames. Leaves: the members that the checker reads, or which one is missing.
 
 use serde_json::Value;
+
+/// The record of a run.
+#[derive(Debug, Default)]
+pub struct History {
+    /// The frames of all connections, in the order of one clock.
+    pub frames: Vec<Frame>,
+    /// Every node's log at the end.
+    pub logs: Vec<NodeLog>,
+}
+
+/// A node's complete log.
+#[derive(Debug, Clone, Default)]
+pub struct NodeLog {
+    /// The node's name in the report.
+    pub node: String,
+    /// `reply` frames that cover all its rooms from slot 0, each room's in slot order.
+    pub replies: Vec<String>,
+}
 
 /// Which way a frame went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,18 +31,18 @@ pub enum Direction {
     Received,
 }
 
-/// A frame as it went over a wire.
+/// A frame as sent over the wire.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// The connection; a number is never another connection's.
+    /// The number of its connection, never reused.
     pub connection: u64,
-    /// Which way.
+    /// Which way it went.
     pub direction: Direction,
-    /// Its text.
+    /// Its JSON.
     pub text: String,
 }
 
-/// An entry as it was sent to someone.
+/// An entry as sent to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) slot: u64,
@@ -36,7 +56,6 @@ pub(crate) struct Seen {
     pub(crate) committed_at: u64,
 }
 
-/// What a frame does not have and should.
 pub(crate) type FromFrame<T> = Result<T, String>;
 
 pub(crate) fn text<'a>(frame: &'a Value, member: &str) -> FromFrame<&'a str> {
@@ -68,4 +87,8 @@ fn entry(value: &Value) -> FromFrame<Seen> {
         sent_at: maybe("sent_at"),
         committed_at: number(value, "committed_at")?,
     })
+}
+
+pub(crate) fn signed(slot: u64) -> i64 {
+    i64::try_from(slot).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,7 @@
-//! A run that keeps every promise, and the same with one thing wrong: each is found, and said.
+//! A run without violation, and the same run with one violation each: the checker finds and names
+//! it.
 //!
-//! The log is the test vector of PROTOCOL.md, so that the digests here are nobody's but the page's.
+//! The log is the test vector of PROTOCOL.md, so the digests come from that page.
 
 use roomlog_checker::{Direction, Frame, History, NodeLog, check};
 
@@ -62,11 +63,11 @@ fn a_run_that_keeps_every_promise_has_nothing_broken() {
     let report = check(&history(FRAMES, [LOG, LOG]));
     assert!(report.broken.is_empty(), "{report}");
     assert_eq!((report.appends, report.acked, report.seen, report.entries), (4, 2, 3, 4));
-    assert!(report.to_string().ends_with("every promise holds"), "{report}");
+    assert!(report.to_string().ends_with("no violation"), "{report}");
 }
 
 #[test]
-fn a_hole_is_found() {
+fn a_gap_is_found() {
     let hole = changed(LOG, r#""slot":2"#, r#""slot":4"#);
     finds("has slot 4 where 2 is next", FRAMES, [&hole, LOG]);
 }
@@ -74,19 +75,19 @@ fn a_hole_is_found() {
 #[test]
 fn a_log_that_ends_before_its_latest_is_found() {
     let short = changed(LOG, r#""latest":3"#, r#""latest":4"#);
-    finds("says latest 4 and holds 4", FRAMES, [LOG, &short]);
+    finds("has latest 4 and 4 entries", FRAMES, [LOG, &short]);
 }
 
 #[test]
-fn a_digest_that_does_not_chain_is_found() {
+fn a_digest_that_does_not_match_is_found() {
     let other =
         changed(LOG, r#""committed_at":1763796121000}]}"#, r#""committed_at":1763796121001}]}"#);
-    finds("chains to", FRAMES, [&other, LOG]);
+    finds(", computed ", FRAMES, [&other, LOG]);
 }
 
 #[test]
 fn nodes_that_differ_are_found() {
-    // The digest, too, is what that log chains to: of the vector's first three entries.
+    // With the digest of the vector's first three entries.
     let cut = LOG.split_once(",\n {\"slot\":3").expect("a last entry").0.to_owned() + "]}";
     let cut = changed(&cut, r#""latest":3"#, r#""latest":2"#);
     let cut = changed(
@@ -98,7 +99,7 @@ fn nodes_that_differ_are_found() {
 }
 
 #[test]
-fn an_ack_of_what_is_not_there_is_found() {
+fn an_ack_of_a_missing_entry_is_found() {
     let frames = changed(FRAMES, r#""id":"g-2","slot":3"#, r#""id":"g-2","slot":4"#);
     finds("general 4 was acked and is not in the log", &frames, [LOG, LOG]);
 }
@@ -106,35 +107,35 @@ fn an_ack_of_what_is_not_there_is_found() {
 #[test]
 fn an_ack_of_another_s_entry_is_found() {
     let frames = changed(FRAMES, r#""id":"g-2","slot":3"#, r#""id":"g-2","slot":2"#);
-    finds("grace's g-2 was acked at general 2, where ada's a-2 stands", &frames, [LOG, LOG]);
+    finds("grace's g-2 was acked at general 2, which holds ada's a-2", &frames, [LOG, LOG]);
 }
 
 #[test]
 fn a_view_that_is_no_prefix_is_found() {
     let frames =
         changed(FRAMES, r#""body":"hi ada 👋","committed_at""#, r#""body":"hi","committed_at""#);
-    finds("general 1: grace's g-1 was shown, and the log has another", &frames, [LOG, LOG]);
+    finds("general 1: grace's g-1 was received, and the log has another", &frames, [LOG, LOG]);
 }
 
 #[test]
-fn a_following_with_a_gap_is_found() {
+fn a_follow_with_a_gap_is_found() {
     let frames = FRAMES.lines().filter(|line| !line.contains(r#"[{"slot":0"#));
     let frames: Vec<&str> = frames.collect();
-    finds("a following goes from -1 to 1", &frames.join("\n"), [LOG, LOG]);
+    finds("a follow skips from -1 to 1", &frames.join("\n"), [LOG, LOG]);
 }
 
 #[test]
-fn an_append_that_stands_before_what_its_author_had_seen_is_found() {
-    // As if grace's first had been sent when all the others had been shown.
+fn an_append_before_an_entry_that_its_author_had_seen_is_found() {
+    // As if grace's first had been sent after all the others were received.
     let mut lines: Vec<&str> = FRAMES.lines().collect();
     let from = lines.iter().position(|it| it.contains(r#""append","room":"general","id":"g-1""#));
     let late = lines.remove(from.expect("her append"));
     lines.push(late);
-    finds("grace's g-1 was sent after slot 3 had been shown", &lines.join("\n"), [LOG, LOG]);
+    finds("grace's g-1 was sent after slot 3 had been received", &lines.join("\n"), [LOG, LOG]);
 }
 
 #[test]
-fn an_author_whose_appends_change_places_is_found() {
+fn appends_of_an_author_in_the_wrong_order_are_found() {
     // As if g-2 had been sent before g-1.
     let swapped =
         FRAMES.replace(r#""append","room":"general","id":"g-1","body":"hi ada 👋","after":0"#, "@");
@@ -143,7 +144,7 @@ fn an_author_whose_appends_change_places_is_found() {
         r#""append","room":"general","id":"g-1","body":"hi ada 👋""#,
     );
     let swapped = swapped.replace('@', r#""append","room":"general","id":"g-2","body":"""#);
-    finds("grace sent g-2 before g-1, and they stand at 3 and 1", &swapped, [LOG, LOG]);
+    finds("grace sent g-2 before g-1, and they are at 3 and 1", &swapped, [LOG, LOG]);
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn an_entry_with_another_body_than_was_sent_is_found() {
 }
 
 #[test]
-fn an_answer_from_behind_what_was_seen_is_found() {
+fn a_stale_answer_is_found() {
     let frames = changed(FRAMES, r#""req":2,"latest":3"#, r#""req":2,"latest":2"#);
-    finds("general was answered from 2 to one who had seen 3", &frames, [LOG, LOG]);
+    finds("general: a reply ends at 2, before 3", &frames, [LOG, LOG]);
 }
