@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
-use roomlog_jetstream::servers::{Cluster, Setup};
+use roomlog_testkit::nats::{Cluster, Setup};
 use tempfile::TempDir;
 
 use crate::{disk::Disk, node::Node, proxy::Proxy, run::Plan};

@@ -17,7 +17,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use roomlog_jetstream::servers::Cluster;
+use roomlog_testkit::nats::Cluster;
 use tokio::{
     runtime::Runtime,
     sync::{Semaphore, watch},

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomlog_jetstream::servers::Cluster;
+use roomlog_testkit::nats::Cluster;
 
 use super::bare::BareClients;
 use crate::{

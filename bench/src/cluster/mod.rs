@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomlog_jetstream::servers::{Cluster, Setup};
+use roomlog_testkit::nats::{Cluster, Setup};
 use tempfile::TempDir;
 
 use self::{bare::BareClients, lone::LoneTimes};

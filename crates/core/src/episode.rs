@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How long it is quiet behind the end of an episode.
-pub const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Trouble of one kind.
 #[derive(Debug, Default)]

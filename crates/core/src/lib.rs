@@ -11,41 +11,34 @@
 //! Invariant: what a room holds is a function of the journal's order and of nothing else. Knows no
 //! socket, JSON, SQL or NATS, and no clock: times are passed in.
 
-pub mod agreeing;
-pub mod agreement;
-pub mod applier;
-pub mod applying;
-pub mod archive;
-pub mod backup;
-pub mod block;
+mod append;
+mod apply;
 pub mod episode;
-pub mod fold;
-pub mod follower;
 pub mod give_way;
-pub mod heads;
-pub mod inbox;
-pub mod inboxes;
-pub mod journal;
-pub mod lane;
-pub mod mailbox;
-pub mod memory;
-pub mod merge;
-pub mod node;
-pub mod partition;
-mod pipeline;
-pub mod proposal;
-pub mod proposers;
-pub mod reader;
-mod recent_ids;
-pub mod room;
-pub mod rooms;
-pub mod rules;
-pub mod sequencer;
-pub mod sequencing;
-pub mod stats;
-#[cfg(feature = "suites")]
-pub mod suites;
-pub mod tail;
+mod model;
+mod node;
+mod peers;
+mod read;
+mod stats;
 
-pub use node::{Node, NodeSettings, Running};
-pub use partition::{Identity, NodeError};
+pub use append::{lane, queue};
+pub use model::{
+    applied, archive, backup, block, commit, error::NodeError, head, identity, identity::Identity,
+    journal, mailbox, outcome, proposal, rules,
+};
+pub use node::{Engines, Node, NodeSettings, NodeThread};
+pub use read::{follower, heads, reader, tail};
+pub use stats::NodeStats;
+
+#[cfg(test)]
+extern crate self as roomlog_core;
+
+/// The fixtures and engines of the test kit, made of the crate under test.
+#[cfg(test)]
+#[allow(unreachable_pub, unused, reason = "shared with the test kit")]
+#[path = "../../testkit/src/fixtures.rs"]
+mod fixtures;
+#[cfg(test)]
+#[allow(unreachable_pub, unused, reason = "shared with the test kit")]
+#[path = "../../testkit/src/memory/mod.rs"]
+mod memory;

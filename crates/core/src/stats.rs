@@ -2,11 +2,37 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::journal::{Partition, Position};
+use crate::model::journal::{JournalCounts, Partition, Position};
+
+/// What a node counts since it started.
+#[derive(Debug, Clone, Default)]
+pub struct NodeStats {
+    /// Blocks applied.
+    pub blocks: u64,
+    /// Entries committed.
+    pub entries: u64,
+    /// Appends that were answered `busy`.
+    pub busy: u64,
+    /// Entries that are applied and not folded.
+    pub unfolded: u64,
+    /// The most entries that were applied and not folded.
+    pub unfolded_max: u64,
+    /// How often blocks in flight were proposed again.
+    pub proposed_again: u64,
+    /// Of each partition: the position applied last, and the last one that the journal is known to
+    /// have; `None` if the journal cannot be read.
+    pub positions: Vec<(Position, Option<Position>)>,
+    /// Followers of rooms.
+    pub followers: usize,
+    /// How many entries the slowest follower has still to be given.
+    pub follower_lag: u64,
+    /// What the journal counts, if it is on other machines.
+    pub journal: Option<JournalCounts>,
+}
 
 /// Counters since the start, and the greatest lag.
 #[derive(Debug)]
-pub struct Stats {
+pub(crate) struct Stats {
     blocks: AtomicU64,
     entries: AtomicU64,
     busy: AtomicU64,
@@ -17,16 +43,9 @@ pub struct Stats {
     proposed_again: AtomicU64,
 }
 
-impl Default for Stats {
-    fn default() -> Self {
-        Self::new(1)
-    }
-}
-
 impl Stats {
     /// Of a node with so many partitions.
-    #[must_use]
-    pub fn new(partitions: u32) -> Self {
+    pub(crate) fn new(partitions: u32) -> Self {
         let (blocks, entries, busy) = Default::default();
         let (unfolded, unfolded_max, proposed_again) = Default::default();
         let positions = (0..partitions).map(|_| AtomicU64::default()).collect();
@@ -58,50 +77,27 @@ impl Stats {
     }
 
     /// The position of the last block applied of a partition.
-    #[must_use]
-    pub fn position(&self, partition: Partition) -> Position {
+    pub(crate) fn position(&self, partition: Partition) -> Position {
         let at = self.positions.get(partition as usize);
         Position(at.map_or(0, |at| at.load(Ordering::Relaxed)))
     }
 
-    /// How often blocks under way were proposed again.
-    #[must_use]
-    pub fn proposals_again(&self) -> u64 {
-        self.proposed_again.load(Ordering::Relaxed)
-    }
-
     /// Counts an append that was answered `busy`.
-    pub fn busy(&self) {
+    pub(crate) fn busy(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Blocks applied.
-    #[must_use]
-    pub fn blocks(&self) -> u64 {
-        self.blocks.load(Ordering::Relaxed)
-    }
-
-    /// Entries committed.
-    #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.entries.load(Ordering::Relaxed)
-    }
-
-    /// Appends answered `busy`.
-    #[must_use]
-    pub fn busy_answers(&self) -> u64 {
-        self.busy.load(Ordering::Relaxed)
-    }
-
-    /// The entries that are applied and not yet folded.
-    #[must_use]
-    pub fn unfolded(&self) -> u64 {
-        self.unfolded.load(Ordering::Relaxed)
-    }
-
-    /// The most entries that were applied and not yet folded.
-    #[must_use]
-    pub fn unfolded_max(&self) -> u64 {
-        self.unfolded_max.load(Ordering::Relaxed)
+    /// What is counted here.
+    pub(crate) fn counted(&self) -> NodeStats {
+        let at = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        NodeStats {
+            blocks: at(&self.blocks),
+            entries: at(&self.entries),
+            busy: at(&self.busy),
+            unfolded: at(&self.unfolded),
+            unfolded_max: at(&self.unfolded_max),
+            proposed_again: at(&self.proposed_again),
+            ..NodeStats::default()
+        }
     }
 }

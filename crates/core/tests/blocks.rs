@@ -2,12 +2,17 @@
 
 use proptest::prelude::*;
 use roomlog_core::{
-    block::{Block, BlockError, BlockName, Content, NodeId, Past, decode, encode, encode_history},
+    block::{self, Block, BlockError, BlockName, Content, Past, encode, encode_history},
+    identity::NodeId,
     proposal::Proposal,
     rules::Rules,
-    suites::archive::{proposal, room},
 };
 use roomlog_protocol::{Author, EntryId, Kind, digest};
+use roomlog_testkit::fixtures::{proposal, room};
+
+fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
+    block::decode(bytes, Rules::NEWEST)
+}
 
 const NAME: BlockName = BlockName {
     node: NodeId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]),

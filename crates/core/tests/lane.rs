@@ -1,9 +1,9 @@
-//! Lanes as transcripts: what is read from a connection, and what it has to do. See `common::lane`.
+//! Lanes as transcripts: what is read from a connection, and what it has to do. See `play/lane.rs`.
 
-#[path = "common/lane.rs"]
-mod common;
+#[path = "play/lane.rs"]
+mod play;
 
-use common::{Player, play};
+use play::{Player, play};
 
 #[test]
 fn numbered_appends_are_submitted_as_they_come() {
@@ -126,7 +126,7 @@ fn a_ref_that_does_not_come_in_5_s_is_bad_and_uses_its_number_up() {
         frame a seq=0 ref=9 |
         frame b seq=1       |
         wait 5              | a: bad_ref, submit b
-        frame a' seq=0      | a': bad_ref",
+        frame a' seq=0      | a': again bad_ref",
     );
 }
 
@@ -243,11 +243,11 @@ fn the_last_64_outcomes_are_kept_and_older_numbers_are_out_of_order() {
         assert_eq!(player.step(&format!("frame f{seq} seq={seq}")), format!("submit f{seq}"));
     }
     for seq in 0..65 {
-        assert_eq!(player.step(&format!("final f{seq} at")), format!("f{seq}: at"));
+        assert_eq!(player.step(&format!("final f{seq} at")), format!("f{seq}: at-0"));
     }
     assert_eq!(player.step("frame f0' seq=0"), "f0': out_of_order 65");
-    assert_eq!(player.step("frame f1' seq=1"), "f1': again at");
-    assert_eq!(player.step("frame f64' seq=64"), "f64': again at");
+    assert_eq!(player.step("frame f1' seq=1"), "f1': again at-0");
+    assert_eq!(player.step("frame f64' seq=64"), "f64': again at-0");
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn however_many_are_in_hand_none_of_them_is_forgotten() {
         assert_eq!(player.step(&format!("frame f{seq} seq={seq}")), format!("submit f{seq}"));
     }
     assert_eq!(player.step("frame f0' seq=0"), "");
-    assert_eq!(player.step("final f0 at"), "f0: at, f0': again at");
+    assert_eq!(player.step("final f0 at"), "f0: at-0, f0': again at-0");
 }
 
 #[test]

@@ -7,8 +7,36 @@ use std::{
 };
 
 use proptest::prelude::*;
-use roomlog_core::lane::{Answer, Arrival, Effect, Lane, LaneLimits, Step};
-use roomlog_protocol::EntryId;
+use roomlog_core::{
+    lane::{Arrival, Lane, LaneLimits, Step},
+    outcome::AppendOutcome,
+};
+use roomlog_protocol::{EntryId, ErrorCode, Refusal};
+
+/// How an outcome counts for the number of its append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Final,
+    Rejected,
+    Unknown,
+}
+
+impl Effect {
+    /// An outcome of this effect; a final one names the token.
+    fn outcome(self, token: u64) -> AppendOutcome {
+        match self {
+            Self::Final => AppendOutcome::IdReused { slot: token },
+            Self::Rejected => AppendOutcome::StorageFull,
+            Self::Unknown => AppendOutcome::Unknown,
+        }
+    }
+}
+
+/// The gateway's final refusal of the frame with this token.
+fn refusal(token: u64) -> AppendOutcome {
+    let refusal = Refusal { slot: Some(token), ..Refusal::new(ErrorCode::TooLarge, "") };
+    AppendOutcome::Invalid(Box::new(refusal))
+}
 
 const LIMITS: LaneLimits =
     LaneLimits { early: 3, early_for: Duration::from_secs(10), ahead_for: Duration::from_secs(5) };
@@ -35,7 +63,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     );
     let effect = prop_oneof![
         6 => Just(Effect::Final),
-        2 => Just(Effect::Refused),
+        2 => Just(Effect::Rejected),
         1 => Just(Effect::Unknown),
     ];
     let op = prop_oneof![
@@ -52,7 +80,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 /// A lane, and what a reader of the page expects of it.
 struct Watched {
-    lane: Lane<u64, u64>,
+    lane: Lane<u64>,
     numbered: bool,
     now: Instant,
     end: u64,
@@ -65,8 +93,8 @@ struct Watched {
     newest: Option<u64>,
     /// Submitted and without a last outcome, by token; whether it was said to be unknown.
     in_hand: BTreeMap<u64, bool>,
-    /// What settled each number that is used up.
-    settled: BTreeMap<u64, u64>,
+    /// The outcome of each number that is used up.
+    settled: BTreeMap<u64, AppendOutcome>,
 }
 
 impl Watched {
@@ -101,10 +129,10 @@ impl Watched {
                     token,
                     seq: self.numbered.then_some(seq),
                     id: Some(EntryId::new(&id).expect("an id")),
+                    entry_id: EntryId::new(&id).expect("an id"),
                     after: *after,
                     reference: *reference,
-                    // A refusal of the door is told from an outcome by being odd.
-                    work: if *door { Err(2 * token + 1) } else { Ok(token) },
+                    work: if *door { Err(refusal(token)) } else { Ok(token) },
                 };
                 self.lane.arrive(arrival, self.now, self.end, &mut steps);
             }
@@ -132,16 +160,16 @@ impl Watched {
         // What may be stored is not said to be refused later.
         let effect = if was_unknown { Effect::Final } else { effect };
         let mut steps = Vec::new();
-        self.lane.settle(token, effect, 2 * token, &mut steps);
+        self.lane.settle(token, effect.outcome(token), &mut steps);
         let seq = self.seq(token);
-        if effect == Effect::Refused && self.numbered {
+        if effect == Effect::Rejected && self.numbered {
             return self.look_at_refusal(token, seq, &steps);
         }
         if effect == Effect::Unknown {
             self.in_hand.insert(token, true);
         } else {
             self.in_hand.remove(&token);
-            self.settled.insert(seq, 2 * token);
+            self.settled.insert(seq, effect.outcome(token));
         }
         // Without numbers, what was said to be unknown is told again when it is known.
         if self.numbered || !was_unknown {
@@ -150,15 +178,17 @@ impl Watched {
     }
 
     /// A refusal: the number is next again, and those in hand behind it are told so, once.
-    fn look_at_refusal(&mut self, refused: u64, seq: u64, steps: &[Step<u64, u64>]) {
+    fn look_at_refusal(&mut self, refused: u64, seq: u64, steps: &[Step<u64>]) {
         for step in steps {
-            let Step::Answer(token, answer) = step else { panic!("{step:?} behind a refusal") };
+            let Step::Answer { token, outcome, first } = step else {
+                panic!("{step:?} behind a rejection")
+            };
             assert!(self.answered.insert(*token), "{token} is answered twice");
-            match answer {
-                Answer::Settled(_) => assert_eq!(*token, refused),
-                Answer::Again(_) => assert_eq!(self.seq(*token), seq),
+            match outcome {
+                AppendOutcome::StorageFull if first.is_some() => assert_eq!(self.seq(*token), seq),
+                AppendOutcome::StorageFull => assert_eq!(*token, refused),
                 other => {
-                    assert_eq!(*other, Answer::OutOfOrder(seq));
+                    assert_eq!(*other, AppendOutcome::OutOfOrder { expected: Some(seq) });
                     assert!(self.seq(*token) > seq);
                 }
             }
@@ -170,12 +200,12 @@ impl Watched {
             self.in_hand.remove(&token);
             // The sequencer refuses those behind it too: nobody is told of that twice.
             let mut nothing = Vec::new();
-            self.lane.settle(token, Effect::Refused, 2 * token, &mut nothing);
+            self.lane.settle(token, Effect::Rejected.outcome(token), &mut nothing);
             assert_eq!(nothing, []);
         }
     }
 
-    fn look_at(&mut self, steps: &[Step<u64, u64>]) {
+    fn look_at(&mut self, steps: &[Step<u64>]) {
         for step in steps {
             match step {
                 Step::Submit(token, work) => {
@@ -189,34 +219,45 @@ impl Watched {
                     self.next += 1;
                     assert_eq!(self.in_hand.insert(*token, false), None, "submitted once");
                 }
-                Step::Answer(token, answer) => {
+                Step::Answer { token, outcome, first } => {
                     assert!(self.answered.insert(*token), "{token} is answered twice");
                     if self.numbered {
-                        self.look_at_answer(self.seq(*token), answer);
+                        self.look_at_answer(self.seq(*token), outcome, first.is_some());
                     }
                 }
             }
         }
     }
 
-    fn look_at_answer(&mut self, seq: u64, answer: &Answer<u64>) {
-        match answer {
-            Answer::Settled(by) if by % 2 == 1 => {
-                assert_eq!(seq, self.next, "the door's refusals have their turn");
-                self.settled.insert(seq, *by);
+    fn look_at_answer(&mut self, seq: u64, outcome: &AppendOutcome, again: bool) {
+        if again {
+            assert!(self.settled.get(&seq).is_none_or(|settled| settled == outcome));
+            if let AppendOutcome::IdReused { slot: token } = outcome {
+                assert_eq!(self.seq(*token), seq);
+            }
+            return;
+        }
+        match outcome {
+            AppendOutcome::Invalid(_) => {
+                assert_eq!(seq, self.next, "the gateway's refusals have their turn");
+                self.settled.insert(seq, outcome.clone());
                 self.next += 1;
             }
-            Answer::BadRef if seq == self.next => self.next += 1,
-            Answer::Ahead => assert_eq!(seq, self.next, "nothing behind it was submitted"),
-            // Numbers that are next, or later and waiting in front of it.
-            Answer::OutOfOrder(expected) => assert!(*expected >= self.next),
-            Answer::Again(by) => {
-                assert_eq!(self.seq(by / 2), seq);
-                assert!(self.settled.get(&seq).is_none_or(|settled| settled == by));
+            AppendOutcome::BadRef if seq == self.next => {
+                self.settled.insert(seq, outcome.clone());
+                self.next += 1;
             }
-            Answer::Settled(_) | Answer::BadRef => assert!(seq < self.next),
-            Answer::OtherId => {}
-            Answer::Mixed | Answer::Unavailable => panic!("{answer:?}"),
+            AppendOutcome::Ahead => assert_eq!(seq, self.next, "nothing behind it was submitted"),
+            // Numbers that are next, or later and waiting in front of it.
+            AppendOutcome::OutOfOrder { expected } => {
+                assert!(expected.is_some_and(|it| it >= self.next))
+            }
+            AppendOutcome::IdReused { .. }
+            | AppendOutcome::StorageFull
+            | AppendOutcome::Unknown
+            | AppendOutcome::BadRef => assert!(seq < self.next),
+            AppendOutcome::SeqReused => {}
+            other => panic!("{other:?}"),
         }
     }
 

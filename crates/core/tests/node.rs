@@ -1,16 +1,12 @@
 //! A whole node on engines in memory: appends in, outcomes and a log out.
 
-mod common;
-
-use common::{Connection, Disk, LONG, Life, committed, folded, identity, repeat, small_windows};
 use roomlog_core::{
-    NodeError, NodeSettings,
-    archive::Archive,
-    inbox::Turned,
-    journal::Position,
-    mailbox::Outcome,
+    NodeError, NodeSettings, archive::Archive, journal::Position, outcome::AppendOutcome,
     proposal::Proposal,
-    suites::archive::{Speaker, proposal, window},
+};
+use roomlog_testkit::fixtures::{Speaker, proposal, window};
+use roomlog_testkit::life::{
+    Connection, Disk, LONG, Life, committed, identity, repeat, small_windows, without_fold,
 };
 use tokio::time::timeout;
 
@@ -21,8 +17,8 @@ fn says(id: &str) -> Proposal {
 /// Appends to `general` as soon as the node takes it.
 async fn append_when_taken(life: &Life, connection: &mut Connection, id: &str) {
     timeout(LONG, async {
-        while let Err(turned) = connection.append(&life.node, says(id), None, 0) {
-            assert_eq!(turned, Turned::Busy);
+        while let Err(turned) = connection.append(life, says(id), None, 0) {
+            assert_eq!(turned, AppendOutcome::Busy);
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     })
@@ -32,27 +28,27 @@ async fn append_when_taken(life: &Life, connection: &mut Connection, id: &str) {
 
 #[tokio::test]
 async fn an_append_becomes_an_entry_and_its_author_hears_where() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     disk.journal.set_time(1_000);
     let life = Life::start(&disk, identity(1, 1), NodeSettings::default()).await;
-    let mut ada = Connection::new(1);
-    let outcome = ada.say(&life.node, says("hello")).await;
-    assert_eq!(outcome, Outcome::Committed { slot: 0, committed_at: 1_000, repeat: false });
+    let mut ada = Connection::default();
+    let outcome = ada.say(&life, says("hello")).await;
+    assert_eq!(outcome, AppendOutcome::Committed { slot: 0, committed_at: 1_000, repeat: false });
     assert_eq!(life.bodies("general").await, ["hello"]);
     assert_eq!(life.end().await, Ok(()));
 }
 
 #[tokio::test]
 async fn what_waits_together_goes_by_time_and_each_queue_in_its_order() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let (mut ada, mut bob) = (Connection::new(1), Connection::new(2));
+    let (mut ada, mut bob) = (Connection::default(), Connection::default());
     // Nobody waits in between, so all of it is there when the node looks.
     for (id, time) in [("a-300", 300), ("a-100", 100), ("a-500", 500)] {
-        ada.append(&life.node, says(id), None, time).expect("taken");
+        ada.append(&life, says(id), None, time).expect("taken");
     }
     for (id, time) in [("b-200", 200), ("b-400", 400)] {
-        bob.append(&life.node, says(id), None, time).expect("taken");
+        bob.append(&life, says(id), None, time).expect("taken");
     }
     let slots = [(0, committed(1)), (1, committed(2)), (2, committed(4))];
     assert_eq!(ada.outcomes().await, slots);
@@ -62,28 +58,28 @@ async fn what_waits_together_goes_by_time_and_each_queue_in_its_order() {
 
 #[tokio::test]
 async fn rooms_take_turns_and_know_nothing_of_each_other() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     for (room, body) in [("a", "1"), ("a", "2"), ("b", "1"), ("a", "3"), ("b", "2")] {
-        ada.append(&life.node, proposal(room, "ada", body, body), None, 0).expect("taken");
+        ada.append(&life, proposal(room, "ada", body, body), None, 0).expect("taken");
     }
-    let slots: Vec<Outcome> = ada.outcomes().await.into_iter().map(|(_, by)| by).collect();
+    let slots: Vec<AppendOutcome> = ada.outcomes().await.into_iter().map(|(_, by)| by).collect();
     assert_eq!(slots, [committed(0), committed(1), committed(0), committed(2), committed(1)]);
     assert_eq!(life.bodies("a").await, ["1", "2", "3"]);
     assert_eq!(life.bodies("b").await, ["1", "2"]);
-    let heads = life.node.room_heads(None, 10).expect("heads");
+    let heads = life.room_heads(None, 10).expect("heads");
     let heads: Vec<_> = heads.iter().map(|(room, head)| (room.as_str(), head.end)).collect();
     assert_eq!(heads, [("a", 3), ("b", 2)]);
 }
 
 #[tokio::test]
 async fn one_id_twice_at_once_is_one_entry() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let (mut one, mut two) = (Connection::new(1), Connection::new(2));
-    one.append(&life.node, says("hello"), None, 7).expect("taken");
-    two.append(&life.node, says("hello"), None, 5).expect("taken");
+    let (mut one, mut two) = (Connection::default(), Connection::default());
+    one.append(&life, says("hello"), None, 7).expect("taken");
+    two.append(&life, says("hello"), None, 5).expect("taken");
     assert_eq!(one.outcomes().await, [(0, repeat(0))]);
     assert_eq!(two.outcomes().await, [(0, committed(0))]);
     assert_eq!(life.bodies("general").await, ["hello"]);
@@ -91,62 +87,61 @@ async fn one_id_twice_at_once_is_one_entry() {
 
 #[tokio::test]
 async fn repeats_are_known_from_memory_and_from_the_archive_and_after_a_restart() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     for slot in 0..40 {
-        assert_eq!(ada.say(&life.node, says(&format!("id-{slot}"))).await, committed(slot));
-        assert_eq!(ada.say(&life.node, says(&format!("id-{slot}"))).await, repeat(slot));
+        assert_eq!(ada.say(&life, says(&format!("id-{slot}"))).await, committed(slot));
+        assert_eq!(ada.say(&life, says(&format!("id-{slot}"))).await, repeat(slot));
     }
-    folded(&disk).await;
+    disk.folded().await;
     for slot in 0..40 {
-        assert_eq!(ada.say(&life.node, says(&format!("id-{slot}"))).await, repeat(slot));
+        assert_eq!(ada.say(&life, says(&format!("id-{slot}"))).await, repeat(slot));
     }
     life.end().await.expect("a good end");
 
     let life = Life::start(&disk, identity(1, 2), small_windows()).await;
     for slot in 0..40 {
-        assert_eq!(ada.say(&life.node, says(&format!("id-{slot}"))).await, repeat(slot));
+        assert_eq!(ada.say(&life, says(&format!("id-{slot}"))).await, repeat(slot));
     }
     let other = proposal("general", "ada", "id-7", "something else");
-    assert_eq!(ada.say(&life.node, other).await, Outcome::IdReused { slot: 7 });
-    assert_eq!(life.log("general").await.len(), 40);
+    assert_eq!(ada.say(&life, other).await, AppendOutcome::IdReused { slot: 7 });
+    assert_eq!(life.log_of("general").await.len(), 40);
 }
 
 #[tokio::test]
 async fn an_expect_that_is_not_met_stores_nothing() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     let expects = |id: &str, slot| Proposal { expect: Some(slot), ..says(id) };
-    let failed = |latest| Outcome::ExpectFailed { latest };
-    assert_eq!(ada.say(&life.node, expects("a", 1)).await, failed(-1));
-    assert_eq!(life.node.room_heads(None, 10), Ok(vec![]), "a room exists from its first entry");
-    assert_eq!(ada.say(&life.node, expects("a", 0)).await, committed(0));
-    assert_eq!(ada.say(&life.node, expects("b", 0)).await, failed(0));
-    assert_eq!(ada.say(&life.node, expects("a", 5)).await, repeat(0));
+    let failed = |latest| AppendOutcome::ExpectFailed { latest };
+    assert_eq!(ada.say(&life, expects("a", 1)).await, failed(-1));
+    assert_eq!(life.room_heads(None, 10), Ok(vec![]), "a room exists from its first entry");
+    assert_eq!(ada.say(&life, expects("a", 0)).await, committed(0));
+    assert_eq!(ada.say(&life, expects("b", 0)).await, failed(0));
+    assert_eq!(ada.say(&life, expects("a", 5)).await, repeat(0));
     assert_eq!(life.bodies("general").await, ["a"]);
 }
 
 #[tokio::test]
 async fn the_heads_of_all_rooms_are_those_of_archive_and_memory_together() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     for name in ["b", "d", "f"] {
-        ada.say(&life.node, proposal(name, "ada", "1", "x")).await;
+        ada.say(&life, proposal(name, "ada", "1", "x")).await;
     }
-    folded(&disk).await;
+    disk.folded().await;
     life.end().await.expect("a good end");
 
-    let life = Life::start_without_fold(&disk, identity(1, 2), small_windows());
-    life.caught_up().await;
+    let life = Life::start(&disk, identity(1, 2), without_fold(small_windows())).await;
     for name in ["a", "d", "g"] {
-        ada.say(&life.node, proposal(name, "ada", "2", "y")).await;
+        ada.say(&life, proposal(name, "ada", "2", "y")).await;
     }
     let heads = |after: Option<&str>, limit| {
-        let after = after.map(roomlog_core::suites::archive::room);
-        let heads = life.node.room_heads(after.as_ref(), limit).expect("heads");
+        let after = after.map(roomlog_testkit::fixtures::room);
+        let heads = life.room_heads(after.as_ref(), limit).expect("heads");
         heads
             .iter()
             .map(|(room, head)| format!("{room}{}", head.end - 1))
@@ -162,71 +157,74 @@ async fn the_heads_of_all_rooms_are_those_of_archive_and_memory_together() {
 
 #[tokio::test]
 async fn an_archive_that_is_gone_is_made_again_from_the_journal() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     for n in 0..30 {
-        ada.say(&life.node, says(&format!("id-{n}"))).await;
+        ada.say(&life, says(&format!("id-{n}"))).await;
     }
-    let log = life.log("general").await;
+    let log = life.log_of("general").await;
     life.end().await.expect("a good end");
 
     let life = Life::start(&disk.without_archive(), identity(1, 2), small_windows()).await;
-    assert_eq!(life.log("general").await, log);
-    assert_eq!(ada.say(&life.node, says("id-3")).await, repeat(3));
-    assert_eq!(ada.say(&life.node, says("id-30")).await, committed(30));
+    assert_eq!(life.log_of("general").await, log);
+    assert_eq!(ada.say(&life, says("id-3")).await, repeat(3));
+    assert_eq!(ada.say(&life, says("id-30")).await, committed(30));
 }
 
 #[tokio::test]
 async fn an_archive_ahead_of_the_journal_is_refused() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let commit = Speaker::new("general").says(5, &["hello"]);
     disk.archive.fold(&window(5, &[commit])).expect("a fold");
-    let mut life = Life::start_without_fold(&disk, identity(1, 1), small_windows());
-    life.start_fold();
+    let life =
+        Life::over(disk.journal.clone(), disk.archive.clone(), identity(1, 1), small_windows());
     let behind = NodeError::JournalBehind { applied: Position(5), head: Position(0) };
-    assert_eq!(life.ended().await, Err(behind));
+    assert_eq!(life.has_ended().await, Err(behind));
 }
 
 #[tokio::test]
 async fn a_fold_that_fails_stops_the_node_and_the_next_start_does_it_again() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     disk.archive.crash_after_rows(Some(11));
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     let mut outcomes = Vec::new();
     // Far more than fit before the fold's thread has had its turn.
     for n in 0..100_000 {
-        if ada.append(&life.node, says(&format!("id-{n}")), None, 0).is_err() {
+        if ada.append(&life, says(&format!("id-{n}")), None, 0).is_err() {
             break;
         }
         outcomes.extend(ada.outcomes().await.into_iter().map(|(_, outcome)| outcome));
     }
     assert!(outcomes.len() < 100_000, "the node goes on although the archive does not");
-    assert!(matches!(life.ended().await, Err(NodeError::Archive(_))));
+    assert!(matches!(life.has_ended().await, Err(NodeError::Archive(_))));
 
     disk.archive.crash_after_rows(None);
     let life = Life::start(&disk, identity(1, 2), small_windows()).await;
-    let acked = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Committed { .. }));
+    let acked =
+        outcomes.iter().filter(|outcome| matches!(outcome, AppendOutcome::Committed { .. }));
     let acked = acked.count();
-    assert!(life.log("general").await.len() >= acked, "what was acked is there");
+    assert!(life.log_of("general").await.len() >= acked, "what was acked is there");
     for slot in 0..acked as u64 {
-        assert_eq!(ada.say(&life.node, says(&format!("id-{slot}"))).await, repeat(slot));
+        assert_eq!(ada.say(&life, says(&format!("id-{slot}"))).await, repeat(slot));
     }
 }
 
 #[tokio::test]
 async fn a_node_that_is_closed_gives_all_it_took_its_outcome_and_takes_no_more() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     for n in 0..1_200 {
         // More than two blocks, none of which the node has looked at yet.
-        ada.append(&life.node, says(&format!("id-{n}")), None, 0).expect("taken");
+        ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
     }
-    life.node.inbox.close();
-    assert_eq!(ada.append(&life.node, says("late"), None, 0), Err(Turned::Closed));
-    assert_eq!(life.ended().await, Ok(()));
+    let (ended, ()) = tokio::join!(life.stop(), async {
+        let late = ada.append(&life, says("late"), None, 0);
+        assert_eq!(late, Err(AppendOutcome::Unavailable));
+    });
+    assert_eq!(ended, Ok(()));
     let expected: Vec<_> = (0..1_200).map(|slot| (slot, committed(slot))).collect();
     assert_eq!(ada.outcomes().await, expected);
 }
@@ -235,38 +233,37 @@ async fn a_node_that_is_closed_gives_all_it_took_its_outcome_and_takes_no_more()
 async fn an_append_is_taken_up_to_the_bound_of_waiting_bytes_and_busy_above_it() {
     let weight = says("id-0").weight();
     for (bytes, taken) in [(2 * weight, 2), (2 * weight - 1, 1)] {
-        let disk = Disk::new();
+        let disk = Disk::default();
         let settings = NodeSettings { waiting_bytes: bytes, ..small_windows() };
         let life = Life::start(&disk, identity(1, 1), settings).await;
-        let mut ada = Connection::new(1);
+        let mut ada = Connection::default();
         for n in 0..3 {
-            let outcome = ada.append(&life.node, says(&format!("id-{n}")), None, 0);
+            let outcome = ada.append(&life, says(&format!("id-{n}")), None, 0);
             assert_eq!(outcome.is_ok(), n < taken, "{n} of {bytes} bytes: {outcome:?}");
         }
         // What has its outcome weighs nothing any more.
         ada.outcomes().await;
         for n in 3..3 + taken {
-            ada.append(&life.node, says(&format!("id-{n}")), None, 0).expect("taken");
+            ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
         }
         ada.outcomes().await;
-        assert_eq!(life.log("general").await.len(), 2 * taken);
+        assert_eq!(life.log_of("general").await.len(), 2 * taken);
     }
 }
 
 #[tokio::test]
 async fn a_node_whose_fold_is_behind_is_busy_until_it_has_caught_up() {
-    let disk = Disk::new();
-    let settings = NodeSettings { unfolded_entries: 3, ..small_windows() };
-    let mut life = Life::start_without_fold(&disk, identity(1, 1), settings);
-    life.caught_up().await;
-    let mut ada = Connection::new(1);
+    let disk = Disk::default();
+    let settings = without_fold(NodeSettings { unfolded_entries: 3, ..NodeSettings::default() });
+    let life = Life::start(&disk, identity(1, 1), settings).await;
+    let mut ada = Connection::default();
     for slot in 0..3 {
-        assert_eq!(ada.say(&life.node, says(&format!("id-{slot}"))).await, committed(slot));
+        assert_eq!(ada.say(&life, says(&format!("id-{slot}"))).await, committed(slot));
     }
-    assert_eq!(ada.append(&life.node, says("id-3"), None, 0), Err(Turned::Busy));
+    assert_eq!(ada.append(&life, says("id-3"), None, 0), Err(AppendOutcome::Busy));
     assert_eq!(life.bodies("general").await.len(), 3, "reads go on");
 
-    life.start_fold();
+    life.fold_to_head().await.expect("a fold");
     append_when_taken(&life, &mut ada, "id-3").await;
     assert_eq!(ada.outcomes().await, [(3, committed(3))]);
     assert_eq!(life.bodies("general").await, ["id-0", "id-1", "id-2", "id-3"]);
@@ -274,14 +271,14 @@ async fn a_node_whose_fold_is_behind_is_busy_until_it_has_caught_up() {
 
 #[tokio::test]
 async fn a_replay_longer_than_the_bound_of_unfolded_entries_comes_to_its_end() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     for n in 0..100 {
-        ada.say(&life.node, says(&format!("id-{n}"))).await;
+        ada.say(&life, says(&format!("id-{n}"))).await;
     }
     life.end().await.expect("a good end");
     let settings = NodeSettings { unfolded_entries: 5, ..small_windows() };
     let life = Life::start(&disk.without_archive(), identity(1, 2), settings).await;
-    assert_eq!(life.log("general").await.len(), 100);
+    assert_eq!(life.log_of("general").await.len(), 100);
 }

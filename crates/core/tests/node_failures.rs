@@ -1,18 +1,18 @@
 //! A node whose journal has no room, holds what is not to be applied, or is shared by mistake.
 
-mod common;
-
-use common::{Connection, Disk, LONG, Life, committed, folded, identity, repeat, small_windows};
 use roomlog_core::{
     NodeError, NodeSettings,
     archive::Archive,
-    block::{BlockError, BlockName, NodeId, Past, encode, encode_history},
-    inbox::Turned,
+    block::{BlockError, BlockName, Past, encode, encode_history},
+    identity::NodeId,
     journal::{Journal, Position, Proposed},
-    mailbox::Outcome,
+    outcome::AppendOutcome,
     proposal::Proposal,
     rules::Rules,
-    suites::archive::proposal,
+};
+use roomlog_testkit::fixtures::proposal;
+use roomlog_testkit::life::{
+    Connection, Disk, LONG, Life, committed, identity, repeat, small_windows,
 };
 use tokio::time::timeout;
 
@@ -35,23 +35,33 @@ async fn store(disk: &Disk, block: Vec<u8>) {
 
 #[tokio::test]
 async fn without_room_the_first_of_a_numbered_queue_hears_why_and_the_rest_comes_behind_it() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     disk.journal.set_full(true);
     for seq in 0..3 {
-        ada.append(&life.node, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
+        ada.append(&life, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
     }
-    let refused = [(0, Outcome::StorageFull), (1, Outcome::OutOfOrder), (2, Outcome::OutOfOrder)];
+    let refused = [
+        (0, AppendOutcome::StorageFull),
+        (1, AppendOutcome::OutOfOrder { expected: None }),
+        (2, AppendOutcome::OutOfOrder { expected: None }),
+    ];
     assert_eq!(ada.outcomes().await, refused);
 
     // There is room again, but the first has not come again yet.
     disk.journal.set_full(false);
-    ada.append(&life.node, says("id-3"), Some(3), 0).expect("taken");
-    ada.append(&life.node, says("id-1"), Some(1), 0).expect("taken");
-    assert_eq!(ada.outcomes().await, [(3, Outcome::OutOfOrder), (4, Outcome::OutOfOrder)]);
+    ada.append(&life, says("id-3"), Some(3), 0).expect("taken");
+    ada.append(&life, says("id-1"), Some(1), 0).expect("taken");
+    assert_eq!(
+        ada.outcomes().await,
+        [
+            (3, AppendOutcome::OutOfOrder { expected: None }),
+            (4, AppendOutcome::OutOfOrder { expected: None })
+        ]
+    );
     for seq in 0..4 {
-        ada.append(&life.node, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
+        ada.append(&life, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
     }
     let taken: Vec<_> = (0..4).map(|slot| (5 + slot, committed(slot))).collect();
     assert_eq!(ada.outcomes().await, taken);
@@ -60,38 +70,42 @@ async fn without_room_the_first_of_a_numbered_queue_hears_why_and_the_rest_comes
 
 #[tokio::test]
 async fn a_refused_queue_stands_in_nobody_elses_way() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let (mut ada, mut bob) = (Connection::new(1), Connection::new(2));
+    let (mut ada, mut bob) = (Connection::default(), Connection::default());
     disk.journal.set_full(true);
-    ada.append(&life.node, says("a-0"), Some(0), 0).expect("taken");
-    ada.append(&life.node, proposal("other", "ada", "o-0", "o"), Some(0), 0).expect("taken");
-    bob.append(&life.node, says("b-0"), None, 0).expect("taken");
-    bob.append(&life.node, says("b-1"), None, 0).expect("taken");
-    let full = Outcome::StorageFull;
+    ada.append(&life, says("a-0"), Some(0), 0).expect("taken");
+    ada.append(&life, proposal("other", "ada", "o-0", "o"), Some(0), 0).expect("taken");
+    bob.append(&life, says("b-0"), None, 0).expect("taken");
+    bob.append(&life, says("b-1"), None, 0).expect("taken");
+    let full = AppendOutcome::StorageFull;
     assert_eq!(ada.outcomes().await, [(0, full.clone()), (1, full.clone())]);
     assert_eq!(bob.outcomes().await, [(0, full.clone()), (1, full)]);
     disk.journal.set_full(false);
     // Without numbers nothing has to come again first, and each room's queue is its own.
-    assert_eq!(bob.say(&life.node, says("b-1")).await, committed(0));
-    ada.append(&life.node, proposal("other", "ada", "o-0", "o"), Some(0), 0).expect("taken");
+    assert_eq!(bob.say(&life, says("b-1")).await, committed(0));
+    ada.append(&life, proposal("other", "ada", "o-0", "o"), Some(0), 0).expect("taken");
     assert_eq!(ada.outcomes().await, [(2, committed(0))]);
 }
 
 #[tokio::test]
 async fn more_than_a_block_that_waits_when_there_is_no_room_is_refused_in_order() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     disk.journal.set_full(true);
     for seq in 0..600 {
-        ada.append(&life.node, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
+        ada.append(&life, says(&format!("id-{seq}")), Some(seq), 0).expect("taken");
     }
     let outcomes = ada.outcomes().await;
-    assert_eq!(outcomes[0], (0, Outcome::StorageFull));
-    assert!(outcomes[1..].iter().all(|(_, outcome)| *outcome == Outcome::OutOfOrder));
+    assert_eq!(outcomes[0], (0, AppendOutcome::StorageFull));
+    assert!(
+        outcomes[1..]
+            .iter()
+            .all(|(_, outcome)| *outcome == AppendOutcome::OutOfOrder { expected: None })
+    );
     disk.journal.set_full(false);
-    ada.append(&life.node, says("id-0"), Some(0), 0).expect("taken");
+    ada.append(&life, says("id-0"), Some(0), 0).expect("taken");
     assert_eq!(ada.outcomes().await, [(600, committed(0))]);
     // The number of the refused block went to this one, and a restart finds no gap.
     life.end().await.expect("a good end");
@@ -101,7 +115,7 @@ async fn more_than_a_block_that_waits_when_there_is_no_room_is_refused_in_order(
 
 #[tokio::test]
 async fn blocks_that_are_not_to_be_applied_are_skipped_and_nothing_happens_twice() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     store(&disk, block(1, 1, 0, &["one"])).await;
     store(&disk, b"nothing of ours".to_vec()).await;
     store(&disk, block(1, 1, 0, &["one"])).await;
@@ -117,11 +131,11 @@ async fn blocks_that_are_not_to_be_applied_are_skipped_and_nothing_happens_twice
     let log = ["one", "of another node", "two", "three"];
     let life = Life::start(&disk, identity(3, 1), small_windows()).await;
     assert_eq!(life.bodies("general").await, log);
-    folded(&disk).await;
+    disk.folded().await;
     assert_eq!(disk.archive.applied(0).expect("applied").position, Position(9));
-    let mut ada = Connection::new(1);
-    assert_eq!(ada.say(&life.node, says("one")).await, repeat(0));
-    assert_eq!(ada.say(&life.node, says("behind-a-gap")).await, committed(4));
+    let mut ada = Connection::default();
+    assert_eq!(ada.say(&life, says("one")).await, repeat(0));
+    assert_eq!(ada.say(&life, says("behind-a-gap")).await, committed(4));
     life.end().await.expect("a good end");
 
     let life = Life::start(&disk.without_archive(), identity(3, 2), small_windows()).await;
@@ -130,30 +144,30 @@ async fn blocks_that_are_not_to_be_applied_are_skipped_and_nothing_happens_twice
 
 #[tokio::test]
 async fn a_late_block_of_the_old_incarnation_is_fenced_while_the_new_one_lives() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
-    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    let mut ada = Connection::default();
+    assert_eq!(ada.say(&life, says("one")).await, committed(0));
     life.end().await.expect("a good end");
 
     let life = Life::start(&disk, identity(1, 2), small_windows()).await;
-    assert_eq!(ada.say(&life.node, says("two")).await, committed(1));
+    assert_eq!(ada.say(&life, says("two")).await, committed(1));
     store(&disk, block(1, 1, 1, &["late"])).await;
-    assert_eq!(ada.say(&life.node, says("three")).await, committed(2));
+    assert_eq!(ada.say(&life, says("three")).await, committed(2));
     assert_eq!(life.bodies("general").await, ["one", "two", "three"]);
 }
 
 #[tokio::test]
 async fn another_process_with_our_identity_stops_us_and_whoever_waits_is_told() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
-    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    let mut ada = Connection::default();
+    assert_eq!(ada.say(&life, says("one")).await, committed(0));
     // The other one is newer: its first block fences ours, and we stop when we read it.
     store(&disk, block(1, 2, 0, &["of the other"])).await;
-    let told = ada.say(&life.node, says("two")).await;
-    assert!(matches!(told, Outcome::Unknown | Outcome::Unavailable), "{told:?}");
-    assert_eq!(life.ended().await, Err(NodeError::Fenced(Position(2))));
+    let told = ada.say(&life, says("two")).await;
+    assert!(matches!(told, AppendOutcome::Unknown | AppendOutcome::Unavailable), "{told:?}");
+    assert_eq!(life.has_ended().await, Err(NodeError::Fenced(Position(2))));
 
     let life = Life::start(&disk, identity(1, 3), small_windows()).await;
     assert_eq!(life.bodies("general").await, ["one", "of the other"]);
@@ -161,7 +175,7 @@ async fn another_process_with_our_identity_stops_us_and_whoever_waits_is_told() 
 
 #[tokio::test]
 async fn a_block_of_newer_rules_stops_the_node_before_anything_behind_it_is_applied() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     store(&disk, block(1, 1, 0, &["one"])).await;
     let mut newer = block(1, 1, 1, &["by rules we do not know"]);
     newer[11] += 1;
@@ -170,22 +184,26 @@ async fn a_block_of_newer_rules_stops_the_node_before_anything_behind_it_is_appl
     store(&disk, newer).await;
     store(&disk, block(1, 1, 2, &["three"])).await;
 
-    let mut life = Life::start_without_fold(&disk, identity(3, 1), NodeSettings::default());
-    life.start_fold();
-    assert!(!life.node.caught_up().await);
+    let life = Life::over(
+        disk.journal.clone(),
+        disk.archive.clone(),
+        identity(3, 1),
+        NodeSettings::default(),
+    );
+    assert!(!life.caught_up().await);
     let problem = BlockError::Newer { format: 1, rules: 2, kind: 0 };
     let stopped = NodeError::Block { position: Position(2), problem };
-    assert_eq!(life.ended().await, Err(stopped));
+    assert_eq!(life.has_ended().await, Err(stopped));
 }
 
 #[tokio::test]
 async fn a_node_that_is_dropped_lets_the_folds_thread_end() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
-    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    let mut ada = Connection::default();
+    assert_eq!(ada.say(&life, says("one")).await, committed(0));
     // Nothing is on its way: the thread waits for the next window. Joined with a time-out.
-    folded(&disk).await;
+    disk.folded().await;
     life.crash().await;
     let life = Life::start(&disk, identity(1, 2), small_windows()).await;
     assert_eq!(life.bodies("general").await, ["one"]);
@@ -193,17 +211,17 @@ async fn a_node_that_is_dropped_lets_the_folds_thread_end() {
 
 #[tokio::test]
 async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_there_is_room() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     disk.archive.set_full(true);
     for n in 0..20 {
-        assert_eq!(ada.say(&life.node, says(&format!("id-{n}"))).await, committed(n));
+        assert_eq!(ada.say(&life, says(&format!("id-{n}"))).await, committed(n));
     }
     // At the bound; reading goes on.
     timeout(LONG, async {
-        while ada.append(&life.node, says("too-much"), None, 0) != Err(Turned::Busy) {
+        while ada.append(&life, says("too-much"), None, 0) != Err(AppendOutcome::Busy) {
             tokio::task::yield_now().await;
         }
     })
@@ -211,10 +229,10 @@ async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_t
     .expect("busy at the bound");
     assert!(life.bodies("general").await.len() >= 20);
     disk.archive.set_full(false);
-    folded(&disk).await;
+    disk.folded().await;
     ada.outcomes().await;
     timeout(LONG, async {
-        while ada.append(&life.node, says("after"), None, 0).is_err() {
+        while ada.append(&life, says("after"), None, 0).is_err() {
             tokio::task::yield_now().await;
         }
     })
@@ -228,66 +246,66 @@ async fn without_room_in_the_archive_appends_go_on_to_the_bound_and_again_when_t
 #[tokio::test]
 async fn large_entries_wait_for_room_in_the_archive_up_to_their_bytes() {
     // Each takes twice its body and 512 bytes: two of them are below the bound, the third meets it.
-    let disk = Disk::new();
+    let disk = Disk::default();
     let bounded = NodeSettings { unfolded_bytes: 7_536, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     disk.archive.set_full(true);
     let large = |id: &str| proposal("general", "ada", id, &"x".repeat(1_000));
     for n in 0..3 {
-        assert_eq!(ada.say(&life.node, large(&format!("id-{n}"))).await, committed(n));
+        assert_eq!(ada.say(&life, large(&format!("id-{n}"))).await, committed(n));
     }
-    assert_eq!(ada.append(&life.node, says("more"), None, 0), Err(Turned::Busy));
+    assert_eq!(ada.append(&life, says("more"), None, 0), Err(AppendOutcome::Busy));
     disk.archive.set_full(false);
-    folded(&disk).await;
+    disk.folded().await;
     life.end().await.expect("a good end");
 }
 
 #[tokio::test]
 async fn blocks_of_repeats_wait_for_room_in_the_archive_too_and_are_bounded() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
-    let mut ada = Connection::new(1);
-    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
-    folded(&disk).await;
+    let mut ada = Connection::default();
+    assert_eq!(ada.say(&life, says("one")).await, committed(0));
+    disk.folded().await;
     // Room for no row, and each block is a row's worth of memory that waits.
     disk.archive.set_full(true);
-    assert_eq!(ada.say(&life.node, says("two")).await, committed(1));
+    assert_eq!(ada.say(&life, says("two")).await, committed(1));
     for _ in 0..19 {
-        assert_eq!(ada.say(&life.node, says("one")).await, repeat(0));
+        assert_eq!(ada.say(&life, says("one")).await, repeat(0));
     }
-    assert_eq!(ada.append(&life.node, says("one"), None, 0), Err(Turned::Busy));
+    assert_eq!(ada.append(&life, says("one"), None, 0), Err(AppendOutcome::Busy));
     disk.archive.set_full(false);
-    folded(&disk).await;
+    disk.folded().await;
     life.end().await.expect("a good end");
 }
 
 #[tokio::test]
 async fn a_node_that_is_closed_while_the_archive_has_no_room_ends_and_loses_nothing() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     disk.archive.set_full(true);
-    assert_eq!(ada.say(&life.node, says("one")).await, committed(0));
+    assert_eq!(ada.say(&life, says("one")).await, committed(0));
     life.end().await.expect("a good end");
     assert_eq!(disk.archive.applied(0).expect("applied").position, Position(0));
     disk.archive.set_full(false);
     let life = Life::start(&disk, identity(1, 2), small_windows()).await;
     assert_eq!(life.bodies("general").await, ["one"]);
-    assert_eq!(ada.say(&life.node, says("one")).await, repeat(0));
+    assert_eq!(ada.say(&life, says("one")).await, repeat(0));
 }
 
 #[tokio::test]
 async fn a_node_at_its_bound_ends_although_the_archive_has_no_room() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     let bounded = NodeSettings { unfolded_entries: 4, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     disk.archive.set_full(true);
     // In one turn, so that more is taken than the bound lets through.
     for n in 0..2_000 {
-        ada.append(&life.node, says(&format!("id-{n}")), None, 0).expect("taken");
+        ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
     }
     tokio::task::yield_now().await;
     life.end().await.expect("a good end");
@@ -309,30 +327,31 @@ fn history(node: u8, n: u64, first: u64, bodies: &[&str]) -> Vec<u8> {
 
 #[tokio::test]
 async fn entries_of_elsewhere_keep_their_slots_and_times_and_their_ids_are_known() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     store(&disk, history(9, 0, 0, &["one", "two"])).await;
     // Sent again, as a move does that was cut off, with what comes after.
     store(&disk, history(8, 0, 1, &["two", "three"])).await;
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
-    let log = life.log("general").await;
+    let log = life.log_of("general").await;
     let times: Vec<u64> = log.iter().map(|stored| stored.entry.committed_at).collect();
     assert_eq!(times, [5_000, 6_000, 7_000]);
     assert_eq!(life.bodies("general").await, ["one", "two", "three"]);
-    let mut ada = Connection::new(1);
-    let again = ada.say(&life.node, proposal("general", "ada", "two", "two")).await;
-    assert_eq!(again, Outcome::Committed { slot: 1, committed_at: 6_000, repeat: true });
+    let mut ada = Connection::default();
+    let again = ada.say(&life, proposal("general", "ada", "two", "two")).await;
+    assert_eq!(again, AppendOutcome::Committed { slot: 1, committed_at: 6_000, repeat: true });
     // The journal's clock is behind: time does not go back.
-    let next = ada.say(&life.node, proposal("general", "ada", "four", "four")).await;
-    assert_eq!(next, Outcome::Committed { slot: 3, committed_at: 7_000, repeat: false });
+    let next = ada.say(&life, proposal("general", "ada", "four", "four")).await;
+    assert_eq!(next, AppendOutcome::Committed { slot: 3, committed_at: 7_000, repeat: false });
 }
 
 #[tokio::test]
 async fn entries_of_elsewhere_that_would_make_a_hole_stop_the_node() {
-    let disk = Disk::new();
+    let disk = Disk::default();
     store(&disk, history(9, 0, 0, &["one"])).await;
     store(&disk, history(9, 1, 2, &["three"])).await;
-    let life = Life::start_without_fold(&disk, identity(1, 1), small_windows());
-    let ended = life.ended().await;
+    let life =
+        Life::over(disk.journal.clone(), disk.archive.clone(), identity(1, 1), small_windows());
+    let ended = life.has_ended().await;
     let Err(NodeError::Block { position: Position(2), problem }) = ended else {
         panic!("{ended:?}");
     };

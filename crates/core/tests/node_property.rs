@@ -2,17 +2,15 @@
 //! each id once, each connection in its order, every outcome true to it, and the same again from the
 //! journal alone.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Connection, Disk, Life, identity, small_windows};
 use proptest::prelude::*;
 use roomlog_core::{
-    mailbox::Outcome,
+    outcome::AppendOutcome,
     proposal::{Proposal, Stored},
-    suites::archive::proposal,
 };
+use roomlog_testkit::fixtures::proposal;
+use roomlog_testkit::life::{Connection, Disk, Life, identity, small_windows};
 
 const ROOMS: [&str; 2] = ["even", "odd"];
 
@@ -56,7 +54,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 struct Asked {
     connection: usize,
     proposal: Proposal,
-    outcome: Option<Outcome>,
+    outcome: Option<AppendOutcome>,
 }
 
 struct World {
@@ -71,7 +69,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let disk = Disk::new();
+        let disk = Disk::default();
         let life = Life::start(&disk, identity(1, 1), small_windows()).await;
         let mut world =
             Self { disk, life, incarnation: 1, connections: vec![], open: vec![], asked: vec![] };
@@ -80,8 +78,7 @@ impl World {
     }
 
     fn connect(&mut self) {
-        let first = 10 * self.incarnation;
-        self.connections = (0..3).map(|number| Connection::new(first + number)).collect();
+        self.connections = (0..3).map(|_| Connection::default()).collect();
         self.open = vec![Vec::new(); 3];
     }
 
@@ -99,8 +96,8 @@ impl World {
             Op::Append { connection, room, id, time, other } => {
                 let (id, body) = (format!("id-{id}"), format!("body of {id} {other}"));
                 let proposal = proposal(ROOMS[room], "ada", &id, &body);
-                let node = &self.life.node;
-                let taken = self.connections[connection].append(node, proposal.clone(), None, time);
+                let life = &self.life;
+                let taken = self.connections[connection].append(life, proposal.clone(), None, time);
                 if taken.is_err() {
                     // A fold was cut off: the node has ended.
                     return self.restart(true).await;
@@ -124,10 +121,10 @@ impl World {
 
     async fn restart(mut self, gently: bool) -> Self {
         if gently {
-            self.life.node.inbox.close();
+            // After a cut in a fold it has ended already.
+            let _how_it_ended = self.life.stop().await;
             self.hear().await;
         }
-        // After a cut in a fold it has ended already; else between two steps.
         let Self { disk, life, incarnation, connections, open, asked } = self;
         life.crash().await;
         disk.archive.crash_after_rows(None);
@@ -147,7 +144,7 @@ fn check_outcomes(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
         let room = proposal.room.as_str();
         let at = |slot: u64| &logs[room][usize::try_from(slot).expect("small")].entry;
         match outcome {
-            Some(Outcome::Committed { slot, committed_at, repeat }) => {
+            Some(AppendOutcome::Committed { slot, committed_at, repeat }) => {
                 let entry = at(*slot);
                 prop_assert_eq!((&entry.id, &entry.body), (&proposal.id, &proposal.body));
                 prop_assert_eq!(entry.committed_at, *committed_at);
@@ -157,11 +154,14 @@ fn check_outcomes(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
                     prop_assert!(before < Some(*slot), "a connection's appends keep their order");
                 }
             }
-            Some(Outcome::IdReused { slot }) => {
+            Some(AppendOutcome::IdReused { slot }) => {
                 prop_assert_eq!(&at(*slot).id, &proposal.id);
                 prop_assert_ne!(&at(*slot).body, &proposal.body);
             }
-            None | Some(Outcome::StorageFull | Outcome::Unavailable | Outcome::Unknown) => {}
+            None
+            | Some(
+                AppendOutcome::StorageFull | AppendOutcome::Unavailable | AppendOutcome::Unknown,
+            ) => {}
             Some(other) => prop_assert!(false, "{:?}", other),
         }
     }
@@ -170,8 +170,9 @@ fn check_outcomes(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
 
 /// Each id is there once, and only when it was not refused each time it was asked for.
 fn check_logs(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
-    let refused =
-        |asked: &&Asked| matches!(asked.outcome, Some(Outcome::StorageFull | Outcome::Unavailable));
+    let refused = |asked: &&Asked| {
+        matches!(asked.outcome, Some(AppendOutcome::StorageFull | AppendOutcome::Unavailable))
+    };
     let may_be_there: BTreeSet<_> = asked
         .iter()
         .filter(|asked| !refused(asked))
@@ -192,7 +193,7 @@ fn check_logs(asked: &[Asked], logs: &Logs) -> Result<(), TestCaseError> {
 async fn logs(life: &Life) -> Logs {
     let mut logs = BTreeMap::new();
     for room in ROOMS {
-        logs.insert(room, life.log(room).await);
+        logs.insert(room, life.log_of(room).await);
     }
     logs
 }

@@ -1,21 +1,24 @@
 //! A node whose journal gives blocks back when the test says so: what may happen in between.
 
-mod common;
-
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Connection, LONG, committed, identity, repeat, small_windows};
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
-    Node, NodeSettings,
+    NodeError, NodeSettings,
     block::BLOCK_BYTES,
-    inbox::Turned,
     journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    mailbox::{Mailbox, Outcome},
-    memory::{MemoryArchive, MemoryJournal},
+    mailbox::Mailbox,
+    outcome::AppendOutcome,
     proposal::Proposal,
-    suites::archive::{proposal, room},
+};
+use roomlog_testkit::life::{
+    Connection, LONG, Life, committed, identity, repeat, small_windows, without_fold,
+};
+use roomlog_testkit::{
+    delegate_journal,
+    fixtures::{proposal, room},
+    memory::{MemoryArchive, MemoryJournal},
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -26,21 +29,7 @@ struct Gated {
 }
 
 impl Journal for Gated {
-    fn log(&self) -> &str {
-        self.journal.log()
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        self.journal.is_ours_alone()
-    }
-
-    fn is_shared(&self) -> bool {
-        self.journal.is_shared()
-    }
-
-    fn depth(&self) -> usize {
-        self.journal.depth()
-    }
+    delegate_journal!(journal: facts peers counts head first trim);
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         self.journal.propose(partition, block)
@@ -50,23 +39,10 @@ impl Journal for Gated {
         let follow = self.journal.follow(partition, after);
         Box::new(GatedFollow { follow, next: after.position.0 + 1, gate: self.gate.subscribe() })
     }
-
-    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.head(partition)
-    }
-
-    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.first(partition)
-    }
-
-    fn has_surplus(&self, partition: Partition) -> bool {
-        self.journal.has_surplus(partition)
-    }
-
-    fn trim(&self, partition: Partition, upto: Position) {
-        self.journal.trim(partition, upto);
-    }
 }
+
+/// The gate at which a follower panics.
+const CUT_OFF: u64 = u64::MAX - 1;
 
 struct GatedFollow {
     follow: Box<dyn Follow>,
@@ -78,7 +54,8 @@ impl Follow for GatedFollow {
     fn next(&mut self) -> BoxFuture<'_, Result<Durable, JournalError>> {
         async {
             let next = self.next;
-            self.gate.wait_for(|gate| *gate >= next).await.expect("a gate");
+            let gate = *self.gate.wait_for(|gate| *gate >= next).await.expect("a gate");
+            assert_ne!(gate, CUT_OFF, "the test cuts it off");
             let durable = self.follow.next().await;
             self.next += 1;
             durable
@@ -87,13 +64,21 @@ impl Follow for GatedFollow {
     }
 }
 
+fn gated() -> Arc<Gated> {
+    Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 })
+}
+
+fn start(journal: &Arc<Gated>, settings: NodeSettings) -> Life {
+    Life::over(journal.clone(), Arc::<MemoryArchive>::default(), identity(1, 1), settings)
+}
+
 fn says(id: &str) -> Proposal {
     proposal("general", "ada", id, id)
 }
 
-async fn append_when_taken(node: &Node, connection: &mut Connection, id: &str) {
+async fn append_when_taken(life: &Life, connection: &mut Connection, id: &str) {
     let taken = async {
-        while connection.append(node, says(id), None, 0) == Err(Turned::Busy) {
+        while connection.append(life, says(id), None, 0) == Err(AppendOutcome::Busy) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     };
@@ -112,89 +97,76 @@ async fn stored(journal: &Gated, blocks: u64) {
 
 #[tokio::test]
 async fn an_id_that_is_folded_between_its_repeats_look_up_and_apply_is_still_known() {
-    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
-    let settings = NodeSettings { unfolded_entries: 2, ..small_windows() };
-    let archive = Arc::new(MemoryArchive::default());
-    let (node, running) =
-        Node::open(identity(1, 1), journal.clone(), archive, settings).expect("a node");
-    let (task, folder) = running.one();
-    let task = tokio::spawn(task.run());
-    let (mut ada, mut bob, mut eve) = (Connection::new(1), Connection::new(2), Connection::new(3));
+    let journal = gated();
+    let settings = NodeSettings { unfolded_entries: 2, ..NodeSettings::default() };
+    let life = start(&journal, without_fold(settings));
+    let (mut ada, mut bob, mut eve) =
+        (Connection::default(), Connection::default(), Connection::default());
 
     // The first block, and a second that is looked up while nothing is applied yet.
-    ada.append(&node, says("a"), None, 0).expect("taken");
-    ada.append(&node, says("b"), None, 0).expect("taken");
+    ada.append(&life, says("a"), None, 0).expect("taken");
+    ada.append(&life, says("b"), None, 0).expect("taken");
     stored(&journal, 1).await;
     // Large enough to be: sixteen appends.
-    bob.append(&node, says("a"), None, 0).expect("taken");
+    bob.append(&life, says("a"), None, 0).expect("taken");
     for n in 1..16 {
-        bob.append(&node, says(&format!("bob-{n}")), None, 0).expect("taken");
+        bob.append(&life, says(&format!("bob-{n}")), None, 0).expect("taken");
     }
     stored(&journal, 2).await;
 
     // The first is applied and folded: as many as may be unfolded, so the node is busy until then.
     journal.gate.send_replace(1);
     assert_eq!(ada.outcomes().await, [(0, committed(0)), (1, committed(1))]);
-    assert_eq!(eve.append(&node, says("c"), None, 0), Err(Turned::Busy));
-    let fold = std::thread::spawn(move || folder.run());
-    append_when_taken(&node, &mut eve, "c").await;
+    assert_eq!(eve.append(&life, says("c"), None, 0), Err(AppendOutcome::Busy));
+    let rest = async {
+        append_when_taken(&life, &mut eve, "c").await;
 
-    // Now the second is applied, with what the archive knew before.
-    journal.gate.send_replace(u64::MAX);
-    let said = bob.outcomes().await;
-    assert_eq!(said[..2], [(0, repeat(0)), (1, committed(2))]);
-    assert_eq!(eve.outcomes().await, [(0, committed(17))]);
-    node.inbox.close();
-    timeout(LONG, task).await.expect("in time").expect("no panic").expect("a good end");
-    fold.join().expect("no panic");
+        // Now the second is applied, with what the archive knew before.
+        journal.gate.send_replace(u64::MAX);
+        let said = bob.outcomes().await;
+        assert_eq!(said[..2], [(0, repeat(0)), (1, committed(2))]);
+        assert_eq!(eve.outcomes().await, [(0, committed(17))]);
+    };
+    // The fold is asked for what the journal holds, and does what is applied of it.
+    tokio::join!(rest, async { drop(life.fold_to_head().await) });
+    life.end().await.expect("a good end");
 }
 
 #[tokio::test]
 async fn when_applying_is_cut_off_sequencing_ends_and_whoever_waits_is_told() {
-    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
-    let archive = Arc::new(MemoryArchive::default());
-    let (node, running) =
-        Node::open(identity(1, 1), journal.clone(), archive, small_windows()).expect("a node");
-    let (task, folder) = running.one();
-    let fold = std::thread::spawn(move || folder.run());
-    let (sequencing, applying) =
-        (tokio::spawn(task.sequencing.run()), tokio::spawn(task.applying.run()));
-    let mut ada = Connection::new(1);
-    ada.append(&node, says("a"), None, 0).expect("taken");
+    let journal = gated();
+    let life = start(&journal, small_windows());
+    let mut ada = Connection::default();
+    ada.append(&life, says("a"), None, 0).expect("taken");
     stored(&journal, 1).await;
 
-    applying.abort();
-    assert_eq!(ada.outcomes().await, [(0, Outcome::Unknown)]);
-    assert_eq!(ada.append(&node, says("b"), None, 0), Err(Turned::Closed));
-    timeout(LONG, sequencing).await.expect("in time").expect("no panic").expect("no failure");
-    fold.join().expect("no panic");
+    journal.gate.send_replace(CUT_OFF);
+    assert_eq!(ada.outcomes().await, [(0, AppendOutcome::Unknown)]);
+    assert_eq!(ada.append(&life, says("b"), None, 0), Err(AppendOutcome::Unavailable));
+    let ended = life.has_ended().await;
+    assert!(matches!(ended, Err(NodeError::Thread(_))), "{ended:?}");
 }
 
 #[tokio::test]
 async fn followers_are_told_although_what_came_behind_became_no_block() {
-    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
-    let archive = Arc::new(MemoryArchive::default());
-    let (node, running) =
-        Node::open(identity(1, 1), journal.clone(), archive, small_windows()).expect("a node");
-    let (task, _not_run) = running.one();
-    tokio::spawn(task.sequencing.run());
-    tokio::spawn(task.applying.run());
-    let (mut ada, mut bob) = (Connection::new(1), Connection::new(2));
+    let journal = gated();
+    let life = start(&journal, without_fold(small_windows()));
+    let (mut ada, mut bob) = (Connection::default(), Connection::default());
     // A numbered queue whose first append was refused: the second is turned away.
     journal.journal.set_full(true);
-    ada.append(&node, says("a-0"), Some(0), 0).expect("taken");
-    assert_eq!(ada.outcomes().await, [(0, Outcome::StorageFull)]);
+    ada.append(&life, says("a-0"), Some(0), 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(0, AppendOutcome::StorageFull)]);
     journal.journal.set_full(false);
 
-    bob.append(&node, says("b"), None, 0).expect("taken");
+    bob.append(&life, says("b"), None, 0).expect("taken");
     stored(&journal, 1).await;
     let follower = Arc::new(Mailbox::default());
-    let tail = node.rooms.open(&room("general")).expect("a tail");
-    let _interest = tail.register(&follower, 7);
+    let tail = life.tail(&room("general")).expect("a tail");
+    let _hearing = tail.hear(&follower, 7);
     // Applied while that one is in the inbox, as if a block were to come of it.
     journal.gate.send_replace(1);
-    ada.append(&node, says("a-1"), Some(1), 0).expect("taken");
-    assert_eq!(ada.outcomes().await, [(1, Outcome::OutOfOrder)]);
+    ada.append(&life, says("a-1"), Some(1), 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(1, AppendOutcome::OutOfOrder { expected: None })]);
     assert_eq!(bob.outcomes().await, [(0, committed(0))]);
     timeout(LONG, follower.wait()).await.expect("word in time");
     assert_eq!(follower.take().moved, [7]);
@@ -211,44 +183,39 @@ async fn a_node_that_is_drained_at_its_bound_answers_what_was_taken() {
 }
 
 async fn stop_at_the_bound(drained: bool) {
-    let journal = Arc::new(Gated { journal: MemoryJournal::new("log"), gate: watch::channel(0).0 });
-    let settings = NodeSettings { unfolded_entries: 1, ..small_windows() };
-    let archive = Arc::new(MemoryArchive::default());
-    let (node, running) =
-        Node::open(identity(1, 1), journal.clone(), archive, settings).expect("a node");
-    let (task, _not_run) = running.one();
-    let task = tokio::spawn(task.run());
-    let (mut ada, mut eve) = (Connection::new(1), Connection::new(2));
+    let journal = gated();
+    let settings = NodeSettings { unfolded_entries: 1, ..NodeSettings::default() };
+    let life = start(&journal, without_fold(settings));
+    let (mut ada, mut eve) = (Connection::default(), Connection::default());
     // As many blocks as may be on their way, and large appends behind them: two blocks of a few.
     for n in 0..64 {
-        ada.append(&node, says(&format!("id-{n}")), None, 0).expect("taken");
+        ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
         stored(&journal, n + 1).await;
     }
     let large = "x".repeat(BLOCK_BYTES / 5);
     for n in 64..72 {
         let large = proposal("general", "ada", &format!("id-{n}"), &large);
-        ada.append(&node, large, None, 0).expect("taken");
+        ada.append(&life, large, None, 0).expect("taken");
     }
 
     // The first is applied, which is as many as may be unfolded.
     journal.gate.send_replace(1);
     let applied = async {
-        let tail = node.rooms.open(&room("general")).expect("a tail");
+        let tail = life.tail(&room("general")).expect("a tail");
         while tail.head().end == 0 {
             tokio::task::yield_now().await;
         }
     };
     timeout(LONG, applied).await.expect("applied in time");
-    assert_eq!(eve.append(&node, says("c"), None, 0), Err(Turned::Busy));
+    assert_eq!(eve.append(&life, says("c"), None, 0), Err(AppendOutcome::Busy));
     journal.gate.send_replace(u64::MAX);
     let mut said = Vec::new();
     if drained {
-        node.inbox.drain();
+        life.drain();
         said = ada.outcomes().await;
-        assert_eq!(eve.append(&node, says("c"), None, 0), Err(Turned::Busy));
+        assert_eq!(eve.append(&life, says("c"), None, 0), Err(AppendOutcome::Busy));
     }
-    node.inbox.close();
-    timeout(LONG, task).await.expect("in time").expect("no panic").expect("a good end");
+    life.end().await.expect("a good end");
     said.extend(ada.outcomes().await);
     assert_eq!(said, (0..72).map(|n| (n, committed(n))).collect::<Vec<_>>());
 }

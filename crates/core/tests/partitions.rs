@@ -1,20 +1,23 @@
 //! A node whose journal has several partitions: each room is in one of them for ever, and from outside
 //! nothing of that is seen.
 
-mod common;
-
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use common::{Connection, Life, identity, small_windows};
 use futures_util::future::BoxFuture;
 use roomlog_core::{
     archive::Archive,
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    mailbox::Outcome,
+    identity::partition_of,
+    journal::{
+        Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+        Position, Proposed,
+    },
+    outcome::AppendOutcome,
+};
+use roomlog_testkit::life::{Connection, Life, identity, repeat, small_windows};
+use roomlog_testkit::{
+    fixtures::{proposal, room},
     memory::{MemoryArchive, MemoryJournal},
-    partition::partition_of,
-    suites::archive::{proposal, room},
 };
 
 /// A memory journal for each partition.
@@ -22,7 +25,9 @@ struct Several(Vec<MemoryJournal>);
 
 impl Several {
     fn new(partitions: u32) -> Arc<Self> {
-        Arc::new(Self((0..partitions).map(|_| MemoryJournal::new("log")).collect()))
+        let journal =
+            |_| MemoryJournal::new("log").described(|facts| facts.partitions = partitions);
+        Arc::new(Self((0..partitions).map(journal).collect()))
     }
 
     fn of(&self, partition: Partition) -> &MemoryJournal {
@@ -31,24 +36,16 @@ impl Several {
 }
 
 impl Journal for Several {
-    fn log(&self) -> &str {
-        self.of(0).log()
+    fn facts(&self) -> &JournalFacts {
+        self.of(0).facts()
     }
 
-    fn depth(&self) -> usize {
-        1
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
     }
 
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    fn partitions(&self) -> u32 {
-        u32::try_from(self.0.len()).expect("a few")
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
@@ -87,9 +84,8 @@ fn names() -> Vec<String> {
 
 async fn start(journal: &Arc<Several>, archive: &Arc<MemoryArchive>, incarnation: u64) -> Life {
     let (journal, archive) = (journal.clone(), archive.clone());
-    let mut life = Life::over(journal, archive, identity(1, incarnation), small_windows());
-    life.start_fold();
-    life.caught_up().await;
+    let life = Life::over(journal, archive, identity(1, incarnation), small_windows());
+    life.has_caught_up().await;
     life
 }
 
@@ -104,13 +100,13 @@ fn a_room_s_partition_is_written_down_for_ever() {
 async fn rooms_of_all_partitions_are_written_read_listed_and_made_again() {
     let (journal, archive) = (Several::new(PARTITIONS), Arc::<MemoryArchive>::default());
     let life = start(&journal, &archive, 1).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     for turn in 0..20 {
         for name in names() {
             let id = format!("{name}-{turn}");
-            let outcome = ada.say(&life.node, proposal(&name, "ada", &id, &id)).await;
+            let outcome = ada.say(&life, proposal(&name, "ada", &id, &id)).await;
             assert!(
-                matches!(outcome, Outcome::Committed { slot, .. } if slot == turn),
+                matches!(outcome, AppendOutcome::Committed { slot, .. } if slot == turn),
                 "{outcome:?}"
             );
         }
@@ -119,10 +115,10 @@ async fn rooms_of_all_partitions_are_written_read_listed_and_made_again() {
     for name in names() {
         logs.push(life.bodies(&name).await);
     }
-    let heads = life.node.room_heads(None, 100).expect("heads");
+    let heads = life.room_heads(None, 100).expect("heads");
     assert_eq!(heads.len(), 12);
     assert!(heads.iter().all(|(_, head)| head.end == 20));
-    life.node.fold_to_head().await.expect("a fold");
+    life.fold_to_head().await.expect("a fold");
     for partition in 0..PARTITIONS {
         let applied = archive.applied(partition).expect("applied").position;
         assert_eq!(applied, journal.head(partition).expect("a head"), "partition {partition}");
@@ -135,8 +131,8 @@ async fn rooms_of_all_partitions_are_written_read_listed_and_made_again() {
         for (name, log) in names().iter().zip(&logs) {
             assert_eq!(life.bodies(name).await, *log);
         }
-        let again = ada.say(&life.node, proposal("room-3", "ada", "room-3-7", "room-3-7")).await;
-        assert_eq!(again, common::repeat(7));
+        let again = ada.say(&life, proposal("room-3", "ada", "room-3-7", "room-3-7")).await;
+        assert_eq!(again, repeat(7));
         life.end().await.expect("a good end");
     }
 }

@@ -1,25 +1,28 @@
 //! A newer version of the rules, in a cluster that is brought to it one node after the other.
 
-mod common;
+#[path = "play/speaking.rs"]
+mod speaking;
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
-use common::{
-    Connection, LONG, Life, identity, small_windows,
-    speaking::{Hears, Speaking},
-};
+use bytes::{BufMut, BytesMut};
 use roomlog_core::{
-    Node, NodeError, NodeSettings,
-    agreement::Said,
-    archive::Archive,
-    block::{BlockError, NodeId},
-    journal::Journal,
-    mailbox::Outcome,
-    memory::MemoryArchive,
-    rules::{HEARD_FOR, NODES, Rules},
-    suites::archive::{proposal, room},
+    NodeError, NodeSettings, archive::Archive, block::BlockError, journal::Journal,
+    outcome::AppendOutcome, rules::Rules,
 };
+use roomlog_testkit::{
+    fixtures::{TRIAL, proposal, room},
+    life::{Connection, LONG, Life, identity, small_windows},
+    memory::MemoryArchive,
+};
+use speaking::{Hears, Speaking};
 use tokio::time::{sleep, timeout};
+
+/// For how long all that are heard must know a version before a block names it.
+const HEARD_FOR: Duration = Duration::from_secs(30);
+
+/// Among this many nodes no newer version begins.
+const NODES: usize = 256;
 
 /// How long newer rules take to begin after the first block of a quiet time.
 const SOON: Duration = Duration::from_secs(6);
@@ -41,23 +44,22 @@ impl Place {
     fn over(&self, journal: &Arc<Speaking>, incarnation: u64, knows: Rules) -> Life {
         let settings = NodeSettings { knows, ..small_windows() };
         let identity = identity(self.number, incarnation);
-        let mut life = Life::over(journal.clone(), self.archive.clone(), identity, settings);
-        life.start_fold();
-        life
+        
+        Life::over(journal.clone(), self.archive.clone(), identity, settings)
     }
 
     /// A node of a build that knows these rules, which has caught up.
     async fn start(&self, journal: &Arc<Speaking>, incarnation: u64, knows: Rules) -> Life {
         let life = self.over(journal, incarnation, knows);
-        life.caught_up().await;
+        life.has_caught_up().await;
         life
     }
 }
 
 /// Says something at a node; the slot and the time that it got. The journal's own time stands still.
 async fn said(connection: &mut Connection, life: &Life, id: &str) -> (u64, u64) {
-    match connection.say(&life.node, proposal("general", "ada", id, id)).await {
-        Outcome::Committed { slot, committed_at, .. } => (slot, committed_at),
+    match connection.say(life, proposal("general", "ada", id, id)).await {
+        AppendOutcome::Committed { slot, committed_at, .. } => (slot, committed_at),
         other => panic!("{other:?}"),
     }
 }
@@ -73,7 +75,7 @@ async fn says_by_first_rules(connection: &mut Connection, life: &Life, slots: Ra
 }
 
 async fn reaches(life: &Life, end: u64) {
-    let general = life.node.rooms.open(&room("general")).expect("a room");
+    let general = life.tail(&room("general")).expect("a room");
     while general.head().end < end {
         sleep(Duration::from_millis(1)).await;
     }
@@ -83,9 +85,9 @@ async fn reaches(life: &Life, end: u64) {
 async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_log() {
     let journal = Arc::new(Speaking::new());
     let (first, second) = (Place::of(1), Place::of(2));
-    let new = first.start(&journal, 1, Rules::TRIAL).await;
+    let new = first.start(&journal, 1, TRIAL).await;
     let old = second.start(&journal, 1, Rules::FIRST).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     assert_eq!(said(&mut ada, &new, "a").await, (0, 0));
 
     // Side by side, for as long as it takes: both go on by the rules that both know.
@@ -94,7 +96,7 @@ async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_
     assert_eq!(said(&mut ada, &old, "c").await, (2, 0));
 
     old.end().await.expect("a good end");
-    let brought = second.start(&journal, 2, Rules::TRIAL).await;
+    let brought = second.start(&journal, 2, TRIAL).await;
     assert_eq!(said(&mut ada, &brought, "d").await, (3, 0));
     sleep(2 * HEARD_FOR).await;
     assert_eq!(said(&mut ada, &brought, "e").await, (4, 0), "after a quiet time not the first");
@@ -105,20 +107,20 @@ async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_
 
     reaches(&brought, 7).await;
     let heads = [&new, &brought].map(|life| {
-        let general = life.node.rooms.open(&room("general")).expect("a room");
+        let general = life.tail(&room("general")).expect("a room");
         (general.head().end, general.head().digest)
     });
     assert_eq!(heads[0], heads[1]);
 
     // Who makes its archive from the whole journal comes to the same; who does not know the rules stops.
-    let third = Place::of(3).start(&journal, 1, Rules::TRIAL).await;
+    let third = Place::of(3).start(&journal, 1, TRIAL).await;
     assert_eq!(third.bodies("general").await, ["a", "b", "c", "d", "e", "f", "g"]);
     let late = Place::of(4).over(&journal, 1, Rules::FIRST);
-    let ended = timeout(LONG, late.ended()).await.expect("it stops");
+    let ended = timeout(LONG, late.has_ended()).await.expect("it stops");
     let Err(NodeError::Block { problem: BlockError::Newer { rules, .. }, .. }) = ended else {
         panic!("{ended:?}");
     };
-    assert_eq!(rules, Rules::TRIAL.number());
+    assert_eq!(rules, TRIAL.number());
     for life in [new, brought, third] {
         life.end().await.expect("a good end");
     }
@@ -128,12 +130,12 @@ async fn newer_rules_begin_when_the_last_node_knows_them_and_all_nodes_hold_one_
 async fn a_node_that_knows_newer_rules_and_starts_beside_them_follows_at_once() {
     let journal = Arc::new(Speaking::new());
     let first = Place::of(1);
-    let one = first.start(&journal, 1, Rules::TRIAL).await;
-    let mut ada = Connection::new(1);
+    let one = first.start(&journal, 1, TRIAL).await;
+    let mut ada = Connection::default();
     says_by_first_rules(&mut ada, &one, 0..7).await;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(said(&mut ada, &one, "b").await, (7, 1));
-    let two = Place::of(2).start(&journal, 1, Rules::TRIAL).await;
+    let two = Place::of(2).start(&journal, 1, TRIAL).await;
     assert_eq!(
         said(&mut ada, &two, "c").await,
         (8, 2),
@@ -157,9 +159,10 @@ impl Two {
     async fn start() -> Self {
         let there = Arc::new(Speaking::new());
         let here = Arc::new(there.beside());
-        let new = Place::of(1).start(&here, 1, Rules::TRIAL).await;
+        let new = Place::of(1).start(&here, 1, TRIAL).await;
         let old = Place::of(2).start(&there, 1, Rules::FIRST).await;
-        let mut two = Self { here, new, old, ada: Connection::new(1), bea: Connection::new(2) };
+        let mut two =
+            Self { here, new, old, ada: Connection::default(), bea: Connection::default() };
         two.new_says(0).await;
         two.old_says(1).await;
         two
@@ -237,18 +240,20 @@ async fn a_node_that_is_away_is_waited_for_and_not_for_ever() {
 async fn among_too_many_nodes_to_hear_no_newer_rules_begin() {
     for (others, begins) in [(NODES - 2, true), (NODES - 1, false)] {
         let journal = Arc::new(Speaking::new());
-        let one = Place::of(1).start(&journal, 1, Rules::TRIAL).await;
+        let one = Place::of(1).start(&journal, 1, TRIAL).await;
         let peers = journal.peers().expect("a way to speak");
-        let mut ada = Connection::new(1);
+        let mut ada = Connection::default();
         let mut got = Vec::new();
         for second in 0..HEARD_FOR.as_secs() + 10 {
             for other in 0..others {
-                let mut node = NodeId([9; 16]);
-                node.0[..8].copy_from_slice(&other.to_be_bytes());
-                let rules = Rules::TRIAL.number();
-                let chains = BTreeMap::new();
-                let said = Said { node, incarnation: 1, rules, partition: 0, chains };
-                peers.tell(said.encode()).await;
+                // As a node with this number says that it knows newer rules: no chains.
+                let mut said = BytesMut::from(&b"RLA1"[..]);
+                said.put_u64(other as u64);
+                said.put_u64(9);
+                said.put_u64(1);
+                said.put_u16(TRIAL.number());
+                said.put_u32(0);
+                peers.tell(said.freeze()).await;
             }
             got.push(said(&mut ada, &one, &second.to_string()).await.1);
             sleep(Duration::from_secs(1)).await;
@@ -273,8 +278,8 @@ async fn a_node_that_does_not_hear_itself_goes_on_by_the_rules_that_were_in_forc
 async fn a_node_that_is_started_again_goes_on_by_the_rules_that_were_in_force() {
     let journal = Arc::new(Speaking::new());
     let place = Place::of(1);
-    let one = place.start(&journal, 1, Rules::TRIAL).await;
-    let mut ada = Connection::new(1);
+    let one = place.start(&journal, 1, TRIAL).await;
+    let mut ada = Connection::default();
     assert_eq!(said(&mut ada, &one, "a").await, (0, 0));
     sleep(2 * HEARD_FOR).await;
     assert_eq!(said(&mut ada, &one, "b").await, (1, 0));
@@ -286,13 +291,13 @@ async fn a_node_that_is_started_again_goes_on_by_the_rules_that_were_in_force() 
     }
     one.end().await.expect("a good end");
 
-    let two = place.start(&journal, 2, Rules::TRIAL).await;
+    let two = place.start(&journal, 2, TRIAL).await;
     assert_eq!(said(&mut ada, &two, "d").await, (3, 2));
     two.end().await.expect("a good end");
 
     let (archive, older) = (place.archive.clone(), identity(1, 3));
     let settings = NodeSettings { knows: Rules::FIRST, ..small_windows() };
-    let opened = Node::open(older, journal, archive, settings).map(drop);
+    let opened = Life::try_over(journal, archive, older, settings).map(drop);
     let Err(NodeError::NewerRules { rules }) = opened else { panic!("{opened:?}") };
-    assert_eq!(rules, Rules::TRIAL.number());
+    assert_eq!(rules, TRIAL.number());
 }

@@ -1,8 +1,6 @@
 //! A journal that other nodes write to as well, and that answers late, never in order, or not at all: each
 //! append takes effect once, in its connection's order, on every node the same.
 
-mod common;
-
 use std::{
     collections::VecDeque,
     sync::{
@@ -13,16 +11,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Connection, LONG, Life, identity, small_windows};
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use roomlog_core::{
-    inbox::Turned,
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    mailbox::Outcome,
+    journal::{Journal, Partition, Position, Proposed},
+    outcome::AppendOutcome,
+};
+use roomlog_testkit::life::{Connection, LONG, Life, committed, identity, small_windows};
+use roomlog_testkit::{
+    delegate_journal,
+    fixtures::{proposal, room},
     memory::{MemoryArchive, MemoryJournal},
-    suites::archive::{proposal, room},
 };
 use tokio::time::{sleep, timeout};
 
@@ -51,7 +51,10 @@ struct Unreliable {
 impl Unreliable {
     fn new(fates: Vec<Fate>) -> Arc<Self> {
         Arc::new(Self {
-            journal: MemoryJournal::new("log"),
+            journal: MemoryJournal::new("log").described(|facts| {
+                facts.depth = 4;
+                facts.is_shared = true;
+            }),
             fates: Mutex::new(fates.into()),
             late: Mutex::default(),
             is_away: AtomicBool::new(false),
@@ -67,21 +70,7 @@ impl Unreliable {
 }
 
 impl Journal for Unreliable {
-    fn log(&self) -> &str {
-        self.journal.log()
-    }
-
-    fn depth(&self) -> usize {
-        4
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
+    delegate_journal!(journal: facts peers counts follow head first trim);
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         let unanswered = |why: &str| {
@@ -114,38 +103,18 @@ impl Journal for Unreliable {
             }
         }
     }
-
-    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
-        self.journal.follow(partition, after)
-    }
-
-    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.head(partition)
-    }
-
-    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.first(partition)
-    }
-
-    fn has_surplus(&self, _: Partition) -> bool {
-        false
-    }
-
-    fn trim(&self, _: Partition, _: Position) {}
 }
 
 async fn start(journal: &Arc<Unreliable>, node: u8, incarnation: u64) -> Life {
     let archive = Arc::<MemoryArchive>::default();
-    let mut life =
-        Life::over(journal.clone(), archive, identity(node, incarnation), small_windows());
-    life.start_fold();
-    life.caught_up().await;
+    let life = Life::over(journal.clone(), archive, identity(node, incarnation), small_windows());
+    life.has_caught_up().await;
     life
 }
 
 /// The bodies of a room, once a node has so many.
 async fn bodies(life: &Life, entries: u64) -> Vec<String> {
-    let tail = life.node.rooms.open(&room("general")).expect("a room");
+    let tail = life.tail(&room("general")).expect("a room");
     timeout(LONG, async {
         while tail.head().end < entries {
             sleep(Duration::from_millis(1)).await;
@@ -169,7 +138,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 async fn one_log(fates: Vec<Fate>, bursts: Vec<u8>) -> Result<(), TestCaseError> {
     let journal = Unreliable::new(fates);
     let lives = [start(&journal, 1, 1).await, start(&journal, 2, 1).await];
-    let mut connections: Vec<Connection> = (0..4).map(Connection::new).collect();
+    let mut connections: Vec<Connection> = (0..4).map(|_| Connection::default()).collect();
     let mut said = vec![0_u64; connections.len()];
     let mut slots = Vec::new();
     for burst in bursts {
@@ -180,9 +149,9 @@ async fn one_log(fates: Vec<Fate>, bursts: Vec<u8>) -> Result<(), TestCaseError>
                 // At its bounds the node says so, and the writer comes again.
                 let seq = Some(said[number]);
                 while let Err(turned) =
-                    connection.append(&lives[number % 2].node, append.clone(), seq, 0)
+                    connection.append(&lives[number % 2], append.clone(), seq, 0)
                 {
-                    prop_assert_eq!(turned, Turned::Busy);
+                    prop_assert_eq!(turned, AppendOutcome::Busy);
                     sleep(Duration::from_millis(5)).await;
                 }
                 said[number] += 1;
@@ -192,7 +161,7 @@ async fn one_log(fates: Vec<Fate>, bursts: Vec<u8>) -> Result<(), TestCaseError>
         }
         for connection in &mut connections {
             for (_, outcome) in connection.outcomes().await {
-                let Outcome::Committed { slot, repeat: false, .. } = outcome else {
+                let AppendOutcome::Committed { slot, repeat: false, .. } = outcome else {
                     return Err(TestCaseError::fail(format!("{outcome:?}")));
                 };
                 slots.push(slot);
@@ -233,22 +202,19 @@ proptest! {
 async fn a_journal_that_is_away_makes_new_appends_busy_and_keeps_those_it_was_given() {
     let journal = Unreliable::new(Vec::new());
     let life = start(&journal, 1, 1).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     journal.is_away.store(true, Ordering::Relaxed);
-    let given = ada.append(&life.node, proposal("general", "ada", "1", "one"), None, 0);
+    let given = ada.append(&life, proposal("general", "ada", "1", "one"), None, 0);
     given.expect("the journal was there a moment ago");
     sleep(Duration::from_secs(2)).await;
-    let turned = ada.append(&life.node, proposal("general", "ada", "2", "two"), None, 0);
-    assert_eq!(turned, Err(Turned::Busy));
+    let turned = ada.append(&life, proposal("general", "ada", "2", "two"), None, 0);
+    assert_eq!(turned, Err(AppendOutcome::Busy));
     assert!(life.bodies("general").await.is_empty(), "nothing is shown before it is durable");
 
     journal.is_away.store(false, Ordering::Relaxed);
-    assert_eq!(ada.outcomes().await, [(0, common::committed(0))]);
+    assert_eq!(ada.outcomes().await, [(0, committed(0))]);
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(
-        ada.say(&life.node, proposal("general", "ada", "2", "two")).await,
-        common::committed(1)
-    );
+    assert_eq!(ada.say(&life, proposal("general", "ada", "2", "two")).await, committed(1));
     life.end().await.expect("a good end");
 }
 
@@ -256,13 +222,13 @@ async fn a_journal_that_is_away_makes_new_appends_busy_and_keeps_those_it_was_gi
 async fn a_journal_that_is_away_for_less_than_a_second_turns_nobody_away() {
     let journal = Unreliable::new(Vec::new());
     let life = start(&journal, 1, 1).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     journal.is_away.store(true, Ordering::Relaxed);
-    ada.append(&life.node, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
+    ada.append(&life, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
     sleep(Duration::from_millis(900)).await;
-    ada.append(&life.node, proposal("general", "ada", "2", "two"), None, 1).expect("taken too");
+    ada.append(&life, proposal("general", "ada", "2", "two"), None, 1).expect("taken too");
     journal.is_away.store(false, Ordering::Relaxed);
-    let both = [(0, common::committed(0)), (1, common::committed(1))];
+    let both = [(0, committed(0)), (1, committed(1))];
     assert_eq!(ada.outcomes().await, both);
     life.end().await.expect("a good end");
 }
@@ -271,28 +237,27 @@ async fn a_journal_that_is_away_for_less_than_a_second_turns_nobody_away() {
 async fn a_node_ends_while_its_journal_is_away_and_those_who_wait_are_told() {
     let journal = Unreliable::new(Vec::new());
     let life = start(&journal, 1, 1).await;
-    let mut ada = Connection::new(1);
+    let mut ada = Connection::default();
     journal.is_away.store(true, Ordering::Relaxed);
-    ada.append(&life.node, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
+    ada.append(&life, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
     sleep(Duration::from_millis(500)).await;
     life.end().await.expect("a good end");
-    assert_eq!(ada.outcomes().await, [(0, Outcome::Unknown)]);
+    assert_eq!(ada.outcomes().await, [(0, AppendOutcome::Unknown)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_node_is_ready_only_when_a_block_of_its_own_came_back() {
     let journal = Unreliable::new(Vec::new());
     let first = start(&journal, 1, 1).await;
-    let mut ada = Connection::new(1);
-    ada.say(&first.node, proposal("general", "ada", "1", "one")).await;
+    let mut ada = Connection::default();
+    ada.say(&first, proposal("general", "ada", "1", "one")).await;
     journal.is_away.store(true, Ordering::Relaxed);
     let archive = Arc::<MemoryArchive>::default();
-    let mut second = Life::over(journal.clone(), archive, identity(2, 1), small_windows());
-    second.start_fold();
+    let second = Life::over(journal.clone(), archive, identity(2, 1), small_windows());
     sleep(Duration::from_secs(5)).await;
     // It has read all that there is, and cannot know that.
-    assert!(!second.node.is_ready());
+    assert!(!second.is_ready());
     journal.is_away.store(false, Ordering::Relaxed);
-    second.caught_up().await;
+    second.has_caught_up().await;
     assert_eq!(second.bodies("general").await, ["one"]);
 }

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use roomlog_core::{
-    archive::Archive,
-    journal::Journal,
+use roomlog_core::{archive::Archive, journal::Journal};
+use roomlog_testkit::{
     memory::{MemoryArchive, MemoryJournal},
     suites::{archive, journal},
 };
 
 struct Memory;
 
-impl journal::Bench for Memory {
+impl journal::Engine for Memory {
     fn open(&self) -> Arc<dyn Journal> {
         Arc::new(MemoryJournal::new("log"))
     }
@@ -21,7 +20,7 @@ impl journal::Bench for Memory {
     }
 }
 
-impl archive::Bench for Memory {
+impl archive::Engine for Memory {
     fn open(&self) -> Arc<dyn Archive> {
         Arc::new(MemoryArchive::default())
     }
@@ -31,12 +30,6 @@ impl archive::Bench for Memory {
     }
 }
 
-#[tokio::test]
-async fn the_memory_journal_is_a_journal() {
-    journal::run(|| Box::new(Memory)).await;
-}
+roomlog_testkit::journal_suite!(journal_contract, Memory);
 
-#[test]
-fn the_memory_archive_is_an_archive() {
-    archive::run(|| Box::new(Memory));
-}
+roomlog_testkit::archive_suite!(archive_contract, Memory);

@@ -19,8 +19,8 @@ use async_nats::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position,
-    Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+    Position, Proposed,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -109,7 +109,7 @@ struct Stream {
 
 /// The journal of a cluster.
 pub struct JetStreamJournal {
-    log: String,
+    facts: JournalFacts,
     context: Context,
     client: Client,
     promise: Promise,
@@ -165,12 +165,21 @@ impl JetStreamJournal {
             Stream { name: info.config.name, seen, asks, publisher }
         };
         let promise = promise(opened.seen, &opened.streams);
-        let streams = (0..).zip(opened.streams).map(stream).collect();
+        let streams: Vec<_> = (0..).zip(opened.streams).map(stream).collect();
         let subject = check::peers_subject(options);
         let peers = Arc::new(JetStreamPeers { client: client.clone(), subject });
         let watched = opened.seen.then(|| watch_servers(client.clone(), counts.clone()));
         let watch = watched.map(|watched| tokio::spawn(watched).abort_handle());
-        Ok(Self { log: opened.log, context, client, promise, counts, peers, streams, watch })
+        let facts = JournalFacts {
+            log: opened.log,
+            partitions: u32::try_from(streams.len()).unwrap_or(u32::MAX),
+            depth: DEPTH,
+            is_blocking: false,
+            is_shared: true,
+            // Whoever has rights on the subject can publish to it.
+            is_exclusive: false,
+        };
+        Ok(Self { facts, context, client, promise, counts, peers, streams, watch })
     }
 
     /// What an ack stands on.
@@ -262,25 +271,8 @@ impl Drop for JetStreamJournal {
 }
 
 impl Journal for JetStreamJournal {
-    fn log(&self) -> &str {
-        &self.log
-    }
-
-    fn depth(&self) -> usize {
-        DEPTH
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        // Whoever has rights on the subject can publish to it.
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn partitions(&self) -> u32 {
-        u32::try_from(self.streams.len()).unwrap_or(u32::MAX)
+    fn facts(&self) -> &JournalFacts {
+        &self.facts
     }
 
     fn counts(&self) -> Option<JournalCounts> {

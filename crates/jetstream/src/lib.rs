@@ -19,8 +19,6 @@ mod peers;
 mod publisher;
 mod reader;
 mod sealed;
-#[cfg(feature = "servers")]
-pub mod servers;
 mod sync;
 
 pub use journal::{JetStreamJournal, Promise};

@@ -2,14 +2,20 @@
 //!
 //! Enters: streams that were sealed. Leaves: their blocks. Invariant: its head is its end.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use roomlog_core::journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed};
+use roomlog_core::journal::{
+    Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers, Position,
+    Proposed,
+};
 
 use crate::{JetStreamJournal, OpenError};
 
 /// The journal of a cluster that is no more.
 pub struct SealedJournal {
+    facts: JournalFacts,
     journal: JetStreamJournal,
     heads: Vec<Position>,
 }
@@ -21,29 +27,22 @@ impl SealedJournal {
     /// When JetStream refuses or does not answer.
     pub async fn seal(journal: JetStreamJournal, token: &str) -> Result<Self, OpenError> {
         let heads = journal.seal(token).await?;
-        Ok(Self { journal, heads })
+        let facts = JournalFacts { is_shared: false, ..journal.facts().clone() };
+        Ok(Self { facts, journal, heads })
     }
 }
 
 impl Journal for SealedJournal {
-    fn log(&self) -> &str {
-        self.journal.log()
+    fn facts(&self) -> &JournalFacts {
+        &self.facts
     }
 
-    fn depth(&self) -> usize {
-        1
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
     }
 
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    fn partitions(&self) -> u32 {
-        self.journal.partitions()
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, _: Bytes) -> BoxFuture<'static, Proposed> {

@@ -16,7 +16,8 @@ use roomlog_core::{
     block::stamp,
     journal::{Follow, Journal, Mark, Position, Proposed},
 };
-use roomlog_jetstream::{JetStreamJournal, Options, servers::Cluster};
+use roomlog_jetstream::{JetStreamJournal, Options};
+use roomlog_testkit::nats::Cluster;
 use tokio::time::{sleep, timeout};
 
 /// A follower that has read five blocks.

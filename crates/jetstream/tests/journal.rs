@@ -7,29 +7,34 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     sync::Arc,
-    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use async_nats::jetstream::stream;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{LONG, block, by_hand, next, open, propose, servers};
-use roomlog_core::{
-    journal::{Journal, Mark, Position, Proposed},
-    suites::journal::{self as suite, Bench},
-};
-use roomlog_jetstream::{
-    OpenError, Options, Promise,
-    servers::{Cluster, Setup},
+use roomlog_core::journal::{Journal, Mark, Position, Proposed};
+use roomlog_jetstream::{OpenError, Options, Promise};
+use roomlog_testkit::{
+    nats::{Cluster, Setup},
+    suites,
 };
 use tokio::{runtime::Handle, task::block_in_place, time::timeout};
 
-/// Streams of its own on servers that others use too.
+/// Streams on servers of their own.
 struct Streams {
     options: Options,
+    _servers: Cluster,
 }
 
-impl Bench for Streams {
+impl Streams {
+    fn on(count: usize) -> Self {
+        let servers = servers(count);
+        Self { options: Options::new(servers.url()), _servers: servers }
+    }
+}
+
+impl suites::journal::Engine for Streams {
     fn open(&self) -> Arc<dyn Journal> {
         Arc::new(wait(open(&self.options)).expect("a journal"))
     }
@@ -47,25 +52,9 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     block_in_place(|| Handle::current().block_on(future))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn it_keeps_the_contract_on_one_server() {
-    keeps_the_contract(&servers(1)).await;
-}
+roomlog_testkit::journal_suite!(one_server_keeps_the_contract, Streams::on(1));
 
-#[tokio::test(flavor = "multi_thread")]
-async fn it_keeps_the_contract_on_three() {
-    keeps_the_contract(&servers(3)).await;
-}
-
-async fn keeps_the_contract(cluster: &Cluster) {
-    let next = AtomicUsize::new(0);
-    suite::run(|| {
-        let mut options = Options::new(cluster.url());
-        options.prefix = format!("SUITE{}", next.fetch_add(1, Ordering::Relaxed));
-        Box::new(Streams { options })
-    })
-    .await;
-}
+roomlog_testkit::journal_suite!(three_servers_keep_the_contract, Streams::on(3));
 
 fn refused(setup: Setup, change: impl FnOnce(&mut Options)) -> OpenError {
     let cluster = Cluster::start(&Setup { servers: 1, ..setup }).expect("a server");
@@ -211,7 +200,7 @@ async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
     let mut options = Options::new(cluster.url());
     options.partitions = Some(3);
     let journal = open(&options).await.expect("a journal");
-    assert_eq!(journal.partitions(), 3);
+    assert_eq!(journal.facts().partitions, 3);
     for partition in 0..3 {
         let proposed = timeout(LONG, journal.propose(partition, block(7))).await;
         assert_eq!(proposed.expect("an answer in time"), Proposed::Durable(Position(1)));
@@ -219,7 +208,7 @@ async fn the_number_of_partitions_is_fixed_when_a_log_is_made() {
     drop(journal);
     // Who does not say it takes what is there.
     let journal = open(&Options::new(cluster.url())).await.expect("a journal");
-    assert_eq!(journal.partitions(), 3);
+    assert_eq!(journal.facts().partitions, 3);
     let given = next(&mut journal.follow(2, Mark::default())).await.expect("a block");
     assert_eq!(given.block, block(7));
     drop(journal);

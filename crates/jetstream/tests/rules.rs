@@ -1,34 +1,32 @@
 //! Nodes of two builds side by side on real servers: one knows newer rules, and the other is brought to them.
 
-#[path = "../../core/tests/common/mod.rs"]
-mod common;
-
 use std::{sync::Arc, time::Duration};
 
-use common::{Connection, LONG, Life, identity, small_windows};
 use roomlog_core::{
     NodeError, NodeSettings,
-    block::{BlockError, decode_knowing},
+    block::{BlockError, decode},
     journal::{Follow, Journal, Mark},
-    mailbox::Outcome,
-    memory::MemoryArchive,
-    rules::{HEARD_FOR, Rules},
-    suites::archive::{proposal, room},
+    outcome::AppendOutcome,
+    rules::Rules,
 };
-use roomlog_jetstream::{
-    JetStreamJournal, Options,
-    servers::{Cluster, Setup},
+use roomlog_jetstream::{JetStreamJournal, Options};
+use roomlog_testkit::{
+    fixtures::{TRIAL, proposal, room},
+    life::{Connection, LONG, Life, identity, small_windows},
+    memory::MemoryArchive,
+    nats::{Cluster, Setup},
 };
 use tokio::time::{Instant, timeout};
+
+/// For how long all that are heard must know a version before a block names it.
+const HEARD_FOR: Duration = Duration::from_secs(30);
 
 /// A node of a build that knows these rules, with a connection to NATS of its own.
 async fn start(cluster: &Cluster, number: u8, incarnation: u64, knows: Rules) -> Life {
     let opened = JetStreamJournal::open(&Options::new(cluster.url())).await;
     let settings = NodeSettings { knows, ..small_windows() };
     let (archive, identity) = (Arc::<MemoryArchive>::default(), identity(number, incarnation));
-    let mut life = Life::over(Arc::new(opened.expect("a journal")), archive, identity, settings);
-    life.start_fold();
-    life
+    Life::over(Arc::new(opened.expect("a journal")), archive, identity, settings)
 }
 
 /// An author who speaks at any node, each time with a new id.
@@ -40,9 +38,9 @@ struct Ada {
 impl Ada {
     async fn says(&mut self, life: &Life) {
         let id = format!("id-{}", self.said);
-        let outcome = self.connection.say(&life.node, proposal("general", "ada", &id, &id)).await;
+        let outcome = self.connection.say(life, proposal("general", "ada", &id, &id)).await;
         assert!(
-            matches!(outcome, Outcome::Committed { slot, .. } if slot == self.said),
+            matches!(outcome, AppendOutcome::Committed { slot, .. } if slot == self.said),
             "{outcome:?}"
         );
         self.said += 1;
@@ -52,18 +50,18 @@ impl Ada {
 /// The rules that the stream's next block names.
 async fn named(follow: &mut Box<dyn Follow>) -> Rules {
     let durable = timeout(LONG, follow.next()).await.expect("in time").expect("a block");
-    decode_knowing(&durable.block, Rules::TRIAL).expect("a block of ours").rules
+    decode(&durable.block, TRIAL).expect("a block of ours").rules
 }
 
 async fn whole(life: &Life, end: u64) -> Vec<(String, u64)> {
-    let general = life.node.rooms.open(&room("general")).expect("a room");
+    let general = life.tail(&room("general")).expect("a room");
     let reached = async {
         while general.head().end < end {
             tokio::task::yield_now().await;
         }
     };
     timeout(LONG, reached).await.expect("all of it in time");
-    let log = life.log("general").await;
+    let log = life.log_of("general").await;
     log.iter().map(|stored| (stored.entry.body.to_string(), stored.entry.committed_at)).collect()
 }
 
@@ -72,11 +70,11 @@ async fn nodes_of_two_builds_hold_one_log_and_newer_rules_begin_when_both_know_t
     let cluster = Cluster::start(&Setup::default()).expect("servers");
     let watch = JetStreamJournal::open(&Options::new(cluster.url())).await.expect("a journal");
     let mut stream = watch.follow(0, Mark::default());
-    let new = start(&cluster, 1, 1, Rules::TRIAL).await;
+    let new = start(&cluster, 1, 1, TRIAL).await;
     let old = start(&cluster, 2, 1, Rules::FIRST).await;
-    new.caught_up().await;
-    old.caught_up().await;
-    let mut ada = Ada { connection: Connection::new(1), said: 0 };
+    new.has_caught_up().await;
+    old.has_caught_up().await;
+    let mut ada = Ada { connection: Connection::default(), said: 0 };
     let until = Instant::now() + HEARD_FOR + Duration::from_secs(5);
     while Instant::now() < until {
         ada.says(&new).await;
@@ -88,14 +86,14 @@ async fn nodes_of_two_builds_hold_one_log_and_newer_rules_begin_when_both_know_t
     assert_eq!(whole(&new, ada.said).await, whole(&old, ada.said).await);
 
     old.end().await.expect("a good end");
-    let brought = start(&cluster, 2, 2, Rules::TRIAL).await;
-    brought.caught_up().await;
+    let brought = start(&cluster, 2, 2, TRIAL).await;
+    brought.has_caught_up().await;
     let begun = async {
         loop {
             ada.says(&new).await;
             ada.says(&brought).await;
             for _ in 0..2 {
-                if named(&mut stream).await == Rules::TRIAL {
+                if named(&mut stream).await == TRIAL {
                     return;
                 }
             }
@@ -112,7 +110,7 @@ async fn nodes_of_two_builds_hold_one_log_and_newer_rules_begin_when_both_know_t
     assert!(last.windows(2).all(|two| two[0].1 < two[1].1), "no two have one time by these rules");
 
     let late = start(&cluster, 3, 1, Rules::FIRST).await;
-    let ended = timeout(LONG, late.ended()).await.expect("it stops");
+    let ended = timeout(LONG, late.has_ended()).await.expect("it stops");
     let is_newer = |problem: &BlockError| matches!(problem, BlockError::Newer { .. });
     assert!(
         matches!(&ended, Err(NodeError::Block { problem, .. }) if is_newer(problem)),

@@ -13,19 +13,16 @@ use std::{
     sync::Arc,
 };
 
-use roomlog_core::{Identity, archive::Archive, backup::Backup, journal::Journal};
+use roomlog_core::{Engines, archive::Archive, journal::Journal};
 use roomlog_jetstream::{JetStreamJournal, MOST_PARTITIONS, Options, Promise};
 use roomlog_protocol::Manifest;
 use roomlog_sqlite::{Derived, Directory, OpenError, Opened, Restored};
 
 use crate::{failure::Failure, say};
 
-/// What a node is put together from.
-pub(crate) struct Engines {
-    pub(crate) identity: Identity,
-    pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) archive: Arc<dyn Archive>,
-    pub(crate) backup: Arc<dyn Backup>,
+/// The engines of a node, and what holds them open.
+pub(crate) struct Storage {
+    pub(crate) engines: Engines,
     /// What an ack stands on, in the words of `hello.durability`.
     pub(crate) durability: &'static str,
     /// Where the files are.
@@ -39,7 +36,7 @@ enum Held {
     Cluster(Box<Derived>),
 }
 
-impl Engines {
+impl Storage {
     /// Opens the engines of one node: both are files.
     ///
     /// # Errors
@@ -49,11 +46,14 @@ impl Engines {
         let data = restored_if_backup(data).map_err(failed)?;
         let directory = Directory::open_keeping(&data, journal_bytes).map_err(failed)?;
         tell_opened(&directory.opened);
-        Ok(Self {
+        let engines = Engines {
             identity: directory.identity,
             journal: directory.journal.clone(),
             archive: directory.archive.clone(),
-            backup: Arc::new(directory.backup()),
+            backup: Some(Arc::new(directory.backup())),
+        };
+        Ok(Self {
+            engines,
             durability: "fsync",
             data,
             directory: Held::OneNode { _directory: Box::new(directory) },
@@ -68,20 +68,23 @@ impl Engines {
         Derived::may_be_used(data).map_err(|why| Failure::said(why.to_string()))?;
         let journal = JetStreamJournal::open(options).await;
         let journal = journal.map_err(|why| Failure::said(why.to_string()))?;
-        let directory = Derived::open(data, journal.log());
+        let directory = Derived::open(data, &journal.facts().log);
         let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
-        no_other_partitions(directory.archive.as_ref(), journal.partitions())?;
+        no_other_partitions(directory.archive.as_ref(), journal.facts().partitions)?;
         tell_derived(&directory.opened);
         let durability = match journal.promise() {
             Promise::Quorum => "quorum",
             Promise::Fsync => "fsync",
             Promise::Declared => "declared",
         };
-        Ok(Self {
+        let engines = Engines {
             identity: directory.identity,
             journal: Arc::new(journal),
             archive: directory.archive.clone(),
-            backup: Arc::new(directory.backup()),
+            backup: Some(Arc::new(directory.backup())),
+        };
+        Ok(Self {
+            engines,
             durability,
             data: data.into(),
             directory: Held::Cluster(Box::new(directory)),

@@ -16,32 +16,26 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use clap::Args;
-use futures_util::FutureExt;
-use roomlog_core::{
-    Node, NodeError, Running, journal::JournalError, partition, sequencing::Sequencing,
-};
+use roomlog_core::{Engines, Node, NodeError, NodeSettings, NodeThread};
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
-    task::JoinSet,
 };
 
-use crate::{cli::DEFAULT_SERVER, engines::Engines, failure::Failure, say, settings::Settings};
+use crate::{cli::DEFAULT_SERVER, engines::Storage, failure::Failure, say, settings::Settings};
 
 /// The nice value of the thread that writes the journal: everyone who appends waits for it, and it
 /// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.
-const GO_FIRST: i32 = -10;
+const SEQUENCER_NICE: i32 = -10;
 
 /// The nice value of the thread that folds: nobody waits for it until it is far behind.
-const GO_LAST: i32 = 5;
+const FOLD_NICE: i32 = 5;
 
 /// How often a start that takes long says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -89,21 +83,20 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let mut stop = Stop::install()?;
     // First of all, so that an address in use is said before a directory is touched.
     let listener = bind(listen).await?;
-    let engines = match &cluster {
-        None => Engines::of_one_node(&data, journal_bytes)?,
+    let storage = match &cluster {
+        None => Storage::of_one_node(&data, journal_bytes)?,
         // Servers that elect are waited for.
         Some(options) => tokio::select! {
-            engines = Engines::of_a_cluster(&data, options) => engines?,
+            storage = Storage::of_a_cluster(&data, options) => storage?,
             () = stop.asked() => return Ok(ExitCode::SUCCESS),
         },
     };
-    config.durability = engines.durability;
-    config.files = FILES.iter().map(|name| engines.data.join(name)).collect();
-    let journal = config.metrics.time_journal(engines.journal.clone());
-    let opened = Node::open(engines.identity, journal, engines.archive.clone(), node_settings);
-    let (mut node, running) = opened.map_err(|why| Failure::said(why.to_string()))?;
-    node.backup = Some(engines.backup.clone());
-    let (node, mut threads) = (Arc::new(node), Threads::start(running)?);
+    config.durability = storage.durability;
+    config.files = FILES.iter().map(|name| storage.data.join(name)).collect();
+    let node_settings = NodeSettings { on_thread: set_priority, ..node_settings };
+    let timed = config.metrics.time_journal(storage.engines.journal.clone());
+    let node = Node::start(Engines { journal: timed, ..storage.engines.clone() }, node_settings);
+    let node = Arc::new(node.map_err(|why| Failure::said(why.to_string()))?);
 
     let is_up = tokio::select! {
         // On a full disk that may not come.
@@ -113,34 +106,33 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     };
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
-        say!("listening on http://{address} (log {}, data {})", node.log(), engines.data.display());
+        say!("listening on http://{address} (log {}, data {})", node.log(), storage.data.display());
         if std::io::stderr().is_terminal() {
             say!("{}", way_in(address));
         }
         let stop = async {
             tokio::select! {
                 () = stop.asked() => {}
-                () = threads.node_ended() => {}
+                () = node.ended() => {}
             }
             // Before the sockets are: they wait for it.
-            node.inbox.drain();
+            node.drain();
         };
         roomlog_server::run(config, node.clone(), listener, stop).await;
     }
-    node.inbox.close();
-    let ended = threads.join().await;
-    let stats = &node.stats;
+    let ended = node.stop().await;
+    let stats = node.stats();
     say!(
         "stats blocks={} entries={} busy={} fold_lag_max={}",
-        stats.blocks(),
-        stats.entries(),
-        stats.busy_answers(),
-        stats.unfolded_max()
+        stats.blocks,
+        stats.entries,
+        stats.busy,
+        stats.unfolded_max
     );
     if let Err(why @ NodeError::Disagrees { .. }) = &ended {
-        engines.freeze(&why.to_string());
+        storage.freeze(&why.to_string());
     }
-    drop((node, engines));
+    drop((node, storage));
     ended.map(|()| ExitCode::SUCCESS).map_err(|why| Failure::said(why.to_string()))
 }
 
@@ -150,12 +142,12 @@ async fn tell_progress(node: &Node) -> Infallible {
     loop {
         tokio::time::sleep(TELL_EVERY).await;
         let (mut at, mut of) = (0, 0);
-        for partition in 0..node.partitions() {
-            let position = node.stats.position(partition).0;
-            at += position;
-            of += node.journal_head(partition).map_or(0, |head| head.0).max(position);
+        let stats = node.stats();
+        for (position, head) in &stats.positions {
+            at += position.0;
+            of += head.map_or(0, |head| head.0).max(position.0);
         }
-        let (entries, seconds) = (node.stats.entries(), begun.elapsed().as_secs());
+        let (entries, seconds) = (stats.entries, begun.elapsed().as_secs());
         say!("catching up with the journal: block {at} of {of}, {entries} entries in {seconds} s");
     }
 }
@@ -253,103 +245,13 @@ pub(crate) fn ignores_hangup() -> bool {
     ignored.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
 }
 
-/// What runs of a node. Sequencing waits for the disk where the journal is a file, so it has a thread then; so
-/// has the fold. Applying is a task among the sockets': whom it answers and tells is then woken on the same
-/// thread.
-struct Threads {
-    tasks: JoinSet<Result<(), NodeError>>,
-    folders: Vec<thread::JoinHandle<()>>,
-    ended: mpsc::Receiver<()>,
-}
-
-impl Threads {
-    fn start(running: Running) -> Result<Self, Failure> {
-        let (mut tasks, mut folders) = (JoinSet::new(), Vec::new());
-        // Whoever ends first is heard; nobody needs the others' word.
-        let (tell, ended) = mpsc::channel(1);
-        for (task, folder) in running.partitions {
-            tasks.spawn(told(tell.clone(), task.applying.run()));
-            if let Some(agreeing) = task.agreeing {
-                tasks.spawn(told(tell.clone(), agreeing.run()));
-            }
-            let sequencing = sequence(task.sequencing)?;
-            tasks.spawn(told(tell.clone(), sequencing));
-            folders.push(on_a_thread("fold", GO_LAST, move || folder.run())?);
-        }
-        Ok(Self { tasks, folders, ended })
-    }
-
-    /// Done when a task of the node has ended: without being asked to, it failed.
-    async fn node_ended(&mut self) {
-        let _word_or_gone = self.ended.recv().await;
-    }
-
-    /// Waits until all have ended.
-    async fn join(mut self) -> Result<(), NodeError> {
-        let mut all = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            // A panic was printed where it happened.
-            let ended = ended.unwrap_or_else(|_| Err(panicked()));
-            // What made it stop before what came of that.
-            let is_cause = matches!(ended, Err(NodeError::Disagrees { .. }));
-            all = if is_cause { ended } else { all.and(ended) };
-        }
-        let folders = self.folders;
-        let join = move || folders.into_iter().try_for_each(thread::JoinHandle::join);
-        let _folded_or_panicked = tokio::task::spawn_blocking(join).await;
-        partition::ended(all, Ok(()))
-    }
-}
-
-/// Lets it be known when a task has ended.
-async fn told(
-    tell: mpsc::Sender<()>,
-    task: impl Future<Output = Result<(), NodeError>>,
-) -> Result<(), NodeError> {
-    let ended = task.await;
-    let _nobody_waits = tell.try_send(());
-    ended
-}
-
-fn panicked() -> NodeError {
-    JournalError("a thread of the node panicked".into()).into()
-}
-
-/// Runs sequencing: on a thread of its own where it waits for the disk, else as a task among the others.
-fn sequence(
-    sequencing: Sequencing,
-) -> Result<impl Future<Output = Result<(), NodeError>> + Send, Failure> {
-    if !sequencing.waits_for_disk() {
-        return Ok(sequencing.run().boxed());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
-    let (done, ended) = oneshot::channel();
-    on_a_thread("sequencing", GO_FIRST, move || {
-        let _nobody_waits = done.send(runtime.block_on(sequencing.run()));
-    })?;
-    Ok(async { ended.await.unwrap_or_else(|_| Err(panicked())) }.boxed())
-}
-
-fn no_thread(why: std::io::Error) -> Failure {
-    Failure::said(format!("cannot start a thread: {why}"))
-}
-
-/// Runs something on a thread with a name and a place among the others.
-fn on_a_thread<T: Send + 'static>(
-    name: &str,
-    nice: i32,
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Result<thread::JoinHandle<T>, Failure> {
-    let run = move || {
-        take_place(nice);
-        run()
+/// Sets the priority of the calling thread. Where the system does not allow a higher one (it allows it
+/// to root, and with `LimitNICE` of systemd), the priority stays as it is.
+fn set_priority(role: NodeThread) {
+    let nice = match role {
+        NodeThread::Sequencer => SEQUENCER_NICE,
+        NodeThread::Fold => FOLD_NICE,
     };
-    thread::Builder::new().name(name.into()).spawn(run).map_err(no_thread)
-}
-
-/// Gives the calling thread its place among the others; where the system does not let a process go
-/// before others (it lets root, and whoever has `LimitNICE` of systemd), it stays where it is.
-fn take_place(nice: i32) {
     let thread = Some(rustix::thread::gettid());
     if let Err(error) = rustix::process::setpriority_process(thread, nice) {
         tracing::debug!(%error, nice, "the thread keeps its priority");

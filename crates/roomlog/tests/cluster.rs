@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use roomlog_jetstream::servers::{Cluster, Setup};
+use roomlog_testkit::nats::{Cluster, Setup};
 use serde_json::json;
 use support::{Client, Server, backup, code, serve_refused, slot, within};
 

@@ -59,7 +59,8 @@ const TABLE: &[Row] = &[
     Row { name: "roomlog-client", ours: &["protocol"], never: &[SQL, NATS] },
     Row { name: "roomlog-terminal", ours: &["client"], never: &[SQL, NATS] },
     Row { name: "roomlog-checker", ours: &[], never: &[ASYNC, SOCKETS, STORAGE, NATS] },
-    Row { name: "roomlog-chaos", ours: &["checker", "jetstream"], never: &[STORAGE] },
+    Row { name: "roomlog-testkit", ours: &["protocol", "core"], never: &[SOCKETS, STORAGE, NATS] },
+    Row { name: "roomlog-chaos", ours: &["checker", "testkit"], never: &[STORAGE] },
     Row {
         name: "roomlog",
         ours: &["protocol", "core", "sqlite", "jetstream", "server", "client", "terminal"],
@@ -67,7 +68,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         name: "roomlog-bench",
-        ours: &["protocol", "core", "sqlite", "jetstream", "server", "client"],
+        ours: &["protocol", "core", "sqlite", "jetstream", "server", "client", "testkit"],
         never: &[],
     },
 ];

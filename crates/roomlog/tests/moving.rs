@@ -9,7 +9,7 @@ use std::{
 };
 
 use roomlog_chaos::Proxy;
-use roomlog_jetstream::servers::{Cluster, Setup};
+use roomlog_testkit::nats::{Cluster, Setup};
 use serde_json::{Value, json};
 use support::{Server, code, serve_refused, slot, within};
 use tempfile::TempDir;

@@ -7,10 +7,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,10 +26,9 @@ use roomlog_core::{
     Node,
     archive::ArchiveError,
     episode::Episode,
+    head::Head,
     lane::LaneLimits,
-    merge::QueueId,
     reader::{Page, PageLimits, ReadError},
-    room::Head,
 };
 use roomlog_protocol::{Digest, Hello, PROTOCOL_VERSION, RoomName, ServerFrame, Span};
 use tokio::{
@@ -74,7 +70,6 @@ pub(crate) struct Gateway {
     /// What is wrong with the archive when it is read, and with backups.
     unreadable: Episode,
     pub(crate) no_backups: Episode,
-    queues: AtomicU64,
 }
 
 impl Gateway {
@@ -89,10 +84,6 @@ impl Gateway {
         if let Some(times) = self.unreadable.ends() {
             warn!(failed = times, "reads of the archive succeed again");
         }
-    }
-
-    pub(crate) fn next_queue(&self) -> QueueId {
-        QueueId(self.queues.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn lane_limits(&self) -> LaneLimits {
@@ -119,7 +110,7 @@ impl Gateway {
         limits: PageLimits,
     ) -> Result<Page, ReadError> {
         let begun = Instant::now();
-        let page = self.node.reader.read(room, span, digest, limits).await;
+        let page = self.node.read(room, span, digest, limits).await;
         self.config.metrics.page(begun.elapsed());
         match &page {
             Err(ReadError::Archive(problem)) => self.note_unreadable(problem),
@@ -193,7 +184,6 @@ pub async fn run(
         newest: http::Newest::default(),
         unreadable: Episode::default(),
         no_backups: Episode::default(),
-        queues: AtomicU64::new(0),
     });
     tokio::select! {
         () = accept(&listener, &gateway, &sockets) => {}

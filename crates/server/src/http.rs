@@ -29,7 +29,6 @@ use axum::{
 use bytes::Bytes;
 use roomlog_core::{
     archive::ArchiveError,
-    mailbox::Mailbox,
     reader::{Page, ReadError},
     tail::Tail,
 };
@@ -214,7 +213,7 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
         _ => None,
     };
     if let Some(count) = count {
-        let end = gateway.node.reader.end(&update.room);
+        let end = gateway.node.end(&update.room);
         let end = end.map_err(|why| unreadable(gateway, &why))?;
         if let Some(text) = gateway.newest.get(&update.room, count, end) {
             gateway.config.metrics.page(begun.elapsed());
@@ -241,7 +240,7 @@ async fn reached(gateway: &Gateway, update: &ClientUpdate) -> Result<(), Refusal
     if needed == 0 {
         return Ok(());
     }
-    let tail = gateway.node.rooms.open(&update.room).map_err(|why| unreadable(gateway, &why))?;
+    let tail = gateway.node.tail(&update.room).map_err(|why| unreadable(gateway, &why))?;
     if reach(gateway, &tail, needed).await {
         return Ok(());
     }
@@ -274,22 +273,10 @@ fn stopped_or(gateway: &Gateway, refusal: Refusal) -> Refusal {
     }
 }
 
-/// Waits up to `ahead_ms` until the log ends at `end` or later; at once `false` when the server stops.
+/// Waits up to `ahead_ms` until the log ends at `end` or later; `false` at once when the server stops.
 async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
-    if tail.head().end >= end {
-        return true;
-    }
-    let mailbox = Arc::new(Mailbox::default());
-    let hearing = tail.hear(&mailbox, 0);
-    let reached = async {
-        while tail.head().end < end {
-            mailbox.wait().await;
-            let _moved = mailbox.take();
-            hearing.take();
-        }
-    };
     tokio::select! {
-        reached = tokio::time::timeout(gateway.ahead_for(), reached) => reached.is_ok(),
+        reached = tokio::time::timeout(gateway.ahead_for(), tail.reached(end)) => reached.is_ok(),
         () = stopped(gateway.stopping.clone()) => false,
     }
 }

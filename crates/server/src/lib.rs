@@ -16,6 +16,7 @@ mod guard;
 mod head_clock;
 mod http;
 mod metrics;
+mod outcome;
 mod patient;
 mod timed_journal;
 mod upgrade;

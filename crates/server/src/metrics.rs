@@ -17,7 +17,7 @@ use prometheus::{
     TextEncoder, core::Collector, exponential_buckets,
 };
 use roomlog_core::{
-    Node,
+    Node, NodeStats,
     block::BLOCK_ENTRIES,
     journal::{Journal, JournalCounts},
 };
@@ -261,9 +261,8 @@ impl OfJournal {
         }
     }
 
-    fn tell(&self, node: &Node, counts: JournalCounts) {
-        for partition in 0..node.partitions() {
-            let (position, head) = (node.stats.position(partition), node.journal_head(partition));
+    fn tell(&self, node: &Node, stats: &NodeStats, counts: JournalCounts) {
+        for (partition, (position, head)) in stats.positions.iter().enumerate() {
             let lag = head.map_or(0, |head| head.0.saturating_sub(position.0));
             let label = [partition.to_string()];
             self.position.with_label_values(&label).set(position.0.cast_signed());
@@ -272,7 +271,7 @@ impl OfJournal {
         self.untrusted.set(counts.untrusted_servers.cast_signed());
         self.stalled.set(i64::from(node.is_stalled()));
         for (counter, now) in [
-            (&self.again, node.stats.proposals_again()),
+            (&self.again, stats.proposed_again),
             (&self.connections, counts.connections),
             (&self.readers, counts.readers_replaced),
             (&self.leaders, counts.leader_changes),
@@ -344,13 +343,13 @@ impl Metrics {
     /// milliseconds and holds up nobody but its thread.
     pub(crate) fn text(&self, node: &Node, files: &[PathBuf]) -> String {
         let told = self.told.lock();
-        let stats = &node.stats;
-        for (counter, now) in [(&told.blocks, stats.blocks()), (&told.entries, stats.entries())] {
+        let stats = node.stats();
+        for (counter, now) in [(&told.blocks, stats.blocks), (&told.entries, stats.entries)] {
             counter.inc_by(now.saturating_sub(counter.get()));
         }
-        told.fold_lag.set(stats.unfolded().cast_signed());
-        told.followers.set(i64::try_from(node.followers.count()).unwrap_or(i64::MAX));
-        told.follower_lag.set(node.followers.slowest_lag().cast_signed());
+        told.fold_lag.set(stats.unfolded.cast_signed());
+        told.followers.set(i64::try_from(stats.followers).unwrap_or(i64::MAX));
+        told.follower_lag.set(stats.follower_lag.cast_signed());
         // A file that is not there any more is not told, rather than told as it was.
         told.files.reset();
         for file in files {
@@ -358,8 +357,9 @@ impl Metrics {
             let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
             told.files.with_label_values(&[&*name]).set(there.len().cast_signed());
         }
-        if let Some(counts) = node.journal_counts() {
-            told.journal.0.get_or_init(|| OfJournal::new(&self.registry)).tell(node, counts);
+        if let Some(counts) = stats.journal {
+            let journal = told.journal.0.get_or_init(|| OfJournal::new(&self.registry));
+            journal.tell(node, &stats, counts);
         }
         told.info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.log()]).set(1);
         let encoder = TextEncoder::new();

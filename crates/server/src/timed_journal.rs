@@ -11,7 +11,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     block,
     journal::{
-        Follow, Journal, JournalCounts, JournalError, Mark, Partition, Peers, Position, Proposed,
+        Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+        Position, Proposed,
     },
 };
 use tokio::time::Instant;
@@ -25,24 +26,8 @@ pub(crate) struct TimedJournal {
 }
 
 impl Journal for TimedJournal {
-    fn log(&self) -> &str {
-        self.journal.log()
-    }
-
-    fn depth(&self) -> usize {
-        self.journal.depth()
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        self.journal.is_ours_alone()
-    }
-
-    fn is_shared(&self) -> bool {
-        self.journal.is_shared()
-    }
-
-    fn partitions(&self) -> u32 {
-        self.journal.partitions()
+    fn facts(&self) -> &JournalFacts {
+        self.journal.facts()
     }
 
     fn counts(&self) -> Option<JournalCounts> {

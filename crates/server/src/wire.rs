@@ -6,7 +6,7 @@
 //! it first, and its bytes are shared.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use roomlog_core::{archive::Keep, proposal::Stored, reader::Page, tail::Commit};
+use roomlog_core::{archive::Keep, commit::Commit, proposal::Stored, reader::Page};
 use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of, write_json};
 use serde::Serialize;
 

@@ -8,12 +8,15 @@ use std::sync::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
-    Identity, Node, NodeSettings,
-    block::NodeId,
-    journal::{Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    memory::{MemoryArchive, MemoryJournal},
+    Engines, Node, NodeSettings,
+    journal::{Journal, Partition, Proposed},
 };
 use roomlog_server::Config;
+use roomlog_testkit::{
+    delegate_journal,
+    life::identity,
+    memory::{MemoryArchive, MemoryJournal},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,47 +32,13 @@ struct Nearly {
 }
 
 impl Journal for Nearly {
-    fn log(&self) -> &str {
-        self.journal.log()
-    }
-
-    fn depth(&self) -> usize {
-        1
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        true
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
+    delegate_journal!(journal: facts peers counts follow head first trim);
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         if self.proposed.fetch_add(1, Ordering::Relaxed) == 1 {
             return futures_util::future::ready(Proposed::Refused("no room".into())).boxed();
         }
         self.journal.propose(partition, block)
-    }
-
-    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
-        self.journal.follow(partition, after)
-    }
-
-    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.head(partition)
-    }
-
-    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
-        self.journal.first(partition)
-    }
-
-    fn has_surplus(&self, partition: Partition) -> bool {
-        self.journal.has_surplus(partition)
-    }
-
-    fn trim(&self, partition: Partition, upto: Position) {
-        self.journal.trim(partition, upto);
     }
 }
 
@@ -101,13 +70,10 @@ async fn post(address: std::net::SocketAddr, ids: std::ops::Range<usize>) -> Vec
 async fn behind_a_line_that_finds_the_disk_full_nothing_is_stored_although_it_was_in_hand() {
     let journal =
         Arc::new(Nearly { journal: MemoryJournal::new("log"), proposed: AtomicU64::new(0) });
-    let identity = Identity { node: NodeId([1; 16]), incarnation: 1 };
     let archive = Arc::new(MemoryArchive::default());
-    let opened = Node::open(identity, journal.clone(), archive, NodeSettings::default());
-    let (node, running) = opened.expect("a node");
-    let (task, folder) = running.one();
-    let folding = std::thread::spawn(move || folder.run());
-    let (node, running) = (Arc::new(node), tokio::spawn(task.run()));
+    let engines =
+        Engines { identity: identity(1, 1), journal: journal.clone(), archive, backup: None };
+    let node = Arc::new(Node::start(engines, NodeSettings::default()).expect("a node"));
     assert!(node.caught_up().await);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -135,7 +101,5 @@ async fn behind_a_line_that_finds_the_disk_full_nothing_is_stored_although_it_wa
 
     stop.send(()).expect("a server that runs");
     serving.await.expect("a drained server");
-    node.inbox.close();
-    running.await.expect("no panic").expect("a good end");
-    folding.join().expect("no panic");
+    node.stop().await.expect("a good end");
 }

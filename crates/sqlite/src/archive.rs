@@ -31,11 +31,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roomlog_core::archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window};
 use roomlog_core::{
+    applied::Applied,
+    archive::{Archive, ArchiveError, IdKey, Keep, Window},
+};
+use roomlog_core::{
+    head::{Head, Known},
     journal::{Partition, Position},
     proposal::Stored,
-    room::{Head, Known},
 };
 use roomlog_protocol::{RoomName, Slot};
 use rusqlite::{Connection, OptionalExtension, params};

@@ -91,7 +91,7 @@ fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
     }
     let held = held.try_clone().map_err(io)?;
     let directory = Directory::open_held(part, held).map_err(|why| of_backup(why, backup))?;
-    Ok(directory.journal.log().to_owned())
+    Ok(directory.journal.facts().log.clone())
 }
 
 /// What is wrong with the copy is wrong with the backup.

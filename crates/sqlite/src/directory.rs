@@ -348,7 +348,7 @@ impl Directory {
             restore::sweep(path, left_by_a_crash).map_err(io)?;
         }
         let journal = SqliteJournal::open_keeping(&path.join(JOURNAL), journal_bytes)?;
-        let archive = SqliteArchive::open(&path.join(ARCHIVE), journal.log())?;
+        let archive = SqliteArchive::open(&path.join(ARCHIVE), &journal.facts().log)?;
         let identity = node_file::begin_incarnation(path).map_err(io)?;
         let (journal, archive) = (Arc::new(journal), Arc::new(archive));
         Ok(Self { identity, journal, archive, opened, path: path.into(), _lock: lock })

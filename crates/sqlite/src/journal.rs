@@ -25,7 +25,8 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::journal::{
-    Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed,
+    Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+    Position, Proposed,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -64,7 +65,7 @@ pub const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// The journal of one node.
 pub struct SqliteJournal {
-    log: String,
+    facts: JournalFacts,
     path: PathBuf,
     writer: Mutex<Writer>,
     head: watch::Receiver<u64>,
@@ -124,7 +125,16 @@ impl SqliteJournal {
             copying: false,
             broken: None,
         });
-        Ok(Self { log, path: path.into(), writer, head, recent, allowed })
+        let facts = JournalFacts {
+            log,
+            partitions: 1,
+            // `propose` writes: what is queued meanwhile makes the next block larger.
+            depth: 1,
+            is_blocking: true,
+            is_shared: false,
+            is_exclusive: true,
+        };
+        Ok(Self { facts, path: path.into(), writer, head, recent, allowed })
     }
 
     /// Keeps all blocks as long as the result is held.
@@ -158,21 +168,16 @@ fn sync_file_and_directory(path: &Path) -> std::io::Result<()> {
 }
 
 impl Journal for SqliteJournal {
-    fn log(&self) -> &str {
-        &self.log
+    fn facts(&self) -> &JournalFacts {
+        &self.facts
     }
 
-    fn depth(&self) -> usize {
-        // `propose` writes: what waits meanwhile makes the next block larger.
-        1
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
     }
 
-    fn is_ours_alone(&self) -> bool {
-        true
-    }
-
-    fn is_shared(&self) -> bool {
-        false
+    fn counts(&self) -> Option<JournalCounts> {
+        None
     }
 
     fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {

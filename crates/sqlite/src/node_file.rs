@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use roomlog_core::{Identity, block::NodeId};
+use roomlog_core::{Identity, identity::NodeId};
 use ulid::Ulid;
 
 pub(crate) const FILE: &str = "node";

@@ -21,6 +21,7 @@ use std::{
 use roomlog_core::{
     block,
     journal::{JournalError, Position},
+    rules::Rules,
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
@@ -159,7 +160,7 @@ pub(crate) fn has_no_hole(
     }
     let newest = "SELECT block FROM blocks ORDER BY position DESC LIMIT 1";
     let newest: Vec<u8> = file.query_row(newest, [], |row| row.get(0)).map_err(failed)?;
-    let newest = block::decode(&newest);
+    let newest = block::decode(&newest, Rules::NEWEST);
     let newest = newest.map_err(|why| refused(format!("position {head} of journal.db: {why}")))?;
     if newest.name.node == node && newest.name.incarnation <= incarnation {
         return Ok(());
@@ -253,8 +254,8 @@ mod tests {
     use roomlog_core::{
         archive::{Archive, Keep},
         journal::Journal,
-        suites::archive::{Speaker, room, window},
     };
+    use roomlog_testkit::fixtures::{Speaker, room, window};
     use rusqlite::Connection;
     use tempfile::TempDir;
 
@@ -301,7 +302,7 @@ mod tests {
     fn restored(path: &Path, manifest: &Manifest) -> String {
         let directory = Directory::open(path).expect("a directory");
         assert_eq!(directory.opened, Opened::Restored(manifest.clone()));
-        let log = directory.journal.log().to_owned();
+        let log = directory.journal.facts().log.clone();
         assert_ne!(log, LOG);
         assert_eq!(directory.archive.log(), log);
         assert_eq!(directory.journal.head(0), Ok(Position(9)));
@@ -313,7 +314,7 @@ mod tests {
         drop(directory);
         assert!(path.join(RESTORED).exists() && !path.join(MANIFEST_FILE).exists());
         let again = Directory::open(path).expect("a directory");
-        assert_eq!((&again.opened, again.journal.log()), (&Opened::Whole, log.as_str()));
+        assert_eq!((&again.opened, &again.journal.facts().log), (&Opened::Whole, &log));
         log
     }
 

@@ -20,10 +20,10 @@ use roomlog_core::{
     archive::Archive,
     backup::{Backup, BackupError, Copy, Progress},
     journal::{Journal, Position},
-    suites::archive::{Speaker, window},
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use roomlog_sqlite::{Directory, OpenError, Opened};
+use roomlog_testkit::fixtures::{Speaker, window};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -117,7 +117,7 @@ async fn a_backup_of_a_node_that_works_is_of_one_moment_and_loses_nothing_before
     assert_eq!(there.len() as u64 - 1, manifest.entries);
     assert_eq!(there[..there.len() - 1], log[..there.len() - 1]);
     let opened = open(&restored);
-    assert_ne!(opened.journal.log(), manifest.log);
+    assert_ne!(opened.journal.facts().log, manifest.log);
     assert_eq!(opened.journal.head(0), Ok(Position(manifest.position + 1)), "positions go on");
 }
 
@@ -188,7 +188,7 @@ async fn beside_the_journal_that_its_server_left_nothing_is_missing_and_the_log_
     let path = beside(&backup, &whole);
     let directory = open(&path);
     assert_eq!(directory.opened, Opened::Continued(manifest.clone()));
-    assert_eq!(directory.journal.log(), manifest.log);
+    assert_eq!(directory.journal.facts().log, manifest.log);
     drop(directory);
     let log = say(&path, &["and-on"]).await.expect("a good end");
     assert_eq!(bodies(&log[20..]), ["middle", "after-1", "after-2", "and-on"]);

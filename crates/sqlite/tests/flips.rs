@@ -9,8 +9,8 @@ mod life;
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use life::{Life, Logs, said};
-use roomlog_core::mailbox::Outcome;
+use life::{Logs, Served, said};
+use roomlog_core::outcome::AppendOutcome;
 use roomlog_protocol::latest_of;
 use tempfile::TempDir;
 
@@ -45,7 +45,7 @@ fn lay(files: &BTreeMap<String, Vec<u8>>) -> TempDir {
     path
 }
 
-async fn logs(life: &Life) -> Logs {
+async fn logs(life: &Served) -> Logs {
     let mut logs = Logs::new();
     for n in 0..5 {
         let name = format!("room-{n}");
@@ -55,12 +55,12 @@ async fn logs(life: &Life) -> Logs {
     logs
 }
 
-async fn say(life: &Life, all: std::ops::Range<usize>) {
+async fn say(life: &Served, all: std::ops::Range<usize>) {
     // Blocks of ten, so that files have many rows.
     for first in all.clone().step_by(10) {
         let outcomes = life.say(first..(first + 10).min(all.end)).await;
-        let taken = |(_, outcome): &(usize, Outcome)| {
-            matches!(outcome, Outcome::Committed { repeat: false, .. })
+        let taken = |(_, outcome): &(usize, AppendOutcome)| {
+            matches!(outcome, AppendOutcome::Committed { repeat: false, .. })
         };
         assert!(outcomes.iter().all(taken), "{outcomes:?}");
     }
@@ -70,11 +70,11 @@ async fn say(life: &Life, all: std::ops::Range<usize>) {
 /// its WAL when the process is killed, in its file when it is stopped.
 async fn image(killed: bool) -> Image {
     let path = tempfile::tempdir().expect("a directory");
-    let life = Life::start(path.path(), AT_ONCE).await.expect("a start");
+    let life = Served::start(path.path(), AT_ONCE).await.expect("a start");
     say(&life, 0..FOLDED).await;
     life.folded().await;
     life.end().await.expect("a good end");
-    let life = Life::start(path.path(), NEVER).await.expect("a start");
+    let life = Served::start(path.path(), NEVER).await.expect("a start");
     say(&life, FOLDED..IN_WALS).await;
     life.folded().await;
     say(&life, IN_WALS..ALL).await;
@@ -98,7 +98,7 @@ impl Image {
     /// Starts on these files, reads everything and says everything again; or what was wrong.
     async fn start(&self, files: &BTreeMap<String, Vec<u8>>) -> Result<Seen, String> {
         let path = lay(files);
-        let life = match Life::start(path.path(), AT_ONCE).await {
+        let life = match Served::start(path.path(), AT_ONCE).await {
             Ok(life) => life,
             Err(said) => return is_clear(&said).then_some(Seen::Refused).ok_or(said),
         };
@@ -106,8 +106,8 @@ impl Image {
         let mut errors = before;
         for (n, outcome) in life.say(0..ALL).await {
             match outcome {
-                Outcome::Committed { slot, repeat: true, .. } if slot == n as u64 / 5 => {}
-                Outcome::Unknown | Outcome::Unavailable => errors = true,
+                AppendOutcome::Committed { slot, repeat: true, .. } if slot == n as u64 / 5 => {}
+                AppendOutcome::Unknown | AppendOutcome::Unavailable => errors = true,
                 other => return Err(format!("said again, {n} became {other:?}")),
             }
         }
@@ -117,7 +117,7 @@ impl Image {
     }
 
     /// Reads all rooms: whether there was an error, or what was wrong.
-    async fn read(&self, life: &Life) -> Result<bool, String> {
+    async fn read(&self, life: &Served) -> Result<bool, String> {
         let mut errors = false;
         for (room, log) in &self.logs {
             match life.log(room).await {

@@ -9,14 +9,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use file::File;
 use roomlog_core::{
-    archive::{Applied, Archive, ArchiveError, IdKey, Keep, Window},
+    applied::Applied,
+    archive::{Archive, ArchiveError, IdKey, Keep, Window},
+    commit::Commit,
+    head::{Head, Known},
     proposal::Stored,
-    room::{Head, Known},
-    suites::archive::{Speaker, room, window},
-    tail::Commit,
 };
 use roomlog_protocol::RoomName;
 use roomlog_sqlite::SqliteArchive;
+use roomlog_testkit::fixtures::{Speaker, room, window};
 
 /// More than two transactions of rows.
 const ENTRIES: usize = 9_000;

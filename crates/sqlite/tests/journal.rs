@@ -46,7 +46,7 @@ async fn next(follow: &mut Box<dyn Follow>) -> Result<Durable, JournalError> {
 async fn a_journal_that_is_opened_again_goes_on() {
     let directory = directory();
     let journal = open(&directory);
-    let log = journal.log().to_owned();
+    let log = journal.facts().log.clone();
     for n in 1..=3 {
         assert_eq!(propose(&journal, block(n)).await, Position(n));
     }
@@ -55,7 +55,7 @@ async fn a_journal_that_is_opened_again_goes_on() {
     drop((journal, follow));
 
     let journal = open(&directory);
-    assert_eq!((journal.log(), journal.head(0)), (log.as_str(), Ok(Position(3))));
+    assert_eq!((&journal.facts().log, journal.head(0)), (&log, Ok(Position(3))));
     assert_eq!(propose(&journal, block(4)).await, Position(4));
     let mut follow = journal.follow(0, Position(2).into());
     assert_eq!(next(&mut follow).await, Ok(third.clone()));

@@ -7,11 +7,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use file::File;
 use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep},
+    commit::Commit,
     proposal::Stored,
-    suites::archive::{Speaker, room, window},
-    tail::Commit,
 };
 use roomlog_sqlite::SqliteArchive;
+use roomlog_testkit::fixtures::{Speaker, room, window};
 use rusqlite::Connection;
 
 impl File {
@@ -110,7 +110,7 @@ fn a_run_takes_entries_until_it_has_16_kib() {
         // The chain as apply would have made it with this body.
         let digest = file_digest(&archive, before).then(&changed.entries[0].entry);
         changed.entries[0].digest = digest;
-        speaker.0.head.digest = digest;
+        speaker.head.digest = digest;
         archive.fold(&window(position, &[commit])).expect("a fold");
     };
     say(1, &small);

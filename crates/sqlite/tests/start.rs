@@ -175,10 +175,10 @@ async fn neither_file_is_a_new_log_and_an_archive_that_can_be_made_again_is() {
     assert_eq!(open(&path).opened, Opened::New);
     assert_eq!(open(&path).opened, Opened::Whole);
     let log = say(&path, &["one", "two"]).await.expect("a good end");
-    let name = open(&path).journal.log().to_owned();
+    let name = open(&path).journal.facts().log.clone();
     remove(&path, "archive.db");
     let directory = open(&path);
-    assert_eq!((&directory.opened, directory.journal.log()), (&Opened::Rebuilt, name.as_str()));
+    assert_eq!((&directory.opened, &directory.journal.facts().log), (&Opened::Rebuilt, &name));
     drop(directory);
     assert_eq!(say(&path, &[]).await.expect("a good end"), log);
 }

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use roomlog_core::{
-    archive::Archive,
-    journal::Journal,
-    suites::{archive, journal},
-};
+use roomlog_core::{archive::Archive, journal::Journal};
 use roomlog_sqlite::{SqliteArchive, SqliteJournal};
+use roomlog_testkit::suites::{archive, journal};
 use tempfile::TempDir;
 
 struct Directory(TempDir);
@@ -18,7 +15,7 @@ impl Directory {
     }
 }
 
-impl journal::Bench for Directory {
+impl journal::Engine for Directory {
     fn open(&self) -> Arc<dyn Journal> {
         let path = self.0.path().join("journal.db");
         Arc::new(SqliteJournal::open_keeping(&path, 0).expect("a journal"))
@@ -29,7 +26,7 @@ impl journal::Bench for Directory {
     }
 }
 
-impl archive::Bench for Directory {
+impl archive::Engine for Directory {
     fn open(&self) -> Arc<dyn Archive> {
         let path = self.0.path().join("archive.db");
         Arc::new(SqliteArchive::open(&path, "log").expect("an archive"))
@@ -40,12 +37,6 @@ impl archive::Bench for Directory {
     }
 }
 
-#[tokio::test]
-async fn the_sqlite_journal_is_a_journal() {
-    journal::run(|| Box::new(Directory::new())).await;
-}
+roomlog_testkit::journal_suite!(journal_contract, Directory::new());
 
-#[test]
-fn the_sqlite_archive_is_an_archive() {
-    archive::run(|| Box::new(Directory::new()));
-}
+roomlog_testkit::archive_suite!(archive_contract, Directory::new());

@@ -8,10 +8,8 @@ use async_nats::{
 };
 use bytes::Bytes;
 use roomlog_core::journal::{Durable, Follow, Journal, JournalError, Position, Proposed};
-use roomlog_jetstream::{
-    JetStreamJournal, OpenError, Options,
-    servers::{Cluster, Setup},
-};
+use roomlog_jetstream::{JetStreamJournal, OpenError, Options};
+use roomlog_testkit::nats::{Cluster, Setup};
 use tokio::time::timeout;
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);

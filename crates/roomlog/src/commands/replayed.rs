@@ -5,16 +5,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use roomlog_core::{
-    Identity, Node, NodeError, NodeSettings,
+    Engines, Identity, Node, NodeSettings,
     archive::Archive,
-    block::NodeId,
+    head::Head,
+    identity::NodeId,
     journal::{Journal, Position},
     proposal::Stored,
     reader::PageLimits,
-    room::Head,
 };
 use roomlog_protocol::{RoomName, Slot, Span, latest_of};
-use tokio::task::JoinSet;
 
 use super::verify_directory::{PAGE_ENTRIES, ROOMS};
 use crate::failure::Failure;
@@ -29,8 +28,6 @@ pub(super) fn said(why: impl ToString) -> Failure {
 /// The journal, applied anew.
 pub(super) struct Replayed {
     node: Node,
-    tasks: JoinSet<Result<(), NodeError>>,
-    folders: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Replayed {
@@ -40,14 +37,9 @@ impl Replayed {
         archive: Arc<dyn Archive>,
         journal: Arc<dyn Journal>,
     ) -> Result<Self, Failure> {
-        let opened = Node::open(identity, journal, archive, NodeSettings::default());
-        let (node, running) = opened.map_err(said)?;
-        let (mut tasks, mut folders) = (JoinSet::new(), Vec::new());
-        for (task, folder) in running.partitions {
-            folders.push(std::thread::spawn(move || folder.run()));
-            tasks.spawn(task.run());
-        }
-        let replayed = Self { node, tasks, folders };
+        let engines = Engines { identity, journal, archive, backup: None };
+        let node = Node::start(engines, NodeSettings::default()).map_err(said)?;
+        let replayed = Self { node };
         if replayed.node.caught_up().await { Ok(replayed) } else { Err(replayed.end().await) }
     }
 
@@ -58,20 +50,12 @@ impl Replayed {
 
     /// The head of a room, as far as the journal was applied.
     pub(super) fn head(&self, room: &RoomName) -> Result<Head, Failure> {
-        Ok(self.node.rooms.open(room).map_err(said)?.head())
+        Ok(self.node.tail(room).map_err(said)?.head())
     }
 
     /// Ends it, when nothing went wrong.
-    pub(super) async fn finish(mut self) -> Result<(), Failure> {
-        self.node.inbox.close();
-        let mut all = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            all = all.and(ended.map_err(said).and_then(|ended| ended.map_err(said)));
-        }
-        let folders = self.folders;
-        let join = move || folders.into_iter().try_for_each(std::thread::JoinHandle::join);
-        let _folded_or_panicked = tokio::task::spawn_blocking(join).await;
-        all
+    pub(super) async fn finish(self) -> Result<(), Failure> {
+        self.node.stop().await.map_err(said)
     }
 
     /// Ends it; why it failed, when it did.
@@ -96,7 +80,7 @@ impl Replayed {
             };
             let more = !names.is_empty();
             for room in names {
-                let head = self.node.rooms.open(&room).map_err(said)?.head();
+                let head = self.node.tail(&room).map_err(said)?.head();
                 rooms.insert(room, head);
             }
             if only.is_some() || !more {
@@ -110,7 +94,7 @@ impl Replayed {
     pub(super) async fn page(&self, room: &RoomName, first: Slot) -> Result<Vec<Stored>, Failure> {
         let limits = PageLimits { entries: PAGE_ENTRIES, bytes: usize::MAX };
         let span = Span::After(latest_of(first));
-        let page = self.node.reader.read(room, span, None, limits).await.map_err(said)?;
+        let page = self.node.read(room, span, None, limits).await.map_err(said)?;
         Ok(page.entries)
     }
 }

@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 use roomlog_core::{
     archive::Archive,
     block,
+    head::Head,
     journal::{Journal, Position},
-    room::Head,
+    rules::Rules,
 };
 use roomlog_protocol::{Digest, RoomName, Slot, latest_of};
 use roomlog_sqlite::{SqliteArchive, SqliteJournal};
@@ -65,7 +66,7 @@ async fn read_blocks(
     let mut follow = journal.follow(0, Position(first.0.saturating_sub(1)).into());
     for position in first.0..=applied.0 {
         let durable = follow.next().await.map_err(said)?;
-        block::decode(&durable.block).map_err(|problem| {
+        block::decode(&durable.block, Rules::NEWEST).map_err(|problem| {
             Failure::said(format!("position {position} of the journal holds {problem}"))
         })?;
     }

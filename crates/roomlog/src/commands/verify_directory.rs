@@ -24,9 +24,9 @@ use std::{
 
 use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep},
+    head::Head,
     journal::{Journal, Position},
     proposal::Stored,
-    room::Head,
 };
 use roomlog_protocol::{Digest, RoomName, Slot, latest_of};
 use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};
@@ -74,7 +74,7 @@ pub(crate) async fn verify_directory(
             let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(said)?;
             let journal = Arc::new(journal);
             let archive = &copy.path().join("archive.db");
-            let archive = SqliteArchive::open(archive, journal.log()).map_err(said)?;
+            let archive = SqliteArchive::open(archive, &journal.facts().log).map_err(said)?;
             if journal.first(0).map_err(said)? > Position(1) {
                 verify_archive::trimmed(Arc::new(archive), journal, room).await
             } else {
@@ -92,7 +92,8 @@ async fn whole(
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
     say!("applying the journal anew");
-    let anew = SqliteArchive::open(&copy.join("replayed.db"), journal.log()).map_err(said)?;
+    let anew =
+        SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log).map_err(said)?;
     let replayed = Replayed::new(NOBODY, Arc::new(anew), journal).await?;
     let rooms = replayed.rooms(room)?;
     let stray: Vec<_> =

@@ -11,22 +11,19 @@ use std::{
 };
 
 use roomlog_core::{
-    inbox::Turned,
-    lane::{Answer, Arrival, Effect, Step},
-    mailbox::Outcome,
-    merge::merge_time,
-    proposal::Proposal,
-    sequencer::{Submit, Ticket},
+    lane::{Arrival, Step},
+    outcome::AppendOutcome,
+    queue::Draft,
 };
 use roomlog_protocol::{
-    Appended, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, ServerFrame, latest_of,
+    Appended, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, ServerFrame,
 };
 
-use super::{
-    Connection,
-    settled::{Settled, new_id},
+use super::{Connection, links::Link};
+use crate::{
+    clock::now_ms,
+    outcome::{new_id, refusal_of},
 };
-use crate::clock::now_ms;
 
 /// An append frame that is in hand.
 struct Hand {
@@ -65,37 +62,33 @@ impl Connection {
     pub(super) fn append(&mut self, append: Box<ClientAppend>) {
         let Some(author) = self.author.clone() else { return };
         let author = append.author.clone().unwrap_or(author);
-        let id = append.id.clone();
-        let entry_id = id.clone().unwrap_or_else(new_id);
-        let received = now_ms();
-        let time = merge_time(append.sent_at, received);
+        let entry_id = append.id.clone().unwrap_or_else(new_id);
+        let (room, req) = (append.room.clone(), append.req);
         let arrival = Arrival {
             token: 0,
             seq: append.seq,
-            id: id.clone(),
+            id: append.id.clone(),
+            entry_id: entry_id.clone(),
             after: append.after,
             reference: append.reference,
-            work: Ok(()),
+            work: Ok(Box::new(Draft::new(*append, author, entry_id.clone(), now_ms()))),
         };
-        let (room, req) = (append.room.clone(), append.req);
-        let proposal = Proposal::new(*append, author, entry_id.clone());
-        self.arrive(room, Some(entry_id), req, arrival, |ticket| {
-            Ok(Box::new(Submit { proposal, time, ticket }))
-        });
+        self.arrive(room, Some(entry_id), req, arrival);
     }
 
-    /// Takes an `append` frame that the door refused, and that uses its number up.
+    /// Takes an `append` frame that was refused on input, and that uses up its number.
     pub(super) fn refused_append(&mut self, room: RoomName, seq: u64, refusal: &Refusal) {
+        let bare = Refusal::new(refusal.code, refusal.message.clone());
         let arrival = Arrival {
             token: 0,
             seq: Some(seq),
             id: refusal.id.clone(),
+            entry_id: refusal.id.clone().unwrap_or_else(new_id),
             after: None,
             reference: None,
-            work: Ok(()),
+            work: Err(AppendOutcome::Invalid(Box::new(bare))),
         };
-        let settled = Settled::error(refusal.code, &refusal.message);
-        self.arrive(room, refusal.id.clone(), refusal.req, arrival, |_| Err(settled));
+        self.arrive(room, refusal.id.clone(), refusal.req, arrival);
     }
 
     fn arrive(
@@ -103,10 +96,9 @@ impl Connection {
         room: RoomName,
         id: Option<EntryId>,
         req: Option<i64>,
-        arrival: Arrival<(), Settled>,
-        work: impl FnOnce(Ticket) -> Result<Box<Submit>, Settled>,
+        arrival: Arrival<Box<Draft>>,
     ) {
-        let Arrival { seq, id: sent_id, after, reference, .. } = arrival;
+        let seq = arrival.seq;
         let refusal = Refusal { id: id.clone(), req, ..Refusal::new(ErrorCode::Busy, "") };
         let Some(key) = self.link(&room, &refusal) else {
             return self.gateway.config.metrics.refused(ErrorCode::Unavailable);
@@ -124,50 +116,45 @@ impl Connection {
         self.hands.next_token += 1;
         let now = Instant::now();
         let Some(link) = self.links.get(key) else { return };
-        let ticket = Ticket { mailbox: self.mailbox.clone(), token, queue: link.queue, seq };
         let hand = Hand { key, read: now, room, id, seq, req, submitted: false, answered: false };
         self.hands.hands.insert(token, hand);
         self.hands.unanswered += 1;
         self.hands.read_at.push_back((now, token));
-        let arrival = Arrival { token, seq, id: sent_id, after, reference, work: work(ticket) };
         let mut steps = Vec::new();
         let end = link.tail.head().end;
-        link.lane.arrive(arrival, now, end, &mut steps);
+        link.lane.arrive(Arrival { token, ..arrival }, now, end, &mut steps);
         self.wait_in(key);
         self.take_steps(key, steps);
     }
 
     /// Does what a lane said.
-    pub(super) fn take_steps(&mut self, key: u32, steps: Vec<Step<Box<Submit>, Settled>>) {
+    pub(super) fn take_steps(&mut self, key: u32, steps: Vec<Step<Box<Draft>>>) {
         let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
             match step {
-                Step::Answer(token, answer) => self.answer(token, answer),
-                Step::Submit(token, submit) => {
-                    let Err(turned) = self.gateway.node.inbox.put(*submit) else {
+                Step::Answer { token, outcome, first } => self.answer(token, &outcome, first),
+                Step::Submit(token, draft) => {
+                    let Some(link) = self.links.get(key) else { return };
+                    let Err(outcome) = link.queue.append(token, *draft) else {
                         self.note_submitted(token);
                         continue;
                     };
-                    if turned == Turned::Busy {
-                        self.gateway.node.stats.busy();
-                    }
-                    let Some(link) = self.links.get(key) else { return };
                     if link.lane.is_numbered() {
                         // What is behind it must come again after it.
                         steps.retain(|step| !matches!(step, Step::Submit(..)));
                     }
                     let mut more = Vec::new();
-                    link.lane.settle(token, Effect::Refused, Settled::turned(turned), &mut more);
+                    link.lane.settle(token, outcome, &mut more);
                     steps.extend(more);
                 }
             }
         }
     }
 
-    /// Lets the sequencer know of what this turn put into the inbox, all at once.
-    pub(super) fn ring(&mut self) {
+    /// Shows the sequencer what this turn submitted, all at once.
+    pub(super) fn flush(&mut self) {
         if std::mem::take(&mut self.hands.fresh) {
-            self.gateway.node.inbox.ring();
+            self.gateway.node.flush();
         }
     }
 
@@ -182,135 +169,71 @@ impl Connection {
     }
 
     /// Takes the outcome of a submitted append.
-    pub(super) fn outcome(&mut self, token: u64, outcome: Outcome) {
+    pub(super) fn outcome(&mut self, token: u64, outcome: AppendOutcome) {
         let Some(hand) = self.hands.hands.get_mut(&token) else { return };
         hand.submitted = false;
         self.hands.submitted -= 1;
         let key = hand.key;
-        let Some(id) = hand.id.clone() else { return };
-        let settled = Settled::of(outcome, id);
-        let effect = settled.effect();
         if hand.answered {
-            // Answered as unknown, or as behind a refusal: only a commit is worth another word.
+            // Answered as unknown, or as behind a rejection: only a commit is worth another answer.
             let Some(hand) = self.hands.hands.remove(&token) else { return };
-            if let Settled::Appended { .. } = settled {
-                self.say_settled(&hand, settled.clone(), false);
-            }
+            self.say_appended(&hand, &outcome, None);
         }
         let Some(link) = self.links.get(key) else { return };
         link.submitted -= 1;
         let mut steps = Vec::new();
-        link.lane.settle(token, effect, settled, &mut steps);
+        link.lane.settle(token, outcome, &mut steps);
         self.take_steps(key, steps);
     }
 
-    /// Refuses an append that goes no further than the door.
+    /// Refuses an append on input.
     pub(super) fn refuse_append(&mut self, refusal: Refusal) {
         self.gateway.config.metrics.refused(refusal.code);
         self.refuse(refusal);
     }
 
-    /// Counts an answer: the first one to its frame.
-    fn count(&self, answer: &Answer<Settled>, read: Instant) {
-        let metrics = &self.gateway.config.metrics;
-        let (settled, again) = match answer {
-            Answer::Settled(settled) => (settled, false),
-            Answer::Again(settled) => (settled, true),
-            Answer::Ahead => return metrics.refused(ErrorCode::Ahead),
-            Answer::BadRef => return metrics.refused(ErrorCode::BadRef),
-            Answer::OutOfOrder(_) => return metrics.refused(ErrorCode::OutOfOrder),
-            Answer::OtherId | Answer::Mixed => return metrics.refused(ErrorCode::BadMessage),
-            Answer::Unavailable => return metrics.refused(ErrorCode::Unavailable),
-        };
-        match settled {
-            Settled::Appended { repeat, .. } => metrics.appended(*repeat || again, read.elapsed()),
-            Settled::Error { code, .. } => metrics.refused(*code),
-        }
-    }
-
-    /// Answers a frame.
-    fn answer(&mut self, token: u64, answer: Answer<Settled>) {
-        let Some(hand) = self.hands.hands.get_mut(&token) else { return };
-        if std::mem::replace(&mut hand.answered, true) {
+    /// Answers a frame, once.
+    fn answer(&mut self, token: u64, outcome: &AppendOutcome, first: Option<EntryId>) {
+        if self.hands.hands.get(&token).is_none_or(|hand| hand.answered) {
             return;
         }
         self.hands.unanswered -= 1;
-        let latest = |connection: &mut Self, key| {
-            connection.links.get(key).map(|link| latest_of(link.tail.head().end))
-        };
-        let Some(hand) = self.hands.hands.remove(&token) else { return };
-        self.count(&answer, hand.read);
-        match answer {
-            Answer::Settled(settled) => self.say_settled(&hand, settled, false),
-            Answer::Again(settled) => self.say_settled(&hand, settled, true),
-            Answer::Unavailable => self.say_settled(&hand, Settled::unavailable(), false),
-            Answer::Ahead => {
-                let latest = latest(self, hand.key);
-                let message = "the log has not reached `after`; update, then send it again";
-                self.say_error(&hand, ErrorCode::Ahead, message, |error| error.latest = latest);
-            }
-            Answer::BadRef => {
-                let message = "`ref` names a slot that the log has not reached";
-                self.say_error(&hand, ErrorCode::BadRef, message, |_| {});
-            }
-            Answer::OutOfOrder(expected) => {
-                let message = format!("append {expected} of this connection and room comes first");
-                self.say_error(&hand, ErrorCode::OutOfOrder, &message, |error| {
-                    error.seq = Some(expected);
+        let Some(mut hand) = self.hands.hands.remove(&token) else { return };
+        match refusal_of(outcome) {
+            None => self.say_appended(&hand, outcome, first),
+            Some(refusal) => {
+                let latest = match outcome {
+                    AppendOutcome::Ahead => self.links.get(hand.key).map(Link::latest),
+                    _ => refusal.latest,
+                };
+                self.refuse_append(Refusal {
+                    room: Some(hand.room.clone()),
+                    id: hand.id.clone(),
+                    seq: refusal.seq.or(hand.seq),
+                    req: hand.req,
+                    latest,
+                    ..refusal
                 });
-            }
-            Answer::OtherId => {
-                let message = "this `seq` was used with another id";
-                self.say_error(&hand, ErrorCode::BadMessage, message, |_| {});
-            }
-            Answer::Mixed => {
-                let message = "a connection uses `seq` for a room always or never";
-                self.say_error(&hand, ErrorCode::BadMessage, message, |_| {});
             }
         }
         if hand.submitted {
+            hand.answered = true;
             self.hands.hands.insert(token, hand);
         }
     }
 
-    fn say_settled(&mut self, hand: &Hand, settled: Settled, again: bool) {
-        match settled {
-            Settled::Appended { id, slot, committed_at, repeat } => {
-                self.say(&ServerFrame::Appended(Appended {
-                    room: hand.room.clone(),
-                    id,
-                    slot,
-                    committed_at,
-                    repeat: (repeat || again).then_some(true),
-                    seq: hand.seq,
-                    req: hand.req,
-                }));
-            }
-            Settled::Error { code, message, slot, latest } => {
-                self.say_error(hand, code, &message, |error| {
-                    error.slot = slot;
-                    error.latest = latest;
-                });
-            }
+    /// Says that an append was committed. `first` is the id of its entry if an earlier frame was.
+    fn say_appended(&mut self, hand: &Hand, outcome: &AppendOutcome, first: Option<EntryId>) {
+        let AppendOutcome::Committed { slot, committed_at, repeat } = *outcome else { return };
+        let repeat = repeat || first.is_some();
+        if !hand.answered {
+            self.gateway.config.metrics.appended(repeat, hand.read.elapsed());
         }
-    }
-
-    fn say_error(
-        &mut self,
-        hand: &Hand,
-        code: ErrorCode,
-        message: &str,
-        more: impl FnOnce(&mut Refusal),
-    ) {
-        let mut refusal = Refusal {
-            room: Some(hand.room.clone()),
-            id: hand.id.clone(),
-            seq: hand.seq,
-            req: hand.req,
-            ..Refusal::new(code, message)
-        };
-        more(&mut refusal);
-        self.refuse(refusal);
+        let Some(id) = first.or_else(|| hand.id.clone()) else { return };
+        let (room, seq, req) = (hand.room.clone(), hand.seq, hand.req);
+        let repeat = repeat.then_some(true);
+        let appended = Appended { room, id, slot, committed_at, repeat, seq, req };
+        self.say(&ServerFrame::Appended(appended));
     }
 
     /// Answers what has been unanswered for `append_ms`: the journal may still take it.
@@ -328,7 +251,7 @@ impl Connection {
                 continue;
             };
             let mut steps = Vec::new();
-            link.lane.settle(token, Effect::Unknown, Settled::unknown(), &mut steps);
+            link.lane.settle(token, AppendOutcome::Unknown, &mut steps);
             self.take_steps(key.unwrap_or_default(), steps);
         }
     }

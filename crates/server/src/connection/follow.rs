@@ -5,7 +5,7 @@
 //! entry above it is sent once, in order; at most one batch waits for the socket, however far behind
 //! the cursor is; rooms take turns.
 
-use roomlog_core::{follower::Next, lane::Step};
+use roomlog_core::follower::Next;
 
 use super::{BATCH_BYTES, Connection, reads::Job};
 use crate::wire;
@@ -32,7 +32,7 @@ impl Connection {
     fn pump(&mut self, key: u32) {
         let Some(link) = self.links.get(key) else { return };
         let end = link.tail.head().end;
-        let mut steps: Vec<Step<_, _>> = Vec::new();
+        let mut steps = Vec::new();
         link.lane.pump(end, &mut steps);
         self.take_steps(key, steps);
     }

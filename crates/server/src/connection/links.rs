@@ -14,16 +14,12 @@ use roomlog_core::{
     follower::Follower,
     lane::{Lane, LaneLimits},
     mailbox::Mailbox,
-    merge::QueueId,
-    sequencer::Submit,
+    queue::{Draft, Queue},
     tail::{Hearing, Tail},
 };
-use roomlog_protocol::RoomName;
+use roomlog_protocol::{RoomName, latest_of};
 
-use super::{
-    reads::{Question, Read},
-    settled::Settled,
-};
+use super::reads::{Question, Read};
 
 /// A connection that follows a room, from the reply to a `join` on.
 pub(super) struct Following {
@@ -38,8 +34,8 @@ pub(super) struct Following {
 pub(super) struct Link {
     pub(super) tail: Arc<Tail>,
     /// The queue of this connection's appends in the room.
-    pub(super) queue: QueueId,
-    pub(super) lane: Lane<Box<Submit>, Settled>,
+    pub(super) queue: Queue,
+    pub(super) lane: Lane<Box<Draft>>,
     /// How many of them are with the sequencer.
     pub(super) submitted: usize,
     /// Reads in the order asked, the first one next or under way.
@@ -84,6 +80,11 @@ impl Link {
         self.follow.as_mut().filter(|following| following.question == question)
     }
 
+    /// The latest slot of the room.
+    pub(super) fn latest(&mut self) -> i64 {
+        latest_of(self.tail.head().end)
+    }
+
     fn is_at_rest(&self) -> bool {
         !self.counts()
             && self.reads.is_empty()
@@ -126,7 +127,7 @@ impl Links {
     pub(super) fn add(
         &mut self,
         tail: Arc<Tail>,
-        queue: QueueId,
+        queue: Queue,
         limits: LaneLimits,
         most: usize,
     ) -> u32 {
@@ -163,10 +164,6 @@ impl Links {
 
     pub(super) fn keys(&self) -> Vec<u32> {
         self.links.keys().copied().collect()
-    }
-
-    pub(super) fn queues(&self) -> impl Iterator<Item = QueueId> {
-        self.links.values().filter(|link| link.lane.is_numbered()).map(|link| link.queue)
     }
 
     /// When something has waited too long, of those that wait.

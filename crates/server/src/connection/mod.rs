@@ -17,7 +17,6 @@ mod frames;
 mod links;
 mod out;
 mod reads;
-mod settled;
 mod socket;
 mod watch;
 
@@ -29,6 +28,7 @@ use roomlog_protocol::{Author, CloseCode, ErrorCode, Refusal, RoomName, ServerFr
 use tokio::net::TcpStream;
 use tokio_websockets::Message;
 
+pub(crate) use self::reads::{keep_of, needed_end};
 use self::{
     appends::Hands,
     links::Links,
@@ -36,10 +36,6 @@ use self::{
     reads::{Done, Job, Question},
     socket::Socket,
     watch::Watch,
-};
-pub(crate) use self::{
-    reads::{keep_of, needed_end},
-    settled::{Settled, new_id},
 };
 use crate::{
     gateway::{Gateway, stopped},
@@ -178,12 +174,11 @@ impl Connection {
             if taken.is_ok() && read {
                 taken = self.take_more(&mut socket);
             }
-            self.ring();
+            self.flush();
             if let Err(end) = taken {
                 break end;
             }
         };
-        self.end();
         socket::finish(socket, write, self.out, close).await;
     }
 
@@ -248,9 +243,10 @@ impl Connection {
         if let Some(key) = self.links.key(room) {
             return Some(key);
         }
-        match self.gateway.node.rooms.open(room) {
+        match self.gateway.node.tail(room) {
             Ok(tail) => {
-                let (queue, limits) = (self.gateway.next_queue(), self.gateway.lane_limits());
+                let queue = self.gateway.node.queue(&self.mailbox);
+                let limits = self.gateway.lane_limits();
                 let most = self.rooms_limit();
                 Some(self.links.add(tail, queue, limits, most))
             }
@@ -386,12 +382,5 @@ impl Connection {
             && self.hands.unanswered == 0
             && self.job.is_none()
             && self.jobs.is_empty()
-    }
-
-    fn end(&mut self) {
-        self.end_watch();
-        for queue in self.links.queues() {
-            self.gateway.node.inbox.forget(queue);
-        }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Instant;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     archive::{ArchiveError, Keep},
+    head::Head,
     reader::{Page, PageLimits, ReadError},
-    room::Head,
 };
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, ServerFrame, Slot, Span, end_of, latest_of,
@@ -233,7 +233,7 @@ impl Connection {
             Done::List(_, Ok(heads)) => self.listed(heads),
             Done::List(_, Err(problem)) => {
                 let (code, message) = unreadable(&problem);
-                self.end_watch();
+                self.watch = None;
                 self.refuse(Refusal::new(code, message));
             }
         }
@@ -299,7 +299,7 @@ impl Connection {
             Span::UpTo { .. } => page.head.end,
         });
         let Some(link) = self.links.get(key) else { return };
-        let follower = self.gateway.node.followers.follow(link.tail.clone(), next);
+        let follower = self.gateway.node.follow(link.tail.clone(), next);
         link.follow = Some(Following { question, follower, catching_up: false });
         link.hear(&self.mailbox, key);
         self.stand_in_line(key);

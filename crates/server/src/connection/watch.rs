@@ -6,7 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use roomlog_core::{heads::Moved, room::Head};
+use roomlog_core::{
+    head::Head,
+    heads::{Moved, Watcher},
+};
 use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
 
 use super::{
@@ -20,8 +23,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A connection that watches.
 pub(super) struct Watch {
     question: Question,
-    /// What moved after this mark has not been told.
-    mark: u64,
+    watcher: Watcher,
     /// The list that is being told: `true` for the first, which carries `more` and `req`.
     listing: Option<bool>,
     req: Option<i64>,
@@ -31,19 +33,12 @@ pub(super) struct Watch {
 impl Connection {
     /// Takes a `watch`; a second one begins anew.
     pub(super) fn watch(&mut self, req: Option<i64>) {
-        self.end_watch();
         let question = self.new_question();
-        let mark = self.gateway.node.heads.watch();
+        let watcher = self.gateway.node.watch();
         let next = Instant::now() + EVERY;
-        self.watch = Some(Watch { question, mark, listing: Some(true), req, next });
+        self.watch = Some(Watch { question, watcher, listing: Some(true), req, next });
         self.jobs.retain(|job| !matches!(job, Job::List(..)));
         self.jobs.push_back(Job::List(question, None));
-    }
-
-    pub(super) fn end_watch(&mut self) {
-        if self.watch.take().is_some() {
-            self.gateway.node.heads.unwatch();
-        }
     }
 
     /// Whether this is the `watch` that is being answered.
@@ -92,13 +87,9 @@ impl Connection {
         if full {
             return;
         }
-        let rooms = match self.gateway.node.heads.since(watch.mark, HEADS_PER_FRAME) {
-            Moved::Rooms(rooms, mark) => {
-                watch.mark = mark;
-                rooms
-            }
-            Moved::All(mark) => {
-                watch.mark = mark;
+        let rooms = match watch.watcher.moved(HEADS_PER_FRAME) {
+            Moved::Rooms(rooms) => rooms,
+            Moved::All => {
                 watch.listing = Some(false);
                 return self.jobs.push_back(Job::List(watch.question, None));
             }
@@ -111,7 +102,7 @@ impl Connection {
             watch.next = now;
         }
         let latest = |room: RoomName| {
-            let tail = self.gateway.node.rooms.open(&room).ok()?;
+            let tail = self.gateway.node.tail(&room).ok()?;
             Some((room, latest_of(tail.head().end)))
         };
         let rooms = rooms.into_iter().filter_map(latest).collect();

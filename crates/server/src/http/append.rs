@@ -11,13 +11,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
-use roomlog_core::{
-    inbox::Turned,
-    mailbox::{Mailbox, Outcome},
-    merge::merge_time,
-    proposal::Proposal,
-    sequencer::{Submit, Ticket},
-};
+use roomlog_core::{outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
     ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Slot, Span, client::parse_append, end_of,
     json::Object,
@@ -31,8 +25,8 @@ use super::{
 };
 use crate::{
     clock::now_ms,
-    connection::{Settled, new_id},
     gateway::Gateway,
+    outcome::{new_id, refusal_of},
     wire,
 };
 
@@ -93,18 +87,15 @@ async fn take_one(
     let echo =
         |refusal: Refusal| Refusal { room: Some(room.clone()), id: Some(id.clone()), ..refusal };
     needs_author(&append)?;
-    let settled = settle(gateway, &room, append, id.clone()).await.map_err(echo)?;
-    match settled {
-        Settled::Appended { slot, repeat, .. } => {
-            let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };
-            let answer = entry(gateway, &room, slot, status).await.map_err(echo)?;
-            gateway.config.metrics.appended(repeat, read.elapsed());
-            Ok(answer)
-        }
-        Settled::Error { code, message, slot, latest } => {
-            Err(echo(Refusal { slot, latest, ..Refusal::new(code, message) }))
-        }
-    }
+    let outcome = settle(gateway, &room, append, id.clone()).await.map_err(echo)?;
+    let AppendOutcome::Committed { slot, repeat, .. } = outcome else {
+        let unknown = || Refusal::new(ErrorCode::UnknownOutcome, "cut off");
+        return Err(echo(refusal_of(&outcome).unwrap_or_else(unknown)));
+    };
+    let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };
+    let answer = entry(gateway, &room, slot, status).await.map_err(echo)?;
+    gateway.config.metrics.appended(repeat, read.elapsed());
+    Ok(answer)
 }
 
 fn bad(message: impl Into<String>) -> Refusal {
@@ -164,7 +155,7 @@ pub(super) async fn wait(
     if after == 0 && reference.is_none() {
         return Ok(());
     }
-    let tail = gateway.node.rooms.open(room);
+    let tail = gateway.node.tail(room);
     let tail = tail.map_err(|error| Refusal::new(ErrorCode::Unavailable, error.to_string()))?;
     if !reach(gateway, &tail, after).await {
         return Err(stopped_or(gateway, ahead(&tail)));
@@ -176,56 +167,19 @@ pub(super) async fn wait(
     Ok(())
 }
 
-/// Waits for what the append waits for, submits it, and waits for its outcome.
+/// Waits for what the append waits for, appends it, and waits for its outcome.
 async fn settle(
     gateway: &Gateway,
     room: &RoomName,
     append: ClientAppend,
     id: EntryId,
-) -> Result<Settled, Refusal> {
+) -> Result<AppendOutcome, Refusal> {
     let received = now_ms();
     wait(gateway, room, &append).await?;
-    let Some(author) = append.author.clone() else { return Ok(Settled::unavailable()) };
-    let mailbox = Arc::new(Mailbox::default());
-    let ticket =
-        Ticket { mailbox: mailbox.clone(), token: 0, queue: gateway.next_queue(), seq: None };
-    let time = merge_time(append.sent_at, received);
-    let proposal = Proposal::new(append, author, id.clone());
-    if let Err(turned) = submit(gateway, Submit { proposal, time, ticket }) {
-        return Ok(turned);
-    }
-    let outcome = tokio::time::timeout(gateway.append_for(), first_outcome(&mailbox)).await;
-    Ok(outcome.map_or_else(|_| Settled::unknown(), |outcome| Settled::of(outcome, id)))
-}
-
-/// Gives an append to the sequencer, or what it is answered with.
-fn submit(gateway: &Gateway, submit: Submit) -> Result<(), Settled> {
-    gateway.node.inbox.submit(submit).map_err(|turned| turn_away(gateway, turned))
-}
-
-/// Gives appends to the sequencer; those that it did not take, and what the first is answered with.
-pub(super) fn submit_all(
-    gateway: &Gateway,
-    submits: Vec<Submit>,
-) -> Result<(), (Settled, Vec<Submit>)> {
-    let submitted = gateway.node.inbox.submit_all(submits);
-    submitted.map_err(|(turned, rest)| (turn_away(gateway, turned), rest))
-}
-
-fn turn_away(gateway: &Gateway, turned: Turned) -> Settled {
-    if turned == Turned::Busy {
-        gateway.node.stats.busy();
-    }
-    Settled::turned(turned)
-}
-
-async fn first_outcome(mailbox: &Mailbox) -> Outcome {
-    loop {
-        mailbox.wait().await;
-        if let Some((_, outcome)) = mailbox.take().outcomes.pop() {
-            return outcome;
-        }
-    }
+    let Some(author) = append.author.clone() else { return Ok(AppendOutcome::Unavailable) };
+    let draft = Draft::new(append, author, id, received);
+    let outcome = tokio::time::timeout(gateway.append_for(), gateway.node.append(draft)).await;
+    Ok(outcome.unwrap_or(AppendOutcome::Unknown))
 }
 
 async fn entry(
@@ -235,7 +189,7 @@ async fn entry(
     status: StatusCode,
 ) -> Result<Response<Body>, Refusal> {
     let span = Span::UpTo { count: 1, upto: Some(slot) };
-    let page = gateway.node.reader.read(room, span, None, gateway.page_limits()).await;
+    let page = gateway.node.read(room, span, None, gateway.page_limits()).await;
     let page = page.map_err(|error| Refusal::new(ErrorCode::UnknownOutcome, error.to_string()))?;
     let entry = page.entries.last().map(|stored| wire::json(&stored.entry));
     let entry = entry.unwrap_or_else(|| b"null".into());

@@ -57,7 +57,7 @@ pub(super) async fn backup(
         let message = "pages of other sites may not have a backup made";
         return refuse(Refusal::new(ErrorCode::Forbidden, message));
     }
-    let Some(engine) = gateway.node.backup.clone() else {
+    let Some(engine) = gateway.node.backup().cloned() else {
         return refuse(not_found("this server makes no backups"));
     };
     if *gateway.stopping.borrow() || !gateway.node.is_ready() {

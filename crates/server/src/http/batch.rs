@@ -20,23 +20,22 @@ use axum::{
 use roomlog_core::{
     block::{BLOCK_BYTES, BLOCK_ENTRIES},
     mailbox::Mailbox,
-    merge::{QueueId, merge_time},
-    proposal::Proposal,
-    sequencer::{Submit, Ticket},
+    outcome::AppendOutcome,
+    queue::{Draft, Queue},
 };
 use roomlog_protocol::{EntryId, ErrorCode, Refusal, RoomName, Slot, limits::BATCH_APPENDS};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    append::{members, needs_author, submit_all, wait},
+    append::{members, needs_author, wait},
     body,
     content::check_beginning,
     outcomes, respond,
 };
 use crate::{
     clock::now_ms,
-    connection::{Settled, new_id},
     gateway::Gateway,
+    outcome::{new_id, refusal_of},
 };
 
 /// How many bytes of one batch the sequencer has at most, when it has more than one append of it: a
@@ -44,8 +43,6 @@ use crate::{
 const IN_HAND_BYTES: usize = 2 * BLOCK_BYTES;
 
 const NOT_TRIED: &str = "a line before this one was not taken and comes first; send both again";
-
-const UNKNOWN: &str = "it is not known whether this was committed; send it again with the same id";
 
 /// What became of a line.
 pub(super) enum Line {
@@ -88,12 +85,12 @@ struct Batch<'a> {
     gateway: &'a Gateway,
     room: RoomName,
     mailbox: Arc<Mailbox>,
-    queue: QueueId,
+    queue: Queue,
     received: u64,
     read: Instant,
     lines: Vec<Line>,
     /// Appends to submit together, so that they share a block: their lines are in hand.
-    ready: Vec<Submit>,
+    ready: Vec<(u64, Draft)>,
     ready_bytes: usize,
     in_hand: usize,
     in_hand_bytes: usize,
@@ -103,11 +100,12 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn new(gateway: &'a Gateway, room: RoomName) -> Self {
+        let mailbox = Arc::default();
         Self {
             gateway,
             room,
-            mailbox: Arc::default(),
-            queue: gateway.next_queue(),
+            queue: gateway.node.queue(&mailbox),
+            mailbox,
             received: now_ms(),
             read: Instant::now(),
             lines: Vec::new(),
@@ -137,10 +135,6 @@ impl<'a> Batch<'a> {
         }
         self.submit_ready();
         while self.in_hand > 0 && self.hear().await {}
-        if self.stopped {
-            // The sequencer remembers what has to come first; nothing more will.
-            self.gateway.node.inbox.forget(self.queue);
-        }
         self.finish(lines.len())
     }
 
@@ -166,11 +160,10 @@ impl<'a> Batch<'a> {
             waited.unwrap_or_else(|_| Err(too_slow())).map_err(named)?;
         }
         let Some(author) = append.author.clone() else { return Ok(()) };
-        let time = merge_time(append.sent_at, self.received);
-        let proposal = Proposal::new(append, author, id.clone());
-        self.make_room(proposal.weight()).await.map_err(named)?;
+        let draft = Draft::new(append, author, id.clone(), self.received);
+        self.make_room(draft.weight()).await.map_err(named)?;
         if !self.stopped {
-            self.get_ready(proposal, time, id);
+            self.get_ready(draft, id);
         }
         Ok(())
     }
@@ -191,38 +184,36 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn get_ready(&mut self, proposal: Proposal, time: u64, id: EntryId) {
-        let (token, weight) = (self.lines.len() as u64, proposal.weight());
-        let (mailbox, queue) = (self.mailbox.clone(), self.queue);
-        let ticket = Ticket { mailbox, token, queue, seq: Some(token) };
-        self.ready.push(Submit { proposal, time, ticket });
+    fn get_ready(&mut self, draft: Draft, id: EntryId) {
+        let (token, weight) = (self.lines.len() as u64, draft.weight());
+        self.ready.push((token, draft.numbered(token)));
         self.ready_bytes += weight;
         self.lines.push(Line::InHand { id, weight });
     }
 
-    /// Submits what is ready; when the batch is stopped, it is not tried any more.
+    /// Submits what is ready; if the batch is stopped, it is not tried any more.
     fn submit_ready(&mut self) {
         self.ready_bytes = 0;
         let mut rest = std::mem::take(&mut self.ready);
         if !self.stopped {
-            let weights: Vec<_> = rest.iter().map(|append| append.proposal.weight()).collect();
-            let submitted = submit_all(self.gateway, rest);
-            let turned;
-            (turned, rest) = match submitted {
+            let weights: Vec<_> = rest.iter().map(|(_, draft)| draft.weight()).collect();
+            let (outcome, not_taken) = match self.queue.append_all(rest) {
                 Ok(()) => (None, Vec::new()),
-                Err((turned, rest)) => (Some(turned), rest),
+                Err((outcome, not_taken)) => (Some(outcome), not_taken),
             };
+            rest = not_taken;
             let taken = weights.len() - rest.len();
             self.in_hand += taken;
             self.in_hand_bytes += weights[..taken].iter().sum::<usize>();
-            if let (Some(turned), false) = (turned, rest.is_empty()) {
-                let first = rest.remove(0);
-                self.settle(at(&first), first.proposal.id, turned);
+            if let (Some(outcome), false) = (outcome, rest.is_empty()) {
+                let (token, draft) = rest.remove(0);
+                self.settle(token, draft.id().clone(), &outcome);
             }
         }
-        for append in rest {
-            let not_tried = Settled::error(ErrorCode::OutOfOrder, NOT_TRIED);
-            self.settle(at(&append), append.proposal.id, not_tried);
+        for (token, draft) in rest {
+            let refusal = Refusal::new(ErrorCode::OutOfOrder, NOT_TRIED);
+            let outcome = AppendOutcome::Invalid(Box::new(refusal));
+            self.settle(token, draft.id().clone(), &outcome);
         }
     }
 
@@ -250,24 +241,25 @@ impl<'a> Batch<'a> {
             let id = id.clone();
             self.in_hand -= 1;
             self.in_hand_bytes -= *weight;
-            self.settle(at, id.clone(), Settled::of(outcome, id));
+            self.settle(token, id, &outcome);
         }
     }
 
-    /// Notes what settled a line that was in hand.
-    fn settle(&mut self, at: usize, id: EntryId, settled: Settled) {
-        let line = match settled {
-            Settled::Appended { id, slot, repeat, .. } => {
-                self.gateway.config.metrics.appended(repeat, self.read.elapsed());
-                Line::Entry { id, slot, repeat }
-            }
-            Settled::Error { code, message, slot, latest } => {
-                self.stopped |= !code.is_final();
+    /// Notes the outcome of a line that was in hand.
+    fn settle(&mut self, token: u64, id: EntryId, outcome: &AppendOutcome) {
+        let line = match (outcome, refusal_of(outcome)) {
+            (_, Some(refusal)) => {
+                self.stopped |= !refusal.code.is_final();
                 let room = Some(self.room.clone());
-                let refusal = Refusal::new(code, message);
-                Line::Error(Box::new(Refusal { room, id: Some(id), slot, latest, ..refusal }))
+                Line::Error(Box::new(Refusal { room, id: Some(id), ..refusal }))
             }
+            (AppendOutcome::Committed { slot, repeat, .. }, None) => {
+                self.gateway.config.metrics.appended(*repeat, self.read.elapsed());
+                Line::Entry { id, slot: *slot, repeat: *repeat }
+            }
+            (_, None) => return,
         };
+        let at = usize::try_from(token).unwrap_or(usize::MAX);
         if let Some(there) = self.lines.get_mut(at) {
             *there = line;
         }
@@ -276,26 +268,27 @@ impl<'a> Batch<'a> {
     /// Gives each line its outcome: what is still in hand has none that is known, and what stands
     /// behind a line that may come again, and is not stored, comes after it.
     fn finish(mut self, count: usize) -> Vec<Line> {
-        let error = |code, message: &str, id: Option<EntryId>| {
-            let room = Some(self.room.clone());
-            Line::Error(Box::new(Refusal { room, id, ..Refusal::new(code, message) }))
+        let room = Some(self.room.clone());
+        let error = |refusal: Refusal, id: Option<EntryId>| {
+            Line::Error(Box::new(Refusal { room: room.clone(), id, ..refusal }))
         };
+        let not_tried = || Refusal::new(ErrorCode::OutOfOrder, NOT_TRIED);
         let mut broken = false;
         for line in &mut self.lines {
             if let Line::InHand { id, .. } = line {
-                *line = error(ErrorCode::UnknownOutcome, UNKNOWN, Some(id.clone()));
+                let id = Some(id.clone());
+                *line = error(refusal_of(&AppendOutcome::Unknown).unwrap_or_else(not_tried), id);
             }
             let Line::Error(refusal) = line else { continue };
             let known_to_be_nothing = refusal.code != ErrorCode::UnknownOutcome;
             if broken && !refusal.code.is_final() && known_to_be_nothing {
-                *line = error(ErrorCode::OutOfOrder, NOT_TRIED, refusal.id.clone());
+                *line = error(not_tried(), refusal.id.clone());
             } else {
                 broken |= !refusal.code.is_final();
             }
         }
-        let not_tried = || error(ErrorCode::OutOfOrder, NOT_TRIED, None);
         let rest = count.saturating_sub(self.lines.len());
-        let rest: Vec<_> = std::iter::repeat_with(not_tried).take(rest).collect();
+        let rest: Vec<_> = std::iter::repeat_with(|| error(not_tried(), None)).take(rest).collect();
         self.lines.extend(rest);
         for line in &self.lines {
             if let Line::Error(refusal) = line {
@@ -304,11 +297,6 @@ impl<'a> Batch<'a> {
         }
         self.lines
     }
-}
-
-/// The line of an append.
-fn at(append: &Submit) -> usize {
-    usize::try_from(append.ticket.token).unwrap_or(usize::MAX)
 }
 
 fn too_slow() -> Refusal {

@@ -127,7 +127,7 @@ impl Feed {
     ) -> Result<Self, Refusal> {
         check_log(&gateway, room, &query)?;
         let after = begins_after(room, query, headers)?;
-        let tail = gateway.node.rooms.open(room).map_err(|why| unreadable(&gateway, &why))?;
+        let tail = gateway.node.tail(room).map_err(|why| unreadable(&gateway, &why))?;
         if let Some(after) = after
             && !reach(&gateway, &tail, end_of(after)).await
         {
@@ -154,7 +154,7 @@ impl Feed {
         Self {
             room: tail.room().clone(),
             stopping: Box::pin(stopped(gateway.stopping.clone())),
-            follower: gateway.node.followers.follow(tail, end_of(after)),
+            follower: gateway.node.follow(tail, end_of(after)),
             gateway,
             mailbox,
             hearing,

@@ -64,7 +64,7 @@ impl Outcomes {
             let bytes = BATCH_BYTES;
             let limits = PageLimits { entries: self.run_from(slot), bytes };
             let span = Span::After(latest_of(slot));
-            let read = self.gateway.node.reader.read(&self.room, span, None, limits).await;
+            let read = self.gateway.node.read(&self.room, span, None, limits).await;
             let unread =
                 |why: &dyn ToString| Refusal::new(ErrorCode::UnknownOutcome, why.to_string());
             self.page = read.map_err(|why| unread(&why))?.entries;

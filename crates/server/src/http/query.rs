@@ -74,7 +74,7 @@ pub(super) fn check_log(
     if held.is_none_or(|held| held == log) {
         return Ok(());
     }
-    let end = gateway.node.reader.end(room);
+    let end = gateway.node.end(room);
     let latest = end.map_err(|problem| {
         gateway.note_unreadable(&problem);
         Refusal::new(ErrorCode::Unavailable, problem.to_string())

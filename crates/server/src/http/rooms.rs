@@ -62,7 +62,7 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
     let more = heads.len() > limit;
     heads.truncate(limit);
     let next = heads.last().filter(|_| more).map(|(room, _)| room.clone());
-    let head = |(room, head): (RoomName, roomlog_core::room::Head)| RoomHead {
+    let head = |(room, head): (RoomName, roomlog_core::head::Head)| RoomHead {
         room,
         latest: latest_of(head.end),
         committed_at: head.committed_at,
@@ -86,7 +86,7 @@ pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
     Room(room): Room,
 ) -> Response<Body> {
-    let head = match gateway.node.rooms.open(&room) {
+    let head = match gateway.node.tail(&room) {
         Ok(tail) => tail.head(),
         Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),
     };

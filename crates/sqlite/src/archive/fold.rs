@@ -14,8 +14,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use roomlog_core::{
     archive::{ArchiveError, Window},
     give_way::{self, GiveWay},
+    head::Head,
     proposal::Stored,
-    room::Head,
 };
 use roomlog_protocol::RoomName;
 use rusqlite::{Connection, Transaction};

@@ -7,8 +7,8 @@ use std::{ops::Range, sync::Arc};
 
 use roomlog_core::{
     archive::{ArchiveError, IdKey, Keep},
+    head::Known,
     proposal::{ContentHash, Stored},
-    room::Known,
 };
 use roomlog_protocol::{RoomName, Slot};
 use rusqlite::Connection;

@@ -4,7 +4,7 @@
 //! order in which the archive met them; each row carries a sum over itself and the state the sum of
 //! those, so that a row that was changed, or is not there, is noticed.
 
-use roomlog_core::{archive::ArchiveError, room::Head};
+use roomlog_core::{archive::ArchiveError, head::Head};
 use roomlog_protocol::{Digest, RoomName};
 use rusqlite::{Connection, Row, params};
 use sha2::{Digest as _, Sha256};

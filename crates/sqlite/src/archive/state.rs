@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 
 use roomlog_core::{
-    agreement::Chain,
-    archive::{Applied, ArchiveError},
-    block::NodeId,
+    applied::{Applied, Chain, Proposer, Proposers},
+    archive::ArchiveError,
+    identity::NodeId,
     journal::{Partition, Position, Stamp},
-    proposers::{Proposer, Proposers},
 };
 use roomlog_protocol::Digest;
 use rusqlite::{Connection, OptionalExtension, params};

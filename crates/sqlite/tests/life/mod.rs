@@ -1,24 +1,20 @@
 //! A node on the engines of a directory, for tests that care for what it finds there.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use roomlog_core::{
-    Node, NodeError, NodeSettings,
-    archive::Archive,
-    journal::Journal,
-    mailbox::{Mailbox, Outcome},
-    merge::QueueId,
+    NodeError, NodeSettings,
+    outcome::AppendOutcome,
     proposal::{Proposal, Stored},
     reader::PageLimits,
-    sequencer::{Submit, Ticket},
-    suites::archive::{proposal, room},
 };
 use roomlog_protocol::Span;
 use roomlog_sqlite::Directory;
-use tokio::{task::JoinHandle, time::timeout};
-
-/// Longer than anything here takes.
-const LONG: Duration = Duration::from_secs(30);
+use roomlog_testkit::{
+    fixtures::{proposal, room},
+    life::{Connection, LONG, Life, folded},
+};
+use tokio::time::timeout;
 
 /// How many entries a page has: several pages a room.
 const PAGE: u64 = 40;
@@ -26,13 +22,10 @@ const PAGE: u64 = 40;
 /// The log of each room.
 pub(crate) type Logs = BTreeMap<String, Vec<Stored>>;
 
-/// A node that runs.
-pub(crate) struct Life {
-    pub(crate) node: Node,
+/// A node that runs on a directory.
+pub(crate) struct Served {
+    pub(crate) node: Life,
     directory: Directory,
-    task: JoinHandle<Result<(), NodeError>>,
-    fold: std::thread::JoinHandle<()>,
-    mailbox: Arc<Mailbox>,
 }
 
 /// What is said in room `n % rooms`, as the `n`-th: always the same.
@@ -46,7 +39,7 @@ pub(crate) fn said(n: usize) -> Proposal {
     said
 }
 
-impl Life {
+impl Served {
     /// Starts a node and waits until it has caught up; or why it does not start.
     ///
     /// A fold begins when a hundred entries wait, or one has waited so long.
@@ -54,50 +47,33 @@ impl Life {
         let directory = Directory::open(path).map_err(|why| why.to_string())?;
         let settings = NodeSettings { fold_wait, fold_entries: 100, ..NodeSettings::default() };
         let Directory { identity, journal, archive, .. } = &directory;
-        let opened = Node::open(*identity, journal.clone(), archive.clone(), settings);
-        let (node, running) = opened.map_err(|why| why.to_string())?;
-        let (task, folder) = running.one();
-        let fold = std::thread::spawn(move || folder.run());
-        let (task, mailbox) = (tokio::spawn(task.run()), Arc::default());
-        let life = Self { node, directory, task, fold, mailbox };
-        if timeout(LONG, life.node.caught_up()).await.expect("in time") {
-            return Ok(life);
+        let node = Life::try_over(journal.clone(), archive.clone(), *identity, settings);
+        let served = Self { node: node.map_err(|why| why.to_string())?, directory };
+        if timeout(LONG, served.node.caught_up()).await.expect("in time") {
+            return Ok(served);
         }
-        Err(life.end().await.expect_err("it did not catch up").to_string())
+        Err(served.end().await.expect_err("it did not catch up").to_string())
     }
 
     /// Says these, one block or a few, and gives their outcomes; fewer when the node stops.
-    pub(crate) async fn say(&self, all: impl Iterator<Item = usize>) -> Vec<(usize, Outcome)> {
-        let mut waiting = 0;
+    pub(crate) async fn say(
+        &self,
+        all: impl Iterator<Item = usize>,
+    ) -> Vec<(usize, AppendOutcome)> {
+        let (mut said_here, mut authors) = (Vec::new(), Connection::default());
         for n in all {
-            let ticket = Ticket {
-                mailbox: self.mailbox.clone(),
-                token: n as u64,
-                queue: QueueId(1 + n as u64 % 5),
-                seq: None,
-            };
-            let taken = self.node.inbox.submit(Submit { proposal: said(n), time: 0, ticket });
-            waiting += usize::from(taken.is_ok());
+            if authors.append(&self.node, said(n), None, 0).is_ok() {
+                said_here.push(n);
+            }
         }
-        let mut outcomes = Vec::new();
-        while outcomes.len() < waiting {
-            timeout(LONG, self.mailbox.wait()).await.expect("an outcome in time");
-            let came = self.mailbox.take().outcomes.into_iter();
-            outcomes.extend(came.map(|(n, outcome)| (n as usize, outcome)));
-        }
-        outcomes
+        let outcomes = authors.outcomes().await.into_iter().map(|(_, outcome)| outcome);
+        said_here.into_iter().zip(outcomes).collect()
     }
 
     /// Waits until everything is in the archive.
     pub(crate) async fn folded(&self) {
         let Directory { journal, archive, .. } = &self.directory;
-        let is_folded = || archive.applied(0).ok().map(|it| it.position) == journal.head(0).ok();
-        let folded = async {
-            while !is_folded() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(LONG, folded).await.expect("folded in time");
+        folded(journal.as_ref(), archive.as_ref()).await;
     }
 
     /// The log of a room, page by page, or what its reader is told.
@@ -106,7 +82,7 @@ impl Life {
         let (room, mut log): (_, Vec<Stored>) = (room(name), Vec::new());
         loop {
             let span = Span::After(log.len() as i64 - 1);
-            let read = self.node.reader.read(&room, span, None, limits);
+            let read = self.node.read(&room, span, None, limits);
             let page =
                 timeout(LONG, read).await.expect("in time").map_err(|why| why.to_string())?;
             let more = !page.entries.is_empty();
@@ -117,12 +93,8 @@ impl Life {
         }
     }
 
-    /// Closes it; gives how it ended.
+    /// Stops it; gives how it ended.
     pub(crate) async fn end(self) -> Result<(), NodeError> {
-        self.node.inbox.close();
-        let ended = timeout(LONG, self.task).await.expect("in time").expect("no panic");
-        let joined = tokio::task::spawn_blocking(|| self.fold.join());
-        timeout(LONG, joined).await.expect("in time").expect("joined").expect("no panic");
-        ended
+        self.node.end().await
     }
 }

@@ -1,25 +1,18 @@
 //! A node on a directory, for tests: it says something, folds it, and ends.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use roomlog_core::{
-    Node, NodeError, NodeSettings,
-    archive::Archive,
-    journal::Journal,
-    mailbox::{Mailbox, Outcome},
-    merge::QueueId,
-    proposal::Stored,
-    reader::PageLimits,
-    sequencer::{Submit, Ticket},
-    suites::archive::{proposal, room},
-};
+use roomlog_core::{NodeError, NodeSettings, outcome::AppendOutcome, proposal::Stored};
 use roomlog_protocol::Span;
 use roomlog_sqlite::{Directory, JOURNAL_BYTES, OpenError};
+pub(crate) use roomlog_testkit::life::LONG;
+use roomlog_testkit::{
+    fixtures::proposal,
+    life::{Connection, Life, folded},
+};
 use tempfile::TempDir;
-use tokio::{task::JoinHandle, time::timeout};
-
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+use tokio::time::timeout;
 
 pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
@@ -64,10 +57,7 @@ pub(crate) fn with_files(files: &BTreeMap<String, Vec<u8>>) -> TempDir {
 /// A node that serves a directory.
 pub(crate) struct Served {
     pub(crate) directory: Directory,
-    pub(crate) node: Node,
-    task: JoinHandle<Result<(), NodeError>>,
-    fold: std::thread::JoinHandle<()>,
-    mailbox: Arc<Mailbox>,
+    pub(crate) node: Life,
 }
 
 impl Served {
@@ -75,11 +65,8 @@ impl Served {
         let settings =
             NodeSettings { fold_wait: Duration::from_millis(1), ..NodeSettings::default() };
         let Directory { identity, journal, archive, .. } = &directory;
-        let (node, running) = Node::open(*identity, journal.clone(), archive.clone(), settings)?;
-        let (task, folder) = running.one();
-        let fold = std::thread::spawn(move || folder.run());
-        let task = tokio::spawn(task.run());
-        Ok(Self { directory, node, task, fold, mailbox: Arc::default() })
+        let node = Life::try_over(journal.clone(), archive.clone(), *identity, settings)?;
+        Ok(Self { directory, node })
     }
 
     /// Whether it has caught up.
@@ -94,46 +81,31 @@ impl Served {
 
     /// As [`Self::say`], in a room.
     pub(crate) async fn say_in(&self, room: &str, bodies: &[&str]) {
-        for (token, body) in (0..).zip(bodies) {
-            let mailbox = self.mailbox.clone();
-            let ticket = Ticket { mailbox, token, queue: QueueId(1), seq: None };
-            let proposal = proposal(room, "ada", body, body);
-            self.node.inbox.submit(Submit { proposal, time: 0, ticket }).expect("taken");
+        let mut ada = Connection::default();
+        for body in bodies {
+            ada.append(&self.node, proposal(room, "ada", body, body), None, 0).expect("taken");
         }
-        let mut outcomes = Vec::new();
-        while outcomes.len() < bodies.len() {
-            timeout(LONG, self.mailbox.wait()).await.expect("an outcome in time");
-            outcomes.extend(self.mailbox.take().outcomes);
+        for (_, outcome) in ada.outcomes().await {
+            assert!(matches!(outcome, AppendOutcome::Committed { .. }), "{outcome:?}");
         }
-        let committed =
-            |(_, outcome): &(u64, Outcome)| matches!(outcome, Outcome::Committed { .. });
-        assert!(outcomes.iter().all(committed), "{outcomes:?}");
     }
 
     /// The log of `general`.
     pub(crate) async fn log(&self) -> Vec<Stored> {
-        let limits = PageLimits { entries: 100_000, bytes: usize::MAX };
-        let page = self.node.reader.read(&room("general"), Span::After(-1), None, limits).await;
-        page.expect("a page").entries
+        self.node.page("general", Span::After(-1)).await.entries
     }
 
     /// Waits until all is folded, or the node has failed.
     pub(crate) async fn folded(&self) {
         let Directory { journal, archive, .. } = &self.directory;
-        let is_folded = || archive.applied(0).ok().map(|it| it.position) == journal.head(0).ok();
-        let fold = async {
-            while !is_folded() && !self.task.is_finished() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(LONG, fold).await.expect("folded in time");
+        tokio::select! {
+            () = folded(journal.as_ref(), archive.as_ref()) => {}
+            () = self.node.ended() => {}
+        }
     }
 
     pub(crate) async fn end(self) -> Result<(), NodeError> {
-        self.node.inbox.close();
-        let ended = timeout(LONG, self.task).await.expect("in time").expect("no panic");
-        self.fold.join().expect("no panic");
-        ended
+        self.node.end().await
     }
 }
 

@@ -10,7 +10,10 @@
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Instant};
 
-use roomlog_core::archive::{Archive, Keep};
+use roomlog_core::{
+    archive::{Archive, Keep},
+    journal::Journal,
+};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose, SealedJournal};
 use roomlog_sqlite::{Derived, SqliteArchive, claim};
 use ulid::Ulid;
@@ -32,7 +35,7 @@ pub(super) async fn run(mut options: Options, to: &Path) -> Result<ExitCode, Fai
     let token = claim(to, "moving", &Ulid::generate().to_string()).map_err(said)?;
     options.purpose = Purpose::MoveAway { token: token.clone() };
     let journal = JetStreamJournal::open(&options).await.map_err(said)?;
-    let log = roomlog_core::journal::Journal::log(&journal).to_owned();
+    let log = journal.facts().log.clone();
     // What refuses the directory comes before the streams are sealed, which cannot be taken back.
     let directory = Derived::open(to, &log).map_err(said)?;
     let journal = Arc::new(SealedJournal::seal(journal, &token).await.map_err(said)?);

@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use roomlog_core::{
-    block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, NodeId, Past},
+    block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, Past},
+    identity::NodeId,
     journal::{Journal, Partition, Position, Proposed},
     proposal::{Proposal, Stored},
 };

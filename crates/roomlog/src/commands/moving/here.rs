@@ -11,7 +11,11 @@
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use indicatif::ProgressBar;
-use roomlog_core::{block::NodeId, journal::Journal, partition::partition_of, room::Head};
+use roomlog_core::{
+    head::Head,
+    identity::{NodeId, partition_of},
+    journal::Journal,
+};
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose};
 use roomlog_protocol::{Digest, RoomName};
 use roomlog_sqlite::{Derived, Directory, claim};
@@ -46,7 +50,7 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
     let source = Replayed::new(NOBODY, archive, journal).await?;
     let rooms = source.rooms(None)?;
     let entries: u64 = rooms.values().map(|head| head.end).sum();
-    let log = directory.journal.log().to_owned();
+    let log = directory.journal.facts().log.clone();
     only_there(data, &options)?;
     options.purpose = Purpose::MoveHere { log: log.clone() };
     let journal = Arc::new(JetStreamJournal::open(&options).await.map_err(said)?);
@@ -55,7 +59,7 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<ExitCode, F
 
     let bar = bar(entries);
     let node = NodeId(Ulid::generate().to_bytes());
-    let partitions = journal.partitions();
+    let partitions = journal.facts().partitions;
     let way = |partition| Blocks::new(journal.clone(), partition, node);
     let mut ways: Vec<Blocks> = (0..partitions).map(way).collect();
     for (room, head) in &rooms {

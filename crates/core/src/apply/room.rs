@@ -1,0 +1,103 @@
+//! A room as a pure state machine: the only place where an entry gets its slot, time and digest.
+//!
+//! Enters: a proposal, the journal's time, and what is known of the proposal's id. Leaves: committed,
+//! a repeat, or rejected. Invariant: the same proposals in the same order give the same log on every
+//! node: no clock, no randomness, no I/O, no configuration is looked at here.
+
+use roomlog_protocol::{Entry, RoomName, Slot, latest_of};
+
+use thiserror::Error;
+
+use crate::model::{
+    block::Past,
+    head::{Head, Known},
+    outcome::AppendOutcome,
+    proposal::{Proposal, Stored},
+    rules::Rules,
+};
+
+/// A room: where its log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Its name.
+    pub name: RoomName,
+    /// Where its log ends.
+    pub head: Head,
+}
+
+/// An entry of elsewhere does not go on where the room ends.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("entry {slot} of room {room}, which ends before slot {end} at time {committed_at}")]
+pub(crate) struct HistoryError {
+    room: RoomName,
+    slot: Slot,
+    end: Slot,
+    committed_at: u64,
+}
+
+/// Puts an entry of elsewhere into its slot; nothing when it is there already.
+///
+/// # Errors
+/// When that would make a hole, or time go back.
+pub(crate) fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryError> {
+    let Head { end, committed_at, .. } = room.head;
+    let Past { proposal, slot, committed_at: at } = past;
+    if *slot < end {
+        return Ok(None);
+    }
+    if *slot > end || *at < committed_at {
+        let (room, slot) = (room.name.clone(), *slot);
+        return Err(HistoryError { room, slot, end, committed_at });
+    }
+    Ok(Some(add(room, proposal, *at)))
+}
+
+/// Decides on one proposal by these rules. `known` is the entry that has its id already.
+///
+/// # Errors
+/// The outcome if the proposal adds no entry: a repeat, `IdReused` or `ExpectFailed`.
+pub(crate) fn apply(
+    room: &mut Room,
+    rules: Rules,
+    proposal: &Proposal,
+    journal_time: u64,
+    known: Option<&Known>,
+) -> Result<Stored, AppendOutcome> {
+    if let Some(known) = known {
+        let Known { slot, committed_at, content } = *known;
+        return Err(if content == proposal.content() {
+            AppendOutcome::Committed { slot, committed_at, repeat: true }
+        } else {
+            AppendOutcome::IdReused { slot }
+        });
+    }
+    if proposal.expect.is_some_and(|slot| slot != room.head.end) {
+        return Err(AppendOutcome::ExpectFailed { latest: latest_of(room.head.end) });
+    }
+    let last = (room.head.end > 0).then_some(room.head.committed_at);
+    let time = rules.time(last, journal_time);
+    Ok(add(room, proposal, time))
+}
+
+/// The room's next entry.
+fn add(room: &mut Room, proposal: &Proposal, committed_at: u64) -> Stored {
+    let entry = Entry {
+        slot: room.head.end,
+        author: proposal.author.clone(),
+        id: proposal.id.clone(),
+        body: proposal.body.clone(),
+        committed_at,
+        sent_at: proposal.sent_at,
+        kind: proposal.kind.clone(),
+        reference: proposal.reference,
+        meta: proposal.meta.as_ref().map(|(meta, _)| meta.clone()),
+    };
+    let meta_hash = proposal.meta.as_ref().map(|(_, hash)| hash);
+    let digest = room.head.digest.then_hashed(&entry, &proposal.body_hash, meta_hash);
+    room.head = Head { end: entry.slot + 1, committed_at: entry.committed_at, digest };
+    Stored { entry, digest }
+}
+
+#[cfg(test)]
+#[path = "tests/room.rs"]
+mod tests;

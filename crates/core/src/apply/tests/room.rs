@@ -1,0 +1,254 @@
+//! Apply as transcripts: each line is an append as the journal gives it, and what becomes of it.
+
+use std::collections::HashMap;
+
+use crate::fixtures::proposal;
+use crate::{
+    apply::room::{self, Room},
+    head::{Head, Known},
+    outcome::AppendOutcome,
+    proposal::{ContentHash, Proposal, Stored},
+    rules::Rules,
+};
+use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, digest};
+
+/// A room and the ids it knows, as the applier keeps them.
+struct Log {
+    room: Room,
+    ids: HashMap<(Author, EntryId), Known>,
+    entries: Vec<Entry>,
+}
+
+impl Log {
+    fn new(name: &str) -> Self {
+        let name = crate::fixtures::room(name);
+        let room = Room { head: Head::empty(&name), name };
+        Self { room, ids: HashMap::new(), entries: Vec::new() }
+    }
+
+    fn apply(&mut self, proposal: &Proposal, time: u64) -> Result<Stored, AppendOutcome> {
+        let key = (proposal.author.clone(), proposal.id.clone());
+        let applied = room::apply(&mut self.room, Rules::FIRST, proposal, time, self.ids.get(&key));
+        if let Ok(stored) = &applied {
+            let Entry { slot, committed_at, .. } = stored.entry;
+            let content = ContentHash::of(&stored.entry);
+            assert_eq!(content, proposal.content(), "an entry has the content of its proposal");
+            self.ids.insert(key, Known { slot, committed_at, content });
+            self.entries.push(stored.entry.clone());
+        }
+        applied
+    }
+}
+
+/// `TIME AUTHOR ID BODY [ref=N] [kind=K] [meta=M] [sent=T] [expect=N]`; `-` is the empty body.
+fn read(room: &str, line: &str) -> (u64, Proposal) {
+    let mut words = line.split_whitespace();
+    let mut next = || words.next().unwrap_or_else(|| panic!("{line}: too short"));
+    let (time, author, id, body) = (next(), next(), next(), next());
+    let body = if body == "-" { "" } else { body };
+    let mut proposal = proposal(room, author, id, &body.replace('_', " "));
+    for word in words {
+        let (member, value) = word.split_once('=').expect("member=value");
+        let number = || value.parse().expect("a number");
+        match member {
+            "ref" => proposal.reference = Some(number()),
+            "sent" => proposal.sent_at = Some(number()),
+            "expect" => proposal.expect = Some(number()),
+            "kind" => proposal.kind = Kind::new(value).expect("a kind"),
+            "meta" => proposal.meta = Some((value.into(), digest::hash(value))),
+            other => panic!("{line}: {other}"),
+        }
+    }
+    (time.parse().expect("a time"), proposal)
+}
+
+fn say(applied: &Result<Stored, AppendOutcome>) -> String {
+    match applied {
+        Ok(stored) => format!("committed {} at {}", stored.entry.slot, stored.entry.committed_at),
+        Err(AppendOutcome::Committed { slot, committed_at, repeat: true }) => {
+            format!("repeat of {slot} at {committed_at}")
+        }
+        Err(AppendOutcome::IdReused { slot }) => format!("id of {slot}"),
+        Err(AppendOutcome::ExpectFailed { .. }) => "expect failed".into(),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// Plays a transcript of `append | what becomes of it`, and gives the log.
+fn play(transcript: &str) -> Log {
+    let mut log = Log::new("general");
+    for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (append, expected) = line.split_once('|').expect("append | outcome");
+        let (time, proposal) = read("general", append);
+        let before = log.room.clone();
+        let applied = log.apply(&proposal, time);
+        assert_eq!(say(&applied), expected.trim(), "{append}");
+        let committed = applied.is_ok();
+        assert_eq!(log.room != before, committed, "{append}: only a commit changes a room");
+    }
+    log
+}
+
+#[test]
+fn slots_are_given_in_order_from_0() {
+    let log = play(
+        "
+        100 ada   a-1 hello | committed 0 at 100
+        101 grace g-1 hi    | committed 1 at 101
+        102 ada   a-2 -     | committed 2 at 102",
+    );
+    assert_eq!(log.room.head.end, 3);
+}
+
+#[test]
+fn an_id_belongs_to_its_author() {
+    play(
+        "
+        100 ada   1 hello | committed 0 at 100
+        100 grace 1 hello | committed 1 at 100
+        100 Ada   1 hello | committed 2 at 100",
+    );
+}
+
+#[test]
+fn a_repeat_has_the_slot_and_time_of_the_first() {
+    play(
+        "
+        100 ada a-1 hello | committed 0 at 100
+        200 ada a-2 there | committed 1 at 200
+        300 ada a-1 hello | repeat of 0 at 100
+        400 ada a-1 hello | repeat of 0 at 100",
+    );
+}
+
+#[test]
+fn an_id_with_another_body_kind_ref_or_meta_is_reused() {
+    play(
+        "
+        100 ada a-0 zero                               | committed 0 at 100
+        100 ada a-1 hello kind=action ref=0 meta={}    | committed 1 at 100
+        100 ada a-1 hello kind=action ref=0 meta={}    | repeat of 1 at 100
+        100 ada a-1 hallo kind=action ref=0 meta={}    | id of 1
+        100 ada a-1 -     kind=action ref=0 meta={}    | id of 1
+        100 ada a-1 hello kind=text   ref=0 meta={}    | id of 1
+        100 ada a-1 hello kind=action       meta={}    | id of 1
+        100 ada a-1 hello kind=action ref=1 meta={}    | id of 1
+        100 ada a-1 hello kind=action ref=0            | id of 1
+        100 ada a-1 hello kind=action ref=0 meta={1}   | id of 1",
+    );
+}
+
+#[test]
+fn body_and_meta_do_not_stand_in_for_each_other() {
+    play(
+        "
+        100 ada a-1 - meta=x  | committed 0 at 100
+        100 ada a-1 x         | id of 0
+        100 ada a-2 x         | committed 1 at 100
+        100 ada a-2 - meta=x  | id of 1
+        100 ada a-2 x meta=x  | id of 1",
+    );
+}
+
+#[test]
+fn another_sent_at_or_expect_is_still_a_repeat_and_the_first_stay() {
+    let log = play(
+        "
+        100 ada a-1 hello sent=90 expect=0 | committed 0 at 100
+        100 ada a-1 hello sent=95 expect=0 | repeat of 0 at 100
+        100 ada a-1 hello                  | repeat of 0 at 100
+        100 ada a-1 hello expect=7         | repeat of 0 at 100",
+    );
+    assert_eq!(log.entries[0].sent_at, Some(90));
+}
+
+#[test]
+fn an_expect_must_be_the_slot_that_the_entry_gets() {
+    play(
+        "
+        100 ada a-1 hello expect=1 | expect failed
+        100 ada a-1 hello expect=0 | committed 0 at 100
+        100 ada a-2 there expect=0 | expect failed
+        100 ada a-2 there expect=2 | expect failed
+        100 ada a-2 there expect=1 | committed 1 at 100",
+    );
+}
+
+#[test]
+fn a_refused_expect_leaves_its_id_free() {
+    play(
+        "
+        100 ada a-1 hello expect=4 | expect failed
+        100 ada a-1 other          | committed 0 at 100",
+    );
+}
+
+#[test]
+fn a_repeat_is_asked_before_id_reused_and_that_before_expect() {
+    play(
+        "
+        100 ada a-1 hello          | committed 0 at 100
+        100 ada a-1 hello expect=9 | repeat of 0 at 100
+        100 ada a-1 other expect=9 | id of 0
+        100 ada a-2 other expect=9 | expect failed",
+    );
+}
+
+#[test]
+fn the_time_of_a_room_never_goes_back_with_the_journals() {
+    play(
+        "
+        500 ada a-1 one   | committed 0 at 500
+        400 ada a-2 two   | committed 1 at 500
+        0   ada a-3 three | committed 2 at 500
+        501 ada a-4 four  | committed 3 at 501",
+    );
+}
+
+#[test]
+fn the_vectors_of_the_page_come_out_of_apply() {
+    let mut log = Log::new("general");
+    let mut digests = vec![log.room.head.digest.to_string()];
+    for line in [
+        "1763796120123 ada a-1 hello sent=1763796120098",
+        // The journal's clock was set back a little; the room's time stays.
+        "1763796120100 grace g-1 hi_ada_👋 ref=0",
+        "1763796121000 ada a-2 👍 kind=reaction ref=1 sent=1763796120999",
+        "1763796121000 grace g-2 - meta={\"x\":1}",
+    ] {
+        let (time, proposal) = read("general", line);
+        let _outcome = log.apply(&proposal, time);
+        digests.push(log.room.head.digest.to_string());
+    }
+    assert_eq!(
+        digests,
+        [
+            "7b95ce86de539b74172e6a89e758e311cd1a8f48658e1fa52d0d37ddba31f8ad",
+            "8f5d9faa41a76da653ab261db8976c98c9d6b0d0e797759020d80c6a7da09cb6",
+            "832e163256ce256c0c56c01a04ba10c2d6cfeb138bd9ca2e6f828b7195a5c6e9",
+            "376734d75287da370dbb5e48af73c85c3369adae81940b2fbacfd5e5ed0b5722",
+            "aa243348b7f4848ea39bc136a8a0d6f00ab5429fdf97339bde2102121a8fae9b",
+        ]
+    );
+}
+
+#[test]
+fn the_digest_of_an_entry_is_the_chain_that_a_client_computes() {
+    let log = play(
+        "
+        100 ada a-1 hello kind=action meta={} | committed 0 at 100
+        90  ada a-2 there ref=0 sent=80       | committed 1 at 100",
+    );
+    let chained =
+        log.entries.iter().fold(Digest::start(&log.room.name), |digest, entry| digest.then(entry));
+    assert_eq!(log.room.head.digest, chained);
+}
+
+#[test]
+fn the_same_appends_in_two_rooms_have_other_digests() {
+    let (mut a, mut b) = (Log::new("a"), Log::new("b"));
+    let _outcome = a.apply(&proposal("a", "ada", "1", "x"), 100);
+    let _outcome = b.apply(&proposal("b", "ada", "1", "x"), 100);
+    assert_eq!(a.entries, b.entries);
+    assert_ne!(a.room.head.digest, b.room.head.digest);
+}

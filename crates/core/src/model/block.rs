@@ -1,0 +1,311 @@
+//! A block: what one propose carries, as bytes that stay readable for ever.
+//!
+//! ```text
+//!  0      4      8        10      12    13      29            37   45      49
+//!  magic  crc32  format   rules   kind  node    incarnation   n    count   proposals …
+//!         └ over all that follows
+//! ```
+//!
+//! Integers are big-endian. Invariant: the same block always encodes to the same bytes, and bytes
+//! that were changed are not read ([`BlockError`]). A block takes effect once or never: (node,
+//! incarnation, n) says which effect.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use roomlog_protocol::{Author, EntryId, Kind, NameError, RoomName, Slot};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::model::{identity::NodeId, journal::Stamp, proposal::Proposal, rules::Rules};
+
+const MAGIC: [u8; 4] = *b"RLB1";
+const FORMAT: u16 = 1;
+const KIND_PROPOSALS: u8 = 0;
+const KIND_HISTORY: u8 = 1;
+// Kept for what is to come: 3 is a replacement of the block at an earlier position, whose bodies are gone
+// (docs/decisions/0008-redaction-in-the-stream.md).
+
+const HAS_REF: u8 = 1;
+const HAS_SENT_AT: u8 = 2;
+const HAS_EXPECT: u8 = 4;
+const HAS_META: u8 = 8;
+/// All that this version knows; 16 and 32 are kept for a body and a meta that are there as hashes alone.
+const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META;
+
+/// The most proposals in one block.
+pub const BLOCK_ENTRIES: usize = 512;
+
+/// The most bytes of proposals in one block that holds more than one.
+pub const BLOCK_BYTES: usize = 512 * 1024;
+
+/// Which effect a block is: the n-th of a node's incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockName {
+    /// Who proposed it.
+    pub node: NodeId,
+    /// The start of that node, counted from 1.
+    pub incarnation: u64,
+    /// The number of the block, from 0 per partition and incarnation.
+    pub n: u64,
+}
+
+/// A block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Which effect it is.
+    pub name: BlockName,
+    /// The rules by which it takes effect.
+    pub rules: Rules,
+    /// What it holds, in the order it takes effect.
+    pub content: Content,
+}
+
+/// What a block holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// What authors asked for.
+    Proposals(Vec<Proposal>),
+    /// Entries of a log that was elsewhere: each keeps its slot and its time.
+    History(Vec<Past>),
+}
+
+/// An entry that was committed elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// What its author asked for.
+    pub proposal: Proposal,
+    /// The slot it got.
+    pub slot: Slot,
+    /// The time it got, ms since the epoch.
+    pub committed_at: u64,
+}
+
+/// Why bytes are not a block.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BlockError {
+    /// Not a block of ours, or one that was changed.
+    #[error("no block of ours, or one that was changed: wrong magic or checksum")]
+    Foreign,
+    /// A block of a newer version.
+    #[error(
+        "a block of format {format}, rules {rules}, kind {kind}, which this build of roomlog does not know: a newer \
+         one wrote it. Start this node with that build; nothing in its directory has to change"
+    )]
+    Newer {
+        /// Its format.
+        format: u16,
+        /// Its rules.
+        rules: u16,
+        /// Its kind.
+        kind: u8,
+    },
+    /// The checksum is right and the content is not: a bug of the writer.
+    #[error("a block that breaks its own format: {0}")]
+    Broken(String),
+}
+
+impl From<NameError> for BlockError {
+    fn from(error: NameError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+/// Encodes a block from proposals that the caller keeps, which takes effect by these rules.
+#[must_use]
+pub fn encode<'a>(
+    name: BlockName,
+    rules: Rules,
+    proposals: impl ExactSizeIterator<Item = &'a Proposal> + Clone,
+) -> Bytes {
+    let weight: usize = proposals.clone().map(Proposal::weight).sum();
+    let mut bytes = begin(KIND_PROPOSALS, name, rules, proposals.len(), weight);
+    for proposal in proposals {
+        put_proposal(&mut bytes, proposal);
+    }
+    end(bytes)
+}
+
+/// Encodes a block of entries that were committed elsewhere; no rules decide over them.
+#[must_use]
+pub fn encode_history(name: BlockName, history: &[Past]) -> Bytes {
+    let weight = history.iter().map(|past| past.proposal.weight() + 16).sum();
+    let mut bytes = begin(KIND_HISTORY, name, Rules::FIRST, history.len(), weight);
+    for Past { proposal, slot, committed_at } in history {
+        bytes.put_u64(*slot);
+        bytes.put_u64(*committed_at);
+        put_proposal(&mut bytes, proposal);
+    }
+    end(bytes)
+}
+
+fn begin(kind: u8, name: BlockName, rules: Rules, count: usize, weight: usize) -> BytesMut {
+    let mut bytes = BytesMut::with_capacity(64 + weight);
+    bytes.put_slice(&MAGIC);
+    bytes.put_u32(0);
+    bytes.put_u16(FORMAT);
+    bytes.put_u16(rules.number());
+    bytes.put_u8(kind);
+    bytes.put_slice(&name.node.0);
+    bytes.put_u64(name.incarnation);
+    bytes.put_u64(name.n);
+    // Blocks hold at most BLOCK_ENTRIES.
+    bytes.put_u32(u32::try_from(count).unwrap_or(u32::MAX));
+    bytes
+}
+
+fn end(mut bytes: BytesMut) -> Bytes {
+    let crc = crc32fast::hash(&bytes[8..]).to_be_bytes();
+    bytes[4..8].copy_from_slice(&crc);
+    bytes.freeze()
+}
+
+fn put_proposal(bytes: &mut BytesMut, proposal: &Proposal) {
+    let flag = |bit: u8, on: bool| if on { bit } else { 0 };
+    bytes.put_u8(
+        flag(HAS_REF, proposal.reference.is_some())
+            | flag(HAS_SENT_AT, proposal.sent_at.is_some())
+            | flag(HAS_EXPECT, proposal.expect.is_some())
+            | flag(HAS_META, proposal.meta.is_some()),
+    );
+    put_text(bytes, &proposal.room);
+    put_text(bytes, &proposal.author);
+    put_text(bytes, &proposal.id);
+    put_text(bytes, &proposal.kind);
+    for number in [proposal.reference, proposal.sent_at, proposal.expect].into_iter().flatten() {
+        bytes.put_u64(number);
+    }
+    bytes.put_slice(&proposal.body_hash);
+    put_text(bytes, &proposal.body);
+    if let Some((meta, hash)) = &proposal.meta {
+        bytes.put_slice(hash);
+        put_text(bytes, meta);
+    }
+}
+
+fn put_text(bytes: &mut BytesMut, text: &str) {
+    // The longest text is a body, at most 128 KiB by `Limits`.
+    bytes.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    bytes.put_slice(text.as_bytes());
+}
+
+/// Decodes a block, for a node that knows these rules.
+///
+/// # Errors
+/// [`BlockError`]: foreign bytes are skipped and counted; a newer version stops the node.
+pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
+    if bytes.len() < HEAD_BYTES || bytes[..4] != MAGIC {
+        return Err(BlockError::Foreign);
+    }
+    let mut cursor = Cursor(&bytes[4..]);
+    let crc = cursor.u32()?;
+    if crc32fast::hash(cursor.0) != crc {
+        return Err(BlockError::Foreign);
+    }
+    let (format, rules, kind) = (cursor.u16()?, cursor.u16()?, cursor.take::<1>()?[0]);
+    let newer = BlockError::Newer { format, rules, kind };
+    let Some(rules) = knows.known(rules).filter(|_| format == FORMAT && kind <= KIND_HISTORY)
+    else {
+        return Err(newer);
+    };
+    let name =
+        BlockName { node: NodeId(cursor.take()?), incarnation: cursor.u64()?, n: cursor.u64()? };
+    let count = cursor.u32()? as usize;
+    let (mut proposals, mut history) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        if kind == KIND_HISTORY {
+            let (slot, committed_at) = (cursor.u64()?, cursor.u64()?);
+            history.push(Past { proposal: cursor.proposal(&newer)?, slot, committed_at });
+        } else {
+            proposals.push(cursor.proposal(&newer)?);
+        }
+    }
+    if cursor.0.is_empty() {
+        let content = match kind {
+            KIND_HISTORY => Content::History(history),
+            _ => Content::Proposals(proposals),
+        };
+        Ok(Block { name, rules, content })
+    } else {
+        Err(BlockError::Broken(format!("{} bytes follow the last proposal", cursor.0.len())))
+    }
+}
+
+/// How many proposals a block says it holds; 0 for what is none. Looks at its head alone.
+#[must_use]
+pub fn proposals_in(block: &[u8]) -> usize {
+    let count = block.get(45..49).and_then(|bytes| bytes.try_into().ok());
+    count.map_or(0, |count| u32::from_be_bytes(count) as usize)
+}
+
+/// The bytes of a block before its proposals.
+const HEAD_BYTES: usize = 49;
+
+/// The stamp of what stands at a position: of its length and its head, which has the checksum of the rest.
+#[must_use]
+pub fn stamp(bytes: &[u8]) -> Stamp {
+    let mut hash = Sha256::new();
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(&bytes[..bytes.len().min(HEAD_BYTES)]);
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+    Stamp(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], BlockError> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or_else(|| BlockError::Broken("it ends too early".into()))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], BlockError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
+    }
+
+    fn u16(&mut self) -> Result<u16, BlockError> {
+        self.take().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, BlockError> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, BlockError> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn text(&mut self) -> Result<&'a str, BlockError> {
+        let length = self.u32()? as usize;
+        std::str::from_utf8(self.bytes(length)?)
+            .map_err(|_| BlockError::Broken("a text is not UTF-8".into()))
+    }
+
+    fn proposal(&mut self, newer: &BlockError) -> Result<Proposal, BlockError> {
+        let [flags] = self.take()?;
+        if flags & !FLAGS != 0 {
+            return Err(newer.clone());
+        }
+        let room = RoomName::new(self.text()?)?;
+        let author = Author::new(self.text()?)?;
+        let id = EntryId::new(self.text()?)?;
+        let kind = Kind::new(self.text()?)?;
+        let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { self.u64().map(Some) };
+        let (reference, sent_at, expect) =
+            (number(HAS_REF)?, number(HAS_SENT_AT)?, number(HAS_EXPECT)?);
+        let (body_hash, body) = (self.take()?, self.text()?.into());
+        let meta = if flags & HAS_META == 0 {
+            None
+        } else {
+            let hash = self.take()?;
+            Some((Arc::from(self.text()?), hash))
+        };
+        Ok(Proposal { room, author, id, kind, reference, sent_at, expect, body, body_hash, meta })
+    }
+}

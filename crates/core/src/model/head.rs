@@ -1,0 +1,35 @@
+//! Where the log of a room ends, and what is known of an id that it has.
+
+use roomlog_protocol::{Digest, RoomName, Slot};
+
+use crate::model::proposal::ContentHash;
+
+/// Where a room's log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The slot behind the last entry, which is the number of entries.
+    pub end: Slot,
+    /// The time of the last entry, ms since the epoch; 0 when there is none.
+    pub committed_at: u64,
+    /// The digest after the last entry.
+    pub digest: Digest,
+}
+
+impl Head {
+    /// The head of an empty log.
+    #[must_use]
+    pub fn empty(room: &RoomName) -> Self {
+        Self { end: 0, committed_at: 0, digest: Digest::start(room) }
+    }
+}
+
+/// The entry that has a proposal's id already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its time.
+    pub committed_at: u64,
+    /// What it says.
+    pub content: ContentHash,
+}

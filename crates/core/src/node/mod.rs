@@ -1,0 +1,315 @@
+//! A node: what the gateway holds. It puts the parts together and runs them.
+//!
+//! ```text
+//!             ┌──────────────── a partition ────────────────┐
+//!  queue ──► inbox ──► sequencer ──► journal ──► applier ──► tails ──► followers, reader
+//!                          └──── pipeline ────────┘  └─► fold ──► archive
+//! ```
+//!
+//! Enters: engines, settings, appends. Leaves: outcomes, entries. Invariant: nothing here knows which
+//! engines they are.
+
+mod partition;
+mod running;
+mod settings;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use roomlog_protocol::{Digest, RoomName, Slot, Span};
+use tokio::sync::{Mutex, watch};
+
+use self::{partition::Shared, running::Running};
+use crate::{
+    append::{
+        merge::QueueId,
+        queue::{Draft, Inboxes, Queue},
+    },
+    apply::fold::FoldQueue,
+    model::{
+        archive::{Archive, ArchiveError},
+        backup::Backup,
+        error::NodeError,
+        head::Head,
+        identity::Identity,
+        journal::{Journal, JournalError, Partition, Position},
+        mailbox::Mailbox,
+        outcome::AppendOutcome,
+        phase::Phase,
+    },
+    read::{
+        follower::{Follower, Followers},
+        heads::{Heads, Watcher},
+        reader::{Page, PageLimits, ReadError, Reader},
+        rooms::Rooms,
+        tail::Tail,
+    },
+    stats::{NodeStats, Stats},
+};
+
+pub use self::settings::{NodeSettings, NodeThread};
+
+/// What a node is made of.
+#[derive(Clone)]
+pub struct Engines {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where blocks become durable.
+    pub journal: Arc<dyn Journal>,
+    /// Where entries are kept.
+    pub archive: Arc<dyn Archive>,
+    /// What makes backups of the archive, if it can be copied.
+    pub backup: Option<Arc<dyn Backup>>,
+}
+
+/// A node. Dropping it aborts its tasks, as a crash would; [`Node::stop`] ends it in order.
+pub struct Node {
+    inboxes: Arc<Inboxes>,
+    queues: AtomicU64,
+    rooms: Arc<Rooms>,
+    reader: Reader,
+    heads: Arc<Heads>,
+    followers: Arc<Followers>,
+    stats: Arc<Stats>,
+    journal: Arc<dyn Journal>,
+    archive: Arc<dyn Archive>,
+    backup: Option<Arc<dyn Backup>>,
+    /// Of each partition.
+    folds: Vec<Arc<FoldQueue>>,
+    phases: Vec<watch::Receiver<Phase>>,
+    running: Mutex<Running>,
+}
+
+impl Node {
+    /// Starts a node on the tokio runtime of the caller.
+    ///
+    /// # Errors
+    /// [`NodeError::Archive`] if the archive cannot be read, [`NodeError::NewerRules`],
+    /// [`NodeError::Thread`].
+    pub fn start(engines: Engines, settings: NodeSettings) -> Result<Self, NodeError> {
+        let Engines { identity, journal, archive, backup } = engines;
+        let partitions = journal.facts().partitions.max(1);
+        let shared = Shared {
+            identity,
+            rooms: Arc::new(Rooms::new(archive.clone())),
+            heads: Arc::default(),
+            stats: Arc::new(Stats::new(partitions)),
+            settings: settings.among(partitions),
+            journal,
+            archive,
+        };
+        let parts = (0..partitions).map(|partition| shared.partition(partition));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        let Shared { rooms, heads, stats, journal, archive, .. } = shared;
+        let inboxes = parts.iter().map(|part| part.inbox.clone()).collect();
+        Ok(Self {
+            inboxes: Arc::new(Inboxes::new(inboxes, stats.clone())),
+            queues: AtomicU64::new(0),
+            reader: Reader::new(rooms.clone(), archive.clone()),
+            rooms,
+            heads,
+            followers: Arc::default(),
+            stats,
+            journal,
+            archive,
+            backup,
+            folds: parts.iter().map(|part| part.folder.queue.clone()).collect(),
+            phases: parts.iter().map(|part| part.phase.clone()).collect(),
+            running: Mutex::new(Running::start(parts, settings.on_thread)?),
+        })
+    }
+
+    /// The name of the log.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        &self.journal.facts().log
+    }
+
+    /// A new queue of appends, whose outcomes go to this mailbox.
+    #[must_use]
+    pub fn queue(&self, mailbox: &Arc<Mailbox>) -> Queue {
+        let id = QueueId(self.queues.fetch_add(1, Ordering::Relaxed));
+        Queue::new(id, mailbox.clone(), self.inboxes.clone())
+    }
+
+    /// Shows the sequencers what [`Queue::append`] added.
+    pub fn flush(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.ring());
+    }
+
+    /// Appends one entry through a queue of its own, and waits for the outcome. If the future is
+    /// dropped, the entry may still be committed.
+    pub async fn append(&self, draft: Draft) -> AppendOutcome {
+        let mailbox = Arc::new(Mailbox::default());
+        if let Err(outcome) = self.queue(&mailbox).append(0, draft) {
+            return outcome;
+        }
+        self.flush();
+        loop {
+            mailbox.wait().await;
+            if let Some((_, outcome)) = mailbox.take().outcomes.pop() {
+                return outcome;
+            }
+        }
+    }
+
+    /// The entries of a span, at most what `limits` allow. For [`Span::After`] with a digest, that is
+    /// first compared with the log's. Whoever has seen a slot waits for [`Tail::reached`] before.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        digest: Option<Digest>,
+        limits: PageLimits,
+    ) -> Result<Page, ReadError> {
+        self.reader.read(room, span, digest, limits).await
+    }
+
+    /// The slot behind the last entry of a room. Does not hold the room in memory.
+    ///
+    /// # Errors
+    /// If the archive cannot be read.
+    pub fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
+        self.reader.end(room)
+    }
+
+    /// The tail of a room, which stays in memory as long as the result is held.
+    ///
+    /// # Errors
+    /// If the archive cannot be read.
+    pub fn tail(&self, room: &RoomName) -> Result<Arc<Tail>, ArchiveError> {
+        self.rooms.open(room)
+    }
+
+    /// Follows a room from slot `next` on.
+    #[must_use]
+    pub fn follow(&self, tail: Arc<Tail>, next: Slot) -> Follower {
+        self.followers.follow(tail, next)
+    }
+
+    /// Watches which rooms move from now on.
+    #[must_use]
+    pub fn watch(&self) -> Watcher {
+        Watcher::new(self.heads.clone())
+    }
+
+    /// The heads of up to `limit` rooms with names after `after`, in byte order: all rooms that have an
+    /// entry, folded or not. Waits for the disk.
+    ///
+    /// # Errors
+    /// If the archive cannot be read.
+    pub fn room_heads(
+        &self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
+        // Memory first: a room that is evicted in between is in the archive by then.
+        let held = self.rooms.heads_after(after);
+        let mut heads: BTreeMap<_, _> = self.archive.rooms(after, limit)?.into_iter().collect();
+        let last = if heads.len() == limit { heads.keys().next_back().cloned() } else { None };
+        heads.extend(
+            held.into_iter().filter(|(room, _)| last.as_ref().is_none_or(|last| room <= last)),
+        );
+        Ok(heads.into_iter().take(limit).collect())
+    }
+
+    /// What makes backups of it; `None` if it has none.
+    #[must_use]
+    pub fn backup(&self) -> Option<&Arc<dyn Backup>> {
+        self.backup.as_ref()
+    }
+
+    /// Waits until all that the journal holds now is in the archive. Folds faster meanwhile. Gives the
+    /// position of the first partition up to which that is so.
+    ///
+    /// # Errors
+    /// If the journal cannot be read, or the node stops before.
+    pub async fn fold_to_head(&self) -> Result<Position, JournalError> {
+        let mut first = None;
+        for ((partition, folds), phase) in (0..).zip(&self.folds).zip(&self.phases) {
+            let head = self.journal.head(partition)?;
+            folds.hurry(head);
+            let (mut folded, mut phase) = (folds.folded(), phase.clone());
+            let position = tokio::select! {
+                Ok(position) = folded.wait_for(|folded| *folded >= head) => *position,
+                _ = phase.wait_for(Phase::is_over) => {
+                    return Err(JournalError("the node stops".into()));
+                }
+            };
+            first.get_or_insert(position);
+        }
+        Ok(first.unwrap_or_default())
+    }
+
+    /// Whether it has caught up with the journal and takes appends.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.phases.iter().all(|phase| *phase.borrow() == Phase::Serving)
+    }
+
+    /// Whether the journal leaves proposed blocks unanswered.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.inboxes.iter().any(|inbox| inbox.is_stalled())
+    }
+
+    /// What it counts. Looks at every follower: a few ms if there are 100,000.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        let position = |partition: Partition| {
+            (self.stats.position(partition), self.journal.head(partition).ok())
+        };
+        NodeStats {
+            positions: (0..self.journal.facts().partitions.max(1)).map(position).collect(),
+            followers: self.followers.count(),
+            follower_lag: self.followers.slowest_lag(),
+            journal: self.journal.counts(),
+            ..self.stats.counted()
+        }
+    }
+
+    /// Waits until it has caught up with the journal; `false` if it failed before.
+    pub async fn caught_up(&self) -> bool {
+        for phase in &self.phases {
+            let mut phase = phase.clone();
+            let left = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+            if left.is_err() || left.is_ok_and(|phase| *phase == Phase::Failed) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until a partition has ended. If nobody called [`Node::stop`], it failed.
+    pub async fn ended(&self) {
+        let over = self.phases.iter().map(|phase| {
+            let mut phase = phase.clone();
+            Box::pin(async move { drop(phase.wait_for(Phase::is_over).await) })
+        });
+        futures_util::future::select_all(over).await;
+    }
+
+    /// Commits what was taken even if the fold is far behind: the node is about to stop, and whoever
+    /// waits is answered before it does.
+    pub fn drain(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.drain());
+    }
+
+    /// Takes no more appends, commits those that were taken, and waits until all tasks and threads have
+    /// ended. What is not folded is replayed from the journal at the next start.
+    ///
+    /// # Errors
+    /// Why it failed, now or before.
+    pub async fn stop(&self) -> Result<(), NodeError> {
+        self.inboxes.iter().for_each(|inbox| inbox.close());
+        self.running.lock().await.join().await
+    }
+}

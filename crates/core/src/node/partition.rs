@@ -1,0 +1,124 @@
+//! A partition of a node, put together.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::sync::{mpsc, watch};
+
+use super::settings::NodeSettings;
+use crate::{
+    append::{
+        inbox::Inbox,
+        pipeline::Pipeline,
+        sequencer::Sequencer,
+        task::{SequencerTask, Troubles},
+    },
+    apply::{
+        applier::{Applier, Parts},
+        fold::{FoldQueue, FoldSettings, Folder, Unfolded},
+        task::ApplierTask,
+    },
+    episode::Episode,
+    model::{
+        archive::Archive,
+        error::NodeError,
+        identity::Identity,
+        journal::{Journal, Partition},
+        phase::Phase,
+    },
+    peers::{agreement::Agreement, rules::InForce, task::AgreementTask},
+    read::{heads::Heads, rooms::Rooms},
+    stats::Stats,
+};
+
+/// What the partitions of a node share.
+pub(super) struct Shared {
+    pub(super) identity: Identity,
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) heads: Arc<Heads>,
+    pub(super) stats: Arc<Stats>,
+    /// The share of one partition.
+    pub(super) settings: NodeSettings,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) archive: Arc<dyn Archive>,
+}
+
+/// A partition.
+pub(super) struct Part {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) sequencer: SequencerTask,
+    pub(super) applier: ApplierTask,
+    /// `None` if no other nodes follow the journal.
+    pub(super) agreement: Option<AgreementTask>,
+    pub(super) folder: Folder,
+}
+
+impl Shared {
+    pub(super) fn partition(&self, partition: Partition) -> Result<Part, NodeError> {
+        let Self { identity, settings, journal, archive, stats, .. } = self;
+        let applied = archive.applied(partition)?;
+        let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
+        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
+        let queue = Arc::new(FoldQueue::new(fold, applied.position));
+        let (done, folds) = mpsc::channel(4);
+        let pipeline = Arc::new(Pipeline::new(inbox.clone()));
+        let peers = journal.peers();
+        let parts = Parts {
+            partition,
+            archive: archive.clone(),
+            rooms: self.rooms.clone(),
+            heads: self.heads.clone(),
+            folds: queue.clone(),
+            stats: stats.clone(),
+            unfolded_limit: Unfolded {
+                entries: settings.unfolded_entries,
+                bytes: settings.unfolded_bytes,
+            },
+            tail_bytes: settings.tail_bytes,
+            chains: peers.is_some(),
+            stamps: !journal.facts().is_exclusive,
+        };
+        let named = settings.knows.at_start(applied.rules, journal.facts().is_exclusive);
+        let named = named.ok_or(NodeError::NewerRules { rules: applied.rules })?;
+        let rules = Arc::new(InForce::new(settings.knows, named));
+        let agreement = peers.as_ref().map(|_| Arc::new(Agreement::new(*identity, partition)));
+        let sequencer = SequencerTask {
+            partition,
+            identity: *identity,
+            journal: journal.clone(),
+            pipeline: pipeline.clone(),
+            sequencer: Sequencer::default(),
+            proposed: VecDeque::new(),
+            next_n: 0,
+            rules: rules.clone(),
+            stats: stats.clone(),
+            again_at: None,
+            unanswered: None,
+            troubles: Troubles::default(),
+        };
+        let applier = ApplierTask {
+            partition,
+            identity: *identity,
+            journal: journal.clone(),
+            pipeline: pipeline.clone(),
+            applier: Applier::new(parts, applied),
+            folds,
+            stats: stats.clone(),
+            agreement: agreement.clone(),
+            rules: rules.clone(),
+            looked_up: 0,
+            applied: 0,
+            foreign: Episode::default(),
+        };
+        let phase = pipeline.phase.subscribe();
+        let agreement = agreement.zip(peers).map(|(agreement, peers)| AgreementTask {
+            agreement,
+            peers,
+            rules,
+            pipeline,
+        });
+        let (journal, archive, no_room) = (journal.clone(), archive.clone(), Episode::default());
+        let folder = Folder { queue, journal, archive, partition, done, no_room };
+        Ok(Part { inbox, phase, sequencer, applier, agreement, folder })
+    }
+}

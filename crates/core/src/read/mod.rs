@@ -1,0 +1,15 @@
+//! From the log to its readers: recent commits in memory, older ones from the archive.
+//!
+//! ```text
+//!  commits ─► tail (per room) ─► follower
+//!               └──────┬─ archive
+//!                    reader ─► page
+//! ```
+//!
+//! Invariant: a reader never sees a slot before it is durable, and never a gap.
+
+pub mod follower;
+pub mod heads;
+pub mod reader;
+pub(crate) mod rooms;
+pub mod tail;

@@ -1,0 +1,260 @@
+//! Reads: the entries of a span, from tail and archive as one answer without a seam.
+//!
+//! Enters: a room, a span, how much one page may hold. Leaves: a [`Page`]. Invariants: a page is
+//! contiguous and a prefix-consistent look at one moment; what the tail does not have at that moment
+//! is in the archive; reads never pass the sequencer.
+
+use std::sync::Arc;
+
+use roomlog_protocol::{Digest, RoomName, Slot, Span, end_of, latest_of};
+use thiserror::Error;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+};
+
+use crate::{
+    model::{
+        archive::{Archive, ArchiveError, Keep},
+        head::Head,
+        proposal::Stored,
+    },
+    read::{rooms::Rooms, tail::View},
+};
+
+/// How many pages are read from the archive at once.
+const ARCHIVE_READS: usize = 4;
+
+/// A page of at most so many slots is read on the thread that asked for it, of which the others that it
+/// served are rid meanwhile: that takes some 50 µs, and to have another thread do it as much again. A
+/// longer one goes to another thread.
+const READ_IN_PLACE: u64 = 64;
+
+/// How much one page may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct PageLimits {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of bodies and metas, when there is more than one entry.
+    pub bytes: usize,
+}
+
+/// The answer to a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The entries, in slot order.
+    pub entries: Vec<Stored>,
+    /// Where the log ended when it was looked at.
+    pub head: Head,
+    /// The slot that `digest` is of when `entries` is empty; −1: of the empty log.
+    pub digest_at: i64,
+    /// The digest after that slot.
+    pub digest: Digest,
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// The reader's digest is not the log's.
+    #[error("the log has another digest at that slot")]
+    Diverged {
+        /// The latest slot.
+        latest: i64,
+    },
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// Reads rooms.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    rooms: Arc<Rooms>,
+    archive: Arc<dyn Archive>,
+    permits: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// A reader of these rooms.
+    #[must_use]
+    pub(crate) fn new(rooms: Arc<Rooms>, archive: Arc<dyn Archive>) -> Self {
+        Self { rooms, archive, permits: Arc::new(Semaphore::new(ARCHIVE_READS)) }
+    }
+
+    /// The entries of a span. For `after` with a digest, the log's digest after that slot is
+    /// compared first. Whoever must be answered from a log that has reached some slot waits for the
+    /// room's tail before.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(crate) async fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        digest: Option<Digest>,
+        limits: PageLimits,
+    ) -> Result<Page, ReadError> {
+        let view = self.view(room, |head| bounds(span, head, limits.entries))?;
+        let keep = if matches!(span, Span::After(_)) { Keep::Oldest } else { Keep::Newest };
+        let head = view.head;
+        if let (Some(digest), Span::After(after)) = (digest, span)
+            && self.digest_before(room, end_of(after).min(head.end), &head).await? != digest
+        {
+            return Err(ReadError::Diverged { latest: latest_of(head.end) });
+        }
+        let entries = self.entries(room, view, limits.bytes, keep).await?;
+        let at = match (entries.last(), span) {
+            (Some(last), _) => {
+                return Ok(Page::ending(last.digest, last.entry.slot, head, entries));
+            }
+            (None, Span::UpTo { upto: Some(upto), .. }) => (upto + 1).min(head.end),
+            (None, _) => head.end,
+        };
+        let digest = self.digest_before(room, at, &head).await?;
+        Ok(Page { entries, head, digest_at: latest_of(at), digest })
+    }
+
+    /// Where the log of a room ends now.
+    ///
+    /// # Errors
+    /// When the archive cannot be read.
+    pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
+        Ok(self.view(room, |_| (0, 0))?.head.end)
+    }
+
+    /// The digest of the log that ends before `end`.
+    async fn digest_before(
+        &self,
+        room: &RoomName,
+        end: Slot,
+        head: &Head,
+    ) -> Result<Digest, ArchiveError> {
+        let Some(slot) = end.checked_sub(1) else { return Ok(Digest::start(room)) };
+        if end == head.end {
+            return Ok(head.digest);
+        }
+        let view = self.view(room, |_| (slot, end))?;
+        let entries = self.entries(room, view, 0, Keep::Oldest).await?;
+        entries.first().map(|stored| stored.digest).ok_or_else(|| ArchiveError::Damaged {
+            room: room.clone(),
+            slot,
+            problem: "missing".into(),
+        })
+    }
+
+    fn view(
+        &self,
+        room: &RoomName,
+        bounds: impl FnOnce(&Head) -> (Slot, Slot),
+    ) -> Result<View, ArchiveError> {
+        if let Some(tail) = self.rooms.held(room) {
+            return Ok(tail.view(bounds));
+        }
+        // Not held: all of it is in the archive.
+        let head = self.archive.head(room)?.unwrap_or_else(|| Head::empty(room));
+        let (first, end) = bounds(&head);
+        Ok(View { head, first, end, archived: head.end, commits: Vec::new() })
+    }
+
+    async fn entries(
+        &self,
+        room: &RoomName,
+        view: View,
+        bytes: usize,
+        keep: Keep,
+    ) -> Result<Vec<Stored>, ArchiveError> {
+        let View { first, end, archived, commits, .. } = view;
+        let held = commits
+            .iter()
+            .flat_map(|commit| &commit.entries)
+            .filter(|stored| (first..end).contains(&stored.entry.slot))
+            .cloned();
+        let mut held: Vec<Stored> = held.collect();
+        let archived = archived.min(end);
+        if first >= archived {
+            return Ok(clip(held, bytes, keep));
+        }
+        let mut entries = self.archived(room, first, archived, bytes, keep).await?;
+        let reaches = entries.last().is_some_and(|stored| stored.entry.slot + 1 == archived);
+        if reaches {
+            entries.append(&mut held);
+        }
+        Ok(clip(entries, bytes, keep))
+    }
+
+    async fn archived(
+        &self,
+        room: &RoomName,
+        first: Slot,
+        end: Slot,
+        bytes: usize,
+        keep: Keep,
+    ) -> Result<Vec<Stored>, ArchiveError> {
+        let failed = |problem: &str| ArchiveError::Failed(problem.into());
+        let permits = self.permits.clone();
+        let permit = permits.acquire_owned().await.map_err(|_| failed("reads have ended"))?;
+        if end - first <= READ_IN_PLACE && can_block_in_place() {
+            return tokio::task::block_in_place(|| {
+                self.archive.page(room, first, end, bytes, keep)
+            });
+        }
+        let (archive, room) = (self.archive.clone(), room.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let page = archive.page(&room, first, end, bytes, keep);
+            drop(permit);
+            page
+        });
+        read.await.map_err(|_| failed("a read was cut off"))?
+    }
+}
+
+/// Whether there are other threads for the others: not so in most tests.
+fn can_block_in_place() -> bool {
+    Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+impl Page {
+    fn ending(digest: Digest, slot: Slot, head: Head, entries: Vec<Stored>) -> Self {
+        Self { entries, head, digest_at: latest_of(slot + 1), digest }
+    }
+}
+
+/// The slots of a span, `first..end`, of at most `most` entries.
+fn bounds(span: Span, head: &Head, most: u64) -> (Slot, Slot) {
+    match span {
+        Span::UpTo { count, upto } => {
+            let end = upto.map_or(head.end, |upto| (upto + 1).min(head.end));
+            (end.saturating_sub(count.min(most)), end)
+        }
+        Span::After(after) => {
+            let next = end_of(after);
+            (next.min(head.end), (next.saturating_add(most)).min(head.end))
+        }
+    }
+}
+
+/// Keeps what fits `bytes`, at least one entry, from the end that `keep` names.
+#[must_use]
+pub fn clip(mut page: Vec<Stored>, bytes: usize, keep: Keep) -> Vec<Stored> {
+    let mut sum = 0;
+    let mut fits = |stored: &Stored| {
+        sum += stored.text_bytes();
+        sum <= bytes
+    };
+    match keep {
+        Keep::Oldest => {
+            let kept = page.iter().take_while(|stored| fits(stored)).count();
+            page.truncate(kept.max(1));
+        }
+        Keep::Newest => {
+            let kept = page.iter().rev().take_while(|stored| fits(stored)).count();
+            page.drain(..page.len().saturating_sub(kept.max(1)));
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+#[path = "tests/reader.rs"]
+mod tests;

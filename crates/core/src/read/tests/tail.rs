@@ -1,0 +1,168 @@
+//! The tail of a room: what a follower finds after its cursor, and when it is told.
+
+use std::sync::Arc;
+
+use crate::fixtures::{Speaker, room};
+use crate::{
+    commit::Commit,
+    mailbox::Mailbox,
+    read::tail::{After, Tail},
+};
+
+/// A room in whose tail these commits are, each written as its bodies.
+fn tail(commits: &[&str]) -> (Tail, Vec<Arc<Commit>>) {
+    let mut speaker = Speaker::new("general");
+    let tail = Tail::new(room("general"), speaker.head);
+    let say = |(position, bodies): (u64, &&str)| {
+        let bodies: Vec<&str> = bodies.split_whitespace().collect();
+        let commit = speaker.says(position, &bodies);
+        tail.publish(commit.clone());
+        commit
+    };
+    let commits = (1..).zip(commits).map(say).collect();
+    (tail, commits)
+}
+
+/// What comes after: the bodies of each commit, or why there is nothing.
+fn after(tail: &Tail, next: u64, bytes: usize) -> String {
+    let bodies = |commit: &Arc<Commit>| {
+        commit.entries.iter().map(|stored| &*stored.entry.body).collect::<Vec<_>>().join(" ")
+    };
+    match tail.after(next, bytes) {
+        After::Nothing => "nothing".into(),
+        After::Archived => {
+            format!("archived before {}", tail.view(|_| (next, next)).archived)
+        }
+        After::Commits { commits, .. } => {
+            commits.iter().map(bodies).collect::<Vec<_>>().join(" | ")
+        }
+    }
+}
+
+#[test]
+fn a_cursor_finds_the_commit_that_holds_its_slot_and_all_behind_it() {
+    let (tail, _) = tail(&["a b c", "d", "e f"]);
+    for (next, found) in [
+        (0, "a b c | d | e f"),
+        (1, "a b c | d | e f"),
+        (3, "d | e f"),
+        (5, "e f"),
+        (6, "nothing"),
+        (99, "nothing"),
+    ] {
+        assert_eq!(after(&tail, next, usize::MAX), found, "after slot {next}");
+    }
+}
+
+#[test]
+fn a_batch_is_bounded_by_bytes_and_never_empty() {
+    let (tail, commits) = tail(&["a b c", "d", "e f"]);
+    let weight = |n: usize| commits[..n].iter().map(|commit| commit.weight()).sum::<usize>();
+    assert_eq!(after(&tail, 0, 0), "a b c");
+    assert_eq!(after(&tail, 0, weight(2) - 1), "a b c");
+    assert_eq!(after(&tail, 0, weight(2)), "a b c | d");
+    assert_eq!(after(&tail, 0, weight(3) - 1), "a b c | d");
+    assert_eq!(after(&tail, 0, weight(3)), "a b c | d | e f");
+}
+
+#[test]
+fn what_the_tail_has_let_go_is_in_the_archive() {
+    let (tail, _) = tail(&["a b c", "d", "e f"]);
+    tail.drop_oldest();
+    assert_eq!(after(&tail, 2, usize::MAX), "archived before 3");
+    assert_eq!(after(&tail, 3, usize::MAX), "d | e f");
+    tail.drop_oldest();
+    tail.drop_oldest();
+    tail.drop_oldest();
+    assert_eq!(after(&tail, 5, usize::MAX), "archived before 6");
+    assert_eq!(after(&tail, 6, usize::MAX), "nothing");
+    assert_eq!(tail.head().end, 6, "the log ends where it did");
+}
+
+#[test]
+fn a_tail_that_begins_in_the_middle_of_a_log_goes_on_from_there() {
+    let mut speaker = Speaker::new("general");
+    speaker.says(1, &["a", "b"]);
+    let tail = Tail::new(room("general"), speaker.head);
+    assert_eq!(after(&tail, 0, usize::MAX), "archived before 2");
+    assert_eq!(after(&tail, 2, usize::MAX), "nothing");
+    tail.publish(speaker.says(2, &["c"]));
+    assert_eq!(after(&tail, 2, usize::MAX), "c");
+    assert_eq!(tail.head(), speaker.head);
+}
+
+#[test]
+fn a_view_is_of_one_moment_and_names_where_the_archive_begins() {
+    let (tail, commits) = tail(&["a b c", "d", "e f"]);
+    tail.drop_oldest();
+    let view = tail.view(|head| (1, head.end - 1));
+    assert_eq!((view.first, view.end, view.archived), (1, 5, 3));
+    assert_eq!(view.head, commits[2].head());
+    assert_eq!(view.commits.iter().map(|commit| commit.first()).collect::<Vec<_>>(), [3, 4]);
+    let view = tail.view(|_| (4, 4));
+    assert!(view.commits.is_empty(), "no slot was asked for");
+}
+
+#[test]
+fn a_follower_is_told_once_until_it_looks() {
+    let mut speaker = Speaker::new("general");
+    let tail = Tail::new(room("general"), speaker.head);
+    let mailbox = Arc::new(Mailbox::default());
+    let interest = tail.register(&mailbox, 7);
+    let mut move_on = |position, bodies: &[&str]| {
+        tail.publish(speaker.says(position, bodies));
+        tail.tell();
+    };
+    assert!(!interest.take(), "nothing happened yet");
+
+    move_on(1, &["a"]);
+    move_on(2, &["b"]);
+    assert_eq!(mailbox.take().moved, [7]);
+    move_on(3, &["c"]);
+    assert_eq!(mailbox.take().moved, [0_u32; 0], "it has not looked yet");
+
+    assert!(interest.take());
+    assert!(!interest.take());
+    move_on(4, &["d"]);
+    assert_eq!(mailbox.take().moved, [7]);
+}
+
+#[test]
+fn every_follower_is_told_and_none_that_has_left() {
+    let mut speaker = Speaker::new("general");
+    let tail = Tail::new(room("general"), speaker.head);
+    let (one, two) = (Arc::new(Mailbox::default()), Arc::new(Mailbox::default()));
+    let gone = tail.register(&one, 1);
+    let _stays = tail.register(&one, 2);
+    let _other = tail.register(&two, 3);
+    tail.unregister(&gone);
+    tail.unregister(&gone);
+    tail.publish(speaker.says(1, &["a"]));
+    assert_eq!(one.take().moved, [0_u32; 0], "a burst is told of when it is over");
+    tail.tell();
+    assert_eq!(one.take().moved, [2]);
+    assert_eq!(two.take().moved, [3]);
+}
+
+#[test]
+fn a_tail_is_idle_when_it_holds_nothing_and_nobody_waits() {
+    let mut speaker = Speaker::new("general");
+    let tail = Tail::new(room("general"), speaker.head);
+    assert!(tail.is_idle());
+    let interest = tail.register(&Arc::default(), 1);
+    assert!(!tail.is_idle());
+    tail.unregister(&interest);
+    tail.publish(speaker.says(1, &["a"]));
+    assert!(!tail.is_idle());
+    tail.drop_oldest();
+    assert!(tail.is_idle());
+}
+
+#[test]
+fn who_stops_hearing_is_forgotten_also_when_it_is_cut_off() {
+    let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").head));
+    let hearing = tail.hear(&Arc::default(), 1);
+    assert!(!tail.is_idle() && !hearing.take());
+    drop(hearing);
+    assert!(tail.is_idle());
+}

@@ -1,0 +1,68 @@
+//! The table from what became of an append to the wire, for WebSocket, POST, batch and events alike.
+//!
+//! Enters: an outcome. Leaves: a code, whose HTTP status [`ErrorCode::http_status`] gives, and a sentence
+//! that says what the author can do. Invariant: an outcome has one code and one sentence, however the
+//! append came.
+
+use roomlog_core::outcome::AppendOutcome;
+use roomlog_protocol::{EntryId, ErrorCode, Refusal};
+
+use crate::gateway::STOPPING;
+
+/// The error that an outcome is answered with. The caller adds the room, id and `req` of the append.
+/// `None` if the append was committed.
+pub(crate) fn refusal_of(outcome: &AppendOutcome) -> Option<Refusal> {
+    let refusal = match outcome {
+        AppendOutcome::Committed { .. } => return None,
+        AppendOutcome::Invalid(refusal) => refusal.as_ref().clone(),
+        AppendOutcome::IdReused { slot } => {
+            let message = format!("slot {slot} has this id and says something else; make a new id");
+            Refusal { slot: Some(*slot), ..Refusal::new(ErrorCode::IdReused, message) }
+        }
+        AppendOutcome::ExpectFailed { latest } => {
+            let message = format!("the latest slot is {latest}; read, and decide again");
+            Refusal { latest: Some(*latest), ..Refusal::new(ErrorCode::ExpectFailed, message) }
+        }
+        AppendOutcome::OutOfOrder { expected: Some(expected) } => {
+            let message = format!("append {expected} of this connection and room comes first");
+            Refusal { seq: Some(*expected), ..Refusal::new(ErrorCode::OutOfOrder, message) }
+        }
+        AppendOutcome::OutOfOrder { expected: None } => {
+            Refusal::new(ErrorCode::OutOfOrder, "an append before this one was refused")
+        }
+        AppendOutcome::BadRef => {
+            Refusal::new(ErrorCode::BadRef, "`ref` names a slot that the log has not reached")
+        }
+        AppendOutcome::SeqReused => {
+            Refusal::new(ErrorCode::BadMessage, "this `seq` was used with another id")
+        }
+        AppendOutcome::SeqMixed => Refusal::new(
+            ErrorCode::BadMessage,
+            "a connection uses `seq` for a room always or never",
+        ),
+        AppendOutcome::Ahead => Refusal::new(
+            ErrorCode::Ahead,
+            "the log has not reached `after`; update, then send it again",
+        ),
+        AppendOutcome::Busy => Refusal::new(
+            ErrorCode::Busy,
+            "the server has as much to write as it can hold; send it again a little later",
+        ),
+        AppendOutcome::StorageFull => Refusal::new(
+            ErrorCode::StorageFull,
+            "the server's disk is full; nothing was stored, send it again later",
+        ),
+        AppendOutcome::Unavailable => Refusal::new(ErrorCode::Unavailable, STOPPING),
+        AppendOutcome::Unknown => Refusal::new(
+            ErrorCode::UnknownOutcome,
+            "it is not known whether this was committed; send it again with the same id",
+        ),
+    };
+    Some(refusal)
+}
+
+/// An id for an append that came without one.
+pub(crate) fn new_id() -> EntryId {
+    let ulid = ulid::Ulid::generate().to_string();
+    EntryId::new(&ulid).unwrap_or_else(|error| unreachable!("a ULID is an id: {error}"))
+}

@@ -1,0 +1,108 @@
+//! Rooms, proposals, commits and windows in few words.
+
+use std::sync::{Arc, OnceLock};
+
+use roomlog_core::{
+    applied::{Applied, Chain, Proposer, Proposers},
+    archive::{Hurry, Window},
+    commit::Commit,
+    head::Head,
+    identity::NodeId,
+    journal::{Position, Stamp},
+    proposal::{Proposal, Stored},
+    rules::Rules,
+};
+use roomlog_protocol::{Author, ClientAppend, Entry, EntryId, Kind, RoomName};
+
+/// Rules that are never released: no two entries of a room have the same time.
+pub const TRIAL: Rules =
+    Rules::unreleased(u16::MAX, |last, journal| last.map_or(journal, |last| journal.max(last + 1)));
+
+/// The name of a room.
+///
+/// # Panics
+/// When it has not the form of one.
+#[must_use]
+pub fn room(name: &str) -> RoomName {
+    RoomName::new(name).expect("a room")
+}
+
+/// A proposal of an author, with an id, that says something.
+///
+/// # Panics
+/// When a name has not the form of one.
+#[must_use]
+pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
+    let append = ClientAppend {
+        room: self::room(room),
+        body: body.into(),
+        id: None,
+        seq: None,
+        after: None,
+        expect: None,
+        kind: Kind::default(),
+        reference: None,
+        meta: None,
+        sent_at: None,
+        author: None,
+        req: None,
+    };
+    let author = Author::new(author).expect("an author");
+    Proposal::new(append, author, EntryId::new(id).expect("an id"))
+}
+
+/// A room that speaks: makes commits as apply would.
+pub struct Speaker {
+    room: RoomName,
+    /// Where its log ends.
+    pub head: Head,
+}
+
+impl Speaker {
+    /// An empty room.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let room = room(name);
+        Self { head: Head::empty(&room), room }
+    }
+
+    /// The commit of a block in which `ada` says these, with the bodies as ids.
+    pub fn says(&mut self, position: u64, bodies: &[&str]) -> Arc<Commit> {
+        let entries = bodies.iter().map(|body| self.entry(1_000 + position, body)).collect();
+        let (room, position) = (self.room.clone(), Position(position));
+        Arc::new(Commit { room, position, entries, frames: OnceLock::new() })
+    }
+
+    fn entry(&mut self, committed_at: u64, body: &str) -> Stored {
+        let Proposal { author, id, body, kind, .. } = proposal(&self.room, "ada", body, body);
+        let entry = Entry {
+            slot: self.head.end,
+            author,
+            id,
+            committed_at,
+            sent_at: body.starts_with('s').then_some(77),
+            kind,
+            reference: body.starts_with('r').then_some(0),
+            meta: body.starts_with('m').then(|| "{}".into()),
+            body,
+        };
+        let digest = self.head.digest.then(&entry);
+        self.head = Head { end: entry.slot + 1, committed_at, digest };
+        Stored { entry, digest }
+    }
+}
+
+/// The window of these commits, applied up to a position.
+#[must_use]
+pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
+    let mut proposers = Proposers::default();
+    proposers.0.insert(NodeId([7; 16]), Proposer { incarnation: 3, next: position });
+    let applied = Applied {
+        position: Position(position),
+        stamp: Some(Stamp(position ^ 0xabcd)),
+        chain: Some(Chain([7; 32])),
+        proposers,
+        rules: Rules::FIRST.number(),
+    };
+    Window { partition: 0, commits: commits.to_vec(), applied, hurry: Hurry::now() }
+}

@@ -1,0 +1,381 @@
+//! A node that runs in a test, and connections that append to it.
+
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use roomlog_core::{
+    Engines, Identity, Node, NodeError, NodeSettings,
+    applied::Applied,
+    archive::{Archive, ArchiveError, IdKey, Keep, Window},
+    head::{Head, Known},
+    identity::NodeId,
+    journal::{Journal, Partition, Position},
+    mailbox::Mailbox,
+    outcome::AppendOutcome,
+    proposal::{Proposal, Stored},
+    queue::{Draft, Queue},
+    reader::{Page, PageLimits},
+};
+use roomlog_protocol::{ClientAppend, Digest, RoomName, Slot, Span};
+use tokio::time::timeout;
+
+use crate::{
+    fixtures::room,
+    memory::{MemoryArchive, MemoryJournal},
+};
+
+/// Longer than anything in a test takes.
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// A page without limits.
+pub const WHOLE: PageLimits = PageLimits { entries: u64::MAX >> 2, bytes: usize::MAX };
+
+/// Windows of 8 entries that do not wait for others, so that ids come from the archive soon.
+#[must_use]
+pub fn small_windows() -> NodeSettings {
+    NodeSettings {
+        fold_entries: 8,
+        fold_wait: Duration::from_micros(100),
+        ..NodeSettings::default()
+    }
+}
+
+/// These settings for a node that folds when [`Node::fold_to_head`] asks for it, and not before.
+#[must_use]
+pub fn without_fold(settings: NodeSettings) -> NodeSettings {
+    NodeSettings { fold_entries: usize::MAX, fold_wait: Duration::from_secs(3_600), ..settings }
+}
+
+/// The node with this number, in this incarnation.
+#[must_use]
+pub fn identity(node: u8, incarnation: u64) -> Identity {
+    Identity { node: NodeId([node; 16]), incarnation }
+}
+
+/// What remains when a process ends.
+#[derive(Clone)]
+pub struct Disk {
+    /// The journal.
+    pub journal: Arc<MemoryJournal>,
+    /// The archive.
+    pub archive: Arc<MemoryArchive>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { journal: Arc::new(MemoryJournal::new("log")), archive: Arc::default() }
+    }
+}
+
+impl Disk {
+    /// The same journal with an empty archive.
+    #[must_use]
+    pub fn without_archive(&self) -> Self {
+        Self { archive: Arc::default(), ..self.clone() }
+    }
+
+    /// Waits until the archive has everything up to the journal's end.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn folded(&self) {
+        folded(self.journal.as_ref(), self.archive.as_ref()).await;
+    }
+}
+
+/// Waits until the archive has everything of partition 0 up to the journal's end.
+///
+/// # Panics
+/// If that takes too long.
+pub async fn folded(journal: &dyn Journal, archive: &dyn Archive) {
+    let is_folded = || archive.applied(0).ok().map(|it| it.position) == journal.head(0).ok();
+    let folded = async {
+        while !is_folded() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, folded).await.expect("folded in time");
+}
+
+/// The archive of a node, to see when nothing of the node runs any more.
+struct Held(Arc<dyn Archive>);
+
+impl Archive for Held {
+    fn applied(&self, partition: Partition) -> Result<Applied, ArchiveError> {
+        self.0.applied(partition)
+    }
+
+    fn head(&self, room: &RoomName) -> Result<Option<Head>, ArchiveError> {
+        self.0.head(room)
+    }
+
+    fn page(
+        &self,
+        room: &RoomName,
+        first: Slot,
+        end: Slot,
+        bytes: usize,
+        keep: Keep,
+    ) -> Result<Vec<Stored>, ArchiveError> {
+        self.0.page(room, first, end, bytes, keep)
+    }
+
+    fn find(&self, keys: &[IdKey]) -> Result<Vec<Option<Known>>, ArchiveError> {
+        self.0.find(keys)
+    }
+
+    fn rooms(
+        &self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
+        self.0.rooms(after, limit)
+    }
+
+    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+        self.0.fold(window)
+    }
+
+    fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        self.0.make_durable(partition)
+    }
+}
+
+/// A node that runs.
+pub struct Life {
+    node: Node,
+    /// Tells its queues from those of the nodes before it.
+    number: u64,
+    /// Held by the node, its tasks and its threads alone.
+    held: Weak<Held>,
+}
+
+impl Deref for Life {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Life {
+    /// Starts a node on engines in memory and waits until it has caught up with the journal.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn start(disk: &Disk, identity: Identity, settings: NodeSettings) -> Self {
+        let life = Self::over(disk.journal.clone(), disk.archive.clone(), identity, settings);
+        life.has_caught_up().await;
+        life
+    }
+
+    /// Starts a node on any engines.
+    ///
+    /// # Panics
+    /// If it cannot start.
+    pub fn over(
+        journal: Arc<dyn Journal>,
+        archive: Arc<dyn Archive>,
+        identity: Identity,
+        settings: NodeSettings,
+    ) -> Self {
+        Self::try_over(journal, archive, identity, settings).expect("a node")
+    }
+
+    /// Starts a node on any engines.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn try_over(
+        journal: Arc<dyn Journal>,
+        archive: Arc<dyn Archive>,
+        identity: Identity,
+        settings: NodeSettings,
+    ) -> Result<Self, NodeError> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let archive = Arc::new(Held(archive));
+        let held = Arc::downgrade(&archive);
+        let node = Node::start(Engines { identity, journal, archive, backup: None }, settings)?;
+        Ok(Self { node, number: NUMBERS.fetch_add(1, Ordering::Relaxed), held })
+    }
+
+    /// Waits until it has caught up with the journal.
+    ///
+    /// # Panics
+    /// If it stops before, or that takes too long.
+    pub async fn has_caught_up(&self) {
+        assert!(timeout(LONG, self.caught_up()).await.expect("in time"), "it stopped");
+    }
+
+    /// Stops the node; gives how it ended.
+    ///
+    /// # Errors
+    /// Why it failed.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn end(self) -> Result<(), NodeError> {
+        timeout(LONG, self.stop()).await.expect("ended in time")
+    }
+
+    /// Waits until the node has ended by itself; gives how.
+    ///
+    /// # Errors
+    /// Why it failed.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn has_ended(self) -> Result<(), NodeError> {
+        timeout(LONG, self.ended()).await.expect("ended in time");
+        self.end().await
+    }
+
+    /// Ends it between two steps, as a crash would: nothing is finished, nobody is told.
+    ///
+    /// # Panics
+    /// If a thread of it does not end.
+    pub async fn crash(self) {
+        let Self { node, held, .. } = self;
+        drop(node);
+        let ended = async {
+            while held.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(LONG, ended).await.expect("its tasks and threads end");
+    }
+
+    /// A page of a room.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub async fn page(&self, name: &str, span: Span) -> Page {
+        let room = room(name);
+        let read = self.read(&room, span, None, WHOLE);
+        timeout(LONG, read).await.expect("in time").expect("a page")
+    }
+
+    /// The whole log of a room. Its slots and digests are checked.
+    ///
+    /// # Panics
+    /// If it cannot be read or is not a log.
+    pub async fn log_of(&self, name: &str) -> Vec<Stored> {
+        let page = self.page(name, Span::After(-1)).await;
+        let mut digest = Digest::start(&room(name));
+        for (slot, stored) in (0..).zip(&page.entries) {
+            assert_eq!(stored.entry.slot, slot, "a log has no holes");
+            digest = digest.then(&stored.entry);
+            assert_eq!(stored.digest, digest, "slot {slot} of {name}");
+        }
+        assert_eq!((page.head.end, page.head.digest), (page.entries.len() as u64, digest));
+        page.entries
+    }
+
+    /// The bodies of a room's log.
+    ///
+    /// # Panics
+    /// As [`Life::log_of`].
+    pub async fn bodies(&self, name: &str) -> Vec<String> {
+        self.log_of(name).await.iter().map(|stored| stored.entry.body.to_string()).collect()
+    }
+}
+
+/// A connection: a mailbox, and a queue in each room.
+#[derive(Default)]
+pub struct Connection {
+    queues: HashMap<(u64, RoomName), Queue>,
+    mailbox: Arc<Mailbox>,
+    tokens: u64,
+    outcomes: Vec<(u64, AppendOutcome)>,
+}
+
+impl Connection {
+    /// Appends; gives the token of its outcome. `time` orders it among other queues of its room.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn append(
+        &mut self,
+        life: &Life,
+        proposal: Proposal,
+        seq: Option<u64>,
+        time: u64,
+    ) -> Result<u64, AppendOutcome> {
+        let token = self.tokens;
+        let queue = self.queues.entry((life.number, proposal.room.clone()));
+        let queue = queue.or_insert_with(|| life.queue(&self.mailbox));
+        queue.append(token, draft(proposal, seq, time))?;
+        life.flush();
+        self.tokens += 1;
+        Ok(token)
+    }
+
+    /// Waits until every append has its outcome; gives those that came since last asked, by token.
+    ///
+    /// # Panics
+    /// If one is missing or comes twice.
+    pub async fn outcomes(&mut self) -> Vec<(u64, AppendOutcome)> {
+        let seen = self.outcomes.len();
+        while (self.outcomes.len() as u64) < self.tokens {
+            self.outcomes.extend(self.mailbox.take().outcomes);
+            if (self.outcomes.len() as u64) < self.tokens {
+                timeout(LONG, self.mailbox.wait()).await.expect("an outcome in time");
+            }
+        }
+        let mut new = self.outcomes[seen..].to_vec();
+        new.sort_by_key(|(token, _)| *token);
+        let tokens: Vec<u64> = new.iter().map(|(token, _)| *token).collect();
+        assert_eq!(tokens, (seen as u64..self.tokens).collect::<Vec<_>>(), "each once");
+        new
+    }
+
+    /// Appends and waits for the outcome, which must be the only one missing.
+    ///
+    /// # Panics
+    /// If it is not taken.
+    pub async fn say(&mut self, life: &Life, proposal: Proposal) -> AppendOutcome {
+        self.append(life, proposal, None, 0).expect("taken");
+        let (_, outcome) = self.outcomes().await.pop().expect("an outcome");
+        outcome
+    }
+}
+
+/// The draft of a proposal that was received at this time.
+#[must_use]
+pub fn draft(proposal: Proposal, seq: Option<u64>, time: u64) -> Draft {
+    let Proposal { room, author, id, kind, reference, sent_at, expect, body, meta, .. } = proposal;
+    let append = ClientAppend {
+        room,
+        body: body.to_string(),
+        id: Some(id.clone()),
+        seq,
+        after: None,
+        expect,
+        kind,
+        reference,
+        meta: meta.map(|(meta, _)| meta.to_string()),
+        sent_at,
+        author: None,
+        req: None,
+    };
+    Draft::new(append, author, id, time)
+}
+
+/// It is at this slot, at time 0, and was not in the log before.
+#[must_use]
+pub fn committed(slot: u64) -> AppendOutcome {
+    AppendOutcome::Committed { slot, committed_at: 0, repeat: false }
+}
+
+/// It was at this slot before, at time 0.
+#[must_use]
+pub fn repeat(slot: u64) -> AppendOutcome {
+    AppendOutcome::Committed { slot, committed_at: 0, repeat: true }
+}

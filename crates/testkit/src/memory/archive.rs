@@ -1,0 +1,150 @@
+//! An archive in memory. It can be told to stop inside a fold, as a crash would.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+use roomlog_protocol::{Digest, RoomName, Slot};
+
+use roomlog_core::{
+    applied::Applied,
+    archive::{Archive, ArchiveError, IdKey, Keep, Window},
+    head::{Head, Known},
+    journal::{Partition, Position},
+    proposal::{ContentHash, Stored},
+    reader::clip,
+};
+
+/// An archive in memory.
+#[derive(Default)]
+pub struct MemoryArchive(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<(RoomName, Slot), Stored>,
+    ids: HashMap<IdKey, Slot>,
+    heads: BTreeMap<RoomName, Head>,
+    applied: BTreeMap<Partition, Applied>,
+    rows_until_crash: Option<usize>,
+    not_durable: u64,
+    full: bool,
+}
+
+impl MemoryArchive {
+    /// Lets the fold that would write one row more than this fail as a crash would: the rows stay,
+    /// heads and `applied` do not move.
+    pub fn crash_after_rows(&self, rows: Option<usize>) {
+        self.0.lock().rows_until_crash = rows;
+    }
+
+    /// Lets the newest so many positions never be on stable storage.
+    pub fn keep_from_disk(&self, positions: u64) {
+        self.0.lock().not_durable = positions;
+    }
+}
+
+impl MemoryArchive {
+    /// Sets whether there is no room for another row.
+    pub fn set_full(&self, full: bool) {
+        self.0.lock().full = full;
+    }
+}
+
+impl Archive for MemoryArchive {
+    fn applied(&self, partition: Partition) -> Result<Applied, ArchiveError> {
+        Ok(self.0.lock().applied.get(&partition).cloned().unwrap_or_default())
+    }
+
+    fn head(&self, room: &RoomName) -> Result<Option<Head>, ArchiveError> {
+        Ok(self.0.lock().heads.get(room).copied())
+    }
+
+    fn page(
+        &self,
+        room: &RoomName,
+        first: Slot,
+        end: Slot,
+        bytes: usize,
+        keep: Keep,
+    ) -> Result<Vec<Stored>, ArchiveError> {
+        let state = self.0.lock();
+        let before =
+            first.checked_sub(1).map(|slot| (slot, state.entries.get(&(room.clone(), slot))));
+        let mut digest = match before {
+            None => Digest::start(room),
+            Some((_, Some(stored))) => stored.digest,
+            Some((slot, None)) => return Err(damaged(room, slot, "missing")),
+        };
+        let mut page = Vec::new();
+        for slot in first..end {
+            let stored = state.entries.get(&(room.clone(), slot));
+            let stored = stored.ok_or_else(|| damaged(room, slot, "missing"))?;
+            digest = digest.then(&stored.entry);
+            if digest != stored.digest {
+                return Err(damaged(room, slot, "breaks the digest chain"));
+            }
+            page.push(stored.clone());
+        }
+        Ok(clip(page, bytes, keep))
+    }
+
+    fn find(&self, keys: &[IdKey]) -> Result<Vec<Option<Known>>, ArchiveError> {
+        let state = self.0.lock();
+        let known = |key: &IdKey| {
+            let slot = *state.ids.get(key)?;
+            let entry = &state.entries.get(&(key.room.clone(), slot))?.entry;
+            let content = ContentHash::of(entry);
+            Some(Known { slot, committed_at: entry.committed_at, content })
+        };
+        Ok(keys.iter().map(known).collect())
+    }
+
+    fn rooms(
+        &self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
+        let state = self.0.lock();
+        let later = state.heads.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
+        Ok(later.take(limit).map(|(name, head)| (name.clone(), *head)).collect())
+    }
+
+    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+        let state = &mut *self.0.lock();
+        for commit in &window.commits {
+            for stored in &commit.entries {
+                if state.full {
+                    return Err(ArchiveError::NoRoom("it was told so".into()));
+                }
+                match &mut state.rows_until_crash {
+                    Some(0) => return Err(ArchiveError::Failed("a crash inside a fold".into())),
+                    Some(rows) => *rows -= 1,
+                    None => {}
+                }
+                let (room, entry) = (commit.room.clone(), &stored.entry);
+                let (author, id) = (entry.author.clone(), entry.id.clone());
+                let there = state.entries.entry((room.clone(), entry.slot));
+                if there.or_insert_with(|| stored.clone()) != stored {
+                    return Err(damaged(&room, entry.slot, "another entry is there"));
+                }
+                let slot = state.ids.entry(IdKey { room: room.clone(), author, id });
+                if *slot.or_insert(entry.slot) != entry.slot {
+                    return Err(damaged(&room, entry.slot, "its id is at another slot"));
+                }
+            }
+        }
+        for commit in &window.commits {
+            state.heads.insert(commit.room.clone(), commit.head());
+        }
+        state.applied.insert(window.partition, window.applied.clone());
+        Ok(())
+    }
+
+    fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        let applied = self.applied(partition)?.position;
+        Ok(Position(applied.0.saturating_sub(self.0.lock().not_durable)))
+    }
+}
+
+fn damaged(room: &RoomName, slot: Slot, problem: &str) -> ArchiveError {
+    ArchiveError::Damaged { room: room.clone(), slot, problem: problem.into() }
+}

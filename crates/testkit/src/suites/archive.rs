@@ -1,0 +1,184 @@
+//! The suite of the archive's contract.
+
+use std::sync::Arc;
+
+use roomlog_core::{
+    applied::Applied,
+    archive::{Archive, ArchiveError, IdKey, Keep},
+    journal::Position,
+    proposal::{Proposal, Stored},
+};
+
+use crate::fixtures::{Speaker, proposal, room, window};
+
+/// Makes an archive, and opens the same one again after the last handle is gone.
+pub trait Engine {
+    /// Opens the archive.
+    fn open(&self) -> Arc<dyn Archive>;
+    /// Whether an archive that is opened again holds what the last one did.
+    fn is_durable(&self) -> bool;
+}
+
+/// A test for each clause of the contract, in a module of this name. The expression makes a new
+/// [`Engine`].
+#[macro_export]
+macro_rules! archive_suite {
+    ($module:ident, $engine:expr) => {
+        $crate::archive_suite! { $module, $engine;
+            an_empty_archive_holds_nothing
+            a_page_is_what_was_folded
+            a_page_is_clipped_from_either_end
+            ids_are_found_for_ever
+            rooms_are_listed_in_byte_order
+            a_window_folded_again_is_passed_over
+            a_row_that_differs_stops_the_fold
+            an_id_at_two_slots_stops_the_fold
+            what_was_folded_is_there_when_it_is_opened_again
+            what_is_durable_is_what_was_folded
+        }
+    };
+    ($module:ident, $engine:expr; $($clause:ident)*) => {
+        mod $module {
+            use super::*;
+
+            $(#[test]
+            fn $clause() {
+                $crate::suites::archive::$clause(&$engine);
+            })*
+        }
+    };
+}
+
+fn bodies(page: &[Stored]) -> Vec<&str> {
+    page.iter().map(|stored| &*stored.entry.body).collect()
+}
+
+/// A clause of the contract.
+pub fn an_empty_archive_holds_nothing(engine: &dyn Engine) {
+    let archive = engine.open();
+    assert_eq!(archive.applied(0), Ok(Applied::default()));
+    assert_eq!(archive.head(&room("a")), Ok(None));
+    assert_eq!(archive.rooms(None, 10), Ok(vec![]));
+    assert_eq!(archive.page(&room("a"), 0, 0, 100, Keep::Oldest), Ok(vec![]));
+}
+
+/// A clause of the contract.
+pub fn a_page_is_what_was_folded(engine: &dyn Engine) {
+    let archive = engine.open();
+    let (mut a, mut b) = (Speaker::new("a"), Speaker::new("b"));
+    let commits = [a.says(1, &["one", "m"]), b.says(1, &["else"]), a.says(2, &["s", "r", "last"])];
+    archive.fold(&window(2, &commits)).expect("a fold");
+    let all: Vec<Stored> =
+        [&commits[0], &commits[2]].iter().flat_map(|commit| commit.entries.clone()).collect();
+    assert_eq!(archive.page(&room("a"), 0, 5, 1_000, Keep::Oldest), Ok(all.clone()));
+    assert_eq!(archive.page(&room("a"), 1, 3, 1_000, Keep::Oldest), Ok(all[1..3].to_vec()));
+    assert_eq!(archive.head(&room("a")), Ok(Some(a.head)));
+    assert_eq!(archive.head(&room("b")), Ok(Some(b.head)));
+    assert_eq!(archive.applied(0), Ok(window(2, &[]).applied));
+    assert!(archive.page(&room("a"), 0, 6, 1_000, Keep::Oldest).is_err(), "slot 5 is missing");
+}
+
+/// A clause of the contract.
+pub fn a_page_is_clipped_from_either_end(engine: &dyn Engine) {
+    let archive = engine.open();
+    let mut a = Speaker::new("a");
+    archive.fold(&window(1, &[a.says(1, &["0000", "1111", "2222"])])).expect("a fold");
+    let page = |bytes, keep| archive.page(&room("a"), 0, 3, bytes, keep).expect("a page");
+    assert_eq!(bodies(&page(8, Keep::Oldest)), ["0000", "1111"]);
+    assert_eq!(bodies(&page(8, Keep::Newest)), ["1111", "2222"]);
+    assert_eq!(bodies(&page(7, Keep::Oldest)), ["0000"]);
+    assert_eq!(bodies(&page(0, Keep::Newest)), ["2222"], "at least one");
+}
+
+/// A clause of the contract.
+pub fn ids_are_found_for_ever(engine: &dyn Engine) {
+    let archive = engine.open();
+    let mut a = Speaker::new("a");
+    archive.fold(&window(1, &[a.says(1, &["one", "two"])])).expect("a fold");
+    let key = |room: &str, author: &str, id: &str| {
+        let Proposal { room, author, id, .. } = proposal(room, author, id, "");
+        IdKey { room, author, id }
+    };
+    let keys = [key("a", "ada", "two"), key("a", "bob", "two"), key("b", "ada", "two")];
+    let found = archive.find(&keys).expect("an answer");
+    assert_eq!((found[1], found[2]), (None, None));
+    let known = found[0].expect("the entry");
+    assert_eq!((known.slot, known.committed_at), (1, 1_001));
+    assert_eq!(known.content, proposal("a", "ada", "two", "two").content());
+}
+
+/// A clause of the contract.
+pub fn rooms_are_listed_in_byte_order(engine: &dyn Engine) {
+    let archive = engine.open();
+    let commits: Vec<_> =
+        ["b", "a.1", "a", "Z"].iter().map(|name| Speaker::new(name).says(1, &["x"])).collect();
+    archive.fold(&window(1, &commits)).expect("a fold");
+    let names = |after: Option<&str>, limit| {
+        let rooms = archive.rooms(after.map(room).as_ref(), limit).expect("rooms");
+        rooms.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None, 10), ["Z", "a", "a.1", "b"]);
+    assert_eq!(names(None, 2), ["Z", "a"]);
+    assert_eq!(names(Some("a"), 10), ["a.1", "b"]);
+}
+
+/// A clause of the contract.
+pub fn a_window_folded_again_is_passed_over(engine: &dyn Engine) {
+    let archive = engine.open();
+    let mut a = Speaker::new("a");
+    let (first, second) = (a.says(1, &["one"]), a.says(2, &["two"]));
+    archive.fold(&window(1, std::slice::from_ref(&first))).expect("a fold");
+    // As after a crash between the rows of a window and its `applied`.
+    archive.fold(&window(2, &[first, second])).expect("the same rows again");
+    assert_eq!(archive.head(&room("a")).expect("a head").map(|head| head.end), Some(2));
+}
+
+/// A clause of the contract.
+pub fn a_row_that_differs_stops_the_fold(engine: &dyn Engine) {
+    let archive = engine.open();
+    archive.fold(&window(1, &[Speaker::new("a").says(1, &["one"])])).expect("a fold");
+    let other = archive.fold(&window(2, &[Speaker::new("a").says(1, &["other"])]));
+    assert!(matches!(other, Err(ArchiveError::Damaged { slot: 0, .. })), "{other:?}");
+    assert_eq!(archive.applied(0).expect("applied").position, Position(1));
+}
+
+/// A clause of the contract.
+pub fn an_id_at_two_slots_stops_the_fold(engine: &dyn Engine) {
+    let archive = engine.open();
+    let mut a = Speaker::new("a");
+    archive.fold(&window(1, &[a.says(1, &["one"])])).expect("a fold");
+    // Apply would have called this a repeat: that it did not is a bug, and stops.
+    let twice = archive.fold(&window(2, &[a.says(2, &["one"])]));
+    assert!(matches!(twice, Err(ArchiveError::Damaged { slot: 1, .. })), "{twice:?}");
+}
+
+/// A clause of the contract.
+pub fn what_was_folded_is_there_when_it_is_opened_again(engine: &dyn Engine) {
+    if !engine.is_durable() {
+        return;
+    }
+    let mut a = Speaker::new("a");
+    let commit = a.says(1, &["one", "two"]);
+    let archive = engine.open();
+    archive.fold(&window(1, std::slice::from_ref(&commit))).expect("a fold");
+    drop(archive);
+    let archive = engine.open();
+    assert_eq!(archive.applied(0), Ok(window(1, &[]).applied));
+    assert_eq!(archive.page(&room("a"), 0, 2, 100, Keep::Oldest), Ok(commit.entries.clone()));
+}
+
+/// A clause of the contract.
+pub fn what_is_durable_is_what_was_folded(engine: &dyn Engine) {
+    let archive = engine.open();
+    assert_eq!(archive.make_durable(0), Ok(Position(0)));
+    let mut a = Speaker::new("a");
+    for (position, body) in [(1, "one"), (2, "two"), (5, "five")] {
+        archive.fold(&window(position, &[a.says(position, &[body])])).expect("a fold");
+        // Asked twice: nothing is left to be done the second time.
+        assert_eq!(archive.make_durable(0), Ok(Position(position)));
+        assert_eq!(archive.make_durable(0), Ok(Position(position)));
+    }
+    // A fold after it goes on as before.
+    archive.fold(&window(6, &[a.says(6, &["six"])])).expect("a fold");
+    assert_eq!(archive.applied(0).expect("applied").position, Position(6));
+}
