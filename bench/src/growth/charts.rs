@@ -157,7 +157,7 @@ fn draw_panel<B: DrawingBackend>(
     let low = drawn.iter().map(|(size, _)| *size).fold(f64::INFINITY, f64::min).min(1e9);
     let high = drawn.iter().map(|(size, _)| *size).fold(low, f64::max);
     let top = drawn.iter().map(|(_, value)| *value).fold(level.max(f64::MIN_POSITIVE), f64::max);
-    let sizes = low / 1.3..high * 1.3;
+    let sizes = low / 1.5..high * 1.5;
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, ("sans-serif", 13))
         .margin(10)
@@ -168,6 +168,7 @@ fn draw_panel<B: DrawingBackend>(
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .x_labels(3)
         .x_desc("entries in the log")
         .x_label_formatter(&label)
         .y_label_formatter(&label)
@@ -177,7 +178,7 @@ fn draw_panel<B: DrawingBackend>(
         chart
             .draw_series(line.point_size(3))?
             .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         if let Bar::Of(bar) = panel.bar {
             let (dash, gap) = DASHES;
             chart.draw_series(DashedLineSeries::new(
@@ -193,7 +194,11 @@ fn draw_panel<B: DrawingBackend>(
         let (dash, gap) = DASHES;
         chart.draw_series(DashedLineSeries::new(ends, dash, gap, GREY.stroke_width(1)))?;
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).draw()
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE.mix(0.8))
+        .draw()
 }
 
 /// A number with a unit of thousands or millions.
