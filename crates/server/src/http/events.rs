@@ -37,13 +37,13 @@ use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object, lates
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
-    ahead,
     query::{Room, check_log, object_of_query},
-    reach, refuse, respond, stopped_or, unreadable,
+    reach::{ahead, reach, stopped_or, unreadable},
 };
 use crate::{
     connection::BATCH_BYTES,
     gateway::{Gateway, stopped},
+    respond::{refuse, respond},
     wire,
 };
 
