@@ -1,7 +1,7 @@
 //! What all connections share: the settings, the node, and permits for what is bounded.
 //!
-//! Enters: a [`Config`] and a node. Leaves: pages and heads of rooms, limits, permits. Invariant: an
-//! archive that cannot be read is logged once per episode, however many requests fail.
+//! Enters: a [`Config`] and a node. Leaves: pages and heads of rooms, limits, permits. Invariant:
+//! an archive that cannot be read is logged once per episode, however many requests fail.
 
 use std::{
     path::PathBuf,
@@ -46,7 +46,6 @@ pub struct Config {
     pub batches_bytes: usize,
     /// Files whose sizes `/metrics` reports by name; missing ones are left out.
     pub files: Vec<PathBuf>,
-    /// Counts what the server does.
     pub metrics: Arc<Metrics>,
     /// What an ack guarantees: `hello.durability`.
     pub durability: &'static str,
@@ -72,7 +71,6 @@ impl Default for Config {
     }
 }
 
-/// What all connections share.
 pub(crate) struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) config: Config,
@@ -81,7 +79,6 @@ pub(crate) struct Gateway {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Cloned by every task that serves a socket: the server has drained when all are dropped.
     pub(crate) drain_guard: mpsc::Sender<()>,
-    /// One backup at a time.
     pub(crate) backup_permits: Arc<Semaphore>,
     /// A permit for each byte of the batches held concurrently.
     pub(crate) batch_permits: Arc<Semaphore>,
@@ -151,7 +148,6 @@ impl Gateway {
         PageLimits { entries: limits.page_entries, bytes }
     }
 
-    /// Reads a page and measures the time.
     pub(crate) async fn page(
         &self,
         room: &RoomName,

@@ -1,10 +1,11 @@
 //! The browser rules: which requests may use this server at all.
 //!
-//! Enters: the head of a request. Leaves: whether it is allowed. A page of another site must not reach a server
-//! on the user's own machine or network: `Origin` says where a page came from, and `Host` keeps a name
-//! that was re-bound to our address (DNS rebinding) from passing as our own origin. Each rejected name is
-//! logged once, with the flag that would allow it; names are other people's text, so only printable ASCII
-//! of a bounded length, and at most [`LOGGED_NAMES`] of them.
+//! Enters: the head of a request. Leaves: whether it is allowed. A page of another site must not
+//! reach a server on the user's own machine or network: `Origin` says where a page came from, and
+//! `Host` keeps a name that was re-bound to our address (DNS rebinding) from passing as our own
+//! origin. Each rejected name is logged once, with the flag that would allow it; names are other
+//! people's text, so only printable ASCII of a bounded length, and at most [`LOGGED_NAMES`] of
+//! them.
 
 use std::{collections::HashSet, net::IpAddr};
 
@@ -24,7 +25,6 @@ const LOGGED_NAMES: usize = 64;
 /// The most bytes of a name that are logged, before it is escaped.
 const NAME_BYTES: usize = 200;
 
-/// The browser origins that are allowed.
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// As browsers send them, in lower case.
@@ -38,7 +38,8 @@ impl Guard {
     pub(crate) fn new(origins: &[String]) -> Self {
         let plain = |origin: &String| origin.trim_end_matches('/').to_ascii_lowercase();
         let origins: Vec<_> = origins.iter().map(plain).collect();
-        // The host of `app://obsidian.md` names no server: a web site of that name is another origin.
+        // The host of `app://obsidian.md` names no server: a web site of that name is another
+        // origin.
         let is_site =
             |origin: &&String| origin.starts_with("http://") || origin.starts_with("https://");
         let sites = origins.iter().filter(is_site).filter_map(|origin| origin.parse().ok());
@@ -46,7 +47,6 @@ impl Guard {
         Self { origins, hosts, rejections: RejectionLog::default() }
     }
 
-    /// Checks `Host` and `Origin`.
     pub(crate) fn check(&self, request: &Request) -> Result<(), Refusal> {
         let host = host_of(request.uri(), request.headers())?;
         let origin = one_line(request.headers(), header::ORIGIN)?;
@@ -66,8 +66,8 @@ impl Guard {
         }
         self.rejections.origin(origin);
         forbidden(if text == "null" {
-            "pages without an origin of their own (files, sandboxed frames) may not use this server: \
-             serve the page over HTTP"
+            "pages without an origin of their own (files, sandboxed frames) may not use this \
+             server: serve the page over HTTP"
         } else {
             "pages of this origin may not use this server: list it with --allow-origin"
         })
@@ -88,8 +88,8 @@ impl Guard {
     }
 }
 
-/// The host of the request, in lower case: the target's authority if the target is absolute, else `Host`
-/// (RFC 9112, 3.2). Rejected where a proxy and we might read two different ones.
+/// The host of the request, in lower case: the target's authority if the target is absolute, else
+/// `Host` (RFC 9112, 3.2). Rejected where a proxy and we might read two different ones.
 fn host_of(target: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
     let line = one_line(headers, header::HOST)?;
     let host = match (target.authority(), line) {
@@ -119,7 +119,6 @@ fn one_line(
     Ok(first)
 }
 
-/// The names that were logged.
 #[derive(Debug, Default)]
 struct RejectionLog(Mutex<HashSet<String>>);
 
@@ -147,14 +146,14 @@ impl RejectionLog {
         let origin = origin.filter(is_its_page).unwrap_or_else(|| format!("https://{host}"));
         if is_origin(&origin) {
             warn!(
-                "refused a request for the host {host}; if that is this server: --allow-origin {origin}"
+                "refused a request for the host {host}; if it is this server: \
+                 --allow-origin {origin}"
             );
         } else {
             warn!("refused a request for the host {host}");
         }
     }
 
-    /// Whether this name is to be logged.
     fn is_new(&self, name: String) -> bool {
         let mut names = self.0.lock();
         if names.len() > LOGGED_NAMES || names.contains(&name) {

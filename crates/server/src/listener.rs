@@ -1,8 +1,8 @@
 //! The listener: accepts sockets, a task each, until the server stops; then drains them.
 //!
-//! Enters: a listener, a node, a signal to stop. Leaves: a drained listener. Invariants: at most `sockets`
-//! are served concurrently, the others wait to be accepted; when [`run`] returns, every append that was
-//! taken is answered, or its socket was closed after `drain`.
+//! Enters: a listener, a node, a signal to stop. Leaves: a drained listener. Invariants: at most
+//! `sockets` are served concurrently, the others wait to be accepted; when [`run`] returns, every
+//! append that was taken is answered, or its socket was closed after `drain`.
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
@@ -35,8 +35,8 @@ const HEAD_BYTES: usize = 16 << 10;
 /// How long to wait before accepting again after a failure, as without a free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves a node on a listener until `stop` is done, then drains: what was taken is answered, what is
-/// pending is refused, and sockets are closed with 1012.
+/// Serves a node on a listener until `stop` is done, then drains: what was taken is answered, what
+/// is pending is refused, and sockets are closed with 1012.
 pub async fn run(
     config: Config,
     node: Arc<Node>,

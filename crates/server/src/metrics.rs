@@ -1,9 +1,9 @@
 //! The server's metrics, in the Prometheus text format of `GET /metrics`.
 //!
-//! Enters: events, an atomic or two at a time. Leaves: text. Invariants: the path of an append, or of an
-//! entry to its followers, takes no lock and allocates nothing for this; what can be counted on request
-//! is counted then. The core reads no clock, so the journal is timed through its contract
-//! (`timed_journal.rs`).
+//! Enters: events, an atomic or two at a time. Leaves: text. Invariants: the path of an append, or
+//! of an entry to its followers, takes no lock and allocates nothing for this; what can be counted
+//! on request is counted then. The core reads no clock, so the journal is timed through its
+//! contract (`timed_journal.rs`).
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,7 +18,7 @@ use roomlog_protocol::ErrorCode;
 /// The metrics of one server. The binary makes it, so that the journal it opens is timed too.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    registry: MetricRegistry,
     committed: IntCounter,
     repeats: IntCounter,
     refused: Vec<(ErrorCode, IntCounter)>,
@@ -67,7 +67,7 @@ const SECONDS: [f64; 32] = [
     1.0, 1.5, 2.0, 3.0,
 ];
 
-/// All error codes of appends.
+/// The error codes of appends.
 const CODES: [ErrorCode; 16] = [
     ErrorCode::BadMessage,
     ErrorCode::BadName,
@@ -89,60 +89,51 @@ const CODES: [ErrorCode; 16] = [
 
 impl Default for Metrics {
     fn default() -> Self {
-        let registry = Registry::new();
-        let appends = registered(
-            &registry,
-            IntCounterVec::new(
-                Opts::new(
-                    "roomlog_appends_total",
-                    "Appends answered, by outcome: committed, repeat (it was already stored), or the \
-                     code of the error.",
-                ),
-                &["outcome"],
-            ),
+        let registry = MetricRegistry::default();
+        let appends = Opts::new(
+            "roomlog_appends_total",
+            "Appends answered, by outcome: committed, repeat (it was already stored), or the code \
+             of the error.",
         );
+        let appends = registry.register(IntCounterVec::new(appends, &["outcome"]));
         let outcome = |name: &str| appends.with_label_values(&[name]);
-        let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
-            let options = HistogramOpts::new(name, help).buckets(buckets);
-            registered(&registry, Histogram::with_opts(options))
-        };
         Self {
             committed: outcome("committed"),
             repeats: outcome("repeat"),
             refused: CODES.iter().map(|code| (*code, outcome(&code.to_string()))).collect(),
-            ack: histogram(
+            ack: registry.histogram(
                 "roomlog_ack_seconds",
                 "Time from reading an append off its socket until it is answered with its slot. \
                  Includes waiting for `seq`, `after` or `ref`, the queue, and at least one fsync.",
                 SECONDS.to_vec(),
             ),
-            page: histogram(
+            page: registry.histogram(
                 "roomlog_page_seconds",
                 "Time to read one page of entries, from memory or from the archive: for update, \
                  join, GET, and followers that are too far behind for memory.",
                 SECONDS.to_vec(),
             ),
-            block_appends: histogram(
+            block_appends: registry.histogram(
                 "roomlog_block_appends",
                 "Appends in one block of the journal, which share one fsync. Few under load: the \
-                 disk keeps up. In the largest bucket: appends arrive faster than blocks are written.",
+                 disk keeps up. In the largest bucket: appends arrive faster than blocks are \
+                 written.",
                 buckets(1.0, 2.0, BLOCK_ENTRIES.ilog2() as usize + 1),
             ),
-            block_bytes: histogram(
+            block_bytes: registry.histogram(
                 "roomlog_block_bytes",
                 "Size of one block of the journal: what one fsync makes durable.",
                 buckets(256.0, 4.0, 7),
             ),
-            commit: histogram(
+            commit: registry.histogram(
                 "roomlog_commit_seconds",
                 "Time to make one block durable: a write and an fsync of the disk.",
                 SECONDS.to_vec(),
             ),
-            sockets: gauge(
-                &registry,
+            sockets: registry.gauge(
                 "roomlog_sockets",
-                "Connections served: WebSockets, HTTP, Server-Sent Events. At the setting `sockets` \
-                 more wait to be accepted.",
+                "Connections served: WebSockets, HTTP, Server-Sent Events. At the setting \
+                 `sockets` more wait to be accepted.",
             ),
             on_request: Mutex::new(RequestedMetrics::new(&registry)),
             registry,
@@ -151,47 +142,40 @@ impl Default for Metrics {
 }
 
 impl RequestedMetrics {
-    fn new(registry: &Registry) -> Self {
+    fn new(registry: &MetricRegistry) -> Self {
         Self {
-            blocks: counter(
-                registry,
+            blocks: registry.counter(
                 "roomlog_blocks_total",
                 "Blocks applied since the start, including those replayed from the journal.",
             ),
-            entries: counter(
-                registry,
+            entries: registry.counter(
                 "roomlog_entries_total",
                 "Entries committed since the start, including those replayed from the journal.",
             ),
-            fold_lag: gauge(
-                registry,
+            fold_lag: registry.gauge(
                 "roomlog_fold_lag_entries",
                 "Entries committed but not yet in the archive; a block of only repeats counts as \
                  one. At the setting `unfolded_entries` appends are answered `busy`.",
             ),
-            followers: gauge(
-                registry,
+            followers: registry.gauge(
                 "roomlog_followers",
                 "Rooms followed, counted once per connection that follows.",
             ),
-            follower_lag: gauge(
-                registry,
+            follower_lag: registry.gauge(
                 "roomlog_follower_lag_entries",
-                "Entries that the slowest follower has not been sent yet. A slow reader costs others \
-                 nothing; if this grows for ever, a reader does not read.",
+                "Entries that the slowest follower has not been sent yet. A slow reader costs \
+                 others nothing; if this grows for ever, a reader does not read.",
             ),
-            files: labelled(
-                registry,
+            files: registry.labelled(
                 "roomlog_file_bytes",
                 "Size of each existing file of the data directory. Growing -wal files are normal \
                  between checkpoints.",
                 &["file"],
             ),
-            info: labelled(
-                registry,
+            info: registry.labelled(
                 "roomlog_info",
-                "Always 1; its labels say which version serves which log. Another log under the same \
-                 address is a restore that may have lost entries.",
+                "Always 1; its labels say which version serves which log. Another log under the \
+                 same address is a restore that may have lost entries.",
                 &["version", "log"],
             ),
             journal: None,
@@ -200,49 +184,41 @@ impl RequestedMetrics {
 }
 
 impl JournalMetrics {
-    fn new(registry: &Registry) -> Self {
+    fn new(registry: &MetricRegistry) -> Self {
         Self {
-            position: labelled(
-                registry,
+            position: registry.labelled(
                 "roomlog_journal_position",
                 "The position in each partition of the journal that this node has applied.",
                 &["partition"],
             ),
-            lag: labelled(
-                registry,
+            lag: registry.labelled(
                 "roomlog_journal_lag_blocks",
-                "Blocks in each partition of the journal that this node knows of and has not applied.",
+                "Blocks known to be in each partition of the journal and not applied by this node.",
                 &["partition"],
             ),
-            stalled: gauge(
-                registry,
+            stalled: registry.gauge(
                 "roomlog_journal_stalled",
                 "1 while the journal does not answer proposals; new appends are `busy`.",
             ),
-            proposed_again: counter(
-                registry,
+            proposed_again: registry.counter(
                 "roomlog_journal_proposed_again_total",
-                "Times that all pending blocks were proposed again: one had no answer, or came back \
-                 without the one before it.",
+                "Times that all pending blocks were proposed again: one had no answer, or came \
+                 back without the one before it.",
             ),
-            connections: counter(
-                registry,
+            connections: registry.counter(
                 "roomlog_journal_connections_total",
                 "Connections to NATS, including the first.",
             ),
-            readers: counter(
-                registry,
+            readers: registry.counter(
                 "roomlog_journal_readers_replaced_total",
                 "Readers of the journal that were silent, behind or broken, and were replaced.",
             ),
-            untrusted: gauge(
-                registry,
+            untrusted: registry.gauge(
                 "roomlog_journal_untrusted_servers",
                 "NATS servers last seen to ack before they fsync, or to be too old; checked every \
                  half minute. Above 0 a power cut may lose acked entries.",
             ),
-            leaders: counter(
-                registry,
+            leaders: registry.counter(
                 "roomlog_journal_leader_changes_total",
                 "Times that another server was seen to lead the journal; checked when it is quiet.",
             ),
@@ -265,28 +241,34 @@ impl JournalMetrics {
     }
 }
 
-/// Registers a metric; its name is valid and unique in this file.
-fn registered<T: Collector + Clone + 'static>(
-    registry: &Registry,
-    made: prometheus::Result<T>,
-) -> T {
-    let metric = made.unwrap_or_else(|error| unreachable!("an invalid metric: {error}"));
-    if let Err(error) = registry.register(Box::new(metric.clone())) {
-        unreachable!("a metric registered twice: {error}");
+/// Makes and registers metrics; their names are valid and unique in this file.
+#[derive(Debug, Default)]
+struct MetricRegistry(Registry);
+
+impl MetricRegistry {
+    fn register<T: Collector + Clone + 'static>(&self, made: prometheus::Result<T>) -> T {
+        let metric = made.unwrap_or_else(|error| unreachable!("an invalid metric: {error}"));
+        if let Err(error) = self.0.register(Box::new(metric.clone())) {
+            unreachable!("a metric registered twice: {error}");
+        }
+        metric
     }
-    metric
-}
 
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    registered(registry, IntCounter::new(name, help))
-}
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help))
+    }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    registered(registry, IntGauge::new(name, help))
-}
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help))
+    }
 
-fn labelled(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+    fn labelled(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    }
 }
 
 fn buckets(first: f64, factor: f64, count: usize) -> Vec<f64> {
@@ -306,7 +288,6 @@ impl Metrics {
         self.ack.observe(took.as_secs_f64());
     }
 
-    /// Counts an append that was answered with an error.
     pub(crate) fn refused(&self, code: ErrorCode) {
         if let Some((_, counter)) = self.refused.iter().find(|(counted, _)| *counted == code) {
             counter.inc();
@@ -320,13 +301,12 @@ impl Metrics {
         self.commit.observe(took.as_secs_f64());
     }
 
-    /// Counts a page and the time to read it.
     pub(crate) fn page(&self, took: Duration) {
         self.page.observe(took.as_secs_f64());
     }
 
-    /// All metrics as text. Reads every follower's lag and the files' sizes, so it may block its thread
-    /// for a few milliseconds.
+    /// All metrics as text. Reads every follower's lag and the files' sizes, so it may block its
+    /// thread for a few milliseconds.
     pub(crate) fn text(&self, node: &Node, files: &[PathBuf]) -> String {
         let mut requested = self.on_request.lock();
         let stats = node.stats();
@@ -349,7 +329,7 @@ impl Metrics {
         }
         requested.info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.log()]).set(1);
         TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
+            .encode_to_string(&self.registry.0.gather())
             .unwrap_or_else(|error| format!("# {error}\n"))
     }
 }

@@ -1,8 +1,8 @@
 //! A cache of encoded pages: the newest of each room, which everyone who enters it reads.
 //!
-//! Enters: a page's text, with the requested count and the end of the log. Leaves: the same text, for the
-//! same count while the log has not grown. Invariants: a text is never served for another end; the cache
-//! takes at most [`CACHE_BYTES`].
+//! Enters: a page's text, with the requested count and the end of the log. Leaves: the same text,
+//! for the same count while the log has not grown. Invariants: a text is never served for another
+//! end; the cache takes at most [`CACHE_BYTES`].
 
 use std::collections::HashMap;
 
@@ -20,7 +20,8 @@ const OVERHEAD: usize = 256;
 #[derive(Default)]
 pub(crate) struct PageCache(Mutex<Generations>);
 
-/// Two generations: a page that was not read while the young one filled is evicted with the old one.
+/// Two generations: a page that was not read while the young one filled is evicted with the old
+/// one.
 #[derive(Default)]
 struct Generations {
     young: HashMap<RoomName, CachedPage>,

@@ -1,7 +1,8 @@
 //! Answers over HTTP.
 //!
-//! Enters: bodies, refusals. Leaves: responses: JSON with the members of the WebSocket's frames, plain
-//! text, errors with the status of the contract. Invariant: an error has the same code as on a WebSocket.
+//! Enters: bodies, refusals. Leaves: responses: JSON with the members of the WebSocket's frames,
+//! plain text, errors with the status of the contract. Invariant: an error has the same code as on
+//! a WebSocket.
 
 use axum::{
     body::Body,

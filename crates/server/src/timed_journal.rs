@@ -1,8 +1,8 @@
 //! A journal that is measured from outside, through its contract.
 //!
-//! Enters: blocks. Leaves: the same blocks, to the journal; the size of each and the time until it was
-//! durable, to the metrics. It is here because the core reads no clock, and so that no engine has to
-//! measure itself.
+//! Enters: blocks. Leaves: the same blocks, to the journal; the size of each and the time until it
+//! was durable, to the metrics. It is here because the core reads no clock, and so that no engine
+//! has to measure itself.
 
 use std::sync::Arc;
 

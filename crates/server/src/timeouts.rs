@@ -1,14 +1,16 @@
-//! The timeouts of an HTTP connection: for the head of a request, and for a client that does not read.
+//! The timeouts of an HTTP connection: for the head of a request, and for a client that does not
+//! read.
 //!
 //! ```text
 //!  opened ──HEAD_TIME──► request ──► answered: rests ──first byte──HEAD_TIME──► request
 //! ```
 //!
-//! Enters: the bytes of HTTP. Leaves: the same, or an error. Invariants: a connection that has sent nothing
-//! yet, and a head that has begun, have [`HEAD_TIME`]; a connection at rest between two requests has
-//! hyper's `header_read_timeout`, [`REST_TIME`], which bounds every head as well; a client that reads nothing
-//! of an answer for `idle_ms` is cut off (an endless one, such as Server-Sent Events, would keep its socket
-//! for ever). A WebSocket has timeouts of its own and takes the connection out of this.
+//! Enters: the bytes of HTTP. Leaves: the same, or an error. Invariants: a connection that has sent
+//! nothing yet, and a head that has begun, have [`HEAD_TIME`]; a connection at rest between two
+//! requests has hyper's `header_read_timeout`, [`REST_TIME`], which bounds every head as well; a
+//! client that reads nothing of an answer for `idle_ms` is cut off (an endless one, such as
+//! Server-Sent Events, would keep its socket for ever). A WebSocket has timeouts of its own and
+//! takes the connection out of this.
 
 use std::{
     io::{self, IoSlice},
@@ -18,8 +20,8 @@ use std::{
     time::Duration,
 };
 
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use axum::body::Body;
+use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -27,11 +29,12 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-/// How long the head of a request may take, from the opening of the connection or from its first byte.
+/// How long the head of a request may take, from the opening of the connection or from its first
+/// byte.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// How long a connection may rest between two requests. Balancers and proxies usually keep one for 60 s:
-/// they have to be the ones that close it, or a request meets a closed connection.
+/// How long a connection may rest between two requests. Balancers and proxies usually keep one for
+/// 60 s: they have to be the ones that close it, or a request meets a closed connection.
 pub(crate) const REST_TIME: Duration = Duration::from_secs(75);
 
 /// When the head of a request is due on one connection; shared by its socket and its requests.
@@ -50,7 +53,7 @@ impl HeadTimeout {
         Self(Arc::new(Mutex::new(HeadState::Due(Instant::now() + HEAD_TIME))))
     }
 
-    /// Bytes arrived: after an answer they begin the next head.
+    /// After an answer, bytes begin the next head.
     fn bytes_read(&self) {
         let mut state = self.0.lock();
         if matches!(*state, HeadState::AtRest) {
@@ -58,7 +61,6 @@ impl HeadTimeout {
         }
     }
 
-    /// A head is complete.
     pub(crate) fn received(&self) {
         *self.0.lock() = HeadState::Received;
     }
@@ -70,44 +72,26 @@ impl HeadTimeout {
         }
     }
 
-    /// Wraps the body of an answer: when it ends, the connection rests.
+    /// Wraps the body of an answer: when it is dropped, the connection rests.
     pub(crate) fn rest_after(&self, body: Body) -> Body {
-        Body::new(AnswerBody { body, head: self.clone() })
+        let at_end = RestGuard(self.clone());
+        Body::new(body.map_err(move |error| {
+            let _held = &at_end;
+            error
+        }))
     }
 }
 
-struct AnswerBody {
-    body: Body,
-    head: HeadTimeout,
-}
+struct RestGuard(HeadTimeout);
 
-impl Drop for AnswerBody {
+impl Drop for RestGuard {
     fn drop(&mut self) {
-        *self.head.0.lock() = HeadState::AtRest;
+        *self.0.0.lock() = HeadState::AtRest;
     }
 }
 
-impl HttpBody for AnswerBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A connection whose reads fail when a head is late, and whose writes when the client does not read.
+/// A connection whose reads fail when a head is late, and whose writes when the client does not
+/// read.
 pub(crate) struct TimeoutStream {
     stream: TcpStream,
     head: HeadTimeout,
@@ -204,6 +188,7 @@ impl AsyncWrite for TimeoutStream {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use axum::body::HttpBody;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,

@@ -1,7 +1,7 @@
 //! The WebSocket handshake (RFC 6455, 4.2).
 //!
-//! Enters: a request. Leaves: 101 and a [`Connection`] on a task of its own, or what the client or a proxy
-//! in between has to change.
+//! Enters: a request. Leaves: 101 and a [`Connection`] on a task of its own, or what the client or
+//! a proxy in between has to change.
 
 use std::sync::Arc;
 
@@ -41,8 +41,8 @@ pub(crate) async fn upgrade(
         Ok(accept) => accept,
         Err(error) => return error.answer(),
     };
-    let mut offered = items(request.headers(), header::SEC_WEBSOCKET_PROTOCOL);
-    let is_offered = offered.any(|protocol| protocol == SUBPROTOCOL);
+    let is_offered = items(request.headers(), header::SEC_WEBSOCKET_PROTOCOL)
+        .any(|protocol| protocol == SUBPROTOCOL);
     let upgrading = hyper::upgrade::on(&mut request);
     let (drain_guard, served) = (gateway.drain_guard.clone(), gateway.clone());
     tokio::spawn(async move {

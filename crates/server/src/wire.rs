@@ -1,42 +1,38 @@
 //! What the server sends, as bytes: JSON, and the WebSocket frames around it.
 //!
-//! Enters: pages, commits, frames. Leaves: bytes to write unchanged. Invariants: all JSON is written by
-//! [`write_json`], so that a line of it is one line for every reader; a frame of entries holds at most a
-//! page (`page_entries`, `page_bytes`), and at least one entry; a commit is encoded once, by its first
-//! sender, and its bytes are shared.
+//! Enters: pages, commits, frames. Leaves: bytes to write unchanged. Invariants: all JSON is
+//! written by [`write_json`], so that a line of it is one line for every reader; a frame of entries
+//! holds at most a page (`page_entries`, `page_bytes`), and at least one entry; a commit is encoded
+//! once, by its first sender, and its bytes are shared.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_core::{archive::Keep, commit::Commit, proposal::Stored, reader::Page};
 use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of, write_json};
 use serde::Serialize;
 
-/// The most bytes of a reply or ack besides its entries: a room of 128 bytes, a digest, a log's id, three
-/// integers and the member names.
+/// The most bytes of a reply or ack besides its entries: a room of 128 bytes, a digest, a log's id,
+/// three integers and the member names.
 const ENVELOPE_BYTES: usize = 512;
 
 /// The first byte of a text frame: never fragmented (RFC 6455, 5.2).
 const TEXT: u8 = 0x81;
 
-/// A frame of the server as a WebSocket frame.
 pub(crate) fn server_frame(frame: &ServerFrame) -> Bytes {
     websocket_frame(TEXT, &[&json(frame)])
 }
 
-/// A WebSocket ping.
 pub(crate) fn ping_frame() -> Bytes {
     websocket_frame(0x89, &[])
 }
 
-/// The answer to a WebSocket ping.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     websocket_frame(0x8a, &[payload])
 }
 
-/// A WebSocket close, with a reason for people.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
     let mut payload = (code as u16).to_be_bytes().to_vec();
-    // A control frame holds 125 bytes, and a reason may quote what the client sent, so it is cut; between
-    // characters, because it must be UTF-8.
+    // A control frame holds 125 bytes, and a reason may quote what the client sent, so it is cut;
+    // between characters, because it must be UTF-8.
     let reason = &reason[..reason.floor_char_boundary(120)];
     payload.extend(reason.bytes());
     websocket_frame(0x88, &[&payload])
@@ -86,12 +82,11 @@ pub(crate) fn acks(room: &RoomName, entries: &[Stored], limits: &Limits) -> Vec<
     frames
 }
 
-/// The frames of a commit, encoded at most once.
 pub(crate) fn commit_frames<'a>(commit: &'a Commit, limits: &Limits) -> &'a [Bytes] {
     commit.frames.get_or_init(|| acks(&commit.room, &commit.entries, limits))
 }
 
-/// As many entries as a page holds, joined by commas, and their number.
+/// As many entries as a page holds, and their number.
 fn joined(entries: &[Stored], limits: &Limits) -> (Vec<u8>, usize) {
     let (most, bytes) = page_bounds(limits);
     let mut body = Vec::new();
@@ -190,20 +185,17 @@ fn put_entries<'a>(
             (0..last).find(fits).unwrap_or(last)..entries.len()
         }
     };
-    // Without the last comma.
     to.truncate(begins[kept.end] - usize::from(!kept.is_empty()));
     to.drain(begin..begins[kept.start]);
     &entries[kept]
 }
 
 impl EncodedPage {
-    /// As a `reply` frame.
     pub(crate) fn reply(&self, req: Option<i64>) -> Bytes {
         let req = req.map_or_else(String::new, |req| format!(r#","req":{req}"#));
         websocket_frame(TEXT, &[br#"{"type":"reply","#, &self.open[1..], req.as_bytes(), b"}"])
     }
 
-    /// As the body of an HTTP answer.
     pub(crate) fn body(mut self, log: &str) -> Vec<u8> {
         self.open.extend_from_slice(format!(r#","log":"{log}"}}"#).as_bytes());
         self.open

@@ -1,7 +1,8 @@
 //! `POST …/entries` of one append, with a queue of its own.
 //!
-//! Enters: the members of an `append` frame, without `seq`. Leaves: the entry, with 201, or with 200 if it
-//! was already stored; or an error. A batch reads its lines by the same rules ([`read_append`]).
+//! Enters: the members of an `append` frame, without `seq`. Leaves: the entry, with 201, or with
+//! 200 if it was already stored; or an error. A batch reads its lines by the same rules
+//! ([`read_append`]).
 
 use std::time::Instant;
 
@@ -65,7 +66,6 @@ pub(super) async fn append_one(
     Ok(respond_json(status, [br#"{"entry":"#, &*entry, b"}"].concat()))
 }
 
-/// Reads the members of an append to this room.
 pub(super) fn read_append(
     gateway: &Gateway,
     room: &RoomName,

@@ -4,9 +4,9 @@
 //!  fold to the head ──► copy ──► manifest, bytes, SHA-256        lines and bytes: `BackupLine`
 //! ```
 //!
-//! Enters: a request. Leaves: a stream. Invariants: one backup at a time; at most [`CHUNKS`] pieces are
-//! queued; a client that reads nothing for `idle_ms` is cut off; only a backup that ends with the SHA-256
-//! is complete.
+//! Enters: a request. Leaves: a stream. Invariants: one backup at a time; at most [`CHUNKS`] pieces
+//! are queued; a client that reads nothing for `idle_ms` is cut off; only a backup that ends with
+//! the SHA-256 is complete.
 
 use std::{
     io::{self, Read},
@@ -35,13 +35,10 @@ use crate::{
 
 const CONTENT_TYPE: &str = "application/vnd.roomlog.backup";
 
-/// How many pieces are queued for the socket.
 const CHUNKS: usize = 4;
 
-/// The bytes of a piece.
 const CHUNK_BYTES: usize = 128 << 10;
 
-/// The interval of progress lines.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// How a browser marks the site of a request: an image or a frame of another site has no `Origin`.
@@ -171,17 +168,12 @@ impl BackupTask {
     /// Waits for space in the channel, until the server stops or the client is idle for too long.
     fn send(&self, chunk: Bytes) -> io::Result<()> {
         let idle_for = self.gateway.idle_for();
-        self.runtime.block_on(async {
+        let is_sent = self.runtime.block_on(async {
             tokio::select! {
-                sent = timeout(idle_for, self.sender.send(Ok(chunk))) => match sent {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
-                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
-                },
-                () = stopped(self.gateway.stopping.clone()) => {
-                    Err(io::ErrorKind::ConnectionAborted.into())
-                }
+                sent = timeout(idle_for, self.sender.send(Ok(chunk))) => matches!(sent, Ok(Ok(()))),
+                () = stopped(self.gateway.stopping.clone()) => false,
             }
-        })
+        });
+        if is_sent { Ok(()) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
     }
 }

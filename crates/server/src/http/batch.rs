@@ -5,12 +5,11 @@
 //!           └ invalid: a final error, the next line is read
 //! ```
 //!
-//! Enters: up to [`BATCH_APPENDS`] appends. Leaves: an outcome per line, in order, one page of entries in
-//! memory. Invariants: nothing of a body with too many bytes or lines is taken; lines are submitted
-//! without waiting for earlier ones, yet nothing is stored after one that was rejected and may be sent
-//! again: the queue is numbered, so the sequencer rejects what is in flight behind it, as for a
-//! WebSocket's `seq`. What is in flight is bounded by [`IN_FLIGHT_BYTES`]. Entries are read from the log,
-//! so a repeat shows what is stored, not what was sent.
+//! Enters: up to [`BATCH_APPENDS`] appends. Leaves: an outcome per line, in order, with the stored
+//! entry, also of a repeat; one page is in memory. Invariants: nothing of a body with too many
+//! bytes or lines is taken; lines are submitted without waiting for earlier ones, yet nothing is
+//! stored after one that was rejected and may be sent again: the queue is numbered, so the
+//! sequencer rejects what is in flight behind it, as for a WebSocket's `seq`.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
@@ -47,18 +46,23 @@ use crate::{
     wire,
 };
 
-/// The most bytes of one batch in flight, unless it is a single append: a block that is written, and the
-/// next one.
+/// The most bytes of one batch in flight, unless it is a single append: a block that is written,
+/// and the next one.
 const IN_FLIGHT_BYTES: usize = 2 * BLOCK_BYTES;
 
-/// The state of a line.
 enum Line {
-    /// The entry is at this slot.
-    Entry { id: EntryId, slot: Slot, repeat: bool },
+    Entry {
+        id: EntryId,
+        slot: Slot,
+        repeat: bool,
+    },
     /// It was rejected, or its outcome is unknown.
     Error(Box<Refusal>),
     /// It is staged, or submitted to the sequencer.
-    InFlight { id: EntryId, weight: usize },
+    InFlight {
+        id: EntryId,
+        weight: usize,
+    },
 }
 
 pub(super) async fn append_batch(
@@ -132,7 +136,6 @@ impl<'a> Batch<'a> {
         self.read + self.gateway.append_for()
     }
 
-    /// Submits the lines and waits for their outcomes; one per line.
     async fn run(mut self, lines: &[&[u8]]) -> Vec<Line> {
         for line in lines {
             let tried = self.try_line(line).await;
@@ -255,7 +258,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Notes the outcome of a line that was staged or in flight.
     fn settle(&mut self, token: u64, id: EntryId, outcome: &AppendOutcome) {
         let line = match (outcome, refusal_of(outcome)) {
             (_, Some(refusal)) => {
@@ -274,8 +276,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Gives each line its outcome: unknown if it is still in flight; not tried if it is not stored and
-    /// comes after a line that may be sent again.
+    /// Gives each line its outcome: unknown if it is still in flight; not tried if it is not stored
+    /// and comes after a line that may be sent again.
     fn finish(mut self, count: usize) -> Vec<Line> {
         let mut lines = std::mem::take(&mut self.lines);
         lines.resize_with(count.max(lines.len()), || self.error(None, not_tried()));
@@ -312,7 +314,6 @@ struct BatchAnswer {
     gateway: Arc<Gateway>,
     room: RoomName,
     lines: VecDeque<Line>,
-    /// Entries read from the log, in slot order.
     page: Vec<Stored>,
 }
 

@@ -1,8 +1,8 @@
 //! The body of a POST: what its headers declare, and its bytes.
 //!
-//! Enters: headers, a body as it arrives. Leaves: its bytes, one append or lines of them; or why not.
-//! Invariants: memory is reserved before bytes are kept; what is compressed, or not in UTF-8, is never
-//! parsed: each line of it would be an error in an answer with status 200.
+//! Enters: headers, a body as it arrives. Leaves: its bytes, one append or lines of them; or why
+//! not. Invariants: memory is reserved before bytes are kept; what is compressed, or not in UTF-8,
+//! is never parsed: each line of it would be an error in an answer with status 200.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,17 +22,14 @@ use crate::{
     respond::{bad, refuse_as},
 };
 
-/// How long, and how many bytes of, the rest of a refused body are read: a client that is still sending
-/// when its connection closes never sees the answer.
+/// How long, and how many bytes of, the rest of a refused body are read: a client that is still
+/// sending when its connection closes never sees the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 << 20;
 
-/// What a body holds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ContentKind {
-    /// One append.
     One,
-    /// Several, a line each.
     Lines,
 }
 
@@ -73,7 +70,6 @@ impl ContentError {
     }
 }
 
-/// What the body of a POST with these headers holds.
 pub(super) fn content_kind(headers: &HeaderMap) -> Result<ContentKind, ContentError> {
     if items(headers, header::CONTENT_ENCODING).any(|coding| coding != "identity") {
         return Err(COMPRESSED);
@@ -164,7 +160,6 @@ impl RequestBody {
     }
 }
 
-/// Reads what is left of a body and drops it.
 pub(super) async fn discard(mut body: Body) {
     let rest = async {
         let mut bytes = 0;

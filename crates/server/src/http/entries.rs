@@ -1,9 +1,8 @@
-//! `…/entries` of a room: GET reads a page, POST takes one append ([`append`](super::append)) or a batch
-//! ([`batch`](super::batch)).
+//! `…/entries` of a room: GET reads a page, POST takes one append or a batch.
 //!
-//! Enters: a query like an `update` frame, or a body of appends. Leaves: a page, entries, or an error.
-//! Invariant: the outcome of a POST is awaited even when the client hangs up, so that what was taken is
-//! finished before the server stops.
+//! Enters: a query like an `update` frame, or a body of appends. Leaves: a page, entries, or an
+//! error. Invariant: the outcome of a POST is awaited even when the client hangs up, so that what
+//! was taken is finished before the server stops.
 
 use std::{sync::Arc, time::Instant};
 
@@ -52,7 +51,7 @@ pub(super) async fn append(
                 append_batch(&gateway, room, headers, &mut body).await
             }
         };
-        // A client that sent `Expect` sends its body only when asked to.
+        // A client that sent `Expect` waits for the answer before it sends a body.
         if !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
             body::discard(body).await;
         }

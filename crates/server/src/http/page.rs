@@ -1,7 +1,7 @@
 //! The page: the files of `web/app` and of the browser's client, embedded in the binary.
 //!
-//! Enters: a path. Leaves: a file. Invariants: every file that the page loads is embedded; the page may
-//! connect to this server and run its scripts, and nothing else.
+//! Enters: a path. Leaves: a file. Invariants: every file that the page loads is embedded; the page
+//! may connect to this server and run its scripts, and nothing else.
 
 use axum::{
     body::Body,

@@ -1,7 +1,7 @@
 //! The target of a request: the room in its path, and its query.
 //!
-//! Enters: a path and a query. Leaves: a valid room name; the query as the object of a frame, so that one
-//! parser has the rules; or a refusal, in JSON like every other.
+//! Enters: a path and a query. Leaves: a valid room name; the query as the object of a frame, so
+//! that one parser has the rules; or a refusal, in JSON like every other.
 
 use axum::{
     body::Body,
@@ -65,8 +65,8 @@ pub(super) fn single<'a>(
     Ok(first)
 }
 
-/// Checks the log of the query's positions, if it names one: another log has other entries at the same
-/// slots.
+/// Checks the log of the query's positions, if it names one: another log has other entries at the
+/// same slots.
 pub(super) fn check_log(
     gateway: &Gateway,
     room: &RoomName,
@@ -78,8 +78,8 @@ pub(super) fn check_log(
     }
     let end = gateway.node.end(room).map_err(|problem| unreadable(gateway, &problem))?;
     let message = format!(
-        "your position is of another log: this one is {log} (a restore, another directory or another \
-         server); drop the entries that you hold and read again"
+        "your position is of another log: this one is {log} (a restore, another directory or \
+         another server); drop the entries that you hold and read again"
     );
     let latest = Some(latest_of(end));
     Err(Refusal { latest, ..Refusal::new(ErrorCode::Diverged, message) })

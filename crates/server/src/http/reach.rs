@@ -7,7 +7,8 @@ use roomlog_protocol::{ErrorCode, Refusal, Slot, latest_of};
 
 use crate::gateway::{Gateway, STOPPING, stopped};
 
-/// Waits up to `ahead_ms` until the log ends at `end` or later; `false` at once if the server stops.
+/// Waits up to `ahead_ms` until the log ends at `end` or later; `false` at once if the server
+/// stops.
 pub(super) async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
     tokio::select! {
         reached = tokio::time::timeout(gateway.ahead_for(), tail.reached(end)) => reached.is_ok(),

@@ -1,8 +1,8 @@
 //! `GET /v1/rooms` and `GET /v1/rooms/{room}`: where the logs of rooms end.
 //!
-//! Enters: the name to continue after, or a room. Leaves: heads. Invariant: rooms are listed in byte order, a
-//! page at a time, and `next` is present exactly if there are more: who continues until it is absent has
-//! seen every room that existed throughout.
+//! Enters: the name to continue after, or a room. Leaves: heads. Invariant: rooms are listed in
+//! byte order, a page at a time, and `next` is present exactly if there are more: who continues
+//! until it is absent has seen every room that existed throughout.
 
 use std::sync::Arc;
 
@@ -97,5 +97,5 @@ pub(super) async fn read_head(
     // Neither a room's name nor a log's has a character that JSON escapes.
     let body =
         format!(r#"{{"room":"{room}","latest":{latest},"digest":"{digest}","log":"{log}"}}"#);
-    respond_json(StatusCode::OK, body.into())
+    respond_json(StatusCode::OK, body)
 }
