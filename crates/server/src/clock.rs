@@ -1,4 +1,4 @@
-//! The server's clock: when an append was received. It orders appends and never dates them.
+//! The time at which an append was received. It orders appends and never dates them.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,51 +1,58 @@
-//! Who may speak to this server at all: the browser rules.
+//! The browser rules: which requests may use this server at all.
 //!
-//! Enters: the head of a request. Leaves: whether it goes on. A page of another site must not reach a server
-//! on the user's own machine or network: `Origin` says where a page came from, and `Host` keeps a name that
-//! was re-bound to our address (DNS rebinding) from passing as our own origin. Whoever runs the server
-//! reads of each refused name once, with the flag that would let it in ([`Refused`]).
+//! Enters: the head of a request. Leaves: whether it is allowed. A page of another site must not
+//! reach a server on the user's own machine or network: `Origin` says where a page came from, and
+//! `Host` keeps a name that was re-bound to our address (DNS rebinding) from passing as our own
+//! origin. Each rejected name is logged once, with the flag that would allow it; names are other
+//! people's text, so only printable ASCII of a bounded length, and at most [`LOGGED_NAMES`] of
+//! them.
 
-mod refused;
-
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue, Uri, header, uri::Authority},
 };
+use parking_lot::Mutex;
 use roomlog_protocol::{ErrorCode, Refusal};
+use tracing::warn;
 
-use self::refused::Refused;
+use crate::respond::bad;
 
-/// The browser origins that are let in.
+/// How many rejected names are logged.
+const LOGGED_NAMES: usize = 64;
+
+/// The most bytes of a name that are logged, before it is escaped.
+const NAME_BYTES: usize = 200;
+
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// As browsers send them, in lower case.
     origins: Vec<String>,
     /// The hosts of those that are web sites, without ports.
     hosts: Vec<String>,
-    refused: Refused,
+    rejections: RejectionLog,
 }
 
 impl Guard {
     pub(crate) fn new(origins: &[String]) -> Self {
         let plain = |origin: &String| origin.trim_end_matches('/').to_ascii_lowercase();
         let origins: Vec<_> = origins.iter().map(plain).collect();
-        // The host of `app://obsidian.md` is no name of a server: a web site of that name is another origin.
+        // The host of `app://obsidian.md` names no server: a web site of that name is another
+        // origin.
         let is_site =
             |origin: &&String| origin.starts_with("http://") || origin.starts_with("https://");
         let sites = origins.iter().filter(is_site).filter_map(|origin| origin.parse().ok());
         let hosts = sites.filter_map(|site: Uri| site.host().map(str::to_owned)).collect();
-        Self { origins, hosts, refused: Refused::default() }
+        Self { origins, hosts, rejections: RejectionLog::default() }
     }
 
-    /// Checks `Host` and `Origin`; why, when the request must not go on.
     pub(crate) fn check(&self, request: &Request) -> Result<(), Refusal> {
         let host = host_of(request.uri(), request.headers())?;
         let origin = one_line(request.headers(), header::ORIGIN)?;
         let forbidden = |why: &str| Err(Refusal::new(ErrorCode::Forbidden, why));
         if !self.is_known_host(host.host()) {
-            self.refused.host(host.as_str(), origin);
+            self.rejections.host(host.as_str(), origin);
             return forbidden(
                 "this Host is not served here: use the address or localhost, or list the page's \
                  origin with --allow-origin",
@@ -57,16 +64,16 @@ impl Guard {
         if own || self.origins.contains(&text) {
             return Ok(());
         }
-        self.refused.origin(origin);
+        self.rejections.origin(origin);
         forbidden(if text == "null" {
-            "pages without an origin of their own (files, sandboxed frames) may not speak to this \
+            "pages without an origin of their own (files, sandboxed frames) may not use this \
              server: serve the page over HTTP"
         } else {
-            "pages of this origin may not speak to this server: list it with --allow-origin"
+            "pages of this origin may not use this server: list it with --allow-origin"
         })
     }
 
-    /// The origin of the request, when it is a listed one: CORS answers with it.
+    /// The origin of the request if it is listed: CORS answers with it.
     pub(crate) fn listed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?.to_ascii_lowercase();
@@ -81,10 +88,9 @@ impl Guard {
     }
 }
 
-/// Whom the request is for, in lower case: the target's authority when the target is absolute, else `Host`
-/// (RFC 9112, 3.2). Where a proxy and we would read two different ones, it is refused.
+/// The host of the request, in lower case: the target's authority if the target is absolute, else
+/// `Host` (RFC 9112, 3.2). Rejected where a proxy and we might read two different ones.
 fn host_of(target: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
-    let bad = |why: &str| Refusal::new(ErrorCode::BadMessage, why);
     let line = one_line(headers, header::HOST)?;
     let host = match (target.authority(), line) {
         (Some(authority), _) => authority.as_str(),
@@ -100,7 +106,7 @@ fn host_of(target: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
     host.filter(is_plain).ok_or_else(|| bad("the Host of the request is not HOST or HOST:PORT"))
 }
 
-/// The value of a header that may stand there once.
+/// The value of a header that may appear once.
 fn one_line(
     headers: &HeaderMap,
     name: header::HeaderName,
@@ -108,10 +114,71 @@ fn one_line(
     let mut lines = headers.get_all(&name).iter();
     let first = lines.next();
     if lines.next().is_some() {
-        let message = format!("the request has more than one {name} header");
-        return Err(Refusal::new(ErrorCode::BadMessage, message));
+        return Err(bad(format!("the request has more than one {name} header")));
     }
     Ok(first)
+}
+
+#[derive(Debug, Default)]
+struct RejectionLog(Mutex<HashSet<String>>);
+
+impl RejectionLog {
+    fn origin(&self, origin: &HeaderValue) {
+        let shown = shown(origin.as_bytes());
+        if !self.is_new(format!("origin {shown}")) {
+            return;
+        }
+        if is_origin(&shown) {
+            warn!("refused a page of the origin {shown}; to allow it: --allow-origin {shown}");
+        } else {
+            warn!("refused a page of the origin {shown}, which cannot be listed");
+        }
+    }
+
+    /// Logs a rejected host; the origin of a page of that host is the one to list.
+    fn host(&self, host: &str, origin: Option<&HeaderValue>) {
+        let host = shown(host.as_bytes());
+        if !self.is_new(format!("host {host}")) {
+            return;
+        }
+        let origin = origin.map(|origin| shown(origin.as_bytes()));
+        let is_its_page = |origin: &String| origin.ends_with(&format!("://{host}"));
+        let origin = origin.filter(is_its_page).unwrap_or_else(|| format!("https://{host}"));
+        if is_origin(&origin) {
+            warn!(
+                "refused a request for the host {host}; if it is this server: \
+                 --allow-origin {origin}"
+            );
+        } else {
+            warn!("refused a request for the host {host}");
+        }
+    }
+
+    fn is_new(&self, name: String) -> bool {
+        let mut names = self.0.lock();
+        if names.len() > LOGGED_NAMES || names.contains(&name) {
+            return false;
+        }
+        names.insert(name);
+        if names.len() > LOGGED_NAMES {
+            warn!("{LOGGED_NAMES} origins and hosts were refused; no more of them are logged");
+            return false;
+        }
+        true
+    }
+}
+
+/// A name as logged: printable ASCII, all else escaped.
+fn shown(name: &[u8]) -> String {
+    name[..name.len().min(NAME_BYTES)].escape_ascii().to_string()
+}
+
+/// Whether this is an origin that can follow `--allow-origin` unquoted, in a shell too.
+fn is_origin(shown: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"+-._:/[]".contains(&b);
+    let is_uncut = shown.len() < NAME_BYTES && shown.bytes().all(is_plain);
+    let host = shown.split_once("://").map(|(_, host)| host);
+    is_uncut && host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
 }
 
 #[cfg(test)]
@@ -168,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_which_there_is_not_one_that_all_agree_on_is_400() {
+    fn an_ambiguous_or_malformed_host_is_400() {
         let (good, other) = (("host", "127.0.0.1"), ("host", "chat.example.org"));
         for headers in [&[][..], &[good, good], &[good, other], &[("host", "a b")]] {
             assert_eq!(code("/", headers), Some(ErrorCode::BadMessage), "{headers:?}");
@@ -188,5 +255,26 @@ mod tests {
         assert_eq!(code("http://evil.example/", &good), Some(ErrorCode::Forbidden));
         assert_eq!(code("http://ada@127.0.0.1/", &good), Some(ErrorCode::BadMessage));
         assert_eq!(code("http://127.0.0.1/", &[good[0], good[0]]), Some(ErrorCode::BadMessage));
+    }
+
+    #[test]
+    fn a_name_is_logged_once_and_their_number_is_bounded() {
+        let log = RejectionLog::default();
+        let new = |n: usize| log.is_new(format!("origin {n}"));
+        assert!(new(0) && !new(0));
+        assert_eq!((1..1_000).filter(|n| new(*n)).count(), LOGGED_NAMES - 1);
+        assert_eq!(log.0.lock().len(), LOGGED_NAMES + 1);
+    }
+
+    #[test]
+    fn a_logged_name_is_printable_and_a_flag_is_an_origin() {
+        assert_eq!(shown(b"https://a\x1b[31m\xff"), "https://a\\x1b[31m\\xff");
+        assert!(shown(&[b'x'; 9_000]).len() <= NAME_BYTES);
+        for origin in ["https://chat.example.org", "http://[::1]:81", "capacitor://localhost"] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for other in ["null", "https://", "https://a b", "https://a/x", "https://$(x)", "file://"] {
+            assert!(!is_origin(other), "{other}");
+        }
     }
 }

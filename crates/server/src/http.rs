@@ -1,55 +1,52 @@
-//! HTTP: reads, appends, events, health, the page.
+//! HTTP: the routes, the browser rules, health and metrics.
 //!
-//! Enters: requests. Leaves: JSON with the members of the WebSocket's frames, and the statuses of the
-//! contract. Invariant: the browser rules hold for every request, the upgrade included; an error has
-//! the same code as on a WebSocket.
+//! Enters: requests. Leaves: responses. Invariant: the browser rules hold for every request, the
+//! WebSocket upgrade included.
 
 mod append;
 mod backup;
 mod batch;
 mod body;
-mod content;
+mod entries;
 mod events;
-mod newest;
-mod outcomes;
 mod page;
 mod query;
+mod reach;
 mod rooms;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::Body,
-    extract::{Query, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, Method, Response, StatusCode, header},
     middleware::{self, Next},
     routing::get,
 };
-use bytes::Bytes;
-use roomlog_core::{
-    archive::ArchiveError,
-    reader::{Page, ReadError},
-    tail::Tail,
-};
-use roomlog_protocol::{
-    ClientUpdate, ErrorCode, ErrorFrame, Refusal, Slot, Span, client::parse_update, json::Object,
-    latest_of,
-};
-use serde_json::json;
+use roomlog_protocol::{ErrorCode, Refusal};
 
-pub(crate) use self::newest::Newest;
-use self::query::{Room, check_log, object_of_query};
 use crate::{
-    connection::{keep_of, needed_end},
-    gateway::{Gateway, STOPPING, stopped},
+    gateway::Gateway,
+    respond::{bad, not_found, plain, refuse, refuse_as, respond},
     upgrade::upgrade,
-    wire,
 };
+
+/// What a page of a listed origin may send: appends, one or many, and where to resume events.
+const CORS_HEADERS: &str = "content-type, idempotency-key, last-event-id";
+
+/// What such a page may read of an answer besides its body: the log's id, and when to retry.
+const CORS_EXPOSED: &str = "roomlog-log, retry-after";
+
+/// How long a browser may cache this, in seconds; none keeps it for longer than two hours.
+const CORS_MAX_AGE: &str = "7200";
+
+/// The Prometheus text format, version 0.0.4.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The routes.
 pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
-    let entries = get(read_entries).post(append::append);
+    let entries = get(entries::read_entries).post(entries::append);
     Router::new()
         .route("/", get(page::index))
         .route("/app/{file}", get(page::app))
@@ -65,8 +62,7 @@ pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
         .route("/v1/rooms/{room}/events", get(events::events))
         .fallback(|| async { refuse(not_found("there is nothing at this path")) })
         .method_not_allowed_fallback(|| async {
-            let refusal =
-                Refusal::new(ErrorCode::BadMessage, "this path does not take this method");
+            let refusal = bad("this path does not support this method");
             refuse_as(StatusCode::METHOD_NOT_ALLOWED, refusal)
         })
         .layer(middleware::from_fn_with_state(gateway.clone(), browser_rules))
@@ -96,16 +92,6 @@ async fn browser_rules(
     response
 }
 
-/// What a page of a listed origin may send: appends, one or many, and its way back into events.
-const CORS_HEADERS: &str = "content-type, idempotency-key, last-event-id";
-
-/// What such a page may read of an answer besides its body: which log it is of, when to come again.
-const CORS_EXPOSED: &str = "roomlog-log, retry-after";
-
-/// For how many seconds a browser need not ask again; none keeps an answer for longer than two hours.
-const CORS_MAX_AGE: &str = "7200";
-
-/// What a page of a listed origin may send.
 fn preflight() -> Response<Body> {
     let mut response = plain(StatusCode::NO_CONTENT, "");
     let headers = response.headers_mut();
@@ -119,42 +105,6 @@ fn preflight() -> Response<Body> {
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    respond(status, "text/plain; charset=utf-8", text.into())
-}
-
-fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-fn respond_json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
-    respond(status, "application/json", body.into())
-}
-
-/// An error: the same members as an `error` frame, below `error`.
-fn refuse(refusal: Refusal) -> Response<Body> {
-    let status = StatusCode::from_u16(refusal.code.http_status());
-    refuse_as(status.unwrap_or(StatusCode::BAD_REQUEST), refusal)
-}
-
-/// An error that HTTP has a status of its own for.
-pub(crate) fn refuse_as(status: StatusCode, refusal: Refusal) -> Response<Body> {
-    let error = ErrorFrame::from(refusal);
-    let mut response = respond_json(status, wire::json(&json!({ "error": error })));
-    if let Some(ms) = error.retry_after_ms {
-        let seconds = HeaderValue::from(ms.div_ceil(1_000));
-        response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    }
-    response
-}
-
-fn not_found(message: &str) -> Refusal {
-    Refusal::new(ErrorCode::NotFound, message)
-}
-
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     if gateway.node.is_stalled() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the journal does not answer\n");
@@ -166,117 +116,13 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     }
 }
 
-/// The format of Prometheus' text, version 0.0.4.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    let told = tokio::task::spawn_blocking(move || {
+    let text = tokio::task::spawn_blocking(move || {
         let config = &gateway.config;
         config.metrics.text(&gateway.node, &config.files)
     });
-    match told.await {
+    match text.await {
         Ok(text) => respond(StatusCode::OK, METRICS_TYPE, text.into()),
-        Err(_) => refuse(Refusal::new(ErrorCode::Unavailable, "the metrics cannot be told")),
-    }
-}
-
-async fn read_entries(
-    State(gateway): State<Arc<Gateway>>,
-    Room(room): Room,
-    Query(query): Query<Vec<(String, String)>>,
-) -> Response<Body> {
-    let limits = &gateway.config.limits;
-    let update = object_of_query(&room, &query);
-    let object = match Object::parse(&update) {
-        Ok(object) => object,
-        Err(problem) => return refuse(Refusal::new(ErrorCode::BadMessage, problem.to_string())),
-    };
-    let update = match parse_update(&object, limits) {
-        Ok(update) => update,
-        Err(refusal) => return refuse(*refusal),
-    };
-    if let Err(refusal) = check_log(&gateway, &room, &query) {
-        return refuse(Refusal { room: Some(room), ..refusal });
-    }
-    match read_text(&gateway, &update).await {
-        Ok(text) => respond(StatusCode::OK, "application/json", text.into()),
-        Err(refusal) => refuse(Refusal { room: Some(update.room), ..refusal }),
-    }
-}
-
-/// A page as text; the newest of a room as it was answered before, while its log has not grown.
-async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Refusal> {
-    let begun = Instant::now();
-    reached(gateway, update).await?;
-    let count = match update.span {
-        Span::UpTo { count, upto: None } => Some(count),
-        _ => None,
-    };
-    if let Some(count) = count {
-        let end = gateway.node.end(&update.room);
-        let end = end.map_err(|why| unreadable(gateway, &why))?;
-        if let Some(text) = gateway.newest.get(&update.room, count, end) {
-            gateway.config.metrics.page(begun.elapsed());
-            return Ok(text);
-        }
-    }
-    let page = read(gateway, update).await?;
-    let encoded = wire::page(&update.room, &page, keep_of(update.span), &gateway.config.limits);
-    let text = Bytes::from(encoded.body(gateway.node.log()));
-    if let Some(count) = count {
-        gateway.newest.put(&update.room, count, page.head.end, text.clone());
-    }
-    Ok(text)
-}
-
-fn unreadable(gateway: &Gateway, problem: &ArchiveError) -> Refusal {
-    gateway.note_unreadable(problem);
-    Refusal::new(ErrorCode::Unavailable, problem.to_string())
-}
-
-/// Waits until the log has reached what the reader has seen.
-async fn reached(gateway: &Gateway, update: &ClientUpdate) -> Result<(), Refusal> {
-    let needed = needed_end(update);
-    if needed == 0 {
-        return Ok(());
-    }
-    let tail = gateway.node.tail(&update.room).map_err(|why| unreadable(gateway, &why))?;
-    if reach(gateway, &tail, needed).await {
-        return Ok(());
-    }
-    Err(stopped_or(gateway, ahead(&tail)))
-}
-
-async fn read(gateway: &Gateway, update: &ClientUpdate) -> Result<Page, Refusal> {
-    let limits = gateway.page_limits();
-    let page = gateway.page(&update.room, update.span, update.digest, limits).await;
-    page.map_err(|error| match error {
-        ReadError::Diverged { latest } => {
-            let message = "your digest is not the log's";
-            Refusal { latest: Some(latest), ..Refusal::new(ErrorCode::Diverged, message) }
-        }
-        ReadError::Archive(problem) => unreadable(gateway, &problem),
-    })
-}
-
-fn ahead(tail: &Tail) -> Refusal {
-    let latest = Some(latest_of(tail.head().end));
-    Refusal { latest, ..Refusal::new(ErrorCode::Ahead, "the log has not reached that slot") }
-}
-
-/// What waited in vain because the server stops is told that.
-fn stopped_or(gateway: &Gateway, refusal: Refusal) -> Refusal {
-    if *gateway.stopping.borrow() {
-        Refusal::new(ErrorCode::Unavailable, STOPPING)
-    } else {
-        refusal
-    }
-}
-
-/// Waits up to `ahead_ms` until the log ends at `end` or later; `false` at once when the server stops.
-async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
-    tokio::select! {
-        reached = tokio::time::timeout(gateway.ahead_for(), tail.reached(end)) => reached.is_ok(),
-        () = stopped(gateway.stopping.clone()) => false,
+        Err(_) => refuse(Refusal::new(ErrorCode::Unavailable, "the metrics cannot be collected")),
     }
 }

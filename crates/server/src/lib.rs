@@ -5,23 +5,24 @@
 //!                 └─► reads, appends one by one and in batches, events, health, the page
 //! ```
 //!
-//! Invariant: frames are parsed and limited here, at the door, and nowhere behind it. Knows no SQL and
+//! Invariant: frames and requests are parsed and limited here, and nowhere behind. Knows no SQL and
 //! no NATS: it is given a node.
 
 mod clock;
-mod config;
 mod connection;
 mod gateway;
 mod guard;
-mod head_clock;
 mod http;
+mod listener;
 mod metrics;
 mod outcome;
-mod patient;
+mod page_cache;
+mod respond;
 mod timed_journal;
+mod timeouts;
 mod upgrade;
 mod wire;
 
-pub use config::Config;
-pub use gateway::run;
+pub use gateway::Config;
+pub use listener::run;
 pub use metrics::Metrics;

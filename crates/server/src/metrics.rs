@@ -1,51 +1,39 @@
-//! What a server measures of itself, as `GET /metrics` tells it: the Prometheus text format.
+//! The server's metrics, in the Prometheus text format of `GET /metrics`.
 //!
-//! Enters: what happens, one atomic or two at a time. Leaves: text. Invariants: nothing on the path of
-//! an append or of an entry to its followers takes a lock or allocates for this; what can be counted
-//! when it is asked for is counted then, aside. The core reads no clock, so the journal is timed from
-//! outside, through its contract ([`Metrics::time_journal`]).
+//! Enters: events, an atomic or two at a time. Leaves: text. Invariants: the path of an append, or
+//! of an entry to its followers, takes no lock and allocates nothing for this; what can be counted
+//! on request is counted then. The core reads no clock, so the journal is timed through its
+//! contract (`timed_journal.rs`).
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector, exponential_buckets,
 };
-use roomlog_core::{
-    Node, NodeStats,
-    block::BLOCK_ENTRIES,
-    journal::{Journal, JournalCounts},
-};
+use roomlog_core::{Node, NodeStats, block::BLOCK_ENTRIES, journal::JournalCounts};
 use roomlog_protocol::ErrorCode;
 
-use crate::timed_journal::TimedJournal;
-
-/// What a server measures. One for each server; the binary makes it, so that the journal it opens is
-/// timed too.
+/// The metrics of one server. The binary makes it, so that the journal it opens is timed too.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    registry: MetricRegistry,
     committed: IntCounter,
     repeats: IntCounter,
-    /// By the number of the code.
-    refused: Vec<IntCounter>,
+    refused: Vec<(ErrorCode, IntCounter)>,
     ack: Histogram,
     page: Histogram,
     block_appends: Histogram,
     block_bytes: Histogram,
     commit: Histogram,
     pub(crate) sockets: IntGauge,
-    told: Mutex<Told>,
+    on_request: Mutex<RequestedMetrics>,
 }
 
-/// What is counted elsewhere, and set when it is asked for: by one who asks at a time.
+/// What is counted elsewhere, and copied on request, one at a time.
 #[derive(Debug)]
-struct Told {
+struct RequestedMetrics {
     blocks: IntCounter,
     entries: IntCounter,
     fold_lag: IntGauge,
@@ -53,26 +41,23 @@ struct Told {
     follower_lag: IntGauge,
     files: IntGaugeVec,
     info: IntGaugeVec,
-    journal: ToldOfJournal,
+    /// Of a journal on other machines; `None` for one in a file.
+    journal: Option<JournalMetrics>,
 }
 
-/// What is told of a journal on other machines; nothing of one that is a file.
-#[derive(Debug, Default)]
-struct ToldOfJournal(OnceLock<OfJournal>);
-
 #[derive(Debug)]
-struct OfJournal {
+struct JournalMetrics {
     position: IntGaugeVec,
     lag: IntGaugeVec,
     stalled: IntGauge,
-    again: IntCounter,
+    proposed_again: IntCounter,
     connections: IntCounter,
     readers: IntCounter,
     leaders: IntCounter,
     untrusted: IntGauge,
 }
 
-/// Buckets of times, in seconds: from a page in memory to a disk that is stuck.
+/// Buckets of times, in seconds: from a page in memory to a stuck disk.
 const SECONDS: [f64; 32] = [
     2e-5, 3e-5, 5e-5, 7e-5, //
     1e-4, 1.5e-4, 2e-4, 3e-4, 5e-4, 7e-4, //
@@ -82,7 +67,7 @@ const SECONDS: [f64; 32] = [
     1.0, 1.5, 2.0, 3.0,
 ];
 
-/// All codes that an append can be answered with.
+/// The error codes of appends.
 const CODES: [ErrorCode; 16] = [
     ErrorCode::BadMessage,
     ErrorCode::BadName,
@@ -104,164 +89,143 @@ const CODES: [ErrorCode; 16] = [
 
 impl Default for Metrics {
     fn default() -> Self {
-        let registry = Registry::new();
-        let appends = registered(
-            &registry,
-            IntCounterVec::new(
-                Opts::new(
-                    "roomlog_appends_total",
-                    "Appends answered, by what became of them: committed, repeat (it was there \
-                     already), or the code of the error.",
-                ),
-                &["outcome"],
-            ),
+        let registry = MetricRegistry::default();
+        let appends = Opts::new(
+            "roomlog_appends_total",
+            "Appends answered, by outcome: committed, repeat (it was already stored), or the code \
+             of the error.",
         );
+        let appends = registry.register(IntCounterVec::new(appends, &["outcome"]));
         let outcome = |name: &str| appends.with_label_values(&[name]);
-        let entries = buckets(1.0, 2.0, BLOCK_ENTRIES.ilog2() as usize + 1);
-        let told = Told::new(&registry);
         Self {
             committed: outcome("committed"),
             repeats: outcome("repeat"),
-            refused: CODES.iter().map(|code| outcome(&code.to_string())).collect(),
-            ack: histogram(
-                &registry,
+            refused: CODES.iter().map(|code| (*code, outcome(&code.to_string()))).collect(),
+            ack: registry.histogram(
                 "roomlog_ack_seconds",
-                "Time from reading an append off its socket until it is answered with its slot. It \
-                 holds waiting for `seq`, `after` or `ref`, the queue, and at least one fsync.",
+                "Time from reading an append off its socket until it is answered with its slot. \
+                 Includes waiting for `seq`, `after` or `ref`, the queue, and at least one fsync.",
                 SECONDS.to_vec(),
             ),
-            page: histogram(
-                &registry,
+            page: registry.histogram(
                 "roomlog_page_seconds",
                 "Time to read one page of entries, from memory or from the archive: for update, \
-                 join, GET, and followers that memory has left behind.",
+                 join, GET, and followers that are too far behind for memory.",
                 SECONDS.to_vec(),
             ),
-            block_appends: histogram(
-                &registry,
+            block_appends: registry.histogram(
                 "roomlog_block_appends",
                 "Appends in one block of the journal, which share one fsync. Few under load: the \
-                 disk keeps up. At the greatest bucket: appends come faster than blocks are written.",
-                entries,
+                 disk keeps up. In the largest bucket: appends arrive faster than blocks are \
+                 written.",
+                buckets(1.0, 2.0, BLOCK_ENTRIES.ilog2() as usize + 1),
             ),
-            block_bytes: histogram(
-                &registry,
+            block_bytes: registry.histogram(
                 "roomlog_block_bytes",
                 "Size of one block of the journal: what one fsync makes durable.",
                 buckets(256.0, 4.0, 7),
             ),
-            commit: histogram(
-                &registry,
+            commit: registry.histogram(
                 "roomlog_commit_seconds",
-                "Time to make one block durable: what the disk takes for a write and an fsync.",
+                "Time to make one block durable: a write and an fsync of the disk.",
                 SECONDS.to_vec(),
             ),
-            sockets: gauge(
-                &registry,
+            sockets: registry.gauge(
                 "roomlog_sockets",
-                "Connections that are served: WebSockets, HTTP, Server-Sent Events. At the setting \
+                "Connections served: WebSockets, HTTP, Server-Sent Events. At the setting \
                  `sockets` more wait to be accepted.",
             ),
-            told: Mutex::new(told),
+            on_request: Mutex::new(RequestedMetrics::new(&registry)),
             registry,
         }
     }
 }
 
-impl Told {
-    fn new(registry: &Registry) -> Self {
-        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help));
-        let files = Opts::new(
-            "roomlog_file_bytes",
-            "Size of each file of the data directory that is there. Growing -wal files are normal \
-             between checkpoints.",
-        );
-        let info = Opts::new(
-            "roomlog_info",
-            "Always 1; its labels say which version serves which log. Another log under the same \
-             address is a restore that may have lost entries.",
-        );
+impl RequestedMetrics {
+    fn new(registry: &MetricRegistry) -> Self {
         Self {
-            blocks: counter(
+            blocks: registry.counter(
                 "roomlog_blocks_total",
-                "Blocks applied since the start, those replayed from the journal included.",
+                "Blocks applied since the start, including those replayed from the journal.",
             ),
-            entries: counter(
+            entries: registry.counter(
                 "roomlog_entries_total",
-                "Entries committed since the start, those replayed from the journal included.",
+                "Entries committed since the start, including those replayed from the journal.",
             ),
-            fold_lag: gauge(
-                registry,
+            fold_lag: registry.gauge(
                 "roomlog_fold_lag_entries",
-                "Entries committed and not yet in the archive; a block of nothing but repeats \
-                 counts as one. At the setting `unfolded_entries` appends are answered `busy`.",
+                "Entries committed but not yet in the archive; a block of only repeats counts as \
+                 one. At the setting `unfolded_entries` appends are answered `busy`.",
             ),
-            followers: gauge(
-                registry,
+            followers: registry.gauge(
                 "roomlog_followers",
-                "Followings: rooms that are followed, counted once for each connection that does.",
+                "Rooms followed, counted once per connection that follows.",
             ),
-            follower_lag: gauge(
-                registry,
+            follower_lag: registry.gauge(
                 "roomlog_follower_lag_entries",
-                "Entries that the slowest follower has still to be sent. Slow readers cost nobody \
-                 anything; one that grows for ever has a reader that does not read.",
+                "Entries that the slowest follower has not been sent yet. A slow reader costs \
+                 others nothing; if this grows for ever, a reader does not read.",
             ),
-            files: registered(registry, IntGaugeVec::new(files, &["file"])),
-            info: registered(registry, IntGaugeVec::new(info, &["version", "log"])),
-            journal: ToldOfJournal::default(),
+            files: registry.labelled(
+                "roomlog_file_bytes",
+                "Size of each existing file of the data directory. Growing -wal files are normal \
+                 between checkpoints.",
+                &["file"],
+            ),
+            info: registry.labelled(
+                "roomlog_info",
+                "Always 1; its labels say which version serves which log. Another log under the \
+                 same address is a restore that may have lost entries.",
+                &["version", "log"],
+            ),
+            journal: None,
         }
     }
 }
 
-impl OfJournal {
-    fn new(registry: &Registry) -> Self {
-        let counter = |name, help| registered(registry, IntCounter::new(name, help));
-        let of_partition = |name, help| {
-            registered(registry, IntGaugeVec::new(Opts::new(name, help), &["partition"]))
-        };
+impl JournalMetrics {
+    fn new(registry: &MetricRegistry) -> Self {
         Self {
-            position: of_partition(
+            position: registry.labelled(
                 "roomlog_journal_position",
                 "The position in each partition of the journal that this node has applied.",
+                &["partition"],
             ),
-            lag: of_partition(
+            lag: registry.labelled(
                 "roomlog_journal_lag_blocks",
-                "Blocks that each partition of the journal is known to hold and this node has not \
-                 applied.",
+                "Blocks known to be in each partition of the journal and not applied by this node.",
+                &["partition"],
             ),
-            stalled: gauge(
-                registry,
+            stalled: registry.gauge(
                 "roomlog_journal_stalled",
-                "1 while the journal leaves what was proposed without an answer; new appends are `busy`.",
+                "1 while the journal does not answer proposals; new appends are `busy`.",
             ),
-            again: counter(
+            proposed_again: registry.counter(
                 "roomlog_journal_proposed_again_total",
-                "Times that all blocks under way were proposed again: one had no answer, or came back \
-                 without the one before it.",
+                "Times that all pending blocks were proposed again: one had no answer, or came \
+                 back without the one before it.",
             ),
-            connections: counter(
+            connections: registry.counter(
                 "roomlog_journal_connections_total",
-                "Connections to NATS, the first included.",
+                "Connections to NATS, including the first.",
             ),
-            readers: counter(
+            readers: registry.counter(
                 "roomlog_journal_readers_replaced_total",
                 "Readers of the journal that were silent, behind or broken, and were replaced.",
             ),
-            untrusted: gauge(
-                registry,
+            untrusted: registry.gauge(
                 "roomlog_journal_untrusted_servers",
-                "NATS servers that were last seen to ack before they fsync, or to be too old; asked every \
-                 half minute. Above 0 a power cut may lose what is acked.",
+                "NATS servers last seen to ack before they fsync, or to be too old; checked every \
+                 half minute. Above 0 a power cut may lose acked entries.",
             ),
-            leaders: counter(
+            leaders: registry.counter(
                 "roomlog_journal_leader_changes_total",
-                "Times that another server was seen to lead the journal; a look is taken when it is quiet.",
+                "Times that another server was seen to lead the journal; checked when it is quiet.",
             ),
         }
     }
 
-    fn tell(&self, node: &Node, stats: &NodeStats, counts: JournalCounts) {
+    fn update(&self, node: &Node, stats: &NodeStats, counts: JournalCounts) {
         for (partition, (position, head)) in stats.positions.iter().enumerate() {
             let lag = head.map_or(0, |head| head.0.saturating_sub(position.0));
             let label = [partition.to_string()];
@@ -270,101 +234,102 @@ impl OfJournal {
         }
         self.untrusted.set(counts.untrusted_servers.cast_signed());
         self.stalled.set(i64::from(node.is_stalled()));
-        for (counter, now) in [
-            (&self.again, stats.proposed_again),
-            (&self.connections, counts.connections),
-            (&self.readers, counts.readers_replaced),
-            (&self.leaders, counts.leader_changes),
-        ] {
-            counter.inc_by(now.saturating_sub(counter.get()));
+        raise(&self.proposed_again, stats.proposed_again);
+        raise(&self.connections, counts.connections);
+        raise(&self.readers, counts.readers_replaced);
+        raise(&self.leaders, counts.leader_changes);
+    }
+}
+
+/// Makes and registers metrics; their names are valid and unique in this file.
+#[derive(Debug, Default)]
+struct MetricRegistry(Registry);
+
+impl MetricRegistry {
+    fn register<T: Collector + Clone + 'static>(&self, made: prometheus::Result<T>) -> T {
+        let metric = made.unwrap_or_else(|error| unreachable!("an invalid metric: {error}"));
+        if let Err(error) = self.0.register(Box::new(metric.clone())) {
+            unreachable!("a metric registered twice: {error}");
         }
+        metric
     }
-}
 
-/// Registers what is named once and rightly, in this file.
-fn registered<T: Collector + Clone + 'static>(
-    registry: &Registry,
-    made: prometheus::Result<T>,
-) -> T {
-    let metric = made.unwrap_or_else(|error| unreachable!("a metric of ours: {error}"));
-    if let Err(error) = registry.register(Box::new(metric.clone())) {
-        unreachable!("a metric of ours: {error}");
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help))
     }
-    metric
-}
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    registered(registry, IntGauge::new(name, help))
-}
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help))
+    }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
-    registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    fn labelled(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    }
 }
 
 fn buckets(first: f64, factor: f64, count: usize) -> Vec<f64> {
     exponential_buckets(first, factor, count)
-        .unwrap_or_else(|error| unreachable!("buckets of ours: {error}"))
+        .unwrap_or_else(|error| unreachable!("invalid buckets: {error}"))
+}
+
+/// Raises a counter to a total that is counted elsewhere.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 impl Metrics {
-    /// Counts an append that was answered with its slot, and how long that took.
+    /// Counts an append that was answered with its slot, and its time.
     pub(crate) fn appended(&self, repeat: bool, took: Duration) {
         if repeat { &self.repeats } else { &self.committed }.inc();
         self.ack.observe(took.as_secs_f64());
     }
 
-    /// Counts an append that was answered with an error.
     pub(crate) fn refused(&self, code: ErrorCode) {
-        let counter = CODES.iter().zip(&self.refused).find(|(named, _)| **named == code);
-        if let Some((_, counter)) = counter {
+        if let Some((_, counter)) = self.refused.iter().find(|(counted, _)| *counted == code) {
             counter.inc();
         }
     }
 
-    /// Notes a block that is durable: its size, and how long that took.
+    /// Counts a durable block: its size, and the time until it was durable.
     pub(crate) fn block(&self, appends: usize, bytes: usize, took: Duration) {
         self.block_appends.observe(appends as f64);
         self.block_bytes.observe(bytes as f64);
         self.commit.observe(took.as_secs_f64());
     }
 
-    /// Notes how long a page took to read.
     pub(crate) fn page(&self, took: Duration) {
         self.page.observe(took.as_secs_f64());
     }
 
-    /// The same journal, whose blocks are measured and timed.
-    #[must_use]
-    pub fn time_journal(self: &Arc<Self>, journal: Arc<dyn Journal>) -> Arc<dyn Journal> {
-        Arc::new(TimedJournal { journal, metrics: self.clone() })
-    }
-
-    /// All of it as text. Looks at every follower and at the files' sizes, so it may take a few
-    /// milliseconds and holds up nobody but its thread.
+    /// All metrics as text. Reads every follower's lag and the files' sizes, so it may block its
+    /// thread for a few milliseconds.
     pub(crate) fn text(&self, node: &Node, files: &[PathBuf]) -> String {
-        let told = self.told.lock();
+        let mut requested = self.on_request.lock();
         let stats = node.stats();
-        for (counter, now) in [(&told.blocks, stats.blocks), (&told.entries, stats.entries)] {
-            counter.inc_by(now.saturating_sub(counter.get()));
-        }
-        told.fold_lag.set(stats.unfolded.cast_signed());
-        told.followers.set(i64::try_from(stats.followers).unwrap_or(i64::MAX));
-        told.follower_lag.set(stats.follower_lag.cast_signed());
-        // A file that is not there any more is not told, rather than told as it was.
-        told.files.reset();
+        raise(&requested.blocks, stats.blocks);
+        raise(&requested.entries, stats.entries);
+        requested.fold_lag.set(stats.unfolded.cast_signed());
+        requested.followers.set(i64::try_from(stats.followers).unwrap_or(i64::MAX));
+        requested.follower_lag.set(stats.follower_lag.cast_signed());
+        // A file that no longer exists is left out, rather than reported with its last size.
+        requested.files.reset();
         for file in files {
-            let Ok(there) = std::fs::metadata(file) else { continue };
+            let Ok(metadata) = std::fs::metadata(file) else { continue };
             let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-            told.files.with_label_values(&[&*name]).set(there.len().cast_signed());
+            requested.files.with_label_values(&[&*name]).set(metadata.len().cast_signed());
         }
         if let Some(counts) = stats.journal {
-            let journal = told.journal.0.get_or_init(|| OfJournal::new(&self.registry));
-            journal.tell(node, &stats, counts);
+            let journal = &mut requested.journal;
+            let journal = journal.get_or_insert_with(|| JournalMetrics::new(&self.registry));
+            journal.update(node, &stats, counts);
         }
-        told.info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.log()]).set(1);
-        let encoder = TextEncoder::new();
-        encoder
-            .encode_to_string(&self.registry.gather())
+        requested.info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.log()]).set(1);
+        TextEncoder::new()
+            .encode_to_string(&self.registry.0.gather())
             .unwrap_or_else(|error| format!("# {error}\n"))
     }
 }

@@ -1,8 +1,8 @@
 //! A journal that is measured from outside, through its contract.
 //!
-//! Enters: blocks. Leaves: the same, to the journal, and how large each was and how long it took to be
-//! durable. Invariant: nothing about the journal changes but that. It stands here because the core
-//! reads no clock, and no engine has to know that it is watched.
+//! Enters: blocks. Leaves: the same blocks, to the journal; the size of each and the time until it
+//! was durable, to the metrics. It is here because the core reads no clock, and so that no engine
+//! has to measure itself.
 
 use std::sync::Arc;
 
@@ -17,12 +17,19 @@ use roomlog_core::{
 };
 use tokio::time::Instant;
 
-use crate::Metrics;
+use crate::metrics::Metrics;
 
-/// A journal, and where its measures go.
-pub(crate) struct TimedJournal {
-    pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) metrics: Arc<Metrics>,
+struct TimedJournal {
+    journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
+}
+
+impl Metrics {
+    /// Wraps a journal: its blocks are measured and timed.
+    #[must_use]
+    pub fn time_journal(self: &Arc<Self>, journal: Arc<dyn Journal>) -> Arc<dyn Journal> {
+        Arc::new(TimedJournal { journal, metrics: self.clone() })
+    }
 }
 
 impl Journal for TimedJournal {
@@ -41,15 +48,14 @@ impl Journal for TimedJournal {
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
         let (begun, metrics) = (Instant::now(), self.metrics.clone());
         let (appends, bytes) = (block::proposals_in(&block), block.len());
-        // One node's journal writes here, before there is anything to wait for.
+        // A journal on this machine writes in this call, before there is a future to poll.
         let proposed = self.journal.propose(partition, block);
-        let noted = move |proposed: Proposed| {
+        let measure = move |proposed: &Proposed| {
             if let Proposed::Durable(_) = proposed {
                 metrics.block(appends, bytes, begun.elapsed());
             }
-            proposed
         };
-        proposed.map(noted).boxed()
+        proposed.inspect(measure).boxed()
     }
 
     fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {

@@ -1,46 +1,45 @@
-//! What the server says, as bytes: JSON, and the WebSocket frames around it.
+//! What the server sends, as bytes: JSON, and the WebSocket frames around it.
 //!
-//! Enters: pages, commits, outcomes. Leaves: frames that are written as they are. Invariants: all JSON is
-//! written by [`write_json`], so that a line of it is one line for every reader; a frame holds at most a
-//! page (`page_entries`, `page_bytes`), and at least one entry; a commit is encoded once, by whoever sends
-//! it first, and its bytes are shared.
+//! Enters: pages, commits, frames. Leaves: bytes to write unchanged. Invariants: all JSON is
+//! written by [`write_json`], so that a line of it is one line for every reader; a frame of entries
+//! holds at most a page (`page_entries`, `page_bytes`), and at least one entry; a commit is encoded
+//! once, by its first sender, and its bytes are shared.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_core::{archive::Keep, commit::Commit, proposal::Stored, reader::Page};
 use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of, write_json};
 use serde::Serialize;
 
-/// What surrounds the entries of a reply or ack, in bytes, at most: a room of 128 bytes, a digest,
-/// a log's id, three integers and the names.
+/// The most bytes of a reply or ack besides its entries: a room of 128 bytes, a digest, a log's id,
+/// three integers and the member names.
 const ENVELOPE_BYTES: usize = 512;
 
-/// A WebSocket text frame of a server: never masked, never fragmented (RFC 6455, 5.2).
-pub(crate) fn text_frame(payload: &[u8]) -> Bytes {
-    frame(0x81, &[payload])
+/// The first byte of a text frame: never fragmented (RFC 6455, 5.2).
+const TEXT: u8 = 0x81;
+
+pub(crate) fn server_frame(frame: &ServerFrame) -> Bytes {
+    websocket_frame(TEXT, &[&json(frame)])
 }
 
-/// A WebSocket ping.
 pub(crate) fn ping_frame() -> Bytes {
-    frame(0x89, &[])
+    websocket_frame(0x89, &[])
 }
 
-/// The answer to a WebSocket ping.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
-    frame(0x8a, &[payload])
+    websocket_frame(0x8a, &[payload])
 }
 
-/// A WebSocket close, with a reason for people.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
     let mut payload = (code as u16).to_be_bytes().to_vec();
-    // A control frame holds 125 bytes. A reason may quote what the client sent, so it may be longer, and cut
-    // within a character it would be no UTF-8.
+    // A control frame holds 125 bytes, and a reason may quote what the client sent, so it is cut;
+    // between characters, because it must be UTF-8.
     let reason = &reason[..reason.floor_char_boundary(120)];
     payload.extend(reason.bytes());
-    frame(0x88, &[&payload])
+    websocket_frame(0x88, &[&payload])
 }
 
-/// A frame whose payload is in pieces.
-fn frame(first: u8, payload: &[&[u8]]) -> Bytes {
+/// A WebSocket frame of a server, never masked; its payload is in pieces.
+fn websocket_frame(first: u8, payload: &[&[u8]]) -> Bytes {
     let length = payload.iter().map(|piece| piece.len()).sum();
     let mut frame = BytesMut::with_capacity(length + 10);
     frame.put_u8(first);
@@ -59,7 +58,7 @@ fn frame(first: u8, payload: &[&[u8]]) -> Bytes {
     frame.freeze()
 }
 
-/// JSON of what cannot fail to be JSON: our own types, with text keys.
+/// JSON of our own types, which cannot fail: they have text keys.
 pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_json(&mut bytes, value);
@@ -70,35 +69,29 @@ fn put_json<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
     write_json(bytes, value).unwrap_or_else(|error| unreachable!("our types are JSON: {error}"));
 }
 
-/// A frame of the server as a WebSocket frame.
-pub(crate) fn server_frame(frame: &ServerFrame) -> Bytes {
-    text_frame(&json(frame))
-}
-
-/// The acks that tell of these entries: one, or more when a page cannot hold them all.
+/// The acks of these entries: several if one page cannot hold them all.
 pub(crate) fn acks(room: &RoomName, entries: &[Stored], limits: &Limits) -> Vec<Bytes> {
     let prefix = format!(r#"{{"type":"ack","room":"{room}","entries":["#);
     let mut frames = Vec::new();
     let mut rest = entries;
     while !rest.is_empty() {
-        let (body, count) = joined(rest.iter(), limits);
-        frames.push(frame(0x81, &[prefix.as_bytes(), &body, b"]}"]));
+        let (body, count) = joined(rest, limits);
+        frames.push(websocket_frame(TEXT, &[prefix.as_bytes(), &body, b"]}"]));
         rest = &rest[count..];
     }
     frames
 }
 
-/// The frames of a commit, encoded at most once.
 pub(crate) fn commit_frames<'a>(commit: &'a Commit, limits: &Limits) -> &'a [Bytes] {
     commit.frames.get_or_init(|| acks(&commit.room, &commit.entries, limits))
 }
 
-/// As many entries as a page holds, joined by commas, and how many they are.
-fn joined<'a>(entries: impl Iterator<Item = &'a Stored>, limits: &Limits) -> (Vec<u8>, usize) {
+/// As many entries as a page holds, and their number.
+fn joined(entries: &[Stored], limits: &Limits) -> (Vec<u8>, usize) {
     let (most, bytes) = page_bounds(limits);
     let mut body = Vec::new();
     let mut count = 0;
-    for stored in entries.take(most) {
+    for stored in entries.iter().take(most) {
         let before = body.len();
         if count > 0 {
             body.push(b',');
@@ -113,7 +106,7 @@ fn joined<'a>(entries: impl Iterator<Item = &'a Stored>, limits: &Limits) -> (Ve
     (body, count)
 }
 
-/// These entries as Server-Sent Events. JSON has no line break, so one `data:` line holds an entry.
+/// Entries as Server-Sent Events. JSON has no line break, so one `data:` line holds an entry.
 pub(crate) fn events<'a>(entries: impl Iterator<Item = &'a Stored>) -> Bytes {
     let mut events = Vec::new();
     for stored in entries {
@@ -130,26 +123,26 @@ fn page_bounds(limits: &Limits) -> (usize, usize) {
 }
 
 /// A page as JSON, and where it ended.
-pub(crate) struct Encoded {
-    /// The members of a `reply` without `type` and `req`, behind the opening brace.
+pub(crate) struct EncodedPage {
+    /// An open object: the members of a `reply` without `type` and `req`.
     open: Vec<u8>,
-    /// The slot behind the last entry; `None` when there is no entry.
+    /// The slot after the last entry; `None` without entries.
     pub(crate) end: Option<Slot>,
 }
 
-/// What an entry takes of a page at a guess, in bytes, beside its text.
-const BESIDE_TEXT: usize = 160;
+/// An estimate of the bytes of an entry besides its text.
+const ENTRY_OVERHEAD: usize = 160;
 
-/// Encodes a page, clipped to what a page may hold, from the end that is kept.
-pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) -> Encoded {
+/// Encodes a page, clipped to the limits at the end that is not kept.
+pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) -> EncodedPage {
     let (most, bytes) = page_bounds(limits);
     let surplus = page.entries.len().saturating_sub(most);
     let entries = match keep {
         Keep::Oldest => &page.entries[..page.entries.len() - surplus],
         Keep::Newest => &page.entries[surplus..],
     };
-    let guess = entries.iter().map(|stored| stored.text_bytes() + BESIDE_TEXT).sum::<usize>();
-    let mut open = Vec::with_capacity(guess + ENVELOPE_BYTES);
+    let estimate = entries.iter().map(|stored| stored.text_bytes() + ENTRY_OVERHEAD).sum::<usize>();
+    let mut open = Vec::with_capacity(estimate + ENVELOPE_BYTES);
     open.extend_from_slice(format!(r#"{{"room":"{room}","entries":["#).as_bytes());
     let entries = put_entries(&mut open, entries, keep, bytes);
     let (at, digest) = match entries.last() {
@@ -159,10 +152,10 @@ pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) ->
     let latest = latest_of(page.head.end);
     let tail = format!(r#"],"latest":{latest},"digest_at":{at},"digest":"{digest}""#);
     open.extend_from_slice(tail.as_bytes());
-    Encoded { open, end: entries.last().map(|last| last.entry.slot + 1) }
+    EncodedPage { open, end: entries.last().map(|last| last.entry.slot + 1) }
 }
 
-/// Puts as many of the entries as the bytes hold, joined by commas; gives which.
+/// Appends as many entries as fit, joined by commas; returns them.
 fn put_entries<'a>(
     to: &mut Vec<u8>,
     entries: &'a [Stored],
@@ -170,7 +163,7 @@ fn put_entries<'a>(
     bytes: usize,
 ) -> &'a [Stored] {
     let begin = to.len();
-    // Where each entry begins, and behind the last one: a comma is counted to the entry before it.
+    // Where each entry begins, and the end of the last: a comma counts to the entry before it.
     let mut begins = vec![begin];
     for stored in entries {
         put_json(to, &stored.entry);
@@ -192,20 +185,17 @@ fn put_entries<'a>(
             (0..last).find(fits).unwrap_or(last)..entries.len()
         }
     };
-    // Without the last one's comma.
     to.truncate(begins[kept.end] - usize::from(!kept.is_empty()));
     to.drain(begin..begins[kept.start]);
     &entries[kept]
 }
 
-impl Encoded {
-    /// As a `reply` frame.
+impl EncodedPage {
     pub(crate) fn reply(&self, req: Option<i64>) -> Bytes {
         let req = req.map_or_else(String::new, |req| format!(r#","req":{req}"#));
-        frame(0x81, &[br#"{"type":"reply","#, &self.open[1..], req.as_bytes(), b"}"])
+        websocket_frame(TEXT, &[br#"{"type":"reply","#, &self.open[1..], req.as_bytes(), b"}"])
     }
 
-    /// As the body of an HTTP answer.
     pub(crate) fn body(mut self, log: &str) -> Vec<u8> {
         self.open.extend_from_slice(format!(r#","log":"{log}"}}"#).as_bytes());
         self.open

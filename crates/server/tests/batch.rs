@@ -1,4 +1,4 @@
-//! A batch over a journal that has no room in the middle of it: what no disk of a test does on time.
+//! A batch over a journal that is full in the middle of it, which no disk does on cue.
 
 use std::sync::{
     Arc,
@@ -24,14 +24,13 @@ use tokio::{
     sync::oneshot,
 };
 
-/// A journal that has no room for one block, the second, and has for all that come later: somebody
-/// removed a file.
-struct Nearly {
+/// A journal that is full for its second block only: then somebody removed a file.
+struct FullOnce {
     journal: MemoryJournal,
     proposed: AtomicU64,
 }
 
-impl Journal for Nearly {
+impl Journal for FullOnce {
     delegate_journal!(journal: facts peers counts follow head first trim);
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
@@ -44,9 +43,9 @@ impl Journal for Nearly {
 
 /// Posts a batch of these ids and gives the outcomes.
 async fn post(address: std::net::SocketAddr, ids: std::ops::Range<usize>) -> Vec<Value> {
-    // A thousand are three blocks, and two of them are in hand at once.
-    let says = |n| json!({"author": "ada", "id": format!("i-{n}"), "body": "x".repeat(1_200)});
-    let line = |n| format!("{}\n", says(n));
+    // A thousand are three blocks, two of them in flight concurrently.
+    let append = |n| json!({"author": "ada", "id": format!("i-{n}"), "body": "x".repeat(1_200)});
+    let line = |n| format!("{}\n", append(n));
     let body: String = ids.map(line).collect();
     let request = format!(
         "POST /v1/rooms/r/entries HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -58,7 +57,7 @@ async fn post(address: std::net::SocketAddr, ids: std::ops::Range<usize>) -> Vec
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.expect("read");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    // What is no object of its own is the head, or the size of a chunk.
+    // Lines that are no object are the head, or the size of a chunk.
     answer
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
@@ -67,9 +66,9 @@ async fn post(address: std::net::SocketAddr, ids: std::ops::Range<usize>) -> Vec
 }
 
 #[tokio::test]
-async fn behind_a_line_that_finds_the_disk_full_nothing_is_stored_although_it_was_in_hand() {
+async fn nothing_in_flight_is_stored_after_a_line_that_finds_the_disk_full() {
     let journal =
-        Arc::new(Nearly { journal: MemoryJournal::new("log"), proposed: AtomicU64::new(0) });
+        Arc::new(FullOnce { journal: MemoryJournal::new("log"), proposed: AtomicU64::new(0) });
     let archive = Arc::new(MemoryArchive::default());
     let engines =
         Engines { identity: identity(1, 1), journal: journal.clone(), archive, backup: None };
@@ -94,7 +93,7 @@ async fn behind_a_line_that_finds_the_disk_full_nothing_is_stored_although_it_wa
     assert_eq!((codes.len(), codes[0]), (990, Some("storage_full")));
     assert!(codes[1..].iter().all(|code| *code == Some("out_of_order")), "{codes:?}");
 
-    // Sent again, they are taken, and nothing stands between.
+    // Sent again, they are stored, with no gap.
     let done = post(address, 10..1_000).await;
     assert_eq!(done.len(), 990);
     done.iter().zip(10..).for_each(|(line, n)| entry(n, line));

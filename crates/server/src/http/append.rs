@@ -1,75 +1,35 @@
-//! `POST …/entries`: one append, a queue of its own; or a batch of them ([`batch`](super::batch)).
+//! `POST …/entries` of one append, with a queue of its own.
 //!
-//! Enters: the members of an `append` frame, without `seq`. Leaves: the entry, with 201, or 200 when it
-//! was there already; or an error. Invariant: the outcome is awaited even when the client hangs up, so
-//! that what was taken is finished before the server stops.
+//! Enters: the members of an `append` frame, without `seq`. Leaves: the entry, with 201, or with
+//! 200 if it was already stored; or an error. A batch reads its lines by the same rules
+//! ([`read_append`]).
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use axum::{
-    body::{Body, HttpBody},
-    extract::State,
-    http::{HeaderMap, Request, Response, StatusCode, header},
+    body::Body,
+    http::{HeaderMap, Response, StatusCode},
 };
 use roomlog_core::{outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
-    ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Slot, Span, client::parse_append, end_of,
-    json::Object,
+    Author, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Span, client::parse_append,
+    end_of, json::Object,
 };
+use tokio::time::timeout;
 
 use super::{
-    ahead, batch, body,
-    content::{Kind, check_beginning, kind_of},
-    query::{Refused, Room},
-    reach, refuse, respond_json, stopped_or,
+    body::{self, check_beginning},
+    reach::{ahead, reach, stopped_or},
 };
 use crate::{
     clock::now_ms,
     gateway::Gateway,
     outcome::{new_id, refusal_of},
+    respond::{bad, respond_json, unknown_outcome},
     wire,
 };
 
-pub(super) async fn append(
-    State(gateway): State<Arc<Gateway>>,
-    room: Result<Room, Refused>,
-    request: Request<Body>,
-) -> Response<Body> {
-    // On a task of its own: a client that hangs up does not take back what was taken.
-    let alive = gateway.alive.clone();
-    let appended = tokio::spawn(async move {
-        let _held_until_answered = alive;
-        let (parts, mut body) = request.into_parts();
-        let answer = match room {
-            Ok(Room(room)) => take(&gateway, room, &parts.headers, &mut body).await,
-            Err(Refused(refusal)) => Err(refusal),
-        };
-        // Who waits for a word before it sends the body has it in the answer.
-        if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
-            body::discard(body).await;
-        }
-        answer.unwrap_or_else(|refusal| {
-            gateway.config.metrics.refused(refusal.code);
-            refuse(refusal)
-        })
-    });
-    appended.await.unwrap_or_else(|_| refuse(Refusal::new(ErrorCode::UnknownOutcome, "cut off")))
-}
-
-async fn take(
-    gateway: &Arc<Gateway>,
-    room: RoomName,
-    headers: &HeaderMap,
-    body: &mut Body,
-) -> Result<Response<Body>, Refusal> {
-    match kind_of(headers) {
-        Ok(Kind::One) => take_one(gateway, room, headers, body).await,
-        Ok(Kind::Lines) => batch::take(gateway, room, headers, body).await,
-        Err(unread) => Ok(unread.answer()),
-    }
-}
-
-async fn take_one(
+pub(super) async fn append_one(
     gateway: &Gateway,
     room: RoomName,
     headers: &HeaderMap,
@@ -78,51 +38,53 @@ async fn take_one(
     let most = usize::try_from(gateway.config.limits.frame_bytes).unwrap_or(usize::MAX);
     let body = body::read(gateway, body, most, None).await?;
     let read = Instant::now();
-    if let Err(unread) = check_beginning(&body.bytes) {
-        return Ok(unread.answer());
+    if let Err(error) = check_beginning(&body.bytes) {
+        return Ok(error.answer());
     }
-    let mut append = members(gateway, &room, &body.bytes)?;
+    let mut append = read_append(gateway, &room, &body.bytes)?;
     append.id = id_of(&append, headers)?;
+    let author = author_of(&append)?;
     let id = append.id.clone().unwrap_or_else(new_id);
     let echo =
         |refusal: Refusal| Refusal { room: Some(room.clone()), id: Some(id.clone()), ..refusal };
-    needs_author(&append)?;
-    let outcome = settle(gateway, &room, append, id.clone()).await.map_err(echo)?;
+    let received = now_ms();
+    wait_for_log(gateway, &room, &append).await.map_err(echo)?;
+    let draft = Draft::new(append, author, id.clone(), received);
+    let outcome = timeout(gateway.append_for(), gateway.node.append(draft)).await;
+    let outcome = outcome.unwrap_or(AppendOutcome::Unknown);
     let AppendOutcome::Committed { slot, repeat, .. } = outcome else {
-        let unknown = || Refusal::new(ErrorCode::UnknownOutcome, "cut off");
+        let unknown = || unknown_outcome("the append was interrupted");
         return Err(echo(refusal_of(&outcome).unwrap_or_else(unknown)));
     };
-    let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };
-    let answer = entry(gateway, &room, slot, status).await.map_err(echo)?;
+    let span = Span::UpTo { count: 1, upto: Some(slot) };
+    let page = gateway.node.read(&room, span, None, gateway.page_limits()).await;
+    let page = page.map_err(|error| echo(unknown_outcome(error.to_string())))?;
+    let entry = page.entries.last().map(|stored| wire::json(&stored.entry));
+    let entry = entry.unwrap_or_else(|| b"null".into());
     gateway.config.metrics.appended(repeat, read.elapsed());
-    Ok(answer)
+    let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(respond_json(status, [br#"{"entry":"#, &*entry, b"}"].concat()))
 }
 
-fn bad(message: impl Into<String>) -> Refusal {
-    Refusal::new(ErrorCode::BadMessage, message)
-}
-
-/// Reads the members of an append to this room.
-pub(super) fn members(
+pub(super) fn read_append(
     gateway: &Gateway,
     room: &RoomName,
     text: &[u8],
 ) -> Result<ClientAppend, Refusal> {
-    let text = std::str::from_utf8(text).map_err(|_| bad("this is not UTF-8"))?;
+    let text = std::str::from_utf8(text).map_err(|_| bad("the append is not UTF-8"))?;
     let object = Object::parse(text).map_err(|problem| bad(problem.to_string()))?;
     let append = parse_append(&object, room, &gateway.config.limits).map_err(|refusal| *refusal)?;
     if append.room != *room {
         return Err(bad("`room` is not the room of the path"));
     }
     if append.seq.is_some() {
-        return Err(bad(
-            "`seq` numbers the appends of a WebSocket; each POST is a queue of its own",
-        ));
+        let message = "`seq` numbers the appends of a WebSocket; each POST is a queue of its own";
+        return Err(bad(message));
     }
     Ok(append)
 }
 
-/// The id that the object or the header gives; both may, the same one.
+/// The id in the object or the header; if both have one, they must be equal.
 fn id_of(append: &ClientAppend, headers: &HeaderMap) -> Result<Option<EntryId>, Refusal> {
     let mut id = append.id.clone();
     for key in headers.get_all("idempotency-key") {
@@ -137,16 +99,16 @@ fn id_of(append: &ClientAppend, headers: &HeaderMap) -> Result<Option<EntryId>, 
     Ok(id)
 }
 
-pub(super) fn needs_author(append: &ClientAppend) -> Result<(), Refusal> {
-    if append.author.is_some() {
-        return Ok(());
-    }
-    let message = "`author` is missing: an open server needs to be told who speaks";
-    Err(Refusal { id: append.id.clone(), ..Refusal::new(ErrorCode::LoginRequired, message) })
+/// The author; `login_required` if there is none, because HTTP has no login.
+pub(super) fn author_of(append: &ClientAppend) -> Result<Author, Refusal> {
+    append.author.clone().ok_or_else(|| {
+        let message = "`author` is missing: an open server requires one";
+        Refusal { id: append.id.clone(), ..Refusal::new(ErrorCode::LoginRequired, message) }
+    })
 }
 
-/// Waits for what an append waits for: that the log reaches its `after` and its `ref`.
-pub(super) async fn wait(
+/// Waits until the log reaches the append's `after` and `ref`.
+pub(super) async fn wait_for_log(
     gateway: &Gateway,
     room: &RoomName,
     append: &ClientAppend,
@@ -165,33 +127,4 @@ pub(super) async fn wait(
         return Err(stopped_or(gateway, Refusal::new(ErrorCode::BadRef, message)));
     }
     Ok(())
-}
-
-/// Waits for what the append waits for, appends it, and waits for its outcome.
-async fn settle(
-    gateway: &Gateway,
-    room: &RoomName,
-    append: ClientAppend,
-    id: EntryId,
-) -> Result<AppendOutcome, Refusal> {
-    let received = now_ms();
-    wait(gateway, room, &append).await?;
-    let Some(author) = append.author.clone() else { return Ok(AppendOutcome::Unavailable) };
-    let draft = Draft::new(append, author, id, received);
-    let outcome = tokio::time::timeout(gateway.append_for(), gateway.node.append(draft)).await;
-    Ok(outcome.unwrap_or(AppendOutcome::Unknown))
-}
-
-async fn entry(
-    gateway: &Gateway,
-    room: &RoomName,
-    slot: Slot,
-    status: StatusCode,
-) -> Result<Response<Body>, Refusal> {
-    let span = Span::UpTo { count: 1, upto: Some(slot) };
-    let page = gateway.node.read(room, span, None, gateway.page_limits()).await;
-    let page = page.map_err(|error| Refusal::new(ErrorCode::UnknownOutcome, error.to_string()))?;
-    let entry = page.entries.last().map(|stored| wire::json(&stored.entry));
-    let entry = entry.unwrap_or_else(|| b"null".into());
-    Ok(respond_json(status, [br#"{"entry":"#, &*entry, b"}"].concat()))
 }

@@ -2,59 +2,70 @@
 //!
 //! ```text
 //!  body ──lines──► a block's worth ──► sequencer, one numbered queue ──► outcomes ──► answer
-//!           └ wrong in form: final, the next line goes on
+//!           └ invalid: a final error, the next line is read
 //! ```
 //!
-//! Enters: up to [`BATCH_APPENDS`] appends. Leaves: an outcome a line, in order. Invariants: nothing is
-//! taken of a body that is too long or has too many lines; lines go without waiting for those before
-//! them, and still nothing is stored behind one that was refused and may come again: the queue is
-//! numbered, so that the sequencer turns away what is in hand behind a refusal, as it does for a
-//! WebSocket's `seq`. What is with the sequencer is bounded by [`IN_HAND_BYTES`].
+//! Enters: up to [`BATCH_APPENDS`] appends. Leaves: an outcome per line, in order, with the stored
+//! entry, also of a repeat; one page is in memory. Invariants: nothing of a body with too many
+//! bytes or lines is taken; lines are submitted without waiting for earlier ones, yet nothing is
+//! stored after one that was rejected and may be sent again: the queue is numbered, so the
+//! sequencer rejects what is in flight behind it, as for a WebSocket's `seq`.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
     body::Body,
     http::{HeaderMap, Response, StatusCode},
 };
+use bytes::Bytes;
+use futures_util::stream;
 use roomlog_core::{
     block::{BLOCK_BYTES, BLOCK_ENTRIES},
     mailbox::Mailbox,
     outcome::AppendOutcome,
+    proposal::Stored,
     queue::{Draft, Queue},
+    reader::PageLimits,
 };
-use roomlog_protocol::{EntryId, ErrorCode, Refusal, RoomName, Slot, limits::BATCH_APPENDS};
+use roomlog_protocol::{
+    EntryId, ErrorCode, ErrorFrame, Refusal, RoomName, Slot, Span, latest_of, limits::BATCH_APPENDS,
+};
+use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    append::{members, needs_author, wait},
-    body,
-    content::check_beginning,
-    outcomes, respond,
+    append::{author_of, read_append, wait_for_log},
+    body::{self, check_beginning},
 };
 use crate::{
     clock::now_ms,
+    connection::BATCH_BYTES,
     gateway::Gateway,
     outcome::{new_id, refusal_of},
+    respond::{bad, respond, unknown_outcome},
+    wire,
 };
 
-/// How many bytes of one batch the sequencer has at most, when it has more than one append of it: a
-/// block that is written, and the next one.
-const IN_HAND_BYTES: usize = 2 * BLOCK_BYTES;
+/// The most bytes of one batch in flight, unless it is a single append: a block that is written,
+/// and the next one.
+const IN_FLIGHT_BYTES: usize = 2 * BLOCK_BYTES;
 
-const NOT_TRIED: &str = "a line before this one was not taken and comes first; send both again";
-
-/// What became of a line.
-pub(super) enum Line {
-    /// It is at this slot; it was there already, or not.
-    Entry { id: EntryId, slot: Slot, repeat: bool },
-    /// It was refused, or nobody knows.
+enum Line {
+    Entry {
+        id: EntryId,
+        slot: Slot,
+        repeat: bool,
+    },
+    /// It was rejected, or its outcome is unknown.
     Error(Box<Refusal>),
-    /// The sequencer has it.
-    InHand { id: EntryId, weight: usize },
+    /// It is staged, or submitted to the sequencer.
+    InFlight {
+        id: EntryId,
+        weight: usize,
+    },
 }
 
-pub(super) async fn take(
+pub(super) async fn append_batch(
     gateway: &Arc<Gateway>,
     room: RoomName,
     headers: &HeaderMap,
@@ -62,12 +73,12 @@ pub(super) async fn take(
 ) -> Result<Response<Body>, Refusal> {
     if headers.contains_key("idempotency-key") {
         let message = "an Idempotency-Key names one append; in a batch each line has its own `id`";
-        return Err(Refusal::new(ErrorCode::BadMessage, message));
+        return Err(bad(message));
     }
-    let body =
-        body::read(gateway, body, gateway.config.batch_bytes, Some(&gateway.batches)).await?;
-    if let Err(unread) = check_beginning(&body.bytes) {
-        return Ok(unread.answer());
+    let most = gateway.config.batch_bytes;
+    let body = body::read(gateway, body, most, Some(&gateway.batch_permits)).await?;
+    if let Err(error) = check_beginning(&body.bytes) {
+        return Ok(error.answer());
     }
     let is_append = |line: &&[u8]| !line.trim_ascii().is_empty();
     let lines: Vec<_> = body.bytes.split(|byte| *byte == b'\n').filter(is_append).collect();
@@ -75,10 +86,14 @@ pub(super) async fn take(
         let message = format!("{} appends are more than {BATCH_APPENDS}", lines.len());
         return Err(Refusal::new(ErrorCode::TooLarge, message));
     }
-    let done = Batch::new(gateway, room.clone()).run(&lines).await;
+    let lines = Batch::new(gateway, room.clone()).run(&lines).await.into();
     drop(body);
-    let answer = outcomes::body(gateway.clone(), room, done);
-    Ok(respond(StatusCode::OK, "application/x-ndjson", answer))
+    let answer = BatchAnswer { gateway: gateway.clone(), room, lines, page: Vec::new() };
+    let chunks = stream::unfold(answer, async |mut answer: BatchAnswer| {
+        let chunk = answer.next().await?;
+        Some((Ok::<_, Infallible>(chunk), answer))
+    });
+    Ok(respond(StatusCode::OK, "application/x-ndjson", Body::from_stream(chunks)))
 }
 
 struct Batch<'a> {
@@ -89,12 +104,12 @@ struct Batch<'a> {
     received: u64,
     read: Instant,
     lines: Vec<Line>,
-    /// Appends to submit together, so that they share a block: their lines are in hand.
-    ready: Vec<(u64, Draft)>,
-    ready_bytes: usize,
-    in_hand: usize,
-    in_hand_bytes: usize,
-    /// A line was not taken and may come again: what follows is not tried.
+    /// Appends to submit together, so that they share a block.
+    staged: Vec<(u64, Draft)>,
+    staged_bytes: usize,
+    in_flight: usize,
+    in_flight_bytes: usize,
+    /// A line was not stored and may be sent again: what follows is not tried.
     stopped: bool,
 }
 
@@ -109,20 +124,18 @@ impl<'a> Batch<'a> {
             received: now_ms(),
             read: Instant::now(),
             lines: Vec::new(),
-            ready: Vec::new(),
-            ready_bytes: 0,
-            in_hand: 0,
-            in_hand_bytes: 0,
+            staged: Vec::new(),
+            staged_bytes: 0,
+            in_flight: 0,
+            in_flight_bytes: 0,
             stopped: false,
         }
     }
 
-    /// Until when it may take.
     fn deadline(&self) -> Instant {
         self.read + self.gateway.append_for()
     }
 
-    /// Takes the lines and waits for their outcomes; one of each.
     async fn run(mut self, lines: &[&[u8]]) -> Vec<Line> {
         for line in lines {
             let tried = self.try_line(line).await;
@@ -130,71 +143,68 @@ impl<'a> Batch<'a> {
                 break;
             }
             if let Err(refusal) = tried {
-                self.refuse(refusal);
+                self.reject(refusal);
             }
         }
-        self.submit_ready();
-        while self.in_hand > 0 && self.hear().await {}
+        self.submit_staged();
+        while self.in_flight > 0 && self.wait_for_mail().await {}
         self.finish(lines.len())
     }
 
-    /// Takes a line in hand. When one before it has stopped the batch, it is not tried.
+    /// Stages a line, unless an earlier one has stopped the batch.
     async fn try_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let most = self.gateway.config.limits.frame_bytes;
         if line.len() as u64 > most {
             let message = format!("the line has more than {most} bytes");
             return Err(Refusal::new(ErrorCode::TooLarge, message));
         }
-        let mut append = members(self.gateway, &self.room, line)?;
-        needs_author(&append)?;
+        let mut append = read_append(self.gateway, &self.room, line)?;
+        let author = author_of(&append)?;
         let id = append.id.get_or_insert_with(new_id).clone();
         let named = |refusal| Refusal { id: Some(id.clone()), ..refusal };
         if append.after.is_some() || append.reference.is_some() {
-            // It may wait for one before it.
-            self.submit_ready();
-            let waited = timeout_at(self.deadline(), wait(self.gateway, &self.room, &append)).await;
+            // It may wait for an earlier line of this batch.
+            self.submit_staged();
+            let wait = wait_for_log(self.gateway, &self.room, &append);
+            let waited = timeout_at(self.deadline(), wait).await;
             self.take_mail();
             if self.stopped {
                 return Ok(());
             }
-            waited.unwrap_or_else(|_| Err(too_slow())).map_err(named)?;
+            waited.unwrap_or_else(|_| Err(timed_out())).map_err(named)?;
         }
-        let Some(author) = append.author.clone() else { return Ok(()) };
         let draft = Draft::new(append, author, id.clone(), self.received);
-        self.make_room(draft.weight()).await.map_err(named)?;
+        let weight = draft.weight();
+        self.wait_for_capacity(weight).await.map_err(named)?;
         if !self.stopped {
-            self.get_ready(draft, id);
+            let token = self.lines.len() as u64;
+            self.staged.push((token, draft.numbered(token)));
+            self.staged_bytes += weight;
+            self.lines.push(Line::InFlight { id, weight });
         }
         Ok(())
     }
 
-    /// Waits until the sequencer has room for as much of this batch, or the batch is stopped.
-    async fn make_room(&mut self, weight: usize) -> Result<(), Refusal> {
-        if self.ready.len() >= BLOCK_ENTRIES || self.ready_bytes + weight > BLOCK_BYTES {
-            self.submit_ready();
+    /// Waits until so many bytes more may be in flight, or the batch is stopped.
+    async fn wait_for_capacity(&mut self, weight: usize) -> Result<(), Refusal> {
+        if self.staged.len() >= BLOCK_ENTRIES || self.staged_bytes + weight > BLOCK_BYTES {
+            self.submit_staged();
         }
-        let full = |batch: &Self| {
-            batch.in_hand > 0 && batch.in_hand_bytes + batch.ready_bytes + weight > IN_HAND_BYTES
-        };
-        while !self.stopped && full(self) {
-            if !self.hear().await {
-                return Err(too_slow());
+        while !self.stopped
+            && self.in_flight > 0
+            && self.in_flight_bytes + self.staged_bytes + weight > IN_FLIGHT_BYTES
+        {
+            if !self.wait_for_mail().await {
+                return Err(timed_out());
             }
         }
         Ok(())
     }
 
-    fn get_ready(&mut self, draft: Draft, id: EntryId) {
-        let (token, weight) = (self.lines.len() as u64, draft.weight());
-        self.ready.push((token, draft.numbered(token)));
-        self.ready_bytes += weight;
-        self.lines.push(Line::InHand { id, weight });
-    }
-
-    /// Submits what is ready; if the batch is stopped, it is not tried any more.
-    fn submit_ready(&mut self) {
-        self.ready_bytes = 0;
-        let mut rest = std::mem::take(&mut self.ready);
+    /// Submits what is staged; once the batch is stopped, that is not tried.
+    fn submit_staged(&mut self) {
+        self.staged_bytes = 0;
+        let mut rest = std::mem::take(&mut self.staged);
         if !self.stopped {
             let weights: Vec<_> = rest.iter().map(|(_, draft)| draft.weight()).collect();
             let (outcome, not_taken) = match self.queue.append_all(rest) {
@@ -203,55 +213,56 @@ impl<'a> Batch<'a> {
             };
             rest = not_taken;
             let taken = weights.len() - rest.len();
-            self.in_hand += taken;
-            self.in_hand_bytes += weights[..taken].iter().sum::<usize>();
+            self.in_flight += taken;
+            self.in_flight_bytes += weights[..taken].iter().sum::<usize>();
             if let (Some(outcome), false) = (outcome, rest.is_empty()) {
                 let (token, draft) = rest.remove(0);
                 self.settle(token, draft.id().clone(), &outcome);
             }
         }
         for (token, draft) in rest {
-            let refusal = Refusal::new(ErrorCode::OutOfOrder, NOT_TRIED);
-            let outcome = AppendOutcome::Invalid(Box::new(refusal));
+            let outcome = AppendOutcome::Invalid(Box::new(not_tried()));
             self.settle(token, draft.id().clone(), &outcome);
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    fn reject(&mut self, refusal: Refusal) {
         if !refusal.code.is_final() {
-            // What stands before it goes all the same, and may stop the batch before it.
-            self.submit_ready();
+            // Earlier lines are submitted all the same, and may stop the batch before this one.
+            self.submit_staged();
             self.stopped = true;
         }
-        let refusal = Refusal { room: Some(self.room.clone()), ..refusal };
-        self.lines.push(Line::Error(Box::new(refusal)));
+        let error = self.error(refusal.id.clone(), refusal);
+        self.lines.push(error);
     }
 
-    /// Waits for outcomes; `false` when none came in time.
-    async fn hear(&mut self) -> bool {
-        let heard = timeout_at(self.deadline(), self.mailbox.wait()).await.is_ok();
+    fn error(&self, id: Option<EntryId>, refusal: Refusal) -> Line {
+        Line::Error(Box::new(Refusal { room: Some(self.room.clone()), id, ..refusal }))
+    }
+
+    /// Waits for outcomes; `false` if none came in time.
+    async fn wait_for_mail(&mut self) -> bool {
+        let in_time = timeout_at(self.deadline(), self.mailbox.wait()).await.is_ok();
         self.take_mail();
-        heard
+        in_time
     }
 
     fn take_mail(&mut self) {
         for (token, outcome) in self.mailbox.take().outcomes {
             let at = usize::try_from(token).unwrap_or(usize::MAX);
-            let Some(Line::InHand { id, weight }) = self.lines.get(at) else { continue };
+            let Some(Line::InFlight { id, weight }) = self.lines.get(at) else { continue };
             let id = id.clone();
-            self.in_hand -= 1;
-            self.in_hand_bytes -= *weight;
+            self.in_flight -= 1;
+            self.in_flight_bytes -= *weight;
             self.settle(token, id, &outcome);
         }
     }
 
-    /// Notes the outcome of a line that was in hand.
     fn settle(&mut self, token: u64, id: EntryId, outcome: &AppendOutcome) {
         let line = match (outcome, refusal_of(outcome)) {
             (_, Some(refusal)) => {
                 self.stopped |= !refusal.code.is_final();
-                let room = Some(self.room.clone());
-                Line::Error(Box::new(Refusal { room, id: Some(id), ..refusal }))
+                self.error(Some(id), refusal)
             }
             (AppendOutcome::Committed { slot, repeat, .. }, None) => {
                 self.gateway.config.metrics.appended(*repeat, self.read.elapsed());
@@ -260,46 +271,94 @@ impl<'a> Batch<'a> {
             (_, None) => return,
         };
         let at = usize::try_from(token).unwrap_or(usize::MAX);
-        if let Some(there) = self.lines.get_mut(at) {
-            *there = line;
+        if let Some(settled) = self.lines.get_mut(at) {
+            *settled = line;
         }
     }
 
-    /// Gives each line its outcome: what is still in hand has none that is known, and what stands
-    /// behind a line that may come again, and is not stored, comes after it.
+    /// Gives each line its outcome: unknown if it is still in flight; not tried if it is not stored
+    /// and comes after a line that may be sent again.
     fn finish(mut self, count: usize) -> Vec<Line> {
-        let room = Some(self.room.clone());
-        let error = |refusal: Refusal, id: Option<EntryId>| {
-            Line::Error(Box::new(Refusal { room: room.clone(), id, ..refusal }))
-        };
-        let not_tried = || Refusal::new(ErrorCode::OutOfOrder, NOT_TRIED);
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.resize_with(count.max(lines.len()), || self.error(None, not_tried()));
         let mut broken = false;
-        for line in &mut self.lines {
-            if let Line::InHand { id, .. } = line {
-                let id = Some(id.clone());
-                *line = error(refusal_of(&AppendOutcome::Unknown).unwrap_or_else(not_tried), id);
+        for line in &mut lines {
+            if let Line::InFlight { id, .. } = line {
+                let unknown = refusal_of(&AppendOutcome::Unknown).unwrap_or_else(not_tried);
+                *line = self.error(Some(id.clone()), unknown);
             }
             let Line::Error(refusal) = line else { continue };
-            let known_to_be_nothing = refusal.code != ErrorCode::UnknownOutcome;
-            if broken && !refusal.code.is_final() && known_to_be_nothing {
-                *line = error(not_tried(), refusal.id.clone());
-            } else {
-                broken |= !refusal.code.is_final();
+            if broken && !refusal.code.is_final() && refusal.code != ErrorCode::UnknownOutcome {
+                let (room, id) = (refusal.room.take(), refusal.id.take());
+                **refusal = Refusal { room, id, ..not_tried() };
             }
+            broken |= !refusal.code.is_final();
+            self.gateway.config.metrics.refused(refusal.code);
         }
-        let rest = count.saturating_sub(self.lines.len());
-        let rest: Vec<_> = std::iter::repeat_with(|| error(not_tried(), None)).take(rest).collect();
-        self.lines.extend(rest);
-        for line in &self.lines {
-            if let Line::Error(refusal) = line {
-                self.gateway.config.metrics.refused(refusal.code);
-            }
-        }
-        self.lines
+        lines
     }
 }
 
-fn too_slow() -> Refusal {
+fn not_tried() -> Refusal {
+    let message = "an earlier line was not stored; send both again, in order";
+    Refusal::new(ErrorCode::OutOfOrder, message)
+}
+
+fn timed_out() -> Refusal {
     let message = "the batch has taken as long as an append may; send this line and the rest again";
     Refusal::new(ErrorCode::Busy, message)
+}
+
+/// The answer to a batch, encoded as the socket takes it.
+struct BatchAnswer {
+    gateway: Arc<Gateway>,
+    room: RoomName,
+    lines: VecDeque<Line>,
+    page: Vec<Stored>,
+}
+
+impl BatchAnswer {
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut chunk = Vec::new();
+        while chunk.len() < BATCH_BYTES {
+            let Some(line) = self.lines.pop_front() else { break };
+            chunk.extend(self.encode(line).await);
+            chunk.push(b'\n');
+        }
+        (!chunk.is_empty()).then(|| chunk.into())
+    }
+
+    async fn encode(&mut self, line: Line) -> Vec<u8> {
+        let refusal = match line {
+            Line::Entry { id, slot, repeat } => match self.entry(slot).await {
+                Ok(stored) => {
+                    let end: &[u8] = if repeat { br#","repeat":true}"# } else { b"}" };
+                    return [br#"{"entry":"#, &*wire::json(&stored.entry), end].concat();
+                }
+                Err(refusal) => Refusal { room: Some(self.room.clone()), id: Some(id), ..refusal },
+            },
+            Line::Error(refusal) => *refusal,
+            Line::InFlight { .. } => unknown_outcome("the append was interrupted"),
+        };
+        wire::json(&json!({ "error": ErrorFrame::from(refusal) }))
+    }
+
+    async fn entry(&mut self, slot: Slot) -> Result<&Stored, Refusal> {
+        let at = |page: &[Stored]| page.iter().position(|stored| stored.entry.slot == slot);
+        if at(&self.page).is_none() {
+            let limits = PageLimits { entries: self.run_from(slot), bytes: BATCH_BYTES };
+            let span = Span::After(latest_of(slot));
+            let read = self.gateway.node.read(&self.room, span, None, limits).await;
+            self.page = read.map_err(|error| unknown_outcome(error.to_string()))?.entries;
+        }
+        let missing = || unknown_outcome("the entry cannot be read");
+        at(&self.page).and_then(|at| self.page.get(at)).ok_or_else(missing)
+    }
+
+    /// How many lines from this one on have consecutive slots: they fit one page.
+    fn run_from(&self, slot: Slot) -> u64 {
+        let is_at = |line: &Line, at: Slot| matches!(line, Line::Entry { slot, .. } if *slot == at);
+        let run = self.lines.iter().zip(slot + 1..).take_while(|(line, at)| is_at(line, *at));
+        (run.count() as u64 + 1).min(self.gateway.config.limits.page_entries)
+    }
 }

@@ -32,9 +32,8 @@ use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
-    ahead,
     query::{Room, check_log, object_of_query},
-    reach, refuse, respond, stopped_or, unreadable,
+    reach::{ahead, reach, stopped_or, unreadable},
 };
 use crate::{
     connection::{
@@ -45,6 +44,7 @@ use crate::{
         turn::Turn,
     },
     gateway::{Gateway, stopped},
+    respond::{refuse, respond},
 };
 
 const COMMENT: &[u8] = b": still here\n\n";

@@ -1,7 +1,7 @@
-//! The page: the files of `web/app` and of the browser's client, as this binary holds them.
+//! The page: the files of `web/app` and of the browser's client, embedded in the binary.
 //!
-//! Enters: a path. Leaves: a file. Invariants: every file that the page asks for is in here; the page may
-//! speak to this server and run what comes from it, and nothing else.
+//! Enters: a path. Leaves: a file. Invariants: every file that the page loads is embedded; the page
+//! may connect to this server and run its scripts, and nothing else.
 
 use axum::{
     body::Body,
@@ -9,96 +9,64 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 
-use super::{not_found, refuse, respond};
+use crate::respond::{not_found, refuse, respond};
 
-/// What the page may do. A style or a script that stands in the document is not run either.
+/// What the page may do. Inline styles and scripts are not run either.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const INDEX: &str = include_str!("../../../../web/app/index.html");
 
-const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
-const IMAGE: &str = "image/svg+xml";
+/// Files by name.
+type Files = &'static [(&'static str, &'static str)];
 
-/// The files of a folder of `web/`: name, type, contents.
+/// The files of a folder of `web/`.
 macro_rules! files {
-    ($folder:literal: $($name:literal $kind:ident),* $(,)?) => {
-        &[$(($name, $kind, include_str!(concat!("../../../../web/", $folder, "/", $name)))),*]
+    ($folder:literal: $($name:literal),*) => {
+        &[$(($name, include_str!(concat!("../../../../web/", $folder, "/", $name)))),*]
     };
 }
 
-type Files = &'static [(&'static str, &'static str, &'static str)];
-
 const APP: Files = files!("app":
-    "app.css" STYLE,
-    "app.js" SCRIPT,
-    "composer.js" SCRIPT,
-    "dom.js" SCRIPT,
-    "icon.svg" IMAGE,
-    "kept.js" SCRIPT,
-    "keys.js" SCRIPT,
-    "line.css" STYLE,
-    "line.js" SCRIPT,
-    "lines.js" SCRIPT,
-    "names.js" SCRIPT,
-    "recent.js" SCRIPT,
-    "rooms.js" SCRIPT,
-    "text.js" SCRIPT,
-    "time.js" SCRIPT,
-    "unread.js" SCRIPT,
-    "unsent.js" SCRIPT,
-    "view.js" SCRIPT,
-    "who.js" SCRIPT,
+    "app.css", "app.js", "composer.js", "dom.js", "icon.svg", "kept.js", "keys.js", "line.css",
+    "line.js", "lines.js", "names.js", "recent.js", "rooms.js", "text.js", "time.js", "unread.js",
+    "unsent.js", "view.js", "who.js"
 );
 
 const SDK: Files = files!("sdk/src":
-    "append.js" SCRIPT,
-    "backoff.js" SCRIPT,
-    "connection.js" SCRIPT,
-    "digest.js" SCRIPT,
-    "error.js" SCRIPT,
-    "events.js" SCRIPT,
-    "fold.js" SCRIPT,
-    "id.js" SCRIPT,
-    "index.js" SCRIPT,
-    "locked.js" SCRIPT,
-    "log.js" SCRIPT,
-    "outbox.js" SCRIPT,
-    "reads.js" SCRIPT,
-    "room.js" SCRIPT,
-    "session.js" SCRIPT,
-    "sha256.js" SCRIPT,
-    "signed.js" SCRIPT,
-    "store.js" SCRIPT,
-    "timeline.js" SCRIPT,
-    "types.js" SCRIPT,
+    "append.js", "backoff.js", "connection.js", "digest.js", "error.js", "events.js", "fold.js",
+    "id.js", "index.js", "locked.js", "log.js", "outbox.js", "reads.js", "room.js", "session.js",
+    "sha256.js", "signed.js", "store.js", "timeline.js", "types.js"
 );
 
 /// `GET /`.
-pub(crate) async fn index() -> Response<Body> {
-    let mut response = respond(StatusCode::OK, HTML, INDEX.into());
+pub(super) async fn index() -> Response<Body> {
+    let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", INDEX.into());
     let policy = HeaderValue::from_static(POLICY);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }
 
 /// `GET /app/{file}`.
-pub(crate) async fn app(Path(name): Path<String>) -> Response<Body> {
+pub(super) async fn app(Path(name): Path<String>) -> Response<Body> {
     file(APP, &name)
 }
 
 /// `GET /sdk/src/{file}`.
-pub(crate) async fn sdk(Path(name): Path<String>) -> Response<Body> {
+pub(super) async fn sdk(Path(name): Path<String>) -> Response<Body> {
     file(SDK, &name)
 }
 
 fn file(files: Files, name: &str) -> Response<Body> {
-    match files.iter().find(|(known, ..)| *known == name) {
-        Some((_, kind, contents)) => respond(StatusCode::OK, kind, (*contents).into()),
-        None => refuse(not_found("the page has no such file")),
-    }
+    let Some((_, contents)) = files.iter().find(|(known, _)| *known == name) else {
+        return refuse(not_found("the page has no such file"));
+    };
+    let kind = match name.rsplit('.').next() {
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/javascript; charset=utf-8",
+    };
+    respond(StatusCode::OK, kind, (*contents).into())
 }
 
 #[cfg(test)]
@@ -108,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_that_the_page_is_made_of_is_held() {
+    fn every_file_of_the_page_is_embedded() {
         for (folder, files) in [("app", APP), ("sdk/src", SDK)] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web").join(folder);
             let there = fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file"));
@@ -116,8 +84,8 @@ mod tests {
             let there = there.map(|file| file.file_name().into_string().expect("a name"));
             let there: BTreeSet<_> =
                 there.filter(|name| !name.ends_with(".json") && name != "index.html").collect();
-            let held: BTreeSet<_> = files.iter().map(|(name, ..)| (*name).to_owned()).collect();
-            assert_eq!(held, there);
+            let embedded: BTreeSet<_> = files.iter().map(|(name, ..)| (*name).to_owned()).collect();
+            assert_eq!(embedded, there);
         }
     }
 }

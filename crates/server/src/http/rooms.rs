@@ -1,8 +1,8 @@
 //! `GET /v1/rooms` and `GET /v1/rooms/{room}`: where the logs of rooms end.
 //!
-//! Enters: a name to go on after, or a room. Leaves: heads. Invariant: rooms are told in byte order, a
-//! page at a time, and `next` is there exactly when there are more, so that whoever goes on after it
-//! until it is absent has seen every room that existed all the while.
+//! Enters: the name to continue after, or a room. Leaves: heads. Invariant: rooms are listed in
+//! byte order, a page at a time, and `next` is present exactly if there are more: who continues
+//! until it is absent has seen every room that existed throughout.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use axum::{
     extract::{Query, State},
     http::{Response, StatusCode},
 };
-use roomlog_core::archive::ArchiveError;
+use roomlog_core::head::Head;
 use roomlog_protocol::{
     ErrorCode, Refusal, RoomName, latest_of,
     limits::{DEFAULT_ROOMS, ROOMS_PER_PAGE},
 };
 use serde::Serialize;
 
-use super::{
-    not_found,
-    query::{Room, one},
-    refuse, respond_json,
+use super::query::{Room, single};
+use crate::{
+    gateway::Gateway,
+    respond::{bad, not_found, refuse, respond_json},
+    wire,
 };
-use crate::{gateway::Gateway, wire};
 
 #[derive(Serialize)]
 struct Rooms {
@@ -52,17 +52,16 @@ pub(super) async fn read_rooms(
 async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Refusal> {
     let name_of =
         |name| RoomName::new(name).map_err(|why| Refusal::new(ErrorCode::BadName, why.to_string()));
-    let after = one(query, "after")?.map(name_of).transpose()?;
-    let limit = limit(one(query, "limit")?)?;
-    // One more than is told says whether there are more.
-    let listed = gateway.room_heads(after, limit + 1).await;
-    let unreadable =
-        |problem: ArchiveError| Refusal::new(ErrorCode::Unavailable, problem.to_string());
-    let mut heads = listed.map_err(unreadable)?;
+    let after = single(query, "after")?.map(name_of).transpose()?;
+    let limit = limit(single(query, "limit")?)?;
+    // One more than requested shows whether there are more.
+    let heads = gateway.room_heads(after, limit + 1).await;
+    let mut heads =
+        heads.map_err(|problem| Refusal::new(ErrorCode::Unavailable, problem.to_string()))?;
     let more = heads.len() > limit;
     heads.truncate(limit);
     let next = heads.last().filter(|_| more).map(|(room, _)| room.clone());
-    let head = |(room, head): (RoomName, roomlog_core::head::Head)| RoomHead {
+    let head = |(room, head): (RoomName, Head)| RoomHead {
         room,
         latest: latest_of(head.end),
         committed_at: head.committed_at,
@@ -70,16 +69,16 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
     Ok(Rooms { rooms: heads.into_iter().map(head).collect(), next })
 }
 
-/// How many rooms to tell: what is asked for, at most [`ROOMS_PER_PAGE`].
+/// How many rooms to list: what is requested, at most [`ROOMS_PER_PAGE`].
 fn limit(asked: Option<&str>) -> Result<usize, Refusal> {
     let Some(asked) = asked else { return Ok(DEFAULT_ROOMS) };
     let digits = !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than a number holds ask for more than a page.
+    // A number too large for the type is more than a page.
     let wanted = asked.parse().unwrap_or(usize::MAX).min(ROOMS_PER_PAGE);
     if digits && wanted > 0 {
         return Ok(wanted);
     }
-    Err(Refusal::new(ErrorCode::BadMessage, "`limit` must be an integer from 1"))
+    Err(bad("`limit` must be an integer from 1"))
 }
 
 pub(super) async fn read_head(
@@ -98,5 +97,5 @@ pub(super) async fn read_head(
     // Neither a room's name nor a log's has a character that JSON escapes.
     let body =
         format!(r#"{{"room":"{room}","latest":{latest},"digest":"{digest}","log":"{log}"}}"#);
-    respond_json(StatusCode::OK, body.into())
+    respond_json(StatusCode::OK, body)
 }

@@ -1,0 +1,126 @@
+//! `…/entries` of a room: GET reads a page, POST takes one append or a batch.
+//!
+//! Enters: a query like an `update` frame, or a body of appends. Leaves: a page, entries, or an
+//! error. Invariant: the outcome of a POST is awaited even when the client hangs up, so that what
+//! was taken is finished before the server stops.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{Query, State},
+    http::{Request, Response, StatusCode, header},
+};
+use bytes::Bytes;
+use roomlog_core::reader::ReadError;
+use roomlog_protocol::{
+    ClientUpdate, ErrorCode, Refusal, Span, client::parse_update, json::Object,
+};
+
+use super::{
+    append::append_one,
+    batch::append_batch,
+    body::{self, ContentKind, content_kind},
+    query::{BadRoom, Room, check_log, object_of_query},
+    reach::{ahead, reach, stopped_or, unreadable},
+};
+use crate::{
+    connection::{keep_of, needed_end},
+    gateway::Gateway,
+    respond::{bad, refuse, respond_json, unknown_outcome},
+    wire,
+};
+
+pub(super) async fn append(
+    State(gateway): State<Arc<Gateway>>,
+    room: Result<Room, BadRoom>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let drain_guard = gateway.drain_guard.clone();
+    let appended = tokio::spawn(async move {
+        let _held_until_answered = drain_guard;
+        let (parts, mut body) = request.into_parts();
+        let headers = &parts.headers;
+        let answer = match (room, content_kind(headers)) {
+            (Err(BadRoom(refusal)), _) => Err(refusal),
+            (Ok(_), Err(error)) => Ok(error.answer()),
+            (Ok(Room(room)), Ok(ContentKind::One)) => {
+                append_one(&gateway, room, headers, &mut body).await
+            }
+            (Ok(Room(room)), Ok(ContentKind::Lines)) => {
+                append_batch(&gateway, room, headers, &mut body).await
+            }
+        };
+        // A client that sent `Expect` waits for the answer before it sends a body.
+        if !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
+            body::discard(body).await;
+        }
+        answer.unwrap_or_else(|refusal| {
+            gateway.config.metrics.refused(refusal.code);
+            refuse(refusal)
+        })
+    });
+    appended.await.unwrap_or_else(|_| refuse(unknown_outcome("the append was interrupted")))
+}
+
+pub(super) async fn read_entries(
+    State(gateway): State<Arc<Gateway>>,
+    Room(room): Room,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response<Body> {
+    let update = object_of_query(&room, &query);
+    let update = match Object::parse(&update) {
+        Ok(object) => parse_update(&object, &gateway.config.limits),
+        Err(problem) => return refuse(bad(problem.to_string())),
+    };
+    let update = match update {
+        Ok(update) => update,
+        Err(refusal) => return refuse(*refusal),
+    };
+    let text = match check_log(&gateway, &room, &query) {
+        Ok(()) => read_text(&gateway, &update).await,
+        Err(refusal) => Err(refusal),
+    };
+    match text {
+        Ok(text) => respond_json(StatusCode::OK, text),
+        Err(refusal) => refuse(Refusal { room: Some(room), ..refusal }),
+    }
+}
+
+/// A page as text; the newest of a room from the cache while its log has not grown.
+async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Refusal> {
+    let begun = Instant::now();
+    let needed = needed_end(update);
+    if needed > 0 {
+        let tail = gateway.node.tail(&update.room).map_err(|why| unreadable(gateway, &why))?;
+        if !reach(gateway, &tail, needed).await {
+            return Err(stopped_or(gateway, ahead(&tail)));
+        }
+    }
+    let count = match update.span {
+        Span::UpTo { count, upto: None } => Some(count),
+        _ => None,
+    };
+    if let Some(count) = count {
+        let end = gateway.node.end(&update.room).map_err(|why| unreadable(gateway, &why))?;
+        if let Some(text) = gateway.page_cache.get(&update.room, count, end) {
+            gateway.config.metrics.page(begun.elapsed());
+            return Ok(text);
+        }
+    }
+    let limits = gateway.page_limits();
+    let page = gateway.page(&update.room, update.span, update.digest, limits).await;
+    let page = page.map_err(|error| match error {
+        ReadError::Diverged { latest } => {
+            let message = "your digest differs from the log's";
+            Refusal { latest: Some(latest), ..Refusal::new(ErrorCode::Diverged, message) }
+        }
+        ReadError::Archive(problem) => unreadable(gateway, &problem),
+    })?;
+    let encoded = wire::page(&update.room, &page, keep_of(update.span), &gateway.config.limits);
+    let text = Bytes::from(encoded.body(gateway.node.log()));
+    if let Some(count) = count {
+        gateway.page_cache.put(&update.room, count, page.head.end, text.clone());
+    }
+    Ok(text)
+}
