@@ -12,7 +12,6 @@ pub(crate) use self::{
     import::{Format, ImportArgs},
     server::ServerArgs,
 };
-pub(crate) use crate::address::DEFAULT_SERVER;
 use crate::{serve::ServeArgs, settings::ClusterSettings};
 
 const EXIT_CODES: &str = "Exit codes:

@@ -28,7 +28,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{cli::DEFAULT_SERVER, engines::Storage, failure::Failure, say, settings::Settings};
+use crate::{address::DEFAULT_SERVER, engines::Storage, failure::Failure, say, settings::Settings};
 
 /// The nice value of the thread that writes the journal: everyone who appends waits for it, and it
 /// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.

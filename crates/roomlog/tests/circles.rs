@@ -40,9 +40,12 @@ fn modules(src: &Path) -> BTreeMap<Module, String> {
 /// The lines of a file that are neither comments nor unit tests.
 fn code(file: &PathBuf) -> String {
     let text = fs::read_to_string(file).expect("a source file is text");
-    let production = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let lines = production.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.collect::<Vec<_>>().join("\n")
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let tests = ["mod ", "pub(super) mod "].map(|it| format!("#[cfg(test)]\n{it}"));
+    let end = tests.iter().filter_map(|tests| text.find(tests)).min().unwrap_or(text.len());
+    // A visibility names a module that it reaches, and imports nothing.
+    text[..end].replace("(in crate::", "(")
 }
 
 /// The paths that code names below `crate::`, `super::` and `self::`, each in full.

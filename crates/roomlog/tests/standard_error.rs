@@ -4,7 +4,7 @@ mod support;
 
 use std::{
     fs::File,
-    io::Read,
+    io::{self, BufRead, BufReader},
     os::fd::OwnedFd,
     process::{ExitStatus, Stdio},
 };
@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     process::Command,
+    sync::oneshot,
 };
 
 /// More lines than the server keeps for a standard error that takes none.
@@ -73,10 +74,21 @@ async fn a_server_goes_on_when_nobody_reads_and_then_says_how_many_lines_are_mis
     let data = tempfile::tempdir().expect("a directory");
     let mut server = Server::start_unheard(data.path(), Some(write.into())).await;
     make_it_talk(&server, LINES).await;
+    let (counted, count_came) = oneshot::channel();
     let read_all = tokio::task::spawn_blocking(move || {
-        let mut said = String::new();
-        File::from(read).read_to_string(&mut said).map(|_| said)
+        let (mut said, mut counted) = (String::new(), Some(counted));
+        for line in BufReader::new(File::from(read)).lines() {
+            let line = line?;
+            if line.contains("lines are missing here") {
+                let _told_once = counted.take().map(|counted| counted.send(()));
+            }
+            said += &line;
+            said.push('\n');
+        }
+        Ok::<_, io::Error>(said)
     });
+    // While the queue is still full, the last lines would be missing too.
+    within("the count", count_came).await.expect("a count");
     let ended = server.sigterm().await;
     assert_eq!(ended.code(), Some(0));
     let said = within("what it said", read_all).await.expect("no panic").expect("UTF-8");

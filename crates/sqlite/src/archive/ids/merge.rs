@@ -12,9 +12,9 @@ use roomlog_core::{archive::ArchiveError, give_way::GiveWay};
 use rusqlite::{Connection, Transaction};
 
 use super::{
-    Ids,
     bucket::IdAt,
     segment::{Segment, SegmentBuilder},
+    segments::Ids,
 };
 use crate::archive::{
     pace::Pace,
