@@ -288,7 +288,7 @@ async fn get_or_create(
     }
     if must_exist {
         return Err(transient(
-            "it is missing: it was deleted, or never created under this prefix, or the number of \
+            "it is missing: it was deleted, or never made under this prefix, or the number of \
              partitions was changed, which is fixed"
                 .into(),
         ));
