@@ -1,7 +1,7 @@
 //! What tests and benchmarks of several crates share. No shipped crate depends on it.
 //!
 //! - [`memory`]: a journal and an archive in memory, the simplest implementations of their
-//! contracts;
+//!   contracts;
 //! - [`suites`]: the tests that every journal and every archive must pass;
 //! - [`fixtures`]: short constructors of rooms, proposals, commits and windows;
 //! - [`life`]: a running node, and connections that append to it;
