@@ -177,7 +177,6 @@ impl FoldQueue {
     }
 }
 
-/// The fold's thread.
 pub(crate) struct Folder {
     pub(crate) queue: Arc<FoldQueue>,
     pub(crate) journal: Arc<dyn Journal>,
