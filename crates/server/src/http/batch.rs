@@ -185,7 +185,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Waits until so many bytes more may be in flight, or the batch is stopped.
+    /// Waits until `weight` more bytes may be in flight, or the batch is stopped.
     async fn wait_for_capacity(&mut self, weight: usize) -> Result<(), Refusal> {
         if self.staged.len() >= BLOCK_ENTRIES || self.staged_bytes + weight > BLOCK_BYTES {
             self.submit_staged();
