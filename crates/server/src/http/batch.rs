@@ -51,18 +51,12 @@ use crate::{
 const IN_FLIGHT_BYTES: usize = 2 * BLOCK_BYTES;
 
 enum Line {
-    Entry {
-        id: EntryId,
-        slot: Slot,
-        repeat: bool,
-    },
+    /// It is stored.
+    Entry { id: EntryId, slot: Slot, repeat: bool },
     /// It was rejected, or its outcome is unknown.
     Error(Box<Refusal>),
     /// It is staged, or submitted to the sequencer.
-    InFlight {
-        id: EntryId,
-        weight: usize,
-    },
+    InFlight { id: EntryId, weight: usize },
 }
 
 pub(super) async fn append_batch(
