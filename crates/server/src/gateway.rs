@@ -46,7 +46,7 @@ pub struct Config {
     pub batches_bytes: usize,
     /// Files whose sizes `/metrics` reports by name; missing ones are left out.
     pub files: Vec<PathBuf>,
-    /// Where the server counts what it does.
+    /// The counters of this server.
     pub metrics: Arc<Metrics>,
     /// What an ack guarantees: `hello.durability`.
     pub durability: &'static str,

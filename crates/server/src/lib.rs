@@ -5,8 +5,8 @@
 //!                 └─► reads, appends one by one and in batches, events, health, the page
 //! ```
 //!
-//! Invariant: frames and requests are parsed and limited here, and nowhere behind. Knows no SQL and
-//! no NATS: it is given a node.
+//! Invariant: frames and requests are parsed and limited here, and nowhere else. Knows no SQL and no
+//! NATS: it is given a node.
 
 mod clock;
 mod connection;

@@ -105,7 +105,7 @@ async fn make(gateway: &Arc<Gateway>, engine: Arc<dyn Backup>, sender: ChunkSend
     }
 }
 
-/// Breaks the connection, so that nobody takes a part for the whole.
+/// Breaks the connection, so that nobody takes a partial backup for a complete one.
 fn abort(sender: &ChunkSender) {
     let _full_or_closed = sender.try_send(Err(io::ErrorKind::ConnectionAborted.into()));
 }

@@ -51,18 +51,12 @@ use crate::{
 const IN_FLIGHT_BYTES: usize = 2 * BLOCK_BYTES;
 
 enum Line {
-    Entry {
-        id: EntryId,
-        slot: Slot,
-        repeat: bool,
-    },
+    /// It is stored.
+    Entry { id: EntryId, slot: Slot, repeat: bool },
     /// It was rejected, or its outcome is unknown.
     Error(Box<Refusal>),
     /// It is staged, or submitted to the sequencer.
-    InFlight {
-        id: EntryId,
-        weight: usize,
-    },
+    InFlight { id: EntryId, weight: usize },
 }
 
 pub(super) async fn append_batch(
@@ -185,7 +179,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Waits until so many bytes more may be in flight, or the batch is stopped.
+    /// Waits until `weight` more bytes may be in flight, or the batch is stopped.
     async fn wait_for_capacity(&mut self, weight: usize) -> Result<(), Refusal> {
         if self.staged.len() >= BLOCK_ENTRIES || self.staged_bytes + weight > BLOCK_BYTES {
             self.submit_staged();

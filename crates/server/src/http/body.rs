@@ -149,7 +149,7 @@ impl RequestBody {
     fn reserve(&mut self, pool: &Arc<Semaphore>, bytes: usize) -> Result<(), Refusal> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Ok(more) = pool.clone().try_acquire_many_owned(bytes) else {
-            let message = "the server holds as many batches as it can; send it again later";
+            let message = "the server holds too many batches; send it again later";
             return Err(Refusal::new(ErrorCode::Busy, message));
         };
         match &mut self.permit {
