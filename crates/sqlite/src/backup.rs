@@ -21,7 +21,7 @@ use std::{
 
 use roomlog_core::{
     archive::Archive,
-    backup::{Backup, BackupError, Copy, Progress},
+    backup::{ArchiveCopy, Backup, BackupError, Progress},
 };
 use rusqlite::{
     Connection, OptionalExtension,
@@ -59,7 +59,7 @@ impl Backup for SqliteBackup {
         Box::new(self.journal.as_ref().map(|journal| journal.hold_trim()))
     }
 
-    fn copy(&self, go_on: &mut dyn FnMut(Progress) -> bool) -> Result<Copy, BackupError> {
+    fn copy(&self, go_on: &mut dyn FnMut(Progress) -> bool) -> Result<ArchiveCopy, BackupError> {
         remove_database(&self.directory, COPY).map_err(failed)?;
         let path = self.directory.join(COPY);
         let copied = self.copy_to(&path, go_on);
@@ -74,10 +74,10 @@ fn failed(why: impl ToString) -> BackupError {
 }
 
 /// Opens the copy for reading, which works on after its name is removed.
-fn open_copy(path: &Path, taken_at: u64) -> Result<Copy, BackupError> {
+fn open_copy(path: &Path, taken_at: u64) -> Result<ArchiveCopy, BackupError> {
     let manifest = archive::manifest(path, taken_at).map_err(failed)?;
     let file = File::open(path).map_err(failed)?;
-    Ok(Copy { archive: Box::new(file.take(manifest.archive_bytes)), manifest })
+    Ok(ArchiveCopy { archive: Box::new(file.take(manifest.archive_bytes)), manifest })
 }
 
 impl SqliteBackup {

@@ -18,7 +18,7 @@ use std::{
 use node::{LONG, Served, bodies, directory, files, open, refused, say, say_and_trim, with_files};
 use roomlog_core::{
     archive::Archive,
-    backup::{Backup, BackupError, Copy, Progress},
+    backup::{ArchiveCopy, Backup, BackupError, Progress},
     journal::{Journal, Position},
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
@@ -47,7 +47,7 @@ async fn backup_while(
     files_of(copy.await.expect("no panic").expect("a copy"))
 }
 
-fn files_of(copy: Copy) -> (Manifest, Files) {
+fn files_of(copy: ArchiveCopy) -> (Manifest, Files) {
     let (mut bytes, mut archive) = (Vec::new(), copy.archive);
     archive.read_to_end(&mut bytes).expect("the bytes");
     assert_eq!(bytes.len() as u64, copy.manifest.archive_bytes);

@@ -22,7 +22,7 @@ pub struct Progress {
 }
 
 /// A copy of the archive.
-pub struct Copy {
+pub struct ArchiveCopy {
     /// Its manifest; `sha256` is not set, because it is known only after reading to the end.
     pub manifest: Manifest,
     /// The file, `manifest.archive_bytes` long.
@@ -58,5 +58,5 @@ pub trait Backup: Send + Sync + 'static {
 
     /// Copies the archive; blocks its thread. `go_on` is called after each step of about 1 MiB;
     /// `false` cancels.
-    fn copy(&self, go_on: &mut dyn FnMut(Progress) -> bool) -> Result<Copy, BackupError>;
+    fn copy(&self, go_on: &mut dyn FnMut(Progress) -> bool) -> Result<ArchiveCopy, BackupError>;
 }

@@ -32,7 +32,7 @@ pub(super) enum Asked {
     Refused(Box<Refusal>),
 }
 
-struct Read {
+struct PendingRead {
     question: Question,
     asked: Asked,
     /// When it is answered `ahead`, while it waits for the log to reach a slot.
@@ -45,7 +45,7 @@ struct Read {
 #[derive(Default)]
 pub(super) struct Reads {
     /// Of each room in the order asked. No queue is empty.
-    rooms: BTreeMap<u32, VecDeque<Read>>,
+    rooms: BTreeMap<u32, VecDeque<PendingRead>>,
     unanswered: usize,
 }
 
@@ -75,7 +75,7 @@ impl Reads {
     }
 
     pub(super) fn has_join(&self, key: u32) -> bool {
-        let is_join = |read: &Read| matches!(read.asked, Asked::Join(_));
+        let is_join = |read: &PendingRead| matches!(read.asked, Asked::Join(_));
         self.rooms.get(&key).is_some_and(|reads| reads.iter().any(is_join))
     }
 
@@ -87,7 +87,7 @@ impl Reads {
         question: Question,
         asked: Asked,
     ) {
-        let read = Read { question, asked, deadline: None, has_job: false };
+        let read = PendingRead { question, asked, deadline: None, has_job: false };
         self.rooms.entry(key).or_default().push_back(read);
         self.unanswered += 1;
         self.proceed(turn, follows, key);
@@ -118,7 +118,7 @@ impl Reads {
         }
     }
 
-    fn take_first(&mut self, key: u32) -> Option<Read> {
+    fn take_first(&mut self, key: u32) -> Option<PendingRead> {
         let reads = self.rooms.get_mut(&key)?;
         let read = reads.pop_front();
         if reads.is_empty() {
@@ -188,7 +188,7 @@ impl Reads {
 
     /// Answers reads that have waited too long for the log.
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>, follows: &mut Follows) {
-        let is_late = |reads: &VecDeque<Read>| {
+        let is_late = |reads: &VecDeque<PendingRead>| {
             let first = reads.front();
             first.is_some_and(|it| !it.has_job && it.deadline.is_some_and(|at| at <= turn.now))
         };
@@ -204,7 +204,7 @@ impl Reads {
     /// The node stops: reads that wait for the log are answered at once.
     pub(super) fn close(&mut self, turn: &mut Turn<'_>, follows: &mut Follows) {
         let can_be_answered =
-            |reads: &VecDeque<Read>| reads.front().is_some_and(|read| !read.has_job);
+            |reads: &VecDeque<PendingRead>| reads.front().is_some_and(|read| !read.has_job);
         for key in self.rooms.keys().copied().collect::<Vec<_>>() {
             while self.rooms.get(&key).is_some_and(can_be_answered) {
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the server stops");

@@ -14,21 +14,21 @@ use roomlog_core::{
 };
 use roomlog_protocol::{RoomName, Slot, latest_of};
 
-struct Room {
+struct OpenRoom {
     tail: Arc<Tail>,
     hearing: Option<Hearing>,
 }
 
 /// The rooms that a connection deals with.
-pub(crate) struct Rooms {
+pub(crate) struct OpenRooms {
     mailbox: Arc<Mailbox>,
     keys: HashMap<RoomName, u32>,
     /// Usually few, and looked up for each commit: an ordered map is small and fast.
-    rooms: BTreeMap<u32, Room>,
+    rooms: BTreeMap<u32, OpenRoom>,
     next_key: u32,
 }
 
-impl Rooms {
+impl OpenRooms {
     /// No rooms. Keys of rooms that move come to this mailbox.
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
         Self { mailbox, keys: HashMap::new(), rooms: BTreeMap::new(), next_key: 0 }
@@ -64,7 +64,7 @@ impl Rooms {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.keys.insert(tail.room().clone(), key);
-        self.rooms.insert(key, Room { tail, hearing: None });
+        self.rooms.insert(key, OpenRoom { tail, hearing: None });
         key
     }
 

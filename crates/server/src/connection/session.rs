@@ -25,7 +25,7 @@ use super::{
     login::{login_required, needs_login},
     out::{OUT_BYTES, Out},
     reads::{Asked, Reads},
-    rooms::Rooms,
+    rooms::OpenRooms,
     socket::End,
     turn::Turn,
     watch::Watch,
@@ -36,7 +36,7 @@ use crate::{clock::now_ms, gateway::Gateway, outcome::new_id, wire};
 pub(super) struct Session {
     gateway: Arc<Gateway>,
     author: Option<Author>,
-    rooms: Rooms,
+    rooms: OpenRooms,
     appends: Appends,
     reads: Reads,
     follows: Follows,
@@ -67,7 +67,7 @@ impl Session {
         Self {
             gateway,
             author: None,
-            rooms: Rooms::new(mailbox.clone()),
+            rooms: OpenRooms::new(mailbox.clone()),
             appends: Appends::new(mailbox),
             reads: Reads::default(),
             follows: Follows::default(),

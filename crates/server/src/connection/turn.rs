@@ -4,14 +4,14 @@ use std::{collections::VecDeque, time::Instant};
 
 use roomlog_protocol::{Refusal, ServerFrame};
 
-use super::{job::Job, out::Out, rooms::Rooms};
+use super::{job::Job, out::Out, rooms::OpenRooms};
 use crate::{gateway::Gateway, wire};
 
 /// The event's time, the rooms, and where frames and jobs go.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     pub(crate) gateway: &'a Gateway,
-    pub(crate) rooms: &'a mut Rooms,
+    pub(crate) rooms: &'a mut OpenRooms,
     pub(crate) out: &'a mut Out,
     pub(crate) jobs: &'a mut VecDeque<Job>,
 }

@@ -150,8 +150,8 @@ impl BackupTask {
         }
     }
 
-    fn send_copy(&self, copy: backup::Copy) -> io::Result<()> {
-        let backup::Copy { manifest, mut archive } = copy;
+    fn send_copy(&self, copy: backup::ArchiveCopy) -> io::Result<()> {
+        let backup::ArchiveCopy { manifest, mut archive } = copy;
         let mut left = manifest.archive_bytes;
         self.send(line(&BackupLine::Manifest(manifest)))?;
         let mut sha = Sha256::new();

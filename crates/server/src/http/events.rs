@@ -40,7 +40,7 @@ use crate::{
         Out,
         follows::{Follows, Format},
         job::{Done, Job, Question},
-        rooms::Rooms,
+        rooms::OpenRooms,
         turn::Turn,
     },
     gateway::{Gateway, stopped},
@@ -107,7 +107,7 @@ fn beginning(after: i64, log: &str, is_event_source: bool) -> Bytes {
 struct Feed {
     gateway: Arc<Gateway>,
     mailbox: Arc<Mailbox>,
-    rooms: Rooms,
+    rooms: OpenRooms,
     follows: Follows,
     out: Out,
     jobs: VecDeque<Job>,
@@ -135,7 +135,7 @@ impl Feed {
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mailbox = Arc::<Mailbox>::default();
         let mut feed = Self {
-            rooms: Rooms::new(mailbox.clone()),
+            rooms: OpenRooms::new(mailbox.clone()),
             follows: Follows::new(Format::Events),
             out: Out::default(),
             jobs: VecDeque::new(),
