@@ -35,7 +35,7 @@ use crate::{
     stats::Stats,
 };
 
-/// While more blocks are pending, followers are notified at least every so many blocks: about 1 ms.
+/// While more blocks are pending, followers are notified once per this many: about 1 ms.
 const BLOCKS_PER_NOTIFICATION: usize = 8;
 
 /// A room in memory: from its first block until all of it is folded.

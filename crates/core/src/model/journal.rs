@@ -3,7 +3,7 @@
 //! ```text
 //!  propose(block) ──► Durable at a position │ Refused: not stored, ever │ Unanswered │ Unknown
 //!  follow(after)  ──► every durable block after a position, once, in order, without end
-//!  trim(upto)     ──► allows removal of the oldest blocks, which are durable elsewhere
+//!  trim(upto)     ──► allows removal of the oldest blocks, which an archive has
 //!
 //!        trimmed  │  kept                    │
 //!   1 ────────────┼── first ──────── head ───┤ the next propose
