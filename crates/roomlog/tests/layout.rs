@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 /// No source file is longer than this many lines.
-const MOST_LINES: usize = 500;
+const MOST_LINES: usize = 450;
 
 /// The README is read before anything else: it has at most this many lines.
 const MOST_README_LINES: usize = 120;
