@@ -246,7 +246,7 @@ async fn a_journal_that_cannot_be_reached_or_meant_is_refused() {
             1,
         ),
         (&["--journal", "http://127.0.0.1:1"], "nats:// or tls://, not by http://", 2),
-        (&["--journal", "nats://a", "--journal-replicas", "2"], "say 1, 3 or 5", 2),
+        (&["--journal", "nats://a", "--journal-replicas", "2"], "must be 1, 3 or 5", 2),
         (&["--journal", "nats://a", "--journal-prefix", "a.b"], "capital letters", 2),
         (&["--journal", "nats://a", "--journal-key", "k"], "journal_key go together", 2),
         (&["--journal-prefix", "LOG"], "add --journal", 2),
