@@ -1,18 +1,24 @@
 //! A node whose journal is full, holds blocks that must not be applied, or is shared by mistake.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use roomlog_core::{
     NodeError, NodeSettings,
     archive::Archive,
     block::{BlockError, BlockName, Past, encode, encode_history},
     identity::NodeId,
-    journal::{Journal, Position, Proposed},
+    journal::{Journal, Partition, Position, Proposed},
     outcome::AppendOutcome,
     proposal::Proposal,
     rules::Rules,
 };
-use roomlog_testkit::fixtures::proposal;
-use roomlog_testkit::life::{
-    Connection, Disk, LONG, Life, committed, identity, repeat, small_windows,
+use roomlog_testkit::{
+    delegate_journal,
+    fixtures::proposal,
+    life::{Connection, Disk, LONG, Life, committed, identity, repeat, small_windows},
+    memory::{MemoryArchive, MemoryJournal},
 };
 use tokio::time::timeout;
 
@@ -361,4 +367,30 @@ async fn imported_entries_with_a_gap_stop_the_node() {
             .contains("slot 2 does not continue room general, which ends before slot 1"),
         "{problem}"
     );
+}
+
+/// A journal whose `propose` panics.
+struct Panicking {
+    journal: MemoryJournal,
+}
+
+impl Journal for Panicking {
+    delegate_journal!(journal: facts peers counts follow head first trim);
+
+    fn propose(&self, _: Partition, _: Bytes) -> BoxFuture<'static, Proposed> {
+        panic!("the test's journal panics")
+    }
+}
+
+#[tokio::test]
+async fn a_sequencer_that_panics_ends_the_node_and_whoever_waits_is_told() {
+    let journal = Arc::new(Panicking { journal: MemoryJournal::new("log") });
+    let archive = Arc::<MemoryArchive>::default();
+    let life = Life::over(journal, archive, identity(1, 1), small_windows());
+    life.has_caught_up().await;
+    let mut ada = Connection::default();
+    ada.append(&life, says("a"), None, 0).expect("taken");
+    assert_eq!(ada.outcomes().await, [(0, AppendOutcome::Unknown)]);
+    let ended = life.has_ended().await;
+    assert!(matches!(ended, Err(NodeError::Thread(_))), "{ended:?}");
 }

@@ -75,6 +75,16 @@ pub(crate) struct Alarms {
     stalled: Episode,
 }
 
+/// However it ends, by a panic too: neither the applier nor whoever serves the node waits for it for
+/// ever.
+impl Drop for SequencerTask {
+    fn drop(&mut self) {
+        if !self.pipeline.is(Phase::Closing) {
+            self.pipeline.fail();
+        }
+    }
+}
+
 enum SequencerEvent {
     Proposed(Proposed),
     Inbox,

@@ -25,6 +25,15 @@ pub(crate) struct AgreementTask {
     pub(crate) pipeline: Arc<Pipeline>,
 }
 
+/// If it ends early, by a panic, the node must not go on without it.
+impl Drop for AgreementTask {
+    fn drop(&mut self) {
+        if !self.pipeline.phase.borrow().is_over() {
+            self.pipeline.fail();
+        }
+    }
+}
+
 impl AgreementTask {
     pub(crate) async fn run(self) -> Result<(), NodeError> {
         let mut reports = self.peers.hear().await;

@@ -143,7 +143,8 @@ impl Reads {
         }
         let page = page.map_err(|error| match error {
             ReadError::Diverged { latest } => {
-                let message = format!("your digest differs from the log's; the latest slot is {latest}");
+                let message =
+                    format!("your digest differs from the log's; the latest slot is {latest}");
                 let latest = Some(turn.rooms.latest(key));
                 Refusal { latest, ..Refusal::new(ErrorCode::Diverged, message) }
             }
