@@ -3,7 +3,12 @@
 #[path = "play/lane.rs"]
 mod play;
 
-use play::{Player, play};
+use play::{LIMITS, Player, play};
+use roomlog_core::{
+    lane::{Arrival, Lane, Step},
+    outcome::AppendOutcome,
+};
+use roomlog_protocol::EntryId;
 
 #[test]
 fn numbered_appends_are_submitted_as_they_come() {
@@ -339,4 +344,32 @@ fn deadline_is_the_next_moment_with_something_to_do() {
     assert!(player.lane.waits_for_room());
     player.step("end 1");
     assert_eq!((player.lane.deadline(), player.lane.waits_for_room()), (None, false));
+}
+
+#[test]
+fn a_resend_without_an_id_gets_the_id_of_the_first_frames_entry() {
+    let arrival = |token, entry: &str| Arrival {
+        token,
+        seq: Some(0),
+        id: None,
+        entry_id: EntryId::new(entry).expect("an id"),
+        after: None,
+        reference: None,
+        work: Ok(()),
+    };
+    let now = tokio::time::Instant::now().into_std();
+    let committed = AppendOutcome::Committed { slot: 0, committed_at: 0, repeat: false };
+    let (mut lane, mut steps) = (Lane::new(LIMITS), Vec::new());
+    lane.arrive(arrival(0, "first"), now, 0, &mut steps);
+    lane.settle(0, AppendOutcome::Unknown, &mut steps);
+    lane.arrive(arrival(1, "second"), now, 0, &mut steps);
+    lane.settle(0, committed.clone(), &mut steps);
+    lane.arrive(arrival(2, "third"), now, 1, &mut steps);
+    let ids = steps.iter().filter_map(|step| match step {
+        Step::Answer { token, outcome, entry_id, again } if *outcome == committed => {
+            Some((*token, entry_id.as_ref().map(EntryId::as_str), *again))
+        }
+        _ => None,
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), [(1, Some("first"), false), (2, Some("first"), true)]);
 }

@@ -186,12 +186,12 @@ impl Watched {
     /// A rejection: the number is next again, and those in flight behind it are answered once.
     fn check_rejection(&mut self, rejected: u64, seq: u64, steps: &[Step<u64>]) {
         for step in steps {
-            let Step::Answer { token, outcome, first } = step else {
+            let Step::Answer { token, outcome, again, .. } = step else {
                 panic!("{step:?} behind a rejection")
             };
             assert!(self.answered.insert(*token), "{token} is answered twice");
             match outcome {
-                AppendOutcome::StorageFull if first.is_some() => assert_eq!(self.seq(*token), seq),
+                AppendOutcome::StorageFull if *again => assert_eq!(self.seq(*token), seq),
                 AppendOutcome::StorageFull => assert_eq!(*token, rejected),
                 other => {
                     assert_eq!(*other, AppendOutcome::OutOfOrder { expected: Some(seq) });
@@ -225,10 +225,10 @@ impl Watched {
                     self.next += 1;
                     assert_eq!(self.in_flight.insert(*token, false), None, "submitted once");
                 }
-                Step::Answer { token, outcome, first } => {
+                Step::Answer { token, outcome, again, .. } => {
                     assert!(self.answered.insert(*token), "{token} is answered twice");
                     if self.numbered {
-                        self.check_answer(self.seq(*token), outcome, first.is_some());
+                        self.check_answer(self.seq(*token), outcome, *again);
                     }
                 }
             }

@@ -63,8 +63,10 @@ pub enum Step<T> {
         token: u64,
         /// The outcome of the append.
         outcome: AppendOutcome,
-        /// For a resend: the id of the first frame's entry, which has this outcome too.
-        first: Option<EntryId>,
+        /// The id of its entry in a numbered lane: of all frames with one `seq` that of the first.
+        entry_id: Option<EntryId>,
+        /// Whether an earlier frame with its `seq` has this outcome too.
+        again: bool,
     },
 }
 
@@ -164,7 +166,7 @@ impl<T> Lane<T> {
     }
 
     fn arrive_resent(&mut self, seq: u64, arrival: &Arrival<T>, steps: &mut Vec<Step<T>>) {
-        let (outcome, first) = match self.past.iter_mut().find(|past| past.seq == seq) {
+        let (outcome, done) = match self.past.iter_mut().find(|past| past.seq == seq) {
             None => (self.expected(), None),
             Some(past) if past.id != arrival.id => (AppendOutcome::SeqReused, None),
             Some(Numbered { state: NumberedState::InFlight(tokens), .. }) => {
@@ -174,7 +176,8 @@ impl<T> Lane<T> {
                 (outcome.clone(), Some(entry_id.clone()))
             }
         };
-        steps.push(Step::Answer { token: arrival.token, outcome, first });
+        let again = done.is_some();
+        steps.push(Step::Answer { token: arrival.token, outcome, entry_id: done, again });
     }
 
     fn arrive_early(
@@ -351,7 +354,7 @@ fn is_bad_ref<T>(arrival: &Arrival<T>, end: Slot) -> bool {
 }
 
 fn answer<T>(token: u64, outcome: AppendOutcome) -> Step<T> {
-    Step::Answer { token, outcome, first: None }
+    Step::Answer { token, outcome, entry_id: None, again: false }
 }
 
 /// Answers the first frame, and its resends as such.
@@ -362,7 +365,7 @@ fn answer_all<T>(
     steps: &mut Vec<Step<T>>,
 ) {
     for (index, token) in tokens.into_iter().enumerate() {
-        let first = (index > 0).then(|| entry_id.clone());
-        steps.push(Step::Answer { token, outcome: outcome.clone(), first });
+        let (outcome, entry_id) = (outcome.clone(), Some(entry_id.clone()));
+        steps.push(Step::Answer { token, outcome, entry_id, again: index > 0 });
     }
 }

@@ -103,13 +103,8 @@ impl Player {
                 assert_eq!(label(*token), work);
                 format!("submit {work}")
             }
-            Step::Answer { token, outcome, first } => {
-                format!(
-                    "{}: {}{}",
-                    label(*token),
-                    if first.is_some() { "again " } else { "" },
-                    say(outcome)
-                )
+            Step::Answer { token, outcome, again, .. } => {
+                format!("{}: {}{}", label(*token), if *again { "again " } else { "" }, say(outcome))
             }
         }
     }

@@ -156,8 +156,8 @@ impl Appends {
         let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
             match step {
-                Step::Answer { token, outcome, first } => {
-                    self.answer(turn, token, &outcome, first);
+                Step::Answer { token, outcome, entry_id, again } => {
+                    self.answer(turn, token, &outcome, (entry_id, again));
                 }
                 Step::Submit(token, draft) => {
                     let Some(appending) = self.rooms.get_mut(&key) else { return };
@@ -199,7 +199,7 @@ impl Appends {
         if hand.is_answered {
             // Answered as unknown, or as behind a rejection: only a commit is worth another answer.
             let Some(hand) = self.hands.remove(&token) else { return };
-            say_appended(turn, &hand, &outcome, None);
+            say_appended(turn, &hand, &outcome, (None, false));
         }
         let Some(appending) = self.rooms.get_mut(&key) else { return };
         appending.submitted -= 1;
@@ -214,7 +214,7 @@ impl Appends {
         turn: &mut Turn<'_>,
         token: u64,
         outcome: &AppendOutcome,
-        first: Option<EntryId>,
+        entry: (Option<EntryId>, bool),
     ) {
         if self.hands.get(&token).is_none_or(|hand| hand.is_answered) {
             return;
@@ -222,7 +222,7 @@ impl Appends {
         self.unanswered -= 1;
         let Some(mut hand) = self.hands.remove(&token) else { return };
         match refusal_of(outcome) {
-            None => say_appended(turn, &hand, outcome, first),
+            None => say_appended(turn, &hand, outcome, entry),
             Some(refusal) => refuse(turn, &hand, outcome, refusal),
         }
         if hand.is_submitted {
@@ -281,14 +281,20 @@ impl Appends {
     }
 }
 
-/// Says that an append was committed. `first` is the id of its entry if an earlier frame was.
-fn say_appended(turn: &mut Turn<'_>, hand: &Hand, outcome: &AppendOutcome, first: Option<EntryId>) {
+/// Says that an append was committed. `entry_id` is the lane's id of its entry, if it has one;
+/// `again`: an earlier frame was told so too.
+fn say_appended(
+    turn: &mut Turn<'_>,
+    hand: &Hand,
+    outcome: &AppendOutcome,
+    (entry_id, again): (Option<EntryId>, bool),
+) {
     let AppendOutcome::Committed { slot, committed_at, repeat } = *outcome else { return };
-    let repeat = repeat || first.is_some();
+    let repeat = repeat || again;
     if !hand.is_answered {
         turn.gateway.config.metrics.appended(repeat, hand.read.elapsed());
     }
-    let Some(id) = first.or_else(|| hand.id.clone()) else { return };
+    let Some(id) = entry_id.or_else(|| hand.id.clone()) else { return };
     let (room, seq, req) = (hand.room.clone(), hand.seq, hand.req);
     let repeat = repeat.then_some(true);
     let appended = Appended { room, id, slot, committed_at, repeat, seq, req };

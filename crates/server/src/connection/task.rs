@@ -108,7 +108,10 @@ impl Connection {
                 break end;
             }
         };
-        socket::finish(socket, write, self.session.out, close).await;
+        let out = std::mem::take(&mut self.session.out);
+        // Its queues and followers end now, not after the client has read the close frame.
+        drop(self);
+        socket::finish(socket, write, out, close).await;
     }
 
     fn take(&mut self, event: Event, now: Instant) -> Result<(), End> {

@@ -14,10 +14,10 @@
 //! ```
 //!
 //! Enters: a room and a slot. Leaves: a body without an end. Invariants: it is a follower as the
-//! WebSocket's are: each slot above the first is sent once, in order; one batch is in memory, and the
-//! next is made when the socket has taken it, so a reader that stops reading holds up nobody. It ends
-//! when the server stops or its entries cannot be read; a browser comes back by itself, with the last
-//! `id` it has seen.
+//! WebSocket's are: each slot above the first is sent once, in order; at most two batches are in
+//! memory, and the next is made when the socket has taken them, so a slow reader delays nobody. It
+//! ends when the server stops or its entries cannot be read; a browser comes back by itself, with
+//! the last `id` it has seen.
 
 use std::{collections::VecDeque, convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
