@@ -23,7 +23,7 @@ pub(crate) struct Question(pub(crate) u64);
 /// A job.
 pub(crate) enum Job {
     /// The page of a read.
-    Read(Question, u32, ClientUpdate),
+    Read(Question, u32, Box<ClientUpdate>),
     /// The next page for a follower that the tail has left behind.
     CatchUp(Question, u32, RoomName, Span),
     /// The next names for `watch`.
@@ -42,7 +42,7 @@ impl Job {
         let limits = gateway.page_limits();
         match self {
             Self::Read(question, key, update) => async move {
-                let ClientUpdate { room, span, digest, .. } = update;
+                let ClientUpdate { room, span, digest, .. } = *update;
                 Done::Read(question, key, gateway.page(&room, span, digest, limits).await)
             }
             .boxed(),

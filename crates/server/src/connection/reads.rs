@@ -106,7 +106,7 @@ impl Reads {
             if turn.rooms.end(key) >= needed_end(update) {
                 read.has_job = true;
                 read.deadline = None;
-                turn.jobs.push_back(Job::Read(read.question, key, update.clone()));
+                turn.jobs.push_back(Job::Read(read.question, key, Box::new(update.clone())));
                 return;
             }
             if read.deadline.is_some() {
@@ -123,6 +123,10 @@ impl Reads {
         let read = reads.pop_front();
         if reads.is_empty() {
             self.rooms.remove(&key);
+        }
+        if self.rooms.is_empty() {
+            // An empty map that had an element keeps its memory, and most connections only follow.
+            self.rooms = BTreeMap::new();
         }
         self.unanswered -= usize::from(read.is_some());
         read

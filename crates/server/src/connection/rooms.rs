@@ -24,7 +24,7 @@ pub(crate) struct OpenRooms {
     mailbox: Arc<Mailbox>,
     keys: HashMap<RoomName, u32>,
     /// Usually few, and looked up for each commit: an ordered map is small and fast.
-    rooms: BTreeMap<u32, OpenRoom>,
+    rooms: BTreeMap<u32, Box<OpenRoom>>,
     next_key: u32,
 }
 
@@ -64,7 +64,7 @@ impl OpenRooms {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.keys.insert(tail.room().clone(), key);
-        self.rooms.insert(key, OpenRoom { tail, hearing: None });
+        self.rooms.insert(key, Box::new(OpenRoom { tail, hearing: None }));
         key
     }
 
