@@ -33,7 +33,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     binary: PathBuf,
-    /// Whether it is told that the servers fsync, although they do not.
+    /// Whether it passes `--journal-declared`, for servers that do not fsync.
     declared: bool,
     data: PathBuf,
     journal: String,
