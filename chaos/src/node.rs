@@ -22,8 +22,8 @@ use crate::plan::Plan;
 
 /// The number of partitions: enough that rooms are in several.
 const PARTITIONS: u32 = 2;
-/// The timeout of a node's start.
-const READY_WITHIN: Duration = Duration::from_secs(90);
+/// The timeout of a node's start, in which NATS may hold several elections.
+const READY_WITHIN: Duration = Duration::from_secs(150);
 /// The timeout of a graceful shutdown.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 /// How many lines of a node's log an error quotes.

@@ -25,8 +25,12 @@ use crate::{
     sync::{self, Server},
 };
 
-/// How long a start waits for elections of the servers.
+/// How long a start waits for servers to join their cluster.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a start waits while JetStream has no leader. An election takes 4 to 9 s, and as long
+/// again whenever its votes are split.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long a start looks for a stream that must exist: without a leader it seems missing.
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -243,14 +247,13 @@ async fn stream(
 ) -> Result<Info, OpenError> {
     let name = wanted.name.clone();
     let (begun, mut is_logged) = (tokio::time::Instant::now(), false);
-    let timeout = if must_exist { FIND_TIMEOUT } else { OPEN_TIMEOUT };
     loop {
-        let StreamError { why, is_final } =
+        let StreamError { why, retry_for } =
             match get_or_create(context, &name, &wanted, must_exist).await {
                 Ok(info) => return Ok(info),
                 Err(error) => error,
             };
-        if begun.elapsed() > timeout || is_final {
+        if begun.elapsed() >= retry_for {
             return Err(OpenError::JetStream { name, why });
         }
         if !mem::replace(&mut is_logged, true) {
@@ -262,8 +265,8 @@ async fn stream(
 
 struct StreamError {
     why: String,
-    /// A retry would not help.
-    is_final: bool,
+    /// Since the first attempt; zero if a retry would not help.
+    retry_for: Duration,
 }
 
 async fn get_or_create(
@@ -272,45 +275,76 @@ async fn get_or_create(
     wanted: &stream::Config,
     must_exist: bool,
 ) -> Result<Info, StreamError> {
-    let transient = |why: String| StreamError { why, is_final: false };
     match context.get_stream(name).await {
         Ok(stream) => return Ok(stream.cached_info().clone()),
         Err(why) => match why.kind() {
             GetStreamErrorKind::JetStream(error)
                 if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-            GetStreamErrorKind::JetStream(error)
-                if error.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT =>
-            {
-                return Err(StreamError { why: with_causes(&why), is_final: true });
+            kind => {
+                let retry_for = match kind {
+                    GetStreamErrorKind::JetStream(error) => retry_for(&error),
+                    _ => OPEN_TIMEOUT,
+                };
+                return Err(StreamError { why: with_causes(&why), retry_for });
             }
-            _ => return Err(transient(with_causes(&why))),
         },
     }
     if must_exist {
-        return Err(transient(
-            "it is missing: it was deleted, or never made under this prefix, or the number of \
-             partitions was changed, which is fixed"
-                .into(),
-        ));
+        let why = "it is missing: it was deleted, or never made under this prefix, or the number \
+                   of partitions was changed, which is fixed";
+        return Err(StreamError { why: why.into(), retry_for: FIND_TIMEOUT });
     }
     match context.create_stream(wanted.clone()).await {
         Ok(stream) => Ok(stream.cached_info().clone()),
         Err(why) => Err(match why.kind() {
-            // Another node was first: the retry finds it.
-            CreateStreamErrorKind::JetStream(error)
-                if error.error_code() == ErrorCode::STREAM_NAME_EXIST =>
-            {
-                transient(with_causes(&why))
+            CreateStreamErrorKind::JetStream(error) => {
+                StreamError { retry_for: retry_for(&error), why: explain(&error, wanted) }
             }
-            CreateStreamErrorKind::JetStream(error) => StreamError {
-                // Servers that start together join one after the other.
-                is_final: error.code() != 503 && error.error_code() != ErrorCode::CLUSTER_NO_PEERS,
-                why: format!(
-                    "{error}; with fewer than {} servers, say --journal-replicas 1",
-                    wanted.num_replicas.max(2)
-                ),
-            },
-            _ => transient(with_causes(&why)),
+            _ => StreamError { why: with_causes(&why), retry_for: OPEN_TIMEOUT },
         }),
+    }
+}
+
+/// How long retrying may help against this error of JetStream.
+fn retry_for(error: &jetstream::Error) -> Duration {
+    match error.error_code() {
+        ErrorCode::CLUSTER_NOT_AVAILABLE => ELECTION_TIMEOUT,
+        ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => Duration::ZERO,
+        // Servers that start together join one after the other; a stream that another node just
+        // created is found next.
+        ErrorCode::CLUSTER_NO_PEERS | ErrorCode::STREAM_NAME_EXIST => OPEN_TIMEOUT,
+        _ if error.code() == 503 => OPEN_TIMEOUT,
+        _ => Duration::ZERO,
+    }
+}
+
+fn explain(error: &jetstream::Error, wanted: &stream::Config) -> String {
+    match error.error_code() {
+        ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_NAME_EXIST => error.to_string(),
+        _ => format!(
+            "{error}; with fewer than {} servers, say --journal-replicas 1",
+            wanted.num_replicas.max(2)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(json: &str) -> jetstream::Error {
+        serde_json::from_str(json).expect("an error of JetStream")
+    }
+
+    #[test]
+    fn an_election_is_waited_for_longer_than_a_server_and_a_refusal_not_at_all() {
+        let electing = error(r#"{"code":503,"err_code":10008,"description":"unavailable"}"#);
+        let too_few = error(r#"{"code":400,"err_code":10005,"description":"no suitable peers"}"#);
+        let disabled = error(r#"{"code":503,"err_code":10039,"description":"not enabled"}"#);
+        let denied = error(r#"{"code":400,"err_code":10052,"description":"invalid config"}"#);
+        assert_eq!(retry_for(&electing), ELECTION_TIMEOUT);
+        assert_eq!(retry_for(&too_few), OPEN_TIMEOUT);
+        assert_eq!(retry_for(&disabled), Duration::ZERO);
+        assert_eq!(retry_for(&denied), Duration::ZERO);
     }
 }
