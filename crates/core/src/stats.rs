@@ -17,8 +17,6 @@ pub struct NodeStats {
     pub unfolded: u64,
     /// The maximum of `unfolded`.
     pub unfolded_max: u64,
-    /// Rounds in which all blocks in flight were proposed again.
-    pub proposed_again: u64,
     /// Per partition: the position applied last, and the journal's last known one; `None` if the
     /// journal cannot be read.
     pub positions: Vec<(Position, Option<Position>)>,
@@ -38,15 +36,14 @@ pub(crate) struct Stats {
     unfolded: AtomicU64,
     unfolded_max: AtomicU64,
     positions: Vec<AtomicU64>,
-    proposed_again: AtomicU64,
 }
 
 impl Stats {
     pub(crate) fn new(partitions: u32) -> Self {
         let (blocks, entries, busy) = Default::default();
-        let (unfolded, unfolded_max, proposed_again) = Default::default();
+        let (unfolded, unfolded_max) = Default::default();
         let positions = (0..partitions).map(|_| AtomicU64::default()).collect();
-        Self { blocks, entries, busy, unfolded, unfolded_max, positions, proposed_again }
+        Self { blocks, entries, busy, unfolded, unfolded_max, positions }
     }
 
     pub(crate) fn block(&self) {
@@ -69,10 +66,6 @@ impl Stats {
         }
     }
 
-    pub(crate) fn proposed_again(&self) {
-        self.proposed_again.fetch_add(1, Ordering::Relaxed);
-    }
-
     pub(crate) fn position(&self, partition: Partition) -> Position {
         let at = self.positions.get(partition as usize);
         Position(at.map_or(0, |at| at.load(Ordering::Relaxed)))
@@ -90,7 +83,6 @@ impl Stats {
             busy: at(&self.busy),
             unfolded: at(&self.unfolded),
             unfolded_max: at(&self.unfolded_max),
-            proposed_again: at(&self.proposed_again),
             ..NodeStats::default()
         }
     }

@@ -1,6 +1,6 @@
-//! The journal: one publisher per partition, and one reader per follower.
+//! The journal: one resender and publisher per partition, and one reader per follower.
 //!
-//! Invariants: those of `roomlog_core::journal`. The publisher of a partition keeps the order of
+//! Invariants: those of `roomlog_core::journal`. The resender of a partition keeps the order of
 //! proposes; a reader is a task of its own, so a dropped future of a follower loses nothing.
 
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use async_nats::{
     jetstream::{Context, stream},
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use roomlog_core::journal::{
     Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
     Position, Proposed,
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
-};
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use crate::{
     check,
@@ -26,8 +26,9 @@ use crate::{
     open,
     options::Options,
     peers::JetStreamPeers,
-    publisher::{PUBLISH_QUEUE, Publisher, Request},
+    publisher::Publisher,
     reader::{READ_AHEAD, Reader},
+    resender::Resender,
     shared::{Counts, KnownHead},
     sync,
 };
@@ -49,8 +50,7 @@ pub enum Promise {
 pub(crate) struct PartitionStream {
     pub(crate) name: String,
     pub(crate) head: Arc<KnownHead>,
-    requests: mpsc::Sender<Request>,
-    publisher: AbortHandle,
+    resender: Resender,
 }
 
 /// The journal of a cluster.
@@ -78,7 +78,6 @@ impl JetStreamJournal {
         let (client, context) = (opened.client, opened.context);
         let stream = |(partition, info): (u32, stream::Info)| {
             let head = Arc::new(KnownHead::new(info.state.last_sequence));
-            let (requests, requested) = mpsc::channel(PUBLISH_QUEUE);
             let publisher = Publisher {
                 client: client.clone(),
                 context: context.clone(),
@@ -86,8 +85,8 @@ impl JetStreamJournal {
                 subject: check::subject(options, partition),
                 head: head.clone(),
             };
-            let publisher = tokio::spawn(publisher.run(requested)).abort_handle();
-            PartitionStream { name: info.config.name, head, requests, publisher }
+            let resender = Resender::start(publisher, counts.clone());
+            PartitionStream { name: info.config.name, head, resender }
         };
         let promise = promise(opened.seen, &opened.streams);
         let streams: Vec<_> = (0..).zip(opened.streams).map(stream).collect();
@@ -101,7 +100,7 @@ impl JetStreamJournal {
             partitions: u32::try_from(streams.len()).unwrap_or(u32::MAX),
             depth: DEPTH,
             is_blocking: false,
-            is_shared: true,
+            head_is_exact: false,
             // Others may have the right to publish to the subject.
             is_exclusive: false,
         };
@@ -122,8 +121,8 @@ impl JetStreamJournal {
 
 impl Drop for JetStreamJournal {
     fn drop(&mut self) {
-        for task in self.streams.iter().map(|stream| &stream.publisher).chain(&self.watch) {
-            task.abort();
+        if let Some(watch) = &self.watch {
+            watch.abort();
         }
     }
 }
@@ -142,41 +141,32 @@ impl Journal for JetStreamJournal {
     }
 
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
-        let (answer, answered) = oneshot::channel();
-        let queued = self.stream(partition).map_err(|why| why.to_string()).and_then(|stream| {
-            let request = Request { block, answer };
-            stream.requests.try_send(request).map_err(|why| why.to_string())
-        });
-        async move {
-            match queued {
-                Ok(()) => answered
-                    .await
-                    .unwrap_or_else(|_| Proposed::Unanswered("the publisher ended".into())),
-                Err(why) => Proposed::Unanswered(why),
-            }
+        match self.stream(partition) {
+            Ok(stream) => stream.resender.propose(block),
+            Err(why) => ready(Proposed::Unknown(why.to_string())).boxed(),
         }
-        .boxed()
     }
 
     fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
         let (output, blocks) = mpsc::channel(READ_AHEAD);
-        let task = self.stream(partition).map(|stream| {
-            let reader = Reader {
-                client: self.client.clone(),
-                context: self.context.clone(),
-                stream: stream.name.clone(),
-                head: stream.head.clone(),
-                counts: self.counts.clone(),
-                mark: after,
-                output,
-                leader: None,
-                missing: None,
-                behind_at: None,
-                replaced: 0,
-            };
-            tokio::spawn(reader.run()).abort_handle()
-        });
-        Box::new(JetStreamFollow { blocks, task: task.ok() })
+        let Ok(stream) = self.stream(partition) else {
+            return Box::new(JetStreamFollow { blocks, task: None });
+        };
+        let reader = Reader {
+            client: self.client.clone(),
+            context: self.context.clone(),
+            stream: stream.name.clone(),
+            head: stream.head.clone(),
+            counts: self.counts.clone(),
+            mark: after,
+            output,
+            leader: None,
+            missing: None,
+            behind_at: None,
+            replaced: 0,
+        };
+        let task = Some(tokio::spawn(reader.run()).abort_handle());
+        stream.resender.observe(Box::new(JetStreamFollow { blocks, task }))
     }
 
     fn head(&self, partition: Partition) -> Result<Position, JournalError> {

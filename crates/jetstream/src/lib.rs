@@ -1,7 +1,7 @@
 //! The journal of a cluster: one replicated NATS JetStream stream per partition.
 //!
 //! ```text
-//!  propose ──► publisher ──► stream ROOMLOG_<generation>_<partition>, fsynced by a quorum
+//!  propose ──► resender ──► publisher ──► stream ROOMLOG_<generation>_<partition>, fsynced by a quorum
 //!                                │ in the stream's order
 //!  follow  ◄── reader ◄── a consumer, monitored, and replaced if it is silent or behind
 //! ```
@@ -20,6 +20,7 @@ mod options;
 mod peers;
 mod publisher;
 mod reader;
+mod resender;
 mod shared;
 mod sync;
 

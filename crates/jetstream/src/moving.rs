@@ -109,7 +109,7 @@ impl SealedJournal {
     /// JetStream refuses or does not answer.
     pub async fn seal(journal: JetStreamJournal, token: &str) -> Result<Self, OpenError> {
         let heads = journal.seal(token).await?;
-        let facts = JournalFacts { is_shared: false, ..journal.facts().clone() };
+        let facts = JournalFacts { head_is_exact: true, ..journal.facts().clone() };
         Ok(Self { facts, journal, heads })
     }
 }

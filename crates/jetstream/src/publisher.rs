@@ -1,9 +1,8 @@
-//! The publisher of a partition: publishes blocks in the order in which they were proposed.
+//! The publisher of a partition: sends blocks to its stream.
 //!
-//! Enters: blocks, at most [`PUBLISH_QUEUE`] at once. Leaves: an outcome for each: durable at a
-//! position, or unanswered. Invariant: a block is never refused. A publish that timed out may be
-//! stored later, even through a connection that recovers, so the same bytes are proposed again
-//! until they are read.
+//! Enters: blocks, in order. Leaves: an ack to come for each. Invariant: JetStream never refuses a
+//! block. A publish that timed out may be stored later, even through a connection that recovers, so
+//! the [`resender`](crate::resender) sends the same bytes until they are read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,23 +17,17 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use roomlog_core::journal::{Position, Proposed};
-use tokio::sync::{mpsc, oneshot};
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_core::journal::Position;
 
-use crate::{error::with_causes, shared::KnownHead};
-
-/// How many blocks may be queued: all unanswered ones, twice if they are proposed again.
-pub(crate) const PUBLISH_QUEUE: usize = 256;
+use crate::{
+    error::with_causes,
+    resender::{Ack, Publish},
+    shared::KnownHead,
+};
 
 /// How long a block waits for a lost connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A block to be published.
-pub(crate) struct Request {
-    pub(crate) block: Bytes,
-    pub(crate) answer: oneshot::Sender<Proposed>,
-}
 
 /// The publisher of a partition.
 pub(crate) struct Publisher {
@@ -45,28 +38,18 @@ pub(crate) struct Publisher {
     pub(crate) head: Arc<KnownHead>,
 }
 
-/// A publish without its ack.
-type Acking = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+impl Publish for Publisher {
+    fn publish(&self, block: Bytes) -> BoxFuture<'_, Result<Ack, String>> {
+        async {
+            let ack = self.send(block).await?;
+            Ok(position(ack, self.head.clone()).boxed())
+        }
+        .boxed()
+    }
+}
 
 impl Publisher {
-    /// Publishes blocks until the journal is dropped.
-    pub(crate) async fn run(self, mut requests: mpsc::Receiver<Request>) {
-        let mut acking: FuturesUnordered<Acking> = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                Some(()) = acking.next() => {}
-                request = requests.recv() => {
-                    let Some(Request { block, answer }) = request else { return };
-                    match self.publish(block).await {
-                        Ok(ack) => acking.push(Box::pin(settle(ack, answer, self.head.clone()))),
-                        Err(why) => unanswered(answer, why),
-                    }
-                }
-            }
-        }
-    }
-
-    async fn publish(&self, block: Bytes) -> Result<PublishAckFuture, String> {
+    async fn send(&self, block: Bytes) -> Result<PublishAckFuture, String> {
         self.connected().await?;
         // Another stream that takes this subject must not store the block.
         let publish = PublishMessage::build().payload(block).expected_stream(&self.stream);
@@ -89,17 +72,9 @@ impl Publisher {
     }
 }
 
-async fn settle(ack: PublishAckFuture, answer: oneshot::Sender<Proposed>, head: Arc<KnownHead>) {
+async fn position(ack: PublishAckFuture, head: Arc<KnownHead>) -> Result<Position, String> {
     let acked: Result<PublishAck, PublishError> = ack.await;
-    match acked {
-        Ok(ack) => {
-            head.note(ack.sequence);
-            let _answered_or_dropped = answer.send(Proposed::Durable(Position(ack.sequence)));
-        }
-        Err(why) => unanswered(answer, with_causes(&why)),
-    }
-}
-
-fn unanswered(answer: oneshot::Sender<Proposed>, why: String) {
-    let _answered_or_dropped = answer.send(Proposed::Unanswered(why));
+    let ack = acked.map_err(|why| with_causes(&why))?;
+    head.note(ack.sequence);
+    Ok(Position(ack.sequence))
 }

@@ -28,6 +28,7 @@ pub(crate) struct Counts {
     pub(crate) connections: AtomicU64,
     pub(crate) readers_replaced: AtomicU64,
     pub(crate) leader_changes: AtomicU64,
+    pub(crate) resends: AtomicU64,
     pub(crate) untrusted_servers: AtomicU64,
 }
 
@@ -42,6 +43,7 @@ impl Counts {
             connections: load(&self.connections),
             readers_replaced: load(&self.readers_replaced),
             leader_changes: load(&self.leader_changes),
+            resends: load(&self.resends),
             untrusted_servers: load(&self.untrusted_servers),
         }
     }

@@ -234,7 +234,7 @@ impl JournalMetrics {
         }
         self.untrusted.set(counts.untrusted_servers.cast_signed());
         self.stalled.set(i64::from(node.is_stalled()));
-        raise(&self.proposed_again, stats.proposed_again);
+        raise(&self.proposed_again, counts.resends);
         raise(&self.connections, counts.connections);
         raise(&self.readers, counts.readers_replaced);
         raise(&self.leaders, counts.leader_changes);

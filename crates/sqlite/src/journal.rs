@@ -128,7 +128,7 @@ impl SqliteJournal {
             // `propose` writes: what is queued meanwhile makes the next block larger.
             depth: 1,
             is_blocking: true,
-            is_shared: false,
+            head_is_exact: true,
             is_exclusive: true,
         };
         Ok(Self { facts, path: path.into(), writer, head, recent, allowed })

@@ -4,13 +4,7 @@
 //! when the journal returns them, or back to the sequencer if it refuses them. Invariant: they are
 //! in the order of their numbers, and at most [`BLOCKS_UNAPPLIED`].
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -44,10 +38,6 @@ pub(crate) struct Pipeline {
     /// Wakes the sequencer: there may be room for another block.
     pub(crate) freed: Notify,
     pub(crate) phase: watch::Sender<Phase>,
-    /// This node's blocks before this number came back, answered or not, and are applied.
-    applied: AtomicU64,
-    /// A block came back without its predecessor.
-    gap: AtomicBool,
     /// Whether the applier accepts a block before the fold catches up.
     pub(crate) has_room: watch::Sender<bool>,
 }
@@ -60,8 +50,6 @@ impl Pipeline {
             pushed: Notify::new(),
             freed: Notify::new(),
             phase: watch::channel(Phase::CatchingUp).0,
-            applied: AtomicU64::new(0),
-            gap: AtomicBool::new(false),
             has_room: watch::channel(true).0,
         }
     }
@@ -133,31 +121,6 @@ impl Pipeline {
         if let Some(block) = in_flight.iter_mut().find(same) {
             block.known = Some(known);
         }
-    }
-
-    /// Also wakes a sequencer that waits for a stalled journal.
-    pub(crate) fn note_applied(&self, next_n: u64) {
-        self.applied.store(next_n, Ordering::Release);
-        if self.inbox.is_stalled() {
-            self.freed.notify_one();
-        }
-    }
-
-    pub(crate) fn applied(&self) -> u64 {
-        self.applied.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn unapplied(&self) -> Vec<(u64, Bytes)> {
-        self.in_flight.lock().iter().map(|block| (block.n, block.block.clone())).collect()
-    }
-
-    pub(crate) fn note_gap(&self) {
-        self.gap.store(true, Ordering::Release);
-        self.freed.notify_one();
-    }
-
-    pub(crate) fn take_gap(&self) -> bool {
-        self.gap.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -5,9 +5,9 @@
 //! and holds what is pending then. It does nothing else, so that the journal never waits for apply:
 //! on a single node `propose` is the write itself, and this thread waits for the disk.
 //!
-//! In a shared journal the first block is empty: it fences late blocks of an earlier start, and its
-//! return shows that the node has caught up. Unanswered blocks are proposed again, with all behind
-//! them, until they come back; meanwhile new appends are `busy`.
+//! If the journal's head is not exact, the first block is empty: it fences late blocks of an earlier
+//! start, and its return shows that the node has caught up. While the journal is slow to answer, new
+//! appends are `busy`.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -15,10 +15,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, pending};
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     append::{
@@ -35,14 +34,10 @@ use crate::{
         phase::Phase,
     },
     peers::rules::ActiveRules,
-    stats::Stats,
 };
 
-/// A shared journal that leaves a block unanswered for longer makes new appends `busy`.
+/// A journal that leaves a block unanswered for longer makes new appends `busy`.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
-
-/// The delay before unanswered blocks are proposed again.
-const RETRY_AFTER: Duration = Duration::from_millis(300);
 
 pub(crate) struct Outstanding {
     n: u64,
@@ -60,19 +55,10 @@ pub(crate) struct SequencerTask {
     pub(crate) outstanding: VecDeque<Outstanding>,
     pub(crate) next_n: u64,
     pub(crate) rules: Arc<ActiveRules>,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) retry_at: Option<Instant>,
-    /// While retrying: when the oldest block was first proposed, and why it is retried.
-    pub(crate) retrying: Option<(Instant, String)>,
-    pub(crate) alarms: Alarms,
-}
-
-#[derive(Default)]
-pub(crate) struct Alarms {
-    full: Episode,
-    retry: Episode,
+    /// The journal refuses blocks.
+    pub(crate) full: Episode,
     /// It has answered nothing for [`STALLED_AFTER`].
-    stalled: Episode,
+    pub(crate) stalled: Episode,
 }
 
 /// However it ends, by a panic too: neither the applier nor whoever serves the node waits for it for
@@ -89,7 +75,7 @@ enum SequencerEvent {
     Proposed(Proposed),
     Inbox,
     Freed,
-    Time,
+    Late,
     Failed,
 }
 
@@ -113,114 +99,71 @@ impl SequencerTask {
     }
 
     async fn serve(&mut self) -> Result<(), NodeError> {
-        if self.journal.facts().is_shared {
+        if !self.journal.facts().head_is_exact {
             self.propose_block(Vec::new());
         }
         loop {
             self.take_inbox();
-            if self.journal.facts().is_shared && self.pipeline.inbox.is_closed() {
-                // All sockets are closed, and a shared journal may not answer for long.
-                self.pipeline.fail();
-                return Ok(());
-            }
-            if self.pipeline.inbox.is_stalled() {
-                self.take_applied();
-            }
-            if self.pipeline.take_gap() {
-                let since = self.oldest_since().unwrap_or_else(Instant::now);
-                self.schedule_retry(since, "an earlier block is missing".into());
-            }
             if self.pipeline.inbox.is_draining() {
                 // Wakes the applier: while draining it does not wait for the fold.
                 self.pipeline.pushed.notify_one();
             }
             self.propose();
-            if self.outstanding.is_empty()
-                && self.sequencer.is_empty()
-                && self.pipeline.inbox.is_closed()
-            {
-                // It was closed before it was found empty; take what came in between.
-                self.take_inbox();
-                if self.sequencer.is_empty() {
+            if self.pipeline.inbox.is_closed() {
+                if self.outstanding.is_empty() && self.sequencer.is_empty() {
+                    // It was closed before it was found empty; take what came in between.
+                    self.take_inbox();
+                    if self.sequencer.is_empty() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                if self.pipeline.inbox.is_stalled() {
+                    // All sockets are closed, and the journal may not answer for long.
+                    self.pipeline.fail();
                     return Ok(());
                 }
-                continue;
             }
             match self.wait().await {
                 SequencerEvent::Proposed(proposed) => self.answered(proposed)?,
                 SequencerEvent::Inbox | SequencerEvent::Freed => {}
-                SequencerEvent::Time => self.tick(),
+                SequencerEvent::Late => self.note_stalled(),
                 SequencerEvent::Failed => return Ok(()),
             }
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        let waits = self.journal.facts().is_shared && !self.pipeline.inbox.is_stalled();
-        let late_at = self.oldest_since().filter(|_| waits).map(|since| since + STALLED_AFTER);
-        self.retry_at.into_iter().chain(late_at).min()
+    /// When the journal counts as stalled, unless it answers before.
+    fn late_at(&self) -> Option<Instant> {
+        let oldest = self.outstanding.front().filter(|_| !self.pipeline.inbox.is_stalled());
+        oldest.map(|oldest| oldest.since + STALLED_AFTER)
     }
 
-    fn oldest_since(&self) -> Option<Instant> {
-        let again = self.retrying.as_ref().map(|(since, _)| *since);
-        again.or(self.outstanding.front().map(|it| it.since))
-    }
-
-    fn is_late(&self) -> bool {
-        self.oldest_since().is_some_and(|since| since.elapsed() >= STALLED_AFTER)
-    }
-
-    fn tick(&mut self) {
-        let now = Instant::now();
-        if self.retry_at.is_some_and(|at| now >= at) {
-            self.retry();
-        }
-        if self.is_late() {
-            self.take_applied();
-        }
-        if self.is_late() {
-            let why = self.retrying.as_ref().map(|(_, why)| why.clone());
-            self.note_stalled(Some(why.as_deref().unwrap_or("there is no answer yet")));
+    fn note_stalled(&self) {
+        self.pipeline.inbox.set_stalled(true);
+        if self.stalled.begins() {
+            warn!("the journal does not answer: new appends are busy");
         }
     }
 
-    /// Sets whether, and why, the journal does not answer.
-    fn note_stalled(&mut self, why: Option<&str>) {
-        if why.is_none() {
-            self.retrying = None;
-        }
-        let inbox = &self.pipeline.inbox;
-        let was_stalled = inbox.is_stalled();
-        inbox.set_stalled(why.is_some());
-        match why {
-            Some(why) if !was_stalled && self.alarms.stalled.begins() => {
-                warn!(why, "the journal does not answer: new appends are busy");
-            }
-            Some(_) => {}
-            None => self.log_recovery(),
-        }
-    }
-
-    fn log_recovery(&self) {
-        if let Some(times) = self.alarms.stalled.ends() {
+    fn note_answered(&self) {
+        self.pipeline.inbox.set_stalled(false);
+        if let Some(times) = self.stalled.ends() {
             warn!(times, "the journal answers again");
-        }
-        if let Some(times) = self.alarms.retry.ends() {
-            info!(times, "blocks that were proposed again are durable");
         }
     }
 
     async fn wait(&mut self) -> SequencerEvent {
-        let deadline = self.deadline();
+        let late_at = self.late_at();
         let proposed = async {
             match self.outstanding.front_mut() {
                 Some(oldest) => (&mut oldest.answer).await,
                 None => pending().await,
             }
         };
-        let time = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
+        let late = async {
+            match late_at {
+                Some(late_at) => sleep_until(late_at).await,
                 None => pending().await,
             }
         };
@@ -234,7 +177,7 @@ impl SequencerTask {
                     false => SequencerEvent::Freed,
                 }
             }
-            () = time => SequencerEvent::Time,
+            () = late => SequencerEvent::Late,
         }
     }
 
@@ -257,10 +200,7 @@ impl SequencerTask {
     }
 
     fn propose(&mut self) {
-        while self.retry_at.is_none()
-            && self.outstanding.len() < self.journal.facts().depth
-            && self.pipeline.takes_block()
-        {
+        while self.outstanding.len() < self.journal.facts().depth && self.pipeline.takes_block() {
             let submits = self.sequencer.next_block();
             if submits.is_empty() {
                 return;
@@ -279,68 +219,25 @@ impl SequencerTask {
         let submits = Arc::new(submits);
         // Pushed before it is proposed, because it may come back at any moment.
         self.pipeline.push(InFlight { n, rules, block: block.clone(), submits, known: None });
-        self.propose_one(n, block);
-    }
-
-    fn take_applied(&mut self) {
-        let applied = self.pipeline.applied();
-        let mut any = false;
-        while self.outstanding.pop_front_if(|it| it.n < applied).is_some() {
-            any = true;
-        }
-        if any {
-            self.note_stalled(None);
-        }
-    }
-
-    fn propose_one(&mut self, n: u64, block: Bytes) {
         let (since, answer) = (Instant::now(), self.journal.propose(self.partition, block));
         self.outstanding.push_back(Outstanding { n, since, answer });
     }
 
-    /// A copy of a block that turns out to be durable is skipped.
-    fn schedule_retry(&mut self, since: Instant, why: String) {
-        if self.alarms.retry.begins() {
-            info!(why, "proposing unanswered blocks again");
-        }
-        let since = self.retrying.take().map_or(since, |(since, _)| since);
-        self.retrying = Some((since, why));
-        self.stats.proposed_again();
-        self.outstanding.clear();
-        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY_AFTER);
-    }
-
-    fn retry(&mut self) {
-        self.retry_at = None;
-        self.pipeline.take_gap();
-        for (n, block) in self.pipeline.unapplied() {
-            self.propose_one(n, block);
-        }
-        if self.outstanding.is_empty() {
-            // All of them came back meanwhile.
-            self.note_stalled(None);
-        }
-    }
-
     fn answered(&mut self, proposed: Proposed) -> Result<(), NodeError> {
-        let Some(Outstanding { n, since, .. }) = self.outstanding.pop_front() else {
+        let Some(Outstanding { n, .. }) = self.outstanding.pop_front() else {
             return Ok(());
         };
         match proposed {
             // The block comes back by `follow`, in order.
             Proposed::Durable(_) => {
-                self.note_stalled(None);
-                if let Some(refused_blocks) = self.alarms.full.ends() {
+                self.note_answered();
+                if let Some(refused_blocks) = self.full.ends() {
                     warn!(refused_blocks, "the journal has room again");
                 }
                 Ok(())
             }
-            Proposed::Unanswered(reason) => {
-                self.schedule_retry(since, reason);
-                Ok(())
-            }
             Proposed::Refused(reason) => {
-                if self.alarms.full.begins() {
+                if self.full.begins() {
                     warn!(reason, "the journal has no room: appends are rejected until it has");
                 }
                 self.reject_from(n);

@@ -148,12 +148,6 @@ impl Applier {
         self.applied.chain
     }
 
-    /// The number that the next block of this node and incarnation must have.
-    pub(crate) fn next_of(&self, name: &BlockName) -> u64 {
-        let proposer = self.applied.proposers.0.get(&name.node);
-        proposer.filter(|it| it.incarnation == name.incarnation).map_or(0, |it| it.next)
-    }
-
     fn read(&mut self, durable: &Durable) {
         self.applied.position = durable.position;
         self.parts.stats.at(self.parts.partition, durable.position);

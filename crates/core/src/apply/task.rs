@@ -87,8 +87,8 @@ impl ApplierTask {
     async fn serve(&mut self) -> Result<(), NodeError> {
         let applied = self.applier.position();
         let head = self.journal.head(self.partition)?;
-        // The head of a shared journal may be out of date; following it finds out.
-        if applied > head && !self.journal.facts().is_shared {
+        // If the head is not exact, following finds out.
+        if applied > head && self.journal.facts().head_is_exact {
             return Err(NodeError::JournalBehind { applied, head });
         }
         let mut follow = self.journal.follow(self.partition, self.applier.mark());
@@ -133,8 +133,8 @@ impl ApplierTask {
     }
 
     fn note_caught_up(&self, head: Position) {
-        // In a shared journal, this node's first block follows everything that was acked before.
-        let has_all = !self.journal.facts().is_shared || self.applied > 0;
+        // This node's first block follows everything that was acked before.
+        let has_all = self.journal.facts().head_is_exact || self.applied > 0;
         if has_all && self.pipeline.is(Phase::CatchingUp) && self.applier.position() >= head {
             info!(position = %head, "caught up with the journal");
             self.pipeline.enter(Phase::Serving);
@@ -210,9 +210,6 @@ impl ApplierTask {
         let outcomes = self.applier.apply(durable, &name, *rules, proposals, known)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
-        if self.journal.facts().is_shared {
-            self.pipeline.note_applied(self.applied);
-        }
         outcomes.ok_or(NodeError::Fenced(durable.position))
     }
 
@@ -222,19 +219,13 @@ impl ApplierTask {
         }
     }
 
-    /// Handles a block of this node that was not the oldest in flight: either a copy of an applied
-    /// one, or one whose predecessor is missing; then everything from there on is proposed again.
-    fn check_own(&self, durable: &Durable, name: &BlockName) -> Result<(), NodeError> {
-        if name.node != self.identity.node || name.incarnation < self.identity.incarnation {
-            return Ok(());
+    /// A block that is not the oldest in flight may be a copy; one of a later start ends this node.
+    fn check_fence(&self, durable: &Durable, name: &BlockName) -> Result<(), NodeError> {
+        let Identity { node, incarnation } = self.identity;
+        match name.node == node && name.incarnation > incarnation {
+            true => Err(NodeError::Fenced(durable.position)),
+            false => Ok(()),
         }
-        if name.incarnation > self.identity.incarnation {
-            return Err(NodeError::Fenced(durable.position));
-        }
-        if name.n > self.applier.next_of(name) {
-            self.pipeline.note_gap();
-        }
-        Ok(())
     }
 
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
@@ -246,7 +237,7 @@ impl ApplierTask {
                 }
                 let known = self.applier.look_up(proposals.iter())?;
                 self.applier.apply(durable, &name, rules, proposals.iter(), &known)?;
-                self.check_own(durable, &name)
+                self.check_fence(durable, &name)
             }
             Ok(Block { name, rules, content: Content::History(history) }) => {
                 self.note_rules(durable.position, &name, rules);

@@ -1,7 +1,7 @@
 //! The contract of a journal: it makes blocks durable in one order; a block exists only then.
 //!
 //! ```text
-//!  propose(block) ──► Durable at a position │ Refused: not stored, ever │ Unanswered │ Unknown
+//!  propose(block) ──► Durable at a position │ Refused: not stored, ever │ Unknown
 //!  follow(after)  ──► every durable block after a position, once, in order, without end
 //!  trim(upto)     ──► allows removal of the oldest blocks, which an archive has
 //!
@@ -11,7 +11,8 @@
 //!
 //! Invariants: positions grow and are never reused, even if no block is kept; a block that `follow`
 //! returned is never lost, and is removed only after [`Journal::trim`] allowed it; if a block is
-//! refused, so is every block queued behind it. `suites::journal` tests every engine.
+//! refused, so is every block queued behind it. A journal whose answers can be lost sends a block
+//! again until it knows the outcome. `suites::journal` tests every engine.
 
 use std::{fmt, sync::Arc};
 
@@ -69,9 +70,6 @@ pub enum Proposed {
     Durable(Position),
     /// No room: neither it nor any block queued behind it is stored, now or later.
     Refused(String),
-    /// No answer came: it may be stored, now or later. The proposer sends the same bytes again, and
-    /// all blocks behind them, until they come back; each takes effect once.
-    Unanswered(String),
     /// It may be stored, and the journal can no longer be trusted.
     Unknown(String),
 }
@@ -90,6 +88,8 @@ pub struct JournalCounts {
     pub readers_replaced: u64,
     /// Times that a partition got a new leader.
     pub leader_changes: u64,
+    /// Rounds in which all unanswered blocks were sent again.
+    pub resends: u64,
     /// Servers last seen to ack before fsync, or to run a version that is too old.
     pub untrusted_servers: u64,
 }
@@ -101,13 +101,13 @@ pub struct JournalFacts {
     pub log: String,
     /// The number of partitions, at least 1.
     pub partitions: u32,
-    /// The most blocks proposed and not answered; retries do not count.
+    /// The most blocks proposed and not answered.
     pub depth: usize,
     /// Whether `propose` blocks on the disk; its caller then runs on its own thread.
     pub is_blocking: bool,
-    /// Whether other nodes propose to it too. `head` may then lag behind their acks, and only the
-    /// return of one of its own blocks shows a node that it has caught up.
-    pub is_shared: bool,
+    /// Whether `head` is exact. If other nodes propose too, it may lag behind their acks, and only
+    /// the return of one of its own blocks shows a node that it has caught up.
+    pub head_is_exact: bool,
     /// Whether only this log's nodes can write to it. If so, foreign bytes are damage; else they
     /// are skipped.
     pub is_exclusive: bool,

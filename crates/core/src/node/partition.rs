@@ -6,12 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::settings::NodeSettings;
 use crate::{
-    append::{
-        inbox::Inbox,
-        pipeline::Pipeline,
-        sequencer::Sequencer,
-        task::{Alarms, SequencerTask},
-    },
+    append::{inbox::Inbox, pipeline::Pipeline, sequencer::Sequencer, task::SequencerTask},
     apply::{
         applier::{Applier, ApplierParts},
         fold::{FoldQueue, FoldSettings, Folder, Unfolded},
@@ -88,10 +83,8 @@ impl Shared {
             outstanding: VecDeque::new(),
             next_n: 0,
             rules: rules.clone(),
-            stats: stats.clone(),
-            retry_at: None,
-            retrying: None,
-            alarms: Alarms::default(),
+            full: Episode::default(),
+            stalled: Episode::default(),
         };
         let applier = ApplierTask {
             partition,

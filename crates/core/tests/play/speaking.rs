@@ -27,7 +27,7 @@ pub(crate) enum Hears {
 
 impl Speaking {
     pub(crate) fn new() -> Self {
-        let journal = MemoryJournal::new("log").described(|facts| facts.is_shared = true);
+        let journal = MemoryJournal::new("log").described(|facts| facts.head_is_exact = false);
         Self::of(Arc::new(journal), broadcast::channel(1024).0)
     }
 

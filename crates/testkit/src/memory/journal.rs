@@ -38,7 +38,7 @@ impl MemoryJournal {
             partitions: 1,
             depth: 1,
             is_blocking: false,
-            is_shared: false,
+            head_is_exact: true,
             is_exclusive: false,
         };
         Self { facts, state: Arc::default(), head: watch::channel(0).0 }

@@ -1,7 +1,6 @@
 //! Proposes blocks of history to a partition of a journal, several concurrently.
 //!
-//! Input: entries, room by room, in slot order. Output: durable blocks. A block takes effect only
-//! after all blocks before it, so a block without an answer is proposed again with all that follow
+//! Input: entries, room by room, in slot order. Output: durable blocks, each after all blocks before
 //! it.
 
 use std::{sync::Arc, time::Duration};
@@ -15,13 +14,14 @@ use roomlog_core::{
     proposal::{Proposal, Stored},
 };
 use roomlog_protocol::{RoomName, digest::hash};
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 
 const IN_FLIGHT: usize = 8;
 
-const RETRIES: usize = 60;
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the journal may take to answer what is in flight.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) struct Blocks {
     journal: Arc<dyn Journal>,
@@ -79,35 +79,24 @@ impl Blocks {
     }
 
     async fn propose(&mut self) -> Result<(), Failure> {
-        let mut why = String::new();
-        for _ in 0..RETRIES {
-            let propose = |block: &Bytes| self.journal.propose(self.partition, block.clone());
-            let answers = join_all(self.pending.iter().map(propose)).await;
-            // A block at a position before its predecessor's was ignored there.
-            let mut last = self.last;
-            let missing = answers.iter().position(|answer| match answer {
-                Proposed::Durable(position) if *position > last => {
-                    last = *position;
-                    false
-                }
-                _ => true,
-            });
-            self.last = last;
-            let Some(missing) = missing else {
-                self.pending.clear();
-                return Ok(());
-            };
-            self.pending.drain(..missing);
-            if let Proposed::Refused(said) | Proposed::Unanswered(said) | Proposed::Unknown(said) =
-                &answers[missing]
-            {
-                said.clone_into(&mut why);
+        let failed = |why: &str| {
+            Failure::said(format!(
+                "the journal does not accept the moved entries: {why}; run the move again to \
+                 continue"
+            ))
+        };
+        let blocks = self.pending.drain(..);
+        let answers = join_all(blocks.map(|block| self.journal.propose(self.partition, block)));
+        let answers = timeout(ANSWER_TIMEOUT, answers).await;
+        for answer in answers.map_err(|_| failed("it does not answer"))? {
+            match answer {
+                Proposed::Durable(position) if position > self.last => self.last = position,
+                // A block at a position before its predecessor's is skipped there.
+                Proposed::Durable(_) => return Err(failed("blocks were reordered")),
+                Proposed::Refused(why) | Proposed::Unknown(why) => return Err(failed(&why)),
             }
-            tokio::time::sleep(RETRY_INTERVAL).await;
         }
-        Err(Failure::said(format!(
-            "the journal does not accept the moved entries: {why}; run the move again to continue"
-        )))
+        Ok(())
     }
 }
 

@@ -11,22 +11,27 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use roomlog_core::{
-    journal::{Journal, Partition, Position, Proposed},
+    journal::{Follow, Journal, Mark, Partition, Position, Proposed},
     outcome::AppendOutcome,
 };
-use roomlog_testkit::life::{Connection, LONG, Life, committed, identity, small_windows};
 use roomlog_testkit::{
     delegate_journal,
     fixtures::{proposal, room},
+    life::{Connection, LONG, Life, committed, identity, small_windows},
     memory::{MemoryArchive, MemoryJournal},
 };
 use tokio::time::{sleep, timeout};
 
-/// What the journal does with a proposed block.
+use super::{Ack, MOST_UNREAD, Publish, Resender};
+
+/// What the stream does with a proposed block.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     /// Stores and acknowledges it.
@@ -39,28 +44,16 @@ enum Fate {
     Late,
 }
 
-/// A shared journal that gives only the guarantees of the contract.
+/// A stream that gives only the guarantees of JetStream.
 struct Unreliable {
-    journal: MemoryJournal,
+    journal: Arc<MemoryJournal>,
     fates: Mutex<VecDeque<Fate>>,
     late: Mutex<Vec<Bytes>>,
-    /// If set, nothing is stored or answered.
+    /// If set, nothing is stored or acked.
     is_unreachable: AtomicBool,
 }
 
 impl Unreliable {
-    fn new(fates: Vec<Fate>) -> Arc<Self> {
-        Arc::new(Self {
-            journal: MemoryJournal::new("log").described(|facts| {
-                facts.depth = 4;
-                facts.is_shared = true;
-            }),
-            fates: Mutex::new(fates.into()),
-            late: Mutex::default(),
-            is_unreachable: AtomicBool::new(false),
-        })
-    }
-
     fn store(&self, block: Bytes) -> Position {
         match self.journal.propose(0, block).now_or_never() {
             Some(Proposed::Durable(position)) => position,
@@ -69,20 +62,24 @@ impl Unreliable {
     }
 }
 
-impl Journal for Unreliable {
-    delegate_journal!(journal: facts peers counts follow head first trim);
+impl Publish for Arc<Unreliable> {
+    fn publish(&self, block: Bytes) -> BoxFuture<'_, Result<Ack, String>> {
+        ready(Ok(self.ack(block))).boxed()
+    }
+}
 
-    fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
-        let unanswered = |why: &str| {
+impl Unreliable {
+    fn ack(&self, block: Bytes) -> Ack {
+        let no_ack = |why: &str| {
             let why = why.to_owned();
             async {
                 sleep(Duration::from_millis(20)).await;
-                Proposed::Unanswered(why)
+                Err(why)
             }
             .boxed()
         };
         if self.is_unreachable.load(Ordering::Relaxed) {
-            return unanswered("it is unreachable");
+            return no_ack("it is unreachable");
         }
         match self.fates.lock().pop_front().unwrap_or(Fate::Stored) {
             Fate::Stored => {
@@ -90,24 +87,60 @@ impl Journal for Unreliable {
                 for late in std::mem::take(&mut *self.late.lock()) {
                     self.store(late);
                 }
-                futures_util::future::ready(Proposed::Durable(position)).boxed()
+                ready(Ok(position)).boxed()
             }
             Fate::Unanswered => {
                 self.store(block);
-                unanswered("the answer was lost")
+                no_ack("the answer was lost")
             }
-            Fate::Lost => unanswered("it was lost"),
+            Fate::Lost => no_ack("it was lost"),
             Fate::Late => {
                 self.late.lock().push(block);
-                unanswered("it is on its way")
+                no_ack("it is on its way")
             }
         }
     }
 }
 
-async fn start(journal: &Arc<Unreliable>, node: u8, incarnation: u64) -> Life {
+/// The journal of one node over the stream.
+struct Resending {
+    journal: Arc<MemoryJournal>,
+    resender: Resender,
+}
+
+impl Journal for Resending {
+    delegate_journal!(journal: facts peers counts head first trim);
+
+    fn propose(&self, _: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
+        self.resender.propose(block)
+    }
+
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
+        self.resender.observe(self.journal.follow(partition, after))
+    }
+}
+
+fn stream(fates: Vec<Fate>) -> Arc<Unreliable> {
+    let journal = MemoryJournal::new("log").described(|facts| {
+        facts.depth = 4;
+        facts.head_is_exact = false;
+    });
+    Arc::new(Unreliable {
+        journal: Arc::new(journal),
+        fates: Mutex::new(fates.into()),
+        late: Mutex::default(),
+        is_unreachable: AtomicBool::new(false),
+    })
+}
+
+fn over(stream: &Arc<Unreliable>) -> Arc<Resending> {
+    let resender = Resender::start(stream.clone(), Arc::default());
+    Arc::new(Resending { journal: stream.journal.clone(), resender })
+}
+
+async fn start(stream: &Arc<Unreliable>, node: u8, incarnation: u64) -> Life {
     let archive = Arc::<MemoryArchive>::default();
-    let life = Life::over(journal.clone(), archive, identity(node, incarnation), small_windows());
+    let life = Life::over(over(stream), archive, identity(node, incarnation), small_windows());
     life.has_caught_up().await;
     life
 }
@@ -136,8 +169,8 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 }
 
 async fn one_log(fates: Vec<Fate>, bursts: Vec<u8>) -> Result<(), TestCaseError> {
-    let journal = Unreliable::new(fates);
-    let lives = [start(&journal, 1, 1).await, start(&journal, 2, 1).await];
+    let stream = stream(fates);
+    let lives = [start(&stream, 1, 1).await, start(&stream, 2, 1).await];
     let mut connections: Vec<Connection> = (0..4).map(|_| Connection::default()).collect();
     let mut said = vec![0_u64; connections.len()];
     let mut slots = Vec::new();
@@ -200,10 +233,10 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_journal_makes_new_appends_busy_and_pending_ones_are_committed_later() {
-    let journal = Unreliable::new(Vec::new());
-    let life = start(&journal, 1, 1).await;
+    let stream = stream(Vec::new());
+    let life = start(&stream, 1, 1).await;
     let mut ada = Connection::default();
-    journal.is_unreachable.store(true, Ordering::Relaxed);
+    stream.is_unreachable.store(true, Ordering::Relaxed);
     let given = ada.append(&life, proposal("general", "ada", "1", "one"), None, 0);
     given.expect("the node has not noticed yet");
     sleep(Duration::from_secs(2)).await;
@@ -211,7 +244,7 @@ async fn an_unreachable_journal_makes_new_appends_busy_and_pending_ones_are_comm
     assert_eq!(rejected, Err(AppendOutcome::Busy));
     assert!(life.bodies("general").await.is_empty(), "nothing is shown before it is durable");
 
-    journal.is_unreachable.store(false, Ordering::Relaxed);
+    stream.is_unreachable.store(false, Ordering::Relaxed);
     assert_eq!(ada.outcomes().await, [(0, committed(0))]);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(ada.say(&life, proposal("general", "ada", "2", "two")).await, committed(1));
@@ -220,14 +253,14 @@ async fn an_unreachable_journal_makes_new_appends_busy_and_pending_ones_are_comm
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_unreachable_for_less_than_a_second_rejects_no_append() {
-    let journal = Unreliable::new(Vec::new());
-    let life = start(&journal, 1, 1).await;
+    let stream = stream(Vec::new());
+    let life = start(&stream, 1, 1).await;
     let mut ada = Connection::default();
-    journal.is_unreachable.store(true, Ordering::Relaxed);
+    stream.is_unreachable.store(true, Ordering::Relaxed);
     ada.append(&life, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
     sleep(Duration::from_millis(900)).await;
     ada.append(&life, proposal("general", "ada", "2", "two"), None, 1).expect("taken too");
-    journal.is_unreachable.store(false, Ordering::Relaxed);
+    stream.is_unreachable.store(false, Ordering::Relaxed);
     let both = [(0, committed(0)), (1, committed(1))];
     assert_eq!(ada.outcomes().await, both);
     life.end().await.expect("a good end");
@@ -235,10 +268,10 @@ async fn a_journal_unreachable_for_less_than_a_second_rejects_no_append() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_stops_while_its_journal_is_unreachable_and_answers_pending_appends() {
-    let journal = Unreliable::new(Vec::new());
-    let life = start(&journal, 1, 1).await;
+    let stream = stream(Vec::new());
+    let life = start(&stream, 1, 1).await;
     let mut ada = Connection::default();
-    journal.is_unreachable.store(true, Ordering::Relaxed);
+    stream.is_unreachable.store(true, Ordering::Relaxed);
     ada.append(&life, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
     sleep(Duration::from_millis(500)).await;
     life.end().await.expect("a good end");
@@ -247,17 +280,37 @@ async fn a_node_stops_while_its_journal_is_unreachable_and_answers_pending_appen
 
 #[tokio::test(start_paused = true)]
 async fn a_node_is_ready_only_after_one_of_its_own_blocks_came_back() {
-    let journal = Unreliable::new(Vec::new());
-    let first = start(&journal, 1, 1).await;
+    let stream = stream(Vec::new());
+    let first = start(&stream, 1, 1).await;
     let mut ada = Connection::default();
     ada.say(&first, proposal("general", "ada", "1", "one")).await;
-    journal.is_unreachable.store(true, Ordering::Relaxed);
+    stream.is_unreachable.store(true, Ordering::Relaxed);
     let archive = Arc::<MemoryArchive>::default();
-    let second = Life::over(journal.clone(), archive, identity(2, 1), small_windows());
+    let second = Life::over(over(&stream), archive, identity(2, 1), small_windows());
     sleep(Duration::from_secs(5)).await;
     // It has read everything, but cannot know that.
     assert!(!second.is_ready());
-    journal.is_unreachable.store(false, Ordering::Relaxed);
+    stream.is_unreachable.store(false, Ordering::Relaxed);
     second.has_caught_up().await;
     assert_eq!(second.bodies("general").await, ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocks_that_a_follower_has_not_read_are_bounded() {
+    let stream = stream(Vec::new());
+    let resender = Resender::start(stream.clone(), Arc::default());
+    let block = |n: usize| Bytes::from(format!("block {n}"));
+    for n in 0..=MOST_UNREAD {
+        let proposed = resender.propose(block(n)).await;
+        assert!(matches!(proposed, Proposed::Durable(_)), "{n}: {proposed:?}, nobody follows");
+    }
+    let mut follow = resender.observe(stream.journal.follow(0, Mark::default()));
+    for n in 0..MOST_UNREAD {
+        let proposed = resender.propose(block(100 + n)).await;
+        assert!(matches!(proposed, Proposed::Durable(_)), "{n}: {proposed:?}");
+    }
+    let mut beyond = resender.propose(block(200));
+    assert!(timeout(LONG, &mut beyond).await.is_err(), "it waits");
+    while follow.next().await.expect("a block").block != block(100) {}
+    assert!(matches!(beyond.await, Proposed::Durable(_)));
 }
