@@ -295,25 +295,25 @@ impl Reader<'_> {
         &self,
         member: &str,
         make: fn(&str) -> Result<T, NameError>,
-        most: u64,
+        most: usize,
     ) -> Result<Option<T>, Wrong> {
         let text = self.sized(member, most, ErrorCode::BadName)?;
         Ok(text.map(|text| make(&text)).transpose()?)
     }
 
-    fn text(&self, member: &str, most: u64) -> Result<Option<String>, Wrong> {
+    fn text(&self, member: &str, most: usize) -> Result<Option<String>, Wrong> {
         Ok(self.sized(member, most, ErrorCode::TooLarge)?.map(Cow::into_owned))
     }
 
     fn sized(
         &self,
         member: &str,
-        most: u64,
+        most: usize,
         code: ErrorCode,
     ) -> Result<Option<Cow<'_, str>>, Wrong> {
         let text = self.object.text(member)?;
         match text.as_ref().map_or(0, |text| text.len()) {
-            bytes if bytes as u64 > most => {
+            bytes if bytes > most => {
                 Err(Wrong(code, format!("{member} has {bytes} bytes, more than {most}")))
             }
             _ => Ok(text),

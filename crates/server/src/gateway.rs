@@ -137,16 +137,15 @@ impl Gateway {
     pub(crate) fn lane_limits(&self) -> LaneLimits {
         let limits = &self.config.limits;
         LaneLimits {
-            early: usize::try_from(limits.seq_wait).unwrap_or(usize::MAX),
-            early_for: Duration::from_millis(limits.seq_wait_ms),
-            ahead_for: self.ahead_for(),
+            early: limits.seq_wait,
+            early_for: limits.seq_wait_for,
+            ahead_for: limits.ahead_for,
         }
     }
 
     pub(crate) fn page_limits(&self) -> PageLimits {
         let limits = &self.config.limits;
-        let bytes = usize::try_from(limits.page_bytes).unwrap_or(usize::MAX);
-        PageLimits { entries: limits.page_entries, bytes }
+        PageLimits { entries: limits.page_entries as u64, bytes: limits.page_bytes }
     }
 
     pub(crate) async fn page(
@@ -178,20 +177,6 @@ impl Gateway {
         let heads = listed.await.unwrap_or_else(interrupted);
         self.note_read(heads.as_ref().err());
         heads
-    }
-
-    /// How long a read or an append may wait for the log to reach its slot.
-    pub(crate) fn ahead_for(&self) -> Duration {
-        Duration::from_millis(self.config.limits.ahead_ms)
-    }
-
-    /// How long a client may read nothing, or send nothing of a body.
-    pub(crate) fn idle_for(&self) -> Duration {
-        Duration::from_millis(self.config.limits.idle_ms)
-    }
-
-    pub(crate) fn append_for(&self) -> Duration {
-        Duration::from_millis(self.config.limits.append_ms)
     }
 }
 

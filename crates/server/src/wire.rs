@@ -118,8 +118,7 @@ pub(crate) fn events<'a>(entries: impl Iterator<Item = &'a Stored>) -> Bytes {
 }
 
 fn page_bounds(limits: &Limits) -> (usize, usize) {
-    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-    (size(limits.page_entries), size(limits.page_bytes).saturating_sub(ENVELOPE_BYTES))
+    (limits.page_entries, limits.page_bytes.saturating_sub(ENVELOPE_BYTES))
 }
 
 /// A page as JSON, and where it ended.

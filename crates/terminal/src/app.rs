@@ -138,7 +138,7 @@ impl App {
     }
 
     pub(crate) fn body_limit(&self) -> usize {
-        usize::try_from(self.limits.body_bytes).unwrap_or(usize::MAX)
+        self.limits.body_bytes
     }
 
     pub(crate) fn news(&mut self, news: News) {

@@ -253,7 +253,7 @@ impl Appends {
     }
 
     fn give_up_old(&mut self, turn: &mut Turn<'_>) {
-        let append_for = turn.gateway.append_for();
+        let append_for = turn.gateway.config.limits.append_for;
         while let Some((at, token)) = self.read_at.front().copied() {
             let in_hand = self.hands.get(&token).filter(|hand| !hand.is_answered);
             if in_hand.is_some() && turn.now.saturating_duration_since(at) < append_for {

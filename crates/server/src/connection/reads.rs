@@ -112,7 +112,7 @@ impl Reads {
             if read.deadline.is_some() {
                 return;
             }
-            read.deadline = Some(turn.now + turn.gateway.ahead_for());
+            read.deadline = Some(turn.now + turn.gateway.config.limits.ahead_for);
             // It may have moved before notice was asked for: look again.
             turn.rooms.hear(key);
         }

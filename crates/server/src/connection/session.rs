@@ -4,11 +4,7 @@
 //! jobs, or the end of the connection. Invariants: what is wrong with one frame is answered and the
 //! connection goes on, unless it is not a JSON object; before a login only `login` and `ping` are done.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use roomlog_core::{lane::Arrival, mailbox::Mailbox, outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
@@ -90,8 +86,7 @@ impl Session {
 
     /// Whether the socket is read.
     pub(super) fn may_read(&self) -> bool {
-        let most = usize::try_from(self.gateway.config.limits.appends_in_flight);
-        let most = most.unwrap_or(usize::MAX);
+        let most = self.gateway.config.limits.appends_in_flight;
         self.draining.is_none()
             && self.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
@@ -169,28 +164,26 @@ impl Session {
     /// When [`Session::tick`] has something to do, if nothing happens before.
     pub(super) fn deadline(&self) -> Instant {
         let (drain, limits) = (self.gateway.config.drain, &self.gateway.config.limits);
-        let ms = Duration::from_millis;
-        let silence = self.heard + ms(if self.is_pinged { limits.idle_ms } else { limits.ping_ms });
-        let login = self.author.is_none().then(|| self.opened + ms(limits.login_ms));
+        let silence = if self.is_pinged { limits.idle_for } else { limits.ping_after };
+        let login = self.author.is_none().then(|| self.opened + limits.login_for);
         let drained = self.draining.map(|since| since + drain);
-        let appends = self.appends.deadline(self.gateway.append_for());
+        let appends = self.appends.deadline(self.gateway.config.limits.append_for);
         let others = [login, drained, appends, self.reads.deadline(), self.watch.deadline()];
-        others.into_iter().flatten().fold(silence, Instant::min)
+        others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
 
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), End> {
         let limits = &self.gateway.config.limits;
-        let ms = Duration::from_millis;
         if self.draining.is_some_and(|since| now >= since + self.gateway.config.drain) {
             return Err(End::GONE);
         }
-        if self.author.is_none() && now >= self.opened + ms(limits.login_ms) {
+        if self.author.is_none() && now >= self.opened + limits.login_for {
             return Err(End::close(CloseCode::Policy, "no login in time"));
         }
-        if now >= self.heard + ms(limits.idle_ms) {
+        if now >= self.heard + limits.idle_for {
             return Err(End::close(CloseCode::GoingAway, "nothing was heard for idle_ms"));
         }
-        if !self.is_pinged && now >= self.heard + ms(limits.ping_ms) {
+        if !self.is_pinged && now >= self.heard + limits.ping_after {
             self.is_pinged = true;
             self.out.push(wire::ping_frame());
         }
@@ -382,7 +375,7 @@ impl Session {
         }
         match self.gateway.node.tail(room) {
             Ok(tail) => {
-                if self.rooms.len() >= self.rooms_limit() {
+                if self.rooms.len() >= self.gateway.config.limits.rooms_per_connection {
                     self.evict_rooms_at_rest();
                 }
                 Some(self.rooms.add(tail))
@@ -400,10 +393,6 @@ impl Session {
         }
     }
 
-    fn rooms_limit(&self) -> usize {
-        usize::try_from(self.gateway.config.limits.rooms_per_connection).unwrap_or(usize::MAX)
-    }
-
     /// Whether a room counts towards `rooms_per_connection`.
     fn counts(&self, key: u32) -> bool {
         self.follows.has(key) || self.appends.is_numbered(key) || self.reads.has_join(key)
@@ -411,7 +400,7 @@ impl Session {
 
     /// Whether `rooms_per_connection` is reached.
     fn is_full(&self) -> bool {
-        let most = self.rooms_limit();
+        let most = self.gateway.config.limits.rooms_per_connection;
         // Most connections have fewer rooms: then none is looked at, for each one that is new.
         self.rooms.len() >= most
             && self.rooms.keys().into_iter().filter(|key| self.counts(*key)).count() >= most

@@ -57,8 +57,8 @@ impl Connection {
 
     /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
     pub(crate) async fn serve(mut self, stream: TcpStream, read: bytes::Bytes) {
-        let frame_bytes = usize::try_from(self.gateway.config.limits.frame_bytes);
-        let (mut socket, write) = Socket::new(stream, read, frame_bytes.unwrap_or(usize::MAX));
+        let frame_bytes = self.gateway.config.limits.frame_bytes;
+        let (mut socket, write) = Socket::new(stream, read, frame_bytes);
         let mut stopping = Box::pin(stopped(self.gateway.stopping.clone()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.session.deadline().into()));
         let End(close) = loop {

@@ -35,8 +35,7 @@ pub(super) async fn append_one(
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<Response<Body>, Refusal> {
-    let most = usize::try_from(gateway.config.limits.frame_bytes).unwrap_or(usize::MAX);
-    let body = body::read(gateway, body, most, None).await?;
+    let body = body::read(gateway, body, gateway.config.limits.frame_bytes, None).await?;
     let read = Instant::now();
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
@@ -50,7 +49,7 @@ pub(super) async fn append_one(
     let received = now_ms();
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
     let draft = Draft::new(append, author, id.clone(), received);
-    let outcome = timeout(gateway.append_for(), gateway.node.append(draft)).await;
+    let outcome = timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await;
     let outcome = outcome.unwrap_or(AppendOutcome::Unknown);
     let AppendOutcome::Committed { slot, repeat, .. } = outcome else {
         let unknown = || unknown_outcome("the append was interrupted");

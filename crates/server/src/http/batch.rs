@@ -127,7 +127,7 @@ impl<'a> Batch<'a> {
     }
 
     fn deadline(&self) -> Instant {
-        self.read + self.gateway.append_for()
+        self.read + self.gateway.config.limits.append_for
     }
 
     async fn run(mut self, lines: &[&[u8]]) -> Vec<Line> {
@@ -148,7 +148,7 @@ impl<'a> Batch<'a> {
     /// Stages a line, unless an earlier one has stopped the batch.
     async fn try_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let most = self.gateway.config.limits.frame_bytes;
-        if line.len() as u64 > most {
+        if line.len() > most {
             let message = format!("the line has more than {most} bytes");
             return Err(Refusal::new(ErrorCode::TooLarge, message));
         }
@@ -340,7 +340,7 @@ impl BatchAnswer {
     async fn entry(&mut self, slot: Slot) -> Result<&Stored, Refusal> {
         let at = |page: &[Stored]| page.iter().position(|stored| stored.entry.slot == slot);
         if at(&self.page).is_none() {
-            let limits = PageLimits { entries: self.run_from(slot), bytes: BATCH_BYTES };
+            let limits = PageLimits { entries: self.run_from(slot) as u64, bytes: BATCH_BYTES };
             let span = Span::After(latest_of(slot));
             let read = self.gateway.node.read(&self.room, span, None, limits).await;
             self.page = read.map_err(|error| unknown_outcome(error.to_string()))?.entries;
@@ -350,9 +350,9 @@ impl BatchAnswer {
     }
 
     /// How many lines from this one on have consecutive slots: they fit one page.
-    fn run_from(&self, slot: Slot) -> u64 {
+    fn run_from(&self, slot: Slot) -> usize {
         let is_at = |line: &Line, at: Slot| matches!(line, Line::Entry { slot, .. } if *slot == at);
         let run = self.lines.iter().zip(slot + 1..).take_while(|(line, at)| is_at(line, *at));
-        (run.count() as u64 + 1).min(self.gateway.config.limits.page_entries)
+        (run.count() + 1).min(self.gateway.config.limits.page_entries)
     }
 }

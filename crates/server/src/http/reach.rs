@@ -11,7 +11,7 @@ use crate::gateway::{Gateway, STOPPING, stopped};
 /// stops.
 pub(super) async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
     tokio::select! {
-        reached = tokio::time::timeout(gateway.ahead_for(), tail.reached(end)) => reached.is_ok(),
+        reached = tokio::time::timeout(gateway.config.limits.ahead_for, tail.reached(end)) => reached.is_ok(),
         () = stopped(gateway.stopping.clone()) => false,
     }
 }
