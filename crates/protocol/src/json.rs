@@ -12,7 +12,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::limits::{MAX_DEPTH, MAX_INTEGER};
+use crate::{
+    Latest,
+    limits::{MAX_DEPTH, MAX_INTEGER},
+};
 
 /// Why a text cannot be parsed as an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +83,11 @@ impl<'a> Object<'a> {
             Ok(number) if (least..=MAX_INTEGER).contains(&number) => Ok(Some(number)),
             _ => Err(MemberError(format!("`{name}` must be an integer from {least} to 2^53-1"))),
         }
+    }
+
+    /// A member that is a latest slot, as [`Object::integer`].
+    pub fn latest(&self, name: &str) -> Result<Option<Latest>, MemberError> {
+        Ok(self.integer(name, Latest::EMPTY.0)?.map(Latest))
     }
 
     /// An integer member from 0 to 2^53 − 1, as [`Object::integer`].

@@ -27,7 +27,7 @@ pub use batch::{BatchLine, Placed};
 pub use body::Body;
 pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
 pub use digest::{BodyHash, Digest};
-pub use entry::{Entry, Slot, end_of, latest_of};
+pub use entry::{Entry, Latest, Slot};
 pub use error::{CloseCode, ErrorCode, Refusal};
 pub use limits::Limits;
 pub use manifest::{BackupLine, HeadsDigest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest, PART};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Author, Digest, Entry, EntryId, ErrorCode, Limits, Refusal, RoomName, Slot};
+use crate::{Author, Digest, Entry, EntryId, ErrorCode, Latest, Limits, Refusal, RoomName, Slot};
 
 /// A frame from a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,10 +100,10 @@ pub struct Reply {
     /// The entries, in slot order, without a gap.
     pub entries: Vec<Entry>,
     /// The latest slot of the log; −1 if it is empty.
-    pub latest: i64,
+    pub latest: Latest,
     /// The slot of `digest`: that of the last entry or, without entries, where the log or the
     /// request ends.
-    pub digest_at: i64,
+    pub digest_at: Latest,
     /// The digest of the log up to `digest_at`: logs with equal digests have equal entries up to
     /// there.
     pub digest: Digest,
@@ -124,7 +124,7 @@ pub struct ServerReply {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Heads {
     /// Latest slots, by room.
-    pub rooms: BTreeMap<RoomName, i64>,
+    pub rooms: BTreeMap<RoomName, Latest>,
     /// `Some(true)` if the first list of all rooms goes on in the next frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more: Option<bool>,
@@ -157,7 +157,7 @@ pub struct ErrorFrame {
     pub slot: Option<Slot>,
     /// The room's latest slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest: Option<i64>,
+    pub latest: Option<Latest>,
     /// How long to wait before a retry, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,

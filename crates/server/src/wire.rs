@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_core::{archive::Keep, commit::Commit, proposal::Stored, reader::Page};
-use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of, write_json};
+use roomlog_protocol::{CloseCode, Latest, Limits, RoomName, ServerFrame, Slot, write_json};
 use serde::Serialize;
 
 /// The most bytes of a reply or ack besides its entries: a room of 128 bytes, a digest, a log's id,
@@ -145,10 +145,10 @@ pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) ->
     open.extend_from_slice(format!(r#"{{"room":"{room}","entries":["#).as_bytes());
     let entries = put_entries(&mut open, entries, keep, bytes);
     let (at, digest) = match entries.last() {
-        Some(last) => (latest_of(last.entry.slot + 1), last.digest),
+        Some(last) => (Latest::at(last.entry.slot), last.digest),
         None => (page.digest_at, page.digest),
     };
-    let latest = latest_of(page.head.end);
+    let latest = Latest::before(page.head.end);
     let tail = format!(r#"],"latest":{latest},"digest_at":{at},"digest":"{digest}""#);
     open.extend_from_slice(tail.as_bytes());
     EncodedPage { open, end: entries.last().map(|last| last.entry.slot + 1) }

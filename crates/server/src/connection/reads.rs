@@ -14,7 +14,7 @@ use roomlog_core::{
     archive::{ArchiveError, Keep},
     reader::{Page, ReadError},
 };
-use roomlog_protocol::{ClientUpdate, ErrorCode, Refusal, ServerFrame, Slot, Span, end_of};
+use roomlog_protocol::{ClientUpdate, ErrorCode, Latest, Refusal, ServerFrame, Slot, Span};
 
 use super::{
     follows::Follows,
@@ -51,8 +51,8 @@ pub(super) struct Reads {
 
 /// The slot behind the last one that the log must have reached to answer.
 pub(crate) fn needed_end(update: &ClientUpdate) -> Slot {
-    let after = if let Span::After(after) = update.span { after } else { -1 };
-    end_of(after.max(update.seen.unwrap_or(-1)))
+    let after = if let Span::After(after) = update.span { Some(after) } else { None };
+    after.max(update.seen).map_or(0, Latest::end)
 }
 
 /// Which end of a page is kept if it is too large.
@@ -238,7 +238,7 @@ fn reply(turn: &mut Turn<'_>, update: &ClientUpdate, page: &Page) -> Slot {
     let encoded = wire::page(&update.room, page, keep_of(update.span), limits);
     turn.out.push(encoded.reply(update.req));
     encoded.end.unwrap_or(match update.span {
-        Span::After(after) => end_of(after),
+        Span::After(after) => after.end(),
         Span::UpTo { .. } => page.head.end,
     })
 }

@@ -12,7 +12,7 @@ use roomlog_core::{
     mailbox::Mailbox,
     tail::{Hearing, Tail},
 };
-use roomlog_protocol::{RoomName, Slot, latest_of};
+use roomlog_protocol::{Latest, RoomName, Slot};
 
 struct OpenRoom {
     tail: Arc<Tail>,
@@ -56,8 +56,8 @@ impl OpenRooms {
     }
 
     /// The latest slot of a room; −1 if it is empty.
-    pub(crate) fn latest(&self, key: u32) -> i64 {
-        latest_of(self.end(key))
+    pub(crate) fn latest(&self, key: u32) -> Latest {
+        Latest::before(self.end(key))
     }
 
     pub(crate) fn add(&mut self, tail: Arc<Tail>) -> u32 {

@@ -11,7 +11,7 @@ use roomlog_core::{
     head::Head,
     heads::{Moved, Watcher},
 };
-use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
+use roomlog_protocol::{Heads, Latest, RoomName, ServerFrame, limits::HEADS_PER_FRAME};
 
 use super::{
     job::{Job, Question},
@@ -68,7 +68,8 @@ impl Watch {
         let Some(first) = watching.listing else { return };
         let last = heads.last().map(|(room, _)| room.clone());
         let more = heads.len() == HEADS_PER_FRAME;
-        let rooms = heads.into_iter().map(|(room, head)| (room, latest_of(head.end))).collect();
+        let rooms =
+            heads.into_iter().map(|(room, head)| (room, Latest::before(head.end))).collect();
         let mut frame = Heads { rooms, ..Heads::default() };
         if first {
             frame.more = more.then_some(true);
@@ -117,7 +118,7 @@ impl Watch {
         }
         let latest = |room: RoomName| {
             let tail = turn.gateway.node.tail(&room).ok()?;
-            Some((room, latest_of(tail.head().end)))
+            Some((room, Latest::before(tail.head().end)))
         };
         let rooms = rooms.into_iter().filter_map(latest).collect();
         turn.say(&ServerFrame::Heads(Heads { rooms, ..Heads::default() }));

@@ -12,8 +12,8 @@ use axum::{
 };
 use roomlog_core::{outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
-    Author, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Span, client::parse_append,
-    end_of, json::Object,
+    Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span,
+    client::parse_append, json::Object,
 };
 use tokio::time::timeout;
 
@@ -112,7 +112,7 @@ pub(super) async fn wait_for_log(
     room: &RoomName,
     append: &ClientAppend,
 ) -> Result<(), Refusal> {
-    let (after, reference) = (end_of(append.after.unwrap_or(-1)), append.reference);
+    let (after, reference) = (append.after.map_or(0, Latest::end), append.reference);
     if after == 0 && reference.is_none() {
         return Ok(());
     }

@@ -28,7 +28,7 @@ use roomlog_core::{
     reader::PageLimits,
 };
 use roomlog_protocol::{
-    EntryId, ErrorCode, ErrorFrame, Refusal, RoomName, Slot, Span, latest_of, limits::BATCH_APPENDS,
+    EntryId, ErrorCode, ErrorFrame, Latest, Refusal, RoomName, Slot, Span, limits::BATCH_APPENDS,
 };
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
@@ -341,7 +341,7 @@ impl BatchAnswer {
         let at = |page: &[Stored]| page.iter().position(|stored| stored.entry.slot == slot);
         if at(&self.page).is_none() {
             let limits = PageLimits { entries: self.run_from(slot) as u64, bytes: BATCH_BYTES };
-            let span = Span::After(latest_of(slot));
+            let span = Span::After(Latest::before(slot));
             let read = self.gateway.node.read(&self.room, span, None, limits).await;
             self.page = read.map_err(|error| unknown_outcome(error.to_string()))?.entries;
         }

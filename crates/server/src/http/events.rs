@@ -28,7 +28,7 @@ use axum::{
 };
 use futures_util::{FutureExt, stream};
 use roomlog_core::{mailbox::Mailbox, tail::Tail};
-use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object};
+use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, json::Object};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
@@ -95,7 +95,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 /// The blocks that an answer begins with.
-fn beginning(after: i64, log: &str, is_event_source: bool) -> Bytes {
+fn beginning(after: Latest, log: &str, is_event_source: bool) -> Bytes {
     let mut blocks = format!("id: {after}\n\n");
     if is_event_source {
         blocks += &format!("event: log\nid: {after}\ndata: {{\"log\":\"{log}\"}}\n\n");
@@ -126,7 +126,7 @@ impl Feed {
         let after = begins_after(room, query, headers)?;
         let tail = gateway.node.tail(room).map_err(|why| unreadable(&gateway, &why))?;
         if let Some(after) = after
-            && !reach(&gateway, &tail, end_of(after)).await
+            && !reach(&gateway, &tail, after.end()).await
         {
             return Err(stopped_or(&gateway, ahead(&tail)));
         }
@@ -148,13 +148,13 @@ impl Feed {
         Ok(feed)
     }
 
-    fn follow(&mut self, tail: Arc<Tail>, after: Option<i64>, is_event_source: bool) {
+    fn follow(&mut self, tail: Arc<Tail>, after: Option<Latest>, is_event_source: bool) {
         let key = self.rooms.add(tail);
         self.rooms.hear(key);
         // Looked at after notice was asked for, so nothing is missed.
         let after = after.unwrap_or_else(|| self.rooms.latest(key));
         self.out.push(beginning(after, self.gateway.node.log(), is_event_source));
-        self.parts(|turn, follows| follows.begin(turn, key, Question(0), end_of(after)));
+        self.parts(|turn, follows| follows.begin(turn, key, Question(0), after.end()));
     }
 
     fn parts(&mut self, work: impl FnOnce(&mut Turn<'_>, &mut Follows)) {
@@ -207,7 +207,7 @@ fn begins_after(
     room: &RoomName,
     mut query: Vec<(String, String)>,
     headers: &HeaderMap,
-) -> Result<Option<i64>, Refusal> {
+) -> Result<Option<Latest>, Refusal> {
     query.retain(|(name, _)| name == "after");
     let seen = last_event_id(headers);
     if let Some(seen) = seen {
@@ -216,7 +216,7 @@ fn begins_after(
     }
     let members = object_of_query(room, &query);
     let object = Object::parse(&members);
-    let after = match object.as_ref().map(|object| object.integer("after", -1)) {
+    let after = match object.as_ref().map(|object| object.latest("after")) {
         Ok(Ok(after)) => return Ok(after),
         Ok(Err(problem)) => problem.0,
         Err(problem) => problem.to_string(),

@@ -9,7 +9,7 @@ use axum::{
     http::{Response, request::Parts},
     response::IntoResponse,
 };
-use roomlog_protocol::{ErrorCode, Refusal, RoomName, latest_of};
+use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName};
 use serde_json::json;
 
 use super::reach::unreadable;
@@ -81,6 +81,6 @@ pub(super) fn check_log(
         "your position is of another log: this one is {log} (a restore, another directory or \
          another server); drop the entries that you hold and read again"
     );
-    let latest = Some(latest_of(end));
+    let latest = Some(Latest::before(end));
     Err(Refusal { latest, ..Refusal::new(ErrorCode::Diverged, message) })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomlog_core::{archive::ArchiveError, tail::Tail};
-use roomlog_protocol::{ErrorCode, Refusal, Slot, latest_of};
+use roomlog_protocol::{ErrorCode, Latest, Refusal, Slot};
 
 use crate::gateway::{Gateway, STOPPING, stopped};
 
@@ -17,7 +17,7 @@ pub(super) async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> boo
 }
 
 pub(super) fn ahead(tail: &Tail) -> Refusal {
-    let latest = Some(latest_of(tail.head().end));
+    let latest = Some(Latest::before(tail.head().end));
     Refusal { latest, ..Refusal::new(ErrorCode::Ahead, "the log has not reached that slot") }
 }
 

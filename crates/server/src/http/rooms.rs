@@ -13,7 +13,7 @@ use axum::{
 };
 use roomlog_core::head::Head;
 use roomlog_protocol::{
-    ErrorCode, Refusal, RoomName, latest_of,
+    ErrorCode, Latest, Refusal, RoomName,
     limits::{DEFAULT_ROOMS, ROOMS_PER_PAGE},
 };
 use serde::Serialize;
@@ -35,7 +35,7 @@ struct Rooms {
 #[derive(Serialize)]
 struct RoomHead {
     room: RoomName,
-    latest: i64,
+    latest: Latest,
     committed_at: u64,
 }
 
@@ -63,7 +63,7 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
     let next = heads.last().filter(|_| more).map(|(room, _)| room.clone());
     let head = |(room, head): (RoomName, Head)| RoomHead {
         room,
-        latest: latest_of(head.end),
+        latest: Latest::before(head.end),
         committed_at: head.committed_at,
     };
     Ok(Rooms { rooms: heads.into_iter().map(head).collect(), next })
@@ -93,7 +93,7 @@ pub(super) async fn read_head(
         let message = format!("nothing was ever written to {room}");
         return refuse(Refusal { room: Some(room), ..not_found(&message) });
     }
-    let (latest, digest, log) = (latest_of(head.end), head.digest, gateway.node.log());
+    let (latest, digest, log) = (Latest::before(head.end), head.digest, gateway.node.log());
     // Neither a room's name nor a log's has a character that JSON escapes.
     let body =
         format!(r#"{{"room":"{room}","latest":{latest},"digest":"{digest}","log":"{log}"}}"#);
