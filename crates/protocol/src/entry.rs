@@ -1,10 +1,10 @@
-//! An entry: what a room's log holds at a slot.
+//! An entry: what a room's log holds at a slot, and where a log ends.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Author, Body, EntryId, Kind};
+use crate::{Author, EntryId, Kind, names::text_impls};
 
 /// The place of an entry in its room's log: 0, 1, 2, … without gaps, at most 2^53 − 1.
 pub type Slot = u64;
@@ -89,6 +89,50 @@ impl Entry {
     }
 }
 
+/// The text of an entry, as it was sent, never normalised; may be empty. Cheap to clone. It derefs
+/// to `str` and compares with strings: `entry.body == "hello"`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Body(Arc<str>);
+
+text_impls!(Body);
+
+impl PartialEq<String> for Body {
+    fn eq(&self, other: &String) -> bool {
+        *self.0 == **other
+    }
+}
+
+impl PartialEq<Body> for &str {
+    fn eq(&self, other: &Body) -> bool {
+        *self == &*other.0
+    }
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Arc<str>> for Body {
+    fn from(text: Arc<str>) -> Self {
+        Self(text)
+    }
+}
+
+impl From<Body> for Arc<str> {
+    fn from(body: Body) -> Self {
+        body.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +159,15 @@ mod tests {
     fn an_empty_log_has_the_latest_slot_minus_one() {
         assert_eq!([0, 1].map(Latest::before), [Latest(-1), Latest(0)]);
         assert_eq!([-1, 0, 41].map(|latest| Latest(latest).end()), [0, 1, 42]);
+    }
+
+    #[test]
+    fn a_body_compares_with_any_string() {
+        let body = Body::from("hello");
+        assert_eq!(body, "hello");
+        assert_eq!("hello", body);
+        assert_eq!(body, *"hello");
+        assert_eq!(body, String::from("hello"));
+        assert!(body != "Hello" && body.starts_with("he"));
     }
 }

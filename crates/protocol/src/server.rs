@@ -1,4 +1,5 @@
-//! Frames from a server, which the gateway writes and clients read.
+//! What a server sends and clients read: frames on a WebSocket, and the lines that answer a batch over
+//! HTTP. Members that a reader does not know are skipped.
 
 use std::collections::BTreeMap;
 
@@ -171,5 +172,54 @@ impl From<Refusal> for ErrorFrame {
         let Refusal { code, message, room, id, seq, req, latest, slot } = refusal;
         let retry_after_ms = code.is_transient().then_some(RETRY_AFTER_MS);
         Self { code, message, room, id, seq, req, slot, latest, retry_after_ms }
+    }
+}
+
+/// The outcome of one line of a batch, as a client reads it: `entry` or `error`. Members that its
+/// sender knows, such as the body, are skipped and cost no memory. The refusal of a whole request has the
+/// same form, with `error`.
+///
+/// ```json
+/// {"entry":{"slot":7,"author":"ada","id":"a-1","body":"hi","committed_at":5},"repeat":true}
+/// {"error":{"code":"busy","message":"…","retry_after_ms":500}}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BatchLine {
+    /// The committed entry.
+    #[serde(default)]
+    pub entry: Option<Placed>,
+    /// `Some(true)` if the entry was in the log already.
+    #[serde(default)]
+    pub repeat: Option<bool>,
+    /// Why it was refused, or why its outcome is unknown.
+    #[serde(default)]
+    pub error: Option<Box<ErrorFrame>>,
+}
+
+/// The place of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Placed {
+    /// Its slot.
+    pub slot: Slot,
+    /// The id of the append.
+    pub id: EntryId,
+    /// The journal's time, in ms since the Unix epoch.
+    pub committed_at: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_an_entry_or_an_error() {
+        let json = r#"{"entry":{"slot":7,"author":"ada","id":"a-1","body":"hi","committed_at":5},"repeat":true}"#;
+        let line: BatchLine = serde_json::from_str(json).expect("a line");
+        let entry = line.entry.expect("an entry");
+        assert_eq!((entry.slot, entry.committed_at, line.repeat), (7, 5, Some(true)));
+        let json = r#"{"error":{"code":"busy","message":"wait","retry_after_ms":500}}"#;
+        let line: BatchLine = serde_json::from_str(json).expect("a line");
+        let error = line.error.expect("an error");
+        assert_eq!((error.code, error.retry_after_ms), (ErrorCode::Busy, Some(500)));
     }
 }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use roomlog_protocol::{ErrorCode, Refusal};
 use tracing::warn;
 
-use crate::respond::bad;
+use crate::wire::bad;
 
 /// How many rejected names are logged.
 const LOGGED_NAMES: usize = 64;

@@ -11,7 +11,6 @@ mod entries;
 mod events;
 mod page;
 mod query;
-mod reach;
 mod rooms;
 
 use std::sync::Arc;
@@ -28,8 +27,8 @@ use roomlog_protocol::{ErrorCode, Refusal};
 
 use crate::{
     gateway::Gateway,
-    respond::{bad, not_found, plain, refuse, refuse_as, respond},
     upgrade::upgrade,
+    wire::{bad, not_found, plain, refuse, refuse_as, respond},
 };
 
 /// What a page of a listed origin may send: appends, one or many, and where to resume events.

@@ -16,9 +16,8 @@ use roomlog_core::{
 use roomlog_protocol::{ErrorCode, Refusal, RoomName, ServerFrame, Slot};
 
 use super::{
-    job::{Job, Question},
-    out::BATCH_BYTES,
-    turn::Turn,
+    socket::BATCH_BYTES,
+    turn::{Job, Question, Turn},
 };
 use crate::wire;
 

@@ -18,8 +18,7 @@ use roomlog_protocol::{ClientUpdate, ErrorCode, Latest, Refusal, ServerFrame, Sl
 
 use super::{
     follows::Follows,
-    job::{Job, Question},
-    turn::Turn,
+    turn::{Job, Question, Turn},
 };
 use crate::wire;
 

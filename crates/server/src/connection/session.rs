@@ -17,16 +17,16 @@ use tokio_websockets::Message;
 use super::{
     appends::{Appends, refuse_append},
     follows::Follows,
-    job::{Done, Job, Question},
-    login::{login_required, needs_login},
-    out::{OUT_BYTES, Out},
     reads::{Asked, Reads},
-    rooms::OpenRooms,
-    socket::End,
-    turn::Turn,
+    socket::{End, OUT_BYTES, Out},
+    turn::{Done, Job, OpenRooms, Question, Turn},
     watch::Watch,
 };
-use crate::{clock::now_ms, gateway::Gateway, outcome::new_id, wire};
+use crate::{
+    gateway::Gateway,
+    outcome::{new_id, now_ms},
+    wire,
+};
 
 /// The session of a connection.
 pub(super) struct Session {
@@ -246,15 +246,14 @@ impl Session {
     }
 
     fn frame(&mut self, now: Instant, frame: ClientFrame) {
-        let Some(author) = self.author.clone() else {
-            return match (needs_login(&frame), frame) {
-                (Some(refusal), ClientFrame::Append(_)) => self.refuse_append(now, refusal),
-                (Some(refusal), _) => self.refuse(refusal),
-                (None, ClientFrame::Login(login)) => self.login(login),
-                (None, ClientFrame::Ping { req }) => self.say(&ServerFrame::Pong { req }),
-                (None, _) => {}
+        if self.author.is_none()
+            && let Some(refusal) = needs_login(&frame)
+        {
+            return match frame {
+                ClientFrame::Append(_) => self.refuse_append(now, refusal),
+                _ => self.refuse(refusal),
             };
-        };
+        }
         match frame {
             ClientFrame::Login(login) => self.login(login),
             ClientFrame::Join(Join(update)) => self.read(now, update, true),
@@ -263,7 +262,7 @@ impl Session {
                 Some(key) => self.ask(now, key, Asked::Leave(req)),
                 None => self.say(&ServerFrame::Left { room, req }),
             },
-            ClientFrame::Append(append) => self.append(now, author, *append),
+            ClientFrame::Append(append) => self.append(now, *append),
             ClientFrame::Watch { req } => {
                 let question = self.new_question();
                 let (mut turn, .., watch) = parts!(self, now);
@@ -288,8 +287,8 @@ impl Session {
         self.say(&ServerFrame::Welcome { author });
     }
 
-    fn append(&mut self, now: Instant, author: Author, append: ClientAppend) {
-        let author = append.author.clone().unwrap_or(author);
+    fn append(&mut self, now: Instant, append: ClientAppend) {
+        let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
         let entry_id = append.id.clone().unwrap_or_else(new_id);
         let place = (append.room.clone(), Some(entry_id.clone()), append.req);
         let arrival = Arrival {
@@ -308,8 +307,8 @@ impl Session {
     fn refused_append(&mut self, now: Instant, place: Option<(RoomName, u64)>, refusal: Refusal) {
         let Some((room, seq)) = place else { return self.refuse_append(now, refusal) };
         if self.author.is_none() {
-            let refusal = Refusal { seq: refusal.seq, ..login_required(refusal) };
-            return self.refuse_append(now, refusal);
+            let Refusal { code, message, .. } = login_required();
+            return self.refuse_append(now, Refusal { code, message, ..refusal });
         }
         let bare = Refusal::new(refusal.code, refusal.message);
         let arrival = Arrival {
@@ -424,4 +423,27 @@ impl Session {
         let (mut turn, ..) = parts!(self, now);
         refuse_append(&mut turn, refusal);
     }
+}
+
+/// The refusal of a frame that needs a login; `None` if it needs none.
+fn needs_login(frame: &ClientFrame) -> Option<Refusal> {
+    let refusal =
+        |room: Option<&RoomName>, req| Refusal { room: room.cloned(), req, ..login_required() };
+    Some(match frame {
+        ClientFrame::Login(_) | ClientFrame::Ping { .. } => return None,
+        ClientFrame::Join(Join(update)) | ClientFrame::Update(update) => {
+            refusal(Some(&update.room), update.req)
+        }
+        ClientFrame::Leave { room, req } => refusal(Some(room), *req),
+        ClientFrame::Watch { req } => refusal(None, *req),
+        ClientFrame::Append(append) => Refusal {
+            id: append.id.clone(),
+            seq: append.seq,
+            ..refusal(Some(&append.room), append.req)
+        },
+    })
+}
+
+fn login_required() -> Refusal {
+    Refusal::new(ErrorCode::LoginRequired, "log in first: {\"type\":\"login\",\"author\":…}")
 }

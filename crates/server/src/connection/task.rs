@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio_websockets::Message;
 
 use super::{
-    job::Done,
     session::Session,
     socket::{self, End, Socket},
+    turn::Done,
 };
 use crate::gateway::{Gateway, stopped};
 

@@ -14,10 +14,9 @@ use roomlog_core::{
 use roomlog_protocol::{Heads, Latest, RoomName, ServerFrame, limits::HEADS_PER_FRAME};
 
 use super::{
-    job::{Job, Question},
-    out::OUT_BYTES,
     reads::unreadable,
-    turn::Turn,
+    socket::OUT_BYTES,
+    turn::{Job, Question, Turn},
 };
 
 /// How often the head of a room is sent.

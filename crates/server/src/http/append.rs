@@ -19,14 +19,12 @@ use tokio::time::timeout;
 
 use super::{
     body::{self, check_beginning},
-    reach::{ahead, reach, stopped_or},
+    query::{ahead, reach, stopped_or},
 };
 use crate::{
-    clock::now_ms,
     gateway::Gateway,
-    outcome::{new_id, refusal_of},
-    respond::{bad, respond_json, unknown_outcome},
-    wire,
+    outcome::{new_id, now_ms, refusal_of},
+    wire::{self, bad, respond_json, unknown_outcome},
 };
 
 pub(super) async fn append_one(

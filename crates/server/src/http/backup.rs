@@ -29,8 +29,7 @@ use tracing::warn;
 
 use crate::{
     gateway::{Gateway, STOPPING, stopped},
-    respond::{not_found, refuse, respond},
-    wire,
+    wire::{self, not_found, refuse, respond},
 };
 
 const CONTENT_TYPE: &str = "application/vnd.roomlog.backup";

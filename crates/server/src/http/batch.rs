@@ -38,12 +38,10 @@ use super::{
     body::{self, check_beginning},
 };
 use crate::{
-    clock::now_ms,
     connection::BATCH_BYTES,
     gateway::Gateway,
-    outcome::{new_id, refusal_of},
-    respond::{bad, respond, unknown_outcome},
-    wire,
+    outcome::{new_id, now_ms, refusal_of},
+    wire::{self, bad, respond, unknown_outcome},
 };
 
 /// The most bytes of one batch in flight, unless it is a single append: a block that is written,

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     gateway::Gateway,
-    respond::{bad, refuse_as},
+    wire::{bad, refuse_as},
 };
 
 /// How long, and how many bytes of, the rest of a refused body are read: a client that is still

@@ -21,14 +21,12 @@ use super::{
     append::append_one,
     batch::append_batch,
     body::{self, ContentKind, content_kind},
-    query::{BadRoom, Room, check_log, object_of_query},
-    reach::{ahead, reach, stopped_or, unreadable},
+    query::{BadRoom, Room, ahead, check_log, object_of_query, reach, stopped_or, unreadable},
 };
 use crate::{
     connection::{keep_of, needed_end},
     gateway::Gateway,
-    respond::{bad, refuse, respond_json, unknown_outcome},
-    wire,
+    wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
 pub(super) async fn append(

@@ -31,20 +31,15 @@ use roomlog_core::{mailbox::Mailbox, tail::Tail};
 use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, json::Object};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::{
-    query::{Room, check_log, object_of_query},
-    reach::{ahead, reach, stopped_or, unreadable},
-};
+use super::query::{Room, ahead, check_log, object_of_query, reach, stopped_or, unreadable};
 use crate::{
     connection::{
         Out,
         follows::{Follows, Format},
-        job::{Done, Job, Question},
-        rooms::OpenRooms,
-        turn::Turn,
+        turn::{Done, Job, OpenRooms, Question, Turn},
     },
     gateway::{Gateway, stopped},
-    respond::{refuse, respond},
+    wire::{refuse, respond},
 };
 
 const COMMENT: &[u8] = b": still here\n\n";

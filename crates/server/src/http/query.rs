@@ -1,7 +1,10 @@
-//! The target of a request: the room in its path, and its query.
+//! The target of a request: the room in its path, the query, and the log that has to reach its slots.
 //!
 //! Enters: a path and a query. Leaves: a valid room name; the query as the object of a frame, so
-//! that one parser has the rules; or a refusal, in JSON like every other.
+//! that one parser has the rules; whether the log has reached a slot; or a refusal, in JSON like
+//! every other.
+
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -9,13 +12,13 @@ use axum::{
     http::{Response, request::Parts},
     response::IntoResponse,
 };
-use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName};
+use roomlog_core::{archive::ArchiveError, tail::Tail};
+use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, Slot};
 use serde_json::json;
 
-use super::reach::unreadable;
 use crate::{
-    gateway::Gateway,
-    respond::{bad, refuse},
+    gateway::{Gateway, STOPPING, stopped},
+    wire::{bad, refuse},
 };
 
 /// The room of a path.
@@ -83,4 +86,32 @@ pub(super) fn check_log(
     );
     let latest = Some(Latest::before(end));
     Err(Refusal { latest, ..Refusal::new(ErrorCode::Diverged, message) })
+}
+
+/// Waits up to `ahead_ms` until the log ends at `end` or later; `false` at once if the server
+/// stops.
+pub(super) async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
+    tokio::select! {
+        reached = tokio::time::timeout(gateway.config.limits.ahead_for, tail.reached(end)) => reached.is_ok(),
+        () = stopped(gateway.stopping.clone()) => false,
+    }
+}
+
+pub(super) fn ahead(tail: &Tail) -> Refusal {
+    let latest = Some(Latest::before(tail.head().end));
+    Refusal { latest, ..Refusal::new(ErrorCode::Ahead, "the log has not reached that slot") }
+}
+
+/// `unavailable` if the server stops, else the refusal of a wait that failed.
+pub(super) fn stopped_or(gateway: &Gateway, refusal: Refusal) -> Refusal {
+    if *gateway.stopping.borrow() {
+        Refusal::new(ErrorCode::Unavailable, STOPPING)
+    } else {
+        refusal
+    }
+}
+
+pub(super) fn unreadable(gateway: &Gateway, problem: &ArchiveError) -> Refusal {
+    gateway.note_unreadable(problem);
+    Refusal::new(ErrorCode::Unavailable, problem.to_string())
 }

@@ -21,8 +21,7 @@ use serde::Serialize;
 use super::query::{Room, single};
 use crate::{
     gateway::Gateway,
-    respond::{bad, not_found, refuse, respond_json},
-    wire,
+    wire::{self, bad, not_found, refuse, respond_json},
 };
 
 #[derive(Serialize)]
