@@ -17,8 +17,11 @@ use roomlog_core::{
     head::Head,
     lane::LaneLimits,
     reader::{Page, PageLimits, ReadError},
+    tail::Tail,
 };
-use roomlog_protocol::{Digest, Hello, Limits, PROTOCOL_VERSION, RoomName, ServerFrame, Span};
+use roomlog_protocol::{
+    Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, ServerFrame, Slot, Span,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
@@ -120,7 +123,7 @@ impl Gateway {
     }
 
     /// Logs that the archive cannot be read, once until it can be.
-    pub(crate) fn note_unreadable(&self, problem: &ArchiveError) {
+    fn note_unreadable(&self, problem: &ArchiveError) {
         if self.read_failures.begins() {
             error!(%problem, "the archive cannot be read; requests are answered `unavailable`");
         }
@@ -132,6 +135,20 @@ impl Gateway {
         } else if let Some(times) = self.read_failures.ends() {
             warn!(failed = times, "the archive can be read again");
         }
+    }
+
+    fn or_refusal<T>(&self, read: Result<T, ArchiveError>) -> Result<T, Refusal> {
+        read.inspect_err(|problem| self.note_unreadable(problem)).map_err(|it| unreadable(&it))
+    }
+
+    /// The tail of a room.
+    pub(crate) fn tail(&self, room: &RoomName) -> Result<Arc<Tail>, Refusal> {
+        self.or_refusal(self.node.tail(room))
+    }
+
+    /// The slot where the log of a room ends.
+    pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, Refusal> {
+        self.or_refusal(self.node.end(room))
     }
 
     pub(crate) fn lane_limits(&self) -> LaneLimits {
@@ -178,6 +195,11 @@ impl Gateway {
         self.note_read(heads.as_ref().err());
         heads
     }
+}
+
+/// The answer to a request that the archive cannot be read for.
+pub(crate) fn unreadable(problem: &ArchiveError) -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, problem.to_string())
 }
 
 /// Resolves when the server stops.

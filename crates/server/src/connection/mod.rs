@@ -26,6 +26,6 @@ mod watch;
 
 pub(crate) use self::{
     reads::{keep_of, needed_end},
-    socket::{BATCH_BYTES, Out},
+    socket::BATCH_BYTES,
     task::Connection,
 };

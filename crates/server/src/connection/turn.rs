@@ -27,22 +27,34 @@ use roomlog_protocol::{
 use super::socket::{BATCH_BYTES, Out};
 use crate::{gateway::Gateway, wire};
 
-/// The event's time, the rooms, and where frames and jobs go.
-pub(crate) struct Turn<'a> {
+/// What the parts of a session share while they handle an event.
+pub(crate) struct Turn {
+    /// The time of the event.
     pub(crate) now: Instant,
-    pub(crate) gateway: &'a Gateway,
-    pub(crate) rooms: &'a mut OpenRooms,
-    pub(crate) out: &'a mut Out,
-    pub(crate) jobs: &'a mut VecDeque<Job>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) rooms: OpenRooms,
+    pub(crate) out: Out,
+    pub(crate) jobs: VecDeque<Job>,
 }
 
-impl Turn<'_> {
+impl Turn {
+    pub(crate) fn new(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>) -> Self {
+        let (rooms, out, jobs) = (OpenRooms::new(mailbox), Out::default(), VecDeque::new());
+        Self { now: Instant::now(), gateway, rooms, out, jobs }
+    }
+
     pub(super) fn say(&mut self, frame: &ServerFrame) {
         self.out.push(wire::server_frame(frame));
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         self.say(&ServerFrame::Error(refusal.into()));
+    }
+
+    /// Refuses an append, and counts that.
+    pub(super) fn refuse_append(&mut self, refusal: Refusal) {
+        self.gateway.config.metrics.refused(refusal.code);
+        self.refuse(refusal);
     }
 }
 
@@ -62,7 +74,7 @@ pub(crate) struct OpenRooms {
 
 impl OpenRooms {
     /// No rooms. Keys of rooms that move come to this mailbox.
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
+    fn new(mailbox: Arc<Mailbox>) -> Self {
         Self { mailbox, keys: HashMap::new(), rooms: BTreeMap::new(), next_key: 0 }
     }
 

@@ -14,10 +14,10 @@ use roomlog_core::{
 use roomlog_protocol::{Heads, Latest, RoomName, ServerFrame, limits::HEADS_PER_FRAME};
 
 use super::{
-    reads::unreadable,
     socket::OUT_BYTES,
     turn::{Job, Question, Turn},
 };
+use crate::gateway::unreadable;
 
 /// How often the head of a room is sent.
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(super) struct Watch(Option<Watching>);
 
 impl Watch {
     /// Takes a `watch`; a second one begins anew.
-    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, question: Question, req: Option<i64>) {
+    pub(super) fn begin(&mut self, turn: &mut Turn, question: Question, req: Option<i64>) {
         let (watcher, next) = (turn.gateway.node.watch(), turn.now + EVERY);
         self.0 = Some(Watching { question, watcher, listing: Some(true), req, next });
         turn.jobs.retain(|job| !matches!(job, Job::List(..)));
@@ -52,7 +52,7 @@ impl Watch {
     /// Takes the next names of the list. If it cannot be read, the `watch` ends.
     pub(super) fn listed(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         question: Question,
         heads: Result<Vec<(RoomName, Head)>, ArchiveError>,
     ) {
@@ -92,7 +92,7 @@ impl Watch {
     }
 
     /// Sends what moved, if it is due and the socket has taken what was sent before.
-    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn tick(&mut self, turn: &mut Turn) {
         let Some(watching) = &mut self.0 else { return };
         if watching.listing.is_some() || turn.now < watching.next {
             return;

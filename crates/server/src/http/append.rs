@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::{
     body::{self, check_beginning},
-    query::{ahead, reach, stopped_or},
+    query::reach,
 };
 use crate::{
     gateway::Gateway,
@@ -114,14 +114,13 @@ pub(super) async fn wait_for_log(
     if after == 0 && reference.is_none() {
         return Ok(());
     }
-    let tail = gateway.node.tail(room);
-    let tail = tail.map_err(|error| Refusal::new(ErrorCode::Unavailable, error.to_string()))?;
-    if !reach(gateway, &tail, after).await {
-        return Err(stopped_or(gateway, ahead(&tail)));
-    }
-    if !reach(gateway, &tail, reference.map_or(0, |slot| slot + 1)).await {
-        let message = "`ref` names a slot that the log has not reached";
-        return Err(stopped_or(gateway, Refusal::new(ErrorCode::BadRef, message)));
-    }
-    Ok(())
+    let tail = gateway.tail(room)?;
+    reach(gateway, &tail, after).await?;
+    let reached = reach(gateway, &tail, reference.map_or(0, |slot| slot + 1)).await;
+    reached.map_err(|refusal| match refusal.code {
+        ErrorCode::Ahead => {
+            Refusal::new(ErrorCode::BadRef, "`ref` names a slot that the log has not reached")
+        }
+        _ => refusal,
+    })
 }

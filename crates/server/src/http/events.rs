@@ -19,7 +19,7 @@
 //! ends when the server stops or its entries cannot be read; a browser comes back by itself, with
 //! the last `id` it has seen.
 
-use std::{collections::VecDeque, convert::Infallible, future::Future, pin::Pin, sync::Arc};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -31,12 +31,11 @@ use roomlog_core::{mailbox::Mailbox, tail::Tail};
 use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, json::Object};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::query::{Room, ahead, check_log, object_of_query, reach, stopped_or, unreadable};
+use super::query::{Room, check_log, object_of_query, reach};
 use crate::{
     connection::{
-        Out,
         follows::{Follows, Format},
-        turn::{Done, Job, OpenRooms, Question, Turn},
+        turn::{Done, Question, Turn},
     },
     gateway::{Gateway, stopped},
     wire::{refuse, respond},
@@ -100,12 +99,9 @@ fn beginning(after: Latest, log: &str, is_event_source: bool) -> Bytes {
 
 /// One room, followed over HTTP.
 struct Feed {
-    gateway: Arc<Gateway>,
+    turn: Turn,
     mailbox: Arc<Mailbox>,
-    rooms: OpenRooms,
     follows: Follows,
-    out: Out,
-    jobs: VecDeque<Job>,
     comments: Interval,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -119,23 +115,18 @@ impl Feed {
     ) -> Result<Self, Refusal> {
         check_log(&gateway, room, &query)?;
         let after = begins_after(room, query, headers)?;
-        let tail = gateway.node.tail(room).map_err(|why| unreadable(&gateway, &why))?;
-        if let Some(after) = after
-            && !reach(&gateway, &tail, after.end()).await
-        {
-            return Err(stopped_or(&gateway, ahead(&tail)));
+        let tail = gateway.tail(room)?;
+        if let Some(after) = after {
+            reach(&gateway, &tail, after.end()).await?;
         }
         let every = gateway.config.event_comment;
         let mut comments = interval_at(Instant::now() + every, every);
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mailbox = Arc::<Mailbox>::default();
         let mut feed = Self {
-            rooms: OpenRooms::new(mailbox.clone()),
             follows: Follows::new(Format::Events),
-            out: Out::default(),
-            jobs: VecDeque::new(),
             stopping: Box::pin(stopped(gateway.stopping.clone())),
-            gateway,
+            turn: Turn::new(gateway, mailbox.clone()),
             mailbox,
             comments,
         };
@@ -144,24 +135,18 @@ impl Feed {
     }
 
     fn follow(&mut self, tail: Arc<Tail>, after: Option<Latest>, is_event_source: bool) {
-        let key = self.rooms.add(tail);
-        self.rooms.hear(key);
+        let key = self.turn.rooms.add(tail);
+        self.turn.rooms.hear(key);
         // Looked at after notice was asked for, so nothing is missed.
-        let after = after.unwrap_or_else(|| self.rooms.latest(key));
-        self.out.push(beginning(after, self.gateway.node.log(), is_event_source));
-        self.parts(|turn, follows| follows.begin(turn, key, Question(0), after.end()));
-    }
-
-    fn parts(&mut self, work: impl FnOnce(&mut Turn<'_>, &mut Follows)) {
-        let Self { gateway, rooms, out, jobs, follows, .. } = self;
-        let now = std::time::Instant::now();
-        work(&mut Turn { now, gateway, rooms, out, jobs }, follows);
+        let after = after.unwrap_or_else(|| self.turn.rooms.latest(key));
+        self.turn.out.push(beginning(after, self.turn.gateway.node.log(), is_event_source));
+        self.follows.begin(&mut self.turn, key, Question(0), after.end());
     }
 
     /// What the socket is given next; `None` when it ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(bytes) = self.out.pop() {
+            if let Some(bytes) = self.turn.out.pop() {
                 return Some(bytes);
             }
             if self.follows.is_empty() || self.stopping.as_mut().now_or_never().is_some() {
@@ -171,21 +156,21 @@ impl Feed {
             if self.comments.tick().now_or_never().is_some() {
                 return Some(Bytes::from_static(COMMENT));
             }
-            self.parts(|turn, follows| follows.fill(turn, true));
-            if let Some(job) = self.jobs.pop_front() {
-                let done = job.start(self.gateway.clone()).await;
+            self.follows.fill(&mut self.turn, true);
+            if let Some(job) = self.turn.jobs.pop_front() {
+                let done = job.start(self.turn.gateway.clone()).await;
                 if let Done::CatchUp(question, key, page) = done {
-                    self.parts(|turn, follows| follows.page(turn, question, key, page));
+                    self.follows.page(&mut self.turn, question, key, page);
                 }
                 continue;
             }
-            if !self.out.is_empty() {
+            if !self.turn.out.is_empty() {
                 continue;
             }
             tokio::select! {
                 () = self.mailbox.wait() => {
                     for key in self.mailbox.take().moved {
-                        self.rooms.heard(key, true);
+                        self.turn.rooms.heard(key, true);
                         self.follows.moved(key);
                     }
                 }

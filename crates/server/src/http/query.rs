@@ -12,9 +12,10 @@ use axum::{
     http::{Response, request::Parts},
     response::IntoResponse,
 };
-use roomlog_core::{archive::ArchiveError, tail::Tail};
+use roomlog_core::tail::Tail;
 use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, Slot};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::{
     gateway::{Gateway, STOPPING, stopped},
@@ -79,7 +80,7 @@ pub(super) fn check_log(
     if held.is_none_or(|held| held == log) {
         return Ok(());
     }
-    let end = gateway.node.end(room).map_err(|problem| unreadable(gateway, &problem))?;
+    let end = gateway.end(room)?;
     let message = format!(
         "your position is of another log: this one is {log} (a restore, another directory or \
          another server); drop the entries that you hold and read again"
@@ -88,30 +89,18 @@ pub(super) fn check_log(
     Err(Refusal { latest, ..Refusal::new(ErrorCode::Diverged, message) })
 }
 
-/// Waits up to `ahead_ms` until the log ends at `end` or later; `false` at once if the server
-/// stops.
-pub(super) async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> bool {
+/// Waits up to `ahead_ms` until the log ends at `end` or later. `ahead` if it does not;
+/// `unavailable` at once if the server stops.
+pub(super) async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> Result<(), Refusal> {
     tokio::select! {
-        reached = tokio::time::timeout(gateway.config.limits.ahead_for, tail.reached(end)) => reached.is_ok(),
-        () = stopped(gateway.stopping.clone()) => false,
+        reached = timeout(gateway.config.limits.ahead_for, tail.reached(end)) => {
+            reached.map_err(|_| {
+                let refusal = Refusal::new(ErrorCode::Ahead, "the log has not reached that slot");
+                Refusal { latest: Some(Latest::before(tail.head().end)), ..refusal }
+            })
+        }
+        () = stopped(gateway.stopping.clone()) => {
+            Err(Refusal::new(ErrorCode::Unavailable, STOPPING))
+        }
     }
-}
-
-pub(super) fn ahead(tail: &Tail) -> Refusal {
-    let latest = Some(Latest::before(tail.head().end));
-    Refusal { latest, ..Refusal::new(ErrorCode::Ahead, "the log has not reached that slot") }
-}
-
-/// `unavailable` if the server stops, else the refusal of a wait that failed.
-pub(super) fn stopped_or(gateway: &Gateway, refusal: Refusal) -> Refusal {
-    if *gateway.stopping.borrow() {
-        Refusal::new(ErrorCode::Unavailable, STOPPING)
-    } else {
-        refusal
-    }
-}
-
-pub(super) fn unreadable(gateway: &Gateway, problem: &ArchiveError) -> Refusal {
-    gateway.note_unreadable(problem);
-    Refusal::new(ErrorCode::Unavailable, problem.to_string())
 }

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::query::{Room, single};
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, unreadable},
     wire::{self, bad, not_found, refuse, respond_json},
 };
 
@@ -55,8 +55,7 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
     let limit = limit(single(query, "limit")?)?;
     // One more than requested shows whether there are more.
     let heads = gateway.room_heads(after, limit + 1).await;
-    let mut heads =
-        heads.map_err(|problem| Refusal::new(ErrorCode::Unavailable, problem.to_string()))?;
+    let mut heads = heads.map_err(|problem| unreadable(&problem))?;
     let more = heads.len() > limit;
     heads.truncate(limit);
     let next = heads.last().filter(|_| more).map(|(room, _)| room.clone());
@@ -84,9 +83,9 @@ pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
     Room(room): Room,
 ) -> Response<Body> {
-    let head = match gateway.node.tail(&room) {
+    let head = match gateway.tail(&room) {
         Ok(tail) => tail.head(),
-        Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),
+        Err(refusal) => return refuse(refusal),
     };
     if head.end == 0 {
         let message = format!("nothing was ever written to {room}");
