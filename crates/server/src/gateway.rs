@@ -25,7 +25,7 @@ use roomlog_protocol::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
-use crate::{guard::Guard, metrics::Metrics, page_cache::PageCache, wire};
+use crate::{metrics::Metrics, page_cache::PageCache, wire};
 
 /// The answer to an append or a read that shutdown interrupts.
 pub(crate) const STOPPING: &str = "the server is shutting down; send it again when it is back";
@@ -78,7 +78,6 @@ impl Default for Config {
 pub(crate) struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) config: Config,
-    pub(crate) guard: Guard,
     pub(crate) hello: Bytes,
     pub(crate) stopping: watch::Receiver<bool>,
     /// Cloned by every task that serves a socket: the server has drained when all are dropped.
@@ -108,7 +107,6 @@ impl Gateway {
         }));
         let batch_permits = Semaphore::new(config.batches_bytes.min(Semaphore::MAX_PERMITS));
         Self {
-            guard: Guard::new(&config.origins),
             node,
             config,
             hello,
