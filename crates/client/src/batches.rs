@@ -124,7 +124,7 @@ impl Batches {
         let Some(http) = &mut self.http else { return Err("there is no connection".into()) };
         let path = format!("/v1/rooms/{}/entries", self.room);
         // A batch may take as long as an append, plus the round trip.
-        let answering = Duration::from_millis(self.hello.limits.append_ms) + self.options.quiet;
+        let answering = self.hello.limits.append_for + self.options.quiet;
         let request = Request::post(&path).header(CONTENT_TYPE, NDJSON);
         let answer = timeout(answering, http.send(request, body)).await;
         let (status, body) = answer.map_err(|_| "the server does not answer".to_owned())??;

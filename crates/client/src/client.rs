@@ -10,7 +10,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use roomlog_protocol::{ClientAppend, ClientUpdate, EntryId, Heads, Hello, Reply, RoomName, Span};
+use roomlog_protocol::{
+    ClientAppend, ClientUpdate, EntryId, Heads, Hello, Latest, Reply, RoomName, Span,
+};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -204,7 +206,7 @@ impl Client {
 
     /// Reads all entries after slot `after` (−1: all), page by page.
     #[must_use]
-    pub fn pages(&self, room: RoomName, after: i64) -> Pages<'_> {
+    pub fn pages(&self, room: RoomName, after: Latest) -> Pages<'_> {
         Pages::new(self, room, after)
     }
 
@@ -251,7 +253,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Watch::next`].
-    pub async fn rooms(&self) -> Result<BTreeMap<RoomName, i64>, ClientError> {
+    pub async fn rooms(&self) -> Result<BTreeMap<RoomName, Latest>, ClientError> {
         let mut watch = self.watch().await?;
         let (mut rooms, mut log) = (BTreeMap::new(), watch.log().to_owned());
         loop {
@@ -354,7 +356,7 @@ impl Watch {
 /// Whether a read depends on the slots of one log.
 fn names_a_slot(update: &ClientUpdate) -> bool {
     let spans = match update.span {
-        Span::After(slot) => slot >= 0,
+        Span::After(latest) => latest > Latest::EMPTY,
         Span::UpTo { upto, .. } => upto.is_some(),
     };
     spans || update.seen.is_some() || update.digest.is_some()

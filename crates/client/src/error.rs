@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use roomlog_protocol::{ErrorCode, ErrorFrame, RoomName};
+use roomlog_protocol::{ErrorCode, ErrorFrame, RoomName, Slot};
 use thiserror::Error;
 
 /// Why the client, a read, a follow or a watch failed.
@@ -46,7 +46,7 @@ pub enum ClientError {
         /// The room.
         room: RoomName,
         /// The missing slot.
-        slot: i64,
+        slot: Slot,
         /// What came instead.
         instead: String,
     },

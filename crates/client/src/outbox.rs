@@ -138,7 +138,7 @@ impl<T> Outbox<T> {
     /// The JSON of the next frame to send; `None` if there is none now or the limits forbid one.
     pub fn next_frame(&mut self, now: Duration, limits: &Limits) -> Option<String> {
         for _ in 0..self.ready.len() {
-            if self.flights.len() as u64 >= limits.appends_in_flight.max(1) {
+            if self.flights.len() >= limits.appends_in_flight.max(1) {
                 return None;
             }
             let room = self.ready.pop_front()?;

@@ -1,7 +1,7 @@
 //! Reading a log page by page. Invariant: the end is the latest slot at the first page, so reading
 //! a busy room comes to an end.
 
-use roomlog_protocol::{ClientUpdate, Reply, RoomName, Span};
+use roomlog_protocol::{ClientUpdate, Latest, Reply, RoomName, Span};
 
 use crate::{Client, ClientError};
 
@@ -9,13 +9,13 @@ use crate::{Client, ClientError};
 pub struct Pages<'a> {
     client: &'a Client,
     room: RoomName,
-    after: i64,
-    upto: Option<i64>,
+    after: Latest,
+    upto: Option<Latest>,
     log: String,
 }
 
 impl<'a> Pages<'a> {
-    pub(crate) fn new(client: &'a Client, room: RoomName, after: i64) -> Self {
+    pub(crate) fn new(client: &'a Client, room: RoomName, after: Latest) -> Self {
         let log = client.hello().log.clone();
         Self { client, room, after, upto: None, log }
     }
@@ -29,7 +29,7 @@ impl<'a> Pages<'a> {
 
     /// Ends at this slot at the latest.
     #[must_use]
-    pub fn upto(mut self, slot: i64) -> Self {
+    pub fn upto(mut self, slot: Latest) -> Self {
         self.upto = Some(slot);
         self
     }
@@ -50,12 +50,12 @@ impl<'a> Pages<'a> {
         let mut reply = self.client.update_of(&self.log, update).await?;
         let upto = self.upto.map_or(reply.latest, |upto| upto.min(reply.latest));
         self.upto = Some(upto);
-        reply.entries.retain(|entry| i64::try_from(entry.slot).is_ok_and(|slot| slot <= upto));
+        reply.entries.retain(|entry| entry.slot < upto.end());
         for entry in &reply.entries {
-            if i64::try_from(entry.slot) != Ok(self.after + 1) {
+            if entry.slot != self.after.end() {
                 return Err(self.hole(format!("slot {} came instead", entry.slot)));
             }
-            self.after += 1;
+            self.after = Latest::at(entry.slot);
         }
         if reply.entries.is_empty() && self.after < upto {
             return Err(self.hole(format!("no entry came, and the latest slot is {upto}")));
@@ -64,6 +64,6 @@ impl<'a> Pages<'a> {
     }
 
     fn hole(&self, instead: String) -> ClientError {
-        ClientError::Hole { room: self.room.clone(), slot: self.after + 1, instead }
+        ClientError::Hole { room: self.room.clone(), slot: self.after.end(), instead }
     }
 }

@@ -149,7 +149,7 @@ impl Session {
 
     /// Checks the timeouts: when to check again, or why to reconnect.
     pub(crate) fn check(&mut self, now: Duration) -> Result<Duration, String> {
-        let patience = Duration::from_millis(self.limits.append_ms) + ANSWER_SLACK;
+        let patience = self.limits.append_for + ANSWER_SLACK;
         let oldest = self.outbox.oldest_unanswered().into_iter();
         let oldest = oldest.chain(self.asks.oldest_unanswered()).min();
         let overdue = oldest.map(|sent| sent.max(self.reading_since) + patience);

@@ -4,7 +4,7 @@
 //! slot order, without a gap; whether a gap has to be filled. Invariant: slots never go back except
 //! after a [`Reset`].
 
-use roomlog_protocol::{ClientUpdate, Digest, Entry, Reply, RoomName, Slot, Span};
+use roomlog_protocol::{ClientUpdate, Digest, Entry, Latest, Reply, RoomName, Span};
 
 /// How many entries a follower gets after a reset.
 const AFTER_RESET: u64 = 50;
@@ -15,7 +15,7 @@ pub enum Start {
     /// With up to this many of the newest entries, at most a page; 0: only new entries.
     Newest(u64),
     /// After this slot; −1: with the first entry. A slot beyond the log ends the follow (`ahead`).
-    After(i64),
+    After(Latest),
 }
 
 /// Why a follower has to drop its entries.
@@ -56,7 +56,7 @@ pub struct Timeline {
     room: RoomName,
     start: Start,
     /// The last slot delivered, once known.
-    last: Option<i64>,
+    last: Option<Latest>,
     /// The digest after `last`, once known.
     digest: Option<Digest>,
 }
@@ -96,7 +96,7 @@ impl Timeline {
     /// Whether it depends on one log: it took a reply, or starts after a slot.
     #[must_use]
     pub fn has_place(&self) -> bool {
-        self.has_begun() || self.last.is_some_and(|last| last >= 0)
+        self.has_begun() || self.last.is_some_and(|last| last > Latest::EMPTY)
     }
 
     /// Takes the reply to `join`: later entries come in acks.
@@ -110,9 +110,9 @@ impl Timeline {
     /// Takes a reply to [`Timeline::update`]: a [`Step::Gap`] until it reaches the latest slot.
     pub fn page(&mut self, reply: Reply) -> Step {
         let Some(last) = self.last else {
-            let latest = reply.entries.last().map(|entry| signed(entry.slot));
-            self.last = Some(latest.unwrap_or(reply.latest));
-            self.digest = (reply.digest_at == self.last.unwrap_or(-1)).then_some(reply.digest);
+            let last = reply.entries.last().map_or(reply.latest, |entry| Latest::at(entry.slot));
+            self.last = Some(last);
+            self.digest = (reply.digest_at == last).then_some(reply.digest);
             return Step::Take(reply.entries);
         };
         let known = self.digest;
@@ -137,15 +137,14 @@ impl Timeline {
         let mut taken = Vec::with_capacity(entries.len());
         let mut gap = false;
         for entry in entries {
-            let slot = signed(entry.slot);
-            if slot <= last {
+            if entry.slot < last.end() {
                 continue;
             }
-            if slot > last + 1 {
+            if entry.slot > last.end() {
                 gap = true;
                 break;
             }
-            last = slot;
+            last = Latest::at(entry.slot);
             self.digest = self.digest.map(|digest| digest.then(&entry));
             taken.push(entry);
         }
@@ -165,14 +164,9 @@ impl Timeline {
     }
 }
 
-fn signed(slot: Slot) -> i64 {
-    // Slots are below 2^53; a larger one ends the timeline.
-    i64::try_from(slot).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
-    use roomlog_protocol::{Author, EntryId, Kind};
+    use roomlog_protocol::{Author, EntryId, Kind, Slot};
 
     use super::*;
 
@@ -195,16 +189,14 @@ mod tests {
         slots.map(entry).collect()
     }
 
-    fn digest_at(slot: i64) -> Digest {
-        let end = u64::try_from(slot + 1).expect("a slot");
-        log(0..end).iter().fold(Digest::start(&room()), Digest::then)
+    fn digest_at(latest: Latest) -> Digest {
+        log(0..latest.end()).iter().fold(Digest::start(&room()), Digest::then)
     }
 
     fn reply(slots: std::ops::Range<Slot>, latest: i64) -> Reply {
-        let entries = log(slots);
-        let digest_at_slot = entries.last().map_or(latest, |entry| signed(entry.slot));
-        let digest = digest_at(digest_at_slot);
-        Reply { room: room(), entries, latest, digest_at: digest_at_slot, digest }
+        let (latest, entries) = (Latest(latest), log(slots));
+        let last = entries.last().map_or(latest, |entry| Latest::at(entry.slot));
+        Reply { room: room(), entries, latest, digest_at: last, digest: digest_at(last) }
     }
 
     fn slots(step: &Step) -> (Vec<Slot>, bool) {
@@ -222,8 +214,8 @@ mod tests {
         assert_eq!(timeline.update(), None);
         assert_eq!(slots(&timeline.joined(reply(3..5, 4))), (vec![3, 4], false));
         assert_eq!(slots(&timeline.ack(log(5..7))), (vec![5, 6], false));
-        assert_eq!(timeline.join().span, Span::After(6));
-        assert_eq!(timeline.join().digest, Some(digest_at(6)));
+        assert_eq!(timeline.join().span, Span::After(Latest(6)));
+        assert_eq!(timeline.join().digest, Some(digest_at(Latest(6))));
     }
 
     #[test]
@@ -235,17 +227,17 @@ mod tests {
 
     #[test]
     fn the_first_page_of_a_join_is_no_gap_although_more_follows_in_acks() {
-        let mut timeline = Timeline::new(room(), Start::After(-1));
+        let mut timeline = Timeline::new(room(), Start::After(Latest(-1)));
         assert_eq!(slots(&timeline.joined(reply(0..2, 9))), (vec![0, 1], false));
         assert_eq!(slots(&timeline.ack(log(2..10))), ((2..10).collect(), false));
     }
 
     #[test]
     fn a_gap_is_seen_and_filled_page_by_page() {
-        let mut timeline = Timeline::new(room(), Start::After(-1));
+        let mut timeline = Timeline::new(room(), Start::After(Latest(-1)));
         assert_eq!(slots(&timeline.joined(reply(0..2, 1))), (vec![0, 1], false));
         assert_eq!(slots(&timeline.ack(log(5..6))), (vec![], true));
-        assert_eq!(timeline.update().map(|update| update.span), Some(Span::After(1)));
+        assert_eq!(timeline.update().map(|update| update.span), Some(Span::After(Latest(1))));
         assert_eq!(slots(&timeline.page(reply(2..4, 5))), (vec![2, 3], true));
         assert_eq!(slots(&timeline.page(reply(4..6, 5))), (vec![4, 5], false));
         assert_eq!(slots(&timeline.ack(log(5..7))), (vec![6], false));
@@ -253,10 +245,10 @@ mod tests {
 
     #[test]
     fn another_log_under_the_same_slots_is_noticed() {
-        let mut timeline = Timeline::new(room(), Start::After(-1));
+        let mut timeline = Timeline::new(room(), Start::After(Latest(-1)));
         timeline.joined(reply(0..2, 1));
         let mut other = reply(2..3, 2);
-        other.digest = digest_at(1);
+        other.digest = digest_at(Latest(1));
         assert_eq!(timeline.page(other), Step::Diverged);
         timeline.reset();
         assert_eq!(timeline.join().span, Span::UpTo { count: AFTER_RESET, upto: None });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fake::{Fake, hello, room, soon};
 use roomlog_client::{AppendError, Client, ClientError, Pending, State, draft};
-use roomlog_protocol::{ErrorCode, Limits};
+use roomlog_protocol::{ErrorCode, Latest, Limits};
 use serde_json::{Value, json};
 
 async fn say(client: &Client, body: &str) -> Pending {
@@ -174,7 +174,7 @@ async fn another_log_keeps_the_outbox_without_the_slots_of_the_old_one() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut after = draft(room("r"), "after");
-    after.after = Some(9);
+    after.after = Some(Latest(9));
     let mut reply = draft(room("r"), "reply");
     reply.reference = Some(9);
     let after = client.append(after).await.expect("accepted");

@@ -9,7 +9,7 @@ use fake::{Fake, ack, hello, reply, room, soon};
 use roomlog_client::{
     AppendError, Client, ClientError, Follow, Pending, Start, State, draft, outbox::Outbox,
 };
-use roomlog_protocol::{ErrorCode, ErrorFrame, Limits, Refusal};
+use roomlog_protocol::{ErrorCode, ErrorFrame, Latest, Limits, Refusal};
 use serde_json::json;
 
 async fn say(client: &Client, body: &str) -> Pending {
@@ -103,7 +103,7 @@ async fn cancelling_a_close_fails_what_is_pending() {
 
 /// A follow that is not read, after this many acks; it buffers 4.
 async fn full(client: &Client, peer: &mut fake::Peer, acks: u64) -> Follow {
-    let follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let follow = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
     for slot in 0..acks {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use fake::{Fake, Peer, ack, digest_at, hello, reply, room, soon};
 use roomlog_client::{Client, ClientError, Follow, Followed, Reset, Start};
-use roomlog_protocol::ErrorCode;
+use roomlog_protocol::{ErrorCode, Latest};
 use serde_json::json;
 
 async fn next(follow: &mut Follow) -> Vec<u64> {
@@ -43,7 +43,7 @@ async fn a_gap_in_the_acks_is_filled_by_updates() {
 async fn a_following_goes_on_after_a_loss_at_its_slot_with_its_digest() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let mut follow = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..2, 1)).await;
     peer.send(ack("r", 2..3)).await;
@@ -62,7 +62,7 @@ async fn a_following_goes_on_after_a_loss_at_its_slot_with_its_digest() {
 async fn a_log_that_diverged_or_was_replaced_resets_the_follow() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let mut follow = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..2, 1)).await;
     assert_eq!(next(&mut follow).await, [0, 1]);
@@ -88,12 +88,12 @@ async fn a_log_that_diverged_or_was_replaced_resets_the_follow() {
 async fn a_room_that_cannot_be_followed_ends_the_follow_with_the_reason() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(7)).await.expect("a follow");
+    let mut follow = client.follow(room("r"), Start::After(Latest(7))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": 7})).await;
     peer.refuse(&join, "ahead", json!({"latest": 3})).await;
     match soon("an end", follow.next()).await {
         Err(ClientError::Refused(error)) => {
-            assert_eq!((error.code, error.latest), (ErrorCode::Ahead, Some(3)));
+            assert_eq!((error.code, error.latest), (ErrorCode::Ahead, Some(Latest(3))));
         }
         other => panic!("{other:?}"),
     }
@@ -103,7 +103,7 @@ async fn a_room_that_cannot_be_followed_ends_the_follow_with_the_reason() {
 async fn a_slow_follower_loses_nothing() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let mut follow = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
     for slot in 0..200 {
@@ -132,7 +132,7 @@ async fn a_read_is_resent_after_a_disconnect_and_after_busy() {
     let update = peer.expect(json!({"type": "update", "count": 2, "upto": 5})).await;
     peer.answer(&update, reply("r", 4..6, 9)).await;
     let page = soon("a page", page).await.expect("no panic").expect("a page");
-    assert_eq!((page.entries.len(), page.latest), (2, 9));
+    assert_eq!((page.entries.len(), page.latest), (2, Latest(9)));
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn pages_end_where_the_log_ended_at_the_first_page() {
     let (client, mut peer) = server.client(server.options()).await;
     let reading = tokio::spawn(async move {
         let mut slots = Vec::new();
-        let mut pages = client.pages(room("r"), -1);
+        let mut pages = client.pages(room("r"), Latest(-1));
         while let Some(page) = pages.next().await.expect("a page") {
             slots.extend(page.entries.iter().map(|entry| entry.slot));
         }
@@ -158,7 +158,7 @@ async fn pages_end_where_the_log_ended_at_the_first_page() {
 async fn a_page_with_a_gap_is_an_error_and_not_a_shorter_log() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let reading = tokio::spawn(async move { client.pages(room("r"), -1).next().await });
+    let reading = tokio::spawn(async move { client.pages(room("r"), Latest(-1)).next().await });
     let update = peer.expect(json!({"type": "update", "after": -1})).await;
     peer.answer(&update, reply("r", 1..2, 1)).await;
     let said = soon("an error", reading).await.expect("no panic").expect_err("a hole");
@@ -174,14 +174,14 @@ async fn the_rooms_come_in_as_many_frames_as_the_server_needs() {
     peer.answer(&watch, json!({"type": "heads", "rooms": {"a": 1}, "more": true})).await;
     peer.answer(&watch, json!({"type": "heads", "rooms": {"b": -1}})).await;
     let rooms = soon("the rooms", rooms).await.expect("no panic").expect("rooms");
-    assert_eq!(rooms, BTreeMap::from([(room("a"), 1), (room("b"), -1)]));
+    assert_eq!(rooms, BTreeMap::from([(room("a"), Latest(1)), (room("b"), Latest(-1))]));
 }
 
 /// A follow of a room up to slot 1, with this latest slot, that was then told to wait.
 async fn told_to_wait(latest: i64) -> (Client, Peer, Follow) {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let mut follow = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..2, latest)).await;
     assert_eq!(next(&mut follow).await, [0, 1]);

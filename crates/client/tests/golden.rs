@@ -53,7 +53,7 @@ fn the_outbox_sends_and_settles_as_written() {
             ("appends_in_flight", &mut limits.appends_in_flight),
             ("body_bytes", &mut limits.body_bytes),
         ] {
-            *limit = script[name].as_u64().unwrap_or(*limit);
+            *limit = script[name].as_u64().map_or(*limit, |set| set as usize);
         }
         let mut outbox = Outbox::new(1_000, None);
         for step in steps(script) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fake::{Fake, Peer, ack, hello, reply, room, soon};
 use roomlog_client::{AppendError, Client, ClientError, Follow, Followed, Pending, Start, draft};
-use roomlog_protocol::{ClientAppend, EntryId, ErrorCode};
+use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Latest};
 use serde_json::{Value, json};
 
 fn under(id: &str, name: &str, body: &str) -> ClientAppend {
@@ -102,7 +102,7 @@ async fn a_second_follow_of_a_room_gets_nothing_of_the_first_which_is_replaced()
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut first = unread(&client, &mut peer).await;
-    let mut second = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let mut second = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.send(ack("r", 20..21)).await;
     peer.answer(&join, reply("r", 0..2, 20)).await;
@@ -122,7 +122,7 @@ async fn a_late_reply_to_an_earlier_join_is_not_mistaken_for_that_to_the_latest(
     let (client, mut peer) = server.client(server.options()).await;
     let _first = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let early = peer.expect(json!({"type": "join", "count": 2})).await;
-    let mut second = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let mut second = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let late = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&early, reply("r", 8..10, 9)).await;
     peer.send(ack("r", 10..11)).await;
@@ -144,7 +144,7 @@ async fn a_dropped_follow_leaves_at_once_and_the_room_can_be_followed_again() {
     let join = peer.expect(json!({"type": "join"})).await;
     drop(unanswered);
     let leave = peer.expect(json!({"type": "leave", "room": "r"})).await;
-    let mut again = client.follow(room("r"), Start::After(-1)).await.expect("a follow");
+    let mut again = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");
     let joined = peer.expect(json!({"type": "join", "after": -1})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
     peer.send(ack("r", 0..1)).await;
@@ -160,7 +160,7 @@ async fn a_follow_that_replaces_another_and_is_refused_leaves_the_room() {
     let first = client.follow(room("r"), Start::Newest(2)).await.expect("a follow");
     let join = peer.expect(json!({"type": "join"})).await;
     peer.answer(&join, reply("r", 0..0, -1)).await;
-    let mut second = client.follow(room("r"), Start::After(7)).await.expect("a follow");
+    let mut second = client.follow(room("r"), Start::After(Latest(7))).await.expect("a follow");
     let join = peer.expect(json!({"type": "join", "after": 7})).await;
     // Not before: the client might notice this first, and leave.
     drop(first);
@@ -196,7 +196,7 @@ async fn two_concurrent_lists_of_rooms_are_both_complete() {
     // A move meanwhile does not end the list.
     peer.send(heads(json!({"a": 3}))).await;
     peer.answer(&watch, heads(json!({"a": 3, "b": 2}))).await;
-    let list = |a| BTreeMap::from([(room("a"), a), (room("b"), 2)]);
+    let list = |a| BTreeMap::from([(room("a"), Latest(a)), (room("b"), Latest(2))]);
     let first = soon("the first", first).await.expect("no panic");
     assert_eq!(first.expect("rooms"), list(1));
     let second = soon("the second", second).await.expect("no panic");
@@ -210,18 +210,18 @@ async fn a_list_of_rooms_does_not_end_a_watch_nor_hide_a_move_from_it() {
     let mut watch = client.watch().await.expect("a watch");
     let frame = peer.expect(json!({"type": "watch"})).await;
     peer.answer(&frame, heads(json!({"a": 1}))).await;
-    assert_eq!(soon("a list", watch.next()).await.expect("heads").rooms[&room("a")], 1);
+    assert_eq!(soon("a list", watch.next()).await.expect("heads").rooms[&room("a")], Latest(1));
 
     let rooms = tokio::spawn(async move { (client.rooms().await, client) });
     let frame = peer.expect(json!({"type": "watch"})).await;
     // The server starts over: this move is only in the list.
     peer.answer(&frame, heads(json!({"a": 2}))).await;
     let (rooms, _client) = soon("the rooms", rooms).await.expect("no panic");
-    assert_eq!(rooms.expect("rooms")[&room("a")], 2);
+    assert_eq!(rooms.expect("rooms")[&room("a")], Latest(2));
     let moved = soon("a move", watch.next()).await.expect("heads");
-    assert_eq!((moved.rooms[&room("a")], moved.more), (2, None));
+    assert_eq!((moved.rooms[&room("a")], moved.more), (Latest(2), None));
     peer.send(heads(json!({"a": 3}))).await;
-    assert_eq!(soon("a move", watch.next()).await.expect("heads").rooms[&room("a")], 3);
+    assert_eq!(soon("a move", watch.next()).await.expect("heads").rooms[&room("a")], Latest(3));
 }
 
 #[tokio::test]
@@ -235,5 +235,5 @@ async fn a_watch_that_the_server_ends_is_restarted_on_the_same_connection() {
     peer.send(error).await;
     let frame = peer.expect(json!({"type": "watch"})).await;
     peer.answer(&frame, heads(json!({"a": 1}))).await;
-    assert_eq!(soon("a list", watch.next()).await.expect("heads").rooms[&room("a")], 1);
+    assert_eq!(soon("a list", watch.next()).await.expect("heads").rooms[&room("a")], Latest(1));
 }

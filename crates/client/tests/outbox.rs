@@ -166,7 +166,7 @@ proptest! {
     #[test]
     fn every_append_has_one_outcome_and_the_log_their_order(
         count in 1_usize..40,
-        in_flight in 1_u64..20,
+        in_flight in 1_usize..20,
         choices in prop::collection::vec(any::<u8>(), 0..200),
         mixing in prop::collection::vec(any::<u8>(), 0..400),
     ) {

@@ -5,7 +5,7 @@ mod fake;
 
 use fake::{Fake, hello, reply, room, soon};
 use roomlog_client::{AppendError, Client, ClientError, Followed, Reset, Start, State, draft};
-use roomlog_protocol::{ClientAppend, ClientUpdate, Span};
+use roomlog_protocol::{ClientAppend, ClientUpdate, Latest, Span};
 use serde_json::json;
 
 async fn connected_again(client: &Client) {
@@ -36,7 +36,7 @@ async fn an_append_with_slots_of_the_old_log_is_not_sent_to_the_new_one_with_the
         let late = client.append_of(&old, told("late", change)).await.expect("accepted");
         assert_eq!(soon("an outcome", late).await, Err(AppendError::NewLog));
     }
-    let after = told("after", |append| append.after = Some(7));
+    let after = told("after", |append| append.after = Some(Latest(7)));
     let after = client.append_of(&old, after).await.expect("accepted");
     let frame = peer.expect(json!({"type": "append", "body": "after", "seq": 0})).await;
     assert_eq!(frame.get("after"), None, "{frame}");
@@ -76,7 +76,7 @@ async fn a_read_with_a_slot_of_the_old_log_fails_and_one_of_the_newest_continues
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let update = |span| ClientUpdate { room: room("r"), span, seen: None, digest: None, req: None };
-    let after = client.update(update(Span::After(4)));
+    let after = client.update(update(Span::After(Latest(4))));
     let upto = client.update(update(Span::UpTo { count: 2, upto: Some(4) }));
     let newest = client.update(update(Span::UpTo { count: 2, upto: None }));
     let restore = async {
@@ -93,14 +93,14 @@ async fn a_read_with_a_slot_of_the_old_log_fails_and_one_of_the_newest_continues
     let (after, upto, newest, _peer) =
         soon("answers", async { tokio::join!(after, upto, newest, restore) }).await;
     assert_eq!((after, upto), (Err(ClientError::NewLog), Err(ClientError::NewLog)));
-    assert_eq!(newest.expect("a page").latest, 1);
+    assert_eq!(newest.expect("a page").latest, Latest(1));
 }
 
 #[tokio::test]
 async fn pages_never_mix_two_logs() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut pages = client.pages(room("r"), -1);
+    let mut pages = client.pages(room("r"), Latest(-1));
     let first = async {
         let frame = peer.expect(json!({"type": "update", "after": -1})).await;
         peer.answer(&frame, reply("r", 0..2, 9)).await;
@@ -122,11 +122,11 @@ async fn stored_slots_of_another_log_are_never_requested() {
     let update = ClientUpdate { room: room("r"), span, seen: None, digest: None, req: None };
     let read = soon("an answer", client.update_of("log-1", update)).await;
     assert_eq!(read, Err(ClientError::NewLog));
-    let mut pages = client.pages(room("r"), 4).of("log-1");
+    let mut pages = client.pages(room("r"), Latest(4)).of("log-1");
     assert_eq!(soon("an end", pages.next()).await, Err(ClientError::NewLog));
     peer.expect_silence().await;
 
-    let start = Start::After(900);
+    let start = Start::After(Latest(900));
     let mut follow = client.follow_of("log-1", room("r"), start).await.expect("a follow");
     let told = soon("a reset", follow.next()).await;
     assert_eq!((told, follow.log()), (Ok(Followed::Reset(Reset::NewLog)), "log-2"));
@@ -141,7 +141,7 @@ async fn stored_slots_of_another_log_are_never_requested() {
 async fn a_follow_that_had_no_reply_yet_does_not_start_in_the_middle_of_another_log() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
-    let mut follow = client.follow(room("r"), Start::After(2)).await.expect("a follow");
+    let mut follow = client.follow(room("r"), Start::After(Latest(2))).await.expect("a follow");
     peer.expect(json!({"type": "join", "after": 2})).await;
     peer.close(1012).await;
     let mut peer = server.accept(&hello("log-2")).await;
@@ -194,7 +194,7 @@ async fn a_list_of_rooms_that_spans_two_logs_has_the_rooms_of_the_new_one() {
     let watch = peer.expect(json!({"type": "watch"})).await;
     peer.answer(&watch, json!({"type": "heads", "rooms": {"here": 0}})).await;
     let rooms = soon("the rooms", rooms).await.expect("no panic").expect("rooms");
-    assert_eq!(rooms, [(room("here"), 0)].into());
+    assert_eq!(rooms, [(room("here"), Latest(0))].into());
 }
 
 #[tokio::test]

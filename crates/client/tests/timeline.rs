@@ -9,7 +9,7 @@ use roomlog_client::{
     Start,
     timeline::{Step, Timeline},
 };
-use roomlog_protocol::{Digest, Entry, Reply, Span};
+use roomlog_protocol::{Digest, Entry, Latest, Reply, Span};
 
 /// A server's room.
 struct Log {
@@ -22,8 +22,8 @@ impl Log {
         self.entries.extend(fake::log(end..end + by as u64));
     }
 
-    fn latest(&self) -> i64 {
-        i64::try_from(self.entries.len()).expect("few") - 1
+    fn latest(&self) -> Latest {
+        Latest::before(self.entries.len() as u64)
     }
 
     fn between(&self, from: usize, count: usize) -> Vec<Entry> {
@@ -33,14 +33,14 @@ impl Log {
     /// The answer to a request, cut to a page.
     fn answer(&self, span: Span, page: usize) -> Reply {
         let entries = match span {
-            Span::After(after) => self.between(usize::try_from(after + 1).expect("a slot"), page),
+            Span::After(after) => self.between(usize::try_from(after.end()).expect("a slot"), page),
             Span::UpTo { count, .. } => {
                 let count = usize::try_from(count).expect("few").min(page);
                 self.between(self.entries.len().saturating_sub(count), count)
             }
         };
-        let digest_at = entries.last().map_or(self.latest(), |entry| entry.slot.cast_signed());
-        let upto = usize::try_from(digest_at + 1).expect("a slot");
+        let digest_at = entries.last().map_or(self.latest(), |entry| Latest::at(entry.slot));
+        let upto = usize::try_from(digest_at.end()).expect("a slot");
         let digest = self.entries[..upto].iter().fold(Digest::start(&room("r")), Digest::then);
         Reply { room: room("r"), entries, latest: self.latest(), digest_at, digest }
     }
@@ -67,7 +67,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn start() -> impl Strategy<Value = Start> {
-    prop_oneof![(0_u64..4).prop_map(Start::Newest), Just(Start::After(-1))]
+    prop_oneof![(0_u64..4).prop_map(Start::Newest), Just(Start::After(Latest(-1)))]
 }
 
 /// The entries of a step; `None`: it diverged.
@@ -128,7 +128,7 @@ proptest! {
         for entry in &mut other.entries[common..] {
             entry.body = "another".into();
         }
-        let mut timeline = Timeline::new(room("r"), Start::After(-1));
+        let mut timeline = Timeline::new(room("r"), Start::After(Latest(-1)));
         let step = timeline.joined(log.answer(timeline.join().span, 99));
         prop_assert_eq!(taken(step).map(|entries| entries.len()), Some(common + ours));
         let update = timeline.update().expect("joined");

@@ -11,7 +11,7 @@ use roomlog_core::{
     lane::{Arrival, Lane, LaneLimits, Step},
     outcome::AppendOutcome,
 };
-use roomlog_protocol::{EntryId, ErrorCode, Refusal};
+use roomlog_protocol::{EntryId, ErrorCode, Latest, Refusal};
 
 /// The effect of an outcome on its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Watched {
                     seq: self.numbered.then_some(seq),
                     id: Some(EntryId::new(&id).expect("an id")),
                     entry_id: EntryId::new(&id).expect("an id"),
-                    after: *after,
+                    after: after.map(Latest),
                     reference: *reference,
                     work: if *by_gateway { Err(rejection(token)) } else { Ok(token) },
                 };

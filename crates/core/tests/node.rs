@@ -115,7 +115,7 @@ async fn a_failed_expect_stores_nothing() {
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
     let expects = |id: &str, slot| Proposal { expect: Some(slot), ..says(id) };
-    let failed = |latest| AppendOutcome::ExpectFailed { latest };
+    let failed = |latest| AppendOutcome::ExpectFailed { latest: roomlog_protocol::Latest(latest) };
     assert_eq!(ada.say(&life, expects("a", 1)).await, failed(-1));
     assert_eq!(life.room_heads(None, 10), Ok(vec![]), "a room exists from its first entry");
     assert_eq!(ada.say(&life, expects("a", 0)).await, committed(0));

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Serialize, ser::SerializeMap};
 
 use crate::{
-    Author, Digest, EntryId, ErrorCode, Kind, Limits, NameError, Refusal, RoomName, Slot,
+    Author, Digest, EntryId, ErrorCode, Kind, Latest, Limits, NameError, Refusal, RoomName, Slot,
     json::{Malformed, MemberError, Object},
     limits::{DEFAULT_COUNT, MAX_INTEGER},
 };
@@ -77,7 +77,7 @@ pub struct ClientAppend {
     pub seq: Option<u64>,
     /// The last slot that the author had seen; −1: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<i64>,
+    pub after: Option<Latest>,
     /// The slot that the entry must get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<Slot>,
@@ -112,7 +112,7 @@ pub enum Span {
         upto: Option<Slot>,
     },
     /// All after this slot; −1: all.
-    After(i64),
+    After(Latest),
 }
 
 /// `update`: a read.
@@ -123,7 +123,7 @@ pub struct ClientUpdate {
     /// Which slots.
     pub span: Span,
     /// A slot that the answering log must have reached; `after` implies it.
-    pub seen: Option<i64>,
+    pub seen: Option<Latest>,
     /// The client's digest after slot `after`.
     pub digest: Option<Digest>,
     /// Echoed in the answer.
@@ -295,25 +295,25 @@ impl Reader<'_> {
         &self,
         member: &str,
         make: fn(&str) -> Result<T, NameError>,
-        most: u64,
+        most: usize,
     ) -> Result<Option<T>, Wrong> {
         let text = self.sized(member, most, ErrorCode::BadName)?;
         Ok(text.map(|text| make(&text)).transpose()?)
     }
 
-    fn text(&self, member: &str, most: u64) -> Result<Option<String>, Wrong> {
+    fn text(&self, member: &str, most: usize) -> Result<Option<String>, Wrong> {
         Ok(self.sized(member, most, ErrorCode::TooLarge)?.map(Cow::into_owned))
     }
 
     fn sized(
         &self,
         member: &str,
-        most: u64,
+        most: usize,
         code: ErrorCode,
     ) -> Result<Option<Cow<'_, str>>, Wrong> {
         let text = self.object.text(member)?;
         match text.as_ref().map_or(0, |text| text.len()) {
-            bytes if bytes as u64 > most => {
+            bytes if bytes > most => {
                 Err(Wrong(code, format!("{member} has {bytes} bytes, more than {most}")))
             }
             _ => Ok(text),
@@ -358,7 +358,7 @@ impl Reader<'_> {
             room,
             id: self.id()?,
             seq: self.object.natural("seq")?,
-            after: self.object.integer("after", -1)?,
+            after: self.object.latest("after")?,
             expect: self.object.natural("expect")?,
             kind,
             reference: self.object.natural("ref")?,
@@ -381,14 +381,14 @@ impl Reader<'_> {
     fn update(&self, with_upto: bool) -> Result<ClientUpdate, Wrong> {
         let (room, req) = (self.room()?, self.req()?);
         let count = self.object.natural("count")?;
-        let upto = if with_upto { self.object.integer("upto", -1)? } else { None };
-        let after = self.object.integer("after", -1)?;
+        let upto = if with_upto { self.object.latest("upto")? } else { None };
+        let after = self.object.latest("after")?;
         let digest = self.object.text("digest")?;
         let span = match (after, count, upto) {
             (None, ..) if digest.is_some() => return Err(bad("`digest` needs `after`")),
             (None, count, upto) => Span::UpTo {
                 count: count.unwrap_or(DEFAULT_COUNT),
-                upto: upto.and_then(|upto| u64::try_from(upto).ok()),
+                upto: upto.and_then(Latest::slot),
             },
             (Some(after), None, None) => Span::After(after),
             _ => return Err(bad("`after` cannot be combined with `count` or `upto`")),
@@ -399,7 +399,7 @@ impl Reader<'_> {
                     .ok_or_else(|| bad("`digest` must be 64 characters of lower-case hex"))
             })
             .transpose()?;
-        let seen = self.object.integer("seen", -1)?;
+        let seen = self.object.latest("seen")?;
         Ok(ClientUpdate { room, span, seen, digest, req })
     }
 }

@@ -1,25 +1,53 @@
-//! An entry: what a room's log holds at a slot.
+//! An entry: what a room's log holds at a slot, and where a log ends.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Author, Body, EntryId, Kind};
+use crate::{Author, EntryId, Kind, names::text_impls};
 
 /// The place of an entry in its room's log: 0, 1, 2, … without gaps, at most 2^53 − 1.
 pub type Slot = u64;
 
-/// The latest slot of a log that ends before `end`, in the form of the wire: −1 if it is empty.
-#[must_use]
-pub fn latest_of(end: Slot) -> i64 {
-    // Slots are below 2^53, so the conversion cannot fail.
-    i64::try_from(end).map_or(-1, |end| end - 1)
+/// The latest slot of a log, as on the wire; −1 if it is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Latest(pub i64);
+
+impl Latest {
+    /// Of an empty log.
+    pub const EMPTY: Self = Self(-1);
+
+    /// Of a log whose last entry has this slot.
+    #[must_use]
+    pub fn at(slot: Slot) -> Self {
+        // Slots are below 2^53; a larger one is from a server that is wrong.
+        Self(i64::try_from(slot).unwrap_or(i64::MAX))
+    }
+
+    /// Of a log that ends before this slot.
+    #[must_use]
+    pub fn before(end: Slot) -> Self {
+        end.checked_sub(1).map_or(Self::EMPTY, Self::at)
+    }
+
+    /// The slot; `None` if the log is empty.
+    #[must_use]
+    pub fn slot(self) -> Option<Slot> {
+        u64::try_from(self.0).ok()
+    }
+
+    /// The slot after it, which is also the number of entries.
+    #[must_use]
+    pub fn end(self) -> Slot {
+        self.slot().map_or(0, |slot| slot + 1)
+    }
 }
 
-/// The slot after `latest` (−1: empty): the inverse of [`latest_of`].
-#[must_use]
-pub fn end_of(latest: i64) -> Slot {
-    u64::try_from(latest.saturating_add(1)).unwrap_or(0)
+impl fmt::Display for Latest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// One entry of a room's log. Immutable once committed; the JSON omits absent members.
@@ -61,6 +89,50 @@ impl Entry {
     }
 }
 
+/// The text of an entry, as it was sent, never normalised; may be empty. Cheap to clone. It derefs
+/// to `str` and compares with strings: `entry.body == "hello"`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Body(Arc<str>);
+
+text_impls!(Body);
+
+impl PartialEq<String> for Body {
+    fn eq(&self, other: &String) -> bool {
+        *self.0 == **other
+    }
+}
+
+impl PartialEq<Body> for &str {
+    fn eq(&self, other: &Body) -> bool {
+        *self == &*other.0
+    }
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Arc<str>> for Body {
+    fn from(text: Arc<str>) -> Self {
+        Self(text)
+    }
+}
+
+impl From<Body> for Arc<str> {
+    fn from(body: Body) -> Self {
+        body.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +157,17 @@ mod tests {
 
     #[test]
     fn an_empty_log_has_the_latest_slot_minus_one() {
-        assert_eq!((latest_of(0), latest_of(1)), (-1, 0));
-        assert_eq!((end_of(-1), end_of(0), end_of(41)), (0, 1, 42));
+        assert_eq!([0, 1].map(Latest::before), [Latest(-1), Latest(0)]);
+        assert_eq!([-1, 0, 41].map(|latest| Latest(latest).end()), [0, 1, 42]);
+    }
+
+    #[test]
+    fn a_body_compares_with_any_string() {
+        let body = Body::from("hello");
+        assert_eq!(body, "hello");
+        assert_eq!("hello", body);
+        assert_eq!(body, *"hello");
+        assert_eq!(body, String::from("hello"));
+        assert!(body != "Hello" && body.starts_with("he"));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EntryId, RoomName, Slot};
+use crate::{EntryId, Latest, RoomName, Slot};
 
 /// The codes of `error` frames and HTTP errors. `docs/PROTOCOL.md`, "Errors", defines what each
 /// means and what a client should do.
@@ -91,7 +91,7 @@ pub struct Refusal {
     /// The `req` of the frame.
     pub req: Option<i64>,
     /// The room's latest slot, if it is part of the answer.
-    pub latest: Option<i64>,
+    pub latest: Option<Latest>,
     /// For `id_reused`: the slot of the entry with that id.
     pub slot: Option<Slot>,
 }

@@ -1,18 +1,31 @@
-//! A strict, lazy parser of one JSON object.
+//! JSON as Roomlog reads it from clients and writes it, on the wire and on standard output.
 //!
-//! Members are parsed when they are read, so that a bad one does not hide the others (the answer to
-//! a refused append has its `req`, `room` and `seq`). `null` counts as absent; a duplicate member
-//! is an error; integers are JSON integer tokens, so `1.0` and `1e3` are not.
+//! Read: one object, strictly and lazily. Members are parsed when they are read, so that a bad one does
+//! not hide the others (the answer to a refused append has its `req`, `room` and `seq`). `null` counts
+//! as absent; a duplicate member is an error; integers are JSON integer tokens, so `1.0` and `1e3` are
+//! not.
+//!
+//! Written: some readers split lines at Unicode line ends (Python's `splitlines`), and terminals
+//! interpret C1 control characters; JSON allows both unescaped in strings. Invariant: U+0080 to U+009F,
+//! U+2028 and U+2029 are written as `\u` escapes, which every JSON parser reads as the same text.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{self, Write},
+};
 
+use memchr::memchr2_iter;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Serializer, ser::Formatter, value::RawValue};
 
-use crate::limits::{MAX_DEPTH, MAX_INTEGER};
+use crate::{
+    Latest,
+    limits::{MAX_DEPTH, MAX_INTEGER},
+};
 
 /// Why a text cannot be parsed as an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +93,11 @@ impl<'a> Object<'a> {
             Ok(number) if (least..=MAX_INTEGER).contains(&number) => Ok(Some(number)),
             _ => Err(MemberError(format!("`{name}` must be an integer from {least} to 2^53-1"))),
         }
+    }
+
+    /// A member that is a latest slot, as [`Object::integer`].
+    pub fn latest(&self, name: &str) -> Result<Option<Latest>, MemberError> {
+        Ok(self.integer(name, Latest::EMPTY.0)?.map(Latest))
     }
 
     /// An integer member from 0 to 2^53 − 1, as [`Object::integer`].
@@ -152,6 +170,45 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+const LEADS: [u8; 2] = [0xc2, 0xe2];
+
+/// Writes a value as one line of JSON, without the line feed.
+///
+/// # Errors
+/// If writing to `to` fails, or the value is not JSON, such as a map with keys that are not text.
+pub fn write_json<T: Serialize + ?Sized>(to: impl Write, value: &T) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(to, OneLine))
+}
+
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        to: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let bytes = fragment.as_bytes();
+        let mut written = 0;
+        for at in memchr2_iter(LEADS[0], LEADS[1], bytes) {
+            let Some((character, length)) = escaped(&bytes[at..]) else { continue };
+            to.write_all(&bytes[written..at])?;
+            write!(to, "\\u{character:04x}")?;
+            written = at + length;
+        }
+        to.write_all(&bytes[written..])
+    }
+}
+
+/// The character at the start of these bytes, and its length, if it has to be escaped.
+fn escaped(bytes: &[u8]) -> Option<(u16, usize)> {
+    match *bytes {
+        [0xc2, last @ 0x80..=0x9f, ..] => Some((last.into(), 2)),
+        [0xe2, 0x80, last @ 0xa8..=0xa9, ..] => Some((0x2000 + u16::from(last - 0x80), 3)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,5 +262,33 @@ mod tests {
         let object = Object::parse(r#"{"a":"x","\u0062":"\u0079"}"#).expect("an object");
         assert!(matches!(object.text("a"), Ok(Some(Cow::Borrowed("x")))));
         assert_eq!(object.text("b"), Ok(Some("y".into())));
+    }
+
+    fn written(value: &str) -> String {
+        let mut json = Vec::new();
+        write_json(&mut json, value).expect("JSON");
+        String::from_utf8(json).expect("UTF-8")
+    }
+
+    #[test]
+    fn line_ends_and_c1_controls_are_escaped_and_nothing_else_is() {
+        let text = "a\u{2028}\u{2029}b\u{85}c\u{9b}\n\u{a0}«é»…’日本 👋\u{2027}\u{202a}";
+        let json = written(text);
+        assert_eq!(
+            json,
+            "\"a\\u2028\\u2029b\\u0085c\\u009b\\n\u{a0}«é»…’日本 👋\u{2027}\u{202a}\""
+        );
+        assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+    }
+
+    #[test]
+    fn every_character_is_read_back_and_none_ends_a_line() {
+        let is_c0_or_c1 = |c: char| c.is_control() && c != '\u{7f}';
+        let ends_a_line = |c: char| is_c0_or_c1(c) || matches!(c, '\u{2028}' | '\u{2029}');
+        for text in (0..=0x2_ffff).filter_map(char::from_u32).map(String::from) {
+            let json = written(&text);
+            assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+            assert!(!json.contains(ends_a_line), "{text:?} as {json}");
+        }
     }
 }

@@ -10,8 +10,6 @@
 //! Invariant: a value of a name type ([`RoomName`], [`Author`], [`EntryId`], [`Kind`]) is valid;
 //! nobody checks it again. This crate has no clock, socket or disk.
 
-pub mod batch;
-pub mod body;
 pub mod client;
 pub mod digest;
 pub mod entry;
@@ -21,19 +19,19 @@ pub mod limits;
 pub mod manifest;
 pub mod names;
 pub mod server;
-pub mod write;
 
-pub use batch::{BatchLine, Placed};
-pub use body::Body;
 pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
 pub use digest::{BodyHash, Digest};
-pub use entry::{Entry, Slot, end_of, latest_of};
+pub use entry::{Body, Entry, Latest, Slot};
 pub use error::{CloseCode, ErrorCode, Refusal};
+pub use json::write_json;
 pub use limits::Limits;
 pub use manifest::{BackupLine, HeadsDigest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest, PART};
 pub use names::{Author, EntryId, Kind, NameError, RoomName};
-pub use server::{Appended, ErrorFrame, Heads, Hello, Reply, ServerAck, ServerFrame, ServerReply};
-pub use write::write_json;
+pub use server::{
+    Appended, BatchLine, ErrorFrame, Heads, Hello, Placed, Reply, ServerAck, ServerFrame,
+    ServerReply,
+};
 
 /// The WebSocket subprotocol that both sides name.
 pub const SUBPROTOCOL: &str = "roomlog.v1";

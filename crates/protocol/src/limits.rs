@@ -1,7 +1,9 @@
 //! The limits of the protocol, with their units, defaults and ranges. Those of [`Limits`] are
 //! settings of a server, which it sends to clients in `hello.limits`.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Author, EntryId, Kind, RoomName};
 
@@ -20,18 +22,54 @@ pub const DEFAULT_ROOMS: usize = 100;
 /// The default `count` of a `join` or `update`.
 pub const DEFAULT_COUNT: u64 = 50;
 
+/// A limit as its number on the wire and in settings: a time is in ms.
+trait Number: Copy {
+    fn from_number(number: u64) -> Self;
+
+    fn number(self) -> u64;
+
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.number())
+    }
+
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <u64 as Deserialize>::deserialize(deserializer).map(Self::from_number)
+    }
+}
+
+impl Number for usize {
+    fn from_number(number: u64) -> Self {
+        Self::try_from(number).unwrap_or(Self::MAX)
+    }
+
+    fn number(self) -> u64 {
+        self as u64
+    }
+}
+
+impl Number for Duration {
+    fn from_number(ms: u64) -> Self {
+        Self::from_millis(ms)
+    }
+
+    fn number(self) -> u64 {
+        u64::try_from(self.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 macro_rules! limits {
-    ($($(#[$doc:meta])* $field:ident = $default:expr, $least:expr, $most:expr;)*) => {
-        /// The limits of a server, as in `hello.limits`. Times are in ms, sizes in bytes.
+    ($($(#[$doc:meta])*
+        $field:ident: $type:ty = $name:literal, $default:expr, $least:expr, $most:expr;)*) => {
+        /// The limits of a server, as in `hello.limits`. Sizes are in bytes.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Limits {
-            $($(#[$doc])* pub $field: u64,)*
+            $($(#[$doc])* #[serde(rename = $name, with = "Number")] pub $field: $type,)*
         }
 
         impl Default for Limits {
             fn default() -> Self {
-                Self { $($field: $default as u64,)* }
+                Self { $($field: Number::from_number($default as u64),)* }
             }
         }
 
@@ -41,12 +79,10 @@ macro_rules! limits {
             /// # Errors
             /// A sentence with the first setting that is not, and its range.
             pub fn check(&self) -> Result<(), String> {
-                $(let (least, most) = ($least as u64, $most as u64);
-                if self.$field < least || self.$field > most {
-                    return Err(format!(
-                        "{} is {}, but must be from {least} to {most}",
-                        stringify!($field), self.$field
-                    ));
+                $(let (number, least, most) = (self.$field.number(), $least as u64, $most as u64);
+                if number < least || number > most {
+                    let name = $name;
+                    return Err(format!("{name} is {number}, but must be from {least} to {most}"));
                 })*
                 self.check_together()
             }
@@ -58,42 +94,42 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 limits! {
     /// The longest body, in bytes of UTF-8.
-    body_bytes = 16_384, 1, 131_072;
+    body_bytes: usize = "body_bytes", 16_384, 1, 131_072;
     /// The longest meta, in bytes of UTF-8.
-    meta_bytes = 4_096, 1, 65_536;
+    meta_bytes: usize = "meta_bytes", 4_096, 1, 65_536;
     /// The longest frame from a client, in bytes.
-    frame_bytes = 131_072, 1_024, 16_777_216;
+    frame_bytes: usize = "frame_bytes", 131_072, 1_024, 16_777_216;
     /// The most entries in one reply or ack.
-    page_entries = 500, 1, 10_000;
+    page_entries: usize = "page_entries", 500, 1, 10_000;
     /// The most bytes of JSON in one reply or ack that holds more than one entry.
-    page_bytes = 1_048_576, 1_024, 16_777_216;
+    page_bytes: usize = "page_bytes", 1_048_576, 1_024, 16_777_216;
     /// The longest room name, in bytes.
-    room_bytes = RoomName::MAX_BYTES, 1, RoomName::MAX_BYTES;
+    room_bytes: usize = "room_bytes", RoomName::MAX_BYTES, 1, RoomName::MAX_BYTES;
     /// The longest author, in bytes of UTF-8.
-    author_bytes = Author::MAX_BYTES, 1, Author::MAX_BYTES;
+    author_bytes: usize = "author_bytes", Author::MAX_BYTES, 1, Author::MAX_BYTES;
     /// The longest id, in bytes.
-    id_bytes = EntryId::MAX_BYTES, 1, EntryId::MAX_BYTES;
+    id_bytes: usize = "id_bytes", EntryId::MAX_BYTES, 1, EntryId::MAX_BYTES;
     /// The longest kind, in bytes.
-    kind_bytes = Kind::MAX_BYTES, 4, Kind::MAX_BYTES;
+    kind_bytes: usize = "kind_bytes", Kind::MAX_BYTES, 4, Kind::MAX_BYTES;
     /// How many appends per connection and room may wait for an earlier `seq`.
-    seq_wait = 64, 1, 4_096;
-    /// How long an append waits for an earlier `seq`, in ms.
-    seq_wait_ms = 10_000, 1, DAY_MS;
-    /// How long `after`, `seen` and `ref` wait for a slot that the node has not reached, in ms.
-    ahead_ms = 5_000, 1, DAY_MS;
-    /// The timeout of an append, in ms.
-    append_ms = 30_000, 1, DAY_MS;
-    /// The timeout of `login`, in ms.
-    login_ms = 10_000, 1, DAY_MS;
-    /// After how much silence the server pings a connection, in ms.
-    ping_ms = 20_000, 1, DAY_MS;
-    /// How long a connection may be silent, without even a pong, in ms.
-    idle_ms = 60_000, 1, DAY_MS;
+    seq_wait: usize = "seq_wait", 64, 1, 4_096;
+    /// How long an append waits for an earlier `seq`.
+    seq_wait_for: Duration = "seq_wait_ms", 10_000, 1, DAY_MS;
+    /// How long `after`, `seen` and `ref` wait for a slot that the node has not reached.
+    ahead_for: Duration = "ahead_ms", 5_000, 1, DAY_MS;
+    /// The timeout of an append.
+    append_for: Duration = "append_ms", 30_000, 1, DAY_MS;
+    /// The timeout of `login`.
+    login_for: Duration = "login_ms", 10_000, 1, DAY_MS;
+    /// After how much silence the server pings a connection.
+    ping_after: Duration = "ping_ms", 20_000, 1, DAY_MS;
+    /// How long a connection may be silent, without even a pong.
+    idle_for: Duration = "idle_ms", 60_000, 1, DAY_MS;
     /// How many rooms a connection may follow, and append to with `seq`.
-    rooms_per_connection = 1_000, 1, 100_000;
+    rooms_per_connection: usize = "rooms_per_connection", 1_000, 1, 100_000;
     /// How many appends, and how many reads, of a connection may be unanswered; beyond that the
     /// server stops reading its socket.
-    appends_in_flight = 256, 1, 65_536;
+    appends_in_flight: usize = "appends_in_flight", 256, 1, 65_536;
 }
 
 impl Limits {
@@ -105,10 +141,11 @@ impl Limits {
                 self.body_bytes, self.frame_bytes
             ));
         }
-        if self.idle_ms <= self.ping_ms {
+        if self.idle_for <= self.ping_after {
             return Err(format!(
                 "idle_ms is {}, but must be greater than ping_ms ({})",
-                self.idle_ms, self.ping_ms
+                self.idle_for.number(),
+                self.ping_after.number()
             ));
         }
         Ok(())
@@ -128,14 +165,15 @@ mod tests {
             (16_384, 4_096, 131_072)
         );
         assert_eq!((limits.page_entries, limits.page_bytes), (500, 1_048_576));
-        assert_eq!((limits.seq_wait, limits.seq_wait_ms, limits.ahead_ms), (64, 10_000, 5_000));
+        let (seconds, waits) = (Duration::from_secs, (limits.seq_wait_for, limits.ahead_for));
+        assert_eq!((limits.seq_wait, waits), (64, (seconds(10), seconds(5))));
     }
 
     #[test]
     fn a_setting_out_of_its_range_is_named_with_the_range() {
         let limits = Limits { room_bytes: 129, ..Limits::default() };
         assert_eq!(limits.check(), Err("room_bytes is 129, but must be from 1 to 128".into()));
-        let limits = Limits { ping_ms: 60_000, ..Limits::default() };
+        let limits = Limits { ping_after: Duration::from_secs(60), ..Limits::default() };
         assert!(limits.check().is_err_and(|said| said.contains("greater than ping_ms")));
         let limits = Limits { body_bytes: 131_072, ..Limits::default() };
         assert!(limits.check().is_err_and(|said| said.contains("half of frame_bytes")));

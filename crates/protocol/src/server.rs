@@ -1,10 +1,11 @@
-//! Frames from a server, which the gateway writes and clients read.
+//! What a server sends and clients read: frames on a WebSocket, and the lines that answer a batch over
+//! HTTP. Members that a reader does not know are skipped.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Author, Digest, Entry, EntryId, ErrorCode, Limits, Refusal, RoomName, Slot};
+use crate::{Author, Digest, Entry, EntryId, ErrorCode, Latest, Limits, Refusal, RoomName, Slot};
 
 /// A frame from a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,10 +101,10 @@ pub struct Reply {
     /// The entries, in slot order, without a gap.
     pub entries: Vec<Entry>,
     /// The latest slot of the log; −1 if it is empty.
-    pub latest: i64,
+    pub latest: Latest,
     /// The slot of `digest`: that of the last entry or, without entries, where the log or the
     /// request ends.
-    pub digest_at: i64,
+    pub digest_at: Latest,
     /// The digest of the log up to `digest_at`: logs with equal digests have equal entries up to
     /// there.
     pub digest: Digest,
@@ -124,7 +125,7 @@ pub struct ServerReply {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Heads {
     /// Latest slots, by room.
-    pub rooms: BTreeMap<RoomName, i64>,
+    pub rooms: BTreeMap<RoomName, Latest>,
     /// `Some(true)` if the first list of all rooms goes on in the next frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more: Option<bool>,
@@ -157,7 +158,7 @@ pub struct ErrorFrame {
     pub slot: Option<Slot>,
     /// The room's latest slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest: Option<i64>,
+    pub latest: Option<Latest>,
     /// How long to wait before a retry, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -171,5 +172,54 @@ impl From<Refusal> for ErrorFrame {
         let Refusal { code, message, room, id, seq, req, latest, slot } = refusal;
         let retry_after_ms = code.is_transient().then_some(RETRY_AFTER_MS);
         Self { code, message, room, id, seq, req, slot, latest, retry_after_ms }
+    }
+}
+
+/// The outcome of one line of a batch, as a client reads it: `entry` or `error`. Members that its
+/// sender knows, such as the body, are skipped and cost no memory. The refusal of a whole request has the
+/// same form, with `error`.
+///
+/// ```json
+/// {"entry":{"slot":7,"author":"ada","id":"a-1","body":"hi","committed_at":5},"repeat":true}
+/// {"error":{"code":"busy","message":"…","retry_after_ms":500}}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BatchLine {
+    /// The committed entry.
+    #[serde(default)]
+    pub entry: Option<Placed>,
+    /// `Some(true)` if the entry was in the log already.
+    #[serde(default)]
+    pub repeat: Option<bool>,
+    /// Why it was refused, or why its outcome is unknown.
+    #[serde(default)]
+    pub error: Option<Box<ErrorFrame>>,
+}
+
+/// The place of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Placed {
+    /// Its slot.
+    pub slot: Slot,
+    /// The id of the append.
+    pub id: EntryId,
+    /// The journal's time, in ms since the Unix epoch.
+    pub committed_at: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_an_entry_or_an_error() {
+        let json = r#"{"entry":{"slot":7,"author":"ada","id":"a-1","body":"hi","committed_at":5},"repeat":true}"#;
+        let line: BatchLine = serde_json::from_str(json).expect("a line");
+        let entry = line.entry.expect("an entry");
+        assert_eq!((entry.slot, entry.committed_at, line.repeat), (7, 5, Some(true)));
+        let json = r#"{"error":{"code":"busy","message":"wait","retry_after_ms":500}}"#;
+        let line: BatchLine = serde_json::from_str(json).expect("a line");
+        let error = line.error.expect("an error");
+        assert_eq!((error.code, error.retry_after_ms), (ErrorCode::Busy, Some(500)));
     }
 }

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use roomlog_client::{AppendError, ClientError};
-use roomlog_protocol::{ErrorCode, ErrorFrame, RoomName};
+use roomlog_protocol::{ErrorCode, ErrorFrame, Latest, RoomName};
 use roomlog_terminal::ChatError;
 use thiserror::Error;
 
@@ -93,7 +93,7 @@ fn client(error: &ClientError) -> String {
 /// An error of the server, in terms of the command line.
 pub(crate) fn refused(error: &ErrorFrame) -> String {
     match (error.code, &error.room, error.latest) {
-        (ErrorCode::Ahead, Some(room), Some(latest)) if latest < 0 => {
+        (ErrorCode::Ahead, Some(room), Some(latest)) if latest == Latest::EMPTY => {
             format!("{room} has no entry yet; use --after -1")
         }
         (ErrorCode::Ahead, Some(room), Some(latest)) => {

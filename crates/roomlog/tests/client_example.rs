@@ -7,7 +7,7 @@ mod support;
 mod hello;
 
 use roomlog_client::{AppendError, Client, ClientError, Followed, Options, Start, draft};
-use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, RoomName};
+use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Latest, RoomName};
 use serde_json::json;
 use support::{Server, within};
 use tokio::sync::mpsc;
@@ -89,8 +89,10 @@ async fn one_id_in_two_rooms_and_with_two_texts_has_the_outcomes_of_a_real_serve
     let (a, b) = tokio::join!(client.rooms(), client.rooms());
     assert_eq!((a.expect("rooms").len(), b.expect("rooms").len()), (2, 2));
     let room = RoomName::new("one").expect("a room");
-    let mut first = client.follow(room.clone(), Start::After(-1)).await.expect("a following");
-    let mut second = client.follow(room.clone(), Start::After(0)).await.expect("a following");
+    let mut first =
+        client.follow(room.clone(), Start::After(Latest(-1))).await.expect("a following");
+    let mut second =
+        client.follow(room.clone(), Start::After(Latest(0))).await.expect("a following");
     let taken = within("entries", second.next()).await.expect("entries");
     assert!(matches!(taken, Followed::Entries(entries) if entries[0].body == "x"));
     let end = loop {

@@ -17,12 +17,15 @@ use roomlog_core::{
     head::Head,
     lane::LaneLimits,
     reader::{Page, PageLimits, ReadError},
+    tail::Tail,
 };
-use roomlog_protocol::{Digest, Hello, Limits, PROTOCOL_VERSION, RoomName, ServerFrame, Span};
+use roomlog_protocol::{
+    Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, ServerFrame, Slot, Span,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
-use crate::{guard::Guard, metrics::Metrics, page_cache::PageCache, wire};
+use crate::{metrics::Metrics, page_cache::PageCache, wire};
 
 /// The answer to an append or a read that shutdown interrupts.
 pub(crate) const STOPPING: &str = "the server is shutting down; send it again when it is back";
@@ -75,7 +78,6 @@ impl Default for Config {
 pub(crate) struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) config: Config,
-    pub(crate) guard: Guard,
     pub(crate) hello: Bytes,
     pub(crate) stopping: watch::Receiver<bool>,
     /// Cloned by every task that serves a socket: the server has drained when all are dropped.
@@ -105,7 +107,6 @@ impl Gateway {
         }));
         let batch_permits = Semaphore::new(config.batches_bytes.min(Semaphore::MAX_PERMITS));
         Self {
-            guard: Guard::new(&config.origins),
             node,
             config,
             hello,
@@ -120,7 +121,7 @@ impl Gateway {
     }
 
     /// Logs that the archive cannot be read, once until it can be.
-    pub(crate) fn note_unreadable(&self, problem: &ArchiveError) {
+    fn note_unreadable(&self, problem: &ArchiveError) {
         if self.read_failures.begins() {
             error!(%problem, "the archive cannot be read; requests are answered `unavailable`");
         }
@@ -134,19 +135,32 @@ impl Gateway {
         }
     }
 
+    fn or_refusal<T>(&self, read: Result<T, ArchiveError>) -> Result<T, Refusal> {
+        read.inspect_err(|problem| self.note_unreadable(problem)).map_err(|it| unreadable(&it))
+    }
+
+    /// The tail of a room.
+    pub(crate) fn tail(&self, room: &RoomName) -> Result<Arc<Tail>, Refusal> {
+        self.or_refusal(self.node.tail(room))
+    }
+
+    /// The slot where the log of a room ends.
+    pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, Refusal> {
+        self.or_refusal(self.node.end(room))
+    }
+
     pub(crate) fn lane_limits(&self) -> LaneLimits {
         let limits = &self.config.limits;
         LaneLimits {
-            early: usize::try_from(limits.seq_wait).unwrap_or(usize::MAX),
-            early_for: Duration::from_millis(limits.seq_wait_ms),
-            ahead_for: self.ahead_for(),
+            early: limits.seq_wait,
+            early_for: limits.seq_wait_for,
+            ahead_for: limits.ahead_for,
         }
     }
 
     pub(crate) fn page_limits(&self) -> PageLimits {
         let limits = &self.config.limits;
-        let bytes = usize::try_from(limits.page_bytes).unwrap_or(usize::MAX);
-        PageLimits { entries: limits.page_entries, bytes }
+        PageLimits { entries: limits.page_entries as u64, bytes: limits.page_bytes }
     }
 
     pub(crate) async fn page(
@@ -179,20 +193,11 @@ impl Gateway {
         self.note_read(heads.as_ref().err());
         heads
     }
+}
 
-    /// How long a read or an append may wait for the log to reach its slot.
-    pub(crate) fn ahead_for(&self) -> Duration {
-        Duration::from_millis(self.config.limits.ahead_ms)
-    }
-
-    /// How long a client may read nothing, or send nothing of a body.
-    pub(crate) fn idle_for(&self) -> Duration {
-        Duration::from_millis(self.config.limits.idle_ms)
-    }
-
-    pub(crate) fn append_for(&self) -> Duration {
-        Duration::from_millis(self.config.limits.append_ms)
-    }
+/// The answer to a request that the archive cannot be read for.
+pub(crate) fn unreadable(problem: &ArchiveError) -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, problem.to_string())
 }
 
 /// Resolves when the server stops.

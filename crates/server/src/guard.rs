@@ -1,23 +1,34 @@
 //! The browser rules: which requests may use this server at all.
 //!
-//! Enters: the head of a request. Leaves: whether it is allowed. A page of another site must not
-//! reach a server on the user's own machine or network: `Origin` says where a page came from, and
-//! `Host` keeps a name that was re-bound to our address (DNS rebinding) from passing as our own
-//! origin. Each rejected name is logged once, with the flag that would allow it; names are other
-//! people's text, so only printable ASCII of a bounded length, and at most [`LOGGED_NAMES`] of
-//! them.
+//! Enters: a request. Leaves: a refusal, or the answer with the headers that browsers need (CORS). A
+//! page of another site must not reach a server on the user's own machine or network: `Origin` says
+//! where a page came from, and `Host` keeps a name that was re-bound to our address (DNS rebinding)
+//! from passing as our own origin. Each rejected name is logged once, with the flag that would allow
+//! it; names are other people's text, so only printable ASCII of a bounded length, and at most
+//! [`LOGGED_NAMES`] of them.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::Request,
-    http::{HeaderMap, HeaderValue, Uri, header, uri::Authority},
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, uri::Authority},
+    middleware::Next,
 };
 use parking_lot::Mutex;
 use roomlog_protocol::{ErrorCode, Refusal};
 use tracing::warn;
 
-use crate::respond::bad;
+use crate::wire::{bad, plain, refuse};
+
+/// What a page of a listed origin may send: appends, one or many, and where to resume events.
+const CORS_HEADERS: &str = "content-type, idempotency-key, last-event-id";
+
+/// What such a page may read of an answer besides its body: the log's id, and when to retry.
+const CORS_EXPOSED: &str = "roomlog-log, retry-after";
+
+/// How long a browser may cache this, in seconds; none keeps it for longer than two hours.
+const CORS_MAX_AGE: &str = "7200";
 
 /// How many rejected names are logged.
 const LOGGED_NAMES: usize = 64;
@@ -47,7 +58,7 @@ impl Guard {
         Self { origins, hosts, rejections: RejectionLog::default() }
     }
 
-    pub(crate) fn check(&self, request: &Request) -> Result<(), Refusal> {
+    fn check(&self, request: &Request) -> Result<(), Refusal> {
         let host = host_of(request.uri(), request.headers())?;
         let origin = one_line(request.headers(), header::ORIGIN)?;
         let forbidden = |why: &str| Err(Refusal::new(ErrorCode::Forbidden, why));
@@ -74,7 +85,7 @@ impl Guard {
     }
 
     /// The origin of the request if it is listed: CORS answers with it.
-    pub(crate) fn listed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    fn listed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?.to_ascii_lowercase();
         self.origins.contains(&text).then(|| origin.clone())
@@ -117,6 +128,43 @@ fn one_line(
         return Err(bad(format!("the request has more than one {name} header")));
     }
     Ok(first)
+}
+
+/// Checks a request, and adds the headers to its answer that the rules need.
+pub(crate) async fn browser_rules(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let listed = guard.listed_origin(request.headers());
+    let mut response = match guard.check(&request) {
+        Ok(()) if listed.is_some() && request.method() == Method::OPTIONS => preflight(),
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refuse(refusal),
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = listed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static(CORS_EXPOSED);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = plain(StatusCode::NO_CONTENT, "");
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 #[derive(Debug, Default)]
@@ -183,8 +231,6 @@ fn is_origin(shown: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
 
     fn code(target: &str, headers: &[(&str, &str)]) -> Option<ErrorCode> {

@@ -1,7 +1,7 @@
-//! HTTP: the routes, the browser rules, health and metrics.
+//! HTTP: the routes, health and metrics.
 //!
-//! Enters: requests. Leaves: responses. Invariant: the browser rules hold for every request, the
-//! WebSocket upgrade included.
+//! Enters: requests. Leaves: responses. Invariant: the browser rules (`guard.rs`) hold for every
+//! request, the WebSocket upgrade included.
 
 mod append;
 mod backup;
@@ -11,7 +11,6 @@ mod entries;
 mod events;
 mod page;
 mod query;
-mod reach;
 mod rooms;
 
 use std::sync::Arc;
@@ -19,33 +18,26 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
-    http::{HeaderValue, Method, Response, StatusCode, header},
-    middleware::{self, Next},
+    extract::State,
+    http::{Response, StatusCode},
+    middleware,
     routing::get,
 };
 use roomlog_protocol::{ErrorCode, Refusal};
 
 use crate::{
     gateway::Gateway,
-    respond::{bad, not_found, plain, refuse, refuse_as, respond},
+    guard::{Guard, browser_rules},
     upgrade::upgrade,
+    wire::{bad, not_found, plain, refuse, refuse_as, respond},
 };
-
-/// What a page of a listed origin may send: appends, one or many, and where to resume events.
-const CORS_HEADERS: &str = "content-type, idempotency-key, last-event-id";
-
-/// What such a page may read of an answer besides its body: the log's id, and when to retry.
-const CORS_EXPOSED: &str = "roomlog-log, retry-after";
-
-/// How long a browser may cache this, in seconds; none keeps it for longer than two hours.
-const CORS_MAX_AGE: &str = "7200";
 
 /// The Prometheus text format, version 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The routes.
 pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
+    let guard = Arc::new(Guard::new(&gateway.config.origins));
     let entries = get(entries::read_entries).post(entries::append);
     Router::new()
         .route("/", get(page::index))
@@ -65,44 +57,8 @@ pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
             let refusal = bad("this path does not support this method");
             refuse_as(StatusCode::METHOD_NOT_ALLOWED, refusal)
         })
-        .layer(middleware::from_fn_with_state(gateway.clone(), browser_rules))
+        .layer(middleware::from_fn_with_state(guard, browser_rules))
         .with_state(gateway)
-}
-
-async fn browser_rules(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
-    let listed = gateway.guard.listed_origin(request.headers());
-    let mut response = match gateway.guard.check(&request) {
-        Ok(()) if listed.is_some() && request.method() == Method::OPTIONS => preflight(),
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refuse(refusal),
-    };
-    let headers = response.headers_mut();
-    if let Some(origin) = listed {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let exposed = HeaderValue::from_static(CORS_EXPOSED);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
-}
-
-fn preflight() -> Response<Body> {
-    let mut response = plain(StatusCode::NO_CONTENT, "");
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS),
-        (header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
 }
 
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {

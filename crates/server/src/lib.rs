@@ -8,7 +8,6 @@
 //! Invariant: frames and requests are parsed and limited here, and nowhere else. Knows no SQL and no
 //! NATS: it is given a node.
 
-mod clock;
 mod connection;
 mod gateway;
 mod guard;
@@ -17,8 +16,6 @@ mod listener;
 mod metrics;
 mod outcome;
 mod page_cache;
-mod respond;
-mod timed_journal;
 mod timeouts;
 mod upgrade;
 mod wire;

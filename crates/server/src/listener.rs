@@ -96,7 +96,7 @@ async fn serve(
     permit: Arc<SocketPermit>,
 ) {
     let head = HeadTimeout::start();
-    let stream = TimeoutStream::new(stream, gateway.idle_for(), head.clone());
+    let stream = TimeoutStream::new(stream, gateway.config.limits.idle_for, head.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         head.received();
         request.extensions_mut().insert(permit.clone());

@@ -2,18 +2,28 @@
 //!
 //! Enters: events, an atomic or two at a time. Leaves: text. Invariants: the path of an append, or
 //! of an entry to its followers, takes no lock and allocates nothing for this; what can be counted
-//! on request is counted then. The core reads no clock, so the journal is timed through its
-//! contract (`timed_journal.rs`).
+//! on request is counted then. The core reads no clock, and no engine has to measure itself: the
+//! journal is timed from outside, through its contract ([`Metrics::time_journal`]).
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector, exponential_buckets,
 };
-use roomlog_core::{Node, NodeStats, block::BLOCK_ENTRIES, journal::JournalCounts};
+use roomlog_core::{
+    Node, NodeStats,
+    block::{self, BLOCK_ENTRIES},
+    journal::{
+        Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
+        Position, Proposed,
+    },
+};
 use roomlog_protocol::ErrorCode;
+use tokio::time::Instant;
 
 /// The metrics of one server. The binary makes it, so that the journal it opens is timed too.
 #[derive(Debug)]
@@ -282,6 +292,12 @@ fn raise(counter: &IntCounter, total: u64) {
 }
 
 impl Metrics {
+    /// Wraps a journal: its blocks are measured and timed.
+    #[must_use]
+    pub fn time_journal(self: &Arc<Self>, journal: Arc<dyn Journal>) -> Arc<dyn Journal> {
+        Arc::new(TimedJournal { journal, metrics: self.clone() })
+    }
+
     /// Counts an append that was answered with its slot, and its time.
     pub(crate) fn appended(&self, repeat: bool, took: Duration) {
         if repeat { &self.repeats } else { &self.committed }.inc();
@@ -331,5 +347,58 @@ impl Metrics {
         TextEncoder::new()
             .encode_to_string(&self.registry.0.gather())
             .unwrap_or_else(|error| format!("# {error}\n"))
+    }
+}
+
+/// A journal that is measured.
+struct TimedJournal {
+    journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
+}
+
+impl Journal for TimedJournal {
+    fn facts(&self) -> &JournalFacts {
+        self.journal.facts()
+    }
+
+    fn counts(&self) -> Option<JournalCounts> {
+        self.journal.counts()
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        self.journal.peers()
+    }
+
+    fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed> {
+        let (begun, metrics) = (Instant::now(), self.metrics.clone());
+        let (appends, bytes) = (block::proposals_in(&block), block.len());
+        // A journal on this machine writes in this call, before there is a future to poll.
+        let proposed = self.journal.propose(partition, block);
+        let measure = move |proposed: &Proposed| {
+            if let Proposed::Durable(_) = proposed {
+                metrics.block(appends, bytes, begun.elapsed());
+            }
+        };
+        proposed.inspect(measure).boxed()
+    }
+
+    fn follow(&self, partition: Partition, after: Mark) -> Box<dyn Follow> {
+        self.journal.follow(partition, after)
+    }
+
+    fn head(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.journal.head(partition)
+    }
+
+    fn first(&self, partition: Partition) -> Result<Position, JournalError> {
+        self.journal.first(partition)
+    }
+
+    fn has_surplus(&self, partition: Partition) -> bool {
+        self.journal.has_surplus(partition)
+    }
+
+    fn trim(&self, partition: Partition, upto: Position) {
+        self.journal.trim(partition, upto);
     }
 }

@@ -1,8 +1,11 @@
-//! The table from what became of an append to the wire, for WebSocket, POST, batch and events alike.
+//! What all appends share, from a WebSocket, a POST or a batch: what the server adds to one, and the
+//! table from its outcome to the wire.
 //!
 //! Enters: an outcome. Leaves: a code, whose HTTP status [`ErrorCode::http_status`] gives, and a sentence
 //! that says what the author can do. Invariant: an outcome has one code and one sentence, however the
 //! append came.
+
+use std::time::{Duration, SystemTime};
 
 use roomlog_core::outcome::AppendOutcome;
 use roomlog_protocol::{EntryId, ErrorCode, Refusal};
@@ -65,4 +68,10 @@ pub(crate) fn refusal_of(outcome: &AppendOutcome) -> Option<Refusal> {
 pub(crate) fn new_id() -> EntryId {
     let ulid = ulid::Ulid::generate().to_string();
     EntryId::new(&ulid).unwrap_or_else(|error| unreachable!("a ULID is an id: {error}"))
+}
+
+/// When an append was received, in ms since the epoch: it orders appends and never dates them.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

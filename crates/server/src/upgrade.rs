@@ -22,8 +22,8 @@ use tracing::debug;
 use crate::{
     connection::Connection,
     gateway::{Gateway, SocketPermit},
-    respond::{bad, refuse_as},
     timeouts::TimeoutStream,
+    wire::{bad, refuse_as},
 };
 
 /// The GUID that the key is hashed with (RFC 6455, 1.3).

@@ -1,14 +1,23 @@
-//! What the server sends, as bytes: JSON, and the WebSocket frames around it.
+//! What the server sends, as bytes: JSON, and the WebSocket frames, events and HTTP answers around it.
 //!
-//! Enters: pages, commits, frames. Leaves: bytes to write unchanged. Invariants: all JSON is
-//! written by [`write_json`], so that a line of it is one line for every reader; a frame of entries
-//! holds at most a page (`page_entries`, `page_bytes`), and at least one entry; a commit is encoded
-//! once, by its first sender, and its bytes are shared.
+//! Enters: pages, commits, frames, refusals. Leaves: bytes to write unchanged, and responses.
+//! Invariants: all JSON is written by [`write_json`], so that a line of it is one line for every
+//! reader; a frame of entries holds at most a page (`page_entries`, `page_bytes`), and at least one
+//! entry; a commit is encoded once, by its first sender, and its bytes are shared; an error over HTTP
+//! has the code and members of an `error` frame, and the status of the contract.
 
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+};
 use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_core::{archive::Keep, commit::Commit, proposal::Stored, reader::Page};
-use roomlog_protocol::{CloseCode, Limits, RoomName, ServerFrame, Slot, latest_of, write_json};
+use roomlog_protocol::{
+    CloseCode, ErrorCode, ErrorFrame, Latest, Limits, Refusal, RoomName, ServerFrame, Slot,
+    write_json,
+};
 use serde::Serialize;
+use serde_json::json;
 
 /// The most bytes of a reply or ack besides its entries: a room of 128 bytes, a digest, a log's id,
 /// three integers and the member names.
@@ -118,8 +127,7 @@ pub(crate) fn events<'a>(entries: impl Iterator<Item = &'a Stored>) -> Bytes {
 }
 
 fn page_bounds(limits: &Limits) -> (usize, usize) {
-    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-    (size(limits.page_entries), size(limits.page_bytes).saturating_sub(ENVELOPE_BYTES))
+    (limits.page_entries, limits.page_bytes.saturating_sub(ENVELOPE_BYTES))
 }
 
 /// A page as JSON, and where it ended.
@@ -146,10 +154,10 @@ pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) ->
     open.extend_from_slice(format!(r#"{{"room":"{room}","entries":["#).as_bytes());
     let entries = put_entries(&mut open, entries, keep, bytes);
     let (at, digest) = match entries.last() {
-        Some(last) => (latest_of(last.entry.slot + 1), last.digest),
+        Some(last) => (Latest::at(last.entry.slot), last.digest),
         None => (page.digest_at, page.digest),
     };
-    let latest = latest_of(page.head.end);
+    let latest = Latest::before(page.head.end);
     let tail = format!(r#"],"latest":{latest},"digest_at":{at},"digest":"{digest}""#);
     open.extend_from_slice(tail.as_bytes());
     EncodedPage { open, end: entries.last().map(|last| last.entry.slot + 1) }
@@ -200,4 +208,48 @@ impl EncodedPage {
         self.open.extend_from_slice(format!(r#","log":"{log}"}}"#).as_bytes());
         self.open
     }
+}
+
+pub(crate) fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+pub(crate) fn respond_json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
+    respond(status, "application/json", body.into())
+}
+
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    respond(status, "text/plain; charset=utf-8", text.into())
+}
+
+/// An error: the same members as an `error` frame, below `error`.
+pub(crate) fn refuse(refusal: Refusal) -> Response<Body> {
+    let status = StatusCode::from_u16(refusal.code.http_status());
+    refuse_as(status.unwrap_or(StatusCode::BAD_REQUEST), refusal)
+}
+
+/// An error for which HTTP has a status of its own.
+pub(crate) fn refuse_as(status: StatusCode, refusal: Refusal) -> Response<Body> {
+    let error = ErrorFrame::from(refusal);
+    let mut response = respond_json(status, json(&json!({ "error": error })));
+    if let Some(ms) = error.retry_after_ms {
+        let seconds = HeaderValue::from(ms.div_ceil(1_000));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+pub(crate) fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::BadMessage, message)
+}
+
+pub(crate) fn not_found(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::NotFound, message)
+}
+
+pub(crate) fn unknown_outcome(message: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::UnknownOutcome, message)
 }

@@ -11,7 +11,6 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use life::{Logs, Served, said};
 use roomlog_core::outcome::AppendOutcome;
-use roomlog_protocol::latest_of;
 use tempfile::TempDir;
 
 const FOLDED: usize = 300;
@@ -132,11 +131,9 @@ impl Image {
         }
         match life.node.room_heads(None, 1_000) {
             Ok(heads) => {
-                let heads: BTreeMap<String, i64> = heads
-                    .into_iter()
-                    .map(|(room, head)| (room.to_string(), latest_of(head.end)))
-                    .collect();
-                let all = self.logs.iter().map(|(room, log)| (room.clone(), log.len() as i64 - 1));
+                let heads: BTreeMap<String, u64> =
+                    heads.into_iter().map(|(room, head)| (room.to_string(), head.end)).collect();
+                let all = self.logs.iter().map(|(room, log)| (room.clone(), log.len() as u64));
                 if heads != all.collect() {
                     return Err(format!("the list of rooms is {heads:?}"));
                 }

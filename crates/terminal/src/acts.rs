@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use roomlog_client::{
     draft,
-    protocol::{ClientAppend, Entry, Kind},
+    protocol::{ClientAppend, Entry, Kind, Latest},
 };
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -64,7 +64,7 @@ impl App {
         let mut append = draft(self.rooms.open().clone(), body);
         append.kind = Kind::new(kind).map_err(|error| error.to_string())?;
         append.reference = slot;
-        append.after = Some(latest).filter(|latest| *latest >= 0);
+        append.after = Some(Latest(latest)).filter(|latest| *latest > Latest::EMPTY);
         self.send(append, self.log.clone());
         if self.view.place != Place::End {
             self.back_to_now();

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use ratatui::text::Line;
 use roomlog_client::{
     AppendError, ClientError, Followed, Outcome, Reset, State,
-    protocol::{Author, ClientAppend, EntryId, Limits, Reply, RoomName, Span, end_of},
+    protocol::{Author, ClientAppend, EntryId, Latest, Limits, Reply, RoomName, Span},
 };
 
 use crate::{
@@ -138,7 +138,7 @@ impl App {
     }
 
     pub(crate) fn body_limit(&self) -> usize {
-        usize::try_from(self.limits.body_bytes).unwrap_or(usize::MAX)
+        self.limits.body_bytes
     }
 
     pub(crate) fn news(&mut self, news: News) {
@@ -194,7 +194,7 @@ impl App {
     fn enter(&mut self, room: RoomName) {
         self.rooms.opened(room.clone());
         self.peek();
-        self.new = self.rooms.mark_of_open().map(end_of);
+        self.new = self.rooms.mark_of_open().map(|mark| Latest(mark).end());
         self.opening += 1;
         self.clear();
         (self.waiting, self.refused) = (None, None);
@@ -347,7 +347,7 @@ impl App {
             let span = Span::UpTo { count: PAGE.min(first), upto: Some(first - 1) };
             self.ask_page(Wanted::More(End::Oldest), span);
         } else if !self.window.is_live() && last - bottom < NEAR && grows(End::Newest) {
-            self.ask_page(Wanted::More(End::Newest), Span::After(last.cast_signed()));
+            self.ask_page(Wanted::More(End::Newest), Span::After(Latest::at(last)));
         }
     }
 

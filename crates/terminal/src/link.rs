@@ -46,12 +46,12 @@ pub(crate) enum News {
 }
 
 /// The latest read of one kind that was requested, with a tag of that kind.
-type Latest<T> = Option<(T, String, RoomName, Span)>;
+type Newest<T> = Option<(T, String, RoomName, Span)>;
 
 pub(crate) struct Link {
     open: watch::Sender<Option<(Opening, RoomName)>>,
-    page: watch::Sender<Latest<u64>>,
-    peek: watch::Sender<Latest<()>>,
+    page: watch::Sender<Newest<u64>>,
+    peek: watch::Sender<Newest<()>>,
     appends: mpsc::Sender<(String, ClientAppend)>,
     news: mpsc::Receiver<News>,
     tasks: JoinSet<()>,
@@ -168,7 +168,7 @@ async fn follow(
 /// Reads what was requested last, one after the other.
 async fn read<T: Clone>(
     client: Arc<Client>,
-    mut asked: watch::Receiver<Latest<T>>,
+    mut asked: watch::Receiver<Newest<T>>,
     news: mpsc::Sender<News>,
     read: fn(T, String, RoomName, Result<Reply, ClientError>) -> News,
 ) {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roomlog_client::protocol::{Author, Entry, Heads, Reply, RoomName};
+use roomlog_client::protocol::{Author, Entry, Heads, Latest, Reply, RoomName};
 
 use crate::{limits::PEEK, marks::Marks};
 
@@ -76,7 +76,7 @@ impl Rooms {
 
     pub(crate) fn moved(&mut self, log: &str, heads: Heads) {
         self.use_log(log);
-        for (room, head) in heads.rooms {
+        for (room, Latest(head)) in heads.rooms {
             let known = self.heads.entry(room.clone()).or_insert(head);
             *known = head.max(*known);
             if room != self.open && self.unpeeked(&room) > 0 {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn heads(rooms: &[(&str, i64)]) -> Heads {
-        let rooms = rooms.iter().map(|(name, head)| (room(name), *head)).collect();
+        let rooms = rooms.iter().map(|(name, head)| (room(name), Latest(*head))).collect();
         Heads { rooms, more: None, req: None }
     }
 

@@ -23,7 +23,7 @@ use roomlog_core::{
     queue::{Draft, Queue},
     reader::{Page, PageLimits},
 };
-use roomlog_protocol::{ClientAppend, Digest, RoomName, Slot, Span};
+use roomlog_protocol::{ClientAppend, Digest, Latest, RoomName, Slot, Span};
 use tokio::time::timeout;
 
 use crate::{
@@ -244,7 +244,7 @@ impl Life {
 
     /// The complete log of a room; checks slots and digests.
     pub async fn log_of(&self, name: &str) -> Vec<Stored> {
-        let page = self.page(name, Span::After(-1)).await;
+        let page = self.page(name, Span::After(Latest(-1))).await;
         let mut digest = Digest::start(&room(name));
         for (slot, stored) in (0..).zip(&page.entries) {
             assert_eq!(stored.entry.slot, slot, "a log has no gaps");

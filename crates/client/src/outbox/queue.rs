@@ -173,8 +173,8 @@ impl<T> Queue<T> {
 
 /// The JSON of the frame, or which limit it exceeds.
 fn written(append: &ClientAppend, limits: &Limits) -> Result<String, String> {
-    let check = |what: &str, bytes: usize, most: u64| {
-        if bytes as u64 > most {
+    let check = |what: &str, bytes: usize, most: usize| {
+        if bytes > most {
             return Err(format!("{what} has {bytes} bytes, more than {most}"));
         }
         Ok(())

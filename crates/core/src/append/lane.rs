@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomlog_protocol::{EntryId, Slot};
+use roomlog_protocol::{EntryId, Latest, Slot};
 
 use crate::model::outcome::AppendOutcome;
 
@@ -45,7 +45,7 @@ pub struct Arrival<T> {
     /// The id of its entry: the client's, or one that the gateway made.
     pub entry_id: EntryId,
     /// Its `after`: the last slot that the author had.
-    pub after: Option<i64>,
+    pub after: Option<Latest>,
     /// Its `ref`.
     pub reference: Option<Slot>,
     /// What to submit, or the gateway's final rejection.
@@ -346,7 +346,7 @@ impl<T> Lane<T> {
 }
 
 fn is_ahead<T>(arrival: &Arrival<T>, end: Slot) -> bool {
-    arrival.after.is_some_and(|after| u64::try_from(after).is_ok_and(|after| after >= end))
+    arrival.after.is_some_and(|after| after.end() > end)
 }
 
 fn is_bad_ref<T>(arrival: &Arrival<T>, end: Slot) -> bool {

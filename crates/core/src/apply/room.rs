@@ -4,7 +4,7 @@
 //! entry, or an outcome. Invariant: equal inputs in equal order give equal logs on every node: no
 //! clock, randomness, I/O or configuration.
 
-use roomlog_protocol::{Entry, RoomName, Slot, latest_of};
+use roomlog_protocol::{Entry, Latest, RoomName, Slot};
 
 use thiserror::Error;
 
@@ -68,7 +68,7 @@ pub(crate) fn apply(
         });
     }
     if proposal.expect.is_some_and(|slot| slot != room.head.end) {
-        return Err(AppendOutcome::ExpectFailed { latest: latest_of(room.head.end) });
+        return Err(AppendOutcome::ExpectFailed { latest: Latest::before(room.head.end) });
     }
     let last = (room.head.end > 0).then_some(room.head.committed_at);
     let time = rules.time(last, journal_time);

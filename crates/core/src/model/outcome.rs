@@ -2,7 +2,7 @@
 //!
 //! The gateway maps it to an error code, an HTTP status and a message.
 
-use roomlog_protocol::{Refusal, Slot};
+use roomlog_protocol::{Latest, Refusal, Slot};
 
 /// The outcome of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum AppendOutcome {
     /// Its `expect` is not the next slot.
     ExpectFailed {
         /// The latest slot; −1 if the log is empty.
-        latest: i64,
+        latest: Latest,
     },
     /// The log did not reach its `ref` in time.
     BadRef,

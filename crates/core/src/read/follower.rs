@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roomlog_protocol::{Slot, Span, latest_of};
+use roomlog_protocol::{Latest, Slot, Span};
 
 use crate::{
     model::{commit::Commit, proposal::Stored},
@@ -100,7 +100,7 @@ impl Follower {
     /// What to read from the archive after [`Next::Archived`].
     #[must_use]
     pub fn span(&self) -> Span {
-        Span::After(latest_of(self.next_slot()))
+        Span::After(Latest::before(self.next_slot()))
     }
 
     /// Advances past what was read of [`Follower::span`].

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use roomlog_protocol::{Digest, RoomName, Slot, Span, end_of, latest_of};
+use roomlog_protocol::{Digest, Latest, RoomName, Slot, Span};
 use thiserror::Error;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -46,7 +46,7 @@ pub struct Page {
     /// The head of the log at the time of the read.
     pub head: Head,
     /// The slot of `digest` if `entries` is empty; −1 for the empty log.
-    pub digest_at: i64,
+    pub digest_at: Latest,
     /// The digest after that slot.
     pub digest: Digest,
 }
@@ -58,7 +58,7 @@ pub enum ReadError {
     #[error("the log has a different digest at that slot")]
     Diverged {
         /// The latest slot.
-        latest: i64,
+        latest: Latest,
     },
     /// The archive cannot be read.
     #[error(transparent)]
@@ -89,9 +89,9 @@ impl Reader {
         let keep = if matches!(span, Span::After(_)) { Keep::Oldest } else { Keep::Newest };
         let head = view.head;
         if let (Some(digest), Span::After(after)) = (digest, span)
-            && self.digest_before(room, end_of(after).min(head.end), &head).await? != digest
+            && self.digest_before(room, after.end().min(head.end), &head).await? != digest
         {
-            return Err(ReadError::Diverged { latest: latest_of(head.end) });
+            return Err(ReadError::Diverged { latest: Latest::before(head.end) });
         }
         let entries = self.entries(room, view, limits.bytes, keep).await?;
         let at = match (entries.last(), span) {
@@ -102,7 +102,7 @@ impl Reader {
             (None, _) => head.end,
         };
         let digest = self.digest_before(room, at, &head).await?;
-        Ok(Page { entries, head, digest_at: latest_of(at), digest })
+        Ok(Page { entries, head, digest_at: Latest::before(at), digest })
     }
 
     pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
@@ -202,7 +202,7 @@ fn can_block_in_place() -> bool {
 
 impl Page {
     fn ending(digest: Digest, slot: Slot, head: Head, entries: Vec<Stored>) -> Self {
-        Self { entries, head, digest_at: latest_of(slot + 1), digest }
+        Self { entries, head, digest_at: Latest::at(slot), digest }
     }
 }
 
@@ -213,7 +213,7 @@ fn bounds(span: Span, head: &Head, most: u64) -> (Slot, Slot) {
             (end.saturating_sub(count.min(most)), end)
         }
         Span::After(after) => {
-            let next = end_of(after);
+            let next = after.end();
             (next.min(head.end), (next.saturating_add(most)).min(head.end))
         }
     }

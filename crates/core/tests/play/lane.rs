@@ -14,7 +14,7 @@ use roomlog_core::{
     lane::{Arrival, Lane, LaneLimits, Step},
     outcome::AppendOutcome,
 };
-use roomlog_protocol::{EntryId, ErrorCode, Refusal};
+use roomlog_protocol::{EntryId, ErrorCode, Latest, Refusal};
 
 /// 64 early appends for 10 s; 5 s for `after` and `ref`.
 pub(crate) const LIMITS: LaneLimits =
@@ -87,7 +87,7 @@ impl Player {
             match name {
                 "seq" => arrival.seq = Some(value.parse().expect("a number")),
                 "id" => arrival.id = Some(EntryId::new(value).expect("an id")),
-                "after" => arrival.after = Some(value.parse().expect("a slot")),
+                "after" => arrival.after = Some(Latest(value.parse().expect("a slot"))),
                 "ref" => arrival.reference = Some(value.parse().expect("a slot")),
                 "gateway" => arrival.work = Err(read(value)),
                 other => panic!("{other}"),

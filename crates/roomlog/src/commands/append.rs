@@ -7,7 +7,7 @@ use std::io::{BufRead, IsTerminal, stdin};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use roomlog_client::{AppendError, Client, Committed, Outcome, draft};
-use roomlog_protocol::{Appended, ClientAppend};
+use roomlog_protocol::{Appended, ClientAppend, Latest};
 use tokio::sync::mpsc;
 
 use super::{connect, printer::Printer};
@@ -108,7 +108,7 @@ fn entry(args: &AppendArgs, text: String) -> ClientAppend {
     ClientAppend {
         id: args.id.clone().or(draft.id),
         kind: args.kind.clone(),
-        after: args.after,
+        after: args.after.map(Latest),
         reference: args.reference,
         ..draft
     }

@@ -1,6 +1,6 @@
 //! `roomlog export`: a room's entire log as JSON, one entry per line, from slot 0.
 
-use roomlog_protocol::latest_of;
+use roomlog_protocol::Latest;
 
 use super::{connect, printer::Printer};
 use crate::{cli::ExportArgs, failure::Failure, say};
@@ -8,7 +8,7 @@ use crate::{cli::ExportArgs, failure::Failure, say};
 pub(crate) async fn run(args: ExportArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |_| ()).await?;
     let mut printer = Printer::new(true);
-    let mut pages = client.pages(args.room.clone(), latest_of(0));
+    let mut pages = client.pages(args.room.clone(), Latest::EMPTY);
     let mut count = 0;
     while let Some(page) = pages.next().await? {
         count += page.entries.len();

@@ -1,6 +1,6 @@
 //! `roomlog read`: a range of a room's log, page by page.
 
-use roomlog_protocol::latest_of;
+use roomlog_protocol::Latest;
 
 use super::{connect, printer::Printer};
 use crate::{cli::ReadArgs, failure::Failure, say};
@@ -14,11 +14,10 @@ pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
     // Slots are positions in this log: if the server changes to another one, the command fails.
     let log = client.hello().log.clone();
     let mut pages = match args.after {
-        Some(after) => client.pages(args.room.clone(), after).of(&log),
+        Some(after) => client.pages(args.room.clone(), Latest(after)).of(&log),
         None => {
             let end = client.page(args.room.clone(), 0, args.upto).await?.digest_at;
-            let count = i64::try_from(args.count).unwrap_or(i64::MAX);
-            let after = end.saturating_sub(count).max(latest_of(0));
+            let after = Latest::before(end.end().saturating_sub(args.count));
             client.pages(args.room.clone(), after).upto(end).of(&log)
         }
     };
@@ -30,7 +29,7 @@ pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
     }
     if empty {
         let latest = client.page(args.room.clone(), 0, None).await?.latest;
-        if latest < 0 {
+        if latest == Latest::EMPTY {
             return Err(Failure::never_written(&args.room));
         }
         say!("{} ends at slot {latest}; no entry follows it yet", args.room);

@@ -11,7 +11,7 @@ use roomlog_core::{
     proposal::Stored,
     reader::PageLimits,
 };
-use roomlog_protocol::{RoomName, Slot, Span, latest_of};
+use roomlog_protocol::{Latest, RoomName, Slot, Span};
 
 use crate::failure::Failure;
 
@@ -90,7 +90,7 @@ impl Replayed {
     /// Up to [`PAGE_ENTRIES`] entries from slot `first` on.
     pub(super) async fn page(&self, room: &RoomName, first: Slot) -> Result<Vec<Stored>, Failure> {
         let limits = PageLimits { entries: PAGE_ENTRIES, bytes: usize::MAX };
-        let span = Span::After(latest_of(first));
+        let span = Span::After(Latest::before(first));
         let page = self.node.read(room, span, None, limits).await.map_err(failed)?;
         Ok(page.entries)
     }

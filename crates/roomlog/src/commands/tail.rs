@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use roomlog_client::{Followed, Reset, Start, State};
+use roomlog_protocol::Latest;
 
 use super::{connect, printer::Printer};
 use crate::{cli::TailArgs, failure::Failure, say};
@@ -13,7 +14,7 @@ use crate::{cli::TailArgs, failure::Failure, say};
 pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |options| options.patience = None).await?;
     let mut printer = Printer::new(args.json);
-    let start = args.after.map_or(Start::Newest(args.count), Start::After);
+    let start = args.after.map_or(Start::Newest(args.count), |after| Start::After(Latest(after)));
     // A task of its own: the loop below may block on standard output.
     tokio::spawn(async {
         super::interrupted().await;
@@ -29,7 +30,7 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
             // An error of the room is reported by `follow`.
             head = &mut head, if asked => {
                 asked = false;
-                if head.is_ok_and(|head| head.latest < 0) {
+                if head.is_ok_and(|head| head.latest == Latest::EMPTY) {
                     say!("room {} has no entries; waiting for the first one", args.room);
                 }
             }

@@ -33,7 +33,7 @@ impl Preview {
             let (first, last) = self.times.unwrap_or((at, at));
             self.times = Some((first.min(at), last.max(at)));
         }
-        self.too_long += u64::from(imported.body.len() as u64 > Limits::default().body_bytes);
+        self.too_long += u64::from(imported.body.len() > Limits::default().body_bytes);
         if let Some(count) = self.authors.get_mut(&imported.author) {
             *count += 1;
         } else if self.authors.len() < AUTHORS {

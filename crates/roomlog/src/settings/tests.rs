@@ -13,7 +13,8 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let file = Settings::parse("ahead_ms = 7\nping_ms = 8\n").expect("settings");
     let flags = Settings { ahead_ms: Some(9), ..Settings::default() };
     let limits = limits(&flags.or(file));
-    assert_eq!((limits.ahead_ms, limits.ping_ms, limits.idle_ms), (9, 8, 60_000));
+    let times = [limits.ahead_for, limits.ping_after, limits.idle_for];
+    assert_eq!(times, [9, 8, 60_000].map(Duration::from_millis));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use roomlog_protocol::{
     Appended, Author, ClientAppend, ClientFrame, ClientUpdate, Digest, Entry, ErrorCode,
-    ErrorFrame, Heads, Hello, Join, Limits, Refusal, Reply, RoomName, ServerAck, ServerFrame,
-    ServerReply, Span, client::parse, end_of, latest_of,
+    ErrorFrame, Heads, Hello, Join, Latest, Limits, Refusal, Reply, RoomName, ServerAck,
+    ServerFrame, ServerReply, Span, client::parse,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -151,9 +151,9 @@ impl Rooms {
     fn reply(&self, update: &ClientUpdate) -> Reply {
         let logs = self.lock();
         let log = logs.get(&update.room).map(Vec::as_slice).unwrap_or_default();
-        let latest = latest_of(log.len() as u64);
+        let latest = Latest::before(log.len() as u64);
         let (from, to) = match update.span {
-            Span::After(after) => (end_of(after), log.len() as u64),
+            Span::After(after) => (after.end(), log.len() as u64),
             Span::UpTo { count, upto } => {
                 let end = upto.map_or(log.len() as u64, |upto| (upto + 1).min(log.len() as u64));
                 (end.saturating_sub(count), end)
@@ -163,13 +163,13 @@ impl Rooms {
         let from = page(from).min(log.len());
         let entries = log[from..page(to).min(from + 100)].to_vec();
         let digest_at = match (entries.last(), update.span) {
-            (Some(last), _) => latest_of(last.slot + 1),
-            (None, Span::UpTo { upto: Some(upto), .. }) => latest.min(latest_of(upto + 1)),
+            (Some(last), _) => Latest::at(last.slot),
+            (None, Span::UpTo { upto: Some(upto), .. }) => latest.min(Latest::at(upto)),
             (None, _) => latest,
         };
-        let hashed = &log[..page(end_of(digest_at))];
+        let hashed = &log[..page(digest_at.end())];
         let mut digest = hashed.iter().fold(Digest::start(&update.room), Digest::then);
-        if end_of(digest_at) > self.wrong_from.load(Ordering::Relaxed) {
+        if digest_at.end() > self.wrong_from.load(Ordering::Relaxed) {
             digest.0[0] ^= 1;
         }
         Reply { room: update.room.clone(), entries, latest, digest_at, digest }
@@ -189,7 +189,7 @@ async fn serve(stream: TcpStream, rooms: Arc<Rooms>) {
     }
     let Ok((_, mut socket)) = ServerBuilder::new().accept(stream).await else { return };
     let mut author = None;
-    let mut following: BTreeMap<RoomName, i64> = BTreeMap::new();
+    let mut following: BTreeMap<RoomName, u64> = BTreeMap::new();
     let (mut moved, mut hang_up) = (rooms.moved.subscribe(), rooms.hang_up.subscribe());
     let hello = Hello {
         protocol: 1,
@@ -204,9 +204,9 @@ async fn serve(stream: TcpStream, rooms: Arc<Rooms>) {
         let arrived = tokio::select! {
             arrived = socket.next() => arrived,
             _ = moved.changed() => {
-                for (room, last) in &mut following {
-                    let entries = rooms.lock()[room][usize::try_from(end_of(*last)).expect("a slot")..].to_vec();
-                    *last += i64::try_from(entries.len()).expect("a count");
+                for (room, end) in &mut following {
+                    let entries = rooms.lock()[room][usize::try_from(*end).expect("a slot")..].to_vec();
+                    *end += entries.len() as u64;
                     if !entries.is_empty() {
                         let ack = ServerAck { room: room.clone(), entries };
                         send(&mut socket, ServerFrame::Ack(ack)).await;
@@ -233,14 +233,13 @@ async fn serve(stream: TcpStream, rooms: Arc<Rooms>) {
             }
             ClientFrame::Join(Join(update)) => {
                 let (req, reply) = (update.req, rooms.reply(&update));
-                let last =
-                    reply.entries.last().map_or(reply.latest, |last| latest_of(last.slot + 1));
-                following.insert(update.room, last);
+                let last = reply.entries.last().map_or(reply.latest, |last| Latest::at(last.slot));
+                following.insert(update.room, last.end());
                 ServerFrame::Reply(ServerReply { reply, req })
             }
             ClientFrame::Watch { req } => {
                 let latest = |(room, log): (&RoomName, &Vec<Entry>)| {
-                    (room.clone(), latest_of(log.len() as u64))
+                    (room.clone(), Latest::before(log.len() as u64))
                 };
                 let rooms = rooms.lock().iter().map(latest).collect();
                 ServerFrame::Heads(Heads { rooms, more: None, req })

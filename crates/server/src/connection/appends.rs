@@ -107,7 +107,7 @@ impl Appends {
     /// Takes an append of the room with this key. The token in `arrival` is set here.
     pub(super) fn arrive(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         key: u32,
         (room, id, req): (RoomName, Option<EntryId>, Option<i64>),
         arrival: Arrival<Box<Draft>>,
@@ -119,27 +119,37 @@ impl Appends {
         self.hands.insert(token, hand);
         self.unanswered += 1;
         self.read_at.push_back((now, token));
-        let appending = self.rooms.entry(key).or_insert_with(|| {
+        self.rooms.entry(key).or_insert_with(|| {
             let lane = Lane::new(turn.gateway.lane_limits());
             let queue = turn.gateway.node.queue(&self.mailbox);
             Box::new(Appending { lane, queue, submitted: 0 })
         });
-        let mut steps = Vec::new();
-        appending.lane.arrive(Arrival { token, ..arrival }, now, turn.rooms.end(key), &mut steps);
-        self.take_steps(turn, key, steps);
+        let (arrival, end) = (Arrival { token, ..arrival }, turn.rooms.end(key));
+        self.advance(turn, key, |room, steps| room.lane.arrive(arrival, now, end, steps));
         self.wait_in(turn, key);
     }
 
     /// A room has moved: what waited for that goes.
-    pub(super) fn moved(&mut self, turn: &mut Turn<'_>, key: u32) {
-        let Some(appending) = self.rooms.get_mut(&key) else { return };
+    pub(super) fn moved(&mut self, turn: &mut Turn, key: u32) {
+        let end = turn.rooms.end(key);
+        self.advance(turn, key, |room, steps| room.lane.pump(end, steps));
+    }
+
+    /// Tells a lane of an event, and does what it says.
+    fn advance(
+        &mut self,
+        turn: &mut Turn,
+        key: u32,
+        event: impl FnOnce(&mut Appending, &mut Vec<Step<Box<Draft>>>),
+    ) {
+        let Some(room) = self.rooms.get_mut(&key) else { return };
         let mut steps = Vec::new();
-        appending.lane.pump(turn.rooms.end(key), &mut steps);
+        event(room, &mut steps);
         self.take_steps(turn, key, steps);
     }
 
     /// Asks for notice of a room if an append waits for it, and notes the deadline if one has any.
-    fn wait_in(&mut self, turn: &mut Turn<'_>, key: u32) {
+    fn wait_in(&mut self, turn: &mut Turn, key: u32) {
         if self.waits_for_room(key) {
             turn.rooms.hear(key);
             // It may have moved before notice was asked for.
@@ -151,8 +161,8 @@ impl Appends {
         }
     }
 
-    /// Does what a lane said.
-    fn take_steps(&mut self, turn: &mut Turn<'_>, key: u32, steps: Vec<Step<Box<Draft>>>) {
+    /// Does what a lane says.
+    fn take_steps(&mut self, turn: &mut Turn, key: u32, steps: Vec<Step<Box<Draft>>>) {
         let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
             match step {
@@ -191,7 +201,7 @@ impl Appends {
     }
 
     /// Takes the outcome of a submitted append.
-    pub(super) fn outcome(&mut self, turn: &mut Turn<'_>, token: u64, outcome: AppendOutcome) {
+    pub(super) fn outcome(&mut self, turn: &mut Turn, token: u64, outcome: AppendOutcome) {
         let Some(hand) = self.hands.get_mut(&token) else { return };
         hand.is_submitted = false;
         self.submitted -= 1;
@@ -201,17 +211,16 @@ impl Appends {
             let Some(hand) = self.hands.remove(&token) else { return };
             say_appended(turn, &hand, &outcome, (None, false));
         }
-        let Some(appending) = self.rooms.get_mut(&key) else { return };
-        appending.submitted -= 1;
-        let mut steps = Vec::new();
-        appending.lane.settle(token, outcome, &mut steps);
-        self.take_steps(turn, key, steps);
+        self.advance(turn, key, |room, steps| {
+            room.submitted -= 1;
+            room.lane.settle(token, outcome, steps);
+        });
     }
 
     /// Answers a frame, once.
     fn answer(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         token: u64,
         outcome: &AppendOutcome,
         entry: (Option<EntryId>, bool),
@@ -241,19 +250,17 @@ impl Appends {
 
     /// Ends what has waited too long, and answers what has been unanswered for `append_ms`: the journal
     /// may still take that.
-    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn tick(&mut self, turn: &mut Turn) {
         self.give_up_old(turn);
         for key in std::mem::take(&mut self.waiting) {
-            let Some(appending) = self.rooms.get_mut(&key) else { continue };
-            let mut steps = Vec::new();
-            appending.lane.tick(turn.now, turn.rooms.end(key), &mut steps);
-            self.take_steps(turn, key, steps);
+            let (now, end) = (turn.now, turn.rooms.end(key));
+            self.advance(turn, key, |room, steps| room.lane.tick(now, end, steps));
             self.wait_in(turn, key);
         }
     }
 
-    fn give_up_old(&mut self, turn: &mut Turn<'_>) {
-        let append_for = turn.gateway.append_for();
+    fn give_up_old(&mut self, turn: &mut Turn) {
+        let append_for = turn.gateway.config.limits.append_for;
         while let Some((at, token)) = self.read_at.front().copied() {
             let in_hand = self.hands.get(&token).filter(|hand| !hand.is_answered);
             if in_hand.is_some() && turn.now.saturating_duration_since(at) < append_for {
@@ -263,20 +270,15 @@ impl Appends {
             let Some(key) = in_hand.filter(|hand| hand.is_submitted).map(|hand| hand.key) else {
                 continue;
             };
-            let Some(appending) = self.rooms.get_mut(&key) else { continue };
-            let mut steps = Vec::new();
-            appending.lane.settle(token, AppendOutcome::Unknown, &mut steps);
-            self.take_steps(turn, key, steps);
+            let unknown = AppendOutcome::Unknown;
+            self.advance(turn, key, |room, steps| room.lane.settle(token, unknown, steps));
         }
     }
 
     /// The node stops: what waits in lanes is answered at once.
-    pub(super) fn close(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn close(&mut self, turn: &mut Turn) {
         for key in self.rooms.keys().copied().collect::<Vec<_>>() {
-            let Some(appending) = self.rooms.get_mut(&key) else { continue };
-            let mut steps = Vec::new();
-            appending.lane.close(&mut steps);
-            self.take_steps(turn, key, steps);
+            self.advance(turn, key, |room, steps| room.lane.close(steps));
         }
     }
 }
@@ -284,7 +286,7 @@ impl Appends {
 /// Says that an append was committed. `entry_id` is the lane's id of its entry, if it has one;
 /// `again`: an earlier frame was told so too.
 fn say_appended(
-    turn: &mut Turn<'_>,
+    turn: &mut Turn,
     hand: &Hand,
     outcome: &AppendOutcome,
     (entry_id, again): (Option<EntryId>, bool),
@@ -301,26 +303,17 @@ fn say_appended(
     turn.say(&ServerFrame::Appended(appended));
 }
 
-fn refuse(turn: &mut Turn<'_>, hand: &Hand, outcome: &AppendOutcome, refusal: Refusal) {
+fn refuse(turn: &mut Turn, hand: &Hand, outcome: &AppendOutcome, refusal: Refusal) {
     let latest = match outcome {
         AppendOutcome::Ahead => Some(turn.rooms.latest(hand.key)),
         _ => refusal.latest,
     };
-    refuse_append(
-        turn,
-        Refusal {
-            room: Some(hand.room.clone()),
-            id: hand.id.clone(),
-            seq: refusal.seq.or(hand.seq),
-            req: hand.req,
-            latest,
-            ..refusal
-        },
-    );
-}
-
-/// Refuses an append, and counts that.
-pub(super) fn refuse_append(turn: &mut Turn<'_>, refusal: Refusal) {
-    turn.gateway.config.metrics.refused(refusal.code);
-    turn.refuse(refusal);
+    turn.refuse_append(Refusal {
+        room: Some(hand.room.clone()),
+        id: hand.id.clone(),
+        seq: refusal.seq.or(hand.seq),
+        req: hand.req,
+        latest,
+        ..refusal
+    });
 }

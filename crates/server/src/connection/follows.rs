@@ -16,9 +16,8 @@ use roomlog_core::{
 use roomlog_protocol::{ErrorCode, Refusal, RoomName, ServerFrame, Slot};
 
 use super::{
-    job::{Job, Question},
-    out::BATCH_BYTES,
-    turn::Turn,
+    socket::BATCH_BYTES,
+    turn::{Job, Question, Turn},
 };
 use crate::wire;
 
@@ -71,7 +70,7 @@ impl Follows {
     }
 
     /// Follows a room from slot `next` on.
-    pub(crate) fn begin(&mut self, turn: &mut Turn<'_>, key: u32, question: Question, next: Slot) {
+    pub(crate) fn begin(&mut self, turn: &mut Turn, key: u32, question: Question, next: Slot) {
         let Some(tail) = turn.rooms.tail(key) else { return };
         let follower = turn.gateway.node.follow(tail.clone(), next);
         let follow = Follow { question, follower, is_catching_up: false, is_in_line: false };
@@ -98,14 +97,14 @@ impl Follows {
     }
 
     /// Fills what waits for the socket up to one batch. `may_read` says whether a page may be asked for.
-    pub(crate) fn fill(&mut self, turn: &mut Turn<'_>, may_read: bool) {
+    pub(crate) fn fill(&mut self, turn: &mut Turn, may_read: bool) {
         while turn.out.bytes() < BATCH_BYTES {
             let Some(key) = self.line.pop_front() else { return };
             self.send_next(turn, key, may_read);
         }
     }
 
-    fn send_next(&mut self, turn: &mut Turn<'_>, key: u32, may_read: bool) {
+    fn send_next(&mut self, turn: &mut Turn, key: u32, may_read: bool) {
         let Some(follow) = self.rooms.get_mut(&key) else { return };
         follow.is_in_line = false;
         if follow.is_catching_up {
@@ -134,7 +133,7 @@ impl Follows {
     /// may wait for ever in silence.
     pub(crate) fn page(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         question: Question,
         key: u32,
         page: Result<Page, ReadError>,
@@ -153,13 +152,13 @@ impl Follows {
             }
             Err(_) => {
                 self.end(key);
-                turn.out.push(unreadable(self.format, room));
+                turn.out.push(end_of_follow(self.format, room));
             }
         }
     }
 }
 
-fn send_pieces(format: Format, turn: &mut Turn<'_>, key: u32, pieces: &[Piece]) {
+fn send_pieces(format: Format, turn: &mut Turn, key: u32, pieces: &[Piece]) {
     if format == Format::Events {
         return turn.out.push(wire::events(pieces.iter().flat_map(Piece::entries)));
     }
@@ -175,14 +174,14 @@ fn send_pieces(format: Format, turn: &mut Turn<'_>, key: u32, pieces: &[Piece]) 
     }
 }
 
-fn send_entries(format: Format, turn: &mut Turn<'_>, room: &RoomName, entries: &[Stored]) {
+fn send_entries(format: Format, turn: &mut Turn, room: &RoomName, entries: &[Stored]) {
     match format {
         Format::Acks => turn.out.extend(&wire::acks(room, entries, &turn.gateway.config.limits)),
         Format::Events => turn.out.push(wire::events(entries.iter())),
     }
 }
 
-fn unreadable(format: Format, room: RoomName) -> Bytes {
+fn end_of_follow(format: Format, room: RoomName) -> Bytes {
     match format {
         Format::Acks => {
             let message = "the next entries cannot be read; join again with `after` later";

@@ -17,11 +17,7 @@
 
 mod appends;
 pub(crate) mod follows;
-pub(crate) mod job;
-mod login;
-mod out;
 mod reads;
-pub(crate) mod rooms;
 mod session;
 mod socket;
 mod task;
@@ -29,7 +25,7 @@ pub(crate) mod turn;
 mod watch;
 
 pub(crate) use self::{
-    out::{BATCH_BYTES, Out},
     reads::{keep_of, needed_end},
+    socket::BATCH_BYTES,
     task::Connection,
 };

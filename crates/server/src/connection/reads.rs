@@ -11,17 +11,16 @@ use std::{
 };
 
 use roomlog_core::{
-    archive::{ArchiveError, Keep},
+    archive::Keep,
     reader::{Page, ReadError},
 };
-use roomlog_protocol::{ClientUpdate, ErrorCode, Refusal, ServerFrame, Slot, Span, end_of};
+use roomlog_protocol::{ClientUpdate, ErrorCode, Latest, Refusal, ServerFrame, Slot, Span};
 
 use super::{
     follows::Follows,
-    job::{Job, Question},
-    turn::Turn,
+    turn::{Job, Question, Turn},
 };
-use crate::wire;
+use crate::{gateway::unreadable, wire};
 
 /// What was asked of a room.
 pub(super) enum Asked {
@@ -51,17 +50,13 @@ pub(super) struct Reads {
 
 /// The slot behind the last one that the log must have reached to answer.
 pub(crate) fn needed_end(update: &ClientUpdate) -> Slot {
-    let after = if let Span::After(after) = update.span { after } else { -1 };
-    end_of(after.max(update.seen.unwrap_or(-1)))
+    let after = if let Span::After(after) = update.span { Some(after) } else { None };
+    after.max(update.seen).map_or(0, Latest::end)
 }
 
 /// Which end of a page is kept if it is too large.
 pub(crate) fn keep_of(span: Span) -> Keep {
     if matches!(span, Span::After(_)) { Keep::Oldest } else { Keep::Newest }
-}
-
-pub(super) fn unreadable(problem: &ArchiveError) -> Refusal {
-    Refusal::new(ErrorCode::Unavailable, format!("this cannot be read: {problem}"))
 }
 
 impl Reads {
@@ -81,7 +76,7 @@ impl Reads {
 
     pub(super) fn ask(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         follows: &mut Follows,
         key: u32,
         question: Question,
@@ -94,7 +89,7 @@ impl Reads {
     }
 
     /// Begins the first read of a room if it can begin, and answers those that need no page.
-    pub(super) fn proceed(&mut self, turn: &mut Turn<'_>, follows: &mut Follows, key: u32) {
+    pub(super) fn proceed(&mut self, turn: &mut Turn, follows: &mut Follows, key: u32) {
         loop {
             let first = self.rooms.get_mut(&key).and_then(VecDeque::front_mut);
             let Some(read) = first.filter(|read| !read.has_job) else { return };
@@ -112,7 +107,7 @@ impl Reads {
             if read.deadline.is_some() {
                 return;
             }
-            read.deadline = Some(turn.now + turn.gateway.ahead_for());
+            read.deadline = Some(turn.now + turn.gateway.config.limits.ahead_for);
             // It may have moved before notice was asked for: look again.
             turn.rooms.hear(key);
         }
@@ -135,7 +130,7 @@ impl Reads {
     /// Takes the page of a read, if it is still open.
     pub(super) fn page(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         follows: &mut Follows,
         question: Question,
         key: u32,
@@ -160,7 +155,7 @@ impl Reads {
     /// Answers the first read of a room and goes on to the next.
     fn finish(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         follows: &mut Follows,
         key: u32,
         page: Result<Page, Refusal>,
@@ -192,7 +187,7 @@ impl Reads {
     }
 
     /// Answers reads that have waited too long for the log.
-    pub(super) fn tick(&mut self, turn: &mut Turn<'_>, follows: &mut Follows) {
+    pub(super) fn tick(&mut self, turn: &mut Turn, follows: &mut Follows) {
         let is_late = |reads: &VecDeque<PendingRead>| {
             let first = reads.front();
             first.is_some_and(|it| !it.has_job && it.deadline.is_some_and(|at| at <= turn.now))
@@ -207,7 +202,7 @@ impl Reads {
     }
 
     /// The node stops: reads that wait for the log are answered at once.
-    pub(super) fn close(&mut self, turn: &mut Turn<'_>, follows: &mut Follows) {
+    pub(super) fn close(&mut self, turn: &mut Turn, follows: &mut Follows) {
         let can_be_answered =
             |reads: &VecDeque<PendingRead>| reads.front().is_some_and(|read| !read.has_job);
         for key in self.rooms.keys().copied().collect::<Vec<_>>() {
@@ -219,7 +214,7 @@ impl Reads {
     }
 }
 
-fn answer_without_page(turn: &mut Turn<'_>, follows: &mut Follows, key: u32, asked: Asked) {
+fn answer_without_page(turn: &mut Turn, follows: &mut Follows, key: u32, asked: Asked) {
     match asked {
         Asked::Leave(req) => {
             follows.end(key);
@@ -233,12 +228,12 @@ fn answer_without_page(turn: &mut Turn<'_>, follows: &mut Follows, key: u32, ask
 }
 
 /// Answers a read with a page; gives the slot behind it.
-fn reply(turn: &mut Turn<'_>, update: &ClientUpdate, page: &Page) -> Slot {
+fn reply(turn: &mut Turn, update: &ClientUpdate, page: &Page) -> Slot {
     let limits = &turn.gateway.config.limits;
     let encoded = wire::page(&update.room, page, keep_of(update.span), limits);
     turn.out.push(encoded.reply(update.req));
     encoded.end.unwrap_or(match update.span {
-        Span::After(after) => end_of(after),
+        Span::After(after) => after.end(),
         Span::UpTo { .. } => page.head.end,
     })
 }

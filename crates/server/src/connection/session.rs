@@ -4,12 +4,9 @@
 //! jobs, or the end of the connection. Invariants: what is wrong with one frame is answered and the
 //! connection goes on, unless it is not a JSON object; before a login only `login` and `ping` are done.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
+use futures_util::future::BoxFuture;
 use roomlog_core::{lane::Arrival, mailbox::Mailbox, outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
     Author, ClientAppend, ClientFrame, ClientUpdate, CloseCode, EntryId, ErrorCode, Join, Login,
@@ -19,31 +16,27 @@ use roomlog_protocol::{
 use tokio_websockets::Message;
 
 use super::{
-    appends::{Appends, refuse_append},
+    appends::Appends,
     follows::Follows,
-    job::{Done, Job, Question},
-    login::{login_required, needs_login},
-    out::{OUT_BYTES, Out},
     reads::{Asked, Reads},
-    rooms::OpenRooms,
-    socket::End,
-    turn::Turn,
+    socket::{End, OUT_BYTES},
+    turn::{Done, Job, Question, Turn},
     watch::Watch,
 };
-use crate::{clock::now_ms, gateway::Gateway, outcome::new_id, wire};
+use crate::{
+    gateway::Gateway,
+    outcome::{new_id, now_ms},
+    wire,
+};
 
 /// The session of a connection.
 pub(super) struct Session {
-    gateway: Arc<Gateway>,
+    pub(super) turn: Turn,
     author: Option<Author>,
-    rooms: OpenRooms,
     appends: Appends,
     reads: Reads,
     follows: Follows,
     watch: Watch,
-    /// What waits to be written to the socket.
-    pub(super) out: Out,
-    jobs: VecDeque<Job>,
     questions: u64,
     opened: Instant,
     heard: Instant,
@@ -52,48 +45,36 @@ pub(super) struct Session {
     draining: Option<Instant>,
 }
 
-/// Splits a session into the turn and its parts.
-macro_rules! parts {
-    ($session:ident, $now:expr) => {{
-        let Session { gateway, rooms, out, jobs, appends, reads, follows, watch, .. } = $session;
-        (Turn { now: $now, gateway, rooms, out, jobs }, appends, reads, follows, watch)
-    }};
-}
-
 impl Session {
-    pub(super) fn new(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>, now: Instant) -> Self {
-        let mut out = Out::default();
-        out.push(gateway.hello.clone());
+    pub(super) fn new(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>) -> Self {
+        let mut turn = Turn::new(gateway, mailbox.clone());
+        turn.out.push(turn.gateway.hello.clone());
         Self {
-            gateway,
             author: None,
-            rooms: OpenRooms::new(mailbox.clone()),
             appends: Appends::new(mailbox),
             reads: Reads::default(),
             follows: Follows::default(),
             watch: Watch::default(),
-            out,
-            jobs: VecDeque::new(),
             questions: 0,
-            opened: now,
-            heard: now,
+            opened: turn.now,
+            heard: turn.now,
             is_pinged: false,
             draining: None,
+            turn,
         }
     }
 
     /// Notes that the client is alive.
-    pub(super) fn note_heard(&mut self, now: Instant) {
-        self.heard = now;
+    pub(super) fn note_heard(&mut self) {
+        self.heard = self.turn.now;
         self.is_pinged = false;
     }
 
     /// Whether the socket is read.
     pub(super) fn may_read(&self) -> bool {
-        let most = usize::try_from(self.gateway.config.limits.appends_in_flight);
-        let most = most.unwrap_or(usize::MAX);
+        let most = self.turn.gateway.config.limits.appends_in_flight;
         self.draining.is_none()
-            && self.out.bytes() < OUT_BYTES
+            && self.turn.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
             && self.appends.submitted() < most
             && self.reads.unanswered() < most
@@ -108,22 +89,21 @@ impl Session {
     pub(super) fn fill(&mut self) {
         if self.follows.is_pending() {
             let may_read = self.draining.is_none();
-            let (mut turn, _, _, follows, _) = parts!(self, Instant::now());
-            follows.fill(&mut turn, may_read);
+            self.follows.fill(&mut self.turn, may_read);
         }
     }
 
-    /// The next job, if the client takes its answers.
-    pub(super) fn next_job(&mut self) -> Option<Job> {
-        while self.out.bytes() < OUT_BYTES {
-            let job = self.jobs.pop_front()?;
+    /// Starts the next job, if the client takes its answers.
+    pub(super) fn next_job(&mut self) -> Option<BoxFuture<'static, Done>> {
+        while self.turn.out.bytes() < OUT_BYTES {
+            let job = self.turn.jobs.pop_front()?;
             let is_open = match &job {
                 Job::Read(..) => true,
                 Job::CatchUp(question, key, ..) => self.follows.is_open(*key, *question),
                 Job::List(question, _) => self.watch.is_open(*question),
             };
             if is_open {
-                return Some(job);
+                return Some(job.start(self.turn.gateway.clone()));
             }
         }
         None
@@ -132,81 +112,75 @@ impl Session {
     /// Shows the sequencer what was submitted.
     pub(super) fn flush(&mut self) {
         if self.appends.take_unflushed() {
-            self.gateway.node.flush();
+            self.turn.gateway.node.flush();
         }
     }
 
-    pub(super) fn outcome(&mut self, now: Instant, token: u64, outcome: AppendOutcome) {
-        let (mut turn, appends, ..) = parts!(self, now);
-        appends.outcome(&mut turn, token, outcome);
+    pub(super) fn outcome(&mut self, token: u64, outcome: AppendOutcome) {
+        self.appends.outcome(&mut self.turn, token, outcome);
     }
 
     /// A room has moved.
-    pub(super) fn moved(&mut self, now: Instant, key: u32) {
-        let (mut turn, appends, reads, follows, _) = parts!(self, now);
+    pub(super) fn moved(&mut self, key: u32) {
+        let Self { turn, appends, reads, follows, .. } = self;
         let (waits, has_reads) = (appends.waits_for_room(key), reads.has(key));
         turn.rooms.heard(key, follows.has(key) || has_reads || waits);
         follows.moved(key);
         if waits {
-            appends.moved(&mut turn, key);
+            appends.moved(turn, key);
         }
         if has_reads {
-            reads.proceed(&mut turn, follows, key);
+            reads.proceed(turn, follows, key);
         }
     }
 
-    pub(super) fn done(&mut self, now: Instant, done: Done) {
-        let (mut turn, _, reads, follows, watch) = parts!(self, now);
+    pub(super) fn done(&mut self, done: Done) {
+        let Self { turn, reads, follows, watch, .. } = self;
         match done {
-            Done::Read(question, key, page) => {
-                reads.page(&mut turn, follows, question, key, page);
-            }
-            Done::CatchUp(question, key, page) => follows.page(&mut turn, question, key, page),
-            Done::List(question, heads) => watch.listed(&mut turn, question, heads),
+            Done::Read(question, key, page) => reads.page(turn, follows, question, key, page),
+            Done::CatchUp(question, key, page) => follows.page(turn, question, key, page),
+            Done::List(question, heads) => watch.listed(turn, question, heads),
         }
     }
 
     /// When [`Session::tick`] has something to do, if nothing happens before.
     pub(super) fn deadline(&self) -> Instant {
-        let (drain, limits) = (self.gateway.config.drain, &self.gateway.config.limits);
-        let ms = Duration::from_millis;
-        let silence = self.heard + ms(if self.is_pinged { limits.idle_ms } else { limits.ping_ms });
-        let login = self.author.is_none().then(|| self.opened + ms(limits.login_ms));
+        let (drain, limits) = (self.turn.gateway.config.drain, &self.turn.gateway.config.limits);
+        let silence = if self.is_pinged { limits.idle_for } else { limits.ping_after };
+        let login = self.author.is_none().then(|| self.opened + limits.login_for);
         let drained = self.draining.map(|since| since + drain);
-        let appends = self.appends.deadline(self.gateway.append_for());
+        let appends = self.appends.deadline(self.turn.gateway.config.limits.append_for);
         let others = [login, drained, appends, self.reads.deadline(), self.watch.deadline()];
-        others.into_iter().flatten().fold(silence, Instant::min)
+        others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
 
-    pub(super) fn tick(&mut self, now: Instant) -> Result<(), End> {
-        let limits = &self.gateway.config.limits;
-        let ms = Duration::from_millis;
-        if self.draining.is_some_and(|since| now >= since + self.gateway.config.drain) {
+    pub(super) fn tick(&mut self) -> Result<(), End> {
+        let (now, config) = (self.turn.now, &self.turn.gateway.config);
+        let limits = &config.limits;
+        if self.draining.is_some_and(|since| now >= since + config.drain) {
             return Err(End::GONE);
         }
-        if self.author.is_none() && now >= self.opened + ms(limits.login_ms) {
+        if self.author.is_none() && now >= self.opened + limits.login_for {
             return Err(End::close(CloseCode::Policy, "no login in time"));
         }
-        if now >= self.heard + ms(limits.idle_ms) {
+        if now >= self.heard + limits.idle_for {
             return Err(End::close(CloseCode::GoingAway, "nothing was heard for idle_ms"));
         }
-        if !self.is_pinged && now >= self.heard + ms(limits.ping_ms) {
+        if !self.is_pinged && now >= self.heard + limits.ping_after {
             self.is_pinged = true;
-            self.out.push(wire::ping_frame());
+            self.turn.out.push(wire::ping_frame());
         }
-        let (mut turn, appends, reads, follows, watch) = parts!(self, now);
-        appends.tick(&mut turn);
-        reads.tick(&mut turn, follows);
-        watch.tick(&mut turn);
+        self.appends.tick(&mut self.turn);
+        self.reads.tick(&mut self.turn, &mut self.follows);
+        self.watch.tick(&mut self.turn);
         Ok(())
     }
 
     /// The server stops: what waits is answered, what was taken is finished.
-    pub(super) fn drain(&mut self, now: Instant) {
-        self.draining = Some(now);
-        let (mut turn, appends, reads, follows, _) = parts!(self, now);
-        appends.close(&mut turn);
-        reads.close(&mut turn, follows);
+    pub(super) fn drain(&mut self) {
+        self.draining = Some(self.turn.now);
+        self.appends.close(&mut self.turn);
+        self.reads.close(&mut self.turn, &mut self.follows);
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -216,15 +190,15 @@ impl Session {
     /// Whether nothing is left to do before the server stops, but for a job that is running.
     pub(super) fn is_drained(&self) -> bool {
         self.draining.is_some()
-            && self.out.is_empty()
+            && self.turn.out.is_empty()
             && self.appends.unanswered() == 0
-            && self.jobs.is_empty()
+            && self.turn.jobs.is_empty()
     }
 
     /// Takes a WebSocket message.
-    pub(super) fn message(&mut self, now: Instant, message: &Message) -> Result<(), End> {
+    pub(super) fn message(&mut self, message: &Message) -> Result<(), End> {
         if message.is_ping() {
-            self.out.push(wire::pong_frame(message.as_payload()));
+            self.turn.out.push(wire::pong_frame(message.as_payload()));
             return Ok(());
         }
         if message.is_close() {
@@ -235,48 +209,46 @@ impl Session {
             return Err(End::close(CloseCode::Unsupported, reason));
         }
         let Some(text) = message.as_text() else { return Ok(()) };
-        match parse(text, &self.gateway.config.limits) {
-            Ok(frame) => self.frame(now, frame),
+        match parse(text, &self.turn.gateway.config.limits) {
+            Ok(frame) => self.frame(frame),
             Err(Rejected::Malformed(problem)) => {
                 return Err(End::close(CloseCode::NotJson, problem.to_string()));
             }
-            Err(Rejected::Refused(refusal)) => self.refuse(*refusal),
-            Err(Rejected::RefusedRead { room, refusal }) => match self.rooms.key(&room) {
-                Some(key) => self.ask(now, key, Asked::Refused(refusal)),
-                None => self.refuse(*refusal),
+            Err(Rejected::Refused(refusal)) => self.turn.refuse(*refusal),
+            Err(Rejected::RefusedRead { room, refusal }) => match self.turn.rooms.key(&room) {
+                Some(key) => self.ask(key, Asked::Refused(refusal)),
+                None => self.turn.refuse(*refusal),
             },
             Err(Rejected::RefusedAppend { place, refusal }) => {
-                self.refused_append(now, place, *refusal);
+                self.refused_append(place, *refusal);
             }
         }
         Ok(())
     }
 
-    fn frame(&mut self, now: Instant, frame: ClientFrame) {
-        let Some(author) = self.author.clone() else {
-            return match (needs_login(&frame), frame) {
-                (Some(refusal), ClientFrame::Append(_)) => self.refuse_append(now, refusal),
-                (Some(refusal), _) => self.refuse(refusal),
-                (None, ClientFrame::Login(login)) => self.login(login),
-                (None, ClientFrame::Ping { req }) => self.say(&ServerFrame::Pong { req }),
-                (None, _) => {}
+    fn frame(&mut self, frame: ClientFrame) {
+        if self.author.is_none()
+            && let Some(refusal) = needs_login(&frame)
+        {
+            return match frame {
+                ClientFrame::Append(_) => self.turn.refuse_append(refusal),
+                _ => self.turn.refuse(refusal),
             };
-        };
+        }
         match frame {
             ClientFrame::Login(login) => self.login(login),
-            ClientFrame::Join(Join(update)) => self.read(now, update, true),
-            ClientFrame::Update(update) => self.read(now, update, false),
-            ClientFrame::Leave { room, req } => match self.rooms.key(&room) {
-                Some(key) => self.ask(now, key, Asked::Leave(req)),
-                None => self.say(&ServerFrame::Left { room, req }),
+            ClientFrame::Join(Join(update)) => self.read(update, true),
+            ClientFrame::Update(update) => self.read(update, false),
+            ClientFrame::Leave { room, req } => match self.turn.rooms.key(&room) {
+                Some(key) => self.ask(key, Asked::Leave(req)),
+                None => self.turn.say(&ServerFrame::Left { room, req }),
             },
-            ClientFrame::Append(append) => self.append(now, author, *append),
+            ClientFrame::Append(append) => self.append(*append),
             ClientFrame::Watch { req } => {
                 let question = self.new_question();
-                let (mut turn, .., watch) = parts!(self, now);
-                watch.begin(&mut turn, question, req);
+                self.watch.begin(&mut self.turn, question, req);
             }
-            ClientFrame::Ping { req } => self.say(&ServerFrame::Pong { req }),
+            ClientFrame::Ping { req } => self.turn.say(&ServerFrame::Pong { req }),
         }
     }
 
@@ -285,18 +257,18 @@ impl Session {
         let refuse = |code, message: &str| Refusal { req, ..Refusal::new(code, message) };
         let Some(author) = author.filter(|_| token.is_none()) else {
             let message = "this server is open: log in with `author` and no `token`";
-            return self.refuse(refuse(ErrorCode::BadMessage, message));
+            return self.turn.refuse(refuse(ErrorCode::BadMessage, message));
         };
         if self.author.as_ref().is_some_and(|first| *first != author) {
             let message = "this connection is logged in as another author; open a new one";
-            return self.refuse(refuse(ErrorCode::Forbidden, message));
+            return self.turn.refuse(refuse(ErrorCode::Forbidden, message));
         }
         self.author = Some(author.clone());
-        self.say(&ServerFrame::Welcome { author });
+        self.turn.say(&ServerFrame::Welcome { author });
     }
 
-    fn append(&mut self, now: Instant, author: Author, append: ClientAppend) {
-        let author = append.author.clone().unwrap_or(author);
+    fn append(&mut self, append: ClientAppend) {
+        let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
         let entry_id = append.id.clone().unwrap_or_else(new_id);
         let place = (append.room.clone(), Some(entry_id.clone()), append.req);
         let arrival = Arrival {
@@ -308,15 +280,15 @@ impl Session {
             reference: append.reference,
             work: Ok(Box::new(Draft::new(append, author, entry_id, now_ms()))),
         };
-        self.arrive(now, place, arrival);
+        self.arrive(place, arrival);
     }
 
     /// Takes an append that was refused on input. If it has a number, it uses that up, in its turn.
-    fn refused_append(&mut self, now: Instant, place: Option<(RoomName, u64)>, refusal: Refusal) {
-        let Some((room, seq)) = place else { return self.refuse_append(now, refusal) };
+    fn refused_append(&mut self, place: Option<(RoomName, u64)>, refusal: Refusal) {
+        let Some((room, seq)) = place else { return self.turn.refuse_append(refusal) };
         if self.author.is_none() {
-            let refusal = Refusal { seq: refusal.seq, ..login_required(refusal) };
-            return self.refuse_append(now, refusal);
+            let Refusal { code, message, .. } = login_required();
+            return self.turn.refuse_append(Refusal { code, message, ..refusal });
         }
         let bare = Refusal::new(refusal.code, refusal.message);
         let arrival = Arrival {
@@ -328,46 +300,47 @@ impl Session {
             reference: None,
             work: Err(AppendOutcome::Invalid(Box::new(bare))),
         };
-        self.arrive(now, (room, refusal.id, refusal.req), arrival);
+        self.arrive((room, refusal.id, refusal.req), arrival);
     }
 
     fn arrive(
         &mut self,
-        now: Instant,
         place: (RoomName, Option<EntryId>, Option<i64>),
         arrival: Arrival<Box<Draft>>,
     ) {
         let (room, id, req) = &place;
-        let refusal =
-            Refusal { id: id.clone(), req: *req, ..Refusal::new(ErrorCode::TooLarge, "") };
-        let Some(key) = self.open(room, &refusal) else {
-            return self.gateway.config.metrics.refused(ErrorCode::Unavailable);
+        let named = |refusal| Refusal { id: id.clone(), req: *req, ..refusal };
+        let key = match self.open(room) {
+            Ok(key) => key,
+            Err(refusal) => return self.turn.refuse_append(named(refusal)),
         };
         if arrival.seq.is_some() && !self.counts(key) && self.is_full() {
             let message = "this connection has as many rooms as it may; use another connection";
-            return self.refuse_append(now, Refusal { message: message.into(), ..refusal });
+            let refusal = Refusal::new(ErrorCode::TooLarge, message);
+            return self.turn.refuse_append(named(refusal));
         }
-        let (mut turn, appends, ..) = parts!(self, now);
-        appends.arrive(&mut turn, key, place, arrival);
+        self.appends.arrive(&mut self.turn, key, place, arrival);
     }
 
     /// Takes an `update` or a `join`.
-    fn read(&mut self, now: Instant, update: ClientUpdate, is_join: bool) {
-        let refusal = Refusal { req: update.req, ..Refusal::new(ErrorCode::TooLarge, "") };
-        let Some(key) = self.open(&update.room, &refusal) else { return };
+    fn read(&mut self, update: ClientUpdate, is_join: bool) {
+        let req = update.req;
+        let key = match self.open(&update.room) {
+            Ok(key) => key,
+            Err(refusal) => return self.turn.refuse(Refusal { req, ..refusal }),
+        };
         if is_join && !self.counts(key) && self.is_full() {
             let message = "this connection follows as many rooms as it may; leave one first";
-            let room = Some(update.room);
-            let refusal = Refusal { room, message: message.into(), ..refusal };
-            return self.ask(now, key, Asked::Refused(Box::new(refusal)));
+            let refusal = Refusal::new(ErrorCode::TooLarge, message);
+            let refusal = Refusal { room: Some(update.room), req, ..refusal };
+            return self.ask(key, Asked::Refused(Box::new(refusal)));
         }
-        self.ask(now, key, if is_join { Asked::Join(update) } else { Asked::Update(update) });
+        self.ask(key, if is_join { Asked::Join(update) } else { Asked::Update(update) });
     }
 
-    fn ask(&mut self, now: Instant, key: u32, asked: Asked) {
+    fn ask(&mut self, key: u32, asked: Asked) {
         let question = self.new_question();
-        let (mut turn, _, reads, follows, _) = parts!(self, now);
-        reads.ask(&mut turn, follows, key, question, asked);
+        self.reads.ask(&mut self.turn, &mut self.follows, key, question, asked);
     }
 
     fn new_question(&mut self) -> Question {
@@ -375,33 +348,18 @@ impl Session {
         Question(self.questions)
     }
 
-    /// The key of a room, which is opened if it is not yet. If it cannot be read, the client is told.
-    fn open(&mut self, room: &RoomName, refusal: &Refusal) -> Option<u32> {
-        if let Some(key) = self.rooms.key(room) {
-            return Some(key);
+    /// The key of a room, which is opened if it is not yet.
+    fn open(&mut self, room: &RoomName) -> Result<u32, Refusal> {
+        let Turn { gateway, rooms, .. } = &self.turn;
+        if let Some(key) = rooms.key(room) {
+            return Ok(key);
         }
-        match self.gateway.node.tail(room) {
-            Ok(tail) => {
-                if self.rooms.len() >= self.rooms_limit() {
-                    self.evict_rooms_at_rest();
-                }
-                Some(self.rooms.add(tail))
-            }
-            Err(problem) => {
-                self.gateway.note_unreadable(&problem);
-                self.refuse(Refusal {
-                    code: ErrorCode::Unavailable,
-                    message: format!("this room cannot be read: {problem}"),
-                    room: Some(room.clone()),
-                    ..refusal.clone()
-                });
-                None
-            }
+        let named = |refusal| Refusal { room: Some(room.clone()), ..refusal };
+        let tail = gateway.tail(room).map_err(named)?;
+        if rooms.len() >= gateway.config.limits.rooms_per_connection {
+            self.evict_rooms_at_rest();
         }
-    }
-
-    fn rooms_limit(&self) -> usize {
-        usize::try_from(self.gateway.config.limits.rooms_per_connection).unwrap_or(usize::MAX)
+        Ok(self.turn.rooms.add(tail))
     }
 
     /// Whether a room counts towards `rooms_per_connection`.
@@ -411,28 +369,38 @@ impl Session {
 
     /// Whether `rooms_per_connection` is reached.
     fn is_full(&self) -> bool {
-        let most = self.rooms_limit();
+        let most = self.turn.gateway.config.limits.rooms_per_connection;
         // Most connections have fewer rooms: then none is looked at, for each one that is new.
-        self.rooms.len() >= most
-            && self.rooms.keys().into_iter().filter(|key| self.counts(*key)).count() >= most
+        self.turn.rooms.len() >= most
+            && self.turn.rooms.keys().into_iter().filter(|key| self.counts(*key)).count() >= most
     }
 
     fn evict_rooms_at_rest(&mut self) {
-        let Self { rooms, appends, reads, follows, .. } = self;
-        rooms.retain(|key| follows.has(key) || reads.has(key) || !appends.is_at_rest(key));
-        appends.retain(|key| rooms.tail(key).is_some());
+        let Self { turn, appends, reads, follows, .. } = self;
+        turn.rooms.retain(|key| follows.has(key) || reads.has(key) || !appends.is_at_rest(key));
+        appends.retain(|key| turn.rooms.tail(key).is_some());
     }
+}
 
-    fn say(&mut self, frame: &ServerFrame) {
-        self.out.push(wire::server_frame(frame));
-    }
+/// The refusal of a frame that needs a login; `None` if it needs none.
+fn needs_login(frame: &ClientFrame) -> Option<Refusal> {
+    let refusal =
+        |room: Option<&RoomName>, req| Refusal { room: room.cloned(), req, ..login_required() };
+    Some(match frame {
+        ClientFrame::Login(_) | ClientFrame::Ping { .. } => return None,
+        ClientFrame::Join(Join(update)) | ClientFrame::Update(update) => {
+            refusal(Some(&update.room), update.req)
+        }
+        ClientFrame::Leave { room, req } => refusal(Some(room), *req),
+        ClientFrame::Watch { req } => refusal(None, *req),
+        ClientFrame::Append(append) => Refusal {
+            id: append.id.clone(),
+            seq: append.seq,
+            ..refusal(Some(&append.room), append.req)
+        },
+    })
+}
 
-    fn refuse(&mut self, refusal: Refusal) {
-        self.say(&ServerFrame::Error(refusal.into()));
-    }
-
-    fn refuse_append(&mut self, now: Instant, refusal: Refusal) {
-        let (mut turn, ..) = parts!(self, now);
-        refuse_append(&mut turn, refusal);
-    }
+fn login_required() -> Refusal {
+    Refusal::new(ErrorCode::LoginRequired, "log in first: {\"type\":\"login\",\"author\":…}")
 }

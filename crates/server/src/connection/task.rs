@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio_websockets::Message;
 
 use super::{
-    job::Done,
     session::Session,
     socket::{self, End, Socket},
+    turn::Done,
 };
 use crate::gateway::{Gateway, stopped};
 
@@ -29,7 +29,6 @@ const MAIL_KEPT: usize = 8;
 
 /// A connection.
 pub(crate) struct Connection {
-    gateway: Arc<Gateway>,
     session: Session,
     mailbox: Arc<Mailbox>,
     /// Mail that was read: its memory is used again.
@@ -51,23 +50,23 @@ enum Event {
 impl Connection {
     pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
         let mailbox = Arc::<Mailbox>::default();
-        let session = Session::new(gateway.clone(), mailbox.clone(), Instant::now());
-        Self { gateway, session, mailbox, mail: Mail::default(), job: None, is_full: false }
+        let session = Session::new(gateway, mailbox.clone());
+        Self { session, mailbox, mail: Mail::default(), job: None, is_full: false }
     }
 
     /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
     pub(crate) async fn serve(mut self, stream: TcpStream, read: bytes::Bytes) {
-        let frame_bytes = usize::try_from(self.gateway.config.limits.frame_bytes);
-        let (mut socket, write) = Socket::new(stream, read, frame_bytes.unwrap_or(usize::MAX));
-        let mut stopping = Box::pin(stopped(self.gateway.stopping.clone()));
+        let frame_bytes = self.session.turn.gateway.config.limits.frame_bytes;
+        let (mut socket, write) = Socket::new(stream, read, frame_bytes);
+        let mut stopping = Box::pin(stopped(self.session.turn.gateway.stopping.clone()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.session.deadline().into()));
         let End(close) = loop {
             self.session.fill();
             if self.job.is_none() {
-                self.job = self.session.next_job().map(|job| job.start(self.gateway.clone()));
+                self.job = self.session.next_job();
             }
-            if !self.session.out.is_empty() && !self.is_full {
-                match self.session.out.write(&write) {
+            if !self.session.turn.out.is_empty() && !self.is_full {
+                match self.session.turn.out.write(&write) {
                     Ok(full) => self.is_full = full,
                     Err(_) => break End::GONE,
                 }
@@ -97,67 +96,67 @@ impl Connection {
                 () = &mut timer => Event::Time,
                 () = &mut stopping, if !is_draining => Event::Drain,
             };
-            let now = Instant::now();
+            self.session.turn.now = Instant::now();
             let is_frame = matches!(event, Event::Frame(Some(_)));
-            let mut taken = self.take(event, now);
+            let mut taken = self.take(event);
             if taken.is_ok() && is_frame {
-                taken = self.take_more(&mut socket, now);
+                taken = self.take_more(&mut socket);
             }
             self.session.flush();
             if let Err(end) = taken {
                 break end;
             }
         };
-        let out = std::mem::take(&mut self.session.out);
+        let out = std::mem::take(&mut self.session.turn.out);
         // Its queues and followers end now, not after the client has read the close frame.
         drop(self);
         socket::finish(socket, write, out, close).await;
     }
 
-    fn take(&mut self, event: Event, now: Instant) -> Result<(), End> {
+    fn take(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Writable(true) => {
                 // A socket that was full and takes more is alive.
                 self.is_full = false;
-                self.session.note_heard(now);
+                self.session.note_heard();
             }
             Event::Writable(false) | Event::Frame(None) => return Err(End::GONE),
             Event::Frame(Some(frame)) => {
-                self.session.note_heard(now);
+                self.session.note_heard();
                 let message = frame.map_err(|error| socket::end_of(&error))?;
-                return self.session.message(now, &message);
+                return self.session.message(&message);
             }
-            Event::Mail => self.take_mail(now),
+            Event::Mail => self.take_mail(),
             Event::Done(done) => {
                 self.job = None;
-                self.session.done(now, done);
+                self.session.done(done);
             }
-            Event::Time => return self.session.tick(now),
-            Event::Drain => self.session.drain(now),
+            Event::Time => return self.session.tick(),
+            Event::Drain => self.session.drain(),
         }
         Ok(())
     }
 
     /// Takes the frames that came together with one, so that what is pipelined goes on together.
-    fn take_more(&mut self, socket: &mut Socket, now: Instant) -> Result<(), End> {
+    fn take_more(&mut self, socket: &mut Socket) -> Result<(), End> {
         for _ in 1..FRAMES_A_TURN {
             if !self.session.may_read() {
                 return Ok(());
             }
             let Some(frame) = socket.next().now_or_never() else { return Ok(()) };
-            self.take(Event::Frame(frame), now)?;
+            self.take(Event::Frame(frame))?;
         }
         Ok(())
     }
 
-    fn take_mail(&mut self, now: Instant) {
+    fn take_mail(&mut self) {
         let Self { mail, mailbox, session, .. } = self;
         mailbox.exchange(mail);
         for (token, outcome) in mail.outcomes.drain(..) {
-            session.outcome(now, token, outcome);
+            session.outcome(token, outcome);
         }
         for key in mail.moved.drain(..) {
-            session.moved(now, key);
+            session.moved(key);
         }
         mail.outcomes.shrink_to(MAIL_KEPT);
         mail.moved.shrink_to(MAIL_KEPT);

@@ -11,14 +11,13 @@ use roomlog_core::{
     head::Head,
     heads::{Moved, Watcher},
 };
-use roomlog_protocol::{Heads, RoomName, ServerFrame, latest_of, limits::HEADS_PER_FRAME};
+use roomlog_protocol::{Heads, Latest, RoomName, ServerFrame, limits::HEADS_PER_FRAME};
 
 use super::{
-    job::{Job, Question},
-    out::OUT_BYTES,
-    reads::unreadable,
-    turn::Turn,
+    socket::OUT_BYTES,
+    turn::{Job, Question, Turn},
 };
+use crate::gateway::unreadable;
 
 /// How often the head of a room is sent.
 const EVERY: Duration = Duration::from_secs(1);
@@ -38,7 +37,7 @@ pub(super) struct Watch(Option<Watching>);
 
 impl Watch {
     /// Takes a `watch`; a second one begins anew.
-    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, question: Question, req: Option<i64>) {
+    pub(super) fn begin(&mut self, turn: &mut Turn, question: Question, req: Option<i64>) {
         let (watcher, next) = (turn.gateway.node.watch(), turn.now + EVERY);
         self.0 = Some(Watching { question, watcher, listing: Some(true), req, next });
         turn.jobs.retain(|job| !matches!(job, Job::List(..)));
@@ -53,7 +52,7 @@ impl Watch {
     /// Takes the next names of the list. If it cannot be read, the `watch` ends.
     pub(super) fn listed(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         question: Question,
         heads: Result<Vec<(RoomName, Head)>, ArchiveError>,
     ) {
@@ -68,7 +67,8 @@ impl Watch {
         let Some(first) = watching.listing else { return };
         let last = heads.last().map(|(room, _)| room.clone());
         let more = heads.len() == HEADS_PER_FRAME;
-        let rooms = heads.into_iter().map(|(room, head)| (room, latest_of(head.end))).collect();
+        let rooms =
+            heads.into_iter().map(|(room, head)| (room, Latest::before(head.end))).collect();
         let mut frame = Heads { rooms, ..Heads::default() };
         if first {
             frame.more = more.then_some(true);
@@ -92,7 +92,7 @@ impl Watch {
     }
 
     /// Sends what moved, if it is due and the socket has taken what was sent before.
-    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn tick(&mut self, turn: &mut Turn) {
         let Some(watching) = &mut self.0 else { return };
         if watching.listing.is_some() || turn.now < watching.next {
             return;
@@ -117,7 +117,7 @@ impl Watch {
         }
         let latest = |room: RoomName| {
             let tail = turn.gateway.node.tail(&room).ok()?;
-            Some((room, latest_of(tail.head().end)))
+            Some((room, Latest::before(tail.head().end)))
         };
         let rooms = rooms.into_iter().filter_map(latest).collect();
         turn.say(&ServerFrame::Heads(Heads { rooms, ..Heads::default() }));

@@ -12,21 +12,19 @@ use axum::{
 };
 use roomlog_core::{outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
-    Author, ClientAppend, EntryId, ErrorCode, Refusal, RoomName, Span, client::parse_append,
-    end_of, json::Object,
+    Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span,
+    client::parse_append, json::Object,
 };
 use tokio::time::timeout;
 
 use super::{
     body::{self, check_beginning},
-    reach::{ahead, reach, stopped_or},
+    query::reach,
 };
 use crate::{
-    clock::now_ms,
     gateway::Gateway,
-    outcome::{new_id, refusal_of},
-    respond::{bad, respond_json, unknown_outcome},
-    wire,
+    outcome::{new_id, now_ms, refusal_of},
+    wire::{self, bad, respond_json, unknown_outcome},
 };
 
 pub(super) async fn append_one(
@@ -35,8 +33,7 @@ pub(super) async fn append_one(
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<Response<Body>, Refusal> {
-    let most = usize::try_from(gateway.config.limits.frame_bytes).unwrap_or(usize::MAX);
-    let body = body::read(gateway, body, most, None).await?;
+    let body = body::read(gateway, body, gateway.config.limits.frame_bytes, None).await?;
     let read = Instant::now();
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
@@ -50,7 +47,7 @@ pub(super) async fn append_one(
     let received = now_ms();
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
     let draft = Draft::new(append, author, id.clone(), received);
-    let outcome = timeout(gateway.append_for(), gateway.node.append(draft)).await;
+    let outcome = timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await;
     let outcome = outcome.unwrap_or(AppendOutcome::Unknown);
     let AppendOutcome::Committed { slot, repeat, .. } = outcome else {
         let unknown = || unknown_outcome("the append was interrupted");
@@ -113,18 +110,17 @@ pub(super) async fn wait_for_log(
     room: &RoomName,
     append: &ClientAppend,
 ) -> Result<(), Refusal> {
-    let (after, reference) = (end_of(append.after.unwrap_or(-1)), append.reference);
+    let (after, reference) = (append.after.map_or(0, Latest::end), append.reference);
     if after == 0 && reference.is_none() {
         return Ok(());
     }
-    let tail = gateway.node.tail(room);
-    let tail = tail.map_err(|error| Refusal::new(ErrorCode::Unavailable, error.to_string()))?;
-    if !reach(gateway, &tail, after).await {
-        return Err(stopped_or(gateway, ahead(&tail)));
-    }
-    if !reach(gateway, &tail, reference.map_or(0, |slot| slot + 1)).await {
-        let message = "`ref` names a slot that the log has not reached";
-        return Err(stopped_or(gateway, Refusal::new(ErrorCode::BadRef, message)));
-    }
-    Ok(())
+    let tail = gateway.tail(room)?;
+    reach(gateway, &tail, after).await?;
+    let reached = reach(gateway, &tail, reference.map_or(0, |slot| slot + 1)).await;
+    reached.map_err(|refusal| match refusal.code {
+        ErrorCode::Ahead => {
+            Refusal::new(ErrorCode::BadRef, "`ref` names a slot that the log has not reached")
+        }
+        _ => refusal,
+    })
 }

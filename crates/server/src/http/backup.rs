@@ -29,8 +29,7 @@ use tracing::warn;
 
 use crate::{
     gateway::{Gateway, STOPPING, stopped},
-    respond::{not_found, refuse, respond},
-    wire,
+    wire::{self, not_found, refuse, respond},
 };
 
 const CONTENT_TYPE: &str = "application/vnd.roomlog.backup";
@@ -167,7 +166,7 @@ impl BackupTask {
 
     /// Waits for space in the channel, until the server stops or the client is idle for too long.
     fn send(&self, chunk: Bytes) -> io::Result<()> {
-        let idle_for = self.gateway.idle_for();
+        let idle_for = self.gateway.config.limits.idle_for;
         let is_sent = self.runtime.block_on(async {
             tokio::select! {
                 sent = timeout(idle_for, self.sender.send(Ok(chunk))) => matches!(sent, Ok(Ok(()))),

@@ -28,7 +28,7 @@ use roomlog_core::{
     reader::PageLimits,
 };
 use roomlog_protocol::{
-    EntryId, ErrorCode, ErrorFrame, Refusal, RoomName, Slot, Span, latest_of, limits::BATCH_APPENDS,
+    EntryId, ErrorCode, ErrorFrame, Latest, Refusal, RoomName, Slot, Span, limits::BATCH_APPENDS,
 };
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
@@ -38,12 +38,10 @@ use super::{
     body::{self, check_beginning},
 };
 use crate::{
-    clock::now_ms,
     connection::BATCH_BYTES,
     gateway::Gateway,
-    outcome::{new_id, refusal_of},
-    respond::{bad, respond, unknown_outcome},
-    wire,
+    outcome::{new_id, now_ms, refusal_of},
+    wire::{self, bad, respond, unknown_outcome},
 };
 
 /// The most bytes of one batch in flight, unless it is a single append: a block that is written,
@@ -127,7 +125,7 @@ impl<'a> Batch<'a> {
     }
 
     fn deadline(&self) -> Instant {
-        self.read + self.gateway.append_for()
+        self.read + self.gateway.config.limits.append_for
     }
 
     async fn run(mut self, lines: &[&[u8]]) -> Vec<Line> {
@@ -148,7 +146,7 @@ impl<'a> Batch<'a> {
     /// Stages a line, unless an earlier one has stopped the batch.
     async fn try_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let most = self.gateway.config.limits.frame_bytes;
-        if line.len() as u64 > most {
+        if line.len() > most {
             let message = format!("the line has more than {most} bytes");
             return Err(Refusal::new(ErrorCode::TooLarge, message));
         }
@@ -340,8 +338,8 @@ impl BatchAnswer {
     async fn entry(&mut self, slot: Slot) -> Result<&Stored, Refusal> {
         let at = |page: &[Stored]| page.iter().position(|stored| stored.entry.slot == slot);
         if at(&self.page).is_none() {
-            let limits = PageLimits { entries: self.run_from(slot), bytes: BATCH_BYTES };
-            let span = Span::After(latest_of(slot));
+            let limits = PageLimits { entries: self.run_from(slot) as u64, bytes: BATCH_BYTES };
+            let span = Span::After(Latest::before(slot));
             let read = self.gateway.node.read(&self.room, span, None, limits).await;
             self.page = read.map_err(|error| unknown_outcome(error.to_string()))?.entries;
         }
@@ -350,9 +348,9 @@ impl BatchAnswer {
     }
 
     /// How many lines from this one on have consecutive slots: they fit one page.
-    fn run_from(&self, slot: Slot) -> u64 {
+    fn run_from(&self, slot: Slot) -> usize {
         let is_at = |line: &Line, at: Slot| matches!(line, Line::Entry { slot, .. } if *slot == at);
         let run = self.lines.iter().zip(slot + 1..).take_while(|(line, at)| is_at(line, *at));
-        (run.count() as u64 + 1).min(self.gateway.config.limits.page_entries)
+        (run.count() + 1).min(self.gateway.config.limits.page_entries)
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     gateway::Gateway,
-    respond::{bad, refuse_as},
+    wire::{bad, refuse_as},
 };
 
 /// How long, and how many bytes of, the rest of a refused body are read: a client that is still
@@ -131,7 +131,8 @@ pub(super) async fn read(
     let cut_short = || bad("the body did not arrive in full");
     let mut read = RequestBody { bytes: Vec::new(), permit: None };
     loop {
-        let frame = timeout(gateway.idle_for(), body.frame()).await.map_err(|_| cut_short())?;
+        let frame =
+            timeout(gateway.config.limits.idle_for, body.frame()).await.map_err(|_| cut_short())?;
         let Some(frame) = frame else { return Ok(read) };
         let Ok(data) = frame.map_err(|_| cut_short())?.into_data() else { continue };
         if read.bytes.len() + data.len() > most {

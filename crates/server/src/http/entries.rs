@@ -21,14 +21,12 @@ use super::{
     append::append_one,
     batch::append_batch,
     body::{self, ContentKind, content_kind},
-    query::{BadRoom, Room, check_log, object_of_query},
-    reach::{ahead, reach, stopped_or, unreadable},
+    query::{BadRoom, Room, check_log, object_of_query, reach},
 };
 use crate::{
     connection::{keep_of, needed_end},
-    gateway::Gateway,
-    respond::{bad, refuse, respond_json, unknown_outcome},
-    wire,
+    gateway::{Gateway, unreadable},
+    wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
 pub(super) async fn append(
@@ -92,17 +90,15 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
     let begun = Instant::now();
     let needed = needed_end(update);
     if needed > 0 {
-        let tail = gateway.node.tail(&update.room).map_err(|why| unreadable(gateway, &why))?;
-        if !reach(gateway, &tail, needed).await {
-            return Err(stopped_or(gateway, ahead(&tail)));
-        }
+        let tail = gateway.tail(&update.room)?;
+        reach(gateway, &tail, needed).await?;
     }
     let count = match update.span {
         Span::UpTo { count, upto: None } => Some(count),
         _ => None,
     };
     if let Some(count) = count {
-        let end = gateway.node.end(&update.room).map_err(|why| unreadable(gateway, &why))?;
+        let end = gateway.end(&update.room)?;
         if let Some(text) = gateway.page_cache.get(&update.room, count, end) {
             gateway.config.metrics.page(begun.elapsed());
             return Ok(text);
@@ -115,7 +111,7 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
             let message = "your digest differs from the log's";
             Refusal { latest: Some(latest), ..Refusal::new(ErrorCode::Diverged, message) }
         }
-        ReadError::Archive(problem) => unreadable(gateway, &problem),
+        ReadError::Archive(problem) => unreadable(&problem),
     })?;
     let encoded = wire::page(&update.room, &page, keep_of(update.span), &gateway.config.limits);
     let text = Bytes::from(encoded.body(gateway.node.log()));

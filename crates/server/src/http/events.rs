@@ -19,7 +19,7 @@
 //! ends when the server stops or its entries cannot be read; a browser comes back by itself, with
 //! the last `id` it has seen.
 
-use std::{collections::VecDeque, convert::Infallible, future::Future, pin::Pin, sync::Arc};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -28,23 +28,17 @@ use axum::{
 };
 use futures_util::{FutureExt, stream};
 use roomlog_core::{mailbox::Mailbox, tail::Tail};
-use roomlog_protocol::{ErrorCode, Refusal, RoomName, end_of, json::Object};
+use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, json::Object};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::{
-    query::{Room, check_log, object_of_query},
-    reach::{ahead, reach, stopped_or, unreadable},
-};
+use super::query::{Room, check_log, object_of_query, reach};
 use crate::{
     connection::{
-        Out,
         follows::{Follows, Format},
-        job::{Done, Job, Question},
-        rooms::OpenRooms,
-        turn::Turn,
+        turn::{Done, Question, Turn},
     },
     gateway::{Gateway, stopped},
-    respond::{refuse, respond},
+    wire::{refuse, respond},
 };
 
 const COMMENT: &[u8] = b": still here\n\n";
@@ -95,7 +89,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 /// The blocks that an answer begins with.
-fn beginning(after: i64, log: &str, is_event_source: bool) -> Bytes {
+fn beginning(after: Latest, log: &str, is_event_source: bool) -> Bytes {
     let mut blocks = format!("id: {after}\n\n");
     if is_event_source {
         blocks += &format!("event: log\nid: {after}\ndata: {{\"log\":\"{log}\"}}\n\n");
@@ -105,12 +99,9 @@ fn beginning(after: i64, log: &str, is_event_source: bool) -> Bytes {
 
 /// One room, followed over HTTP.
 struct Feed {
-    gateway: Arc<Gateway>,
+    turn: Turn,
     mailbox: Arc<Mailbox>,
-    rooms: OpenRooms,
     follows: Follows,
-    out: Out,
-    jobs: VecDeque<Job>,
     comments: Interval,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -124,23 +115,18 @@ impl Feed {
     ) -> Result<Self, Refusal> {
         check_log(&gateway, room, &query)?;
         let after = begins_after(room, query, headers)?;
-        let tail = gateway.node.tail(room).map_err(|why| unreadable(&gateway, &why))?;
-        if let Some(after) = after
-            && !reach(&gateway, &tail, end_of(after)).await
-        {
-            return Err(stopped_or(&gateway, ahead(&tail)));
+        let tail = gateway.tail(room)?;
+        if let Some(after) = after {
+            reach(&gateway, &tail, after.end()).await?;
         }
         let every = gateway.config.event_comment;
         let mut comments = interval_at(Instant::now() + every, every);
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mailbox = Arc::<Mailbox>::default();
         let mut feed = Self {
-            rooms: OpenRooms::new(mailbox.clone()),
             follows: Follows::new(Format::Events),
-            out: Out::default(),
-            jobs: VecDeque::new(),
             stopping: Box::pin(stopped(gateway.stopping.clone())),
-            gateway,
+            turn: Turn::new(gateway, mailbox.clone()),
             mailbox,
             comments,
         };
@@ -148,25 +134,19 @@ impl Feed {
         Ok(feed)
     }
 
-    fn follow(&mut self, tail: Arc<Tail>, after: Option<i64>, is_event_source: bool) {
-        let key = self.rooms.add(tail);
-        self.rooms.hear(key);
+    fn follow(&mut self, tail: Arc<Tail>, after: Option<Latest>, is_event_source: bool) {
+        let key = self.turn.rooms.add(tail);
+        self.turn.rooms.hear(key);
         // Looked at after notice was asked for, so nothing is missed.
-        let after = after.unwrap_or_else(|| self.rooms.latest(key));
-        self.out.push(beginning(after, self.gateway.node.log(), is_event_source));
-        self.parts(|turn, follows| follows.begin(turn, key, Question(0), end_of(after)));
-    }
-
-    fn parts(&mut self, work: impl FnOnce(&mut Turn<'_>, &mut Follows)) {
-        let Self { gateway, rooms, out, jobs, follows, .. } = self;
-        let now = std::time::Instant::now();
-        work(&mut Turn { now, gateway, rooms, out, jobs }, follows);
+        let after = after.unwrap_or_else(|| self.turn.rooms.latest(key));
+        self.turn.out.push(beginning(after, self.turn.gateway.node.log(), is_event_source));
+        self.follows.begin(&mut self.turn, key, Question(0), after.end());
     }
 
     /// What the socket is given next; `None` when it ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(bytes) = self.out.pop() {
+            if let Some(bytes) = self.turn.out.pop() {
                 return Some(bytes);
             }
             if self.follows.is_empty() || self.stopping.as_mut().now_or_never().is_some() {
@@ -176,21 +156,21 @@ impl Feed {
             if self.comments.tick().now_or_never().is_some() {
                 return Some(Bytes::from_static(COMMENT));
             }
-            self.parts(|turn, follows| follows.fill(turn, true));
-            if let Some(job) = self.jobs.pop_front() {
-                let done = job.start(self.gateway.clone()).await;
+            self.follows.fill(&mut self.turn, true);
+            if let Some(job) = self.turn.jobs.pop_front() {
+                let done = job.start(self.turn.gateway.clone()).await;
                 if let Done::CatchUp(question, key, page) = done {
-                    self.parts(|turn, follows| follows.page(turn, question, key, page));
+                    self.follows.page(&mut self.turn, question, key, page);
                 }
                 continue;
             }
-            if !self.out.is_empty() {
+            if !self.turn.out.is_empty() {
                 continue;
             }
             tokio::select! {
                 () = self.mailbox.wait() => {
                     for key in self.mailbox.take().moved {
-                        self.rooms.heard(key, true);
+                        self.turn.rooms.heard(key, true);
                         self.follows.moved(key);
                     }
                 }
@@ -207,7 +187,7 @@ fn begins_after(
     room: &RoomName,
     mut query: Vec<(String, String)>,
     headers: &HeaderMap,
-) -> Result<Option<i64>, Refusal> {
+) -> Result<Option<Latest>, Refusal> {
     query.retain(|(name, _)| name == "after");
     let seen = last_event_id(headers);
     if let Some(seen) = seen {
@@ -216,7 +196,7 @@ fn begins_after(
     }
     let members = object_of_query(room, &query);
     let object = Object::parse(&members);
-    let after = match object.as_ref().map(|object| object.integer("after", -1)) {
+    let after = match object.as_ref().map(|object| object.latest("after")) {
         Ok(Ok(after)) => return Ok(after),
         Ok(Err(problem)) => problem.0,
         Err(problem) => problem.to_string(),

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 
-use crate::respond::{not_found, refuse, respond};
+use crate::wire::{not_found, refuse, respond};
 
 /// What the page may do. Inline styles and scripts are not run either.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \

@@ -1,7 +1,10 @@
-//! The target of a request: the room in its path, and its query.
+//! The target of a request: the room in its path, the query, and the log that has to reach its slots.
 //!
 //! Enters: a path and a query. Leaves: a valid room name; the query as the object of a frame, so
-//! that one parser has the rules; or a refusal, in JSON like every other.
+//! that one parser has the rules; whether the log has reached a slot; or a refusal, in JSON like
+//! every other.
+
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -9,13 +12,14 @@ use axum::{
     http::{Response, request::Parts},
     response::IntoResponse,
 };
-use roomlog_protocol::{ErrorCode, Refusal, RoomName, latest_of};
+use roomlog_core::tail::Tail;
+use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, Slot};
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::reach::unreadable;
 use crate::{
-    gateway::Gateway,
-    respond::{bad, refuse},
+    gateway::{Gateway, STOPPING, stopped},
+    wire::{bad, refuse},
 };
 
 /// The room of a path.
@@ -76,11 +80,27 @@ pub(super) fn check_log(
     if held.is_none_or(|held| held == log) {
         return Ok(());
     }
-    let end = gateway.node.end(room).map_err(|problem| unreadable(gateway, &problem))?;
+    let end = gateway.end(room)?;
     let message = format!(
         "your position is of another log: this one is {log} (a restore, another directory or \
          another server); drop the entries that you hold and read again"
     );
-    let latest = Some(latest_of(end));
+    let latest = Some(Latest::before(end));
     Err(Refusal { latest, ..Refusal::new(ErrorCode::Diverged, message) })
+}
+
+/// Waits up to `ahead_ms` until the log ends at `end` or later. `ahead` if it does not;
+/// `unavailable` at once if the server stops.
+pub(super) async fn reach(gateway: &Gateway, tail: &Arc<Tail>, end: Slot) -> Result<(), Refusal> {
+    tokio::select! {
+        reached = timeout(gateway.config.limits.ahead_for, tail.reached(end)) => {
+            reached.map_err(|_| {
+                let refusal = Refusal::new(ErrorCode::Ahead, "the log has not reached that slot");
+                Refusal { latest: Some(Latest::before(tail.head().end)), ..refusal }
+            })
+        }
+        () = stopped(gateway.stopping.clone()) => {
+            Err(Refusal::new(ErrorCode::Unavailable, STOPPING))
+        }
+    }
 }

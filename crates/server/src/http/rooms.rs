@@ -13,16 +13,15 @@ use axum::{
 };
 use roomlog_core::head::Head;
 use roomlog_protocol::{
-    ErrorCode, Refusal, RoomName, latest_of,
+    ErrorCode, Latest, Refusal, RoomName,
     limits::{DEFAULT_ROOMS, ROOMS_PER_PAGE},
 };
 use serde::Serialize;
 
 use super::query::{Room, single};
 use crate::{
-    gateway::Gateway,
-    respond::{bad, not_found, refuse, respond_json},
-    wire,
+    gateway::{Gateway, unreadable},
+    wire::{self, bad, not_found, refuse, respond_json},
 };
 
 #[derive(Serialize)]
@@ -35,7 +34,7 @@ struct Rooms {
 #[derive(Serialize)]
 struct RoomHead {
     room: RoomName,
-    latest: i64,
+    latest: Latest,
     committed_at: u64,
 }
 
@@ -56,14 +55,13 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
     let limit = limit(single(query, "limit")?)?;
     // One more than requested shows whether there are more.
     let heads = gateway.room_heads(after, limit + 1).await;
-    let mut heads =
-        heads.map_err(|problem| Refusal::new(ErrorCode::Unavailable, problem.to_string()))?;
+    let mut heads = heads.map_err(|problem| unreadable(&problem))?;
     let more = heads.len() > limit;
     heads.truncate(limit);
     let next = heads.last().filter(|_| more).map(|(room, _)| room.clone());
     let head = |(room, head): (RoomName, Head)| RoomHead {
         room,
-        latest: latest_of(head.end),
+        latest: Latest::before(head.end),
         committed_at: head.committed_at,
     };
     Ok(Rooms { rooms: heads.into_iter().map(head).collect(), next })
@@ -85,15 +83,15 @@ pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
     Room(room): Room,
 ) -> Response<Body> {
-    let head = match gateway.node.tail(&room) {
+    let head = match gateway.tail(&room) {
         Ok(tail) => tail.head(),
-        Err(problem) => return refuse(Refusal::new(ErrorCode::Unavailable, problem.to_string())),
+        Err(refusal) => return refuse(refusal),
     };
     if head.end == 0 {
         let message = format!("nothing was ever written to {room}");
         return refuse(Refusal { room: Some(room), ..not_found(&message) });
     }
-    let (latest, digest, log) = (latest_of(head.end), head.digest, gateway.node.log());
+    let (latest, digest, log) = (Latest::before(head.end), head.digest, gateway.node.log());
     // Neither a room's name nor a log's has a character that JSON escapes.
     let body =
         format!(r#"{{"room":"{room}","latest":{latest},"digest":"{digest}","log":"{log}"}}"#);

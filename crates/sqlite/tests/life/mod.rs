@@ -8,7 +8,7 @@ use roomlog_core::{
     proposal::{Proposal, Stored},
     reader::PageLimits,
 };
-use roomlog_protocol::Span;
+use roomlog_protocol::{Latest, Span};
 use roomlog_sqlite::Directory;
 use roomlog_testkit::{
     fixtures::{proposal, room},
@@ -81,7 +81,7 @@ impl Served {
         let limits = PageLimits { entries: PAGE, bytes: usize::MAX };
         let (room, mut log): (_, Vec<Stored>) = (room(name), Vec::new());
         loop {
-            let span = Span::After(log.len() as i64 - 1);
+            let span = Span::After(Latest::before(log.len() as u64));
             let read = self.node.read(&room, span, None, limits);
             let page =
                 timeout(LONG, read).await.expect("in time").map_err(|why| why.to_string())?;

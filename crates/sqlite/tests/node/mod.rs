@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use roomlog_core::{NodeError, NodeSettings, outcome::AppendOutcome, proposal::Stored};
-use roomlog_protocol::Span;
+use roomlog_protocol::{Latest, Span};
 use roomlog_sqlite::{Directory, JOURNAL_BYTES, OpenError};
 pub(crate) use roomlog_testkit::life::LONG;
 use roomlog_testkit::{
@@ -92,7 +92,7 @@ impl Served {
 
     /// The log of `general`.
     pub(crate) async fn log(&self) -> Vec<Stored> {
-        self.node.page("general", Span::After(-1)).await.entries
+        self.node.page("general", Span::After(Latest(-1))).await.entries
     }
 
     /// Waits until everything is folded, or the node has failed.

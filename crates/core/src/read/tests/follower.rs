@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use roomlog_protocol::{Latest, Span};
+
 use crate::fixtures::{Speaker, room};
 use crate::{
     proposal::Stored,
@@ -82,7 +84,7 @@ fn a_follower_behind_the_tail_reads_the_archive_and_returns_to_the_tail() {
     scene.tail.drop_oldest();
     scene.tail.drop_oldest();
     assert_eq!(next(&mut follower, usize::MAX), "archived");
-    assert_eq!(follower.span(), roomlog_protocol::Span::After(-1));
+    assert_eq!(follower.span(), Span::After(Latest::EMPTY));
     follower.took(&scene.log[..1]);
     assert_eq!(next(&mut follower, usize::MAX), "archived");
     follower.took(&scene.log[1..2]);

@@ -14,7 +14,7 @@ use crate::{
     fixtures::{Speaker, room, window},
     memory::MemoryArchive,
 };
-use roomlog_protocol::{Digest, Span};
+use roomlog_protocol::{Digest, Latest, Span};
 
 const WHOLE: PageLimits = PageLimits { entries: 500, bytes: 1 << 20 };
 
@@ -66,10 +66,10 @@ impl Log {
         slots(&self.checked(span, None, PageLimits { entries, bytes }).await.expect("a page"))
     }
 
-    fn digest_after(&self, slot: i64) -> Digest {
-        match usize::try_from(slot) {
-            Ok(slot) => self.entries[slot].digest,
-            Err(_) => Digest::start(&room("general")),
+    fn digest_after(&self, latest: Latest) -> Digest {
+        match latest.slot() {
+            Some(slot) => self.entries[slot as usize].digest,
+            None => Digest::start(&room("general")),
         }
     }
 }
@@ -98,16 +98,16 @@ async fn every_span_is_the_same_wherever_its_entries_are() {
                 let expected = &log.entries[end - count.min(end)..end];
                 assert_eq!(page.entries, expected, "{count} up to {last}, {archived} {dropped}");
                 // `digest_at` of the last entry, or without entries of `upto` or the latest.
-                assert_eq!(page.digest_at, end as i64 - 1);
-                assert_eq!(page.digest, log.digest_after(end as i64 - 1));
+                assert_eq!(page.digest_at, Latest::before(end as u64));
+                assert_eq!(page.digest, log.digest_after(page.digest_at));
                 assert_eq!(page.head.end, 12);
             }
         }
-        for after in -1..12_i64 {
+        for after in (-1..12).map(Latest) {
             let page = log.read(Span::After(after)).await;
-            let first = usize::try_from(after + 1).expect("a slot");
+            let first = usize::try_from(after.end()).expect("a slot");
             assert_eq!(page.entries, log.entries[first..], "after {after}, {archived} {dropped}");
-            assert_eq!((page.digest_at, page.digest), (11, log.digest_after(11)));
+            assert_eq!((page.digest_at, page.digest), (Latest(11), log.digest_after(Latest(11))));
         }
         assert_eq!(log.read(upto(3, None)).await.entries, log.entries[9..]);
     }
@@ -120,17 +120,17 @@ async fn a_page_is_clipped_at_its_older_end_for_upto_and_at_its_newer_end_for_af
         for (span, entries, bytes, slots) in [
             (upto(50, None), 3, 1_000, vec![9, 10, 11]),
             (upto(50, 6), 3, 1_000, vec![4, 5, 6]),
-            (Span::After(-1), 3, 1_000, vec![0, 1, 2]),
-            (Span::After(4), 3, 1_000, vec![5, 6, 7]),
+            (Span::After(Latest(-1)), 3, 1_000, vec![0, 1, 2]),
+            (Span::After(Latest(4)), 3, 1_000, vec![5, 6, 7]),
             // Four bytes per entry: both sides of the bound.
             (upto(50, None), 500, 16, vec![8, 9, 10, 11]),
             (upto(50, None), 500, 15, vec![9, 10, 11]),
             (upto(9, 9), 500, 20, vec![5, 6, 7, 8, 9]),
-            (Span::After(-1), 500, 16, vec![0, 1, 2, 3]),
-            (Span::After(2), 500, 23, vec![3, 4, 5, 6, 7]),
+            (Span::After(Latest(-1)), 500, 16, vec![0, 1, 2, 3]),
+            (Span::After(Latest(2)), 500, 23, vec![3, 4, 5, 6, 7]),
             // At least one.
             (upto(50, None), 500, 0, vec![11]),
-            (Span::After(3), 500, 0, vec![4]),
+            (Span::After(Latest(3)), 500, 0, vec![4]),
         ] {
             let found = log.slots(span, entries, bytes).await;
             assert_eq!(found, slots, "{span:?}, {entries}, {bytes}, {archived} {dropped}");
@@ -153,7 +153,7 @@ async fn an_archived_entry_that_does_not_fit_ends_the_page_before_the_tail() {
     tail.drop_oldest();
     let reader = Reader::new(rooms, archive);
     let limits = PageLimits { entries: 500, bytes: 20 };
-    for (span, expected) in [(Span::After(-1), [0]), (upto(50, None), [2])] {
+    for (span, expected) in [(Span::After(Latest(-1)), [0]), (upto(50, None), [2])] {
         let page = reader.read(&room("general"), span, None, limits).await.expect("a page");
         assert_eq!(slots(&page), expected, "{span:?}");
     }
@@ -164,11 +164,15 @@ async fn an_empty_room_reads_as_an_empty_log() {
     let archive = Arc::new(MemoryArchive::default());
     let reader = Reader::new(Arc::new(Rooms::new(archive.clone())), archive);
     let start = Digest::start(&room("nobody"));
-    for span in [upto(50, None), upto(0, None), upto(5, 7), Span::After(-1)] {
+    for span in [upto(50, None), upto(0, None), upto(5, 7), Span::After(Latest(-1))] {
         let page = reader.read(&room("nobody"), span, None, WHOLE).await.expect("a page");
-        assert_eq!((page.entries.len(), page.digest_at, page.digest), (0, -1, start), "{span:?}");
+        assert_eq!(
+            (page.entries.len(), page.digest_at, page.digest),
+            (0, Latest::EMPTY, start),
+            "{span:?}"
+        );
     }
-    let checked = reader.read(&room("nobody"), Span::After(-1), Some(start), WHOLE).await;
+    let checked = reader.read(&room("nobody"), Span::After(Latest(-1)), Some(start), WHOLE).await;
     assert!(checked.is_ok(), "{checked:?}");
 }
 
@@ -186,14 +190,14 @@ async fn a_room_not_in_memory_is_read_from_the_archive() {
 async fn a_digest_is_compared_at_every_slot() {
     for (archived, dropped) in splits() {
         let log = Log::new(archived, dropped);
-        for after in -1..12_i64 {
+        for after in (-1..12).map(Latest) {
             let read = |digest| log.checked(Span::After(after), digest, WHOLE);
             let page = read(Some(log.digest_after(after))).await.expect("the same log");
-            let first = usize::try_from(after + 1).expect("a slot");
+            let first = usize::try_from(after.end()).expect("a slot");
             assert_eq!(page.entries, log.entries[first..], "after {after}, {archived} {dropped}");
-            assert_eq!((page.digest_at, page.digest), (11, log.digest_after(11)));
+            assert_eq!((page.digest_at, page.digest), (Latest(11), log.digest_after(Latest(11))));
             let other = read(Some(Digest([7; 32]))).await;
-            assert_eq!(other, Err(ReadError::Diverged { latest: 11 }), "after {after}");
+            assert_eq!(other, Err(ReadError::Diverged { latest: Latest(11) }), "after {after}");
         }
     }
 }
@@ -202,7 +206,7 @@ async fn a_digest_is_compared_at_every_slot() {
 async fn a_digest_does_not_shorten_the_page() {
     for (archived, dropped) in splits() {
         let log = Log::new(archived, dropped);
-        for after in -1..11_i64 {
+        for after in (-1..11).map(Latest) {
             for (entries, bytes) in [(2, 1_000), (500, 8), (500, 7), (500, 0)] {
                 let limits = PageLimits { entries, bytes };
                 let digest = Some(log.digest_after(after));

@@ -3,7 +3,7 @@
 use std::{fmt::Display, process::ExitCode};
 
 use roomlog_core::head::Head;
-use roomlog_protocol::{Digest, RoomName, latest_of};
+use roomlog_protocol::{Digest, Latest, RoomName};
 
 use crate::{
     commands::printer::Printer,
@@ -25,7 +25,7 @@ impl Report {
     pub(super) fn right(
         &mut self,
         room: &RoomName,
-        at: i64,
+        at: Latest,
         digest: Digest,
     ) -> Result<(), Failure> {
         self.line(room, at, format_args!("{digest}\tok"))
@@ -54,7 +54,7 @@ impl Report {
         wrong: Option<(u64, String)>,
     ) -> Result<(), Failure> {
         match wrong {
-            None => self.right(room, latest_of(head.end), head.digest),
+            None => self.right(room, Latest::before(head.end), head.digest),
             Some((slot, why)) => self.wrong(room, slot, &why),
         }
     }

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use roomlog_client::{Client, ClientError};
-use roomlog_protocol::{Digest, Entry, ErrorCode, Reply, RoomName, Slot, latest_of};
+use roomlog_protocol::{Digest, Entry, ErrorCode, Latest, Reply, RoomName, Slot};
 
 use super::report::Report;
 use crate::{cli::VerifyArgs, commands::connect, failure::Failure};
@@ -18,7 +18,7 @@ pub(super) async fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
     let mut report = Report::new();
     for room in &rooms {
         match check(&client, room).await {
-            Ok(Ok((latest, _))) if latest < 0 && named => {
+            Ok(Ok((latest, _))) if latest == Latest::EMPTY && named => {
                 return Err(Failure::never_written(room));
             }
             Ok(Ok((latest, digest))) => report.right(room, latest, digest)?,
@@ -35,11 +35,11 @@ pub(super) async fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The latest slot and its digest, or the first wrong slot and what is wrong with it.
-type Checked = Result<(i64, Digest), (i64, String)>;
+type Checked = Result<(Latest, Digest), (Slot, String)>;
 
 async fn check(client: &Client, room: &RoomName) -> Result<Checked, ClientError> {
     let mut chain = DigestChain::new(room);
-    let mut pages = client.pages(room.clone(), latest_of(0));
+    let mut pages = client.pages(room.clone(), Latest::EMPTY);
     loop {
         let page = match pages.next().await {
             Ok(Some(page)) => page,
@@ -57,13 +57,13 @@ async fn check(client: &Client, room: &RoomName) -> Result<Checked, ClientError>
             return first_wrong(client, room, &digests).await;
         }
     }
-    let end = client.page(room.clone(), 0, u64::try_from(chain.last).ok()).await?;
+    let end = client.page(room.clone(), 0, chain.last.slot()).await?;
     // A room that was empty may have got its first entry since.
-    let began = chain.last < 0 && end.latest >= 0;
+    let began = chain.last == Latest::EMPTY && end.latest > chain.last;
     if !began && end.digest != chain.digest {
         let why =
             format!("the server has digest {}, the entries give {}", end.digest, chain.digest);
-        return Ok(Err((chain.last, why)));
+        return Ok(Err((chain.last.slot().unwrap_or(0), why)));
     }
     Ok(Ok((chain.last, chain.digest)))
 }
@@ -73,12 +73,12 @@ async fn digest_at(
     client: &Client,
     room: &RoomName,
     page: Reply,
-    last: i64,
+    last: Latest,
 ) -> Result<Digest, ClientError> {
     if page.digest_at == last {
         return Ok(page.digest);
     }
-    Ok(client.page(room.clone(), 0, u64::try_from(last).ok()).await?.digest)
+    Ok(client.page(room.clone(), 0, last.slot()).await?.digest)
 }
 
 /// The first slot of a page whose digest differs, by bisection: all later digests differ too.
@@ -97,34 +97,36 @@ async fn first_wrong(
     let (slot, computed) = digests[wrong];
     let theirs = client.page(room.clone(), 0, Some(slot)).await?.digest;
     let why = format!("the server has digest {theirs}, the entries give {computed}");
-    Ok(Err((latest_of(slot + 1), why)))
+    Ok(Err((slot, why)))
 }
 
 /// The digest of consecutive entries from slot 0.
 struct DigestChain {
     digest: Digest,
-    last: i64,
+    last: Latest,
     committed_at: u64,
 }
 
 impl DigestChain {
     fn new(room: &RoomName) -> Self {
-        Self { digest: Digest::start(room), last: latest_of(0), committed_at: 0 }
+        Self { digest: Digest::start(room), last: Latest::EMPTY, committed_at: 0 }
     }
 
     /// The digest after each entry; or the slot that breaks a rule that digests do not cover.
-    fn take(&mut self, entries: &[Entry]) -> Result<Vec<(Slot, Digest)>, (i64, String)> {
+    fn take(&mut self, entries: &[Entry]) -> Result<Vec<(Slot, Digest)>, (Slot, String)> {
         let mut digests = Vec::with_capacity(entries.len());
         for entry in entries {
-            let slot = latest_of(entry.slot + 1);
             if entry.committed_at < self.committed_at {
-                return Err((slot, "committed_at is earlier than that of the slot before".into()));
+                return Err((
+                    entry.slot,
+                    "committed_at is earlier than that of the slot before".into(),
+                ));
             }
             if entry.reference.is_some_and(|reference| reference >= entry.slot) {
-                return Err((slot, "ref is not an earlier slot".into()));
+                return Err((entry.slot, "ref is not an earlier slot".into()));
             }
             self.digest = self.digest.then(entry);
-            (self.last, self.committed_at) = (slot, entry.committed_at);
+            (self.last, self.committed_at) = (Latest::at(entry.slot), entry.committed_at);
             digests.push((entry.slot, self.digest));
         }
         Ok(digests)
