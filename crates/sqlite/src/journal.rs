@@ -31,7 +31,7 @@ use roomlog_core::journal::{
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-pub(crate) use self::rows::{JournalFile, begin_new, begin_same, failed, inspect};
+pub(crate) use self::rows::{JournalFile, create, failed, inspect};
 pub use self::trim::TrimHold;
 use self::{
     follow::SqliteFollow,

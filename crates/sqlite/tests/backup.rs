@@ -22,7 +22,7 @@ use roomlog_core::{
     journal::{Journal, Position},
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
-use roomlog_sqlite::{Directory, OpenError, Opened};
+use roomlog_sqlite::{Contents, Directory, OpenError};
 use roomlog_testkit::fixtures::{Speaker, window};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
@@ -187,7 +187,7 @@ async fn a_backup_beside_its_servers_journal_continues_the_log_without_loss() {
     let (manifest, backup, _, whole) = with_its_journal().await;
     let path = beside(&backup, &whole);
     let directory = open(&path);
-    assert_eq!(directory.opened, Opened::Continued(manifest.clone()));
+    assert_eq!(directory.found, Contents::BackupWithJournal(manifest.clone()));
     assert_eq!(directory.journal.facts().log, manifest.log);
     drop(directory);
     let log = say(&path, &["and-on"]).await.expect("a good end");
@@ -224,7 +224,7 @@ async fn a_journal_that_is_not_the_rest_of_its_log_is_refused() {
     not_proven(&beside(&backup, &files(other.path())), "journal.db is of log");
     // Without the journal it is a restore like any other.
     let path = with_files(&backup);
-    assert_eq!(open(&path).opened, Opened::Restored(manifest));
+    assert_eq!(open(&path).found, Contents::Backup(manifest));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use node::{
     with_files,
 };
 use roomlog_core::journal::{Journal, Position};
-use roomlog_sqlite::{Directory, OpenError, Opened};
+use roomlog_sqlite::{Contents, Directory, OpenError};
 use tempfile::TempDir;
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -171,13 +171,13 @@ async fn what_was_refused_is_served_when_the_file_is_brought_back() {
 #[tokio::test]
 async fn an_empty_directory_is_a_new_log_and_a_missing_archive_is_rebuilt() {
     let path = directory();
-    assert_eq!(open(&path).opened, Opened::New);
-    assert_eq!(open(&path).opened, Opened::Whole);
+    assert_eq!(open(&path).found, Contents::Empty);
+    assert_eq!(open(&path).found, Contents::Log);
     let log = say(&path, &["one", "two"]).await.expect("a good end");
     let name = open(&path).journal.facts().log.clone();
     remove(&path, "archive.db");
     let directory = open(&path);
-    assert_eq!((&directory.opened, &directory.journal.facts().log), (&Opened::Rebuilt, &name));
+    assert_eq!((&directory.found, &directory.journal.facts().log), (&Contents::JournalOnly, &name));
     drop(directory);
     assert_eq!(say(&path, &[]).await.expect("a good end"), log);
 }
@@ -202,8 +202,8 @@ async fn an_interrupted_backup_is_neither_served_nor_used_for_a_new_log() {
 async fn a_directory_may_have_any_name() {
     let parent = directory();
     let path = parent.path().join("a?mode=ro#b %41 ä");
-    for opened in [Opened::New, Opened::Whole] {
-        assert_eq!(Directory::open(&path).expect("a directory").opened, opened);
+    for found in [Contents::Empty, Contents::Log] {
+        assert_eq!(Directory::open(&path).expect("a directory").found, found);
     }
     fs::remove_file(path.join("journal.db")).expect("removed");
     assert!(matches!(Directory::open(&path), Err(OpenError::JournalMissing { .. })));
@@ -216,7 +216,7 @@ async fn a_new_log_that_a_crash_interrupted_is_begun_again() {
         for file in empty {
             fs::write(path.path().join(file), "").expect("a file");
         }
-        assert_eq!(open(&path).opened, Opened::New);
+        assert_eq!(open(&path).found, Contents::Empty);
         assert_eq!(bodies(&say(&path, &["one"]).await.expect("a good end")), ["one"]);
     }
 }

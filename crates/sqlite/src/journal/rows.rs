@@ -146,20 +146,16 @@ fn begin(
     transaction.commit()
 }
 
-/// Makes the file of a new log that continues another one after a position.
-pub(crate) fn begin_new(path: &Path, continues: &str, position: u64) -> rusqlite::Result<()> {
-    begin(&create(path)?, &Ulid::generate().to_string(), position, Some(continues))
-}
-
-/// Makes the file of a log that was elsewhere up to a position.
-pub(crate) fn begin_same(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
-    begin(&create(path)?, log, position, None)
-}
-
-fn create(path: &Path) -> rusqlite::Result<Connection> {
+/// Makes the file of a log that was elsewhere up to a position, as in [`begin`].
+pub(crate) fn create(
+    path: &Path,
+    log: &str,
+    position: u64,
+    other: Option<&str>,
+) -> rusqlite::Result<()> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    Ok(connection)
+    begin(&connection, log, position, other)
 }
 
 /// What a `journal.db` holds.
