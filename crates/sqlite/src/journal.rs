@@ -32,7 +32,6 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub(crate) use self::rows::{JournalFile, create, failed, inspect};
-pub use self::trim::TrimHold;
 use self::{
     follow::SqliteFollow,
     rows::Tables,
@@ -136,8 +135,8 @@ impl SqliteJournal {
 
     /// Keeps all blocks as long as the result exists.
     #[must_use]
-    pub fn hold_trim(&self) -> TrimHold {
-        TrimHold::new(self.allowed.clone())
+    pub fn hold_trim(&self) -> Arc<()> {
+        self.allowed.hold()
     }
 }
 
