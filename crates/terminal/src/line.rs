@@ -134,7 +134,7 @@ impl Timeline<'_> {
     }
 
     fn said(&self, entry: &Entry) -> Option<Zoned> {
-        let ms = i64::try_from(entry.said_at()).ok()?;
+        let ms = i64::try_from(entry.written_at()).ok()?;
         Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()))
     }
 
@@ -238,7 +238,7 @@ fn words(entry: &Entry, shown: &Shown<'_>) -> (String, Style) {
 fn is_grouped(before: &Entry, entry: &Entry) -> bool {
     before.author == entry.author
         && before.kind.as_str() == "text"
-        && entry.said_at().saturating_sub(before.said_at()) < GROUP_MS
+        && entry.written_at().saturating_sub(before.written_at()) < GROUP_MS
 }
 
 /// An author's colour, the same everywhere.
