@@ -57,22 +57,22 @@ enum Asked {
 
 #[derive(Default)]
 pub(crate) struct Asks {
-    reads: Reads,
+    pub(crate) reads: Reads,
     rooms: BTreeMap<RoomName, Following>,
     watches: Watches,
     unanswered: HashMap<i64, (Asked, Duration)>,
     control: VecDeque<String>,
-    deliveries: VecDeque<Delivery>,
+    pub(crate) deliveries: VecDeque<Delivery>,
     /// When the first frame may be due; no search before.
     next_due: Option<Duration>,
     last_req: i64,
-    patience: Option<Duration>,
+    retry_timeout: Option<Duration>,
     log: Arc<str>,
 }
 
 impl Asks {
-    pub(crate) fn new(patience: Option<Duration>, log: &str) -> Self {
-        Self { patience, log: log.into(), ..Self::default() }
+    pub(crate) fn new(retry_timeout: Option<Duration>, log: &str) -> Self {
+        Self { retry_timeout, log: log.into(), ..Self::default() }
     }
 
     pub(crate) fn log(&self) -> &str {
@@ -81,11 +81,6 @@ impl Asks {
 
     pub(crate) fn has_space(&self) -> bool {
         self.reads.len() < MOST_READS
-    }
-
-    /// Whether every read is answered.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.reads.len() == 0
     }
 
     pub(crate) fn read(
@@ -219,7 +214,7 @@ impl Asks {
         let again = now + wait_of(&error, jitter);
         match asked {
             Asked::Read if error.code.is_transient() && !names_damage(&error) => {
-                self.reads.retry_later(req, error, (now, again), self.patience);
+                self.reads.retry_later(req, error, (now, again), self.retry_timeout);
             }
             Asked::Read => self.reads.answer(req, Err(ClientError::Refused(Box::new(error)))),
             Asked::Watch => self.watch_refused(req, &error, now, again),
@@ -229,14 +224,6 @@ impl Asks {
         }
         self.wake_at(again);
         Verdict::Continue
-    }
-
-    pub(crate) fn fail_all(&mut self, error: &ClientError) {
-        self.reads.fail_all(error);
-    }
-
-    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
-        self.deliveries.pop_front()
     }
 
     /// Takes an `error` without `req`: the server ends a follow, the watch, or the connection.
@@ -264,8 +251,10 @@ impl Asks {
     fn watch_refused(&mut self, req: i64, error: &ErrorFrame, now: Duration, again: Duration) {
         self.watches.refused(req, now, again);
         let since = self.watches.refused_since.unwrap_or(now);
-        let is_patient = self.patience.is_none_or(|patience| now.saturating_sub(since) < patience);
-        if error.code.is_transient() && is_patient {
+        let may_retry = self
+            .retry_timeout
+            .is_none_or(|retry_timeout| now.saturating_sub(since) < retry_timeout);
+        if error.code.is_transient() && may_retry {
             return;
         }
         for number in self.watches.give_up() {

@@ -16,14 +16,14 @@ use tokio::sync::oneshot;
 
 use crate::{
     AppendError, ClientError,
-    asks::{Asks, Delivery, written},
+    asks::{Asks, written},
     options::Options,
     outbox::{Outbox, Outcome, Verdict},
 };
 
 /// How long past the server's own limit to wait for an answer.
 const ANSWER_SLACK: Duration = Duration::from_secs(10);
-/// Bounds of [`Options::quiet`] and [`Options::answer`]: no busy loop, no overflow.
+/// Bounds of [`Options::ping_after`] and [`Options::ping_timeout`]: no busy loop, no overflow.
 const SILENCES: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
 
@@ -45,32 +45,31 @@ pub(crate) struct Session {
     /// Timeouts of answers start here at the earliest: before, the socket was not read.
     reading_since: Duration,
     /// Whether the server answered anything on this connection.
-    answered: bool,
+    pub(crate) was_answered: bool,
 }
 
 impl Session {
     pub(crate) fn new(options: &Options, hello: &Hello, now: Duration) -> Self {
         Self {
-            outbox: Outbox::new(options.outbox, options.patience)
+            outbox: Outbox::new(options.outbox, options.retry_timeout)
                 .wait_when_ahead(options.wait_when_ahead)
                 .append_to_new_log(options.append_to_new_log),
-            asks: Asks::new(options.patience, &hello.log),
+            asks: Asks::new(options.retry_timeout, &hello.log),
             limits: hello.limits.clone(),
-            liveness: Liveness::new(bounded(options.quiet), bounded(options.answer), now),
+            liveness: Liveness::new(
+                bounded(options.ping_after),
+                bounded(options.ping_timeout),
+                now,
+            ),
             ping: None,
             reading_since: now,
-            answered: false,
+            was_answered: false,
         }
     }
 
     /// Whether every append and read is answered.
     pub(crate) fn is_done(&self) -> bool {
-        self.outbox.is_empty() && self.asks.is_quiet()
-    }
-
-    /// Whether the server answered anything since the last [`Session::connected`].
-    pub(crate) fn was_answered(&self) -> bool {
-        self.answered
+        self.outbox.is_empty() && self.asks.reads.is_empty()
     }
 
     pub(crate) fn connected(&mut self, hello: &Hello, now: Duration) {
@@ -79,7 +78,7 @@ impl Session {
         }
         self.asks.connected(&hello.log, now);
         self.limits = hello.limits.clone();
-        self.answered = false;
+        self.was_answered = false;
         self.ping = None;
         self.reading_again(now);
         self.settle();
@@ -111,7 +110,7 @@ impl Session {
 
     pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration, jitter: f64) -> Verdict {
         self.liveness.heard(now);
-        self.answered |= matches!(
+        self.was_answered |= matches!(
             frame,
             ServerFrame::Appended(_) | ServerFrame::Reply(_) | ServerFrame::Heads(_)
         );
@@ -149,12 +148,12 @@ impl Session {
 
     /// Checks the timeouts: when to check again, or why to reconnect.
     pub(crate) fn check(&mut self, now: Duration) -> Result<Duration, String> {
-        let patience = Duration::from_millis(self.limits.append_ms) + ANSWER_SLACK;
+        let limit = Duration::from_millis(self.limits.append_ms) + ANSWER_SLACK;
         let oldest = self.outbox.oldest_unanswered().into_iter();
         let oldest = oldest.chain(self.asks.oldest_unanswered()).min();
-        let overdue = oldest.map(|sent| sent.max(self.reading_since) + patience);
+        let overdue = oldest.map(|sent| sent.max(self.reading_since) + limit);
         if overdue.is_some_and(|overdue| overdue <= now) {
-            return Err(format!("the server left a frame unanswered for {} s", patience.as_secs()));
+            return Err(format!("the server left a frame unanswered for {} s", limit.as_secs()));
         }
         let silence = match self.liveness.check(now) {
             Silence::Dead => return Err("the server does not answer a ping".into()),
@@ -182,12 +181,8 @@ impl Session {
         now
     }
 
-    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
-        self.asks.next_delivery()
-    }
-
     pub(crate) fn fail_all(&mut self, error: &ClientError) {
-        self.asks.fail_all(error);
+        self.asks.reads.fail_all(error);
         self.outbox.fail_all(&AppendError::Unknown(error.clone()));
         self.settle();
     }
@@ -216,16 +211,16 @@ enum Silence {
 
 #[derive(Debug)]
 struct Liveness {
-    quiet: Duration,
-    answer: Duration,
+    ping_after: Duration,
+    ping_timeout: Duration,
     heard: Duration,
     pinged: Option<Duration>,
 }
 
 impl Liveness {
-    /// Sends a `ping` after `quiet` of silence and gives up after `answer` more.
-    fn new(quiet: Duration, answer: Duration, now: Duration) -> Self {
-        Self { quiet, answer, heard: now, pinged: None }
+    /// Sends a `ping` after `ping_after` of silence and gives up `ping_timeout` later.
+    fn new(ping_after: Duration, ping_timeout: Duration, now: Duration) -> Self {
+        Self { ping_after, ping_timeout, heard: now, pinged: None }
     }
 
     /// Something arrived, or the socket was not read until now.
@@ -235,13 +230,13 @@ impl Liveness {
 
     fn check(&mut self, now: Duration) -> Silence {
         match self.pinged {
-            Some(pinged) if now >= pinged + self.answer => Silence::Dead,
-            Some(pinged) => Silence::Until(pinged + self.answer),
-            None if now >= self.heard + self.quiet => {
+            Some(pinged) if now >= pinged + self.ping_timeout => Silence::Dead,
+            Some(pinged) => Silence::Until(pinged + self.ping_timeout),
+            None if now >= self.heard + self.ping_after => {
                 self.pinged = Some(now);
                 Silence::Ping
             }
-            None => Silence::Until(self.heard + self.quiet),
+            None => Silence::Until(self.heard + self.ping_after),
         }
     }
 }

@@ -57,11 +57,11 @@ impl ConnectError {
 impl Socket {
     /// Connects and logs in.
     pub(crate) async fn open(options: &Options) -> Result<(Self, Hello), ConnectError> {
-        match tokio::time::timeout(options.connecting, Self::log_in(options)).await {
+        match tokio::time::timeout(options.connect_timeout, Self::log_in(options)).await {
             Ok(connected) => connected,
             Err(_) => Err(ConnectError::Transient(format!(
                 "no welcome within {} s",
-                options.connecting.as_secs()
+                options.connect_timeout.as_secs()
             ))),
         }
     }

@@ -133,10 +133,6 @@ impl App {
         app
     }
 
-    pub(crate) fn asks(&mut self) -> Vec<Ask> {
-        std::mem::take(&mut self.asks)
-    }
-
     pub(crate) fn body_limit(&self) -> usize {
         usize::try_from(self.limits.body_bytes).unwrap_or(usize::MAX)
     }
