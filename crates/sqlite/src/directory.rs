@@ -59,7 +59,9 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`].
     pub fn open_keeping(path: &Path, journal_bytes: u64) -> Result<Self, OpenError> {
-        Self::open_unless(path, journal_bytes, small_files::check_not_frozen)
+        let lock = Self::lock_to_open(path)?;
+        small_files::check_not_frozen(path)?;
+        Self::open_locked(path, journal_bytes, lock)
     }
 
     /// As [`Directory::open`], also if it is frozen: for a move that was interrupted at its end.
@@ -67,14 +69,11 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`].
     pub fn open_to_move(path: &Path) -> Result<Self, OpenError> {
-        Self::open_unless(path, JOURNAL_BYTES, |_| Ok(()))
+        let lock = Self::lock_to_open(path)?;
+        Self::open_locked(path, JOURNAL_BYTES, lock)
     }
 
-    fn open_unless(
-        path: &Path,
-        journal_bytes: u64,
-        refuse: fn(&Path) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
+    fn lock_to_open(path: &Path) -> Result<File, OpenError> {
         if rusqlite::version_number() < pragma::LEAST_SQLITE {
             return Err(OpenError::SqliteTooOld(rusqlite::version().into()));
         }
@@ -83,8 +82,7 @@ impl Directory {
         start::check_ours(path)?;
         let lock = lock(path, true)?;
         small_files::read_node(path).map_err(io)?;
-        refuse(path)?;
-        Self::open_locked(path, journal_bytes, lock)
+        Ok(lock)
     }
 
     /// As [`Directory::open_keeping`], of a directory that the caller has locked.

@@ -139,12 +139,10 @@ impl OpenError {
         move |error| Self::Io { path: path.into(), error }
     }
 
-    /// The manifest of this directory is wrong.
     pub(crate) fn manifest(path: &Path, why: impl Into<String>) -> Self {
         Self::Manifest { path: path.into(), why: why.into() }
     }
 
-    /// The directory holds a manifest and no archive.
     pub(crate) fn no_archive(path: &Path) -> Self {
         Self::manifest(path, "there is no archive.db beside it")
     }
@@ -177,13 +175,12 @@ pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-/// Whether another connection holds a lock.
 pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     let busy = [Some(ErrorCode::DatabaseBusy), Some(ErrorCode::DatabaseLocked)];
     busy.contains(&error.sqlite_error_code())
 }
 
-/// Whether there was no room for the index of the WAL. The commit may be in the WAL.
+/// Whether there was no space for the index of the WAL. The commit may be in the WAL.
 pub(crate) fn is_index_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error().map(|error| error.extended_code) == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }

@@ -241,7 +241,7 @@ mod tests {
         (path, manifest)
     }
 
-    /// Opens a directory and checks everything that a restore promises; gives its new log.
+    /// Opens a directory and checks everything that a restore promises; returns its new log.
     fn restored(path: &Path, manifest: &Manifest) -> String {
         let directory = Directory::open(path).expect("a directory");
         let (Contents::Backup(found) | Contents::PartlyRestored(found)) = &directory.found else {

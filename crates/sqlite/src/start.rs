@@ -73,7 +73,6 @@ impl Contents {
     }
 }
 
-/// Refuses a WAL without its database.
 pub(crate) fn not_only_a_wal(path: &Path, file: &'static str) -> Result<(), OpenError> {
     let database = path.join(file);
     if !database.exists() && has_wal(&database) {
@@ -113,7 +112,6 @@ pub(crate) fn check_ours(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The manifest of a directory; `None` if it has none.
 pub(crate) fn manifest(path: &Path) -> Result<Option<Manifest>, OpenError> {
     let text = if_exists(fs::read_to_string(path.join(MANIFEST_FILE)));
     let manifest = text.map_err(OpenError::io(path))?.map(|text| Manifest::from_json(&text));

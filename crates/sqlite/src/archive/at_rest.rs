@@ -17,10 +17,8 @@ use crate::{
     pragma::{self, Durability},
 };
 
-/// How many heads are read at once.
 const HEADS: usize = 1_000;
 
-/// What an `archive.db` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ArchiveFile {
     pub(crate) log: String,

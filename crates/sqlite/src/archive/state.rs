@@ -1,4 +1,4 @@
-//! What the archive says of itself: the log that it is of, and one row of state.
+//! What the archive records about itself: its log, and one row of state.
 //!
 //! Enters: the file at the start; from then on what each fold made true. Leaves: the same, as JSON
 //! with a checksum. Invariant: the other tables count only as far as this row says so, and it

@@ -47,7 +47,6 @@ pub(super) struct Tables {
     pub(super) head: u64,
     /// The time of the last block.
     pub(super) time: u64,
-    /// The last position that was trimmed.
     pub(super) trimmed: u64,
 }
 
@@ -162,7 +161,6 @@ pub(crate) fn create(
     begin(&connection, log, position, other)
 }
 
-/// What a `journal.db` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JournalFile {
     pub(crate) log: String,

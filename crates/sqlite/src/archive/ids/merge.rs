@@ -236,7 +236,6 @@ impl Merge {
         segments.iter().position(is_source).unwrap_or(segments.len())
     }
 
-    /// The index after its last source.
     fn end(&self, segments: &[Arc<Segment>]) -> usize {
         self.begin(segments) + self.sources.len()
     }
