@@ -8,7 +8,6 @@ use std::{fmt, str::FromStr};
 use http::Uri;
 use thiserror::Error;
 
-/// The protocol's path.
 const PATH: &str = "/v1/ws";
 
 /// The address of a server, parsed from `http://HOST:PORT` or `ws://HOST:PORT`. Displayed as typed.

@@ -273,7 +273,7 @@ fn retry(error: Box<ErrorFrame>) -> Then {
 
 /// Opens a connection and checks that it leads to the log of the server's `hello`.
 async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), ConnectError> {
-    // Only the WebSocket tells the protocol version and how to log in.
+    // Only the WebSocket shows the protocol version and how to log in.
     let (socket, hello) = Socket::open(options).await?;
     drop(socket);
     let opening = async {

@@ -19,13 +19,13 @@ use tokio::{
 
 use crate::{
     ClientError,
-    asks::Item,
     backoff::Backoff,
     driver::{Driver, Request},
     feed::{Items, feed},
     options::Options,
     outbox::Outcome,
     pages::Pages,
+    requests::Item,
     session::AppendRequest,
     shared::{Shared, State},
     socket::Socket,
@@ -140,7 +140,7 @@ impl Client {
     /// # Errors
     /// Only if the client ended first; the append's own outcome comes from the [`Pending`].
     /// - [`ClientError::Lost`]: [`Options::retry_timeout`] is over.
-    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: reconnecting met another server.
+    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: a reconnect found another server.
     pub async fn append(&self, append: ClientAppend) -> Result<Pending, ClientError> {
         let hello = self.hello();
         self.append_of(&hello.log, append).await
@@ -275,7 +275,7 @@ impl Client {
     /// Without a server this takes up to [`Options::retry_timeout`]. Dropping the future, as
     /// `tokio::time::timeout` does, fails what is pending with [`ClientError::Closed`].
     pub async fn close(mut self) {
-        // Dropping the last senders tells the task that no more requests can come.
+        // Dropping the last senders shows the task that no more requests can come.
         self.appends = mpsc::channel(1).0;
         self.requests = mpsc::channel(1).0;
         if let Some(task) = &mut self.task {

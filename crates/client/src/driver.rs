@@ -14,12 +14,12 @@ use tokio::{
 
 use crate::{
     ClientError,
-    asks::{Delivery, Item},
     backoff::{Backoff, LONGEST},
     feed::Feed,
     options::Options,
     outbox::Verdict,
     reads::ReadCaller,
+    requests::{Delivery, Item},
     session::{AppendRequest, Session},
     shared::{Shared, State, publish},
     socket::{ConnectError, Incoming, Socket},
@@ -125,7 +125,7 @@ impl Driver {
                 Err(why) => return Some(why),
             };
             let (session, started) = (&mut self.session, self.started);
-            let (append, ask) = (session.outbox.has_space(), session.asks.has_space());
+            let (append, other) = (session.outbox.has_space(), session.requests.has_space());
             let reading = self.blocked.is_none();
             let space = space(self.blocked.as_ref(), &self.feeds);
             tokio::select! {
@@ -135,7 +135,7 @@ impl Driver {
                     }
                 }
                 Some(request) = self.appends.recv(), if append => self.session.append(request),
-                request = self.requests.recv(), if ask && !self.closing => self.request(request),
+                request = self.requests.recv(), if other && !self.closing => self.request(request),
                 () = space, if !reading => {}
                 () = self.shared.dropped.notified() => self.sweep(),
                 () = sleep_until(wake) => {}
@@ -178,11 +178,11 @@ impl Driver {
         let number = self.last_number;
         match request {
             Some(Request::Read(update, log, caller)) => {
-                self.session.asks.read(update, log, caller, now);
+                self.session.requests.read(update, log, caller, now);
             }
             Some(Request::Follow(room, start, log, feed)) => {
                 let place = (start, log.as_str());
-                let replaced = self.session.asks.follow(number, room.clone(), place, now);
+                let replaced = self.session.requests.follow(number, room.clone(), place, now);
                 self.feeds.insert(number, feed);
                 if let Some(feed) = replaced.and_then(|before| self.feeds.remove(&before)) {
                     feed.end(ClientError::Replaced { room });
@@ -190,12 +190,12 @@ impl Driver {
             }
             Some(Request::Watch(feed)) => {
                 self.feeds.insert(number, feed);
-                self.session.asks.watch(number, now);
+                self.session.requests.watch(number, now);
             }
             None => {
                 self.closing = true;
                 // A slow follower must not keep appends and reads from their answers.
-                self.session.asks.remove_all();
+                self.session.requests.remove_all();
                 (self.feeds, self.blocked) = Default::default();
             }
         }
@@ -204,14 +204,14 @@ impl Driver {
     /// Removes the follows and watches that were dropped.
     fn sweep(&mut self) {
         for (number, _) in self.feeds.extract_if(|_, feed| feed.items.is_closed()) {
-            self.session.asks.remove(number);
+            self.session.requests.remove(number);
         }
     }
 
     /// Delivers what readers can take now; the first item that does not fit blocks the rest.
     fn deliver_all(&mut self) {
         while self.blocked.is_none() {
-            let Some(delivery) = self.session.asks.deliveries.pop_front() else { return };
+            let Some(delivery) = self.session.requests.deliveries.pop_front() else { return };
             self.deliver(delivery);
         }
     }
@@ -268,11 +268,12 @@ impl Driver {
             if self.is_done() {
                 return None;
             }
-            let (append, ask) = (self.session.outbox.has_space(), self.session.asks.has_space());
+            let (append, other) =
+                (self.session.outbox.has_space(), self.session.requests.has_space());
             tokio::select! {
                 done = &mut what => return Some(done),
                 Some(request) = self.appends.recv(), if append => self.session.append(request),
-                request = self.requests.recv(), if ask && !self.closing => self.request(request),
+                request = self.requests.recv(), if other && !self.closing => self.request(request),
                 () = self.shared.dropped.notified() => self.sweep(),
             }
         }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     ClientError,
-    asks::{Delivery, Item},
+    requests::{Delivery, Item},
     shared::Shared,
 };
 
@@ -55,7 +55,6 @@ impl<T> Items<T> {
         Err(self.end.get().cloned().unwrap_or_else(|| self.shared.ended()))
     }
 
-    /// The log of the last item.
     pub(crate) fn log(&self) -> &str {
         &self.log
     }

@@ -255,8 +255,9 @@ impl<T> Outbox<T> {
 
     /// Fails every append with this error.
     pub fn fail_all(&mut self, error: &AppendError) {
-        for queue in self.rooms.values_mut() {
-            self.settled.extend(queue.drain().map(|item| (item.tag, Err(error.clone()))));
+        for queue in std::mem::take(&mut self.rooms).into_values() {
+            let items = queue.items.into_iter();
+            self.settled.extend(items.map(|item| (item.tag, Err(error.clone()))));
         }
         self.len = 0;
         self.disconnected();

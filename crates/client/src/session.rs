@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  appends ──► Outbox ──┐                ┌──► outcomes
-//!  reads   ──► Asks   ──┼─► frames   ────┤──► replies
+//!  reads   ──► Requests ┼─► frames   ────┤──► replies
 //!  follows ──►        ──┘   answers ◄────└──► deliveries
 //! ```
 //!
@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     AppendError, ClientError,
-    asks::{Asks, written},
     options::Options,
     outbox::{Outbox, Outcome, Verdict},
+    requests::{Requests, written},
 };
 
 /// How long past the server's own limit to wait for an answer.
@@ -38,7 +38,7 @@ pub(crate) struct AppendRequest {
 
 pub(crate) struct Session {
     pub(crate) outbox: Outbox<oneshot::Sender<Outcome>>,
-    pub(crate) asks: Asks,
+    pub(crate) requests: Requests,
     limits: Limits,
     liveness: Liveness,
     ping: Option<String>,
@@ -54,7 +54,7 @@ impl Session {
             outbox: Outbox::new(options.outbox, options.retry_timeout)
                 .wait_when_ahead(options.wait_when_ahead)
                 .append_to_new_log(options.append_to_new_log),
-            asks: Asks::new(options.retry_timeout, &hello.log),
+            requests: Requests::new(options.retry_timeout, &hello.log),
             limits: hello.limits.clone(),
             liveness: Liveness::new(
                 bounded(options.ping_after),
@@ -69,14 +69,14 @@ impl Session {
 
     /// Whether every append and read is answered.
     pub(crate) fn is_done(&self) -> bool {
-        self.outbox.is_empty() && self.asks.reads.is_empty()
+        self.outbox.is_empty() && self.requests.reads.is_empty()
     }
 
     pub(crate) fn connected(&mut self, hello: &Hello, now: Duration) {
-        if hello.log != self.asks.log() {
+        if hello.log != self.requests.log() {
             self.outbox.new_log();
         }
-        self.asks.connected(&hello.log, now);
+        self.requests.connected(&hello.log, now);
         self.limits = hello.limits.clone();
         self.was_answered = false;
         self.ping = None;
@@ -87,7 +87,7 @@ impl Session {
     /// Queues an append. One of another log loses its `after`, or fails if it names a slot.
     pub(crate) fn append(&mut self, request: AppendRequest) {
         let AppendRequest { id, mut append, log, caller } = request;
-        if log != self.asks.log() {
+        if log != self.requests.log() {
             if self.outbox.fails_on_new_log(&append) {
                 let _caller_may_be_dropped = caller.send(Err(AppendError::NewLog));
                 return;
@@ -117,15 +117,15 @@ impl Session {
         let mut verdict = Verdict::Continue;
         match frame {
             ServerFrame::Appended(appended) => self.outbox.appended(appended, now),
-            ServerFrame::Reply(reply) => self.asks.reply(reply, now, jitter),
-            ServerFrame::Ack(ack) => self.asks.ack(ack, now),
-            ServerFrame::Heads(heads) => self.asks.heads(heads, now),
+            ServerFrame::Reply(reply) => self.requests.reply(reply, now, jitter),
+            ServerFrame::Ack(ack) => self.requests.ack(ack, now),
+            ServerFrame::Heads(heads) => self.requests.heads(heads, now),
             ServerFrame::Error(error) => {
                 verdict = match error.req {
                     Some(req) if req > 0 => self.outbox.refused(error, now, jitter),
-                    Some(_) => self.asks.refused(error, now, jitter),
+                    Some(_) => self.requests.refused(error, now, jitter),
                     // All our frames have a `req`: this ends a follow, the watch or the connection.
-                    None => self.asks.cut_off(error, now, jitter),
+                    None => self.requests.cut_off(error, now, jitter),
                 }
             }
             ServerFrame::Hello(_)
@@ -141,7 +141,8 @@ impl Session {
         if let Some(ping) = self.ping.take() {
             return Some(ping);
         }
-        let frame = self.asks.next_frame(now).or_else(|| self.outbox.next_frame(now, &self.limits));
+        let frame =
+            self.requests.next_frame(now).or_else(|| self.outbox.next_frame(now, &self.limits));
         self.settle(); // An append that is too large fails without being sent.
         frame
     }
@@ -150,7 +151,7 @@ impl Session {
     pub(crate) fn check(&mut self, now: Duration) -> Result<Duration, String> {
         let limit = Duration::from_millis(self.limits.append_ms) + ANSWER_SLACK;
         let oldest = self.outbox.oldest_unanswered().into_iter();
-        let oldest = oldest.chain(self.asks.oldest_unanswered()).min();
+        let oldest = oldest.chain(self.requests.oldest_unanswered()).min();
         let overdue = oldest.map(|sent| sent.max(self.reading_since) + limit);
         if overdue.is_some_and(|overdue| overdue <= now) {
             return Err(format!("the server left a frame unanswered for {} s", limit.as_secs()));
@@ -160,7 +161,7 @@ impl Session {
             Silence::Ping => self.send_ping(now),
             Silence::Until(at) => at,
         };
-        let wakes = [overdue, self.outbox.next_wake(), self.asks.next_wake()];
+        let wakes = [overdue, self.outbox.next_wake(), self.requests.next_wake()];
         Ok(wakes.into_iter().flatten().fold(silence, Duration::min))
     }
 
@@ -182,7 +183,7 @@ impl Session {
     }
 
     pub(crate) fn fail_all(&mut self, error: &ClientError) {
-        self.asks.reads.fail_all(error);
+        self.requests.reads.fail_all(error);
         self.outbox.fail_all(&AppendError::Unknown(error.clone()));
         self.settle();
     }

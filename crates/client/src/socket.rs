@@ -16,7 +16,7 @@ use tokio_websockets::{
     ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream, upgrade,
 };
 
-use crate::{ClientError, asks::written, options::Options};
+use crate::{ClientError, options::Options, requests::written};
 
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;

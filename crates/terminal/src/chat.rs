@@ -99,8 +99,8 @@ async fn chat(app: &mut App, screen: &mut Screen, mut link: Link) -> io::Result<
     // When to draw next, if at all.
     let mut due = Some(drawn);
     while !app.is_over {
-        for ask in app.asks.drain(..) {
-            link.ask(ask);
+        for request in app.requests.drain(..) {
+            link.send(request);
         }
         if due.is_some_and(|due| due <= Instant::now()) {
             screen.terminal.draw(|frame| draw(app, frame))?;

@@ -139,7 +139,7 @@ mod tests {
         let written = String::from_utf8_lossy(&written);
         let at = |text: &str| written.find(text).unwrap_or_else(|| panic!("{text:?}: {written:?}"));
         assert!(at("\x1b[?1049h") < at("\x1b[?1049l"));
-        assert!(at("\x1b[?1049l") < at("on purpose"), "told on the screen that goes away");
+        assert!(at("\x1b[?1049l") < at("on purpose"), "printed on the screen that goes away");
         assert_eq!(written.matches("\x1b[?1049l").count(), 1, "left twice");
     }
 }
