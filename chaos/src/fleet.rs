@@ -93,7 +93,7 @@ impl Fleet {
 
     /// Restarts a NATS server gracefully.
     pub(crate) fn roll_nats(&mut self, index: usize) -> io::Result<()> {
-        tokio::task::block_in_place(|| self.nats.restart_in_peace(index, &STREAMS))
+        tokio::task::block_in_place(|| self.nats.restart_gracefully(index, &STREAMS))
     }
 
     /// Applies a change to all wires between a NATS server and the others.

@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
 
 pub(crate) async fn talk(url: &str, mut print: impl FnMut(String)) -> Result<(), Box<dyn Error>> {
     let mut options = Options::new(url.parse()?, Author::new("ada")?);
-    options.patience = None; // Never give up while the server is down.
+    options.retry_timeout = None; // Never give up while the server is down.
     let client = match Client::connect(options.clone()).await {
         Err(why @ ClientError::Unreachable { .. }) => {
             print(format!("{why}; waiting for it"));

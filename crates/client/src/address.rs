@@ -8,7 +8,6 @@ use std::{fmt, str::FromStr};
 use http::Uri;
 use thiserror::Error;
 
-/// The protocol's path.
 const PATH: &str = "/v1/ws";
 
 /// The address of a server, parsed from `http://HOST:PORT` or `ws://HOST:PORT`. Displayed as typed.
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_type_leads_to_the_websocket() {
+    fn each_accepted_form_leads_to_the_websocket() {
         for typed in ["http://h:7400", "http://h:7400/", "ws://h:7400", "ws://h:7400/v1/ws"] {
             let address: Address = typed.parse().expect("an address");
             assert_eq!(address.uri().to_string(), "ws://h:7400/v1/ws");
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused_with_the_reason() {
+    fn an_invalid_address_is_refused_with_the_reason() {
         for (typed, part) in [
             ("127.0.0.1:7400", "http://HOST:PORT"),
             ("https://h", "TLS"),

@@ -37,7 +37,7 @@ const NDJSON: &str = "application/x-ndjson";
 const BODY_BYTES: usize = 4 << 20;
 
 /// Appends to one room over HTTP, up to 1,000 per request: faster than a [`Client`](crate::Client)
-/// for an import. It retries transient refusals and disconnects for [`Options::patience`].
+/// for an import. It retries transient refusals and disconnects for [`Options::retry_timeout`].
 pub struct Batches {
     options: Options,
     room: RoomName,
@@ -88,9 +88,9 @@ impl Batches {
     /// author and without `seq`. `waited` of an outcome is that of its request.
     ///
     /// A final refusal fails its append. Any other error fails all the rest:
-    /// [`AppendError::NewLog`] if the server has another log, or, once the patience is exhausted,
-    /// the last refusal or [`ClientError::Lost`]. If the future is dropped, resend the appends with
-    /// the same ids: they are in the log once.
+    /// [`AppendError::NewLog`] if the server has another log, or, once [`Options::retry_timeout`] is
+    /// over, the last refusal or [`ClientError::Lost`]. If the future is dropped, resend the appends
+    /// with the same ids: they are in the log once.
     pub async fn append(&mut self, appends: &[ClientAppend]) -> Vec<Outcome> {
         let lines = Lines::of(appends);
         let mut outcomes = Vec::with_capacity(lines.len());
@@ -124,7 +124,7 @@ impl Batches {
         let Some(http) = &mut self.http else { return Err("there is no connection".into()) };
         let path = format!("/v1/rooms/{}/entries", self.room);
         // A batch may take as long as an append, plus the round trip.
-        let answering = self.hello.limits.append_for + self.options.quiet;
+        let answering = self.hello.limits.append_for + self.options.ping_after;
         let request = Request::post(&path).header(CONTENT_TYPE, NDJSON);
         let answer = timeout(answering, http.send(request, body)).await;
         let (status, body) = answer.map_err(|_| "the server does not answer".to_owned())??;
@@ -202,7 +202,7 @@ impl Batches {
 
     async fn wait(&mut self, error: Box<ErrorFrame>) -> Result<(), AppendError> {
         let wait = wait_of(&error, rand::random());
-        if self.is_patience_over(wait) {
+        if self.gives_up_before(wait) {
             return Err(AppendError::Refused(error));
         }
         sleep(wait).await;
@@ -218,7 +218,7 @@ impl Batches {
         loop {
             publish(&self.state, State::Reconnecting(why.clone()));
             let wait = self.backoff.next(rand::random());
-            if self.is_patience_over(wait) {
+            if self.gives_up_before(wait) {
                 let (address, waited) = (self.options.address.to_string(), self.stuck_for());
                 return Err(ClientError::Lost { address, why, waited }.into());
             }
@@ -240,9 +240,9 @@ impl Batches {
         self.stuck_since.get_or_insert_with(Instant::now).elapsed()
     }
 
-    fn is_patience_over(&mut self, wait: Duration) -> bool {
+    fn gives_up_before(&mut self, wait: Duration) -> bool {
         let stuck = self.stuck_for();
-        self.options.patience.is_some_and(|patience| stuck + wait > patience)
+        self.options.retry_timeout.is_some_and(|retry_timeout| stuck + wait > retry_timeout)
     }
 }
 
@@ -272,7 +272,7 @@ fn retry(error: Box<ErrorFrame>) -> Then {
 
 /// Opens a connection and checks that it leads to the log of the server's `hello`.
 async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), ConnectError> {
-    // Only the WebSocket tells the protocol version and how to log in.
+    // Only the WebSocket shows the protocol version and how to log in.
     let (socket, hello) = Socket::open(options).await?;
     drop(socket);
     let opening = async {
@@ -286,7 +286,7 @@ async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), Conne
         }
         Ok(http)
     };
-    let opened = timeout(options.connecting, opening).await;
+    let opened = timeout(options.connect_timeout, opening).await;
     let opened = opened.unwrap_or_else(|_| Err("the server does not answer".into()));
     opened.map(|http| (http, hello)).map_err(ConnectError::Transient)
 }

@@ -21,13 +21,13 @@ use tokio::{
 
 use crate::{
     ClientError,
-    asks::Item,
     backoff::Backoff,
     driver::{Driver, Request},
     feed::{Items, feed},
     options::Options,
     outbox::Outcome,
     pages::Pages,
+    requests::Item,
     session::AppendRequest,
     shared::{Shared, State},
     socket::Socket,
@@ -98,10 +98,10 @@ impl Client {
     }
 
     /// As [`Client::connect`], but retries while no server answers, for as long as
-    /// [`Options::patience`] (`None`: for ever), with the backoff of reconnects.
+    /// [`Options::retry_timeout`] (`None`: for ever), with the backoff of reconnects.
     ///
     /// # Errors
-    /// As [`Client::connect`]; [`ClientError::Unreachable`] only once the patience is exhausted.
+    /// As [`Client::connect`]; [`ClientError::Unreachable`] only after [`Options::retry_timeout`].
     pub async fn connect_when_up(options: Options) -> Result<Self, ClientError> {
         let (started, mut backoff) = (Instant::now(), Backoff::default());
         loop {
@@ -110,7 +110,10 @@ impl Client {
                 other => return other,
             };
             let wait = backoff.next(rand::random());
-            if options.patience.is_some_and(|patience| started.elapsed() + wait > patience) {
+            if options
+                .retry_timeout
+                .is_some_and(|retry_timeout| started.elapsed() + wait > retry_timeout)
+            {
                 return Err(error);
             }
             sleep(wait).await;
@@ -138,8 +141,8 @@ impl Client {
     ///
     /// # Errors
     /// Only if the client ended first; the append's own outcome comes from the [`Pending`].
-    /// - [`ClientError::Lost`]: the patience was exhausted.
-    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: reconnecting met another server.
+    /// - [`ClientError::Lost`]: [`Options::retry_timeout`] is over.
+    /// - [`ClientError::Unusable`] or [`ClientError::Refused`]: a reconnect found another server.
     pub async fn append(&self, append: ClientAppend) -> Result<Pending, ClientError> {
         let hello = self.hello();
         self.append_of(&hello.log, append).await
@@ -167,7 +170,7 @@ impl Client {
     ///
     /// # Errors
     /// - [`ClientError::Refused`]: refused for good (`ahead`: the log ends before a named slot;
-    ///   `diverged`: the digest differs), or for longer than the patience.
+    ///   `diverged`: the digest differs), or for longer than [`Options::retry_timeout`].
     /// - [`ClientError::NewLog`]: it names a slot, and the server has another log now.
     /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn update(&self, update: ClientUpdate) -> Result<Reply, ClientError> {
@@ -271,10 +274,10 @@ impl Client {
 
     /// Ends all follows and watches, waits for the outcomes of all appends, then disconnects.
     ///
-    /// Without a server this takes up to [`Options::patience`]. Dropping the future, as
+    /// Without a server this takes up to [`Options::retry_timeout`]. Dropping the future, as
     /// `tokio::time::timeout` does, fails what is pending with [`ClientError::Closed`].
     pub async fn close(mut self) {
-        // Dropping the last senders tells the task that no more requests can come.
+        // Dropping the last senders shows the task that no more requests can come.
         self.appends = mpsc::channel(1).0;
         self.requests = mpsc::channel(1).0;
         if let Some(task) = &mut self.task {
@@ -340,7 +343,8 @@ impl Watch {
     ///
     /// # Errors
     /// An error ends the watch.
-    /// - [`ClientError::Refused`]: the server refused the list for longer than the patience.
+    /// - [`ClientError::Refused`]: the server refused the list for longer than
+    ///   [`Options::retry_timeout`].
     /// - If the client ended: as [`Client::append`], or [`ClientError::Closed`].
     pub async fn next(&mut self) -> Result<Heads, ClientError> {
         self.items.next().await

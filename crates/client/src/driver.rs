@@ -14,12 +14,12 @@ use tokio::{
 
 use crate::{
     ClientError,
-    asks::{Delivery, Item},
     backoff::{Backoff, LONGEST},
     feed::Feed,
     options::Options,
     outbox::Verdict,
     reads::ReadCaller,
+    requests::{Delivery, Item},
     session::{AppendRequest, Session},
     shared::{Shared, State, publish},
     socket::{ConnectError, Incoming, Socket},
@@ -53,11 +53,6 @@ pub(crate) struct Driver {
     lost_since: Option<Instant>,
 }
 
-enum Served {
-    Done,
-    Lost(String),
-}
-
 impl Driver {
     pub(crate) fn new(
         options: Options,
@@ -88,13 +83,10 @@ impl Driver {
     pub(crate) async fn run(mut self, mut socket: Socket) {
         loop {
             let connected = Instant::now();
-            let why = match self.serve(&mut socket).await {
-                Served::Done => {
-                    // Everything has its outcome, so the server's answer does not matter.
-                    let _ = timeout(Duration::from_secs(1), socket.close()).await;
-                    return;
-                }
-                Served::Lost(why) => why,
+            let Some(why) = self.serve(&mut socket).await else {
+                // Everything has its outcome, so the server's answer does not matter.
+                let _ = timeout(Duration::from_secs(1), socket.close()).await;
+                return;
             };
             drop(socket);
             self.reset_backoff(connected.elapsed());
@@ -109,18 +101,19 @@ impl Driver {
 
     /// A connection that was useful, or lasted long, does not count as a failed attempt.
     fn reset_backoff(&mut self, lasted: Duration) {
-        if self.session.was_answered() || lasted > LONGEST {
+        if self.session.was_answered || lasted > LONGEST {
             self.backoff.reset();
         }
-        if self.session.was_answered() || self.session.is_done() {
+        if self.session.was_answered || self.session.is_done() {
             self.lost_since = None;
         }
     }
 
-    async fn serve(&mut self, socket: &mut Socket) -> Served {
+    /// Serves the handles on this connection; why it was lost, or `None` once all is done.
+    async fn serve(&mut self, socket: &mut Socket) -> Option<String> {
         loop {
             if self.is_done() {
-                return Served::Done;
+                return None;
             }
             if let Some(delivery) = self.blocked.take() {
                 self.deliver(delivery);
@@ -129,20 +122,20 @@ impl Driver {
             let now = self.started.elapsed();
             let wake = match self.check(now) {
                 Ok(wake) => self.started + wake,
-                Err(why) => return Served::Lost(why),
+                Err(why) => return Some(why),
             };
             let (session, started) = (&mut self.session, self.started);
-            let (append, ask) = (session.outbox.has_space(), session.asks.has_space());
+            let (append, other) = (session.outbox.has_space(), session.requests.has_space());
             let reading = self.blocked.is_none();
             let space = space(self.blocked.as_ref(), &self.feeds);
             tokio::select! {
                 incoming = socket.next(|| session.next_frame(started.elapsed()), reading) => {
                     if let Some(why) = self.incoming(incoming) {
-                        return Served::Lost(why);
+                        return Some(why);
                     }
                 }
                 Some(request) = self.appends.recv(), if append => self.session.append(request),
-                request = self.requests.recv(), if ask && !self.closing => self.request(request),
+                request = self.requests.recv(), if other && !self.closing => self.request(request),
                 () = space, if !reading => {}
                 () = self.shared.dropped.notified() => self.sweep(),
                 () = sleep_until(wake) => {}
@@ -185,11 +178,11 @@ impl Driver {
         let number = self.last_number;
         match request {
             Some(Request::Read(update, log, caller)) => {
-                self.session.asks.read(update, log, caller, now);
+                self.session.requests.read(update, log, caller, now);
             }
             Some(Request::Follow(room, start, log, feed)) => {
                 let place = (start, log.as_str());
-                let replaced = self.session.asks.follow(number, room.clone(), place, now);
+                let replaced = self.session.requests.follow(number, room.clone(), place, now);
                 self.feeds.insert(number, feed);
                 if let Some(feed) = replaced.and_then(|before| self.feeds.remove(&before)) {
                     feed.end(ClientError::Replaced { room });
@@ -197,12 +190,12 @@ impl Driver {
             }
             Some(Request::Watch(feed)) => {
                 self.feeds.insert(number, feed);
-                self.session.asks.watch(number, now);
+                self.session.requests.watch(number, now);
             }
             None => {
                 self.closing = true;
                 // A slow follower must not keep appends and reads from their answers.
-                self.session.asks.remove_all();
+                self.session.requests.remove_all();
                 (self.feeds, self.blocked) = Default::default();
             }
         }
@@ -210,33 +203,30 @@ impl Driver {
 
     /// Removes the follows and watches that were dropped.
     fn sweep(&mut self) {
-        for (number, _) in self.feeds.extract_if(|_, feed| feed.is_closed()) {
-            self.session.asks.remove(number);
+        for (number, _) in self.feeds.extract_if(|_, feed| feed.items.is_closed()) {
+            self.session.requests.remove(number);
         }
     }
 
     /// Delivers what readers can take now; the first item that does not fit blocks the rest.
     fn deliver_all(&mut self) {
         while self.blocked.is_none() {
-            let Some(delivery) = self.session.next_delivery() else { return };
+            let Some(delivery) = self.session.requests.deliveries.pop_front() else { return };
             self.deliver(delivery);
         }
     }
 
-    fn deliver(&mut self, Delivery { to, log, item }: Delivery) {
-        if let Item::End(why) = item {
-            if let Some(feed) = self.feeds.remove(&to) {
+    fn deliver(&mut self, delivery: Delivery) {
+        if let Item::End(why) = delivery.item {
+            if let Some(feed) = self.feeds.remove(&delivery.to) {
                 feed.end(why);
             }
             return;
         }
-        let Some(feed) = self.feeds.get(&to) else { return };
-        match feed.send(log, item) {
-            Ok(()) => {}
-            Err(TrySendError::Full((log, item))) => {
-                self.blocked = Some(Delivery { to, log, item });
-            }
-            Err(TrySendError::Closed(_)) => self.sweep(),
+        match self.feeds.get(&delivery.to).map(|feed| feed.items.try_send(delivery)) {
+            None | Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(delivery))) => self.blocked = Some(delivery),
+            Some(Err(TrySendError::Closed(_))) => self.sweep(),
         }
     }
 
@@ -247,11 +237,11 @@ impl Driver {
         loop {
             publish(&self.shared.state, State::Reconnecting(why.clone()));
             let wait = self.backoff.next(rand::random());
-            if let Some(patience) = options.patience
-                && since.elapsed() + wait > patience
+            if let Some(retry_timeout) = options.retry_timeout
+                && since.elapsed() + wait > retry_timeout
             {
                 let address = options.address.to_string();
-                return Err(ClientError::Lost { address, why, waited: patience });
+                return Err(ClientError::Lost { address, why, waited: retry_timeout });
             }
             let opening = async {
                 sleep(wait).await;
@@ -278,11 +268,12 @@ impl Driver {
             if self.is_done() {
                 return None;
             }
-            let (append, ask) = (self.session.outbox.has_space(), self.session.asks.has_space());
+            let (append, other) =
+                (self.session.outbox.has_space(), self.session.requests.has_space());
             tokio::select! {
                 done = &mut what => return Some(done),
                 Some(request) = self.appends.recv(), if append => self.session.append(request),
-                request = self.requests.recv(), if ask && !self.closing => self.request(request),
+                request = self.requests.recv(), if other && !self.closing => self.request(request),
                 () = self.shared.dropped.notified() => self.sweep(),
             }
         }
@@ -299,8 +290,9 @@ impl Driver {
     }
 }
 
+/// Waits for space for the blocked delivery, or until its reader is dropped.
 async fn space(blocked: Option<&Delivery>, feeds: &HashMap<u64, Feed>) {
     if let Some(feed) = blocked.and_then(|delivery| feeds.get(&delivery.to)) {
-        feed.space().await;
+        drop(feed.items.reserve().await);
     }
 }

@@ -26,7 +26,8 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
-    /// The connection did not come back within [`Options::patience`](crate::Options::patience).
+    /// The connection did not come back within
+    /// [`Options::retry_timeout`](crate::Options::retry_timeout).
     #[error("the connection to {address} was lost and did not come back in {} s: {why}", waited.as_secs())]
     Lost {
         /// The address as given.
@@ -73,8 +74,9 @@ pub enum ClientError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// The server refused it, and it is not in the log: for good, or for longer than
-    /// [`Options::patience`](crate::Options::patience) (`busy`, `storage_full`, `ahead`, …). In the
-    /// latter case all later appends to the room fail too, because they may depend on it.
+    /// [`Options::retry_timeout`](crate::Options::retry_timeout) (`busy`, `storage_full`, `ahead`,
+    /// …). In the latter case all later appends to the room fail too, because they may depend on
+    /// it.
     #[error("{}", Sentence(.0))]
     Refused(Box<ErrorFrame>),
     /// The server has another log, and the append names a slot of the old one (`ref`, `expect`) or

@@ -5,21 +5,25 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 
-use crate::{ClientError, asks::Item, shared::Shared};
+use crate::{
+    ClientError,
+    requests::{Delivery, Item},
+    shared::Shared,
+};
 
 /// How many items are buffered; each is at most one page of the server.
 const ITEMS: usize = 4;
 
 pub(crate) struct Feed {
-    items: mpsc::Sender<(Arc<str>, Item)>,
+    pub(crate) items: mpsc::Sender<Delivery>,
     end: Arc<OnceLock<ClientError>>,
 }
 
 /// The reader's end, which takes one kind of item.
 pub(crate) struct Items<T> {
-    items: mpsc::Receiver<(Arc<str>, Item)>,
+    items: mpsc::Receiver<Delivery>,
     kind: fn(Item) -> Option<T>,
     end: Arc<OnceLock<ClientError>>,
     log: Arc<str>,
@@ -35,23 +39,6 @@ pub(crate) fn feed<T>(shared: &Arc<Shared>, kind: fn(Item) -> Option<T>) -> (Fee
 }
 
 impl Feed {
-    pub(crate) fn send(
-        &self,
-        log: Arc<str>,
-        item: Item,
-    ) -> Result<(), TrySendError<(Arc<str>, Item)>> {
-        self.items.try_send((log, item))
-    }
-
-    /// Waits for space, or until the reader is dropped.
-    pub(crate) async fn space(&self) {
-        drop(self.items.reserve().await);
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.items.is_closed()
-    }
-
     pub(crate) fn end(self, why: ClientError) {
         let _first_and_only = self.end.set(why);
     }
@@ -59,7 +46,7 @@ impl Feed {
 
 impl<T> Items<T> {
     pub(crate) async fn next(&mut self) -> Result<T, ClientError> {
-        while let Some((log, item)) = self.items.recv().await {
+        while let Some(Delivery { log, item, .. }) = self.items.recv().await {
             self.log = log;
             if let Some(item) = (self.kind)(item) {
                 return Ok(item);
@@ -68,7 +55,6 @@ impl<T> Items<T> {
         Err(self.end.get().cloned().unwrap_or_else(|| self.shared.ended()))
     }
 
-    /// The log of the last item.
     pub(crate) fn log(&self) -> &str {
         &self.log
     }

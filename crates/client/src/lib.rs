@@ -29,7 +29,7 @@
 //!        │ bounded channels
 //!  driver                         one task: socket ⇄ session, reconnects with jittered backoff
 //!        │ frames, disconnects, the clock
-//!  session                        no I/O: outbox (appends), asks (reads, follows, watches), liveness
+//!  session                        no I/O: outbox (appends), requests (the others), liveness
 //! ```
 //!
 //! Invariant: appends to a room enter its log in call order, each once; a follow delivers every
@@ -37,7 +37,6 @@
 //! answered from another log. Every queue is bounded.
 
 mod address;
-mod asks;
 mod backoff;
 mod batches;
 mod client;
@@ -48,6 +47,7 @@ mod http;
 mod options;
 mod pages;
 mod reads;
+mod requests;
 mod session;
 mod shared;
 mod socket;

@@ -13,10 +13,10 @@ pub struct Options {
     pub address: Address,
     /// Who logs in.
     pub author: Author,
-    /// How long to go on without an answer: across reconnects, and for each read or append across
-    /// refusals that ask to wait (`busy`, `storage_full`, …). 10 s by default; `None`: for ever.
+    /// How long to retry: reconnects, and each read or append that the server refuses for now
+    /// (`busy`, `storage_full`, …). 10 s by default; `None`: for ever.
     /// [`Client::connect`](crate::Client::connect) tries once, whatever this is.
-    pub patience: Option<Duration>,
+    pub retry_timeout: Option<Duration>,
     /// Whether to retry an append whose `after` the server's log has not reached, as a client that
     /// moves between nodes of a cluster needs it. Default `true`; otherwise it fails with `ahead`.
     pub wait_when_ahead: bool,
@@ -27,11 +27,11 @@ pub struct Options {
     /// [`Client::append`](crate::Client::append) waits. 1,024 by default.
     pub outbox: usize,
     /// The timeout for a connection, its `hello` and its `welcome` together. 10 s by default.
-    pub connecting: Duration,
+    pub connect_timeout: Duration,
     /// After how much silence to send a `ping`. 15 s by default, clamped to 1 ms … 1 day.
-    pub quiet: Duration,
+    pub ping_after: Duration,
     /// How long to wait after a `ping` before reconnecting. 10 s by default, clamped likewise.
-    pub answer: Duration,
+    pub ping_timeout: Duration,
 }
 
 impl Options {
@@ -41,13 +41,13 @@ impl Options {
         Self {
             address,
             author,
-            patience: Some(Duration::from_secs(10)),
+            retry_timeout: Some(Duration::from_secs(10)),
             wait_when_ahead: true,
             append_to_new_log: true,
             outbox: 1_024,
-            connecting: Duration::from_secs(10),
-            quiet: Duration::from_secs(15),
-            answer: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            ping_after: Duration::from_secs(15),
+            ping_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -71,16 +71,16 @@ pub struct Outbox<T> {
     next_req: i64,
     len: usize,
     capacity: usize,
-    patience: Option<Duration>,
+    retry_timeout: Option<Duration>,
     wait_when_ahead: bool,
     append_to_new_log: bool,
 }
 
 impl<T> Outbox<T> {
     /// An outbox for `capacity` appends, at least 1. An append fails when the server has been
-    /// refusing it transiently for `patience` (`None`: never).
+    /// refusing it transiently for `retry_timeout` (`None`: never).
     #[must_use]
-    pub fn new(capacity: usize, patience: Option<Duration>) -> Self {
+    pub fn new(capacity: usize, retry_timeout: Option<Duration>) -> Self {
         Self {
             rooms: HashMap::new(),
             ready: VecDeque::new(),
@@ -89,7 +89,7 @@ impl<T> Outbox<T> {
             next_req: 1,
             len: 0,
             capacity: capacity.max(1),
-            patience,
+            retry_timeout,
             wait_when_ahead: true,
             append_to_new_log: true,
         }
@@ -255,8 +255,9 @@ impl<T> Outbox<T> {
 
     /// Fails every append with this error.
     pub fn fail_all(&mut self, error: &AppendError) {
-        for queue in self.rooms.values_mut() {
-            self.settled.extend(queue.drain().map(|item| (item.tag, Err(error.clone()))));
+        for queue in std::mem::take(&mut self.rooms).into_values() {
+            let items = queue.items.into_iter();
+            self.settled.extend(items.map(|item| (item.tag, Err(error.clone()))));
         }
         self.len = 0;
         self.disconnected();
@@ -298,12 +299,12 @@ impl<T> Outbox<T> {
             return Verdict::Continue;
         };
         let since = *item.refused_since.get_or_insert(now);
-        let end = self.patience.map(|patience| since.saturating_add(patience));
+        let end = self.retry_timeout.map(|retry_timeout| since.saturating_add(retry_timeout));
         let is_over = end.is_some_and(|end| now >= end);
         if is_over || (error.code == ErrorCode::Ahead && !self.wait_when_ahead) {
             return self.give_up(room, seq, &error);
         }
-        // The last attempt is at the end of the patience, however long the server asks to wait.
+        // The last attempt is at the end of `retry_timeout`, however long the server asks to wait.
         let again = now + wait_of(&error, jitter);
         self.resend_at(room, seq, end.map_or(again, |end| end.min(again)))
     }

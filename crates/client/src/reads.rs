@@ -31,6 +31,10 @@ impl Reads {
         self.0.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn push(
         &mut self,
         req: i64,
@@ -71,17 +75,17 @@ impl Reads {
         }
     }
 
-    /// Retries at `again`, or fails once the patience is exhausted.
+    /// Retries at `again`, or fails once `retry_timeout` is over.
     pub(crate) fn retry_later(
         &mut self,
         req: i64,
         error: ErrorFrame,
         (now, again): (Duration, Duration),
-        patience: Option<Duration>,
+        retry_timeout: Option<Duration>,
     ) {
         let Some(read) = self.0.get_mut(&req) else { return };
         let since = *read.refused_since.get_or_insert(now);
-        if patience.is_none_or(|patience| now.saturating_sub(since) < patience) {
+        if retry_timeout.is_none_or(|retry_timeout| now.saturating_sub(since) < retry_timeout) {
             read.due = Some(again);
         } else {
             self.answer(req, Err(ClientError::Refused(Box::new(error))));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  appends ──► Outbox ──┐                ┌──► outcomes
-//!  reads   ──► Asks   ──┼─► frames   ────┤──► replies
+//!  reads   ──► Requests ┼─► frames   ────┤──► replies
 //!  follows ──►        ──┘   answers ◄────└──► deliveries
 //! ```
 //!
@@ -16,14 +16,14 @@ use tokio::sync::oneshot;
 
 use crate::{
     AppendError, ClientError,
-    asks::{Asks, Delivery, written},
     options::Options,
     outbox::{Outbox, Outcome, Verdict},
+    requests::{Requests, written},
 };
 
 /// How long past the server's own limit to wait for an answer.
 const ANSWER_SLACK: Duration = Duration::from_secs(10);
-/// Bounds of [`Options::quiet`] and [`Options::answer`]: no busy loop, no overflow.
+/// Bounds of [`Options::ping_after`] and [`Options::ping_timeout`]: no busy loop, no overflow.
 const SILENCES: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
 
@@ -38,48 +38,47 @@ pub(crate) struct AppendRequest {
 
 pub(crate) struct Session {
     pub(crate) outbox: Outbox<oneshot::Sender<Outcome>>,
-    pub(crate) asks: Asks,
+    pub(crate) requests: Requests,
     limits: Limits,
     liveness: Liveness,
     ping: Option<String>,
     /// Timeouts of answers start here at the earliest: before, the socket was not read.
     reading_since: Duration,
     /// Whether the server answered anything on this connection.
-    answered: bool,
+    pub(crate) was_answered: bool,
 }
 
 impl Session {
     pub(crate) fn new(options: &Options, hello: &Hello, now: Duration) -> Self {
         Self {
-            outbox: Outbox::new(options.outbox, options.patience)
+            outbox: Outbox::new(options.outbox, options.retry_timeout)
                 .wait_when_ahead(options.wait_when_ahead)
                 .append_to_new_log(options.append_to_new_log),
-            asks: Asks::new(options.patience, &hello.log),
+            requests: Requests::new(options.retry_timeout, &hello.log),
             limits: hello.limits.clone(),
-            liveness: Liveness::new(bounded(options.quiet), bounded(options.answer), now),
+            liveness: Liveness::new(
+                bounded(options.ping_after),
+                bounded(options.ping_timeout),
+                now,
+            ),
             ping: None,
             reading_since: now,
-            answered: false,
+            was_answered: false,
         }
     }
 
     /// Whether every append and read is answered.
     pub(crate) fn is_done(&self) -> bool {
-        self.outbox.is_empty() && self.asks.is_quiet()
-    }
-
-    /// Whether the server answered anything since the last [`Session::connected`].
-    pub(crate) fn was_answered(&self) -> bool {
-        self.answered
+        self.outbox.is_empty() && self.requests.reads.is_empty()
     }
 
     pub(crate) fn connected(&mut self, hello: &Hello, now: Duration) {
-        if hello.log != self.asks.log() {
+        if hello.log != self.requests.log() {
             self.outbox.new_log();
         }
-        self.asks.connected(&hello.log, now);
+        self.requests.connected(&hello.log, now);
         self.limits = hello.limits.clone();
-        self.answered = false;
+        self.was_answered = false;
         self.ping = None;
         self.reading_again(now);
         self.settle();
@@ -88,7 +87,7 @@ impl Session {
     /// Queues an append. One of another log loses its `after`, or fails if it names a slot.
     pub(crate) fn append(&mut self, request: AppendRequest) {
         let AppendRequest { id, mut append, log, caller } = request;
-        if log != self.asks.log() {
+        if log != self.requests.log() {
             if self.outbox.fails_on_new_log(&append) {
                 let _caller_may_be_dropped = caller.send(Err(AppendError::NewLog));
                 return;
@@ -111,22 +110,22 @@ impl Session {
 
     pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration, jitter: f64) -> Verdict {
         self.liveness.heard(now);
-        self.answered |= matches!(
+        self.was_answered |= matches!(
             frame,
             ServerFrame::Appended(_) | ServerFrame::Reply(_) | ServerFrame::Heads(_)
         );
         let mut verdict = Verdict::Continue;
         match frame {
             ServerFrame::Appended(appended) => self.outbox.appended(appended, now),
-            ServerFrame::Reply(reply) => self.asks.reply(reply, now, jitter),
-            ServerFrame::Ack(ack) => self.asks.ack(ack, now),
-            ServerFrame::Heads(heads) => self.asks.heads(heads, now),
+            ServerFrame::Reply(reply) => self.requests.reply(reply, now, jitter),
+            ServerFrame::Ack(ack) => self.requests.ack(ack, now),
+            ServerFrame::Heads(heads) => self.requests.heads(heads, now),
             ServerFrame::Error(error) => {
                 verdict = match error.req {
                     Some(req) if req > 0 => self.outbox.refused(error, now, jitter),
-                    Some(_) => self.asks.refused(error, now, jitter),
+                    Some(_) => self.requests.refused(error, now, jitter),
                     // All our frames have a `req`: this ends a follow, the watch or the connection.
-                    None => self.asks.cut_off(error, now, jitter),
+                    None => self.requests.cut_off(error, now, jitter),
                 }
             }
             ServerFrame::Hello(_)
@@ -142,26 +141,27 @@ impl Session {
         if let Some(ping) = self.ping.take() {
             return Some(ping);
         }
-        let frame = self.asks.next_frame(now).or_else(|| self.outbox.next_frame(now, &self.limits));
+        let frame =
+            self.requests.next_frame(now).or_else(|| self.outbox.next_frame(now, &self.limits));
         self.settle(); // An append that is too large fails without being sent.
         frame
     }
 
     /// Checks the timeouts: when to check again, or why to reconnect.
     pub(crate) fn check(&mut self, now: Duration) -> Result<Duration, String> {
-        let patience = self.limits.append_for + ANSWER_SLACK;
+        let limit = self.limits.append_for + ANSWER_SLACK;
         let oldest = self.outbox.oldest_unanswered().into_iter();
-        let oldest = oldest.chain(self.asks.oldest_unanswered()).min();
-        let overdue = oldest.map(|sent| sent.max(self.reading_since) + patience);
+        let oldest = oldest.chain(self.requests.oldest_unanswered()).min();
+        let overdue = oldest.map(|sent| sent.max(self.reading_since) + limit);
         if overdue.is_some_and(|overdue| overdue <= now) {
-            return Err(format!("the server left a frame unanswered for {} s", patience.as_secs()));
+            return Err(format!("the server left a frame unanswered for {} s", limit.as_secs()));
         }
         let silence = match self.liveness.check(now) {
             Silence::Dead => return Err("the server does not answer a ping".into()),
             Silence::Ping => self.send_ping(now),
             Silence::Until(at) => at,
         };
-        let wakes = [overdue, self.outbox.next_wake(), self.asks.next_wake()];
+        let wakes = [overdue, self.outbox.next_wake(), self.requests.next_wake()];
         Ok(wakes.into_iter().flatten().fold(silence, Duration::min))
     }
 
@@ -182,12 +182,8 @@ impl Session {
         now
     }
 
-    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
-        self.asks.next_delivery()
-    }
-
     pub(crate) fn fail_all(&mut self, error: &ClientError) {
-        self.asks.fail_all(error);
+        self.requests.reads.fail_all(error);
         self.outbox.fail_all(&AppendError::Unknown(error.clone()));
         self.settle();
     }
@@ -216,16 +212,16 @@ enum Silence {
 
 #[derive(Debug)]
 struct Liveness {
-    quiet: Duration,
-    answer: Duration,
+    ping_after: Duration,
+    ping_timeout: Duration,
     heard: Duration,
     pinged: Option<Duration>,
 }
 
 impl Liveness {
-    /// Sends a `ping` after `quiet` of silence and gives up after `answer` more.
-    fn new(quiet: Duration, answer: Duration, now: Duration) -> Self {
-        Self { quiet, answer, heard: now, pinged: None }
+    /// Sends a `ping` after `ping_after` of silence and gives up `ping_timeout` later.
+    fn new(ping_after: Duration, ping_timeout: Duration, now: Duration) -> Self {
+        Self { ping_after, ping_timeout, heard: now, pinged: None }
     }
 
     /// Something arrived, or the socket was not read until now.
@@ -235,13 +231,13 @@ impl Liveness {
 
     fn check(&mut self, now: Duration) -> Silence {
         match self.pinged {
-            Some(pinged) if now >= pinged + self.answer => Silence::Dead,
-            Some(pinged) => Silence::Until(pinged + self.answer),
-            None if now >= self.heard + self.quiet => {
+            Some(pinged) if now >= pinged + self.ping_timeout => Silence::Dead,
+            Some(pinged) => Silence::Until(pinged + self.ping_timeout),
+            None if now >= self.heard + self.ping_after => {
                 self.pinged = Some(now);
                 Silence::Ping
             }
-            None => Silence::Until(self.heard + self.quiet),
+            None => Silence::Until(self.heard + self.ping_after),
         }
     }
 }

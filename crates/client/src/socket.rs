@@ -16,7 +16,7 @@ use tokio_websockets::{
     ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream, upgrade,
 };
 
-use crate::{ClientError, asks::written, options::Options};
+use crate::{ClientError, options::Options, requests::written};
 
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;
@@ -57,11 +57,11 @@ impl ConnectError {
 impl Socket {
     /// Connects and logs in.
     pub(crate) async fn open(options: &Options) -> Result<(Self, Hello), ConnectError> {
-        match tokio::time::timeout(options.connecting, Self::log_in(options)).await {
+        match tokio::time::timeout(options.connect_timeout, Self::log_in(options)).await {
             Ok(connected) => connected,
             Err(_) => Err(ConnectError::Transient(format!(
                 "no welcome within {} s",
-                options.connecting.as_secs()
+                options.connect_timeout.as_secs()
             ))),
         }
     }

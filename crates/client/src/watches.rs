@@ -21,7 +21,7 @@ enum Stage {
 pub(crate) struct Watches {
     watchers: BTreeMap<u64, Stage>,
     /// The `req` of the `watch` whose list is being received.
-    asked: Option<i64>,
+    listing: Option<i64>,
     due: Option<Duration>,
     pub(crate) refused_since: Option<Duration>,
 }
@@ -42,25 +42,25 @@ impl Watches {
 
     /// When to send `watch`; `None` while a list is being received.
     pub(crate) fn due(&self) -> Option<Duration> {
-        self.due.filter(|_| self.asked.is_none() && !self.is_empty())
+        self.due.filter(|_| self.listing.is_none() && !self.is_empty())
     }
 
     /// A `watch` with this `req` is sent: its list is for all that are waiting.
-    pub(crate) fn ask(&mut self, req: i64) {
-        (self.asked, self.due) = (Some(req), None);
+    pub(crate) fn sent(&mut self, req: i64) {
+        (self.listing, self.due) = (Some(req), None);
         self.step(Stage::Waiting, Stage::Listing);
     }
 
     /// Starts all lists over at this time: after a reconnect, or when the server ended the watch.
     pub(crate) fn restart(&mut self, at: Duration) {
-        (self.asked, self.due) = (None, Some(at));
+        (self.listing, self.due) = (None, Some(at));
         self.watchers.values_mut().for_each(|stage| *stage = Stage::Waiting);
     }
 
     /// The server refused the list of this `req`: retries at `again`.
     pub(crate) fn refused(&mut self, req: i64, now: Duration, again: Duration) {
-        if self.asked == Some(req) {
-            (self.asked, self.due) = (None, Some(again));
+        if self.listing == Some(req) {
+            (self.listing, self.due) = (None, Some(again));
             self.refused_since.get_or_insert(now);
             self.step(Stage::Listing, Stage::Waiting);
         }
@@ -74,7 +74,7 @@ impl Watches {
 
     pub(crate) fn take(&mut self, mut heads: Heads, now: Duration) -> Vec<(u64, Heads)> {
         let req = heads.req.take();
-        if req.is_some() && req != self.asked {
+        if req.is_some() && req != self.listing {
             return Vec::new();
         }
         let is_last = req.is_some() && heads.more != Some(true);
@@ -90,7 +90,7 @@ impl Watches {
         };
         let taken = self.watchers.iter().filter_map(of).collect();
         if is_last {
-            (self.asked, self.refused_since) = (None, None);
+            (self.listing, self.refused_since) = (None, None);
             self.step(Stage::Listing, Stage::Live);
             if self.watchers.values().any(|stage| *stage == Stage::Waiting) {
                 self.due.get_or_insert(now);

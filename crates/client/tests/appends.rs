@@ -43,7 +43,7 @@ async fn appends_carry_their_seq_in_order_and_are_pipelined() {
 }
 
 #[tokio::test]
-async fn after_a_loss_what_is_unanswered_is_sent_again_in_order_with_the_same_ids() {
+async fn after_a_disconnect_unanswered_appends_are_resent_in_order_with_the_same_ids() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let [a, b, c] = [say(&client, "a").await, say(&client, "b").await, say(&client, "c").await];
@@ -196,8 +196,8 @@ async fn another_log_keeps_the_outbox_without_the_slots_of_the_old_one() {
 async fn a_server_that_answers_no_ping_causes_a_reconnect() {
     let server = Fake::start().await;
     let mut options = server.options();
-    options.quiet = Duration::from_millis(20);
-    options.answer = Duration::from_millis(20);
+    options.ping_after = Duration::from_millis(20);
+    options.ping_timeout = Duration::from_millis(20);
     let (client, mut peer) = server.client(options).await;
     peer.expect(json!({"type": "ping"})).await;
     let _pending = say(&client, "a").await;
@@ -208,10 +208,10 @@ async fn a_server_that_answers_no_ping_causes_a_reconnect() {
 }
 
 #[tokio::test]
-async fn once_the_patience_is_exhausted_the_outcome_is_unknown() {
+async fn once_the_retry_timeout_is_over_the_outcome_is_unknown() {
     let server = Fake::start().await;
     let mut options = server.options();
-    options.patience = Some(Duration::from_millis(300));
+    options.retry_timeout = Some(Duration::from_millis(300));
     let (client, mut peer) = server.client(options.clone()).await;
     let mut state = client.state();
     let a = say(&client, "a").await;

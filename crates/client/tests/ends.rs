@@ -28,7 +28,7 @@ async fn a_burst_while_disconnected_is_queued_at_once_and_settled_one_by_one() {
     const COUNT: u64 = 2_000;
     let server = Fake::start().await;
     let mut options = server.options();
-    (options.outbox, options.patience) = (2_000, None);
+    (options.outbox, options.retry_timeout) = (2_000, None);
     let (client, peer) = server.client(options).await;
     peer.close(1012).await;
     disconnected(&client).await;
@@ -77,7 +77,7 @@ async fn a_full_outbox_makes_the_next_append_wait_and_loses_none() {
 async fn closing_while_disconnected_with_nothing_pending_is_immediate() {
     let server = Fake::start().await;
     let mut options = server.options();
-    options.patience = None;
+    options.retry_timeout = None;
     let (client, peer) = server.client(options).await;
     let mut follow = client.follow(room("r"), Start::Newest(1)).await.expect("a follow");
     drop((peer, server));
@@ -90,7 +90,7 @@ async fn closing_while_disconnected_with_nothing_pending_is_immediate() {
 async fn cancelling_a_close_fails_what_is_pending() {
     let server = Fake::start().await;
     let mut options = server.options();
-    options.patience = None;
+    options.retry_timeout = None;
     let (client, mut peer) = server.client(options).await;
     let a = say(&client, "a").await;
     peer.expect(json!({"body": "a"})).await;
@@ -130,7 +130,7 @@ async fn closing_does_not_wait_for_a_reader_that_does_not_read() {
 async fn giving_up_does_not_wait_for_a_reader_that_does_not_read_and_gives_the_reason() {
     let server = Fake::start().await;
     let mut options = server.options();
-    options.patience = Some(Duration::from_millis(100));
+    options.retry_timeout = Some(Duration::from_millis(100));
     let (client, mut peer) = server.client(options).await;
     let mut unread = full(&client, &mut peer, 4).await;
     let a = say(&client, "a").await;
@@ -150,8 +150,8 @@ async fn giving_up_does_not_wait_for_a_reader_that_does_not_read_and_gives_the_r
 async fn extreme_timeouts_do_not_panic() {
     let server = Fake::start().await;
     let mut options = server.options();
-    (options.quiet, options.answer) = (Duration::MAX, Duration::MAX);
-    options.patience = Some(Duration::MAX);
+    (options.ping_after, options.ping_timeout) = (Duration::MAX, Duration::MAX);
+    options.retry_timeout = Some(Duration::MAX);
     let (client, mut peer) = server.client(options).await;
     let a = say(&client, "a").await;
     let frame = peer.expect(json!({"body": "a"})).await;
@@ -169,7 +169,7 @@ async fn extreme_timeouts_do_not_panic() {
 async fn connect_when_up_connects_once_the_server_is_ready() {
     let server = Fake::start().await;
     let mut options = server.options();
-    options.patience = None;
+    options.retry_timeout = None;
     let connecting = tokio::spawn(Client::connect_when_up(options));
     // It is not ready: first a proxy says so, then the connection closes without a `hello`.
     server.answer_http("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
@@ -193,7 +193,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_down_does_not_end_the_client(
 }
 
 #[test]
-fn a_server_that_asks_to_wait_longer_than_the_patience_is_retried_at_its_end() {
+fn a_server_that_asks_to_wait_longer_than_the_retry_timeout_is_retried_at_its_end() {
     let at = Duration::from_secs;
     let mut outbox = Outbox::new(1, Some(at(10)));
     let append = draft(room("r"), "");

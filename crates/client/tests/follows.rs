@@ -40,7 +40,7 @@ async fn a_gap_in_the_acks_is_filled_by_updates() {
 }
 
 #[tokio::test]
-async fn a_following_goes_on_after_a_loss_at_its_slot_with_its_digest() {
+async fn a_follow_continues_after_a_disconnect_at_its_slot_with_its_digest() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut follow = client.follow(room("r"), Start::After(Latest(-1))).await.expect("a follow");

@@ -198,7 +198,7 @@ async fn a_list_of_rooms_that_spans_two_logs_has_the_rooms_of_the_new_one() {
 }
 
 #[tokio::test]
-async fn a_follow_that_waits_for_the_log_to_reach_its_slot_is_told_so() {
+async fn a_follow_reports_that_it_waits_for_the_log_to_reach_its_slot() {
     let server = Fake::start().await;
     let (client, mut peer) = server.client(server.options()).await;
     let mut follow = client.follow(room("r"), Start::Newest(1)).await.expect("a follow");

@@ -81,7 +81,7 @@ impl Entry {
     /// When it was written, in ms since the Unix epoch: `sent_at` if that is more than a day before
     /// `committed_at`, as in imported history (PROTOCOL.md); otherwise `committed_at`.
     #[must_use]
-    pub fn said_at(&self) -> u64 {
+    pub fn written_at(&self) -> u64 {
         const HISTORY_MS: u64 = 24 * 60 * 60 * 1_000;
         let history =
             self.sent_at.filter(|sent| sent.saturating_add(HISTORY_MS) < self.committed_at);

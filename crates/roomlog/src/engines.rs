@@ -16,7 +16,7 @@ use std::{
 use roomlog_core::{Engines, archive::Archive, journal::Journal};
 use roomlog_jetstream::{JetStreamJournal, MOST_PARTITIONS, Options, Promise};
 use roomlog_protocol::Manifest;
-use roomlog_sqlite::{Derived, Directory, OpenError, Opened, Restored};
+use roomlog_sqlite::{Contents, Derived, Directory, OpenError, Restored};
 
 use crate::{failure::Failure, say};
 
@@ -45,7 +45,7 @@ impl Storage {
         let failed = |why: OpenError| Failure::said(why.to_string());
         let data = restored_if_backup(data).map_err(failed)?;
         let directory = Directory::open_keeping(&data, journal_bytes).map_err(failed)?;
-        tell_opened(&directory.opened);
+        tell_found(&directory.found);
         let engines = Engines {
             identity: directory.identity,
             journal: directory.journal.clone(),
@@ -65,13 +65,13 @@ impl Storage {
     /// # Errors
     /// What is wrong with the servers, the streams or the directory, and what to do.
     pub(crate) async fn of_a_cluster(data: &Path, options: &Options) -> Result<Self, Failure> {
-        Derived::may_be_used(data).map_err(|why| Failure::said(why.to_string()))?;
+        Derived::check_usable(data).map_err(|why| Failure::said(why.to_string()))?;
         let journal = JetStreamJournal::open(options).await;
         let journal = journal.map_err(|why| Failure::said(why.to_string()))?;
         let directory = Derived::open(data, &journal.facts().log);
         let directory = directory.map_err(|why| Failure::said(why.to_string()))?;
         no_other_partitions(directory.archive.as_ref(), journal.facts().partitions)?;
-        tell_derived(&directory.opened);
+        tell_derived(&directory.found);
         let durability = match journal.promise() {
             Promise::Quorum => "quorum",
             Promise::Fsync => "fsync",
@@ -148,28 +148,31 @@ fn no_other_partitions(archive: &dyn Archive, partitions: u32) -> Result<(), Fai
 }
 
 /// Says what a start has made of a directory, where it is more than going on.
-fn tell_opened(opened: &Opened) {
-    match opened {
-        Opened::New | Opened::Whole => {}
-        Opened::Rebuilt => {
+fn tell_found(found: &Contents) {
+    match found {
+        Contents::Empty | Contents::Log => {}
+        Contents::JournalOnly => {
             say!("archive.db is missing: it is made again from the journal");
         }
-        Opened::Restored(Manifest { log, position, rooms, entries, taken_at, .. }) => say!(
-            "restored a backup of log {log}, taken at {}: {entries} entries in {rooms} rooms, up to \
-             position {position}; what came after is not there. This is a new log, and clients are told so",
-            crate::show::utc(*taken_at)
-        ),
-        Opened::Continued(Manifest { log, position, .. }) => say!(
+        Contents::Backup(manifest) | Contents::PartlyRestored(manifest) => {
+            let Manifest { log, position, rooms, entries, taken_at, .. } = manifest;
+            say!(
+                "restored a backup of log {log}, taken at {}: {entries} entries in {rooms} rooms, up to \
+                 position {position}; what came after is not there. This is a new log, and clients are told so",
+                crate::show::utc(*taken_at)
+            );
+        }
+        Contents::BackupWithJournal(Manifest { log, position, .. }) => say!(
             "a backup of log {log} up to position {position}, and beside it the journal with all that \
              came after: the log goes on"
         ),
     }
 }
 
-fn tell_derived(opened: &Opened) {
-    match opened {
-        Opened::New => say!("a new node: its archive is made from the journal"),
-        Opened::Continued(Manifest { position, .. }) => say!(
+fn tell_derived(found: &Contents) {
+    match found {
+        Contents::Empty => say!("a new node: its archive is made from the journal"),
+        Contents::Backup(Manifest { position, .. }) => say!(
             "a new node: its archive is a backup up to position {position}, and the rest comes from \
              the journal"
         ),

@@ -12,7 +12,7 @@ pub(crate) struct Shown<'a>(pub(crate) &'a Entry);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.0;
-        write!(f, "{} {} ", entry.slot, utc(entry.said_at()))?;
+        write!(f, "{} {} ", entry.slot, utc(entry.written_at()))?;
         let author = text::name(entry.author.as_str(), usize::MAX);
         match entry.kind.as_str() {
             "action" => write!(f, "* {author} ")?,

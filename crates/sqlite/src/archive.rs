@@ -57,7 +57,6 @@ use crate::{
     wal,
 };
 
-/// How many read-only connections are kept open.
 const READERS_KEPT: usize = 8;
 
 /// The writer's page cache, in KiB; each reader has SQLite's default of 2 MiB.
@@ -91,7 +90,7 @@ impl SqliteArchive {
         pragma::keep_wal_on_close(&connection, true).map_err(failed)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(failed)?;
         // Else torn frames of a crash would stay after the end of the WAL, where the next scan
-        // meets them. Without room they do stay.
+        // finds them. On a full disk they do stay.
         match pragma::checkpoint_truncate(&connection) {
             Err(error) if !is_full(&error) => return Err(failed(error)),
             _ => {}

@@ -89,7 +89,7 @@ impl SqliteBackup {
         Self { directory, journal, archive }
     }
 
-    /// Copies the archive to a file; gives the moment of the copy, in ms since the epoch.
+    /// Copies the archive to a file; returns the moment of the copy, in ms since the epoch.
     fn copy_to(
         &self,
         path: &Path,

@@ -17,11 +17,10 @@ use crate::{
     backup::SqliteBackup,
     directory::lock,
     error::OpenError,
-    files::{ARCHIVE, COPY, JOURNAL, has_wal, remove_database},
-    journal,
+    files::{ARCHIVE, COPY, JOURNAL, remove_database},
     pragma::Durability,
     restore, small_files,
-    start::{self, Opened},
+    start::{self, Contents},
     wal,
 };
 
@@ -31,8 +30,8 @@ pub struct Derived {
     pub identity: Identity,
     /// The archive.
     pub archive: Arc<SqliteArchive>,
-    /// What the directory was.
-    pub opened: Opened,
+    /// What the directory held.
+    pub found: Contents,
     path: PathBuf,
     _lock: File,
 }
@@ -42,7 +41,7 @@ impl Derived {
     ///
     /// # Errors
     /// [`OpenError::Frozen`], [`OpenError::HasJournal`], or [`OpenError::Io`].
-    pub fn may_be_used(path: &Path) -> Result<(), OpenError> {
+    pub fn check_usable(path: &Path) -> Result<(), OpenError> {
         small_files::check_not_frozen(path)?;
         if path.join(JOURNAL).exists() {
             return Err(OpenError::HasJournal { path: path.into() });
@@ -59,14 +58,14 @@ impl Derived {
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path, true)?;
         small_files::read_node(path).map_err(io)?;
-        let opened = look(path, log)?;
-        if let Opened::Continued(manifest) = &opened {
+        let found = look(path, log)?;
+        if let Contents::Backup(manifest) = &found {
             restore::adopt(path, manifest)?;
         }
         remove_database(path, COPY).map_err(io)?;
         let archive = Arc::new(SqliteArchive::open(&path.join(ARCHIVE), log)?);
         let identity = small_files::begin_incarnation(path).map_err(io)?;
-        Ok(Self { identity, archive, opened, path: path.into(), _lock: lock })
+        Ok(Self { identity, archive, found, path: path.into(), _lock: lock })
     }
 
     /// Freezes the directory: every later start is refused with this reason.
@@ -83,7 +82,7 @@ impl Derived {
     /// # Errors
     /// The journal cannot be written.
     pub fn become_one_node(&self, log: &str, position: Position) -> Result<(), OpenError> {
-        restore::put_journal(&self.path, |new| journal::begin_same(new, log, position.0))
+        restore::put_journal(&self.path, log, position.0, None)
     }
 
     /// Backups of this directory while it is served, one at a time.
@@ -93,24 +92,22 @@ impl Derived {
     }
 }
 
-fn look(path: &Path, log: &str) -> Result<Opened, OpenError> {
-    Derived::may_be_used(path)?;
+fn look(path: &Path, log: &str) -> Result<Contents, OpenError> {
+    Derived::check_usable(path)?;
+    start::not_only_a_wal(path, ARCHIVE)?;
     let file = path.join(ARCHIVE);
-    if !file.exists() && has_wal(&file) {
-        return Err(OpenError::WalAlone { path: path.into(), file: ARCHIVE });
-    }
     let manifest = start::manifest(path)?;
     start::not_cut_off(path, manifest.as_ref())?;
     wal::scan(&file, Durability::Normal).map_err(|why| ArchiveError::Failed(why.to_string()))?;
     match (archive::inspect(&file)?, manifest) {
-        (None, None) => Ok(Opened::New),
+        (None, None) => Ok(Contents::Empty),
         (None, Some(_)) => Err(OpenError::no_archive(path)),
         (Some(archive), _) if archive.log != log => Err(OpenError::OtherLog {
             path: path.into(),
             archive: archive.log,
             journal: log.into(),
         }),
-        (Some(_), None) => Ok(Opened::Whole),
-        (Some(_), Some(manifest)) => Ok(Opened::Continued(manifest)),
+        (Some(_), None) => Ok(Contents::Log),
+        (Some(_), Some(manifest)) => Ok(Contents::Backup(manifest)),
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     files::{ARCHIVE, COPY, JOURNAL, LOCK, NEW_JOURNAL, remove_database},
     journal::{JOURNAL_BYTES, SqliteJournal},
     pragma, restore, small_files,
-    start::{self, Found, Holds, Opened},
+    start::{self, Contents},
 };
 
 /// How long to wait for the lock: the system takes a while to clean up after a killed process.
@@ -38,8 +38,8 @@ pub struct Directory {
     pub journal: Arc<SqliteJournal>,
     /// The archive.
     pub archive: Arc<SqliteArchive>,
-    /// What the directory was.
-    pub opened: Opened,
+    /// What the directory held.
+    pub found: Contents,
     path: PathBuf,
     _lock: File,
 }
@@ -59,7 +59,9 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`].
     pub fn open_keeping(path: &Path, journal_bytes: u64) -> Result<Self, OpenError> {
-        Self::open_unless(path, journal_bytes, small_files::check_not_frozen)
+        let lock = Self::lock_to_open(path)?;
+        small_files::check_not_frozen(path)?;
+        Self::open_locked(path, journal_bytes, lock)
     }
 
     /// As [`Directory::open`], also if it is frozen: for a move that was interrupted at its end.
@@ -67,14 +69,11 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`].
     pub fn open_to_move(path: &Path) -> Result<Self, OpenError> {
-        Self::open_unless(path, JOURNAL_BYTES, |_| Ok(()))
+        let lock = Self::lock_to_open(path)?;
+        Self::open_locked(path, JOURNAL_BYTES, lock)
     }
 
-    fn open_unless(
-        path: &Path,
-        journal_bytes: u64,
-        refuse: fn(&Path) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
+    fn lock_to_open(path: &Path) -> Result<File, OpenError> {
         if rusqlite::version_number() < pragma::LEAST_SQLITE {
             return Err(OpenError::SqliteTooOld(rusqlite::version().into()));
         }
@@ -83,8 +82,7 @@ impl Directory {
         start::check_ours(path)?;
         let lock = lock(path, true)?;
         small_files::read_node(path).map_err(io)?;
-        refuse(path)?;
-        Self::open_locked(path, journal_bytes, lock)
+        Ok(lock)
     }
 
     /// As [`Directory::open_keeping`], of a directory that the caller has locked.
@@ -95,17 +93,14 @@ impl Directory {
     ) -> Result<Self, OpenError> {
         let io = OpenError::io(path);
         // Everything that can refuse the directory comes first, and changes nothing.
-        let opened = match start::look(path)? {
-            Found::Serve(opened) => opened,
-            Found::Restore(manifest) => {
-                restore::restore(path, &manifest)?;
-                Opened::Restored(manifest)
+        let found = Contents::of(path)?;
+        match &found {
+            Contents::Empty | Contents::Log | Contents::JournalOnly => {}
+            Contents::Backup(manifest) | Contents::PartlyRestored(manifest) => {
+                restore::restore(path, manifest)?;
             }
-            Found::Continue(manifest, journal) => {
-                restore::continue_log(path, &manifest, &journal)?;
-                Opened::Continued(manifest)
-            }
-        };
+            Contents::BackupWithJournal(manifest) => restore::put_manifest_away(path, manifest)?,
+        }
         for left_by_a_crash in [NEW_JOURNAL, COPY] {
             remove_database(path, left_by_a_crash).map_err(io)?;
         }
@@ -113,7 +108,7 @@ impl Directory {
         let archive = SqliteArchive::open(&path.join(ARCHIVE), &journal.facts().log)?;
         let identity = small_files::begin_incarnation(path).map_err(io)?;
         let (journal, archive) = (Arc::new(journal), Arc::new(archive));
-        Ok(Self { identity, journal, archive, opened, path: path.into(), _lock: lock })
+        Ok(Self { identity, journal, archive, found, path: path.into(), _lock: lock })
     }
 
     /// Freezes the directory: every later start is refused with this reason.
@@ -141,27 +136,6 @@ impl Directory {
             return Ok(None);
         }
         lock(path, false).map(Some)
-    }
-
-    /// What a stopped directory holds; changes nothing, and refuses what a start would refuse.
-    ///
-    /// # Errors
-    /// [`OpenError`] gives the reason and a remedy.
-    pub fn look(path: &Path) -> Result<Holds, OpenError> {
-        match start::look(path)? {
-            Found::Serve(Opened::New) => Ok(Holds::Nothing),
-            Found::Serve(_) => Ok(Holds::Log),
-            Found::Restore(_) if path.join(JOURNAL).exists() => Ok(Holds::Unfinished),
-            Found::Restore(manifest) => {
-                restore::compare(path, &manifest)?;
-                Ok(Holds::Backup { manifest, journal: false })
-            }
-            Found::Continue(manifest, journal) => {
-                restore::compare(path, &manifest)?;
-                restore::check_no_gap(path, &manifest, &journal)?;
-                Ok(Holds::Backup { manifest, journal: true })
-            }
-        }
     }
 }
 

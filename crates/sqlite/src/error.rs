@@ -139,12 +139,10 @@ impl OpenError {
         move |error| Self::Io { path: path.into(), error }
     }
 
-    /// The manifest of this directory is wrong.
     pub(crate) fn manifest(path: &Path, why: impl Into<String>) -> Self {
         Self::Manifest { path: path.into(), why: why.into() }
     }
 
-    /// The directory holds a manifest and no archive.
     pub(crate) fn no_archive(path: &Path) -> Self {
         Self::manifest(path, "there is no archive.db beside it")
     }
@@ -153,7 +151,7 @@ impl OpenError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room in its file system, then start again: nothing is lost"
+            "; free disk space in its file system, then start again: nothing is lost"
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             "; there is a file at this path, or a link that leads nowhere: name a directory"
@@ -177,13 +175,12 @@ pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-/// Whether another connection holds a lock.
 pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     let busy = [Some(ErrorCode::DatabaseBusy), Some(ErrorCode::DatabaseLocked)];
     busy.contains(&error.sqlite_error_code())
 }
 
-/// Whether there was no room for the index of the WAL. The commit may be in the WAL.
+/// Whether there was no space for the index of the WAL. The commit may be in the WAL.
 pub(crate) fn is_index_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error().map(|error| error.extended_code) == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }
@@ -192,8 +189,8 @@ pub(crate) fn is_index_full(error: &rusqlite::Error) -> bool {
 pub(crate) fn sentence(error: &rusqlite::Error) -> String {
     let code = error.sqlite_error().map_or(0, |error| error.extended_code);
     let remedy = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "make room in its file system; nothing is lost",
-        _ if is_index_full(error) => "make room in its file system, then start again",
+        Some(ErrorCode::DiskFull) => "free disk space in its file system; nothing is lost",
+        _ if is_index_full(error) => "free disk space in its file system, then start again",
         Some(ErrorCode::SystemIoFailure) => {
             let call = ffi::code_to_str(code);
             return format!(
@@ -204,8 +201,8 @@ pub(crate) fn sentence(error: &rusqlite::Error) -> String {
             "it is damaged; restore a backup of the whole directory"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "look at the rights of the directory and of the files in it, and for room in its file \
-             system"
+            "check the permissions of the directory and of the files in it, and the free disk space \
+             in its file system"
         }
         _ => return error.to_string(),
     };
@@ -218,12 +215,18 @@ pub(crate) fn not_set(why: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(code, Some(why))
 }
 
-pub(crate) fn unknown_format(file: &str, found: i64, known: i64) -> String {
+/// Refuses a file of another format than the known one.
+pub(crate) fn check_format(file: &str, found: i64, known: i64) -> Result<(), String> {
+    if found == known {
+        return Ok(());
+    }
     let remedy = if found < known {
         "an older version wrote it, from before the first release: serve it with that version, \
          `roomlog export` its rooms, and `roomlog import` them into a new directory"
     } else {
         "a newer version wrote it: serve it with that version"
     };
-    format!("{file}: format {found} is not known to this version, which writes {known}; {remedy}")
+    Err(format!(
+        "{file}: format {found} is not known to this version, which writes {known}; {remedy}"
+    ))
 }

@@ -37,14 +37,12 @@ pub(crate) fn is_ours(name: &OsStr) -> bool {
         || [NODE, FROZEN].contains(&renamed)
 }
 
-/// A path with something appended to its last name.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()
 }
 
-/// The WAL of a database file.
 pub(crate) fn wal_of(path: &Path) -> PathBuf {
     with_suffix(path, "-wal")
 }
@@ -80,12 +78,10 @@ pub(crate) fn remove_database(directory: &Path, file: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Syncs a file or a directory.
 pub(crate) fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Syncs the directory that holds a file.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync(parent.unwrap_or(Path::new(".")))

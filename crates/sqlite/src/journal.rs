@@ -31,8 +31,7 @@ use roomlog_core::journal::{
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-pub(crate) use self::rows::{JournalFile, begin_new, begin_same, failed, inspect};
-pub use self::trim::TrimHold;
+pub(crate) use self::rows::{JournalFile, create, failed, inspect};
 use self::{
     follow::SqliteFollow,
     rows::Tables,
@@ -136,8 +135,8 @@ impl SqliteJournal {
 
     /// Keeps all blocks as long as the result exists.
     #[must_use]
-    pub fn hold_trim(&self) -> TrimHold {
-        TrimHold::new(self.allowed.clone())
+    pub fn hold_trim(&self) -> Arc<()> {
+        self.allowed.hold()
     }
 }
 

@@ -36,4 +36,4 @@ pub use error::OpenError;
 pub use journal::{JOURNAL_BYTES, SqliteJournal};
 pub use restore_into::Restored;
 pub use small_files::claim;
-pub use start::{Holds, Opened};
+pub use start::Contents;

@@ -25,6 +25,7 @@ use roomlog_core::{
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
+use ulid::Ulid;
 
 use crate::{
     archive,
@@ -40,23 +41,9 @@ type Step = fn(&Path, &Manifest) -> Result<(), OpenError>;
 
 const STEPS: [Step; 4] = [begin_journal, rename_archive, remove_node, put_manifest_away];
 
-/// Restores a backup, or finishes an interrupted restore.
+/// Restores a backup that [`compare`] has accepted, or finishes an interrupted restore.
 pub(crate) fn restore(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
-    if journal::inspect(&path.join(JOURNAL))?.is_none() {
-        compare(path, manifest)?;
-    }
     STEPS.iter().try_for_each(|step| step(path, manifest))
-}
-
-/// Takes a backup beside its own journal: the same log continues.
-pub(crate) fn continue_log(
-    path: &Path,
-    manifest: &Manifest,
-    journal: &JournalFile,
-) -> Result<(), OpenError> {
-    compare(path, manifest)?;
-    check_no_gap(path, manifest, journal)?;
-    put_manifest_away(path, manifest)
 }
 
 /// Takes a backup of another node of the same log as the archive; can be repeated after a crash.
@@ -161,18 +148,21 @@ fn begin_journal(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     }
     // A start that was interrupted before it had a log leaves an empty one.
     remove_database(path, JOURNAL).map_err(OpenError::io(path))?;
-    put_journal(path, |new| journal::begin_new(new, &manifest.log, manifest.position))
+    put_journal(path, &Ulid::generate().to_string(), manifest.position, Some(&manifest.log))
 }
 
-/// Makes a journal aside, and renames it once it is complete and on stable storage.
+/// Makes the journal of a log that was elsewhere up to a position, as the log `other` if that is
+/// given: aside, and renamed once it is complete and on stable storage.
 pub(crate) fn put_journal(
     path: &Path,
-    make: impl FnOnce(&Path) -> rusqlite::Result<()>,
+    log: &str,
+    position: u64,
+    other: Option<&str>,
 ) -> Result<(), OpenError> {
     let io = OpenError::io(path);
     let new = path.join(NEW_JOURNAL);
     remove_database(path, NEW_JOURNAL).map_err(io)?;
-    make(&new).map_err(journal::failed("cannot be made"))?;
+    journal::create(&new, log, position, other).map_err(journal::failed("cannot be made"))?;
     files::sync(&new)
         .and_then(|()| fs::rename(&new, path.join(JOURNAL)))
         .and_then(|()| files::sync(path))
@@ -194,7 +184,7 @@ fn remove_node(path: &Path, _: &Manifest) -> Result<(), OpenError> {
 }
 
 /// Step 4.
-fn put_manifest_away(path: &Path, _: &Manifest) -> Result<(), OpenError> {
+pub(crate) fn put_manifest_away(path: &Path, _: &Manifest) -> Result<(), OpenError> {
     fs::rename(path.join(MANIFEST_FILE), path.join(RESTORED))
         .and_then(|()| files::sync(path))
         .map_err(OpenError::io(path))
@@ -213,7 +203,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{Directory, Opened, SqliteArchive};
+    use crate::{Contents, Directory, SqliteArchive};
 
     const LOG: &str = "01M81WSNW9CE6W6228NGE1B62E";
 
@@ -251,10 +241,13 @@ mod tests {
         (path, manifest)
     }
 
-    /// Opens a directory and checks everything that a restore promises; gives its new log.
+    /// Opens a directory and checks everything that a restore promises; returns its new log.
     fn restored(path: &Path, manifest: &Manifest) -> String {
         let directory = Directory::open(path).expect("a directory");
-        assert_eq!(directory.opened, Opened::Restored(manifest.clone()));
+        let (Contents::Backup(found) | Contents::PartlyRestored(found)) = &directory.found else {
+            panic!("no backup: {:?}", directory.found);
+        };
+        assert_eq!(found, manifest);
         let log = directory.journal.facts().log.clone();
         assert_ne!(log, LOG);
         assert_eq!(directory.journal.head(0), Ok(Position(9)));
@@ -268,7 +261,7 @@ mod tests {
         assert_eq!(archive.expect("a log").log, log);
         assert!(path.join(RESTORED).exists() && !path.join(MANIFEST_FILE).exists());
         let again = Directory::open(path).expect("a directory");
-        assert_eq!((&again.opened, &again.journal.facts().log), (&Opened::Whole, &log));
+        assert_eq!((&again.found, &again.journal.facts().log), (&Contents::Log, &log));
         log
     }
 
@@ -289,7 +282,7 @@ mod tests {
             let begun = journal::inspect(&path.path().join(JOURNAL)).expect("a journal");
             if done == STEPS.len() {
                 let directory = Directory::open(path.path()).expect("a directory");
-                assert_eq!(directory.opened, Opened::Whole);
+                assert_eq!(directory.found, Contents::Log);
                 continue;
             }
             let log = restored(path.path(), &manifest);

@@ -77,7 +77,7 @@ impl Directory {
     }
 }
 
-/// Copies the backup and restores the copy; gives the new log.
+/// Copies the backup and restores the copy; returns the new log.
 fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
     let io = OpenError::io(part);
     if !backup.join(ARCHIVE).exists() {

@@ -66,7 +66,6 @@ fn parse(text: &[u8]) -> Option<(Ulid, u64)> {
     (node_text(node, incarnation) == text).then_some((node, incarnation))
 }
 
-/// Refuses a frozen directory.
 pub(crate) fn check_not_frozen(path: &Path) -> Result<(), OpenError> {
     match if_exists(fs::read_to_string(path.join(FROZEN))).map_err(OpenError::io(path))? {
         Some(why) => Err(OpenError::Frozen { path: path.into(), why: why.trim().into() }),
@@ -79,8 +78,8 @@ pub(crate) fn freeze(path: &Path, why: &str) -> io::Result<()> {
     replace(path, FROZEN, &format!("{why}\n"))
 }
 
-/// Writes a value (the name or the target of a move) to a file that does not exist yet, and gives
-/// the value that the file holds: the first claim wins.
+/// Writes a value (the name or the target of a move) to a file that does not exist yet, and
+/// returns the value that the file holds: the first claim wins.
 ///
 /// # Errors
 /// The file cannot be read or written.

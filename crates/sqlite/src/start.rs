@@ -29,72 +29,56 @@ use crate::{
     files::{ARCHIVE, JOURNAL, LOCK, has_wal, if_exists, is_ours},
     journal::{self, JournalFile},
     pragma::Durability,
-    wal,
+    restore, wal,
 };
 
-/// What a directory was when it was opened.
+/// What a stopped directory holds, and so what a start makes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opened {
-    /// Empty: a new log.
-    New,
-    /// As the last process left it.
-    Whole,
-    /// Without its archive, which is rebuilt from a journal that was never trimmed.
-    Rebuilt,
-    /// A backup, which a new log continues.
-    Restored(Manifest),
-    /// A backup beside the complete journal of its log, which continues.
-    Continued(Manifest),
-}
-
-/// What a stopped directory holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holds {
-    /// No log.
-    Nothing,
-    /// A log.
+pub enum Contents {
+    /// No log: a new one begins.
+    Empty,
+    /// A log, as the last process left it.
     Log,
-    /// A backup that matches its manifest, byte by byte.
-    Backup {
-        /// Its manifest.
-        manifest: Manifest,
-        /// Whether the journal of its log is beside it, with everything after the backup.
-        journal: bool,
-    },
-    /// An interrupted restore, which the next start finishes.
-    Unfinished,
+    /// A journal that was never trimmed, without its archive, which is rebuilt from it.
+    JournalOnly,
+    /// A backup that matches its manifest, byte by byte; a new log continues it.
+    Backup(Manifest),
+    /// An interrupted restore of a backup, which the next start finishes.
+    PartlyRestored(Manifest),
+    /// Such a backup beside the complete journal of its log, which continues.
+    BackupWithJournal(Manifest),
 }
 
-/// What to do with a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Found {
-    Serve(Opened),
-    /// Restore a backup, or finish the restore.
-    Restore(Manifest),
-    /// Serve a backup with its own journal, if that has no gap.
-    Continue(Manifest, JournalFile),
-}
-
-/// Reads a directory, without changing it, and decides.
-pub(crate) fn look(path: &Path) -> Result<Found, OpenError> {
-    let manifest = manifest(path)?;
-    for file in [JOURNAL, ARCHIVE] {
-        let database = path.join(file);
-        if !database.exists() && has_wal(&database) {
-            return Err(OpenError::WalAlone { path: path.into(), file });
+impl Contents {
+    /// What a stopped directory holds; changes nothing, and refuses what a start would refuse.
+    ///
+    /// # Errors
+    /// [`OpenError`] gives the reason and a remedy.
+    pub fn of(path: &Path) -> Result<Self, OpenError> {
+        let manifest = manifest(path)?;
+        for file in [JOURNAL, ARCHIVE] {
+            not_only_a_wal(path, file)?;
+        }
+        not_cut_off(path, manifest.as_ref())?;
+        wal::scan(&path.join(JOURNAL), Durability::Full)
+            .map_err(|why| JournalError(why.to_string()))?;
+        wal::scan(&path.join(ARCHIVE), Durability::Normal)
+            .map_err(|why| ArchiveError::Failed(why.to_string()))?;
+        let journal = journal::inspect(&path.join(JOURNAL))?;
+        let archive = archive::inspect(&path.join(ARCHIVE))?;
+        match manifest {
+            None => without_manifest(path, journal, archive),
+            Some(manifest) => with_manifest(path, journal, archive, manifest),
         }
     }
-    not_cut_off(path, manifest.as_ref())?;
-    wal::scan(&path.join(JOURNAL), Durability::Full)
-        .map_err(|why| JournalError(why.to_string()))?;
-    wal::scan(&path.join(ARCHIVE), Durability::Normal)
-        .map_err(|why| ArchiveError::Failed(why.to_string()))?;
-    let journal = journal::inspect(&path.join(JOURNAL))?;
-    let archive = archive::inspect(&path.join(ARCHIVE))?;
-    match manifest {
-        None => without_manifest(path, journal, archive).map(Found::Serve),
-        Some(manifest) => with_manifest(path, journal, archive, manifest),
+}
+
+pub(crate) fn not_only_a_wal(path: &Path, file: &'static str) -> Result<(), OpenError> {
+    let database = path.join(file);
+    if !database.exists() && has_wal(&database) {
+        return Err(OpenError::WalAlone { path: path.into(), file });
     }
+    Ok(())
 }
 
 /// Refuses what an interrupted backup left.
@@ -128,7 +112,6 @@ pub(crate) fn check_ours(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The manifest of a directory; `None` if it has none.
 pub(crate) fn manifest(path: &Path) -> Result<Option<Manifest>, OpenError> {
     let text = if_exists(fs::read_to_string(path.join(MANIFEST_FILE)));
     let manifest = text.map_err(OpenError::io(path))?.map(|text| Manifest::from_json(&text));
@@ -139,10 +122,10 @@ fn without_manifest(
     path: &Path,
     journal: Option<JournalFile>,
     archive: Option<ArchiveFile>,
-) -> Result<Opened, OpenError> {
+) -> Result<Contents, OpenError> {
     match (journal, archive) {
-        (None, None) => Ok(Opened::New),
-        (Some(journal), None) if journal.first == Position(1) => Ok(Opened::Rebuilt),
+        (None, None) => Ok(Contents::Empty),
+        (Some(journal), None) if journal.first == Position(1) => Ok(Contents::JournalOnly),
         (Some(JournalFile { first, head, .. }), None) => {
             Err(OpenError::ArchiveMissing { path: path.into(), first, head })
         }
@@ -150,7 +133,7 @@ fn without_manifest(
             Err(OpenError::JournalMissing { path: path.into(), applied })
         }
         (Some(journal), Some(archive)) => {
-            check_match(path, &journal, &archive).map(|()| Opened::Whole)
+            check_match(path, &journal, &archive).map(|()| Contents::Log)
         }
     }
 }
@@ -177,7 +160,7 @@ fn with_manifest(
     journal: Option<JournalFile>,
     archive: Option<ArchiveFile>,
     manifest: Manifest,
-) -> Result<Found, OpenError> {
+) -> Result<Contents, OpenError> {
     let differs = |why: String| Err(OpenError::manifest(path, why));
     let Some(archive) = archive else { return Err(OpenError::no_archive(path)) };
     let ArchiveFile { log, applied } = &archive;
@@ -193,7 +176,7 @@ fn with_manifest(
             && (*log == journal.log || *log == manifest.log)
     });
     if is_begun {
-        return Ok(Found::Restore(manifest));
+        return Ok(Contents::PartlyRestored(manifest));
     }
     if *log != manifest.log {
         return differs(format!("it is of log {}, and archive.db of log {log}", manifest.log));
@@ -205,15 +188,17 @@ fn with_manifest(
                 .into(),
         );
     }
-    let Some(journal) = journal else { return Ok(Found::Restore(manifest)) };
-    match check_match(path, &journal, &archive) {
-        Ok(()) => Ok(Found::Continue(manifest, journal)),
-        Err(why) => Err(OpenError::NotProven {
+    if let Some(journal) = &journal {
+        check_match(path, journal, &archive).map_err(|why| OpenError::NotProven {
             path: path.into(),
             applied: archive.applied,
             first: journal.first,
             head: journal.head,
             why: why.to_string(),
-        }),
+        })?;
     }
+    restore::compare(path, &manifest)?;
+    let Some(journal) = journal else { return Ok(Contents::Backup(manifest)) };
+    restore::check_no_gap(path, &manifest, &journal)?;
+    Ok(Contents::BackupWithJournal(manifest))
 }

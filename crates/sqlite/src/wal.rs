@@ -1,7 +1,7 @@
 //! The scan of a WAL, before SQLite opens it.
 //!
 //! SQLite takes a WAL up to the first frame whose checksum is wrong, and silently drops the rest.
-//! After a crash that is right; after a flipped bit it loses what was acked. The scan tells the two
+//! After a crash that is right; after a flipped bit it loses what was acked. The scan tells them
 //! apart, by <https://sqlite.org/fileformat2.html#the_write_ahead_log>:
 //!
 //! ```text
@@ -199,7 +199,6 @@ impl Frame {
         Checksum::stored(&self.0[16..24])
     }
 
-    /// The parts that are summed.
     fn parts(&self) -> [&[u8]; 2] {
         [&self.0[..8], self.content()]
     }
@@ -209,7 +208,6 @@ impl Frame {
     }
 }
 
-/// What was found.
 #[derive(Default)]
 struct Walk {
     /// What is wrong, and at which byte.

@@ -15,14 +15,16 @@ use std::{
     time::Instant,
 };
 
-use node::{LONG, Served, bodies, directory, files, open, refused, say, say_and_trim, with_files};
+use node::{
+    LONG, Served, append, append_and_trim, bodies, directory, files, open, refused, with_files,
+};
 use roomlog_core::{
     archive::Archive,
     backup::{ArchiveCopy, Backup, BackupError, Progress},
     journal::{Journal, Position},
 };
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
-use roomlog_sqlite::{Directory, OpenError, Opened};
+use roomlog_sqlite::{Contents, Directory, OpenError};
 use roomlog_testkit::fixtures::{Speaker, window};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
@@ -78,15 +80,15 @@ async fn a_backup_of_a_busy_node_is_of_one_moment_and_complete_up_to_it() {
     let path = directory();
     let served = served(&path, 0).await;
     let before: Vec<String> = (0..BEFORE).map(|n| format!("before-{n}")).collect();
-    served.say(&before.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let (said, stop) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+    served.append(&before.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (appended, stop) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
     let write = async {
         while !stop.load(Ordering::Relaxed) {
-            served.say(&[&format!("while-{}", said.load(Ordering::Relaxed))]).await;
-            said.fetch_add(1, Ordering::Relaxed);
+            served.append(&[&format!("while-{}", appended.load(Ordering::Relaxed))]).await;
+            appended.fetch_add(1, Ordering::Relaxed);
         }
     };
-    let (heard, begun) = (said.clone(), Instant::now());
+    let (heard, begun) = (appended.clone(), Instant::now());
     let (mut last, mut steps) = (0, 0);
     let copy = backup_while(&served, move |Progress { done, of }| {
         assert!(done >= last && done <= of, "{done} of {of} after {last}");
@@ -104,15 +106,15 @@ async fn a_backup_of_a_busy_node_is_of_one_moment_and_complete_up_to_it() {
         copied
     };
     let ((), (manifest, backup)) = tokio::join!(write, copy);
-    let said_meanwhile = said.load(Ordering::Relaxed);
-    assert!(said_meanwhile >= 20, "a backup of some steps: {said_meanwhile}");
+    let appended_meanwhile = appended.load(Ordering::Relaxed);
+    assert!(appended_meanwhile >= 20, "a backup of some steps: {appended_meanwhile}");
     let log = served.log().await;
-    assert_eq!(log.len(), BEFORE + said_meanwhile);
+    assert_eq!(log.len(), BEFORE + appended_meanwhile);
     assert!(!path.path().join("backup.tmp").exists(), "the copy has no name any more");
     served.end().await.expect("a good end");
 
     let restored = with_files(&backup);
-    let there = say(&restored, &["and-on"]).await.expect("a good end");
+    let there = append(&restored, &["and-on"]).await.expect("a good end");
     assert!(there.len() > BEFORE);
     assert_eq!(there.len() as u64 - 1, manifest.entries);
     assert_eq!(there[..there.len() - 1], log[..there.len() - 1]);
@@ -125,7 +127,7 @@ async fn a_backup_of_a_busy_node_is_of_one_moment_and_complete_up_to_it() {
 async fn a_cancelled_copy_leaves_nothing() {
     let path = directory();
     let served = served(&path, 0).await;
-    served.say(&["one"]).await;
+    served.append(&["one"]).await;
     served.node.fold_to_head().await.expect("folded");
     let ended = served.directory.backup().copy(&mut |_| false).map(|copy| copy.manifest);
     assert_eq!(ended, Err(BackupError::Ended));
@@ -136,7 +138,7 @@ async fn a_cancelled_copy_leaves_nothing() {
 #[tokio::test]
 async fn a_copy_that_a_crash_left_is_removed_by_the_next_start() {
     let path = directory();
-    say(&path, &["one"]).await.expect("a good end");
+    append(&path, &["one"]).await.expect("a good end");
     for file in ["backup.tmp", "backup.tmp-journal"] {
         fs::write(path.path().join(file), "half a copy").expect("a file");
     }
@@ -148,15 +150,15 @@ async fn a_copy_that_a_crash_left_is_removed_by_the_next_start() {
 /// A directory with a trimmed journal, killed and stopped, and a backup from in between.
 async fn with_its_journal() -> (Manifest, Files, Files, Files) {
     let path = directory();
-    say_and_trim(&path, 20).await;
+    append_and_trim(&path, 20).await;
     let older = files(path.path());
     let served = served(&path, 0).await;
-    served.say(&["middle"]).await;
+    served.append(&["middle"]).await;
     let (manifest, backup) = backup(&served).await;
     // Without folds nothing is trimmed, as under the hold of a running backup.
     let _hold = served.directory.journal.hold_trim();
-    served.say(&["after-1"]).await;
-    served.say(&["after-2"]).await;
+    served.append(&["after-1"]).await;
+    served.append(&["after-2"]).await;
     let whole = files(path.path());
     served.end().await.expect("a good end");
     (manifest, backup, older, whole)
@@ -175,11 +177,17 @@ fn beside(backup: &Files, of: &Files) -> TempDir {
 fn not_proven(path: &TempDir, part: &str) {
     let before = files(path.path());
     let error = refused(path);
-    let said = error.to_string();
-    assert!(matches!(error, OpenError::NotProven { .. }) && said.contains(part), "{said}");
-    assert!(said.contains("holds a backup, at position ") && said.contains("positions "), "{said}");
-    assert!(said.contains("or move journal.db") && said.contains("a new log begins"), "{said}");
-    assert!(files(path.path()) == before, "the directory was changed: {said}");
+    let message = error.to_string();
+    assert!(matches!(error, OpenError::NotProven { .. }) && message.contains(part), "{message}");
+    assert!(
+        message.contains("holds a backup, at position ") && message.contains("positions "),
+        "{message}"
+    );
+    assert!(
+        message.contains("or move journal.db") && message.contains("a new log begins"),
+        "{message}"
+    );
+    assert!(files(path.path()) == before, "the directory was changed: {message}");
 }
 
 #[tokio::test]
@@ -187,10 +195,10 @@ async fn a_backup_beside_its_servers_journal_continues_the_log_without_loss() {
     let (manifest, backup, _, whole) = with_its_journal().await;
     let path = beside(&backup, &whole);
     let directory = open(&path);
-    assert_eq!(directory.opened, Opened::Continued(manifest.clone()));
+    assert_eq!(directory.found, Contents::BackupWithJournal(manifest.clone()));
     assert_eq!(directory.journal.facts().log, manifest.log);
     drop(directory);
-    let log = say(&path, &["and-on"]).await.expect("a good end");
+    let log = append(&path, &["and-on"]).await.expect("a good end");
     assert_eq!(bodies(&log[20..]), ["middle", "after-1", "after-2", "and-on"]);
     assert!(path.path().join("restored.json").exists());
 }
@@ -220,22 +228,22 @@ async fn a_journal_that_is_not_the_rest_of_its_log_is_refused() {
     not_proven(&path, "blocks between its first position");
     // Another log.
     let other = directory();
-    say_and_trim(&other, 30).await;
+    append_and_trim(&other, 30).await;
     not_proven(&beside(&backup, &files(other.path())), "journal.db is of log");
     // Without the journal it is a restore like any other.
     let path = with_files(&backup);
-    assert_eq!(open(&path).opened, Opened::Restored(manifest));
+    assert_eq!(open(&path).found, Contents::Backup(manifest));
 }
 
 #[tokio::test]
 async fn a_journal_that_begins_after_a_gap_is_refused() {
     let path = directory();
     let served = served(&path, 0).await;
-    served.say(&["one"]).await;
+    served.append(&["one"]).await;
     let (manifest, backup) = backup(&served).await;
     assert_eq!(manifest.position, 1);
     for n in 0..20 {
-        served.say(&[&format!("more-{n}")]).await;
+        served.append(&[&format!("more-{n}")]).await;
         served.folded().await;
     }
     assert!(served.directory.archive.applied(0).is_ok());
@@ -270,14 +278,14 @@ async fn a_backup_taken_during_a_fold_can_continue_as_another_log() {
         let restored = Served::on(open(&path)).expect("a node");
         assert!(restored.is_up().await);
         assert_eq!(bodies(&restored.log().await), ["one", "two"]);
-        restored.say(&["another"]).await;
+        restored.append(&["another"]).await;
         restored.folded().await;
         assert_eq!(bodies(&restored.log().await), ["one", "two", "another"]);
-        restored.say_in("aside", &["here-too"]).await;
+        restored.append_in("aside", &["here-too"]).await;
         restored.folded().await;
         assert_eq!(restored.end().await, Ok(()));
         assert_eq!(
-            bodies(&say(&path, &["once-more"]).await.expect("a good end")),
+            bodies(&append(&path, &["once-more"]).await.expect("a good end")),
             ["one", "two", "another", "once-more"]
         );
     }

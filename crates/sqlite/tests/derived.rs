@@ -1,6 +1,6 @@
 //! The directory of a node whose journal is elsewhere.
 
-use roomlog_sqlite::{Derived, OpenError, Opened};
+use roomlog_sqlite::{Contents, Derived, OpenError};
 
 const LOG: &str = "01M81WSNW9CE6W6228NGE1B62E";
 
@@ -8,11 +8,11 @@ const LOG: &str = "01M81WSNW9CE6W6228NGE1B62E";
 fn each_start_is_another_incarnation_of_the_same_node() {
     let directory = tempfile::tempdir().expect("a directory");
     let first = Derived::open(directory.path(), LOG).expect("a directory");
-    assert_eq!(first.opened, Opened::New);
+    assert_eq!(first.found, Contents::Empty);
     let (node, incarnation) = (first.identity.node, first.identity.incarnation);
     drop(first);
     let second = Derived::open(directory.path(), LOG).expect("the same");
-    assert_eq!(second.opened, Opened::Whole);
+    assert_eq!(second.found, Contents::Log);
     assert_eq!((second.identity.node, second.identity.incarnation), (node, incarnation + 1));
     let third = Derived::open(directory.path(), LOG).err();
     assert!(matches!(third, Some(OpenError::Locked(_))), "one process at a time: {third:?}");

@@ -4,7 +4,7 @@ mod node;
 
 use std::{fs, path::Path};
 
-use node::{bodies, directory, open, refused, remove, say};
+use node::{append, bodies, directory, open, refused, remove};
 use roomlog_core::{
     NodeError,
     archive::Archive,
@@ -35,7 +35,7 @@ fn a_missing_directory_is_created() {
 #[tokio::test]
 async fn a_closed_directory_holds_everything_in_its_two_files() {
     let path = directory();
-    say(&path, &["one", "two"]).await.expect("a good end");
+    append(&path, &["one", "two"]).await.expect("a good end");
     for file in ["journal.db-wal", "archive.db-wal"] {
         let left = fs::metadata(path.path().join(file)).map_or(0, |wal| wal.len());
         assert_eq!(left, 0, "{file} was not copied into its file");
@@ -64,8 +64,8 @@ fn a_damaged_node_file_is_named_and_without_it_the_directory_is_another_node() {
     for damaged in ["", "node", &whole.replace("node ", "nose "), &whole.replace("incarnation", "")]
     {
         fs::write(&file, damaged).expect("a file");
-        let said = refused(&path).to_string();
-        assert!(said.contains("is not a node file; remove it to go on"), "{said}");
+        let message = refused(&path).to_string();
+        assert!(message.contains("is not a node file; remove it to go on"), "{message}");
         assert_eq!(fs::read_to_string(&file).expect("the node file"), damaged, "it was changed");
     }
     fs::remove_file(&file).expect("removed");
@@ -77,7 +77,7 @@ fn a_damaged_node_file_is_named_and_without_it_the_directory_is_another_node() {
 #[tokio::test]
 async fn an_archive_without_its_journal_is_refused_unchanged() {
     let path = directory();
-    say(&path, &["one"]).await.expect("a good end");
+    append(&path, &["one"]).await.expect("a good end");
     let journal = fs::read(path.path().join("journal.db")).expect("the journal");
     remove(&path, "journal.db");
     let archive = fs::read(path.path().join("archive.db")).expect("the archive");
@@ -87,18 +87,18 @@ async fn an_archive_without_its_journal_is_refused_unchanged() {
     assert_eq!(fs::read(path.path().join("archive.db")).expect("the archive"), archive);
     // With its journal it opens again.
     fs::write(path.path().join("journal.db"), journal).expect("written");
-    assert_eq!(bodies(&say(&path, &["two"]).await.expect("a good end")), ["one", "two"]);
+    assert_eq!(bodies(&append(&path, &["two"]).await.expect("a good end")), ["one", "two"]);
 }
 
 #[tokio::test]
 async fn a_missing_archive_is_rebuilt_from_the_journal() {
     let path = directory();
-    let log = say(&path, &["one", "two", "three"]).await.expect("a good end");
+    let log = append(&path, &["one", "two", "three"]).await.expect("a good end");
     remove(&path, "archive.db");
-    assert_eq!(say(&path, &[]).await.expect("a good end"), log);
+    assert_eq!(append(&path, &[]).await.expect("a good end"), log);
     // A repeat is recognised without the archive too.
     remove(&path, "archive.db");
-    let again = say(&path, &["two", "four"]).await.expect("a good end");
+    let again = append(&path, &["two", "four"]).await.expect("a good end");
     assert_eq!(bodies(&again), ["one", "two", "three", "four"]);
     assert_eq!(again[..3], log);
 }
@@ -106,8 +106,8 @@ async fn a_missing_archive_is_rebuilt_from_the_journal() {
 #[tokio::test]
 async fn files_of_two_logs_are_refused_and_nothing_is_changed() {
     let (path, other) = (directory(), directory());
-    let log = say(&path, &["one"]).await.expect("a good end");
-    say(&other, &["else"]).await.expect("a good end");
+    let log = append(&path, &["one"]).await.expect("a good end");
+    append(&other, &["else"]).await.expect("a good end");
     let file = |path: &Path| path.join("archive.db");
     let mine = fs::read(file(path.path())).expect("the archive");
     remove(&path, "archive.db");
@@ -120,16 +120,16 @@ async fn files_of_two_logs_are_refused_and_nothing_is_changed() {
     remove(&path, "archive.db");
     fs::write(file(path.path()), mine).expect("brought back");
     assert_eq!(open(&path).identity.incarnation, 2, "what was refused was not a start");
-    assert_eq!(say(&path, &[]).await.expect("a good end"), log);
+    assert_eq!(append(&path, &[]).await.expect("a good end"), log);
 }
 
 #[tokio::test]
 async fn an_archive_ahead_of_its_journal_is_refused_with_both_positions() {
     let path = directory();
-    say(&path, &["one"]).await.expect("a good end");
+    append(&path, &["one"]).await.expect("a good end");
     let journal = fs::read(path.path().join("journal.db")).expect("the journal");
     for body in ["two", "three"] {
-        say(&path, &[body]).await.expect("a good end");
+        append(&path, &[body]).await.expect("a good end");
     }
     let applied = open(&path).archive.applied(0).expect("applied").position;
     assert_eq!(applied, Position(3));
@@ -140,14 +140,17 @@ async fn an_archive_ahead_of_its_journal_is_refused_with_both_positions() {
     let behind = matches!(&error, OpenError::JournalBehind { applied: there, head: Position(1), .. }
         if *there == applied);
     assert!(behind, "{error}");
-    let said = error.to_string();
-    assert!(said.contains(&format!("position {applied}")) && said.contains("ends at 1"), "{said}");
+    let message = error.to_string();
+    assert!(
+        message.contains(&format!("position {applied}")) && message.contains("ends at 1"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn a_failed_fold_stops_the_node_and_the_next_start_repeats_it() {
     let path = directory();
-    say(&path, &["one"]).await.expect("a good end");
+    append(&path, &["one"]).await.expect("a good end");
     let archive = path.path().join("archive.db");
     let execute = |sql: &str| {
         Connection::open(&archive).and_then(|file| file.execute_batch(sql)).expect("a change");
@@ -155,10 +158,10 @@ async fn a_failed_fold_stops_the_node_and_the_next_start_repeats_it() {
     execute("CREATE TRIGGER cut BEFORE INSERT ON state BEGIN SELECT RAISE(ABORT, 'cut'); END");
     let bodies_said: Vec<String> = (0..20).map(|n| format!("more-{n}")).collect();
     let all: Vec<&str> = bodies_said.iter().map(String::as_str).collect();
-    let ended = say(&path, &all).await;
+    let ended = append(&path, &all).await;
     assert!(matches!(ended, Err(NodeError::Archive(_))), "{ended:?}");
     execute("DROP TRIGGER cut");
-    let log = say(&path, &["last"]).await.expect("a good end");
+    let log = append(&path, &["last"]).await.expect("a good end");
     assert_eq!(bodies(&log), [&["one"], &all[..], &["last"]].concat());
 }
 
@@ -166,7 +169,7 @@ async fn a_failed_fold_stops_the_node_and_the_next_start_repeats_it() {
 async fn a_block_changed_on_the_disk_stops_the_node_and_is_not_skipped() {
     let path = directory();
     for body in ["one", "two", "three"] {
-        say(&path, &[body]).await.expect("a good end");
+        append(&path, &[body]).await.expect("a good end");
     }
     // The archive is rebuilt, so the journal is read from its first block.
     remove(&path, "archive.db");
@@ -175,8 +178,8 @@ async fn a_block_changed_on_the_disk_stops_the_node_and_is_not_skipped() {
             file.execute_batch("UPDATE blocks SET block = zeroblob(80) WHERE position = 2")
         })
         .expect("a change");
-    let Err(NodeError::Journal(JournalError(said))) = say(&path, &[]).await else {
+    let Err(NodeError::Journal(JournalError(message))) = append(&path, &[]).await else {
         panic!("it went on");
     };
-    assert!(said.contains("position 2 of the journal is not what was written"), "{said}");
+    assert!(message.contains("position 2 of the journal is not what was written"), "{message}");
 }

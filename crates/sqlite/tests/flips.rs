@@ -9,7 +9,7 @@ mod life;
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use life::{Logs, Served, said};
+use life::{Logs, Served, nth_append};
 use roomlog_core::outcome::AppendOutcome;
 use tempfile::TempDir;
 
@@ -54,10 +54,10 @@ async fn logs(life: &Served) -> Logs {
     logs
 }
 
-async fn say(life: &Served, all: std::ops::Range<usize>) {
+async fn append(life: &Served, all: std::ops::Range<usize>) {
     // Blocks of ten, so that files have many rows.
     for first in all.clone().step_by(10) {
-        let outcomes = life.say(first..(first + 10).min(all.end)).await;
+        let outcomes = life.append(first..(first + 10).min(all.end)).await;
         let taken = |(_, outcome): &(usize, AppendOutcome)| {
             matches!(outcome, AppendOutcome::Committed { repeat: false, .. })
         };
@@ -70,13 +70,13 @@ async fn say(life: &Served, all: std::ops::Range<usize>) {
 async fn image(killed: bool) -> Image {
     let path = tempfile::tempdir().expect("a directory");
     let life = Served::start(path.path(), AT_ONCE).await.expect("a start");
-    say(&life, 0..FOLDED).await;
+    append(&life, 0..FOLDED).await;
     life.folded().await;
     life.end().await.expect("a good end");
     let life = Served::start(path.path(), NEVER).await.expect("a start");
-    say(&life, FOLDED..IN_WALS).await;
+    append(&life, FOLDED..IN_WALS).await;
     life.folded().await;
-    say(&life, IN_WALS..ALL).await;
+    append(&life, IN_WALS..ALL).await;
     let logs = logs(&life).await;
     if killed {
         return Image { files: files(path.path()), logs };
@@ -99,15 +99,15 @@ impl Image {
         let path = lay(files);
         let life = match Served::start(path.path(), AT_ONCE).await {
             Ok(life) => life,
-            Err(said) => return is_clear(&said).then_some(Seen::Refused).ok_or(said),
+            Err(message) => return is_clear(&message).then_some(Seen::Refused).ok_or(message),
         };
         let before = self.read(&life).await?;
         let mut errors = before;
-        for (n, outcome) in life.say(0..ALL).await {
+        for (n, outcome) in life.append(0..ALL).await {
             match outcome {
                 AppendOutcome::Committed { slot, repeat: true, .. } if slot == n as u64 / 5 => {}
                 AppendOutcome::Unknown | AppendOutcome::Unavailable => errors = true,
-                other => return Err(format!("said again, {n} became {other:?}")),
+                other => return Err(format!("repeated, {n} became {other:?}")),
             }
         }
         errors |= self.read(&life).await?;
@@ -163,9 +163,9 @@ impl Image {
 }
 
 /// Whether it names a file or its content, and more.
-fn is_clear(said: &str) -> bool {
-    let names = ["journal", "archive", "/node"].iter().any(|name| said.contains(name));
-    names && said.split_whitespace().count() >= 5
+fn is_clear(message: &str) -> bool {
+    let names = ["journal", "archive", "/node"].iter().any(|name| message.contains(name));
+    names && message.split_whitespace().count() >= 5
 }
 
 /// A place in a file: every other one in the first bytes of a page, where its structure is, and
@@ -195,7 +195,7 @@ async fn an_image_without_a_flip_is_read_in_full() {
             assert_eq!(holds_commits, killed, "{wal}");
         }
     }
-    assert_eq!(said(7).room.as_str(), "room-2");
+    assert_eq!(nth_append(7).room.as_str(), "room-2");
 }
 
 #[tokio::test]

@@ -53,15 +53,20 @@ fn content(archive: &SqliteArchive) -> Content {
 /// that grows by much, and a new one.
 fn commits() -> (Vec<Arc<Commit>>, Vec<Arc<Commit>>) {
     let mut speakers = ["old", "large", "new"].map(Speaker::new);
-    let mut say = |speaker: usize, position: u64, count: usize| {
+    let mut append = |speaker: usize, position: u64, count: usize| {
         // The ids are not in the order of the slots, so that the two passes differ.
         let name = |n: usize| format!("{}-{position}-{n}", (n * 7_919) % 10_007);
         let bodies: Vec<String> = (0..count).map(name).collect();
         let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
         speakers[speaker].says(position, &bodies)
     };
-    let before = vec![say(0, 1, 20), say(1, 2, 30)];
-    let cut = vec![say(1, 3, ENTRIES / 2), say(0, 4, 10), say(2, 4, 40), say(1, 5, ENTRIES / 2)];
+    let before = vec![append(0, 1, 20), append(1, 2, 30)];
+    let cut = vec![
+        append(1, 3, ENTRIES / 2),
+        append(0, 4, 10),
+        append(2, 4, 40),
+        append(1, 5, ENTRIES / 2),
+    ];
     (before, cut)
 }
 

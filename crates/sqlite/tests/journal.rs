@@ -142,8 +142,8 @@ async fn a_missing_row_is_named_and_nothing_after_it_is_given() {
     let mut follow = journal.follow(0, Position(0).into());
     assert_eq!(next(&mut follow).await.expect("a block").block, block(1));
     assert_eq!(next(&mut follow).await.expect("a block").block, block(2));
-    let JournalError(said) = next(&mut follow).await.expect_err("a gap");
-    assert!(said.contains("position 3 is missing"), "{said}");
+    let JournalError(message) = next(&mut follow).await.expect_err("a gap");
+    assert!(message.contains("position 3 is missing"), "{message}");
     let mut behind = journal.follow(0, Position(3).into());
     assert_eq!(next(&mut behind).await.expect("a block").block, block(4));
 }
@@ -156,8 +156,8 @@ async fn a_follower_is_notified_when_the_journal_is_dropped() {
     let mut follow = journal.follow(0, Position(0).into());
     assert_eq!(next(&mut follow).await.expect("a block").block, block(1));
     drop(journal);
-    let JournalError(said) = next(&mut follow).await.expect_err("no writer");
-    assert!(said.contains("the writer has ended"), "{said}");
+    let JournalError(message) = next(&mut follow).await.expect_err("no writer");
+    assert!(message.contains("the writer has ended"), "{message}");
 }
 
 #[tokio::test]
@@ -165,10 +165,10 @@ async fn a_journal_of_an_unknown_format_is_refused() {
     let directory = directory();
     drop(open(&directory));
     execute(&path(&directory), "UPDATE log SET format = 3");
-    let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
+    let Err(JournalError(message)) = SqliteJournal::open(&path(&directory)) else {
         panic!("it was opened");
     };
-    assert!(said.contains("format 3 is not known to this version"), "{said}");
+    assert!(message.contains("format 3 is not known to this version"), "{message}");
 }
 
 #[tokio::test]
@@ -176,10 +176,10 @@ async fn a_file_that_is_no_database_is_refused() {
     let directory = directory();
     std::fs::write(path(&directory), "a text, and longer than the header of a database".repeat(9))
         .expect("a file");
-    let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
+    let Err(JournalError(message)) = SqliteJournal::open(&path(&directory)) else {
         panic!("it was opened");
     };
-    assert!(said.contains("cannot be opened"), "{said}");
+    assert!(message.contains("cannot be opened"), "{message}");
 }
 
 /// Makes a journal of five blocks, changes its file, and gives the error: when it is opened, or
@@ -194,13 +194,13 @@ async fn changed(sql: &str) -> String {
     execute(&path(&directory), sql);
     let journal = match SqliteJournal::open(&path(&directory)) {
         Ok(journal) => journal,
-        Err(JournalError(said)) => return said,
+        Err(JournalError(message)) => return message,
     };
     let mut follow = journal.follow(0, Position(0).into());
     for n in 1..=5 {
         match next(&mut follow).await {
             Ok(durable) => assert_eq!((durable.position, durable.block), (Position(n), block(n))),
-            Err(JournalError(said)) => return said,
+            Err(JournalError(message)) => return message,
         }
     }
     panic!("{sql}: all of it was given");
@@ -215,9 +215,12 @@ async fn whatever_was_changed_in_a_row_is_named_by_its_position() {
         ("UPDATE blocks SET block = x'00' WHERE position = 4", 4),
         ("UPDATE blocks SET position = 9 WHERE position = 5", 9),
     ] {
-        let said = changed(sql).await;
+        let message = changed(sql).await;
         let names = format!("position {position} of the journal is not what was written");
-        assert!(said.contains(&names) && said.contains("restore a backup"), "{sql}: {said}");
+        assert!(
+            message.contains(&names) && message.contains("restore a backup"),
+            "{sql}: {message}"
+        );
     }
 }
 
@@ -228,9 +231,12 @@ async fn missing_last_rows_are_reported_with_both_positions() {
         ("DELETE FROM blocks WHERE position > 1", 1),
         ("DELETE FROM blocks", 0),
     ] {
-        let said = changed(sql).await;
+        let message = changed(sql).await;
         let both = format!("ends at position {head} and had reached position 5");
-        assert!(said.contains(&both) && said.contains("restore a backup"), "{sql}: {said}");
+        assert!(
+            message.contains(&both) && message.contains("restore a backup"),
+            "{sql}: {message}"
+        );
     }
 }
 
@@ -245,8 +251,8 @@ async fn changed_metadata_is_detected() {
         "ALTER TABLE blocks RENAME TO block",
         "DROP TABLE blocks; DROP TABLE reached; DROP TABLE log",
     ] {
-        let said = changed(sql).await;
-        assert!(said.starts_with("journal.db: "), "{sql}: {said}");
+        let message = changed(sql).await;
+        assert!(message.starts_with("journal.db: "), "{sql}: {message}");
     }
 }
 
@@ -259,8 +265,8 @@ async fn a_journal_of_the_previous_format_is_refused_unchanged() {
          INSERT INTO log VALUES ('01M81WSNW9CE6W6228NGE1B62F', 1);
          CREATE TABLE blocks (position INTEGER PRIMARY KEY, time INTEGER, block BLOB) STRICT;",
     );
-    let Err(JournalError(said)) = SqliteJournal::open(&path(&directory)) else {
+    let Err(JournalError(message)) = SqliteJournal::open(&path(&directory)) else {
         panic!("it was opened");
     };
-    assert!(said.contains("format 1 is not known to this version, which writes 2"), "{said}");
+    assert!(message.contains("format 1 is not known to this version, which writes 2"), "{message}");
 }

@@ -60,7 +60,7 @@ fn slots(archive: &SqliteArchive, keys: &[IdKey]) -> Vec<Option<u64>> {
 }
 
 /// Says `count` things in a room, each with its own id.
-fn say(speaker: &mut Speaker, position: u64, count: usize) -> Arc<Commit> {
+fn append(speaker: &mut Speaker, position: u64, count: usize) -> Arc<Commit> {
     let bodies: Vec<String> = (0..count).map(|n| format!("{position}-{n}")).collect();
     speaker.says(position, &bodies.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -73,7 +73,7 @@ fn a_page_is_the_same_from_wherever_runs_begin_and_end() {
     let mut log = Vec::new();
     // Folds that end within a run, at its end, one after it, and far beyond it.
     for (position, count) in (1..).zip([1, 62, 1, 1, 63, 64, 65, 200, 3]) {
-        let commit = say(&mut speaker, position, count);
+        let commit = append(&mut speaker, position, count);
         log.extend(commit.entries.clone());
         archive.fold(&window(position, &[commit])).expect("a fold");
     }
@@ -102,7 +102,7 @@ fn a_run_takes_entries_until_it_has_16_kib() {
     let mut speaker = Speaker::new("a");
     // 64 bytes of an id, as much of a body: few enough for 64 of them. Then one that fills a run.
     let (small, large) = ("x".repeat(60), "y".repeat(16 << 10));
-    let mut say = |position: u64, body: &str| {
+    let mut append = |position: u64, body: &str| {
         let mut commit = speaker.says(position, &[&format!("i{position}")]);
         let changed = Arc::get_mut(&mut commit).expect("the only handle");
         let before = changed.entries[0].entry.slot;
@@ -113,11 +113,11 @@ fn a_run_takes_entries_until_it_has_16_kib() {
         speaker.head.digest = digest;
         archive.fold(&window(position, &[commit])).expect("a fold");
     };
-    say(1, &small);
-    say(2, &large);
-    say(3, &small);
-    say(4, &large);
-    say(5, &large);
+    append(1, &small);
+    append(2, &large);
+    append(3, &small);
+    append(4, &large);
+    append(5, &large);
     assert_eq!(file.run_lengths(), [2, 2, 1], "full behind the entry that fills it");
     assert_eq!(archive.page(&room("a"), 0, 5, usize::MAX, Keep::Oldest).expect("all").len(), 5);
 }
@@ -141,7 +141,7 @@ fn ids_are_found_through_every_merge_and_merged_segments_are_deleted() {
         position += 1;
         // Mostly one or two entries, now and then some hundreds.
         let count = if round % 40 == 7 { 300 } else { 1 + round % 2 };
-        let commit = say(&mut speakers[round % 3], position, count);
+        let commit = append(&mut speakers[round % 3], position, count);
         all.extend(keys(&commit));
         slots_of_all.extend(commit.entries.iter().map(|stored| Some(stored.entry.slot)));
         archive.fold(&window(position, &[commit])).expect("a fold");
@@ -169,7 +169,7 @@ fn segments_stay_few_although_no_process_lives_long_enough_for_the_largest_merge
     let (mut all, mut most, mut position) = (Vec::new(), 0, 0);
     let mut fold = |archive: &SqliteArchive, count: usize| {
         position += 1;
-        let commit = say(&mut speaker, position, count);
+        let commit = append(&mut speaker, position, count);
         all.extend(keys(&commit));
         archive.fold(&window(position, &[commit])).expect("a fold");
         file.segments_that_count().len()
@@ -200,7 +200,7 @@ fn a_window_counts_although_there_is_no_room_for_a_merge() {
     let archive = file.open();
     let mut speaker = Speaker::new("a");
     let mut fold = |position: u64| {
-        let commit = say(&mut speaker, position, 200);
+        let commit = append(&mut speaker, position, 200);
         archive.fold(&window(position, &[commit]))
     };
     for position in 1..4 {
@@ -226,7 +226,7 @@ fn a_fold_that_repeatedly_finds_no_room_takes_no_more_space() {
     let file = File::new();
     let archive = file.open();
     let mut speaker = Speaker::new("a");
-    archive.fold(&window(1, &[say(&mut speaker, 1, 10)])).expect("a fold");
+    archive.fold(&window(1, &[append(&mut speaker, 1, 10)])).expect("a fold");
     // No room for the last row of the next fold.
     file.execute(
         "CREATE TABLE full (id INTEGER PRIMARY KEY AUTOINCREMENT);
@@ -234,7 +234,7 @@ fn a_fold_that_repeatedly_finds_no_room_takes_no_more_space() {
          CREATE TRIGGER cut BEFORE INSERT ON state WHEN NEW.state LIKE '%\"position\":2,%'
          BEGIN INSERT INTO full VALUES (NULL); END",
     );
-    let commit = say(&mut speaker, 2, 5_000);
+    let commit = append(&mut speaker, 2, 5_000);
     let pages = |_| {
         let folded = archive.fold(&window(2, std::slice::from_ref(&commit)));
         assert!(matches!(folded, Err(ArchiveError::NoRoom(_))), "{folded:?}");
@@ -244,7 +244,7 @@ fn a_fold_that_repeatedly_finds_no_room_takes_no_more_space() {
     assert!(pages[19] <= pages[2], "it grows: {pages:?}");
     file.execute("DROP TRIGGER cut; DROP TABLE full");
     archive.fold(&window(2, &[commit])).expect("a fold");
-    archive.fold(&window(3, &[say(&mut speaker, 3, 1)])).expect("a fold");
+    archive.fold(&window(3, &[append(&mut speaker, 3, 1)])).expect("a fold");
     assert_eq!(file.segments_with_rows(), file.segments_that_count(), "nothing else is left");
 }
 
@@ -261,7 +261,7 @@ fn leftovers_of_an_interrupted_merge_are_deleted() {
         let mut speaker = Speaker::new("a");
         let mut all = Vec::new();
         let mut fold = |archive: &SqliteArchive, position: u64| {
-            let commit = say(&mut speaker, position, 200);
+            let commit = append(&mut speaker, position, 200);
             all.extend(keys(&commit));
             archive.fold(&window(position, &[commit]))
         };
@@ -306,10 +306,11 @@ fn what_was_changed_in_any_table_is_damage_and_never_an_answer() {
             "digest",
         ),
     ];
-    for (change, said) in changes {
+    for (change, message) in changes {
         let file = File::new();
         let archive = file.open();
-        let commits = [say(&mut Speaker::new("a"), 1, 100), say(&mut Speaker::new("b"), 1, 3)];
+        let commits =
+            [append(&mut Speaker::new("a"), 1, 100), append(&mut Speaker::new("b"), 1, 3)];
         let all: Vec<IdKey> = commits.iter().flat_map(|commit| keys(commit)).collect();
         archive.fold(&window(1, &commits)).expect("a fold");
         drop(archive);
@@ -323,6 +324,6 @@ fn what_was_changed_in_any_table_is_damage_and_never_an_answer() {
             archive.page(&room("a"), 0, 100, usize::MAX, Keep::Oldest).map(drop)
         };
         let problem = read().expect_err(change).to_string();
-        assert!(problem.contains(said), "{change}: {problem}");
+        assert!(problem.contains(message), "{change}: {problem}");
     }
 }

@@ -6,11 +6,11 @@ mod node;
 use std::{collections::BTreeMap, fs};
 
 use node::{
-    Served, bodies, directory, files, open, refused, remove, say, say_and_trim, say_one_by_one,
-    with_files,
+    Served, append, append_and_trim, append_one_by_one, bodies, directory, files, open, refused,
+    remove, with_files,
 };
 use roomlog_core::journal::{Journal, Position};
-use roomlog_sqlite::{Directory, OpenError, Opened};
+use roomlog_sqlite::{Contents, Directory, OpenError};
 use tempfile::TempDir;
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -27,15 +27,15 @@ struct Log {
 
 async fn log() -> Log {
     let path = directory();
-    say_one_by_one(&path, 5).await;
+    append_one_by_one(&path, 5).await;
     let early = files(path.path());
-    say_and_trim(&path, 15).await;
+    append_and_trim(&path, 15).await;
     let late = files(path.path());
     let directory = Directory::open_keeping(path.path(), 0).expect("a directory");
     let served = Served::on(directory).expect("a node");
     assert!(served.is_up().await);
     for body in ["last-but-one", "last"] {
-        served.say(&[body]).await;
+        served.append(&[body]).await;
         served.folded().await;
     }
     let killed = files(path.path());
@@ -58,13 +58,13 @@ fn part<'a>(of: &'a Files, file: &'a str) -> impl Iterator<Item = (String, Vec<u
 fn refuses(path: &TempDir, says: &[&str]) -> OpenError {
     let before = files(path.path());
     let error = refused(path);
-    let said = error.to_string();
+    let message = error.to_string();
     for part in says {
-        assert!(said.contains(part), "{part:?} is not in: {said}");
+        assert!(message.contains(part), "{part:?} is not in: {message}");
     }
     let after = files(path.path());
     assert!(before.keys().eq(after.keys()), "{:?} became {:?}", before.keys(), after.keys());
-    assert!(before == after, "a file was changed by a start that refused: {said}");
+    assert!(before == after, "a file was changed by a start that refused: {message}");
     error
 }
 
@@ -163,7 +163,7 @@ async fn what_was_refused_is_served_when_the_file_is_brought_back() {
     for (name, bytes) in part(&killed, "journal.db") {
         fs::write(path.path().join(name), bytes).expect("a file");
     }
-    let log = say(&path, &["and-on"]).await.expect("a good end");
+    let log = append(&path, &["and-on"]).await.expect("a good end");
     assert_eq!(log.len(), 23);
     assert_eq!(bodies(&log[20..]), ["last-but-one", "last", "and-on"]);
 }
@@ -171,15 +171,15 @@ async fn what_was_refused_is_served_when_the_file_is_brought_back() {
 #[tokio::test]
 async fn an_empty_directory_is_a_new_log_and_a_missing_archive_is_rebuilt() {
     let path = directory();
-    assert_eq!(open(&path).opened, Opened::New);
-    assert_eq!(open(&path).opened, Opened::Whole);
-    let log = say(&path, &["one", "two"]).await.expect("a good end");
+    assert_eq!(open(&path).found, Contents::Empty);
+    assert_eq!(open(&path).found, Contents::Log);
+    let log = append(&path, &["one", "two"]).await.expect("a good end");
     let name = open(&path).journal.facts().log.clone();
     remove(&path, "archive.db");
     let directory = open(&path);
-    assert_eq!((&directory.opened, &directory.journal.facts().log), (&Opened::Rebuilt, &name));
+    assert_eq!((&directory.found, &directory.journal.facts().log), (&Contents::JournalOnly, &name));
     drop(directory);
-    assert_eq!(say(&path, &[]).await.expect("a good end"), log);
+    assert_eq!(append(&path, &[]).await.expect("a good end"), log);
 }
 
 #[tokio::test]
@@ -202,8 +202,8 @@ async fn an_interrupted_backup_is_neither_served_nor_used_for_a_new_log() {
 async fn a_directory_may_have_any_name() {
     let parent = directory();
     let path = parent.path().join("a?mode=ro#b %41 ä");
-    for opened in [Opened::New, Opened::Whole] {
-        assert_eq!(Directory::open(&path).expect("a directory").opened, opened);
+    for found in [Contents::Empty, Contents::Log] {
+        assert_eq!(Directory::open(&path).expect("a directory").found, found);
     }
     fs::remove_file(path.join("journal.db")).expect("removed");
     assert!(matches!(Directory::open(&path), Err(OpenError::JournalMissing { .. })));
@@ -216,7 +216,7 @@ async fn a_new_log_that_a_crash_interrupted_is_begun_again() {
         for file in empty {
             fs::write(path.path().join(file), "").expect("a file");
         }
-        assert_eq!(open(&path).opened, Opened::New);
-        assert_eq!(bodies(&say(&path, &["one"]).await.expect("a good end")), ["one"]);
+        assert_eq!(open(&path).found, Contents::Empty);
+        assert_eq!(bodies(&append(&path, &["one"]).await.expect("a good end")), ["one"]);
     }
 }

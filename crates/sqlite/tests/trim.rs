@@ -5,7 +5,7 @@ mod node;
 use std::{fs, time::Duration};
 
 use bytes::Bytes;
-use node::{Served, bodies, directory, files, open, remove, say, say_and_trim, with_files};
+use node::{Served, append, append_and_trim, bodies, directory, files, open, remove, with_files};
 use roomlog_core::{
     archive::Archive,
     journal::{Journal, Position, Proposed},
@@ -135,13 +135,13 @@ async fn a_commit_trims_a_few_blocks_and_no_more() {
 #[tokio::test]
 async fn a_node_trims_what_its_archive_has_and_knows_every_entry_and_id_as_before() {
     let path = directory();
-    let log = say_and_trim(&path, 60).await;
+    let log = append_and_trim(&path, 60).await;
     let directory = open(&path);
     let (first, head) = (directory.journal.first(0), directory.journal.head(0));
     assert!(first.expect("a first") > Position(40) && head == Ok(Position(60)));
     drop(directory);
     // The id of an entry whose block was trimmed long ago.
-    let again = say(&path, &["body-0", "new"]).await.expect("a good end");
+    let again = append(&path, &["body-0", "new"]).await.expect("a good end");
     assert_eq!(again[..60], log);
     assert_eq!(bodies(&again[60..]), ["new"]);
 }
@@ -149,13 +149,13 @@ async fn a_node_trims_what_its_archive_has_and_knows_every_entry_and_id_as_befor
 #[tokio::test]
 async fn a_kill_between_any_two_commits_of_a_trim_leaves_a_directory_that_starts() {
     let path = directory();
-    say_and_trim(&path, 10).await;
+    append_and_trim(&path, 10).await;
     let served = Served::on(Directory::open_keeping(path.path(), 0).expect("a directory"));
     let served = served.expect("a node");
     assert!(served.is_up().await);
     let mut killed = Vec::new();
     for n in 10..25 {
-        served.say(&[&format!("body-{n}")]).await;
+        served.append(&[&format!("body-{n}")]).await;
         killed.push((n + 1, files(path.path())));
         served.folded().await;
         killed.push((n + 1, files(path.path())));
@@ -164,7 +164,7 @@ async fn a_kill_between_any_two_commits_of_a_trim_leaves_a_directory_that_starts
     served.end().await.expect("a good end");
     for (entries, files) in killed {
         let path = with_files(&files);
-        assert_eq!(say(&path, &[]).await.expect("a good end"), log[..entries]);
+        assert_eq!(append(&path, &[]).await.expect("a good end"), log[..entries]);
     }
 }
 
@@ -175,7 +175,7 @@ async fn the_archive_has_trimmed_blocks_on_stable_storage() {
     let served = served.expect("a node");
     assert!(served.is_up().await);
     for n in 0..30 {
-        served.say(&[&format!("body-{n}")]).await;
+        served.append(&[&format!("body-{n}")]).await;
         served.folded().await;
         let first = served.directory.journal.first(0).expect("a first");
         let durable: Option<i64> = Connection::open(path.path().join("archive.db"))
@@ -193,18 +193,18 @@ async fn the_archive_has_trimmed_blocks_on_stable_storage() {
 #[tokio::test]
 async fn a_journal_that_lost_its_oldest_rows_is_not_taken_for_a_trimmed_one() {
     let path = directory();
-    say(&path, &["one"]).await.expect("a good end");
-    say(&path, &["two"]).await.expect("a good end");
+    append(&path, &["one"]).await.expect("a good end");
+    append(&path, &["two"]).await.expect("a good end");
     let file = Connection::open(path.path().join("journal.db")).expect("the file");
     file.execute_batch("DELETE FROM blocks WHERE position = 1").expect("a change");
     drop(file);
     remove(&path, "archive.db");
     match Directory::open(path.path()) {
         Err(OpenError::Journal(error)) => {
-            let said = error.to_string();
+            let message = error.to_string();
             assert!(
-                said.contains("begins at position 2") && said.contains("and not at 1"),
-                "{said}"
+                message.contains("begins at position 2") && message.contains("and not at 1"),
+                "{message}"
             );
         }
         Err(other) => panic!("{other}"),

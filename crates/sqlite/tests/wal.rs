@@ -94,18 +94,18 @@ impl Image {
         let (directory, path) = self.lay();
         match SqliteJournal::open(&path) {
             Ok(journal) => Ok(journal.head(0).expect("a head").0),
-            Err(JournalError(said)) => {
+            Err(JournalError(message)) => {
                 let there = Self::of(directory.path(), self.name);
-                assert!(there.database == self.database, "the database was changed: {said}");
-                assert!(there.wal == self.wal, "the WAL was changed: {said}");
-                Err(said)
+                assert!(there.database == self.database, "the database was changed: {message}");
+                assert!(there.wal == self.wal, "the WAL was changed: {message}");
+                Err(message)
             }
         }
     }
 
     fn refused(&self, why: &str) -> String {
         match self.head() {
-            Err(said) => said,
+            Err(message) => message,
             Ok(head) => panic!("{why}: opened, and ends at {head}"),
         }
     }
@@ -148,11 +148,11 @@ async fn a_flipped_bit_of_any_part_of_any_frame_is_refused_the_last_one_included
         for place in places {
             let byte = HEADER + frame * FRAME + place;
             let bit = ((frame + place) % 8) as u8;
-            let said = image.flip(byte, bit).refused(&format!("frame {frame}, byte {place}"));
+            let message = image.flip(byte, bit).refused(&format!("frame {frame}, byte {place}"));
             let at = HEADER + frame * FRAME;
-            assert!(said.contains(&format!("flipped at byte {at};")), "{said}");
-            assert!(said.contains("journal.db-wal is damaged"), "{said}");
-            assert!(said.contains("restore a backup"), "{said}");
+            assert!(message.contains(&format!("flipped at byte {at};")), "{message}");
+            assert!(message.contains("journal.db-wal is damaged"), "{message}");
+            assert!(message.contains("restore a backup"), "{message}");
         }
     }
 }
@@ -163,8 +163,8 @@ async fn a_flipped_bit_of_the_header_is_refused() {
         let image = killed(blocks).await;
         for byte in 0..HEADER {
             for bit in 0..8 {
-                let said = image.flip(byte, bit).refused(&format!("byte {byte}, bit {bit}"));
-                assert!(said.contains("its header is not what was written"), "{said}");
+                let message = image.flip(byte, bit).refused(&format!("byte {byte}, bit {bit}"));
+                assert!(message.contains("its header is not what was written"), "{message}");
             }
         }
     }
@@ -179,15 +179,15 @@ async fn a_missing_sector_before_later_commits_is_refused_with_what_follows() {
     // then is an intact commit followed by an intact frame for certain.
     let second_last = commits[commits.len() - 3];
     for sector in image.sectors(0..second_last) {
-        let said = image.without_sector(sector).refused(&format!("sector {sector}"));
-        assert!(said.contains("before later commits is incomplete"), "{said}");
-        assert!(said.contains(&format!("up to byte {}", image.wal.len())), "{said}");
+        let message = image.without_sector(sector).refused(&format!("sector {sector}"));
+        assert!(message.contains("before later commits is incomplete"), "{message}");
+        assert!(message.contains(&format!("up to byte {}", image.wal.len())), "{message}");
     }
     // In the page of a commit that only the last transaction follows.
     let end_of_page = (HEADER + before_last * FRAME) / SECTOR - 1;
-    let said = image.without_sector(end_of_page).refused("the last but one");
+    let message = image.without_sector(end_of_page).refused("the last but one");
     let intact = HEADER + commits[commits.len() - 3] * FRAME;
-    assert!(said.contains(&format!("intact up to byte {intact}")), "{said}");
+    assert!(message.contains(&format!("intact up to byte {intact}")), "{message}");
 }
 
 #[tokio::test]
@@ -262,8 +262,8 @@ async fn a_wal_without_its_database_is_refused() {
     assert!(image.refused("empty").contains("the database beside it is missing or empty"));
     let (directory, path) = image.lay();
     fs::remove_file(&path).expect("removed");
-    let Err(JournalError(said)) = SqliteJournal::open(&path) else { panic!("it was opened") };
-    assert!(said.contains("the database beside it is missing or empty"), "{said}");
+    let Err(JournalError(message)) = SqliteJournal::open(&path) else { panic!("it was opened") };
+    assert!(message.contains("the database beside it is missing or empty"), "{message}");
     assert!(!path.exists() && directory.path().join("journal.db-wal").exists());
 }
 
@@ -289,9 +289,15 @@ fn several_commits_of_an_archive_may_be_torn_but_no_bit_may_be_flipped() {
     let middle = HEADER + image.frames() / 2 * image.frame() + 24 + 8_180;
     assert!(image.without_sector(middle / SECTOR).wal != image.wal, "a sector of zeros");
     assert_eq!(open(&image.without_sector(middle / SECTOR)), Ok("log".into()));
-    let said = open(&image.flip(middle, 3)).expect_err("a flipped bit").to_string();
-    assert!(said.contains("archive.db-wal is damaged: a bit of a frame was flipped"), "{said}");
-    assert!(said.contains("moving archive.db, archive.db-wal and archive.db-shm away"), "{said}");
+    let message = open(&image.flip(middle, 3)).expect_err("a flipped bit").to_string();
+    assert!(
+        message.contains("archive.db-wal is damaged: a bit of a frame was flipped"),
+        "{message}"
+    );
+    assert!(
+        message.contains("moving archive.db, archive.db-wal and archive.db-shm away"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -318,6 +324,6 @@ fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
     assert_eq!(open(&torn), Ok(()));
     image.wal = torn.wal;
     image.database = database;
-    let said = open(&image).expect_err("a mixture");
-    assert!(said.contains("a frame before what was copied is incomplete"), "{said}");
+    let message = open(&image).expect_err("a mixture");
+    assert!(message.contains("a frame before what was copied is incomplete"), "{message}");
 }

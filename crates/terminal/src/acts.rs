@@ -16,7 +16,7 @@ use crate::{
     command::ChatCommand,
     help::Help,
     limits::MOST_UNSENT,
-    link::Ask,
+    link::Request,
     shown::is_line,
     text,
     view::Place,
@@ -74,7 +74,7 @@ impl App {
     }
 
     fn send(&mut self, append: ClientAppend, log: String) {
-        self.asks.push(Ask::Append(log.clone(), append.clone()));
+        self.requests.push(Request::Append(log.clone(), append.clone()));
         self.unsent.push(Unsent { append, log, since: Instant::now(), failed: None });
     }
 

@@ -20,7 +20,7 @@ use crate::{
     help::Help,
     limits::{NEAR, PAGE, SLOW},
     line::{Columns, Timeline},
-    link::{Ask, News, Opening},
+    link::{News, Opening, Request},
     marks::Marks,
     rooms::Rooms,
     shown::Annotations,
@@ -75,7 +75,7 @@ pub(crate) struct App {
     /// Whether a room that is not open is being read for its authors.
     is_peeking: bool,
     /// The number of the last requested page.
-    asked: u64,
+    page_number: u64,
     /// The end that grew when the other one was evicted. The other one is not requested again
     /// before the next key: on a screen larger than the window the two would alternate for ever.
     grown: Option<End>,
@@ -87,7 +87,7 @@ pub(crate) struct App {
     pub(crate) new: Option<u64>,
     pub(crate) selected: Option<u64>,
     pub(crate) expanded: BTreeSet<u64>,
-    pub(crate) asks: Vec<Ask>,
+    pub(crate) requests: Vec<Request>,
 }
 
 impl App {
@@ -120,21 +120,17 @@ impl App {
             log,
             page: None,
             is_peeking: false,
-            asked: 0,
+            page_number: 0,
             goal: None,
             grown: None,
             is_refused: false,
             new: None,
             selected: None,
             expanded: BTreeSet::new(),
-            asks: Vec::new(),
+            requests: Vec::new(),
         };
         app.enter(room);
         app
-    }
-
-    pub(crate) fn asks(&mut self) -> Vec<Ask> {
-        std::mem::take(&mut self.asks)
     }
 
     pub(crate) fn body_limit(&self) -> usize {
@@ -149,7 +145,7 @@ impl App {
             News::NotFollowed(opening, error) if opening == self.opening => {
                 self.refused = Some(error.to_string());
             }
-            News::Page(number, page) if number == self.asked => match page {
+            News::Page(number, page) if number == self.page_number => match page {
                 Ok(reply) => self.read(reply),
                 Err(error) => {
                     (self.page, self.goal) = (None, None);
@@ -198,7 +194,7 @@ impl App {
         self.opening += 1;
         self.clear();
         (self.waiting, self.refused) = (None, None);
-        self.asks.push(Ask::Open(self.opening, room));
+        self.requests.push(Request::Open(self.opening, room));
     }
 
     fn clear(&mut self) {
@@ -211,7 +207,7 @@ impl App {
 
     fn cancel_page(&mut self) {
         (self.page, self.goal) = (None, None);
-        self.asked += 1;
+        self.page_number += 1;
     }
 
     fn followed(&mut self, log: String, followed: Followed) {
@@ -253,7 +249,7 @@ impl App {
                 let is_clipped = reply.entries.first().is_some_and(|first| first.slot > slot);
                 if is_clipped && upto != slot {
                     // The server sends the newest that fit a page.
-                    return self.ask_around(slot, slot);
+                    return self.request_around(slot, slot);
                 }
                 self.window.replace(reply.entries);
                 self.view.place = Place::Around(slot);
@@ -304,13 +300,13 @@ impl App {
             self.goal = Some(slot);
         } else {
             let upto = slot.saturating_add(PAGE / 2).min(self.window.latest().unsigned_abs());
-            self.ask_around(slot, upto);
+            self.request_around(slot, upto);
         }
     }
 
-    fn ask_around(&mut self, slot: u64, upto: u64) {
+    fn request_around(&mut self, slot: u64, upto: u64) {
         let span = Span::UpTo { count: PAGE, upto: Some(upto) };
-        self.ask_page(Wanted::Around { slot, upto }, span);
+        self.request_page(Wanted::Around { slot, upto }, span);
     }
 
     /// The rows of the room in an area of this size. Requests more entries near an end.
@@ -345,26 +341,26 @@ impl App {
         let grows = |end| self.grown.is_none_or(|grown| grown == end);
         if first > 0 && top - first < NEAR && may_drop_newest && grows(End::Oldest) {
             let span = Span::UpTo { count: PAGE.min(first), upto: Some(first - 1) };
-            self.ask_page(Wanted::More(End::Oldest), span);
+            self.request_page(Wanted::More(End::Oldest), span);
         } else if !self.window.is_live() && last - bottom < NEAR && grows(End::Newest) {
-            self.ask_page(Wanted::More(End::Newest), Span::After(Latest::at(last)));
+            self.request_page(Wanted::More(End::Newest), Span::After(Latest::at(last)));
         }
     }
 
-    fn ask_page(&mut self, wanted: Wanted, span: Span) {
+    fn request_page(&mut self, wanted: Wanted, span: Span) {
         self.page = Some(wanted);
-        self.asked += 1;
+        self.page_number += 1;
         let (log, room) = (self.log.clone(), self.rooms.open().clone());
-        self.asks.push(Ask::Page(self.asked, log, room, span));
+        self.requests.push(Request::Page(self.page_number, log, room, span));
     }
 
     /// Every key clears the notice and allows new requests.
-    pub(crate) fn touched(&mut self) {
+    pub(crate) fn on_input(&mut self) {
         self.notice = None;
         (self.is_refused, self.grown) = (false, None);
     }
 
-    pub(crate) fn would_lose(&self) -> Option<String> {
+    pub(crate) fn loss_on_quit(&self) -> Option<String> {
         match (self.unsent.len(), self.drafts.keys().next()) {
             (0, room) => room.map(|room| format!("You have a draft in {room}.")),
             (1, _) => Some("1 message is not sent yet.".into()),
@@ -390,7 +386,7 @@ impl App {
         if let Some((room, count, upto)) = self.rooms.next_peek() {
             self.is_peeking = true;
             let span = Span::UpTo { count, upto: Some(upto) };
-            self.asks.push(Ask::Peek(self.rooms.log().to_owned(), room, span));
+            self.requests.push(Request::Peek(self.rooms.log().to_owned(), room, span));
         }
     }
 

@@ -45,8 +45,8 @@ pub enum ChatError {
     Unsent(Vec<(RoomName, String)>),
 }
 
-/// Chats as `me` until the user quits, starting in `room`. The client should have unlimited
-/// patience ([`roomlog_client::Options::patience`] `None`). The terminal is restored in any case.
+/// Chats as `me` until the user quits, starting in `room`. The client should retry for ever
+/// ([`roomlog_client::Options::retry_timeout`] `None`). The terminal is restored in any case.
 ///
 /// # Errors
 /// See [`ChatError`].
@@ -99,8 +99,8 @@ async fn chat(app: &mut App, screen: &mut Screen, mut link: Link) -> io::Result<
     // When to draw next, if at all.
     let mut due = Some(drawn);
     while !app.is_over {
-        for ask in app.asks() {
-            link.ask(ask);
+        for request in app.requests.drain(..) {
+            link.send(request);
         }
         if due.is_some_and(|due| due <= Instant::now()) {
             screen.terminal.draw(|frame| draw(app, frame))?;

@@ -43,11 +43,11 @@ pub(crate) fn read(text: &str) -> Result<ChatCommand, String> {
     let rest = rest.trim();
     match name {
         "me" if !rest.is_empty() => Ok(ChatCommand::Say("action", None, rest.to_owned())),
-        "reply" => about(name, rest).and_then(|it| said(name, "text", it)),
+        "reply" => about(name, rest).and_then(|it| say(name, "text", it)),
         "edit" if rest.is_empty() => Ok(ChatCommand::StartEdit(None)),
         "edit" => match about(name, rest)? {
             (slot, "") => Ok(ChatCommand::StartEdit(Some(slot))),
-            it => said(name, "edit", it),
+            it => say(name, "edit", it),
         },
         "react" => Ok(match about(name, rest) {
             Ok((slot, emoji)) => ChatCommand::React(Some(slot), emoji.to_owned()),
@@ -84,7 +84,7 @@ fn about<'a>(name: &str, rest: &'a str) -> Result<(u64, &'a str), String> {
     Ok((slot, text.trim()))
 }
 
-fn said(name: &str, kind: &'static str, (slot, text): (u64, &str)) -> Result<ChatCommand, String> {
+fn say(name: &str, kind: &'static str, (slot, text): (u64, &str)) -> Result<ChatCommand, String> {
     if text.is_empty() {
         return Err(usage(name));
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_error_shows_the_right_form() {
-        for (wrong, said) in [
+        for (wrong, start) in [
             ("/reply hello", "Type /reply SLOT TEXT."),
             ("/reply 7", "Type /reply SLOT TEXT."),
             ("/me", "Type /me TEXT."),
@@ -147,7 +147,7 @@ mod tests {
             ("/usr/bin", "There is no /usr/bin. Commands: /join /goto "),
         ] {
             let error = read(wrong).expect_err(wrong);
-            assert!(error.starts_with(said), "{wrong}: {error}");
+            assert!(error.starts_with(start), "{wrong}: {error}");
         }
     }
 }

@@ -53,7 +53,7 @@ impl Composer {
     }
 
     /// Moves the text to the history.
-    pub(crate) fn put_aside(&mut self) {
+    pub(crate) fn move_to_history(&mut self) {
         let text = self.text();
         self.set("");
         if !text.trim().is_empty() && self.history.back() != Some(&text) {

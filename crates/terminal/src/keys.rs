@@ -19,7 +19,7 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Effect {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => pressed(app, *key),
         Event::Paste(text) => {
-            app.touched();
+            app.on_input();
             app.help = None;
             paste(app, text);
             Effect::Nothing
@@ -29,7 +29,7 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Effect {
 }
 
 fn pressed(app: &mut App, key: KeyEvent) -> Effect {
-    app.touched();
+    app.on_input();
     let (control, alt) =
         (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
     if is_for_help(app, key, control) {
@@ -116,9 +116,9 @@ fn to_first(app: &mut App) {
 
 fn leave(app: &mut App) {
     if !app.composer.is_empty() {
-        app.composer.put_aside();
+        app.composer.move_to_history();
         app.notice = Some("Text cleared; Up brings it back. Ctrl-C quits.".into());
-    } else if let Some(what) = app.would_lose().filter(|_| !app.warned) {
+    } else if let Some(what) = app.loss_on_quit().filter(|_| !app.warned) {
         app.warned = true;
         app.notice = Some(format!("{what} Ctrl-C quits anyway."));
     } else {
@@ -146,7 +146,7 @@ fn enter(app: &mut App) {
         Err(why) => return app.notice = Some(why),
     };
     // First, because the command may set another text.
-    app.composer.put_aside();
+    app.composer.move_to_history();
     if let Err(why) = app.run(command) {
         app.composer.set(&text);
         app.notice = Some(why);

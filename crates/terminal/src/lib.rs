@@ -3,7 +3,7 @@
 //! ```text
 //!  keys, pastes ─► keys ─► app ─► draw ─► screen (the terminal, restored on every exit)
 //!                           │ ▲
-//!                       asks│ │news
+//!                   requests│ │news
 //!                           ▼ │
 //!                          link ◄─► roomlog-client
 //!

@@ -93,14 +93,14 @@ impl Timeline<'_> {
     fn rows_of(&self, entry: &Entry) -> Vec<Line<'static>> {
         let shown = self.annotations.shown(entry);
         let before = self.line_before(entry.slot);
-        let said = self.said(entry);
+        let time = self.time_of(entry);
         let mut rows = Vec::new();
-        if let Some(said) = &said
+        if let Some(time) = &time
             && before.map_or(entry.slot == 0, |before| {
-                self.said(before).is_none_or(|before| before.date() != said.date())
+                self.time_of(before).is_none_or(|before| before.date() != time.date())
             })
         {
-            rows.push(self.rule(&said.strftime("%A %-d %B %Y").to_string(), DIM));
+            rows.push(self.rule(&time.strftime("%A %-d %B %Y").to_string(), DIM));
         }
         if self.is_first_new(entry) {
             rows.push(self.rule("new", Style::new().fg(Color::Red)));
@@ -109,7 +109,7 @@ impl Timeline<'_> {
             rows.push(self.quote(slot));
         }
         let named = !rows.is_empty() || before.is_none_or(|before| !is_grouped(before, entry));
-        let gutter = self.gutter(entry, said.as_ref(), named);
+        let gutter = self.gutter(entry, time.as_ref(), named);
         rows.extend(self.body(entry, &shown, gutter));
         if !shown.reactions.is_empty() {
             rows.push(self.reactions(&shown));
@@ -133,8 +133,8 @@ impl Timeline<'_> {
             .find(|it| is_line(it))
     }
 
-    fn said(&self, entry: &Entry) -> Option<Zoned> {
-        let ms = i64::try_from(entry.said_at()).ok()?;
+    fn time_of(&self, entry: &Entry) -> Option<Zoned> {
+        let ms = i64::try_from(entry.written_at()).ok()?;
         Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()))
     }
 
@@ -142,7 +142,7 @@ impl Timeline<'_> {
         Line::styled(format!("{}── {title} ──", self.columns.indent()), style)
     }
 
-    fn gutter(&self, entry: &Entry, said: Option<&Zoned>, named: bool) -> Vec<Span<'static>> {
+    fn gutter(&self, entry: &Entry, at: Option<&Zoned>, named: bool) -> Vec<Span<'static>> {
         let Columns { slot, time, author, .. } = self.columns;
         let mut spans = Vec::new();
         if slot > 0 {
@@ -154,7 +154,7 @@ impl Timeline<'_> {
             spans.push(Span::raw(" "));
         }
         if time > 0 {
-            let clock = said.map_or_else(|| "--:--".into(), |it| it.strftime("%H:%M").to_string());
+            let clock = at.map_or_else(|| "--:--".into(), |it| it.strftime("%H:%M").to_string());
             spans.push(Span::styled(clock + " ", DIM));
         }
         let name = match (entry.kind.as_str(), named) {
@@ -238,7 +238,7 @@ fn words(entry: &Entry, shown: &Shown<'_>) -> (String, Style) {
 fn is_grouped(before: &Entry, entry: &Entry) -> bool {
     before.author == entry.author
         && before.kind.as_str() == "text"
-        && entry.said_at().saturating_sub(before.said_at()) < GROUP_MS
+        && entry.written_at().saturating_sub(before.written_at()) < GROUP_MS
 }
 
 /// An author's colour, the same everywhere.

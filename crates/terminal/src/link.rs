@@ -22,7 +22,7 @@ const NEWS: usize = 16;
 pub(crate) type Opening = u64;
 
 /// A request of the screen. A `String` is the log to read, or that of the slots in an append.
-pub(crate) enum Ask {
+pub(crate) enum Request {
     /// Follow this room from its newest page, and no other.
     Open(Opening, RoomName),
     /// Read once. The answer has the same number; a new request replaces one that was not sent.
@@ -64,7 +64,7 @@ impl Link {
         let open = watch::Sender::new(None);
         let page = watch::Sender::new(None);
         let peek = watch::Sender::new(None);
-        let (appends, append_asks) = mpsc::channel(MOST_UNSENT);
+        let (appends, append_requests) = mpsc::channel(MOST_UNSENT);
         let mut tasks = JoinSet::new();
         tasks.spawn(states(client.state(), sender.clone()));
         tasks.spawn(heads(client.clone(), sender.clone()));
@@ -73,23 +73,23 @@ impl Link {
         tasks.spawn(read(client.clone(), page.subscribe(), sender.clone(), paged));
         let peeked = |(), log, room, page| News::Peeked(log, room, page);
         tasks.spawn(read(client.clone(), peek.subscribe(), sender.clone(), peeked));
-        tasks.spawn(append(client, append_asks, sender));
+        tasks.spawn(append(client, append_requests, sender));
         Self { open, page, peek, appends, news, tasks }
     }
 
     /// Sends a request. The screen has at most [`MOST_UNSENT`] unanswered appends.
-    pub(crate) fn ask(&self, ask: Ask) {
-        match ask {
-            Ask::Open(opening, room) => {
+    pub(crate) fn send(&self, request: Request) {
+        match request {
+            Request::Open(opening, room) => {
                 self.open.send_replace(Some((opening, room)));
             }
-            Ask::Page(number, log, room, span) => {
+            Request::Page(number, log, room, span) => {
                 self.page.send_replace(Some((number, log, room, span)));
             }
-            Ask::Peek(log, room, span) => {
+            Request::Peek(log, room, span) => {
                 self.peek.send_replace(Some(((), log, room, span)));
             }
-            Ask::Append(log, append) => {
+            Request::Append(log, append) => {
                 let taken = self.appends.try_send((log, append));
                 debug_assert!(taken.is_ok(), "at most {MOST_UNSENT} appends are unanswered");
             }
@@ -139,7 +139,7 @@ async fn heads(client: Arc<Client>, news: mpsc::Sender<News>) {
     }
 }
 
-/// Follows one room after the other, each until another one is asked for.
+/// Follows one room after the other, each until another one is requested.
 async fn follow(
     client: Arc<Client>,
     mut open: watch::Receiver<Option<(Opening, RoomName)>>,
@@ -168,12 +168,12 @@ async fn follow(
 /// Reads what was requested last, one after the other.
 async fn read<T: Clone>(
     client: Arc<Client>,
-    mut asked: watch::Receiver<Newest<T>>,
+    mut requested: watch::Receiver<Newest<T>>,
     news: mpsc::Sender<News>,
     read: fn(T, String, RoomName, Result<Reply, ClientError>) -> News,
 ) {
-    while asked.changed().await.is_ok() {
-        let Some((tag, log, room, span)) = asked.borrow_and_update().clone() else { continue };
+    while requested.changed().await.is_ok() {
+        let Some((tag, log, room, span)) = requested.borrow_and_update().clone() else { continue };
         let update = ClientUpdate { room: room.clone(), span, seen: None, digest: None, req: None };
         let page = client.update_of(&log, update).await;
         if news.send(read(tag, log, room, page)).await.is_err() {
@@ -185,11 +185,11 @@ async fn read<T: Clone>(
 /// Passes appends to the client in order, and their outcomes to the screen as they come.
 async fn append(
     client: Arc<Client>,
-    mut asks: mpsc::Receiver<(String, ClientAppend)>,
+    mut requests: mpsc::Receiver<(String, ClientAppend)>,
     news: mpsc::Sender<News>,
 ) {
     let mut waiting = JoinSet::new();
-    while let Some((log, append)) = asks.recv().await {
+    while let Some((log, append)) = requests.recv().await {
         match client.append_of(&log, append).await {
             Ok(pending) => {
                 let (news, id) = (news.clone(), pending.id().clone());

@@ -102,7 +102,7 @@ mod tests {
 
     /// This test runs itself again, in a terminal of its own.
     #[test]
-    fn a_panic_on_another_thread_gives_the_terminal_back_before_it_is_told() {
+    fn a_panic_on_another_thread_restores_the_terminal_before_its_message() {
         if std::env::var_os(PANICS).is_some() {
             let _screen = Screen::enter().expect("a terminal");
             let panicked = std::thread::spawn(|| panic!("on purpose")).join();
@@ -119,7 +119,9 @@ mod tests {
             .arg("--ctty")
             .arg(std::env::current_exe().expect("this test"))
             .args(["--exact", "--nocapture"])
-            .arg("screen::tests::a_panic_on_another_thread_gives_the_terminal_back_before_it_is_told")
+            .arg(
+                "screen::tests::a_panic_on_another_thread_restores_the_terminal_before_its_message",
+            )
             .env(PANICS, "1")
             .stdin(end())
             .stdout(end())
@@ -137,7 +139,7 @@ mod tests {
         let written = String::from_utf8_lossy(&written);
         let at = |text: &str| written.find(text).unwrap_or_else(|| panic!("{text:?}: {written:?}"));
         assert!(at("\x1b[?1049h") < at("\x1b[?1049l"));
-        assert!(at("\x1b[?1049l") < at("on purpose"), "told on the screen that goes away");
+        assert!(at("\x1b[?1049l") < at("on purpose"), "printed on the screen that goes away");
         assert_eq!(written.matches("\x1b[?1049l").count(), 1, "left twice");
     }
 }

@@ -11,8 +11,7 @@ use ratatui::text::Line;
 pub(crate) enum Place {
     /// At the newest entry, also when new ones come.
     End,
-    /// The lowest visible row is one of this slot, with `below` rows of the slot below it.
-    At { slot: u64, below: usize },
+    At(Foot),
     /// This slot is in the middle.
     Around(u64),
 }
@@ -61,7 +60,7 @@ impl View {
         };
         let mut foot = match self.place {
             Place::End => Foot { slot: last, below: 0 },
-            Place::At { slot, below } => {
+            Place::At(Foot { slot, below }) => {
                 let slot = slot.clamp(first, last);
                 // It may have fewer rows than before: collapsed, or wider.
                 Foot { slot, below: below.min(rows.rows(slot).len().saturating_sub(1)) }
@@ -86,15 +85,15 @@ impl View {
         let is_end = rows.is_live() && foot.below == 0 && is_lowest();
         self.place = match is_end {
             true => Place::End,
-            false => Place::At { slot: foot.slot, below: foot.below },
+            false => Place::At(foot),
         };
         seen
     }
 }
 
-/// The lowest visible row, as in [`Place::At`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Foot {
+/// The lowest visible row: one of this slot, with `below` rows of the slot below it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Foot {
     slot: u64,
     below: usize,
 }
@@ -185,7 +184,7 @@ mod tests {
         assert_eq!(seen(&mut view, &room, 3), "0.0 1.0 1.1");
         view.scroll_rows(-3);
         assert_eq!(seen(&mut view, &room, 3), "1.2 3.0 3.1");
-        assert_eq!(view.place, Place::At { slot: 3, below: 0 });
+        assert_eq!(view.place, Place::At(Foot { slot: 3, below: 0 }));
         view.scroll_rows(-100);
         assert_eq!(seen(&mut view, &room, 3), "3.0 3.1 4.0");
         assert_eq!(view.place, Place::End);
@@ -242,6 +241,6 @@ mod tests {
         assert_eq!(seen(&mut view, &room, 5), "8.0 9.0 10.0 11.0 12.0");
         view.scroll_rows(-100);
         assert_eq!(seen(&mut view, &room, 2), "18.0 19.0");
-        assert_eq!(view.place, Place::At { slot: 19, below: 0 }, "more can come below it");
+        assert_eq!(view.place, Place::At(Foot { slot: 19, below: 0 }), "more can come below it");
     }
 }

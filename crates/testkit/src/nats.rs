@@ -172,7 +172,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If it does not end, does not listen, or does not catch up.
-    pub fn restart_in_peace(&mut self, index: usize, streams: &[&str]) -> io::Result<()> {
+    pub fn restart_gracefully(&mut self, index: usize, streams: &[&str]) -> io::Result<()> {
         self.signal(index, Signal::USR2);
         let begun = Instant::now();
         while let Some(child) = &mut self.servers[index].child

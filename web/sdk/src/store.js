@@ -12,7 +12,7 @@
 import { membersOf, problemOf } from "./append.js";
 import { RoomlogError, plain } from "./error.js";
 import { LockedTabs } from "./locked.js";
-import { HeartbeatTabs } from "./signed.js";
+import { HeartbeatTabs } from "./heartbeat.js";
 
 /** @typedef {import("./types.js").Append} Append */
 

@@ -39,7 +39,7 @@ impl<T> Queued<T> {
 
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    items: VecDeque<Queued<T>>,
+    pub(super) items: VecDeque<Queued<T>>,
     numbered: usize,
     next_seq: u64,
     again: BTreeSet<u64>,
@@ -157,12 +157,6 @@ impl<T> Queue<T> {
         self.items = kept;
         self.items.iter_mut().for_each(|item| item.append.after = None);
         out.into()
-    }
-
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Queued<T>> {
-        (self.numbered, self.next_seq) = (0, 0);
-        self.again.clear();
-        self.items.drain(..)
     }
 
     fn position(&self, seq: u64) -> Option<usize> {

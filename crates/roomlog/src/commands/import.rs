@@ -47,7 +47,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), Failure> {
         (import, ended)
     } else {
         let options = Options {
-            patience: Some(PATIENCE),
+            retry_timeout: Some(PATIENCE),
             ..Options::new(args.server.server.clone(), args.server.author())
         };
         // Unreadable files are rejected before a server is contacted.

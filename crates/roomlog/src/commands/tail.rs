@@ -12,7 +12,7 @@ use super::{connect, printer::Printer};
 use crate::{cli::TailArgs, failure::Failure, say};
 
 pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
-    let client = connect(&args.server, |options| options.patience = None).await?;
+    let client = connect(&args.server, |options| options.retry_timeout = None).await?;
     let mut printer = Printer::new(args.json);
     let start = args.after.map_or(Start::Newest(args.count), |after| Start::After(Latest(after)));
     // A task of its own: the loop below may block on standard output.

@@ -13,14 +13,12 @@ use super::{
     state::{State, read_log},
 };
 use crate::{
-    error::unknown_format,
+    error::check_format,
     pragma::{self, Durability},
 };
 
-/// How many heads are read at once.
 const HEADS: usize = 1_000;
 
-/// What an `archive.db` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ArchiveFile {
     pub(crate) log: String,
@@ -35,9 +33,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<ArchiveFile>, ArchiveError> 
     }
     let file = pragma::open_stopped(path).map_err(failed)?;
     let Some((log, format)) = pragma::log_of(&file).map_err(failed)? else { return Ok(None) };
-    if format != sql::FORMAT {
-        return Err(ArchiveError::Failed(unknown_format("archive.db", format, sql::FORMAT)));
-    }
+    check_format("archive.db", format, sql::FORMAT).map_err(ArchiveError::Failed)?;
     let applied = State::read(&file)?.applied(0).position;
     Ok(Some(ArchiveFile { log, applied }))
 }

@@ -57,7 +57,7 @@ pub(super) struct CheckpointHook {
 impl CheckpointHook {
     /// Takes SQLite's automatic checkpoints over, because SQLite ignores their errors: after a
     /// failed fsync the next one may report success. Here the first error is kept, and no
-    /// checkpoint follows it. Without room the WAL stays as it is.
+    /// checkpoint follows it. On a full disk the WAL stays as it is.
     pub(super) fn install(connection: &mut Connection) -> rusqlite::Result<Arc<Self>> {
         let checkpoints = Arc::new(Self::default());
         let hooked = checkpoints.clone();
@@ -72,7 +72,6 @@ impl CheckpointHook {
         Ok(checkpoints)
     }
 
-    /// Sets how many pages the WAL has when the next checkpoint runs.
     pub(super) fn set_pages(&self, pages: i32) {
         self.pages.store(pages, Ordering::Relaxed);
     }

@@ -28,7 +28,6 @@ type RunRow = (i64, Vec<u8>);
 pub(super) struct Runs<'a> {
     pub(super) connection: &'a Connection,
     pub(super) room: &'a RoomName,
-    /// The room's number.
     pub(super) number: i64,
 }
 
@@ -143,7 +142,7 @@ impl Runs<'_> {
         Err(self.damaged(next.entry.slot, problem))
     }
 
-    /// Compares the entries that a run holds, and gives the others.
+    /// Compares the entries that a run holds, and returns the others.
     fn compare<'a>(
         &self,
         run: &Run<'_>,
@@ -158,7 +157,7 @@ impl Runs<'_> {
         }
     }
 
-    /// Writes new runs, up to the next run that is present; gives the entries from there.
+    /// Writes new runs, up to the next run that is present; returns the entries from there.
     fn append<'a>(
         &self,
         mut before: Digest,
@@ -178,7 +177,7 @@ impl Runs<'_> {
         Ok(entries)
     }
 
-    /// Fills a run and writes it; gives the rest, and whether the row was written.
+    /// Fills a run and writes it; returns the rest, and whether the row was written.
     fn put<'a>(
         &self,
         statement: &str,

@@ -57,7 +57,7 @@ pub(super) fn fold(
     window: &Window,
 ) -> Result<(), ArchiveError> {
     let pace = &Pace::of(window);
-    // Without room even for deletions, the fold itself may still find room.
+    // Without space even for deletions, the fold itself may still find some.
     unless_full(writer.upkeep.sweep(&writer.connection, pace))?;
     let parts = parts(&mut writer.connection, &mut writer.state, window)?;
     put_entries(&writer.connection, &parts, pace)?;

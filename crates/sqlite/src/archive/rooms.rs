@@ -1,6 +1,6 @@
 //! The rooms: name, number and head of each.
 //!
-//! Invariants: rooms have the numbers 1, 2, 3, … in the order in which the archive met them; each
+//! Invariants: rooms have the numbers 1, 2, 3, … in the order in which they first came; each
 //! row has a sum, and the state the sum of those: a changed or missing row is detected.
 
 use roomlog_core::{archive::ArchiveError, head::Head};
@@ -20,7 +20,6 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// The sum of its row.
     fn sum(&self, name: &RoomName) -> i64 {
         let mut sha = Sha256::new();
         sha.update(self.number.to_be_bytes());
@@ -88,7 +87,7 @@ fn each_of(
     Ok(())
 }
 
-/// Compares all rows with what the state says of them.
+/// Compares all rows with their count and sum in the state.
 pub(super) fn check(connection: &Connection, state: &State) -> Result<(), ArchiveError> {
     let (mut count, mut sums, mut last) = (0, 0_i64, None);
     each(connection, |name, _, sum| {

@@ -151,7 +151,7 @@ impl RunBuilder {
         cut
     }
 
-    /// Adds entries until it is full; gives the others.
+    /// Adds entries until it is full; returns the others.
     pub(super) fn fill<'a>(&mut self, mut entries: &'a [&'a Stored]) -> &'a [&'a Stored] {
         while let Some((stored, rest)) = entries.split_first() {
             if self.ends.len() >= RUN_ENTRIES || self.entries.len() >= RUN_BYTES {

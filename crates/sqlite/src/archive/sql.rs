@@ -85,7 +85,6 @@ pub(super) fn execute(
     run().map_err(failed)
 }
 
-/// The row that a query finds, if any.
 pub(super) fn find<T>(
     connection: &Connection,
     query: &str,
@@ -124,9 +123,9 @@ pub(super) fn segment_of(key: i64) -> i64 {
     key >> PART_BITS
 }
 
-/// An error of SQLite. Without room the fold can be repeated: the journal has the entries, and a
-/// repeated fold meets the same rows. So it does not matter whether the last commit was in the WAL
-/// when there was no room for the WAL's index.
+/// An error of SQLite. After a full disk the fold can be repeated: the journal has the entries, and
+/// a repeated fold finds the same rows. So it does not matter whether the last commit was in the
+/// WAL when there was no space for the WAL's index.
 pub(crate) fn failed(error: rusqlite::Error) -> ArchiveError {
     let why = format!("archive.db: {}", sentence(&error));
     if is_full(&error) || is_index_full(&error) {

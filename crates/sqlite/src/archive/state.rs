@@ -1,4 +1,4 @@
-//! What the archive says of itself: the log that it is of, and one row of state.
+//! What the archive records about itself: its log, and one row of state.
 //!
 //! Enters: the file at the start; from then on what each fold made true. Leaves: the same, as JSON
 //! with a checksum. Invariant: the other tables count only as far as this row says so, and it
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::sql::{self, damaged};
-use crate::error::unknown_format;
+use crate::error::check_format;
 
 /// The log that a file is the archive of; `None` if the file is new.
 pub(super) fn read_log(connection: &Connection) -> Result<Option<String>, ArchiveError> {
@@ -27,13 +27,10 @@ pub(super) fn read_log(connection: &Connection) -> Result<Option<String>, Archiv
         return Ok(None);
     }
     let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-    match sql::find(connection, sql::LOG, [], columns)? {
-        Some((log, sql::FORMAT)) => Ok(Some(log)),
-        Some((_, format)) => {
-            Err(ArchiveError::Failed(unknown_format("archive.db", format, sql::FORMAT)))
-        }
-        None => Err(damaged("the name of its log is missing")),
-    }
+    let log = sql::find(connection, sql::LOG, [], columns)?;
+    let (log, format) = log.ok_or_else(|| damaged("the name of its log is missing"))?;
+    check_format("archive.db", format, sql::FORMAT).map_err(ArchiveError::Failed)?;
+    Ok(Some(log))
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use ulid::Ulid;
 
 use crate::{
-    error::{sentence, unknown_format},
+    error::{check_format, sentence},
     pragma,
 };
 
@@ -47,7 +47,6 @@ pub(super) struct Tables {
     pub(super) head: u64,
     /// The time of the last block.
     pub(super) time: u64,
-    /// The last position that was trimmed.
     pub(super) trimmed: u64,
 }
 
@@ -72,10 +71,14 @@ fn failed_or_changed(what: &'static str) -> impl Fn(rusqlite::Error) -> JournalE
     }
 }
 
-fn changed(what: &str) -> JournalError {
-    JournalError(format!(
+/// Refuses a row whose stored checksum is not that of its content.
+fn check_sum(what: &str, stored: i64, computed: i64) -> Result<(), JournalError> {
+    if stored == computed {
+        return Ok(());
+    }
+    Err(JournalError(format!(
         "journal.db: {what} is not what was written; restore a backup of the whole directory"
-    ))
+    )))
 }
 
 /// A checksum over parts, each of which has a fixed length or is the last.
@@ -146,23 +149,18 @@ fn begin(
     transaction.commit()
 }
 
-/// Makes the file of a new log that continues another one after a position.
-pub(crate) fn begin_new(path: &Path, continues: &str, position: u64) -> rusqlite::Result<()> {
-    begin(&create(path)?, &Ulid::generate().to_string(), position, Some(continues))
-}
-
-/// Makes the file of a log that was elsewhere up to a position.
-pub(crate) fn begin_same(path: &Path, log: &str, position: u64) -> rusqlite::Result<()> {
-    begin(&create(path)?, log, position, None)
-}
-
-fn create(path: &Path) -> rusqlite::Result<Connection> {
+/// Makes the file of a log that was elsewhere up to a position, as in [`begin`].
+pub(crate) fn create(
+    path: &Path,
+    log: &str,
+    position: u64,
+    other: Option<&str>,
+) -> rusqlite::Result<()> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    Ok(connection)
+    begin(&connection, log, position, other)
 }
 
-/// What a `journal.db` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JournalFile {
     pub(crate) log: String,
@@ -180,9 +178,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<JournalFile>, JournalError> 
     }
     let file = pragma::open_stopped(path).map_err(failed(OPEN))?;
     let Some((log, format)) = pragma::log_of(&file).map_err(failed(OPEN))? else { return Ok(None) };
-    if format != FORMAT {
-        return Err(JournalError(unknown_format("journal.db", format, FORMAT)));
-    }
+    check_format("journal.db", format, FORMAT).map_err(JournalError)?;
     let first = Position(trimmed(&file)?.0 + 1);
     let head = Position(head(&file).map_err(failed(OPEN))?);
     let read = |row: &Row<'_>| Ok((row.get(0)?, Position(number(row, 1)?)));
@@ -203,13 +199,11 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<JournalFile>, JournalError> 
 fn trimmed(connection: &Connection) -> Result<(u64, u64), JournalError> {
     let read = |row: &Row<'_>| Ok((number(row, 0)?, number(row, 1)?, row.get::<_, i64>(2)?));
     let row = connection.query_row("SELECT position, time, sum FROM trimmed", [], read).optional();
-    match row.map_err(failed_or_changed(OPEN))? {
-        None => Ok((0, 0)),
-        Some((position, time, stored)) if sum("trimmed", &[position, time], &[]) == stored => {
-            Ok((position, time))
-        }
-        Some(_) => Err(changed("the position that it was trimmed to")),
-    }
+    let row = row.map_err(failed_or_changed(OPEN))?;
+    let Some((position, time, stored)) = row else { return Ok((0, 0)) };
+    let computed = sum("trimmed", &[position, time], &[]);
+    check_sum("the position that it was trimmed to", stored, computed)?;
+    Ok((position, time))
 }
 
 pub(super) fn set_trimmed(
@@ -226,17 +220,13 @@ pub(super) fn set_trimmed(
 fn log(connection: &Connection) -> Result<String, JournalError> {
     let format = connection.query_row("SELECT format FROM log", [], |row| row.get::<_, i64>(0));
     let format = format.map_err(failed(OPEN))?;
-    if format != FORMAT {
-        return Err(JournalError(unknown_format("journal.db", format, FORMAT)));
-    }
+    check_format("journal.db", format, FORMAT).map_err(JournalError)?;
     let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     let (log, stored) = connection
         .query_row("SELECT id, sum FROM log", [], read)
         .map_err(failed_or_changed(OPEN))?;
-    if sum("log", &[FORMAT.cast_unsigned()], log.as_bytes()) == stored {
-        return Ok(log);
-    }
-    Err(changed("the log's name"))
+    check_sum("the log's name", stored, sum("log", &[FORMAT.cast_unsigned()], log.as_bytes()))?;
+    Ok(log)
 }
 
 fn reached(connection: &Connection) -> Result<u64, JournalError> {
@@ -244,10 +234,8 @@ fn reached(connection: &Connection) -> Result<u64, JournalError> {
     let (position, stored) = connection
         .query_row("SELECT position, sum FROM reached", [], read)
         .map_err(failed_or_changed(OPEN))?;
-    if sum("reached", &[position], &[]) == stored {
-        return Ok(position);
-    }
-    Err(changed("the position that it had reached"))
+    check_sum("the position that it had reached", stored, sum("reached", &[position], &[]))?;
+    Ok(position)
 }
 
 pub(super) fn set_reached(connection: &Connection, position: u64) -> rusqlite::Result<()> {

@@ -8,11 +8,11 @@
 //! Steps are part of commits that happen anyway, so a trim costs an ack neither an fsync nor a wait
 //! for a lock. Invariants: `trimmed` changes in the transaction that deletes the rows; a step takes
 //! at most [`STEP_ROWS`] rows and, after its first row, [`STEP_BYTES`], and never the newest block;
-//! nothing is deleted while a [`TrimHold`] exists. Freed pages are reused; the file never shrinks.
+//! nothing is deleted while a hold exists. Freed pages are reused; the file never shrinks.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rusqlite::{Connection, params};
@@ -36,7 +36,8 @@ pub(crate) struct Allowed {
     /// The last position that was trimmed.
     trimmed: AtomicU64,
     surplus: AtomicBool,
-    holds: AtomicUsize,
+    /// Shared with the holds: while there is one, nothing is trimmed.
+    holds: Arc<()>,
 }
 
 impl Allowed {
@@ -52,24 +53,12 @@ impl Allowed {
         self.surplus.load(Ordering::Acquire) && !self.is_held()
     }
 
+    pub(crate) fn hold(&self) -> Arc<()> {
+        self.holds.clone()
+    }
+
     fn is_held(&self) -> bool {
-        self.holds.load(Ordering::Acquire) > 0
-    }
-}
-
-/// While it exists, nothing is trimmed.
-pub struct TrimHold(Arc<Allowed>);
-
-impl TrimHold {
-    pub(crate) fn new(allowed: Arc<Allowed>) -> Self {
-        allowed.holds.fetch_add(1, Ordering::AcqRel);
-        Self(allowed)
-    }
-}
-
-impl Drop for TrimHold {
-    fn drop(&mut self) {
-        self.0.holds.fetch_sub(1, Ordering::AcqRel);
+        Arc::strong_count(&self.holds) > 1
     }
 }
 

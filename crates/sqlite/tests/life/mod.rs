@@ -29,14 +29,14 @@ pub(crate) struct Served {
 }
 
 /// The `n`-th append, in room `n % rooms`: always the same.
-pub(crate) fn said(n: usize) -> Proposal {
+pub(crate) fn nth_append(n: usize) -> Proposal {
     let room = format!("room-{}", n % 5);
     // Some of them take a page and more of a file.
     let body = format!("body {n} ").repeat(if n.is_multiple_of(37) { 600 } else { 1 + n % 7 });
-    let mut said = proposal(&room, ["ada", "grace"][n / 5 % 2], &format!("id-{n}"), &body);
-    said.sent_at = n.is_multiple_of(3).then_some(1_700_000_000_000 + n as u64);
-    said.reference = (n >= 50 && n.is_multiple_of(4)).then_some(1);
-    said
+    let mut append = proposal(&room, ["ada", "grace"][n / 5 % 2], &format!("id-{n}"), &body);
+    append.sent_at = n.is_multiple_of(3).then_some(1_700_000_000_000 + n as u64);
+    append.reference = (n >= 50 && n.is_multiple_of(4)).then_some(1);
+    append
 }
 
 impl Served {
@@ -56,18 +56,18 @@ impl Served {
     }
 
     /// Appends these, in one block or a few, and gives their outcomes; fewer if the node stops.
-    pub(crate) async fn say(
+    pub(crate) async fn append(
         &self,
         all: impl Iterator<Item = usize>,
     ) -> Vec<(usize, AppendOutcome)> {
-        let (mut said_here, mut authors) = (Vec::new(), Connection::default());
+        let (mut accepted, mut authors) = (Vec::new(), Connection::default());
         for n in all {
-            if authors.append(&self.node, said(n), None, 0).is_ok() {
-                said_here.push(n);
+            if authors.append(&self.node, nth_append(n), None, 0).is_ok() {
+                accepted.push(n);
             }
         }
         let outcomes = authors.outcomes().await.into_iter().map(|(_, outcome)| outcome);
-        said_here.into_iter().zip(outcomes).collect()
+        accepted.into_iter().zip(outcomes).collect()
     }
 
     /// Waits until everything is folded.

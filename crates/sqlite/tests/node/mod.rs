@@ -75,12 +75,12 @@ impl Served {
     }
 
     /// Appends all these in `general` at once, and waits until they are committed.
-    pub(crate) async fn say(&self, bodies: &[&str]) {
-        self.say_in("general", bodies).await;
+    pub(crate) async fn append(&self, bodies: &[&str]) {
+        self.append_in("general", bodies).await;
     }
 
-    /// As [`Self::say`], in a room.
-    pub(crate) async fn say_in(&self, room: &str, bodies: &[&str]) {
+    /// As [`Self::append`], in a room.
+    pub(crate) async fn append_in(&self, room: &str, bodies: &[&str]) {
         let mut ada = Connection::default();
         for body in bodies {
             ada.append(&self.node, proposal(room, "ada", body, body), None, 0).expect("taken");
@@ -110,11 +110,11 @@ impl Served {
 }
 
 /// Runs a node on a directory until it has appended and folded these; gives the log of `general`.
-pub(crate) async fn say(path: &TempDir, bodies: &[&str]) -> Result<Vec<Stored>, NodeError> {
+pub(crate) async fn append(path: &TempDir, bodies: &[&str]) -> Result<Vec<Stored>, NodeError> {
     let served = Served::on(open(path))?;
     let mut log = Vec::new();
     if served.is_up().await {
-        served.say(bodies).await;
+        served.append(bodies).await;
         log = served.log().await;
         served.folded().await;
     }
@@ -123,22 +123,22 @@ pub(crate) async fn say(path: &TempDir, bodies: &[&str]) -> Result<Vec<Stored>, 
 
 /// Appends `count` entries, each in its own block and folded before the next; the journal keeps as
 /// little as it can.
-pub(crate) async fn say_and_trim(path: &TempDir, count: usize) -> Vec<Stored> {
-    say_keeping(path, count, 0).await
+pub(crate) async fn append_and_trim(path: &TempDir, count: usize) -> Vec<Stored> {
+    append_keeping(path, count, 0).await
 }
 
-/// As [`say_and_trim`], with a journal that keeps everything.
-pub(crate) async fn say_one_by_one(path: &TempDir, count: usize) -> Vec<Stored> {
-    say_keeping(path, count, JOURNAL_BYTES).await
+/// As [`append_and_trim`], with a journal that keeps everything.
+pub(crate) async fn append_one_by_one(path: &TempDir, count: usize) -> Vec<Stored> {
+    append_keeping(path, count, JOURNAL_BYTES).await
 }
 
-async fn say_keeping(path: &TempDir, count: usize, keep: u64) -> Vec<Stored> {
+async fn append_keeping(path: &TempDir, count: usize, keep: u64) -> Vec<Stored> {
     let directory = Directory::open_keeping(path.path(), keep).expect("a directory");
     let served = Served::on(directory).expect("a node");
     assert!(served.is_up().await);
     let before = served.log().await.len();
     for n in before..before + count {
-        served.say(&[&format!("body-{n}")]).await;
+        served.append(&[&format!("body-{n}")]).await;
         served.folded().await;
     }
     let log = served.log().await;

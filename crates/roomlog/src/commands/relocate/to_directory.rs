@@ -27,7 +27,7 @@ use crate::{
 
 pub(super) async fn run(mut options: Options, to: &Path) -> Result<(), Failure> {
     let begun = Instant::now();
-    Derived::may_be_used(to).map_err(failed)?;
+    Derived::check_usable(to).map_err(failed)?;
     // The name of this move, kept in the destination so that only that directory can continue it.
     let token = claim(to, "moving", &Ulid::generate().to_string()).map_err(failed)?;
     options.purpose = Purpose::MoveAway { token: token.clone() };

@@ -22,7 +22,7 @@ use roomlog_core::{
     rules::Rules,
 };
 use roomlog_protocol::RoomName;
-use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};
+use roomlog_sqlite::{Contents, Directory, SqliteArchive, SqliteJournal, directory::FILES};
 
 use super::{
     archive::{chained, rooms, same_as},
@@ -40,20 +40,20 @@ pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCo
     let copy = tempfile::tempdir().map_err(|why| Failure::file(std::env::temp_dir(), why))?;
     copy_files(dir, copy.path())?;
     let archive = |log: &str| SqliteArchive::open(&copy.path().join("archive.db"), log);
-    match Directory::look(copy.path()).map_err(failed)? {
-        Holds::Nothing => Err(Failure::said(format!(
+    match Contents::of(copy.path()).map_err(failed)? {
+        Contents::Empty => Err(Failure::said(format!(
             "{} is not a data directory: it holds no log",
             dir.display()
         ))),
-        Holds::Unfinished => Err(Failure::said(format!(
+        Contents::PartlyRestored(_) => Err(Failure::said(format!(
             "a restore into {} was interrupted; `roomlog serve` finishes it",
             dir.display()
         ))),
-        Holds::Backup { manifest, journal: false } => {
+        Contents::Backup(manifest) => {
             say!("a backup of log {}, up to position {}", manifest.log, manifest.position);
             backup(&archive(&manifest.log).map_err(failed)?, room)
         }
-        Holds::Backup { .. } | Holds::Log => {
+        Contents::BackupWithJournal(_) | Contents::Log | Contents::JournalOnly => {
             let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(failed)?;
             let archive = archive(&journal.facts().log).map_err(failed)?;
             if journal.first(0).map_err(failed)? > Position(1) {

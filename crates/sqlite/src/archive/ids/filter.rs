@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_in_is_held_and_little_else() {
+    fn it_holds_every_inserted_hash_and_few_others() {
         for ids in [1, 100, 60_000] {
             let mut filter = Filter::new(ids);
             hashes(0).take(ids as usize).for_each(|hash| filter.insert(hash));

@@ -32,7 +32,7 @@ const MERGED_LEAST: u64 = 4_096;
 
 const ROWS_PER_DELETE: i64 = 64;
 
-/// The transactions of a sweep. One sweep runs before a fold, to make room, and one after it.
+/// The transactions of a sweep. One sweep runs before a fold, to free space, and one after it.
 const DELETES_PER_SWEEP: usize = 64;
 
 pub(in crate::archive) struct Upkeep {
@@ -236,7 +236,6 @@ impl Merge {
         segments.iter().position(is_source).unwrap_or(segments.len())
     }
 
-    /// The index after its last source.
     fn end(&self, segments: &[Arc<Segment>]) -> usize {
         self.begin(segments) + self.sources.len()
     }
@@ -282,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_become_one_that_are_small_beside_what_is_newer() {
+    fn segments_are_merged_that_are_small_beside_newer_ones() {
         assert_eq!(plan(&[]), None);
         assert_eq!(plan(&[100, 100, 100]), None);
         assert_eq!(plan(&[100, 100, 100, 100]), Some(0));
@@ -293,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn however_large_folds_are_segments_stay_few() {
+    fn segments_stay_few_whatever_the_size_of_folds() {
         for fold in [[1, 1, 1], [1, 65_536, 3], [65_536, 65_536, 65_536], [70_000, 700, 7]] {
             let (mut sizes, mut most): (Vec<u64>, _) = (Vec::new(), 0);
             for ids in fold.into_iter().cycle().take(20_000) {

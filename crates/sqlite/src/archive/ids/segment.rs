@@ -22,7 +22,6 @@ const FILTER_PART: usize = 32 << 10;
 
 const PARTS_PER_TRANSACTION: usize = 8;
 
-/// A complete segment.
 pub(in crate::archive) struct Segment {
     pub(in crate::archive) form: SegmentForm,
     /// Held by all who may read its buckets.
@@ -42,7 +41,6 @@ impl Segment {
         Ok(Arc::new(Self { form, pin: Arc::default(), filter }))
     }
 
-    /// Whether a hash may be in it.
     pub(in crate::archive) fn may_hold(&self, hash: u64) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash))
     }
@@ -51,7 +49,6 @@ impl Segment {
         Arc::new(Self { form: self.form, pin: self.pin.clone(), filter: None })
     }
 
-    /// The keys of the entries whose ids have a hash.
     pub(super) fn entries_of(
         &self,
         connection: &Connection,

@@ -1,4 +1,4 @@
-//! The segments of an archive that count, and what is asked of all of them.
+//! The segments of an archive that count, and the look-ups in all of them.
 
 use std::sync::Arc;
 

@@ -47,8 +47,8 @@ pub(crate) enum Item {
     End(ClientError),
 }
 
-/// What an unanswered frame asked for.
-enum Asked {
+/// What an unanswered frame requests.
+enum Unanswered {
     Read,
     Join(RoomName),
     Page(RoomName),
@@ -56,23 +56,23 @@ enum Asked {
 }
 
 #[derive(Default)]
-pub(crate) struct Asks {
-    reads: Reads,
+pub(crate) struct Requests {
+    pub(crate) reads: Reads,
     rooms: BTreeMap<RoomName, Following>,
     watches: Watches,
-    unanswered: HashMap<i64, (Asked, Duration)>,
+    unanswered: HashMap<i64, (Unanswered, Duration)>,
     control: VecDeque<String>,
-    deliveries: VecDeque<Delivery>,
+    pub(crate) deliveries: VecDeque<Delivery>,
     /// When the first frame may be due; no search before.
     next_due: Option<Duration>,
     last_req: i64,
-    patience: Option<Duration>,
+    retry_timeout: Option<Duration>,
     log: Arc<str>,
 }
 
-impl Asks {
-    pub(crate) fn new(patience: Option<Duration>, log: &str) -> Self {
-        Self { patience, log: log.into(), ..Self::default() }
+impl Requests {
+    pub(crate) fn new(retry_timeout: Option<Duration>, log: &str) -> Self {
+        Self { retry_timeout, log: log.into(), ..Self::default() }
     }
 
     pub(crate) fn log(&self) -> &str {
@@ -81,11 +81,6 @@ impl Asks {
 
     pub(crate) fn has_space(&self) -> bool {
         self.reads.len() < MOST_READS
-    }
-
-    /// Whether every read is answered.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.reads.len() == 0
     }
 
     pub(crate) fn read(
@@ -157,7 +152,7 @@ impl Asks {
         let frame = self.next_watch(now).or_else(|| self.next_of_room(now));
         let frame = frame.or_else(|| self.next_read(now));
         if frame.is_none() {
-            let idle = self.rooms.values().filter(|following| following.asked.is_none());
+            let idle = self.rooms.values().filter(|following| following.req.is_none());
             let rooms = idle.filter_map(|following| following.due);
             self.next_due = rooms.chain(self.reads.due()).chain(self.watches.due()).min();
         }
@@ -176,12 +171,12 @@ impl Asks {
         let Some(req) = reply.req else { return };
         let reply = reply.reply;
         let (room, is_join) = match self.unanswered.remove(&req) {
-            Some((Asked::Read, _)) => return self.reads.answer(req, Ok(reply)),
-            Some((Asked::Watch, _)) | None => return,
-            Some((Asked::Join(room), _)) => (room, true),
-            Some((Asked::Page(room), _)) => (room, false),
+            Some((Unanswered::Read, _)) => return self.reads.answer(req, Ok(reply)),
+            Some((Unanswered::Watch, _)) | None => return,
+            Some((Unanswered::Join(room), _)) => (room, true),
+            Some((Unanswered::Page(room), _)) => (room, false),
         };
-        let Some(following) = self.asked_by(&room, req) else { return };
+        let Some(following) = self.answered_by(&room, req) else { return };
         following.answered();
         following.due.get_or_insert(now + stretched(CHECK, jitter));
         let step = if is_join {
@@ -212,31 +207,23 @@ impl Asks {
     /// Takes an `error` whose `req` is negative.
     pub(crate) fn refused(&mut self, error: ErrorFrame, now: Duration, jitter: f64) -> Verdict {
         let Some(req) = error.req else { return Verdict::Continue };
-        let Some((asked, _)) = self.unanswered.remove(&req) else { return Verdict::Continue };
+        let Some((request, _)) = self.unanswered.remove(&req) else { return Verdict::Continue };
         if matches!(error.code, ErrorCode::LoginRequired | ErrorCode::Unauthorized) {
             return Verdict::Reconnect(format!("{}: {}", error.code, error.message));
         }
         let again = now + wait_of(&error, jitter);
-        match asked {
-            Asked::Read if error.code.is_transient() && !names_damage(&error) => {
-                self.reads.retry_later(req, error, (now, again), self.patience);
+        match request {
+            Unanswered::Read if error.code.is_transient() && !names_damage(&error) => {
+                self.reads.retry_later(req, error, (now, again), self.retry_timeout);
             }
-            Asked::Read => self.reads.answer(req, Err(ClientError::Refused(Box::new(error)))),
-            Asked::Watch => self.watch_refused(req, &error, now, again),
-            Asked::Join(room) | Asked::Page(room) => {
+            Unanswered::Read => self.reads.answer(req, Err(ClientError::Refused(Box::new(error)))),
+            Unanswered::Watch => self.watch_refused(req, &error, now, again),
+            Unanswered::Join(room) | Unanswered::Page(room) => {
                 self.room_refused(room, req, error, now, jitter);
             }
         }
         self.wake_at(again);
         Verdict::Continue
-    }
-
-    pub(crate) fn fail_all(&mut self, error: &ClientError) {
-        self.reads.fail_all(error);
-    }
-
-    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
-        self.deliveries.pop_front()
     }
 
     /// Takes an `error` without `req`: the server ends a follow, the watch, or the connection.
@@ -252,7 +239,7 @@ impl Asks {
             }
             None if is_transient && !self.watches.is_empty() => {
                 let again = now + wait_of(&error, jitter);
-                self.unanswered.retain(|_, (asked, _)| !matches!(asked, Asked::Watch));
+                self.unanswered.retain(|_, (request, _)| !matches!(request, Unanswered::Watch));
                 self.watches.restart(again);
                 self.wake_at(again);
                 Verdict::Continue
@@ -264,8 +251,10 @@ impl Asks {
     fn watch_refused(&mut self, req: i64, error: &ErrorFrame, now: Duration, again: Duration) {
         self.watches.refused(req, now, again);
         let since = self.watches.refused_since.unwrap_or(now);
-        let is_patient = self.patience.is_none_or(|patience| now.saturating_sub(since) < patience);
-        if error.code.is_transient() && is_patient {
+        let may_retry = self
+            .retry_timeout
+            .is_none_or(|retry_timeout| now.saturating_sub(since) < retry_timeout);
+        if error.code.is_transient() && may_retry {
             return;
         }
         for number in self.watches.give_up() {
@@ -276,15 +265,15 @@ impl Asks {
     fn next_watch(&mut self, now: Duration) -> Option<String> {
         self.watches.due().filter(|due| *due <= now)?;
         let req = self.new_req();
-        self.watches.ask(req);
-        self.unanswered.insert(req, (Asked::Watch, now));
+        self.watches.sent(req);
+        self.unanswered.insert(req, (Unanswered::Watch, now));
         Some(written(&ClientFrame::Watch { req: Some(req) }))
     }
 
     fn next_read(&mut self, now: Duration) -> Option<String> {
         let update = self.reads.next(now)?;
         if let Some(req) = update.req {
-            self.unanswered.insert(req, (Asked::Read, now));
+            self.unanswered.insert(req, (Unanswered::Read, now));
         }
         Some(written(&ClientFrame::Update(update)))
     }

@@ -2,7 +2,7 @@
 //!
 //! Enters: follows, replies, acks, refusals. Leaves: `join`, `update` and `leave`, and what each
 //! follower gets. Invariant: a room has one follow, and nothing of an earlier one reaches it; a
-//! follower that receives nothing was told why, once; a room without follower is left.
+//! follower that receives nothing got the reason, once; a room without follower is left.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use roomlog_protocol::{
     ClientFrame, ClientUpdate, ErrorCode, ErrorFrame, Join, RoomName, ServerAck,
 };
 
-use super::{Asked, Asks, Item, written};
+use super::{Item, Requests, Unanswered, written};
 use crate::{
     ClientError,
     backoff::{Backoff, wait_of},
@@ -28,13 +28,13 @@ pub(super) struct Following {
     /// Whether the server may be sending entries, for this follow or one that it replaced.
     pub(super) is_served: bool,
     /// The `req` of the unanswered `join` or `update`.
-    pub(super) asked: Option<i64>,
+    pub(super) req: Option<i64>,
     pub(super) due: Option<Duration>,
     /// Refusals since the last answer.
     refusals: Backoff,
-    /// Whether the follower was told to wait.
-    told: bool,
-    /// Whether the wait is over and the follower was not told.
+    /// Whether the follower knows that it has to wait.
+    reported: bool,
+    /// Whether the wait is over and the follower does not know it.
     pub(super) recovered: bool,
 }
 
@@ -45,30 +45,30 @@ impl Following {
             timeline,
             joined: false,
             is_served: false,
-            asked: None,
+            req: None,
             due: Some(now),
             refusals: Backoff::default(),
-            told: false,
+            reported: false,
             recovered: false,
         }
     }
 
     /// Whether the server sends entries, now or once it has read the latest request.
     pub(super) fn may_be_served(&self) -> bool {
-        self.is_served || self.asked.is_some()
+        self.is_served || self.req.is_some()
     }
 
     pub(super) fn disconnected(&mut self, now: Duration) {
-        (self.joined, self.is_served, self.asked, self.due) = (false, false, None, Some(now));
+        (self.joined, self.is_served, self.req, self.due) = (false, false, None, Some(now));
     }
 
     /// The server answered: the next refusal is the first again.
     pub(super) fn answered(&mut self) {
         self.refusals.reset();
-        self.recovered |= std::mem::take(&mut self.told);
+        self.recovered |= std::mem::take(&mut self.reported);
     }
 
-    /// Schedules a retry after a refusal. Returns what to tell the follower, unless it knows.
+    /// Schedules a retry after a refusal. Returns the report to the follower, unless it knows.
     pub(super) fn retry_later(
         &mut self,
         error: &ErrorFrame,
@@ -78,12 +78,12 @@ impl Following {
         self.due = Some(now + wait_of(error, jitter).max(self.refusals.next(jitter)));
         let is_reported = !matches!(error.code, ErrorCode::Busy | ErrorCode::RateLimited)
             || self.refusals.tries() > UNREPORTED;
-        let is_news = is_reported && !std::mem::replace(&mut self.told, true);
+        let is_news = is_reported && !std::mem::replace(&mut self.reported, true);
         is_news.then(|| Followed::Waiting(format!("{}: {}", error.code, error.message)))
     }
 }
 
-impl Asks {
+impl Requests {
     /// Follows a room from a slot of this log. Returns the number of the follow that it replaces.
     pub(crate) fn follow(
         &mut self,
@@ -154,7 +154,7 @@ impl Asks {
         now: Duration,
         jitter: f64,
     ) {
-        let Some(following) = self.asked_by(&room, req) else { return };
+        let Some(following) = self.answered_by(&room, req) else { return };
         // A follow in progress may be on a node that has not caught up; a new one named a bad slot.
         let behind = error.code == ErrorCode::Ahead && following.timeline.has_begun();
         if error.code == ErrorCode::Diverged {
@@ -182,7 +182,7 @@ impl Asks {
                 Followed::Reset(Reset::Diverged)
             }
         };
-        let (number, due) = (following.number, following.due.filter(|_| following.asked.is_none()));
+        let (number, due) = (following.number, following.due.filter(|_| following.req.is_none()));
         let recovered = std::mem::take(&mut following.recovered);
         if followed != Followed::Entries(Vec::new()) || recovered {
             self.deliver(number, Item::Followed(followed));
@@ -192,32 +192,31 @@ impl Asks {
         }
     }
 
-    pub(super) fn asked_by(&mut self, room: &RoomName, req: i64) -> Option<&mut Following> {
-        let following =
-            self.rooms.get_mut(room).filter(|following| following.asked == Some(req))?;
-        following.asked = None;
+    pub(super) fn answered_by(&mut self, room: &RoomName, req: i64) -> Option<&mut Following> {
+        let following = self.rooms.get_mut(room).filter(|following| following.req == Some(req))?;
+        following.req = None;
         Some(following)
     }
 
     pub(super) fn next_of_room(&mut self, now: Duration) -> Option<String> {
         let req = self.last_req - 1;
         let (room, following) = self.rooms.iter_mut().find(|(_, following)| {
-            following.asked.is_none() && following.due.is_some_and(|due| due <= now)
+            following.req.is_none() && following.due.is_some_and(|due| due <= now)
         })?;
-        (following.asked, following.due) = (Some(req), None);
+        (following.req, following.due) = (Some(req), None);
         let page = following.timeline.update().filter(|_| following.joined);
-        let (asked, frame) = match page {
+        let (request, frame) = match page {
             Some(update) => {
                 let update = ClientUpdate { req: Some(req), ..update };
-                (Asked::Page(room.clone()), ClientFrame::Update(update))
+                (Unanswered::Page(room.clone()), ClientFrame::Update(update))
             }
             None => {
                 let join = ClientUpdate { req: Some(req), ..following.timeline.join() };
-                (Asked::Join(room.clone()), ClientFrame::Join(Join(join)))
+                (Unanswered::Join(room.clone()), ClientFrame::Join(Join(join)))
             }
         };
         self.last_req = req;
-        self.unanswered.insert(req, (asked, now));
+        self.unanswered.insert(req, (request, now));
         Some(written(&frame))
     }
 }
