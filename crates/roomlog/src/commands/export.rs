@@ -3,7 +3,7 @@
 use roomlog_protocol::latest_of;
 
 use super::{connect, printer::Printer};
-use crate::{cli::ExportArgs, failure::Failure, say};
+use crate::{cli::ExportArgs, failure::Failure, stderr::message};
 
 pub(crate) async fn run(args: ExportArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |_| ()).await?;
@@ -18,7 +18,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<(), Failure> {
     if count == 0 {
         return Err(Failure::never_written(&args.room));
     }
-    say!("exported {count} entries of {}", args.room);
+    message!("exported {count} entries of {}", args.room);
     client.close().await;
     Ok(())
 }

@@ -31,7 +31,8 @@ use crate::{
         tally::Tally,
         warnings::{Topic, Warnings},
     },
-    progress, say,
+    progress,
+    stderr::message,
 };
 
 /// How long a server may be unreachable before an import fails.
@@ -70,7 +71,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), Failure> {
     printer.finish()?;
     match import.tally.missing() {
         0 => Ok(()),
-        missing => Err(Failure::said(format!("{missing} lines were not imported, see above"))),
+        missing => Err(Failure::other(format!("{missing} lines were not imported, see above"))),
     }
 }
 
@@ -113,7 +114,7 @@ async fn send_all(
             Ok(Sending::Done) => return Ok((import, Ok(()))),
             Err(failure) => return Ok((import, Err(failure))),
             Ok(Sending::NewLog) => import.bar.suspend(|| {
-                say!(
+                message!(
                     "the server now has another log, which may lack entries sent before: starting \
                      again with the first line"
                 );
@@ -288,7 +289,7 @@ impl Import {
                 self.reject(&sent.place, &format!("{}: {}", error.code, error.message));
             }
             Err(error) => {
-                return Err(Failure::said(format!(
+                return Err(Failure::other(format!(
                     "{}: {error}; run the import again to continue",
                     sent.place
                 )));
@@ -352,7 +353,7 @@ async fn exchange(
             biased;
             Ok(()) = state.changed() => warn_of_state(bar, &state.borrow_and_update()),
             () = &mut stop => {
-                return Err(Failure::said("interrupted; run the import again to continue"));
+                return Err(Failure::other("interrupted; run the import again to continue"));
             }
             (outcomes, ()) = &mut both => return Ok(outcomes),
         }
@@ -361,9 +362,9 @@ async fn exchange(
 
 fn warn_of_state(bar: &ProgressBar, state: &State) {
     bar.suspend(|| match state {
-        State::Connected => say!("connected again, continuing"),
+        State::Connected => message!("connected again, continuing"),
         State::Reconnecting(why) => {
-            say!("not connected ({why}); trying for {} s", PATIENCE.as_secs());
+            message!("not connected ({why}); trying for {} s", PATIENCE.as_secs());
         }
     });
 }

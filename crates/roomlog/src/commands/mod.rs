@@ -20,28 +20,14 @@ mod printer;
 mod replayed;
 
 use roomlog_client::{Client, Options};
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{cli::ServerArgs, failure::Failure};
+use crate::{cli::ServerArgs, failure::Failure, signals::Signals};
 
-/// Completes at SIGINT, SIGTERM or SIGHUP. Await one future: signals between two are lost.
+/// Completes at a signal. Await one future: signals between two are lost.
 async fn interrupted() {
-    let received = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let hung_up = async {
-        if crate::serve::ignores_hangup() {
-            std::future::pending::<()>().await;
-        }
-        received(SignalKind::hangup()).await;
-    };
-    tokio::select! {
-        () = received(SignalKind::interrupt()) => {}
-        () = received(SignalKind::terminate()) => {}
-        () = hung_up => {}
+    match Signals::install() {
+        Ok(mut signals) => signals.received().await,
+        Err(_) => std::future::pending().await,
     }
 }
 

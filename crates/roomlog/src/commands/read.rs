@@ -3,7 +3,7 @@
 use roomlog_protocol::latest_of;
 
 use super::{connect, printer::Printer};
-use crate::{cli::ReadArgs, failure::Failure, say};
+use crate::{cli::ReadArgs, failure::Failure, stderr::message};
 
 pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
     if args.count == 0 && args.after.is_none() {
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
         if latest < 0 {
             return Err(Failure::never_written(&args.room));
         }
-        say!("{} ends at slot {latest}; no entry follows it yet", args.room);
+        message!("{} ends at slot {latest}; no entry follows it yet", args.room);
     }
     client.close().await;
     Ok(())

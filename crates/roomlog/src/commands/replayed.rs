@@ -28,10 +28,6 @@ pub(super) fn pages(end: Slot) -> impl Iterator<Item = (Slot, Slot)> {
     (0..end).step_by(page).map(move |first| (first, (first + PAGE_ENTRIES).min(end)))
 }
 
-pub(super) fn failed(why: impl ToString) -> Failure {
-    Failure::said(why.to_string())
-}
-
 pub(super) struct Replayed {
     node: Node,
 }
@@ -44,27 +40,27 @@ impl Replayed {
         journal: Arc<dyn Journal>,
     ) -> Result<Self, Failure> {
         let engines = Engines { identity, journal, archive, backup: None };
-        let node = Node::start(engines, NodeSettings::default()).map_err(failed)?;
+        let node = Node::start(engines, NodeSettings::default()).map_err(Failure::other)?;
         let replayed = Self { node };
         if replayed.node.caught_up().await {
             return Ok(replayed);
         }
         let ended = replayed.finish().await.err();
-        Err(ended.unwrap_or_else(|| Failure::said("the journal was not applied to its end")))
+        Err(ended.unwrap_or_else(|| Failure::other("the journal was not applied to its end")))
     }
 
     /// Waits until the archive has everything that the journal holds; up to which position that is.
     pub(super) async fn fold(&self) -> Result<Position, Failure> {
-        self.node.fold_to_head().await.map_err(failed)
+        self.node.fold_to_head().await.map_err(Failure::other)
     }
 
     pub(super) fn head(&self, room: &RoomName) -> Result<Head, Failure> {
-        Ok(self.node.tail(room).map_err(failed)?.head())
+        Ok(self.node.tail(room).map_err(Failure::other)?.head())
     }
 
     /// Stops the node; fails if one of its tasks failed.
     pub(super) async fn finish(self) -> Result<(), Failure> {
-        self.node.stop().await.map_err(failed)
+        self.node.stop().await.map_err(Failure::other)
     }
 
     /// All rooms that have an entry, or only this one if it has.
@@ -79,7 +75,8 @@ impl Replayed {
             return Ok(rooms);
         }
         loop {
-            let more = self.node.room_heads(rooms.keys().next_back(), ROOMS).map_err(failed)?;
+            let more =
+                self.node.room_heads(rooms.keys().next_back(), ROOMS).map_err(Failure::other)?;
             if more.is_empty() {
                 return Ok(rooms);
             }
@@ -91,7 +88,7 @@ impl Replayed {
     pub(super) async fn page(&self, room: &RoomName, first: Slot) -> Result<Vec<Stored>, Failure> {
         let limits = PageLimits { entries: PAGE_ENTRIES, bytes: usize::MAX };
         let span = Span::After(latest_of(first));
-        let page = self.node.read(room, span, None, limits).await.map_err(failed)?;
+        let page = self.node.read(room, span, None, limits).await.map_err(Failure::other)?;
         Ok(page.entries)
     }
 }

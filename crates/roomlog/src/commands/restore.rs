@@ -8,8 +8,8 @@ use crate::{cli::RestoreArgs, failure::Failure, show::utc};
 pub(crate) async fn run(args: RestoreArgs) -> Result<(), Failure> {
     let (backup, to) = (args.backup, args.directory.clone());
     let restored = tokio::task::spawn_blocking(move || Directory::restore(&backup, &to)).await;
-    let restored = restored.map_err(|why| Failure::said(format!("the restore failed: {why}")))?;
-    let Restored { manifest, log } = restored.map_err(|why| Failure::said(why.to_string()))?;
+    let restored = restored.map_err(|why| Failure::other(format!("the restore failed: {why}")))?;
+    let Restored { manifest, log } = restored.map_err(Failure::other)?;
     let mut printer = Printer::of_work(false);
     printer.field("backup of log", manifest.log)?;
     printer.field("taken", utc(manifest.taken_at))?;

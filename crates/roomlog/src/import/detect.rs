@@ -100,7 +100,7 @@ pub(super) fn detect(
 }
 
 fn unknown<T>(path: &Path, why: impl Display) -> Result<T, Failure> {
-    Err(Failure::said(format!("cannot detect the format of {}: {why}", path.display())))
+    Err(Failure::other(format!("cannot detect the format of {}: {why}", path.display())))
 }
 
 fn sample(path: &Path, reading: &Reading) -> Result<Sample, Failure> {

@@ -61,14 +61,14 @@ pub(crate) fn find(
 /// Rejects files that cannot go into one room.
 fn check(sources: &[Source]) -> Result<(), Failure> {
     if sources.is_empty() {
-        return Err(Failure::said("there are no files to import"));
+        return Err(Failure::other("there are no files to import"));
     }
     // An export of this program can be combined with anything: its entries have their own ids.
     let chats: Vec<_> = sources.iter().filter(|it| it.content != Content::Jsonl).collect();
     for pair in chats.windows(2) {
         let (one, other) = (pair[0].content.name(), pair[1].content.name());
         if one != other {
-            return Err(Failure::said(format!(
+            return Err(Failure::other(format!(
                 "{} has the format {one} and {} the format {other}; import them separately",
                 pair[0].path.display(),
                 pair[1].path.display()
@@ -85,7 +85,7 @@ fn check(sources: &[Source]) -> Result<(), Failure> {
             (Content::Telegram(a), Content::Telegram(b)) if a != b => "of two chats".into(),
             _ => continue,
         };
-        return Err(Failure::said(format!(
+        return Err(Failure::other(format!(
             "{} and {} are {both}; import one of them, or each into its own room",
             pair[0].path.display(),
             pair[1].path.display()

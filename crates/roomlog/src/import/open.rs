@@ -61,7 +61,7 @@ pub(super) fn open(
     let failed = |why| Failure::file(path, why);
     // Opening a pipe without a writer would block.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Failure::said(format!("{} is not a regular file", path.display())));
+        return Err(Failure::other(format!("{} is not a regular file", path.display())));
     }
     let file = File::open(path).map_err(failed)?;
     let raw: Box<dyn Read + Send> = Box::new(CountedFile { file, read: read.clone() });
@@ -70,7 +70,7 @@ pub(super) fn open(
         (head, stream) = peek(Box::new(MultiGzDecoder::new(stream))).map_err(failed)?;
     }
     if let Some((_, what)) = UNSUPPORTED.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Err(Failure::said(format!(
+        return Err(Failure::other(format!(
             "{} is {what}; unpack it, and import the files in it",
             path.display()
         )));

@@ -165,7 +165,7 @@ impl Feed<'_> {
     }
 
     fn broken(&self, line: u64, why: &dyn Display) -> Ended {
-        Ended::Failed(Failure::said(format!(
+        Ended::Failed(Failure::other(format!(
             "{}:{line}: cannot be read from here on: {why}",
             self.path.display()
         )))

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use indicatif::ProgressBar;
 
 use super::item::Place;
-use crate::say;
+use crate::stderr::message;
 
 const NAMED: u64 = 10;
 
@@ -61,14 +61,14 @@ impl Warnings {
         if *count <= topic.named() {
             let what = what.chars().take(LONGEST).collect::<String>();
             let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
-            self.bar.suspend(|| say!("{place}{what}"));
+            self.bar.suspend(|| message!("{place}{what}"));
         }
     }
 
     pub(crate) fn finish(&self) {
         for (topic, count) in &self.counts {
             if let (rest @ 1.., Some(of)) = (count.saturating_sub(topic.named()), topic.plural()) {
-                self.bar.suspend(|| say!("and {rest} more {of}"));
+                self.bar.suspend(|| message!("and {rest} more {of}"));
             }
         }
     }

@@ -105,7 +105,7 @@ impl Blocks {
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
-        Err(Failure::said(format!(
+        Err(Failure::other(format!(
             "the journal does not accept the moved entries: {why}; run the move again to continue"
         )))
     }

@@ -11,7 +11,7 @@ use roomlog_protocol::{Digest, RoomName, Slot};
 use roomlog_sqlite::SqliteArchive;
 
 use crate::{
-    commands::replayed::{ROOMS, Replayed, failed, pages},
+    commands::replayed::{ROOMS, Replayed, pages},
     failure::Failure,
 };
 
@@ -25,11 +25,11 @@ pub(super) fn rooms(
 ) -> Result<BTreeMap<RoomName, Head>, Failure> {
     let mut rooms = BTreeMap::new();
     if let Some(room) = only {
-        rooms.extend(archive.head(room).map_err(failed)?.map(|head| (room.clone(), head)));
+        rooms.extend(archive.head(room).map_err(Failure::other)?.map(|head| (room.clone(), head)));
         return Ok(rooms);
     }
     loop {
-        let more = archive.rooms(rooms.keys().next_back(), ROOMS).map_err(failed)?;
+        let more = archive.rooms(rooms.keys().next_back(), ROOMS).map_err(Failure::other)?;
         if more.is_empty() {
             return Ok(rooms);
         }
@@ -67,7 +67,7 @@ pub(super) async fn same_as(
     room: &RoomName,
     journal_head: &Head,
 ) -> Result<Option<Finding>, Failure> {
-    let Some(head) = archive.head(room).map_err(failed)? else { return Ok(None) };
+    let Some(head) = archive.head(room).map_err(Failure::other)? else { return Ok(None) };
     let mut digest = Digest::start(room);
     for (first, end) in pages(head.end) {
         let ours = match page(archive, room, first, end)? {
@@ -104,7 +104,7 @@ fn page(
     let page = match archive.page(room, first, end, usize::MAX, Keep::Oldest) {
         Ok(page) => page,
         Err(ArchiveError::Damaged { slot, problem, .. }) => return Ok(Err((slot, problem))),
-        Err(other) => return Err(failed(other)),
+        Err(other) => return Err(Failure::other(other)),
     };
     for Stored { entry, .. } in &page {
         let (author, id) = (entry.author.clone(), entry.id.clone());

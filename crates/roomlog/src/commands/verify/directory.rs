@@ -29,34 +29,35 @@ use super::{
     report::Report,
 };
 use crate::{
-    commands::replayed::{NOBODY, Replayed, failed},
+    commands::replayed::{NOBODY, Replayed},
     failure::Failure,
-    say,
+    stderr::message,
 };
 
 /// Checks all rooms in a directory, or only this one.
 pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
-    let _lock_against_servers = Directory::lock_stopped(dir).map_err(failed)?;
+    let _lock_against_servers = Directory::lock_stopped(dir).map_err(Failure::other)?;
     let copy = tempfile::tempdir().map_err(|why| Failure::file(std::env::temp_dir(), why))?;
     copy_files(dir, copy.path())?;
     let archive = |log: &str| SqliteArchive::open(&copy.path().join("archive.db"), log);
-    match Directory::look(copy.path()).map_err(failed)? {
-        Holds::Nothing => Err(Failure::said(format!(
+    match Directory::look(copy.path()).map_err(Failure::other)? {
+        Holds::Nothing => Err(Failure::other(format!(
             "{} is not a data directory: it holds no log",
             dir.display()
         ))),
-        Holds::Unfinished => Err(Failure::said(format!(
+        Holds::Unfinished => Err(Failure::other(format!(
             "a restore into {} was interrupted; `roomlog serve` finishes it",
             dir.display()
         ))),
         Holds::Backup { manifest, journal: false } => {
-            say!("a backup of log {}, up to position {}", manifest.log, manifest.position);
-            backup(&archive(&manifest.log).map_err(failed)?, room)
+            message!("a backup of log {}, up to position {}", manifest.log, manifest.position);
+            backup(&archive(&manifest.log).map_err(Failure::other)?, room)
         }
         Holds::Backup { .. } | Holds::Log => {
-            let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(failed)?;
-            let archive = archive(&journal.facts().log).map_err(failed)?;
-            if journal.first(0).map_err(failed)? > Position(1) {
+            let journal =
+                SqliteJournal::open(&copy.path().join("journal.db")).map_err(Failure::other)?;
+            let archive = archive(&journal.facts().log).map_err(Failure::other)?;
+            if journal.first(0).map_err(Failure::other)? > Position(1) {
                 trimmed(Arc::new(archive), Arc::new(journal), room).await
             } else {
                 complete(copy.path(), Arc::new(journal), &archive, room).await
@@ -92,9 +93,9 @@ async fn complete(
     archive: &SqliteArchive,
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
-    say!("replaying the journal");
-    let scratch =
-        SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log).map_err(failed)?;
+    message!("replaying the journal");
+    let scratch = SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log)
+        .map_err(Failure::other)?;
     let replayed = Replayed::new(NOBODY, Arc::new(scratch), journal).await?;
     let in_journal = replayed.rooms(room)?;
     let mut report = Report::new();
@@ -115,9 +116,9 @@ async fn trimmed(
     journal: Arc<SqliteJournal>,
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
-    let first = journal.first(0).map_err(failed)?;
-    let applied = archive.applied(0).map_err(failed)?.position;
-    say!(
+    let first = journal.first(0).map_err(Failure::other)?;
+    let applied = archive.applied(0).map_err(Failure::other)?.position;
+    message!(
         "the journal begins at position {first}; checking the archive, which has everything up to \
          {applied}"
     );
@@ -146,9 +147,9 @@ async fn read_blocks(
 ) -> Result<(), Failure> {
     let mut follow = journal.follow(0, Position(first.0.saturating_sub(1)).into());
     for position in first.0..=applied.0 {
-        let durable = follow.next().await.map_err(failed)?;
+        let durable = follow.next().await.map_err(Failure::other)?;
         block::decode(&durable.block, Rules::NEWEST).map_err(|problem| {
-            Failure::said(format!("position {position} of the journal holds {problem}"))
+            Failure::other(format!("position {position} of the journal holds {problem}"))
         })?;
     }
     Ok(())

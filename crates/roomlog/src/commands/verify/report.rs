@@ -8,7 +8,7 @@ use roomlog_protocol::{Digest, RoomName, latest_of};
 use crate::{
     commands::printer::Printer,
     failure::{DIFFERS, Failure},
-    say,
+    stderr::message,
 };
 
 pub(super) struct Report {
@@ -73,9 +73,9 @@ impl Report {
     /// Prints the summary; fails if the one room that was asked for has no entry.
     pub(super) fn finish(self, only: Option<&RoomName>) -> Result<ExitCode, Failure> {
         if let (0, Some(room)) = (self.rooms, only) {
-            return Err(Failure::said(format!("room {room} has no entries")));
+            return Err(Failure::other(format!("room {room} has no entries")));
         }
-        say!("{} of {} rooms are right", self.rooms - self.wrong, self.rooms);
+        message!("{} of {} rooms are right", self.rooms - self.wrong, self.rooms);
         Ok(if self.wrong > 0 { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn channel(
         let listed = channels.iter().take(20).map(|name| name.escape_debug().to_string());
         let listed: Vec<_> = listed.collect();
         let more = if channels.len() > listed.len() { ", …" } else { "" };
-        Failure::said(format!(
+        Failure::other(format!(
             "{} is a Slack export with the channels {}{more}; import one at a time, with --channel",
             root.display(),
             listed.join(", ")
@@ -106,7 +106,7 @@ impl Names {
     pub(super) fn read(root: &Path) -> Result<Self, Failure> {
         let users = list(&root.join(USERS))?;
         if users.is_empty() {
-            return Err(Failure::said(format!("{} lists no users", root.join(USERS).display())));
+            return Err(Failure::other(format!("{} lists no users", root.join(USERS).display())));
         }
         let mut channels = HashMap::new();
         for path in CHANNELS.iter().map(|name| root.join(name)).filter(|path| is_file(path)) {
@@ -129,7 +129,7 @@ fn list(path: &Path) -> Result<HashMap<String, String>, Failure> {
     });
     match read {
         Err(Stopped::Broken { line, why }) => {
-            Err(Failure::said(format!("{}:{line}: {why}", path.display())))
+            Err(Failure::other(format!("{}:{line}: {why}", path.display())))
         }
         _ => Ok(names),
     }
