@@ -7,8 +7,7 @@ use roomlog_protocol::{Author, Kind};
 use serde_json::Value;
 
 use super::{
-    hash::short_hash,
-    item::{Imported, Key, Line, Reference},
+    item::{Imported, Key, Line, Reference, short_hash},
     people::People,
 };
 

@@ -61,9 +61,9 @@ type Fits = fn(&str) -> bool;
 
 /// The formats that are detected by their lines.
 const LINE_FORMATS: [(&str, Format, Fits); 4] = [
-    ("irc", Format::Irc, irc::fits),
-    ("irssi", Format::Irssi, irssi::fits),
-    ("weechat", Format::Weechat, weechat::fits),
+    ("irc", Format::Irc, |line| irc::parse(line).is_ok()),
+    ("irssi", Format::Irssi, |line| irssi::parse(line).is_ok()),
+    ("weechat", Format::Weechat, |line| weechat::parse(line).is_ok()),
     ("jsonl", Format::Jsonl, jsonl::fits),
 ];
 
