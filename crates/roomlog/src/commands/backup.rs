@@ -1,4 +1,5 @@
-//! `roomlog backup DIR`: copies all data of a running server into a directory.
+//! `roomlog backup DIR`: copies all data of a running server into a directory; `roomlog restore` is
+//! the way back.
 //!
 //! ```text
 //!  GET /v1/backup ──► archive.db.part, hashed ──► archive.db ──► manifest.json
@@ -23,11 +24,17 @@ use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use roomlog_client::Address;
 use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, PART};
+use roomlog_sqlite::{Directory, Restored};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::printer::Printer;
-use crate::{cli::BackupArgs, failure::Failure, progress, show::utc};
+use crate::{
+    cli::{BackupArgs, RestoreArgs},
+    failure::Failure,
+    progress,
+    show::utc,
+};
 
 const ARCHIVE: &str = "archive.db";
 
@@ -36,7 +43,7 @@ const QUIET: &str = "the server was silent for a minute";
 
 const LINE_BYTES: usize = 64 << 10;
 
-pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
+pub(crate) async fn backup(args: BackupArgs) -> Result<(), Failure> {
     let target = Target::new(&args.directory)?;
     let template = "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})";
     let bar = progress::bar(0, template).with_message("copying");
@@ -280,4 +287,20 @@ impl Target {
 
 fn cannot_use(directory: &Path, why: &io::Error) -> Failure {
     Failure::other(format!("cannot use {}: {why}", directory.display()))
+}
+
+/// Creates a data directory for `serve` from a backup, which is only read.
+pub(crate) async fn restore(args: RestoreArgs) -> Result<(), Failure> {
+    let (backup, to) = (args.backup, args.directory.clone());
+    let restored = tokio::task::spawn_blocking(move || Directory::restore(&backup, &to)).await;
+    let restored = restored.map_err(|why| Failure::other(format!("the restore failed: {why}")))?;
+    let Restored { manifest, log } = restored.map_err(Failure::other)?;
+    let mut printer = Printer::of_work(false);
+    printer.field("backup of log", manifest.log)?;
+    printer.field("taken", utc(manifest.taken_at))?;
+    printer.field("rooms", manifest.rooms)?;
+    printer.field("entries", manifest.entries)?;
+    printer.field("new log", log)?;
+    printer.field("directory", args.directory.display())?;
+    printer.finish()
 }

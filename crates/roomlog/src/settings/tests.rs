@@ -26,7 +26,7 @@ fn an_unknown_name_and_a_wrong_value_in_the_file_are_rejected() {
 }
 
 #[test]
-fn a_server_listens_on_loopback_unless_it_is_told_otherwise() {
+fn a_server_listens_on_loopback_by_default() {
     let at = |listen: &str, insecure_open| {
         let listen = Some(listen.parse().expect("an address"));
         Settings { listen, insecure_open: Some(insecure_open), ..Settings::default() }.listen()

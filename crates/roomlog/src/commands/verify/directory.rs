@@ -25,8 +25,8 @@ use roomlog_protocol::RoomName;
 use roomlog_sqlite::{Directory, Holds, SqliteArchive, SqliteJournal, directory::FILES};
 
 use super::{
-    archive::{chained, rooms, same_as},
-    report::Report,
+    archive::{NOT_IN_JOURNAL, chained, rooms, same_as},
+    report::{Report, Wrong, right},
 };
 use crate::{
     commands::replayed::{NOBODY, Replayed},
@@ -81,7 +81,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
 fn backup(archive: &SqliteArchive, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
     let mut report = Report::new();
     for (name, head) in rooms(archive, room)? {
-        report.checked(&name, &head, chained(archive, &name, &head)?)?;
+        report.checked(&name, chained(archive, &name, &head))?;
     }
     report.finish(room)
 }
@@ -100,10 +100,10 @@ async fn complete(
     let in_journal = replayed.rooms(room)?;
     let mut report = Report::new();
     for stray in rooms(archive, room)?.keys().filter(|name| !in_journal.contains_key(*name)) {
-        report.wrong(stray, 0, "it is in the archive but not in the journal")?;
+        report.checked(stray, Err(Wrong::at(0, NOT_IN_JOURNAL)))?;
     }
     for (name, head) in &in_journal {
-        report.checked(name, head, same_as(&replayed, archive, name, head).await?)?;
+        report.checked(name, same_as(&replayed, archive, name, head).await)?;
     }
     // It was only read from, so a failure at its end does not matter.
     let _ended = replayed.finish().await;
@@ -124,15 +124,17 @@ async fn trimmed(
     );
     let mut wrong = BTreeMap::new();
     for (name, head) in rooms(&archive, room)? {
-        if let Some(finding) = chained(&archive, &name, &head)? {
-            wrong.insert(name, finding);
+        match chained(&archive, &name, &head) {
+            Ok(_) => {}
+            Err(Wrong::Failed(failure)) => return Err(failure),
+            Err(at) => drop(wrong.insert(name, at)),
         }
     }
     read_blocks(&journal, first, applied).await?;
     let replayed = Replayed::new(NOBODY, archive, journal).await?;
     let mut report = Report::new();
     for (name, head) in replayed.rooms(room)? {
-        report.checked(&name, &head, wrong.remove(&name))?;
+        report.checked(&name, wrong.remove(&name).map_or(Ok(right(&head)), Err))?;
     }
     // It was only read from, so a failure at its end does not matter.
     let _ended = replayed.finish().await;

@@ -1,15 +1,43 @@
-//! What `verify` prints: one line per room, and a summary.
+//! The result of checking a room, and what `verify` prints: one line per room, and a summary.
 
 use std::{fmt::Display, process::ExitCode};
 
 use roomlog_core::head::Head;
-use roomlog_protocol::{Digest, RoomName, latest_of};
+use roomlog_protocol::{Digest, RoomName, Slot, latest_of};
 
 use crate::{
     commands::printer::Printer,
     failure::{DIFFERS, Failure},
     stderr::message,
 };
+
+/// The latest slot of a room and the digest there.
+pub(super) type Checked = Result<(i64, Digest), Wrong>;
+
+/// Why a room is not right.
+pub(super) enum Wrong {
+    /// The first wrong slot, and what is wrong with it.
+    At(i64, String),
+    /// It could not be checked.
+    Failed(Failure),
+}
+
+impl Wrong {
+    pub(super) fn at(slot: Slot, why: impl Into<String>) -> Self {
+        Self::At(latest_of(slot + 1), why.into())
+    }
+}
+
+impl<E: Into<Failure>> From<E> for Wrong {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A room that is right.
+pub(super) fn right(head: &Head) -> (i64, Digest) {
+    (latest_of(head.end), head.digest)
+}
 
 pub(super) struct Report {
     printer: Printer,
@@ -22,41 +50,21 @@ impl Report {
         Self { printer: Printer::new(false), rooms: 0, wrong: 0 }
     }
 
-    pub(super) fn right(
-        &mut self,
-        room: &RoomName,
-        at: i64,
-        digest: Digest,
-    ) -> Result<(), Failure> {
-        self.line(room, at, format_args!("{digest}\tok"))
-    }
-
-    pub(super) fn wrong(
-        &mut self,
-        room: &RoomName,
-        slot: impl Display,
-        why: &str,
-    ) -> Result<(), Failure> {
-        self.wrong += 1;
-        self.line(room, slot, format_args!("wrong: {why}"))
+    /// A room that was checked; fails if it could not be.
+    pub(super) fn checked(&mut self, room: &RoomName, checked: Checked) -> Result<(), Failure> {
+        match checked {
+            Ok((latest, digest)) => self.line(room, latest, format_args!("{digest}\tok")),
+            Err(Wrong::At(slot, why)) => {
+                self.wrong += 1;
+                self.line(room, slot, format_args!("wrong: {why}"))
+            }
+            Err(Wrong::Failed(failure)) => Err(failure),
+        }
     }
 
     pub(super) fn unreadable(&mut self, room: &RoomName, why: &str) -> Result<(), Failure> {
         self.wrong += 1;
         self.line(room, '-', format_args!("cannot be read: {why}"))
-    }
-
-    /// A room of a directory, with its first wrong slot if there is one.
-    pub(super) fn checked(
-        &mut self,
-        room: &RoomName,
-        head: &Head,
-        wrong: Option<(u64, String)>,
-    ) -> Result<(), Failure> {
-        match wrong {
-            None => self.right(room, latest_of(head.end), head.digest),
-            Some((slot, why)) => self.wrong(room, slot, &why),
-        }
     }
 
     fn line(

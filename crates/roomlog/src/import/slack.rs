@@ -9,7 +9,6 @@
 //! The id of an entry contains the message's `ts`, which is the same in every export.
 
 pub(super) mod export;
-mod text;
 
 use std::path::Path;
 
@@ -110,7 +109,7 @@ impl Slack {
     }
 
     fn body(&self, message: &SlackMessage) -> String {
-        let text = text::plain(message.text.as_deref().unwrap_or_default(), &self.names);
+        let text = plain(message.text.as_deref().unwrap_or_default(), &self.names);
         let files = message.files.iter().flatten().map(|it| {
             // Private addresses end with a token of the export.
             let private = it.url_private.as_deref().and_then(|url| url.split('?').next());
@@ -120,7 +119,7 @@ impl Slack {
         let attached = message.attachments.iter().flatten().filter(|it| it.from_url.is_none());
         let attached = attached.map(|it| {
             let text = it.text.as_deref().filter(|text| !text.is_empty());
-            text::plain(text.or(it.fallback.as_deref()).unwrap_or_default(), &self.names)
+            plain(text.or(it.fallback.as_deref()).unwrap_or_default(), &self.names)
         });
         with_lines(text, files.chain(attached))
     }
@@ -184,4 +183,45 @@ fn micros(ts: &str) -> Option<u64> {
         return None;
     }
     seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros.parse().ok()?)
+}
+
+/// Slack's markup as plain text, as its readers saw it: `<@U1>` as `@ada`, `&lt;` as `<`. Entities are
+/// resolved once, after the markup, so a written `&lt;@U1&gt;` does not become a mention.
+fn plain(text: &str, names: &Names) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        plain += &entities(before);
+        let Some((inside, behind)) = after.split_once('>') else {
+            plain.push('<');
+            rest = after;
+            continue;
+        };
+        plain += &entities(&mark(inside, names));
+        rest = behind;
+    }
+    plain + &entities(rest)
+}
+
+/// What is between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
+fn mark(inside: &str, names: &Names) -> String {
+    let (what, label) = inside.split_once('|').unwrap_or((inside, ""));
+    let named = |mark: char, name: Option<&String>, id: &str| {
+        let label = Some(label).filter(|label| !label.is_empty());
+        let name = name.map(String::as_str).or(label).unwrap_or(id);
+        format!("{mark}{}", name.trim_start_matches(mark))
+    };
+    match what.split_at_checked(1) {
+        Some(("@", id)) => named('@', names.users.get(id), id),
+        Some(("#", id)) => named('#', names.channels.get(id), id),
+        // `<!here>`, `<!subteam^S1|@group>`, `<!date^1583632742^{date}|8 March>`
+        Some(("!", _)) if what.starts_with("!date") && !label.is_empty() => label.into(),
+        Some(("!", command)) => named('@', None, command),
+        _ if label.is_empty() || what.ends_with(label) => what.trim_start_matches("mailto:").into(),
+        _ => format!("{label} ({what})"),
+    }
+}
+
+fn entities(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
