@@ -69,7 +69,7 @@ async fn everything_is_there(data: &TempDir) {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_wal_is_refused_with_the_byte_and_what_lies_behind() {
+async fn a_flipped_bit_in_a_wal_is_rejected_with_the_damaged_range() {
     let data = directory(true).await;
     let wal = fs::metadata(data.path().join("journal.db-wal")).expect("a WAL").len();
     let frames = (wal - 32) / 4_120;
@@ -89,7 +89,7 @@ async fn a_flipped_bit_in_a_wal_is_refused_with_the_byte_and_what_lies_behind() 
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_stopped_journal_or_the_node_file_is_refused() {
+async fn a_flipped_bit_in_a_stopped_journal_or_the_node_file_is_rejected() {
     let data = directory(false).await;
     refused(&data, "node", 9, &["node is not a node file", "remove it"]).await;
     let journal = fs::read(data.path().join("journal.db")).expect("a file");

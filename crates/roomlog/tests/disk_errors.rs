@@ -130,22 +130,22 @@ async fn fails(call: &str, file: &str, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_block_that_cannot_be_written_has_an_unknown_outcome_and_ends_the_process() {
+async fn a_failed_write_of_a_block_has_an_unknown_outcome_and_ends_the_process() {
     fails("write", "journal.db-wal", 10).await;
 }
 
 #[tokio::test]
-async fn a_commit_that_cannot_be_synced_has_an_unknown_outcome_and_ends_the_process() {
+async fn a_commit_with_a_failed_sync_has_an_unknown_outcome_and_ends_the_process() {
     fails("sync", "journal.db-wal", 10).await;
 }
 
 #[tokio::test]
-async fn a_wal_that_cannot_be_copied_into_the_journal_ends_the_process() {
+async fn a_failed_checkpoint_of_the_journal_ends_the_process() {
     fails("write", "journal.db", 16_000).await;
 }
 
 #[tokio::test]
-async fn a_copy_of_the_wal_that_cannot_be_synced_ends_the_process_before_the_wal_begins_anew() {
+async fn a_failed_sync_of_a_checkpoint_ends_the_process_before_the_wal_is_reused() {
     fails("sync", "journal.db", 16_000).await;
 }
 
@@ -177,16 +177,16 @@ async fn fold_fails(call: &str, file: &str, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_fold_that_cannot_be_written_ends_the_process_and_is_done_by_the_next() {
+async fn a_failed_fold_ends_the_process_and_the_next_one_repeats_it() {
     fold_fails("write", "archive.db-wal", 10).await;
 }
 
 #[tokio::test]
-async fn a_wal_that_cannot_be_copied_into_the_archive_ends_the_process() {
+async fn a_failed_checkpoint_of_the_archive_ends_the_process() {
     fold_fails("write", "archive.db", 16_000).await;
 }
 
 #[tokio::test]
-async fn an_archive_that_cannot_be_synced_ends_the_process() {
+async fn a_failed_sync_of_the_archive_ends_the_process() {
     fold_fails("sync", "archive.db", 16_000).await;
 }

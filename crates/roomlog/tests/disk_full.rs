@@ -76,8 +76,8 @@ async fn verified(data: &Path) {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_room() {
-    if !may_mount("on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_room") {
+async fn on_a_full_disk_appends_are_rejected_and_all_else_works() {
+    if !may_mount("on_a_full_disk_appends_are_rejected_and_all_else_works") {
         return;
     }
     let disk = SmallDisk::new("16m");
@@ -133,10 +133,8 @@ async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_
 }
 
 #[tokio::test]
-async fn a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_there_is_room() {
-    if !may_mount(
-        "a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_there_is_room",
-    ) {
+async fn a_log_file_on_the_full_disk_blocks_nothing_and_resumes_when_space_is_free() {
+    if !may_mount("a_log_file_on_the_full_disk_blocks_nothing_and_resumes_when_space_is_free") {
         return;
     }
     let disk = SmallDisk::new("16m");
@@ -169,8 +167,8 @@ async fn a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_the
 }
 
 #[tokio::test]
-async fn a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it() {
-    if !may_mount("a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it") {
+async fn folds_and_checkpoints_wait_for_free_disk_space() {
+    if !may_mount("folds_and_checkpoints_wait_for_free_disk_space") {
         return;
     }
     let disk = SmallDisk::new("64m");
@@ -204,8 +202,8 @@ async fn a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing() {
-    if !may_mount("a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing") {
+async fn stops_and_starts_on_a_full_disk_are_reported_and_lose_nothing() {
+    if !may_mount("stops_and_starts_on_a_full_disk_are_reported_and_lose_nothing") {
         return;
     }
     let disk = SmallDisk::new("16m");
@@ -233,8 +231,8 @@ async fn a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing(
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_catch_up_for_want_of_room_can_be_stopped() {
-    if !may_mount("a_server_that_cannot_catch_up_for_want_of_room_can_be_stopped") {
+async fn a_server_that_cannot_catch_up_on_a_full_disk_can_be_stopped() {
+    if !may_mount("a_server_that_cannot_catch_up_on_a_full_disk_can_be_stopped") {
         return;
     }
     let disk = SmallDisk::new("16m");

@@ -134,7 +134,7 @@ const COMMANDS: [&str; 9] = [
 ];
 
 #[test]
-fn what_a_server_refuses_with_cannot_command_the_terminal() {
+fn errors_of_a_server_cannot_control_the_terminal() {
     for place in [Place::Login, Place::Answer] {
         let (url, _runtime) = hostile_server(place);
         for args in COMMANDS {
@@ -152,7 +152,7 @@ fn what_a_server_refuses_with_cannot_command_the_terminal() {
 }
 
 #[test]
-fn the_reason_of_a_close_cannot_command_the_terminal() {
+fn the_reason_of_a_close_cannot_control_the_terminal() {
     let (url, _runtime) = hostile_server(Place::Close);
     for args in ["rooms", "append general hello", "tail general"] {
         let output = run(&url, args);
@@ -162,7 +162,7 @@ fn the_reason_of_a_close_cannot_command_the_terminal() {
 }
 
 #[test]
-fn entries_and_authors_cannot_command_the_terminal() {
+fn entries_and_authors_cannot_control_the_terminal() {
     let (url, _runtime) = hostile_server(Place::Entries);
     for args in &COMMANDS[..7] {
         check(args, &run(&url, args));

@@ -147,7 +147,7 @@ async fn a_body_that_is_compressed_or_not_utf_8_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_a_large_body_reads_why_it_is_refused() {
+async fn a_client_that_sends_a_large_body_receives_the_error() {
     let server = Server::start(&[]).await;
     let large = "x".repeat(8 << 20);
     let post = server.post_text(ENTRIES, "application/x-ndjson", large.as_str());
@@ -165,7 +165,7 @@ async fn a_client_that_sends_a_large_body_reads_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_json_with_a_sentence() {
+async fn every_error_is_json_with_a_sentence() {
     let server = Server::start(&[]).await;
     let method = server.post("/v1/rooms", &json!({})).send().await;
     method.refused(405, "bad_message");
@@ -269,7 +269,7 @@ async fn a_room_name_in_a_path_may_be_percent_encoded() {
 }
 
 #[tokio::test]
-async fn one_id_posted_twice_at_once_is_there_once() {
+async fn one_id_posted_twice_concurrently_is_stored_once() {
     let server = Server::start(&[]).await;
     for n in 0..20 {
         let append = json!({"author": "ada", "id": format!("i-{n}"), "body": "x"});
@@ -283,7 +283,7 @@ async fn one_id_posted_twice_at_once_is_there_once() {
 }
 
 #[tokio::test]
-async fn the_server_says_that_it_is_alive_and_ready() {
+async fn health_and_readiness_are_reported() {
     let server = Server::start(&[]).await;
     for path in ["/healthz", "/readyz"] {
         assert_eq!(server.get(path).send().await.status, 200, "{path}");

@@ -56,7 +56,7 @@ async fn the_host_of_an_absolute_target_counts_and_not_the_line() {
 }
 
 #[tokio::test]
-async fn a_body_has_one_length_that_all_agree_on() {
+async fn a_body_with_contradictory_lengths_is_rejected() {
     let server = Server::start(&[]).await;
     let body = json!({"author": "ada", "body": "x"}).to_string();
     let length = format!("content-length: {}\r\n", body.len());
@@ -85,7 +85,7 @@ async fn a_body_has_one_length_that_all_agree_on() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_cannot_be_one_says_why() {
+async fn an_invalid_handshake_is_rejected_with_the_reason() {
     let server = Server::start(&[]).await;
     let good = [
         ("upgrade", "websocket"),

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "shown when a test fails")]
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod chat;
 mod client;
 mod disk;
 mod events;
