@@ -110,7 +110,7 @@ async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Fail
         CliCommand::Tail(args) => commands::tail::run(args).await,
         CliCommand::Rooms(args) => commands::read::rooms(args).await,
         CliCommand::Export(args) => commands::read::export(args).await,
-        CliCommand::Backup(args) => commands::backup::backup(args).await,
+        CliCommand::Backup(args) => commands::backup::create(args).await,
         CliCommand::Restore(args) => commands::backup::restore(args).await,
         CliCommand::Move(args) => commands::relocate::run(*args).await,
         CliCommand::Import(args) => commands::import::run(args).await,

@@ -140,7 +140,7 @@ async fn a_log_file_on_the_full_disk_blocks_nothing_and_resumes_when_space_is_fr
     let disk = SmallDisk::new("16m");
     let log = disk.data().with_extension("log");
     let stderr = fs::File::create(&log).expect("a file");
-    let mut server = Server::start_unheard(&disk.data(), Some(stderr.into())).await;
+    let mut server = Server::start_with_stderr(&disk.data(), Some(stderr.into())).await;
     let mut ada = server.login("ada").await;
     disk.fill_but(200_000);
     let (mut acked, refused) = append_until_full(&mut ada, "before", 4_000).await;

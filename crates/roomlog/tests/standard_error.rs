@@ -37,7 +37,7 @@ async fn make_it_talk(server: &Server, lines: usize) {
 /// A server that has much to say takes appends and ends as if it were heard.
 async fn works_and_ends(stderr: Option<Stdio>) -> ExitStatus {
     let data = tempfile::tempdir().expect("a directory");
-    let mut server = Server::start_unheard(data.path(), stderr).await;
+    let mut server = Server::start_with_stderr(data.path(), stderr).await;
     let mut ada = server.login("ada").await;
     make_it_talk(&server, LINES).await;
     assert_eq!(slot(&ada.append("r", json!({"body": "x"})).await), 0);
@@ -72,7 +72,7 @@ async fn a_server_keeps_running_when_standard_error_is_closed() {
 async fn a_server_keeps_running_without_a_reader_and_reports_the_dropped_lines() {
     let (read, write) = small_pipe();
     let data = tempfile::tempdir().expect("a directory");
-    let mut server = Server::start_unheard(data.path(), Some(write.into())).await;
+    let mut server = Server::start_with_stderr(data.path(), Some(write.into())).await;
     make_it_talk(&server, LINES).await;
     let (counted, count_came) = oneshot::channel();
     let read_all = tokio::task::spawn_blocking(move || {
@@ -116,7 +116,7 @@ async fn a_server_keeps_running_when_its_log_file_has_the_maximum_size() {
     let stderr = File::options().append(true).open(log.path()).expect("the file");
     let limit = Some(16 << 20);
     let data = tempfile::tempdir().expect("a directory");
-    let mut server = Server::start_unheard(data.path(), Some(stderr.into())).await;
+    let mut server = Server::start_with_stderr(data.path(), Some(stderr.into())).await;
     let pid = Pid::from_raw(server.pid().try_into().expect("a pid"));
     prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("a limit");
     make_it_talk(&server, 10).await;

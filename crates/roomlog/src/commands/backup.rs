@@ -43,7 +43,7 @@ const QUIET: &str = "the server was silent for a minute";
 
 const LINE_BYTES: usize = 64 << 10;
 
-pub(crate) async fn backup(args: BackupArgs) -> Result<(), Failure> {
+pub(crate) async fn create(args: BackupArgs) -> Result<(), Failure> {
     let target = Target::new(&args.directory)?;
     let template = "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})";
     let bar = progress::bar(0, template).with_message("copying");

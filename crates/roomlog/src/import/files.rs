@@ -152,7 +152,7 @@ mod tests {
         found.sources.iter().filter_map(name).collect()
     }
 
-    /// Files with a line of an IRC log each; of JSON where the name says so.
+    /// Files with a line of an IRC log each; of JSON where the name ends with .jsonl.
     fn write(dir: &Path, names: &[&str]) {
         for name in names {
             let path = dir.join(name);
@@ -210,8 +210,8 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().expect("a directory");
             write(dir.path(), files);
-            let said = search(dir.path()).expect_err("refused").to_string();
-            assert!(said.contains(part), "{said}");
+            let error = search(dir.path()).expect_err("refused").to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 
@@ -221,8 +221,8 @@ mod tests {
         write(dir.path(), &["2015-01-01"]);
         fs::write(dir.path().join("tea.log"), "2020-03-08 10:59:02\tmona\thello\n")
             .expect("a file");
-        let said = search(dir.path()).expect_err("refused").to_string();
-        assert!(said.contains("has the format irc and"), "{said}");
+        let error = search(dir.path()).expect_err("refused").to_string();
+        assert!(error.contains("has the format irc and"), "{error}");
     }
 
     #[test]

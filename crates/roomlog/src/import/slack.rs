@@ -82,15 +82,14 @@ struct SlackAttachment {
 
 pub(super) struct Slack {
     names: Names,
-    chat: Chat,
 }
 
 impl Slack {
-    pub(super) fn open(root: &Path, joins: bool) -> Result<Self, Failure> {
-        Ok(Self { names: Names::read(root)?, chat: Chat::new(joins) })
+    pub(super) fn open(root: &Path) -> Result<Self, Failure> {
+        Ok(Self { names: Names::read(root)? })
     }
 
-    fn author(&mut self, message: &SlackMessage) -> Result<Author, String> {
+    fn author(&self, chat: &mut Chat, message: &SlackMessage) -> Result<Author, String> {
         let of_profile = |profile: &Option<Profile>| profile.as_ref()?.name.clone();
         let user = message.user.as_deref().or(message.bot_id.as_deref());
         let name = user.and_then(|user| self.names.users.get(user)).cloned();
@@ -105,7 +104,7 @@ impl Slack {
             (None, Some(bot)) => format!("{bot} {name}"),
             (None, None) => name.clone(),
         };
-        self.chat.author(&id, &name)
+        chat.author(&id, &name)
     }
 
     fn body(&self, message: &SlackMessage) -> String {
@@ -126,11 +125,7 @@ impl Slack {
 }
 
 impl ChatFormat for Slack {
-    fn chat(&mut self) -> &mut Chat {
-        &mut self.chat
-    }
-
-    fn read(&mut self, message: Value) -> Result<(), String> {
+    fn read(&self, chat: &mut Chat, message: Value) -> Result<(), String> {
         let it: SlackMessage = serde_json::from_value(message).map_err(|why| why.to_string())?;
         let number = micros(&it.ts).ok_or("its ts is not a time of Slack")?;
         let kind = match it.subtype.as_deref().unwrap_or_default() {
@@ -140,10 +135,10 @@ impl ChatFormat for Slack {
                 NOTICES.iter().find(|(_, names)| of(names)).map_or(Kind::TEXT, |(kind, _)| *kind)
             }
         };
-        if self.chat.skips(kind) {
+        if chat.skips(kind) {
             return Ok(());
         }
-        let author = self.author(&it)?;
+        let author = self.author(chat, &it)?;
         let thread = it.thread_ts.as_deref().and_then(micros);
         let edited = it.edited.as_ref().and_then(|edited| micros(edited.ts.as_deref()?));
         let message = Message {
@@ -155,11 +150,11 @@ impl ChatFormat for Slack {
             reply_to: thread.filter(|parent| *parent != number),
             edited_at: edited.map(|edited| edited / 1_000),
         };
-        self.chat.message(author, &message)?;
+        chat.message(author, &message)?;
         for SlackReaction { name, users } in it.reactions.iter().flatten() {
             for user in users.iter().flatten() {
-                let author = self.chat.author(user, self.names.users.get(user).unwrap_or(user))?;
-                self.chat.reaction(author, &message, name, emoji(name))?;
+                let author = chat.author(user, self.names.users.get(user).unwrap_or(user))?;
+                chat.reaction(author, &message, name, emoji(name))?;
             }
         }
         Ok(())

@@ -1,9 +1,8 @@
-//! What the tests of the binary stand on.
+//! Helpers of the tests of the binary.
 //!
-//! Enters: flags of `roomlog serve`. Leaves: a server process of the test's own on a loopback port,
-//! clients that speak the protocol over real sockets, the log as a test computes it for itself.
-//! Invariant: nothing here knows more than the protocol's page says, and every process ends with
-//! the test that started it.
+//! Input: flags of `roomlog serve`. Output: a server process per test on a loopback port, clients
+//! that speak the protocol over real sockets, and the expected log, computed independently. The
+//! helpers use only what docs/PROTOCOL.md specifies, and every process ends with its test.
 #![allow(clippy::print_stderr, reason = "shown when a test fails")]
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
@@ -43,10 +42,10 @@ pub(crate) use self::{
     terminal::Terminal,
 };
 
-/// How long a test waits for anything that has to come.
+/// How long a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `text` as a value of `T`'s future, or a panic that says what did not come.
+/// Awaits a future for [`PATIENCE`]; panics with `what` after that.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(PATIENCE, future).await {
         Ok(value) => value,
@@ -58,7 +57,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 pub(crate) struct Server {
     child: Child,
     data: PathBuf,
-    /// Gone with the server, when it is the server's own.
+    /// The temporary directory, removed with the server; `None` if the test brought one.
     _directory: Option<TempDir>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
@@ -67,7 +66,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-/// The lines that a server has said on standard error.
+/// The lines that a server has written to standard error.
 type Said = Arc<Mutex<Vec<String>>>;
 
 impl Server {
@@ -78,7 +77,7 @@ impl Server {
         Self { _directory: Some(directory), ..Self::start_on(&data, flags, &[]).await }
     }
 
-    /// Starts a server on a directory of the test's own, with variables in its environment.
+    /// Starts a server on a directory of the test, with variables in its environment.
     pub(crate) async fn start_on(
         data: &Path,
         flags: &[&str],
@@ -93,8 +92,8 @@ impl Server {
         Self { child, data: data.into(), _directory: None, flags, environment, said, address }
     }
 
-    /// Starts a server that says all it can to this standard error; without one, to none.
-    pub(crate) async fn start_unheard(data: &Path, stderr: Option<Stdio>) -> Self {
+    /// Starts a server with full logging to this standard error; `None` closes it.
+    pub(crate) async fn start_with_stderr(data: &Path, stderr: Option<Stdio>) -> Self {
         let environment = vec![("RUST_LOG".to_owned(), "trace".to_owned())];
         let mut command = Command::new("sh");
         let closing = if stderr.is_some() { "" } else { "2>&-" };

@@ -98,10 +98,11 @@ impl Blocks {
                 return Ok(());
             };
             self.pending.drain(..missing);
-            if let Proposed::Refused(said) | Proposed::Unanswered(said) | Proposed::Unknown(said) =
-                &answers[missing]
+            if let Proposed::Refused(reason)
+            | Proposed::Unanswered(reason)
+            | Proposed::Unknown(reason) = &answers[missing]
             {
-                said.clone_into(&mut why);
+                reason.clone_into(&mut why);
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
