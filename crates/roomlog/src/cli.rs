@@ -1,15 +1,18 @@
 //! The command line as `clap` parses it, with its help.
 
 mod import;
+mod server;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use roomlog_client::Address;
-use roomlog_protocol::{Author, EntryId, Kind, RoomName};
+use roomlog_protocol::{EntryId, Kind, RoomName};
 
-pub(crate) use self::import::{Format, ImportArgs};
-use crate::{address::DEFAULT_SERVER, serve::ServeArgs, settings::ClusterSettings};
+pub(crate) use self::{
+    import::{Format, ImportArgs},
+    server::ServerArgs,
+};
+use crate::{serve::ServeArgs, settings::ClusterSettings};
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
@@ -79,30 +82,6 @@ Examples:
     Restore(RestoreArgs),
     /// Move a log from a directory to a cluster, or back.
     Move(Box<MoveArgs>),
-}
-
-/// Which server, and as whom.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ServerArgs {
-    /// The address of the server.
-    #[arg(long, value_name = "URL", env = "ROOMLOG_SERVER")]
-    #[arg(default_value = DEFAULT_SERVER)]
-    pub(crate) server: Address,
-    /// Your name [default: your user name].
-    #[arg(long, value_name = "NAME", env = "ROOMLOG_AUTHOR")]
-    pub(crate) author: Option<Author>,
-}
-
-impl ServerArgs {
-    /// `--author`, else the user's name if that is a valid author, else `anonymous`.
-    pub(crate) fn author(&self) -> Author {
-        let of_user = || std::env::var("USER").ok().and_then(|name| Author::new(&name).ok());
-        let given = self.author.clone().or_else(of_user);
-        given.unwrap_or_else(|| match Author::new("anonymous") {
-            Ok(author) => author,
-            Err(_) => unreachable!("`anonymous` is a valid author"),
-        })
-    }
 }
 
 #[derive(Debug, Args)]

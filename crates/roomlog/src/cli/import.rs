@@ -7,7 +7,7 @@ use encoding_rs::Encoding;
 use jiff::{fmt::temporal::DateTimeParser, tz::TimeZone};
 use roomlog_protocol::RoomName;
 
-use super::ServerArgs;
+use super::server::ServerArgs;
 
 #[derive(Debug, Args)]
 #[command(
