@@ -51,8 +51,9 @@ impl Failure {
         Self::other(format!("room {room} has no entries; `roomlog rooms` lists the rooms that do"))
     }
 
-    pub(crate) fn file(path: impl Into<PathBuf>, why: io::Error) -> Self {
-        Self::File { path: path.into(), why }
+    /// For `map_err`: a file or directory cannot be read.
+    pub(crate) fn reading(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |why| Self::File { path: path.into(), why }
     }
 
     pub(crate) fn is_closed_stdout(&self) -> bool {

@@ -153,7 +153,7 @@ fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
     }
     std::thread::spawn(move || {
         for line in stdin().lock().split(b'\n') {
-            let line = line.map_err(|why| Failure::file("standard input", why));
+            let line = line.map_err(Failure::reading("standard input"));
             if sender.blocking_send(line).is_err() {
                 return; // The command has ended.
             }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use roomlog_core::{
     Engines, Identity, Node, NodeSettings,
-    archive::Archive,
+    archive::{Archive, ArchiveError},
     head::Head,
     identity::NodeId,
     journal::{Journal, Position},
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 
 const PAGE_ENTRIES: u64 = 4_096;
 
-pub(super) const ROOMS: usize = 1_000;
+const ROOMS: usize = 1_000;
 
 /// The identity for reading the journal of one node: nothing is proposed with it.
 pub(super) const NOBODY: Identity = Identity { node: NodeId([0; 16]), incarnation: 0 };
@@ -26,6 +26,20 @@ pub(super) const NOBODY: Identity = Identity { node: NodeId([0; 16]), incarnatio
 pub(super) fn pages(end: Slot) -> impl Iterator<Item = (Slot, Slot)> {
     let page = usize::try_from(PAGE_ENTRIES).unwrap_or(usize::MAX);
     (0..end).step_by(page).map(move |first| (first, (first + PAGE_ENTRIES).min(end)))
+}
+
+/// All rooms, [`ROOMS`] at a time from those after a room.
+pub(super) fn all_rooms(
+    next: impl Fn(Option<&RoomName>, usize) -> Result<Vec<(RoomName, Head)>, ArchiveError>,
+) -> Result<BTreeMap<RoomName, Head>, Failure> {
+    let mut rooms = BTreeMap::new();
+    loop {
+        let more = next(rooms.keys().next_back(), ROOMS).map_err(Failure::other)?;
+        if more.is_empty() {
+            return Ok(rooms);
+        }
+        rooms.extend(more);
+    }
 }
 
 pub(super) struct Replayed {
@@ -68,20 +82,11 @@ impl Replayed {
         &self,
         only: Option<&RoomName>,
     ) -> Result<BTreeMap<RoomName, Head>, Failure> {
-        let mut rooms = BTreeMap::new();
-        if let Some(room) = only {
-            let head = self.head(room)?;
-            rooms.extend((head.end > 0).then(|| (room.clone(), head)));
-            return Ok(rooms);
-        }
-        loop {
-            let more =
-                self.node.room_heads(rooms.keys().next_back(), ROOMS).map_err(Failure::other)?;
-            if more.is_empty() {
-                return Ok(rooms);
-            }
-            rooms.extend(more);
-        }
+        let Some(room) = only else {
+            return all_rooms(|after, limit| self.node.room_heads(after, limit));
+        };
+        let head = self.head(room)?;
+        Ok((head.end > 0).then(|| (room.clone(), head)).into_iter().collect())
     }
 
     /// Up to [`PAGE_ENTRIES`] entries from slot `first` on.

@@ -6,9 +6,9 @@
 
 use std::{
     fmt::Display,
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
 };
 
 use jiff::civil::{Date, DateTime};
@@ -104,14 +104,15 @@ fn unknown<T>(path: &Path, why: impl Display) -> Result<T, Failure> {
 }
 
 fn sample(path: &Path, reading: &Reading) -> Result<Sample, Failure> {
-    let failed = |why: io::Error| Failure::file(path, why);
-    let text = open(path, reading.encoding, &Arc::new(AtomicU64::new(0)))?;
+    let text = open(path, reading.encoding, &Arc::default())?;
     let (mut text, mut line, mut sample) = (text.take(HEAD_BYTES), Vec::new(), Sample::new());
     for number in 1.. {
         if sample.len() == HEAD_LINES {
             break;
         }
-        let Some(end) = lines::next(&mut text, &mut line).map_err(failed)? else { break };
+        let Some(end) = lines::next(&mut text, &mut line).map_err(Failure::reading(path))? else {
+            break;
+        };
         if line.contains(&0) {
             let why =
                 "it is not text; for UTF-16 without a byte order mark, use --encoding utf-16le";
@@ -225,7 +226,7 @@ fn dated(path: &Path) -> Option<Date> {
 }
 
 fn document(path: &Path, format: Format, reading: &Reading) -> Result<Content, Failure> {
-    let shape = Shape::of(open(path, reading.encoding, &Arc::new(AtomicU64::new(0)))?);
+    let shape = Shape::of(open(path, reading.encoding, &Arc::default())?);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let root = export::root(parent.unwrap_or(Path::new(".")));
     // A day without messages is an empty list: then its directory tells that it is Slack's.

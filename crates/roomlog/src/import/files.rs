@@ -44,7 +44,7 @@ pub(crate) fn find(
 ) -> Result<Found, Failure> {
     let mut search = Search { format, channel, reading, sources: Vec::new(), links: Vec::new() };
     for path in paths {
-        if fs::metadata(path).map_err(|why| Failure::file(path, why))?.is_dir() {
+        if fs::metadata(path).map_err(Failure::reading(path))?.is_dir() {
             search.named_directory(path)?;
         } else {
             search.file(path)?;
@@ -110,15 +110,14 @@ impl Search<'_> {
     }
 
     fn directory(&mut self, path: &Path) -> Result<(), Failure> {
-        let failed = |why: io::Error| Failure::file(path, why);
-        let entries = fs::read_dir(path).map_err(failed)?.collect::<Result<Vec<_>, _>>();
-        let mut entries = entries.map_err(failed)?;
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = entries.map_err(Failure::reading(path))?;
         entries.sort_by_key(fs::DirEntry::path);
         for entry in entries {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let kind = entry.file_type().map_err(failed)?;
+            let kind = entry.file_type().map_err(Failure::reading(path))?;
             if kind.is_symlink() {
                 self.links.push(entry.path());
             } else if kind.is_dir() {
@@ -131,7 +130,7 @@ impl Search<'_> {
     }
 
     fn file(&mut self, path: &Path) -> Result<(), Failure> {
-        let bytes = fs::metadata(path).map_err(|why| Failure::file(path, why))?.len();
+        let bytes = fs::metadata(path).map_err(Failure::reading(path))?.len();
         let (content, begins) = detect(path, self.format, self.reading)?;
         self.sources.push(Source { path: path.into(), content, bytes, begins });
         Ok(())

@@ -12,7 +12,7 @@ use roomlog_sqlite::SqliteArchive;
 
 use super::report::{Checked, Wrong, right};
 use crate::{
-    commands::replayed::{ROOMS, Replayed, pages},
+    commands::replayed::{Replayed, all_rooms, pages},
     failure::Failure,
 };
 
@@ -23,18 +23,9 @@ pub(super) fn rooms(
     archive: &SqliteArchive,
     only: Option<&RoomName>,
 ) -> Result<BTreeMap<RoomName, Head>, Failure> {
-    let mut rooms = BTreeMap::new();
-    if let Some(room) = only {
-        rooms.extend(archive.head(room).map_err(Failure::other)?.map(|head| (room.clone(), head)));
-        return Ok(rooms);
-    }
-    loop {
-        let more = archive.rooms(rooms.keys().next_back(), ROOMS).map_err(Failure::other)?;
-        if more.is_empty() {
-            return Ok(rooms);
-        }
-        rooms.extend(more);
-    }
+    let Some(room) = only else { return all_rooms(|after, limit| archive.rooms(after, limit)) };
+    let head = archive.head(room).map_err(Failure::other)?;
+    Ok(head.map(|head| (room.clone(), head)).into_iter().collect())
 }
 
 /// Checks that the entries of a room chain to its head.

@@ -37,7 +37,7 @@ use crate::{
 /// Checks all rooms in a directory, or only this one.
 pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
     let _lock_against_servers = Directory::lock_stopped(dir).map_err(Failure::other)?;
-    let copy = tempfile::tempdir().map_err(|why| Failure::file(std::env::temp_dir(), why))?;
+    let copy = tempfile::tempdir().map_err(Failure::reading(std::env::temp_dir()))?;
     copy_files(dir, copy.path())?;
     let archive = |log: &str| SqliteArchive::open(&copy.path().join("archive.db"), log);
     match Directory::look(copy.path()).map_err(Failure::other)? {
@@ -70,7 +70,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
     for file in FILES {
         match fs::copy(from.join(file), to.join(file)) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::file(from.join(file), why));
+                return Err(Failure::reading(from.join(file))(why));
             }
             _ => {}
         }
