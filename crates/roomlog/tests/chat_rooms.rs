@@ -163,7 +163,7 @@ async fn own_messages_from_another_client_are_never_unread() {
     ada.keys(CTRL_C);
     assert_eq!(ada.ended().await.0, Some(0));
 
-    // Written while nobody chats: what is new begins with the line of another.
+    // Written while no chat runs: the mark of new entries precedes the other user's line.
     elsewhere.append("random", json!({ "body": "own again" })).await;
     bo.append("random", json!({ "body": "of bo again" })).await;
     let mut ada = chat_in(&server, &["general", "--author", "ada"], path, (24, 100));
@@ -212,7 +212,7 @@ async fn read_marks_of_a_replaced_log_are_not_used() {
 async fn unsavable_read_marks_are_a_warning_and_none_are_saved_without_a_home() {
     let server = Server::start(&[]).await;
     let state = tempfile::tempdir().expect("a directory");
-    // Where the file's directory would be there is a file: nobody, not even root, can write below it.
+    // A file is in the place of the directory, so not even root can write below it.
     std::fs::write(state.path().join("roomlog"), "in the way").expect("written");
     let path = state.path().to_str().expect("UTF-8");
     for (state, warns, committed) in [(path, true, "1 entry"), ("", false, "2 entries")] {

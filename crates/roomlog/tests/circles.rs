@@ -1,5 +1,5 @@
-//! No two modules of a crate import each other, directly or around, so each can be read after those it
-//! stands on.
+//! No two modules of a crate import each other, directly or in a circle, so each can be read after
+//! those that it uses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -71,7 +71,7 @@ async fn a_log_of_several_partitions_is_one_log() {
     assert!(other.contains("roomlog.partitions"), "{other}");
 }
 
-/// What a node says that does not start.
+/// The error of a node that does not start.
 async fn node_refused(cluster: &Cluster, flags: &[&str]) -> String {
     let (data, url) = (tempfile::tempdir().expect("a directory"), cluster.url());
     let flags = [&["--journal", &url], flags].concat();
@@ -87,7 +87,7 @@ async fn metric(server: &Server, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("{name} in {text}"))
 }
 
-/// Appends until the node says that it is busy.
+/// Appends until the node is busy.
 async fn busy(client: &mut Client) {
     within("busy", async {
         loop {
@@ -133,7 +133,7 @@ async fn while_nats_is_down_reads_work_appends_are_busy_and_both_recover() {
             if answer["type"] == "appended" {
                 return answer;
             }
-            // Busy, or unknown once more: the server says when to come again, and this one comes at once.
+            // Busy, or again unknown: the server gives a time to retry, and this test retries at once.
             assert!(["busy", "unknown_outcome"].contains(&code(&answer)), "{answer}");
         }
     })

@@ -46,7 +46,7 @@ async fn write(
         frames.push(frame);
     }
     let mut answers = Vec::new();
-    // The socket may break in the middle of this, and then reading says so too.
+    // The socket may break in the middle of this, and then reading fails too.
     let all_sent = client.try_send_all(frames).await;
     while answers.len() < appends.len() || !all_sent {
         let Some(answer) = client.next().await else { break };

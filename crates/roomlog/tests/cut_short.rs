@@ -22,7 +22,7 @@ async fn server() -> Server {
     server
 }
 
-/// Standard output that nobody will read.
+/// Standard output without a reader.
 fn closed() -> Stdio {
     let (read, write) = pipe().expect("a pipe");
     drop(read);

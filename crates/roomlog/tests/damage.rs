@@ -1,5 +1,5 @@
-//! A flipped bit in the files of a server that was killed, and one in those of a server that was
-//! stopped, under the real binary: it is refused, and the message says the file, where, and what to do.
+//! A flipped bit in the files of a killed server, and one in those of a stopped server, under the real
+//! binary: it is rejected, and the message has the file, the place, and what to do.
 //!
 //! Hundreds of them are flipped in the engines' own tests.
 
@@ -43,7 +43,7 @@ fn flip(path: &Path, byte: usize) -> Vec<u8> {
     whole
 }
 
-/// A server does not start, and says these; with the bit flipped back it starts and has everything.
+/// A server does not start, with these messages; with the bit flipped back it starts and has everything.
 async fn refused(data: &TempDir, file: &str, byte: usize, says: &[&str]) {
     let path: PathBuf = data.path().join(file);
     let whole = flip(&path, byte);

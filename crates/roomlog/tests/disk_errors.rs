@@ -1,5 +1,5 @@
-//! A disk that answers with an error: those who wait are told that the outcome is unknown, the process
-//! says what failed and ends, and the next start has all that was acked, and the rest once or not at
+//! Errors of the disk: pending appends have an unknown outcome, the process reports what failed and
+//! exits, and the next start has every acked entry, and the others once or not at
 //! all.
 //!
 //! The errors are made by a library in front of the C library's calls: see `support::Fault`.
@@ -62,7 +62,7 @@ async fn append_until_it_ends(ada: &mut Client, acked: &mut Acked, bytes: usize)
     sent
 }
 
-/// The process has ended by itself, and its last line says what failed and what to do.
+/// The process has exited by itself, and its last line reports what failed and what to do.
 async fn ended_with(server: &mut Server, file: &str) {
     assert_eq!(server.ended().await.code(), Some(1));
     let said = within_a_moment(server).await;
@@ -76,7 +76,7 @@ async fn ended_with(server: &mut Server, file: &str) {
 async fn within_a_moment(server: &Server) -> Vec<String> {
     let is_whole = async {
         loop {
-            let said = server.said();
+            let said = server.stderr_lines();
             if said.last().is_some_and(|line| line.starts_with("roomlog: the ")) {
                 return said;
             }
@@ -149,7 +149,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_process_before_the_wal_is_reused
     fails("sync", "journal.db", 16_000).await;
 }
 
-/// The fold fails from a moment on: whoever is in flight then hears so, and nobody else.
+/// The fold fails from a moment on: only appends in flight then get an error.
 async fn fold_fails(call: &str, file: &str, bytes: usize) {
     let fault = Fault::of(call, file);
     let (_data, mut server) = start(&fault, &["--fold-ms", "1"]).await;

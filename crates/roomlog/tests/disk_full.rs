@@ -106,7 +106,8 @@ async fn on_a_full_disk_appends_are_rejected_and_all_else_works() {
         acked.insert(id.to_string(), append_until_taken(&mut ada, id, 1_000).await);
     }
     // However many were refused: a line when it began and a line when it ended, or the log fills the disk.
-    let lines = |part: &str| server.said().iter().filter(|line| line.contains(part)).count();
+    let lines =
+        |part: &str| server.stderr_lines().iter().filter(|line| line.contains(part)).count();
     within("word that there is room", async {
         while lines("the journal has room again") == 0 {
             tokio::task::yield_now().await;
@@ -114,7 +115,7 @@ async fn on_a_full_disk_appends_are_rejected_and_all_else_works() {
     })
     .await;
     let said = (lines("the journal has no room"), lines("the journal has room again"));
-    assert_eq!(said, (1, 1), "{:?}", server.said());
+    assert_eq!(said, (1, 1), "{:?}", server.stderr_lines());
     let now = acked.len() as i64 - 1;
     assert_eq!(bob.acks("r", last, now).await.len(), 2);
     assert_eq!(eve.acks("r", last, now).await.len(), 2);
@@ -179,8 +180,8 @@ async fn folds_and_checkpoints_wait_for_free_disk_space() {
     disk.fill_but(14 << 20);
     let (mut acked, refused) = append_until_full(&mut ada, "large", 16_000).await;
     let begun = Instant::now();
-    while !server.said().iter().any(|line| line.contains("waits for room in the archive")) {
-        assert!(begun.elapsed() < PATIENCE, "no word of the fold: {:?}", server.said());
+    while !server.stderr_lines().iter().any(|line| line.contains("waits for room in the archive")) {
+        assert!(begun.elapsed() < PATIENCE, "no word of the fold: {:?}", server.stderr_lines());
         tokio::task::yield_now().await;
     }
     check(&server, &acked).await;

@@ -17,7 +17,7 @@ use tokio_websockets::{CloseCode, Message, ServerBuilder};
 const HOSTILE: &str = "evil\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\u{2066}\u{200b}\u{feff}\r\nroomlog: \
                        all is well\u{85}\u{2028}\u{7f}end";
 
-/// Where the server says it.
+/// Where the server sends the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// As the refusal of the login.

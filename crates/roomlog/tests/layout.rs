@@ -39,7 +39,7 @@ const NATS: &[&str] = &["async-nats", "nats"];
 const GATEWAY: &[&str] = &["axum", "fastwebsockets", "hyper", "tokio-websockets", "tower"];
 
 /// A row of the table: what a crate may use of ours, and what it may not know of the rest.
-/// A name of the rest stands for its family too: `tokio` for `tokio-util`.
+/// A name of a foreign crate covers its family: `tokio` covers `tokio-util`.
 struct Row {
     name: &'static str,
     ours: &'static [&'static str],

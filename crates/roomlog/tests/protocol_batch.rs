@@ -206,7 +206,7 @@ async fn a_batch_of_1001_appends_is_rejected_as_a_whole() {
     let body = text(&lines[..1_000]).replace('\n', "\n\n");
     let answer = server.post_text(ENTRIES, NDJSON, body).send().await;
     assert_eq!(short(&outcomes(&answer)), want);
-    // Folded or not, a batch that was there already is told so.
+    // Folded or not, a repeated batch is answered as one.
     let want: Vec<String> = (0..1_000).map(|n| format!("{n} again")).collect();
     assert_eq!(take(&server, &lines[..1_000]).await, want);
 }
@@ -339,7 +339,7 @@ async fn a_batch_whose_client_disconnects_is_finished() {
     socket.write_all(body.as_bytes()).await.expect("sent");
     let mut events = server.get("/v1/rooms/r/events?after=-1").events().await;
     events.place().await;
-    // Its first entry is there, so it was taken; now nobody waits for the answer.
+    // Its first entry is stored, so it was accepted; now no client waits for the answer.
     events.entry().await;
     drop(socket);
     events.entries(199).await;

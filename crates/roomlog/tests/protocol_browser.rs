@@ -1,4 +1,4 @@
-//! What a page in somebody's browser may do: `Origin` and `Host`.
+//! What a page in a browser may do: `Origin` and `Host`.
 
 mod support;
 
@@ -97,12 +97,12 @@ async fn a_rejected_origin_or_host_is_logged_once_with_the_flag_that_allows_it()
     assert_eq!(get("https://late.example").send().await.status, 403);
     let line = "no more of them are logged";
     within(line, async {
-        while !server.said().iter().any(|said| said.contains(line)) {
+        while !server.stderr_lines().iter().any(|said| said.contains(line)) {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    let said = server.said();
+    let said = server.stderr_lines();
     let lines = |part: &str| said.iter().filter(|line| line.contains(part)).count();
     assert_eq!(lines("--allow-origin https://chat.example"), 1, "{said:?}");
     assert_eq!(lines("the origin null, which cannot be listed"), 1, "{said:?}");

@@ -127,7 +127,7 @@ async fn after_a_restore_an_event_source_gets_the_new_log_or_an_error() {
     assert_eq!(events.place().await, 9);
     assert_eq!(events.block().await, Some(log_block(9, &now)));
     assert_eq!(slot(&events.entry().await), 10);
-    // Who says of which log its place is, is refused at once, wherever the log ends.
+    // A position with another log is rejected at once, wherever the log ends.
     let (before, now) = (before.as_str().expect("a log"), now.as_str().expect("a log"));
     for path in [EVENTS, "/v1/rooms/r/entries"] {
         for place in [3, 9, 99] {
@@ -298,7 +298,7 @@ async fn a_reader_that_blocks_for_idle_ms_is_closed_and_an_idle_one_is_not() {
     assert_eq!(slot(&quiet.entry().await), 0);
     // What was on its way is read; then the body has ended, before the room has.
     assert!(sleeper.rest().await.len() < 1_000);
-    // Nothing is lost but the connection: the browser's way back.
+    // Only the connection is lost: a browser reconnects.
     let mut back = server.get(EVENTS).header("last-event-id", "-1").events().await;
     back.place().await;
     assert_eq!(back.entries(999).await.len(), 1_000);

@@ -154,7 +154,7 @@ async fn a_client_that_sends_a_large_body_receives_the_error() {
     post.header("content-encoding", "gzip").send().await.refused(415, "bad_message");
     let post = server.post_text(ENTRIES, "application/json", large.as_str());
     post.send().await.refused(413, "too_large");
-    // One who asks first is told before a byte of the body is sent.
+    // A client that asks first is answered before a byte of the body is sent.
     let head = format!(
         "POST {ENTRIES} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
          content-encoding: gzip\r\ncontent-length: 99\r\nexpect: 100-continue\r\n\r\n",

@@ -157,7 +157,7 @@ async fn before_a_login_all_but_login_and_ping_are_answered_login_required() {
 async fn a_connection_without_login_within_login_ms_is_closed_with_1008() {
     let server = Server::start(&["--login-ms=300"]).await;
     let mut ada = server.login("ada").await;
-    // Connected after ada, so that ada's time is over when nobody's is.
+    // Connected after ada, so that ada's time is over first.
     let mut nobody = server.connect().await;
     assert_eq!(nobody.ask(json!({"type": "ping"})).await["type"], "pong");
     assert_eq!(nobody.closed().await, Some(1008));

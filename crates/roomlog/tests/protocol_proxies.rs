@@ -78,7 +78,7 @@ async fn a_body_with_contradictory_lengths_is_rejected() {
     assert_eq!(post("transfer-encoding: xchunked\r\n".into(), body.clone()).await, "400");
     let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     assert_eq!(post("transfer-encoding: chunked\r\n".into(), chunks.clone()).await, "201 200");
-    // Where both are said, a proxy may have gone by the length: nothing behind the body is a request.
+    // With both headers a proxy may have used the length: nothing after the body is a request.
     let both = format!("{length}transfer-encoding: chunked\r\n");
     assert_eq!(post(both, chunks).await, "201");
     assert_eq!(server.login("ada").await.whole_log("r").await.len(), 4);

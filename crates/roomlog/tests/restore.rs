@@ -94,7 +94,7 @@ async fn serve_on_a_backup_reports_it_and_does_not_change_it() {
     let (server, _parent, backup) = backed_up().await;
     let before = files(&backup);
     let mut served = Server::start_on(&backup, &[], &[]).await;
-    let said = served.said().join("\n");
+    let said = served.stderr_lines().join("\n");
     assert!(said.contains("is a backup and stays as it is"), "{said}");
     assert!(said.contains("roomlog restore"), "{said}");
     let log = served.connect().await.hello["log"].clone();

@@ -1,4 +1,5 @@
-//! SIGTERM: what was taken is committed and answered, what waits is told so, and the end is 0.
+//! SIGTERM: accepted appends are committed and answered, waiting ones get `unavailable`, and the exit
+//! code is 0.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What `serve` says when it cannot start, and which signals end it.
+//! The errors of a `serve` that cannot start, and the signals that end it.
 
 mod support;
 
@@ -65,7 +65,11 @@ async fn a_closed_terminal_drains_the_server_as_sigterm_does() {
     let mut ada = server.login("ada").await;
     ada.fill("general", 3, "kept").await;
     assert_eq!(server.sighup().await.code(), Some(0));
-    assert!(server.said().iter().any(|line| line.contains("stopping")), "{:?}", server.said());
+    assert!(
+        server.stderr_lines().iter().any(|line| line.contains("stopping")),
+        "{:?}",
+        server.stderr_lines()
+    );
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ impl Client {
         within("a place in the socket", self.socket.flush()).await.is_ok()
     }
 
-    /// Sends a text frame as it stands.
+    /// Sends a text frame unchanged.
     pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
         let message = Message::text(text.into());
         within("a place in the socket", self.socket.send(message)).await.expect("send");
