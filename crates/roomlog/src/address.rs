@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(listens("localhost:7400"), Ok("127.0.0.1:7400".into()));
         assert_eq!(listens("[::1]:7400"), Ok("[::1]:7400".into()));
         for wrong in ["7400", ":7400", "localhost", "example.org:80", "127.0.0.1:70000", ""] {
-            let said = listens(wrong).expect_err("no address");
-            assert!(said.contains("IP:PORT, such as 127.0.0.1:7400"), "{said}");
+            let error = listens(wrong).expect_err("no address");
+            assert!(error.contains("IP:PORT, such as 127.0.0.1:7400"), "{error}");
         }
     }
 
@@ -166,10 +166,10 @@ mod tests {
             "://h",
             "wss://chat.example.org",
         ] {
-            assert!(origin(wrong).is_err_and(|said| said.contains("without a path")), "{wrong}");
+            assert!(origin(wrong).is_err_and(|error| error.contains("without a path")), "{wrong}");
         }
         for of_files in ["null", "file://"] {
-            assert!(origin(of_files).is_err_and(|said| said.contains("sandboxed")), "{of_files}");
+            assert!(origin(of_files).is_err_and(|error| error.contains("sandboxed")), "{of_files}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a command failed, as one sentence for the user, and the exit codes.
 
-use std::{io, path::PathBuf};
+use std::{fmt::Display, io, path::PathBuf};
 
 use roomlog_client::{AppendError, ClientError};
 use roomlog_protocol::{ErrorCode, ErrorFrame, Latest, RoomName};
@@ -34,25 +34,26 @@ pub(crate) enum Failure {
     Usage(String),
     /// Any other reason, as a complete sentence.
     #[error("{0}")]
-    Said(String),
+    Other(String),
 }
 
 impl Failure {
-    pub(crate) fn said(what: impl Into<String>) -> Self {
-        Self::Said(what.into())
+    pub(crate) fn other(why: impl Display) -> Self {
+        Self::Other(why.to_string())
     }
 
-    pub(crate) fn usage(what: impl Into<String>) -> Self {
-        Self::Usage(what.into())
+    pub(crate) fn usage(why: impl Display) -> Self {
+        Self::Usage(why.to_string())
     }
 
     /// A room that was named and has no entry.
     pub(crate) fn never_written(room: &RoomName) -> Self {
-        Self::said(format!("room {room} has no entries; `roomlog rooms` lists the rooms that do"))
+        Self::other(format!("room {room} has no entries; `roomlog rooms` lists the rooms that do"))
     }
 
-    pub(crate) fn file(path: impl Into<PathBuf>, why: io::Error) -> Self {
-        Self::File { path: path.into(), why }
+    /// For `map_err`: a file or directory cannot be read.
+    pub(crate) fn reading(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |why| Self::File { path: path.into(), why }
     }
 
     pub(crate) fn is_closed_stdout(&self) -> bool {

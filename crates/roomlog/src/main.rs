@@ -13,10 +13,11 @@ mod failure;
 mod import;
 mod names;
 mod progress;
-mod say;
 mod serve;
 mod settings;
 mod show;
+mod signals;
+mod stderr;
 
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use cli::{Cli, CliCommand};
 use failure::Failure;
 use roomlog_terminal::text::printed_in_colour;
-use say::say;
+use stderr::message;
 
 /// Entries are allocated on one thread and freed on another: with glibc's allocator that took an
 /// eighth of the server's time.
@@ -35,8 +36,8 @@ use say::say;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    say::report_panics();
-    let _flush = say::FlushAtEnd;
+    stderr::report_panics();
+    let _flush = stderr::FlushAtEnd;
     let matches = Cli::command().try_get_matches();
     let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
@@ -71,7 +72,7 @@ fn ignore_file_size_signal() {
 }
 
 fn fail(why: &str) -> ExitCode {
-    say!("{why}");
+    message!("{why}");
     ExitCode::FAILURE
 }
 
@@ -80,12 +81,12 @@ fn print_answer(answer: &clap::Error) -> ExitCode {
     if answer.use_stderr() {
         let text = answer.render();
         // It repeats what was typed, which may come from someone else.
-        let text = if say::in_colour() { text.ansi().to_string() } else { text.to_string() };
+        let text = if stderr::in_colour() { text.ansi().to_string() } else { text.to_string() };
         for line in text.lines() {
-            say::raw(printed_in_colour(line));
+            stderr::raw(printed_in_colour(line));
         }
         if let Some(variable) = names::variable_of(answer) {
-            say!("the value comes from the environment variable {variable}");
+            message!("the value comes from the environment variable {variable}");
         }
         return ExitCode::from(failure::USAGE);
     }
@@ -103,14 +104,14 @@ async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Fail
         CliCommand::Serve(args) => return serve::run(*args).await,
         CliCommand::Verify(args) => return commands::verify::run(args).await,
         CliCommand::Config(args) => commands::config::run(*args, matches),
-        CliCommand::Chat(args) => commands::chat::run(args).await,
+        CliCommand::Chat(args) => commands::chat(args).await,
         CliCommand::Append(args) => commands::append::run(args).await,
-        CliCommand::Read(args) => commands::read::run(args).await,
+        CliCommand::Read(args) => commands::read::read(args).await,
         CliCommand::Tail(args) => commands::tail::run(args).await,
-        CliCommand::Rooms(args) => commands::rooms::run(args).await,
-        CliCommand::Export(args) => commands::export::run(args).await,
-        CliCommand::Backup(args) => commands::backup::run(args).await,
-        CliCommand::Restore(args) => commands::restore::run(args).await,
+        CliCommand::Rooms(args) => commands::read::rooms(args).await,
+        CliCommand::Export(args) => commands::read::export(args).await,
+        CliCommand::Backup(args) => commands::backup::create(args).await,
+        CliCommand::Restore(args) => commands::backup::restore(args).await,
         CliCommand::Move(args) => commands::relocate::run(*args).await,
         CliCommand::Import(args) => commands::import::run(args).await,
     }

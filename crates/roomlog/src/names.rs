@@ -93,10 +93,10 @@ mod tests {
             ("ROOMLOG_SEVER", "ROOMLOG_SERVER"),
             ("ROOMLOG_INSECURE-OPEN", "ROOMLOG_INSECURE_OPEN"),
         ] {
-            let said = refusal(typed).expect("a refusal");
-            assert!(said.contains(&format!("did you mean {meant}?)")), "{said}");
+            let error = refusal(typed).expect("a refusal");
+            assert!(error.contains(&format!("did you mean {meant}?)")), "{error}");
         }
-        assert!(refusal("ROOMLOG_Q").is_some_and(|said| !said.contains("did you mean")));
+        assert!(refusal("ROOMLOG_Q").is_some_and(|error| !error.contains("did you mean")));
     }
 
     #[test]

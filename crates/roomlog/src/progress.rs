@@ -1,6 +1,6 @@
 //! Progress bars on standard error, if that is a terminal.
 //!
-//! Bars are drawn through [`say`], so that they stay in order with other lines and drawing never
+//! Bars are drawn through [`stderr`], so that they stay in order with other lines and drawing never
 //! blocks.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use rustix::termios::tcgetwinsize;
 
-use crate::say;
+use crate::stderr;
 
 const FRAMES: u8 = 10;
 
@@ -82,7 +82,7 @@ impl TermLike for BarTerminal {
     fn flush(&self) -> io::Result<()> {
         let drawn = std::mem::take(&mut *self.text());
         if !drawn.is_empty() {
-            say::drawn(drawn);
+            stderr::push(drawn);
         }
         Ok(())
     }

@@ -1,13 +1,12 @@
-//! `roomlog serve`: opens the engines, puts a node and a gateway on them, and runs until it is told to
-//! stop.
+//! `roomlog serve`: opens the engines, starts a node and a gateway on them, and runs until a signal.
 //!
 //! ```text
 //!  SIGTERM, SIGINT, SIGHUP ─┐
-//!  the node fails ──────────┴─► gateway drains ──► node ends ──► engines close ──► exit 0, or 1
+//!  the node fails ──────────┴─► gateway drains ──► node stops ──► engines close ──► exit 0, or 1
 //! ```
 //!
-//! Invariant: it serves only when the node has caught up, and says so in one line; it ends only when
-//! what was taken is answered, or its socket was cut.
+//! It listens for clients only after the node has caught up, and prints one line then. It exits
+//! only after every accepted append is answered or its socket is closed.
 
 use std::{
     convert::Infallible,
@@ -23,22 +22,26 @@ use clap::Args;
 use roomlog_core::{Engines, Node, NodeError, NodeSettings, NodeThread};
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
+use tokio::net::TcpListener;
+
+use crate::{
+    address::DEFAULT_SERVER,
+    engines::Storage,
+    failure::Failure,
+    settings::Settings,
+    signals::Signals,
+    stderr::{self, message},
 };
 
-use crate::{address::DEFAULT_SERVER, engines::Storage, failure::Failure, say, settings::Settings};
-
-/// The nice value of the thread that writes the journal: everyone who appends waits for it, and it
-/// mostly waits for the disk. On two cores that were all in use it doubled the blocks a second.
+/// The nice value of the thread that writes the journal. All appends wait for it, and it mostly waits
+/// for the disk. On two busy cores it doubled the blocks per second.
 const SEQUENCER_NICE: i32 = -10;
 
-/// The nice value of the thread that folds: nobody waits for it until it is far behind.
+/// The nice value of the thread that folds: nothing waits for it until it is far behind.
 const FOLD_NICE: i32 = 5;
 
-/// How often a start that takes long says how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often a long start reports its progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Descriptors besides those of sockets: files, threads' event queues, standard streams.
 const OTHER_DESCRIPTORS: u64 = 256;
@@ -69,26 +72,23 @@ pub(crate) struct ServeArgs {
     pub(crate) settings: Settings,
 }
 
-/// Runs the server until it is told to stop.
-///
-/// # Errors
-/// Why it cannot run, or had to stop.
+/// Runs the server until a signal or a failure of the node; fails with why it cannot run.
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
-    talk();
+    log_to_stderr();
     let settings = args.settings.over_file(args.config.as_ref())?;
     let (data, listen) = (settings.data()?, settings.listen()?);
     let (mut config, node_settings) = (settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
     allow_descriptors(config.sockets as u64);
-    let mut stop = Stop::install()?;
-    // First of all, so that an address in use is said before a directory is touched.
+    let mut signals = Signals::install()?;
+    // First, so that an address in use is reported before a directory is touched.
     let listener = bind(listen).await?;
     let storage = match &cluster {
         None => Storage::of_one_node(&data, journal_bytes)?,
-        // Servers that elect are waited for.
+        // Waits while the servers elect a leader.
         Some(options) => tokio::select! {
             storage = Storage::of_a_cluster(&data, options) => storage?,
-            () = stop.asked() => return Ok(ExitCode::SUCCESS),
+            () = stopping(&mut signals) => return Ok(ExitCode::SUCCESS),
         },
     };
     config.durability = storage.durability;
@@ -96,33 +96,34 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let node_settings = NodeSettings { on_thread: set_priority, ..node_settings };
     let timed = config.metrics.time_journal(storage.engines.journal.clone());
     let node = Node::start(Engines { journal: timed, ..storage.engines.clone() }, node_settings);
-    let node = Arc::new(node.map_err(|why| Failure::said(why.to_string()))?);
+    let node = Arc::new(node.map_err(Failure::other)?);
 
     let is_up = tokio::select! {
-        // On a full disk that may not come.
+        // Never completes while the disk is full.
         is_up = node.caught_up() => is_up,
-        () = stop.asked() => false,
-        never = tell_progress(&node) => match never {},
+        () = stopping(&mut signals) => false,
+        never = report_progress(&node) => match never {},
     };
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
-        say!("listening on http://{address} (log {}, data {})", node.log(), storage.data.display());
+        let (log, data) = (node.log(), storage.data.display());
+        message!("listening on http://{address} (log {log}, data {data})");
         if std::io::stderr().is_terminal() {
-            say!("{}", way_in(address));
+            message!("{}", next_steps(address));
         }
         let stop = async {
             tokio::select! {
-                () = stop.asked() => {}
+                () = stopping(&mut signals) => {}
                 () = node.ended() => {}
             }
-            // Before the sockets are: they wait for it.
+            // Before the sockets, which wait for it.
             node.drain();
         };
         roomlog_server::run(config, node.clone(), listener, stop).await;
     }
     let ended = node.stop().await;
     let stats = node.stats();
-    say!(
+    message!(
         "stats blocks={} entries={} busy={} fold_lag_max={}",
         stats.blocks,
         stats.entries,
@@ -133,34 +134,43 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         storage.freeze(&why.to_string());
     }
     drop((node, storage));
-    ended.map(|()| ExitCode::SUCCESS).map_err(|why| Failure::said(why.to_string()))
+    ended.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
 }
 
-/// Says now and then how far a start is that takes long.
-async fn tell_progress(node: &Node) -> Infallible {
+/// Waits for a signal to stop, and reports it.
+async fn stopping(signals: &mut Signals) {
+    signals.received().await;
+    message!("stopping");
+}
+
+/// Reports the progress of a long start every [`PROGRESS_INTERVAL`].
+async fn report_progress(node: &Node) -> Infallible {
     let begun = Instant::now();
     loop {
-        tokio::time::sleep(TELL_EVERY).await;
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
         let (mut at, mut of) = (0, 0);
         let stats = node.stats();
         for (position, head) in &stats.positions {
             at += position.0;
             of += head.map_or(0, |head| head.0).max(position.0);
         }
-        let (entries, seconds) = (stats.entries, begun.elapsed().as_secs());
-        say!("catching up with the journal: block {at} of {of}, {entries} entries in {seconds} s");
+        message!(
+            "catching up with the journal: block {at} of {of}, {} entries in {} s",
+            stats.entries,
+            begun.elapsed().as_secs()
+        );
     }
 }
 
-fn talk() {
+fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let talk = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(say::in_colour());
-    talk.with_writer(|| say::Lines).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr::in_colour());
+    log.with_writer(|| stderr::TracingWriter).init();
 }
 
-/// What a person at the terminal can do next.
-fn way_in(listens: SocketAddr) -> String {
+/// What the user at the terminal can do next.
+fn next_steps(listens: SocketAddr) -> String {
     let ip = match listens.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -173,24 +183,24 @@ fn way_in(listens: SocketAddr) -> String {
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(listen).await.map_err(|why| {
-        let way_out = match why.kind() {
+        let advice = match why.kind() {
             ErrorKind::AddrInUse => {
                 "is a server running there already? Give another address with --listen"
             }
             ErrorKind::PermissionDenied => {
-                "ports below 1024 need root or CAP_NET_BIND_SERVICE; give a higher port with --listen, such as \
-                 127.0.0.1:7400"
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE; give a higher port with \
+                 --listen, such as 127.0.0.1:7400"
             }
             ErrorKind::AddrNotAvailable => {
                 "no interface of this machine has this address; give another with --listen"
             }
             _ => "give another address with --listen",
         };
-        Failure::said(format!("cannot listen on {listen}: {why}; {way_out}"))
+        Failure::other(format!("cannot listen on {listen}: {why}; {advice}"))
     })
 }
 
-/// Lets the process have a descriptor per socket, as far as the system allows.
+/// Raises the limit of descriptors to one per socket, as far as the system allows.
 fn allow_descriptors(sockets: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = sockets + OTHER_DESCRIPTORS;
@@ -203,50 +213,8 @@ fn allow_descriptors(sockets: u64) {
     }
 }
 
-/// The signals that end the server.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-    /// The terminal was closed; `None` if the process was started to outlive it (`nohup`).
-    hangup: Option<Signal>,
-}
-
-impl Stop {
-    fn install() -> Result<Self, Failure> {
-        let install = |kind| {
-            signal(kind).map_err(|why| Failure::said(format!("cannot listen for signals: {why}")))
-        };
-        let hangup = (!ignores_hangup()).then(|| install(SignalKind::hangup()));
-        Ok(Self {
-            terminate: install(SignalKind::terminate())?,
-            interrupt: install(SignalKind::interrupt())?,
-            hangup: hangup.transpose()?,
-        })
-    }
-
-    /// Done when one has come.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
-        }
-        say!("stopping");
-    }
-}
-
-/// Whether the process was started with SIGHUP ignored, as `nohup` does: installing a handler would
-/// undo that.
-pub(crate) fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Signal N is bit N - 1.
-    ignored.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
-}
-
-/// Sets the priority of the calling thread. Where the system does not allow a higher one (it allows it
-/// to root, and with `LimitNICE` of systemd), the priority stays as it is.
+/// Sets the priority of the calling thread. It stays as it is where the system does not allow a
+/// higher one, which needs root or `LimitNICE` of systemd.
 fn set_priority(role: NodeThread) {
     let nice = match role {
         NodeThread::Sequencer => SEQUENCER_NICE,
@@ -263,10 +231,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_in_can_be_pasted() {
-        let said = |listens: &str| way_in(listens.parse().expect("an address"));
+    fn the_next_steps_name_an_address_that_can_be_opened() {
+        let steps = |listens: &str| next_steps(listens.parse().expect("an address"));
         assert_eq!(
-            said("127.0.0.1:7400"),
+            steps("127.0.0.1:7400"),
             "open http://127.0.0.1:7400 in a browser, or run `roomlog tail general`"
         );
         for (listens, url) in [
@@ -274,9 +242,9 @@ mod tests {
             ("0.0.0.0:80", "http://127.0.0.1:80"),
             ("[::]:80", "http://[::1]:80"),
         ] {
-            assert!(said(listens).contains(&format!("open {url} in")), "{}", said(listens));
+            assert!(steps(listens).contains(&format!("open {url} in")), "{}", steps(listens));
         }
-        let said = said("[::1]:80");
-        assert!(said.ends_with("`roomlog tail general --server http://[::1]:80`"), "{said}");
+        let steps = steps("[::1]:80");
+        assert!(steps.ends_with("`roomlog tail general --server http://[::1]:80`"), "{steps}");
     }
 }

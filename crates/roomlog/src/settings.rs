@@ -207,7 +207,7 @@ impl Settings {
     /// Each setting that was set, by name.
     pub(crate) fn table(&self) -> Result<toml::Table, Failure> {
         let table = |of: Result<toml::Table, toml::ser::Error>| {
-            of.map_err(|why| Failure::said(format!("a setting has no TOML form: {why}")))
+            of.map_err(|why| Failure::other(format!("a setting has no TOML form: {why}")))
         };
         let mut all = table(toml::Table::try_from(self))?;
         all.extend(table(toml::Table::try_from(&self.cluster))?);
@@ -227,7 +227,7 @@ impl Settings {
 
     /// Where to listen: on loopback unless `insecure_open`.
     pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
-        let default = || LISTEN.parse().map_err(|_| Failure::said("no address to listen on"));
+        let default = || LISTEN.parse().map_err(|_| Failure::other("no address to listen on"));
         let listen = self.listen.map_or_else(default, |listen| Ok(listen.0))?;
         if listen.ip().is_loopback() || self.insecure_open == Some(true) {
             return Ok(listen);

@@ -32,6 +32,11 @@ pub(crate) fn utc(ms: u64) -> String {
     time.map_or_else(|| format!("{ms}ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
+/// A number with its noun, such as `1 room` or `2 rooms`.
+pub(crate) fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

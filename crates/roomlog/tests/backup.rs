@@ -78,7 +78,7 @@ async fn log_of(server: &Server, room: &str) -> Vec<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn a_backup_under_load_has_all_that_was_acked_before_it_and_is_served_as_a_new_log() {
+async fn a_backup_under_load_has_every_earlier_acked_entry_and_is_served_as_a_new_log() {
     let mut server = Server::start(&["--journal-bytes", "65536", "--fold-ms", "20"]).await;
     let mut ada = server.login("ada").await;
     ada.fill("general", 2_000, "before").await;
@@ -179,7 +179,7 @@ async fn a_trimmed_directory_is_verified_and_starts_after_kill_9() {
 }
 
 #[tokio::test]
-async fn a_directory_with_something_in_it_and_a_server_that_is_not_there_are_refused() {
+async fn backup_rejects_a_directory_with_files_and_an_unreachable_server() {
     let server = Server::start(&[]).await;
     let (_parent, path) = backed_up(&server).await;
     let again = backup(&path, &url(&server)).await;
@@ -195,7 +195,7 @@ async fn a_directory_with_something_in_it_and_a_server_that_is_not_there_are_ref
 }
 
 #[tokio::test]
-async fn there_is_one_backup_at_a_time_and_one_who_goes_away_gives_way() {
+async fn one_backup_runs_at_a_time_and_a_closed_connection_frees_it() {
     let server = Server::start(&["--fold-ms", "1"]).await;
     let mut ada = server.login("ada").await;
     // More than the sockets hold.
@@ -227,7 +227,7 @@ async fn there_is_one_backup_at_a_time_and_one_who_goes_away_gives_way() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_cannot_have_a_backup_made() {
+async fn a_page_of_another_site_cannot_start_a_backup() {
     let server = Server::start(&[]).await;
     for site in ["cross-site", "same-site"] {
         let asked = server.get("/v1/backup").header("sec-fetch-site", site).send().await;
@@ -251,7 +251,7 @@ async fn a_page_of_another_site_cannot_have_a_backup_made() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_cuts_a_backup_and_ends() {
+async fn a_stopping_server_aborts_a_backup() {
     let mut server = Server::start(&["--fold-ms", "1", "--drain-ms", "1000"]).await;
     server.login("ada").await.fill("general", 1_000, &"x".repeat(16_000)).await;
     let socket = TcpSocket::new_v4().expect("a socket");
@@ -281,7 +281,7 @@ async fn answering(bytes: Vec<u8>) -> (String, tokio::task::JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn what_is_cut_off_anywhere_or_changed_on_the_way_is_no_backup() {
+async fn a_truncated_or_changed_backup_is_rejected() {
     let server = Server::start(&[]).await;
     server.login("ada").await.append("general", json!({"body": "hello"})).await;
     let (_parent, path) = backed_up(&server).await;
@@ -318,7 +318,7 @@ async fn what_is_cut_off_anywhere_or_changed_on_the_way_is_no_backup() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_ahead_is_told() {
+async fn a_client_ahead_of_the_restored_log_gets_ahead_or_diverged() {
     let mut server = Server::start(&["--fold-ms", "1", "--ahead-ms", "20"]).await;
     let mut ada = server.login("ada").await;
     ada.append("general", json!({"body": "kept"})).await;

@@ -1,5 +1,5 @@
-//! No two modules of a crate import each other, directly or around, so each can be read after those it
-//! stands on.
+//! No two modules of a crate import each other, directly or in a circle, so each can be read after
+//! those that it uses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -151,7 +151,7 @@ fn circles(modules: &BTreeMap<Module, String>) -> BTreeSet<Vec<String>> {
 }
 
 #[test]
-fn no_modules_of_a_crate_import_each_other_around() {
+fn no_modules_of_a_crate_import_each_other_in_a_circle() {
     let crates = fs::read_dir(root().join("crates")).expect("crates/");
     let crates = crates.map(|it| it.expect("a crate").path());
     let mut wrong = Vec::new();

@@ -13,7 +13,7 @@ use support::{Server, within};
 use tokio::sync::mpsc;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_says_hello_and_goes_on_over_a_restart() {
+async fn the_example_appends_and_continues_over_a_restart() {
     let mut server = Server::start(&[]).await;
     let url = format!("http://{}", server.address);
     let (sender, mut lines) = mpsc::channel(16);

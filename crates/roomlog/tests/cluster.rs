@@ -19,7 +19,7 @@ async fn node(cluster: &Cluster, flags: &[&str]) -> Server {
 }
 
 #[tokio::test]
-async fn what_is_committed_through_one_node_is_followed_and_read_on_another() {
+async fn entries_committed_on_one_node_are_followed_and_read_on_another() {
     let cluster = nats();
     let (one, two) = (node(&cluster, &[]).await, node(&cluster, &[]).await);
     let (mut ada, mut grace) = (one.login("ada").await, two.login("grace").await);
@@ -71,7 +71,7 @@ async fn a_log_of_several_partitions_is_one_log() {
     assert!(other.contains("roomlog.partitions"), "{other}");
 }
 
-/// What a node says that does not start.
+/// The error of a node that does not start.
 async fn node_refused(cluster: &Cluster, flags: &[&str]) -> String {
     let (data, url) = (tempfile::tempdir().expect("a directory"), cluster.url());
     let flags = [&["--journal", &url], flags].concat();
@@ -87,7 +87,7 @@ async fn metric(server: &Server, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("{name} in {text}"))
 }
 
-/// Appends until the node says that it is busy.
+/// Appends until the node is busy.
 async fn busy(client: &mut Client) {
     within("busy", async {
         loop {
@@ -104,7 +104,7 @@ async fn busy(client: &mut Client) {
 }
 
 #[tokio::test]
-async fn while_nats_is_away_reads_go_on_appends_are_busy_and_all_resumes_by_itself() {
+async fn while_nats_is_down_reads_work_appends_are_busy_and_both_recover() {
     let mut cluster = nats();
     let server = node(&cluster, &["--append-ms", "1500"]).await;
     let (mut ada, mut grace) = (server.login("ada").await, server.login("grace").await);
@@ -133,7 +133,7 @@ async fn while_nats_is_away_reads_go_on_appends_are_busy_and_all_resumes_by_itse
             if answer["type"] == "appended" {
                 return answer;
             }
-            // Busy, or unknown once more: the server says when to come again, and this one comes at once.
+            // Busy, or again unknown: the server gives a time to retry, and this test retries at once.
             assert!(["busy", "unknown_outcome"].contains(&code(&answer)), "{answer}");
         }
     })
@@ -151,7 +151,7 @@ async fn while_nats_is_away_reads_go_on_appends_are_busy_and_all_resumes_by_itse
 }
 
 #[tokio::test]
-async fn a_node_ends_in_peace_while_nats_is_away() {
+async fn a_node_stops_cleanly_while_nats_is_down() {
     let mut cluster = nats();
     let mut server = node(&cluster, &["--drain-ms", "1000"]).await;
     let mut ada = server.login("ada").await;
@@ -162,7 +162,7 @@ async fn a_node_ends_in_peace_while_nats_is_away() {
 }
 
 #[tokio::test]
-async fn an_archive_that_was_thrown_away_is_made_again_from_the_journal() {
+async fn a_removed_archive_is_rebuilt_from_the_journal() {
     let cluster = nats();
     let mut server = node(&cluster, &["--fold-ms", "1"]).await;
     let mut ada = server.login("ada").await;
@@ -177,7 +177,7 @@ async fn an_archive_that_was_thrown_away_is_made_again_from_the_journal() {
 }
 
 #[tokio::test]
-async fn a_new_node_goes_on_from_another_node_s_backup() {
+async fn a_new_node_continues_from_another_nodes_backup() {
     let cluster = nats();
     let one = node(&cluster, &["--fold-ms", "1"]).await;
     let mut ada = one.login("ada").await;
@@ -198,7 +198,7 @@ async fn a_new_node_goes_on_from_another_node_s_backup() {
 }
 
 #[tokio::test]
-async fn a_directory_of_one_node_is_refused_with_the_way_out() {
+async fn a_directory_of_one_node_is_rejected_with_what_to_do() {
     let cluster = nats();
     let mut server = Server::start(&[]).await;
     server.login("ada").await.append("general", json!({ "body": "one" })).await;
@@ -216,7 +216,7 @@ async fn a_directory_of_one_node_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_directory_of_a_cluster_s_node_is_refused_without_its_journal_and_with_another() {
+async fn a_cluster_directory_is_rejected_without_its_journal_and_with_another() {
     let cluster = nats();
     let mut server = node(&cluster, &["--fold-ms", "1"]).await;
     server.login("ada").await.append("general", json!({ "body": "one" })).await;
@@ -237,7 +237,7 @@ async fn a_directory_of_a_cluster_s_node_is_refused_without_its_journal_and_with
 }
 
 #[tokio::test]
-async fn a_journal_that_cannot_be_reached_or_meant_is_refused() {
+async fn an_unreachable_or_impossible_journal_is_rejected() {
     let data = tempfile::tempdir().expect("a directory");
     for (flags, part, status) in [
         (

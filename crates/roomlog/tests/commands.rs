@@ -47,7 +47,7 @@ fn bodies(server: &Memory, room: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_same_id_twice_is_there_once() {
+fn an_id_sent_twice_is_stored_once() {
     let server = Memory::start();
     let said = "append general hello --id greeting-1";
     assert_eq!(run(&server, said), (0, "0\n".into(), String::new()));
@@ -65,7 +65,7 @@ fn the_same_id_twice_is_there_once() {
 }
 
 #[test]
-fn lines_of_standard_input_enter_in_order_over_lost_connections() {
+fn lines_of_standard_input_are_appended_in_order_over_lost_connections() {
     let server = Memory::start();
     server.rooms.hang_up_every.store(40, Ordering::Relaxed);
     let lines: Vec<_> = (0..100).map(|n| format!("line {n}")).collect();
@@ -79,7 +79,7 @@ fn lines_of_standard_input_enter_in_order_over_lost_connections() {
 }
 
 #[test]
-fn a_line_that_is_refused_is_named_and_the_others_are_taken() {
+fn a_rejected_line_is_named_and_the_others_are_appended() {
     let server = Memory::start();
     let input = format!("one\n{}\nthree\n", "x".repeat(16_385));
     let (code, slots, why) = pipe(&server, "append general", &input);
@@ -90,7 +90,7 @@ fn a_line_that_is_refused_is_named_and_the_others_are_taken() {
 }
 
 #[test]
-fn what_is_not_utf_8_is_named_and_not_appended() {
+fn lines_that_are_not_utf_8_are_named_and_not_appended() {
     let server = Memory::start();
     let mut child = spawn(roomlog(&server, "append general").stdin(Stdio::piped()));
     let input = child.stdin.take().expect("a pipe").write_all(b"one\ncaf\xe9\nthree\n");
@@ -103,7 +103,7 @@ fn what_is_not_utf_8_is_named_and_not_appended() {
 }
 
 #[test]
-fn words_that_are_not_quoted_are_refused_with_the_form_that_is_meant() {
+fn unquoted_words_are_rejected_with_the_quoted_form() {
     let server = Memory::start();
     let (code, slots, why) = run(&server, "append general it's not quoted --kind action");
     assert_eq!((code, slots.as_str()), (2, ""));
@@ -112,7 +112,7 @@ fn words_that_are_not_quoted_are_refused_with_the_form_that_is_meant() {
 }
 
 #[test]
-fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
+fn a_wrong_value_in_the_environment_is_reported_with_its_variable() {
     let server = Memory::start();
     let mut rooms = roomlog(&server, "rooms");
     let (code, _, why) = told(rooms.env("ROOMLOG_SERVER", "nowhere").output().expect("a run"));
@@ -124,7 +124,7 @@ fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
 }
 
 #[test]
-fn read_counts_from_the_end_or_goes_on_to_it() {
+fn read_counts_from_the_end_or_continues_to_it() {
     let server = Memory::start();
     (0..250).for_each(|n| server.append("general", &n.to_string()));
     let slots = |args: &str| {
@@ -152,7 +152,7 @@ fn read_counts_from_the_end_or_goes_on_to_it() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_a_command_quietly() {
+fn a_closed_reader_ends_a_command_silently() {
     let server = Memory::start();
     (0..2_000).for_each(|_| server.append("general", &"x".repeat(100)));
     let mut child = spawn(&mut roomlog(&server, "export general"));
@@ -164,7 +164,7 @@ fn a_reader_that_goes_away_ends_a_command_quietly() {
 }
 
 #[test]
-fn tail_goes_on_where_it_was_when_the_server_comes_back() {
+fn tail_continues_where_it_stopped_when_the_server_is_back() {
     let server = Memory::start();
     ["one", "two", "three"].iter().for_each(|body| server.append("general", body));
     let mut child = spawn(&mut roomlog(&server, "tail general --count 2"));
@@ -202,7 +202,7 @@ fn write_days(dir: &Path) {
 }
 
 #[test]
-fn an_import_is_there_once_in_order_however_often_it_runs() {
+fn an_import_is_stored_once_and_in_order_however_often_it_runs() {
     let server = Memory::start();
     server.rooms.hang_up_every.store(3, Ordering::Relaxed);
     let dir = tempfile::tempdir().expect("a directory");
@@ -358,7 +358,7 @@ fn ill_answer(asked: &str) -> Option<Value> {
 }
 
 #[test]
-fn a_room_that_cannot_be_read_is_told_and_the_others_are_checked() {
+fn an_unreadable_room_is_reported_and_the_others_are_checked() {
     let (url, _runtime) = ill_server();
     let command = |args: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
@@ -382,7 +382,7 @@ fn a_room_that_cannot_be_read_is_told_and_the_others_are_checked() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named_with_what_to_do() {
+fn an_unreachable_server_is_named_with_what_to_do() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
     let command = command.args(["rooms", "--server", "http://127.0.0.1:1"]);
     let (code, _, why) = told(command.output().expect("a run"));

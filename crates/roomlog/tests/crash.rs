@@ -46,7 +46,7 @@ async fn write(
         frames.push(frame);
     }
     let mut answers = Vec::new();
-    // The socket may break in the middle of this, and then reading says so too.
+    // The socket may break in the middle of this, and then reading fails too.
     let all_sent = client.try_send_all(frames).await;
     while answers.len() < appends.len() || !all_sent {
         let Some(answer) = client.next().await else { break };
@@ -127,7 +127,7 @@ impl Known {
 }
 
 #[tokio::test]
-async fn after_kill_9_at_any_moment_what_was_acked_is_at_its_slot_and_nothing_is_there_twice() {
+async fn after_kill_9_at_any_moment_every_acked_entry_is_at_its_slot_once() {
     let mut server = Server::start(&[]).await;
     let mut known = Known::default();
     for round in 0..5 {
@@ -199,7 +199,7 @@ async fn a_server_that_is_killed_while_idle_starts_with_the_same_log() {
 }
 
 #[tokio::test]
-async fn a_refused_append_leaves_nothing_behind_a_crash_either() {
+async fn a_rejected_append_leaves_nothing_after_a_crash() {
     let mut server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let refused = json!({"type": "append", "room": "r", "id": "1", "body": "x", "expect": 5});

@@ -22,7 +22,7 @@ async fn server() -> Server {
     server
 }
 
-/// Standard output that nobody will read.
+/// Standard output without a reader.
 fn closed() -> Stdio {
     let (read, write) = pipe().expect("a pipe");
     drop(read);
@@ -40,7 +40,7 @@ async fn ended(mut command: Command) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn what_was_not_printed_is_no_success() {
+async fn a_command_that_could_not_print_fails() {
     let server = server().await;
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("2015-01-01.log");
@@ -70,7 +70,7 @@ async fn what_was_not_printed_is_no_success() {
 }
 
 #[tokio::test]
-async fn work_that_is_not_printing_is_done_whether_or_not_somebody_reads() {
+async fn work_other_than_printing_is_done_without_a_reader() {
     let server = server().await;
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("2015-01-01.log");
@@ -99,7 +99,7 @@ async fn work_that_is_not_printing_is_done_whether_or_not_somebody_reads() {
 }
 
 #[tokio::test]
-async fn all_lines_are_appended_when_the_reader_of_the_slots_goes_away() {
+async fn all_lines_are_appended_when_the_reader_of_the_slots_exits() {
     let server = Server::start(&[]).await;
     let mut append = roomlog(&server, "append general");
     let mut append = append.stdin(Stdio::piped()).spawn().expect("a process");
@@ -125,7 +125,7 @@ async fn signal(process: &Child, name: &str) {
 }
 
 #[tokio::test]
-async fn an_interrupt_is_the_end_of_tail_and_of_no_export() {
+async fn an_interrupt_is_success_for_tail_and_failure_for_export() {
     let server = server().await;
     for name in ["INT", "TERM"] {
         for (args, code) in [("tail general --after -1", Some(0)), ("export general", None)] {
@@ -142,7 +142,7 @@ async fn an_interrupt_is_the_end_of_tail_and_of_no_export() {
 }
 
 #[tokio::test]
-async fn tail_says_that_it_waits_for_the_first_entry() {
+async fn tail_reports_that_it_waits_for_the_first_entry() {
     let server = Server::start(&[]).await;
     let mut tail = roomlog(&server, "tail general").spawn().expect("a process");
     let mut said = BufReader::new(tail.stderr.take().expect("a pipe")).lines();

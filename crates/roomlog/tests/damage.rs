@@ -1,5 +1,5 @@
-//! A flipped bit in the files of a server that was killed, and one in those of a server that was
-//! stopped, under the real binary: it is refused, and the message says the file, where, and what to do.
+//! A flipped bit in the files of a killed server, and one in those of a stopped server, under the real
+//! binary: it is rejected, and the message has the file, the place, and what to do.
 //!
 //! Hundreds of them are flipped in the engines' own tests.
 
@@ -43,7 +43,7 @@ fn flip(path: &Path, byte: usize) -> Vec<u8> {
     whole
 }
 
-/// A server does not start, and says these; with the bit flipped back it starts and has everything.
+/// A server does not start, with these messages; with the bit flipped back it starts and has everything.
 async fn refused(data: &TempDir, file: &str, byte: usize, says: &[&str]) {
     let path: PathBuf = data.path().join(file);
     let whole = flip(&path, byte);
@@ -69,7 +69,7 @@ async fn everything_is_there(data: &TempDir) {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_wal_is_refused_with_the_byte_and_what_lies_behind() {
+async fn a_flipped_bit_in_a_wal_is_rejected_with_the_damaged_range() {
     let data = directory(true).await;
     let wal = fs::metadata(data.path().join("journal.db-wal")).expect("a WAL").len();
     let frames = (wal - 32) / 4_120;
@@ -89,7 +89,7 @@ async fn a_flipped_bit_in_a_wal_is_refused_with_the_byte_and_what_lies_behind() 
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_stopped_journal_or_the_node_file_is_refused() {
+async fn a_flipped_bit_in_a_stopped_journal_or_the_node_file_is_rejected() {
     let data = directory(false).await;
     refused(&data, "node", 9, &["node is not a node file", "remove it"]).await;
     let journal = fs::read(data.path().join("journal.db")).expect("a file");

@@ -1,5 +1,5 @@
-//! A disk that answers with an error: those who wait are told that the outcome is unknown, the process
-//! says what failed and ends, and the next start has all that was acked, and the rest once or not at
+//! Errors of the disk: pending appends have an unknown outcome, the process reports what failed and
+//! exits, and the next start has every acked entry, and the others once or not at
 //! all.
 //!
 //! The errors are made by a library in front of the C library's calls: see `support::Fault`.
@@ -62,7 +62,7 @@ async fn append_until_it_ends(ada: &mut Client, acked: &mut Acked, bytes: usize)
     sent
 }
 
-/// The process has ended by itself, and its last line says what failed and what to do.
+/// The process has exited by itself, and its last line reports what failed and what to do.
 async fn ended_with(server: &mut Server, file: &str) {
     assert_eq!(server.ended().await.code(), Some(1));
     let said = within_a_moment(server).await;
@@ -76,7 +76,7 @@ async fn ended_with(server: &mut Server, file: &str) {
 async fn within_a_moment(server: &Server) -> Vec<String> {
     let is_whole = async {
         loop {
-            let said = server.said();
+            let said = server.stderr_lines();
             if said.last().is_some_and(|line| line.starts_with("roomlog: the ")) {
                 return said;
             }
@@ -130,26 +130,26 @@ async fn fails(call: &str, file: &str, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_block_that_cannot_be_written_has_an_unknown_outcome_and_ends_the_process() {
+async fn a_failed_write_of_a_block_has_an_unknown_outcome_and_ends_the_process() {
     fails("write", "journal.db-wal", 10).await;
 }
 
 #[tokio::test]
-async fn a_commit_that_cannot_be_synced_has_an_unknown_outcome_and_ends_the_process() {
+async fn a_commit_with_a_failed_sync_has_an_unknown_outcome_and_ends_the_process() {
     fails("sync", "journal.db-wal", 10).await;
 }
 
 #[tokio::test]
-async fn a_wal_that_cannot_be_copied_into_the_journal_ends_the_process() {
+async fn a_failed_checkpoint_of_the_journal_ends_the_process() {
     fails("write", "journal.db", 16_000).await;
 }
 
 #[tokio::test]
-async fn a_copy_of_the_wal_that_cannot_be_synced_ends_the_process_before_the_wal_begins_anew() {
+async fn a_failed_sync_of_a_checkpoint_ends_the_process_before_the_wal_is_reused() {
     fails("sync", "journal.db", 16_000).await;
 }
 
-/// The fold fails from a moment on: whoever is in flight then hears so, and nobody else.
+/// The fold fails from a moment on: only appends in flight then get an error.
 async fn fold_fails(call: &str, file: &str, bytes: usize) {
     let fault = Fault::of(call, file);
     let (_data, mut server) = start(&fault, &["--fold-ms", "1"]).await;
@@ -177,16 +177,16 @@ async fn fold_fails(call: &str, file: &str, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_fold_that_cannot_be_written_ends_the_process_and_is_done_by_the_next() {
+async fn a_failed_fold_ends_the_process_and_the_next_one_repeats_it() {
     fold_fails("write", "archive.db-wal", 10).await;
 }
 
 #[tokio::test]
-async fn a_wal_that_cannot_be_copied_into_the_archive_ends_the_process() {
+async fn a_failed_checkpoint_of_the_archive_ends_the_process() {
     fold_fails("write", "archive.db", 16_000).await;
 }
 
 #[tokio::test]
-async fn an_archive_that_cannot_be_synced_ends_the_process() {
+async fn a_failed_sync_of_the_archive_ends_the_process() {
     fold_fails("sync", "archive.db", 16_000).await;
 }

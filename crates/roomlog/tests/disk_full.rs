@@ -76,8 +76,8 @@ async fn verified(data: &Path) {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_room() {
-    if !may_mount("on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_room") {
+async fn on_a_full_disk_appends_are_rejected_and_all_else_works() {
+    if !may_mount("on_a_full_disk_appends_are_rejected_and_all_else_works") {
         return;
     }
     let disk = SmallDisk::new("16m");
@@ -106,7 +106,8 @@ async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_
         acked.insert(id.to_string(), append_until_taken(&mut ada, id, 1_000).await);
     }
     // However many were refused: a line when it began and a line when it ended, or the log fills the disk.
-    let lines = |part: &str| server.said().iter().filter(|line| line.contains(part)).count();
+    let lines =
+        |part: &str| server.stderr_lines().iter().filter(|line| line.contains(part)).count();
     within("word that there is room", async {
         while lines("the journal has room again") == 0 {
             tokio::task::yield_now().await;
@@ -114,7 +115,7 @@ async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_
     })
     .await;
     let said = (lines("the journal has no room"), lines("the journal has room again"));
-    assert_eq!(said, (1, 1), "{:?}", server.said());
+    assert_eq!(said, (1, 1), "{:?}", server.stderr_lines());
     let now = acked.len() as i64 - 1;
     assert_eq!(bob.acks("r", last, now).await.len(), 2);
     assert_eq!(eve.acks("r", last, now).await.len(), 2);
@@ -133,16 +134,14 @@ async fn on_a_full_disk_appends_are_refused_and_all_else_goes_on_until_there_is_
 }
 
 #[tokio::test]
-async fn a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_there_is_room() {
-    if !may_mount(
-        "a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_there_is_room",
-    ) {
+async fn a_log_file_on_the_full_disk_blocks_nothing_and_resumes_when_space_is_free() {
+    if !may_mount("a_log_file_on_the_full_disk_blocks_nothing_and_resumes_when_space_is_free") {
         return;
     }
     let disk = SmallDisk::new("16m");
     let log = disk.data().with_extension("log");
     let stderr = fs::File::create(&log).expect("a file");
-    let mut server = Server::start_unheard(&disk.data(), Some(stderr.into())).await;
+    let mut server = Server::start_with_stderr(&disk.data(), Some(stderr.into())).await;
     let mut ada = server.login("ada").await;
     disk.fill_but(200_000);
     let (mut acked, refused) = append_until_full(&mut ada, "before", 4_000).await;
@@ -169,8 +168,8 @@ async fn a_log_on_the_same_full_disk_stops_nothing_and_is_written_again_when_the
 }
 
 #[tokio::test]
-async fn a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it() {
-    if !may_mount("a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it") {
+async fn folds_and_checkpoints_wait_for_free_disk_space() {
+    if !may_mount("folds_and_checkpoints_wait_for_free_disk_space") {
         return;
     }
     let disk = SmallDisk::new("64m");
@@ -181,8 +180,8 @@ async fn a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it() {
     disk.fill_but(14 << 20);
     let (mut acked, refused) = append_until_full(&mut ada, "large", 16_000).await;
     let begun = Instant::now();
-    while !server.said().iter().any(|line| line.contains("waits for room in the archive")) {
-        assert!(begun.elapsed() < PATIENCE, "no word of the fold: {:?}", server.said());
+    while !server.stderr_lines().iter().any(|line| line.contains("waits for room in the archive")) {
+        assert!(begun.elapsed() < PATIENCE, "no word of the fold: {:?}", server.stderr_lines());
         tokio::task::yield_now().await;
     }
     check(&server, &acked).await;
@@ -204,8 +203,8 @@ async fn a_fold_and_a_copy_of_the_wal_that_find_no_room_wait_for_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing() {
-    if !may_mount("a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing") {
+async fn stops_and_starts_on_a_full_disk_are_reported_and_lose_nothing() {
+    if !may_mount("stops_and_starts_on_a_full_disk_are_reported_and_lose_nothing") {
         return;
     }
     let disk = SmallDisk::new("16m");
@@ -232,8 +231,8 @@ async fn a_server_that_stops_or_starts_on_a_full_disk_says_so_and_loses_nothing(
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_catch_up_for_want_of_room_can_be_stopped() {
-    if !may_mount("a_server_that_cannot_catch_up_for_want_of_room_can_be_stopped") {
+async fn a_server_that_cannot_catch_up_on_a_full_disk_can_be_stopped() {
+    if !may_mount("a_server_that_cannot_catch_up_on_a_full_disk_can_be_stopped") {
         return;
     }
     let disk = SmallDisk::new("16m");

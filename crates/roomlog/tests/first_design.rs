@@ -51,7 +51,7 @@ async fn a_timer_fires_the_client_sends_the_latest_number_it_has_seen_and_gets_a
 async fn a_message_goes_to_a_thread_for_that_session_which_puts_it_into_a_queue() {
     let server = Server::start(&[]).await;
     let (mut ada, mut grace) = (server.login("ada").await, server.login("grace").await);
-    // Ada's queue stands still, and it is hers alone.
+    // Ada's queue is blocked, and only hers.
     let waiting = ada.post(json!({"type": "append", "room": "r", "body": "x", "after": 1})).await;
     ada.nothing_more().await;
     assert_eq!(slot(&grace.append("r", json!({"body": "0"})).await), 0);

@@ -17,7 +17,7 @@ use tokio_websockets::{CloseCode, Message, ServerBuilder};
 const HOSTILE: &str = "evil\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\u{2066}\u{200b}\u{feff}\r\nroomlog: \
                        all is well\u{85}\u{2028}\u{7f}end";
 
-/// Where the server says it.
+/// Where the server sends the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// As the refusal of the login.
@@ -134,7 +134,7 @@ const COMMANDS: [&str; 9] = [
 ];
 
 #[test]
-fn what_a_server_refuses_with_cannot_command_the_terminal() {
+fn errors_of_a_server_cannot_control_the_terminal() {
     for place in [Place::Login, Place::Answer] {
         let (url, _runtime) = hostile_server(place);
         for args in COMMANDS {
@@ -152,7 +152,7 @@ fn what_a_server_refuses_with_cannot_command_the_terminal() {
 }
 
 #[test]
-fn the_reason_of_a_close_cannot_command_the_terminal() {
+fn the_reason_of_a_close_cannot_control_the_terminal() {
     let (url, _runtime) = hostile_server(Place::Close);
     for args in ["rooms", "append general hello", "tail general"] {
         let output = run(&url, args);
@@ -162,7 +162,7 @@ fn the_reason_of_a_close_cannot_command_the_terminal() {
 }
 
 #[test]
-fn entries_and_authors_cannot_command_the_terminal() {
+fn entries_and_authors_cannot_control_the_terminal() {
     let (url, _runtime) = hostile_server(Place::Entries);
     for args in &COMMANDS[..7] {
         check(args, &run(&url, args));

@@ -57,7 +57,7 @@ async fn counted(server: &Server, outcome: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_in_the_middle_of_batches_has_every_line_once_and_in_order() {
+async fn a_server_killed_during_batches_has_every_line_once_and_in_order() {
     let mut server = Server::start(&["--fold-ms", "1"]).await;
     let file = file((0..LINES).map(|n| entry(n, 10)));
     let mut import = import(&server, &file);
@@ -83,7 +83,7 @@ async fn a_server_that_is_killed_in_the_middle_of_batches_has_every_line_once_an
 }
 
 #[tokio::test]
-async fn a_line_that_is_refused_is_named_and_those_around_it_are_taken() {
+async fn a_rejected_line_is_named_and_its_neighbours_are_imported() {
     let server = Server::start(&[]).await;
     let long = |n: &usize| [3, 1_500].contains(n);
     let file = file((0..2_500).map(|n| entry(n, if long(&n) { 16_385 } else { 10 })));
@@ -99,7 +99,7 @@ async fn a_line_that_is_refused_is_named_and_those_around_it_are_taken() {
 }
 
 #[tokio::test]
-async fn what_the_server_has_no_room_for_now_is_sent_again() {
+async fn a_busy_server_gets_the_batch_again() {
     // Space for a few pending appends: every batch is `busy` somewhere in the middle.
     let server = Server::start(&["--waiting-bytes=60000"]).await;
     let file = file((0..2_000).map(|n| entry(n, 10)));
@@ -111,7 +111,7 @@ async fn what_the_server_has_no_room_for_now_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_smaller_bodies_gets_smaller_batches() {
+async fn a_server_with_a_smaller_body_limit_gets_smaller_batches() {
     let server = Server::start(&["--batch-bytes=20000"]).await;
     let file = file((0..3_000).map(|n| entry(n, 10)));
     let (code, summary, said) = ended(import(&server, &file)).await;
@@ -121,8 +121,8 @@ async fn a_server_that_takes_smaller_bodies_gets_smaller_batches() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_waited_for() {
-    if !may_mount("a_full_disk_is_waited_for") {
+async fn an_import_waits_while_the_disk_is_full() {
+    if !may_mount("an_import_waits_while_the_disk_is_full") {
         return;
     }
     let disk = SmallDisk::new("16m");

@@ -91,7 +91,7 @@ impl Files {
 }
 
 #[tokio::test]
-async fn the_logs_of_irc_programs_are_told_apart() {
+async fn the_logs_of_irc_programs_are_distinguished() {
     let server = Server::start(&[]).await;
     let znc = imported(&server, "znc", &[&sample("znc"), "--joins"]).await;
     assert_eq!(
@@ -183,7 +183,7 @@ async fn a_discord_channel_and_a_telegram_chat_keep_replies_and_people() {
 }
 
 #[tokio::test]
-async fn what_was_edited_since_is_edited_here_too() {
+async fn a_message_edited_since_the_last_import_is_edited() {
     let (server, files) = (Server::start(&[]).await, Files::new());
     let telegram = fs::read_to_string(sample("telegram.json")).expect("a sample");
     let path = files.put("result.json", &telegram);
@@ -198,7 +198,7 @@ async fn what_was_edited_since_is_edited_here_too() {
 }
 
 #[tokio::test]
-async fn encodings_and_packing_change_nothing() {
+async fn encodings_and_compression_change_no_entry() {
     let (server, files) = (Server::start(&[]).await, Files::new());
     let log = "[10:59] <mona> café\n[10:59] <mona> wait\n[10:59] <mona> naïve\n";
     let gzip = |text: &str| {
@@ -232,7 +232,7 @@ async fn encodings_and_packing_change_nothing() {
 }
 
 #[tokio::test]
-async fn times_are_those_of_the_zone_that_is_named() {
+async fn times_are_in_the_named_zone() {
     let (server, files) = (Server::start(&[]).await, Files::new());
     let path = files
         .put("2020-10-25.log", "[02:30] <mona> once\n[02:10] <mona> twice\n[03:00] <mona> after\n");
@@ -271,7 +271,7 @@ async fn a_half_written_last_line_is_left_for_the_next_run() {
 }
 
 #[tokio::test]
-async fn what_is_not_certain_is_refused_in_a_few_lines() {
+async fn ambiguous_files_are_rejected_in_a_few_lines() {
     let files = Files::new();
     let mut refusals = Vec::new();
     let messages: Vec<_> = (0..500)
@@ -324,7 +324,7 @@ async fn what_is_not_certain_is_refused_in_a_few_lines() {
 }
 
 #[tokio::test]
-async fn several_chats_do_not_go_into_one_room() {
+async fn several_chats_cannot_be_imported_into_one_room() {
     let files = Files::new();
     for name in ["users.json", "channels.json"] {
         files.put(
@@ -358,7 +358,7 @@ async fn several_chats_do_not_go_into_one_room() {
 }
 
 #[tokio::test]
-async fn a_dry_run_shows_what_would_be_taken() {
+async fn a_dry_run_shows_what_would_be_imported() {
     let run = roomlog(None, &["import", "tea", "--dry-run", &sample("irssi.log")]).await;
     assert_eq!(run.code, Some(0), "{}", run.said);
     for part in [
@@ -375,7 +375,7 @@ async fn a_dry_run_shows_what_would_be_taken() {
 }
 
 #[tokio::test]
-async fn json_that_is_cut_off_or_hostile_ends_with_its_line() {
+async fn truncated_or_hostile_json_is_reported_with_its_line() {
     let (server, files) = (Server::start(&[]).await, Files::new());
     let telegram = fs::read_to_string(sample("telegram.json")).expect("a sample");
     let cut = telegram.find(r#"{"id": 4"#).expect("a message");

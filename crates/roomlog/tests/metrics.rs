@@ -105,7 +105,7 @@ async fn the_info_names_the_log_and_the_version() {
 }
 
 #[tokio::test]
-async fn appends_are_counted_once_by_what_became_of_them_however_they_came() {
+async fn appends_are_counted_once_by_outcome_on_every_transport() {
     let server = Server::start(&["--ahead-ms=20"]).await;
     assert!(
         Scrape::of(&server).await.appends("committed").abs() < f64::EPSILON,
@@ -184,7 +184,7 @@ async fn a_batch_of_1000_is_few_blocks_and_blocks_are_measured() {
 }
 
 #[tokio::test]
-async fn sockets_and_followers_are_counted_while_they_are_there() {
+async fn open_sockets_and_followers_are_counted() {
     let server = Server::start(&[]).await;
     let is = |scrape: &Scrape, followers: f64, sockets: f64| {
         let near = |name: &str, count: f64| (scrape.get(name) - count).abs() < f64::EPSILON;
@@ -207,7 +207,7 @@ async fn sockets_and_followers_are_counted_while_they_are_there() {
 }
 
 #[tokio::test]
-async fn the_slowest_followers_lag_is_that_of_one_who_does_not_read() {
+async fn the_slowest_followers_lag_is_that_of_a_follower_that_does_not_read() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let mut awake = server.login("awake").await;
@@ -228,7 +228,7 @@ async fn the_slowest_followers_lag_is_that_of_one_who_does_not_read() {
 }
 
 #[tokio::test]
-async fn the_fold_lag_the_page_time_and_the_files_are_told() {
+async fn the_fold_lag_the_page_time_and_the_file_sizes_are_reported() {
     // Nothing is folded until there are a hundred.
     let server = Server::start(&["--fold-ms=600000", "--fold-entries=100"]).await;
     let mut ada = server.login("ada").await;
@@ -251,7 +251,7 @@ async fn the_fold_lag_the_page_time_and_the_files_are_told() {
 }
 
 #[tokio::test]
-async fn two_who_ask_at_once_count_nothing_twice() {
+async fn concurrent_scrapes_count_nothing_twice() {
     let server = Server::start(&[]).await;
     server.login("ada").await.fill("r", 50, "x").await;
     let scrapes = futures_util::future::join_all((0..8).map(|_| Scrape::of(&server))).await;

@@ -87,7 +87,7 @@ async fn goes_on(server: &Server, log: &Log) {
 }
 
 #[tokio::test]
-async fn there_and_back_again() {
+async fn a_log_moved_to_a_cluster_and_back_is_the_same_log() {
     let (cluster, log) = (nats(), log().await);
     let url = cluster.url();
     let said = good(&moved(&["--data", text(&log.path), "--to", &url]).await);
@@ -147,7 +147,7 @@ async fn there_and_back_again() {
 const CUT_AFTER: u64 = 100_000;
 
 #[tokio::test]
-async fn a_move_that_was_killed_goes_on_where_it_stopped_and_no_node_starts_before_its_end() {
+async fn a_killed_move_continues_and_no_node_starts_before_it_is_done() {
     let (cluster, log) = (nats(), log().await);
     let url = cluster.url();
     let wire = Proxy::to(cluster.port(0)).expect("a wire");
@@ -173,7 +173,7 @@ async fn a_move_that_was_killed_goes_on_where_it_stopped_and_no_node_starts_befo
 }
 
 #[tokio::test]
-async fn what_cannot_be_moved_is_refused_and_stays_as_it_is() {
+async fn an_impossible_move_is_rejected_and_changes_nothing() {
     let (cluster, log) = (nats(), log().await);
     let url = cluster.url();
     drop(Server::start(&["--journal", &url]).await);

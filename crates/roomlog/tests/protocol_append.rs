@@ -84,7 +84,7 @@ async fn without_an_id_the_server_makes_one_for_each_append() {
 }
 
 #[tokio::test]
-async fn an_open_server_takes_another_author_in_the_append() {
+async fn an_open_server_accepts_another_author_in_an_append() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.append("r", json!({"id": "1", "body": "x", "author": "grace"})).await;
@@ -152,7 +152,7 @@ async fn a_ref_is_an_earlier_slot_and_one_past_the_end_is_bad_after_the_wait() {
 }
 
 #[tokio::test]
-async fn a_ref_that_comes_to_be_while_it_is_waited_for_is_good() {
+async fn a_ref_to_a_slot_that_is_committed_during_the_wait_is_accepted() {
     let server = Server::start(&[]).await;
     let (mut ada, mut grace) = (server.login("ada").await, server.login("grace").await);
     let waiting = ada.post(json!({"type": "append", "room": "r", "body": "+1", "ref": 0})).await;
@@ -222,7 +222,7 @@ async fn what_waits_holds_up_its_own_room_only() {
 }
 
 #[tokio::test]
-async fn without_seq_the_next_append_is_taken_when_the_one_before_it_is_refused() {
+async fn without_seq_an_append_after_a_rejected_one_is_committed() {
     let server = Server::start(&["--ahead-ms=150"]).await;
     let mut ada = server.login("ada").await;
     let first = ada.post(json!({"type": "append", "room": "r", "body": "1", "after": 9})).await;

@@ -1,4 +1,4 @@
-//! What a broken or hostile client gets, and that nobody else notices.
+//! What a broken or hostile client gets, and that other clients are not affected.
 
 mod support;
 
@@ -275,7 +275,7 @@ async fn a_ping_is_answered_with_its_req_or_without() {
 }
 
 #[tokio::test]
-async fn one_who_answers_no_ping_is_cut_after_idle_ms_and_one_who_does_stays() {
+async fn a_client_that_answers_no_ping_is_closed_after_idle_ms() {
     let server = Server::start(&["--ping-ms=100", "--idle-ms=1500"]).await;
     let mut silent = server.login("silent").await.into_inner();
     let mut alive = server.login("alive").await;
@@ -295,7 +295,7 @@ async fn one_who_answers_no_ping_is_cut_after_idle_ms_and_one_who_does_stays() {
 }
 
 #[tokio::test]
-async fn hundreds_that_break_at_once_cost_the_others_nothing() {
+async fn hundreds_of_broken_connections_do_not_affect_the_others() {
     let (server, mut bystander) = server_with_bystander().await;
     for n in 0..200 {
         let mut broken = server.login("broken").await;

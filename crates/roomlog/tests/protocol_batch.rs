@@ -124,7 +124,7 @@ async fn after_a_final_error_the_next_line_is_taken() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_not_utf_8_is_wrong_alone() {
+async fn a_line_that_is_not_utf_8_is_rejected_alone() {
     let server = Server::start(&[]).await;
     let body = [
         text(&[says("a", json!({}))]).as_bytes(),
@@ -196,7 +196,7 @@ async fn lines_stand_in_the_log_in_their_order_whatever_their_clocks_say() {
 }
 
 #[tokio::test]
-async fn a_batch_has_1000_appends_and_of_one_more_nothing_is_taken() {
+async fn a_batch_of_1001_appends_is_rejected_as_a_whole() {
     let server = Server::start(&[]).await;
     let lines = numbered(1_001);
     batch(&server, &lines).send().await.refused(413, "too_large");
@@ -206,13 +206,13 @@ async fn a_batch_has_1000_appends_and_of_one_more_nothing_is_taken() {
     let body = text(&lines[..1_000]).replace('\n', "\n\n");
     let answer = server.post_text(ENTRIES, NDJSON, body).send().await;
     assert_eq!(short(&outcomes(&answer)), want);
-    // Folded or not, a batch that was there already is told so.
+    // Folded or not, a repeated batch is answered as one.
     let want: Vec<String> = (0..1_000).map(|n| format!("{n} again")).collect();
     assert_eq!(take(&server, &lines[..1_000]).await, want);
 }
 
 #[tokio::test]
-async fn a_batch_of_the_longest_bodies_is_taken() {
+async fn a_batch_of_the_longest_bodies_is_accepted() {
     let server = Server::start(&[]).await;
     let body = "b".repeat(16_384);
     let line = |n| json!({"author": "ada", "id": format!("i-{n}"), "body": body});
@@ -227,7 +227,7 @@ async fn a_batch_of_the_longest_bodies_is_taken() {
 }
 
 #[tokio::test]
-async fn a_batch_has_batch_bytes_and_of_one_more_nothing_is_taken() {
+async fn a_batch_over_batch_bytes_is_rejected_as_a_whole() {
     let lines = numbered(20);
     let bytes = text(&lines).len();
     let (exact, less) = (format!("--batch-bytes={bytes}"), format!("--batch-bytes={}", bytes - 1));
@@ -239,7 +239,7 @@ async fn a_batch_has_batch_bytes_and_of_one_more_nothing_is_taken() {
 }
 
 #[tokio::test]
-async fn a_line_has_frame_bytes_and_one_of_more_is_too_large_alone() {
+async fn a_line_over_frame_bytes_is_rejected_alone() {
     let server = Server::start(&["--frame-bytes=1024", "--body-bytes=512"]).await;
     let padded = |id: &str, bytes: usize| {
         let bare = says(id, json!({"padding": ""})).to_string().len();
@@ -250,7 +250,7 @@ async fn a_line_has_frame_bytes_and_one_of_more_is_too_large_alone() {
 }
 
 #[tokio::test]
-async fn batches_beyond_batches_bytes_are_busy_until_there_is_room() {
+async fn batches_beyond_batches_bytes_are_busy_until_others_finish() {
     let lines = numbered(10);
     let body = text(&lines);
     let most = body.len();
@@ -279,7 +279,7 @@ async fn batches_beyond_batches_bytes_are_busy_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_batch_that_finds_the_node_at_its_bound_is_taken_up_to_there() {
+async fn a_batch_is_accepted_up_to_the_bound_of_the_node() {
     // Room for a few appends that have no outcome yet: a batch outruns the disk.
     let server = Server::start(&["--waiting-bytes=3000"]).await;
     let lines = numbered(500);
@@ -331,7 +331,7 @@ async fn an_idempotency_key_names_one_append_and_no_batch() {
 }
 
 #[tokio::test]
-async fn a_batch_whose_client_hangs_up_is_finished_all_the_same() {
+async fn a_batch_whose_client_disconnects_is_finished() {
     let server = Server::start(&[]).await;
     let body = text(&numbered(200));
     let mut socket = TcpStream::connect(server.address).await.expect("a connection");
@@ -339,14 +339,14 @@ async fn a_batch_whose_client_hangs_up_is_finished_all_the_same() {
     socket.write_all(body.as_bytes()).await.expect("sent");
     let mut events = server.get("/v1/rooms/r/events?after=-1").events().await;
     events.place().await;
-    // Its first entry is there, so it was taken; now nobody waits for the answer.
+    // Its first entry is stored, so it was accepted; now no client waits for the answer.
     events.entry().await;
     drop(socket);
     events.entries(199).await;
 }
 
 #[tokio::test]
-async fn a_batch_that_was_taken_is_answered_when_the_server_stops() {
+async fn an_accepted_batch_is_answered_when_the_server_stops() {
     let mut server = Server::start(&["--ahead-ms=600000"]).await;
     let mut lines = numbered(100);
     lines.push(says("waits", json!({"ref": 1_000})));

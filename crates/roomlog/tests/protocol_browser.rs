@@ -1,4 +1,4 @@
-//! What a page in somebody's browser may do: `Origin` and `Host`.
+//! What a page in a browser may do: `Origin` and `Host`.
 
 mod support;
 
@@ -33,7 +33,7 @@ async fn a_foreign_origin_is_403_everywhere() {
 }
 
 #[tokio::test]
-async fn the_servers_own_origin_and_none_at_all_are_good() {
+async fn the_servers_own_origin_and_no_origin_are_accepted() {
     let server = Server::start(&[]).await;
     let port = server.address.port();
     for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}")] {
@@ -48,7 +48,7 @@ async fn the_servers_own_origin_and_none_at_all_are_good() {
 }
 
 #[tokio::test]
-async fn a_listed_origin_is_good_and_is_told_so() {
+async fn a_listed_origin_is_accepted_with_cors_headers() {
     let other = "http://localhost:5173";
     let server = Server::start(&["--allow-origin", LISTED, "--allow-origin", other]).await;
     server.login("ada").await.append("r", json!({"body": "x"})).await;
@@ -81,7 +81,7 @@ async fn the_page_of_an_app_or_an_extension_may_be_listed() {
 }
 
 #[tokio::test]
-async fn a_refused_origin_or_host_is_logged_once_with_the_flag_that_lets_it_in() {
+async fn a_rejected_origin_or_host_is_logged_once_with_the_flag_that_allows_it() {
     let server = Server::start(&[]).await;
     let get = |origin: &'static str| server.get(ENTRIES).header("origin", origin);
     for _ in 0..3 {
@@ -97,12 +97,12 @@ async fn a_refused_origin_or_host_is_logged_once_with_the_flag_that_lets_it_in()
     assert_eq!(get("https://late.example").send().await.status, 403);
     let line = "no more of them are logged";
     within(line, async {
-        while !server.said().iter().any(|said| said.contains(line)) {
+        while !server.stderr_lines().iter().any(|said| said.contains(line)) {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    let said = server.said();
+    let said = server.stderr_lines();
     let lines = |part: &str| said.iter().filter(|line| line.contains(part)).count();
     assert_eq!(lines("--allow-origin https://chat.example"), 1, "{said:?}");
     assert_eq!(lines("the origin null, which cannot be listed"), 1, "{said:?}");
@@ -131,7 +131,7 @@ async fn a_host_that_is_a_foreign_name_is_403_from_any_client() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_an_ip_address_localhost_or_listed_is_good() {
+async fn an_ip_address_localhost_or_a_listed_name_is_an_accepted_host() {
     let server = Server::start(&["--allow-origin", LISTED]).await;
     let port = server.address.port();
     for host in [
@@ -177,7 +177,7 @@ fn listed(answer: &support::Answer, header: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_page_of_a_listed_origin_may_do_all_that_http_offers() {
+async fn a_page_of_a_listed_origin_may_send_every_kind_of_request() {
     let server = Server::start(&["--allow-origin", LISTED]).await;
     // What a browser asks before it sends what a form could not.
     for (path, method, headers) in [
@@ -215,7 +215,7 @@ async fn a_page_of_a_listed_origin_may_do_all_that_http_offers() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_is_promised_nothing() {
+async fn a_page_of_another_origin_gets_no_cors_headers() {
     let server = Server::start(&["--allow-origin", LISTED]).await;
     for origin in [None, Some("https://evil.example"), Some("null")] {
         let mut preflight = server.request(hyper::Method::OPTIONS, ENTRIES);

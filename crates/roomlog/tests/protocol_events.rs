@@ -10,7 +10,7 @@ use support::{Server, backup, restore, roomlog, slot, slots, within};
 const EVENTS: &str = "/v1/rooms/r/events";
 
 #[tokio::test]
-async fn events_begin_with_the_place_and_go_on_with_every_later_entry() {
+async fn events_begin_with_the_position_and_continue_with_every_later_entry() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.fill("r", 5, "before").await;
@@ -91,7 +91,7 @@ fn log_block(place: i64, log: &Value) -> String {
 }
 
 #[tokio::test]
-async fn an_event_source_is_told_the_log_and_its_place_in_a_block_with_data_and_others_are_not() {
+async fn an_event_source_gets_the_log_and_its_position_in_a_block_with_data() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     for accept in ["text/event-stream", "Text/Event-Stream;q=1", "text/html, text/event-stream"] {
@@ -106,7 +106,7 @@ async fn an_event_source_is_told_the_log_and_its_place_in_a_block_with_data_and_
 }
 
 #[tokio::test]
-async fn over_a_restore_an_event_source_is_told_another_log_or_that_its_place_is_not_there() {
+async fn after_a_restore_an_event_source_gets_the_new_log_or_an_error() {
     let mut server = Server::start(&["--fold-ms", "1", "--ahead-ms", "20"]).await;
     let mut ada = server.login("ada").await;
     let before = ada.hello["log"].clone();
@@ -127,7 +127,7 @@ async fn over_a_restore_an_event_source_is_told_another_log_or_that_its_place_is
     assert_eq!(events.place().await, 9);
     assert_eq!(events.block().await, Some(log_block(9, &now)));
     assert_eq!(slot(&events.entry().await), 10);
-    // Who says of which log its place is, is refused at once, wherever the log ends.
+    // A position with another log is rejected at once, wherever the log ends.
     let (before, now) = (before.as_str().expect("a log"), now.as_str().expect("a log"));
     for path in [EVENTS, "/v1/rooms/r/entries"] {
         for place in [3, 9, 99] {
@@ -146,7 +146,7 @@ async fn over_a_restore_an_event_source_is_told_another_log_or_that_its_place_is
 }
 
 #[tokio::test]
-async fn an_answer_of_events_asks_proxies_to_pass_each_one_on() {
+async fn events_have_headers_that_disable_buffering_in_proxies() {
     let server = Server::start(&[]).await;
     let get = server.get(EVENTS).events().await.headers.clone();
     let head = server.request(hyper::Method::HEAD, EVENTS).send().await;
@@ -177,7 +177,7 @@ fn has_other_line_ends(text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_text_ends_a_line_wherever_it_is_written() {
+async fn no_text_breaks_a_line_of_events() {
     let server = Server::start(&[]).await;
     let body = "one\u{2028}two\u{2029}three\u{85}four";
     let append = json!({"author": body, "body": body, "meta": body});
@@ -227,7 +227,7 @@ async fn a_comment_comes_every_event_comment_ms() {
 }
 
 #[tokio::test]
-async fn who_comes_while_others_append_at_full_speed_sees_every_entry_once() {
+async fn a_follower_that_joins_under_load_sees_every_entry_once() {
     // A tail of nothing: what is in the archive is read there, and the rest in the tail.
     let server = Server::start(&["--tail-bytes=0", "--fold-ms=1", "--page-entries=16"]).await;
     let mut watcher = server.get(EVENTS).events().await;
@@ -262,7 +262,7 @@ async fn who_comes_while_others_append_at_full_speed_sees_every_entry_once() {
 }
 
 #[tokio::test]
-async fn one_who_stops_reading_slows_nobody_and_loses_nothing() {
+async fn a_follower_that_stops_reading_slows_no_other_and_loses_nothing() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let mut sleeper = server.get(EVENTS).small_buffer().events().await;
@@ -282,7 +282,7 @@ async fn one_who_stops_reading_slows_nobody_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn one_who_takes_nothing_for_idle_ms_is_cut_and_one_with_nothing_to_take_is_not() {
+async fn a_reader_that_blocks_for_idle_ms_is_closed_and_an_idle_one_is_not() {
     let server = Server::start(&["--idle-ms=300", "--ping-ms=100"]).await;
     let mut sleeper = server.get(EVENTS).small_buffer().events().await;
     let mut quiet = server.get("/v1/rooms/quiet/events").events().await;
@@ -298,14 +298,14 @@ async fn one_who_takes_nothing_for_idle_ms_is_cut_and_one_with_nothing_to_take_i
     assert_eq!(slot(&quiet.entry().await), 0);
     // What was on its way is read; then the body has ended, before the room has.
     assert!(sleeper.rest().await.len() < 1_000);
-    // Nothing is lost but the connection: the browser's way back.
+    // Only the connection is lost: a browser reconnects.
     let mut back = server.get(EVENTS).header("last-event-id", "-1").events().await;
     back.place().await;
     assert_eq!(back.entries(999).await.len(), 1_000);
 }
 
 #[tokio::test]
-async fn a_following_counts_among_sockets() {
+async fn a_follower_over_events_counts_as_a_socket() {
     let server = Server::start(&["--sockets=1"]).await;
     let mut events = server.get(EVENTS).events().await;
     assert_eq!(events.place().await, -1);

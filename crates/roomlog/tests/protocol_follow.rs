@@ -26,7 +26,7 @@ async fn a_join_replies_with_the_newest_entries_and_acks_every_later_one() {
 }
 
 #[tokio::test]
-async fn a_join_after_a_slot_goes_on_from_there() {
+async fn a_join_after_a_slot_continues_from_there() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.fill("r", 10, "before").await;
@@ -113,7 +113,7 @@ async fn a_join_that_fails_changes_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_comes_after_left() {
+async fn no_frame_of_a_room_follows_left() {
     let server = Server::start(&[]).await;
     let (mut ada, mut grace) = (server.login("ada").await, server.login("grace").await);
     for room in ["r", "s"] {
@@ -132,7 +132,7 @@ async fn nothing_comes_after_left() {
 }
 
 #[tokio::test]
-async fn a_leave_in_full_flow_is_the_last_word_on_the_room() {
+async fn left_is_the_last_frame_of_a_room_under_load() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let mut grace = server.login("grace").await;
@@ -172,7 +172,7 @@ async fn read_along(mut reader: Client, members: Value, upto: i64) -> Vec<Value>
 }
 
 #[tokio::test]
-async fn readers_who_come_while_others_append_at_full_speed_see_every_entry_once() {
+async fn readers_that_join_under_load_see_every_entry_once() {
     let server = Server::start(&["--page-entries=16"]).await;
     let mut watcher = server.login("watcher").await;
     watcher.join("r", json!({})).await;
@@ -201,7 +201,7 @@ async fn readers_who_come_while_others_append_at_full_speed_see_every_entry_once
 }
 
 #[tokio::test]
-async fn each_writers_entries_stand_in_the_order_it_wrote_them() {
+async fn each_writers_entries_are_in_the_order_it_wrote_them() {
     let server = Server::start(&[]).await;
     let mut writers = Vec::new();
     for author in ["a", "b", "c", "d"] {
@@ -266,7 +266,7 @@ async fn an_ack_has_at_most_page_bytes() {
 }
 
 #[tokio::test]
-async fn one_who_stops_reading_slows_nobody_and_loses_nothing() {
+async fn a_follower_that_stops_reading_slows_no_other_and_loses_nothing() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let mut sleeper = server.login_with_small_buffer("sleeper").await;

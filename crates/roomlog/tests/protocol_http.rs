@@ -147,14 +147,14 @@ async fn a_body_that_is_compressed_or_not_utf_8_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_a_large_body_reads_why_it_is_refused() {
+async fn a_client_that_sends_a_large_body_receives_the_error() {
     let server = Server::start(&[]).await;
     let large = "x".repeat(8 << 20);
     let post = server.post_text(ENTRIES, "application/x-ndjson", large.as_str());
     post.header("content-encoding", "gzip").send().await.refused(415, "bad_message");
     let post = server.post_text(ENTRIES, "application/json", large.as_str());
     post.send().await.refused(413, "too_large");
-    // One who asks first is told before a byte of the body is sent.
+    // A client that asks first is answered before a byte of the body is sent.
     let head = format!(
         "POST {ENTRIES} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
          content-encoding: gzip\r\ncontent-length: 99\r\nexpect: 100-continue\r\n\r\n",
@@ -165,7 +165,7 @@ async fn a_client_that_sends_a_large_body_reads_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_json_with_a_sentence() {
+async fn every_error_is_json_with_a_sentence() {
     let server = Server::start(&[]).await;
     let method = server.post("/v1/rooms", &json!({})).send().await;
     method.refused(405, "bad_message");
@@ -269,7 +269,7 @@ async fn a_room_name_in_a_path_may_be_percent_encoded() {
 }
 
 #[tokio::test]
-async fn one_id_posted_twice_at_once_is_there_once() {
+async fn one_id_posted_twice_concurrently_is_stored_once() {
     let server = Server::start(&[]).await;
     for n in 0..20 {
         let append = json!({"author": "ada", "id": format!("i-{n}"), "body": "x"});
@@ -283,7 +283,7 @@ async fn one_id_posted_twice_at_once_is_there_once() {
 }
 
 #[tokio::test]
-async fn the_server_says_that_it_is_alive_and_ready() {
+async fn health_and_readiness_are_reported() {
     let server = Server::start(&[]).await;
     for path in ["/healthz", "/readyz"] {
         assert_eq!(server.get(path).send().await.status, 200, "{path}");

@@ -179,7 +179,7 @@ async fn a_connection_with_as_many_reads_unanswered_is_not_read() {
 }
 
 #[tokio::test]
-async fn ten_times_appends_in_flight_sent_at_once_are_all_taken() {
+async fn ten_times_appends_in_flight_sent_at_once_are_all_committed() {
     let server = Server::start(&["--appends-in-flight=4"]).await;
     let mut ada = server.login("ada").await;
     let frames = (0..40_i64)

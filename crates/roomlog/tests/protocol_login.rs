@@ -61,7 +61,7 @@ async fn hello_tells_the_settings_of_this_server() {
 }
 
 #[tokio::test]
-async fn every_connection_is_told_the_same_log() {
+async fn every_connection_gets_the_same_log_name() {
     let server = Server::start(&[]).await;
     let other = Server::start(&[]).await;
     let first = server.connect().await.hello;
@@ -94,7 +94,7 @@ async fn an_author_has_1_to_64_bytes_no_control_character_and_no_white_space_aro
 }
 
 #[tokio::test]
-async fn a_token_on_an_open_server_is_a_bad_message_and_the_socket_goes_on() {
+async fn a_token_on_an_open_server_is_a_bad_message_and_the_socket_stays_open() {
     let server = Server::start(&[]).await;
     let mut ada = server.connect().await;
     ada.refused(json!({"type": "login", "token": "t"}), "bad_message").await;
@@ -105,7 +105,7 @@ async fn a_token_on_an_open_server_is_a_bad_message_and_the_socket_goes_on() {
 }
 
 #[tokio::test]
-async fn another_author_later_is_forbidden_and_the_first_stays() {
+async fn a_second_author_is_forbidden_and_the_first_stays() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.refused(json!({"type": "login", "author": "grace"}), "forbidden").await;
@@ -154,10 +154,10 @@ async fn before_a_login_all_but_login_and_ping_are_answered_login_required() {
 }
 
 #[tokio::test]
-async fn who_does_not_log_in_within_login_ms_is_closed_with_1008() {
+async fn a_connection_without_login_within_login_ms_is_closed_with_1008() {
     let server = Server::start(&["--login-ms=300"]).await;
     let mut ada = server.login("ada").await;
-    // Connected after ada, so that ada's time is over when nobody's is.
+    // Connected after ada, so that ada's time is over first.
     let mut nobody = server.connect().await;
     assert_eq!(nobody.ask(json!({"type": "ping"})).await["type"], "pong");
     assert_eq!(nobody.closed().await, Some(1008));

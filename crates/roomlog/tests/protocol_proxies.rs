@@ -56,7 +56,7 @@ async fn the_host_of_an_absolute_target_counts_and_not_the_line() {
 }
 
 #[tokio::test]
-async fn a_body_has_one_length_that_all_agree_on() {
+async fn a_body_with_contradictory_lengths_is_rejected() {
     let server = Server::start(&[]).await;
     let body = json!({"author": "ada", "body": "x"}).to_string();
     let length = format!("content-length: {}\r\n", body.len());
@@ -78,14 +78,14 @@ async fn a_body_has_one_length_that_all_agree_on() {
     assert_eq!(post("transfer-encoding: xchunked\r\n".into(), body.clone()).await, "400");
     let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     assert_eq!(post("transfer-encoding: chunked\r\n".into(), chunks.clone()).await, "201 200");
-    // Where both are said, a proxy may have gone by the length: nothing behind the body is a request.
+    // With both headers a proxy may have used the length: nothing after the body is a request.
     let both = format!("{length}transfer-encoding: chunked\r\n");
     assert_eq!(post(both, chunks).await, "201");
     assert_eq!(server.login("ada").await.whole_log("r").await.len(), 4);
 }
 
 #[tokio::test]
-async fn a_handshake_that_cannot_be_one_says_why() {
+async fn an_invalid_handshake_is_rejected_with_the_reason() {
     let server = Server::start(&[]).await;
     let good = [
         ("upgrade", "websocket"),

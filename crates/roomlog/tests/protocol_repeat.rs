@@ -97,7 +97,7 @@ async fn an_id_with_another_body_kind_ref_or_meta_is_reused() {
 }
 
 #[tokio::test]
-async fn repeat_is_looked_at_before_id_reused_and_that_before_expect() {
+async fn repeat_is_checked_before_id_reused_and_that_before_expect() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.append("r", json!({"id": "1", "body": "x"})).await;

@@ -36,7 +36,7 @@ async fn a_room_is_listed_with_its_latest_slot_and_time() {
 }
 
 #[tokio::test]
-async fn rooms_stand_in_byte_order_folded_or_not() {
+async fn rooms_are_in_byte_order_folded_or_not() {
     let mut server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     for room in ["b", "B", "a", "10", "9", "a-b", "a.b", "a~b", "aa", "A"] {
@@ -55,7 +55,7 @@ async fn rooms_stand_in_byte_order_folded_or_not() {
 }
 
 #[tokio::test]
-async fn next_is_the_name_to_go_on_after_and_there_exactly_when_there_are_more() {
+async fn next_is_the_name_to_continue_after_and_present_only_if_there_are_more() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let rooms: Vec<_> = (0..7).map(|n| format!("room-{n}")).collect();

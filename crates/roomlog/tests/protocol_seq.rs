@@ -30,7 +30,7 @@ async fn is_out_of_order(client: &mut Client, req: i64, expected: i64) {
 }
 
 #[tokio::test]
-async fn appends_are_taken_in_the_order_of_their_numbers_and_not_of_their_coming() {
+async fn appends_are_committed_in_the_order_of_their_numbers() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     for seq in [3, 1, 2] {
@@ -96,7 +96,7 @@ async fn what_has_waited_seq_wait_ms_is_out_of_order_and_may_be_sent_again() {
 }
 
 #[tokio::test]
-async fn a_final_error_uses_its_number_up() {
+async fn a_final_error_uses_its_number() {
     let server = Server::start(&["--ahead-ms=150", "--body-bytes=10"]).await;
     let mut ada = server.login("ada").await;
     ada.send_all([
@@ -131,7 +131,7 @@ async fn a_final_error_uses_its_number_up() {
 }
 
 #[tokio::test]
-async fn a_final_error_that_comes_early_uses_its_number_up_all_the_same() {
+async fn a_final_error_that_is_early_uses_its_number_too() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.send_all([numbered(2), but(1, "kind", json!("redact")), numbered(0)]).await;
@@ -141,7 +141,7 @@ async fn a_final_error_that_comes_early_uses_its_number_up_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_frame_whose_room_or_seq_cannot_be_read_uses_up_no_number() {
+async fn a_frame_without_a_readable_room_or_seq_uses_no_number() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     for (member, value, error) in [
@@ -179,7 +179,7 @@ async fn a_number_seen_before_gets_its_outcome() {
 }
 
 #[tokio::test]
-async fn a_number_that_is_in_hand_and_comes_again_is_answered_and_is_there_once() {
+async fn a_number_repeated_while_in_flight_is_answered_and_stored_once() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.send_all([numbered(1), but(1, "req", json!(11)), numbered(0)]).await;
@@ -240,7 +240,7 @@ async fn a_connection_uses_seq_in_a_room_always_or_never() {
 }
 
 #[tokio::test]
-async fn after_a_refusal_that_is_not_final_those_in_hand_are_out_of_order() {
+async fn after_an_error_that_is_not_final_the_waiting_ones_are_out_of_order() {
     let server = Server::start(&["--ahead-ms=300", "--seq-wait-ms=600000"]).await;
     let mut ada = server.login("ada").await;
     ada.send_all([but(0, "after", json!(5)), numbered(1), numbered(2)]).await;

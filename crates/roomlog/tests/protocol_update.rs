@@ -196,7 +196,7 @@ async fn a_digest_that_differs_is_diverged() {
 }
 
 #[tokio::test]
-async fn members_that_do_not_go_together_or_are_below_what_they_allow_are_a_bad_message() {
+async fn conflicting_members_and_values_out_of_range_are_a_bad_message() {
     let (_server, mut ada) = server_with(3, &[]).await;
     let digest = start_digest("r");
     for members in [
@@ -222,7 +222,7 @@ async fn members_that_do_not_go_together_or_are_below_what_they_allow_are_a_bad_
 }
 
 #[tokio::test]
-async fn a_slot_that_was_seen_and_does_not_come_is_ahead() {
+async fn a_seen_slot_that_is_not_committed_in_time_is_ahead() {
     let (_server, mut ada) = server_with(3, &["--ahead-ms=150"]).await;
     for members in [
         json!({"seen": 3}),

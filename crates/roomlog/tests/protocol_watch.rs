@@ -44,7 +44,7 @@ async fn a_watch_of_a_server_without_rooms_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn a_watch_gives_the_heads_of_all_rooms_and_then_of_those_that_move() {
+async fn a_watch_gives_the_heads_of_all_rooms_and_then_of_changed_ones() {
     let server = Server::start(&[]).await;
     let (mut ada, mut watcher) = (server.login("ada").await, server.login("watcher").await);
     ada.fill("a", 3, "x").await;
@@ -59,7 +59,7 @@ async fn a_watch_gives_the_heads_of_all_rooms_and_then_of_those_that_move() {
 }
 
 #[tokio::test]
-async fn heads_that_move_often_are_told_at_most_once_a_second_and_only_the_newest() {
+async fn frequently_changing_heads_are_sent_at_most_once_a_second() {
     let server = Server::start(&[]).await;
     let (mut ada, mut watcher) = (server.login("ada").await, server.login("watcher").await);
     ada.append("r", json!({"body": "0"})).await;
@@ -79,7 +79,7 @@ async fn heads_that_move_often_are_told_at_most_once_a_second_and_only_the_newes
 }
 
 #[tokio::test]
-async fn more_than_a_thousand_heads_come_a_thousand_a_frame() {
+async fn more_than_a_thousand_heads_are_sent_a_thousand_per_frame() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let rooms: Vec<_> = (0..2_100).map(|n| format!("room-{n}")).collect();

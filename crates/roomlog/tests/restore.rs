@@ -38,7 +38,7 @@ async fn backed_up() -> (Server, tempfile::TempDir, PathBuf) {
 }
 
 #[tokio::test]
-async fn a_backup_is_restored_as_often_as_one_likes() {
+async fn a_backup_can_be_restored_repeatedly() {
     let (server, parent, backup) = backed_up().await;
     let (before, log) = (files(&backup), server.connect().await.hello["log"].clone());
     let mut logs = vec![log];
@@ -60,7 +60,7 @@ async fn a_backup_is_restored_as_often_as_one_likes() {
 }
 
 #[tokio::test]
-async fn the_new_directory_is_named_as_people_name_it() {
+async fn the_new_directory_may_be_given_in_any_usual_form() {
     let (server, parent, backup) = backed_up().await;
     let path = |name: &str| parent.path().join(name);
     for name in ["empty", "empty-by-link", "here"] {
@@ -90,11 +90,11 @@ async fn the_new_directory_is_named_as_people_name_it() {
 }
 
 #[tokio::test]
-async fn serve_on_a_backup_says_so_and_leaves_it_a_backup() {
+async fn serve_on_a_backup_reports_it_and_does_not_change_it() {
     let (server, _parent, backup) = backed_up().await;
     let before = files(&backup);
     let mut served = Server::start_on(&backup, &[], &[]).await;
-    let said = served.said().join("\n");
+    let said = served.stderr_lines().join("\n");
     assert!(said.contains("is a backup and stays as it is"), "{said}");
     assert!(said.contains("roomlog restore"), "{said}");
     let log = served.connect().await.hello["log"].clone();
@@ -113,7 +113,7 @@ async fn serve_on_a_backup_says_so_and_leaves_it_a_backup() {
 }
 
 #[tokio::test]
-async fn a_restore_that_was_killed_is_run_again() {
+async fn a_killed_restore_can_be_run_again() {
     let (server, parent, backup) = backed_up().await;
     let (to, part) = (parent.path().join("data"), parent.path().join("data.part"));
     fs::create_dir(&part).expect("a directory");
@@ -130,7 +130,7 @@ async fn a_restore_that_was_killed_is_run_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_restored_is_refused_and_nothing_is_left() {
+async fn an_impossible_restore_is_rejected_and_leaves_nothing() {
     let (server, parent, backup) = backed_up().await;
     let path = |name: &str| parent.path().join(name);
     let (code, said) = restore(&server, server.directory(), &path("new")).await;

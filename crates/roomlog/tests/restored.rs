@@ -31,7 +31,7 @@ fn pipes(
 }
 
 #[tokio::test]
-async fn a_tail_says_that_the_log_is_another_one_and_goes_on_with_it() {
+async fn tail_reports_another_log_and_continues_with_it() {
     let mut server = Server::start(&["--fold-ms", "1"]).await;
     let mut ada = server.login("ada").await;
     for body in ["zero", "one"] {
@@ -58,7 +58,7 @@ async fn a_tail_says_that_the_log_is_another_one_and_goes_on_with_it() {
 }
 
 #[tokio::test]
-async fn an_import_begins_again_and_every_line_is_there_once() {
+async fn an_import_starts_over_and_every_line_is_stored_once() {
     const LINES: usize = 12_000;
     let mut server = Server::start(&["--fold-ms", "1"]).await;
     server.login("ada").await.append("irc", json!({"body": "before"})).await;
@@ -101,7 +101,7 @@ async fn an_import_begins_again_and_every_line_is_there_once() {
 }
 
 #[tokio::test]
-async fn lines_that_are_appended_over_a_restore_are_no_quiet_success() {
+async fn appending_lines_over_a_restore_fails() {
     let mut server = Server::start(&["--fold-ms", "1"]).await;
     server.login("ada").await.append("general", json!({"body": "kept"})).await;
     let backup = backup(&server).await;
@@ -126,7 +126,7 @@ async fn lines_that_are_appended_over_a_restore_are_no_quiet_success() {
 }
 
 #[tokio::test]
-async fn a_read_after_a_slot_that_the_restored_log_has_not_names_its_end() {
+async fn a_read_after_a_slot_beyond_the_restored_log_names_its_end() {
     let mut server = Server::start(&["--fold-ms", "1", "--ahead-ms", "20"]).await;
     let mut ada = server.login("ada").await;
     ada.append("general", json!({"body": "kept"})).await;

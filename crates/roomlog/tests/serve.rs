@@ -9,7 +9,7 @@ use support::{Server, serve_refused, within};
 use tokio::process::Command;
 
 #[tokio::test]
-async fn a_second_process_on_a_directory_is_refused_and_the_first_goes_on() {
+async fn a_second_process_on_a_directory_is_rejected_and_the_first_continues() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     ada.append("r", json!({"body": "before"})).await;
@@ -39,7 +39,7 @@ async fn the_log_keeps_its_name_through_restarts() {
 }
 
 #[tokio::test]
-async fn an_open_server_listens_on_loopback_only_unless_told_otherwise() {
+async fn an_open_server_listens_only_on_loopback_by_default() {
     let directory = tempfile::tempdir().expect("a directory");
     for listen in ["7400", "example.org:7400"] {
         let refused = serve_refused(directory.path(), listen, &[]).await;
@@ -56,7 +56,7 @@ async fn an_open_server_listens_on_loopback_only_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn a_setting_that_makes_no_sense_is_refused_by_its_name() {
+async fn an_invalid_setting_is_rejected_by_its_name() {
     let directory = tempfile::tempdir().expect("a directory");
     for (flag, name) in [
         ("--page-entries=0", "page"),
@@ -83,7 +83,7 @@ async fn a_setting_that_makes_no_sense_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_switch_in_the_environment_is_written_as_people_write_it() {
+async fn a_boolean_in_the_environment_has_the_usual_spellings() {
     let directory = tempfile::tempdir().expect("a directory");
     // With a limit out of its range it ends before it listens where others can reach it.
     for (value, said) in [
@@ -120,7 +120,7 @@ fn command(server: &Server, args: &str) -> Command {
 }
 
 #[tokio::test]
-async fn a_slot_behind_the_end_is_answered_with_where_the_end_is() {
+async fn a_slot_beyond_the_end_is_answered_with_the_latest_slot() {
     let server = Server::start(&["--ahead-ms", "20"]).await;
     let mut ada = server.login("ada").await;
     for body in ["zero", "one"] {

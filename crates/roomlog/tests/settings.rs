@@ -136,7 +136,7 @@ fn the_table_above_has_every_setting() {
 }
 
 #[test]
-fn a_flag_and_the_environment_can_say_no_to_the_file() {
+fn a_flag_and_the_environment_can_override_the_file_with_false() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("roomlog.toml");
     std::fs::write(&file, "listen = \"0.0.0.0:0\"\ninsecure_open = true\n").expect("a file");
@@ -163,7 +163,7 @@ fn a_flag_and_the_environment_can_say_no_to_the_file() {
 }
 
 #[test]
-fn a_name_that_is_no_setting_is_refused_with_the_one_that_was_meant() {
+fn an_unknown_setting_is_rejected_with_the_probable_name() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("roomlog.toml");
     std::fs::write(&file, "ahed_ms = 7\n").expect("a file");

@@ -1,4 +1,5 @@
-//! SIGTERM: what was taken is committed and answered, what waits is told so, and the end is 0.
+//! SIGTERM: accepted appends are committed and answered, waiting ones get `unavailable`, and the exit
+//! code is 0.
 
 mod support;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use support::{Server, code};
 
 #[tokio::test]
-async fn what_waits_for_seq_after_seen_or_ref_is_unavailable_at_once() {
+async fn at_shutdown_waits_for_seq_after_seen_or_ref_are_unavailable_at_once() {
     // Waits that would outlast the test's patience.
     let mut server = Server::start(&["--ahead-ms=600000", "--seq-wait-ms=600000"]).await;
     let mut ada = server.login("ada").await;
@@ -33,7 +34,7 @@ async fn what_waits_for_seq_after_seen_or_ref_is_unavailable_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_taken_is_committed_and_answered_before_the_close() {
+async fn accepted_appends_are_committed_and_answered_before_the_close() {
     let mut server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
     let frames = (0..2_000).map(
@@ -74,7 +75,7 @@ async fn followers_and_idle_connections_are_closed_with_1012() {
 }
 
 #[tokio::test]
-async fn one_who_does_not_read_cannot_hold_up_the_end() {
+async fn a_client_that_does_not_read_cannot_delay_the_shutdown() {
     let mut server = Server::start(&["--drain-ms=300"]).await;
     let mut ada = server.login("ada").await;
     let mut sleeper = server.login_with_small_buffer("sleeper").await;

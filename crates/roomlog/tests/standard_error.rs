@@ -37,7 +37,7 @@ async fn make_it_talk(server: &Server, lines: usize) {
 /// A server that has much to say takes appends and ends as if it were heard.
 async fn works_and_ends(stderr: Option<Stdio>) -> ExitStatus {
     let data = tempfile::tempdir().expect("a directory");
-    let mut server = Server::start_unheard(data.path(), stderr).await;
+    let mut server = Server::start_with_stderr(data.path(), stderr).await;
     let mut ada = server.login("ada").await;
     make_it_talk(&server, LINES).await;
     assert_eq!(slot(&ada.append("r", json!({"body": "x"})).await), 0);
@@ -57,22 +57,22 @@ fn small_pipe() -> (OwnedFd, OwnedFd) {
 }
 
 #[tokio::test]
-async fn a_server_goes_on_when_standard_error_is_full() {
+async fn a_server_keeps_running_when_standard_error_is_full() {
     assert_eq!(works_and_ends(Some(device_that_is_full())).await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_server_goes_on_when_nobody_has_the_other_end() {
+async fn a_server_keeps_running_when_standard_error_is_closed() {
     let (read, write) = small_pipe();
     drop(read);
     assert_eq!(works_and_ends(Some(write.into())).await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_server_goes_on_when_nobody_reads_and_then_says_how_many_lines_are_missing() {
+async fn a_server_keeps_running_without_a_reader_and_reports_the_dropped_lines() {
     let (read, write) = small_pipe();
     let data = tempfile::tempdir().expect("a directory");
-    let mut server = Server::start_unheard(data.path(), Some(write.into())).await;
+    let mut server = Server::start_with_stderr(data.path(), Some(write.into())).await;
     make_it_talk(&server, LINES).await;
     let (counted, count_came) = oneshot::channel();
     let read_all = tokio::task::spawn_blocking(move || {
@@ -98,25 +98,25 @@ async fn a_server_goes_on_when_nobody_reads_and_then_says_how_many_lines_are_mis
 }
 
 #[tokio::test]
-async fn a_server_ends_in_time_when_nobody_reads() {
+async fn a_server_stops_in_time_without_a_reader() {
     let (read, write) = small_pipe();
     assert_eq!(works_and_ends(Some(write.into())).await.code(), Some(0));
     drop(read);
 }
 
 #[tokio::test]
-async fn a_server_that_was_started_without_standard_error_goes_on() {
+async fn a_server_started_without_standard_error_keeps_running() {
     assert_eq!(works_and_ends(None).await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_server_goes_on_when_its_log_has_the_size_that_a_file_may_have() {
+async fn a_server_keeps_running_when_its_log_file_has_the_maximum_size() {
     let log = tempfile::NamedTempFile::new().expect("a file");
     log.as_file().set_len(16 << 20).expect("a long file");
     let stderr = File::options().append(true).open(log.path()).expect("the file");
     let limit = Some(16 << 20);
     let data = tempfile::tempdir().expect("a directory");
-    let mut server = Server::start_unheard(data.path(), Some(stderr.into())).await;
+    let mut server = Server::start_with_stderr(data.path(), Some(stderr.into())).await;
     let pid = Pid::from_raw(server.pid().try_into().expect("a pid"));
     prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("a limit");
     make_it_talk(&server, 10).await;
@@ -125,7 +125,7 @@ async fn a_server_goes_on_when_its_log_has_the_size_that_a_file_may_have() {
 }
 
 #[tokio::test]
-async fn a_command_ends_as_it_would_when_standard_error_takes_nothing() {
+async fn a_blocked_standard_error_does_not_change_how_a_command_ends() {
     let server = Server::start(&[]).await;
     server.login("ada").await.append("r", json!({"body": "x"})).await;
     for (args, code) in

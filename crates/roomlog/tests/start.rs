@@ -1,4 +1,4 @@
-//! What `serve` says when it cannot start, and which signals end it.
+//! The errors of a `serve` that cannot start, and the signals that end it.
 
 mod support;
 
@@ -19,7 +19,7 @@ async fn refused(data: &Path, listen: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_data_path_that_is_a_file_is_named_as_one() {
+async fn a_data_path_that_is_a_file_is_reported_as_one() {
     let parent = tempfile::tempdir().expect("a directory");
     let file = parent.path().join("data");
     fs::write(&file, "dear ada").expect("a file");
@@ -47,7 +47,7 @@ async fn a_directory_of_other_files_is_not_written_to() {
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_had_is_refused_with_the_reason() {
+async fn an_unavailable_address_is_rejected_with_the_reason() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(&[]).await;
     let said = refused(data.path(), &server.address.to_string()).await;
@@ -65,7 +65,11 @@ async fn a_closed_terminal_drains_the_server_as_sigterm_does() {
     let mut ada = server.login("ada").await;
     ada.fill("general", 3, "kept").await;
     assert_eq!(server.sighup().await.code(), Some(0));
-    assert!(server.said().iter().any(|line| line.contains("stopping")), "{:?}", server.said());
+    assert!(
+        server.stderr_lines().iter().any(|line| line.contains("stopping")),
+        "{:?}",
+        server.stderr_lines()
+    );
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn stop_folded(server: &mut Server) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_stopped_and_a_killed_server_leave_a_directory_that_is_right_and_stays_as_it_is() {
+async fn verify_accepts_and_does_not_change_the_directory_of_a_stopped_or_killed_server() {
     let mut server = server_with_entries().await;
     for killed in [true, false] {
         if killed {
@@ -126,7 +126,7 @@ async fn the_first_wrong_slot_of_a_damaged_archive_is_named() {
 }
 
 #[tokio::test]
-async fn an_id_that_leads_nowhere_is_named_by_its_slot() {
+async fn an_id_that_is_not_indexed_is_named_by_its_slot() {
     let mut server = server_with_entries().await;
     let archive = stop_folded(&mut server).await;
     flip(&archive, hash_of_id("b", "ada", "second-of-three"));
@@ -136,7 +136,7 @@ async fn an_id_that_leads_nowhere_is_named_by_its_slot() {
 }
 
 #[tokio::test]
-async fn a_changed_block_of_the_journal_is_refused_by_verify_and_by_serve() {
+async fn a_changed_block_of_the_journal_is_rejected_by_verify_and_serve() {
     let mut server = Server::start(&["--fold-ms", "60000"]).await;
     let mut ada = server.login("ada").await;
     for body in ["first of three", "second of three", "third of three"] {
@@ -156,7 +156,7 @@ async fn a_changed_block_of_the_journal_is_refused_by_verify_and_by_serve() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_served_or_none_at_all_is_refused() {
+async fn a_served_or_missing_directory_is_rejected() {
     let server = Server::start(&[]).await;
     let served = verify(server.directory(), &[]).await;
     assert_eq!(served.status.code(), Some(1));

@@ -35,7 +35,7 @@ pub enum BackupError {
     /// The copy does not fit on the disk.
     #[error(
         "the copy of the archive needs {needed} bytes in the data directory while it is \
-         sent, and {free} are free; make room there"
+         sent, and {free} are available; free disk space there"
     )]
     NoSpace {
         /// Bytes of the copy, plus a reserve for the log.

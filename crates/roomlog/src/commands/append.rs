@@ -14,7 +14,7 @@ use super::{connect, printer::Printer};
 use crate::{
     cli::AppendArgs,
     failure::{Failure, refused},
-    say,
+    stderr::message,
 };
 
 const LINES: usize = 64;
@@ -68,7 +68,7 @@ async fn append_lines(
                         }
                         None => {
                             failed += 1;
-                            say!("line {number}: {NOT_UTF_8}");
+                            message!("line {number}: {NOT_UTF_8}");
                         }
                     }
                 }
@@ -84,13 +84,13 @@ async fn append_lines(
     check_log(&client, &log, &mut changed);
     client.close().await;
     if changed {
-        return Err(Failure::said(
+        return Err(Failure::other(
             "the server changed to another log, which may lack some of the lines whose slots were \
              printed before that",
         ));
     }
     if failed > 0 {
-        return Err(Failure::said(format!("{failed} of {number} lines are not in the log")));
+        return Err(Failure::other(format!("{failed} of {number} lines are not in the log")));
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ async fn append_lines(
 fn check_log(client: &Client, log: &str, changed: &mut bool) {
     if !*changed && client.hello().log != log {
         *changed = true;
-        say!("the server now has another log: the following slots are of that log");
+        message!("the server now has another log: the following slots are of that log");
     }
 }
 
@@ -124,10 +124,10 @@ fn take(
     match outcome {
         Ok(committed) => print(printer, args, committed).map(|()| true),
         Err(AppendError::Refused(error)) => {
-            say!("line {number}: {}", refused(&error));
+            message!("line {number}: {}", refused(&error));
             Ok(false)
         }
-        Err(error) => Err(Failure::said(format!("line {number}: {error}"))),
+        Err(error) => Err(Failure::other(format!("line {number}: {error}"))),
     }
 }
 
@@ -135,7 +135,7 @@ fn print(printer: &mut Printer, args: &AppendArgs, committed: Committed) -> Resu
     let appended = committed.appended;
     // With a generated id, a repeat only means that an answer was lost.
     if appended.repeat == Some(true) && args.id.is_some() {
-        say!("{} (already there)", appended.slot);
+        message!("{} (already there)", appended.slot);
     }
     if args.json {
         printer.json(&Appended { seq: None, req: None, ..appended })?;
@@ -149,11 +149,11 @@ fn print(printer: &mut Printer, args: &AppendArgs, committed: Committed) -> Resu
 fn lines() -> mpsc::Receiver<Result<Vec<u8>, Failure>> {
     let (sender, receiver) = mpsc::channel(LINES);
     if stdin().is_terminal() {
-        say!("each line you type becomes an entry; press Ctrl-D to finish");
+        message!("each line you type becomes an entry; press Ctrl-D to finish");
     }
     std::thread::spawn(move || {
         for line in stdin().lock().split(b'\n') {
-            let line = line.map_err(|why| Failure::file("standard input", why));
+            let line = line.map_err(Failure::reading("standard input"));
             if sender.blocking_send(line).is_err() {
                 return; // The command has ended.
             }

@@ -1,4 +1,5 @@
-//! `roomlog backup DIR`: copies all data of a running server into a directory.
+//! `roomlog backup DIR`: copies all data of a running server into a directory; `roomlog restore` is
+//! the way back.
 //!
 //! ```text
 //!  GET /v1/backup ──► archive.db.part, hashed ──► archive.db ──► manifest.json
@@ -23,11 +24,17 @@ use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use roomlog_client::Address;
 use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, PART};
+use roomlog_sqlite::{Directory, Restored};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::printer::Printer;
-use crate::{cli::BackupArgs, failure::Failure, progress, show::utc};
+use crate::{
+    cli::{BackupArgs, RestoreArgs},
+    failure::Failure,
+    progress,
+    show::utc,
+};
 
 const ARCHIVE: &str = "archive.db";
 
@@ -36,14 +43,14 @@ const QUIET: &str = "the server was silent for a minute";
 
 const LINE_BYTES: usize = 64 << 10;
 
-pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
+pub(crate) async fn create(args: BackupArgs) -> Result<(), Failure> {
     let target = Target::new(&args.directory)?;
     let template = "{msg}  {bar:30} {bytes} of {total_bytes}  {elapsed} (left: {eta})";
     let bar = progress::bar(0, template).with_message("copying");
     let begun = Instant::now();
     let received = tokio::select! {
         received = receive(&args.server.server, &target, &bar) => received,
-        () = super::interrupted() => Err(Failure::said("interrupted; there is no backup")),
+        () = super::interrupted() => Err(Failure::other("interrupted; there is no backup")),
     };
     bar.finish_and_clear();
     let manifest = received.and_then(|manifest| target.finish(&manifest).map(|()| manifest));
@@ -86,7 +93,7 @@ async fn receive(
         BackupLine::Sha256(sent) if sent == computed => {
             Ok(Manifest { sha256: Some(computed), ..manifest })
         }
-        BackupLine::Sha256(sent) => Err(Failure::said(format!(
+        BackupLine::Sha256(sent) => Err(Failure::other(format!(
             "the backup was damaged on the way: its SHA-256 is {computed}, not {sent}; run it again"
         ))),
         other => Err(incomplete(format!("its last line is {other:?}"))),
@@ -94,11 +101,11 @@ async fn receive(
 }
 
 fn incomplete(why: impl Display) -> Failure {
-    Failure::said(format!("the backup is incomplete: {why}; there is no backup, run it again"))
+    Failure::other(format!("the backup is incomplete: {why}; there is no backup, run it again"))
 }
 
 fn refused(error: &ErrorFrame) -> Failure {
-    Failure::said(format!("{}: {}; there is no backup", error.code, error.message))
+    Failure::other(format!("{}: {}; there is no backup", error.code, error.message))
 }
 
 /// The answer of a server, read as it arrives.
@@ -117,7 +124,7 @@ impl Drop for Download {
 impl Download {
     async fn start(address: &Address) -> Result<Self, Failure> {
         let unreachable = |why: &dyn Display| {
-            Failure::said(format!(
+            Failure::other(format!(
                 "cannot reach {address}: {why}; start a server with `roomlog serve`, or name \
                  another with --server URL"
             ))
@@ -174,7 +181,7 @@ impl Download {
         bar: &ProgressBar,
     ) -> Result<Digest, Failure> {
         let path = target.part(ARCHIVE);
-        let failed = |why| Failure::said(format!("cannot write {}: {why}", path.display()));
+        let failed = |why| Failure::other(format!("cannot write {}: {why}", path.display()));
         let mut file = File::create_new(&path).map_err(failed)?;
         let (mut sha, mut left) = (Sha256::new(), manifest.archive_bytes);
         while left > 0 {
@@ -204,11 +211,11 @@ async fn accepted(answer: Response<Incoming>, address: &Address) -> Result<Incom
     let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     match serde_json::from_slice(&body) {
         Ok(BackupLine::Error(error)) => Err(refused(&error)),
-        _ if status.is_server_error() => Err(Failure::said(format!(
+        _ if status.is_server_error() => Err(Failure::other(format!(
             "{address} answered {status}; if that is a proxy, start the server behind it, then run \
              this again; there is no backup"
         ))),
-        _ => Err(Failure::said(format!(
+        _ => Err(Failure::other(format!(
             "{address} does not make backups: it answered {status}; name a Roomlog server with \
              --server URL"
         ))),
@@ -226,7 +233,7 @@ impl Target {
             Ok(mut entries) => {
                 if let Some(entry) = entries.next() {
                     let name = entry.map(|entry| entry.file_name().to_string_lossy().into_owned());
-                    return Err(Failure::said(format!(
+                    return Err(Failure::other(format!(
                         "{} is not empty: it holds {}; name an empty or a new directory",
                         directory.display(),
                         name.unwrap_or_else(|why| why.to_string())
@@ -279,5 +286,21 @@ impl Target {
 }
 
 fn cannot_use(directory: &Path, why: &io::Error) -> Failure {
-    Failure::said(format!("cannot use {}: {why}", directory.display()))
+    Failure::other(format!("cannot use {}: {why}", directory.display()))
+}
+
+/// Creates a data directory for `serve` from a backup, which is only read.
+pub(crate) async fn restore(args: RestoreArgs) -> Result<(), Failure> {
+    let (backup, to) = (args.backup, args.directory.clone());
+    let restored = tokio::task::spawn_blocking(move || Directory::restore(&backup, &to)).await;
+    let restored = restored.map_err(|why| Failure::other(format!("the restore failed: {why}")))?;
+    let Restored { manifest, log } = restored.map_err(Failure::other)?;
+    let mut printer = Printer::of_work(false);
+    printer.field("backup of log", manifest.log)?;
+    printer.field("taken", utc(manifest.taken_at))?;
+    printer.field("rooms", manifest.rooms)?;
+    printer.field("entries", manifest.entries)?;
+    printer.field("new log", log)?;
+    printer.field("directory", args.directory.display())?;
+    printer.finish()
 }

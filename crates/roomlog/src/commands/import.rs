@@ -9,6 +9,10 @@
 //! with the WebSocket (docs/OPERATIONS.md, "Import"), that is 1.8 times the entries per second, at
 //! 0.6 of the server's CPU time per entry.
 
+mod preview;
+mod slots;
+mod tally;
+
 use std::{
     pin::{Pin, pin},
     time::Duration,
@@ -19,19 +23,18 @@ use roomlog_client::{AppendError, Batches, Options, Outcome, State, draft};
 use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Kind, Slot, limits::BATCH_APPENDS};
 use tokio::{sync::mpsc, time::Instant};
 
+use self::{
+    preview::Preview,
+    slots::{Lookup, Slots},
+    tally::{Tally, Topic},
+};
 use super::printer::Printer;
 use crate::{
     cli::ImportArgs,
     failure::Failure,
-    import::{
-        Imported, Item, Key, Line, Place, Reading, Reference, files,
-        preview::Preview,
-        read,
-        slots::{Lookup, Slots},
-        tally::Tally,
-        warnings::{Topic, Warnings},
-    },
-    progress, say,
+    import::{Imported, Item, Key, Line, Place, Reading, Reference, files, read},
+    progress,
+    stderr::message,
 };
 
 /// How long a server may be unreachable before an import fails.
@@ -58,19 +61,19 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), Failure> {
         import.tally.took = Some(started.elapsed());
         (import, ended)
     };
-    import.warnings.finish();
+    import.tally.warn_of_the_rest();
     import.bar.finish_and_clear();
     let mut printer = if args.dry_run { Printer::new(false) } else { Printer::of_work(false) };
-    import.tally.to_string().lines().try_for_each(|line| printer.line(line))?;
+    import.tally.print(&mut printer)?;
     if let Some(preview) = preview {
-        preview.to_string().lines().try_for_each(|line| printer.line(line))?;
+        preview.print(&mut printer)?;
     }
     printer.flush()?;
     ended?;
     printer.finish()?;
     match import.tally.missing() {
         0 => Ok(()),
-        missing => Err(Failure::said(format!("{missing} lines were not imported, see above"))),
+        missing => Err(Failure::other(format!("{missing} lines were not imported, see above"))),
     }
 }
 
@@ -87,16 +90,15 @@ fn begin(args: &ImportArgs) -> Result<(Import, ItemQueue), Failure> {
     let bytes = found.sources.iter().map(|source| source.bytes).sum();
     let bar = progress::bar(bytes, "{bar:30} {percent:>3}%  {msg}  {elapsed} (left: {eta})");
     let mut import = Import {
-        tally: Tally::new(&found.sources),
+        tally: Tally::new(&found.sources, bar.clone()),
         slots: Slots::default(),
         held_back: None,
         failed: None,
-        warnings: Warnings::new(bar.clone()),
         bar,
     };
     for link in &found.links {
         let what = format!("{} is a symbolic link: not followed", link.display());
-        import.warnings.warn(Topic::Link, None, &what);
+        import.tally.warn(Topic::Link, None, &what);
     }
     Ok((import, read(found.sources, reading(args))))
 }
@@ -113,7 +115,7 @@ async fn send_all(
             Ok(Sending::Done) => return Ok((import, Ok(()))),
             Err(failure) => return Ok((import, Err(failure))),
             Ok(Sending::NewLog) => import.bar.suspend(|| {
-                say!(
+                message!(
                     "the server now has another log, which may lack entries sent before: starting \
                      again with the first line"
                 );
@@ -160,14 +162,13 @@ struct Import {
     /// Why reading stopped early. Lines read before are sent.
     failed: Option<Failure>,
     bar: ProgressBar,
-    warnings: Warnings,
 }
 
 impl Import {
     async fn count(&mut self, mut items: ItemQueue, preview: &mut Preview) -> Result<(), Failure> {
         while let Some(item) = items.recv().await {
             let item = item?;
-            self.inspect(&item);
+            self.tally.item(&item);
             if let Line::Entry(entry) = &item.line {
                 preview.add(entry);
             }
@@ -217,7 +218,7 @@ impl Import {
         while self.held_back.is_none() && batch.appends.len() < BATCH_APPENDS {
             match items.recv().await {
                 Some(Ok(item)) => {
-                    self.inspect(&item);
+                    self.tally.item(&item);
                     self.put(args, batch, item);
                 }
                 Some(Err(why)) => self.failed = Some(why),
@@ -248,7 +249,7 @@ impl Import {
                     }
                     _ => format!("its ref, slot {}, is not among the imported lines", key.number),
                 };
-                self.reject(&place, &why);
+                self.tally.warn(Topic::Rejected, Some(&place), &why);
                 return;
             }
         };
@@ -285,43 +286,17 @@ impl Import {
                     self.tally.already_there += 1;
                     return Ok(None);
                 }
-                self.reject(&sent.place, &format!("{}: {}", error.code, error.message));
+                let why = format!("{}: {}", error.code, error.message);
+                self.tally.warn(Topic::Rejected, Some(&sent.place), &why);
             }
             Err(error) => {
-                return Err(Failure::said(format!(
+                return Err(Failure::other(format!(
                     "{}: {error}; run the import again to continue",
                     sent.place
                 )));
             }
         }
         Ok(None)
-    }
-
-    fn reject(&mut self, place: &Place, why: &str) {
-        self.warnings.warn(Topic::Rejected, Some(place), why);
-        self.tally.rejected += 1;
-    }
-
-    /// Counts an item and warns of what is wrong with it.
-    fn inspect(&mut self, item: &Item) {
-        self.tally.item(item);
-        let place = Some(&item.place);
-        if item.mended {
-            let what = "not UTF-8: imported with replacement characters, as are all such lines; to \
-                        read them, name their encoding, such as --encoding cp1252";
-            self.warnings.warn(Topic::NotUtf8, place, what);
-        }
-        match &item.line {
-            Line::Unreadable(why) => {
-                self.warnings.warn(Topic::NotImported, place, &format!("not imported: {why}"));
-            }
-            Line::Unfinished => {
-                let what = "left for the next run: it has no newline, so it may be half written";
-                self.warnings.warn(Topic::Unfinished, place, what);
-            }
-            Line::Note(what) => self.warnings.warn(Topic::Note, place, what),
-            Line::Entry(_) | Line::Skipped => {}
-        }
     }
 }
 
@@ -352,7 +327,7 @@ async fn exchange(
             biased;
             Ok(()) = state.changed() => warn_of_state(bar, &state.borrow_and_update()),
             () = &mut stop => {
-                return Err(Failure::said("interrupted; run the import again to continue"));
+                return Err(Failure::other("interrupted; run the import again to continue"));
             }
             (outcomes, ()) = &mut both => return Ok(outcomes),
         }
@@ -361,9 +336,9 @@ async fn exchange(
 
 fn warn_of_state(bar: &ProgressBar, state: &State) {
     bar.suspend(|| match state {
-        State::Connected => say!("connected again, continuing"),
+        State::Connected => message!("connected again, continuing"),
         State::Reconnecting(why) => {
-            say!("not connected ({why}); trying for {} s", PATIENCE.as_secs());
+            message!("not connected ({why}); trying for {} s", PATIENCE.as_secs());
         }
     });
 }

@@ -15,7 +15,7 @@ use roomlog_terminal::text;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use crate::{failure::Failure, say, show::Shown};
+use crate::{failure::Failure, show::Shown, stderr};
 
 pub(crate) struct Printer {
     out: BufWriter<StdoutLock<'static>>,
@@ -62,7 +62,7 @@ impl Printer {
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        say::settle();
+        stderr::flush_before_data();
         self.write(Write::flush)
     }
 
@@ -70,9 +70,9 @@ impl Printer {
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.flush()?;
         match self.failed {
-            Some(why) if why.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::said(format!("done, but standard output cannot be written to: {why}")))
-            }
+            Some(why) if why.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(format!(
+                "done, but standard output cannot be written to: {why}"
+            ))),
             _ => Ok(()),
         }
     }

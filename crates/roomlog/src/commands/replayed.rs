@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use roomlog_core::{
     Engines, Identity, Node, NodeSettings,
-    archive::Archive,
+    archive::{Archive, ArchiveError},
     head::Head,
     identity::NodeId,
     journal::{Journal, Position},
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 
 const PAGE_ENTRIES: u64 = 4_096;
 
-pub(super) const ROOMS: usize = 1_000;
+const ROOMS: usize = 1_000;
 
 /// The identity for reading the journal of one node: nothing is proposed with it.
 pub(super) const NOBODY: Identity = Identity { node: NodeId([0; 16]), incarnation: 0 };
@@ -28,8 +28,18 @@ pub(super) fn pages(end: Slot) -> impl Iterator<Item = (Slot, Slot)> {
     (0..end).step_by(page).map(move |first| (first, (first + PAGE_ENTRIES).min(end)))
 }
 
-pub(super) fn failed(why: impl ToString) -> Failure {
-    Failure::said(why.to_string())
+/// All rooms, [`ROOMS`] at a time from those after a room.
+pub(super) fn all_rooms(
+    next: impl Fn(Option<&RoomName>, usize) -> Result<Vec<(RoomName, Head)>, ArchiveError>,
+) -> Result<BTreeMap<RoomName, Head>, Failure> {
+    let mut rooms = BTreeMap::new();
+    loop {
+        let more = next(rooms.keys().next_back(), ROOMS).map_err(Failure::other)?;
+        if more.is_empty() {
+            return Ok(rooms);
+        }
+        rooms.extend(more);
+    }
 }
 
 pub(super) struct Replayed {
@@ -44,27 +54,27 @@ impl Replayed {
         journal: Arc<dyn Journal>,
     ) -> Result<Self, Failure> {
         let engines = Engines { identity, journal, archive, backup: None };
-        let node = Node::start(engines, NodeSettings::default()).map_err(failed)?;
+        let node = Node::start(engines, NodeSettings::default()).map_err(Failure::other)?;
         let replayed = Self { node };
         if replayed.node.caught_up().await {
             return Ok(replayed);
         }
         let ended = replayed.finish().await.err();
-        Err(ended.unwrap_or_else(|| Failure::said("the journal was not applied to its end")))
+        Err(ended.unwrap_or_else(|| Failure::other("the journal was not applied to its end")))
     }
 
     /// Waits until the archive has everything that the journal holds; up to which position that is.
     pub(super) async fn fold(&self) -> Result<Position, Failure> {
-        self.node.fold_to_head().await.map_err(failed)
+        self.node.fold_to_head().await.map_err(Failure::other)
     }
 
     pub(super) fn head(&self, room: &RoomName) -> Result<Head, Failure> {
-        Ok(self.node.tail(room).map_err(failed)?.head())
+        Ok(self.node.tail(room).map_err(Failure::other)?.head())
     }
 
     /// Stops the node; fails if one of its tasks failed.
     pub(super) async fn finish(self) -> Result<(), Failure> {
-        self.node.stop().await.map_err(failed)
+        self.node.stop().await.map_err(Failure::other)
     }
 
     /// All rooms that have an entry, or only this one if it has.
@@ -72,26 +82,18 @@ impl Replayed {
         &self,
         only: Option<&RoomName>,
     ) -> Result<BTreeMap<RoomName, Head>, Failure> {
-        let mut rooms = BTreeMap::new();
-        if let Some(room) = only {
-            let head = self.head(room)?;
-            rooms.extend((head.end > 0).then(|| (room.clone(), head)));
-            return Ok(rooms);
-        }
-        loop {
-            let more = self.node.room_heads(rooms.keys().next_back(), ROOMS).map_err(failed)?;
-            if more.is_empty() {
-                return Ok(rooms);
-            }
-            rooms.extend(more);
-        }
+        let Some(room) = only else {
+            return all_rooms(|after, limit| self.node.room_heads(after, limit));
+        };
+        let head = self.head(room)?;
+        Ok((head.end > 0).then(|| (room.clone(), head)).into_iter().collect())
     }
 
     /// Up to [`PAGE_ENTRIES`] entries from slot `first` on.
     pub(super) async fn page(&self, room: &RoomName, first: Slot) -> Result<Vec<Stored>, Failure> {
         let limits = PageLimits { entries: PAGE_ENTRIES, bytes: usize::MAX };
         let span = Span::After(Latest::before(first));
-        let page = self.node.read(room, span, None, limits).await.map_err(failed)?;
+        let page = self.node.read(room, span, None, limits).await.map_err(Failure::other)?;
         Ok(page.entries)
     }
 }

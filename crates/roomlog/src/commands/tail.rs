@@ -9,7 +9,11 @@ use roomlog_client::{Followed, Reset, Start, State};
 use roomlog_protocol::Latest;
 
 use super::{connect, printer::Printer};
-use crate::{cli::TailArgs, failure::Failure, say};
+use crate::{
+    cli::TailArgs,
+    failure::Failure,
+    stderr::{self, message},
+};
 
 pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |options| options.retry_timeout = None).await?;
@@ -18,7 +22,7 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
     // A task of its own: the loop below may block on standard output.
     tokio::spawn(async {
         super::interrupted().await;
-        say::flush();
+        stderr::flush();
         std::process::exit(0);
     });
     let mut follow = client.follow(args.room.clone(), start).await?;
@@ -31,7 +35,7 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
             head = &mut head, if asked => {
                 asked = false;
                 if head.is_ok_and(|head| head.latest == Latest::EMPTY) {
-                    say!("room {} has no entries; waiting for the first one", args.room);
+                    message!("room {} has no entries; waiting for the first one", args.room);
                 }
             }
             followed = follow.next() => match followed? {
@@ -41,12 +45,12 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
                 }
                 Followed::Reset(why) => warn_of_reset(&args, why),
                 Followed::Waiting(why) => {
-                    say!("{} cannot be followed ({why}); trying again", args.room);
+                    message!("{} cannot be followed ({why}); trying again", args.room);
                 }
             },
             Ok(()) = state.changed() => {
                 if let Some(news) = news(&mut reasons, &state.borrow_and_update()) {
-                    say!("{news}");
+                    message!("{news}");
                 }
             }
         }
@@ -58,7 +62,7 @@ fn warn_of_reset(args: &TailArgs, why: Reset) {
         Reset::NewLog => "the server now has another log",
         Reset::Diverged => "the server's digest differs",
     };
-    say!(
+    message!(
         "{why}: the entries of {} printed so far are no longer valid; its newest entries follow",
         args.room
     );

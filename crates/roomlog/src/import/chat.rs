@@ -7,8 +7,7 @@ use roomlog_protocol::{Author, Kind};
 use serde_json::Value;
 
 use super::{
-    hash::short_hash,
-    item::{Imported, Key, Line, Reference},
+    item::{Imported, Key, Line, Reference, short_hash},
     people::People,
 };
 
@@ -17,13 +16,11 @@ const LOG: u32 = u32::MAX;
 
 /// A format whose files are lists of messages in JSON.
 pub(super) trait ChatFormat {
-    fn chat(&mut self) -> &mut Chat;
-
     /// Adds the entries of a message to [`Chat::lines`]; fails if it has none, or not all of them.
-    fn read(&mut self, message: Value) -> Result<(), String>;
+    fn read(&self, chat: &mut Chat, message: Value) -> Result<(), String>;
 }
 
-/// What the formats share: the people, and the lines of the current message.
+/// A chat that is read: its people, and the lines of the current message.
 pub(super) struct Chat {
     joins: bool,
     people: People,

@@ -23,16 +23,11 @@ pub(super) struct TimeOfDay {
 impl TimeOfDay {
     /// `HH:MM` or `HH:MM:SS`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let two = |text: &str| {
-            let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| text.parse::<i8>().ok()).flatten()
-        };
-        let mut parts = text.split(':');
-        let (hour, minute) = (two(parts.next()?)?, two(parts.next()?)?);
-        let second = parts.next().map_or(Some(0), two)?;
-        let leap = second == 60;
-        let time = Time::new(hour, minute, if leap { 59 } else { second }, 0).ok()?;
-        parts.next().is_none().then_some(Self { time, leap })
+        // The library accepts more forms, such as 1059 and 10:59:01.5.
+        let has_form = matches!(text.len(), 5 | 8)
+            && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+        let time = has_form.then(|| text.parse().ok()).flatten()?;
+        Some(Self { time, leap: text.ends_with(":60") })
     }
 
     pub(super) fn on(self, date: Date) -> DateTime {

@@ -6,9 +6,9 @@
 
 use std::{
     fmt::Display,
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
 };
 
 use jiff::civil::{Date, DateTime};
@@ -61,9 +61,9 @@ type Fits = fn(&str) -> bool;
 
 /// The formats that are detected by their lines.
 const LINE_FORMATS: [(&str, Format, Fits); 4] = [
-    ("irc", Format::Irc, irc::fits),
-    ("irssi", Format::Irssi, irssi::fits),
-    ("weechat", Format::Weechat, weechat::fits),
+    ("irc", Format::Irc, |line| irc::parse(line).is_ok()),
+    ("irssi", Format::Irssi, |line| irssi::parse(line).is_ok()),
+    ("weechat", Format::Weechat, |line| weechat::parse(line).is_ok()),
     ("jsonl", Format::Jsonl, jsonl::fits),
 ];
 
@@ -100,18 +100,19 @@ pub(super) fn detect(
 }
 
 fn unknown<T>(path: &Path, why: impl Display) -> Result<T, Failure> {
-    Err(Failure::said(format!("cannot detect the format of {}: {why}", path.display())))
+    Err(Failure::other(format!("cannot detect the format of {}: {why}", path.display())))
 }
 
 fn sample(path: &Path, reading: &Reading) -> Result<Sample, Failure> {
-    let failed = |why: io::Error| Failure::file(path, why);
-    let text = open(path, reading.encoding, &Arc::new(AtomicU64::new(0)))?;
+    let text = open(path, reading.encoding, &Arc::default())?;
     let (mut text, mut line, mut sample) = (text.take(HEAD_BYTES), Vec::new(), Sample::new());
     for number in 1.. {
         if sample.len() == HEAD_LINES {
             break;
         }
-        let Some(end) = lines::next(&mut text, &mut line).map_err(failed)? else { break };
+        let Some(end) = lines::next(&mut text, &mut line).map_err(Failure::reading(path))? else {
+            break;
+        };
         if line.contains(&0) {
             let why =
                 "it is not text; for UTF-16 without a byte order mark, use --encoding utf-16le";
@@ -225,7 +226,7 @@ fn dated(path: &Path) -> Option<Date> {
 }
 
 fn document(path: &Path, format: Format, reading: &Reading) -> Result<Content, Failure> {
-    let shape = Shape::of(open(path, reading.encoding, &Arc::new(AtomicU64::new(0)))?);
+    let shape = Shape::of(open(path, reading.encoding, &Arc::default())?);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let root = export::root(parent.unwrap_or(Path::new(".")));
     // A day without messages is an empty list: then its directory tells that it is Slack's.

@@ -71,21 +71,10 @@ struct Referred {
     message_id: Option<String>,
 }
 
-pub(super) struct Discord(Chat);
-
-impl Discord {
-    pub(super) fn new(joins: bool) -> Self {
-        Self(Chat::new(joins))
-    }
-}
+pub(super) struct Discord;
 
 impl ChatFormat for Discord {
-    fn chat(&mut self) -> &mut Chat {
-        &mut self.0
-    }
-
-    fn read(&mut self, message: Value) -> Result<(), String> {
-        let chat = &mut self.0;
+    fn read(&self, chat: &mut Chat, message: Value) -> Result<(), String> {
         let it: DiscordMessage = serde_json::from_value(message).map_err(|why| why.to_string())?;
         let number = it.id.parse().map_err(|_| "its id is not a number")?;
         let kind = kind(it.kind.as_deref().unwrap_or("Default"));

@@ -44,7 +44,7 @@ pub(crate) fn find(
 ) -> Result<Found, Failure> {
     let mut search = Search { format, channel, reading, sources: Vec::new(), links: Vec::new() };
     for path in paths {
-        if fs::metadata(path).map_err(|why| Failure::file(path, why))?.is_dir() {
+        if fs::metadata(path).map_err(Failure::reading(path))?.is_dir() {
             search.named_directory(path)?;
         } else {
             search.file(path)?;
@@ -61,14 +61,14 @@ pub(crate) fn find(
 /// Rejects files that cannot go into one room.
 fn check(sources: &[Source]) -> Result<(), Failure> {
     if sources.is_empty() {
-        return Err(Failure::said("there are no files to import"));
+        return Err(Failure::other("there are no files to import"));
     }
     // An export of this program can be combined with anything: its entries have their own ids.
     let chats: Vec<_> = sources.iter().filter(|it| it.content != Content::Jsonl).collect();
     for pair in chats.windows(2) {
         let (one, other) = (pair[0].content.name(), pair[1].content.name());
         if one != other {
-            return Err(Failure::said(format!(
+            return Err(Failure::other(format!(
                 "{} has the format {one} and {} the format {other}; import them separately",
                 pair[0].path.display(),
                 pair[1].path.display()
@@ -85,7 +85,7 @@ fn check(sources: &[Source]) -> Result<(), Failure> {
             (Content::Telegram(a), Content::Telegram(b)) if a != b => "of two chats".into(),
             _ => continue,
         };
-        return Err(Failure::said(format!(
+        return Err(Failure::other(format!(
             "{} and {} are {both}; import one of them, or each into its own room",
             pair[0].path.display(),
             pair[1].path.display()
@@ -110,15 +110,14 @@ impl Search<'_> {
     }
 
     fn directory(&mut self, path: &Path) -> Result<(), Failure> {
-        let failed = |why: io::Error| Failure::file(path, why);
-        let entries = fs::read_dir(path).map_err(failed)?.collect::<Result<Vec<_>, _>>();
-        let mut entries = entries.map_err(failed)?;
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = entries.map_err(Failure::reading(path))?;
         entries.sort_by_key(fs::DirEntry::path);
         for entry in entries {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let kind = entry.file_type().map_err(failed)?;
+            let kind = entry.file_type().map_err(Failure::reading(path))?;
             if kind.is_symlink() {
                 self.links.push(entry.path());
             } else if kind.is_dir() {
@@ -131,7 +130,7 @@ impl Search<'_> {
     }
 
     fn file(&mut self, path: &Path) -> Result<(), Failure> {
-        let bytes = fs::metadata(path).map_err(|why| Failure::file(path, why))?.len();
+        let bytes = fs::metadata(path).map_err(Failure::reading(path))?.len();
         let (content, begins) = detect(path, self.format, self.reading)?;
         self.sources.push(Source { path: path.into(), content, bytes, begins });
         Ok(())
@@ -152,7 +151,7 @@ mod tests {
         found.sources.iter().filter_map(name).collect()
     }
 
-    /// Files with a line of an IRC log each; of JSON where the name says so.
+    /// Files with a line of an IRC log each; of JSON where the name ends with .jsonl.
     fn write(dir: &Path, names: &[&str]) {
         for name in names {
             let path = dir.join(name);
@@ -210,8 +209,8 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().expect("a directory");
             write(dir.path(), files);
-            let said = search(dir.path()).expect_err("refused").to_string();
-            assert!(said.contains(part), "{said}");
+            let error = search(dir.path()).expect_err("refused").to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 
@@ -221,8 +220,8 @@ mod tests {
         write(dir.path(), &["2015-01-01"]);
         fs::write(dir.path().join("tea.log"), "2020-03-08 10:59:02\tmona\thello\n")
             .expect("a file");
-        let said = search(dir.path()).expect_err("refused").to_string();
-        assert!(said.contains("has the format irc and"), "{said}");
+        let error = search(dir.path()).expect_err("refused").to_string();
+        assert!(error.contains("has the format irc and"), "{error}");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use roomlog_protocol::Kind;
 
 use super::{
     clock::TimeOfDay,
-    log::{Event, Form},
-    syntax::{self, is_nick, kind_of, without_rank, word},
+    log::{self, Event, Form, is_nick, kind_of, without_rank, word},
 };
+
+const NO_FORM: &str = "not a line of an IRC log: [HH:MM] <nick> text";
 
 /// How notices of a nick begin after `***`.
 const NOTICES: &[(&str, &str)] = &[
@@ -26,10 +27,6 @@ const NOTICES: &[(&str, &str)] = &[
     ("was kicked", "kick"),
 ];
 
-pub(super) fn fits(line: &str) -> bool {
-    parse(line).is_ok()
-}
-
 /// The date, if the line is eggdrop's mark of a new one.
 pub(super) fn date(line: &str) -> Option<Date> {
     match parse(line) {
@@ -38,11 +35,10 @@ pub(super) fn date(line: &str) -> Option<Date> {
     }
 }
 
-pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
-    let none = || "not a line of an IRC log: [HH:MM] <nick> text".to_owned();
+pub(super) fn parse(line: &str) -> Result<Form<'_>, &'static str> {
     let (time_text, rest) =
-        line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).ok_or_else(none)?;
-    let time = TimeOfDay::parse(time_text).ok_or_else(none)?;
+        line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).ok_or(NO_FORM)?;
+    let time = TimeOfDay::parse(time_text).ok_or(NO_FORM)?;
     let event =
         |nick, kind, text| Form::Event(Event { date: None, time, time_text, nick, kind, text });
     if let Some(notice) = rest.strip_prefix("*** ") {
@@ -51,28 +47,28 @@ pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
     }
     if let Some(action) = rest.strip_prefix("* ") {
         if is_mirc_notice(action) {
-            return Err("it looks like a notice of mIRC, whose logs are not supported".into());
+            return Err("it looks like a notice of mIRC, whose logs are not supported");
         }
         let (nick, text) = word(action);
         return Ok(event(nick, "action", text.into()));
     }
     if let Some(rest) = rest.strip_prefix('<') {
-        let (nick, text) = rest.split_once('>').ok_or_else(none)?;
+        let (nick, text) = rest.split_once('>').ok_or(NO_FORM)?;
         let text = text.strip_prefix(' ').unwrap_or(text);
         return Ok(event(without_rank(nick), Kind::TEXT, text.into()));
     }
     if let Some(rest) = rest.strip_prefix("--- ") {
-        return eggdrop_date(rest).map(Form::Date).ok_or_else(none);
+        return eggdrop_date(rest).map(Form::Date).ok_or(NO_FORM);
     }
     if let Some((target, text)) = rest.strip_prefix('-').and_then(|rest| rest.split_once("- ")) {
         // `-nick- text` of ZNC, `-nick:#channel- text` of eggdrop.
         let nick = target.split_once(':').map_or(target, |(nick, _)| nick);
-        return is_nick(nick).then(|| event(nick, "notice", text.into())).ok_or_else(none);
+        return is_nick(nick).then(|| event(nick, "notice", text.into())).ok_or(NO_FORM);
     }
     if rest.starts_with("Connected to IRC") || rest.starts_with("Disconnected from IRC") {
         return Ok(Form::Notice);
     }
-    let (nick, kind, text) = eggdrop_form(rest).ok_or_else(none)?;
+    let (nick, kind, text) = eggdrop_form(rest).ok_or(NO_FORM)?;
     Ok(event(nick, kind, text.into()))
 }
 
@@ -164,7 +160,7 @@ fn nick_of(who: &str) -> &str {
 fn eggdrop_date(text: &str) -> Option<Date> {
     let words: Vec<_> = text.split_ascii_whitespace().collect();
     let [_, month, day, year] = words[..] else { return None };
-    syntax::date(day, month, year)
+    log::date(day, month, year)
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ use roomlog_protocol::Kind;
 
 use super::{
     clock::TimeOfDay,
-    log::{Event, Form},
-    syntax::{date, is_nick, kind_after_host, without_rank, word},
+    log::{Event, Form, date, is_nick, kind_after_host, without_rank, word},
 };
 
 const NOTICES: &[(&str, &str)] = &[
@@ -26,17 +25,13 @@ const NOTICES: &[(&str, &str)] = &[
     ("changed the topic of ", "topic"),
 ];
 
-pub(super) fn fits(line: &str) -> bool {
-    form(line).is_some()
-}
-
 /// The time of a line that sets the date.
 pub(super) fn begins(line: &str) -> Option<DateTime> {
     line.strip_prefix("--- ").and_then(date_mark)
 }
 
-pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
-    form(line).ok_or_else(|| "not a line of an irssi log: HH:MM <nick> text".into())
+pub(super) fn parse(line: &str) -> Result<Form<'_>, &'static str> {
+    form(line).ok_or("not a line of an irssi log: HH:MM <nick> text")
 }
 
 fn form(line: &str) -> Option<Form<'_>> {

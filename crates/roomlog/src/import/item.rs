@@ -1,12 +1,13 @@
-//! What the readers produce, and how they are configured.
+//! What the readers produce, how they are configured, and the hashes in ids.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use encoding_rs::Encoding;
 use jiff::tz::TimeZone;
 use roomlog_protocol::{Author, EntryId, Kind};
+use sha2::{Digest, Sha256};
 
-/// How files are read, as far as they do not say it themselves.
+/// How files are read, as far as they do not specify it themselves.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
     /// Whether joins and other notices are imported.
@@ -107,4 +108,13 @@ pub(crate) struct Item {
     pub(crate) mended: bool,
     /// How many bytes of all files were read up to here.
     pub(crate) bytes: u64,
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 64 bits, for a name that an id or an author cannot contain.
+pub(super) fn short_hash(text: &str) -> String {
+    hex(&Sha256::digest(text)[..8])
 }

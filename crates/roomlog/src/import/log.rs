@@ -1,8 +1,10 @@
-//! The lines of an IRC log as entries with stable ids.
+//! Turns the lines of an IRC log into entries with stable ids.
 //!
 //! Input: lines, and the parser of one format ([`super::irc`], [`super::irssi`],
 //! [`super::weechat`]). Output: entries. The same file always gives the same ids: they do not
 //! depend on lines that are appended to it, on `--joins`, or on the time zone.
+//!
+//! The parsers share the functions at the end: words, nicks, dates, and notices about a nick.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -12,8 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     clock::{Clock, TimeOfDay},
-    hash::hex,
-    item::{Imported, Line},
+    item::{Imported, Line, hex},
     lines::LineFormat,
 };
 
@@ -41,7 +42,8 @@ pub(super) enum Form<'a> {
     Date(Date),
 }
 
-pub(super) type Parse = for<'a> fn(&'a str) -> Result<Form<'a>, String>;
+/// The form of a line, or why the format has none for it.
+pub(super) type Parse = for<'a> fn(&'a str) -> Result<Form<'a>, &'static str>;
 
 pub(super) struct LogReader {
     parse: Parse,
@@ -101,7 +103,7 @@ impl LineFormat for LogReader {
                 self.turn(date);
                 return Line::Skipped;
             }
-            Err(why) => return Line::Unreadable(why),
+            Err(why) => return Line::Unreadable(why.into()),
         };
         if let Some(date) = event.date {
             self.turn(date);
@@ -120,4 +122,41 @@ fn truncated(sha: Sha256) -> [u8; 16] {
     let mut hash = [0; 16];
     hash.copy_from_slice(&sha.finalize()[..16]);
     hash
+}
+
+const RANKS: &[char] = &['@', '+', '%', '&', '~', '!'];
+
+pub(super) fn word(text: &str) -> (&str, &str) {
+    text.split_once(' ').unwrap_or((text, ""))
+}
+
+pub(super) fn without_rank(nick: &str) -> &str {
+    nick.trim_start_matches(RANKS)
+}
+
+/// Whether it can be a nick, or the name of a server in the place of one.
+pub(super) fn is_nick(text: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || "-_[]\\`^{}|.".contains(c);
+    !text.is_empty() && text.chars().all(allowed)
+}
+
+/// A date with the English name of a month.
+pub(super) fn date(day: &str, month: &str, year: &str) -> Option<Date> {
+    Date::strptime("%d %b %Y", format!("{day} {month} {year}")).ok()
+}
+
+/// The kind of a notice by how it begins.
+pub(super) fn kind_of(text: &str, kinds: &[(&'static str, &'static str)]) -> Option<&'static str> {
+    kinds.iter().find(|(begin, _)| text.starts_with(begin)).map(|(_, kind)| *kind)
+}
+
+/// The kind of a notice that may begin with a host in brackets. Joins and parts always have a host.
+pub(super) fn kind_after_host(
+    text: &str,
+    (open, close): (char, &str),
+    kinds: &[(&'static str, &'static str)],
+) -> Option<&'static str> {
+    let hosted = text.strip_prefix(open).and_then(|rest| rest.split_once(close));
+    let kind = kind_of(hosted.map_or(text, |(_, what)| what), kinds)?;
+    (hosted.is_some() || !matches!(kind, "join" | "part")).then_some(kind)
 }

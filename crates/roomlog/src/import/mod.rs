@@ -11,17 +11,12 @@
 //! item (a message also one per reaction); nothing is dropped without being counted.
 
 pub(crate) mod files;
-pub(crate) mod preview;
-pub(crate) mod slots;
-pub(crate) mod tally;
-pub(crate) mod warnings;
 
 mod chat;
 mod clock;
 mod detect;
 mod discord;
 mod document;
-mod hash;
 mod irc;
 mod irssi;
 mod item;
@@ -32,7 +27,6 @@ mod open;
 mod people;
 mod reader;
 mod slack;
-mod syntax;
 mod telegram;
 mod weechat;
 

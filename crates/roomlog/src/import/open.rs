@@ -58,19 +58,19 @@ pub(super) fn open(
     encoding: Option<&'static Encoding>,
     read: &Arc<AtomicU64>,
 ) -> Result<Text, Failure> {
-    let failed = |why| Failure::file(path, why);
     // Opening a pipe without a writer would block.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Failure::said(format!("{} is not a regular file", path.display())));
+    if !fs::metadata(path).map_err(Failure::reading(path))?.is_file() {
+        return Err(Failure::other(format!("{} is not a regular file", path.display())));
     }
-    let file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(Failure::reading(path))?;
     let raw: Box<dyn Read + Send> = Box::new(CountedFile { file, read: read.clone() });
-    let (mut head, mut stream) = peek(raw).map_err(failed)?;
+    let (mut head, mut stream) = peek(raw).map_err(Failure::reading(path))?;
     if head.starts_with(b"\x1f\x8b") {
-        (head, stream) = peek(Box::new(MultiGzDecoder::new(stream))).map_err(failed)?;
+        (head, stream) =
+            peek(Box::new(MultiGzDecoder::new(stream))).map_err(Failure::reading(path))?;
     }
     if let Some((_, what)) = UNSUPPORTED.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Err(Failure::said(format!(
+        return Err(Failure::other(format!(
             "{} is {what}; unpack it, and import the files in it",
             path.display()
         )));
@@ -82,10 +82,10 @@ pub(super) fn open(
     if has_mark || encoding.is_some() {
         stream = Box::new(DecodeReaderBytesBuilder::new().encoding(encoding).build(stream));
     }
-    (head, stream) = peek(stream).map_err(failed)?;
+    (head, stream) = peek(stream).map_err(Failure::reading(path))?;
     if head.starts_with(UTF8_MARK) {
         io::copy(&mut stream.by_ref().take(UTF8_MARK.len() as u64), &mut io::sink())
-            .map_err(failed)?;
+            .map_err(Failure::reading(path))?;
     }
     Ok(BufReader::with_capacity(BUFFER_BYTES, stream))
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use roomlog_protocol::Author;
 
-use super::hash::short_hash;
+use super::item::short_hash;
 
 /// The most people of one import, at about 300 bytes each.
 const MOST: usize = 1_000_000;

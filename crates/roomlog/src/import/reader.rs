@@ -16,7 +16,7 @@ use encoding_rs::Encoding;
 use tokio::sync::mpsc;
 
 use super::{
-    chat::ChatFormat,
+    chat::{Chat, ChatFormat},
     clock::Clock,
     detect::Content,
     discord::Discord,
@@ -38,17 +38,6 @@ const ITEMS: usize = 512;
 
 type ItemSender = mpsc::Sender<Result<Item, Failure>>;
 
-enum Ended {
-    Unwanted,
-    Failed(Failure),
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
 pub(crate) fn read(
     sources: Vec<Source>,
     reading: Reading,
@@ -58,8 +47,8 @@ pub(crate) fn read(
         let (bytes, jsonl) = (Arc::default(), Jsonl::default());
         let mut reader = Reader { reading, items: &items, bytes, jsonl, chat: None };
         let read = sources.into_iter().try_for_each(|source| reader.file(source));
-        if let Err(Ended::Failed(why)) = read {
-            let _unwanted = items.blocking_send(Err(why));
+        if let Err(why) = read {
+            let _receiver_is_gone = items.blocking_send(Err(why));
         }
     });
     receiver
@@ -72,11 +61,11 @@ struct Reader<'a> {
     /// Slots continue from file to file.
     jsonl: Jsonl,
     /// So do people and messages of a chat.
-    chat: Option<(Content, Box<dyn ChatFormat>)>,
+    chat: Option<(Content, Chat, Box<dyn ChatFormat>)>,
 }
 
 impl Reader<'_> {
-    fn file(&mut self, source: Source) -> Result<(), Ended> {
+    fn file(&mut self, source: Source) -> Result<(), Failure> {
         let text = open(&source.path, self.reading.encoding, &self.bytes)?;
         let feed = Feed {
             path: Arc::new(source.path),
@@ -92,23 +81,23 @@ impl Reader<'_> {
             Content::Weechat => feed.lines(text, &mut log(weechat::parse, None)),
             Content::Jsonl => feed.lines(text, &mut self.jsonl),
             of => {
-                let mut chat = match self.chat.take() {
-                    Some((last, chat)) if last == of => chat,
-                    _ => self.chat(&of)?,
+                let (mut chat, format) = match self.chat.take() {
+                    Some((last, chat, format)) if last == of => (chat, format),
+                    _ => (Chat::new(joins), self.chat_format(&of)?),
                 };
-                feed.messages(text, &mut *chat)?;
-                self.chat = Some((of, chat));
+                feed.messages(text, &mut chat, &*format)?;
+                self.chat = Some((of, chat, format));
                 Ok(())
             }
         }
     }
 
-    fn chat(&self, of: &Content) -> Result<Box<dyn ChatFormat>, Failure> {
-        let joins = self.reading.joins;
+    fn chat_format(&self, of: &Content) -> Result<Box<dyn ChatFormat>, Failure> {
+        let zone = self.reading.zone.clone();
         Ok(match of {
-            Content::Slack(root) => Box::new(Slack::open(root, joins)?),
-            Content::Telegram(id) => Box::new(Telegram::new(id, joins, self.reading.zone.clone())),
-            _ => Box::new(Discord::new(joins)),
+            Content::Slack(root) => Box::new(Slack::open(root)?),
+            Content::Telegram(id) => Box::new(Telegram { id: id.clone(), zone }),
+            _ => Box::new(Discord),
         })
     }
 }
@@ -121,7 +110,7 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    fn lines(&self, mut text: Text, format: &mut dyn LineFormat) -> Result<(), Ended> {
+    fn lines(&self, mut text: Text, format: &mut dyn LineFormat) -> Result<(), Failure> {
         let mut raw = Vec::new();
         for number in 1.. {
             let end = lines::next(&mut text, &mut raw).map_err(|why| self.broken(number, &why))?;
@@ -142,14 +131,18 @@ impl Feed<'_> {
         Ok(())
     }
 
-    fn messages(&self, text: Text, format: &mut dyn ChatFormat) -> Result<(), Ended> {
+    fn messages(
+        &self,
+        text: Text,
+        chat: &mut Chat,
+        format: &dyn ChatFormat,
+    ) -> Result<(), Failure> {
         let mut ended = Ok(());
         let read = document::read(text, &[], &mut |part| {
             let Part::Message(number, message) = part else { return true };
-            let read = format.read(message);
-            let lines = &mut format.chat().lines;
-            lines.extend(read.err().map(Line::Unreadable));
-            ended = lines.drain(..).try_for_each(|line| self.put(number, line, false));
+            let read = format.read(chat, message);
+            chat.lines.extend(read.err().map(Line::Unreadable));
+            ended = chat.lines.drain(..).try_for_each(|line| self.put(number, line, false));
             ended.is_ok()
         });
         match read {
@@ -158,17 +151,15 @@ impl Feed<'_> {
         }
     }
 
-    fn put(&self, number: u64, line: Line, mended: bool) -> Result<(), Ended> {
+    fn put(&self, number: u64, line: Line, mended: bool) -> Result<(), Failure> {
         let place = Place { path: self.path.clone(), line: number };
         let item = Item { place, line, mended, bytes: self.bytes.load(Ordering::Relaxed) };
-        self.items.blocking_send(Ok(item)).map_err(|_| Ended::Unwanted)
+        self.items.blocking_send(Ok(item)).map_err(|_| Failure::other("the import has ended"))
     }
 
-    fn broken(&self, line: u64, why: &dyn Display) -> Ended {
-        Ended::Failed(Failure::said(format!(
-            "{}:{line}: cannot be read from here on: {why}",
-            self.path.display()
-        )))
+    fn broken(&self, line: u64, why: &dyn Display) -> Failure {
+        let path = self.path.display();
+        Failure::other(format!("{path}:{line}: cannot be read from here on: {why}"))
     }
 }
 

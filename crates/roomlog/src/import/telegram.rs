@@ -72,27 +72,13 @@ struct Reacted {
 }
 
 pub(super) struct Telegram {
-    zone: TimeZone,
-    id: String,
-    chat: Chat,
+    /// The id of the chat.
+    pub(super) id: String,
+    /// The zone of local times.
+    pub(super) zone: TimeZone,
 }
 
 impl Telegram {
-    pub(super) fn new(id: &str, joins: bool, zone: TimeZone) -> Self {
-        Self { zone, id: id.into(), chat: Chat::new(joins) }
-    }
-
-    fn author(&mut self, id: Option<&Value>, name: Option<&str>) -> Result<Author, String> {
-        // Deleted accounts have no name.
-        let name = name.unwrap_or_default();
-        match id {
-            Some(Value::String(id)) => self.chat.author(id, name),
-            // Older exports have only the number.
-            Some(Value::Number(id)) => self.chat.author(&format!("user{id}"), name),
-            _ => self.chat.author(name, name),
-        }
-    }
-
     /// In ms since the epoch. Exports before 2021 have only the local time.
     fn time(&self, exact: Option<&str>, local: Option<DateTime>) -> Option<u64> {
         if let Some(seconds) = exact.and_then(|exact| exact.parse::<u64>().ok()) {
@@ -104,25 +90,21 @@ impl Telegram {
 }
 
 impl ChatFormat for Telegram {
-    fn chat(&mut self) -> &mut Chat {
-        &mut self.chat
-    }
-
-    fn read(&mut self, message: Value) -> Result<(), String> {
+    fn read(&self, chat: &mut Chat, message: Value) -> Result<(), String> {
         let it: TelegramMessage = serde_json::from_value(message).map_err(|why| why.to_string())?;
         let number = u64::try_from(it.id).map_err(|_| "its id is below 0")?;
         let kind = match it.kind.as_deref() {
             Some("service") => notice(it.action.as_deref().unwrap_or_default()),
             _ => Kind::TEXT,
         };
-        if self.chat.skips(kind) {
+        if chat.skips(kind) {
             return Ok(());
         }
         let (id, name, body) = match kind {
             Kind::TEXT => (&it.from_id, &it.from, body(&it)),
             _ => (&it.actor_id, &it.actor, notice_body(&it)),
         };
-        let author = self.author(id.as_ref(), name.as_deref())?;
+        let author = author_of(chat, id.as_ref(), name.as_deref())?;
         let time = self.time(it.date_unixtime.as_deref(), it.date);
         let message = Message {
             id: format!("telegram-{}-{number}", self.id),
@@ -133,19 +115,30 @@ impl ChatFormat for Telegram {
             reply_to: it.reply_to_message_id.filter(|_| it.reply_to_peer_id.is_none()),
             edited_at: self.time(it.edited_unixtime.as_deref(), it.edited),
         };
-        self.chat.message(author, &message)?;
+        chat.message(author, &message)?;
         for TelegramReaction { emoji, count, recent } in it.reactions.iter().flatten() {
             let recent = recent.as_deref().unwrap_or_default();
             if emoji.is_none() || count.is_some_and(|count| count > recent.len() as u64) {
-                self.chat.reactions_left_out();
+                chat.reactions_left_out();
             }
             let Some(emoji) = emoji else { continue };
             for by in recent {
-                let author = self.author(by.from_id.as_ref(), by.from.as_deref())?;
-                self.chat.reaction(author, &message, emoji, emoji.clone())?;
+                let author = author_of(chat, by.from_id.as_ref(), by.from.as_deref())?;
+                chat.reaction(author, &message, emoji, emoji.clone())?;
             }
         }
         Ok(())
+    }
+}
+
+fn author_of(chat: &mut Chat, id: Option<&Value>, name: Option<&str>) -> Result<Author, String> {
+    // Deleted accounts have no name.
+    let name = name.unwrap_or_default();
+    match id {
+        Some(Value::String(id)) => chat.author(id, name),
+        // Older exports have only the number.
+        Some(Value::Number(id)) => chat.author(&format!("user{id}"), name),
+        _ => chat.author(name, name),
     }
 }
 

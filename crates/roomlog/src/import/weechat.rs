@@ -5,8 +5,7 @@ use roomlog_protocol::Kind;
 
 use super::{
     clock::TimeOfDay,
-    log::{Event, Form},
-    syntax::{is_nick, kind_after_host, without_rank, word},
+    log::{Event, Form, is_nick, kind_after_host, without_rank, word},
 };
 
 const NOTICES: &[(&str, &str)] = &[
@@ -18,19 +17,13 @@ const NOTICES: &[(&str, &str)] = &[
     ("has changed topic for ", "topic"),
 ];
 
-pub(super) fn fits(line: &str) -> bool {
-    form(line).is_some()
-}
-
 /// The date and time of the line.
 pub(super) fn begins(line: &str) -> Option<DateTime> {
-    line.get(..19)?.parse().ok().filter(|_| fits(line))
+    line.get(..19)?.parse().ok().filter(|_| form(line).is_some())
 }
 
-pub(super) fn parse(line: &str) -> Result<Form<'_>, String> {
-    form(line).ok_or_else(|| {
-        "not a line of a weechat log: YYYY-MM-DD HH:MM:SS, a tab, nick, a tab, text".into()
-    })
+pub(super) fn parse(line: &str) -> Result<Form<'_>, &'static str> {
+    form(line).ok_or("not a line of a weechat log: YYYY-MM-DD HH:MM:SS, a tab, nick, a tab, text")
 }
 
 fn form(line: &str) -> Option<Form<'_>> {

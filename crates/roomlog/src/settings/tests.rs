@@ -21,20 +21,20 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 fn an_unknown_name_and_a_wrong_value_in_the_file_are_rejected() {
     assert!(Settings::parse("ahed_ms = 7").is_err());
     for wrong in ["ahead_ms = 7\nping_ms = \"8\"", "\njournal_replicas = \"1\""] {
-        let said = Settings::parse(wrong).expect_err("a string is no number");
-        assert!(said.starts_with("line 2: "), "{said}");
+        let error = Settings::parse(wrong).expect_err("a string is no number");
+        assert!(error.starts_with("line 2: "), "{error}");
     }
 }
 
 #[test]
-fn a_server_listens_on_loopback_unless_it_is_told_otherwise() {
+fn a_server_listens_on_loopback_by_default() {
     let at = |listen: &str, insecure_open| {
         let listen = Some(listen.parse().expect("an address"));
         Settings { listen, insecure_open: Some(insecure_open), ..Settings::default() }.listen()
     };
     assert!(at("127.0.0.1:0", false).is_ok() && at("[::1]:7400", false).is_ok());
-    let said = at("0.0.0.0:7400", false).expect_err("it can be reached").to_string();
-    assert!(said.contains("--insecure-open"), "{said}");
+    let error = at("0.0.0.0:7400", false).expect_err("it can be reached").to_string();
+    assert!(error.contains("--insecure-open"), "{error}");
     assert!(at("0.0.0.0:7400", true).is_ok());
 }
 

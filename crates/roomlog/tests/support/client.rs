@@ -1,7 +1,6 @@
-//! A raw client: it sends what a test writes and shows what comes, frame by frame.
+//! A raw client: it sends and receives single frames.
 //!
-//! Invariant: a frame that a test passed over (`find`) is kept in its order and comes with a later
-//! `recv`; nothing is dropped.
+//! A frame that a test skipped (`find`) is kept in order for a later `recv`; nothing is dropped.
 
 use std::collections::VecDeque;
 
@@ -114,7 +113,7 @@ impl Client {
         within("a place in the socket", self.socket.flush()).await.is_ok()
     }
 
-    /// Sends a text frame as it stands.
+    /// Sends a text frame unchanged.
     pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
         let message = Message::text(text.into());
         within("a place in the socket", self.socket.send(message)).await.expect("send");
@@ -149,7 +148,7 @@ impl Client {
         }
     }
 
-    /// The next frame, or nothing when the socket was closed.
+    /// The next frame; `None` if the socket was closed.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         match self.passed_over.pop_front() {
             Some(frame) => Some(frame),
@@ -182,7 +181,7 @@ impl Client {
         frame
     }
 
-    /// The next frame that fits; those before it are kept for later.
+    /// The next matching frame; those before it are kept for later.
     pub(crate) async fn find(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.passed_over.iter().position(&fits) {
             return self.passed_over.remove(at).expect("a frame that was found");
@@ -198,7 +197,7 @@ impl Client {
         }
     }
 
-    /// The frames that were passed over, which are no longer kept.
+    /// Takes the skipped frames.
     pub(crate) fn passed_over(&mut self) -> Vec<Value> {
         self.passed_over.drain(..).collect()
     }
@@ -221,7 +220,7 @@ impl Client {
         code
     }
 
-    /// Sends a frame with a `req` of its own, unless it has one, and gives it back.
+    /// Sends a frame with a new `req`, unless it has one, and returns the `req`.
     pub(crate) async fn post(&mut self, mut frame: Value) -> i64 {
         let req = self.stamp(&mut frame);
         self.send(frame).await;
@@ -241,13 +240,13 @@ impl Client {
         self.find(|frame| frame["req"] == req).await
     }
 
-    /// Sends a frame and gives its answer.
+    /// Sends a frame and returns its answer.
     pub(crate) async fn ask(&mut self, frame: Value) -> Value {
         let req = self.post(frame).await;
         self.answer(req).await
     }
 
-    /// Sends a frame that has to be refused with this code, and gives the `error`.
+    /// Sends a frame that must be refused with this code, and returns the `error`.
     pub(crate) async fn refused(&mut self, frame: Value, with: &str) -> Value {
         let error = self.ask(frame.clone()).await;
         assert_eq!(code(&error), with, "{frame} -> {error}");
@@ -255,7 +254,7 @@ impl Client {
         error
     }
 
-    /// Appends, and gives the `appended`.
+    /// Appends, and returns the `appended`.
     pub(crate) async fn append(&mut self, room: &str, members: Value) -> Value {
         let answer = self.ask(with("append", room, members)).await;
         assert_eq!(answer["type"], "appended", "{answer}");
@@ -283,14 +282,14 @@ impl Client {
         answers
     }
 
-    /// Updates, and gives the `reply`.
+    /// Updates, and returns the `reply`.
     pub(crate) async fn update(&mut self, room: &str, members: Value) -> Value {
         let answer = self.ask(with("update", room, members)).await;
         assert_eq!(answer["type"], "reply", "{answer}");
         answer
     }
 
-    /// Joins, and gives the `reply`.
+    /// Joins, and returns the `reply`.
     pub(crate) async fn join(&mut self, room: &str, members: Value) -> Value {
         let answer = self.ask(with("join", room, members)).await;
         assert_eq!(answer["type"], "reply", "{answer}");

@@ -1,7 +1,7 @@
-//! Disks in trouble: a small one that is really full, and calls of a server that fail.
+//! Disk failures: a small disk that is really full, and failing calls of a server.
 //!
-//! Enters: a size, or a file and a call. Leaves: a directory on a tmpfs of its own, or the environment
-//! of a server in which that call fails from a moment on. Invariant: nothing is left mounted.
+//! Input: a size, or a file and a call. Output: a directory on a separate tmpfs, or the environment
+//! of a server in which that call fails from some moment on. Nothing is left mounted.
 
 use std::{
     fs::{self, File},
@@ -14,11 +14,11 @@ use tempfile::TempDir;
 
 const INSIDE: &str = "ROOMLOG_TEST_MAY_MOUNT";
 
-/// Whether the test of this name goes on here, where it may mount. Where it may not, it has been run
-/// in a namespace of its own, and has held.
+/// Whether the test of this name can mount in this process. If not, it was run in a new namespace,
+/// and passed.
 ///
 /// # Panics
-/// When nothing can be mounted anywhere: a test that was not run has not held.
+/// If nothing can be mounted anywhere: a test that was not run has not passed.
 pub(crate) fn may_mount(test: &str) -> bool {
     let trial = tempfile::tempdir().expect("a directory");
     if mount(trial.path(), "64k") {
@@ -69,7 +69,7 @@ impl SmallDisk {
         self.0.path().join("ballast")
     }
 
-    /// Takes all its room but for so many bytes.
+    /// Fills the disk except for this many bytes.
     pub(crate) fn fill_but(&self, bytes: u64) {
         let mut ballast = File::create(self.ballast()).expect("a file");
         let mut filled = 0;
@@ -79,7 +79,7 @@ impl SmallDisk {
         ballast.set_len(filled - bytes.min(filled)).expect("cut");
     }
 
-    /// Makes room again.
+    /// Frees the disk space again.
     pub(crate) fn free(&self) {
         fs::remove_file(self.ballast()).expect("removed");
     }
@@ -124,7 +124,7 @@ impl Fault {
         ]
     }
 
-    /// From now on they fail.
+    /// Makes the calls fail from now on.
     pub(crate) fn begin(&self) {
         File::create(self.path("now")).expect("a file");
     }

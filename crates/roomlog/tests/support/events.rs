@@ -63,7 +63,7 @@ impl Events {
         place.unwrap_or_else(|| panic!("not a place alone: {block:?}"))
     }
 
-    /// The next entry, at the slot that its `id` says; comments are passed over.
+    /// The next entry, at the slot of its `id`; comments are skipped.
     pub(crate) async fn entry(&mut self) -> Value {
         loop {
             let block = self.block().await.expect("an entry");

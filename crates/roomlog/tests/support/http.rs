@@ -76,7 +76,7 @@ impl Request<'_> {
         self
     }
 
-    /// One header more; a name may stand several times.
+    /// Adds a header; a name may occur several times.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self

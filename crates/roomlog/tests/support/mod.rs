@@ -1,12 +1,12 @@
-//! What the tests of the binary stand on.
+//! Helpers of the tests of the binary.
 //!
-//! Enters: flags of `roomlog serve`. Leaves: a server process of the test's own on a loopback port,
-//! clients that speak the protocol over real sockets, the log as a test computes it for itself.
-//! Invariant: nothing here knows more than the protocol's page says, and every process ends with
-//! the test that started it.
+//! Input: flags of `roomlog serve`. Output: a server process per test on a loopback port, clients
+//! that speak the protocol over real sockets, and the expected log, computed independently. The
+//! helpers use only what docs/PROTOCOL.md specifies, and every process ends with its test.
 #![allow(clippy::print_stderr, reason = "shown when a test fails")]
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod chat;
 mod client;
 mod disk;
 mod events;
@@ -42,10 +42,10 @@ pub(crate) use self::{
     terminal::Terminal,
 };
 
-/// How long a test waits for anything that has to come.
+/// How long a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `text` as a value of `T`'s future, or a panic that says what did not come.
+/// Awaits a future for [`PATIENCE`]; panics with `what` after that.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(PATIENCE, future).await {
         Ok(value) => value,
@@ -57,17 +57,17 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 pub(crate) struct Server {
     child: Child,
     data: PathBuf,
-    /// Gone with the server, when it is the server's own.
+    /// The temporary directory, removed with the server; `None` if the test brought one.
     _directory: Option<TempDir>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    said: Said,
+    said: StderrLines,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
 
-/// The lines that a server has said on standard error.
-type Said = Arc<Mutex<Vec<String>>>;
+/// The lines that a server has written to standard error.
+type StderrLines = Arc<Mutex<Vec<String>>>;
 
 impl Server {
     /// Starts a server on an empty directory and a free port.
@@ -77,7 +77,7 @@ impl Server {
         Self { _directory: Some(directory), ..Self::start_on(&data, flags, &[]).await }
     }
 
-    /// Starts a server on a directory of the test's own, with variables in its environment.
+    /// Starts a server on a directory of the test, with variables in its environment.
     pub(crate) async fn start_on(
         data: &Path,
         flags: &[&str],
@@ -86,14 +86,14 @@ impl Server {
         let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let environment: Vec<_> = environment.iter().map(owned).collect();
-        let said = Said::default();
+        let said = StderrLines::default();
         let command = serve(data, "127.0.0.1:0", &flags, &environment);
         let (child, address) = launch(command, &said).await;
         Self { child, data: data.into(), _directory: None, flags, environment, said, address }
     }
 
-    /// Starts a server that says all it can to this standard error; without one, to none.
-    pub(crate) async fn start_unheard(data: &Path, stderr: Option<Stdio>) -> Self {
+    /// Starts a server with full logging to this standard error; `None` closes it.
+    pub(crate) async fn start_with_stderr(data: &Path, stderr: Option<Stdio>) -> Self {
         let environment = vec![("RUST_LOG".to_owned(), "trace".to_owned())];
         let mut command = Command::new("sh");
         let closing = if stderr.is_some() { "" } else { "2>&-" };
@@ -107,7 +107,7 @@ impl Server {
         // Its copy of the other end goes.
         drop(command);
         let address = within("a port", ports::listened(&mut child)).await;
-        let (data, flags, said) = (data.into(), Vec::new(), Said::default());
+        let (data, flags, said) = (data.into(), Vec::new(), StderrLines::default());
         Self { child, data, _directory: None, flags, environment, said, address }
     }
 
@@ -121,8 +121,8 @@ impl Server {
         self.child.id().expect("a running process")
     }
 
-    /// What it has said since it was started, or started again, line by line.
-    pub(crate) fn said(&self) -> Vec<String> {
+    /// The lines on standard error since the last start.
+    pub(crate) fn stderr_lines(&self) -> Vec<String> {
         self.said.lock().expect("no panic").clone()
     }
 
@@ -134,7 +134,7 @@ impl Server {
     /// Starts it again on the same directory, port and flags; it has to be stopped before.
     pub(crate) async fn restart(&mut self) {
         let listen = self.address.to_string();
-        self.said = Said::default();
+        self.said = StderrLines::default();
         let command = serve(&self.data, &listen, &self.flags, &self.environment);
         (self.child, self.address) = launch(command, &self.said).await;
     }
@@ -181,7 +181,7 @@ pub(crate) async fn send_signal(name: &str, process: &Child) {
     assert!(sent.expect("a shell").success(), "SIG{name} could not be sent");
 }
 
-/// A `roomlog serve` on `data` that is to refuse: its exit status and all it said.
+/// A `roomlog serve` on `data` that must fail: its exit status and output.
 pub(crate) async fn serve_refused(data: &Path, listen: &str, flags: &[&str]) -> Output {
     let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     within("the end of a refused server", serve(data, listen, &flags, &[]).output())
@@ -189,8 +189,8 @@ pub(crate) async fn serve_refused(data: &Path, listen: &str, flags: &[&str]) -> 
         .expect("run")
 }
 
-/// A `roomlog serve` that may start or not: it is killed once it listens; or its exit code and all it
-/// said.
+/// Runs `roomlog serve` until it listens, and kills it then; fails with its exit code and standard
+/// error.
 pub(crate) async fn serve_if_it_can(data: &Path) -> Result<(), (Option<i32>, String)> {
     let mut child = serve(data, "127.0.0.1:0", &[], &[]).spawn().expect("the binary");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
@@ -228,7 +228,7 @@ pub(crate) fn serve(
     command
 }
 
-async fn launch(mut command: Command, said: &Said) -> (Child, SocketAddr) {
+async fn launch(mut command: Command, said: &StderrLines) -> (Child, SocketAddr) {
     let mut child = command.spawn().expect("the binary");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let address = within("`listening on`", listening(&mut lines, said)).await;
@@ -243,7 +243,7 @@ async fn launch(mut command: Command, said: &Said) -> (Child, SocketAddr) {
     (child, address)
 }
 
-async fn listening(lines: &mut Lines<BufReader<ChildStderr>>, said: &Said) -> SocketAddr {
+async fn listening(lines: &mut Lines<BufReader<ChildStderr>>, said: &StderrLines) -> SocketAddr {
     while let Some(line) = lines.next_line().await.expect("stderr of the server") {
         eprintln!("server: {line}");
         said.lock().expect("no panic").push(line.clone());

@@ -1,4 +1,4 @@
-//! Where a process listens, seen from outside: of a server whose standard error nobody reads.
+//! The port on which a process listens, for a server whose standard error is not read.
 
 use std::{fs, net::SocketAddr, time::Duration};
 

@@ -80,7 +80,7 @@ impl Blocks {
 
     async fn propose(&mut self) -> Result<(), Failure> {
         let failed = |why: &str| {
-            Failure::said(format!(
+            Failure::other(format!(
                 "the journal does not accept the moved entries: {why}; run the move again to \
                  continue"
             ))

@@ -19,7 +19,7 @@ pub(crate) async fn run(args: MoveArgs) -> Result<(), Failure> {
     tokio::select! {
         ended = relocate(args) => ended,
         () = super::interrupted() => {
-            Err(Failure::said("interrupted; run it again to continue where it stopped"))
+            Err(Failure::other("interrupted; run it again to continue where it stopped"))
         }
     }
 }

@@ -23,9 +23,9 @@ use ulid::Ulid;
 
 use super::{blocks::Blocks, summary};
 use crate::{
-    commands::replayed::{NOBODY, Replayed, failed},
+    commands::replayed::{NOBODY, Replayed},
     failure::Failure,
-    say,
+    stderr::message,
 };
 
 /// The archive of the node that applies the moved blocks, within the directory that is moved.
@@ -33,24 +33,24 @@ const SCRATCH: &str = "moving";
 
 pub(super) async fn run(data: &Path, mut options: Options) -> Result<(), Failure> {
     if !data.exists() {
-        return Err(Failure::said(format!("there is no directory {}", data.display())));
+        return Err(Failure::other(format!("there is no directory {}", data.display())));
     }
-    if Directory::is_backup(data).map_err(failed)? {
+    if Directory::is_backup(data).map_err(Failure::other)? {
         let data = data.display();
-        return Err(Failure::said(format!(
+        return Err(Failure::other(format!(
             "{data} is a backup: run `roomlog restore {data} DIR`, then move DIR"
         )));
     }
     let begun = Instant::now();
-    let directory = Directory::open_to_move(data).map_err(failed)?;
+    let directory = Directory::open_to_move(data).map_err(Failure::other)?;
     let (archive, journal) = (directory.archive.clone(), directory.journal.clone());
     let source = Replayed::new(NOBODY, archive, journal).await?;
     let rooms = source.rooms(None)?;
     let log = directory.journal.facts().log.clone();
     claim_destination(data, &options)?;
     options.purpose = Purpose::MoveHere { log: log.clone() };
-    let journal = Arc::new(JetStreamJournal::open(&options).await.map_err(failed)?);
-    let scratch = Derived::open(&data.join(SCRATCH), &log).map_err(failed)?;
+    let journal = Arc::new(JetStreamJournal::open(&options).await.map_err(Failure::other)?);
+    let scratch = Derived::open(&data.join(SCRATCH), &log).map_err(Failure::other)?;
     let target = Replayed::new(scratch.identity, scratch.archive.clone(), journal.clone()).await?;
 
     let bar = summary::bar(&rooms);
@@ -75,26 +75,26 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<(), Failure
     let shown = options.shown();
     directory
         .freeze(&format!("this log was moved to {shown}, and nodes of that cluster serve it"))
-        .map_err(failed)?;
-    journal.moved_here().await.map_err(failed)?;
+        .map_err(Failure::other)?;
+    journal.moved_here().await.map_err(Failure::other)?;
     drop(scratch);
     // The file that names the destination stays; the archive can be rebuilt from the streams.
     for file in ["archive.db", "archive.db-wal", "archive.db-shm", "node", "lock"] {
         let _left_or_removed = fs::remove_file(data.join(SCRATCH).join(file));
     }
     summary::print(&log, &rooms, begun)?;
-    say!("start the nodes: roomlog serve --data OTHER-DIR --journal {shown}");
+    message!("start the nodes: roomlog serve --data OTHER-DIR --journal {shown}");
     Ok(())
 }
 
 /// Prevents a log from being moved to two clusters: only the first one can continue.
 fn claim_destination(data: &Path, options: &Options) -> Result<(), Failure> {
     let wanted = format!("{} {}", options.shown(), options.prefix);
-    let claimed = claim(&data.join(SCRATCH), "to", &wanted).map_err(failed)?;
+    let claimed = claim(&data.join(SCRATCH), "to", &wanted).map_err(Failure::other)?;
     if claimed == wanted {
         return Ok(());
     }
-    Err(Failure::said(format!(
+    Err(Failure::other(format!(
         "a move of this log to {claimed} was begun: finish that move. If it did not finish, and \
          its streams are deleted, remove {} to begin another",
         data.join(SCRATCH).display()
@@ -111,7 +111,7 @@ async fn move_room(
 ) -> Result<(), Failure> {
     let mut next = target.head(room)?.end;
     if next > head.end {
-        return Err(Failure::said(format!(
+        return Err(Failure::other(format!(
             "room {room} has {next} entries in the cluster and {} in the directory: they are \
              different logs; the directory was not changed",
             head.end
@@ -121,7 +121,7 @@ async fn move_room(
     while next < head.end {
         let page = source.page(room, next).await?;
         if page.is_empty() {
-            return Err(Failure::said(format!("slot {next} of room {room} cannot be read")));
+            return Err(Failure::other(format!("slot {next} of room {room} cannot be read")));
         }
         for stored in &page {
             blocks.push(room, stored).await?;
@@ -144,7 +144,7 @@ fn compare(
     for name in ours.keys().chain(theirs.keys()) {
         let (ours, theirs) = (ours.get(name), theirs.get(name));
         if ours != theirs {
-            return Err(Failure::said(format!(
+            return Err(Failure::other(format!(
                 "room {name} differs: {} in the directory, {} in the cluster. The cluster stays \
                  closed, and the directory was not changed",
                 shown(ours),

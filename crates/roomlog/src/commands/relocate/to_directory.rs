@@ -20,22 +20,22 @@ use ulid::Ulid;
 
 use super::summary;
 use crate::{
-    commands::replayed::{Replayed, failed, pages},
+    commands::replayed::{Replayed, pages},
     failure::Failure,
-    say,
+    stderr::message,
 };
 
 pub(super) async fn run(mut options: Options, to: &Path) -> Result<(), Failure> {
     let begun = Instant::now();
-    Derived::check_usable(to).map_err(failed)?;
+    Derived::check_usable(to).map_err(Failure::other)?;
     // The name of this move, kept in the destination so that only that directory can continue it.
-    let token = claim(to, "moving", &Ulid::generate().to_string()).map_err(failed)?;
+    let token = claim(to, "moving", &Ulid::generate().to_string()).map_err(Failure::other)?;
     options.purpose = Purpose::MoveAway { token: token.clone() };
-    let journal = JetStreamJournal::open(&options).await.map_err(failed)?;
+    let journal = JetStreamJournal::open(&options).await.map_err(Failure::other)?;
     let log = journal.facts().log.clone();
     // Before the streams are sealed, which cannot be undone.
-    let directory = Derived::open(to, &log).map_err(failed)?;
-    let journal = Arc::new(SealedJournal::seal(journal, &token).await.map_err(failed)?);
+    let directory = Derived::open(to, &log).map_err(Failure::other)?;
+    let journal = Arc::new(SealedJournal::seal(journal, &token).await.map_err(Failure::other)?);
     let node = Replayed::new(directory.identity, directory.archive.clone(), journal).await?;
     let position = node.fold().await?;
     let rooms = node.rooms(None)?;
@@ -46,22 +46,22 @@ pub(super) async fn run(mut options: Options, to: &Path) -> Result<(), Failure> 
         for (first, end) in pages(head.end) {
             // Reading a page chains its digests.
             let page = directory.archive.page(room, first, end, usize::MAX, Keep::Oldest);
-            page.map_err(failed)?;
+            page.map_err(Failure::other)?;
             bar.inc(end - first);
         }
     }
     bar.finish_and_clear();
     // From now on the archive is the only copy, so all of it must be on stable storage.
-    let durable = directory.archive.make_durable(0).map_err(failed)?;
+    let durable = directory.archive.make_durable(0).map_err(Failure::other)?;
     if durable < position {
-        return Err(Failure::said(format!(
+        return Err(Failure::other(format!(
             "archive.db has position {durable} on stable storage, not {position}"
         )));
     }
-    directory.become_one_node(&log, position).map_err(failed)?;
+    directory.become_one_node(&log, position).map_err(Failure::other)?;
     let _left_or_removed = std::fs::remove_file(to.join("moving"));
     drop(directory);
     summary::print(&log, &rooms, begun)?;
-    say!("serve it: roomlog serve --data {}", to.display());
+    message!("serve it: roomlog serve --data {}", to.display());
     Ok(())
 }

@@ -10,101 +10,86 @@ use roomlog_core::{
 use roomlog_protocol::{Digest, RoomName, Slot};
 use roomlog_sqlite::SqliteArchive;
 
+use super::report::{Checked, Wrong, right};
 use crate::{
-    commands::replayed::{ROOMS, Replayed, failed, pages},
+    commands::replayed::{Replayed, all_rooms, pages},
     failure::Failure,
 };
 
-/// A slot and what is wrong with it.
-pub(super) type Finding = (Slot, String);
+pub(super) const NOT_IN_JOURNAL: &str = "it is in the archive but not in the journal";
 
 /// All rooms of an archive, or only this one.
 pub(super) fn rooms(
     archive: &SqliteArchive,
     only: Option<&RoomName>,
 ) -> Result<BTreeMap<RoomName, Head>, Failure> {
-    let mut rooms = BTreeMap::new();
-    if let Some(room) = only {
-        rooms.extend(archive.head(room).map_err(failed)?.map(|head| (room.clone(), head)));
-        return Ok(rooms);
-    }
-    loop {
-        let more = archive.rooms(rooms.keys().next_back(), ROOMS).map_err(failed)?;
-        if more.is_empty() {
-            return Ok(rooms);
-        }
-        rooms.extend(more);
-    }
+    let Some(room) = only else { return all_rooms(|after, limit| archive.rooms(after, limit)) };
+    let head = archive.head(room).map_err(Failure::other)?;
+    Ok(head.map(|head| (room.clone(), head)).into_iter().collect())
 }
 
-/// The first wrong slot of a room whose entries must chain to its head.
-pub(super) fn chained(
-    archive: &SqliteArchive,
-    room: &RoomName,
-    head: &Head,
-) -> Result<Option<Finding>, Failure> {
+/// Checks that the entries of a room chain to its head.
+pub(super) fn chained(archive: &SqliteArchive, room: &RoomName, head: &Head) -> Checked {
     let mut digest = Digest::start(room);
     for (first, end) in pages(head.end) {
-        let page = match page(archive, room, first, end)? {
-            Ok(page) => page,
-            Err(finding) => return Ok(Some(finding)),
-        };
-        for stored in &page {
+        for stored in page(archive, room, first, end)? {
             digest = digest.then(&stored.entry);
             if digest != stored.digest {
-                let why = "the digest of the entry is not the stored one".into();
-                return Ok(Some((stored.entry.slot, why)));
+                let why = "the digest of the entry is not the stored one";
+                return Err(Wrong::at(stored.entry.slot, why));
             }
         }
     }
-    Ok(wrong_head(head, digest))
+    compare_head(head, digest)
 }
 
-/// The first slot of a room that differs from the replayed journal, which has this `journal_head`.
+/// Compares a room with the replayed journal, which has this `journal_head`.
 pub(super) async fn same_as(
     replayed: &Replayed,
     archive: &SqliteArchive,
     room: &RoomName,
     journal_head: &Head,
-) -> Result<Option<Finding>, Failure> {
-    let Some(head) = archive.head(room).map_err(failed)? else { return Ok(None) };
+) -> Checked {
+    let Some(head) = archive.head(room).map_err(Failure::other)? else {
+        return Ok(right(journal_head));
+    };
     let mut digest = Digest::start(room);
     for (first, end) in pages(head.end) {
-        let ours = match page(archive, room, first, end)? {
-            Ok(page) => page,
-            Err(finding) => return Ok(Some(finding)),
-        };
+        let ours = page(archive, room, first, end)?;
         if end > journal_head.end {
-            let why = "it is in the archive but not in the journal".into();
-            return Ok(Some((journal_head.end, why)));
+            return Err(Wrong::at(journal_head.end, NOT_IN_JOURNAL));
         }
         let theirs = replayed.page(room, first).await?;
         if let Some((ours, theirs)) = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs)
         {
             let (archive, journal) = (ours.digest, theirs.digest);
             let why = format!("the archive has digest {archive}, the journal gives {journal}");
-            return Ok(Some((ours.entry.slot, why)));
+            return Err(Wrong::at(ours.entry.slot, why));
         }
         digest = ours.last().map_or(digest, |last| last.digest);
     }
-    Ok(wrong_head(&head, digest))
+    compare_head(&head, digest)?;
+    Ok(right(journal_head))
 }
 
-fn wrong_head(head: &Head, digest: Digest) -> Option<Finding> {
-    (digest != head.digest).then(|| (head.end - 1, "the room's head has another digest".into()))
+fn compare_head(head: &Head, digest: Digest) -> Checked {
+    if digest == head.digest {
+        return Ok(right(head));
+    }
+    Err(Wrong::at(head.end - 1, "the room's head has another digest"))
 }
 
-/// A page, or its damaged slot: an entry that was changed, or whose id does not lead to it.
+/// A page whose entries are as they were stored, and are found by their ids.
 fn page(
     archive: &SqliteArchive,
     room: &RoomName,
     first: Slot,
     end: Slot,
-) -> Result<Result<Vec<Stored>, Finding>, Failure> {
+) -> Result<Vec<Stored>, Wrong> {
     let page = match archive.page(room, first, end, usize::MAX, Keep::Oldest) {
         Ok(page) => page,
-        Err(ArchiveError::Damaged { slot, problem, .. }) => return Ok(Err((slot, problem))),
-        Err(other) => return Err(failed(other)),
+        Err(ArchiveError::Damaged { slot, problem, .. }) => return Err(Wrong::at(slot, problem)),
+        Err(other) => return Err(Failure::other(other).into()),
     };
     for Stored { entry, .. } in &page {
         let (author, id) = (entry.author.clone(), entry.id.clone());
@@ -116,7 +101,7 @@ fn page(
             },
             Err(why) => format!("its id cannot be looked up: {why}"),
         };
-        return Ok(Err((entry.slot, wrong)));
+        return Err(Wrong::at(entry.slot, wrong));
     }
-    Ok(Ok(page))
+    Ok(page)
 }

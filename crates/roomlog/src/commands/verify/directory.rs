@@ -25,38 +25,38 @@ use roomlog_protocol::RoomName;
 use roomlog_sqlite::{Contents, Directory, SqliteArchive, SqliteJournal, directory::FILES};
 
 use super::{
-    archive::{chained, rooms, same_as},
-    report::Report,
+    archive::{NOT_IN_JOURNAL, chained, rooms, same_as},
+    report::{Report, Wrong, right},
 };
 use crate::{
-    commands::replayed::{NOBODY, Replayed, failed},
+    commands::replayed::{NOBODY, Replayed},
     failure::Failure,
-    say,
+    stderr::message,
 };
 
 /// Checks all rooms in a directory, or only this one.
 pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
-    let _lock_against_servers = Directory::lock_stopped(dir).map_err(failed)?;
-    let copy = tempfile::tempdir().map_err(|why| Failure::file(std::env::temp_dir(), why))?;
+    let _lock_against_servers = Directory::lock_stopped(dir).map_err(Failure::other)?;
+    let copy = tempfile::tempdir().map_err(Failure::reading(std::env::temp_dir()))?;
     copy_files(dir, copy.path())?;
     let archive = |log: &str| SqliteArchive::open(&copy.path().join("archive.db"), log);
-    match Contents::of(copy.path()).map_err(failed)? {
-        Contents::Empty => Err(Failure::said(format!(
+    match Contents::of(copy.path()).map_err(Failure::other)? {
+        Contents::Empty => Err(Failure::other(format!(
             "{} is not a data directory: it holds no log",
             dir.display()
         ))),
-        Contents::PartlyRestored(_) => Err(Failure::said(format!(
+        Contents::PartlyRestored(_) => Err(Failure::other(format!(
             "a restore into {} was interrupted; `roomlog serve` finishes it",
             dir.display()
         ))),
         Contents::Backup(manifest) => {
-            say!("a backup of log {}, up to position {}", manifest.log, manifest.position);
-            backup(&archive(&manifest.log).map_err(failed)?, room)
+            message!("a backup of log {}, up to position {}", manifest.log, manifest.position);
+            backup(&archive(&manifest.log).map_err(Failure::other)?, room)
         }
         Contents::BackupWithJournal(_) | Contents::Log | Contents::JournalOnly => {
-            let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(failed)?;
-            let archive = archive(&journal.facts().log).map_err(failed)?;
-            if journal.first(0).map_err(failed)? > Position(1) {
+            let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(Failure::other)?;
+            let archive = archive(&journal.facts().log).map_err(Failure::other)?;
+            if journal.first(0).map_err(Failure::other)? > Position(1) {
                 trimmed(Arc::new(archive), Arc::new(journal), room).await
             } else {
                 complete(copy.path(), Arc::new(journal), &archive, room).await
@@ -69,7 +69,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
     for file in FILES {
         match fs::copy(from.join(file), to.join(file)) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::file(from.join(file), why));
+                return Err(Failure::reading(from.join(file))(why));
             }
             _ => {}
         }
@@ -80,7 +80,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
 fn backup(archive: &SqliteArchive, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
     let mut report = Report::new();
     for (name, head) in rooms(archive, room)? {
-        report.checked(&name, &head, chained(archive, &name, &head)?)?;
+        report.checked(&name, chained(archive, &name, &head))?;
     }
     report.finish(room)
 }
@@ -92,17 +92,17 @@ async fn complete(
     archive: &SqliteArchive,
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
-    say!("replaying the journal");
-    let scratch =
-        SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log).map_err(failed)?;
+    message!("replaying the journal");
+    let scratch = SqliteArchive::open(&copy.join("replayed.db"), &journal.facts().log)
+        .map_err(Failure::other)?;
     let replayed = Replayed::new(NOBODY, Arc::new(scratch), journal).await?;
     let in_journal = replayed.rooms(room)?;
     let mut report = Report::new();
     for stray in rooms(archive, room)?.keys().filter(|name| !in_journal.contains_key(*name)) {
-        report.wrong(stray, 0, "it is in the archive but not in the journal")?;
+        report.checked(stray, Err(Wrong::at(0, NOT_IN_JOURNAL)))?;
     }
     for (name, head) in &in_journal {
-        report.checked(name, head, same_as(&replayed, archive, name, head).await?)?;
+        report.checked(name, same_as(&replayed, archive, name, head).await)?;
     }
     // It was only read from, so a failure at its end does not matter.
     let _ended = replayed.finish().await;
@@ -115,23 +115,25 @@ async fn trimmed(
     journal: Arc<SqliteJournal>,
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
-    let first = journal.first(0).map_err(failed)?;
-    let applied = archive.applied(0).map_err(failed)?.position;
-    say!(
+    let first = journal.first(0).map_err(Failure::other)?;
+    let applied = archive.applied(0).map_err(Failure::other)?.position;
+    message!(
         "the journal begins at position {first}; checking the archive, which has everything up to \
          {applied}"
     );
     let mut wrong = BTreeMap::new();
     for (name, head) in rooms(&archive, room)? {
-        if let Some(finding) = chained(&archive, &name, &head)? {
-            wrong.insert(name, finding);
+        match chained(&archive, &name, &head) {
+            Ok(_) => {}
+            Err(Wrong::Failed(failure)) => return Err(failure),
+            Err(at) => drop(wrong.insert(name, at)),
         }
     }
     read_blocks(&journal, first, applied).await?;
     let replayed = Replayed::new(NOBODY, archive, journal).await?;
     let mut report = Report::new();
     for (name, head) in replayed.rooms(room)? {
-        report.checked(&name, &head, wrong.remove(&name))?;
+        report.checked(&name, wrong.remove(&name).map_or(Ok(right(&head)), Err))?;
     }
     // It was only read from, so a failure at its end does not matter.
     let _ended = replayed.finish().await;
@@ -146,9 +148,9 @@ async fn read_blocks(
 ) -> Result<(), Failure> {
     let mut follow = journal.follow(0, Position(first.0.saturating_sub(1)).into());
     for position in first.0..=applied.0 {
-        let durable = follow.next().await.map_err(failed)?;
+        let durable = follow.next().await.map_err(Failure::other)?;
         block::decode(&durable.block, Rules::NEWEST).map_err(|problem| {
-            Failure::said(format!("position {position} of the journal holds {problem}"))
+            Failure::other(format!("position {position} of the journal holds {problem}"))
         })?;
     }
     Ok(())

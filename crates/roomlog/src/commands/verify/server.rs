@@ -6,38 +6,35 @@ use std::process::ExitCode;
 use roomlog_client::{Client, ClientError};
 use roomlog_protocol::{Digest, Entry, ErrorCode, Latest, Reply, RoomName, Slot};
 
-use super::report::Report;
+use super::report::{Checked, Report, Wrong};
 use crate::{cli::VerifyArgs, commands::connect, failure::Failure};
 
 pub(super) async fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.server, |_| ()).await?;
-    let (named, rooms) = match args.room {
-        Some(room) => (true, vec![room]),
-        None => (false, client.rooms().await?.into_keys().collect()),
+    let rooms = match &args.room {
+        Some(room) => vec![room.clone()],
+        None => client.rooms().await?.into_keys().collect(),
     };
     let mut report = Report::new();
     for room in &rooms {
         match check(&client, room).await {
-            Ok(Ok((latest, _))) if latest == Latest::EMPTY && named => {
+            Ok((latest, _)) if latest == Latest::EMPTY && args.room.is_some() => {
                 return Err(Failure::never_written(room));
             }
-            Ok(Ok((latest, digest))) => report.right(room, latest, digest)?,
-            Ok(Err((slot, why))) => report.wrong(room, slot, &why)?,
             // The other rooms are checked nevertheless.
-            Err(ClientError::Refused(error)) if error.code == ErrorCode::Unavailable => {
+            Err(Wrong::Failed(Failure::Client(ClientError::Refused(error))))
+                if error.code == ErrorCode::Unavailable =>
+            {
                 report.unreadable(room, &error.message)?;
             }
-            Err(other) => return Err(other.into()),
+            checked => report.checked(room, checked)?,
         }
     }
     client.close().await;
     report.finish(None)
 }
 
-/// The latest slot and its digest, or the first wrong slot and what is wrong with it.
-type Checked = Result<(Latest, Digest), (Slot, String)>;
-
-async fn check(client: &Client, room: &RoomName) -> Result<Checked, ClientError> {
+async fn check(client: &Client, room: &RoomName) -> Checked {
     let mut chain = DigestChain::new(room);
     let mut pages = client.pages(room.clone(), Latest::EMPTY);
     loop {
@@ -45,27 +42,26 @@ async fn check(client: &Client, room: &RoomName) -> Result<Checked, ClientError>
             Ok(Some(page)) => page,
             Ok(None) => break,
             Err(ClientError::Hole { slot, instead, .. }) => {
-                return Ok(Err((slot, format!("it is missing: {instead}"))));
+                return Err(Wrong::at(slot, format!("it is missing: {instead}")));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
-        let digests = match chain.take(&page.entries) {
-            Ok(digests) => digests,
-            Err(wrong) => return Ok(Err(wrong)),
-        };
+        let digests = chain.take(&page.entries)?;
         if digest_at(client, room, page, chain.last).await? != chain.digest {
-            return first_wrong(client, room, &digests).await;
+            return Err(first_wrong(client, room, &digests).await?);
         }
     }
     let end = client.page(room.clone(), 0, chain.last.slot()).await?;
     // A room that was empty may have got its first entry since.
     let began = chain.last == Latest::EMPTY && end.latest > chain.last;
     if !began && end.digest != chain.digest {
-        let why =
-            format!("the server has digest {}, the entries give {}", end.digest, chain.digest);
-        return Ok(Err((chain.last.slot().unwrap_or(0), why)));
+        return Err(differs(chain.last, end.digest, chain.digest));
     }
-    Ok(Ok((chain.last, chain.digest)))
+    Ok((chain.last, chain.digest))
+}
+
+fn differs(slot: Latest, theirs: Digest, computed: Digest) -> Wrong {
+    Wrong::At(slot, format!("the server has digest {theirs}, the entries give {computed}"))
 }
 
 /// The server's digest at the last slot of a page.
@@ -86,7 +82,7 @@ async fn first_wrong(
     client: &Client,
     room: &RoomName,
     digests: &[(Slot, Digest)],
-) -> Result<Checked, ClientError> {
+) -> Result<Wrong, ClientError> {
     let (mut right, mut wrong) = (0, digests.len().saturating_sub(1));
     while right < wrong {
         let middle = right.midpoint(wrong);
@@ -96,8 +92,7 @@ async fn first_wrong(
     }
     let (slot, computed) = digests[wrong];
     let theirs = client.page(room.clone(), 0, Some(slot)).await?.digest;
-    let why = format!("the server has digest {theirs}, the entries give {computed}");
-    Ok(Err((slot, why)))
+    Ok(differs(Latest::at(slot), theirs, computed))
 }
 
 /// The digest of consecutive entries from slot 0.
@@ -113,17 +108,15 @@ impl DigestChain {
     }
 
     /// The digest after each entry; or the slot that breaks a rule that digests do not cover.
-    fn take(&mut self, entries: &[Entry]) -> Result<Vec<(Slot, Digest)>, (Slot, String)> {
+    fn take(&mut self, entries: &[Entry]) -> Result<Vec<(Slot, Digest)>, Wrong> {
         let mut digests = Vec::with_capacity(entries.len());
         for entry in entries {
             if entry.committed_at < self.committed_at {
-                return Err((
-                    entry.slot,
-                    "committed_at is earlier than that of the slot before".into(),
-                ));
+                let why = "committed_at is earlier than that of the slot before";
+                return Err(Wrong::at(entry.slot, why));
             }
             if entry.reference.is_some_and(|reference| reference >= entry.slot) {
-                return Err((entry.slot, "ref is not an earlier slot".into()));
+                return Err(Wrong::at(entry.slot, "ref is not an earlier slot"));
             }
             self.digest = self.digest.then(entry);
             (self.last, self.committed_at) = (Latest::at(entry.slot), entry.committed_at);

@@ -6,9 +6,9 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
 };
 
 use jiff::civil::Date;
@@ -37,10 +37,9 @@ fn is_root(directory: &Path) -> bool {
 
 /// The days of a channel, in order. Its directory may have other files, such as canvases.
 pub(crate) fn days(channel: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |why: io::Error| Failure::file(channel, why);
     let mut days = Vec::new();
-    for entry in fs::read_dir(channel).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for entry in fs::read_dir(channel).map_err(Failure::reading(channel))? {
+        let path = entry.map_err(Failure::reading(channel))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let day = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".json");
         if day.is_some_and(|day| day.parse::<Date>().is_ok()) && is_file(&path) {
@@ -60,11 +59,10 @@ pub(crate) fn channel(
     if !is_root(directory) {
         return Ok(directory.into());
     }
-    let failed = |why: io::Error| Failure::file(root, why);
     let mut channels = Vec::new();
-    for entry in fs::read_dir(root).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_dir() {
+    for entry in fs::read_dir(root).map_err(Failure::reading(root))? {
+        let entry = entry.map_err(Failure::reading(root))?;
+        if entry.file_type().map_err(Failure::reading(root))?.is_dir() {
             channels.extend(entry.file_name().into_string());
         }
     }
@@ -77,7 +75,7 @@ pub(crate) fn channel(
         let listed = channels.iter().take(20).map(|name| name.escape_debug().to_string());
         let listed: Vec<_> = listed.collect();
         let more = if channels.len() > listed.len() { ", …" } else { "" };
-        Failure::said(format!(
+        Failure::other(format!(
             "{} is a Slack export with the channels {}{more}; import one at a time, with --channel",
             root.display(),
             listed.join(", ")
@@ -106,7 +104,7 @@ impl Names {
     pub(super) fn read(root: &Path) -> Result<Self, Failure> {
         let users = list(&root.join(USERS))?;
         if users.is_empty() {
-            return Err(Failure::said(format!("{} lists no users", root.join(USERS).display())));
+            return Err(Failure::other(format!("{} lists no users", root.join(USERS).display())));
         }
         let mut channels = HashMap::new();
         for path in CHANNELS.iter().map(|name| root.join(name)).filter(|path| is_file(path)) {
@@ -118,7 +116,7 @@ impl Names {
 
 fn list(path: &Path) -> Result<HashMap<String, String>, Failure> {
     let mut names = HashMap::new();
-    let text = open(path, None, &Arc::new(AtomicU64::new(0)))?;
+    let text = open(path, None, &Arc::default())?;
     let read = document::read(text, &[], &mut |part| {
         if let Part::Message(_, named) = part
             && let Ok(Named { id, name: Some(name) }) = serde_json::from_value(named)
@@ -129,7 +127,7 @@ fn list(path: &Path) -> Result<HashMap<String, String>, Failure> {
     });
     match read {
         Err(Stopped::Broken { line, why }) => {
-            Err(Failure::said(format!("{}:{line}: {why}", path.display())))
+            Err(Failure::other(format!("{}:{line}: {why}", path.display())))
         }
         _ => Ok(names),
     }

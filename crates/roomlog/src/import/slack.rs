@@ -9,7 +9,6 @@
 //! The id of an entry contains the message's `ts`, which is the same in every export.
 
 pub(super) mod export;
-mod text;
 
 use std::path::Path;
 
@@ -83,15 +82,14 @@ struct SlackAttachment {
 
 pub(super) struct Slack {
     names: Names,
-    chat: Chat,
 }
 
 impl Slack {
-    pub(super) fn open(root: &Path, joins: bool) -> Result<Self, Failure> {
-        Ok(Self { names: Names::read(root)?, chat: Chat::new(joins) })
+    pub(super) fn open(root: &Path) -> Result<Self, Failure> {
+        Ok(Self { names: Names::read(root)? })
     }
 
-    fn author(&mut self, message: &SlackMessage) -> Result<Author, String> {
+    fn author(&self, chat: &mut Chat, message: &SlackMessage) -> Result<Author, String> {
         let of_profile = |profile: &Option<Profile>| profile.as_ref()?.name.clone();
         let user = message.user.as_deref().or(message.bot_id.as_deref());
         let name = user.and_then(|user| self.names.users.get(user)).cloned();
@@ -106,11 +104,11 @@ impl Slack {
             (None, Some(bot)) => format!("{bot} {name}"),
             (None, None) => name.clone(),
         };
-        self.chat.author(&id, &name)
+        chat.author(&id, &name)
     }
 
     fn body(&self, message: &SlackMessage) -> String {
-        let text = text::plain(message.text.as_deref().unwrap_or_default(), &self.names);
+        let text = plain(message.text.as_deref().unwrap_or_default(), &self.names);
         let files = message.files.iter().flatten().map(|it| {
             // Private addresses end with a token of the export.
             let private = it.url_private.as_deref().and_then(|url| url.split('?').next());
@@ -120,18 +118,14 @@ impl Slack {
         let attached = message.attachments.iter().flatten().filter(|it| it.from_url.is_none());
         let attached = attached.map(|it| {
             let text = it.text.as_deref().filter(|text| !text.is_empty());
-            text::plain(text.or(it.fallback.as_deref()).unwrap_or_default(), &self.names)
+            plain(text.or(it.fallback.as_deref()).unwrap_or_default(), &self.names)
         });
         with_lines(text, files.chain(attached))
     }
 }
 
 impl ChatFormat for Slack {
-    fn chat(&mut self) -> &mut Chat {
-        &mut self.chat
-    }
-
-    fn read(&mut self, message: Value) -> Result<(), String> {
+    fn read(&self, chat: &mut Chat, message: Value) -> Result<(), String> {
         let it: SlackMessage = serde_json::from_value(message).map_err(|why| why.to_string())?;
         let number = micros(&it.ts).ok_or("its ts is not a time of Slack")?;
         let kind = match it.subtype.as_deref().unwrap_or_default() {
@@ -141,10 +135,10 @@ impl ChatFormat for Slack {
                 NOTICES.iter().find(|(_, names)| of(names)).map_or(Kind::TEXT, |(kind, _)| *kind)
             }
         };
-        if self.chat.skips(kind) {
+        if chat.skips(kind) {
             return Ok(());
         }
-        let author = self.author(&it)?;
+        let author = self.author(chat, &it)?;
         let thread = it.thread_ts.as_deref().and_then(micros);
         let edited = it.edited.as_ref().and_then(|edited| micros(edited.ts.as_deref()?));
         let message = Message {
@@ -156,11 +150,11 @@ impl ChatFormat for Slack {
             reply_to: thread.filter(|parent| *parent != number),
             edited_at: edited.map(|edited| edited / 1_000),
         };
-        self.chat.message(author, &message)?;
+        chat.message(author, &message)?;
         for SlackReaction { name, users } in it.reactions.iter().flatten() {
             for user in users.iter().flatten() {
-                let author = self.chat.author(user, self.names.users.get(user).unwrap_or(user))?;
-                self.chat.reaction(author, &message, name, emoji(name))?;
+                let author = chat.author(user, self.names.users.get(user).unwrap_or(user))?;
+                chat.reaction(author, &message, name, emoji(name))?;
             }
         }
         Ok(())
@@ -184,4 +178,45 @@ fn micros(ts: &str) -> Option<u64> {
         return None;
     }
     seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros.parse().ok()?)
+}
+
+/// Slack's markup as plain text, as its readers saw it: `<@U1>` as `@ada`, `&lt;` as `<`. Entities are
+/// resolved once, after the markup, so a written `&lt;@U1&gt;` does not become a mention.
+fn plain(text: &str, names: &Names) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        plain += &entities(before);
+        let Some((inside, behind)) = after.split_once('>') else {
+            plain.push('<');
+            rest = after;
+            continue;
+        };
+        plain += &entities(&mark(inside, names));
+        rest = behind;
+    }
+    plain + &entities(rest)
+}
+
+/// What is between `<` and `>`: a mention, a channel, a command or a link, perhaps with a label.
+fn mark(inside: &str, names: &Names) -> String {
+    let (what, label) = inside.split_once('|').unwrap_or((inside, ""));
+    let named = |mark: char, name: Option<&String>, id: &str| {
+        let label = Some(label).filter(|label| !label.is_empty());
+        let name = name.map(String::as_str).or(label).unwrap_or(id);
+        format!("{mark}{}", name.trim_start_matches(mark))
+    };
+    match what.split_at_checked(1) {
+        Some(("@", id)) => named('@', names.users.get(id), id),
+        Some(("#", id)) => named('#', names.channels.get(id), id),
+        // `<!here>`, `<!subteam^S1|@group>`, `<!date^1583632742^{date}|8 March>`
+        Some(("!", _)) if what.starts_with("!date") && !label.is_empty() => label.into(),
+        Some(("!", command)) => named('@', None, command),
+        _ if label.is_empty() || what.ends_with(label) => what.trim_start_matches("mailto:").into(),
+        _ => format!("{label} ({what})"),
+    }
+}
+
+fn entities(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }

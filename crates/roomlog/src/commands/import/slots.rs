@@ -7,18 +7,18 @@ use std::collections::HashMap;
 
 use roomlog_protocol::Slot;
 
-use super::item::Key;
+use crate::import::Key;
 
 /// The entries of the log that is being imported.
 #[derive(Default)]
-pub(crate) struct Slots {
+pub(super) struct Slots {
     log: u32,
     /// `None`: not answered yet.
     slots: HashMap<u64, Option<Slot>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
+pub(super) enum Lookup {
     At(Slot),
     InFlight,
     /// No entry has the key, or it was rejected.
@@ -26,7 +26,7 @@ pub(crate) enum Lookup {
 }
 
 impl Slots {
-    pub(crate) fn expect(&mut self, key: Key) {
+    pub(super) fn expect(&mut self, key: Key) {
         if key.log != self.log {
             self.slots.clear();
             self.log = key.log;
@@ -35,7 +35,7 @@ impl Slots {
     }
 
     /// An entry was answered: it has a slot, or it was rejected.
-    pub(crate) fn answered(&mut self, key: Option<Key>, slot: Option<Slot>) {
+    pub(super) fn answered(&mut self, key: Option<Key>, slot: Option<Slot>) {
         let Some(key) = key.filter(|key| key.log == self.log) else { return };
         match slot {
             Some(_) => drop(self.slots.insert(key.number, slot)),
@@ -43,7 +43,7 @@ impl Slots {
         }
     }
 
-    pub(crate) fn find(&self, key: Key) -> Lookup {
+    pub(super) fn find(&self, key: Key) -> Lookup {
         match self.slots.get(&key.number).filter(|_| key.log == self.log) {
             None => Lookup::Missing,
             Some(None) => Lookup::InFlight,

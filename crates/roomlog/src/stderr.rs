@@ -1,7 +1,7 @@
 //! Messages on standard error: the program's own, warnings of libraries, panics.
 //!
 //! ```text
-//!  say!, tracing, the panic hook ──► a bounded queue ──► one thread ──► standard error
+//!  message!, tracing, the panic hook ──► a bounded queue ──► one thread ──► standard error
 //! ```
 //!
 //! Input: lines, from any thread. Output: the same lines in the same order. No caller blocks on
@@ -46,7 +46,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Lines in the queue or being written.
 static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 
-/// Standard error accepted nothing while [`settle`] waited, and has accepted nothing since.
+/// Standard error accepted nothing while [`flush_before_data`] waited, and has accepted nothing since.
 static STUCK: AtomicBool = AtomicBool::new(false);
 
 enum Queued {
@@ -56,10 +56,10 @@ enum Queued {
 }
 
 /// Writes a line to standard error. It never blocks and never fails.
-macro_rules! say {
-    ($($what:tt)*) => { $crate::say::line(format_args!($($what)*)) };
+macro_rules! message {
+    ($($what:tt)*) => { $crate::stderr::line(format_args!($($what)*)) };
 }
-pub(crate) use say;
+pub(crate) use message;
 
 /// A line of the program. Text of others in it cannot control the terminal.
 pub(crate) fn line(what: impl Display) {
@@ -74,11 +74,11 @@ pub(crate) fn raw(mut text: String) {
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    drawn(text);
+    push(text);
 }
 
 /// Output of a progress bar, which does not end a line.
-pub(crate) fn drawn(text: String) {
+pub(crate) fn push(text: String) {
     let queue = QUEUE.get_or_init(start).as_ref();
     IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
     if queue.is_none_or(|queue| queue.try_send(Queued::Line(text.into_bytes())).is_err()) {
@@ -89,7 +89,7 @@ pub(crate) fn drawn(text: String) {
 
 /// Flushes standard error before data goes to standard output: in a terminal, a line that announces
 /// data must precede it. Waits like [`flush`], but not again while standard error is stuck.
-pub(crate) fn settle() {
+pub(crate) fn flush_before_data() {
     if IN_FLIGHT.load(Ordering::Relaxed) > 0 && !STUCK.load(Ordering::Relaxed) {
         flush();
         STUCK.store(IN_FLIGHT.load(Ordering::Relaxed) > 0, Ordering::Relaxed);
@@ -141,9 +141,9 @@ pub(crate) fn in_colour() -> bool {
 }
 
 /// The writer of `tracing`, which calls it once per line.
-pub(crate) struct Lines;
+pub(crate) struct TracingWriter;
 
-impl Write for Lines {
+impl Write for TracingWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -2,12 +2,16 @@
 //!
 //! Memory grows only with the number of authors, up to [`AUTHORS`].
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
 use roomlog_protocol::{Author, Entry, Limits};
 
-use super::item::Imported;
-use crate::show::{Shown, utc};
+use crate::{
+    commands::printer::Printer,
+    failure::Failure,
+    import::Imported,
+    show::{Shown, utc},
+};
 
 const ENTRIES: usize = 5;
 /// How many authors are counted, and how many of them are listed.
@@ -15,7 +19,7 @@ const AUTHORS: usize = 100_000;
 const LISTED: usize = 10;
 
 #[derive(Debug, Default)]
-pub(crate) struct Preview {
+pub(super) struct Preview {
     entries: Vec<Entry>,
     times: Option<(u64, u64)>,
     authors: HashMap<Author, u64>,
@@ -25,7 +29,7 @@ pub(crate) struct Preview {
 }
 
 impl Preview {
-    pub(crate) fn add(&mut self, imported: &Imported) {
+    pub(super) fn add(&mut self, imported: &Imported) {
         if self.entries.len() < ENTRIES {
             self.entries.push(entry(imported, self.entries.len() as u64));
         }
@@ -42,6 +46,31 @@ impl Preview {
             self.others += 1;
         }
     }
+    pub(super) fn print(&self, printer: &mut Printer) -> Result<(), Failure> {
+        if let Some((first, last)) = self.times {
+            printer.field("first / last", format_args!("{} / {}", utc(first), utc(last)))?;
+        }
+        let mut authors: Vec<_> = self.authors.iter().collect();
+        authors.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+        let (listed, rest) = authors.split_at(authors.len().min(LISTED));
+        let more = if self.others > 0 { " or more" } else { "" };
+        printer.field("authors", format_args!("{}{more}", authors.len()))?;
+        for (author, count) in listed {
+            printer.line(format_args!("{count:>15}  {author}"))?;
+        }
+        if !rest.is_empty() || self.others > 0 {
+            let count: u64 = rest.iter().map(|(_, count)| **count).sum();
+            printer.line(format_args!("{:>15}  all others", count + self.others))?;
+        }
+        if self.too_long > 0 {
+            let (n, most) = (self.too_long, Limits::default().body_bytes);
+            let what = format_args!("{n} (over {most} bytes; raise --body-bytes of the server)");
+            printer.field("too long", what)?;
+        }
+        printer.line("as they would appear in an empty room:")?;
+        let entries = self.entries.iter();
+        entries.map(Shown).try_for_each(|entry| printer.line(format_args!("  {entry}")))
+    }
 }
 
 fn entry(imported: &Imported, slot: u64) -> Entry {
@@ -55,35 +84,5 @@ fn entry(imported: &Imported, slot: u64) -> Entry {
         kind: imported.kind.clone(),
         reference: None,
         meta: None,
-    }
-}
-
-impl fmt::Display for Preview {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((first, last)) = self.times {
-            writeln!(f, "first / last     {} / {}", utc(first), utc(last))?;
-        }
-        let mut authors: Vec<_> = self.authors.iter().collect();
-        authors.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-        let (listed, rest) = authors.split_at(authors.len().min(LISTED));
-        let more = if self.others > 0 { " or more" } else { "" };
-        writeln!(f, "authors          {}{more}", authors.len())?;
-        for (author, count) in listed {
-            writeln!(f, "{count:>15}  {author}")?;
-        }
-        if !rest.is_empty() || self.others > 0 {
-            let count: u64 = rest.iter().map(|(_, count)| **count).sum();
-            writeln!(f, "{:>15}  all others", count + self.others)?;
-        }
-        if self.too_long > 0 {
-            let most = Limits::default().body_bytes;
-            writeln!(
-                f,
-                "too long         {} (over {most} bytes; raise --body-bytes of the server)",
-                self.too_long
-            )?;
-        }
-        write!(f, "as they would appear in an empty room:")?;
-        self.entries.iter().try_for_each(|entry| write!(f, "\n  {}", Shown(entry)))
     }
 }
