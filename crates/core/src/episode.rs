@@ -34,19 +34,19 @@ struct EpisodeState {
 
 impl Episode {
     /// Notes a failure; `true` if the caller should log it.
-    pub fn begins(&self) -> bool {
-        self.begins_at(Instant::now())
+    pub fn note_failure(&self) -> bool {
+        self.failure_at(Instant::now())
     }
 
     /// Notes a success. If the caller should log the end of an episode: the number of failures.
-    pub fn ends(&self) -> Option<u64> {
+    pub fn note_success(&self) -> Option<u64> {
         if !self.is_on.load(Ordering::Relaxed) {
             return None;
         }
-        self.ends_at(Instant::now())
+        self.success_at(Instant::now())
     }
 
-    fn begins_at(&self, now: Instant) -> bool {
+    fn failure_at(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         self.is_on.store(true, Ordering::Relaxed);
         state.times += 1;
@@ -54,7 +54,7 @@ impl Episode {
         may_log && !std::mem::replace(&mut state.is_logged, true)
     }
 
-    fn ends_at(&self, now: Instant) -> Option<u64> {
+    fn success_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         self.is_on.store(false, Ordering::Relaxed);
         std::mem::take(&mut state.is_logged).then(|| {
@@ -71,13 +71,13 @@ mod tests {
     #[test]
     fn logs_the_beginning_and_the_end_with_a_count() {
         let (episode, now) = (Episode::default(), Instant::now());
-        assert_eq!(episode.ends(), None);
-        assert!(episode.begins_at(now));
+        assert_eq!(episode.note_success(), None);
+        assert!(episode.failure_at(now));
         for _ in 0..999 {
-            assert!(!episode.begins_at(now));
+            assert!(!episode.failure_at(now));
         }
-        assert_eq!(episode.ends_at(now), Some(1_000));
-        assert_eq!(episode.ends_at(now), None);
+        assert_eq!(episode.success_at(now), Some(1_000));
+        assert_eq!(episode.success_at(now), None);
     }
 
     #[test]
@@ -86,8 +86,8 @@ mod tests {
         let (mut lines, mut counted) = (0, 0);
         for ms in (0..600_000).step_by(10) {
             let now = start + Duration::from_millis(ms);
-            lines += u64::from(episode.begins_at(now));
-            if let Some(times) = episode.ends_at(now) {
+            lines += u64::from(episode.failure_at(now));
+            if let Some(times) = episode.success_at(now) {
                 lines += 1;
                 counted += times;
             }
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn an_episode_that_outlasts_the_quiet_period_is_logged_after_it() {
         let (episode, start) = (Episode::default(), Instant::now());
-        assert!(episode.begins_at(start));
-        assert_eq!(episode.ends_at(start), Some(1));
-        assert!(!episode.begins_at(start));
-        assert!(episode.begins_at(start + QUIET_FOR));
-        assert_eq!(episode.ends_at(start + QUIET_FOR), Some(2));
+        assert!(episode.failure_at(start));
+        assert_eq!(episode.success_at(start), Some(1));
+        assert!(!episode.failure_at(start));
+        assert!(episode.failure_at(start + QUIET_FOR));
+        assert_eq!(episode.success_at(start + QUIET_FOR), Some(2));
     }
 }

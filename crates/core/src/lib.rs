@@ -14,12 +14,12 @@
 mod append;
 mod apply;
 pub mod episode;
-pub mod give_way;
 mod model;
 mod node;
 mod peers;
 mod read;
 mod stats;
+pub mod yielding;
 
 pub use append::{lane, queue};
 pub use model::{

@@ -9,16 +9,16 @@ use std::{sync::Arc, time::Duration};
 use roomlog_core::{
     NodeError,
     applied::{Applied, Chain},
-    archive::{Archive, Hurry, Window},
+    archive::{Archive, Urgency, Window},
     journal::Journal,
 };
 use roomlog_testkit::{
     fixtures::{proposal, room},
-    life::{Connection, LONG, Life, committed, identity, small_windows},
+    life::{Connection, Life, committed, identity, in_time, small_windows},
     memory::MemoryArchive,
 };
 use speaking::Speaking;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 async fn start(journal: &Arc<Speaking>, node: u8, archive: Arc<MemoryArchive>) -> Life {
     let life = Life::over(journal.clone(), archive, identity(node, 1), small_windows());
@@ -38,11 +38,11 @@ async fn a_node_with_a_different_log_stops_and_the_other_two_continue() {
     let archive = Arc::<MemoryArchive>::default();
     let position = journal.head(0).expect("a head");
     let applied = Applied { position, chain: Some(Chain([9; 32])), ..Applied::default() };
-    let window = Window { partition: 0, commits: Vec::new(), applied, hurry: Hurry::now() };
+    let window = Window { partition: 0, commits: Vec::new(), applied, urgency: Urgency::now() };
     archive.fold(&window).expect("a fold");
     let three = start(&journal, 3, archive).await;
 
-    let ended = timeout(LONG, three.has_ended()).await.expect("it stops");
+    let ended = in_time("its end", three.has_ended()).await;
     assert!(matches!(ended, Err(NodeError::Disagrees { others: 2, .. })), "{ended:?}");
     sleep(Duration::from_secs(20)).await;
     assert_eq!(ada.say(&two, proposal("general", "ada", "2", "two")).await, committed(1));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use roomlog_core::{
-    block::{self, Block, BlockError, BlockName, Content, Past, encode, encode_history},
+    block::{self, Block, BlockError, BlockName, Content, PastEntry, encode, encode_history},
     identity::NodeId,
     proposal::Proposal,
     rules::Rules,
@@ -130,9 +130,13 @@ fn a_block_may_be_empty() {
 
 #[test]
 fn a_block_of_history_reads_back_with_its_slots_and_times() {
-    let history: Vec<Past> = (3..)
+    let history: Vec<PastEntry> = (3..)
         .zip(golden_proposals())
-        .map(|(slot, proposal)| Past { proposal, slot, committed_at: 1_763_796_121_000 + slot })
+        .map(|(slot, proposal)| PastEntry {
+            proposal,
+            slot,
+            committed_at: 1_763_796_121_000 + slot,
+        })
         .collect();
     let bytes = encode_history(NAME, &history);
     assert_eq!(

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use roomlog_core::{
     NodeError, NodeSettings,
     archive::Archive,
-    block::{BlockError, BlockName, Past, encode, encode_history},
+    block::{BlockError, BlockName, PastEntry, encode, encode_history},
     identity::NodeId,
     journal::{Journal, Partition, Position, Proposed},
     outcome::AppendOutcome,
@@ -321,12 +321,12 @@ async fn a_node_at_its_bound_stops_with_a_full_archive() {
 
 /// A block of imported entries: slots from `first` on, one second apart.
 fn history(node: u8, n: u64, first: u64, bodies: &[&str]) -> Vec<u8> {
-    let past = |(slot, body): (u64, &&str)| Past {
+    let past = |(slot, body): (u64, &&str)| PastEntry {
         proposal: proposal("general", "ada", body, body),
         slot,
         committed_at: 5_000 + 1_000 * slot,
     };
-    let history: Vec<Past> = (first..).zip(bodies).map(past).collect();
+    let history: Vec<PastEntry> = (first..).zip(bodies).map(past).collect();
     let name = BlockName { node: identity(node, 1).node, incarnation: 1, n };
     encode_history(name, &history).to_vec()
 }

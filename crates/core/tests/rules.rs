@@ -12,11 +12,11 @@ use roomlog_core::{
 };
 use roomlog_testkit::{
     fixtures::{TRIAL, proposal, room},
-    life::{Connection, LONG, Life, identity, small_windows},
+    life::{Connection, LONG, Life, identity, in_time, small_windows},
     memory::MemoryArchive,
 };
 use speaking::{Hears, Speaking};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// All visible nodes must know a version for this long before a block names it.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
@@ -126,7 +126,7 @@ async fn newer_rules_begin_when_the_last_node_knows_them_and_all_logs_are_equal(
     let third = Site::of(3).start(&journal, 1, TRIAL).await;
     assert_eq!(third.bodies("general").await, ["a", "b", "c", "d", "e", "f", "g"]);
     let late = Site::of(4).over(&journal, 1, Rules::FIRST);
-    let ended = timeout(LONG, late.has_ended()).await.expect("it stops");
+    let ended = in_time("its end", late.has_ended()).await;
     let Err(NodeError::Block { problem: BlockError::Newer { rules, .. }, .. }) = ended else {
         panic!("{ended:?}");
     };
@@ -263,7 +263,7 @@ async fn with_too_many_nodes_no_newer_rules_begin() {
                 report.put_u64(1);
                 report.put_u16(TRIAL.number());
                 report.put_u32(0);
-                peers.tell(report.freeze()).await;
+                peers.broadcast(report.freeze()).await;
             }
             got.push(append(&mut ada, &one, &second.to_string()).await.1);
             sleep(Duration::from_secs(1)).await;

@@ -165,14 +165,14 @@ fn may_be_opened(options: &Options, config: &stream::Config) -> Result<(), OpenE
 fn log_event(event: &Event, lost: &Episode) {
     match event {
         Event::Connected => {
-            if let Some(events) = lost.ends() {
+            if let Some(events) = lost.note_success() {
                 info!(events, "connected to NATS again");
             }
         }
         Event::LameDuckMode | Event::Draining | Event::Closed => {
             info!(%event, "the connection to NATS");
         }
-        _ if lost.begins() => info!(%event, "the connection to NATS"),
+        _ if lost.note_failure() => info!(%event, "the connection to NATS"),
         _ => {}
     }
 }

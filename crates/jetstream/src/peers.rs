@@ -3,7 +3,7 @@
 use async_nats::{Client, Subscriber, connection::State};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
-use roomlog_core::journal::{Hear, Peers};
+use roomlog_core::journal::{PeerMessages, Peers};
 
 pub(crate) struct JetStreamPeers {
     pub(crate) client: Client,
@@ -11,7 +11,7 @@ pub(crate) struct JetStreamPeers {
 }
 
 impl Peers for JetStreamPeers {
-    fn tell(&self, message: Bytes) -> BoxFuture<'_, ()> {
+    fn broadcast(&self, message: Bytes) -> BoxFuture<'_, ()> {
         async {
             // Without a connection the client would keep the message, and send it late.
             if self.client.connection_state() == State::Connected {
@@ -21,18 +21,18 @@ impl Peers for JetStreamPeers {
         .boxed()
     }
 
-    fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>> {
+    fn subscribe(&self) -> BoxFuture<'_, Box<dyn PeerMessages>> {
         async {
             let messages = self.client.subscribe(self.subject.clone()).await.ok();
-            Box::new(JetStreamHear(messages)) as Box<dyn Hear>
+            Box::new(JetStreamSubscription(messages)) as Box<dyn PeerMessages>
         }
         .boxed()
     }
 }
 
-struct JetStreamHear(Option<Subscriber>);
+struct JetStreamSubscription(Option<Subscriber>);
 
-impl Hear for JetStreamHear {
+impl PeerMessages for JetStreamSubscription {
     fn next(&mut self) -> BoxFuture<'_, Bytes> {
         async {
             if let Some(messages) = &mut self.0

@@ -257,7 +257,7 @@ impl<P: Publish> Sending<P> {
     }
 
     fn schedule_resend(&mut self, why: &str) {
-        if self.resends.begins() {
+        if self.resends.note_failure() {
             info!(why, "proposing unanswered blocks again");
         }
         Counts::count(&self.counts.resends);
@@ -282,7 +282,7 @@ impl<P: Publish> Sending<P> {
     }
 
     fn note_recovered(&self) {
-        if let Some(times) = self.resends.ends() {
+        if let Some(times) = self.resends.note_success() {
             info!(times, "blocks that were proposed again are durable");
         }
     }

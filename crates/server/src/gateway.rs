@@ -122,7 +122,7 @@ impl Gateway {
 
     /// Logs that the archive cannot be read, once until it can be.
     fn note_unreadable(&self, problem: &ArchiveError) {
-        if self.read_failures.begins() {
+        if self.read_failures.note_failure() {
             error!(%problem, "the archive cannot be read; requests are answered `unavailable`");
         }
     }
@@ -130,7 +130,7 @@ impl Gateway {
     fn note_read(&self, failure: Option<&ArchiveError>) {
         if let Some(problem) = failure {
             self.note_unreadable(problem);
-        } else if let Some(times) = self.read_failures.ends() {
+        } else if let Some(times) = self.read_failures.note_success() {
             warn!(failed = times, "the archive can be read again");
         }
     }

@@ -67,14 +67,14 @@ async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of descriptors, or the client closed before it was accepted.
-                if failures.begins() {
+                if failures.note_failure() {
                     warn!(%error, "a connection could not be accepted; trying again");
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
-        if let Some(times) = failures.ends() {
+        if let Some(times) = failures.note_success() {
             warn!(times, "connections are accepted again");
         }
         // Frames are written in full: waiting to fill a segment would only delay them.

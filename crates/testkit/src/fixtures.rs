@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use roomlog_core::{
     applied::{Applied, Chain, Proposer, Proposers},
-    archive::{Hurry, Window},
+    archive::{Urgency, Window},
     commit::Commit,
     head::Head,
     identity::NodeId,
@@ -104,5 +104,5 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
         proposers,
         rules: Rules::FIRST.number(),
     };
-    Window { partition: 0, commits: commits.to_vec(), applied, hurry: Hurry::now() }
+    Window { partition: 0, commits: commits.to_vec(), applied, urgency: Urgency::now() }
 }

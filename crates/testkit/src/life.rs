@@ -34,6 +34,20 @@ use crate::{
 /// A timeout longer than anything takes in a test.
 pub const LONG: Duration = Duration::from_secs(30);
 
+/// Waits for a future, for as long as [`LONG`]. A paused clock runs ahead while a real thread, as a
+/// fold's, is about to wake a task: so the timeout is counted by the real clock too.
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let begun = std::time::Instant::now();
+    let mut future = std::pin::pin!(future);
+    loop {
+        match timeout(LONG, &mut future).await {
+            Ok(output) => return output,
+            Err(_) if begun.elapsed() < LONG => std::thread::yield_now(),
+            Err(_) => panic!("{what}: not in time"),
+        }
+    }
+}
+
 /// A page without limits.
 pub const WHOLE: PageLimits = PageLimits { entries: u64::MAX >> 2, bytes: usize::MAX };
 
@@ -95,7 +109,7 @@ pub async fn folded(journal: &dyn Journal, archive: &dyn Archive) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(LONG, folded).await.expect("folded in time");
+    in_time("the fold", folded).await;
 }
 
 /// A wrapper of a node's archive: its last reference is dropped when nothing of the node runs any
@@ -206,17 +220,17 @@ impl Life {
     /// # Panics
     /// If it stops before, or that takes too long.
     pub async fn has_caught_up(&self) {
-        assert!(timeout(LONG, self.caught_up()).await.expect("in time"), "it stopped");
+        assert!(in_time("the journal's head", self.caught_up()).await, "it stopped");
     }
 
     /// Stops the node; returns how it ended.
     pub async fn end(self) -> Result<(), NodeError> {
-        timeout(LONG, self.stop()).await.expect("ended in time")
+        in_time("the end", self.stop()).await
     }
 
     /// Waits until the node has ended by itself; returns how.
     pub async fn has_ended(self) -> Result<(), NodeError> {
-        timeout(LONG, self.ended()).await.expect("ended in time");
+        in_time("the end", self.ended()).await;
         self.end().await
     }
 
@@ -229,7 +243,7 @@ impl Life {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(LONG, ended).await.expect("its tasks and threads end");
+        in_time("the end of its tasks and threads", ended).await;
     }
 
     /// A page of a room.
@@ -239,7 +253,7 @@ impl Life {
     pub async fn page(&self, name: &str, span: Span) -> Page {
         let room = room(name);
         let read = self.read(&room, span, None, WHOLE);
-        timeout(LONG, read).await.expect("in time").expect("a page")
+        in_time("a page", read).await.expect("a page")
     }
 
     /// The complete log of a room; checks slots and digests.
@@ -297,7 +311,7 @@ impl Connection {
         while (self.outcomes.len() as u64) < self.tokens {
             self.outcomes.extend(self.mailbox.take().outcomes);
             if (self.outcomes.len() as u64) < self.tokens {
-                timeout(LONG, self.mailbox.wait()).await.expect("an outcome in time");
+                in_time("an outcome", self.mailbox.wait()).await;
             }
         }
         let mut new = self.outcomes[seen..].to_vec();

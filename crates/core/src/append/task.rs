@@ -141,14 +141,14 @@ impl SequencerTask {
 
     fn note_stalled(&self) {
         self.pipeline.inbox.set_stalled(true);
-        if self.stalled.begins() {
+        if self.stalled.note_failure() {
             warn!("the journal does not answer: new appends are busy");
         }
     }
 
     fn note_answered(&self) {
         self.pipeline.inbox.set_stalled(false);
-        if let Some(times) = self.stalled.ends() {
+        if let Some(times) = self.stalled.note_success() {
             warn!(times, "the journal answers again");
         }
     }
@@ -231,13 +231,13 @@ impl SequencerTask {
             // The block comes back by `follow`, in order.
             Proposed::Durable(_) => {
                 self.note_answered();
-                if let Some(refused_blocks) = self.full.ends() {
+                if let Some(refused_blocks) = self.full.note_success() {
                     warn!(refused_blocks, "the journal has room again");
                 }
                 Ok(())
             }
             Proposed::Refused(reason) => {
-                if self.full.begins() {
+                if self.full.note_failure() {
                     warn!(reason, "the journal has no room: appends are rejected until it has");
                 }
                 self.reject_from(n);

@@ -23,7 +23,7 @@ use crate::{
     model::{
         applied::{Applied, Chain},
         archive::{Archive, ArchiveError, IdKey},
-        block::{self, BlockName, Past},
+        block::{self, BlockName, PastEntry},
         commit::Commit,
         head::Known,
         journal::{Durable, Mark, Partition, Position},
@@ -216,7 +216,7 @@ impl Applier {
         &mut self,
         durable: &Durable,
         name: &BlockName,
-        history: &[Past],
+        history: &[PastEntry],
     ) -> Result<(), RestoreError> {
         self.read(durable);
         if !self.applied.proposers.admit(name) {

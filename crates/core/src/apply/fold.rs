@@ -14,13 +14,13 @@ use tracing::warn;
 
 use crate::{
     episode::Episode,
-    give_way::GiveWay,
     model::{
         applied::Applied,
-        archive::{Archive, ArchiveError, Hurry, Window},
+        archive::{Archive, ArchiveError, Urgency, Window},
         commit::Commit,
         journal::{Journal, Partition, Position},
     },
+    yielding::Yielder,
 };
 
 /// The delay before a window that did not fit is retried.
@@ -78,7 +78,7 @@ pub(crate) struct FoldQueue {
     changed: Condvar,
     folded: watch::Sender<Position>,
     /// The urgency of the current window: it is waited for, or much is queued behind it.
-    urgency: Hurry,
+    urgency: Urgency,
 }
 
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl FoldState {
 impl FoldQueue {
     pub(crate) fn new(settings: FoldSettings, applied: Position) -> Self {
         let folded = watch::channel(applied).0;
-        let (state, changed, urgency) = (Mutex::default(), Condvar::new(), Hurry::default());
+        let (state, changed, urgency) = (Mutex::default(), Condvar::new(), Urgency::default());
         Self { settings, state, changed, folded, urgency }
     }
 
@@ -191,13 +191,13 @@ impl Folder {
     pub(crate) fn run(self) {
         while let Some(effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
-            let mut pacer = GiveWay::default();
+            let mut pacer = Yielder::default();
             let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
             let window = Window {
                 partition: self.partition,
                 commits: commits.inspect(|_| pacer.after_piece()).collect(),
                 applied: last.applied.clone(),
-                hurry: self.queue.urgency.clone(),
+                urgency: self.queue.urgency.clone(),
             };
             let position = last.applied.position;
             let folded = match self.fold(&window) {
@@ -221,11 +221,11 @@ impl Folder {
         loop {
             let folded = self.fold_once(window);
             match &folded {
-                Err(ArchiveError::NoRoom(why)) if self.no_room.begins() => {
+                Err(ArchiveError::NoRoom(why)) if self.no_room.note_failure() => {
                     warn!(why, "the fold waits for room in the archive");
                 }
                 Ok(()) => {
-                    if let Some(tries) = self.no_room.ends() {
+                    if let Some(tries) = self.no_room.note_success() {
                         warn!(tries, "there is room in the archive again");
                     }
                 }

@@ -9,7 +9,7 @@ use roomlog_protocol::{Entry, Latest, RoomName, Slot};
 use thiserror::Error;
 
 use crate::model::{
-    block::Past,
+    block::PastEntry,
     head::{Head, Known},
     outcome::AppendOutcome,
     proposal::{Proposal, Stored},
@@ -37,9 +37,9 @@ pub(crate) struct HistoryError {
 
 /// Adds an imported entry; `None` if its slot is already filled. Fails if it would leave a gap or
 /// time would go back.
-pub(crate) fn restore(room: &mut Room, past: &Past) -> Result<Option<Stored>, HistoryError> {
+pub(crate) fn restore(room: &mut Room, past: &PastEntry) -> Result<Option<Stored>, HistoryError> {
     let Head { end, committed_at, .. } = room.head;
-    let Past { proposal, slot, committed_at: at } = past;
+    let PastEntry { proposal, slot, committed_at: at } = past;
     if *slot < end {
         return Ok(None);
     }

@@ -232,7 +232,7 @@ impl ApplierTask {
         match block::decode(&durable.block, self.rules.knows()) {
             Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
                 self.note_rules(durable.position, &name, rules);
-                if let Some(blocks) = self.foreign.ends() {
+                if let Some(blocks) = self.foreign.note_success() {
                     warn!(blocks, "skipped blocks that Roomlog did not write");
                 }
                 let known = self.applier.look_up(proposals.iter())?;
@@ -250,7 +250,7 @@ impl ApplierTask {
                 })
             }
             Err(BlockError::Foreign) if !self.journal.facts().is_exclusive => {
-                if self.foreign.begins() {
+                if self.foreign.note_failure() {
                     let position = durable.position;
                     warn!(%position, "skipped a block that Roomlog did not write");
                 }

@@ -33,14 +33,14 @@ pub struct Window {
     pub applied: Applied,
     /// If set, the fold runs at full speed because someone waits for it or more is queued; else it
     /// pauses to leave processor and disk to appends.
-    pub hurry: Hurry,
+    pub urgency: Urgency,
 }
 
 /// Whether a fold is urgent; may change during the fold.
 #[derive(Debug, Clone, Default)]
-pub struct Hurry(Arc<AtomicBool>);
+pub struct Urgency(Arc<AtomicBool>);
 
-impl Hurry {
+impl Urgency {
     /// Urgent from the start.
     #[must_use]
     pub fn now() -> Self {

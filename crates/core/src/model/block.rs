@@ -67,12 +67,12 @@ pub enum Content {
     /// Proposals of authors.
     Proposals(Vec<Proposal>),
     /// Entries of another log, imported with their slots and times.
-    History(Vec<Past>),
+    History(Vec<PastEntry>),
 }
 
 /// An entry that another log committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
+pub struct PastEntry {
     /// The proposal it came from.
     pub proposal: Proposal,
     /// Its slot.
@@ -128,10 +128,10 @@ pub fn encode<'a>(
 
 /// Encodes a block of imported entries; rules do not apply to them.
 #[must_use]
-pub fn encode_history(name: BlockName, history: &[Past]) -> Bytes {
+pub fn encode_history(name: BlockName, history: &[PastEntry]) -> Bytes {
     let weight = history.iter().map(|past| past.proposal.weight() + 16).sum();
     let mut bytes = begin(KIND_HISTORY, name, Rules::FIRST, history.len(), weight);
-    for Past { proposal, slot, committed_at } in history {
+    for PastEntry { proposal, slot, committed_at } in history {
         bytes.put_u64(*slot);
         bytes.put_u64(*committed_at);
         put_proposal(&mut bytes, proposal);
@@ -213,7 +213,7 @@ pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
     for _ in 0..count {
         if kind == KIND_HISTORY {
             let (slot, committed_at) = (cursor.u64()?, cursor.u64()?);
-            history.push(Past { proposal: cursor.proposal(&newer)?, slot, committed_at });
+            history.push(PastEntry { proposal: cursor.proposal(&newer)?, slot, committed_at });
         } else {
             proposals.push(cursor.proposal(&newer)?);
         }

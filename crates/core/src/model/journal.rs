@@ -153,14 +153,14 @@ pub trait Journal: Send + Sync + 'static {
 /// The other nodes that follow a journal. Messages may be lost; nobody waits for them.
 pub trait Peers: Send + Sync {
     /// Broadcasts to all nodes, including this one.
-    fn tell(&self, report: Bytes) -> BoxFuture<'_, ()>;
+    fn broadcast(&self, report: Bytes) -> BoxFuture<'_, ()>;
 
     /// Subscribes to the broadcasts.
-    fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>>;
+    fn subscribe(&self) -> BoxFuture<'_, Box<dyn PeerMessages>>;
 }
 
 /// A subscription to the broadcasts of nodes.
-pub trait Hear: Send {
+pub trait PeerMessages: Send {
     /// Waits for the next broadcast, forever if there is none. Cancel-safe.
     fn next(&mut self) -> BoxFuture<'_, Bytes>;
 }

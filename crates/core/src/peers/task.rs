@@ -36,7 +36,7 @@ impl Drop for AgreementTask {
 
 impl AgreementTask {
     pub(crate) async fn run(self) -> Result<(), NodeError> {
-        let mut reports = self.peers.hear().await;
+        let mut reports = self.peers.subscribe().await;
         let mut due = interval(REPORT_EVERY);
         let mut phase = self.pipeline.phase.subscribe();
         let mut alarmed = 0;
@@ -50,7 +50,7 @@ impl AgreementTask {
                 }
                 _ = due.tick() => {
                     let report = self.agreement.report(self.rules.knows());
-                    self.peers.tell(report.encode()).await;
+                    self.peers.broadcast(report.encode()).await;
                     self.rules.decide(Instant::now());
                     match self.agreement.judge(Instant::now()) {
                         Verdict::Agrees => alarmed = 0,

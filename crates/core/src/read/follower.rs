@@ -46,7 +46,7 @@ pub struct Piece {
 impl Piece {
     /// The commit, if the piece is all of it: its frames may be encoded already.
     #[must_use]
-    pub fn whole(&self) -> Option<&Commit> {
+    pub fn as_commit(&self) -> Option<&Commit> {
         (self.from == 0).then_some(&*self.commit)
     }
 
@@ -104,7 +104,7 @@ impl Follower {
     }
 
     /// Advances past what was read of [`Follower::span`].
-    pub fn took(&mut self, read: &[Stored]) {
+    pub fn advance(&mut self, read: &[Stored]) {
         if let Some(last) = read.last() {
             self.cursor.next.store(last.entry.slot + 1, Ordering::Relaxed);
         }

@@ -31,19 +31,19 @@ pub(crate) enum After {
 
 /// A registration for notifications of a room, until dropped.
 #[derive(Debug)]
-pub struct Hearing {
+pub struct Subscription {
     tail: Arc<Tail>,
     interest: Arc<Interest>,
 }
 
-impl Hearing {
+impl Subscription {
     /// Whether the room moved since the last call; enables the next notification.
     pub fn take(&self) -> bool {
         self.interest.take()
     }
 }
 
-impl Drop for Hearing {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.tail.unregister(&self.interest);
     }
@@ -179,8 +179,8 @@ impl Tail {
 
     /// Like [`Tail::register`], until the result is dropped.
     #[must_use]
-    pub fn hear(self: &Arc<Self>, mailbox: &Arc<Mailbox>, key: u32) -> Hearing {
-        Hearing { tail: self.clone(), interest: self.register(mailbox, key) }
+    pub fn subscribe(self: &Arc<Self>, mailbox: &Arc<Mailbox>, key: u32) -> Subscription {
+        Subscription { tail: self.clone(), interest: self.register(mailbox, key) }
     }
 
     /// Waits until the log ends at `end` or later.
@@ -189,11 +189,11 @@ impl Tail {
             return;
         }
         let mailbox = Arc::new(Mailbox::default());
-        let hearing = self.hear(&mailbox, 0);
+        let subscription = self.subscribe(&mailbox, 0);
         while self.head().end < end {
             mailbox.wait().await;
             let _moved = mailbox.take();
-            hearing.take();
+            subscription.take();
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::journal::{
-    Durable, Follow, Hear, Journal, JournalError, Mark, Partition, Peers, Proposed,
+    Durable, Follow, Journal, JournalError, Mark, Partition, PeerMessages, Peers, Proposed,
 };
 use roomlog_testkit::{delegate_journal, memory::MemoryJournal};
 use tokio::sync::{broadcast, watch};
@@ -64,7 +64,7 @@ async fn until(it: &mut watch::Receiver<bool>, wanted: bool) {
 }
 
 impl Peers for Hub {
-    fn tell(&self, report: Bytes) -> BoxFuture<'_, ()> {
+    fn broadcast(&self, report: Bytes) -> BoxFuture<'_, ()> {
         let to = match *self.hears.borrow() {
             Hears::All => Some(&self.all),
             Hears::Itself => Some(&self.here),
@@ -74,9 +74,9 @@ impl Peers for Hub {
         std::future::ready(()).boxed()
     }
 
-    fn hear(&self) -> BoxFuture<'_, Box<dyn Hear>> {
+    fn subscribe(&self) -> BoxFuture<'_, Box<dyn PeerMessages>> {
         let (all, here) = (self.all.subscribe(), self.here.subscribe());
-        let receiver: Box<dyn Hear> =
+        let receiver: Box<dyn PeerMessages> =
             Box::new(Receiver { all, here, hears: self.hears.subscribe() });
         std::future::ready(receiver).boxed()
     }
@@ -88,7 +88,7 @@ struct Receiver {
     hears: watch::Receiver<Hears>,
 }
 
-impl Hear for Receiver {
+impl PeerMessages for Receiver {
     fn next(&mut self) -> BoxFuture<'_, Bytes> {
         async {
             loop {

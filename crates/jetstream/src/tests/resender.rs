@@ -24,7 +24,7 @@ use roomlog_core::{
 use roomlog_testkit::{
     delegate_journal,
     fixtures::{proposal, room},
-    life::{Connection, LONG, Life, committed, identity, small_windows},
+    life::{Connection, LONG, Life, committed, identity, in_time, small_windows},
     memory::{MemoryArchive, MemoryJournal},
 };
 use tokio::time::{sleep, timeout};
@@ -148,13 +148,7 @@ async fn start(stream: &Arc<Unreliable>, node: u8, incarnation: u64) -> Life {
 /// The bodies of the room, once it has this many entries.
 async fn bodies(life: &Life, entries: u64) -> Vec<String> {
     let tail = life.tail(&room("general")).expect("a room");
-    timeout(LONG, async {
-        while tail.head().end < entries {
-            sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await
-    .expect("the node reaches it in time");
+    in_time("the entries", tail.reached(entries)).await;
     life.bodies("general").await
 }
 

@@ -151,7 +151,7 @@ impl Appends {
     /// Asks for notice of a room if an append waits for it, and notes the deadline if one has any.
     fn wait_in(&mut self, turn: &mut Turn, key: u32) {
         if self.waits_for_room(key) {
-            turn.rooms.hear(key);
+            turn.rooms.subscribe(key);
             // It may have moved before notice was asked for.
             self.moved(turn, key);
         }

@@ -75,7 +75,7 @@ impl Follows {
         let follower = turn.gateway.node.follow(tail.clone(), next);
         let follow = Follow { question, follower, is_catching_up: false, is_in_line: false };
         self.rooms.insert(key, Box::new(follow));
-        turn.rooms.hear(key);
+        turn.rooms.subscribe(key);
         self.moved(key);
     }
 
@@ -146,7 +146,7 @@ impl Follows {
         follow.is_catching_up = false;
         match page {
             Ok(page) => {
-                follow.follower.took(&page.entries);
+                follow.follower.advance(&page.entries);
                 send_entries(self.format, turn, &room, &page.entries);
                 self.moved(key);
             }
@@ -164,7 +164,7 @@ fn send_pieces(format: Format, turn: &mut Turn, key: u32, pieces: &[Piece]) {
     }
     let limits = &turn.gateway.config.limits;
     for piece in pieces {
-        match piece.whole() {
+        match piece.as_commit() {
             Some(commit) => turn.out.extend(wire::commit_frames(commit, limits)),
             None => {
                 let Some(tail) = turn.rooms.tail(key) else { return };

@@ -109,7 +109,7 @@ impl Reads {
             }
             read.deadline = Some(turn.now + turn.gateway.config.limits.ahead_for);
             // It may have moved before notice was asked for: look again.
-            turn.rooms.hear(key);
+            turn.rooms.subscribe(key);
         }
     }
 

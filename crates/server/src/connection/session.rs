@@ -124,7 +124,7 @@ impl Session {
     pub(super) fn moved(&mut self, key: u32) {
         let Self { turn, appends, reads, follows, .. } = self;
         let (waits, has_reads) = (appends.waits_for_room(key), reads.has(key));
-        turn.rooms.heard(key, follows.has(key) || has_reads || waits);
+        turn.rooms.moved(key, follows.has(key) || has_reads || waits);
         follows.moved(key);
         if waits {
             appends.moved(turn, key);

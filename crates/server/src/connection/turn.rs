@@ -18,7 +18,7 @@ use roomlog_core::{
     head::Head,
     mailbox::Mailbox,
     reader::{Page, PageLimits, ReadError},
-    tail::{Hearing, Tail},
+    tail::{Subscription, Tail},
 };
 use roomlog_protocol::{
     ClientUpdate, Latest, Refusal, RoomName, ServerFrame, Slot, Span, limits::HEADS_PER_FRAME,
@@ -60,7 +60,7 @@ impl Turn {
 
 struct OpenRoom {
     tail: Arc<Tail>,
-    hearing: Option<Hearing>,
+    subscription: Option<Subscription>,
 }
 
 /// The rooms that a connection deals with.
@@ -108,7 +108,7 @@ impl OpenRooms {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.keys.insert(tail.room().clone(), key);
-        self.rooms.insert(key, Box::new(OpenRoom { tail, hearing: None }));
+        self.rooms.insert(key, Box::new(OpenRoom { tail, subscription: None }));
         key
     }
 
@@ -125,21 +125,21 @@ impl OpenRooms {
     }
 
     /// Asks for notice when the room moves. It may have moved before: look at its end afterwards.
-    pub(crate) fn hear(&mut self, key: u32) {
+    pub(crate) fn subscribe(&mut self, key: u32) {
         if let Some(room) = self.rooms.get_mut(&key)
-            && room.hearing.is_none()
+            && room.subscription.is_none()
         {
-            room.hearing = Some(room.tail.hear(&self.mailbox, key));
+            room.subscription = Some(room.tail.subscribe(&self.mailbox, key));
         }
     }
 
     /// Notes that notice came. If it is still needed, the next one can come; else there is none.
-    pub(crate) fn heard(&mut self, key: u32, needed: bool) {
+    pub(crate) fn moved(&mut self, key: u32, needed: bool) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
         if !needed {
-            room.hearing = None;
-        } else if let Some(hearing) = &room.hearing {
-            hearing.take();
+            room.subscription = None;
+        } else if let Some(subscription) = &room.subscription {
+            subscription.take();
         }
     }
 }

@@ -94,7 +94,7 @@ async fn make(gateway: &Arc<Gateway>, engine: Arc<dyn Backup>, sender: ChunkSend
     });
     match made.await {
         Ok(Ok(Ok(()))) => {
-            if let Some(times) = gateway.backup_failures.ends() {
+            if let Some(times) = gateway.backup_failures.note_success() {
                 warn!(failed = times, "backups succeed again");
             }
         }
@@ -115,7 +115,7 @@ async fn fail(gateway: &Gateway, sender: &ChunkSender, problem: &BackupError) {
         BackupError::NoSpace { .. } => ErrorCode::StorageFull,
         BackupError::Failed(_) => ErrorCode::Unavailable,
     };
-    if gateway.backup_failures.begins() {
+    if gateway.backup_failures.note_failure() {
         warn!(%problem, "a backup failed");
     }
     let error = ErrorFrame::from(Refusal::new(code, problem.to_string()));

@@ -136,7 +136,7 @@ impl Feed {
 
     fn follow(&mut self, tail: Arc<Tail>, after: Option<Latest>, is_event_source: bool) {
         let key = self.turn.rooms.add(tail);
-        self.turn.rooms.hear(key);
+        self.turn.rooms.subscribe(key);
         // Looked at after notice was asked for, so nothing is missed.
         let after = after.unwrap_or_else(|| self.turn.rooms.latest(key));
         self.turn.out.push(beginning(after, self.turn.gateway.node.log(), is_event_source));
@@ -170,7 +170,7 @@ impl Feed {
             tokio::select! {
                 () = self.mailbox.wait() => {
                     for key in self.mailbox.take().moved {
-                        self.turn.rooms.heard(key, true);
+                        self.turn.rooms.moved(key, true);
                         self.follows.moved(key);
                     }
                 }

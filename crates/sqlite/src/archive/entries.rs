@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use roomlog_core::{
     archive::{ArchiveError, Keep},
-    give_way,
     proposal::Stored,
+    yielding,
 };
 use roomlog_protocol::{Digest, RoomName, Slot};
 use rusqlite::Connection;
@@ -186,7 +186,7 @@ impl Runs<'_> {
     ) -> Result<(&'a [&'a Stored], bool), ArchiveError> {
         let rest = builder.fill(entries);
         let written = sql::execute(self.connection, statement, builder.row())?;
-        give_way::now();
+        yielding::now();
         Ok((rest, written == 1))
     }
 }

@@ -12,9 +12,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use roomlog_core::{
     archive::{ArchiveError, Window},
-    give_way::{self, GiveWay},
     head::Head,
     proposal::Stored,
+    yielding::{self, Yielder},
 };
 use roomlog_protocol::RoomName;
 use rusqlite::{Connection, Transaction};
@@ -84,7 +84,7 @@ fn parts<'a>(
     window: &'a Window,
 ) -> Result<Vec<Part<'a>>, ArchiveError> {
     let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Head)> = BTreeMap::new();
-    let mut way = GiveWay::default();
+    let mut way = Yielder::default();
     for commit in &window.commits {
         let (entries, head) =
             of_room.entry(&commit.room).or_insert_with(|| (Vec::new(), commit.head()));
@@ -141,7 +141,7 @@ fn new_ids(
 ) -> Result<Vec<IdAt>, ArchiveError> {
     // By the first bits of their hashes, so that no sort takes long.
     let mut shares: Vec<Vec<_>> = (0..1 << SHARE_BITS).map(|_| Vec::new()).collect();
-    let mut way = GiveWay::default();
+    let mut way = Yielder::default();
     for (part, entries) in parts
         .iter()
         .flat_map(|part| part.entries.chunks(pace.now().rows).map(move |entries| (part, entries)))
@@ -175,7 +175,7 @@ fn new_ids(
             }
         }
         new.extend(share.into_iter().map(|(hash, at, ..)| (hash, at)));
-        give_way::now();
+        yielding::now();
     }
     Ok(new)
 }
@@ -212,7 +212,7 @@ fn finish(
     let connection = &writer.connection;
     let mut batch = Batch::begin(connection, pace)?;
     let mut segment = SegmentBuilder::new(number, new.len() as u64);
-    let mut way = GiveWay::default();
+    let mut way = Yielder::default();
     for ids in new.chunks(pace.now().rows) {
         for id in ids {
             segment.push(connection, *id)?;

@@ -6,11 +6,11 @@
 
 use std::{thread, time::Duration};
 
-use roomlog_core::archive::{Hurry, Window};
+use roomlog_core::archive::{Urgency, Window};
 
 /// The pace of a fold, which may change between its steps.
 #[derive(Debug)]
-pub(super) struct Pace(Hurry);
+pub(super) struct Pace(Urgency);
 
 pub(super) struct Measures {
     /// How many entries, or ids, one transaction writes.
@@ -34,7 +34,7 @@ const URGENT: Measures =
 
 impl Pace {
     pub(super) fn of(window: &Window) -> Self {
-        Self(window.hurry.clone())
+        Self(window.urgency.clone())
     }
 
     pub(super) fn now(&self) -> &'static Measures {

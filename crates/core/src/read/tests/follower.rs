@@ -49,7 +49,7 @@ fn next(follower: &mut Follower, bytes: usize) -> String {
     let bodies = |entries: &[Stored]| {
         entries.iter().map(|stored| &*stored.entry.body).collect::<Vec<_>>().join(" ")
     };
-    let piece = |piece: &crate::read::follower::Piece| match piece.whole() {
+    let piece = |piece: &crate::read::follower::Piece| match piece.as_commit() {
         Some(commit) => format!("[{}]", bodies(&commit.entries)),
         None => bodies(piece.entries()),
     };
@@ -85,9 +85,9 @@ fn a_follower_behind_the_tail_reads_the_archive_and_returns_to_the_tail() {
     scene.tail.drop_oldest();
     assert_eq!(next(&mut follower, usize::MAX), "archived");
     assert_eq!(follower.span(), Span::After(Latest::EMPTY));
-    follower.took(&scene.log[..1]);
+    follower.advance(&scene.log[..1]);
     assert_eq!(next(&mut follower, usize::MAX), "archived");
-    follower.took(&scene.log[1..2]);
+    follower.advance(&scene.log[1..2]);
     assert_eq!(next(&mut follower, usize::MAX), "[c]");
 }
 

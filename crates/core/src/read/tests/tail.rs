@@ -161,8 +161,8 @@ fn a_tail_is_idle_without_commits_and_registrations() {
 #[test]
 fn dropping_a_registration_removes_it() {
     let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").head));
-    let hearing = tail.hear(&Arc::default(), 1);
-    assert!(!tail.is_idle() && !hearing.take());
-    drop(hearing);
+    let subscription = tail.subscribe(&Arc::default(), 1);
+    assert!(!tail.is_idle() && !subscription.take());
+    drop(subscription);
     assert!(tail.is_idle());
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use roomlog_core::{
-    block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, Past},
+    block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, PastEntry},
     identity::NodeId,
     journal::{Journal, Partition, Position, Proposed},
     proposal::{Proposal, Stored},
@@ -31,7 +31,7 @@ pub(super) struct Blocks {
     next_n: u64,
     /// The position of the last block that took effect.
     last: Position,
-    history: Vec<Past>,
+    history: Vec<PastEntry>,
     bytes: usize,
     pending: Vec<Bytes>,
 }
@@ -100,7 +100,7 @@ impl Blocks {
     }
 }
 
-fn past(room: &RoomName, stored: &Stored) -> Past {
+fn past(room: &RoomName, stored: &Stored) -> PastEntry {
     let entry = &stored.entry;
     let proposal = Proposal {
         room: room.clone(),
@@ -114,5 +114,5 @@ fn past(room: &RoomName, stored: &Stored) -> Past {
         body_hash: hash(&entry.body),
         meta: entry.meta.as_ref().map(|meta| (meta.clone(), hash(meta))),
     };
-    Past { proposal, slot: entry.slot, committed_at: entry.committed_at }
+    PastEntry { proposal, slot: entry.slot, committed_at: entry.committed_at }
 }

@@ -54,7 +54,8 @@ pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCo
             backup(&archive(&manifest.log).map_err(Failure::other)?, room)
         }
         Contents::BackupWithJournal(_) | Contents::Log | Contents::JournalOnly => {
-            let journal = SqliteJournal::open(&copy.path().join("journal.db")).map_err(Failure::other)?;
+            let journal =
+                SqliteJournal::open(&copy.path().join("journal.db")).map_err(Failure::other)?;
             let archive = archive(&journal.facts().log).map_err(Failure::other)?;
             if journal.first(0).map_err(Failure::other)? > Position(1) {
                 trimmed(Arc::new(archive), Arc::new(journal), room).await

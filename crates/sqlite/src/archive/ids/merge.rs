@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use roomlog_core::{archive::ArchiveError, give_way::GiveWay};
+use roomlog_core::{archive::ArchiveError, yielding::Yielder};
 use rusqlite::{Connection, Transaction};
 
 use super::{
@@ -194,7 +194,7 @@ impl Merge {
         let transaction = connection.transaction().map_err(failed)?;
         let most = pace.now().merged.min(*budget);
         *budget -= most;
-        let mut way = GiveWay::default();
+        let mut way = Yielder::default();
         for _ in 0..most {
             let Some(id) = take_least(&transaction, &mut self.sources)? else {
                 if self.target.close(&transaction)? {

@@ -11,9 +11,9 @@ const PIECES: u32 = 32;
 
 /// Counts pieces of work and yields after every 32.
 #[derive(Debug, Default)]
-pub struct GiveWay(u32);
+pub struct Yielder(u32);
 
-impl GiveWay {
+impl Yielder {
     /// Call this after each piece of some microseconds.
     pub fn after_piece(&mut self) {
         self.0 += 1;
