@@ -68,7 +68,7 @@ impl Inboxes {
         self.inboxes.iter().map(Arc::as_ref)
     }
 
-    fn of(&self, proposal: &Proposal) -> &Inbox {
+    fn of(&self, proposal: &Proposal) -> &Arc<Inbox> {
         let partitions = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
         &self.inboxes[partition_of(&proposal.room, partitions) as usize]
     }
@@ -79,12 +79,13 @@ pub struct Queue {
     id: QueueId,
     mailbox: Arc<Mailbox>,
     inboxes: Arc<Inboxes>,
-    is_numbered: bool,
+    /// The inbox whose sequencer keeps state of the queue, once it is numbered.
+    numbered_in: Option<Arc<Inbox>>,
 }
 
 impl Queue {
     pub(crate) fn new(id: QueueId, mailbox: Arc<Mailbox>, inboxes: Arc<Inboxes>) -> Self {
-        Self { id, mailbox, inboxes, is_numbered: false }
+        Self { id, mailbox, inboxes, numbered_in: None }
     }
 
     /// Adds an append; its outcome goes to the mailbox with this token. The sequencer sees it after
@@ -117,7 +118,9 @@ impl Queue {
 
     fn submit(&mut self, token: u64, draft: Draft) -> Submit {
         let Draft { proposal, time, seq } = draft;
-        self.is_numbered |= seq.is_some();
+        if seq.is_some() && self.numbered_in.is_none() {
+            self.numbered_in = Some(self.inboxes.of(&proposal).clone());
+        }
         let ticket = Ticket { mailbox: self.mailbox.clone(), token, queue: self.id, seq };
         Submit { proposal, time, ticket }
     }
@@ -131,9 +134,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // The sequencer keeps state only of numbered queues.
-        if self.is_numbered {
-            self.inboxes.iter().for_each(|inbox| inbox.close_queue(self.id));
+        if let Some(inbox) = &self.numbered_in {
+            inbox.close_queue(self.id);
         }
     }
 }
