@@ -27,7 +27,7 @@ use queue::{Next, Queue, Queued};
 /// How long to wait before resending an append with an unknown outcome.
 const UNKNOWN_RETRY: Duration = Duration::from_millis(200);
 /// How often to resend an append after answers that do not match what was sent.
-const MOST_MISMATCHES: u32 = 8;
+const MAX_MISMATCHES: u32 = 8;
 
 /// An append that is in the log, on stable storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,7 +276,7 @@ impl<T> Outbox<T> {
             expected.is_some_and(|wanted| wanted < seq && queue.get_mut(wanted).is_some());
         if let Some(item) = queue.get_mut(seq).filter(|_| !explained) {
             item.mismatches += 1;
-            if item.mismatches > MOST_MISMATCHES {
+            if item.mismatches > MAX_MISMATCHES {
                 return Verdict::Reconnect(format!(
                     "the server expects seq {expected:?} of room {room}, which has its outcome"
                 ));

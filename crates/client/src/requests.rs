@@ -30,7 +30,7 @@ use rooms::Following;
 /// How often a follow checks that it missed nothing, before jitter.
 const CHECK: Duration = Duration::from_secs(24);
 /// How many reads may be unanswered.
-const MOST_READS: usize = 32;
+const MAX_READS: usize = 32;
 
 /// An item of this log for the follow or watch with this number.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Requests {
     }
 
     pub(crate) fn has_space(&self) -> bool {
-        self.reads.len() < MOST_READS
+        self.reads.len() < MAX_READS
     }
 
     pub(crate) fn read(

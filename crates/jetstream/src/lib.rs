@@ -27,4 +27,4 @@ mod sync;
 pub use error::OpenError;
 pub use journal::{JetStreamJournal, Promise};
 pub use moving::SealedJournal;
-pub use options::{MOST_PARTITIONS, Options, Purpose};
+pub use options::{MAX_PARTITIONS, Options, Purpose};

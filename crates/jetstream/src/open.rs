@@ -14,6 +14,7 @@ use async_nats::{
     },
 };
 use roomlog_core::episode::Episode;
+use tokio::time::Instant;
 use tracing::{info, warn};
 use ulid::Ulid;
 
@@ -246,14 +247,22 @@ async fn stream(
     must_exist: bool,
 ) -> Result<Info, OpenError> {
     let name = wanted.name.clone();
-    let (begun, mut is_logged) = (tokio::time::Instant::now(), false);
+    let begun = Instant::now();
+    // When JetStream last had no leader: the shorter timeouts count from then on.
+    let (mut since, mut is_logged) = (begun, false);
     loop {
         let StreamError { why, retry_for } =
             match get_or_create(context, &name, &wanted, must_exist).await {
                 Ok(info) => return Ok(info),
                 Err(error) => error,
             };
-        if begun.elapsed() >= retry_for {
+        let is_over = if retry_for == ELECTION_TIMEOUT {
+            since = Instant::now();
+            begun.elapsed() >= retry_for
+        } else {
+            since.elapsed() >= retry_for
+        };
+        if is_over {
             return Err(OpenError::JetStream { name, why });
         }
         if !mem::replace(&mut is_logged, true) {
@@ -281,9 +290,10 @@ async fn get_or_create(
             GetStreamErrorKind::JetStream(error)
                 if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
             kind => {
+                let find_for = if must_exist { FIND_TIMEOUT } else { OPEN_TIMEOUT };
                 let retry_for = match kind {
-                    GetStreamErrorKind::JetStream(error) => retry_for(&error),
-                    _ => OPEN_TIMEOUT,
+                    GetStreamErrorKind::JetStream(error) => retry_for(&error, find_for),
+                    _ => find_for,
                 };
                 return Err(StreamError { why: with_causes(&why), retry_for });
             }
@@ -297,16 +307,17 @@ async fn get_or_create(
     match context.create_stream(wanted.clone()).await {
         Ok(stream) => Ok(stream.cached_info().clone()),
         Err(why) => Err(match why.kind() {
-            CreateStreamErrorKind::JetStream(error) => {
-                StreamError { retry_for: retry_for(&error), why: explain(&error, wanted) }
-            }
+            CreateStreamErrorKind::JetStream(error) => StreamError {
+                retry_for: retry_for(&error, Duration::ZERO),
+                why: explain(&error, wanted),
+            },
             _ => StreamError { why: with_causes(&why), retry_for: OPEN_TIMEOUT },
         }),
     }
 }
 
-/// How long retrying may help against this error of JetStream.
-fn retry_for(error: &jetstream::Error) -> Duration {
+/// How long retrying may help against this error of JetStream; `otherwise`, if nothing is known of it.
+fn retry_for(error: &jetstream::Error, otherwise: Duration) -> Duration {
     match error.error_code() {
         ErrorCode::CLUSTER_NOT_AVAILABLE => ELECTION_TIMEOUT,
         ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => Duration::ZERO,
@@ -314,7 +325,7 @@ fn retry_for(error: &jetstream::Error) -> Duration {
         // created is found next.
         ErrorCode::CLUSTER_NO_PEERS | ErrorCode::STREAM_NAME_EXIST => OPEN_TIMEOUT,
         _ if error.code() == 503 => OPEN_TIMEOUT,
-        _ => Duration::ZERO,
+        _ => otherwise,
     }
 }
 
@@ -342,9 +353,11 @@ mod tests {
         let too_few = error(r#"{"code":400,"err_code":10005,"description":"no suitable peers"}"#);
         let disabled = error(r#"{"code":503,"err_code":10039,"description":"not enabled"}"#);
         let denied = error(r#"{"code":400,"err_code":10052,"description":"invalid config"}"#);
-        assert_eq!(retry_for(&electing), ELECTION_TIMEOUT);
-        assert_eq!(retry_for(&too_few), OPEN_TIMEOUT);
-        assert_eq!(retry_for(&disabled), Duration::ZERO);
-        assert_eq!(retry_for(&denied), Duration::ZERO);
+        let offline = error(r#"{"code":500,"err_code":10118,"description":"stream is offline"}"#);
+        assert_eq!(retry_for(&electing, FIND_TIMEOUT), ELECTION_TIMEOUT);
+        assert_eq!(retry_for(&too_few, FIND_TIMEOUT), OPEN_TIMEOUT);
+        assert_eq!(retry_for(&disabled, FIND_TIMEOUT), Duration::ZERO);
+        assert_eq!(retry_for(&offline, FIND_TIMEOUT), FIND_TIMEOUT);
+        assert_eq!(retry_for(&denied, Duration::ZERO), Duration::ZERO);
     }
 }

@@ -8,7 +8,7 @@ use roomlog_core::block::BLOCK_BYTES;
 const PREFIX_BYTES: usize = 32;
 
 /// The most partitions of a log: each takes two tasks, a thread and a share of every limit.
-pub const MOST_PARTITIONS: u32 = 64;
+pub const MAX_PARTITIONS: u32 = 64;
 
 /// The smallest `max_bytes`.
 const LEAST_STREAM_BYTES: u64 = 1 << 20;
@@ -108,8 +108,8 @@ impl Options {
                  digits and -"
             ));
         }
-        if let Some(partitions) = partitions.filter(|it| !(1..=MOST_PARTITIONS).contains(it)) {
-            return Err(format!("{partitions} partitions: must be 1 to {MOST_PARTITIONS}"));
+        if let Some(partitions) = partitions.filter(|it| !(1..=MAX_PARTITIONS).contains(it)) {
+            return Err(format!("{partitions} partitions: must be 1 to {MAX_PARTITIONS}"));
         }
         if let Some(replicas) = replicas.filter(|replicas| ![1, 3, 5].contains(replicas)) {
             return Err(format!("{replicas} replicas: must be 1, 3 or 5"));

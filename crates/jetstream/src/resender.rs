@@ -31,7 +31,7 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep_until},
 };
-use tracing::info;
+use tracing::warn;
 
 use crate::shared::Counts;
 
@@ -40,7 +40,7 @@ const QUEUE: usize = 64;
 
 /// How many blocks may be unread, acked or not; beyond, the next ones wait. A node has at most as many
 /// in flight.
-const MOST_UNREAD: usize = 64;
+const MAX_UNREAD: usize = 64;
 
 /// The delay before unanswered blocks are sent again.
 const RESEND_AFTER: Duration = Duration::from_millis(300);
@@ -80,7 +80,7 @@ struct Line {
     unread: Mutex<VecDeque<Unread>>,
     /// Followers that read; without one, a block is not kept after its ack.
     followers: AtomicUsize,
-    /// Fewer than [`MOST_UNREAD`] again.
+    /// Fewer than [`MAX_UNREAD`] again.
     freed: Notify,
     /// One was read before its predecessor.
     gap: Notify,
@@ -92,8 +92,16 @@ impl Line {
         if let Some(acked) = unread.iter_mut().find(|it| it.block == *block) {
             acked.answer(position);
         }
+        drop(unread);
+        self.release_unfollowed();
+    }
+
+    /// Without a follower, no block is kept after its ack.
+    fn release_unfollowed(&self) {
         if self.followers.load(Ordering::Acquire) == 0 {
+            let mut unread = self.unread.lock();
             while unread.pop_front_if(|first| first.answer.is_none()).is_some() {}
+            self.freed.notify_one();
         }
     }
 
@@ -101,7 +109,7 @@ impl Line {
         let mut unread = self.unread.lock();
         match unread.iter().position(|it| it.block == durable.block) {
             Some(0) => {
-                if unread.len() == MOST_UNREAD {
+                if unread.len() == MAX_UNREAD {
                     self.freed.notify_one();
                 }
                 let first = unread.pop_front();
@@ -114,7 +122,7 @@ impl Line {
     }
 
     fn is_full(&self) -> bool {
-        self.unread.lock().len() >= MOST_UNREAD
+        self.unread.lock().len() >= MAX_UNREAD
     }
 
     fn is_unread(&self, block: &Bytes) -> bool {
@@ -194,6 +202,7 @@ impl Follow for ObservedFollow {
 impl Drop for ObservedFollow {
     fn drop(&mut self) {
         self.line.followers.fetch_sub(1, Ordering::AcqRel);
+        self.line.release_unfollowed();
     }
 }
 
@@ -208,6 +217,13 @@ struct Sending<P> {
     acks: FuturesOrdered<AckOf>,
     resend_at: Option<Instant>,
     resends: Episode,
+}
+
+/// However it ends, by a panic too: nobody waits for an answer for ever.
+impl<P> Drop for Sending<P> {
+    fn drop(&mut self) {
+        self.line.unread.lock().clear();
+    }
 }
 
 impl<P: Publish> Sending<P> {
@@ -258,7 +274,7 @@ impl<P: Publish> Sending<P> {
 
     fn schedule_resend(&mut self, why: &str) {
         if self.resends.note_failure() {
-            info!(why, "proposing unanswered blocks again");
+            warn!(why, "proposing unanswered blocks again");
         }
         Counts::count(&self.counts.resends);
         self.acks = FuturesOrdered::new();
@@ -283,7 +299,7 @@ impl<P: Publish> Sending<P> {
 
     fn note_recovered(&self) {
         if let Some(times) = self.resends.note_success() {
-            info!(times, "blocks that were proposed again are durable");
+            warn!(times, "blocks that were proposed again are durable");
         }
     }
 }

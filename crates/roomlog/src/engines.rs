@@ -14,7 +14,7 @@ use std::{
 };
 
 use roomlog_core::{Engines, archive::Archive, journal::Journal};
-use roomlog_jetstream::{JetStreamJournal, MOST_PARTITIONS, Options, Promise};
+use roomlog_jetstream::{JetStreamJournal, MAX_PARTITIONS, Options, Promise};
 use roomlog_protocol::Manifest;
 use roomlog_sqlite::{Contents, Derived, Directory, OpenError, Restored};
 
@@ -129,7 +129,7 @@ fn extent(backup: &Manifest) -> String {
 
 /// Rejects an archive of more partitions than the journal has.
 fn check_partitions(archive: &dyn Archive, partitions: u32) -> Result<(), Failure> {
-    for partition in partitions..MOST_PARTITIONS {
+    for partition in partitions..MAX_PARTITIONS {
         let applied = archive.applied(partition).map_err(Failure::other)?;
         if applied.position.0 > 0 {
             return Err(Failure::other(format!(

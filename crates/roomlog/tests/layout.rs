@@ -11,10 +11,10 @@ use std::{
 use serde_json::Value;
 
 /// No source file, of tests either, is longer than this many lines.
-const MOST_LINES: usize = 450;
+const MAX_LINES: usize = 450;
 
 /// The README is read before anything else: it has at most this many lines.
-const MOST_README_LINES: usize = 120;
+const MAX_README_LINES: usize = 120;
 
 const ASYNC: &[&str] = &["async", "futures", "mio", "smol", "tokio"];
 const SOCKETS: &[&str] = &[
@@ -251,8 +251,8 @@ fn no_source_file_exceeds_the_line_limit() {
         }
     }
     assert!(files.len() > 5, "found only {files:?}");
-    files.retain(|(_, lines)| *lines > MOST_LINES);
-    assert!(files.is_empty(), "over {MOST_LINES} lines, split by idea: {files:#?}");
+    files.retain(|(_, lines)| *lines > MAX_LINES);
+    assert!(files.is_empty(), "over {MAX_LINES} lines, split by idea: {files:#?}");
 }
 
 #[test]
@@ -292,8 +292,5 @@ fn a_link_to_a_missing_file_or_heading_is_found() {
 fn the_readme_is_short() {
     let text = fs::read_to_string(root().join("README.md")).expect("the README is there");
     let lines = text.lines().count();
-    assert!(
-        lines <= MOST_README_LINES,
-        "{lines} lines, and at most {MOST_README_LINES} are allowed"
-    );
+    assert!(lines <= MAX_README_LINES, "{lines} lines, and at most {MAX_README_LINES} are allowed");
 }

@@ -15,7 +15,7 @@ use crate::{
     app::{App, Unsent},
     command::ChatCommand,
     help::Help,
-    limits::MOST_UNSENT,
+    limits::MAX_UNSENT,
     link::Request,
     shown::is_line,
     text,
@@ -49,9 +49,9 @@ impl App {
             let (is, may) = (body.len(), self.body_limit());
             return Err(format!("This message has {is} bytes; the limit is {may}. Shorten it."));
         }
-        if self.unsent.len() >= MOST_UNSENT {
+        if self.unsent.len() >= MAX_UNSENT {
             return Err(format!(
-                "{MOST_UNSENT} messages are not sent yet. Wait, or /drop failed ones."
+                "{MAX_UNSENT} messages are not sent yet. Wait, or /drop failed ones."
             ));
         }
         if let Some(slot) = slot {

@@ -15,7 +15,7 @@ use ratatui::{
 use ratatui_textarea::{CursorMove, TextArea, WrapMode};
 
 use crate::{
-    limits::{COMPOSER_ROWS, MOST_CHOICES, MOST_HISTORY},
+    limits::{COMPOSER_ROWS, MAX_CHOICES, MAX_HISTORY},
     style::DIM,
 };
 
@@ -58,7 +58,7 @@ impl Composer {
         self.set("");
         if !text.trim().is_empty() && self.history.back() != Some(&text) {
             self.history.push_back(text);
-            let surplus = self.history.len().saturating_sub(MOST_HISTORY);
+            let surplus = self.history.len().saturating_sub(MAX_HISTORY);
             self.history.drain(..surplus);
         }
     }
@@ -125,10 +125,10 @@ impl Composer {
                 self.text.insert_str(" ");
                 None
             }
-            count if count > MOST_CHOICES => Some(format!(
+            count if count > MAX_CHOICES => Some(format!(
                 "{}  and {} more",
-                fits[..MOST_CHOICES].join("  "),
-                count - MOST_CHOICES
+                fits[..MAX_CHOICES].join("  "),
+                count - MAX_CHOICES
             )),
             _ => Some(fits.join("  ")),
         }

@@ -13,7 +13,7 @@ use ratatui::{
 use roomlog_client::protocol::{Author, Entry};
 
 use crate::{
-    limits::MOST_ROWS,
+    limits::MAX_ROWS,
     shown::{Annotations, Shown, is_line},
     style::DIM,
     text,
@@ -175,9 +175,9 @@ impl Timeline<'_> {
     ) -> Vec<Line<'static>> {
         let (text, style) = words(entry, shown);
         let mut rows = text::wrap(&text, self.columns.body);
-        let hidden = rows.len().saturating_sub(MOST_ROWS);
+        let hidden = rows.len().saturating_sub(MAX_ROWS);
         if hidden > 1 && !self.expanded.contains(&entry.slot) {
-            rows.truncate(MOST_ROWS);
+            rows.truncate(MAX_ROWS);
             rows.push(format!("… {hidden} more rows: /show {}", entry.slot));
         }
         let indent = || vec![Span::raw(self.columns.indent())];

@@ -14,7 +14,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use crate::limits::{MOST_UNSENT, PAGE};
+use crate::limits::{MAX_UNSENT, PAGE};
 
 const NEWS: usize = 16;
 
@@ -64,7 +64,7 @@ impl Link {
         let open = watch::Sender::new(None);
         let page = watch::Sender::new(None);
         let peek = watch::Sender::new(None);
-        let (appends, append_requests) = mpsc::channel(MOST_UNSENT);
+        let (appends, append_requests) = mpsc::channel(MAX_UNSENT);
         let mut tasks = JoinSet::new();
         tasks.spawn(states(client.state(), sender.clone()));
         tasks.spawn(heads(client.clone(), sender.clone()));
@@ -77,7 +77,7 @@ impl Link {
         Self { open, page, peek, appends, news, tasks }
     }
 
-    /// Sends a request. The screen has at most [`MOST_UNSENT`] unanswered appends.
+    /// Sends a request. The screen has at most [`MAX_UNSENT`] unanswered appends.
     pub(crate) fn send(&self, request: Request) {
         match request {
             Request::Open(opening, room) => {
@@ -91,7 +91,7 @@ impl Link {
             }
             Request::Append(log, append) => {
                 let taken = self.appends.try_send((log, append));
-                debug_assert!(taken.is_ok(), "at most {MOST_UNSENT} appends are unanswered");
+                debug_assert!(taken.is_ok(), "at most {MAX_UNSENT} appends are unanswered");
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Enters and leaves: a JSON file `{"logs":[["LOG",{"ROOM":SLOT}]]}`, the most recently used log
 //! last. Invariant: a mark applies to its own log only; the file is replaced atomically and has at
-//! most [`MOST_LOGS`] logs; a damaged file counts as empty.
+//! most [`MAX_LOGS`] logs; a damaged file counts as empty.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 use roomlog_client::protocol::RoomName;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::MOST_LOGS;
+use crate::limits::MAX_LOGS;
 
 /// The last slot read, by room.
 pub(crate) type RoomMarks = BTreeMap<RoomName, i64>;
@@ -29,7 +29,7 @@ impl Marks {
     pub(crate) fn of(&mut self, log: &str) -> &mut RoomMarks {
         let at = self.logs.iter().position(|(name, _)| name == log);
         let used = at.map_or_else(|| (log.to_owned(), RoomMarks::new()), |at| self.logs.remove(at));
-        let surplus = (self.logs.len() + 1).saturating_sub(MOST_LOGS);
+        let surplus = (self.logs.len() + 1).saturating_sub(MAX_LOGS);
         self.logs.drain(..surplus);
         self.logs.push(used);
         let last = self.logs.len() - 1;
@@ -52,7 +52,7 @@ impl Marks {
                 *mark = slot.max(*mark);
             }
         }
-        let surplus = self.logs.len().saturating_sub(MOST_LOGS);
+        let surplus = self.logs.len().saturating_sub(MAX_LOGS);
         self.logs.drain(..surplus);
     }
 }
@@ -120,11 +120,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("read.json");
         fs::write(&path, "{\"logs\":[[").expect("written");
-        for log in 0..=MOST_LOGS {
+        for log in 0..=MAX_LOGS {
             save(&path, marks(&log.to_string(), read("general", 1))).expect("written");
         }
         let kept = load(&path);
-        assert_eq!(kept.logs.len(), MOST_LOGS);
+        assert_eq!(kept.logs.len(), MAX_LOGS);
         assert!(kept.logs.iter().all(|(log, _)| log != "0"), "one more than are kept");
         assert_eq!(kept.logs[0], ("1".to_owned(), read("general", 1)));
     }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use roomlog_client::protocol::{Author, Body, Entry};
 
-use crate::limits::MOST_ANNOTATIONS;
+use crate::limits::MAX_ANNOTATIONS;
 
 pub(crate) struct Shown<'a> {
     pub(crate) body: &'a str,
@@ -62,7 +62,7 @@ impl Annotations {
 
     /// Evicts annotations of slots outside this range, if there are many.
     pub(crate) fn trim(&mut self, slots: RangeInclusive<u64>) {
-        if self.taken > MOST_ANNOTATIONS {
+        if self.taken > MAX_ANNOTATIONS {
             self.by_slot.retain(|slot, _| slots.contains(slot));
             self.taken = 0;
         }

@@ -1,12 +1,12 @@
 //! The entries of the open room in memory: one run of slots without a gap.
 //!
-//! Invariant: the slots are contiguous and at most [`MOST_HELD`]; it is live if `last == latest`.
+//! Invariant: the slots are contiguous and at most [`MAX_HELD`]; it is live if `last == latest`.
 
 use std::collections::VecDeque;
 
 use roomlog_client::protocol::Entry;
 
-use crate::limits::MOST_HELD;
+use crate::limits::MAX_HELD;
 
 /// The end that grows; the other is trimmed when the window is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Window {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.entries.len() >= MOST_HELD
+        self.entries.len() >= MAX_HELD
     }
 
     pub(crate) fn get(&self, slot: u64) -> Option<&Entry> {
@@ -65,7 +65,7 @@ impl Window {
     pub(crate) fn followed(&mut self, entries: &[Entry], keep: bool) {
         let Some(newest) = entries.last() else { return };
         self.latest = self.latest.max(newest.slot.cast_signed());
-        if !(keep && self.entries.len() + entries.len() > MOST_HELD) {
+        if !(keep && self.entries.len() + entries.len() > MAX_HELD) {
             self.join(entries.iter().cloned());
         }
     }
@@ -85,7 +85,7 @@ impl Window {
                         self.entries.push_front(entry);
                     }
                 }
-                self.entries.truncate(MOST_HELD);
+                self.entries.truncate(MAX_HELD);
                 before.1 != self.last()
             }
         }
@@ -103,7 +103,7 @@ impl Window {
                 self.entries.push_back(entry);
             }
         }
-        let surplus = self.entries.len().saturating_sub(MOST_HELD);
+        let surplus = self.entries.len().saturating_sub(MAX_HELD);
         self.entries.drain(..surplus);
         self.latest = self.latest.max(self.last().map_or(-1, u64::cast_signed));
     }

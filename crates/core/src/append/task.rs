@@ -54,6 +54,8 @@ pub(crate) struct SequencerTask {
     /// Oldest first.
     pub(crate) outstanding: VecDeque<Outstanding>,
     pub(crate) next_n: u64,
+    /// When the journal last answered.
+    pub(crate) answered_at: Instant,
     pub(crate) rules: Arc<ActiveRules>,
     /// The journal refuses blocks.
     pub(crate) full: Episode,
@@ -104,25 +106,27 @@ impl SequencerTask {
         }
         loop {
             self.take_inbox();
+            if self.pipeline.inbox.is_closed() && !self.journal.facts().head_is_exact {
+                // All sockets are closed, and a journal that other nodes write to may neither answer
+                // nor return blocks for long.
+                self.pipeline.fail();
+                return Ok(());
+            }
             if self.pipeline.inbox.is_draining() {
                 // Wakes the applier: while draining it does not wait for the fold.
                 self.pipeline.pushed.notify_one();
             }
             self.propose();
-            if self.pipeline.inbox.is_closed() {
-                if self.outstanding.is_empty() && self.sequencer.is_empty() {
-                    // It was closed before it was found empty; take what came in between.
-                    self.take_inbox();
-                    if self.sequencer.is_empty() {
-                        return Ok(());
-                    }
-                    continue;
-                }
-                if self.pipeline.inbox.is_stalled() {
-                    // All sockets are closed, and the journal may not answer for long.
-                    self.pipeline.fail();
+            if self.outstanding.is_empty()
+                && self.sequencer.is_empty()
+                && self.pipeline.inbox.is_closed()
+            {
+                // It was closed before it was found empty; take what came in between.
+                self.take_inbox();
+                if self.sequencer.is_empty() {
                     return Ok(());
                 }
+                continue;
             }
             match self.wait().await {
                 SequencerEvent::Proposed(proposed) => self.answered(proposed)?,
@@ -136,7 +140,7 @@ impl SequencerTask {
     /// When the journal counts as stalled, unless it answers before.
     fn late_at(&self) -> Option<Instant> {
         let oldest = self.outstanding.front().filter(|_| !self.pipeline.inbox.is_stalled());
-        oldest.map(|oldest| oldest.since + STALLED_AFTER)
+        oldest.map(|oldest| oldest.since.max(self.answered_at) + STALLED_AFTER)
     }
 
     fn note_stalled(&self) {
@@ -146,7 +150,8 @@ impl SequencerTask {
         }
     }
 
-    fn note_answered(&self) {
+    fn note_answered(&mut self) {
+        self.answered_at = Instant::now();
         self.pipeline.inbox.set_stalled(false);
         if let Some(times) = self.stalled.note_success() {
             warn!(times, "the journal answers again");
@@ -237,6 +242,7 @@ impl SequencerTask {
                 Ok(())
             }
             Proposed::Refused(reason) => {
+                self.note_answered();
                 if self.full.note_failure() {
                     warn!(reason, "the journal has no room: appends are rejected until it has");
                 }

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::settings::NodeSettings;
 use crate::{
@@ -82,6 +85,7 @@ impl Shared {
             sequencer: Sequencer::default(),
             outstanding: VecDeque::new(),
             next_n: 0,
+            answered_at: Instant::now(),
             rules: rules.clone(),
             full: Episode::default(),
             stalled: Episode::default(),

@@ -29,7 +29,7 @@ use roomlog_testkit::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{Ack, MOST_UNREAD, Publish, Resender};
+use super::{Ack, MAX_UNREAD, Publish, Resender};
 
 /// What the stream does with a proposed block.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,8 @@ struct Unreliable {
     late: Mutex<Vec<Bytes>>,
     /// If set, nothing is stored or acked.
     is_unreachable: AtomicBool,
+    /// If set, blocks are acked and never returned.
+    is_silent: AtomicBool,
 }
 
 impl Unreliable {
@@ -80,6 +82,9 @@ impl Unreliable {
         };
         if self.is_unreachable.load(Ordering::Relaxed) {
             return no_ack("it is unreachable");
+        }
+        if self.is_silent.load(Ordering::Relaxed) {
+            return ready(Ok(Position(u64::MAX))).boxed();
         }
         match self.fates.lock().pop_front().unwrap_or(Fate::Stored) {
             Fate::Stored => {
@@ -130,6 +135,7 @@ fn stream(fates: Vec<Fate>) -> Arc<Unreliable> {
         fates: Mutex::new(fates.into()),
         late: Mutex::default(),
         is_unreachable: AtomicBool::new(false),
+        is_silent: AtomicBool::new(false),
     })
 }
 
@@ -273,6 +279,40 @@ async fn a_node_stops_while_its_journal_is_unreachable_and_answers_pending_appen
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_stops_although_a_block_that_was_acked_is_never_read() {
+    let stream = stream(Vec::new());
+    let life = start(&stream, 1, 1).await;
+    let mut ada = Connection::default();
+    stream.is_silent.store(true, Ordering::Relaxed);
+    ada.append(&life, proposal("general", "ada", "1", "one"), None, 0).expect("taken");
+    sleep(Duration::from_millis(500)).await;
+    life.end().await.expect("a good end");
+    assert_eq!(ada.outcomes().await, [(0, AppendOutcome::Unknown)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn proposers_and_blocks_are_released_when_nobody_sends_or_reads() {
+    let stream = stream(Vec::new());
+    let resender = Resender::start(stream.clone(), Arc::default());
+    let block = |n: usize| Bytes::from(format!("block {n}"));
+    let follow = resender.observe(stream.journal.follow(0, Mark::default()));
+    for n in 0..MAX_UNREAD {
+        resender.propose(block(n)).await;
+    }
+    drop(follow);
+    let next = in_time("an answer", resender.propose(block(100))).await;
+    assert!(matches!(next, Proposed::Durable(_)), "{next:?}, nobody follows any more");
+
+    let _follow = resender.observe(stream.journal.follow(0, Mark::default()));
+    stream.is_unreachable.store(true, Ordering::Relaxed);
+    let pending = resender.propose(block(101));
+    sleep(Duration::from_millis(500)).await;
+    drop(resender);
+    let answer = in_time("an answer", pending).await;
+    assert!(matches!(answer, Proposed::Unknown(_)), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_is_ready_only_after_one_of_its_own_blocks_came_back() {
     let stream = stream(Vec::new());
     let first = start(&stream, 1, 1).await;
@@ -294,12 +334,12 @@ async fn blocks_that_a_follower_has_not_read_are_bounded() {
     let stream = stream(Vec::new());
     let resender = Resender::start(stream.clone(), Arc::default());
     let block = |n: usize| Bytes::from(format!("block {n}"));
-    for n in 0..=MOST_UNREAD {
+    for n in 0..=MAX_UNREAD {
         let proposed = resender.propose(block(n)).await;
         assert!(matches!(proposed, Proposed::Durable(_)), "{n}: {proposed:?}, nobody follows");
     }
     let mut follow = resender.observe(stream.journal.follow(0, Mark::default()));
-    for n in 0..MOST_UNREAD {
+    for n in 0..MAX_UNREAD {
         let proposed = resender.propose(block(100 + n)).await;
         assert!(matches!(proposed, Proposed::Durable(_)), "{n}: {proposed:?}");
     }

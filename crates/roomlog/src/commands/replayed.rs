@@ -68,6 +68,21 @@ impl Replayed {
         self.node.fold_to_head().await.map_err(Failure::other)
     }
 
+    /// Waits until every room has at least these entries, or the node has ended.
+    pub(super) async fn reached(&self, rooms: &BTreeMap<RoomName, Head>) -> Result<(), Failure> {
+        let all = async {
+            for (room, head) in rooms {
+                self.node.tail(room).map_err(Failure::other)?.reached(head.end).await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            all = all => all,
+            // The next wait says why.
+            () = self.node.ended() => Ok(()),
+        }
+    }
+
     pub(super) fn head(&self, room: &RoomName) -> Result<Head, Failure> {
         Ok(self.node.tail(room).map_err(Failure::other)?.head())
     }

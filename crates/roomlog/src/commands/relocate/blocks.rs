@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use roomlog_core::{
     block::{self, BLOCK_BYTES, BLOCK_ENTRIES, BlockName, PastEntry},
     identity::NodeId,
-    journal::{Journal, Partition, Position, Proposed},
+    journal::{Journal, Partition, Proposed},
     proposal::{Proposal, Stored},
 };
 use roomlog_protocol::{RoomName, digest::hash};
@@ -21,7 +21,7 @@ use crate::failure::Failure;
 const IN_FLIGHT: usize = 8;
 
 /// How long the journal may take to answer what is in flight.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) struct Blocks {
     journal: Arc<dyn Journal>,
@@ -29,8 +29,6 @@ pub(super) struct Blocks {
     /// Generated for this run, so no other node proposes under it.
     node: NodeId,
     next_n: u64,
-    /// The position of the last block that took effect.
-    last: Position,
     history: Vec<PastEntry>,
     bytes: usize,
     pending: Vec<Bytes>,
@@ -43,7 +41,6 @@ impl Blocks {
             partition,
             node,
             next_n: 0,
-            last: Position(0),
             history: Vec::new(),
             bytes: 0,
             pending: Vec::new(),
@@ -90,9 +87,7 @@ impl Blocks {
         let answers = timeout(ANSWER_TIMEOUT, answers).await;
         for answer in answers.map_err(|_| failed("it does not answer"))? {
             match answer {
-                Proposed::Durable(position) if position > self.last => self.last = position,
-                // A block at a position before its predecessor's is skipped there.
-                Proposed::Durable(_) => return Err(failed("blocks were reordered")),
+                Proposed::Durable(_) => {}
                 Proposed::Refused(why) | Proposed::Unknown(why) => return Err(failed(&why)),
             }
         }

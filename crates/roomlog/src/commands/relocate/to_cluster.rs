@@ -19,9 +19,13 @@ use roomlog_core::{
 use roomlog_jetstream::{JetStreamJournal, Options, Purpose};
 use roomlog_protocol::RoomName;
 use roomlog_sqlite::{Derived, Directory, claim};
+use tokio::time::timeout;
 use ulid::Ulid;
 
-use super::{blocks::Blocks, summary};
+use super::{
+    blocks::{ANSWER_TIMEOUT, Blocks},
+    summary,
+};
 use crate::{
     commands::replayed::{NOBODY, Replayed},
     failure::Failure,
@@ -66,6 +70,11 @@ pub(super) async fn run(data: &Path, mut options: Options) -> Result<(), Failure
         blocks.finish().await?;
     }
     bar.set_message("comparing");
+    // An answered block is sent again if it was stored before its predecessor.
+    let reached = timeout(ANSWER_TIMEOUT, target.reached(&rooms)).await;
+    reached.map_err(|_| {
+        Failure::other("the cluster does not return the moved entries; run the move again")
+    })??;
     target.fold().await?;
     compare(&rooms, &target.rooms(None)?)?;
     bar.finish_and_clear();
