@@ -1,7 +1,7 @@
 //! Proposes blocks of history to a partition of a journal, several concurrently.
 //!
-//! Input: entries, room by room, in slot order. Output: durable blocks, each after all blocks before
-//! it.
+//! Input: entries, room by room, in slot order. Output: durable blocks. A block that was stored before
+//! its predecessor is sent again by the journal, even after its answer.
 
 use std::{sync::Arc, time::Duration};
 
