@@ -13,6 +13,7 @@
 
 mod append;
 mod apply;
+pub mod budget;
 pub mod episode;
 mod model;
 mod node;

@@ -50,10 +50,11 @@ async fn pending_appends_go_by_time_and_each_queue_in_order() {
     for (id, time) in [("b-200", 200), ("b-400", 400)] {
         bob.append(&life, says(id), None, time).expect("taken");
     }
-    let slots = [(0, committed(1)), (1, committed(2)), (2, committed(4))];
+    // What waited behind its own queue competes from when it is the head.
+    let slots = [(0, committed(1)), (1, committed(3)), (2, committed(4))];
     assert_eq!(ada.outcomes().await, slots);
-    assert_eq!(bob.outcomes().await, [(0, committed(0)), (1, committed(3))]);
-    assert_eq!(life.bodies("general").await, ["b-200", "a-300", "a-100", "b-400", "a-500"]);
+    assert_eq!(bob.outcomes().await, [(0, committed(0)), (1, committed(2))]);
+    assert_eq!(life.bodies("general").await, ["b-200", "a-300", "b-400", "a-100", "a-500"]);
 }
 
 #[tokio::test]
@@ -230,19 +231,21 @@ async fn stop_answers_all_accepted_appends_and_rejects_new_ones() {
 }
 
 #[tokio::test]
-async fn appends_are_busy_above_the_bound_of_waiting_bytes() {
-    let weight = says("id-0").weight();
+async fn appends_are_busy_above_their_budget_until_they_are_archived() {
+    // Twice the text of an append and 512 bytes.
+    let weight = 2 * "id-0".len() + 512;
     for (bytes, taken) in [(2 * weight, 2), (2 * weight - 1, 1)] {
         let disk = Disk::default();
-        let settings = NodeSettings { waiting_bytes: bytes, ..small_windows() };
+        let settings = NodeSettings { append_bytes: bytes, ..small_windows() };
         let life = Life::start(&disk, identity(1, 1), settings).await;
         let mut ada = Connection::default();
         for n in 0..3 {
             let outcome = ada.append(&life, says(&format!("id-{n}")), None, 0);
             assert_eq!(outcome.is_ok(), n < taken, "{n} of {bytes} bytes: {outcome:?}");
         }
-        // Appends with an outcome no longer count.
+        // What is in the archive no longer counts.
         ada.outcomes().await;
+        disk.folded().await;
         for n in 3..3 + taken {
             ada.append(&life, says(&format!("id-{n}")), None, 0).expect("taken");
         }
@@ -254,7 +257,8 @@ async fn appends_are_busy_above_the_bound_of_waiting_bytes() {
 #[tokio::test]
 async fn a_node_whose_fold_is_behind_is_busy_until_it_catches_up() {
     let disk = Disk::default();
-    let settings = without_fold(NodeSettings { unfolded_entries: 3, ..NodeSettings::default() });
+    let settings =
+        without_fold(NodeSettings { unfolded_bytes: 3 * 512, ..NodeSettings::default() });
     let life = Life::start(&disk, identity(1, 1), settings).await;
     let mut ada = Connection::default();
     for slot in 0..3 {
@@ -270,7 +274,7 @@ async fn a_node_whose_fold_is_behind_is_busy_until_it_catches_up() {
 }
 
 #[tokio::test]
-async fn a_replay_longer_than_the_bound_of_unfolded_entries_completes() {
+async fn a_replay_longer_than_the_bound_of_unfolded_bytes_completes() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;
     let mut ada = Connection::default();
@@ -278,7 +282,7 @@ async fn a_replay_longer_than_the_bound_of_unfolded_entries_completes() {
         ada.say(&life, says(&format!("id-{n}"))).await;
     }
     life.end().await.expect("a good end");
-    let settings = NodeSettings { unfolded_entries: 5, ..small_windows() };
+    let settings = NodeSettings { unfolded_bytes: 5 * 512, ..small_windows() };
     let life = Life::start(&disk.without_archive(), identity(1, 2), settings).await;
     assert_eq!(life.log_of("general").await.len(), 100);
 }

@@ -218,7 +218,7 @@ async fn dropping_a_node_ends_the_folds_thread() {
 #[tokio::test]
 async fn with_a_full_archive_appends_continue_up_to_the_bound_and_again_when_there_is_room() {
     let disk = Disk::default();
-    let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
+    let bounded = NodeSettings { unfolded_bytes: 20 * 512, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
     let mut ada = Connection::default();
     disk.archive.set_full(true);
@@ -270,12 +270,12 @@ async fn with_a_full_archive_pending_bytes_are_bounded() {
 #[tokio::test]
 async fn with_a_full_archive_pending_blocks_of_repeats_are_bounded() {
     let disk = Disk::default();
-    let bounded = NodeSettings { unfolded_entries: 20, ..small_windows() };
+    let bounded = NodeSettings { unfolded_bytes: 20 * 512, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
     let mut ada = Connection::default();
     assert_eq!(ada.say(&life, says("one")).await, committed(0));
     disk.folded().await;
-    // No room for a row; each block without entries counts as one.
+    // No room for a row; each block without entries counts as 512 bytes.
     disk.archive.set_full(true);
     assert_eq!(ada.say(&life, says("two")).await, committed(1));
     for _ in 0..19 {
@@ -305,7 +305,7 @@ async fn a_node_stops_with_a_full_archive_and_loses_nothing() {
 #[tokio::test]
 async fn a_node_at_its_bound_stops_with_a_full_archive() {
     let disk = Disk::default();
-    let bounded = NodeSettings { unfolded_entries: 4, ..small_windows() };
+    let bounded = NodeSettings { unfolded_bytes: 4 * 512, ..small_windows() };
     let life = Life::start(&disk, identity(1, 1), bounded).await;
     let mut ada = Connection::default();
     disk.archive.set_full(true);

@@ -11,6 +11,7 @@ mod commands;
 mod engines;
 mod failure;
 mod import;
+mod machine;
 mod names;
 mod progress;
 mod serve;

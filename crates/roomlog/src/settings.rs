@@ -20,11 +20,17 @@ use serde::{Deserialize, Serialize};
 use crate::{
     address::{self, Listen},
     failure::Failure,
-    names,
+    machine, names,
 };
 
 const LISTEN: &str = "127.0.0.1:7400";
 const DATA: &str = "./roomlog-data";
+/// The least `memory`, in bytes.
+const LEAST_MEMORY: usize = 1 << 20;
+
+/// The most bytes of appends that are not yet in the archive: a start replays them.
+const APPEND_BYTES: usize = 512 << 20;
+
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Room for the tables of a SQLite file and a block or two.
@@ -82,14 +88,9 @@ settings! {
         event_comment_ms: u64, "ROOMLOG_EVENT_COMMENT_MS", "MS";
         /// The longest batch of appends over HTTP [default: 16777216]
         batch_bytes: usize, "ROOMLOG_BATCH_BYTES", "BYTES";
-        /// Batches held at the same time, in bytes, before more are `busy` [default: 67108864]
-        batches_bytes: usize, "ROOMLOG_BATCHES_BYTES", "BYTES";
-        /// Pending appends, in bytes, before new ones are `busy` [default: 67108864]
-        waiting_bytes: usize, "ROOMLOG_WAITING_BYTES", "BYTES";
-        /// Entries not yet in the archive before new appends are `busy` [default: 400000]
-        unfolded_entries: usize, "ROOMLOG_UNFOLDED_ENTRIES", "N";
-        /// Memory of these entries, in bytes, before new appends are `busy` [default: 536870912]
-        unfolded_bytes: usize, "ROOMLOG_UNFOLDED_BYTES", "BYTES";
+        /// What clients may make the server hold, in bytes [default: a quarter of the machine's
+        /// memory]
+        memory: usize, "ROOMLOG_MEMORY", "BYTES";
         /// Newest entries kept in memory for followers, in bytes [default: 67108864]
         tail_bytes: usize, "ROOMLOG_TAIL_BYTES", "BYTES";
         /// The most entries folded into the archive together [default: 65536]
@@ -248,15 +249,20 @@ impl Settings {
         }
     }
 
+    /// What clients may make the server hold, in bytes: a quarter for appends until they are in the
+    /// archive, half for all else. The rest is left for caches, which have bounds of their own.
+    fn memory(&self) -> Result<usize, Failure> {
+        at_least(LEAST_MEMORY, "memory", self.memory.unwrap_or_else(machine::memory_share))
+    }
+
     /// The settings of the node. No bound may be 0: nothing could be written.
     pub(crate) fn node(&self) -> Result<NodeSettings, Failure> {
         let default = NodeSettings::default();
         let or = |name, set: Option<usize>, default| at_least(1, name, set.unwrap_or(default));
-        let entries = self.unfolded_entries;
+        let append_bytes = (self.memory()? / 4).min(APPEND_BYTES);
         Ok(NodeSettings {
-            waiting_bytes: or("waiting_bytes", self.waiting_bytes, default.waiting_bytes)?,
-            unfolded_entries: or("unfolded_entries", entries, default.unfolded_entries)?,
-            unfolded_bytes: or("unfolded_bytes", self.unfolded_bytes, default.unfolded_bytes)?,
+            append_bytes,
+            unfolded_bytes: append_bytes,
             tail_bytes: self.tail_bytes.unwrap_or(default.tail_bytes),
             fold_entries: or("fold_entries", self.fold_entries, default.fold_entries)?,
             fold_wait: self.fold_ms.map_or(default.fold_wait, Duration::from_millis),
@@ -318,12 +324,6 @@ impl Settings {
         let sockets = at_least(1, "sockets", self.sockets.unwrap_or(default.sockets))?;
         let batch_bytes = self.batch_bytes.unwrap_or(default.batch_bytes);
         let batch_bytes = at_least(1, "batch_bytes", batch_bytes)?;
-        let batches_bytes = self.batches_bytes.unwrap_or(default.batches_bytes);
-        if batches_bytes < batch_bytes {
-            return Err(Failure::usage(format!(
-                "batches_bytes is {batches_bytes}, but must be at least batch_bytes ({batch_bytes})"
-            )));
-        }
         let event_comment = self.event_comment_ms.map(|ms| match ms {
             1..=DAY_MS => Ok(Duration::from_millis(ms)),
             _ => Err(Failure::usage(format!(
@@ -340,7 +340,7 @@ impl Settings {
             sockets,
             event_comment: event_comment.transpose()?.unwrap_or(default.event_comment),
             batch_bytes,
-            batches_bytes,
+            memory_bytes: self.memory()? / 2,
             ..default
         })
     }

@@ -244,7 +244,7 @@ async fn a_server_that_cannot_catch_up_on_a_full_disk_can_be_stopped() {
     assert!(server.sigterm().await.success(), "nothing is folded for that");
     disk.fill_but(500_000);
 
-    let flags = ["--unfolded-entries", "1", "--fold-ms", "1"].map(String::from);
+    let flags = ["--memory", "1048576", "--fold-ms", "1"].map(String::from);
     let mut starting = serve(&disk.data(), "127.0.0.1:0", &flags, &[]).spawn().expect("the binary");
     let mut said = BufReader::new(starting.stderr.take().expect("a pipe")).lines();
     let no_room = async {

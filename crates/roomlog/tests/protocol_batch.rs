@@ -250,38 +250,38 @@ async fn a_line_over_frame_bytes_is_rejected_alone() {
 }
 
 #[tokio::test]
-async fn batches_beyond_batches_bytes_are_busy_until_others_finish() {
-    let lines = numbered(10);
-    let body = text(&lines);
-    let most = body.len();
-    let flags = [format!("--batch-bytes={most}"), format!("--batches-bytes={most}")];
-    let server = Server::start(&[&flags[0], &flags[1]]).await;
-    let other = says("other", json!({}));
+async fn a_body_that_its_client_may_not_hold_beside_others_is_busy_until_they_finish() {
+    // A client may hold a third of half of the memory, and a second one of the same address a third
+    // of what is left then.
+    let server = Server::start(&["--memory=1048576", "--batch-bytes=150000"]).await;
+    let padded = |id: &str, bytes: usize| says(id, json!({"padding": "p".repeat(bytes)}));
+    let body = text(&[padded("a", 70_000), padded("b", 70_000)]);
+    let (small, large) = ([padded("small", 10)], [padded("large", 100_000)]);
     let (mut slow, busy) = loop {
         // One that has come but for its last byte is held; whichever of the two is read second is
         // busy, and that has to be the other.
         let mut slow = TcpStream::connect(server.address).await.expect("a connection");
-        slow.write_all(head(most).as_bytes()).await.expect("sent");
-        slow.write_all(&body.as_bytes()[..most - 1]).await.expect("sent");
-        let answer = batch(&server, std::slice::from_ref(&other)).send().await;
+        slow.write_all(head(body.len()).as_bytes()).await.expect("sent");
+        slow.write_all(&body.as_bytes()[..body.len() - 1]).await.expect("sent");
+        let answer = batch(&server, &large).send().await;
         if answer.status != 200 {
             break (slow, answer);
         }
     };
     busy.refused(503, "busy");
     assert_eq!(busy.headers["retry-after"], "1");
-    assert_eq!(server.post(ENTRIES, &says("one", json!({}))).send().await.status, 201);
-    slow.write_all(&body.as_bytes()[most - 1..]).await.expect("sent");
+    assert_eq!(batch(&server, &small).send().await.status, 200, "it takes little");
+    slow.write_all(&body.as_bytes()[body.len() - 1..]).await.expect("sent");
     let mut answer = [0; 12];
     within("an answer", slow.read_exact(&mut answer)).await.expect("read");
     assert_eq!(&answer, b"HTTP/1.1 200");
-    assert_eq!(batch(&server, std::slice::from_ref(&other)).send().await.status, 200);
+    assert_eq!(batch(&server, &large).send().await.status, 200);
 }
 
 #[tokio::test]
 async fn a_batch_is_accepted_up_to_the_bound_of_the_node() {
-    // Room for a few appends that have no outcome yet: a batch outruns the disk.
-    let server = Server::start(&["--waiting-bytes=3000"]).await;
+    // Room for a third of the batch until it is in the archive.
+    let server = Server::start(&["--memory=1048576"]).await;
     let lines = numbered(500);
     let (mut sent, mut rounds) = (0, 0);
     while sent < lines.len() {

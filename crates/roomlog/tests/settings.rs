@@ -21,7 +21,6 @@ const SETTINGS: &[(&str, [&str; 3])] = &[
     ("appends_in_flight", ["11", "12", "13"]),
     ("author_bytes", ["11", "12", "13"]),
     ("batch_bytes", ["11", "12", "13"]),
-    ("batches_bytes", ["1011", "1012", "1013"]),
     ("body_bytes", ["11", "12", "13"]),
     ("data", [r#""/file""#, r#""/env""#, r#""/flag""#]),
     ("drain_ms", ["11", "12", "13"]),
@@ -46,6 +45,7 @@ const SETTINGS: &[(&str, [&str; 3])] = &[
     ("kind_bytes", ["11", "12", "13"]),
     ("listen", [r#""127.0.0.1:11""#, r#""127.0.0.1:12""#, r#""127.0.0.1:13""#]),
     ("login_ms", ["11", "12", "13"]),
+    ("memory", ["10000011", "10000012", "10000013"]),
     ("meta_bytes", ["11", "12", "13"]),
     ("page_bytes", ["10011", "10012", "10013"]),
     ("page_entries", ["11", "12", "13"]),
@@ -56,9 +56,6 @@ const SETTINGS: &[(&str, [&str; 3])] = &[
     ("seq_wait_ms", ["11", "12", "13"]),
     ("sockets", ["11", "12", "13"]),
     ("tail_bytes", ["11", "12", "13"]),
-    ("unfolded_bytes", ["11", "12", "13"]),
-    ("unfolded_entries", ["11", "12", "13"]),
-    ("waiting_bytes", ["11", "12", "13"]),
 ];
 
 fn config() -> Command {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use roomlog_core::{
     Node,
     archive::ArchiveError,
+    budget::Account,
     episode::Episode,
     head::Head,
     lane::LaneLimits,
@@ -25,7 +26,12 @@ use roomlog_protocol::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
-use crate::{metrics::Metrics, page_cache::PageCache, wire};
+use crate::{
+    metrics::Metrics,
+    page_cache::PageCache,
+    principals::{Client, Principals},
+    wire,
+};
 
 /// The answer to an append or a read that shutdown interrupts.
 pub(crate) const STOPPING: &str = "the server is shutting down; send it again when it is back";
@@ -41,12 +47,12 @@ pub struct Config {
     pub drain: Duration,
     /// How many sockets are served concurrently; more wait to be accepted.
     pub sockets: usize,
+    /// The budget of what the server holds for its clients, besides appends.
+    pub memory_bytes: usize,
     /// The interval of comments among Server-Sent Events, so that proxies keep the connection.
     pub event_comment: Duration,
     /// The most bytes of one batch of appends over HTTP.
     pub batch_bytes: usize,
-    /// The most bytes of all batches held concurrently; beyond: `busy`.
-    pub batches_bytes: usize,
     /// Files whose sizes `/metrics` reports by name; missing ones are left out.
     pub files: Vec<PathBuf>,
     /// The counters of this server.
@@ -64,9 +70,9 @@ impl Default for Config {
             origins: Vec::new(),
             drain: Duration::from_secs(10),
             sockets: 20_000,
+            memory_bytes: 256 << 20,
             event_comment: Duration::from_secs(15),
             batch_bytes: 16 << 20,
-            batches_bytes: 64 << 20,
             files: Vec::new(),
             metrics: Arc::default(),
             durability: "fsync",
@@ -83,9 +89,8 @@ pub(crate) struct Gateway {
     /// Cloned by every task that serves a socket: the server has drained when all are dropped.
     pub(crate) drain_guard: mpsc::Sender<()>,
     pub(crate) backup_permits: Arc<Semaphore>,
-    /// A permit for each byte of the batches held concurrently.
-    pub(crate) batch_permits: Arc<Semaphore>,
     pub(crate) page_cache: PageCache,
+    pub(crate) principals: Principals,
     read_failures: Episode,
     pub(crate) backup_failures: Episode,
 }
@@ -105,15 +110,16 @@ impl Gateway {
             durability: config.durability.into(),
             limits: config.limits.clone(),
         }));
-        let batch_permits = Semaphore::new(config.batches_bytes.min(Semaphore::MAX_PERMITS));
+        let memory = Account::budget(config.memory_bytes);
+        let principals = Principals::new(node.append_budget(), memory);
         Self {
             node,
             config,
+            principals,
             hello,
             stopping,
             drain_guard,
             backup_permits: Arc::new(Semaphore::new(1)),
-            batch_permits: Arc::new(batch_permits),
             page_cache: PageCache::default(),
             read_failures: Episode::default(),
             backup_failures: Episode::default(),
@@ -206,16 +212,17 @@ pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _stopping = stopping.wait_for(|stopping| *stopping).await.is_ok();
 }
 
-/// One of the `sockets` that are served: passed on when the socket is upgraded.
+/// One of the `sockets` that are served, and whose it is: passed on when the socket is upgraded.
 pub(crate) struct SocketPermit {
     _permit: OwnedSemaphorePermit,
     metrics: Arc<Metrics>,
+    pub(crate) client: Client,
 }
 
 impl SocketPermit {
-    pub(crate) fn new(permit: OwnedSemaphorePermit, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(permit: OwnedSemaphorePermit, client: Client, metrics: Arc<Metrics>) -> Self {
         metrics.sockets.inc();
-        Self { _permit: permit, metrics }
+        Self { _permit: permit, metrics, client }
     }
 }
 

@@ -16,6 +16,7 @@ mod listener;
 mod metrics;
 mod outcome;
 mod page_cache;
+mod principals;
 mod timeouts;
 mod upgrade;
 mod wire;

@@ -63,8 +63,8 @@ async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>) {
     let failures = Episode::default();
     loop {
         let Ok(permit) = sockets.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, or the client closed before it was accepted.
                 if failures.note_failure() {
@@ -83,7 +83,9 @@ async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>) {
         }
         let (app, gateway) = (app.clone(), gateway.clone());
         tokio::spawn(async move {
-            let permit = Arc::new(SocketPermit::new(permit, gateway.config.metrics.clone()));
+            let client = gateway.principals.client(peer.ip());
+            let metrics = gateway.config.metrics.clone();
+            let permit = Arc::new(SocketPermit::new(permit, client, metrics));
             serve(stream, app, &gateway, permit).await;
         });
     }

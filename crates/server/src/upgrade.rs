@@ -46,6 +46,7 @@ pub(crate) async fn upgrade(
     let upgrading = hyper::upgrade::on(&mut request);
     let (drain_guard, served) = (gateway.drain_guard.clone(), gateway.clone());
     tokio::spawn(async move {
+        let client = permit.client.clone();
         let _held_while_served = (drain_guard, permit);
         let upgraded = match upgrading.await {
             Ok(upgraded) => upgraded,
@@ -54,7 +55,7 @@ pub(crate) async fn upgrade(
         match upgraded.downcast::<TokioIo<TimeoutStream>>() {
             Ok(parts) => {
                 let stream = parts.io.into_inner().into_inner();
-                Connection::new(served).serve(stream, parts.read_buf).await;
+                Connection::new(served, client).serve(stream, parts.read_buf).await;
             }
             Err(_) => debug!("an upgrade of something other than TCP"),
         }

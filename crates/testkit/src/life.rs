@@ -299,7 +299,7 @@ impl Connection {
         let token = self.tokens;
         let queue = self.queues.entry((life.number, proposal.room.clone()));
         let queue = queue.or_insert_with(|| life.queue(&self.mailbox));
-        queue.append(token, draft(proposal, seq, time))?;
+        queue.append(token, draft(life, proposal, seq, time)?)?;
         life.flush();
         self.tokens += 1;
         Ok(token)
@@ -329,9 +329,14 @@ impl Connection {
     }
 }
 
-/// The draft of a proposal that was received at this time.
-#[must_use]
-pub fn draft(proposal: Proposal, seq: Option<u64>, time: u64) -> Draft {
+/// The draft of a proposal that was received at this time. It is charged to the budget itself, all of
+/// which it may use.
+pub fn draft(
+    node: &Node,
+    proposal: Proposal,
+    seq: Option<u64>,
+    time: u64,
+) -> Result<Draft, AppendOutcome> {
     let Proposal { room, author, id, kind, reference, sent_at, expect, body, meta, .. } = proposal;
     let append = ClientAppend {
         room,
@@ -347,7 +352,7 @@ pub fn draft(proposal: Proposal, seq: Option<u64>, time: u64) -> Draft {
         author: None,
         req: None,
     };
-    Draft::new(append, author, id, time)
+    Draft::new(append, (author, id), time, node.append_budget())
 }
 
 /// Committed at this slot, at time 0, not a repeat.

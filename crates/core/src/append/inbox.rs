@@ -1,10 +1,11 @@
 //! The inbox of a partition: appends that are ready to be proposed.
 //!
 //! Enters: [`Submit`]s, from any task. Leaves: the same, in order, to the sequencer task.
-//! Invariant: pending, in-flight and unfolded appends are bounded; at a bound an append is rejected
-//! at once, never dropped or delayed.
+//! Invariant: each was charged to its author's account before ([`crate::budget`]), so their number is
+//! bounded; while the journal or the fold is behind, an append is rejected at once, never dropped or
+//! delayed.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -20,11 +21,10 @@ pub(crate) struct Incoming {
     pub(crate) closed_queues: Vec<QueueId>,
 }
 
+#[derive(Default)]
 pub(crate) struct Inbox {
     incoming: Mutex<Incoming>,
     notify: Notify,
-    pending_bytes: AtomicUsize,
-    limit_bytes: usize,
     /// The fold is too far behind.
     overloaded: AtomicBool,
     stalled: AtomicBool,
@@ -34,70 +34,40 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Accepts at most `limit_bytes` of appends without an outcome.
-    pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self {
-            incoming: Mutex::default(),
-            notify: Notify::new(),
-            pending_bytes: AtomicUsize::new(0),
-            limit_bytes,
-            overloaded: AtomicBool::new(false),
-            stalled: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-        }
-    }
-
     /// Adds an append. The sequencer sees it after [`Inbox::wake`], so that appends that arrive
     /// together share a block.
     pub(crate) fn put(&self, submit: Submit) -> Result<(), AppendOutcome> {
-        if self.is_closed() {
-            return Err(AppendOutcome::Unavailable);
-        }
-        let weight = submit.proposal.weight();
-        self.reserve(weight)?;
+        // Under the lock that `close` takes: nothing is added after it.
         let mut incoming = self.incoming.lock();
-        // Checked again under the lock that `close` takes: nothing is added after it.
-        if self.is_closed() {
-            self.release(weight);
-            return Err(AppendOutcome::Unavailable);
-        }
+        self.check()?;
         incoming.submits.push(submit);
         Ok(())
     }
 
-    /// Wakes the sequencer too. If not all are accepted: why, and the rest, from the first one
-    /// rejected.
+    /// Adds all and wakes the sequencer, or returns all, and why none was accepted.
     pub(crate) fn put_all(
         &self,
         mut submits: Vec<Submit>,
     ) -> Result<(), (AppendOutcome, Vec<Submit>)> {
         let mut incoming = self.incoming.lock();
-        if self.is_closed() {
-            return Err((AppendOutcome::Unavailable, submits));
+        if let Err(outcome) = self.check() {
+            return Err((outcome, submits));
         }
-        let mut reserved = Ok(());
-        let fitting = submits.iter().take_while(|submit| {
-            reserved = self.reserve(submit.proposal.weight());
-            reserved.is_ok()
-        });
-        let fitting = fitting.count();
-        let rest = submits.split_off(fitting);
         incoming.submits.append(&mut submits);
         drop(incoming);
         self.wake();
-        reserved.map_err(|outcome| (outcome, rest))
+        Ok(())
     }
 
     pub(crate) fn wake(&self) {
         self.notify.notify_one();
     }
 
-    fn reserve(&self, weight: usize) -> Result<(), AppendOutcome> {
-        let pending = self.pending_bytes.fetch_add(weight, Ordering::AcqRel);
-        let busy = self.overloaded.load(Ordering::Acquire) || self.is_stalled();
-        if busy || pending + weight > self.limit_bytes {
-            self.release(weight);
+    fn check(&self) -> Result<(), AppendOutcome> {
+        if self.is_closed() {
+            return Err(AppendOutcome::Unavailable);
+        }
+        if self.overloaded.load(Ordering::Acquire) || self.is_stalled() {
             return Err(AppendOutcome::Busy);
         }
         Ok(())
@@ -146,10 +116,6 @@ impl Inbox {
         self.stalled.load(Ordering::Acquire)
     }
 
-    pub(crate) fn release(&self, bytes: usize) {
-        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
     pub(crate) fn has_submits(&self) -> bool {
         !self.incoming.lock().submits.is_empty()
     }
@@ -162,7 +128,3 @@ impl Inbox {
         self.notify.notified().await;
     }
 }
-
-#[cfg(test)]
-#[path = "tests/inbox.rs"]
-mod tests;

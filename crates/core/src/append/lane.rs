@@ -48,7 +48,7 @@ pub struct Arrival<T> {
     pub after: Option<Latest>,
     /// Its `ref`.
     pub reference: Option<Slot>,
-    /// What to submit, or the gateway's final rejection.
+    /// What to submit, or the gateway's rejection.
     pub work: Result<T, AppendOutcome>,
 }
 
@@ -222,7 +222,7 @@ impl<T> Lane<T> {
             let token = queued.arrival.token;
             match queued.arrival.work {
                 Ok(work) => steps.push(Step::Submit(token, work)),
-                Err(rejection) => self.answer_final(token, rejection, steps),
+                Err(rejection) => self.settle(token, rejection, steps),
             }
         }
     }

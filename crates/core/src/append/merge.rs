@@ -2,8 +2,10 @@
 //! smallest time goes next, and its queue provides the next candidate.
 //!
 //! Enters: items, each in its connection's queue, with a time. Leaves: one order. Invariants: items
-//! of one queue leave in order; among the heads the smallest (time, arrival) leaves first, so no
-//! queue starves while time advances.
+//! of one queue leave in order; among the heads the smallest (time, arrival) leaves first. An item
+//! that waited behind its own queue competes from when it becomes the head, so that a backlog delays
+//! no other queue by more than one item; and a head is passed over at most [`PASSES`] times in a
+//! row, so that times before receipt delay nobody for longer.
 
 use std::{
     cmp::Reverse,
@@ -14,54 +16,106 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct QueueId(pub(crate) u64);
 
-struct Pending<T> {
-    time: u64,
+/// How many heads that arrived later may go before one, in a row.
+pub(crate) const PASSES: usize = 64;
+
+/// The items of one queue, and when the first became its head.
+struct Waiting<T> {
     arrival: u64,
-    item: T,
+    items: VecDeque<(u64, T)>,
 }
 
 pub(crate) struct Merge<T> {
-    queues: HashMap<QueueId, VecDeque<Pending<T>>>,
+    queues: HashMap<QueueId, Waiting<T>>,
     heads: BinaryHeap<Reverse<(u64, u64, QueueId)>>,
+    /// The same heads by arrival, and some that are gone.
+    by_arrival: VecDeque<(u64, QueueId)>,
     arrivals: u64,
+    /// The newest time of all that came.
+    newest: u64,
+    /// How often the first of `by_arrival` was passed over.
+    passes: usize,
 }
 
 impl<T> Default for Merge<T> {
     fn default() -> Self {
-        Self { queues: HashMap::new(), heads: BinaryHeap::new(), arrivals: 0 }
+        let (queues, heads, by_arrival) = (HashMap::new(), BinaryHeap::new(), VecDeque::new());
+        Self { queues, heads, by_arrival, arrivals: 0, newest: 0, passes: 0 }
     }
 }
 
 impl<T> Merge<T> {
-    /// `time` is in ms since the epoch.
-    pub(crate) fn push(&mut self, queue: QueueId, time: u64, item: T) {
+    /// `time` is in ms since the epoch. Returns whether it is the only item of its queue.
+    pub(crate) fn push(&mut self, queue: QueueId, time: u64, item: T) -> bool {
+        self.newest = self.newest.max(time);
+        if let Some(waiting) = self.queues.get_mut(&queue) {
+            waiting.items.push_back((time, item));
+            return false;
+        }
+        let arrival = self.add_head(queue, time);
+        self.queues.insert(queue, Waiting { arrival, items: VecDeque::from([(time, item)]) });
+        true
+    }
+
+    fn add_head(&mut self, queue: QueueId, time: u64) -> u64 {
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let pending = self.queues.entry(queue).or_default();
-        if pending.is_empty() {
-            self.heads.push(Reverse((time, arrival, queue)));
-        }
-        pending.push_back(Pending { time, arrival, item });
+        self.heads.push(Reverse((time, arrival, queue)));
+        self.by_arrival.push_back((arrival, queue));
+        arrival
     }
 
     pub(crate) fn take(&mut self) -> Option<T> {
-        let Reverse((.., queue)) = self.heads.pop()?;
-        let pending = self.queues.get_mut(&queue)?;
-        let taken = pending.pop_front()?;
-        match pending.front() {
-            Some(next) => self.heads.push(Reverse((next.time, next.arrival, queue))),
-            None => {
-                self.queues.remove(&queue);
+        let queue = self.next_queue()?;
+        let waiting = self.queues.get_mut(&queue)?;
+        let (_, taken) = waiting.items.pop_front()?;
+        match waiting.items.front() {
+            Some((time, _)) => {
+                let time = self.newest.max(*time);
+                let arrival = self.add_head(queue, time);
+                if let Some(waiting) = self.queues.get_mut(&queue) {
+                    waiting.arrival = arrival;
+                }
             }
+            None => _ = self.queues.remove(&queue),
         }
-        Some(taken.item)
+        Some(taken)
+    }
+
+    /// Takes the next head: that with the smallest time, unless the oldest has waited too long.
+    fn next_queue(&mut self) -> Option<QueueId> {
+        let is_head = |queues: &HashMap<_, Waiting<T>>, (arrival, queue): (u64, QueueId)| {
+            queues.get(&queue).is_some_and(|waiting| waiting.arrival == arrival)
+        };
+        while let Some(oldest) = self.by_arrival.front().copied()
+            && !is_head(&self.queues, oldest)
+        {
+            self.by_arrival.pop_front();
+            self.passes = 0;
+        }
+        let (oldest, queue) = self.by_arrival.front().copied()?;
+        if self.passes >= PASSES {
+            self.passes = 0;
+            self.by_arrival.pop_front();
+            self.heads.retain(|Reverse((.., head))| *head != queue);
+            return Some(queue);
+        }
+        let Reverse((_, arrival, queue)) = self.heads.pop()?;
+        self.passes += usize::from(arrival != oldest);
+        Some(queue)
+    }
+
+    /// Whether items of this queue wait.
+    #[must_use]
+    pub(crate) fn has(&self, queue: QueueId) -> bool {
+        self.queues.contains_key(&queue)
     }
 
     /// Returns its items, in order.
     pub(crate) fn remove(&mut self, queue: QueueId) -> Vec<T> {
         self.heads.retain(|Reverse((.., head))| *head != queue);
-        let pending = self.queues.remove(&queue).unwrap_or_default();
-        pending.into_iter().map(|pending| pending.item).collect()
+        let waiting = self.queues.remove(&queue).map(|waiting| waiting.items);
+        waiting.into_iter().flatten().map(|(_, item)| item).collect()
     }
 
     #[must_use]

@@ -7,3 +7,4 @@ pub(crate) mod pipeline;
 pub mod queue;
 pub(crate) mod sequencer;
 pub(crate) mod task;
+mod turns;

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     append::{inbox::Inbox, sequencer::Submit},
+    budget::Charge,
     model::{head::Known, outcome::AppendOutcome, phase::Phase, rules::Rules},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct InFlight {
     pub(crate) rules: Rules,
     pub(crate) block: Bytes,
     pub(crate) submits: Arc<Vec<Submit>>,
+    /// What its appends are charged, until they are in the archive.
+    pub(crate) charges: Vec<Charge>,
     /// `None` until the ids are looked up.
     pub(crate) known: Option<Vec<Option<Known>>>,
 }
@@ -127,18 +130,13 @@ impl Pipeline {
         self.in_flight.lock().is_empty()
     }
 
-    pub(crate) fn answer(&self, submit: &Submit, outcome: AppendOutcome) {
-        self.inbox.release(submit.proposal.weight());
-        submit.ticket.answer(outcome);
-    }
-
     /// Fails the partition: closes the inbox and answers everything in flight `unknown`.
     pub(crate) fn fail(&self) {
         self.inbox.close();
         self.enter(Phase::Failed);
         for block in self.take_back(0) {
             for submit in block.submits.iter() {
-                self.answer(submit, AppendOutcome::Unknown);
+                submit.ticket.answer(AppendOutcome::Unknown);
             }
         }
     }

@@ -14,25 +14,38 @@ use crate::{
         merge::{QueueId, merge_time},
         sequencer::{Submit, Ticket},
     },
-    model::{identity::partition_of, mailbox::Mailbox, outcome::AppendOutcome, proposal::Proposal},
+    budget::{Account, Charge},
+    model::{
+        commit::entry_weight, identity::partition_of, mailbox::Mailbox, outcome::AppendOutcome,
+        proposal::Proposal,
+    },
     stats::Stats,
 };
 
 /// An append that passed the gateway's checks.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Draft {
     pub(crate) proposal: Proposal,
     time: u64,
     seq: Option<u64>,
+    charge: Option<Charge>,
 }
 
 impl Draft {
-    /// An append that was `received` at this time of the server's clock, ms since the epoch. Hashes
-    /// body and meta.
-    #[must_use]
-    pub fn new(append: ClientAppend, author: Author, id: EntryId, received: u64) -> Self {
+    /// An append that was `received` at this time of the server's clock, ms since the epoch. It is
+    /// charged to `account` until its entry is in the archive, or it is rejected. Hashes body and
+    /// meta. Fails with [`AppendOutcome::Busy`] if the account holds as much as it may.
+    pub fn new(
+        append: ClientAppend,
+        (author, id): (Author, EntryId),
+        received: u64,
+        account: &Account,
+    ) -> Result<Self, AppendOutcome> {
+        let texts = append.body.len() + append.meta.as_ref().map_or(0, String::len);
+        let charge = account.charge(entry_weight(texts)).ok_or(AppendOutcome::Busy)?;
+        let charge = Some(charge);
         let (time, seq) = (merge_time(append.sent_at, received), append.seq);
-        Self { proposal: Proposal::new(append, author, id), time, seq }
+        Ok(Self { proposal: Proposal::new(append, author, id), time, seq, charge })
     }
 
     /// Sets its `seq` in the queue: if one is rejected, so are those behind it.
@@ -97,8 +110,8 @@ impl Queue {
         put.inspect_err(|outcome| self.count(outcome))
     }
 
-    /// Adds appends to one room, in order, and wakes the sequencer. If not all are accepted: why,
-    /// and the rest, from the first one rejected.
+    /// Adds appends to one room, in order, and wakes the sequencer; or returns all, and why none
+    /// was accepted.
     pub fn append_all(
         &mut self,
         drafts: Vec<(u64, Draft)>,
@@ -108,8 +121,9 @@ impl Queue {
         let inbox = inboxes.of(&first.proposal);
         let submits = drafts.into_iter().map(|(token, draft)| self.submit(token, draft));
         inbox.put_all(submits.collect()).map_err(|(outcome, rest)| {
-            let drafts = rest.into_iter().map(|Submit { proposal, time, ticket }| {
-                (ticket.token, Draft { proposal, time, seq: ticket.seq })
+            let drafts = rest.into_iter().map(|submit| {
+                let Submit { proposal, time, ticket, charge } = submit;
+                (ticket.token, Draft { proposal, time, seq: ticket.seq, charge })
             });
             self.count(&outcome);
             (outcome, drafts.collect())
@@ -117,12 +131,12 @@ impl Queue {
     }
 
     fn submit(&mut self, token: u64, draft: Draft) -> Submit {
-        let Draft { proposal, time, seq } = draft;
+        let Draft { proposal, time, seq, charge } = draft;
         if seq.is_some() && self.numbered_in.is_none() {
             self.numbered_in = Some(self.inboxes.of(&proposal).clone());
         }
         let ticket = Ticket { mailbox: self.mailbox.clone(), token, queue: self.id, seq };
-        Submit { proposal, time, ticket }
+        Submit { proposal, time, ticket, charge }
     }
 
     fn count(&self, outcome: &AppendOutcome) {

@@ -1,19 +1,25 @@
 //! The sequencer: the pending appends of all rooms, and which of them form the next block.
 //!
 //! Enters: appends that are ready, each in the queue of its connection and room. Leaves: the
-//! submits of the next block. Invariants: every append passes the merge of its room; rooms with
-//! pending appends take turns; behind a refused append of a numbered queue, nothing of that queue
-//! is proposed until it is resent.
+//! submits of the next block. Invariants: every append passes the merge of its room; behind a refused
+//! append of a numbered queue, nothing of that queue is proposed until it is resent. Principals take
+//! turns, within a principal its connections, within a connection its queues ([`Turns`]); a turn
+//! advances the room of its queue by one entry, the earliest of all heads there, so a backlog of one
+//! connection delays the others by one entry each.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
 use roomlog_protocol::RoomName;
 
 use crate::{
-    append::merge::{Merge, QueueId},
+    append::{
+        merge::{Merge, QueueId},
+        turns::{Turns, Whose},
+    },
+    budget::Charge,
     model::{
         block::{BLOCK_BYTES, BLOCK_ENTRIES},
         mailbox::Mailbox,
@@ -40,18 +46,29 @@ impl Ticket {
 }
 
 /// An append that is ready to be proposed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Submit {
     pub(crate) proposal: Proposal,
     /// Orders it among the heads of its room, ms since the epoch.
     pub(crate) time: u64,
     pub(crate) ticket: Ticket,
+    /// `None` once a block holds it.
+    pub(crate) charge: Option<Charge>,
+}
+
+/// The principal and the connection that an append is charged to.
+fn whose(submit: &Submit) -> Whose {
+    let Some(charge) = &submit.charge else { return (0, 0) };
+    let account = charge.account();
+    (account.above().unwrap_or(account).number(), account.number())
 }
 
 #[derive(Default)]
 pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
-    turns: VecDeque<RoomName>,
+    turns: Turns<(QueueId, RoomName)>,
+    /// The queues in `turns`. Some may be empty: another queue's turn took their last append.
+    listed: HashSet<QueueId>,
     /// Numbered queues with a refused append, and the `seq` that must be resent first.
     broken: HashMap<QueueId, u64>,
 }
@@ -67,30 +84,41 @@ impl Sequencer {
             }
             self.broken.remove(&queue);
         }
-        let room = submit.proposal.room.clone();
-        let merge = self.rooms.entry(room.clone()).or_default();
-        if merge.is_empty() {
-            self.turns.push_back(room);
+        let room = &submit.proposal.room;
+        if self.listed.insert(queue) {
+            self.turns.push(whose(&submit), (queue, room.clone()));
         }
+        let merge = match self.rooms.get_mut(room) {
+            Some(merge) => merge,
+            None => self.rooms.entry(room.clone()).or_default(),
+        };
         merge.push(queue, submit.time, submit);
         Ok(())
     }
 
     /// Empty if none are pending.
     pub(crate) fn next_block(&mut self) -> Vec<Submit> {
+        let Self { rooms, turns, listed, .. } = self;
         let mut block = Vec::new();
         let mut bytes = 0;
         while block.len() < BLOCK_ENTRIES && bytes < BLOCK_BYTES {
-            let Some(room) = self.turns.pop_front() else { break };
-            let Some(merge) = self.rooms.get_mut(&room) else { continue };
-            if let Some(submit) = merge.take() {
-                bytes += submit.proposal.weight();
-                block.push(submit);
-            }
-            if merge.is_empty() {
-                self.rooms.remove(&room);
-            } else {
-                self.turns.push_back(room);
+            let had_turn = turns.turn(|(queue, room)| {
+                let merge = rooms.get_mut(room).filter(|merge| merge.has(*queue));
+                let submit = merge.and_then(Merge::take);
+                bytes += submit.as_ref().map_or(0, |submit| submit.proposal.weight());
+                block.extend(submit);
+                let merge = rooms.get(room);
+                let has_more = merge.is_some_and(|merge| merge.has(*queue));
+                if merge.is_some_and(Merge::is_empty) {
+                    rooms.remove(room);
+                }
+                if !has_more {
+                    listed.remove(queue);
+                }
+                has_more
+            });
+            if !had_turn {
+                break;
             }
         }
         block
@@ -104,7 +132,6 @@ impl Sequencer {
         let behind = merge.remove(queue);
         if merge.is_empty() {
             self.rooms.remove(room);
-            self.turns.retain(|turn| turn != room);
         }
         behind
     }
@@ -116,6 +143,6 @@ impl Sequencer {
 
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.turns.is_empty()
+        self.rooms.is_empty()
     }
 }

@@ -191,7 +191,7 @@ impl SequencerTask {
         let mut rejected = false;
         for submit in post.submits {
             if let Err(early) = self.sequencer.push(submit) {
-                self.pipeline.answer(&early, AppendOutcome::OutOfOrder { expected: None });
+                early.ticket.answer(AppendOutcome::OutOfOrder { expected: None });
                 rejected = true;
             }
         }
@@ -214,16 +214,17 @@ impl SequencerTask {
         }
     }
 
-    fn propose_block(&mut self, submits: Vec<Submit>) {
+    fn propose_block(&mut self, mut submits: Vec<Submit>) {
         let Identity { node, incarnation } = self.identity;
         let n = self.next_n;
         self.next_n += 1;
         let name = BlockName { node, incarnation, n };
         let rules = self.rules.now();
         let block = block::encode(name, rules, submits.iter().map(|submit| &submit.proposal));
-        let submits = Arc::new(submits);
+        let charges = submits.iter_mut().filter_map(|submit| submit.charge.take()).collect();
+        let (submits, known) = (Arc::new(submits), None);
         // Pushed before it is proposed, because it may come back at any moment.
-        self.pipeline.push(InFlight { n, rules, block: block.clone(), submits, known: None });
+        self.pipeline.push(InFlight { n, rules, block: block.clone(), submits, charges, known });
         let (since, answer) = (Instant::now(), self.journal.propose(self.partition, block));
         self.outstanding.push_back(Outstanding { n, since, answer });
     }
@@ -265,16 +266,16 @@ impl SequencerTask {
         for submit in refused.iter().flat_map(|block| block.submits.iter()) {
             let Ticket { queue, seq, .. } = submit.ticket;
             let Some(seq) = seq else {
-                self.pipeline.answer(submit, AppendOutcome::StorageFull);
+                submit.ticket.answer(AppendOutcome::StorageFull);
                 continue;
             };
             if !broken.insert(queue) {
-                self.pipeline.answer(submit, AppendOutcome::OutOfOrder { expected: None });
+                submit.ticket.answer(AppendOutcome::OutOfOrder { expected: None });
                 continue;
             }
-            self.pipeline.answer(submit, AppendOutcome::StorageFull);
+            submit.ticket.answer(AppendOutcome::StorageFull);
             for behind in self.sequencer.break_queue(&submit.proposal.room, queue, seq) {
-                self.pipeline.answer(&behind, AppendOutcome::OutOfOrder { expected: None });
+                behind.ticket.answer(AppendOutcome::OutOfOrder { expected: None });
             }
         }
     }
@@ -288,7 +289,7 @@ impl SequencerTask {
                 return;
             }
             for submit in &block {
-                self.pipeline.answer(submit, AppendOutcome::Unavailable);
+                submit.ticket.answer(AppendOutcome::Unavailable);
             }
         }
     }

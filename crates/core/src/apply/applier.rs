@@ -16,10 +16,11 @@ use thiserror::Error;
 
 use crate::{
     apply::{
-        fold::{Effect, FoldQueue, Unfolded},
+        fold::{Effect, FoldQueue},
         ids::{IdHash, RecentIds},
         room::{self, HistoryError, Room},
     },
+    budget::Charge,
     model::{
         applied::{Applied, Chain},
         archive::{Archive, ArchiveError, IdKey},
@@ -93,7 +94,9 @@ pub(crate) struct Applier {
     unnotified: HashMap<RoomName, Arc<Tail>>,
     unnotified_blocks: usize,
     fresh: usize,
-    unfolded: Unfolded,
+    /// Entries applied and not folded, and one for each such block without any.
+    unfolded: usize,
+    unfolded_bytes: usize,
     /// Folded windows with commits still in memory.
     folded: VecDeque<FoldedWindow>,
     /// All commits in tails, oldest first; the first `settled` of them are in the archive.
@@ -109,7 +112,8 @@ pub(crate) struct ApplierParts {
     pub(crate) heads: Arc<Heads>,
     pub(crate) folds: Arc<FoldQueue>,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) unfolded_limit: Unfolded,
+    /// Bytes applied and not folded.
+    pub(crate) unfolded_limit: usize,
     pub(crate) tail_bytes: usize,
     pub(crate) chains: bool,
     /// Whether the journal may be rolled back, so that its followers compare the last block's
@@ -132,7 +136,8 @@ impl Applier {
             unnotified: HashMap::new(),
             unnotified_blocks: 0,
             fresh: 0,
-            unfolded: Unfolded::default(),
+            unfolded: 0,
+            unfolded_bytes: 0,
             folded: VecDeque::new(),
             recent: VecDeque::new(),
             settled: 0,
@@ -162,8 +167,7 @@ impl Applier {
     /// Whether another block may be applied before the fold catches up.
     #[must_use]
     pub(crate) fn has_room(&self) -> bool {
-        self.unfolded.entries < self.parts.unfolded_limit.entries
-            && self.unfolded.bytes < self.parts.unfolded_limit.bytes
+        self.unfolded_bytes < self.parts.unfolded_limit
     }
 
     pub(crate) fn look_up<'a>(
@@ -186,11 +190,12 @@ impl Applier {
         rules: Rules,
         proposals: impl Iterator<Item = &'a Proposal>,
         archived: &[Option<Known>],
+        charges: Vec<Charge>,
     ) -> Result<Option<Vec<AppendOutcome>>, ArchiveError> {
         self.read(durable);
         self.applied.rules = self.applied.rules.max(rules.number());
         if !self.applied.proposers.admit(name) {
-            self.pass_to_fold(Vec::new());
+            self.pass_to_fold(Vec::new(), charges);
             return Ok(None);
         }
         let mut touched = Vec::new();
@@ -206,7 +211,7 @@ impl Applier {
                 touched.push(proposal.room.clone());
             }
         }
-        self.commit_all(&touched, durable.position);
+        self.commit_all(&touched, durable.position, charges);
         Ok(Some(outcomes))
     }
 
@@ -220,7 +225,7 @@ impl Applier {
     ) -> Result<(), RestoreError> {
         self.read(durable);
         if !self.applied.proposers.admit(name) {
-            self.pass_to_fold(Vec::new());
+            self.pass_to_fold(Vec::new(), Vec::new());
             return Ok(());
         }
         let mut touched = Vec::new();
@@ -238,11 +243,11 @@ impl Applier {
                 touched.push(proposal.room.clone());
             }
         }
-        self.commit_all(&touched, durable.position);
+        self.commit_all(&touched, durable.position, Vec::new());
         Ok(())
     }
 
-    fn commit_all(&mut self, touched: &[RoomName], position: Position) {
+    fn commit_all(&mut self, touched: &[RoomName], position: Position, charges: Vec<Charge>) {
         let commits = touched.iter().filter_map(|room| self.commit(room, position));
         let commits: Vec<Arc<Commit>> = commits.collect();
         if let Some(chain) = &mut self.applied.chain {
@@ -251,12 +256,12 @@ impl Applier {
                 *chain = chain.then(&commit.room, last.entry.slot + 1, &last.digest);
             }
         }
-        self.pass_to_fold(commits);
+        self.pass_to_fold(commits, charges);
     }
 
     pub(crate) fn skip(&mut self, durable: &Durable) {
         self.read(durable);
-        self.pass_to_fold(Vec::new());
+        self.pass_to_fold(Vec::new(), Vec::new());
     }
 
     fn commit(&mut self, room: &RoomName, position: Position) -> Option<Arc<Commit>> {
@@ -291,22 +296,22 @@ impl Applier {
         }
     }
 
-    fn pass_to_fold(&mut self, commits: Vec<Arc<Commit>>) {
-        let effect = Effect::new(commits, self.applied.clone());
+    fn pass_to_fold(&mut self, commits: Vec<Arc<Commit>>, charges: Vec<Charge>) {
+        let effect = Effect::new(commits, self.applied.clone(), charges);
         self.fresh = effect.entries();
-        self.unfolded.entries += effect.counted().entries;
-        self.unfolded.bytes += effect.counted().bytes;
-        self.parts.stats.applied(self.fresh, self.unfolded.entries);
+        self.unfolded += effect.counted();
+        self.unfolded_bytes += effect.bytes();
+        self.parts.stats.applied(self.fresh, self.unfolded);
         self.parts.folds.push(effect);
     }
 
     /// Blocks before number `next_n` may have been looked up before the window was in the archive.
     pub(crate) fn folded(&mut self, effects: Vec<Effect>, next_n: u64) {
-        for counted in effects.iter().map(Effect::counted) {
-            self.unfolded.entries -= counted.entries;
-            self.unfolded.bytes -= counted.bytes;
+        for effect in &effects {
+            self.unfolded -= effect.counted();
+            self.unfolded_bytes -= effect.bytes();
         }
-        self.parts.stats.folded(self.unfolded.entries);
+        self.parts.stats.folded(self.unfolded);
         let (effects, commits) = (effects.into_iter(), Vec::new().into_iter());
         self.folded.push_back(FoldedWindow { barrier: next_n, effects, commits });
     }

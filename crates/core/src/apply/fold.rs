@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::{
+    budget::Charge,
     episode::Episode,
     model::{
         applied::Applied,
         archive::{Archive, ArchiveError, Urgency, Window},
-        commit::Commit,
+        commit::{Commit, ENTRY_WEIGHT},
         journal::{Journal, Partition, Position},
     },
     yielding::Yielder,
@@ -26,37 +27,36 @@ use crate::{
 /// The delay before a window that did not fit is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Effect {
     pub commits: Vec<Arc<Commit>>,
     pub applied: Applied,
     entries: usize,
     bytes: usize,
-}
-
-/// The size of what is applied and not folded, or its limit.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Unfolded {
-    /// Entries, and one for each block without any, because it is queued too.
-    pub(crate) entries: usize,
-    pub(crate) bytes: usize,
+    charges: Vec<Charge>,
 }
 
 impl Effect {
     /// Counted here, once: later the entries are no longer in the processor's caches, and counting
     /// would delay appends.
-    pub(crate) fn new(commits: Vec<Arc<Commit>>, applied: Applied) -> Self {
+    pub(crate) fn new(commits: Vec<Arc<Commit>>, applied: Applied, charges: Vec<Charge>) -> Self {
         let entries = commits.iter().map(|commit| commit.entries.len()).sum();
-        let bytes = commits.iter().map(|commit| commit.weight()).sum();
-        Self { commits, applied, entries, bytes }
+        let bytes: usize = commits.iter().map(|commit| commit.weight()).sum();
+        Self { commits, applied, entries, bytes: bytes.max(ENTRY_WEIGHT), charges }
     }
 
     pub(crate) fn entries(&self) -> usize {
         self.entries
     }
 
-    pub(crate) fn counted(&self) -> Unfolded {
-        Unfolded { entries: self.entries.max(1), bytes: self.bytes }
+    /// Its entries; one for a block without any, because it is queued too.
+    pub(crate) fn counted(&self) -> usize {
+        self.entries.max(1)
+    }
+
+    /// Approximate bytes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -68,6 +68,8 @@ pub(crate) struct FoldSettings {
     /// As soon as this many entries are queued; also the size of a window, rounded up to a whole
     /// block.
     pub entries: usize,
+    /// The same, in bytes.
+    pub bytes: usize,
     /// When the oldest queued entry has waited this long.
     pub wait: Duration,
 }
@@ -85,17 +87,21 @@ pub(crate) struct FoldQueue {
 struct FoldState {
     effects: VecDeque<Effect>,
     entries: usize,
+    bytes: usize,
     /// Effects up to this position are folded without waiting for more.
     urgent_upto: Position,
     closed: bool,
 }
 
 impl FoldState {
+    /// Whether a full window is queued.
+    fn is_full(&self, settings: &FoldSettings) -> bool {
+        self.entries >= settings.entries || self.bytes >= settings.bytes
+    }
+
     fn is_due(&self, settings: &FoldSettings) -> bool {
         let is_urgent = |effect: &Effect| effect.applied.position <= self.urgent_upto;
-        self.closed
-            || self.entries >= settings.entries
-            || self.effects.front().is_some_and(is_urgent)
+        self.closed || self.is_full(settings) || self.effects.front().is_some_and(is_urgent)
     }
 }
 
@@ -121,17 +127,18 @@ impl FoldQueue {
 
     pub(crate) fn push(&self, effect: Effect) {
         let mut state = self.state.lock();
-        let before = state.entries;
+        let was_full = state.is_full(&self.settings);
         let is_first = state.effects.is_empty();
-        state.entries += effect.counted().entries;
+        state.entries += effect.counted();
+        state.bytes += effect.bytes();
         state.effects.push_back(effect);
-        let most = self.settings.entries;
+        let is_full = state.is_full(&self.settings);
         // A full window is queued behind the current one.
-        if state.entries >= most {
+        if is_full {
             self.urgency.set(true);
         }
         // Only if the thread waits for it: waking it for each block costs as much as applying one.
-        if is_first || before < most && state.entries >= most {
+        if is_first || is_full && !was_full {
             self.changed.notify_one();
         }
     }
@@ -157,14 +164,17 @@ impl FoldQueue {
         let waited_for =
             state.effects.front().is_some_and(|it| it.applied.position <= state.urgent_upto);
         let mut window = Vec::new();
-        let mut entries = 0;
-        while entries < settings.entries {
+        let (mut entries, mut bytes) = (0, 0);
+        while entries < settings.entries && bytes < settings.bytes {
             let Some(effect) = state.effects.pop_front() else { break };
-            entries += effect.counted().entries;
+            entries += effect.counted();
+            bytes += effect.bytes();
             window.push(effect);
         }
         state.entries -= entries;
-        self.urgency.set(waited_for || state.entries >= settings.entries / 4);
+        state.bytes -= bytes;
+        let is_behind = state.entries >= settings.entries / 4 || state.bytes >= settings.bytes / 4;
+        self.urgency.set(waited_for || is_behind);
         Some(window)
     }
 
@@ -189,7 +199,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Folds until the queue is closed or the archive fails; blocks its thread.
     pub(crate) fn run(self) {
-        while let Some(effects) = self.queue.next() {
+        while let Some(mut effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
             let mut pacer = Yielder::default();
             let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
@@ -203,7 +213,11 @@ impl Folder {
             let folded = match self.fold(&window) {
                 // Closed before there was room: replayed at the next start.
                 Err(ArchiveError::NoRoom(_)) => return,
-                folded => folded.map(|()| effects),
+                // The accounts get theirs back here: the applier must not be delayed.
+                folded => folded.map(|()| {
+                    effects.iter_mut().for_each(|effect| effect.charges.clear());
+                    effects
+                }),
             };
             if folded.is_ok() {
                 self.queue.folded.send_replace(position);

@@ -167,15 +167,15 @@ impl ApplierTask {
 
     fn apply(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match self.pipeline.take(&durable.block) {
-            Some(own) => {
-                let outcomes = self.apply_own(durable, &own).inspect_err(|_| {
+            Some(mut own) => {
+                let outcomes = self.apply_own(durable, &mut own).inspect_err(|_| {
                     // It has left the pipeline, so `Pipeline::fail` cannot answer it.
                     for submit in own.submits.iter() {
-                        self.pipeline.answer(submit, AppendOutcome::Unknown);
+                        submit.ticket.answer(AppendOutcome::Unknown);
                     }
                 })?;
                 for (submit, outcome) in own.submits.iter().zip(outcomes) {
-                    self.pipeline.answer(submit, outcome);
+                    submit.ticket.answer(outcome);
                 }
             }
             None => self.apply_other(durable)?,
@@ -192,9 +192,9 @@ impl ApplierTask {
     fn apply_own(
         &mut self,
         durable: &Durable,
-        own: &InFlight,
+        own: &mut InFlight,
     ) -> Result<Vec<AppendOutcome>, NodeError> {
-        let InFlight { n, rules, submits, known, .. } = own;
+        let InFlight { n, rules, submits, charges, known, .. } = own;
         let Identity { node, incarnation } = self.identity;
         let name = BlockName { node, incarnation, n: *n };
         let proposals = submits.iter().map(|submit| &submit.proposal);
@@ -207,7 +207,8 @@ impl ApplierTask {
             }
         };
         self.note_rules(durable.position, &name, *rules);
-        let outcomes = self.applier.apply(durable, &name, *rules, proposals, known)?;
+        let charges = std::mem::take(charges);
+        let outcomes = self.applier.apply(durable, &name, *rules, proposals, known, charges)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
         outcomes.ok_or(NodeError::Fenced(durable.position))
@@ -236,7 +237,7 @@ impl ApplierTask {
                     warn!(blocks, "skipped blocks that Roomlog did not write");
                 }
                 let known = self.applier.look_up(proposals.iter())?;
-                self.applier.apply(durable, &name, rules, proposals.iter(), &known)?;
+                self.applier.apply(durable, &name, rules, proposals.iter(), &known, Vec::new())?;
                 self.check_fence(durable, &name)
             }
             Ok(Block { name, rules, content: Content::History(history) }) => {

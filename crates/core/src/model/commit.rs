@@ -47,9 +47,15 @@ impl Commit {
     /// Approximate bytes in memory: the entries and frames of about the same size.
     #[must_use]
     pub(crate) fn weight(&self) -> usize {
-        self.entries.iter().map(|stored| 2 * stored.text_bytes() + ENTRY_WEIGHT).sum()
+        self.entries.iter().map(|stored| entry_weight(stored.text_bytes())).sum()
     }
 }
 
+/// Approximate bytes in memory of an entry with so many bytes of texts: these twice, because a block
+/// or a frame has them too, and [`ENTRY_WEIGHT`].
+pub(crate) fn entry_weight(text_bytes: usize) -> usize {
+    2 * text_bytes + ENTRY_WEIGHT
+}
+
 /// Bytes per entry besides its texts: names, digest, frame members.
-const ENTRY_WEIGHT: usize = 512;
+pub(crate) const ENTRY_WEIGHT: usize = 512;

@@ -31,6 +31,7 @@ use crate::{
         queue::{Draft, Inboxes, Queue},
     },
     apply::fold::FoldQueue,
+    budget::Account,
     model::{
         archive::{Archive, ArchiveError},
         backup::Backup,
@@ -70,6 +71,7 @@ pub struct Engines {
 /// A node. Dropping it aborts its tasks like a crash; [`Node::stop`] shuts it down.
 pub struct Node {
     inboxes: Arc<Inboxes>,
+    appends: Account,
     queues: AtomicU64,
     rooms: Arc<Rooms>,
     reader: Reader,
@@ -105,6 +107,7 @@ impl Node {
         let inboxes = parts.iter().map(|part| part.inbox.clone()).collect();
         Ok(Self {
             inboxes: Arc::new(Inboxes::new(inboxes, stats.clone())),
+            appends: Account::budget(settings.append_bytes),
             queues: AtomicU64::new(0),
             reader: Reader::new(rooms.clone(), archive.clone()),
             rooms,
@@ -124,6 +127,12 @@ impl Node {
     #[must_use]
     pub fn log(&self) -> &str {
         &self.journal.facts().log
+    }
+
+    /// The budget that appends are charged to: a member of it for each principal.
+    #[must_use]
+    pub fn append_budget(&self) -> &Account {
+        &self.appends
     }
 
     /// Opens a queue of appends whose outcomes go to this mailbox.
@@ -251,12 +260,14 @@ impl Node {
         let position = |partition: Partition| {
             (self.stats.position(partition), self.journal.head(partition).ok())
         };
+        let counted = self.stats.counted();
         NodeStats {
+            busy: counted.busy + self.appends.refusals(),
             positions: (0..self.journal.facts().partitions.max(1)).map(position).collect(),
             followers: self.followers.count(),
             follower_lag: self.followers.slowest_lag(),
             journal: self.journal.counts(),
-            ..self.stats.counted()
+            ..counted
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     append::{inbox::Inbox, pipeline::Pipeline, sequencer::Sequencer, task::SequencerTask},
     apply::{
         applier::{Applier, ApplierParts},
-        fold::{FoldQueue, FoldSettings, Folder, Unfolded},
+        fold::{FoldQueue, FoldSettings, Folder},
         task::ApplierTask,
     },
     episode::Episode,
@@ -27,6 +27,9 @@ use crate::{
     read::{heads::Heads, rooms::Rooms},
     stats::Stats,
 };
+
+/// A fold starts before more than this part of the budget of appends waits for it.
+const FOLDS_PER_BUDGET: usize = 8;
 
 pub(super) struct Shared {
     pub(super) identity: Identity,
@@ -52,8 +55,12 @@ impl Shared {
     pub(super) fn partition(&self, partition: Partition) -> Result<PartitionParts, NodeError> {
         let Self { identity, settings, journal, archive, stats, .. } = self;
         let applied = archive.applied(partition)?;
-        let inbox = Arc::new(Inbox::new(settings.waiting_bytes));
-        let fold = FoldSettings { entries: settings.fold_entries, wait: settings.fold_wait };
+        let inbox = Arc::new(Inbox::default());
+        let fold = FoldSettings {
+            entries: settings.fold_entries,
+            bytes: settings.append_bytes / FOLDS_PER_BUDGET,
+            wait: settings.fold_wait,
+        };
         let queue = Arc::new(FoldQueue::new(fold, applied.position));
         let (done, folds) = mpsc::channel(4);
         let pipeline = Arc::new(Pipeline::new(inbox.clone()));
@@ -65,10 +72,7 @@ impl Shared {
             heads: self.heads.clone(),
             folds: queue.clone(),
             stats: stats.clone(),
-            unfolded_limit: Unfolded {
-                entries: settings.unfolded_entries,
-                bytes: settings.unfolded_bytes,
-            },
+            unfolded_limit: settings.unfolded_bytes,
             tail_bytes: settings.tail_bytes,
             chains: peers.is_some(),
             stamps: !journal.facts().is_exclusive,

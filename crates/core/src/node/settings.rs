@@ -16,13 +16,12 @@ pub enum NodeThread {
 /// The limits of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeSettings {
-    /// Bytes of appends without an outcome; at the limit new ones are `busy`.
-    pub waiting_bytes: usize,
-    /// Entries applied and not folded; at the limit the node stops reading the journal, and new
-    /// appends are `busy`.
-    pub unfolded_entries: usize,
-    /// Approximate bytes of such entries in memory: per entry twice its texts plus 512. The limit
-    /// acts like that of `unfolded_entries`.
+    /// The budget of appends from their receipt until their entries are in the archive, in
+    /// approximate bytes in memory: for each, twice its texts plus 512. An author that holds too
+    /// much of it is `busy`.
+    pub append_bytes: usize,
+    /// Bytes of entries applied and not folded, those of other nodes too, counted in the same way.
+    /// At the limit the node stops reading the journal, and new appends are `busy`.
     pub unfolded_bytes: usize,
     /// Bytes of committed entries kept in memory for followers, over all rooms.
     pub tail_bytes: usize,
@@ -40,8 +39,6 @@ impl NodeSettings {
     pub(super) fn among(self, partitions: u32) -> Self {
         let share = |limit: usize| (limit / partitions as usize).max(1);
         Self {
-            waiting_bytes: share(self.waiting_bytes),
-            unfolded_entries: share(self.unfolded_entries),
             unfolded_bytes: share(self.unfolded_bytes),
             tail_bytes: share(self.tail_bytes),
             ..self
@@ -52,8 +49,7 @@ impl NodeSettings {
 impl Default for NodeSettings {
     fn default() -> Self {
         Self {
-            waiting_bytes: 64 << 20,
-            unfolded_entries: 400_000,
+            append_bytes: 256 << 20,
             unfolded_bytes: 512 << 20,
             tail_bytes: 64 << 20,
             fold_entries: 65_536,

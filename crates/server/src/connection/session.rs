@@ -26,6 +26,7 @@ use super::{
 use crate::{
     gateway::Gateway,
     outcome::{new_id, now_ms},
+    principals::Client,
     wire,
 };
 
@@ -46,8 +47,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>) -> Self {
-        let mut turn = Turn::new(gateway, mailbox.clone());
+    pub(super) fn new(gateway: Arc<Gateway>, client: Client, mailbox: Arc<Mailbox>) -> Self {
+        let mut turn = Turn::new(gateway, client, mailbox.clone());
         turn.out.push(turn.gateway.hello.clone());
         Self {
             author: None,
@@ -270,6 +271,7 @@ impl Session {
     fn append(&mut self, append: ClientAppend) {
         let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
         let entry_id = append.id.clone().unwrap_or_else(new_id);
+        let account = &self.turn.client.appends;
         let place = (append.room.clone(), Some(entry_id.clone()), append.req);
         let arrival = Arrival {
             token: 0,
@@ -278,7 +280,7 @@ impl Session {
             entry_id: entry_id.clone(),
             after: append.after,
             reference: append.reference,
-            work: Ok(Box::new(Draft::new(append, author, entry_id, now_ms()))),
+            work: Draft::new(append, (author, entry_id), now_ms(), account).map(Box::new),
         };
         self.arrive(place, arrival);
     }

@@ -19,7 +19,10 @@ use super::{
     socket::{self, End, Socket},
     turn::Done,
 };
-use crate::gateway::{Gateway, stopped};
+use crate::{
+    gateway::{Gateway, stopped},
+    principals::Client,
+};
 
 /// How many frames are taken before other connections, and writing, have their turn.
 const FRAMES_A_TURN: usize = 32;
@@ -48,9 +51,9 @@ enum Event {
 }
 
 impl Connection {
-    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway>, client: Client) -> Self {
         let mailbox = Arc::<Mailbox>::default();
-        let session = Session::new(gateway, mailbox.clone());
+        let session = Session::new(gateway, client, mailbox.clone());
         Self { session, mailbox, mail: Mail::default(), job: None, is_full: false }
     }
 

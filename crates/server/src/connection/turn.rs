@@ -25,22 +25,24 @@ use roomlog_protocol::{
 };
 
 use super::socket::{BATCH_BYTES, Out};
-use crate::{gateway::Gateway, wire};
+use crate::{gateway::Gateway, principals::Client, wire};
 
 /// What the parts of a session share while they handle an event.
 pub(crate) struct Turn {
     /// The time of the event.
     pub(crate) now: Instant,
     pub(crate) gateway: Arc<Gateway>,
+    /// Whose connection it is.
+    pub(crate) client: Client,
     pub(crate) rooms: OpenRooms,
     pub(crate) out: Out,
     pub(crate) jobs: VecDeque<Job>,
 }
 
 impl Turn {
-    pub(crate) fn new(gateway: Arc<Gateway>, mailbox: Arc<Mailbox>) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway>, client: Client, mailbox: Arc<Mailbox>) -> Self {
         let (rooms, out, jobs) = (OpenRooms::new(mailbox), Out::default(), VecDeque::new());
-        Self { now: Instant::now(), gateway, rooms, out, jobs }
+        Self { now: Instant::now(), gateway, client, rooms, out, jobs }
     }
 
     pub(super) fn say(&mut self, frame: &ServerFrame) {

@@ -24,16 +24,18 @@ use super::{
 use crate::{
     gateway::Gateway,
     outcome::{new_id, now_ms, refusal_of},
+    principals::Client,
     wire::{self, bad, respond_json, unknown_outcome},
 };
 
 pub(super) async fn append_one(
     gateway: &Gateway,
+    client: &Client,
     room: RoomName,
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<Response<Body>, Refusal> {
-    let body = body::read(gateway, body, gateway.config.limits.frame_bytes, None).await?;
+    let body = body::read(gateway, body, gateway.config.limits.frame_bytes, client).await?;
     let read = Instant::now();
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
@@ -46,8 +48,10 @@ pub(super) async fn append_one(
         |refusal: Refusal| Refusal { room: Some(room.clone()), id: Some(id.clone()), ..refusal };
     let received = now_ms();
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
-    let draft = Draft::new(append, author, id.clone(), received);
-    let outcome = timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await;
+    let outcome = match Draft::new(append, (author, id.clone()), received, &client.appends) {
+        Ok(draft) => timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await,
+        Err(outcome) => Ok(outcome),
+    };
     let outcome = outcome.unwrap_or(AppendOutcome::Unknown);
     let AppendOutcome::Committed { slot, repeat, .. } = outcome else {
         let unknown = || unknown_outcome("the append was interrupted");

@@ -41,6 +41,7 @@ use crate::{
     connection::BATCH_BYTES,
     gateway::Gateway,
     outcome::{new_id, now_ms, refusal_of},
+    principals::Client,
     wire::{self, bad, respond, unknown_outcome},
 };
 
@@ -59,6 +60,7 @@ enum Line {
 
 pub(super) async fn append_batch(
     gateway: &Arc<Gateway>,
+    client: &Client,
     room: RoomName,
     headers: &HeaderMap,
     body: &mut Body,
@@ -68,7 +70,7 @@ pub(super) async fn append_batch(
         return Err(bad(message));
     }
     let most = gateway.config.batch_bytes;
-    let body = body::read(gateway, body, most, Some(&gateway.batch_permits)).await?;
+    let body = body::read(gateway, body, most, client).await?;
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
     }
@@ -78,7 +80,7 @@ pub(super) async fn append_batch(
         let message = format!("{} appends are more than {BATCH_APPENDS}", lines.len());
         return Err(Refusal::new(ErrorCode::TooLarge, message));
     }
-    let lines = Batch::new(gateway, room.clone()).run(&lines).await.into();
+    let lines = Batch::new(gateway, client, room.clone()).run(&lines).await.into();
     drop(body);
     let answer = BatchAnswer { gateway: gateway.clone(), room, lines, page: Vec::new() };
     let chunks = stream::unfold(answer, async |mut answer: BatchAnswer| {
@@ -90,6 +92,7 @@ pub(super) async fn append_batch(
 
 struct Batch<'a> {
     gateway: &'a Gateway,
+    client: &'a Client,
     room: RoomName,
     mailbox: Arc<Mailbox>,
     queue: Queue,
@@ -106,10 +109,11 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(gateway: &'a Gateway, room: RoomName) -> Self {
+    fn new(gateway: &'a Gateway, client: &'a Client, room: RoomName) -> Self {
         let mailbox = Arc::default();
         Self {
             gateway,
+            client,
             room,
             queue: gateway.node.queue(&mailbox),
             mailbox,
@@ -165,7 +169,10 @@ impl<'a> Batch<'a> {
             }
             waited.unwrap_or_else(|_| Err(timed_out())).map_err(named)?;
         }
-        let draft = Draft::new(append, author, id.clone(), self.received);
+        let whose = (author, id.clone());
+        let draft = Draft::new(append, whose, self.received, &self.client.appends);
+        let draft =
+            draft.map_err(|outcome| named(refusal_of(&outcome).unwrap_or_else(not_tried)))?;
         let weight = draft.weight();
         self.wait_for_capacity(weight).await.map_err(named)?;
         if !self.stopped {

@@ -4,21 +4,20 @@
 //! not. Invariants: memory is reserved before bytes are kept; what is compressed, or not in UTF-8,
 //! is never parsed: each line of it would be an error in an answer with status 200.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
 };
 use http_body_util::BodyExt;
+use roomlog_core::budget::Charge;
 use roomlog_protocol::{ErrorCode, Refusal};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     gateway::Gateway,
+    principals::Client,
     wire::{bad, refuse_as},
 };
 
@@ -115,21 +114,23 @@ pub(super) fn check_beginning(body: &[u8]) -> Result<(), ContentError> {
     if begin.starts_with(b"\xef\xbb\xbf") { Err(BYTE_ORDER_MARK) } else { Ok(()) }
 }
 
-/// The bytes of a body, and their part of the memory for all bodies if they share a bound.
+/// The bytes of a body, charged to its client.
 pub(super) struct RequestBody {
     pub(super) bytes: Vec<u8>,
-    permit: Option<OwnedSemaphorePermit>,
+    charge: Charge,
 }
 
-/// Reads a body of at most `most` bytes; `pool` has a permit for each byte held concurrently.
+/// Reads a body of at most `most` bytes. Fails with [`ErrorCode::Busy`] if the client holds as much
+/// as it may.
 pub(super) async fn read(
     gateway: &Gateway,
     body: &mut Body,
     most: usize,
-    pool: Option<&Arc<Semaphore>>,
+    client: &Client,
 ) -> Result<RequestBody, Refusal> {
     let cut_short = || bad("the body did not arrive in full");
-    let mut read = RequestBody { bytes: Vec::new(), permit: None };
+    let charge = client.memory.charge(0).ok_or_else(too_many)?;
+    let mut read = RequestBody { bytes: Vec::new(), charge };
     loop {
         let frame =
             timeout(gateway.config.limits.idle_for, body.frame()).await.map_err(|_| cut_short())?;
@@ -139,26 +140,30 @@ pub(super) async fn read(
             let message = format!("the body has more than {most} bytes");
             return Err(Refusal::new(ErrorCode::TooLarge, message));
         }
-        if let Some(pool) = pool {
-            read.reserve(pool, data.len())?;
-        }
+        read.reserve(data.len(), most)?;
         read.bytes.extend_from_slice(&data);
     }
 }
 
 impl RequestBody {
-    fn reserve(&mut self, pool: &Arc<Semaphore>, bytes: usize) -> Result<(), Refusal> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let Ok(more) = pool.clone().try_acquire_many_owned(bytes) else {
-            let message = "the server holds too many batches; send it again later";
-            return Err(Refusal::new(ErrorCode::Busy, message));
-        };
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            None => self.permit = Some(more),
+    /// Makes room for `bytes` more of at most `most`, charged before it is taken. Grows by doubling.
+    fn reserve(&mut self, bytes: usize, most: usize) -> Result<(), Refusal> {
+        let (needed, had) = (self.bytes.len() + bytes, self.bytes.capacity());
+        if needed <= had {
+            return Ok(());
         }
+        let wanted = needed.max(2 * had).min(most);
+        if !self.charge.grow(wanted - had) {
+            return Err(too_many());
+        }
+        self.bytes.reserve_exact(wanted - self.bytes.len());
         Ok(())
     }
+}
+
+fn too_many() -> Refusal {
+    let message = "the server holds too much for this client already; send it again later";
+    Refusal::new(ErrorCode::Busy, message)
 }
 
 pub(super) async fn discard(mut body: Body) {

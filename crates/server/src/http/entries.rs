@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
+    Extension,
     body::{Body, HttpBody},
     extract::{Query, State},
     http::{Request, Response, StatusCode, header},
@@ -25,12 +26,13 @@ use super::{
 };
 use crate::{
     connection::{keep_of, needed_end},
-    gateway::{Gateway, unreadable},
+    gateway::{Gateway, SocketPermit, unreadable},
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
 pub(super) async fn append(
     State(gateway): State<Arc<Gateway>>,
+    Extension(permit): Extension<Arc<SocketPermit>>,
     room: Result<Room, BadRoom>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -38,15 +40,15 @@ pub(super) async fn append(
     let appended = tokio::spawn(async move {
         let _held_until_answered = drain_guard;
         let (parts, mut body) = request.into_parts();
-        let headers = &parts.headers;
+        let (headers, client) = (&parts.headers, &permit.client);
         let answer = match (room, content_kind(headers)) {
             (Err(BadRoom(refusal)), _) => Err(refusal),
             (Ok(_), Err(error)) => Ok(error.answer()),
             (Ok(Room(room)), Ok(ContentKind::One)) => {
-                append_one(&gateway, room, headers, &mut body).await
+                append_one(&gateway, client, room, headers, &mut body).await
             }
             (Ok(Room(room)), Ok(ContentKind::Lines)) => {
-                append_batch(&gateway, room, headers, &mut body).await
+                append_batch(&gateway, client, room, headers, &mut body).await
             }
         };
         // A client that sent `Expect` waits for the answer before it sends a body.

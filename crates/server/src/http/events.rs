@@ -22,6 +22,7 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::{Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
@@ -37,7 +38,8 @@ use crate::{
         follows::{Follows, Format},
         turn::{Done, Question, Turn},
     },
-    gateway::{Gateway, stopped},
+    gateway::{Gateway, SocketPermit, stopped},
+    principals::Client,
     wire::{refuse, respond},
 };
 
@@ -45,14 +47,16 @@ const COMMENT: &[u8] = b": still here\n\n";
 
 pub(super) async fn events(
     State(gateway): State<Arc<Gateway>>,
+    Extension(permit): Extension<Arc<SocketPermit>>,
     Room(room): Room,
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let feed = match Feed::begin(gateway.clone(), &room, query, &headers).await {
-        Ok(feed) => feed,
-        Err(refusal) => return refuse(Refusal { room: Some(room), ..refusal }),
-    };
+    let feed =
+        match Feed::begin((gateway.clone(), permit.client.clone()), &room, query, &headers).await {
+            Ok(feed) => feed,
+            Err(refusal) => return refuse(Refusal { room: Some(room), ..refusal }),
+        };
     let chunks = stream::unfold(feed, |mut feed| async move {
         let chunk = feed.next().await?;
         Some((Ok::<_, Infallible>(chunk), feed))
@@ -108,7 +112,7 @@ struct Feed {
 
 impl Feed {
     async fn begin(
-        gateway: Arc<Gateway>,
+        (gateway, client): (Arc<Gateway>, Client),
         room: &RoomName,
         query: Vec<(String, String)>,
         headers: &HeaderMap,
@@ -126,7 +130,7 @@ impl Feed {
         let mut feed = Self {
             follows: Follows::new(Format::Events),
             stopping: Box::pin(stopped(gateway.stopping.clone())),
-            turn: Turn::new(gateway, mailbox.clone()),
+            turn: Turn::new(gateway, client, mailbox.clone()),
             mailbox,
             comments,
         };

@@ -1,0 +1,153 @@
+//! Budgets: bounds of memory that hurt whoever reaches them.
+//!
+//! ```text
+//!  budget (a limit) ──► principal ──► connection ──► charge
+//! ```
+//!
+//! Enters: charges, before the memory that they pay for is taken. Leaves: whether it may be taken; a
+//! charge gives it back when it is dropped. Invariant: what an account holds is at most what is free
+//! in the account above it, after both are charged. These are the dynamic thresholds of shared packet
+//! buffers (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): whoever holds most
+//! is refused first, some space is always left for a newcomer, and nobody has to search for the
+//! heaviest. One member of a budget W gets at most half of it, k equal ones W/(k+1) each.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+/// A budget, or the share of it that a principal or a connection holds. Clones are the same account.
+#[derive(Debug, Clone)]
+pub struct Account(Arc<Level>);
+
+#[derive(Debug)]
+struct Level {
+    above: Above,
+    held: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Above {
+    Limit(usize, AtomicU64),
+    Account(Account),
+}
+
+impl Account {
+    /// A budget of `limit`, in bytes.
+    #[must_use]
+    pub fn budget(limit: usize) -> Self {
+        Self::below(Above::Limit(limit, AtomicU64::new(0)))
+    }
+
+    /// An account of a member of this one: of a principal in a budget, or a connection of a
+    /// principal.
+    #[must_use]
+    pub fn member(&self) -> Self {
+        Self::below(Above::Account(self.clone()))
+    }
+
+    fn below(above: Above) -> Self {
+        Self(Arc::new(Level { above, held: AtomicUsize::new(0) }))
+    }
+
+    /// How many bytes are charged to it and its members.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// How many charges its budget has refused.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        match &self.0.above {
+            Above::Limit(_, refusals) => refusals.load(Ordering::Relaxed),
+            Above::Account(above) => above.refusals(),
+        }
+    }
+
+    /// Charges this many bytes; `None` if that is more than the account may hold now.
+    #[must_use]
+    pub fn charge(&self, bytes: usize) -> Option<Charge> {
+        let mut charge = Charge { account: self.clone(), bytes: 0 };
+        charge.grow(bytes).then_some(charge)
+    }
+
+    /// Adds `bytes` here and above; returns what is free here then, `None` if it is too much.
+    fn hold(&self, bytes: usize) -> Option<usize> {
+        let free = match &self.0.above {
+            Above::Limit(limit, _) => Some(*limit),
+            Above::Account(above) => above.hold(bytes),
+        };
+        let held = self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        free?.checked_sub(held)
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.held.fetch_sub(bytes, Ordering::Relaxed);
+        if let Above::Account(above) = &self.0.above {
+            above.release(bytes);
+        }
+    }
+
+    fn note_refusal(&self) {
+        match &self.0.above {
+            Above::Limit(_, refusals) => _ = refusals.fetch_add(1, Ordering::Relaxed),
+            Above::Account(above) => above.note_refusal(),
+        }
+    }
+
+    /// The account above it; the budget has none.
+    pub(crate) fn above(&self) -> Option<&Self> {
+        match &self.0.above {
+            Above::Limit(..) => None,
+            Above::Account(above) => Some(above),
+        }
+    }
+
+    /// A number that no other account has at the same time.
+    pub(crate) fn number(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+/// Bytes that are charged to an account until this is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    account: Account,
+    bytes: usize,
+}
+
+impl Charge {
+    /// The account that is charged.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Charges `bytes` more; `false`, and nothing is charged, if that is more than the account may
+    /// hold now.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let is_held = self.account.hold(bytes).is_some();
+        if is_held {
+            self.bytes += bytes;
+        } else {
+            self.account.release(bytes);
+            self.account.note_refusal();
+        }
+        is_held
+    }
+
+    /// Gives back `bytes`, at most all that is charged.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.account.release(bytes);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.release(self.bytes);
+    }
+}
