@@ -27,7 +27,8 @@ async fn appends_accepted_while_the_inbox_closes_have_an_outcome() {
                     for token in 0..1_000_000 {
                         let token = token * 3 + writer;
                         let proposal = proposal("general", "ada", &token.to_string(), "x");
-                        match draft(life, proposal, None, 0).and_then(|it| queue.append(token, it))
+                        match draft(life.append_budget(), proposal, None, 0)
+                            .and_then(|it| queue.append(token, it))
                         {
                             Ok(()) => _ = taken.fetch_add(1, Ordering::Relaxed),
                             Err(AppendOutcome::Busy) => thread::yield_now(),

@@ -75,6 +75,35 @@ async fn rooms_take_turns_and_are_independent() {
 }
 
 #[tokio::test]
+async fn a_backlog_delays_strangers_by_one_entry_each() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let (friends, stranger) = (life.append_budget().member(), life.append_budget().member());
+    let mut heavy = Connection::charged_to(friends.member());
+    let mut friend = Connection::charged_to(friends.member());
+    let mut stranger = Connection::charged_to(stranger.member());
+    // No await in between, so the node sees all of it at once: a block's worth and more in many
+    // rooms and in one, then one append of each other connection.
+    for n in 0..600 {
+        let (many, one) = (format!("many-{}", n % 200), format!("one-{n}"));
+        heavy.append(&life, proposal(&many, "eve", &one, "x"), None, n).expect("taken");
+        heavy.append(&life, says(&one), None, n).expect("taken");
+    }
+    for (connection, id) in [(&mut friend, "friend"), (&mut stranger, "stranger")] {
+        connection.append(&life, says(id), None, 10_000).expect("taken");
+    }
+    let slot_of = |(_, outcome): (u64, AppendOutcome)| match outcome {
+        AppendOutcome::Committed { slot, .. } => slot,
+        other => panic!("{other:?}"),
+    };
+    let friend = friend.outcomes().await.into_iter().map(slot_of).next();
+    let stranger = stranger.outcomes().await.into_iter().map(slot_of).next();
+    assert!(friend <= Some(3), "{friend:?}");
+    assert!(stranger <= Some(3), "{stranger:?}");
+    heavy.outcomes().await;
+}
+
+#[tokio::test]
 async fn one_id_twice_at_once_is_one_entry() {
     let disk = Disk::default();
     let life = Life::start(&disk, identity(1, 1), small_windows()).await;

@@ -14,6 +14,7 @@ use roomlog_core::{
     Engines, Identity, Node, NodeError, NodeSettings,
     applied::Applied,
     archive::{Archive, ArchiveError, IdKey, Keep, Window},
+    budget::Account,
     head::{Head, Known},
     identity::NodeId,
     journal::{Journal, Partition, Position},
@@ -285,9 +286,16 @@ pub struct Connection {
     mailbox: Arc<Mailbox>,
     tokens: u64,
     outcomes: Vec<(u64, AppendOutcome)>,
+    account: Option<Account>,
 }
 
 impl Connection {
+    /// A connection whose appends are charged to this account; others to the budget itself.
+    #[must_use]
+    pub fn charged_to(account: Account) -> Self {
+        Self { account: Some(account), ..Self::default() }
+    }
+
     /// Appends; returns the token of its outcome. `time` orders it among the queues of its room.
     pub fn append(
         &mut self,
@@ -299,7 +307,8 @@ impl Connection {
         let token = self.tokens;
         let queue = self.queues.entry((life.number, proposal.room.clone()));
         let queue = queue.or_insert_with(|| life.queue(&self.mailbox));
-        queue.append(token, draft(life, proposal, seq, time)?)?;
+        let account = self.account.as_ref().unwrap_or_else(|| life.append_budget());
+        queue.append(token, draft(account, proposal, seq, time)?)?;
         life.flush();
         self.tokens += 1;
         Ok(token)
@@ -329,10 +338,9 @@ impl Connection {
     }
 }
 
-/// The draft of a proposal that was received at this time. It is charged to the budget itself, all of
-/// which it may use.
+/// The draft of a proposal that was received at this time. Fails if `account` may not hold it.
 pub fn draft(
-    node: &Node,
+    account: &Account,
     proposal: Proposal,
     seq: Option<u64>,
     time: u64,
@@ -352,7 +360,7 @@ pub fn draft(
         author: None,
         req: None,
     };
-    Draft::new(append, (author, id), time, node.append_budget())
+    Draft::new(append, (author, id), time, account)
 }
 
 /// Committed at this slot, at time 0, not a repeat.

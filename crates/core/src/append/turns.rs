@@ -76,3 +76,7 @@ impl<T> Turns<T> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "tests/turns.rs"]
+mod tests;
