@@ -165,7 +165,7 @@ impl RequestedMetrics {
             fold_lag: registry.gauge(
                 "roomlog_fold_lag_entries",
                 "Entries committed but not yet in the archive; a block of only repeats counts as \
-                 one. At the setting `unfolded_entries` appends are answered `busy`.",
+                 one.",
             ),
             followers: registry.gauge(
                 "roomlog_followers",
