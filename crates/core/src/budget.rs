@@ -12,7 +12,7 @@
 //! heaviest. One member of a budget W gets at most half of it, k equal ones W/(k+1) each.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -104,9 +104,27 @@ impl Account {
         }
     }
 
+    /// A way to find the account again as long as something is charged to it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakAccount {
+        WeakAccount(Arc::downgrade(&self.0))
+    }
+
     /// A number that no other account has at the same time.
     pub(crate) fn number(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
+    }
+}
+
+/// An account that may be gone.
+#[derive(Debug, Clone)]
+pub struct WeakAccount(Weak<Level>);
+
+impl WeakAccount {
+    /// `None` if nobody holds it and nothing is charged to it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Account> {
+        self.0.upgrade().map(Account)
     }
 }
 

@@ -221,6 +221,20 @@ fn a_rejection_by_the_gateway_is_final_and_answered_in_order() {
 }
 
 #[test]
+fn an_append_that_the_gateway_cannot_hold_is_rejected_in_its_turn_and_so_are_those_behind_it() {
+    play(
+        "
+        frame b seq=1 gateway=busy |
+        frame c seq=2              |
+        frame a seq=0              | submit a, b: busy, c: out_of_order 1
+        frame b' seq=1             | submit b'
+        frame c' seq=2             | submit c'
+        frame d gateway=busy       | d: mixed",
+    );
+    play("frame a gateway=busy | a: busy\n frame b | submit b");
+}
+
+#[test]
 fn a_rejection_by_the_gateway_does_not_wait_for_the_log() {
     play("frame a seq=0 after=9 gateway=forbidden | a: forbidden");
 }

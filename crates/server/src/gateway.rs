@@ -36,6 +36,10 @@ use crate::{
 /// The answer to an append or a read that shutdown interrupts.
 pub(crate) const STOPPING: &str = "the server is shutting down; send it again when it is back";
 
+/// How long nothing is read from a client after one of its appends was `busy`. It has to wait for longer
+/// (`retry_after_ms`); one that does not may not cost the others the time to parse what it sends.
+pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
 /// The settings of the gateway.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -2,10 +2,10 @@
 //!
 //! Enters: appends that are ready, each in the queue of its connection and room. Leaves: the
 //! submits of the next block. Invariants: every append passes the merge of its room; behind a refused
-//! append of a numbered queue, nothing of that queue is proposed until it is resent. Principals take
+//! append of a numbered queue, nothing of that queue is proposed until it is resent. Principals share the
 //! turns, within a principal its connections, within a connection its queues ([`Turns`]); a turn
-//! advances the room of its queue by one entry, the earliest of all heads there, so a backlog of one
-//! connection delays the others by one entry each.
+//! advances the room of its queue by one entry, the earliest of all heads there. So a backlog delays
+//! nobody who has none, but in its own room, by one entry of each other connection.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -105,7 +105,8 @@ impl Sequencer {
             let had_turn = turns.turn(|(queue, room)| {
                 let merge = rooms.get_mut(room).filter(|merge| merge.has(*queue));
                 let submit = merge.and_then(Merge::take);
-                bytes += submit.as_ref().map_or(0, |submit| submit.proposal.weight());
+                let weight = submit.as_ref().map_or(0, |submit| submit.proposal.weight());
+                bytes += weight;
                 block.extend(submit);
                 let merge = rooms.get(room);
                 let has_more = merge.is_some_and(|merge| merge.has(*queue));
@@ -115,7 +116,7 @@ impl Sequencer {
                 if !has_more {
                     listed.remove(queue);
                 }
-                has_more
+                (weight as u64, has_more)
             });
             if !had_turn {
                 break;

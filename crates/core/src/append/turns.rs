@@ -1,56 +1,77 @@
 //! Turns: of principals, of the connections of a principal, and of what a connection has to do.
 //!
-//! Enters: items, each with its principal and connection. Leaves: the same, one turn at a time.
-//! Invariant: between two turns of a principal every other one has a turn, and likewise for the
-//! connections of a principal and the items of a connection; those without items are forgotten.
+//! Enters: items, each with its principal and connection. Leaves: the same, one turn at a time, and
+//! each turn has a cost in bytes. Invariant: among principals, and among the connections of one, who
+//! would have used fewest bytes after another turn like the last one is next (fair queueing by virtual
+//! finish times: Golestani, INFOCOM 1994). So whoever sends less than the others is never behind their
+//! backlogs, and a rest saves up nothing. The items of a connection take turns one by one.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    hash::Hash,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
 };
 
 /// A principal and its connection.
 pub(crate) type Whose = (usize, usize);
 
-/// Members that take turns, in the order in which they came.
-struct Ring<K, V> {
-    order: VecDeque<K>,
-    members: HashMap<K, V>,
+struct Member<V> {
+    /// Where its next turn begins, in bytes.
+    at: u64,
+    value: V,
 }
 
-impl<K, V> Default for Ring<K, V> {
+/// Members that share turns by their cost.
+struct Share<V> {
+    members: HashMap<usize, Member<V>>,
+    /// Where the next turn of each will end, in bytes; of equal ones the first first. A member without
+    /// items stays until then.
+    ends: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    /// Where the last turn began, in bytes.
+    now: u64,
+    turns: u64,
+}
+
+impl<V> Default for Share<V> {
     fn default() -> Self {
-        Self { order: VecDeque::new(), members: HashMap::new() }
+        Self { members: HashMap::new(), ends: BinaryHeap::new(), now: 0, turns: 0 }
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Default> Ring<K, V> {
-    fn member(&mut self, key: K) -> &mut V {
-        let order = &mut self.order;
-        self.members.entry(key).or_insert_with(|| {
-            order.push_back(key);
-            V::default()
-        })
+impl<V: Default> Share<V> {
+    fn member(&mut self, key: usize) -> &mut V {
+        let Self { members, ends, now, turns } = self;
+        let member = members.entry(key).or_insert_with(|| {
+            *turns += 1;
+            ends.push(Reverse((*now, *turns, key)));
+            Member { at: *now, value: V::default() }
+        });
+        &mut member.value
     }
 
-    /// Gives the first member its turn; it leaves unless `turn` says that it has more. `false` if
-    /// there are no members.
-    fn turn(&mut self, turn: impl FnOnce(&mut V) -> bool) -> bool {
-        let Some(key) = self.order.pop_front() else { return false };
-        if self.members.get_mut(&key).is_some_and(turn) {
-            self.order.push_back(key);
-        } else {
-            self.members.remove(&key);
+    /// Gives the next member its turn: `turn` returns its cost, `None` if it has no items. `None` if no
+    /// member has.
+    fn turn(&mut self, mut turn: impl FnMut(&mut V) -> Option<u64>) -> Option<u64> {
+        while let Some(Reverse((_, _, key))) = self.ends.pop() {
+            let member = self.members.get_mut(&key)?;
+            let Some(cost) = turn(&mut member.value) else {
+                self.members.remove(&key);
+                continue;
+            };
+            self.now = self.now.max(member.at);
+            self.turns += 1;
+            member.at += cost;
+            self.ends.push(Reverse((member.at + cost, self.turns, key)));
+            return Some(cost);
         }
-        true
+        None
     }
 }
 
-pub(crate) struct Turns<T>(Ring<usize, Ring<usize, VecDeque<T>>>);
+pub(crate) struct Turns<T>(Share<Share<VecDeque<T>>>);
 
 impl<T> Default for Turns<T> {
     fn default() -> Self {
-        Self(Ring::default())
+        Self(Share::default())
     }
 }
 
@@ -60,20 +81,20 @@ impl<T> Turns<T> {
         self.0.member(principal).member(connection).push_back(item);
     }
 
-    /// Gives the next item its turn; it leaves unless `turn` says that it stays. `false` if there are
-    /// no items.
-    pub(crate) fn turn(&mut self, turn: impl FnOnce(&T) -> bool) -> bool {
-        self.0.turn(|connections| {
+    /// Gives the next item its turn: `turn` returns the cost in bytes, and whether the item stays.
+    /// `false` if there are no items.
+    pub(crate) fn turn(&mut self, mut turn: impl FnMut(&T) -> (u64, bool)) -> bool {
+        let had_turn = self.0.turn(|connections| {
             connections.turn(|items| {
-                if let Some(item) = items.pop_front()
-                    && turn(&item)
-                {
+                let item = items.pop_front()?;
+                let (cost, stays) = turn(&item);
+                if stays {
                     items.push_back(item);
                 }
-                !items.is_empty()
-            });
-            !connections.order.is_empty()
-        })
+                Some(cost)
+            })
+        });
+        had_turn.is_some()
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    gateway::Gateway,
+    gateway::{BUSY_PAUSE, Gateway},
     outcome::{new_id, now_ms},
     principals::Client,
     wire,
@@ -42,6 +42,8 @@ pub(super) struct Session {
     opened: Instant,
     heard: Instant,
     is_pinged: bool,
+    /// Until when the socket is not read, because an append was `busy`.
+    paused: Option<Instant>,
     /// Since when the server stops.
     draining: Option<Instant>,
 }
@@ -60,6 +62,7 @@ impl Session {
             opened: turn.now,
             heard: turn.now,
             is_pinged: false,
+            paused: None,
             draining: None,
             turn,
         }
@@ -75,6 +78,7 @@ impl Session {
     pub(super) fn may_read(&self) -> bool {
         let most = self.turn.gateway.config.limits.appends_in_flight;
         self.draining.is_none()
+            && self.paused.is_none_or(|until| self.turn.now >= until)
             && self.turn.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
             && self.appends.submitted() < most
@@ -151,7 +155,9 @@ impl Session {
         let login = self.author.is_none().then(|| self.opened + limits.login_for);
         let drained = self.draining.map(|since| since + drain);
         let appends = self.appends.deadline(self.turn.gateway.config.limits.append_for);
-        let others = [login, drained, appends, self.reads.deadline(), self.watch.deadline()];
+        let paused = self.paused.filter(|until| *until > self.turn.now);
+        let (reads, watch) = (self.reads.deadline(), self.watch.deadline());
+        let others = [login, drained, appends, reads, watch, paused];
         others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
 
@@ -282,6 +288,9 @@ impl Session {
             reference: append.reference,
             work: Draft::new(append, (author, entry_id), now_ms(), account).map(Box::new),
         };
+        if arrival.work.is_err() {
+            self.paused = Some(self.turn.now + BUSY_PAUSE);
+        }
         self.arrive(place, arrival);
     }
 

@@ -24,8 +24,10 @@ use crate::{
     principals::Client,
 };
 
-/// How many frames are taken before other connections, and writing, have their turn.
+/// How many frames, and bytes of frames, are taken before other connections, and writing, have their
+/// turn.
 const FRAMES_A_TURN: usize = 32;
+const BYTES_A_TURN: usize = 64 << 10;
 
 /// For how many letters an idle connection keeps memory.
 const MAIL_KEPT: usize = 8;
@@ -41,9 +43,15 @@ pub(crate) struct Connection {
     is_full: bool,
 }
 
+type Frame = Option<Result<Message, tokio_websockets::Error>>;
+
+fn bytes_of(frame: &Frame) -> usize {
+    frame.iter().flatten().map(|message| message.as_payload().len()).sum()
+}
+
 enum Event {
     Writable(bool),
-    Frame(Option<Result<Message, tokio_websockets::Error>>),
+    Frame(Frame),
     Mail,
     Done(Done),
     Time,
@@ -100,10 +108,13 @@ impl Connection {
                 () = &mut stopping, if !is_draining => Event::Drain,
             };
             self.session.turn.now = Instant::now();
-            let is_frame = matches!(event, Event::Frame(Some(_)));
+            let read = match &event {
+                Event::Frame(frame) => Some(bytes_of(frame)),
+                _ => None,
+            };
             let mut taken = self.take(event);
-            if taken.is_ok() && is_frame {
-                taken = self.take_more(&mut socket);
+            if let (Ok(()), Some(bytes)) = (&taken, read) {
+                taken = self.take_more(&mut socket, bytes);
             }
             self.session.flush();
             if let Err(end) = taken {
@@ -141,12 +152,13 @@ impl Connection {
     }
 
     /// Takes the frames that came together with one, so that what is pipelined goes on together.
-    fn take_more(&mut self, socket: &mut Socket) -> Result<(), End> {
+    fn take_more(&mut self, socket: &mut Socket, mut bytes: usize) -> Result<(), End> {
         for _ in 1..FRAMES_A_TURN {
-            if !self.session.may_read() {
+            if bytes >= BYTES_A_TURN || !self.session.may_read() {
                 return Ok(());
             }
             let Some(frame) = socket.next().now_or_never() else { return Ok(()) };
+            bytes += bytes_of(&frame);
             self.take(Event::Frame(frame))?;
         }
         Ok(())

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     connection::{keep_of, needed_end},
-    gateway::{Gateway, SocketPermit, unreadable},
+    gateway::{BUSY_PAUSE, Gateway, SocketPermit, unreadable},
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
@@ -54,6 +54,9 @@ pub(super) async fn append(
         // A client that sent `Expect` waits for the answer before it sends a body.
         if !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
             body::discard(body).await;
+        }
+        if answer.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::Busy) {
+            tokio::time::sleep(BUSY_PAUSE).await;
         }
         answer.unwrap_or_else(|refusal| {
             gateway.config.metrics.refused(refusal.code);
