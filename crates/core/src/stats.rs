@@ -20,9 +20,13 @@ pub struct NodeStats {
     /// Per partition: the position applied last, and the journal's last known one; `None` if the
     /// journal cannot be read.
     pub positions: Vec<(Position, Option<Position>)>,
+    /// Rooms in memory: followed, waited for, or with entries that the archive lacks or the tail
+    /// keeps.
+    pub rooms_held: usize,
     /// Open followers.
     pub followers: usize,
-    /// Entries that the slowest follower has not received yet.
+    /// Entries that the slowest follower has not received yet. With more than 10,000 followers,
+    /// each call reads the lags of the next 10,000 and takes the others as it last read them.
     pub follower_lag: u64,
     /// The journal's counters; `None` if it is on this machine.
     pub journal: Option<JournalCounts>,

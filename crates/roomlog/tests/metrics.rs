@@ -85,6 +85,7 @@ async fn every_metric_is_named_by_convention_typed_and_explained() {
         "roomlog_followers",
         "roomlog_info",
         "roomlog_page_seconds",
+        "roomlog_rooms_held",
         "roomlog_sockets",
     ];
     assert_eq!(there, want);
@@ -204,6 +205,40 @@ async fn open_sockets_and_followers_are_counted() {
     Scrape::until(&server, "one", |scrape| is(scrape, 1.0, 1.0)).await;
     drop(ada);
     Scrape::until(&server, "nobody again", |scrape| is(scrape, 0.0, 0.0)).await;
+}
+
+#[tokio::test]
+async fn rooms_that_were_never_written_are_held_only_by_who_follows_or_waits() {
+    let server = Server::start(&[]).await;
+    let mut ada = server.login("ada").await;
+    let held = |scrape: &Scrape| scrape.get("roomlog_rooms_held");
+    for n in 0..500 {
+        let reply = ada.ask(json!({"type": "update", "room": format!("u-{n}")})).await;
+        assert_eq!(reply["latest"], -1);
+        let append = json!({"type": "append", "room": format!("a-{n}"), "body": "x", "expect": 5});
+        assert_eq!(ada.ask(append).await["code"], "expect_failed");
+        let left = ada.ask(json!({"type": "leave", "room": format!("l-{n}")})).await;
+        assert_eq!(left["type"], "left");
+    }
+    for n in 0..50 {
+        let room = format!("/v1/rooms/h-{n}");
+        assert_eq!(server.get(&room).send().await.status, 404);
+        assert_eq!(server.get(&format!("{room}/entries")).send().await.status, 200);
+        server.get(&format!("{room}/events")).events().await.place().await;
+    }
+    Scrape::until(&server, "none", |scrape| held(scrape).abs() < f64::EPSILON).await;
+
+    // One is followed over both transports, and a read waits for another.
+    ada.join("followed", json!({})).await;
+    let mut events = server.get("/v1/rooms/followed/events").events().await;
+    events.place().await;
+    ada.post(json!({"type": "update", "room": "waited-for", "seen": 0})).await;
+    let two = |scrape: &Scrape| (held(scrape) - 2.0).abs() < f64::EPSILON;
+    Scrape::until(&server, "two", two).await;
+    ada.ask(json!({"type": "leave", "room": "followed"})).await;
+    drop(events);
+    drop(ada);
+    Scrape::until(&server, "none again", |scrape| held(scrape).abs() < f64::EPSILON).await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use roomlog_core::{
     tail::Tail,
 };
 use roomlog_protocol::{
-    Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, ServerFrame, Slot, Span,
+    Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, ServerFrame, Span,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
@@ -154,9 +154,9 @@ impl Gateway {
         self.or_refusal(self.node.tail(room))
     }
 
-    /// The slot where the log of a room ends.
-    pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, Refusal> {
-        self.or_refusal(self.node.end(room))
+    /// The head of a room.
+    pub(crate) fn head(&self, room: &RoomName) -> Result<Head, Refusal> {
+        self.or_refusal(self.node.head(room))
     }
 
     pub(crate) fn lane_limits(&self) -> LaneLimits {

@@ -47,6 +47,7 @@ struct RequestedMetrics {
     blocks: IntCounter,
     entries: IntCounter,
     fold_lag: IntGauge,
+    rooms: IntGauge,
     followers: IntGauge,
     follower_lag: IntGauge,
     files: IntGaugeVec,
@@ -167,6 +168,10 @@ impl RequestedMetrics {
                 "Entries committed but not yet in the archive; a block of only repeats counts as \
                  one.",
             ),
+            rooms: registry.gauge(
+                "roomlog_rooms_held",
+                "Rooms in memory: followed, waited for, or with recent entries.",
+            ),
             followers: registry.gauge(
                 "roomlog_followers",
                 "Rooms followed, counted once per connection that follows.",
@@ -174,7 +179,8 @@ impl RequestedMetrics {
             follower_lag: registry.gauge(
                 "roomlog_follower_lag_entries",
                 "Entries that the slowest follower has not been sent yet. A slow reader costs \
-                 others nothing; if this grows for ever, a reader does not read.",
+                 others nothing; if this grows for ever, a reader does not read. Above 10,000 \
+                 followings each request looks at the next 10,000.",
             ),
             files: registry.labelled(
                 "roomlog_file_bytes",
@@ -321,14 +327,15 @@ impl Metrics {
         self.page.observe(took.as_secs_f64());
     }
 
-    /// All metrics as text. Reads every follower's lag and the files' sizes, so it may block its
-    /// thread for a few milliseconds.
+    /// All metrics as text. Reads the lags of at most about 10,000 followers and the files' sizes,
+    /// so it may block its thread for a few milliseconds.
     pub(crate) fn text(&self, node: &Node, files: &[PathBuf]) -> String {
         let mut requested = self.on_request.lock();
         let stats = node.stats();
         raise(&requested.blocks, stats.blocks);
         raise(&requested.entries, stats.entries);
         requested.fold_lag.set(stats.unfolded.cast_signed());
+        requested.rooms.set(i64::try_from(stats.rooms_held).unwrap_or(i64::MAX));
         requested.followers.set(i64::try_from(stats.followers).unwrap_or(i64::MAX));
         requested.follower_lag.set(stats.follower_lag.cast_signed());
         // A file that no longer exists is left out, rather than reported with its last size.

@@ -46,6 +46,8 @@ struct HeldRoom {
     recent: usize,
     fresh: Vec<Stored>,
     tail: Arc<Tail>,
+    /// It is among those with entries that the archive may lack.
+    is_noted: bool,
 }
 
 impl HeldRoom {
@@ -273,6 +275,9 @@ impl Applier {
         let frames = OnceLock::new();
         let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });
         held.tail.publish(commit.clone());
+        if !std::mem::replace(&mut held.is_noted, true) {
+            self.parts.rooms.note_unfolded(&held.tail);
+        }
         self.unnotified.insert(room.clone(), held.tail.clone());
         self.parts.heads.moved(room);
         self.recent_bytes += commit.weight();
@@ -337,8 +342,6 @@ impl Applier {
         {
             let Some(commit) = window.next() else {
                 self.folded.pop_front();
-                // Once per window, not per step: it may scan all rooms.
-                self.parts.rooms.evict_idle();
                 continue;
             };
             left = left.saturating_sub(commit.entries.len());
@@ -356,6 +359,7 @@ impl Applier {
         // All of it is in the archive: drop the state.
         if held.recent == 0 {
             self.held.remove(&commit.room);
+            self.parts.rooms.note_folded(&commit.room);
         }
     }
 
@@ -388,7 +392,8 @@ fn hold<'a>(
     if !held.contains_key(room) {
         let tail = rooms.open(room)?;
         let state = Room { name: room.clone(), head: tail.head() };
-        held.insert(room.clone(), HeldRoom { room: state, recent: 0, fresh: Vec::new(), tail });
+        let (recent, fresh, is_noted) = (0, Vec::new(), false);
+        held.insert(room.clone(), HeldRoom { room: state, recent, fresh, tail, is_noted });
     }
     Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
 }

@@ -175,10 +175,9 @@ impl Node {
         self.reader.read(room, span, digest, limits).await
     }
 
-    /// The slot after the last entry of a room. Does not load the room into memory. Fails if the
-    /// archive cannot be read.
-    pub fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
-        self.reader.end(room)
+    /// The head of a room. Does not load the room into memory. Fails if the archive cannot be read.
+    pub fn head(&self, room: &RoomName) -> Result<Head, ArchiveError> {
+        self.reader.head(room)
     }
 
     /// The tail of a room, kept in memory as long as the result is held. Fails if the archive
@@ -200,19 +199,23 @@ impl Node {
     }
 
     /// The heads of up to `limit` rooms with names after `after`, in byte order: all rooms with an
-    /// entry, folded or not. Waits for the disk. Fails if the archive cannot be read.
+    /// entry, folded or not. Reads `limit` rooms of the archive's index and of those in memory,
+    /// however many there are. Waits for the disk. Fails if the archive cannot be read.
     pub fn room_heads(
         &self,
         after: Option<&RoomName>,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-        // Memory first: a room that is evicted in between is in the archive by then.
-        let held = self.rooms.heads_after(after);
+        // Memory first: a room that is folded in between is in the archive by then.
+        let unfolded = self.rooms.unfolded_after(after, limit);
         let mut heads: BTreeMap<_, _> = self.archive.rooms(after, limit)?.into_iter().collect();
-        let last = if heads.len() == limit { heads.keys().next_back().cloned() } else { None };
-        heads.extend(
-            held.into_iter().filter(|(room, _)| last.as_ref().is_none_or(|last| room <= last)),
-        );
+        for (room, head) in unfolded {
+            let newest = heads.entry(room).or_insert(head);
+            // It may have moved and been folded in between.
+            if newest.end < head.end {
+                *newest = head;
+            }
+        }
         Ok(heads.into_iter().take(limit).collect())
     }
 
@@ -254,7 +257,7 @@ impl Node {
         self.inboxes.iter().any(|inbox| inbox.is_stalled())
     }
 
-    /// Its counters. Scans all followers: a few ms for 100,000.
+    /// Its counters. Reads the lags of at most about 10,000 followers.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
         let position = |partition: Partition| {
@@ -264,6 +267,7 @@ impl Node {
         NodeStats {
             busy: counted.busy + self.appends.refusals(),
             positions: (0..self.journal.facts().partitions.max(1)).map(position).collect(),
+            rooms_held: self.rooms.len(),
             followers: self.followers.count(),
             follower_lag: self.followers.slowest_lag(),
             journal: self.journal.counts(),

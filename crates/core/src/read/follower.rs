@@ -72,6 +72,14 @@ struct FollowerCursor {
     next: AtomicU64,
 }
 
+impl FollowerCursor {
+    fn lag(&self) -> u64 {
+        // The cursor first: the log only grows in between.
+        let next = self.next.load(Ordering::Relaxed);
+        self.tail.head().end.saturating_sub(next)
+    }
+}
+
 impl Follower {
     #[must_use]
     pub(crate) fn next_slot(&self) -> Slot {
@@ -118,14 +126,37 @@ impl Drop for Follower {
     }
 }
 
-/// The list of followers is split into this many parts, to reduce lock contention.
-const PARTS: usize = 32;
+/// The list of followers is split into this many parts, to reduce lock contention and what one call
+/// of [`Followers::slowest_lag`] reads.
+const PARTS: usize = 512;
 
-#[derive(Debug, Default)]
+/// As soon as the lags of this many followers are read, those of other parts are not.
+const LAGS_READ: usize = 10_000;
+
+type Cursors = HashMap<usize, Arc<FollowerCursor>>;
+
+#[derive(Debug)]
 pub(crate) struct Followers {
-    parts: [Mutex<HashMap<usize, Arc<FollowerCursor>>>; PARTS],
+    parts: Vec<Mutex<Cursors>>,
     numbers: AtomicUsize,
     count: AtomicUsize,
+    lags: Mutex<Lags>,
+}
+
+/// The greatest lag of each part, when it was read last.
+#[derive(Debug)]
+struct Lags {
+    of_part: Vec<u64>,
+    /// The part to read next.
+    next: usize,
+}
+
+impl Default for Followers {
+    fn default() -> Self {
+        let (numbers, count) = Default::default();
+        let lags = Mutex::new(Lags { of_part: vec![0; PARTS], next: 0 });
+        Self { parts: (0..PARTS).map(|_| Mutex::default()).collect(), numbers, count, lags }
+    }
 }
 
 impl Followers {
@@ -138,7 +169,7 @@ impl Followers {
         Follower { cursor, number, followers: self.clone() }
     }
 
-    fn part(&self, number: usize) -> &Mutex<HashMap<usize, Arc<FollowerCursor>>> {
+    fn part(&self, number: usize) -> &Mutex<Cursors> {
         &self.parts[number % PARTS]
     }
 
@@ -147,20 +178,25 @@ impl Followers {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The lag of the slowest follower, in entries; 0 if there are none. Scans all followers, but
-    /// copies one part at a time, under a lock that only starting and ending followers take.
+    /// The lag of the slowest follower, in entries; 0 if there are none. Reads the lags of at least
+    /// [`LAGS_READ`] followers if there are so many, the next parts of the list in turn; for the
+    /// other parts it takes what it read last.
     #[must_use]
     pub(crate) fn slowest_lag(&self) -> u64 {
-        let lag = |cursor: &Arc<FollowerCursor>| {
-            // The cursor first: the log only grows in between.
-            let next = cursor.next.load(Ordering::Relaxed);
-            cursor.tail.head().end.saturating_sub(next)
-        };
-        let slowest_of = |part: &Mutex<HashMap<usize, Arc<FollowerCursor>>>| {
-            let cursors: Vec<_> = part.lock().values().cloned().collect();
-            cursors.iter().map(lag).max().unwrap_or(0)
-        };
-        self.parts.iter().map(slowest_of).max().unwrap_or(0)
+        let mut lags = self.lags.lock();
+        let mut read = 0;
+        for _ in 0..PARTS {
+            if read >= LAGS_READ {
+                break;
+            }
+            let part = lags.next;
+            lags.next = (part + 1) % PARTS;
+            // Copied, so that starting and ending followers wait for that only.
+            let cursors: Vec<_> = self.part(part).lock().values().cloned().collect();
+            read += cursors.len();
+            lags.of_part[part] = cursors.iter().map(|it| it.lag()).max().unwrap_or(0);
+        }
+        lags.of_part.iter().copied().max().unwrap_or(0)
     }
 }
 

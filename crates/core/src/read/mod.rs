@@ -3,6 +3,7 @@
 
 pub mod follower;
 pub mod heads;
+pub(crate) mod held;
 pub mod reader;
 pub(crate) mod rooms;
 pub mod tail;

@@ -105,8 +105,8 @@ impl Reader {
         Ok(Page { entries, head, digest_at: Latest::before(at), digest })
     }
 
-    pub(crate) fn end(&self, room: &RoomName) -> Result<Slot, ArchiveError> {
-        Ok(self.view(room, |_| (0, 0))?.head.end)
+    pub(crate) fn head(&self, room: &RoomName) -> Result<Head, ArchiveError> {
+        Ok(self.view(room, |_| (0, 0))?.head)
     }
 
     async fn digest_before(

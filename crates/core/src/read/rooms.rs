@@ -1,15 +1,14 @@
 //! The rooms in memory.
 //!
-//! Enters: names. Leaves: a room's [`Tail`], the same one for all callers while anyone holds it.
-//! Invariant: a room not in memory is completely in the archive, so its head can be read there;
-//! loading retries if a room was evicted meanwhile, because that head may have moved.
+//! Enters: names; from the applier, which rooms have entries that the archive may lack. Leaves: a
+//! room's [`Tail`], the same one for all callers while anyone holds it. Invariants: a room not in
+//! memory is completely in the archive, so its head can be read there; a room is in memory only
+//! while it has entries that the archive may lack or the tail keeps, or somebody holds it.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
 };
 
 use parking_lot::RwLock;
@@ -20,27 +19,32 @@ use crate::{
         archive::{Archive, ArchiveError},
         head::Head,
     },
-    read::tail::Tail,
+    read::{held::Held, tail::Tail},
 };
 
-/// Above this many rooms, idle ones are evicted.
-pub(crate) const ROOMS_HELD: usize = 65_536;
-
 pub(crate) struct Rooms {
-    held: RwLock<HashMap<RoomName, Arc<Tail>>>,
-    evictions: AtomicU64,
+    held: Arc<Held<Tail>>,
+    /// Those with entries that the archive may lack. Held here and not by the applier, so that
+    /// readers see these entries even after it has ended.
+    unfolded: RwLock<BTreeMap<RoomName, Arc<Tail>>>,
     archive: Arc<dyn Archive>,
 }
 
 impl Rooms {
     #[must_use]
     pub(crate) fn new(archive: Arc<dyn Archive>) -> Self {
-        Self { held: RwLock::default(), evictions: AtomicU64::new(0), archive }
+        Self { held: Arc::default(), unfolded: RwLock::default(), archive }
     }
 
     #[must_use]
     pub(crate) fn held(&self, room: &RoomName) -> Option<Arc<Tail>> {
-        self.held.read().get(room).cloned()
+        self.held.get(room)
+    }
+
+    /// How many are in memory.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
     }
 
     /// The room, kept in memory as long as the caller holds it. A short read of the archive if it
@@ -50,35 +54,41 @@ impl Rooms {
             if let Some(tail) = self.held(room) {
                 return Ok(tail);
             }
-            let before = self.evictions.load(Ordering::Acquire);
+            let mark = self.held.mark();
             let head = self.archive.head(room)?.unwrap_or_else(|| Head::empty(room));
-            let mut held = self.held.write();
-            if self.evictions.load(Ordering::Acquire) != before {
-                continue;
+            let tail = Arc::new(Tail::new(room.clone(), head, &self.held));
+            if let Some(tail) = self.held.hold(room, mark, tail) {
+                return Ok(tail);
             }
-            let tail =
-                held.entry(room.clone()).or_insert_with(|| Arc::new(Tail::new(room.clone(), head)));
-            return Ok(tail.clone());
         }
     }
 
-    /// The heads of the rooms in memory that have an entry and a name after `after`, unordered.
+    /// Notes that a room has entries that the archive may lack.
+    pub(crate) fn note_unfolded(&self, tail: &Arc<Tail>) {
+        self.unfolded.write().insert(tail.room().clone(), tail.clone());
+    }
+
+    /// Notes that all of a room is in the archive.
+    pub(crate) fn note_folded(&self, room: &RoomName) {
+        let folded = self.unfolded.write().remove(room);
+        // Not under the lock: it may be the last reference.
+        drop(folded);
+    }
+
+    /// The heads of the first `limit` rooms after `after`, in byte order, of those with entries
+    /// that the archive may lack.
     #[must_use]
-    pub(crate) fn heads_after(&self, after: Option<&RoomName>) -> Vec<(RoomName, Head)> {
-        let held = self.held.read();
-        let later = held.iter().filter(|(room, _)| after.is_none_or(|after| *room > after));
-        let heads = later.map(|(room, tail)| (room.clone(), tail.head()));
-        heads.filter(|(_, head)| head.end > 0).collect()
-    }
-
-    /// Evicts rooms that nobody else holds and that have no entries in memory, if there are more
-    /// than [`ROOMS_HELD`].
-    pub(crate) fn evict_idle(&self) {
-        if self.held.read().len() <= ROOMS_HELD {
-            return;
-        }
-        let mut held = self.held.write();
-        held.retain(|_, tail| Arc::strong_count(tail) > 1 || !tail.is_idle());
-        self.evictions.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn unfolded_after(
+        &self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Vec<(RoomName, Head)> {
+        let unfolded = self.unfolded.read();
+        let later = unfolded.range::<RoomName, _>((after.map_or(Unbounded, Excluded), Unbounded));
+        later.take(limit).map(|(room, tail)| (room.clone(), tail.head())).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "tests/rooms.rs"]
+mod tests;

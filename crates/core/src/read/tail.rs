@@ -2,12 +2,13 @@
 //!
 //! Enters: commits, from apply, in slot order. Leaves: what follows a reader's cursor, shared, not
 //! copied. Invariants: the tail is contiguous and ends where the log ends; an entry leaves it only
-//! when the archive has it; followers keep their own cursors, so nothing here grows with their lag.
+//! when the archive has it; followers keep their own cursors, so nothing here grows with their lag;
+//! the room leaves memory with the last reference to its tail.
 
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,7 +16,10 @@ use std::{
 use parking_lot::Mutex;
 use roomlog_protocol::{RoomName, Slot};
 
-use crate::model::{commit::Commit, head::Head, mailbox::Mailbox};
+use crate::{
+    model::{commit::Commit, head::Head, mailbox::Mailbox},
+    read::held::Held,
+};
 
 #[derive(Debug)]
 pub(crate) enum After {
@@ -74,6 +78,9 @@ impl Interest {
 #[derive(Debug)]
 pub struct Tail {
     room: RoomName,
+    held: Weak<Held<Tail>>,
+    /// Where the log ended when it was opened.
+    opened_at: Slot,
     state: Mutex<TailState>,
     interests: Mutex<Vec<Arc<Interest>>>,
 }
@@ -86,11 +93,14 @@ struct TailState {
 }
 
 impl Tail {
-    /// A tail of a log that ends at `head` and is completely in the archive.
+    /// A tail of a log that ends at `head` and is completely in the archive, among those that are
+    /// `held`.
     #[must_use]
-    pub(crate) fn new(room: RoomName, head: Head) -> Self {
+    pub(crate) fn new(room: RoomName, head: Head, held: &Arc<Held<Tail>>) -> Self {
+        let (held, opened_at) = (Arc::downgrade(held), head.end);
         let state = TailState { head, first: head.end, commits: VecDeque::new() };
-        Self { room, state: Mutex::new(state), interests: Mutex::default() }
+        let (state, interests) = (Mutex::new(state), Mutex::default());
+        Self { room, held, opened_at, state, interests }
     }
 
     /// The room's name.
@@ -127,12 +137,6 @@ impl Tail {
         if let Some(commit) = state.commits.pop_front() {
             state.first = commit.end();
         }
-    }
-
-    /// Whether it has no commits and nobody is registered.
-    #[must_use]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.state.lock().commits.is_empty() && self.interests.lock().is_empty()
     }
 
     /// What follows from slot `next` on, of at most about `bytes`, at least one commit.
@@ -201,6 +205,16 @@ impl Tail {
         let mut interests = self.interests.lock();
         if let Some(index) = interests.iter().position(|held| Arc::ptr_eq(held, interest)) {
             interests.swap_remove(index);
+        }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let has_moved = self.state.get_mut().head.end != self.opened_at;
+        // None if the node has ended.
+        if let Some(held) = self.held.upgrade() {
+            held.release(&self.room, has_moved);
         }
     }
 }

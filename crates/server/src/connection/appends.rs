@@ -100,6 +100,10 @@ impl Appends {
         })
     }
 
+    pub(super) fn remove(&mut self, key: u32) {
+        self.rooms.remove(&key);
+    }
+
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         self.rooms.retain(|key, _| keep(*key));
     }
@@ -200,21 +204,27 @@ impl Appends {
         std::mem::take(&mut self.is_unflushed)
     }
 
-    /// Takes the outcome of a submitted append.
-    pub(super) fn outcome(&mut self, turn: &mut Turn, token: u64, outcome: AppendOutcome) {
-        let Some(hand) = self.hands.get_mut(&token) else { return };
+    /// Takes the outcome of a submitted append; gives the key of its room.
+    pub(super) fn outcome(
+        &mut self,
+        turn: &mut Turn,
+        token: u64,
+        outcome: AppendOutcome,
+    ) -> Option<u32> {
+        let hand = self.hands.get_mut(&token)?;
         hand.is_submitted = false;
         self.submitted -= 1;
         let key = hand.key;
         if hand.is_answered {
             // Answered as unknown, or as behind a rejection: only a commit is worth another answer.
-            let Some(hand) = self.hands.remove(&token) else { return };
+            let hand = self.hands.remove(&token)?;
             say_appended(turn, &hand, &outcome, (None, false));
         }
         self.advance(turn, key, |room, steps| {
             room.submitted -= 1;
             room.lane.settle(token, outcome, steps);
         });
+        Some(key)
     }
 
     /// Answers a frame, once.
@@ -249,14 +259,16 @@ impl Appends {
     }
 
     /// Ends what has waited too long, and answers what has been unanswered for `append_ms`: the journal
-    /// may still take that.
-    pub(super) fn tick(&mut self, turn: &mut Turn) {
+    /// may still take that. Gives the keys of rooms in which an append waited.
+    pub(super) fn tick(&mut self, turn: &mut Turn) -> Vec<u32> {
         self.give_up_old(turn);
-        for key in std::mem::take(&mut self.waiting) {
-            let (now, end) = (turn.now, turn.rooms.end(key));
-            self.advance(turn, key, |room, steps| room.lane.tick(now, end, steps));
-            self.wait_in(turn, key);
+        let waited = std::mem::take(&mut self.waiting);
+        for key in &waited {
+            let (now, end) = (turn.now, turn.rooms.end(*key));
+            self.advance(turn, *key, |room, steps| room.lane.tick(now, end, steps));
+            self.wait_in(turn, *key);
         }
+        waited
     }
 
     fn give_up_old(&mut self, turn: &mut Turn) {

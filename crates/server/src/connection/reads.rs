@@ -186,19 +186,21 @@ impl Reads {
         self.rooms.values().filter_map(|reads| reads.front()?.deadline).min()
     }
 
-    /// Answers reads that have waited too long for the log.
-    pub(super) fn tick(&mut self, turn: &mut Turn, follows: &mut Follows) {
+    /// Answers reads that have waited too long for the log; gives the keys of their rooms.
+    pub(super) fn tick(&mut self, turn: &mut Turn, follows: &mut Follows) -> Vec<u32> {
         let is_late = |reads: &VecDeque<PendingRead>| {
             let first = reads.front();
             first.is_some_and(|it| !it.has_job && it.deadline.is_some_and(|at| at <= turn.now))
         };
         let late = self.rooms.iter().filter(|(_, reads)| is_late(reads)).map(|(key, _)| *key);
-        for key in late.collect::<Vec<_>>() {
+        let late: Vec<_> = late.collect();
+        for key in &late {
             let message = "the log has not reached the slot that you have seen; try again later";
-            let latest = Some(turn.rooms.latest(key));
+            let latest = Some(turn.rooms.latest(*key));
             let refusal = Refusal { latest, ..Refusal::new(ErrorCode::Ahead, message) };
-            self.finish(turn, follows, key, Err(refusal));
+            self.finish(turn, follows, *key, Err(refusal));
         }
+        late
     }
 
     /// The node stops: reads that wait for the log are answered at once.

@@ -2,7 +2,9 @@
 //!
 //! Enters: WebSocket messages, outcomes, keys of rooms that moved, results of jobs, time. Leaves: frames and
 //! jobs, or the end of the connection. Invariants: what is wrong with one frame is answered and the
-//! connection goes on, unless it is not a JSON object; before a login only `login` and `ping` are done.
+//! connection goes on, unless it is not a JSON object; before a login only `login` and `ping` are done; a
+//! room is held while it is followed, read or appended to, and only one with entries a while longer, for
+//! the next append.
 
 use std::{sync::Arc, time::Instant};
 
@@ -122,7 +124,8 @@ impl Session {
     }
 
     pub(super) fn outcome(&mut self, token: u64, outcome: AppendOutcome) {
-        self.appends.outcome(&mut self.turn, token, outcome);
+        let key = self.appends.outcome(&mut self.turn, token, outcome);
+        self.release_unless_written(key);
     }
 
     /// A room has moved.
@@ -137,15 +140,23 @@ impl Session {
         if has_reads {
             reads.proceed(turn, follows, key);
         }
+        self.release(key);
     }
 
     pub(super) fn done(&mut self, done: Done) {
         let Self { turn, reads, follows, watch, .. } = self;
-        match done {
-            Done::Read(question, key, page) => reads.page(turn, follows, question, key, page),
-            Done::CatchUp(question, key, page) => follows.page(turn, question, key, page),
-            Done::List(question, heads) => watch.listed(turn, question, heads),
-        }
+        let key = match done {
+            Done::Read(question, key, page) => {
+                reads.page(turn, follows, question, key, page);
+                key
+            }
+            Done::CatchUp(question, key, page) => {
+                follows.page(turn, question, key, page);
+                key
+            }
+            Done::List(question, heads) => return watch.listed(turn, question, heads),
+        };
+        self.release(key);
     }
 
     /// When [`Session::tick`] has something to do, if nothing happens before.
@@ -177,8 +188,12 @@ impl Session {
             self.is_pinged = true;
             self.turn.out.push(wire::ping_frame());
         }
-        self.appends.tick(&mut self.turn);
-        self.reads.tick(&mut self.turn, &mut self.follows);
+        for key in self.appends.tick(&mut self.turn) {
+            self.release_unless_written(Some(key));
+        }
+        for key in self.reads.tick(&mut self.turn, &mut self.follows) {
+            self.release(key);
+        }
         self.watch.tick(&mut self.turn);
         Ok(())
     }
@@ -328,9 +343,11 @@ impl Session {
         if arrival.seq.is_some() && !self.counts(key) && self.is_full() {
             let message = "this connection has as many rooms as it may; use another connection";
             let refusal = Refusal::new(ErrorCode::TooLarge, message);
-            return self.turn.refuse_append(named(refusal));
+            self.turn.refuse_append(named(refusal));
+        } else {
+            self.appends.arrive(&mut self.turn, key, place, arrival);
         }
-        self.appends.arrive(&mut self.turn, key, place, arrival);
+        self.release_unless_written(Some(key));
     }
 
     /// Takes an `update` or a `join`.
@@ -352,6 +369,7 @@ impl Session {
     fn ask(&mut self, key: u32, asked: Asked) {
         let question = self.new_question();
         self.reads.ask(&mut self.turn, &mut self.follows, key, question, asked);
+        self.release(key);
     }
 
     fn new_question(&mut self) -> Question {
@@ -384,6 +402,23 @@ impl Session {
         // Most connections have fewer rooms: then none is looked at, for each one that is new.
         self.turn.rooms.len() >= most
             && self.turn.rooms.keys().into_iter().filter(|key| self.counts(*key)).count() >= most
+    }
+
+    /// Releases a room that is neither followed nor waited for.
+    fn release(&mut self, key: u32) {
+        let Self { turn, appends, reads, follows, .. } = self;
+        if !follows.has(key) && !reads.has(key) && appends.is_at_rest(key) {
+            turn.rooms.remove(key);
+            appends.remove(key);
+        }
+    }
+
+    /// Releases such a room after an append, unless it has entries: then the next append is likely to
+    /// go there too.
+    fn release_unless_written(&mut self, key: Option<u32>) {
+        if let Some(key) = key.filter(|key| self.turn.rooms.end(*key) == 0) {
+            self.release(key);
+        }
     }
 
     fn evict_rooms_at_rest(&mut self) {

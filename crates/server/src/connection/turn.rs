@@ -114,6 +114,12 @@ impl OpenRooms {
         key
     }
 
+    pub(super) fn remove(&mut self, key: u32) {
+        if let Some(room) = self.rooms.remove(&key) {
+            self.keys.remove(room.tail.room());
+        }
+    }
+
     /// Removes the rooms whose keys are not to be kept.
     pub(crate) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         let keys = &mut self.keys;

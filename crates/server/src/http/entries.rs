@@ -103,7 +103,7 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
         _ => None,
     };
     if let Some(count) = count {
-        let end = gateway.end(&update.room)?;
+        let end = gateway.head(&update.room)?.end;
         if let Some(text) = gateway.page_cache.get(&update.room, count, end) {
             gateway.config.metrics.page(begun.elapsed());
             return Ok(text);
@@ -120,7 +120,10 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
     })?;
     let encoded = wire::page(&update.room, &page, keep_of(update.span), &gateway.config.limits);
     let text = Bytes::from(encoded.body(gateway.node.log()));
-    if let Some(count) = count {
+    // A room that was never written is not cached, so that such names evict nothing.
+    if let Some(count) = count
+        && page.head.end > 0
+    {
         gateway.page_cache.put(&update.room, count, page.head.end, text.clone());
     }
     Ok(text)

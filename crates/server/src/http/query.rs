@@ -80,7 +80,7 @@ pub(super) fn check_log(
     if held.is_none_or(|held| held == log) {
         return Ok(());
     }
-    let end = gateway.end(room)?;
+    let end = gateway.head(room)?.end;
     let message = format!(
         "your position is of another log: this one is {log} (a restore, another directory or \
          another server); drop the entries that you hold and read again"

@@ -83,8 +83,8 @@ pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
     Room(room): Room,
 ) -> Response<Body> {
-    let head = match gateway.tail(&room) {
-        Ok(tail) => tail.head(),
+    let head = match gateway.head(&room) {
+        Ok(head) => head,
         Err(refusal) => return refuse(refusal),
     };
     if head.end == 0 {

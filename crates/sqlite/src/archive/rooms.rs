@@ -142,3 +142,19 @@ fn read(row: &Row<'_>) -> Result<(RoomName, Room, i64), ArchiveError> {
     }
     Err(damaged(&format!("the row of room {name} does not have the sum it was given")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_rooms_is_a_range_of_the_index_by_name() {
+        let connection = Connection::open_in_memory().expect("a file");
+        connection.execute_batch(sql::SCHEMA).expect("a schema");
+        let explain = format!("EXPLAIN QUERY PLAN {}", sql::ROOMS_AFTER);
+        let mut explain = connection.prepare(&explain).expect("a plan");
+        let steps = explain.query_map(params!["a", 1], |step| step.get::<_, String>(3));
+        let steps: Vec<_> = steps.expect("steps").map(|step| step.expect("a step")).collect();
+        assert_eq!(steps, ["SEARCH rooms USING PRIMARY KEY (name>?)"]);
+    }
+}

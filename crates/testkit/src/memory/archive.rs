@@ -1,6 +1,9 @@
 //! An archive in memory, which can crash inside a fold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound::{Excluded, Unbounded},
+};
 
 use parking_lot::Mutex;
 use roomlog_protocol::{Digest, RoomName, Slot};
@@ -102,7 +105,8 @@ impl Archive for MemoryArchive {
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
         let state = self.0.lock();
-        let later = state.heads.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
+        let later =
+            state.heads.range::<RoomName, _>((after.map_or(Unbounded, Excluded), Unbounded));
         Ok(later.take(limit).map(|(name, head)| (name.clone(), *head)).collect())
     }
 

@@ -8,7 +8,7 @@ use crate::fixtures::{Speaker, room};
 use crate::{
     proposal::Stored,
     read::{
-        follower::{Follower, Followers, Next},
+        follower::{Follower, Followers, LAGS_READ, Next},
         tail::Tail,
     },
 };
@@ -25,7 +25,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let speaker = Speaker::new("general");
-        let tail = Arc::new(Tail::new(room("general"), speaker.head));
+        let tail = Arc::new(Tail::new(room("general"), speaker.head, &Arc::default()));
         Self { speaker, tail, followers: Arc::default(), position: 0, log: Vec::new() }
     }
 
@@ -89,6 +89,21 @@ fn a_follower_behind_the_tail_reads_the_archive_and_returns_to_the_tail() {
     assert_eq!(next(&mut follower, usize::MAX), "archived");
     follower.advance(&scene.log[1..2]);
     assert_eq!(next(&mut follower, usize::MAX), "[c]");
+}
+
+#[test]
+fn the_greatest_lag_is_found_among_more_followers_than_one_call_reads() {
+    let mut scene = Scene::new();
+    let slow = scene.follow(0);
+    scene.says(&["a", "b", "c"]);
+    let followers: Vec<_> = (0..3 * LAGS_READ).map(|_| scene.follow(3)).collect();
+    let read = |lags: usize| (0..lags).map(|_| scene.followers.slowest_lag()).max();
+    assert_eq!(read(4), Some(3), "four calls read all of them");
+    assert_eq!(scene.followers.slowest_lag(), 3, "it is still known when others are read");
+    drop(slow);
+    read(4);
+    assert_eq!(read(1), Some(0), "and forgotten when all were read again");
+    drop(followers);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
     read::{
         reader::{Page, PageLimits, ReadError, Reader},
         rooms::Rooms,
+        tail::Tail,
     },
 };
 use crate::{
@@ -23,6 +24,7 @@ const WHOLE: PageLimits = PageLimits { entries: 500, bytes: 1 << 20 };
 struct Log {
     reader: Reader,
     entries: Vec<Stored>,
+    _held: Arc<Tail>,
 }
 
 impl Log {
@@ -45,7 +47,7 @@ impl Log {
         archive.fold(&window(archived as u64, &commits[..archived])).expect("a fold");
         (0..dropped).for_each(|_| tail.drop_oldest());
         let entries = commits.iter().flat_map(|commit| commit.entries.clone()).collect();
-        Self { reader: Reader::new(rooms, archive), entries }
+        Self { reader: Reader::new(rooms, archive), entries, _held: tail }
     }
 
     async fn checked(

@@ -12,7 +12,7 @@ use crate::{
 /// A tail with these commits, each written as its bodies.
 fn tail(commits: &[&str]) -> (Tail, Vec<Arc<Commit>>) {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.head);
+    let tail = Tail::new(room("general"), speaker.head, &Arc::default());
     let say = |(position, bodies): (u64, &&str)| {
         let bodies: Vec<&str> = bodies.split_whitespace().collect();
         let commit = speaker.says(position, &bodies);
@@ -83,7 +83,7 @@ fn what_the_tail_dropped_is_in_the_archive() {
 fn a_tail_may_begin_in_the_middle_of_a_log() {
     let mut speaker = Speaker::new("general");
     speaker.says(1, &["a", "b"]);
-    let tail = Tail::new(room("general"), speaker.head);
+    let tail = Tail::new(room("general"), speaker.head, &Arc::default());
     assert_eq!(after(&tail, 0, usize::MAX), "archived before 2");
     assert_eq!(after(&tail, 2, usize::MAX), "nothing");
     tail.publish(speaker.says(2, &["c"]));
@@ -106,7 +106,7 @@ fn a_view_is_consistent_and_names_where_the_tail_begins() {
 #[test]
 fn a_connection_is_notified_once_until_it_looks() {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.head);
+    let tail = Tail::new(room("general"), speaker.head, &Arc::default());
     let mailbox = Arc::new(Mailbox::default());
     let interest = tail.register(&mailbox, 7);
     let mut move_on = |position, bodies: &[&str]| {
@@ -130,7 +130,7 @@ fn a_connection_is_notified_once_until_it_looks() {
 #[test]
 fn every_registered_connection_is_notified_and_no_other() {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.head);
+    let tail = Tail::new(room("general"), speaker.head, &Arc::default());
     let (one, two) = (Arc::new(Mailbox::default()), Arc::new(Mailbox::default()));
     let removed = tail.register(&one, 1);
     let _kept = tail.register(&one, 2);
@@ -145,24 +145,13 @@ fn every_registered_connection_is_notified_and_no_other() {
 }
 
 #[test]
-fn a_tail_is_idle_without_commits_and_registrations() {
-    let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.head);
-    assert!(tail.is_idle());
-    let interest = tail.register(&Arc::default(), 1);
-    assert!(!tail.is_idle());
-    tail.unregister(&interest);
-    tail.publish(speaker.says(1, &["a"]));
-    assert!(!tail.is_idle());
-    tail.drop_oldest();
-    assert!(tail.is_idle());
-}
-
-#[test]
 fn dropping_a_registration_removes_it() {
-    let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").head));
-    let subscription = tail.subscribe(&Arc::default(), 1);
-    assert!(!tail.is_idle() && !subscription.take());
+    let held = Arc::default();
+    let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").head, &held));
+    let mailbox = Arc::default();
+    let subscription = tail.subscribe(&mailbox, 1);
+    assert!(!subscription.take());
+    assert_eq!(Arc::strong_count(&mailbox), 2);
     drop(subscription);
-    assert!(tail.is_idle());
+    assert_eq!(Arc::strong_count(&mailbox), 1);
 }
