@@ -39,6 +39,8 @@ pub(crate) const STOPPING: &str = "the server is shutting down; send it again wh
 /// How long nothing is read from a client after one of its appends was `busy`. It has to wait for longer
 /// (`retry_after_ms`); one that does not may not cost the others the time to parse what it sends.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// How many pages of lists of rooms are read concurrently.
+const LISTS: usize = 1;
 
 /// The settings of the gateway.
 #[derive(Debug, Clone)]
@@ -95,6 +97,7 @@ pub(crate) struct Gateway {
     pub(crate) backup_permits: Arc<Semaphore>,
     pub(crate) page_cache: PageCache,
     pub(crate) principals: Principals,
+    list_permits: Arc<Semaphore>,
     read_failures: Episode,
     pub(crate) backup_failures: Episode,
 }
@@ -125,6 +128,7 @@ impl Gateway {
             drain_guard,
             backup_permits: Arc::new(Semaphore::new(1)),
             page_cache: PageCache::default(),
+            list_permits: Arc::new(Semaphore::new(LISTS)),
             read_failures: Episode::default(),
             backup_failures: Episode::default(),
         }
@@ -190,16 +194,22 @@ impl Gateway {
         page
     }
 
-    /// Lists rooms in byte order, on a thread that may block on the disk.
+    /// Lists rooms in byte order, on a thread that may block on the disk. All who list rooms take
+    /// turns, one call each, so that they use one thread however many they are.
     pub(crate) async fn room_heads(
         &self,
         after: Option<RoomName>,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-        let node = self.node.clone();
-        let listed = tokio::task::spawn_blocking(move || node.room_heads(after.as_ref(), limit));
-        let interrupted = |_| Err(ArchiveError::Failed("a read was interrupted".into()));
-        let heads = listed.await.unwrap_or_else(interrupted);
+        let (node, permits) = (self.node.clone(), self.list_permits.clone());
+        let interrupted = || Err(ArchiveError::Failed("a read was interrupted".into()));
+        let Ok(permit) = permits.acquire_owned().await else { return interrupted() };
+        let listed = tokio::task::spawn_blocking(move || {
+            // Until it has ended, even if nobody waits for it any more.
+            let _permit = permit;
+            node.room_heads(after.as_ref(), limit)
+        });
+        let heads = listed.await.unwrap_or_else(|_| interrupted());
         self.note_read(heads.as_ref().err());
         heads
     }

@@ -279,7 +279,7 @@ impl Applier {
             self.parts.rooms.note_unfolded(&held.tail);
         }
         self.unnotified.insert(room.clone(), held.tail.clone());
-        self.parts.heads.moved(room);
+        self.parts.heads.moved(room, commit.end());
         self.recent_bytes += commit.weight();
         self.recent.push_back((commit.clone(), held.tail.clone()));
         Some(commit)

@@ -1,7 +1,8 @@
 //! Which rooms moved, for watchers of all rooms.
 //!
-//! Enters: the names of rooms that moved. Leaves: the rooms that moved since a mark, each once.
-//! Invariant: bounded; a watcher that is too far behind is told to list all rooms.
+//! Enters: the rooms that moved, with where they end. Leaves: those that moved since a mark, each
+//! once, with its newest end. Invariants: all watchers share one list, in which each is a mark; the
+//! list is bounded, and a watcher that is too far behind learns that it has missed rooms.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,8 +13,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roomlog_protocol::RoomName;
+use roomlog_protocol::{RoomName, Slot};
 
+/// How many rooms are kept for watchers.
 pub(crate) const MOVED_ROOMS: usize = 65_536;
 
 #[derive(Default)]
@@ -26,17 +28,17 @@ pub(crate) struct Heads {
 struct MovedRooms {
     next: u64,
     floor: u64,
-    by_mark: BTreeMap<u64, RoomName>,
+    by_mark: BTreeMap<u64, (RoomName, Slot)>,
     of_room: HashMap<RoomName, u64>,
 }
 
 /// The rooms that moved since the last call.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Moved {
-    /// These rooms.
-    Rooms(Vec<RoomName>),
-    /// Too many to list: read the heads of all rooms.
-    All,
+pub struct Moved {
+    /// These, with the slot after the last entry of each.
+    pub rooms: Vec<(RoomName, Slot)>,
+    /// Others moved before these and are not kept any more: read the heads of all rooms.
+    pub missed: bool,
 }
 
 /// Watches which rooms move until dropped.
@@ -56,16 +58,14 @@ impl Watcher {
     /// Up to `limit` rooms that moved and were not returned yet, each once.
     pub fn moved(&mut self, limit: usize) -> Moved {
         let state = self.heads.state.lock();
-        if self.mark < state.floor {
-            self.mark = state.next;
-            return Moved::All;
-        }
+        let missed = self.mark < state.floor;
+        self.mark = self.mark.max(state.floor);
         let mut rooms = Vec::new();
-        for (mark, room) in state.by_mark.range(self.mark..).take(limit) {
+        for (mark, moved) in state.by_mark.range(self.mark..).take(limit) {
             self.mark = mark + 1;
-            rooms.push(room.clone());
+            rooms.push(moved.clone());
         }
-        Moved::Rooms(rooms)
+        Moved { rooms, missed }
     }
 }
 
@@ -80,7 +80,7 @@ impl Drop for Watcher {
 }
 
 impl Heads {
-    pub(crate) fn moved(&self, room: &RoomName) {
+    pub(crate) fn moved(&self, room: &RoomName, end: Slot) {
         if self.watchers.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -90,9 +90,9 @@ impl Heads {
         if let Some(before) = state.of_room.insert(room.clone(), mark) {
             state.by_mark.remove(&before);
         }
-        state.by_mark.insert(mark, room.clone());
+        state.by_mark.insert(mark, (room.clone(), end));
         if state.by_mark.len() > MOVED_ROOMS
-            && let Some((oldest, room)) = state.by_mark.pop_first()
+            && let Some((oldest, (room, _))) = state.by_mark.pop_first()
         {
             state.of_room.remove(&room);
             state.floor = oldest + 1;

@@ -2,7 +2,9 @@
 //!
 //! Enters: a `watch`, lists of rooms, time. Leaves: `heads` frames, jobs. Invariants: first all rooms,
 //! 1,000 a frame, `more` on all but the last; then those that moved, each at most once a second, with
-//! only its newest slot; a watcher that does not read costs nothing.
+//! only its newest slot. Who missed moves gets a list of all rooms once more, at most every
+//! [`LIST_EVERY`], and what moves meanwhile between its pages. A watcher is a mark in a list that all
+//! share, and one that does not read costs nothing.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,9 @@ use crate::gateway::unreadable;
 /// How often the head of a room is sent.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How long after a list of all rooms another one may begin, because moves were missed.
+pub(super) const LIST_EVERY: Duration = Duration::from_secs(30);
+
 struct Watching {
     question: Question,
     watcher: Watcher,
@@ -29,6 +34,10 @@ struct Watching {
     listing: Option<bool>,
     req: Option<i64>,
     next: Instant,
+    /// Rooms moved that are not known any more.
+    missed: bool,
+    /// When another list of all rooms may begin.
+    next_list: Instant,
 }
 
 /// The `watch` of a connection, if it has one.
@@ -39,7 +48,9 @@ impl Watch {
     /// Takes a `watch`; a second one begins anew.
     pub(super) fn begin(&mut self, turn: &mut Turn, question: Question, req: Option<i64>) {
         let (watcher, next) = (turn.gateway.node.watch(), turn.now + EVERY);
-        self.0 = Some(Watching { question, watcher, listing: Some(true), req, next });
+        let (listing, next_list) = (Some(true), turn.now + LIST_EVERY);
+        let missed = false;
+        self.0 = Some(Watching { question, watcher, listing, req, next, missed, next_list });
         turn.jobs.retain(|job| !matches!(job, Job::List(..)));
         turn.jobs.push_back(Job::List(question, None));
     }
@@ -77,11 +88,16 @@ impl Watch {
         if !more {
             watching.listing = None;
             watching.next = turn.now + EVERY;
+            watching.next_list = turn.now + LIST_EVERY;
         }
         if first || !frame.rooms.is_empty() {
             turn.say(&ServerFrame::Heads(frame));
         }
         if more {
+            if !first {
+                // While no page is being read, which might send an older slot after a newer one.
+                watching.send_moved(turn);
+            }
             turn.jobs.push_back(Job::List(question, last));
         }
     }
@@ -93,33 +109,40 @@ impl Watch {
 
     /// Sends what moved, if it is due and the socket has taken what was sent before.
     pub(super) fn tick(&mut self, turn: &mut Turn) {
-        let Some(watching) = &mut self.0 else { return };
-        if watching.listing.is_some() || turn.now < watching.next {
+        let Some(watching) = self.0.as_mut().filter(|it| it.listing.is_none()) else { return };
+        watching.send_moved(turn);
+        if watching.missed && turn.now >= watching.next_list {
+            watching.missed = false;
+            watching.listing = Some(false);
+            turn.jobs.push_back(Job::List(watching.question, None));
+        }
+    }
+}
+
+impl Watching {
+    fn send_moved(&mut self, turn: &mut Turn) {
+        if turn.now < self.next {
             return;
         }
-        watching.next = turn.now + EVERY;
+        self.next = turn.now + EVERY;
         if turn.out.bytes() >= OUT_BYTES {
             return;
         }
-        let rooms = match watching.watcher.moved(HEADS_PER_FRAME) {
-            Moved::Rooms(rooms) => rooms,
-            Moved::All => {
-                watching.listing = Some(false);
-                return turn.jobs.push_back(Job::List(watching.question, None));
-            }
-        };
+        let Moved { rooms, missed } = self.watcher.moved(HEADS_PER_FRAME);
+        self.missed |= missed;
         if rooms.is_empty() {
             return;
         }
         if rooms.len() == HEADS_PER_FRAME {
             // More moved than a frame holds; the rest are other rooms, so they need not wait.
-            watching.next = turn.now;
+            self.next = turn.now;
         }
-        let latest = |room: RoomName| {
-            let tail = turn.gateway.node.tail(&room).ok()?;
-            Some((room, Latest::before(tail.head().end)))
-        };
-        let rooms = rooms.into_iter().filter_map(latest).collect();
+        let latest = |(room, end)| (room, Latest::before(end));
+        let rooms = rooms.into_iter().map(latest).collect();
         turn.say(&ServerFrame::Heads(Heads { rooms, ..Heads::default() }));
     }
 }
+
+#[cfg(test)]
+#[path = "tests/watch.rs"]
+mod tests;
