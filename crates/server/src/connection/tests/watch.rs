@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,7 +44,8 @@ impl Scene {
         let (_, stopping) = watch::channel(false);
         let (drain_guard, _) = mpsc::channel(1);
         let gateway = Arc::new(Gateway::new(Config::default(), node, stopping, drain_guard));
-        let turn = Turn::new(gateway, Arc::default());
+        let client = gateway.principals.client(Ipv4Addr::LOCALHOST.into());
+        let turn = Turn::new(gateway, client, Arc::default());
         let began = turn.now;
         Self { watch: Watch::default(), turn, began, heads: BTreeMap::new() }
     }
@@ -88,8 +90,9 @@ impl Scene {
     }
 
     async fn append(&self, room: &str, id: &str) {
-        let append = draft(proposal(room, "ada", id, "x"), None, 0);
-        let outcome = self.turn.gateway.node.append(append).await;
+        let node = &self.turn.gateway.node;
+        let append = draft(node.append_budget(), proposal(room, "ada", id, "x"), None, 0);
+        let outcome = node.append(append.expect("taken")).await;
         assert!(matches!(outcome, AppendOutcome::Committed { .. }), "{outcome:?}");
     }
 }
