@@ -23,7 +23,7 @@ mod stderr;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
-use rustix::process::Signal;
+use rustix::{fs::Mode, process::Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, CliCommand};
@@ -37,6 +37,8 @@ use stderr::message;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Whatever is written belongs to this user alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     stderr::report_panics();
     let _flush = stderr::FlushAtEnd;
     let matches = Cli::command().try_get_matches();

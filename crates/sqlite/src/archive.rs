@@ -85,7 +85,8 @@ impl SqliteArchive {
         wal::scan(path, Durability::Normal)
             .map_err(|error| ArchiveError::Failed(error.to_string()))?;
         // NORMAL: a power cut may undo the newest folds, and the journal has their entries.
-        let mut connection = pragma::open_archive(path, PAGE_BYTES).map_err(failed)?;
+        let mut connection =
+            pragma::open_archive(path, &sql::SCHEMA, PAGE_BYTES).map_err(failed)?;
         let checkpoints = CheckpointHook::install(&mut connection).map_err(failed)?;
         pragma::keep_wal_on_close(&connection, true).map_err(failed)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(failed)?;
@@ -147,7 +148,7 @@ fn read_or_create(connection: &Connection, log: &str) -> Result<State, ArchiveEr
     }
     let transaction = connection.unchecked_transaction().map_err(failed)?;
     let state = State::default();
-    transaction.execute_batch(sql::SCHEMA).map_err(failed)?;
+    transaction.execute_batch(sql::TABLES).map_err(failed)?;
     transaction.execute(sql::MAKE_LOG, params![log, sql::FORMAT]).map_err(failed)?;
     state.write(&transaction)?;
     transaction.commit().map_err(failed)?;

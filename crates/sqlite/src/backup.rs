@@ -12,7 +12,7 @@
 //! folded meanwhile.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,7 +32,7 @@ use crate::{
     archive::{self, SqliteArchive},
     files::{self, ARCHIVE, COPY, remove_database, wal_of},
     journal::{SqliteJournal, now_ms},
-    pragma,
+    pragma, private,
 };
 
 /// Pages per step: 2 MiB.
@@ -76,7 +76,7 @@ fn failed(why: impl ToString) -> BackupError {
 /// Opens the copy for reading, which works on after its name is removed.
 fn open_copy(path: &Path, taken_at: u64) -> Result<ArchiveCopy, BackupError> {
     let manifest = archive::manifest(path, taken_at).map_err(failed)?;
-    let file = File::open(path).map_err(failed)?;
+    let file = private::open(path).map_err(failed)?;
     Ok(ArchiveCopy { archive: Box::new(file.take(manifest.archive_bytes)), manifest })
 }
 
@@ -103,7 +103,7 @@ impl SqliteBackup {
         let taken_at = now_ms();
         let bytes_per_page: i64 =
             moment.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;
-        let mut copy = Connection::open(path).map_err(failed)?;
+        let mut copy = pragma::open_plain(path).map_err(failed)?;
         // An incomplete copy is removed, so SQLite need not protect it.
         copy.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;
         copy.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
@@ -144,7 +144,7 @@ fn steps(
         match result {
             StepResult::Done => return Ok(()),
             StepResult::More if step % STEPS_PER_SYNC == 0 => {
-                File::open(path).and_then(|file| file.sync_data()).map_err(failed)?;
+                private::open(path).and_then(|file| file.sync_data()).map_err(failed)?;
             }
             StepResult::More => {}
             _ => std::thread::sleep(RETRY_AFTER),

@@ -4,7 +4,7 @@
 //! its own, are refused unchanged; a backup of another node of the same log is taken as it is.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,8 +18,9 @@ use crate::{
     directory::lock,
     error::OpenError,
     files::{ARCHIVE, COPY, JOURNAL, remove_database},
+    guard,
     pragma::Durability,
-    restore, small_files,
+    private, restore, small_files,
     start::{self, Contents},
     wal,
 };
@@ -55,10 +56,12 @@ impl Derived {
     /// [`OpenError`] gives the reason and a remedy.
     pub fn open(path: &Path, log: &str) -> Result<Self, OpenError> {
         let io = OpenError::io(path);
-        fs::create_dir_all(path).map_err(io)?;
+        private::create_dir_all(path).map_err(io)?;
+        guard::check_files(path).map_err(io)?;
         let lock = lock(path, true)?;
         small_files::read_node(path).map_err(io)?;
         let found = look(path, log)?;
+        guard::tighten(path).map_err(io)?;
         if let Contents::Backup(manifest) = &found {
             restore::adopt(path, manifest)?;
         }

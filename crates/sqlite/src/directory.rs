@@ -4,7 +4,7 @@
 //! time; both carry the same log's id; an incomplete directory is refused unchanged.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,8 +19,9 @@ use crate::{
     backup::SqliteBackup,
     error::OpenError,
     files::{ARCHIVE, COPY, JOURNAL, LOCK, NEW_JOURNAL, remove_database},
+    guard,
     journal::{JOURNAL_BYTES, SqliteJournal},
-    pragma, restore, small_files,
+    pragma, private, restore, small_files,
     start::{self, Contents},
 };
 
@@ -78,8 +79,9 @@ impl Directory {
             return Err(OpenError::SqliteTooOld(rusqlite::version().into()));
         }
         let io = OpenError::io(path);
-        fs::create_dir_all(path).map_err(io)?;
+        private::create_dir_all(path).map_err(io)?;
         start::check_ours(path)?;
+        guard::check_files(path).map_err(io)?;
         let lock = lock(path, true)?;
         small_files::read_node(path).map_err(io)?;
         Ok(lock)
@@ -94,6 +96,7 @@ impl Directory {
         let io = OpenError::io(path);
         // Everything that can refuse the directory comes first, and changes nothing.
         let found = Contents::of(path)?;
+        guard::tighten(path).map_err(io)?;
         match &found {
             Contents::Empty | Contents::Log | Contents::JournalOnly => {}
             Contents::Backup(manifest) | Contents::PartlyRestored(manifest) => {
@@ -130,8 +133,9 @@ impl Directory {
     /// Writes nothing.
     ///
     /// # Errors
-    /// It is no data directory, or a process serves it.
+    /// It is no data directory, a process serves it, or a link is in the place of a file.
     pub fn lock_stopped(path: &Path) -> Result<Option<File>, OpenError> {
+        guard::check_files(path).map_err(OpenError::io(path))?;
         if !path.join(LOCK).exists() && start::manifest(path)?.is_some() {
             return Ok(None);
         }
@@ -142,9 +146,8 @@ impl Directory {
 /// Takes the lock of a directory; without `create`, only if its file exists.
 pub(crate) fn lock(path: &Path, create: bool) -> Result<File, OpenError> {
     let io = OpenError::io(path);
-    let mut options = OpenOptions::new();
-    options.read(true).write(create).create(create);
-    let file = options.open(path.join(LOCK)).map_err(io)?;
+    let open = if create { private::open_or_create } else { private::open };
+    let file = open(&path.join(LOCK)).map_err(io)?;
     let begun = Instant::now();
     loop {
         match file.try_lock() {

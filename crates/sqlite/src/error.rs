@@ -209,14 +209,24 @@ pub(crate) fn sentence(error: &rusqlite::Error) -> String {
     format!("{error}; {remedy}")
 }
 
-/// A setting that SQLite did not take.
-pub(crate) fn not_set(why: String) -> rusqlite::Error {
+/// A file, or a setting, that cannot be used.
+pub(crate) fn refused(why: String) -> rusqlite::Error {
     let code = ffi::Error::new(ffi::SQLITE_ERROR);
     rusqlite::Error::SqliteFailure(code, Some(why))
 }
 
+/// An error of the system as one of SQLite, which [`sentence`] gives the same remedies.
+pub(crate) fn of_system(error: &io::Error) -> rusqlite::Error {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ffi::SQLITE_FULL,
+        io::ErrorKind::InvalidInput => ffi::SQLITE_ERROR,
+        _ => ffi::SQLITE_CANTOPEN,
+    };
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
+}
+
 /// Refuses a file of another format than the known one.
-pub(crate) fn check_format(file: &str, found: i64, known: i64) -> Result<(), String> {
+pub(crate) fn check_format(found: i64, known: i64) -> Result<(), String> {
     if found == known {
         return Ok(());
     }
@@ -226,7 +236,5 @@ pub(crate) fn check_format(file: &str, found: i64, known: i64) -> Result<(), Str
     } else {
         "a newer version wrote it: serve it with that version"
     };
-    Err(format!(
-        "{file}: format {found} is not known to this version, which writes {known}; {remedy}"
-    ))
+    Err(format!("format {found} is not known to this version, which writes {known}; {remedy}"))
 }

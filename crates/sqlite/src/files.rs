@@ -9,6 +9,8 @@ use std::{
 
 use roomlog_protocol::MANIFEST_FILE;
 
+use crate::private::{self, if_exists};
+
 pub(crate) const JOURNAL: &str = "journal.db";
 pub(crate) const ARCHIVE: &str = "archive.db";
 pub(crate) const LOCK: &str = "lock";
@@ -49,30 +51,27 @@ pub(crate) fn wal_of(path: &Path) -> PathBuf {
 
 /// Whether a database file has a WAL that is not empty.
 pub(crate) fn has_wal(path: &Path) -> bool {
-    fs::metadata(wal_of(path)).is_ok_and(|wal| wal.len() > 0)
-}
-
-/// The result of an operation on a file; `None` if the file does not exist.
-pub(crate) fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        result => result.map(Some),
-    }
+    fs::symlink_metadata(wal_of(path)).is_ok_and(|wal| wal.len() > 0)
 }
 
 /// Replaces a small file by rename; it is on stable storage when this returns.
 pub(crate) fn replace(directory: &Path, file: &str, text: &str) -> io::Result<()> {
     let new = directory.join(format!("{file}.new"));
-    let mut written = File::create(&new)?;
+    // A crash left it, or somebody else's link is in its place.
+    if_exists(fs::remove_file(&new))?;
+    let mut written = private::create_new(&new)?;
     written.write_all(text.as_bytes())?;
     written.sync_all()?;
     fs::rename(&new, directory.join(file))?;
     sync(directory)
 }
 
-/// Removes a database file with its WAL, its index and its rollback journal.
+/// The ends of the names of a database: the file, its WAL, its index, its rollback journal.
+pub(crate) const DATABASE_PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// Removes all files of a database.
 pub(crate) fn remove_database(directory: &Path, file: &str) -> io::Result<()> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
+    for suffix in DATABASE_PARTS {
         if_exists(fs::remove_file(directory.join(format!("{file}{suffix}"))))?;
     }
     Ok(())

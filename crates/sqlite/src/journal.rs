@@ -16,6 +16,7 @@ mod trim;
 
 use std::{
     collections::VecDeque,
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::{Duration, SystemTime},
@@ -31,7 +32,7 @@ use roomlog_core::journal::{
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-pub(crate) use self::rows::{JournalFile, create, failed, inspect};
+pub(crate) use self::rows::{JournalFile, SCHEMA, create, failed, inspect};
 use self::{
     follow::SqliteFollow,
     rows::Tables,
@@ -41,7 +42,7 @@ use crate::{
     error::{is_full, sentence},
     files, pragma,
     pragma::Durability,
-    wal,
+    private, wal,
 };
 
 /// How many of the newest blocks are kept in memory for followers.
@@ -70,6 +71,9 @@ pub struct SqliteJournal {
     head: watch::Receiver<u64>,
     recent: Arc<Mutex<VecDeque<Durable>>>,
     allowed: Arc<trim::Allowed>,
+    /// Open as long as the connections are: closing any descriptor of a file drops the locks that
+    /// SQLite holds on it, and another program could then remove the WAL.
+    _synced: File,
 }
 
 impl SqliteJournal {
@@ -90,7 +94,7 @@ impl SqliteJournal {
     pub fn open_keeping(path: &Path, keep: u64) -> Result<Self, JournalError> {
         wal::scan(path, Durability::Full).map_err(|error| JournalError(error.to_string()))?;
         let open = failed("cannot be opened");
-        let connection = pragma::open_writer(path, Durability::Full).map_err(open)?;
+        let connection = pragma::open_writer(path, &SCHEMA, Durability::Full).map_err(open)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
         // A file that is refused stays as it is.
         pragma::keep_wal_on_close(&connection, true).map_err(open)?;
@@ -99,12 +103,14 @@ impl SqliteJournal {
         rows::set_reached(&connection, head).map_err(open)?;
         // Else a commit that was never fsynced could be read, and lost afterwards.
         pragma::checkpoint_truncate(&connection).map_err(open)?;
-        files::sync(path)
-            .and_then(|()| files::sync_parent(path))
+        let synced = private::open(path);
+        let synced = synced
+            .and_then(|file| file.sync_all().map(|()| file))
+            .and_then(|file| files::sync_parent(path).map(|()| file))
             .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
         let trim = Trim::open(&connection, keep, trimmed).map_err(open)?;
         let allowed = trim.allowed.clone();
-        let checkpointer = pragma::open_writer(path, Durability::Full).map_err(open)?;
+        let checkpointer = pragma::open_writer(path, &SCHEMA, Durability::Full).map_err(open)?;
         pragma::keep_wal_on_close(&checkpointer, true).map_err(open)?;
         let (moved, head) = watch::channel(head);
         let recent = Arc::new(Mutex::new(VecDeque::with_capacity(RECENT_BLOCKS)));
@@ -130,7 +136,7 @@ impl SqliteJournal {
             head_is_exact: true,
             is_exclusive: true,
         };
-        Ok(Self { facts, path: path.into(), writer, head, recent, allowed })
+        Ok(Self { facts, path: path.into(), writer, head, recent, allowed, _synced: synced })
     }
 
     /// Keeps all blocks as long as the result exists.

@@ -11,6 +11,9 @@
 //!  start: inspect the files ──► refuse │ serve │ restore     backup: a copy of archive.db
 //! ```
 //!
+//! Files may have been left by anyone: no link is followed (`guard`, `private`), and their tables are
+//! compared before anything else is read (`schema`). What is written is the user's alone.
+//!
 //! Invariants: nothing is visible before `journal.db` has it on stable storage; `archive.db` is
 //! never ahead of the journal, and has everything that the journal trimmed on stable storage.
 
@@ -20,10 +23,13 @@ pub mod derived;
 pub mod directory;
 mod error;
 mod files;
+mod guard;
 pub mod journal;
 mod pragma;
+pub mod private;
 mod restore;
 mod restore_into;
+mod schema;
 mod small_files;
 mod start;
 mod wal;

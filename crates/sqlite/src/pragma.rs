@@ -1,16 +1,30 @@
-//! Opening database files: the settings that durability depends on are set and read back.
+//! Opening database files: no link is followed, nothing that a file brings along runs, its tables
+//! are compared, and the settings that durability depends on are set and read back.
 
-use std::{os::unix::ffi::OsStrExt, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
-use crate::{error::not_set, files::has_wal};
+use crate::{
+    error::{of_system, refused},
+    files::{has_wal, with_suffix},
+    private,
+    schema::{self, Schema},
+};
 
 /// Older versions can lose commits when a WAL is reset: <https://sqlite.org/wal.html>, "The
 /// WAL-Reset Bug".
 pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
 
 const STATEMENTS: usize = 32;
+
+/// The largest page of ours, in bytes.
+const FIRST_PAGE: u64 = 8_192;
 
 /// When commits reach stable storage.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,23 +35,96 @@ pub(crate) enum Durability {
     Normal,
 }
 
-/// Opens a file for its one writer, and creates it if it is missing.
-pub(crate) fn open_writer(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
-    set_up(Connection::open(path)?, durability)
+/// Opens a file for its one writer, and creates it if it is missing; refuses one with other tables.
+pub(crate) fn open_writer(
+    path: &Path,
+    schema: &Schema,
+    durability: Durability,
+) -> rusqlite::Result<Connection> {
+    set_up(connect_or_create(path, schema)?, durability)
 }
 
 /// As [`open_writer`] with [`Durability::Normal`]; a new file gets pages of `page` bytes.
-pub(crate) fn open_archive(path: &Path, page: i64) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+pub(crate) fn open_archive(
+    path: &Path,
+    schema: &Schema,
+    page: i64,
+) -> rusqlite::Result<Connection> {
+    let connection = connect_or_create(path, schema)?;
     connection.pragma_update(None, "page_size", page)?;
     set_up(connection, Durability::Normal)
+}
+
+/// Opens a file for writing, which keeps SQLite's defaults; creates it if it is missing.
+pub(crate) fn open_plain(path: &Path) -> rusqlite::Result<Connection> {
+    private::create_if_missing(path).map_err(|error| of_system(&error))?;
+    let flags = READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(resolved(path)?, flags)
+}
+
+const READ_WRITE: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+const READ_ONLY: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+fn connect_or_create(path: &Path, schema: &Schema) -> rusqlite::Result<Connection> {
+    // SQLite would give a new file another mode; its WAL gets that of the file.
+    private::create_if_missing(path).map_err(|error| of_system(&error))?;
+    let connection = connect(path, READ_WRITE)?;
+    schema::check(&connection, schema)?;
+    // The tables are ours and have no trigger, so SQLite's default applies again.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
+    Ok(connection)
+}
+
+/// Refuses what is no file, and a rollback journal, which SQLite would write into the file. Ours have
+/// a WAL from their first page on, so only a crash before the second page leaves one.
+fn check_place(path: &Path) -> rusqlite::Result<()> {
+    private::check(path).map_err(|error| of_system(&error))?;
+    let length = |path: &Path| fs::symlink_metadata(path).map_or(0, |there| there.len());
+    let journal = with_suffix(path, "-journal");
+    if length(&journal) == 0 || length(path) <= FIRST_PAGE {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{} is not Roomlog's, and would change the file beside it; move it away. Nothing was changed",
+        journal.display()
+    )))
+}
+
+/// Opens a file that may be hostile. Extensions cannot be loaded: that is SQLite's default.
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    check_place(path)?;
+    harden(Connection::open_with_flags(resolved(path)?, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW)?)
+}
+
+fn harden(connection: Connection) -> rusqlite::Result<Connection> {
+    for (setting, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+    ] {
+        connection.set_db_config(setting, on)?;
+    }
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
+/// The path with the links to its directory resolved: SQLite would refuse those too.
+fn resolved(path: &Path) -> rusqlite::Result<PathBuf> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or(Path::new(".")).canonicalize();
+    let name = path.file_name().ok_or(io::Error::from(io::ErrorKind::InvalidFilename));
+    let resolved = directory.and_then(|directory| Ok(directory.join(name?)));
+    resolved.map_err(|error| of_system(&error))
 }
 
 fn set_up(connection: Connection, durability: Durability) -> rusqlite::Result<Connection> {
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        return Err(not_set(format!("journal_mode is {mode}, not wal")));
+        return Err(refused(format!("journal_mode is {mode}, not wal")));
     }
     set_durability(&connection, durability)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -51,30 +138,33 @@ pub(crate) fn set_durability(
     let level = if durability == Durability::Full { 2 } else { 1 };
     connection.pragma_update(None, "synchronous", level)?;
     let set: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-    if set == level { Ok(()) } else { Err(not_set(format!("synchronous is {set}, not {level}"))) }
+    if set == level { Ok(()) } else { Err(refused(format!("synchronous is {set}, not {level}"))) }
 }
 
 /// Opens a file that a writer has open, for reading.
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = connect(path, READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
-/// Opens a file that nobody else has open, for reading; changes no file. The WAL of a crash is read
-/// through a lock and an index in memory.
-pub(crate) fn open_stopped(path: &Path) -> rusqlite::Result<Connection> {
-    if !has_wal(path) {
-        let uri = format!("file:{}?immutable=1", encoded(path));
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        return Connection::open_with_flags(uri, flags);
-    }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    keep_wal_on_close(&connection, true)?;
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    connection.pragma_update(None, "query_only", true)?;
+/// Opens a file that nobody else has open, for reading; changes no file, and refuses one with other
+/// tables. The WAL of a crash is read through a lock and an index in memory.
+pub(crate) fn open_stopped(path: &Path, schema: &Schema) -> rusqlite::Result<Connection> {
+    let connection = if has_wal(path) {
+        let connection = connect(path, READ_WRITE)?;
+        keep_wal_on_close(&connection, true)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection
+    } else {
+        check_place(path)?;
+        let uri = format!("file:{}?immutable=1", encoded(&resolved(path)?));
+        let flags = READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        harden(Connection::open_with_flags(uri, flags)?)?
+    };
+    schema::check(&connection, schema)?;
     Ok(connection)
 }
 

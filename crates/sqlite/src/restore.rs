@@ -13,7 +13,7 @@
 //! 1; nothing is served before step 4.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::Path,
 };
@@ -30,9 +30,9 @@ use ulid::Ulid;
 use crate::{
     archive,
     error::OpenError,
-    files::{self, ARCHIVE, JOURNAL, NEW_JOURNAL, RESTORED, remove_database},
+    files::{self, ARCHIVE, JOURNAL, NEW_JOURNAL, RESTORED, has_wal, remove_database},
     journal::{self, JournalFile},
-    pragma, small_files,
+    pragma, private, small_files,
 };
 
 const READ_BYTES: usize = 256 << 10;
@@ -48,9 +48,22 @@ pub(crate) fn restore(path: &Path, manifest: &Manifest) -> Result<(), OpenError>
 
 /// Takes a backup of another node of the same log as the archive; can be repeated after a crash.
 pub(crate) fn adopt(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
+    check_no_wal(path)?;
     compare(path, manifest)?;
     remove_node(path, manifest)?;
     put_manifest_away(path, manifest)
+}
+
+/// Refuses a WAL beside the archive of a backup.
+pub(crate) fn check_no_wal(path: &Path) -> Result<(), OpenError> {
+    if !has_wal(&path.join(ARCHIVE)) {
+        return Ok(());
+    }
+    Err(OpenError::manifest(
+        path,
+        "archive.db-wal is there, which is of another archive.db: a backup has none; move \
+         archive.db-wal and archive.db-shm away",
+    ))
 }
 
 /// Compares the archive with its manifest, byte by byte.
@@ -91,7 +104,7 @@ pub(crate) fn compare(path: &Path, manifest: &Manifest) -> Result<(), OpenError>
 }
 
 fn sha256(path: &Path) -> io::Result<Digest> {
-    let (mut file, mut sha) = (File::open(path)?, Sha256::new());
+    let (mut file, mut sha) = (private::open(path)?, Sha256::new());
     let mut bytes = vec![0; READ_BYTES];
     loop {
         match file.read(&mut bytes)? {
@@ -112,7 +125,7 @@ pub(crate) fn check_no_gap(
     let applied = Position(manifest.position);
     let refused = |why| OpenError::NotProven { path: path.into(), applied, first, head, why };
     let failed = journal::failed("cannot be read");
-    let file = pragma::open_stopped(&path.join(JOURNAL)).map_err(failed)?;
+    let file = pragma::open_stopped(&path.join(JOURNAL), &journal::SCHEMA).map_err(failed)?;
     let count = "SELECT count(*) FROM blocks WHERE position >= ?1";
     let count: i64 =
         file.query_row(count, [first.0.cast_signed()], |row| row.get(0)).map_err(failed)?;

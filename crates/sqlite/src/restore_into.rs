@@ -11,7 +11,6 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -21,8 +20,10 @@ use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 use crate::{
     directory::{Directory, lock},
     error::OpenError,
-    files::{self, ARCHIVE, JOURNAL, LOCK, if_exists, is_ours, with_suffix},
+    files::{self, ARCHIVE, JOURNAL, LOCK, is_ours, with_suffix},
+    guard,
     journal::JOURNAL_BYTES,
+    private::{self, if_exists},
     start,
 };
 
@@ -39,8 +40,9 @@ impl Directory {
     /// Whether a directory is a backup: an archive with its manifest, and no journal.
     ///
     /// # Errors
-    /// Its manifest cannot be read.
+    /// Its manifest cannot be read, or a link is in the place of a file.
     pub fn is_backup(path: &Path) -> Result<bool, OpenError> {
+        guard::check_files(path).map_err(OpenError::io(path))?;
         Ok(!path.join(JOURNAL).exists() && start::manifest(path)?.is_some())
     }
 
@@ -52,6 +54,7 @@ impl Directory {
     /// [`OpenError::Manifest`] if the backup does not match its manifest, [`OpenError::Io`] if the
     /// system refuses. `to` is then unchanged.
     pub fn restore(backup: &Path, to: &Path) -> Result<Restored, OpenError> {
+        guard::check_files(backup).map_err(OpenError::io(backup))?;
         let manifest = start::manifest(backup)?;
         start::not_cut_off(backup, manifest.as_ref())?;
         let manifest = manifest.filter(|_| !backup.join(JOURNAL).exists());
@@ -62,8 +65,9 @@ impl Directory {
         }
         let to = &resolved(to).map_err(io)?;
         let part = with_suffix(to, PART);
-        fs::create_dir_all(&part).map_err(io)?;
+        make_part(&part).map_err(io)?;
         start::check_ours(&part)?;
+        guard::check_files(&part).map_err(io)?;
         let held = lock(&part, true)?;
         remove_ours(&part).map_err(io)?;
         let log = fill(backup, &part, &held);
@@ -77,6 +81,18 @@ impl Directory {
     }
 }
 
+/// Makes the directory to restore into. What an earlier attempt left is used again: not what is
+/// someone else's, who could read or change what is put there.
+fn make_part(part: &Path) -> io::Result<()> {
+    if let Some(parent) = part.parent() {
+        private::create_dir_all(parent)?;
+    }
+    match private::create_dir(part) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => guard::check_own(part),
+        made => made,
+    }
+}
+
 /// Copies the backup and restores the copy; returns the new log.
 fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
     let io = OpenError::io(part);
@@ -84,10 +100,7 @@ fn fill(backup: &Path, part: &Path, held: &File) -> Result<String, OpenError> {
         return Err(OpenError::no_archive(backup));
     }
     for file in [ARCHIVE, MANIFEST_FILE] {
-        let copy = part.join(file);
-        fs::copy(backup.join(file), &copy).map_err(io)?;
-        // A backup may be read-only, and a copy takes over the mode.
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).map_err(io)?;
+        private::copy(&backup.join(file), &part.join(file)).map_err(io)?;
     }
     let held = held.try_clone().map_err(io)?;
     let directory =

@@ -12,7 +12,8 @@ use ulid::Ulid;
 
 use crate::{
     error::OpenError,
-    files::{FROZEN, NODE, if_exists, replace, sync},
+    files::{FROZEN, NODE, replace, sync},
+    private::{self, if_exists},
 };
 
 /// Begins a new incarnation of the directory's node.
@@ -39,7 +40,6 @@ pub(crate) fn remove_node(directory: &Path) -> io::Result<()> {
 
 fn read(directory: &Path) -> io::Result<Option<(Ulid, u64)>> {
     let path = directory.join(NODE);
-    let Some(text) = if_exists(fs::read(&path))? else { return Ok(None) };
     let is_damaged = || {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -49,7 +49,12 @@ fn read(directory: &Path) -> io::Result<Option<(Ulid, u64)>> {
             ),
         )
     };
-    parse(&text).map(Some).ok_or_else(is_damaged)
+    match private::read_small(&path) {
+        Ok(Some(text)) => parse(&text).map(Some).ok_or_else(is_damaged),
+        Ok(None) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(is_damaged()),
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) fn node_text(node: Ulid, incarnation: u64) -> String {
@@ -58,8 +63,7 @@ pub(crate) fn node_text(node: Ulid, incarnation: u64) -> String {
     format!("{text}sum {sum:08x}\n")
 }
 
-fn parse(text: &[u8]) -> Option<(Ulid, u64)> {
-    let text = std::str::from_utf8(text).ok()?;
+fn parse(text: &str) -> Option<(Ulid, u64)> {
     let mut lines = text.lines();
     let node = Ulid::from_string(lines.next()?.strip_prefix("node ")?).ok()?;
     let incarnation = lines.next()?.strip_prefix("incarnation ")?.parse().ok()?;
@@ -67,7 +71,7 @@ fn parse(text: &[u8]) -> Option<(Ulid, u64)> {
 }
 
 pub(crate) fn check_not_frozen(path: &Path) -> Result<(), OpenError> {
-    match if_exists(fs::read_to_string(path.join(FROZEN))).map_err(OpenError::io(path))? {
+    match private::read_small(&path.join(FROZEN)).map_err(OpenError::io(path))? {
         Some(why) => Err(OpenError::Frozen { path: path.into(), why: why.trim().into() }),
         None => Ok(()),
     }
@@ -84,10 +88,10 @@ pub(crate) fn freeze(path: &Path, why: &str) -> io::Result<()> {
 /// # Errors
 /// The file cannot be read or written.
 pub fn claim(directory: &Path, file: &str, wanted: &str) -> io::Result<String> {
-    if let Some(claimed) = if_exists(fs::read_to_string(directory.join(file)))? {
+    if let Some(claimed) = private::read_small(&directory.join(file))? {
         return Ok(claimed.trim().to_owned());
     }
-    fs::create_dir_all(directory)?;
+    private::create_dir_all(directory)?;
     replace(directory, file, &format!("{wanted}\n"))?;
     Ok(wanted.to_owned())
 }

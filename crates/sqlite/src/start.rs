@@ -26,10 +26,10 @@ use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 use crate::{
     archive::{self, ArchiveFile},
     error::OpenError,
-    files::{ARCHIVE, JOURNAL, LOCK, has_wal, if_exists, is_ours},
+    files::{ARCHIVE, JOURNAL, LOCK, has_wal, is_ours},
     journal::{self, JournalFile},
     pragma::Durability,
-    restore, wal,
+    private, restore, wal,
 };
 
 /// What a stopped directory holds, and so what a start makes of it.
@@ -113,8 +113,8 @@ pub(crate) fn check_ours(path: &Path) -> Result<(), OpenError> {
 }
 
 pub(crate) fn manifest(path: &Path) -> Result<Option<Manifest>, OpenError> {
-    let text = if_exists(fs::read_to_string(path.join(MANIFEST_FILE)));
-    let manifest = text.map_err(OpenError::io(path))?.map(|text| Manifest::from_json(&text));
+    let text = private::read_small(&path.join(MANIFEST_FILE)).map_err(OpenError::io(path))?;
+    let manifest = text.map(|text| Manifest::from_json(&text));
     manifest.transpose().map_err(|why| OpenError::manifest(path, why))
 }
 
@@ -181,13 +181,7 @@ fn with_manifest(
     if *log != manifest.log {
         return differs(format!("it is of log {}, and archive.db of log {log}", manifest.log));
     }
-    if has_wal(&path.join(ARCHIVE)) {
-        return differs(
-            "archive.db-wal is there, which is of another archive.db: a backup has none; move \
-             archive.db-wal and archive.db-shm away"
-                .into(),
-        );
-    }
+    restore::check_no_wal(path)?;
     if let Some(journal) = &journal {
         check_match(path, journal, &archive).map_err(|why| OpenError::NotProven {
             path: path.into(),

@@ -36,7 +36,6 @@ mod checksum;
 mod copied_pages;
 
 use std::{
-    fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -48,8 +47,9 @@ use self::{
     copied_pages::CopiedPages,
 };
 use crate::{
-    files::{ARCHIVE, if_exists, wal_of},
+    files::{ARCHIVE, wal_of},
     pragma::Durability,
+    private::{self, if_exists},
 };
 
 const HEADER_BYTES: usize = 32;
@@ -94,7 +94,7 @@ fn remedy(file: &Path) -> &'static str {
 pub(crate) fn scan(database: &Path, durability: Durability) -> Result<(), WalError> {
     let file = wal_of(database);
     let io = |error| WalError::Io { file: file.clone(), error };
-    let Some(wal) = if_exists(File::open(&file)).map_err(io)? else { return Ok(()) };
+    let Some(wal) = if_exists(private::open(&file)).map_err(io)? else { return Ok(()) };
     if wal.metadata().map_err(io)?.len() < HEADER_BYTES as u64 {
         return Ok(());
     }
@@ -123,7 +123,7 @@ pub(crate) fn scan(database: &Path, durability: Durability) -> Result<(), WalErr
 /// The page size of a database; `None` if it is missing or has no page.
 fn page_size_of(database: &Path) -> io::Result<Option<usize>> {
     let mut header = Vec::with_capacity(18);
-    let Some(file) = if_exists(File::open(database))? else { return Ok(None) };
+    let Some(file) = if_exists(private::open(database))? else { return Ok(None) };
     file.take(18).read_to_end(&mut header)?;
     let size = header.get(16..18).map(|size| usize::from(size[0]) << 8 | usize::from(size[1]));
     Ok(size.map(|size| if size == 1 { 65_536 } else { size }))

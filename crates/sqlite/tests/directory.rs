@@ -2,9 +2,9 @@
 
 mod node;
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use node::{append, bodies, directory, open, refused, remove};
+use node::{Served, append, bodies, directory, open, refused, remove};
 use roomlog_core::{
     NodeError,
     archive::Archive,
@@ -147,6 +147,19 @@ async fn an_archive_ahead_of_its_journal_is_refused_with_both_positions() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_locks_of_sqlite_keep_other_programs_from_removing_a_wal() {
+    let path = directory();
+    let _opened = open(&path);
+    let locks = fs::read_to_string("/proc/locks").expect("the locks");
+    for name in ["journal.db", "archive.db"] {
+        let inode = fs::metadata(path.path().join(name)).expect("a file").ino();
+        let is_locked = |lock: &str| lock.contains("POSIX") && lock.contains(&format!(":{inode} "));
+        assert!(locks.lines().any(is_locked), "{name} ({inode}) is not locked: {locks}");
+    }
+}
+
 #[tokio::test]
 async fn a_failed_fold_stops_the_node_and_the_next_start_repeats_it() {
     let path = directory();
@@ -155,10 +168,22 @@ async fn a_failed_fold_stops_the_node_and_the_next_start_repeats_it() {
     let execute = |sql: &str| {
         Connection::open(&archive).and_then(|file| file.execute_batch(sql)).expect("a change");
     };
-    execute("CREATE TRIGGER cut BEFORE INSERT ON state BEGIN SELECT RAISE(ABORT, 'cut'); END");
     let bodies_said: Vec<String> = (0..20).map(|n| format!("more-{n}")).collect();
     let all: Vec<&str> = bodies_said.iter().map(String::as_str).collect();
-    let ended = append(&path, &all).await;
+    let served = Served::on(open(&path)).expect("a node");
+    assert!(served.is_up().await);
+    // The fold waits until all are acked, and fails then.
+    let file = Connection::open(&archive).expect("the file");
+    file.execute_batch(
+        "BEGIN IMMEDIATE;
+         CREATE TRIGGER cut BEFORE INSERT ON state BEGIN SELECT RAISE(ABORT, 'cut'); END",
+    )
+    .expect("a trigger");
+    served.append(&all).await;
+    file.execute_batch("COMMIT").expect("a commit");
+    drop(file);
+    served.folded().await;
+    let ended = served.end().await;
     assert!(matches!(ended, Err(NodeError::Archive(_))), "{ended:?}");
     execute("DROP TRIGGER cut");
     let log = append(&path, &["last"]).await.expect("a good end");

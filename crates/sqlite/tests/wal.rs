@@ -274,7 +274,7 @@ fn several_commits_of_an_archive_may_be_torn_but_no_bit_may_be_flipped() {
     let archive = SqliteArchive::open(&path, "log").expect("an archive");
     for commit in 0..6 {
         let other = Connection::open(&path).expect("the file");
-        let sql = format!("CREATE TABLE t{commit} (x); INSERT INTO t{commit} VALUES (1)");
+        let sql = format!("INSERT INTO runs VALUES ({commit}, randomblob(20000))");
         other.execute_batch(&sql).expect("a commit");
     }
     let image = Image::of(directory.path(), "archive.db");
@@ -308,7 +308,7 @@ fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
     let other = Connection::open(&path).expect("the file");
     other.execute_batch("PRAGMA wal_autocheckpoint = 0").expect("set");
     for commit in 0..6 {
-        let sql = format!("CREATE TABLE t{commit} (x); INSERT INTO t{commit} VALUES (1)");
+        let sql = format!("INSERT INTO runs VALUES ({commit}, randomblob(20000))");
         other.execute_batch(&sql).expect("a commit");
     }
     let mut image = Image::of(directory.path(), "archive.db");

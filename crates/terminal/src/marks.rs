@@ -6,7 +6,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -73,7 +75,7 @@ pub(crate) fn load(path: &Path) -> Marks {
 pub(crate) fn save(path: &Path, mut marks: Marks) -> io::Result<()> {
     marks.merge(kept(path)?);
     let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let new = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer(&new, &marks)?;
     new.persist(path).map_err(|error| error.error)?;
@@ -90,6 +92,8 @@ fn kept(path: &Path) -> io::Result<Marks> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn read(room: &str, slot: i64) -> RoomMarks {
@@ -113,6 +117,9 @@ mod tests {
         assert_eq!(*kept.of("one"), both);
         assert_eq!(*kept.of("two"), read("general", 1));
         assert_eq!(*kept.of("three"), RoomMarks::new());
+        // Nobody else's to read, whatever the umask.
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+        assert_eq!([mode(path.parent().expect("a parent")), mode(&path)], [0o700, 0o600]);
     }
 
     #[test]

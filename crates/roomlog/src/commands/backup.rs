@@ -24,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use roomlog_client::Address;
 use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, PART};
-use roomlog_sqlite::{Directory, Restored};
+use roomlog_sqlite::{Directory, Restored, private};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -182,7 +182,7 @@ impl Download {
     ) -> Result<Digest, Failure> {
         let path = target.part(ARCHIVE);
         let failed = |why| Failure::other(format!("cannot write {}: {why}", path.display()));
-        let mut file = File::create_new(&path).map_err(failed)?;
+        let mut file = private::create_new(&path).map_err(failed)?;
         let (mut sha, mut left) = (Sha256::new(), manifest.archive_bytes);
         while left > 0 {
             if self.received.is_empty() {
@@ -242,7 +242,7 @@ impl Target {
                 false
             }
             Err(why) if why.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(directory).map_err(|why| cannot_use(directory, &why))?;
+                private::create_dir_all(directory).map_err(|why| cannot_use(directory, &why))?;
                 true
             }
             Err(why) => return Err(cannot_use(directory, &why)),
@@ -257,7 +257,7 @@ impl Target {
     /// Gives the files their names, the manifest last.
     fn finish(&self, manifest: &Manifest) -> Result<(), Failure> {
         let finish = || {
-            let mut file = File::create_new(self.part(MANIFEST_FILE))?;
+            let mut file = private::create_new(&self.part(MANIFEST_FILE))?;
             file.write_all(manifest.to_json().as_bytes())?;
             file.sync_all()?;
             for name in [ARCHIVE, MANIFEST_FILE] {

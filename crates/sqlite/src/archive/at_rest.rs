@@ -10,7 +10,7 @@ use super::{
     entries::Runs,
     rooms,
     sql::{self, failed},
-    state::{State, read_log},
+    state::{State, of_format, read_log},
 };
 use crate::{
     error::check_format,
@@ -31,9 +31,9 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<ArchiveFile>, ArchiveError> 
     if !path.exists() {
         return Ok(None);
     }
-    let file = pragma::open_stopped(path).map_err(failed)?;
+    let file = pragma::open_stopped(path, &sql::SCHEMA).map_err(failed)?;
     let Some((log, format)) = pragma::log_of(&file).map_err(failed)? else { return Ok(None) };
-    check_format("archive.db", format, sql::FORMAT).map_err(ArchiveError::Failed)?;
+    check_format(format, sql::FORMAT).map_err(of_format)?;
     let applied = State::read(&file)?.applied(0).position;
     Ok(Some(ArchiveFile { log, applied }))
 }
@@ -42,7 +42,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<ArchiveFile>, ArchiveError> 
 pub(crate) fn manifest(path: &Path, taken_at: u64) -> Result<Manifest, ArchiveError> {
     let found = inspect(path)?;
     let found = found.ok_or_else(|| ArchiveError::Failed("archive.db: it holds no log".into()))?;
-    let file = pragma::open_stopped(path).map_err(failed)?;
+    let file = pragma::open_stopped(path, &sql::SCHEMA).map_err(failed)?;
     let (mut digest, mut count, mut entries) = (HeadsDigest::default(), 0, 0);
     let mut after: Option<RoomName> = None;
     loop {
@@ -74,7 +74,7 @@ pub(crate) fn manifest(path: &Path, taken_at: u64) -> Result<Manifest, ArchiveEr
 /// heads of rooms. A backup that was copied between two transactions of a fold has such entries:
 /// its own log would write the same again, but a new log writes others in their place.
 pub(crate) fn rename(file: &Path, log: &str) -> Result<(), ArchiveError> {
-    let mut archive = pragma::open_writer(file, Durability::Full).map_err(failed)?;
+    let mut archive = pragma::open_writer(file, &sql::SCHEMA, Durability::Full).map_err(failed)?;
     // SQLite's own checkpoints ignore errors; the one below does not.
     archive.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     if read_log(&archive)?.as_deref() != Some(log) {

@@ -4,13 +4,18 @@ use roomlog_core::archive::ArchiveError;
 use roomlog_protocol::{RoomName, Slot};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use crate::error::{is_full, is_index_full, sentence};
+use crate::{
+    error::{is_full, is_index_full, sentence},
+    schema::Schema,
+};
 
 pub(super) const FORMAT: i64 = 3;
 
+pub(crate) const SCHEMA: Schema = Schema { tables: TABLES, format: FORMAT };
+
 /// Rows of `rooms` and `id_…` count only as far as `state` says so. A room that an unfinished fold
 /// has begun has end 0. Keys: [`key`] for `runs`, [`part_key`] for the parts of a segment.
-pub(super) const SCHEMA: &str = "
+pub(super) const TABLES: &str = "
     CREATE TABLE log (id TEXT NOT NULL, format INTEGER NOT NULL) STRICT;
     CREATE TABLE state (
         one   INTEGER PRIMARY KEY CHECK (one = 1),

@@ -29,8 +29,12 @@ pub(super) fn read_log(connection: &Connection) -> Result<Option<String>, Archiv
     let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     let log = sql::find(connection, sql::LOG, [], columns)?;
     let (log, format) = log.ok_or_else(|| damaged("the name of its log is missing"))?;
-    check_format("archive.db", format, sql::FORMAT).map_err(ArchiveError::Failed)?;
+    check_format(format, sql::FORMAT).map_err(of_format)?;
     Ok(Some(log))
+}
+
+pub(super) fn of_format(why: String) -> ArchiveError {
+    ArchiveError::Failed(format!("archive.db: {why}"))
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

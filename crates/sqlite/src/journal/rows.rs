@@ -14,9 +14,12 @@ use ulid::Ulid;
 use crate::{
     error::{check_format, sentence},
     pragma,
+    schema::Schema,
 };
 
-const SCHEMA: &str = "
+pub(crate) const SCHEMA: Schema = Schema { tables: TABLES, format: FORMAT };
+
+const TABLES: &str = "
     CREATE TABLE log (id TEXT NOT NULL, format INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;
     CREATE TABLE reached (position INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;
     CREATE TABLE blocks (
@@ -53,6 +56,10 @@ pub(super) struct Tables {
 /// What makes an error of SQLite one of the journal.
 pub(crate) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> JournalError + Copy {
     move |error| JournalError(format!("journal.db: {what}: {}", sentence(&error)))
+}
+
+fn of_format(why: String) -> JournalError {
+    JournalError(format!("journal.db: {why}"))
 }
 
 const OPEN: &str = "cannot be opened";
@@ -134,7 +141,7 @@ fn begin(
     other: Option<&str>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(TABLES)?;
     let sum_of_log = sum("log", &[FORMAT.cast_unsigned()], log.as_bytes());
     transaction.execute("INSERT INTO log VALUES (?1, ?2, ?3)", params![log, FORMAT, sum_of_log])?;
     let row = params![position.cast_signed(), sum("reached", &[position], &[])];
@@ -156,7 +163,7 @@ pub(crate) fn create(
     position: u64,
     other: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let connection = Connection::open(path)?;
+    let connection = pragma::open_plain(path)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     begin(&connection, log, position, other)
 }
@@ -176,9 +183,9 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<JournalFile>, JournalError> 
     if !path.exists() {
         return Ok(None);
     }
-    let file = pragma::open_stopped(path).map_err(failed(OPEN))?;
+    let file = pragma::open_stopped(path, &SCHEMA).map_err(failed(OPEN))?;
     let Some((log, format)) = pragma::log_of(&file).map_err(failed(OPEN))? else { return Ok(None) };
-    check_format("journal.db", format, FORMAT).map_err(JournalError)?;
+    check_format(format, FORMAT).map_err(of_format)?;
     let first = Position(trimmed(&file)?.0 + 1);
     let head = Position(head(&file).map_err(failed(OPEN))?);
     let read = |row: &Row<'_>| Ok((row.get(0)?, Position(number(row, 1)?)));
@@ -220,7 +227,7 @@ pub(super) fn set_trimmed(
 fn log(connection: &Connection) -> Result<String, JournalError> {
     let format = connection.query_row("SELECT format FROM log", [], |row| row.get::<_, i64>(0));
     let format = format.map_err(failed(OPEN))?;
-    check_format("journal.db", format, FORMAT).map_err(JournalError)?;
+    check_format(format, FORMAT).map_err(of_format)?;
     let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     let (log, stored) = connection
         .query_row("SELECT id, sum FROM log", [], read)

@@ -8,6 +8,8 @@
 
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
+use crate::private;
+
 pub(super) struct CopiedPages {
     database: File,
     wal: File,
@@ -21,7 +23,7 @@ pub(super) struct CopiedPages {
 
 impl CopiedPages {
     pub(super) fn new(database: &Path, wal: &Path) -> io::Result<Self> {
-        let (database, wal) = (File::open(database)?, File::open(wal)?);
+        let (database, wal) = (private::open(database)?, private::open(wal)?);
         Ok(Self { database, wal, latest: HashMap::new(), pending: Vec::new(), pages: 0 })
     }
 

@@ -13,7 +13,7 @@
 //! the journal has every block, its digests are computed without the archive; if it was trimmed,
 //! the archive is the only source of the trimmed blocks and must be intact.
 
-use std::{collections::BTreeMap, fs, io, path::Path, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, process::ExitCode, sync::Arc};
 
 use roomlog_core::{
     archive::Archive,
@@ -22,7 +22,9 @@ use roomlog_core::{
     rules::Rules,
 };
 use roomlog_protocol::RoomName;
-use roomlog_sqlite::{Contents, Directory, SqliteArchive, SqliteJournal, directory::FILES};
+use roomlog_sqlite::{
+    Contents, Directory, SqliteArchive, SqliteJournal, directory::FILES, private,
+};
 
 use super::{
     archive::{NOT_IN_JOURNAL, chained, rooms, same_as},
@@ -68,7 +70,7 @@ pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCo
 
 fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
     for file in FILES {
-        match fs::copy(from.join(file), to.join(file)) {
+        match private::copy(&from.join(file), &to.join(file)) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => {
                 return Err(Failure::reading(from.join(file))(why));
             }
