@@ -11,6 +11,7 @@ mod authors;
 mod cluster;
 mod disk;
 mod fanout;
+mod flood;
 mod frame;
 mod growth;
 mod http;
@@ -44,6 +45,8 @@ struct Cli {
 enum Benchmark {
     /// Server CPU per delivered entry, one room with many followers; floor: raw TCP.
     Fanout(fanout::FanoutArgs),
+    /// Ack time of a single writer beside hostile connections; floor: the same alone.
+    Flood(flood::FloodArgs),
     /// Server memory per idle connection.
     Idle(idle::IdleArgs),
     /// Appends from many connections; floor: append + fdatasync of blocks of the same size.
@@ -68,6 +71,7 @@ enum Benchmark {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Benchmark::Fanout(args) => fanout::run(&args),
+        Benchmark::Flood(args) => flood::run(&args),
         Benchmark::Idle(args) => idle::run(&args),
         Benchmark::Load(args) => load::run(&args),
         Benchmark::Lone(args) => lone::run(&args),

@@ -6,9 +6,11 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
+
+use tokio::net::TcpSocket;
 
 use crate::frame::append_frame;
 
@@ -140,9 +142,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Connects and completes the handshake.
-    fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(addr)?;
+    /// Completes the handshake.
+    fn shake_hands(mut stream: TcpStream, addr: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER))?;
         write!(
@@ -170,11 +171,27 @@ impl Socket {
 
     /// Connects to an open server and logs in; `hello` and `welcome` have been read.
     pub(crate) fn login(addr: SocketAddr, author: &str) -> io::Result<Self> {
-        let mut socket = Self::connect(addr)?;
-        socket.send(&[&format!(r#"{{"type":"login","author":"{author}"}}"#)])?;
-        socket.expect("hello")?;
-        socket.expect("welcome")?;
-        Ok(socket)
+        Self::shake_hands(TcpStream::connect(addr)?, addr)?.log_in(author)
+    }
+
+    /// As [`Socket::login`], from a port of the local address `from`.
+    pub(crate) fn login_from(addr: SocketAddr, from: IpAddr, author: &str) -> io::Result<Self> {
+        // The standard library cannot bind before it connects.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let stream = runtime.block_on(async {
+            let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.bind(SocketAddr::new(from, 0))?;
+            socket.connect(addr).await?.into_std()
+        })?;
+        stream.set_nonblocking(false)?;
+        Self::shake_hands(stream, addr)?.log_in(author)
+    }
+
+    fn log_in(mut self, author: &str) -> io::Result<Self> {
+        self.send(&[&format!(r#"{{"type":"login","author":"{author}"}}"#)])?;
+        self.expect("hello")?;
+        self.expect("welcome")?;
+        Ok(self)
     }
 
     /// Follows a room from its end.
@@ -211,19 +228,35 @@ impl Socket {
     /// # Errors
     /// If another frame comes, or none within 30 s.
     pub(crate) fn expect(&mut self, kind: &str) -> io::Result<()> {
+        let text = self.text(kind)?;
+        if !text.contains(&format!(r#""type":"{kind}""#)) {
+            return Err(io::Error::other(format!("expected {kind}, got {text}")));
+        }
+        Ok(())
+    }
+
+    /// Waits for the next text frame, which an error calls `what`.
+    ///
+    /// # Errors
+    /// If none comes within 30 s.
+    pub(crate) fn text(&mut self, what: &str) -> io::Result<String> {
         loop {
             if let Some(text) = self.input.next_text(&mut self.out)? {
-                let text = String::from_utf8_lossy(text);
-                if !text.contains(&format!(r#""type":"{kind}""#)) {
-                    return Err(io::Error::other(format!("expected {kind}, got {text}")));
-                }
-                return Ok(());
+                return Ok(String::from_utf8_lossy(text).into_owned());
             }
             if !self.out.is_empty() {
                 self.flush()?;
             }
-            if !self.input.fill(&mut self.stream)? {
-                return Err(io::Error::other(format!("the server closed, expected {kind}")));
+            match self.input.fill(&mut self.stream) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Err(io::Error::other(format!("the server closed, expected {what}")));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let why = format!("the server sent nothing for {ANSWER:?}, expected {what}");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+                }
+                Err(error) => return Err(error),
             }
         }
     }
