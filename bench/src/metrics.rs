@@ -1,4 +1,4 @@
-//! The server's own measurements, from `GET /metrics`.
+//! The server's own measurements, from `GET /metrics` at its operators' door.
 //!
 //! Enters: the Prometheus text format. Leaves: values, and histograms of what was observed between
 //! two readings. Invariant: a metric that is missing is an error, not 0.

@@ -25,6 +25,7 @@ const STOP: Duration = Duration::from_secs(30);
 const KEPT_LINES: usize = 50;
 
 const LISTENING: &str = "listening on http://";
+const OPERATORS: &str = "operators http://";
 
 /// What the thread that reads the child's stderr reports.
 enum ChildReport {
@@ -38,7 +39,7 @@ pub(crate) struct Server {
     stderr: Receiver<ChildReport>,
     /// Where it listens.
     pub(crate) addr: SocketAddr,
-    /// Where it takes commands, if it is the floor of `fanout`.
+    /// Where the floor of `fanout` takes commands, and `roomlog serve` serves its metrics.
     pub(crate) control: Option<SocketAddr>,
 }
 
@@ -80,7 +81,8 @@ impl Server {
     /// If the binary cannot be started or does not listen in time.
     pub(crate) fn roomlog(binary: &Path, data: &Path, flags: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--ping-ms", "3600000"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--ping-ms", "3600000"]);
         command.args(["--idle-ms", "7200000", "--data"]).arg(data).args(flags);
         Self::start(&mut command)
     }
@@ -114,7 +116,8 @@ impl Server {
         };
         let addr = addr_after(&line, LISTENING)
             .ok_or_else(|| io::Error::other(format!("no address in {line:?}")))?;
-        Ok(Self { child, stderr, addr, control: addr_after(&line, "control on ") })
+        let control = addr_after(&line, "control on ").or_else(|| addr_after(&line, OPERATORS));
+        Ok(Self { child, stderr, addr, control })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -178,7 +181,8 @@ fn read_stderr(pipe: ChildStderr, report: &SyncSender<ChildReport>) {
 
 /// The address after `mark` in `line`.
 fn addr_after(line: &str, mark: &str) -> Option<SocketAddr> {
-    line.split_once(mark)?.1.split_whitespace().next()?.parse().ok()
+    let word = line.split_once(mark)?.1.split_whitespace().next()?;
+    word.trim_end_matches(')').parse().ok()
 }
 
 /// CPU seconds, user and system, that process `pid` has used.
@@ -259,6 +263,8 @@ mod tests {
         assert_eq!(addr_after(line, LISTENING), "127.0.0.1:81".parse().ok());
         assert_eq!(addr_after(line, "control on "), "127.0.0.1:82".parse().ok());
         assert_eq!(addr_after("roomlog: hello", LISTENING), None);
+        let line = "roomlog: listening on http://127.0.0.1:81 (log L, operators http://[::1]:82)";
+        assert_eq!(addr_after(line, OPERATORS), "[::1]:82".parse().ok());
     }
 
     #[test]

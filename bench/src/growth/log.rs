@@ -83,6 +83,11 @@ impl<'a> GrowingLog<'a> {
         Ok(self.server()?.addr)
     }
 
+    /// Where the server's metrics are.
+    pub(super) fn metrics_addr(&self) -> io::Result<SocketAddr> {
+        self.server()?.control.ok_or_else(|| io::Error::other("the server serves no metrics"))
+    }
+
     /// The server's process.
     pub(super) fn pid(&self) -> io::Result<u32> {
         Ok(self.server()?.pid())
@@ -139,7 +144,7 @@ impl<'a> GrowingLog<'a> {
 
     /// Waits until the archive has all entries.
     pub(super) fn folded(&self) -> io::Result<()> {
-        let (addr, start) = (self.addr()?, Instant::now());
+        let (addr, start) = (self.metrics_addr()?, Instant::now());
         loop {
             let lag = Metrics::of(addr)?.fold_lag()?;
             if lag == 0.0 {

@@ -67,7 +67,7 @@ impl Paced {
         rate: u32,
         floor: Duration,
     ) -> io::Result<()> {
-        let (addr, mut authors) = (log.addr()?, log.authors()?);
+        let (addr, mut authors) = (log.metrics_addr()?, log.authors()?);
         let mut file = SyncedFile::new(log.dir.path())?;
         let start = Metrics::of(addr)?;
         append(log, &mut authors, step.probe, rate)?;

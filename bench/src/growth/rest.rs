@@ -88,7 +88,7 @@ impl AtRest {
 /// Reads pages, given by room and last slot.
 fn read_pages(log: &GrowingLog<'_>, places: &[(usize, u64)]) -> io::Result<Pages> {
     let mut http = Http::connect(log.addr()?)?;
-    let before = Metrics::read(&mut http)?;
+    let before = Metrics::of(log.metrics_addr()?)?;
     let mut times = Times::default();
     for (room, upto) in places {
         let path = format!("/v1/rooms/load-{room}/entries?count={PAGE}&upto={upto}");
@@ -100,7 +100,7 @@ fn read_pages(log: &GrowingLog<'_>, places: &[(usize, u64)]) -> io::Result<Pages
             return Err(io::Error::other(format!("{path}: {entries} entries, not {wanted}")));
         }
     }
-    let inside = Metrics::read(&mut http)?.observed(&before, "roomlog_page_seconds")?;
+    let inside = Metrics::of(log.metrics_addr()?)?.observed(&before, "roomlog_page_seconds")?;
     Ok(Pages { http: times, inside })
 }
 

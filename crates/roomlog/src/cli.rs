@@ -6,6 +6,7 @@ mod server;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use roomlog_client::Address;
 use roomlog_protocol::{EntryId, Kind, RoomName};
 
 pub(crate) use self::{
@@ -76,7 +77,6 @@ Examples:
     /// Import the history of another chat into a room.
     Import(ImportArgs),
     /// Copy all data of a running server into a directory.
-    #[command(mut_arg("author", |author| author.hide(true)))]
     Backup(BackupArgs),
     /// Create a data directory for `serve` from a backup.
     Restore(RestoreArgs),
@@ -233,17 +233,24 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "The server keeps running. DIR gets archive.db and manifest.json.
+The server is found by admin.sock in its data directory, which only its user may use.
 
 Examples:
   roomlog backup backups/2026-11-24
+  roomlog backup backups/2026-11-24 --data /var/lib/roomlog
+  roomlog backup backups/2026-11-24 --server http://127.0.0.1:7401     with --admin-listen
   roomlog verify --data backups/2026-11-24     every entry and digest of it, without a server
   roomlog restore backups/2026-11-24 new-data  a directory for `roomlog serve --data new-data`")]
 pub(crate) struct BackupArgs {
     /// The directory; created if it does not exist, rejected if it is not empty.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
+    /// The data directory of the running server [default: ./roomlog-data]
+    #[arg(long, env = "ROOMLOG_DATA", value_name = "DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The address of its --admin-listen, if that is not the socket in --data.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<Address>,
 }
 
 #[derive(Debug, Args)]

@@ -92,6 +92,13 @@ impl Storage {
 /// Where a backup that is served is restored to, below its own directory.
 const RESTORED: &str = "restored";
 
+/// The directory that a server of `data` uses: `data`, or what it has restored from it.
+pub(crate) fn served(data: &Path) -> PathBuf {
+    let restored = data.join(RESTORED);
+    let is_backup = restored.exists() && Directory::is_backup(data).unwrap_or(false);
+    if is_backup { restored } else { data.into() }
+}
+
 /// The directory to serve: `data`, or if that is a backup, a directory below it. The first start
 /// restores the backup into it, and the backup is not changed.
 fn restored_if_backup(data: &Path) -> Result<PathBuf, OpenError> {

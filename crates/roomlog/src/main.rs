@@ -8,6 +8,7 @@
 mod address;
 mod cli;
 mod commands;
+mod door;
 mod engines;
 mod failure;
 mod import;

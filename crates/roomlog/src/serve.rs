@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     address::DEFAULT_SERVER,
+    door::{AdminListen, OpenDoor},
     engines::Storage,
     failure::Failure,
     settings::Settings,
@@ -76,13 +77,17 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     log_to_stderr();
     let settings = args.settings.over_file(args.config.as_ref())?;
-    let (data, listen) = (settings.data()?, settings.listen()?);
+    let (data, listen, admin) = (settings.data()?, settings.listen()?, settings.admin_listen()?);
     let (mut config, node_settings) = (settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
-    allow_descriptors(config.sockets as u64);
+    config.sockets = allow_descriptors(config.sockets);
     let mut signals = Signals::install()?;
     // First, so that an address in use is reported before a directory is touched.
-    let listener = bind(listen).await?;
+    let listener = bind(listen, "--listen").await?;
+    let admin_tcp = match admin {
+        AdminListen::Tcp(address) => Some(bind(address, "--admin-listen").await?),
+        AdminListen::Socket | AdminListen::Off => None,
+    };
     let storage = match &cluster {
         None => Storage::of_one_node(&data, journal_bytes)?,
         // Waits while the servers elect a leader.
@@ -91,6 +96,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
             () = stopping(&mut signals) => return Ok(ExitCode::SUCCESS),
         },
     };
+    let OpenDoor { door, shown: door_shown, socket: door_socket } =
+        OpenDoor::open(admin, admin_tcp, &storage.data)?;
     config.durability = storage.durability;
     config.files = FILES.iter().map(|name| storage.data.join(name)).collect();
     let node_settings = NodeSettings { on_thread: set_priority, ..node_settings };
@@ -107,7 +114,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
         let (log, data) = (node.log(), storage.data.display());
-        message!("listening on http://{address} (log {log}, data {data})");
+        message!("listening on http://{address} (log {log}, data {data}{door_shown})");
         if std::io::stderr().is_terminal() {
             message!("{}", next_steps(address));
         }
@@ -119,7 +126,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
             // Before the sockets, which wait for it.
             node.drain();
         };
-        roomlog_server::run(config, node.clone(), listener, stop).await;
+        roomlog_server::run(config, node.clone(), listener, door, stop).await;
     }
     let ended = node.stop().await;
     let stats = node.stats();
@@ -133,7 +140,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     if let Err(why @ NodeError::Disagrees { .. }) = &ended {
         storage.freeze(&why.to_string());
     }
-    drop((node, storage));
+    // The socket before the lock: the next server makes its own.
+    drop((node, door_socket, storage));
     ended.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
 }
 
@@ -181,36 +189,40 @@ fn next_steps(listens: SocketAddr) -> String {
     format!("open {url} in a browser, or run `roomlog tail general{server}`")
 }
 
-async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(listen).await.map_err(|why| {
+/// Listens on the address that a flag has named.
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|why| {
         let advice = match why.kind() {
             ErrorKind::AddrInUse => {
-                "is a server running there already? Give another address with --listen"
+                format!("is a server running there already? Give another address with {flag}")
             }
-            ErrorKind::PermissionDenied => {
+            ErrorKind::PermissionDenied => format!(
                 "ports below 1024 need root or CAP_NET_BIND_SERVICE; give a higher port with \
-                 --listen, such as 127.0.0.1:7400"
-            }
+                 {flag}, such as 127.0.0.1:7400"
+            ),
             ErrorKind::AddrNotAvailable => {
-                "no interface of this machine has this address; give another with --listen"
+                format!("no interface of this machine has this address; give another with {flag}")
             }
-            _ => "give another address with --listen",
+            _ => format!("give another address with {flag}"),
         };
-        Failure::other(format!("cannot listen on {listen}: {why}; {advice}"))
+        Failure::other(format!("cannot listen on {address}: {why}; {advice}"))
     })
 }
 
-/// Raises the limit of descriptors to one per socket, as far as the system allows.
-fn allow_descriptors(sockets: u64) {
+/// Raises the limit of descriptors to one per socket, as far as the system allows. Returns how many
+/// sockets that is: more would take the descriptors of the files and of the operators' door.
+fn allow_descriptors(sockets: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = sockets + OTHER_DESCRIPTORS;
-    let Some(now) = current.filter(|current| *current < wanted) else { return };
+    let wanted = sockets as u64 + OTHER_DESCRIPTORS;
+    let Some(now) = current.filter(|current| *current < wanted) else { return sockets };
     let allowed = maximum.map_or(wanted, |maximum| wanted.min(maximum));
     let set = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum });
-    if set.is_err() || allowed < wanted {
-        let have = if set.is_ok() { allowed } else { now };
-        tracing::info!(have, wanted, "fewer descriptors than sockets: more wait to be accepted");
+    let have = if set.is_ok() { allowed } else { now };
+    if have == wanted {
+        return sockets;
     }
+    tracing::info!(have, wanted, "fewer descriptors than sockets: more wait to be accepted");
+    usize::try_from(have.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(sockets).max(1)
 }
 
 /// Sets the priority of the calling thread. It stays as it is where the system does not allow a

@@ -19,12 +19,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::{self, Listen},
+    door::AdminListen,
     failure::Failure,
     machine, names,
 };
 
 const LISTEN: &str = "127.0.0.1:7400";
-const DATA: &str = "./roomlog-data";
+/// An address for `admin_listen` in messages.
+const ADMIN_LISTEN: &str = "127.0.0.1:7401";
+/// The data directory of `serve`, and where `backup` looks for a server.
+pub(crate) const DATA: &str = "./roomlog-data";
 /// The least `memory`, in bytes.
 const LEAST_MEMORY: usize = 1 << 20;
 
@@ -71,7 +75,10 @@ settings! {
         listen: Listen, "ROOMLOG_LISTEN", "IP:PORT";
         /// The directory that holds the log [default: ./roomlog-data]
         data: PathBuf, "ROOMLOG_DATA", "DIR";
-        /// Allow an address that other machines can reach, although everyone may read and write;
+        /// Where operators reach metrics and backups: `socket`, which is admin.sock in the data
+        /// directory, IP:PORT or `off` [default: socket]
+        admin_listen: AdminListen, "ROOMLOG_ADMIN_LISTEN", "socket|IP:PORT|off";
+        /// Allow addresses that other machines can reach, although everyone may read and write;
         /// `=false` overrides the environment and the settings file [default: false]
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         #[arg(value_parser = yes_or_no)]
@@ -219,6 +226,7 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         self.data()?;
         self.listen()?;
+        self.admin_listen()?;
         self.gateway()?;
         self.node()?;
         self.journal_bytes()?;
@@ -230,7 +238,7 @@ impl Settings {
     pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
         let default = || LISTEN.parse().map_err(|_| Failure::other("no address to listen on"));
         let listen = self.listen.map_or_else(default, |listen| Ok(listen.0))?;
-        if listen.ip().is_loopback() || self.insecure_open == Some(true) {
+        if self.is_allowed(listen) {
             return Ok(listen);
         }
         Err(Failure::usage(format!(
@@ -238,6 +246,23 @@ impl Settings {
              reaches it may read and write everything; add --insecure-open if you want that, or \
              listen on {LISTEN}"
         )))
+    }
+
+    /// Where operators are served: on loopback unless `insecure_open`.
+    pub(crate) fn admin_listen(&self) -> Result<AdminListen, Failure> {
+        match self.admin_listen.unwrap_or_default() {
+            AdminListen::Tcp(address) if !self.is_allowed(address) => Err(Failure::usage(format!(
+                "other machines can reach the admin_listen {address}, and it has no access \
+                     control: whoever reaches it may take a backup of everything; add \
+                     --insecure-open if you want that, or set --admin-listen to {ADMIN_LISTEN} or \
+                     socket"
+            ))),
+            listen => Ok(listen),
+        }
+    }
+
+    fn is_allowed(&self, address: SocketAddr) -> bool {
+        address.ip().is_loopback() || self.insecure_open == Some(true)
     }
 
     pub(crate) fn data(&self) -> Result<PathBuf, Failure> {

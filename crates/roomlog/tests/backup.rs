@@ -16,9 +16,12 @@ use support::{Client, PATIENCE, Server, digest_after, serve_refused, slot, withi
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket},
+    net::TcpListener,
     process::Command,
 };
+
+/// The request of a backup.
+const BACKUP: &[u8] = b"GET /v1/backup HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn roomlog(args: &[&str], server: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
@@ -38,14 +41,21 @@ fn place() -> (TempDir, PathBuf) {
     (parent, path)
 }
 
-async fn backup(to: &Path, server: &str) -> Output {
+async fn backup(to: &Path, server: &Server) -> Output {
+    let data = server.directory().to_str().expect("a path");
+    backup_of(to, &["--data", data]).await
+}
+
+/// A backup of a server that the flags name.
+async fn backup_of(to: &Path, flags: &[&str]) -> Output {
     let to = to.to_str().expect("a path");
-    within("a backup", roomlog(&["backup", to], server).output()).await.expect("a run")
+    let args = [&["backup", to], flags].concat();
+    within("a backup", roomlog(&args, "http://nowhere").output()).await.expect("a run")
 }
 
 async fn backed_up(server: &Server) -> (TempDir, PathBuf) {
     let (parent, path) = place();
-    let output = backup(&path, &url(server)).await;
+    let output = backup(&path, server).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (parent, path)
 }
@@ -92,7 +102,7 @@ async fn a_backup_under_load_has_every_earlier_acked_entry_and_is_served_as_a_ne
     };
     let copy = async {
         let before = acked.load(Ordering::Relaxed);
-        let output = backup(&path, &url(&server)).await;
+        let output = backup(&path, &server).await;
         let after = acked.load(Ordering::Relaxed);
         stop.store(true, Ordering::Relaxed);
         (output, before, after)
@@ -182,13 +192,14 @@ async fn a_trimmed_directory_is_verified_and_starts_after_kill_9() {
 async fn backup_rejects_a_directory_with_files_and_an_unreachable_server() {
     let server = Server::start(&[]).await;
     let (_parent, path) = backed_up(&server).await;
-    let again = backup(&path, &url(&server)).await;
+    let again = backup(&path, &server).await;
     assert_eq!(again.status.code(), Some(1));
     assert!(said(&again).contains("is not empty: it holds "), "{}", said(&again));
     assert_eq!(names(&path), ["archive.db", "manifest.json"]);
     let (_parent, path) = place();
     let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr();
-    let nobody = backup(&path, &format!("http://{}", nobody.expect("an address"))).await;
+    let nobody = format!("http://{}", nobody.expect("an address"));
+    let nobody = backup_of(&path, &["--server", &nobody]).await;
     assert_eq!(nobody.status.code(), Some(1));
     assert!(said(&nobody).contains("cannot reach"), "{}", said(&nobody));
     assert!(!path.exists(), "what was made is removed");
@@ -200,27 +211,24 @@ async fn one_backup_runs_at_a_time_and_a_closed_connection_frees_it() {
     let mut ada = server.login("ada").await;
     // More than the sockets hold.
     ada.fill("general", 1_000, &"x".repeat(16_000)).await;
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    let mut slow = socket.connect(server.address).await.expect("a connection");
-    let head = format!("GET /v1/backup HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
-    slow.write_all(head.as_bytes()).await.expect("sent");
+    let mut slow = server.door().await;
+    slow.write_all(BACKUP).await.expect("sent");
     let mut begun = [0; 12];
     within("an answer", slow.read_exact(&mut begun)).await.expect("an answer");
     assert_eq!(&begun, b"HTTP/1.1 200");
 
-    let busy = server.get("/v1/backup").send().await;
+    let busy = server.operator_get("/v1/backup").send().await;
     busy.refused(503, "busy");
     assert_eq!(busy.headers["retry-after"], "1");
     let (_parent, path) = place();
-    let refused = backup(&path, &url(&server)).await;
+    let refused = backup(&path, &server).await;
     assert!(refused.status.code() == Some(1) && said(&refused).contains("busy: "), "{refused:?}");
     assert!(!path.exists());
     // The server keeps running, and the copy has no name.
     ada.append("general", json!({"body": "meanwhile"})).await;
     drop(slow);
     let begun = std::time::Instant::now();
-    while !backup(&path, &url(&server)).await.status.success() {
+    while !backup(&path, &server).await.status.success() {
         assert!(begun.elapsed() < PATIENCE, "the place is never free");
     }
     assert!(!names(server.directory()).iter().any(|name| name.starts_with("backup")));
@@ -228,19 +236,16 @@ async fn one_backup_runs_at_a_time_and_a_closed_connection_frees_it() {
 
 #[tokio::test]
 async fn a_page_of_another_site_cannot_start_a_backup() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&["--admin-listen", "127.0.0.1:0"]).await;
+    let get = |site: &str| server.operator_get("/v1/backup").header("sec-fetch-site", site);
     for site in ["cross-site", "same-site"] {
-        let asked = server.get("/v1/backup").header("sec-fetch-site", site).send().await;
-        asked.refused(403, "forbidden");
+        get(site).send().await.refused(403, "forbidden");
     }
-    let asked = server.get("/v1/backup").header("origin", "https://evil.example.org").send().await;
-    asked.refused(403, "forbidden");
     for site in ["same-origin", "none"] {
         // The server has to notice the closed connection first.
         let answered = async {
             loop {
-                let asked = server.get("/v1/backup").header("sec-fetch-site", site);
-                match asked.status().await {
+                match get(site).status().await {
                     503 => {}
                     status => return status,
                 }
@@ -251,14 +256,55 @@ async fn a_page_of_another_site_cannot_start_a_backup() {
 }
 
 #[tokio::test]
+async fn a_head_of_a_backup_starts_none() {
+    let server = Server::start(&[]).await;
+    let mut door = server.door().await;
+    let head = String::from_utf8_lossy(BACKUP).replace("GET", "HEAD");
+    door.write_all(head.as_bytes()).await.expect("sent");
+    // Sent before the first is answered: a backup of it would be the one that runs.
+    let close =
+        String::from_utf8_lossy(BACKUP).replace("localhost", "localhost\r\nconnection: close");
+    door.write_all(close.as_bytes()).await.expect("sent");
+    let mut both = Vec::new();
+    within("the end", door.read_to_end(&mut both)).await.expect("read");
+    let both = String::from_utf8_lossy(&both);
+    assert_eq!(both.matches("HTTP/1.1 200").count(), 2, "{both}");
+    assert_eq!(both.matches("{\"manifest\"").count(), 1, "{both}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_a_backup_too_slowly_is_cut_off() {
+    let flags = ["--fold-ms", "1", "--ping-ms", "500", "--idle-ms", "2500"];
+    let server = Server::start(&flags).await;
+    server.login("ada").await.fill("general", 1_000, &"x".repeat(16_000)).await;
+    // It is never idle for as long, but reads 100 KiB/s.
+    let mut slow = server.door().await;
+    slow.write_all(BACKUP).await.expect("sent");
+    let (mut all, mut piece) = (0, vec![0; 20 << 10]);
+    let read = async {
+        loop {
+            match slow.read(&mut piece).await {
+                Ok(0) | Err(_) => return all,
+                Ok(more) => all += more,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let taken = within("the end of a slow backup", read).await;
+    assert!(taken < 4 << 20, "{taken} bytes of 16 MB were read before it was cut off");
+    let (_parent, path) = place();
+    let output = backup(&path, &server).await;
+    assert!(output.status.success(), "the place is free: {}", said(&output));
+    let lines = server.stderr_lines();
+    assert!(lines.iter().any(|line| line.contains("reads too slowly")), "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_stopping_server_aborts_a_backup() {
     let mut server = Server::start(&["--fold-ms", "1", "--drain-ms", "1000"]).await;
     server.login("ada").await.fill("general", 1_000, &"x".repeat(16_000)).await;
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    let mut slow = socket.connect(server.address).await.expect("a connection");
-    let head = format!("GET /v1/backup HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
-    slow.write_all(head.as_bytes()).await.expect("sent");
+    let mut slow = server.door().await;
+    slow.write_all(BACKUP).await.expect("sent");
     let mut begun = [0; 12];
     within("an answer", slow.read_exact(&mut begun)).await.expect("an answer");
     assert!(server.sigterm().await.success());
@@ -304,7 +350,7 @@ async fn a_truncated_or_changed_backup_is_rejected() {
     for (bytes, part) in cut.chain(differs) {
         let (length, (_parent, path)) = (bytes.len(), place());
         let (url, serving) = answering(bytes).await;
-        let output = backup(&path, &url).await;
+        let output = backup_of(&path, &["--server", &url]).await;
         let told = said(&output);
         assert!(output.status.code() == Some(1) && told.contains(part), "{length}: {told}");
         assert!(!path.exists(), "{length} bytes left something behind");
@@ -312,7 +358,7 @@ async fn a_truncated_or_changed_backup_is_rejected() {
     }
     let (_parent, again) = place();
     let (url, serving) = answering(whole).await;
-    assert!(backup(&again, &url).await.status.success());
+    assert!(backup_of(&again, &["--server", &url]).await.status.success());
     serving.await.expect("a server");
     assert_eq!(fs::read(again.join("archive.db")).expect("an archive"), archive);
 }

@@ -81,7 +81,7 @@ async fn node_refused(cluster: &Cluster, flags: &[&str]) -> String {
 
 /// A metric, with its labels.
 async fn metric(server: &Server, name: &str) -> f64 {
-    let text = server.get("/metrics").send().await.body;
+    let text = server.operator_get("/metrics").send().await.body;
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     let value = line.and_then(|line| line.split(' ').nth(1)?.parse().ok());
     value.unwrap_or_else(|| panic!("{name} in {text}"))

@@ -145,7 +145,8 @@ fn errors_of_a_server_cannot_control_the_terminal() {
     }
     let (url, _runtime) = hostile_server(Place::Answer);
     let dir = tempfile::tempdir().expect("a directory");
-    let output = run(&url, &format!("backup {}", dir.path().join("backup").display()));
+    let to = dir.path().join("backup");
+    let output = run(&url, &format!("backup {} --server {url}", to.display()));
     check("backup", &output);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("evil␛[2J"), "{said}");

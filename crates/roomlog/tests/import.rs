@@ -50,7 +50,7 @@ async fn holds(server: &Server, lines: impl Iterator<Item = usize>) {
 
 /// Whether an append had this outcome.
 async fn counted(server: &Server, outcome: &str) -> bool {
-    let metrics = server.get("/metrics").send().await.body;
+    let metrics = server.operator_get("/metrics").send().await.body;
     let count = format!("roomlog_appends_total{{outcome=\"{outcome}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&count));
     line.is_some_and(|count| count != "0")

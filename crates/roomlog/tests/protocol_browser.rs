@@ -185,7 +185,6 @@ async fn a_page_of_a_listed_origin_may_send_every_kind_of_request() {
         (ENTRIES, "POST", "content-type,idempotency-key"),
         ("/v1/rooms/r/events", "GET", "last-event-id"),
         ("/v1/rooms", "GET", ""),
-        ("/metrics", "GET", ""),
     ] {
         let preflight = server.request(hyper::Method::OPTIONS, path).header("origin", LISTED);
         let preflight = preflight.header("access-control-request-method", method);
@@ -228,4 +227,35 @@ async fn a_page_of_another_origin_gets_no_cors_headers() {
             |name: &&hyper::header::HeaderName| name.as_str().starts_with("access-control");
         assert_eq!(answer.headers.keys().find(promised), None, "{origin:?}");
     }
+}
+
+#[tokio::test]
+async fn every_answer_keeps_other_sites_from_loading_framing_and_sniffing_it() {
+    let server = Server::start(&["--allow-origin", LISTED]).await;
+    server.login("ada").await.append("r", json!({"body": "x"})).await;
+    let paths = ["/", "/app/app.js", "/healthz", ENTRIES, "/v1/rooms/none", "/nothing", "/v1/ws"];
+    for path in paths {
+        let own = server.get(path).send().await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(own.headers[name], value, "{path}");
+        }
+        // A page that is listed loads it by CORS, and may do so from under any embedder policy.
+        let listed = server.get(path).header("origin", LISTED).send().await;
+        assert_eq!(listed.headers["cross-origin-resource-policy"], "cross-origin", "{path}");
+        let foreign = server.get(path).header("origin", "https://evil.example").send().await;
+        assert_eq!(foreign.headers["cross-origin-resource-policy"], "same-origin", "{path}");
+    }
+    let page = server.get("/").send().await;
+    assert_eq!(page.headers["cross-origin-opener-policy"], "same-origin");
+    let policy = page.headers["content-security-policy"].to_str().expect("text");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    let events = server.get("/v1/rooms/r/events").events().await;
+    assert_eq!(events.headers["cross-origin-resource-policy"], "same-origin");
+    assert_eq!(events.headers["cache-control"], "no-store, no-transform");
 }

@@ -8,6 +8,7 @@ use std::{
 
 /// Every setting with its value in the file, the environment and the flag, as `config` prints it.
 const SETTINGS: &[(&str, [&str; 3])] = &[
+    ("admin_listen", [r#""127.0.0.1:11""#, r#""off""#, r#""socket""#]),
     ("ahead_ms", ["11", "12", "13"]),
     (
         "allow_origin",

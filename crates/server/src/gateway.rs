@@ -23,7 +23,7 @@ use roomlog_core::{
 use roomlog_protocol::{
     Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, ServerFrame, Span,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
 use crate::{
@@ -226,22 +226,38 @@ pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _stopping = stopping.wait_for(|stopping| *stopping).await.is_ok();
 }
 
-/// One of the `sockets` that are served, and whose it is: passed on when the socket is upgraded.
+/// The place of a socket that is served, and whose it is: passed on when the socket is upgraded.
 pub(crate) struct SocketPermit {
     _permit: OwnedSemaphorePermit,
-    metrics: Arc<Metrics>,
     pub(crate) client: Client,
+    /// `None` at the operators' door, whose sockets are not counted.
+    counted: Option<Arc<Metrics>>,
+    cut: Notify,
 }
 
 impl SocketPermit {
-    pub(crate) fn new(permit: OwnedSemaphorePermit, client: Client, metrics: Arc<Metrics>) -> Self {
-        metrics.sockets.inc();
-        Self { _permit: permit, metrics, client }
+    pub(crate) fn new(
+        permit: OwnedSemaphorePermit,
+        client: Client,
+        counted: Option<Arc<Metrics>>,
+    ) -> Self {
+        counted.iter().for_each(|metrics| metrics.sockets.inc());
+        Self { _permit: permit, client, counted, cut: Notify::new() }
+    }
+
+    /// Ends the HTTP connection, whatever is still to be written to it.
+    pub(crate) fn hang_up(&self) {
+        self.cut.notify_one();
+    }
+
+    /// Completes after [`Self::hang_up`].
+    pub(crate) async fn hung_up(&self) {
+        self.cut.notified().await;
     }
 }
 
 impl Drop for SocketPermit {
     fn drop(&mut self) {
-        self.metrics.sockets.dec();
+        self.counted.iter().for_each(|metrics| metrics.sockets.dec());
     }
 }

@@ -12,7 +12,10 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, uri::Authority},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header,
+        uri::Authority,
+    },
     middleware::Next,
 };
 use parking_lot::Mutex;
@@ -29,6 +32,9 @@ const CORS_EXPOSED: &str = "roomlog-log, retry-after";
 
 /// How long a browser may cache this, in seconds; none keeps it for longer than two hours.
 const CORS_MAX_AGE: &str = "7200";
+
+/// Which sites' pages may load an answer without CORS, as an image or a script.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// How many rejected names are logged.
 const LOGGED_NAMES: usize = 64;
@@ -56,6 +62,11 @@ impl Guard {
         let sites = origins.iter().filter(is_site).filter_map(|origin| origin.parse().ok());
         let hosts = sites.filter_map(|site: Uri| site.host().map(str::to_owned)).collect();
         Self { origins, hosts, rejections: RejectionLog::default() }
+    }
+
+    /// The rules of the operators' door: it is known by the same hosts, and no page may use it.
+    pub(crate) fn of_door(origins: &[String]) -> Self {
+        Self { origins: Vec::new(), ..Self::new(origins) }
     }
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
@@ -148,9 +159,24 @@ pub(crate) async fn browser_rules(
         let exposed = HeaderValue::from_static(CORS_EXPOSED);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Adds the headers that keep other sites' pages from loading, framing or sniffing an answer, and
+/// caches from keeping it.
+pub(crate) async fn safe_headers(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (RESOURCE_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 

@@ -1,7 +1,8 @@
-//! HTTP: the routes, health and metrics.
+//! HTTP: the routes of the public listener and of the operators' door, health and metrics.
 //!
-//! Enters: requests. Leaves: responses. Invariant: the browser rules (`guard.rs`) hold for every
-//! request, the WebSocket upgrade included.
+//! Enters: requests. Leaves: responses. Invariants: the browser rules (`guard.rs`) hold for every
+//! request, the WebSocket upgrade included, except on a Unix socket; what only operators may use is
+//! served at the door alone; every error is JSON.
 
 mod append;
 mod backup;
@@ -13,7 +14,7 @@ mod page;
 mod query;
 mod rooms;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use axum::{
     Router,
@@ -21,62 +22,95 @@ use axum::{
     extract::State,
     http::{Response, StatusCode},
     middleware,
-    routing::get,
+    routing::{any, get},
 };
 use roomlog_protocol::{ErrorCode, Refusal};
+use tokio::sync::oneshot;
 
 use crate::{
     gateway::Gateway,
-    guard::{Guard, browser_rules},
+    guard::{Guard, browser_rules, safe_headers},
     upgrade::upgrade,
     wire::{bad, not_found, plain, refuse, refuse_as, respond},
 };
 
+const METRICS_MOVED: &str = "metrics are served on the operators' listener: --admin-listen";
+const BACKUPS_MOVED: &str = "backups are served on the operators' listener: --admin-listen";
+
 /// The Prometheus text format, version 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The routes.
-pub(crate) fn app(gateway: Arc<Gateway>) -> Router {
-    let guard = Arc::new(Guard::new(&gateway.config.origins));
+/// Whether the requests of a listener are checked by the browser rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rules {
+    Browsers,
+    None,
+}
+
+/// The routes of the public listener.
+pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
+    let guard = Guard::new(&gateway.config.origins);
     let entries = get(entries::read_entries).post(entries::append);
-    Router::new()
+    let routes = Router::new()
         .route("/", get(page::index))
         .route("/app/{file}", get(page::app))
         .route("/sdk/src/{file}", get(page::sdk))
-        .route("/healthz", get(|| async { plain(StatusCode::OK, "alive\n") }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", any(async || refuse(not_found(METRICS_MOVED))))
         .route("/v1/ws", get(upgrade))
-        .route("/v1/backup", get(backup::backup))
+        .route("/v1/backup", any(async || refuse(not_found(BACKUPS_MOVED))))
         .route("/v1/rooms", get(rooms::read_rooms))
         .route("/v1/rooms/{room}", get(rooms::read_head))
         .route("/v1/rooms/{room}/entries", entries)
-        .route("/v1/rooms/{room}/events", get(events::events))
-        .fallback(|| async { refuse(not_found("there is nothing at this path")) })
-        .method_not_allowed_fallback(|| async {
+        .route("/v1/rooms/{room}/events", get(events::events));
+    finish(routes, gateway, Some(guard))
+}
+
+/// The routes of the operators' door.
+pub(crate) fn door(gateway: Arc<Gateway>, rules: Rules) -> Router {
+    let guard = (rules == Rules::Browsers).then(|| Guard::of_door(&gateway.config.origins));
+    let routes =
+        Router::new().route("/metrics", get(metrics)).route("/v1/backup", get(backup::backup));
+    finish(routes, gateway, guard)
+}
+
+/// Adds what every listener has: health, errors in JSON, and headers.
+fn finish(routes: Router<Arc<Gateway>>, gateway: Arc<Gateway>, guard: Option<Guard>) -> Router {
+    let routes = routes
+        .route("/healthz", get(async || plain(StatusCode::OK, "alive\n")))
+        .route("/readyz", get(ready))
+        .fallback(async || refuse(not_found("there is nothing at this path")))
+        .method_not_allowed_fallback(async || {
             let refusal = bad("this path does not support this method");
             refuse_as(StatusCode::METHOD_NOT_ALLOWED, refusal)
-        })
-        .layer(middleware::from_fn_with_state(guard, browser_rules))
-        .with_state(gateway)
+        });
+    let routes = match guard {
+        Some(guard) => routes.layer(middleware::from_fn_with_state(Arc::new(guard), browser_rules)),
+        None => routes,
+    };
+    routes.layer(middleware::map_response(safe_headers)).with_state(gateway)
 }
 
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let unavailable = |why| refuse(Refusal::new(ErrorCode::Unavailable, why));
     if gateway.node.is_stalled() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the journal does not answer\n");
+        return unavailable("not ready: the journal does not answer");
     }
     if gateway.node.is_ready() && !*gateway.stopping.borrow() {
         plain(StatusCode::OK, "ready\n")
     } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: catching up, or stopping\n")
+        unavailable("not ready: catching up, or stopping")
     }
 }
 
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    let text = tokio::task::spawn_blocking(move || {
+    let (collected, text) = oneshot::channel();
+    // A thread of its own: the runtime's may all be busy with what the public reads.
+    let collecting = move || {
         let config = &gateway.config;
-        config.metrics.text(&gateway.node, &config.files)
-    });
+        let _operator_gone = collected.send(config.metrics.text(&gateway.node, &config.files));
+    };
+    // Without a thread the sender is dropped.
+    let _thread = thread::Builder::new().name("metrics".into()).spawn(collecting);
     match text.await {
         Ok(text) => respond(StatusCode::OK, METRICS_TYPE, text.into()),
         Err(_) => refuse(Refusal::new(ErrorCode::Unavailable, "the metrics cannot be collected")),

@@ -1,8 +1,9 @@
 //! The gateway: WebSocket and HTTP in front of a node, as `docs/PROTOCOL.md` says.
 //!
 //! ```text
-//!  listener ──► http ──► upgrade ──► connection (a task per socket)
-//!                 └─► reads, appends one by one and in batches, events, health, the page
+//!  public ──► listener ──► http ──► upgrade ──► connection (a task per socket)
+//!                            └─► reads, appends one by one and in batches, events, health, the page
+//!  door ────► listener ──► http ──► metrics, backups, health
 //! ```
 //!
 //! Invariant: frames and requests are parsed and limited here, and nowhere else. Knows no SQL and no
@@ -22,5 +23,5 @@ mod upgrade;
 mod wire;
 
 pub use gateway::Config;
-pub use listener::run;
+pub use listener::{Door, run};
 pub use metrics::Metrics;

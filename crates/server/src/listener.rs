@@ -1,11 +1,14 @@
-//! The listener: accepts sockets, a task each, until the server stops; then drains them.
+//! The listeners: the public one and the operators' door. They accept sockets, a task each, until
+//! the server stops; then they drain them.
 //!
-//! Enters: a listener, a node, a signal to stop. Leaves: a drained listener. Invariants: at most
-//! `sockets` are served concurrently, the others wait to be accepted; when [`run`] returns, every
-//! append that was taken is answered, or its socket was closed after `drain`.
+//! Enters: listeners, a node, a signal to stop. Leaves: drained listeners. Invariants: at most
+//! `sockets` are served concurrently in public, and [`DOOR_SOCKETS`] at the door, whatever happens
+//! at the other; more wait to be accepted; when [`run`] returns, every append that was taken is
+//! answered, or its socket was closed after `drain`.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
+use axum::Router;
 use hyper::{
     Request,
     body::Incoming,
@@ -18,14 +21,16 @@ use hyper_util::{
 };
 use roomlog_core::{Node, episode::Episode};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, mpsc, watch},
 };
 use tracing::{debug, warn};
 
 use crate::{
     gateway::{Config, Gateway, SocketPermit, stopped},
-    http,
+    http::{self, Rules},
+    metrics::Metrics,
     timeouts::{HeadTimeout, REST_TIME, TimeoutStream},
 };
 
@@ -35,35 +40,115 @@ const HEAD_BYTES: usize = 16 << 10;
 /// How long to wait before accepting again after a failure, as without a free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves a node on a listener until `stop` is done, then drains: what was taken is answered, what
-/// is pending is refused, and sockets are closed with 1012.
+/// How many sockets are served concurrently at the operators' door: a few scrapers and scripts, and
+/// a backup.
+const DOOR_SOCKETS: usize = 16;
+
+/// Where operators reach the server.
+#[derive(Debug)]
+pub enum Door {
+    /// A TCP address; requests are checked by the browser rules.
+    Tcp(TcpListener),
+    /// A Unix socket, which no browser reaches: any `Host` is accepted.
+    Unix(UnixListener),
+}
+
+/// Serves a node on a listener, and operators at the door, until `stop` is done; then drains: what
+/// was taken is answered, what is pending is refused, and sockets are closed with 1012.
 pub async fn run(
     config: Config,
     node: Arc<Node>,
-    listener: TcpListener,
+    public: TcpListener,
+    door: Option<Door>,
     stop: impl Future<Output = ()>,
 ) {
     let (stopping, is_stopping) = watch::channel(false);
     let (drain_guard, mut drained) = mpsc::channel(1);
     let gateway = Arc::new(Gateway::new(config, node, is_stopping, drain_guard));
     tokio::select! {
-        () = accept(&listener, &gateway) => {}
+        () = accept(&public, Entrance::public(&gateway), &gateway) => {}
+        () = accept_operators(door.as_ref(), &gateway) => {}
         () = stop => {}
     }
-    drop(listener);
+    drop((public, door));
     stopping.send_replace(true);
     drop(gateway);
     // Nothing is ever sent: this ends when the last task has dropped its guard.
     let _none = drained.recv().await;
 }
 
-async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>) {
-    let sockets = Arc::new(Semaphore::new(gateway.config.sockets));
-    let app = TowerToHyperService::new(http::app(gateway.clone()));
+async fn accept_operators(door: Option<&Door>, gateway: &Arc<Gateway>) {
+    match door {
+        Some(Door::Tcp(listener)) => {
+            accept(listener, Entrance::door(gateway, Rules::Browsers), gateway).await;
+        }
+        Some(Door::Unix(listener)) => {
+            accept(listener, Entrance::door(gateway, Rules::None), gateway).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// What is served to the sockets of a listener, and to how many.
+struct Entrance {
+    app: TowerToHyperService<Router>,
+    sockets: Arc<Semaphore>,
+    counted: Option<Arc<Metrics>>,
+}
+
+impl Entrance {
+    fn public(gateway: &Arc<Gateway>) -> Self {
+        Self {
+            app: TowerToHyperService::new(http::public(gateway.clone())),
+            sockets: Arc::new(Semaphore::new(gateway.config.sockets)),
+            counted: Some(gateway.config.metrics.clone()),
+        }
+    }
+
+    fn door(gateway: &Arc<Gateway>, rules: Rules) -> Self {
+        Self {
+            app: TowerToHyperService::new(http::door(gateway.clone(), rules)),
+            sockets: Arc::new(Semaphore::new(DOOR_SOCKETS)),
+            counted: None,
+        }
+    }
+}
+
+/// A listener of any kind of socket.
+trait Accept {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next socket, and its peer's address, if it has one.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let (stream, peer) = self.accept().await?;
+        // Frames are written in full: waiting to fill a segment would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "no TCP_NODELAY");
+        }
+        Ok((stream, Some(peer.ip())))
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Option<IpAddr>)> {
+        self.accept().await.map(|(stream, _)| (stream, None))
+    }
+}
+
+async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gateway>) {
+    let Entrance { app, sockets, counted } = entrance;
     let failures = Episode::default();
     loop {
         let Ok(permit) = sockets.clone().acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
+        let (stream, peer) = match listener.next().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, or the client closed before it was accepted.
@@ -77,31 +162,30 @@ async fn accept(listener: &TcpListener, gateway: &Arc<Gateway>) {
         if let Some(times) = failures.note_success() {
             warn!(times, "connections are accepted again");
         }
-        // Frames are written in full: waiting to fill a segment would only delay them.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "no TCP_NODELAY");
-        }
-        let (app, gateway) = (app.clone(), gateway.clone());
+        let (app, gateway, counted) = (app.clone(), gateway.clone(), counted.clone());
         tokio::spawn(async move {
-            let client = gateway.principals.client(peer.ip());
-            let metrics = gateway.config.metrics.clone();
-            let permit = Arc::new(SocketPermit::new(permit, client, metrics));
+            let client = match peer.filter(|_| counted.is_some()) {
+                Some(peer) => gateway.principals.client(peer),
+                None => gateway.principals.operator(),
+            };
+            let permit = Arc::new(SocketPermit::new(permit, client, counted));
             serve(stream, app, &gateway, permit).await;
         });
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    app: TowerToHyperService<axum::Router>,
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    app: TowerToHyperService<Router>,
     gateway: &Gateway,
     permit: Arc<SocketPermit>,
 ) {
     let head = HeadTimeout::start();
     let stream = TimeoutStream::new(stream, gateway.config.limits.idle_for, head.clone());
+    let place = permit.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         head.received();
-        request.extensions_mut().insert(permit.clone());
+        request.extensions_mut().insert(place.clone());
         let (answer, head) = (app.call(request), head.clone());
         async move { Ok::<_, Infallible>(answer.await?.map(|body| head.rest_after(body))) }
     });
@@ -112,15 +196,21 @@ async fn serve(
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = stopped(gateway.stopping.clone()) => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(gateway.config.drain, connection).await {
-                Ok(served) => served,
-                Err(_) => return,
+    let until_drained = async {
+        tokio::select! {
+            served = connection.as_mut() => served,
+            () = stopped(gateway.stopping.clone()) => {
+                connection.as_mut().graceful_shutdown();
+                let drained = tokio::time::timeout(gateway.config.drain, connection).await;
+                drained.unwrap_or(Ok(()))
             }
         }
+    };
+    let served = tokio::select! {
+        // First: what is cut off must not look as if it had ended.
+        biased;
+        () = permit.hung_up() => return,
+        served = until_drained => served,
     };
     if let Err(error) = served {
         debug!(%error, "a connection ended early");

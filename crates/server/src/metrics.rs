@@ -143,8 +143,8 @@ impl Default for Metrics {
             ),
             sockets: registry.gauge(
                 "roomlog_sockets",
-                "Connections served: WebSockets, HTTP, Server-Sent Events. At the setting \
-                 `sockets` more wait to be accepted.",
+                "Connections served in public: WebSockets, HTTP, Server-Sent Events. At the \
+                 setting `sockets` more wait to be accepted.",
             ),
             on_request: Mutex::new(RequestedMetrics::new(&registry)),
             registry,

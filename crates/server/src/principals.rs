@@ -17,6 +17,9 @@ use roomlog_core::budget::Account;
 /// How many bits of an IPv6 address name one principal.
 const IPV6_PREFIX: u32 = 64;
 
+/// What a connection at the operators' door may hold, in bytes.
+const OPERATOR_BYTES: usize = 4 << 20;
+
 type Known = Mutex<HashMap<IpAddr, Weak<Principal>>>;
 
 /// The principals of all connections.
@@ -62,6 +65,18 @@ impl Principals {
         known.insert(address, Arc::downgrade(&principal));
         let (appends, memory) = (principal.appends.member(), principal.memory.member());
         Client { principal, appends, memory }
+    }
+}
+
+impl Principals {
+    /// The accounts of a connection at the operators' door: whatever the public holds, it has its own.
+    pub(crate) fn operator(&self) -> Client {
+        let address = Ipv6Addr::UNSPECIFIED.into();
+        let [appends, memory] = [(); 2].map(|()| Account::budget(OPERATOR_BYTES));
+        let known = self.known.clone();
+        let of_connection = (appends.clone(), memory.clone());
+        let principal = Arc::new(Principal { address, appends, memory, known });
+        Client { principal, appends: of_connection.0, memory: of_connection.1 }
     }
 }
 

@@ -92,8 +92,8 @@ impl Drop for RestGuard {
 
 /// A connection whose reads fail when a head is late, and whose writes when the client does not
 /// read.
-pub(crate) struct TimeoutStream {
-    stream: TcpStream,
+pub(crate) struct TimeoutStream<S = TcpStream> {
+    stream: S,
     head: HeadTimeout,
     /// Ends a read that waits for a head.
     head_timer: Pin<Box<Sleep>>,
@@ -102,13 +102,13 @@ pub(crate) struct TimeoutStream {
     write_timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl TimeoutStream {
-    pub(crate) fn new(stream: TcpStream, idle_for: Duration, head: HeadTimeout) -> Self {
+impl<S> TimeoutStream<S> {
+    pub(crate) fn new(stream: S, idle_for: Duration, head: HeadTimeout) -> Self {
         let head_timer = Box::pin(sleep_until(head.due().unwrap_or_else(Instant::now)));
         Self { stream, head, head_timer, idle_for, write_timer: None }
     }
 
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> S {
         self.stream
     }
 
@@ -132,7 +132,7 @@ fn timed_out<T>(why: &str) -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
 }
 
-impl AsyncRead for TimeoutStream {
+impl<S: AsyncRead + Unpin> AsyncRead for TimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -152,7 +152,7 @@ impl AsyncRead for TimeoutStream {
     }
 }
 
-impl AsyncWrite for TimeoutStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

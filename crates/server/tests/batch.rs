@@ -79,7 +79,7 @@ async fn nothing_in_flight_is_stored_after_a_line_that_finds_the_disk_full() {
     let (stop, stopped) = oneshot::channel::<()>();
     let config = Config::default();
     let stopped = stopped.map(|_| ());
-    let serving = tokio::spawn(roomlog_server::run(config, node.clone(), listener, stopped));
+    let serving = tokio::spawn(roomlog_server::run(config, node.clone(), listener, None, stopped));
 
     let entry = |n: usize, line: &Value| {
         let entry = &line["entry"];

@@ -14,6 +14,8 @@ use crate::private::{self, if_exists};
 pub(crate) const JOURNAL: &str = "journal.db";
 pub(crate) const ARCHIVE: &str = "archive.db";
 pub(crate) const LOCK: &str = "lock";
+/// The operators' socket, which a killed server leaves.
+pub(crate) const ADMIN: &str = "admin.sock";
 pub(crate) const NODE: &str = "node";
 /// Why no start may use the directory.
 pub(crate) const FROZEN: &str = "frozen";

@@ -26,7 +26,7 @@ use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 use crate::{
     archive::{self, ArchiveFile},
     error::OpenError,
-    files::{ARCHIVE, JOURNAL, LOCK, has_wal, is_ours},
+    files::{ADMIN, ARCHIVE, JOURNAL, LOCK, has_wal, is_ours},
     journal::{self, JournalFile},
     pragma::Durability,
     private, restore, wal,
@@ -102,7 +102,7 @@ pub(crate) fn check_ours(path: &Path) -> Result<(), OpenError> {
             return Ok(());
         }
         let name = name.to_string_lossy().into_owned();
-        if !name.starts_with('.') && name != "lost+found" && name != LOCK {
+        if !name.starts_with('.') && name != "lost+found" && ![LOCK, ADMIN].contains(&&*name) {
             other = Some(name);
         }
     }

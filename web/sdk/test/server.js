@@ -79,7 +79,7 @@ export class Server {
   /** Takes a backup; the function that it returns restores it. */
   async backup() {
     const backup = join(this.#dir, `backup-${Date.now()}`);
-    await promisify(execFile)(BINARY, ["backup", backup, "--server", this.url]);
+    await promisify(execFile)(BINARY, ["backup", backup, "--data", join(this.#dir, "data")]);
     return async () => {
       await this.stop();
       rmSync(join(this.#dir, "data"), { recursive: true });

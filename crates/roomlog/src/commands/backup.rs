@@ -23,16 +23,23 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use roomlog_client::Address;
-use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, PART};
+use roomlog_protocol::{BackupLine, Digest, ErrorCode, ErrorFrame, MANIFEST_FILE, Manifest, PART};
 use roomlog_sqlite::{Directory, Restored, private};
 use sha2::{Digest as _, Sha256};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::printer::Printer;
 use crate::{
     cli::{BackupArgs, RestoreArgs},
+    door,
+    engines::served,
     failure::Failure,
     progress,
+    settings::DATA,
     show::utc,
 };
 
@@ -49,7 +56,7 @@ pub(crate) async fn create(args: BackupArgs) -> Result<(), Failure> {
     let bar = progress::bar(0, template).with_message("copying");
     let begun = Instant::now();
     let received = tokio::select! {
-        received = receive(&args.server.server, &target, &bar) => received,
+        received = receive(&args, &target, &bar) => received,
         () = super::interrupted() => Err(Failure::other("interrupted; there is no backup")),
     };
     bar.finish_and_clear();
@@ -69,11 +76,14 @@ pub(crate) async fn create(args: BackupArgs) -> Result<(), Failure> {
 
 /// Receives a backup into files with temporary names; its manifest, with the SHA-256.
 async fn receive(
-    address: &Address,
+    args: &BackupArgs,
     target: &Target,
     bar: &ProgressBar,
 ) -> Result<Manifest, Failure> {
-    let mut download = Download::start(address).await?;
+    let mut download = match &args.server {
+        Some(address) => Download::from_address(address).await?,
+        None => Download::from_socket(args.data.as_deref().unwrap_or(Path::new(DATA))).await?,
+    };
     let manifest = loop {
         match download.line().await? {
             BackupLine::Copying { done, of } => {
@@ -122,29 +132,45 @@ impl Drop for Download {
 }
 
 impl Download {
-    async fn start(address: &Address) -> Result<Self, Failure> {
-        let unreachable = |why: &dyn Display| {
-            Failure::other(format!(
-                "cannot reach {address}: {why}; start a server with `roomlog serve`, or name \
-                 another with --server URL"
-            ))
-        };
+    async fn from_address(address: &Address) -> Result<Self, Failure> {
         let uri = address.uri();
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await;
-        let stream = stream.map_err(|why| unreachable(&why))?;
+        let stream = stream.map_err(|why| {
+            Failure::other(format!(
+                "cannot reach {address}: {why}; start a server there with --admin-listen, or name \
+                 the directory of a running one with --data DIR"
+            ))
+        })?;
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        Self::start(stream, authority, &address.to_string()).await
+    }
+
+    async fn from_socket(data: &Path) -> Result<Self, Failure> {
+        let data = served(data);
+        let stream = door::connect(&data).await?;
+        Self::start(stream, "localhost", &format!("the server of {}", data.display())).await
+    }
+
+    async fn start(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        host: &str,
+        server: &str,
+    ) -> Result<Self, Failure> {
+        let unreachable = |why: &dyn Display| {
+            Failure::other(format!("{server} did not answer: {why}; there is no backup"))
+        };
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&why))?;
         let connection = tokio::spawn(async move {
             // The body reports why it ended.
             let _reported = connection.await;
         });
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let request = Request::get("/v1/backup").header(header::HOST, authority);
+        let request = Request::get("/v1/backup").header(header::HOST, host);
         let request = request.body(Empty::<Bytes>::new()).map_err(|why| unreachable(&why))?;
         let answer = timeout(QUIET_TIMEOUT, sender.send_request(request)).await;
         let answer = answer.map_err(|_| incomplete(QUIET))?.map_err(|why| unreachable(&why))?;
-        let body = accepted(answer, address).await?;
+        let body = accepted(answer, server).await?;
         Ok(Self { body, received: BytesMut::new(), connection })
     }
 
@@ -203,21 +229,28 @@ impl Download {
 }
 
 /// The body of the answer if it is a backup.
-async fn accepted(answer: Response<Incoming>, address: &Address) -> Result<Incoming, Failure> {
+async fn accepted(answer: Response<Incoming>, server: &str) -> Result<Incoming, Failure> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer.into_body());
     }
     let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     match serde_json::from_slice(&body) {
+        Ok(BackupLine::Error(error)) if error.code == ErrorCode::NotFound => {
+            Err(Failure::other(format!(
+                "{server} makes no backups here ({}): name the data directory of the server with \
+                 --data DIR, or its --admin-listen address with --server",
+                error.message
+            )))
+        }
         Ok(BackupLine::Error(error)) => Err(refused(&error)),
         _ if status.is_server_error() => Err(Failure::other(format!(
-            "{address} answered {status}; if that is a proxy, start the server behind it, then run \
+            "{server} answered {status}; if that is a proxy, start the server behind it, then run \
              this again; there is no backup"
         ))),
         _ => Err(Failure::other(format!(
-            "{address} does not make backups: it answered {status}; name a Roomlog server with \
-             --server URL"
+            "{server} does not make backups: it answered {status}; name the --admin-listen address \
+             of a Roomlog server with --server URL"
         ))),
     }
 }

@@ -38,6 +38,22 @@ fn a_server_listens_on_loopback_by_default() {
     assert!(at("0.0.0.0:7400", true).is_ok());
 }
 
+#[test]
+fn operators_are_served_on_a_socket_by_default_and_elsewhere_only_as_opted_in() {
+    let at = |listen: Option<&str>, insecure_open| {
+        let admin_listen = listen.map(|listen| listen.parse().expect("a door"));
+        let insecure_open = Some(insecure_open);
+        Settings { admin_listen, insecure_open, ..Settings::default() }.admin_listen()
+    };
+    assert_eq!(at(None, false).expect("allowed"), AdminListen::Socket);
+    for loopback in ["off", "127.0.0.1:7401", "[::1]:7401"] {
+        assert!(at(Some(loopback), false).is_ok(), "{loopback}");
+    }
+    let error = at(Some("0.0.0.0:7401"), false).expect_err("it can be reached").to_string();
+    assert!(error.contains("--insecure-open") && error.contains("admin_listen"), "{error}");
+    assert!(at(Some("0.0.0.0:7401"), true).is_ok());
+}
+
 /// The defaults that the code has, by name.
 fn defaults() -> BTreeMap<String, String> {
     let (node, gateway) = (NodeSettings::default(), Config::default());
@@ -48,6 +64,7 @@ fn defaults() -> BTreeMap<String, String> {
     for (name, value) in [
         ("listen", LISTEN.to_owned()),
         ("data", DATA.into()),
+        ("admin_listen", AdminListen::default().to_string()),
         ("insecure_open", "false".into()),
         ("journal_declared", "false".into()),
         ("drain_ms", gateway.drain.as_millis().to_string()),

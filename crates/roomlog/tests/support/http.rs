@@ -1,15 +1,19 @@
 //! One HTTP request over a connection of its own, with every header as the test writes it.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Method, Request as HyperRequest, Response, body::Incoming, client::conn::http1,
+    HeaderMap, Method, Request as HyperRequest, Response,
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpSocket, TcpStream, UnixStream},
     task::JoinHandle,
 };
 
@@ -24,6 +28,14 @@ pub(crate) struct Request<'a> {
     headers: Vec<(String, String)>,
     body: String,
     small_buffer: bool,
+    to: Listener,
+}
+
+/// Which listener a request is for.
+enum Listener {
+    Public,
+    Socket,
+    Door(SocketAddr),
 }
 
 /// What came back.
@@ -38,6 +50,32 @@ impl Server {
     /// A GET of this path and query.
     pub(crate) fn get(&self, path: &str) -> Request<'_> {
         self.request(Method::GET, path)
+    }
+
+    /// A GET at the operators' door.
+    pub(crate) fn operator_get(&self, path: &str) -> Request<'_> {
+        self.at_door(Method::GET, path)
+    }
+
+    /// A request of any method at the operators' door.
+    pub(crate) fn at_door(&self, method: Method, path: &str) -> Request<'_> {
+        let request = self.request(method, path);
+        match self.door_address() {
+            None => Request { to: Listener::Socket, ..request },
+            Some(at) => Request { to: Listener::Door(at), host: at.to_string(), ..request },
+        }
+    }
+
+    /// Where the operators' door is, if it is not a socket.
+    pub(crate) fn door_address(&self) -> Option<SocketAddr> {
+        let lines = self.stderr_lines();
+        let (_, rest) = lines.iter().find_map(|line| line.split_once("operators http://"))?;
+        rest.trim_end_matches(')').parse().ok()
+    }
+
+    /// A connection to the operators' socket.
+    pub(crate) async fn door(&self) -> UnixStream {
+        UnixStream::connect(self.directory().join("admin.sock")).await.expect("a connection")
     }
 
     /// A POST of a JSON body.
@@ -65,7 +103,8 @@ impl Server {
     pub(crate) fn request(&self, method: Method, path: &str) -> Request<'_> {
         let (path, host) = (path.to_owned(), self.address.to_string());
         let (headers, body) = (Vec::new(), String::new());
-        Request { server: self, method, path, host, headers, body, small_buffer: false }
+        let (small_buffer, to) = (false, Listener::Public);
+        Request { server: self, method, path, host, headers, body, small_buffer, to }
     }
 }
 
@@ -119,16 +158,20 @@ impl Request<'_> {
 
     /// Sends it on a connection that runs as long as the task that this gives.
     pub(super) async fn open(self) -> (Response<Incoming>, JoinHandle<()>) {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        if self.small_buffer {
-            socket.set_recv_buffer_size(4_096).expect("a small buffer");
-        }
-        let stream = socket.connect(self.server.address).await.expect("a connection");
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.expect("a connection");
-        let running = tokio::spawn(async move {
-            let _ended_as_the_test_sees = connection.await;
-        });
+        let address = match self.to {
+            Listener::Public => Some(self.server.address),
+            Listener::Door(address) => Some(address),
+            Listener::Socket => None,
+        };
+        let (mut sender, running) = if let Some(address) = address {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            if self.small_buffer {
+                socket.set_recv_buffer_size(4_096).expect("a small buffer");
+            }
+            sender_over(socket.connect(address).await.expect("a connection")).await
+        } else {
+            sender_over(self.server.door().await).await
+        };
         let mut request = HyperRequest::builder().method(self.method).uri(&self.path);
         for (name, value) in [("host".to_owned(), self.host)].iter().chain(&self.headers) {
             request = request.header(name, value);
@@ -136,6 +179,17 @@ impl Request<'_> {
         let request = request.body(Full::new(Bytes::from(self.body))).expect("a request");
         (sender.send_request(request).await.expect("an answer"), running)
     }
+}
+
+/// An HTTP connection over a stream, and the task that runs it.
+async fn sender_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> (SendRequest<Full<Bytes>>, JoinHandle<()>) {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+    let running = tokio::spawn(async move {
+        let _ended_as_the_test_sees = connection.await;
+    });
+    (sender, running)
 }
 
 impl Answer {

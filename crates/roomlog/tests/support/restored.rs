@@ -13,7 +13,8 @@ use super::{Server, within};
 pub(crate) fn roomlog(server: &Server, args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomlog"));
     let url = format!("http://{}", server.address);
-    command.args(args.split(' ')).env_clear().env("ROOMLOG_SERVER", url).stdin(Stdio::null());
+    command.args(args.split(' ')).env_clear().stdin(Stdio::null());
+    command.env("ROOMLOG_SERVER", url).env("ROOMLOG_DATA", server.directory());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

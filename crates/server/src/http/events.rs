@@ -25,7 +25,7 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Query, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header},
 };
 use futures_util::{FutureExt, stream};
 use roomlog_core::{mailbox::Mailbox, tail::Tail};
@@ -50,18 +50,24 @@ pub(super) async fn events(
     Extension(permit): Extension<Arc<SocketPermit>>,
     Room(room): Room,
     Query(query): Query<Vec<(String, String)>>,
+    method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let feed =
-        match Feed::begin((gateway.clone(), permit.client.clone()), &room, query, &headers).await {
-            Ok(feed) => feed,
-            Err(refusal) => return refuse(Refusal { room: Some(room), ..refusal }),
-        };
-    let chunks = stream::unfold(feed, |mut feed| async move {
-        let chunk = feed.next().await?;
-        Some((Ok::<_, Infallible>(chunk), feed))
-    });
-    let mut response = respond(StatusCode::OK, "text/event-stream", Body::from_stream(chunks));
+    let body = if method == Method::HEAD {
+        // Only checked: nothing waits for the log, and nothing is followed.
+        check_log(&gateway, &room, &query)
+            .and_then(|()| begins_after(&room, query, &headers))
+            .map(|_| Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()))
+    } else {
+        Feed::begin((gateway.clone(), permit.client.clone()), &room, query, &headers)
+            .await
+            .map(Feed::into_body)
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(refusal) => return refuse(Refusal { room: Some(room), ..refusal }),
+    };
+    let mut response = respond(StatusCode::OK, "text/event-stream", body);
     let headers = response.headers_mut();
     if let Ok(log) = HeaderValue::from_str(gateway.node.log()) {
         headers.insert("roomlog-log", log);
@@ -145,6 +151,13 @@ impl Feed {
         let after = after.unwrap_or_else(|| self.turn.rooms.latest(key));
         self.turn.out.push(beginning(after, self.turn.gateway.node.log(), is_event_source));
         self.follows.begin(&mut self.turn, key, Question(0), after.end());
+    }
+
+    fn into_body(self) -> Body {
+        Body::from_stream(stream::unfold(self, |mut feed| async move {
+            let chunk = feed.next().await?;
+            Some((Ok::<_, Infallible>(chunk), feed))
+        }))
     }
 
     /// What the socket is given next; `None` when it ends.

@@ -5,8 +5,8 @@
 
 use axum::{
     body::Body,
-    extract::Path,
-    http::{HeaderValue, Response, StatusCode, header},
+    extract::{Path, rejection::PathRejection},
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
 };
 
 use crate::wire::{not_found, refuse, respond};
@@ -15,7 +15,13 @@ use crate::wire::{not_found, refuse, respond};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Keeps a page of another site that opens this one from holding on to its window.
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
 const INDEX: &str = include_str!("../../../../web/app/index.html");
+
+/// The name in a path.
+type FileName = Result<Path<String>, PathRejection>;
 
 /// Files by name.
 type Files = &'static [(&'static str, &'static str)];
@@ -43,22 +49,26 @@ const SDK: Files = files!("sdk/src":
 pub(super) async fn index() -> Response<Body> {
     let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", INDEX.into());
     let policy = HeaderValue::from_static(POLICY);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 
 /// `GET /app/{file}`.
-pub(super) async fn app(Path(name): Path<String>) -> Response<Body> {
-    file(APP, &name)
+pub(super) async fn app(name: FileName) -> Response<Body> {
+    file(APP, name)
 }
 
 /// `GET /sdk/src/{file}`.
-pub(super) async fn sdk(Path(name): Path<String>) -> Response<Body> {
-    file(SDK, &name)
+pub(super) async fn sdk(name: FileName) -> Response<Body> {
+    file(SDK, name)
 }
 
-fn file(files: Files, name: &str) -> Response<Body> {
-    let Some((_, contents)) = files.iter().find(|(known, _)| *known == name) else {
+fn file(files: Files, name: FileName) -> Response<Body> {
+    // A name that is not UTF-8 is none of a file.
+    let found = name.ok().and_then(|Path(name)| files.iter().find(|(known, _)| *known == name));
+    let Some((name, contents)) = found else {
         return refuse(not_found("the page has no such file"));
     };
     let kind = match name.rsplit('.').next() {

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_page_of_rooms_is_a_range_of_the_index_by_name() {
         let connection = Connection::open_in_memory().expect("a file");
-        connection.execute_batch(sql::SCHEMA).expect("a schema");
+        connection.execute_batch(sql::SCHEMA.tables).expect("a schema");
         let explain = format!("EXPLAIN QUERY PLAN {}", sql::ROOMS_AFTER);
         let mut explain = connection.prepare(&explain).expect("a plan");
         let steps = explain.query_map(params!["a", 1], |step| step.get::<_, String>(3));
