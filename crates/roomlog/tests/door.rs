@@ -9,6 +9,7 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use hyper::Method;
@@ -18,6 +19,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpStream, UnixStream},
     process::Command,
+    time::timeout,
 };
 
 const BACKUP: &[u8] = b"GET /v1/backup HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -224,12 +226,11 @@ async fn a_public_listener_without_descriptors_leaves_the_door_open() {
     let line = within("a line", lines.next_line()).await.expect("a pipe").expect("a line");
     let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
     let address: SocketAddr = address.expect("an address").parse().expect("an address");
-    let mut taken = Vec::new();
-    for _ in 0..300 {
-        let mut stream = TcpStream::connect(address).await.expect("a connection");
-        stream.write_all(b"GET /").await.expect("sent");
-        taken.push(stream);
-    }
+    // More than it has descriptors. Those that it does not accept wait in the system's queue, and
+    // beyond that queue they do not even connect.
+    let connect = || timeout(Duration::from_secs(1), TcpStream::connect(address));
+    let taken = futures_util::future::join_all((0..300).map(|_| connect())).await;
+    assert!(taken.iter().filter(|taken| matches!(taken, Ok(Ok(_)))).count() > 44);
     let mut door = UnixStream::connect(socket(data.path())).await.expect("a connection");
     door.write_all(HEALTH).await.expect("sent");
     let mut answer = String::new();
