@@ -72,8 +72,8 @@ impl Socket {
             ConnectError::Final(ClientError::Unusable { address, why })
         };
         let mut socket = Self::connect(options).await.map_err(|error| match error {
-            // From a proxy whose server is down.
-            Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status @ 500..)) => {
+            // From a proxy whose server is down, or of a server with too many of our connections.
+            Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status @ (429 | 500..))) => {
                 ConnectError::Transient(format!("it answered with status {status}"))
             }
             Error::Upgrade(why) => unusable(format!("it did not open a WebSocket ({why})")),

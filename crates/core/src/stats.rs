@@ -39,19 +39,30 @@ pub(crate) struct Stats {
     busy: AtomicU64,
     unfolded: AtomicU64,
     unfolded_max: AtomicU64,
+    /// Rooms with an entry.
+    rooms: AtomicU64,
     positions: Vec<AtomicU64>,
 }
 
 impl Stats {
-    pub(crate) fn new(partitions: u32) -> Self {
+    pub(crate) fn new(partitions: u32, rooms: u64) -> Self {
         let (blocks, entries, busy) = Default::default();
         let (unfolded, unfolded_max) = Default::default();
         let positions = (0..partitions).map(|_| AtomicU64::default()).collect();
-        Self { blocks, entries, busy, unfolded, unfolded_max, positions }
+        let rooms = AtomicU64::new(rooms);
+        Self { blocks, entries, busy, unfolded, unfolded_max, rooms, positions }
     }
 
     pub(crate) fn block(&self) {
         self.blocks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn new_room(&self) {
+        self.rooms.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rooms(&self) -> u64 {
+        self.rooms.load(Ordering::Relaxed)
     }
 
     pub(crate) fn applied(&self, entries: usize, unfolded: usize) {

@@ -94,14 +94,17 @@ pub struct Refusal {
     pub latest: Option<Latest>,
     /// For `id_reused`: the slot of the entry with that id.
     pub slot: Option<Slot>,
+    /// How long to wait before a retry, in ms, if it is known.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal that identifies no frame yet.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let (room, id, seq, req, latest, slot) = (None, None, None, None, None, None);
-        Self { code, message: message.into(), room, id, seq, req, latest, slot }
+        let (room, id, seq, req) = (None, None, None, None);
+        let (latest, slot, retry_after_ms) = (None, None, None);
+        Self { code, message: message.into(), room, id, seq, req, latest, slot, retry_after_ms }
     }
 }
 

@@ -21,6 +21,8 @@ pub const ROOMS_PER_PAGE: usize = 1_000;
 pub const DEFAULT_ROOMS: usize = 100;
 /// The default `count` of a `join` or `update`.
 pub const DEFAULT_COUNT: u64 = 50;
+/// A rate per second that switches its limit off: more than a server can do.
+pub const UNLIMITED_RATE: usize = 1_000_000_000;
 
 /// A limit as its number on the wire and in settings: a time is in ms.
 trait Number: Copy {
@@ -90,7 +92,8 @@ macro_rules! limits {
     };
 }
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+const HOUR_MS: u64 = 60 * 60 * 1_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 limits! {
     /// The longest body, in bytes of UTF-8.
@@ -130,6 +133,29 @@ limits! {
     /// How many appends, and how many reads, of a connection may be unanswered; beyond that the
     /// server stops reading its socket.
     appends_in_flight: usize = "appends_in_flight", 256, 1, 65_536;
+    /// How many connections a principal may have.
+    connections_per_principal: usize = "connections_per_principal", 10_000, 1, 1_000_000;
+    /// Frames and HTTP requests of a principal per second.
+    frames_per_second: usize = "frames_per_second", UNLIMITED_RATE, 1, UNLIMITED_RATE;
+    /// Appends of a principal per second.
+    entries_per_second: usize = "entries_per_second", UNLIMITED_RATE, 1, UNLIMITED_RATE;
+    /// Bytes of frames and HTTP bodies of a principal per second.
+    bytes_per_second: usize = "bytes_per_second", UNLIMITED_RATE, 1, UNLIMITED_RATE;
+    /// Rooms that a principal may make per second.
+    rooms_per_second: usize = "rooms_per_second", 1_000, 1, UNLIMITED_RATE;
+    /// The allowance that a quiet principal saves up: what its rates give in this time.
+    burst_for: Duration = "burst_ms", 10_000, 1, HOUR_MS;
+    /// How many rooms the log may have. The archive numbers up to 2^23.
+    rooms: usize = "rooms", 1_000_000, 1, 8_000_000;
+    /// How many connections may be without a first request, or on a WebSocket without `login`;
+    /// beyond that the oldest of them is cut.
+    pending_logins: usize = "pending_logins", 10_000, 1, 1_000_000;
+    /// The timeout of the head of a request, from the opening of the connection or its first byte.
+    handshake_for: Duration = "handshake_ms", 10_000, 1, 75_000;
+    /// The longest head of a request, in bytes.
+    header_bytes: usize = "header_bytes", 16_384, 8_192, 1_048_576;
+    /// The timeout of the whole body of a POST.
+    body_for: Duration = "body_ms", 120_000, 1, DAY_MS;
 }
 
 impl Limits {

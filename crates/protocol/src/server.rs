@@ -164,13 +164,14 @@ pub struct ErrorFrame {
     pub retry_after_ms: Option<u64>,
 }
 
-/// How long a client should wait after a transient refusal, in ms.
+/// How long a client should wait after a transient refusal that names no time, in ms.
 pub const RETRY_AFTER_MS: u64 = 500;
 
 impl From<Refusal> for ErrorFrame {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { code, message, room, id, seq, req, latest, slot } = refusal;
-        let retry_after_ms = code.is_transient().then_some(RETRY_AFTER_MS);
+        let Refusal { code, message, room, id, seq, req, latest, slot, retry_after_ms } = refusal;
+        let retry_after_ms =
+            code.is_transient().then_some(retry_after_ms.unwrap_or(RETRY_AFTER_MS));
         Self { code, message, room, id, seq, req, slot, latest, retry_after_ms }
     }
 }

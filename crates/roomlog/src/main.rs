@@ -8,6 +8,7 @@
 mod address;
 mod cli;
 mod commands;
+mod disk;
 mod door;
 mod engines;
 mod failure;

@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     address::DEFAULT_SERVER,
+    disk,
     door::{AdminListen, OpenDoor},
     engines::Storage,
     failure::Failure,
@@ -80,6 +81,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let (data, listen, admin) = (settings.data()?, settings.listen()?, settings.admin_listen()?);
     let (mut config, node_settings) = (settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
+    let disk_reserve = settings.disk_reserve()?;
     config.sockets = allow_descriptors(config.sockets);
     let mut signals = Signals::install()?;
     // First, so that an address in use is reported before a directory is touched.
@@ -126,7 +128,11 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
             // Before the sockets, which wait for it.
             node.drain();
         };
-        roomlog_server::run(config, node.clone(), listener, door, stop).await;
+        let metrics = config.metrics.clone();
+        tokio::select! {
+            () = roomlog_server::run(config, node.clone(), listener, door, stop) => {}
+            never = disk::watch(&node, &storage.data, disk_reserve, &metrics) => match never {},
+        }
     }
     let ended = node.stop().await;
     let stats = node.stats();

@@ -106,6 +106,9 @@ settings! {
         fold_ms: u64, "ROOMLOG_FOLD_MS", "MS";
         /// Newest folded blocks kept in the journal file, in bytes [default: 268435456]
         journal_bytes: u64, "ROOMLOG_JOURNAL_BYTES", "BYTES";
+        /// Free disk space at which appends are refused, so that the server's own work and backups
+        /// have some [default: 268435456, or 2 % of a smaller file system]
+        disk_reserve_bytes: u64, "ROOMLOG_DISK_RESERVE_BYTES", "BYTES";
         /// The longest body [default: 16384]
         body_bytes: u64, "ROOMLOG_BODY_BYTES", "BYTES";
         /// The longest meta [default: 4096]
@@ -142,6 +145,32 @@ settings! {
         rooms_per_connection: u64, "ROOMLOG_ROOMS_PER_CONNECTION", "N";
         /// Unanswered appends, and unanswered reads, per connection [default: 256]
         appends_in_flight: u64, "ROOMLOG_APPENDS_IN_FLIGHT", "N";
+        /// Connections per address [default: 10000]
+        connections_per_principal: u64, "ROOMLOG_CONNECTIONS_PER_PRINCIPAL", "N";
+        /// Frames and HTTP requests per second and address; 1000000000 is no limit
+        /// [default: 1000000000]
+        frames_per_second: u64, "ROOMLOG_FRAMES_PER_SECOND", "N";
+        /// Appends per second and address; 1000000000 is no limit [default: 1000000000]
+        entries_per_second: u64, "ROOMLOG_ENTRIES_PER_SECOND", "N";
+        /// Bytes of frames and HTTP bodies per second and address; 1000000000 is no limit
+        /// [default: 1000000000]
+        bytes_per_second: u64, "ROOMLOG_BYTES_PER_SECOND", "BYTES";
+        /// New rooms per second and address; 1000000000 is no limit [default: 1000]
+        rooms_per_second: u64, "ROOMLOG_ROOMS_PER_SECOND", "N";
+        /// How much of its rates an address that was quiet may use at once, as a time
+        /// [default: 10000]
+        burst_ms: u64, "ROOMLOG_BURST_MS", "MS";
+        /// Rooms of the log [default: 1000000]
+        rooms: u64, "ROOMLOG_ROOMS", "N";
+        /// Connections without a first request, or a WebSocket without `login`; beyond that the
+        /// oldest of them is cut [default: 10000]
+        pending_logins: u64, "ROOMLOG_PENDING_LOGINS", "N";
+        /// How long the head of a request may take [default: 10000]
+        handshake_ms: u64, "ROOMLOG_HANDSHAKE_MS", "MS";
+        /// The longest head of a request [default: 16384]
+        header_bytes: u64, "ROOMLOG_HEADER_BYTES", "BYTES";
+        /// How long the body of a POST may take [default: 120000]
+        body_ms: u64, "ROOMLOG_BODY_MS", "MS";
         /// The NATS servers whose JetStream is the journal of a cluster, such as
         /// nats://a:4222,b:4222,c:4222 [default: a file in the data directory]
         #[arg(help_heading = CLUSTER)]
@@ -230,6 +259,7 @@ impl Settings {
         self.gateway()?;
         self.node()?;
         self.journal_bytes()?;
+        self.disk_reserve()?;
         self.cluster()?;
         Ok(())
     }
@@ -340,6 +370,11 @@ impl Settings {
     pub(crate) fn journal_bytes(&self) -> Result<u64, Failure> {
         let bytes = self.journal_bytes.unwrap_or(JOURNAL_BYTES);
         at_least(LEAST_JOURNAL_BYTES, "journal_bytes", bytes)
+    }
+
+    /// How much disk space is kept free of appends, in bytes; `None` means the default.
+    pub(crate) fn disk_reserve(&self) -> Result<Option<u64>, Failure> {
+        self.disk_reserve_bytes.map(|bytes| at_least(1, "disk_reserve_bytes", bytes)).transpose()
     }
 
     /// The settings of the gateway.

@@ -18,6 +18,9 @@ use tokio::{
     time::Instant,
 };
 
+/// Appends may fill the disk.
+const NO_RESERVE: &str = "--disk-reserve-bytes=1";
+
 /// Appends bodies of this many bytes until there is no room; gives what was acked, id and slot, and
 /// the id that was refused.
 async fn append_until_full(
@@ -81,7 +84,7 @@ async fn on_a_full_disk_appends_are_rejected_and_all_else_works() {
         return;
     }
     let disk = SmallDisk::new("16m");
-    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "200"], &[]).await;
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms=200", NO_RESERVE], &[]).await;
     let (mut ada, mut bob) = (server.login("ada").await, server.login("bob").await);
     bob.join("r", json!({"after": -1})).await;
     disk.fill_but(200_000);
@@ -134,6 +137,42 @@ async fn on_a_full_disk_appends_are_rejected_and_all_else_works() {
 }
 
 #[tokio::test]
+async fn appends_stop_at_the_reserve_and_go_on_above_it() {
+    if !may_mount("appends_stop_at_the_reserve_and_go_on_above_it") {
+        return;
+    }
+    let disk = SmallDisk::new("64m");
+    let flags = ["--disk-reserve-bytes=16777216", "--fold-ms=100"];
+    let server = Server::start_on(&disk.data(), &flags, &[]).await;
+    let mut ada = server.login("ada").await;
+    disk.fill_but(18 << 20);
+    let (mut acked, refused) = append_until_full(&mut ada, "before", 1_000).await;
+    // The disk is not full: the journal never said so, and the archive gets all of it.
+    let said = |part: &str| server.stderr_lines().iter().filter(|line| line.contains(part)).count();
+    assert_eq!(said("no room"), 0, "{:?}", server.stderr_lines());
+    let posted = json!({"author": "ada", "body": "by-http"});
+    let answer = server.post("/v1/rooms/r/entries", &posted).send().await;
+    answer.refused(507, "storage_full");
+    check(&server, &acked).await;
+    let metrics = server.get("/metrics").send().await.body;
+    let free = metrics.lines().find_map(|line| line.strip_prefix("roomlog_disk_free_bytes "));
+    let free: f64 = free.expect("the metric").parse().expect("a number");
+    assert!((1e6..16_777_216.0).contains(&free), "{free}");
+
+    disk.free();
+    acked.insert(refused.clone(), append_until_taken(&mut ada, &refused, 1_000).await);
+    check(&server, &acked).await;
+    within("word that there is room", async {
+        while said("more than its reserve again") == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let lines = (said("full up to its reserve"), said("more than its reserve again"));
+    assert_eq!(lines, (1, 1), "{:?}", server.stderr_lines());
+}
+
+#[tokio::test]
 async fn a_log_file_on_the_full_disk_blocks_nothing_and_resumes_when_space_is_free() {
     if !may_mount("a_log_file_on_the_full_disk_blocks_nothing_and_resumes_when_space_is_free") {
         return;
@@ -174,7 +213,7 @@ async fn folds_and_checkpoints_wait_for_free_disk_space() {
     }
     let disk = SmallDisk::new("64m");
     // Long enough that the disk is full before the first fold begins.
-    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "3000"], &[]).await;
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms=3000", NO_RESERVE], &[]).await;
     let mut ada = server.login("ada").await;
     // More than the WAL's length at which it is copied, and less than that and its copy.
     disk.fill_but(14 << 20);
@@ -208,7 +247,7 @@ async fn stops_and_starts_on_a_full_disk_are_reported_and_lose_nothing() {
         return;
     }
     let disk = SmallDisk::new("16m");
-    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "60000"], &[]).await;
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms=60000", NO_RESERVE], &[]).await;
     let mut ada = server.login("ada").await;
     disk.fill_but(150_000);
     let (acked, _) = append_until_full(&mut ada, "only", 1_000).await;
@@ -236,7 +275,7 @@ async fn a_server_that_cannot_catch_up_on_a_full_disk_can_be_stopped() {
         return;
     }
     let disk = SmallDisk::new("16m");
-    let mut server = Server::start_on(&disk.data(), &["--fold-ms", "60000"], &[]).await;
+    let mut server = Server::start_on(&disk.data(), &["--fold-ms=60000", NO_RESERVE], &[]).await;
     let mut ada = server.login("ada").await;
     for n in 0..100 {
         ada.append("r", json!({"body": body(&n.to_string(), 16_000)})).await;

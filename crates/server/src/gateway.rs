@@ -118,7 +118,12 @@ impl Gateway {
             limits: config.limits.clone(),
         }));
         let memory = Account::budget(config.memory_bytes);
-        let principals = Principals::new(node.append_budget(), memory);
+        let principals = Principals::new(
+            (node.append_budget(), memory),
+            &config.limits,
+            (config.sockets, config.batch_bytes),
+            config.metrics.clone(),
+        );
         Self {
             node,
             config,

@@ -28,6 +28,7 @@ use roomlog_protocol::{ErrorCode, Refusal};
 use tokio::sync::oneshot;
 
 use crate::{
+    admission::limit_requests,
     gateway::Gateway,
     guard::{Guard, browser_rules, safe_headers},
     upgrade::upgrade,

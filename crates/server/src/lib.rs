@@ -9,15 +9,19 @@
 //! Invariant: frames and requests are parsed and limited here, and nowhere else. Knows no SQL and no
 //! NATS: it is given a node.
 
+mod admission;
 mod connection;
 mod gateway;
 mod guard;
 mod http;
+mod limited;
 mod listener;
 mod metrics;
 mod outcome;
 mod page_cache;
+mod pending;
 mod principals;
+mod rates;
 mod timeouts;
 mod upgrade;
 mod wire;

@@ -12,6 +12,7 @@ use axum::Router;
 use hyper::{
     Request,
     body::Incoming,
+    header::UPGRADE,
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -30,12 +31,10 @@ use tracing::{debug, warn};
 use crate::{
     gateway::{Config, Gateway, SocketPermit, stopped},
     http::{self, Rules},
+    limited::Limit,
     metrics::Metrics,
     timeouts::{HeadTimeout, REST_TIME, TimeoutStream},
 };
-
-/// The most bytes of the head of a request.
-const HEAD_BYTES: usize = 16 << 10;
 
 /// How long to wait before accepting again after a failure, as without a free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -162,13 +161,14 @@ async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gatew
         if let Some(times) = failures.note_success() {
             warn!(times, "connections are accepted again");
         }
-        let (app, gateway, counted) = (app.clone(), gateway.clone(), counted.clone());
+        let client = match peer.filter(|_| counted.is_some()) {
+            Some(peer) => gateway.principals.client(peer),
+            None => Some(gateway.principals.operator()),
+        };
+        let Some(client) = client else { continue };
+        let permit = Arc::new(SocketPermit::new(permit, client, counted.clone()));
+        let (app, gateway) = (app.clone(), gateway.clone());
         tokio::spawn(async move {
-            let client = match peer.filter(|_| counted.is_some()) {
-                Some(peer) => gateway.principals.client(peer),
-                None => gateway.principals.operator(),
-            };
-            let permit = Arc::new(SocketPermit::new(permit, client, counted));
             serve(stream, app, &gateway, permit).await;
         });
     }
@@ -180,11 +180,16 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     gateway: &Gateway,
     permit: Arc<SocketPermit>,
 ) {
-    let head = HeadTimeout::start();
-    let stream = TimeoutStream::new(stream, gateway.config.limits.idle_for, head.clone());
+    let limits = &gateway.config.limits;
+    let head = HeadTimeout::start(limits.handshake_for);
+    let (client, timeout) = (permit.client.clone(), head.clone());
+    let stream = TimeoutStream::new(stream, limits.idle_for, head.clone());
     let place = permit.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         head.received();
+        if !request.headers().contains_key(UPGRADE) {
+            place.client.presence.pending.done();
+        }
         request.extensions_mut().insert(place.clone());
         let (answer, head) = (app.call(request), head.clone());
         async move { Ok::<_, Infallible>(answer.await?.map(|body| head.rest_after(body))) }
@@ -192,7 +197,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REST_TIME)
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(limits.header_bytes)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
@@ -210,9 +215,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // First: what is cut off must not look as if it had ended.
         biased;
         () = permit.hung_up() => return,
+        () = client.presence.pending.cut() => return debug!("cut: there are newer connections"),
         served = until_drained => served,
     };
     if let Err(error) = served {
+        if timeout.is_over() {
+            client.metrics.limited(Limit::HandshakeMs);
+        } else if error.is_parse_too_large() {
+            client.metrics.limited(Limit::HeaderBytes);
+        }
         debug!(%error, "a connection ended early");
     }
 }

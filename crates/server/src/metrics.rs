@@ -25,6 +25,8 @@ use roomlog_core::{
 use roomlog_protocol::ErrorCode;
 use tokio::time::Instant;
 
+use crate::limited::Limit;
+
 /// The metrics of one server. The binary makes it, so that the journal it opens is timed too.
 #[derive(Debug)]
 pub struct Metrics {
@@ -32,6 +34,8 @@ pub struct Metrics {
     committed: IntCounter,
     repeats: IntCounter,
     refused: Vec<(ErrorCode, IntCounter)>,
+    limited: IntCounterVec,
+    disk_free: IntGauge,
     ack: Histogram,
     page: Histogram,
     block_appends: Histogram,
@@ -108,7 +112,21 @@ impl Default for Metrics {
         );
         let appends = registry.register(IntCounterVec::new(appends, &["outcome"]));
         let outcome = |name: &str| appends.with_label_values(&[name]);
+        let limited = Opts::new(
+            "roomlog_limited_total",
+            "What was refused or cut because somebody reached a limit, by the limit's setting.",
+        );
+        let limited = registry.register(IntCounterVec::new(limited, &["limit"]));
+        for limit in Limit::ALL {
+            limited.with_label_values(&[limit.name()]).inc_by(0);
+        }
         Self {
+            limited,
+            disk_free: registry.gauge(
+                "roomlog_disk_free_bytes",
+                "Free space in the file system of the data directory, as of about a second ago. \
+                 Below the setting `disk_reserve_bytes` appends are answered `storage_full`.",
+            ),
             committed: outcome("committed"),
             repeats: outcome("repeat"),
             refused: CODES.iter().map(|code| (*code, outcome(&code.to_string()))).collect(),
@@ -314,6 +332,16 @@ impl Metrics {
         if let Some((_, counter)) = self.refused.iter().find(|(counted, _)| *counted == code) {
             counter.inc();
         }
+    }
+
+    /// Counts what was refused or cut at a limit.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.limited.with_label_values(&[limit.name()]).inc();
+    }
+
+    /// Sets the free space in the file system of the data directory.
+    pub fn disk_free(&self, bytes: u64) {
+        self.disk_free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts a durable block: its size, and the time until it was durable.

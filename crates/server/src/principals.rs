@@ -1,18 +1,31 @@
-//! Principals: who is charged for what a connection makes the server hold.
+//! Principals: who is charged for what a connection makes the server hold, and whose rates it uses.
 //!
 //! Enters: the address of a peer. Leaves: its accounts, one of the connection below one of its
-//! principal, in each budget. A principal is an IP address; of IPv6 a /64, because a single host has
-//! that many. Invariant: a principal exists exactly while a connection of it does, so there are never
-//! more than connections.
+//! principal, in each budget; its rates. A principal is an IP address; of IPv6 a /64, because a single
+//! host has that many. Invariants: a principal exists exactly while a connection of it does, so there
+//! are never more than connections; its rates stay until they would be full again, so that opening
+//! new connections gives nobody a new allowance, but of at most `sockets` principals that are gone.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use parking_lot::Mutex;
 use roomlog_core::budget::Account;
+use roomlog_protocol::Limits;
+
+use crate::{
+    limited::Limit,
+    metrics::Metrics,
+    pending::{Pending, PendingLogin},
+    rates::Rates,
+};
 
 /// How many bits of an IPv6 address name one principal.
 const IPV6_PREFIX: u32 = 64;
@@ -20,13 +33,35 @@ const IPV6_PREFIX: u32 = 64;
 /// What a connection at the operators' door may hold, in bytes.
 const OPERATOR_BYTES: usize = 4 << 20;
 
-type Known = Mutex<HashMap<IpAddr, Weak<Principal>>>;
+/// How many connections of a principal beyond `connections_per_principal` are told so; more are
+/// closed at once.
+const REFUSED_CONNECTIONS: usize = 64;
 
 /// The principals of all connections.
 pub(crate) struct Principals {
     appends: Account,
     memory: Account,
-    known: Arc<Known>,
+    pending: Arc<Pending>,
+    limits: Limits,
+    /// Of the largest frame or body.
+    message_bytes: usize,
+    metrics: Arc<Metrics>,
+    known: Arc<Mutex<KnownPrincipals>>,
+}
+
+#[derive(Default)]
+struct KnownPrincipals {
+    principals: HashMap<IpAddr, Known>,
+    /// Those without a connection, by when they went.
+    gone: BTreeSet<(Instant, IpAddr)>,
+    /// How many of these are kept.
+    most: usize,
+}
+
+struct Known {
+    principal: Weak<Principal>,
+    rates: Arc<Rates>,
+    gone_at: Option<Instant>,
 }
 
 /// A principal and its accounts.
@@ -34,7 +69,9 @@ pub(crate) struct Principal {
     address: IpAddr,
     appends: Account,
     memory: Account,
-    known: Arc<Known>,
+    pub(crate) rates: Arc<Rates>,
+    connections: AtomicUsize,
+    known: Arc<Mutex<KnownPrincipals>>,
 }
 
 /// The accounts of a connection.
@@ -45,26 +82,102 @@ pub(crate) struct Client {
     pub(crate) appends: Account,
     /// What else the server holds for it.
     pub(crate) memory: Account,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// A connection as one of its principal's, and as pending, until it is dropped.
+pub(crate) struct Presence {
+    principal: Arc<Principal>,
+    pub(crate) pending: PendingLogin,
+    /// It is beyond `connections_per_principal`: every request is refused.
+    pub(crate) is_surplus: bool,
 }
 
 impl Principals {
-    /// The budget of appends, and that of all else.
-    pub(crate) fn new(appends: &Account, memory: Account) -> Self {
-        Self { appends: appends.clone(), memory, known: Arc::default() }
+    /// The budget of appends, and that of all else; at most as many principals without a connection
+    /// as there may be sockets; the bytes of the largest batch.
+    pub(crate) fn new(
+        (appends, memory): (&Account, Account),
+        limits: &Limits,
+        (sockets, batch_bytes): (usize, usize),
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let known = KnownPrincipals { most: sockets, ..KnownPrincipals::default() };
+        Self {
+            appends: appends.clone(),
+            memory,
+            pending: Pending::new(limits.pending_logins),
+            limits: limits.clone(),
+            message_bytes: batch_bytes.max(limits.frame_bytes),
+            metrics,
+            known: Arc::new(Mutex::new(known)),
+        }
     }
 
-    /// The accounts of a new connection from this address.
-    pub(crate) fn client(&self, peer: IpAddr) -> Client {
-        let address = principal_of(peer);
-        let mut known = self.known.lock();
-        let principal = known.get(&address).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let (appends, memory) = (self.appends.member(), self.memory.member());
-            let known = self.known.clone();
-            Arc::new(Principal { address, appends, memory, known })
-        });
-        known.insert(address, Arc::downgrade(&principal));
+    /// The accounts of a new connection from this address; `None` if it must be closed at once.
+    pub(crate) fn client(&self, peer: IpAddr) -> Option<Client> {
+        let principal = self.principal(principal_of(peer));
+        let metrics = self.metrics.clone();
+        let others = principal.connections.fetch_add(1, Ordering::Relaxed);
+        let most = self.limits.connections_per_principal;
+        if others >= most {
+            metrics.limited(Limit::ConnectionsPerPrincipal);
+        }
+        if others >= most.saturating_add(REFUSED_CONNECTIONS) {
+            principal.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let (pending, was_cut) = self.pending.enter();
+        if was_cut {
+            metrics.limited(Limit::PendingLogins);
+        }
         let (appends, memory) = (principal.appends.member(), principal.memory.member());
-        Client { principal, appends, memory }
+        let is_surplus = others >= most;
+        let presence = Presence { principal: principal.clone(), pending, is_surplus };
+        Some(Client { principal, appends, memory, presence: Arc::new(presence), metrics })
+    }
+
+    fn principal(&self, address: IpAddr) -> Arc<Principal> {
+        let mut known = self.known.lock();
+        known.forget_full(Instant::now());
+        let held = known.principals.get(&address);
+        if let Some(principal) = held.and_then(|held| held.principal.upgrade()) {
+            return principal;
+        }
+        let gone_at = held.and_then(|held| held.gone_at);
+        let new_rates = || Arc::new(Rates::new(&self.limits, self.message_bytes));
+        let rates = held.map_or_else(new_rates, |held| held.rates.clone());
+        if let Some(gone_at) = gone_at {
+            known.gone.remove(&(gone_at, address));
+        }
+        let principal = Arc::new(Principal {
+            address,
+            appends: self.appends.member(),
+            memory: self.memory.member(),
+            rates: rates.clone(),
+            connections: AtomicUsize::new(0),
+            known: self.known.clone(),
+        });
+        let held = Known { principal: Arc::downgrade(&principal), rates, gone_at: None };
+        known.principals.insert(address, held);
+        principal
+    }
+}
+
+impl KnownPrincipals {
+    /// Forgets principals without connections: whose allowances are full again, and the oldest if
+    /// there are too many.
+    fn forget_full(&mut self, now: Instant) {
+        while let Some((gone_at, address)) = self.gone.first().copied() {
+            let known = self.principals.get(&address);
+            let is_full = known.is_none_or(|it| now >= gone_at + it.rates.refill());
+            if !is_full && self.gone.len() <= self.most {
+                return;
+            }
+            self.gone.pop_first();
+            self.principals.remove(&address);
+        }
     }
 }
 
@@ -82,11 +195,19 @@ impl Principals {
 
 impl Drop for Principal {
     fn drop(&mut self) {
-        let mut known = self.known.lock();
+        let (mut known, now) = (self.known.lock(), Instant::now());
         // A new connection may have made it anew in between.
-        if known.get(&self.address).is_some_and(|principal| principal.strong_count() == 0) {
-            known.remove(&self.address);
-        }
+        let held = known.principals.get_mut(&self.address);
+        let Some(held) = held.filter(|held| held.principal.strong_count() == 0) else { return };
+        held.gone_at = Some(now);
+        known.gone.insert((now, self.address));
+        known.forget_full(now);
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.principal.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -103,6 +224,10 @@ fn principal_of(peer: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use roomlog_protocol::limits::UNLIMITED_RATE;
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -123,19 +248,63 @@ mod tests {
         }
     }
 
+    fn principals_of(limits: &Limits, sockets: usize) -> Principals {
+        let budgets = (&Account::budget(1_000), Account::budget(1_000));
+        Principals::new(budgets, limits, (sockets, 1), Arc::default())
+    }
+
+    fn connect(principals: &Principals, from: &str) -> Client {
+        principals.client(address(from)).expect("a connection")
+    }
+
+    fn limits(rooms_per_second: usize, burst_ms: u64) -> Limits {
+        let burst_for = Duration::from_millis(burst_ms);
+        Limits { rooms_per_second, burst_for, ..Limits::default() }
+    }
+
     #[test]
     fn connections_share_their_principal_and_it_ends_with_the_last() {
-        let principals = Principals::new(&Account::budget(1_000), Account::budget(1_000));
-        let (first, second) =
-            (principals.client(address("10.0.0.1")), principals.client(address("10.0.0.1")));
-        let other = principals.client(address("10.0.0.2"));
+        let principals = principals_of(&limits(UNLIMITED_RATE, 1), 10);
+        let (first, second) = (connect(&principals, "10.0.0.1"), connect(&principals, "10.0.0.1"));
+        let other = connect(&principals, "10.0.0.2");
         let charge = first.memory.charge(100);
         assert!(charge.is_some());
         assert_eq!(second.principal.memory.held(), 100);
         assert_eq!((second.memory.held(), other.principal.memory.held()), (0, 0));
         drop((charge, first, other));
-        assert_eq!(principals.known.lock().len(), 1);
+        assert_eq!(principals.known.lock().principals.len(), 1);
         drop(second);
-        assert_eq!(principals.known.lock().len(), 0);
+        assert_eq!(principals.known.lock().principals.len(), 0);
+    }
+
+    #[test]
+    fn who_returns_has_the_same_allowance_until_it_would_be_full_again() {
+        let principals = principals_of(&limits(1, 3_600_000), 1);
+        let client = connect(&principals, "10.0.0.1");
+        assert_eq!(client.principal.rates.rooms.take(3_600), None);
+        drop(client);
+        for _ in 0..2 {
+            let again = connect(&principals, "10.0.0.1");
+            assert!(again.principal.rates.rooms.take(60).is_some());
+        }
+        // There are never more of those that are gone than sockets.
+        for other in ["10.0.0.2", "10.0.0.3"] {
+            drop(connect(&principals, other));
+            let known = principals.known.lock();
+            assert_eq!((known.principals.len(), known.gone.len()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn one_connection_too_many_is_refused_and_the_65th_is_closed() {
+        let principals =
+            principals_of(&Limits { connections_per_principal: 2, ..Limits::default() }, 10);
+        let open = || principals.client(address("10.0.0.1"));
+        let mut clients: Vec<_> = (0..66).map(|_| open().expect("a connection")).collect();
+        let surplus = clients.iter().filter(|client| client.presence.is_surplus).count();
+        assert_eq!((surplus, open().is_none()), (64, true));
+        assert!(!connect(&principals, "10.0.0.2").presence.is_surplus);
+        clients.truncate(1);
+        assert!(open().is_some_and(|client| !client.presence.is_surplus));
     }
 }

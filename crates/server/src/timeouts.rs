@@ -2,11 +2,11 @@
 //! read.
 //!
 //! ```text
-//!  opened ──HEAD_TIME──► request ──► answered: rests ──first byte──HEAD_TIME──► request
+//!  opened ──handshake_ms──► request ──► answered: rests ──first byte──handshake_ms──► request
 //! ```
 //!
 //! Enters: the bytes of HTTP. Leaves: the same, or an error. Invariants: a connection that has sent
-//! nothing yet, and a head that has begun, have [`HEAD_TIME`]; a connection at rest between two
+//! nothing yet, and a head that has begun, have `handshake_ms`; a connection at rest between two
 //! requests has hyper's `header_read_timeout`, [`REST_TIME`], which bounds every head as well; a
 //! client that reads nothing of an answer for `idle_ms` is cut off (an endless one, such as
 //! Server-Sent Events, would keep its socket for ever). A WebSocket has timeouts of its own and
@@ -29,17 +29,17 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-/// How long the head of a request may take, from the opening of the connection or from its first
-/// byte.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-
 /// How long a connection may rest between two requests. Balancers and proxies usually keep one for
 /// 60 s: they have to be the ones that close it, or a request meets a closed connection.
 pub(crate) const REST_TIME: Duration = Duration::from_secs(75);
 
 /// When the head of a request is due on one connection; shared by its socket and its requests.
 #[derive(Clone)]
-pub(crate) struct HeadTimeout(Arc<Mutex<HeadState>>);
+pub(crate) struct HeadTimeout {
+    state: Arc<Mutex<HeadState>>,
+    /// How long a head may take, from the opening of the connection or from its first byte.
+    head_for: Duration,
+}
 
 #[derive(Clone, Copy)]
 enum HeadState {
@@ -49,27 +49,33 @@ enum HeadState {
 }
 
 impl HeadTimeout {
-    pub(crate) fn start() -> Self {
-        Self(Arc::new(Mutex::new(HeadState::Due(Instant::now() + HEAD_TIME))))
+    pub(crate) fn start(head_for: Duration) -> Self {
+        let state = Arc::new(Mutex::new(HeadState::Due(Instant::now() + head_for)));
+        Self { state, head_for }
     }
 
     /// After an answer, bytes begin the next head.
     fn bytes_read(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if matches!(*state, HeadState::AtRest) {
-            *state = HeadState::Due(Instant::now() + HEAD_TIME);
+            *state = HeadState::Due(Instant::now() + self.head_for);
         }
     }
 
     pub(crate) fn received(&self) {
-        *self.0.lock() = HeadState::Received;
+        *self.state.lock() = HeadState::Received;
     }
 
     fn due(&self) -> Option<Instant> {
-        match *self.0.lock() {
+        match *self.state.lock() {
             HeadState::Due(at) => Some(at),
             HeadState::Received | HeadState::AtRest => None,
         }
+    }
+
+    /// Whether a head is late.
+    pub(crate) fn is_over(&self) -> bool {
+        self.due().is_some_and(|due| Instant::now() >= due)
     }
 
     /// Wraps the body of an answer: when it is dropped, the connection rests.
@@ -86,7 +92,7 @@ struct RestGuard(HeadTimeout);
 
 impl Drop for RestGuard {
     fn drop(&mut self) {
-        *self.0.0.lock() = HeadState::AtRest;
+        *self.0.state.lock() = HeadState::AtRest;
     }
 }
 
@@ -197,6 +203,8 @@ mod tests {
 
     use super::*;
 
+    const HEAD_TIME: Duration = Duration::from_secs(10);
+
     async fn connected() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -206,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_head_ends_the_connection_and_a_rest_does_not() {
-        let ((mut client, accepted), head) = (connected().await, HeadTimeout::start());
+        let ((mut client, accepted), head) = (connected().await, HeadTimeout::start(HEAD_TIME));
         tokio::time::pause();
         let mut server = TimeoutStream::new(accepted, Duration::from_secs(60), head.clone());
         let read = timeout(Duration::from_secs(9), server.read_u8()).await;
@@ -224,7 +232,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_is_due_after_opening_or_its_first_byte_and_a_rest_has_no_limit() {
-        let head = HeadTimeout::start();
+        let head = HeadTimeout::start(HEAD_TIME);
         let opened = Instant::now();
         tokio::time::advance(Duration::from_secs(3)).await;
         head.bytes_read();

@@ -55,7 +55,11 @@ pub(crate) async fn upgrade(
         match upgraded.downcast::<TokioIo<TimeoutStream>>() {
             Ok(parts) => {
                 let stream = parts.io.into_inner().into_inner();
-                Connection::new(served, client).serve(stream, parts.read_buf).await;
+                let presence = client.presence.clone();
+                tokio::select! {
+                    () = Connection::new(served, client).serve(stream, parts.read_buf) => {}
+                    () = presence.pending.cut() => debug!("cut: there are newer connections"),
+                }
             }
             Err(_) => debug!("an upgrade of something other than TCP"),
         }

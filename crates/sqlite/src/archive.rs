@@ -231,6 +231,10 @@ impl Archive for SqliteArchive {
         self.read(|connection| rooms::after(connection, after, limit))
     }
 
+    fn room_count(&self) -> Result<u64, ArchiveError> {
+        self.read(|connection| Ok(State::read(connection)?.rooms.unsigned_abs()))
+    }
+
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
         self.checkpoints.set_pages(Pace::of(window).now().wal_pages);
         let folded = fold::fold(&mut self.writer.lock(), &self.ids, window);

@@ -149,6 +149,10 @@ impl Archive for TrackedArchive {
         self.0.rooms(after, limit)
     }
 
+    fn room_count(&self) -> Result<u64, ArchiveError> {
+        self.0.room_count()
+    }
+
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
         self.0.fold(window)
     }

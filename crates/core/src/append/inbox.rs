@@ -28,6 +28,7 @@ pub(crate) struct Inbox {
     /// The fold is too far behind.
     overloaded: AtomicBool,
     stalled: AtomicBool,
+    disk_low: AtomicBool,
     /// The node is about to stop.
     draining: AtomicBool,
     closed: AtomicBool,
@@ -70,6 +71,9 @@ impl Inbox {
         if self.overloaded.load(Ordering::Acquire) || self.is_stalled() {
             return Err(AppendOutcome::Busy);
         }
+        if self.disk_low.load(Ordering::Acquire) {
+            return Err(AppendOutcome::StorageFull);
+        }
         Ok(())
     }
 
@@ -110,6 +114,11 @@ impl Inbox {
     /// Sets whether the journal does not answer; if so, new appends are `busy`.
     pub(crate) fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
+    }
+
+    /// Sets whether the disk is too full for appends; if so, new ones are `storage_full`.
+    pub(crate) fn set_disk_low(&self, low: bool) {
+        self.disk_low.store(low, Ordering::Release);
     }
 
     pub(crate) fn is_stalled(&self) -> bool {

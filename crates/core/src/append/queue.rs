@@ -103,7 +103,7 @@ impl Queue {
 
     /// Adds an append; its outcome goes to the mailbox with this token. The sequencer sees it after
     /// [`crate::Node::flush`], so that appends that arrive together share a block. Fails with
-    /// [`AppendOutcome::Busy`] or [`AppendOutcome::Unavailable`].
+    /// [`AppendOutcome::Busy`], [`AppendOutcome::StorageFull`] or [`AppendOutcome::Unavailable`].
     pub fn append(&mut self, token: u64, draft: Draft) -> Result<(), AppendOutcome> {
         let submit = self.submit(token, draft);
         let put = self.inboxes.of(&submit.proposal).put(submit);

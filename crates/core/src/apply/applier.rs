@@ -269,8 +269,9 @@ impl Applier {
     fn commit(&mut self, room: &RoomName, position: Position) -> Option<Arc<Commit>> {
         let held = self.held.get_mut(room)?;
         let entries = std::mem::take(&mut held.fresh);
-        if entries.is_empty() {
-            return None;
+        let first = entries.first()?;
+        if first.entry.slot == 0 {
+            self.parts.stats.new_room();
         }
         let frames = OnceLock::new();
         let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });

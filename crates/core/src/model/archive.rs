@@ -130,6 +130,10 @@ pub trait Archive: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError>;
 
+    /// How many rooms it has, those of a fold that was cut off included. Costs the same for any
+    /// number. Fails if it cannot be read.
+    fn room_count(&self) -> Result<u64, ArchiveError>;
+
     /// Stores a window. Rows that are already there and equal are skipped. May be retried after
     /// [`ArchiveError::NoRoom`]; after any other error the archive cannot be trusted: it cannot be
     /// written, or a stored row differs.

@@ -96,7 +96,7 @@ impl Node {
             identity,
             rooms: Arc::new(Rooms::new(archive.clone())),
             heads: Arc::default(),
-            stats: Arc::new(Stats::new(partitions)),
+            stats: Arc::new(Stats::new(partitions, archive.room_count()?)),
             settings: settings.among(partitions),
             journal,
             archive,
@@ -255,6 +255,18 @@ impl Node {
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.inboxes.iter().any(|inbox| inbox.is_stalled())
+    }
+
+    /// Rejects new appends as [`AppendOutcome::StorageFull`] while the disk is `low`, so that what
+    /// was accepted, the archive and the operator still have some.
+    pub fn set_disk_low(&self, low: bool) {
+        self.inboxes.iter().for_each(|inbox| inbox.set_disk_low(low));
+    }
+
+    /// How many rooms have an entry. After a crash, rooms that a fold had begun may count twice.
+    #[must_use]
+    pub fn rooms(&self) -> u64 {
+        self.stats.rooms()
     }
 
     /// Its counters. Reads the lags of at most about 10,000 followers.

@@ -17,6 +17,7 @@
 
 mod appends;
 pub(crate) mod follows;
+mod login;
 mod reads;
 mod session;
 mod socket;

@@ -6,7 +6,11 @@
 //! room is held while it is followed, read or appended to, and only one with entries a while longer, for
 //! the next append.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::BoxFuture;
 use roomlog_core::{lane::Arrival, mailbox::Mailbox, outcome::AppendOutcome, queue::Draft};
@@ -20,6 +24,7 @@ use tokio_websockets::Message;
 use super::{
     appends::Appends,
     follows::Follows,
+    login::{login_required, needs_login},
     reads::{Asked, Reads},
     socket::{End, OUT_BYTES},
     turn::{Done, Job, Question, Turn},
@@ -27,10 +32,14 @@ use super::{
 };
 use crate::{
     gateway::{BUSY_PAUSE, Gateway},
+    limited::Limit,
     outcome::{new_id, now_ms},
     principals::Client,
     wire,
 };
+
+/// The longest pause after too many frames or bytes, so that the client's pongs are heard.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The session of a connection.
 pub(super) struct Session {
@@ -44,10 +53,12 @@ pub(super) struct Session {
     opened: Instant,
     heard: Instant,
     is_pinged: bool,
-    /// Until when the socket is not read, because an append was `busy`.
-    paused: Option<Instant>,
     /// Since when the server stops.
     draining: Option<Instant>,
+    /// The client sent more than it may, or an append was `busy`: until then the socket is not read.
+    paused_until: Option<Instant>,
+    /// Rooms without entries in which this connection may make the first.
+    begun: HashSet<u32>,
 }
 
 impl Session {
@@ -64,8 +75,9 @@ impl Session {
             opened: turn.now,
             heard: turn.now,
             is_pinged: false,
-            paused: None,
             draining: None,
+            paused_until: None,
+            begun: HashSet::new(),
             turn,
         }
     }
@@ -80,7 +92,7 @@ impl Session {
     pub(super) fn may_read(&self) -> bool {
         let most = self.turn.gateway.config.limits.appends_in_flight;
         self.draining.is_none()
-            && self.paused.is_none_or(|until| self.turn.now >= until)
+            && self.paused_until.is_none_or(|until| self.turn.now >= until)
             && self.turn.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
             && self.appends.submitted() < most
@@ -166,9 +178,8 @@ impl Session {
         let login = self.author.is_none().then(|| self.opened + limits.login_for);
         let drained = self.draining.map(|since| since + drain);
         let appends = self.appends.deadline(self.turn.gateway.config.limits.append_for);
-        let paused = self.paused.filter(|until| *until > self.turn.now);
         let (reads, watch) = (self.reads.deadline(), self.watch.deadline());
-        let others = [login, drained, appends, reads, watch, paused];
+        let others = [login, drained, appends, reads, watch, self.paused_until];
         others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
 
@@ -178,7 +189,9 @@ impl Session {
         if self.draining.is_some_and(|since| now >= since + config.drain) {
             return Err(End::GONE);
         }
+        self.paused_until = self.paused_until.filter(|until| now < *until);
         if self.author.is_none() && now >= self.opened + limits.login_for {
+            config.metrics.limited(Limit::LoginMs);
             return Err(End::close(CloseCode::Policy, "no login in time"));
         }
         if now >= self.heard + limits.idle_for {
@@ -231,8 +244,13 @@ impl Session {
             return Err(End::close(CloseCode::Unsupported, reason));
         }
         let Some(text) = message.as_text() else { return Ok(()) };
+        let over = self.turn.client.admit_frame(text.len()).err();
+        if let Some(refusal) = &over {
+            let wait = refusal.retry_after_ms.map_or(LONGEST_PAUSE, Duration::from_millis);
+            self.paused_until = Some(self.turn.now + wait.min(LONGEST_PAUSE));
+        }
         match parse(text, &self.turn.gateway.config.limits) {
-            Ok(frame) => self.frame(frame),
+            Ok(frame) => self.frame(frame, over),
             Err(Rejected::Malformed(problem)) => {
                 return Err(End::close(CloseCode::NotJson, problem.to_string()));
             }
@@ -248,7 +266,9 @@ impl Session {
         Ok(())
     }
 
-    fn frame(&mut self, frame: ClientFrame) {
+    /// Takes a frame. If the client is `over` its rates, that is the answer to appends and reads;
+    /// for the others it is enough that the socket is not read for a while.
+    fn frame(&mut self, frame: ClientFrame, over: Option<Refusal>) {
         if self.author.is_none()
             && let Some(refusal) = needs_login(&frame)
         {
@@ -257,20 +277,26 @@ impl Session {
                 _ => self.turn.refuse(refusal),
             };
         }
-        match frame {
-            ClientFrame::Login(login) => self.login(login),
-            ClientFrame::Join(Join(update)) => self.read(update, true),
-            ClientFrame::Update(update) => self.read(update, false),
-            ClientFrame::Leave { room, req } => match self.turn.rooms.key(&room) {
+        match (frame, over) {
+            (ClientFrame::Append(append), over) => self.append(*append, over),
+            (ClientFrame::Join(Join(update)) | ClientFrame::Update(update), Some(refusal)) => {
+                self.refuse_read(update, refusal);
+            }
+            (ClientFrame::Watch { req }, Some(refusal)) => {
+                self.turn.refuse(Refusal { req, ..refusal });
+            }
+            (ClientFrame::Login(login), _) => self.login(login),
+            (ClientFrame::Join(Join(update)), None) => self.read(update, true),
+            (ClientFrame::Update(update), None) => self.read(update, false),
+            (ClientFrame::Leave { room, req }, _) => match self.turn.rooms.key(&room) {
                 Some(key) => self.ask(key, Asked::Leave(req)),
                 None => self.turn.say(&ServerFrame::Left { room, req }),
             },
-            ClientFrame::Append(append) => self.append(*append),
-            ClientFrame::Watch { req } => {
+            (ClientFrame::Watch { req }, None) => {
                 let question = self.new_question();
                 self.watch.begin(&mut self.turn, question, req);
             }
-            ClientFrame::Ping { req } => self.turn.say(&ServerFrame::Pong { req }),
+            (ClientFrame::Ping { req }, _) => self.turn.say(&ServerFrame::Pong { req }),
         }
     }
 
@@ -286,12 +312,15 @@ impl Session {
             return self.turn.refuse(refuse(ErrorCode::Forbidden, message));
         }
         self.author = Some(author.clone());
+        self.turn.client.presence.pending.done();
         self.turn.say(&ServerFrame::Welcome { author });
     }
 
-    fn append(&mut self, append: ClientAppend) {
+    fn append(&mut self, append: ClientAppend, over: Option<Refusal>) {
         let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
         let entry_id = append.id.clone().unwrap_or_else(new_id);
+        let admitted = over.map_or_else(|| self.admit(&append.room), Err);
+        let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
         let account = &self.turn.client.appends;
         let place = (append.room.clone(), Some(entry_id.clone()), append.req);
         let arrival = Arrival {
@@ -301,12 +330,28 @@ impl Session {
             entry_id: entry_id.clone(),
             after: append.after,
             reference: append.reference,
-            work: Draft::new(append, (author, entry_id), now_ms(), account).map(Box::new),
+            work: admitted
+                .and_then(|()| Draft::new(append, (author, entry_id), now_ms(), account))
+                .map(Box::new),
         };
         if arrival.work.is_err() {
-            self.paused = Some(self.turn.now + BUSY_PAUSE);
+            self.pause(BUSY_PAUSE);
         }
         self.arrive(place, arrival);
+    }
+
+    /// Checks the rate of appends and, if the room has no entry, whether one more may be made.
+    fn admit(&mut self, room: &RoomName) -> Result<(), Refusal> {
+        self.turn.client.admit_append()?;
+        // One that cannot be opened is refused where it arrives.
+        let Ok(key) = self.open(room) else { return Ok(()) };
+        if self.turn.rooms.end(key) > 0 {
+            self.begun.remove(&key);
+        } else if !self.begun.contains(&key) {
+            self.turn.client.admit_room(&self.turn.gateway)?;
+            self.begun.insert(key);
+        }
+        Ok(())
     }
 
     /// Takes an append that was refused on input. If it has a number, it uses that up, in its turn.
@@ -350,6 +395,16 @@ impl Session {
         self.release_unless_written(Some(key));
     }
 
+    /// Refuses a read, in its place among those of its room.
+    fn refuse_read(&mut self, update: ClientUpdate, refusal: Refusal) {
+        let (key, req) = (self.turn.rooms.key(&update.room), update.req);
+        let refusal = Refusal { room: Some(update.room), req, ..refusal };
+        match key {
+            Some(key) => self.ask(key, Asked::Refused(Box::new(refusal))),
+            None => self.turn.refuse(refusal),
+        }
+    }
+
     /// Takes an `update` or a `join`.
     fn read(&mut self, update: ClientUpdate, is_join: bool) {
         let req = update.req;
@@ -359,9 +414,7 @@ impl Session {
         };
         if is_join && !self.counts(key) && self.is_full() {
             let message = "this connection follows as many rooms as it may; leave one first";
-            let refusal = Refusal::new(ErrorCode::TooLarge, message);
-            let refusal = Refusal { room: Some(update.room), req, ..refusal };
-            return self.ask(key, Asked::Refused(Box::new(refusal)));
+            return self.refuse_read(update, Refusal::new(ErrorCode::TooLarge, message));
         }
         self.ask(key, if is_join { Asked::Join(update) } else { Asked::Update(update) });
     }
@@ -422,31 +475,9 @@ impl Session {
     }
 
     fn evict_rooms_at_rest(&mut self) {
-        let Self { turn, appends, reads, follows, .. } = self;
+        let Self { turn, appends, reads, follows, begun, .. } = self;
         turn.rooms.retain(|key| follows.has(key) || reads.has(key) || !appends.is_at_rest(key));
         appends.retain(|key| turn.rooms.tail(key).is_some());
+        begun.retain(|key| turn.rooms.tail(*key).is_some());
     }
-}
-
-/// The refusal of a frame that needs a login; `None` if it needs none.
-fn needs_login(frame: &ClientFrame) -> Option<Refusal> {
-    let refusal =
-        |room: Option<&RoomName>, req| Refusal { room: room.cloned(), req, ..login_required() };
-    Some(match frame {
-        ClientFrame::Login(_) | ClientFrame::Ping { .. } => return None,
-        ClientFrame::Join(Join(update)) | ClientFrame::Update(update) => {
-            refusal(Some(&update.room), update.req)
-        }
-        ClientFrame::Leave { room, req } => refusal(Some(room), *req),
-        ClientFrame::Watch { req } => refusal(None, *req),
-        ClientFrame::Append(append) => Refusal {
-            id: append.id.clone(),
-            seq: append.seq,
-            ..refusal(Some(&append.room), append.req)
-        },
-    })
-}
-
-fn login_required() -> Refusal {
-    Refusal::new(ErrorCode::LoginRequired, "log in first: {\"type\":\"login\",\"author\":…}")
 }

@@ -37,6 +37,7 @@ pub(super) async fn append_one(
 ) -> Result<Response<Body>, Refusal> {
     let body = body::read(gateway, body, gateway.config.limits.frame_bytes, client).await?;
     let read = Instant::now();
+    client.admit_bytes(body.bytes.len())?;
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
     }
@@ -48,6 +49,8 @@ pub(super) async fn append_one(
         |refusal: Refusal| Refusal { room: Some(room.clone()), id: Some(id.clone()), ..refusal };
     let received = now_ms();
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
+    client.admit_append().map_err(echo)?;
+    client.admit_first_in(gateway, &room).map_err(echo)?;
     let outcome = match Draft::new(append, (author, id.clone()), received, &client.appends) {
         Ok(draft) => timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await,
         Err(outcome) => Ok(outcome),

@@ -71,6 +71,7 @@ pub(super) async fn append_batch(
     }
     let most = gateway.config.batch_bytes;
     let body = body::read(gateway, body, most, client).await?;
+    client.admit_bytes(body.bytes.len())?;
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
     }
@@ -106,6 +107,8 @@ struct Batch<'a> {
     in_flight_bytes: usize,
     /// A line was not stored and may be sent again: what follows is not tried.
     stopped: bool,
+    /// The room has entries, or this batch may make the first.
+    may_begin_room: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -125,6 +128,7 @@ impl<'a> Batch<'a> {
             in_flight: 0,
             in_flight_bytes: 0,
             stopped: false,
+            may_begin_room: false,
         }
     }
 
@@ -169,6 +173,7 @@ impl<'a> Batch<'a> {
             }
             waited.unwrap_or_else(|_| Err(timed_out())).map_err(named)?;
         }
+        self.admit().map_err(named)?;
         let whose = (author, id.clone());
         let draft = Draft::new(append, whose, self.received, &self.client.appends);
         let draft =
@@ -180,6 +185,16 @@ impl<'a> Batch<'a> {
             self.staged.push((token, draft.numbered(token)));
             self.staged_bytes += weight;
             self.lines.push(Line::InFlight { id, weight });
+        }
+        Ok(())
+    }
+
+    /// Checks the rates of appends and, for the first line, of new rooms.
+    fn admit(&mut self) -> Result<(), Refusal> {
+        self.client.admit_append()?;
+        if !self.may_begin_room {
+            self.client.admit_first_in(self.gateway, &self.room)?;
+            self.may_begin_room = true;
         }
         Ok(())
     }

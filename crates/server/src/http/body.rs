@@ -13,10 +13,11 @@ use axum::{
 use http_body_util::BodyExt;
 use roomlog_core::budget::Charge;
 use roomlog_protocol::{ErrorCode, Refusal};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     gateway::Gateway,
+    limited::Limit,
     principals::Client,
     wire::{bad, refuse_as},
 };
@@ -128,12 +129,21 @@ pub(super) async fn read(
     most: usize,
     client: &Client,
 ) -> Result<RequestBody, Refusal> {
+    let limits = &gateway.config.limits;
+    let due = Instant::now() + limits.body_for;
     let cut_short = || bad("the body did not arrive in full");
+    let late = |_| {
+        if Instant::now() < due {
+            return cut_short();
+        }
+        gateway.config.metrics.limited(Limit::BodyMs);
+        bad("the body did not arrive within body_ms: send less at once")
+    };
     let charge = client.memory.charge(0).ok_or_else(too_many)?;
     let mut read = RequestBody { bytes: Vec::new(), charge };
     loop {
-        let frame =
-            timeout(gateway.config.limits.idle_for, body.frame()).await.map_err(|_| cut_short())?;
+        let next = due.min(Instant::now() + limits.idle_for);
+        let frame = timeout_at(next, body.frame()).await.map_err(late)?;
         let Some(frame) = frame else { return Ok(read) };
         let Ok(data) = frame.map_err(|_| cut_short())?.into_data() else { continue };
         if read.bytes.len() + data.len() > most {

@@ -110,6 +110,10 @@ impl Archive for MemoryArchive {
         Ok(later.take(limit).map(|(name, head)| (name.clone(), *head)).collect())
     }
 
+    fn room_count(&self) -> Result<u64, ArchiveError> {
+        Ok(self.0.lock().heads.len() as u64)
+    }
+
     fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
         let state = &mut *self.0.lock();
         for commit in &window.commits {

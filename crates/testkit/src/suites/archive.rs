@@ -120,6 +120,7 @@ pub fn rooms_are_listed_in_byte_order(engine: &dyn Engine) {
     assert_eq!(names(None, 10), ["Z", "a", "a.1", "b"]);
     assert_eq!(names(None, 2), ["Z", "a"]);
     assert_eq!(names(Some("a"), 10), ["a.1", "b"]);
+    assert_eq!(archive.room_count(), Ok(4));
 }
 
 /// A clause of the contract.

@@ -1,0 +1,275 @@
+//! Both sides of the limits per address and per server: rates, rooms, connections, heads and bodies
+//! of requests. What is over gets `rate_limited` with the time to wait, and is counted by the limit's
+//! name; others notice nothing.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Client, Server, code, slot, with, within};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// How often a limit was reached, as `/metrics` says once it answers.
+async fn counted(server: &Server, limit: &str) -> u64 {
+    let scraped = async {
+        loop {
+            let answer = server.get("/metrics").send().await;
+            if answer.status == 200 {
+                return answer.body;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let text = within("the metrics", scraped).await;
+    let name = format!("roomlog_limited_total{{limit=\"{limit}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&name));
+    value.unwrap_or_else(|| panic!("no {name}")).parse().expect("a number")
+}
+
+fn append(room: &str, seq: u64, body: &str) -> Value {
+    with("append", room, json!({"id": format!("i-{seq}"), "seq": seq, "body": body, "req": seq}))
+}
+
+fn retry_after(error: &Value) -> Duration {
+    assert_eq!(code(error), "rate_limited", "{error}");
+    Duration::from_millis(error["retry_after_ms"].as_u64().expect("a time to wait"))
+}
+
+async fn of_type(client: &mut Client, req: u64) -> String {
+    let answer = client.answer(i64::try_from(req).expect("a req")).await;
+    let kind = answer["code"].as_str().or(answer["type"].as_str()).expect("a type");
+    kind.to_owned()
+}
+
+#[tokio::test]
+async fn numbered_appends_beyond_entries_per_second_come_again_in_order_after_the_wait() {
+    let server = Server::start(&["--entries-per-second=1", "--burst-ms=3000"]).await;
+    let mut ada = server.login("ada").await;
+    ada.send_all((0..5).map(|seq| append("r", seq, "x"))).await;
+    for seq in 0..3 {
+        assert_eq!(of_type(&mut ada, seq).await, "appended");
+    }
+    let error = ada.answer(3).await;
+    let wait = retry_after(&error);
+    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{error}");
+    assert_eq!(
+        (&error["seq"], &error["id"], &error["room"]),
+        (&json!(3), &json!("i-3"), &json!("r"))
+    );
+    // As after any rejection that is not final: what is behind it comes again, from its number on.
+    let behind = ada.answer(4).await;
+    assert_eq!((code(&behind), &behind["seq"]), ("out_of_order", &json!(3)));
+    tokio::time::sleep(wait).await;
+    ada.send(append("r", 3, "x")).await;
+    assert_eq!(slot(&ada.answer(3).await), 3);
+    assert_eq!(counted(&server, "entries_per_second").await, 1);
+}
+
+#[tokio::test]
+async fn a_batch_stops_at_the_line_beyond_entries_per_second_and_a_post_is_429() {
+    let server = Server::start(&["--entries-per-second=1", "--burst-ms=3000"]).await;
+    let line = json!({"author": "ada", "body": "x"}).to_string() + "\n";
+    let path = "/v1/rooms/r/entries";
+    let batch = server.post_text(path, "application/x-ndjson", line.repeat(5)).send().await;
+    let lines = batch.body.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let codes: Vec<_> = lines.map(|line| code(&line["error"]).to_owned()).collect();
+    let (stored, behind) = ("no error", "out_of_order");
+    assert_eq!(codes, [stored, stored, stored, "rate_limited", behind]);
+    let answer = server.post(path, &json!({"author": "ada", "body": "x"})).send().await;
+    retry_after(&answer.refused(429, "rate_limited"));
+    assert_eq!(answer.headers["retry-after"], "1");
+    // Reading is no append.
+    assert_eq!(server.get(path).status().await, 200);
+}
+
+#[tokio::test]
+async fn frames_beyond_frames_per_second_are_refused_and_the_connection_goes_on() {
+    let server = Server::start(&["--frames-per-second=1", "--burst-ms=12000"]).await;
+    let begun = Instant::now();
+    // The handshake is a request, and the login a frame.
+    let mut ada = server.login("ada").await;
+    ada.send_all((0..11_u64).map(|n| with("update", "r", json!({"req": n})))).await;
+    for n in 0..10 {
+        assert_eq!(of_type(&mut ada, n).await, "reply", "{n}");
+    }
+    let last = ada.answer(10).await;
+    if begun.elapsed() < Duration::from_millis(500) {
+        let wait = retry_after(&last);
+        assert!(wait <= Duration::from_secs(1), "{last}");
+        server.get("/v1/rooms/r/entries").send().await.refused(429, "rate_limited");
+    }
+    // A ping is answered, if only after the wait.
+    ada.nothing_more().await;
+}
+
+#[tokio::test]
+async fn a_new_connection_has_what_is_left_of_bytes_per_second_and_no_new_allowance() {
+    // A full allowance is one message of 1,024 bytes; it takes 17 minutes until it is full again.
+    let flags =
+        ["--bytes-per-second=1", "--burst-ms=1", "--frame-bytes=1024", "--batch-bytes=1024"];
+    let server = Server::start(&[&flags[..], &["--body-bytes=512"]].concat()).await;
+    let body = "x".repeat(450);
+    let mut ada = server.login("ada").await;
+    ada.append("r", json!({"body": body})).await;
+    drop(ada);
+    let mut again = server.login("ada").await;
+    let error = again.refused(with("append", "r", json!({"body": body})), "rate_limited").await;
+    // Two appends and two logins do not fit.
+    assert!(retry_after(&error) <= Duration::from_secs(1_024), "{error}");
+    let posted = json!({"author": "ada", "body": body});
+    let answer = server.post("/v1/rooms/r/entries", &posted).send().await;
+    let wait = retry_after(&answer.refused(429, "rate_limited"));
+    let seconds: u64 = answer.headers["retry-after"].to_str().expect("ASCII").parse().expect("s");
+    assert_eq!(u128::from(seconds), wait.as_millis().div_ceil(1_000));
+    assert!(counted(&server, "bytes_per_second").await >= 2);
+}
+
+#[tokio::test]
+async fn rooms_beyond_rooms_per_second_are_refused_and_those_that_exist_are_not() {
+    let server = Server::start(&["--rooms-per-second=1", "--burst-ms=2000"]).await;
+    let mut ada = server.login("ada").await;
+    let frames = ["a", "a", "b", "a", "c", "b"];
+    let frames = frames
+        .iter()
+        .zip(0_i64..)
+        .map(|(room, n)| with("append", room, json!({"body": "x", "req": n})));
+    ada.send_all(frames).await;
+    let mut codes = Vec::new();
+    for n in 0..6 {
+        codes.push(of_type(&mut ada, n).await);
+    }
+    let done = "appended";
+    assert_eq!(codes, [done, done, done, done, "rate_limited", done]);
+    let posted = json!({"author": "ada", "body": "x"});
+    server.post("/v1/rooms/a/entries", &posted).send().await.json();
+    assert_eq!(counted(&server, "rooms_per_second").await, 1);
+}
+
+#[tokio::test]
+async fn a_log_has_as_many_rooms_as_it_may_and_keeps_count_through_a_restart() {
+    let mut server = Server::start(&["--rooms=2"]).await;
+    let posted = json!({"author": "ada", "body": "x"});
+    for _ in 0..2 {
+        let mut ada = server.login("ada").await;
+        for room in ["a", "b"] {
+            ada.append(room, json!({"body": "x"})).await;
+        }
+        ada.refused(with("append", "c", json!({"body": "x"})), "too_large").await;
+        server.post("/v1/rooms/c/entries", &posted).send().await.refused(413, "too_large");
+        let answer = server.post("/v1/rooms/a/entries", &posted).send().await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        // Reading a room makes none.
+        ada.join("d", json!({})).await;
+        assert!(server.sigterm().await.success());
+        server.restart().await;
+    }
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so_and_one_that_ends_makes_room() {
+    let server = Server::start(&["--connections-per-principal=2"]).await;
+    let (ada, mut grace) = (server.login("ada").await, server.login("grace").await);
+    let refused = server.get("/v1/ws").upgrade().send().await;
+    refused.refused(429, "rate_limited");
+    assert_eq!(refused.headers["connection"], "close");
+    server.get("/v1/rooms").send().await.refused(429, "rate_limited");
+    grace.append("r", json!({"body": "x"})).await;
+    drop(ada);
+    within("a place", async {
+        while server.get("/v1/rooms").status().await == 429 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(counted(&server, "connections_per_principal").await >= 2);
+}
+
+/// Whether the server has closed this connection, on which it never sends anything.
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    matches!(within("the end", stream.read(&mut [0; 1])).await, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn beyond_pending_logins_the_oldest_that_has_not_logged_in_is_cut() {
+    let server = Server::start(&["--pending-logins=2"]).await;
+    let connect = || async { TcpStream::connect(server.address).await.expect("a connection") };
+    let mut ada = server.login("ada").await;
+    let (mut first, mut second) = (connect().await, connect().await);
+    let mut grace = server.login("grace").await;
+    assert!(is_closed(&mut first).await, "the oldest");
+    // An upgraded connection without a login is pending too.
+    let mut nobody = server.connect().await;
+    let _third = connect().await;
+    assert!(is_closed(&mut second).await, "then the next");
+    let _fourth = connect().await;
+    assert_eq!(nobody.closed().await, None);
+    // Those who have logged in are not.
+    ada.append("r", json!({"body": "x"})).await;
+    grace.append("r", json!({"body": "x"})).await;
+    assert_eq!(counted(&server, "pending_logins").await, 4);
+}
+
+#[tokio::test]
+async fn a_head_has_handshake_ms_and_header_bytes() {
+    let server = Server::start(&["--handshake-ms=200", "--header-bytes=8192"]).await;
+    let begun = Instant::now();
+    assert_eq!(server.raw(b"GET /healthz HTTP/1.1\r\n").await, "");
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert_eq!(counted(&server, "handshake_ms").await, 1);
+    let head = |bytes: usize| server.get("/healthz").header("x-long", &"x".repeat(bytes));
+    assert_eq!(head(7_900).status().await, 200);
+    assert_eq!(head(8_192).status().await, 431);
+    assert_eq!(counted(&server, "header_bytes").await, 1);
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_cut_off_after_body_ms() {
+    let server = Server::start(&["--body-ms=500"]).await;
+    let posted = json!({"author": "ada", "body": "in time"});
+    assert_eq!(server.post("/v1/rooms/r/entries", &posted).send().await.status, 201);
+    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+    let head = format!(
+        "POST /v1/rooms/r/entries HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-length: 100000\r\n\r\n",
+        server.address
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let (mut read, mut write) = stream.into_split();
+    // A byte now and then: it is never silent for long.
+    let trickle = tokio::spawn(async move {
+        while write.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = vec![0; 1_000];
+    let count = within("an answer", read.read(&mut answer)).await.expect("read");
+    let answer = String::from_utf8_lossy(&answer[..count]);
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("body_ms"), "{answer}");
+    trickle.abort();
+    assert_eq!(counted(&server, "body_ms").await, 1);
+}
+
+#[tokio::test]
+async fn hello_announces_every_limit() {
+    let server = Server::start(&["--entries-per-second=7"]).await;
+    let limits = server.connect().await.hello["limits"].take();
+    for (name, value) in [
+        ("connections_per_principal", 10_000),
+        ("frames_per_second", 1_000_000_000),
+        ("entries_per_second", 7),
+        ("bytes_per_second", 1_000_000_000),
+        ("rooms_per_second", 1_000),
+        ("burst_ms", 10_000),
+        ("rooms", 1_000_000),
+        ("pending_logins", 10_000),
+        ("handshake_ms", 10_000),
+        ("header_bytes", 16_384),
+        ("body_ms", 120_000),
+    ] {
+        assert_eq!(limits[name], value, "{name}");
+    }
+}

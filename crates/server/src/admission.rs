@@ -1,0 +1,94 @@
+//! Admission by rate: whether a principal may do now what it asks.
+//!
+//! Enters: requests, frames, bodies, appends, first entries of rooms. Leaves: nothing, or
+//! `rate_limited` with the time to wait. Invariant: what is refused is counted by its limit, and
+//! uses up no allowance of that limit.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Response, header},
+    middleware::Next,
+};
+use roomlog_protocol::{ErrorCode, Refusal, RoomName};
+
+use crate::{
+    gateway::{Gateway, SocketPermit},
+    limited::Limit,
+    principals::Client,
+    wire::refuse,
+};
+
+/// Refuses requests beyond `frames_per_second`, and every request of a connection beyond
+/// `connections_per_principal`, which is closed.
+pub(crate) async fn limit_requests(
+    Extension(permit): Extension<Arc<SocketPermit>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let client = &permit.client;
+    if client.presence.is_surplus {
+        let message = "this address has as many connections as `connections_per_principal` allows; \
+                       close one, or try again later";
+        let mut answer = refuse(Refusal::new(ErrorCode::RateLimited, message));
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return answer;
+    }
+    match client.admit_frame(0) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+impl Client {
+    /// A frame of this many bytes, or a request.
+    pub(crate) fn admit_frame(&self, bytes: usize) -> Result<(), Refusal> {
+        self.within(Limit::FramesPerSecond, self.principal.rates.frames.take(1))?;
+        self.admit_bytes(bytes)
+    }
+
+    /// The body of a request.
+    pub(crate) fn admit_bytes(&self, bytes: usize) -> Result<(), Refusal> {
+        self.within(Limit::BytesPerSecond, self.principal.rates.bytes.take(bytes))
+    }
+
+    /// An append.
+    pub(crate) fn admit_append(&self) -> Result<(), Refusal> {
+        self.within(Limit::EntriesPerSecond, self.principal.rates.entries.take(1))
+    }
+
+    /// An append to this room, if it may be the first.
+    pub(crate) fn admit_first_in(&self, gateway: &Gateway, room: &RoomName) -> Result<(), Refusal> {
+        if gateway.end(room)? > 0 { Ok(()) } else { self.admit_room(gateway) }
+    }
+
+    /// One more room. The log may get a few more than `rooms`: those whose first entries are in
+    /// flight together. Fails with `too_large` if it has as many.
+    pub(crate) fn admit_room(&self, gateway: &Gateway) -> Result<(), Refusal> {
+        let most = gateway.config.limits.rooms;
+        if gateway.node.rooms() >= most as u64 {
+            self.metrics.limited(Limit::Rooms);
+            let message = format!(
+                "this log has {most} rooms and takes no more; use one that exists, or ask the \
+                 operator to raise `rooms`"
+            );
+            return Err(Refusal::new(ErrorCode::TooLarge, message));
+        }
+        self.within(Limit::RoomsPerSecond, self.principal.rates.rooms.take(1))
+    }
+
+    fn within(&self, limit: Limit, wait: Option<Duration>) -> Result<(), Refusal> {
+        let Some(wait) = wait else { return Ok(()) };
+        self.metrics.limited(limit);
+        let message = format!(
+            "this address sends more than `{}` allows; wait, then send it again",
+            limit.name()
+        );
+        let ms = u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let refusal = Refusal::new(ErrorCode::RateLimited, message);
+        Err(Refusal { retry_after_ms: Some(ms.max(1)), ..refusal })
+    }
+}

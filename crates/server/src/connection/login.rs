@@ -1,0 +1,28 @@
+//! Which frames need a login, and the answer to those that came before one.
+//!
+//! Enters: a frame. Leaves: a refusal that names it. Invariant: none of this uses a `seq`.
+
+use roomlog_protocol::{ClientFrame, ErrorCode, Join, Refusal, RoomName};
+
+/// The refusal of a frame that needs a login; `None` if it needs none.
+pub(super) fn needs_login(frame: &ClientFrame) -> Option<Refusal> {
+    let refusal =
+        |room: Option<&RoomName>, req| Refusal { room: room.cloned(), req, ..login_required() };
+    Some(match frame {
+        ClientFrame::Login(_) | ClientFrame::Ping { .. } => return None,
+        ClientFrame::Join(Join(update)) | ClientFrame::Update(update) => {
+            refusal(Some(&update.room), update.req)
+        }
+        ClientFrame::Leave { room, req } => refusal(Some(room), *req),
+        ClientFrame::Watch { req } => refusal(None, *req),
+        ClientFrame::Append(append) => Refusal {
+            id: append.id.clone(),
+            seq: append.seq,
+            ..refusal(Some(&append.room), append.req)
+        },
+    })
+}
+
+pub(super) fn login_required() -> Refusal {
+    Refusal::new(ErrorCode::LoginRequired, "log in first: {\"type\":\"login\",\"author\":…}")
+}
