@@ -90,7 +90,7 @@ impl Socket {
                 Incoming::Lost(why) => return Err(ConnectError::Transient(why)),
             };
             match (frame, hello.take()) {
-                (ServerFrame::Hello(first), _) => hello = Some(usable(first).map_err(unusable)?),
+                (ServerFrame::Hello(first), _) => hello = Some(usable(*first).map_err(unusable)?),
                 (ServerFrame::Welcome { .. }, Some(hello)) => return Ok((socket, hello)),
                 (ServerFrame::Error(error), _) if error.code.is_transient() => {
                     return Err(ConnectError::Transient(error.message));

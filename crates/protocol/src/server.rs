@@ -12,7 +12,7 @@ use crate::{Author, Digest, Entry, EntryId, ErrorCode, Latest, Limits, Refusal, 
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ServerFrame {
     /// The first frame.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Logged in.
     Welcome {
         /// The connection's author.

@@ -25,6 +25,11 @@ async fn the_first_frame_is_a_hello_with_every_member() {
             "seq_wait": 64, "seq_wait_ms": 10_000, "ahead_ms": 5_000, "append_ms": 30_000,
             "login_ms": 10_000, "ping_ms": 20_000, "idle_ms": 60_000,
             "rooms_per_connection": 1_000, "appends_in_flight": 256,
+            "connections_per_principal": 10_000, "frames_per_second": 1_000_000_000,
+            "entries_per_second": 1_000_000_000, "bytes_per_second": 1_000_000_000,
+            "rooms_per_second": 1_000, "burst_ms": 10_000, "rooms": 1_000_000,
+            "pending_logins": 10_000, "handshake_ms": 10_000, "header_bytes": 16_384,
+            "body_ms": 120_000,
         })
     );
 }
@@ -50,6 +55,17 @@ async fn hello_tells_the_settings_of_this_server() {
         ("idle_ms", 9_006),
         ("rooms_per_connection", 9),
         ("appends_in_flight", 10),
+        ("connections_per_principal", 11),
+        ("frames_per_second", 1_007),
+        ("entries_per_second", 1_008),
+        ("bytes_per_second", 1_009),
+        ("rooms_per_second", 12),
+        ("burst_ms", 1_010),
+        ("rooms", 13),
+        ("pending_logins", 14),
+        ("handshake_ms", 5_011),
+        ("header_bytes", 8_193),
+        ("body_ms", 5_012),
     ];
     let flags: Vec<_> =
         settings.iter().map(|(name, n)| format!("--{}={n}", name.replace('_', "-"))).collect();

@@ -109,14 +109,14 @@ impl Gateway {
         stopping: watch::Receiver<bool>,
         drain_guard: mpsc::Sender<()>,
     ) -> Self {
-        let hello = wire::server_frame(&ServerFrame::Hello(Hello {
+        let hello = wire::server_frame(&ServerFrame::Hello(Box::new(Hello {
             protocol: PROTOCOL_VERSION,
             server: config.server.clone(),
             log: node.log().into(),
             auth: "open".into(),
             durability: config.durability.into(),
             limits: config.limits.clone(),
-        }));
+        })));
         let memory = Account::budget(config.memory_bytes);
         let principals = Principals::new(
             (node.append_budget(), memory),

@@ -199,7 +199,7 @@ async fn serve(stream: TcpStream, rooms: Arc<Rooms>) {
         durability: "declared".into(),
         limits: Limits::default(),
     };
-    send(&mut socket, ServerFrame::Hello(hello)).await;
+    send(&mut socket, ServerFrame::Hello(Box::new(hello))).await;
     loop {
         let arrived = tokio::select! {
             arrived = socket.next() => arrived,
