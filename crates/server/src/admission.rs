@@ -62,7 +62,7 @@ impl Client {
 
     /// An append to this room, if it may be the first.
     pub(crate) fn admit_first_in(&self, gateway: &Gateway, room: &RoomName) -> Result<(), Refusal> {
-        if gateway.end(room)? > 0 { Ok(()) } else { self.admit_room(gateway) }
+        if gateway.head(room)?.end > 0 { Ok(()) } else { self.admit_room(gateway) }
     }
 
     /// One more room. The log may get a few more than `rooms`: those whose first entries are in

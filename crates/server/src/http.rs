@@ -63,7 +63,8 @@ pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
         .route("/v1/rooms/{room}", get(rooms::read_head))
         .route("/v1/rooms/{room}/entries", entries)
         .route("/v1/rooms/{room}/events", get(events::events));
-    finish(routes, gateway, Some(guard))
+    let routes = finish(routes).layer(middleware::from_fn(limit_requests));
+    guarded(routes, gateway, Some(guard))
 }
 
 /// The routes of the operators' door.
@@ -71,19 +72,23 @@ pub(crate) fn door(gateway: Arc<Gateway>, rules: Rules) -> Router {
     let guard = (rules == Rules::Browsers).then(|| Guard::of_door(&gateway.config.origins));
     let routes =
         Router::new().route("/metrics", get(metrics)).route("/v1/backup", get(backup::backup));
-    finish(routes, gateway, guard)
+    guarded(finish(routes), gateway, guard)
 }
 
-/// Adds what every listener has: health, errors in JSON, and headers.
-fn finish(routes: Router<Arc<Gateway>>, gateway: Arc<Gateway>, guard: Option<Guard>) -> Router {
-    let routes = routes
+/// Adds what every listener has: health, and errors in JSON.
+fn finish(routes: Router<Arc<Gateway>>) -> Router<Arc<Gateway>> {
+    routes
         .route("/healthz", get(async || plain(StatusCode::OK, "alive\n")))
         .route("/readyz", get(ready))
         .fallback(async || refuse(not_found("there is nothing at this path")))
         .method_not_allowed_fallback(async || {
             let refusal = bad("this path does not support this method");
             refuse_as(StatusCode::METHOD_NOT_ALLOWED, refusal)
-        });
+        })
+}
+
+/// Adds the browser rules, if they hold, and the headers of every answer.
+fn guarded(routes: Router<Arc<Gateway>>, gateway: Arc<Gateway>, guard: Option<Guard>) -> Router {
     let routes = match guard {
         Some(guard) => routes.layer(middleware::from_fn_with_state(Arc::new(guard), browser_rules)),
         None => routes,

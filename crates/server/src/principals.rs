@@ -186,10 +186,18 @@ impl Principals {
     pub(crate) fn operator(&self) -> Client {
         let address = Ipv6Addr::UNSPECIFIED.into();
         let [appends, memory] = [(); 2].map(|()| Account::budget(OPERATOR_BYTES));
-        let known = self.known.clone();
-        let of_connection = (appends.clone(), memory.clone());
-        let principal = Arc::new(Principal { address, appends, memory, known });
-        Client { principal, appends: of_connection.0, memory: of_connection.1 }
+        let principal = Arc::new(Principal {
+            address,
+            appends: appends.clone(),
+            memory: memory.clone(),
+            rates: Arc::new(Rates::new(&Limits::default(), self.message_bytes)),
+            connections: AtomicUsize::new(1),
+            known: self.known.clone(),
+        });
+        let ((pending, _), is_surplus) = (Pending::new(1).enter(), false);
+        let presence = Presence { principal: principal.clone(), pending, is_surplus };
+        let metrics = self.metrics.clone();
+        Client { principal, appends, memory, presence: Arc::new(presence), metrics }
     }
 }
 

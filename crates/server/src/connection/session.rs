@@ -335,7 +335,7 @@ impl Session {
                 .map(Box::new),
         };
         if arrival.work.is_err() {
-            self.pause(BUSY_PAUSE);
+            self.paused_until = Some(self.turn.now + BUSY_PAUSE);
         }
         self.arrive(place, arrival);
     }

@@ -44,7 +44,7 @@ impl Scene {
         let (_, stopping) = watch::channel(false);
         let (drain_guard, _) = mpsc::channel(1);
         let gateway = Arc::new(Gateway::new(Config::default(), node, stopping, drain_guard));
-        let client = gateway.principals.client(Ipv4Addr::LOCALHOST.into());
+        let client = gateway.principals.client(Ipv4Addr::LOCALHOST.into()).expect("a place");
         let turn = Turn::new(gateway, client, Arc::default());
         let began = turn.now;
         Self { watch: Watch::default(), turn, began, heads: BTreeMap::new() }
