@@ -65,10 +65,25 @@ impl Account {
         }
     }
 
+    /// How many bytes its budget has.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        match &self.0.above {
+            Above::Limit(limit, _) => *limit,
+            Above::Account(above) => above.limit(),
+        }
+    }
+
+    /// A charge of 0 bytes, which can grow.
+    #[must_use]
+    pub fn open(&self) -> Charge {
+        Charge { account: self.clone(), bytes: 0 }
+    }
+
     /// Charges this many bytes; `None` if that is more than the account may hold now.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> Option<Charge> {
-        let mut charge = Charge { account: self.clone(), bytes: 0 };
+        let mut charge = self.open();
         charge.grow(bytes).then_some(charge)
     }
 
@@ -140,6 +155,26 @@ impl Charge {
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// How many bytes are charged.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Moves `bytes` of it, at most all, to a charge of its own.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { account: self.account.clone(), bytes }
+    }
+
+    /// Takes over another charge of the same account.
+    pub fn absorb(&mut self, mut other: Self) {
+        debug_assert_eq!(self.account.number(), other.account.number(), "of another account");
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 
     /// Charges `bytes` more; `false`, and nothing is charged, if that is more than the account may

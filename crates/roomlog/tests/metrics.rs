@@ -86,6 +86,8 @@ async fn every_metric_is_named_by_convention_typed_and_explained() {
         "roomlog_followers",
         "roomlog_info",
         "roomlog_limited_total",
+        "roomlog_memory_bytes",
+        "roomlog_memory_limit_bytes",
         "roomlog_page_seconds",
         "roomlog_rooms_held",
         "roomlog_sockets",

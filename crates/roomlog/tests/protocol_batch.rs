@@ -280,8 +280,8 @@ async fn a_body_that_its_client_may_not_hold_beside_others_is_busy_until_they_fi
 
 #[tokio::test]
 async fn a_batch_is_accepted_up_to_the_bound_of_the_node() {
-    // Room for a third of the batch until it is in the archive.
-    let server = Server::start(&["--memory=1048576"]).await;
+    // Room for two thirds of the batch until it is in the archive.
+    let server = Server::start(&["--memory=2097152"]).await;
     let lines = numbered(500);
     let (mut sent, mut rounds) = (0, 0);
     while sent < lines.len() {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use roomlog_core::{
     Node,
     archive::ArchiveError,
-    budget::Account,
+    budget::{Account, Charge},
     episode::Episode,
     head::Head,
     lane::LaneLimits,
@@ -41,6 +41,8 @@ pub(crate) const STOPPING: &str = "the server is shutting down; send it again wh
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// How many pages of lists of rooms are read concurrently.
 const LISTS: usize = 1;
+/// The cache of pages has this part of the budget, up to [`PageCache`]'s own limit.
+const CACHE_SHARE: usize = 8;
 
 /// The settings of the gateway.
 #[derive(Debug, Clone)]
@@ -118,6 +120,8 @@ impl Gateway {
             limits: config.limits.clone(),
         })));
         let memory = Account::budget(config.memory_bytes);
+        let page_cache = PageCache::new(config.memory_bytes / CACHE_SHARE);
+        config.metrics.measure(memory.clone());
         let principals = Principals::new(
             (node.append_budget(), memory),
             &config.limits,
@@ -132,7 +136,7 @@ impl Gateway {
             stopping,
             drain_guard,
             backup_permits: Arc::new(Semaphore::new(1)),
-            page_cache: PageCache::default(),
+            page_cache,
             list_permits: Arc::new(Semaphore::new(LISTS)),
             read_failures: Episode::default(),
             backup_failures: Episode::default(),
@@ -182,6 +186,15 @@ impl Gateway {
         PageLimits { entries: limits.page_entries as u64, bytes: limits.page_bytes }
     }
 
+    /// The largest page of at most `most` entries that `account` may hold now.
+    pub(crate) fn grant_page(&self, account: &Account, most: usize) -> PageGrant {
+        let limits = &self.config.limits;
+        let most = most.min(limits.page_entries);
+        let longest = limits.body_bytes + limits.meta_bytes;
+        let bytes = limits.page_bytes.min(most.saturating_mul(longest));
+        PageGrant::new(account, most, bytes)
+    }
+
     pub(crate) async fn page(
         &self,
         room: &RoomName,
@@ -220,6 +233,64 @@ impl Gateway {
     }
 }
 
+/// A page that may be read, and what is charged for it: its entries and its encoded form.
+pub(crate) struct PageGrant {
+    pub(crate) limits: PageLimits,
+    pub(crate) charge: Charge,
+    /// Whether it is all that was asked for.
+    pub(crate) is_whole: bool,
+}
+
+/// What an entry takes besides its texts, which count twice: read and encoded.
+const ENTRY_BYTES: usize = 512;
+
+/// What a connection is charged for as long as it lives, in bytes: its task and its buffers, about
+/// 12 KiB at rest (16 KiB more while the head of a request comes in pieces), and 12 KiB for frames,
+/// rooms and answers.
+pub(crate) const CONNECTION_BYTES: usize = 24 << 10;
+
+/// A page of so many bytes is part of what every connection is charged for.
+pub(crate) const FREE_PAGE: usize = 8 << 10;
+
+impl PageGrant {
+    /// Charges a page of `most` entries and `bytes` of texts, or else smaller ones.
+    pub(crate) fn new(account: &Account, most: usize, bytes: usize) -> Self {
+        let whole = most * ENTRY_BYTES + 2 * bytes;
+        let limits = PageLimits { entries: most as u64, bytes };
+        if let Some(charge) = account.charge(whole) {
+            return Self { limits, charge, is_whole: true };
+        }
+        let smaller = |size: usize| {
+            let most = most.min(size / (4 * ENTRY_BYTES));
+            let bytes = bytes.min((size - most * ENTRY_BYTES) / 2);
+            PageLimits { entries: most as u64, bytes }
+        };
+        let mut size = whole / 4;
+        while size > FREE_PAGE {
+            if let Some(charge) = account.charge(size) {
+                return Self { limits: smaller(size), charge, is_whole: false };
+            }
+            size /= 4;
+        }
+        Self { limits: smaller(FREE_PAGE), charge: account.open(), is_whole: false }
+    }
+}
+
+/// The text of an answer over HTTP, charged with its own length until the socket has taken it; `None` if
+/// it may not be held.
+pub(crate) fn charged_answer(text: Bytes, mut charge: Charge) -> Option<Bytes> {
+    let needed = text.len().saturating_sub(FREE_PAGE);
+    charge.shrink(charge.bytes().saturating_sub(needed));
+    let lacking = needed - charge.bytes();
+    (lacking == 0 || charge.grow(lacking)).then(|| wire::charged(text, charge))
+}
+
+/// The answer to a request that cannot be held.
+pub(crate) fn holds_too_much() -> Refusal {
+    let message = "the server holds too much for this client already; send it again later";
+    Refusal::new(ErrorCode::Busy, message)
+}
+
 /// The answer to a request that the archive cannot be read for.
 pub(crate) fn unreadable(problem: &ArchiveError) -> Refusal {
     Refusal::new(ErrorCode::Unavailable, problem.to_string())
@@ -234,6 +305,7 @@ pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
 /// The place of a socket that is served, and whose it is: passed on when the socket is upgraded.
 pub(crate) struct SocketPermit {
     _permit: OwnedSemaphorePermit,
+    _charge: Charge,
     pub(crate) client: Client,
     /// `None` at the operators' door, whose sockets are not counted.
     counted: Option<Arc<Metrics>>,
@@ -241,13 +313,15 @@ pub(crate) struct SocketPermit {
 }
 
 impl SocketPermit {
+    /// `None` if the client may not hold a connection more.
     pub(crate) fn new(
         permit: OwnedSemaphorePermit,
         client: Client,
         counted: Option<Arc<Metrics>>,
-    ) -> Self {
+    ) -> Option<Self> {
+        let charge = client.memory.charge(CONNECTION_BYTES)?;
         counted.iter().for_each(|metrics| metrics.sockets.inc());
-        Self { _permit: permit, client, counted, cut: Notify::new() }
+        Some(Self { _permit: permit, _charge: charge, client, counted, cut: Notify::new() })
     }
 
     /// Ends the HTTP connection, whatever is still to be written to it.
@@ -264,5 +338,27 @@ impl SocketPermit {
 impl Drop for SocketPermit {
     fn drop(&mut self) {
         self.counted.iter().for_each(|metrics| metrics.sockets.dec());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_cannot_be_held_is_granted_smaller_and_never_refused() {
+        let account = Account::budget(1 << 20);
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            let PageGrant { limits, charge, is_whole } = PageGrant::new(&account, 500, 1 << 20);
+            let weight =
+                usize::try_from(limits.entries).expect("few") * ENTRY_BYTES + 2 * limits.bytes;
+            assert!(!is_whole && limits.entries > 0 && limits.bytes > 0);
+            assert!(weight <= charge.bytes().max(FREE_PAGE), "{limits:?}");
+            held.push(charge);
+        }
+        assert!(account.held() > (1 << 20) * 3 / 4 && account.held() <= 1 << 20);
+        held.clear();
+        assert!(PageGrant::new(&account, 50, 10_000).is_whole);
     }
 }

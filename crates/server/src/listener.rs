@@ -21,20 +21,34 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use roomlog_core::{Node, episode::Episode};
+use roomlog_protocol::ErrorFrame;
+use serde_json::json;
+use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, mpsc, watch},
 };
 use tracing::{debug, warn};
 
 use crate::{
-    gateway::{Config, Gateway, SocketPermit, stopped},
+    gateway::{Config, Gateway, SocketPermit, holds_too_much, stopped},
     http::{self, Rules},
     limited::Limit,
     metrics::Metrics,
     timeouts::{HeadTimeout, REST_TIME, TimeoutStream},
+    wire,
 };
+
+/// The most that the kernel buffers for a socket in each direction, in bytes (it doubles them for its
+/// own needs): a page of 1 MiB takes a few round trips of the application, and 256 KiB at 50 ms are
+/// 5 MB/s.
+const SEND_BYTES: usize = 256 << 10;
+const RECEIVE_BYTES: usize = 256 << 10;
+
+/// How long a connection that is refused may take its answer, and how often it is read meanwhile.
+const REFUSED_TIME: Duration = Duration::from_secs(2);
+const REFUSED_READS: usize = 256;
 
 /// How long to wait before accepting again after a failure, as without a free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -130,6 +144,7 @@ impl Accept for TcpListener {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "no TCP_NODELAY");
         }
+        bound_buffers(&stream);
         Ok((stream, Some(peer.ip())))
     }
 }
@@ -166,12 +181,51 @@ async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gatew
             None => Some(gateway.principals.operator()),
         };
         let Some(client) = client else { continue };
-        let permit = Arc::new(SocketPermit::new(permit, client, counted.clone()));
+        let permit = SocketPermit::new(permit, client, counted.clone());
         let (app, gateway) = (app.clone(), gateway.clone());
         tokio::spawn(async move {
-            serve(stream, app, &gateway, permit).await;
+            match permit {
+                Some(permit) => serve(stream, app, &gateway, Arc::new(permit)).await,
+                None => refuse(stream).await,
+            }
         });
     }
+}
+
+/// Bounds what the kernel holds for a socket; by itself it lets it grow to several MiB.
+fn bound_buffers(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let bounded = socket.set_send_buffer_size(SEND_BYTES);
+    if let Err(error) = bounded.and_then(|()| socket.set_recv_buffer_size(RECEIVE_BYTES)) {
+        debug!(%error, "a socket's buffers are not bounded");
+    }
+}
+
+/// Answers a connection that may not be held, whatever it asks for, and holds nothing for it.
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let error = json!({ "error": ErrorFrame::from(holds_too_much()) });
+    let body = wire::json(&error);
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nretry-after: 1\r\ncache-control: no-store\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    let answered = async {
+        // Some clients take an answer that comes before their request for an error of the protocol; and
+        // closing a socket with unread bytes would discard the answer.
+        let mut read = [0; 256];
+        let _part_of_its_head = stream.read(&mut read).await?;
+        stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+        stream.shutdown().await?;
+        for _ in 0..REFUSED_READS {
+            if stream.read(&mut read).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    let _cut_off = tokio::time::timeout(REFUSED_TIME, answered).await;
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(

@@ -5,7 +5,11 @@
 //! on request is counted then. The core reads no clock, and no engine has to measure itself: the
 //! journal is timed from outside, through its contract ([`Metrics::time_journal`]).
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -17,6 +21,7 @@ use prometheus::{
 use roomlog_core::{
     Node, NodeStats,
     block::{self, BLOCK_ENTRIES},
+    budget::Account,
     journal::{
         Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
         Position, Proposed,
@@ -42,6 +47,8 @@ pub struct Metrics {
     block_bytes: Histogram,
     commit: Histogram,
     pub(crate) sockets: IntGauge,
+    /// What clients make the server hold, besides appends.
+    memory: OnceLock<Account>,
     on_request: Mutex<RequestedMetrics>,
 }
 
@@ -52,6 +59,8 @@ struct RequestedMetrics {
     entries: IntCounter,
     fold_lag: IntGauge,
     rooms: IntGauge,
+    memory: IntGaugeVec,
+    memory_limit: IntGaugeVec,
     followers: IntGauge,
     follower_lag: IntGauge,
     files: IntGaugeVec,
@@ -164,6 +173,7 @@ impl Default for Metrics {
                 "Connections served in public: WebSockets, HTTP, Server-Sent Events. At the \
                  setting `sockets` more wait to be accepted.",
             ),
+            memory: OnceLock::new(),
             on_request: Mutex::new(RequestedMetrics::new(&registry)),
             registry,
         }
@@ -189,6 +199,17 @@ impl RequestedMetrics {
             rooms: registry.gauge(
                 "roomlog_rooms_held",
                 "Rooms in memory: followed, waited for, or with recent entries.",
+            ),
+            memory: registry.labelled(
+                "roomlog_memory_bytes",
+                "Memory that is charged to clients, by budget: appends until they are in the \
+                 archive, and all else. Whoever holds most of a budget is refused first.",
+                &["budget"],
+            ),
+            memory_limit: registry.labelled(
+                "roomlog_memory_limit_bytes",
+                "The size of each budget: parts of the setting `memory`.",
+                &["budget"],
             ),
             followers: registry.gauge(
                 "roomlog_followers",
@@ -322,6 +343,12 @@ impl Metrics {
         Arc::new(TimedJournal { journal, metrics: self.clone() })
     }
 
+    /// Reports this budget from now on.
+    pub(crate) fn measure(&self, memory: Account) {
+        // A second gateway with the same metrics is not measured: a server has one.
+        let _first = self.memory.set(memory);
+    }
+
     /// Counts an append that was answered with its slot, and its time.
     pub(crate) fn appended(&self, repeat: bool, took: Duration) {
         if repeat { &self.repeats } else { &self.committed }.inc();
@@ -366,6 +393,13 @@ impl Metrics {
         requested.rooms.set(i64::try_from(stats.rooms_held).unwrap_or(i64::MAX));
         requested.followers.set(i64::try_from(stats.followers).unwrap_or(i64::MAX));
         requested.follower_lag.set(stats.follower_lag.cast_signed());
+        let budgets = [("appends", Some(node.append_budget())), ("clients", self.memory.get())];
+        for (name, budget) in budgets {
+            let Some(budget) = budget else { continue };
+            let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+            requested.memory.with_label_values(&[name]).set(bytes(budget.held()));
+            requested.memory_limit.with_label_values(&[name]).set(bytes(budget.limit()));
+        }
         // A file that no longer exists is left out, rather than reported with its last size.
         requested.files.reset();
         for file in files {

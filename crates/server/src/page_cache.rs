@@ -2,7 +2,7 @@
 //!
 //! Enters: a page's text, with the requested count and the end of the log. Leaves: the same text,
 //! for the same count while the log has not grown. Invariants: a text is never served for another
-//! end; the cache takes at most [`CACHE_BYTES`].
+//! end; the cache takes at most [`CACHE_BYTES`], or less if it is given less.
 
 use std::collections::HashMap;
 
@@ -10,20 +10,21 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use roomlog_protocol::{RoomName, Slot};
 
-/// The memory of the cache, in bytes.
+/// The most memory of the cache, in bytes.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// What an item takes besides its text: an estimate for the name and the map.
 const OVERHEAD: usize = 256;
 
 /// The newest pages of rooms.
-#[derive(Default)]
 pub(crate) struct PageCache(Mutex<Generations>);
 
 /// Two generations: a page that was not read while the young one filled is evicted with the old
 /// one.
 #[derive(Default)]
 struct Generations {
+    /// The most that each takes.
+    most: usize,
     young: HashMap<RoomName, CachedPage>,
     old: HashMap<RoomName, CachedPage>,
     /// The size of the young one.
@@ -38,6 +39,12 @@ struct CachedPage {
 }
 
 impl PageCache {
+    /// An empty cache of at most `bytes`.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let most = bytes.min(CACHE_BYTES) / 2;
+        Self(Mutex::new(Generations { most, ..Generations::default() }))
+    }
+
     /// The page of `count` entries of a log that ends at `end`.
     pub(crate) fn get(&self, room: &RoomName, count: u64, end: Slot) -> Option<Bytes> {
         let mut generations = self.0.lock();
@@ -59,10 +66,10 @@ impl Generations {
     fn put(&mut self, room: &RoomName, page: CachedPage) {
         let size_of = |page: &CachedPage| page.text.len() + OVERHEAD;
         let size = size_of(&page);
-        if size > CACHE_BYTES / 2 {
+        if size > self.most {
             return;
         }
-        if self.bytes + size > CACHE_BYTES / 2 {
+        if self.bytes + size > self.most {
             self.old = std::mem::take(&mut self.young);
             self.bytes = 0;
         }
@@ -83,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_page_is_served_for_the_same_count_and_end_only() {
-        let (cache, room, other) = (PageCache::default(), room(1), room(2));
+        let (cache, room, other) = (PageCache::new(usize::MAX), room(1), room(2));
         cache.put(&room, 50, 7, "seven".into());
         assert_eq!(cache.get(&room, 50, 7), Some("seven".into()));
         assert_eq!(cache.get(&room, 50, 8), None);
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_page_that_is_read_stays_and_the_cache_is_bounded() {
-        let cache = PageCache::default();
+        let cache = PageCache::new(usize::MAX);
         let text = Bytes::from(vec![0; 100_000 - OVERHEAD]);
         for n in 0..1_000 {
             cache.put(&room(n), 50, 1, text.clone());

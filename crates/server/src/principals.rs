@@ -3,8 +3,9 @@
 //! Enters: the address of a peer. Leaves: its accounts, one of the connection below one of its
 //! principal, in each budget; its rates. A principal is an IP address; of IPv6 a /64, because a single
 //! host has that many. Invariants: a principal exists exactly while a connection of it does, so there
-//! are never more than connections; its rates stay until they would be full again, so that opening
-//! new connections gives nobody a new allowance, but of at most `sockets` principals that are gone.
+//! are never more than connections. Its accounts stay while anything is charged to them, and its rates
+//! until they would be full again, so that new connections give nobody a new allowance; but of at
+//! most `sockets` principals that are gone.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -37,10 +38,35 @@ const OPERATOR_BYTES: usize = 4 << 20;
 /// closed at once.
 const REFUSED_CONNECTIONS: usize = 64;
 
+/// Appends that wait for `seq`, `after` or `ref` may hold this part of the budget of appends: they do
+/// not go on by themselves, and would hold all of it.
+const WAITING_SHARE: usize = 4;
+
+/// The accounts of somebody, one in each budget.
+#[derive(Clone)]
+struct Accounts {
+    appends: Account,
+    waiting: Account,
+    memory: Account,
+}
+
+impl Accounts {
+    fn member(&self) -> Self {
+        Self {
+            appends: self.appends.member(),
+            waiting: self.waiting.member(),
+            memory: self.memory.member(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        [&self.appends, &self.waiting, &self.memory].iter().all(|account| account.held() == 0)
+    }
+}
+
 /// The principals of all connections.
 pub(crate) struct Principals {
-    appends: Account,
-    memory: Account,
+    budgets: Accounts,
     pending: Arc<Pending>,
     limits: Limits,
     /// Of the largest frame or body.
@@ -60,15 +86,15 @@ struct KnownPrincipals {
 
 struct Known {
     principal: Weak<Principal>,
+    accounts: Accounts,
     rates: Arc<Rates>,
     gone_at: Option<Instant>,
 }
 
-/// A principal and its accounts.
+/// A principal that has a connection.
 pub(crate) struct Principal {
     address: IpAddr,
-    appends: Account,
-    memory: Account,
+    accounts: Accounts,
     pub(crate) rates: Arc<Rates>,
     connections: AtomicUsize,
     known: Arc<Mutex<KnownPrincipals>>,
@@ -80,6 +106,8 @@ pub(crate) struct Client {
     pub(crate) principal: Arc<Principal>,
     /// Appends until they are in the archive.
     pub(crate) appends: Account,
+    /// Those of them that wait for `seq`, `after` or `ref`.
+    pub(crate) waiting: Account,
     /// What else the server holds for it.
     pub(crate) memory: Account,
     pub(crate) presence: Arc<Presence>,
@@ -104,9 +132,9 @@ impl Principals {
         metrics: Arc<Metrics>,
     ) -> Self {
         let known = KnownPrincipals { most: sockets, ..KnownPrincipals::default() };
+        let waiting = Account::budget(appends.limit() / WAITING_SHARE);
         Self {
-            appends: appends.clone(),
-            memory,
+            budgets: Accounts { appends: appends.clone(), waiting, memory },
             pending: Pending::new(limits.pending_logins),
             limits: limits.clone(),
             message_bytes: batch_bytes.max(limits.frame_bytes),
@@ -118,11 +146,10 @@ impl Principals {
     /// The accounts of a new connection from this address; `None` if it must be closed at once.
     pub(crate) fn client(&self, peer: IpAddr) -> Option<Client> {
         let principal = self.principal(principal_of(peer));
-        let metrics = self.metrics.clone();
         let others = principal.connections.fetch_add(1, Ordering::Relaxed);
         let most = self.limits.connections_per_principal;
         if others >= most {
-            metrics.limited(Limit::ConnectionsPerPrincipal);
+            self.metrics.limited(Limit::ConnectionsPerPrincipal);
         }
         if others >= most.saturating_add(REFUSED_CONNECTIONS) {
             principal.connections.fetch_sub(1, Ordering::Relaxed);
@@ -130,74 +157,81 @@ impl Principals {
         }
         let (pending, was_cut) = self.pending.enter();
         if was_cut {
-            metrics.limited(Limit::PendingLogins);
+            self.metrics.limited(Limit::PendingLogins);
         }
-        let (appends, memory) = (principal.appends.member(), principal.memory.member());
-        let is_surplus = others >= most;
-        let presence = Presence { principal: principal.clone(), pending, is_surplus };
-        Some(Client { principal, appends, memory, presence: Arc::new(presence), metrics })
+        Some(self.client_of(principal, pending, others >= most))
+    }
+
+    /// The accounts of a connection at the operators' door: whatever the public holds, it has its own.
+    pub(crate) fn operator(&self) -> Client {
+        let [appends, waiting, memory] = [(); 3].map(|()| Account::budget(OPERATOR_BYTES));
+        let principal = Arc::new(Principal {
+            address: Ipv6Addr::UNSPECIFIED.into(),
+            accounts: Accounts { appends, waiting, memory },
+            rates: Arc::new(Rates::new(&self.limits, self.message_bytes)),
+            connections: AtomicUsize::new(1),
+            known: Arc::default(),
+        });
+        let (pending, _) = Pending::new(1).enter();
+        self.client_of(principal, pending, false)
+    }
+
+    fn client_of(
+        &self,
+        principal: Arc<Principal>,
+        pending: PendingLogin,
+        is_surplus: bool,
+    ) -> Client {
+        let Accounts { appends, waiting, memory } = principal.accounts.member();
+        let presence = Arc::new(Presence { principal: principal.clone(), pending, is_surplus });
+        Client { principal, appends, waiting, memory, presence, metrics: self.metrics.clone() }
     }
 
     fn principal(&self, address: IpAddr) -> Arc<Principal> {
         let mut known = self.known.lock();
-        known.forget_full(Instant::now());
+        known.forget_idle(Instant::now());
         let held = known.principals.get(&address);
         if let Some(principal) = held.and_then(|held| held.principal.upgrade()) {
             return principal;
         }
-        let gone_at = held.and_then(|held| held.gone_at);
-        let new_rates = || Arc::new(Rates::new(&self.limits, self.message_bytes));
-        let rates = held.map_or_else(new_rates, |held| held.rates.clone());
+        let (accounts, rates, gone_at) = match held {
+            Some(held) => (held.accounts.clone(), held.rates.clone(), held.gone_at),
+            None => {
+                let rates = Rates::new(&self.limits, self.message_bytes);
+                (self.budgets.member(), Arc::new(rates), None)
+            }
+        };
         if let Some(gone_at) = gone_at {
             known.gone.remove(&(gone_at, address));
         }
         let principal = Arc::new(Principal {
             address,
-            appends: self.appends.member(),
-            memory: self.memory.member(),
+            accounts: accounts.clone(),
             rates: rates.clone(),
             connections: AtomicUsize::new(0),
             known: self.known.clone(),
         });
-        let held = Known { principal: Arc::downgrade(&principal), rates, gone_at: None };
+        let weak = Arc::downgrade(&principal);
+        let held = Known { principal: weak, accounts, rates, gone_at: None };
         known.principals.insert(address, held);
         principal
     }
 }
 
 impl KnownPrincipals {
-    /// Forgets principals without connections: whose allowances are full again, and the oldest if
-    /// there are too many.
-    fn forget_full(&mut self, now: Instant) {
+    /// Forgets principals without connections: those whose allowances are full again and to whom
+    /// nothing is charged, and the oldest if there are too many.
+    fn forget_idle(&mut self, now: Instant) {
         while let Some((gone_at, address)) = self.gone.first().copied() {
             let known = self.principals.get(&address);
-            let is_full = known.is_none_or(|it| now >= gone_at + it.rates.refill());
-            if !is_full && self.gone.len() <= self.most {
+            let is_idle =
+                known.is_none_or(|it| now >= gone_at + it.rates.refill() && it.accounts.is_empty());
+            if !is_idle && self.gone.len() <= self.most {
                 return;
             }
             self.gone.pop_first();
             self.principals.remove(&address);
         }
-    }
-}
-
-impl Principals {
-    /// The accounts of a connection at the operators' door: whatever the public holds, it has its own.
-    pub(crate) fn operator(&self) -> Client {
-        let address = Ipv6Addr::UNSPECIFIED.into();
-        let [appends, memory] = [(); 2].map(|()| Account::budget(OPERATOR_BYTES));
-        let principal = Arc::new(Principal {
-            address,
-            appends: appends.clone(),
-            memory: memory.clone(),
-            rates: Arc::new(Rates::new(&Limits::default(), self.message_bytes)),
-            connections: AtomicUsize::new(1),
-            known: self.known.clone(),
-        });
-        let ((pending, _), is_surplus) = (Pending::new(1).enter(), false);
-        let presence = Presence { principal: principal.clone(), pending, is_surplus };
-        let metrics = self.metrics.clone();
-        Client { principal, appends, memory, presence: Arc::new(presence), metrics }
     }
 }
 
@@ -209,7 +243,7 @@ impl Drop for Principal {
         let Some(held) = held.filter(|held| held.principal.strong_count() == 0) else { return };
         held.gone_at = Some(now);
         known.gone.insert((now, self.address));
-        known.forget_full(now);
+        known.forget_idle(now);
     }
 }
 
@@ -277,11 +311,24 @@ mod tests {
         let other = connect(&principals, "10.0.0.2");
         let charge = first.memory.charge(100);
         assert!(charge.is_some());
-        assert_eq!(second.principal.memory.held(), 100);
-        assert_eq!((second.memory.held(), other.principal.memory.held()), (0, 0));
+        assert_eq!(second.principal.accounts.memory.held(), 100);
+        assert_eq!((second.memory.held(), other.principal.accounts.memory.held()), (0, 0));
         drop((charge, first, other));
         assert_eq!(principals.known.lock().principals.len(), 1);
         drop(second);
+        assert_eq!(principals.known.lock().principals.len(), 0);
+    }
+
+    #[test]
+    fn who_returns_still_holds_what_is_charged_from_before() {
+        let principals = principals_of(&limits(UNLIMITED_RATE, 1), 10);
+        let client = connect(&principals, "10.0.0.1");
+        let charge = client.appends.charge(300).expect("free");
+        drop(client);
+        let again = connect(&principals, "10.0.0.1");
+        assert_eq!(again.principal.accounts.appends.held(), 300);
+        drop((again, charge));
+        drop(connect(&principals, "10.0.0.2"));
         assert_eq!(principals.known.lock().principals.len(), 0);
     }
 

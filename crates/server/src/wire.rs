@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use roomlog_core::{archive::Keep, commit::Commit, proposal::Stored, reader::Page};
+use roomlog_core::{archive::Keep, budget::Charge, commit::Commit, proposal::Stored, reader::Page};
 use roomlog_protocol::{
     CloseCode, ErrorCode, ErrorFrame, Latest, Limits, Refusal, RoomName, ServerFrame, Slot,
     write_json,
@@ -208,6 +208,20 @@ impl EncodedPage {
         self.open.extend_from_slice(format!(r#","log":"{log}"}}"#).as_bytes());
         self.open
     }
+}
+
+/// Bytes of an answer and what they are charged with, until the socket has taken them.
+struct ChargedBytes(Bytes, #[expect(dead_code, reason = "given back when it is dropped")] Charge);
+
+impl AsRef<[u8]> for ChargedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The same bytes, charged as long as anything holds them.
+pub(crate) fn charged(bytes: Bytes, charge: Charge) -> Bytes {
+    Bytes::from_owner(ChargedBytes(bytes, charge))
 }
 
 pub(crate) fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {

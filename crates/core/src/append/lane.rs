@@ -126,6 +126,21 @@ impl<T> Lane<T> {
         !self.queue.is_empty()
     }
 
+    /// Whether this append would wait, for an earlier one or for the log, which ends at `end`.
+    #[must_use]
+    pub fn would_wait(&self, arrival: &Arrival<T>, end: Slot) -> bool {
+        !self.queue.is_empty()
+            || arrival.seq.is_some_and(|seq| seq > self.next)
+            || is_ahead(arrival, end)
+            || is_bad_ref(arrival, end)
+    }
+
+    /// How many appends it keeps for repeats: in flight, and with their outcomes.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.past.len()
+    }
+
     /// When to call [`Lane::tick`], if nothing else happens first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

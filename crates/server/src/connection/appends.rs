@@ -3,7 +3,7 @@
 //! Enters: `append` frames, outcomes, rooms that moved, time. Leaves: drafts in the queues of rooms,
 //! `appended` and `error` frames. Invariants: every frame is answered once, and a late `appended` may
 //! follow an `unknown_outcome`; what is unanswered or submitted is bounded by `appends_in_flight`,
-//! because the socket is not read beyond it; so is the mailbox.
+//! because the socket is not read beyond it; so is the mailbox; what they hold is counted ([`Appends::bytes`]).
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -12,15 +12,22 @@ use std::{
 };
 
 use roomlog_core::{
+    budget::{Account, Charge},
     lane::{Arrival, Lane, Step},
     mailbox::Mailbox,
     outcome::AppendOutcome,
     queue::{Draft, Queue},
 };
-use roomlog_protocol::{Appended, EntryId, Refusal, RoomName, ServerFrame};
+use roomlog_protocol::{Appended, EntryId, Refusal, RoomName, ServerFrame, Slot};
 
-use super::turn::Turn;
+use super::{
+    held::{LANE_BYTES, OUTCOME_BYTES, UNANSWERED_BYTES},
+    turn::Turn,
+};
 use crate::outcome::refusal_of;
+
+/// How many frames that are answered are noted before they are forgotten.
+const READ_KEPT: usize = 64;
 
 /// An append frame without its last outcome.
 struct Hand {
@@ -32,6 +39,8 @@ struct Hand {
     req: Option<i64>,
     is_submitted: bool,
     is_answered: bool,
+    /// While it waits in its lane.
+    waiting: Option<Charge>,
 }
 
 /// The appends of a connection in one room.
@@ -40,6 +49,26 @@ struct Appending {
     queue: Queue,
     /// How many of them the sequencer has.
     submitted: usize,
+}
+
+impl Appending {
+    /// Charges an append that would wait; it is `busy` if that may not be held.
+    fn charge_waiting(
+        &self,
+        account: &Account,
+        arrival: &mut Arrival<Box<Draft>>,
+        end: Slot,
+    ) -> Option<Charge> {
+        let weight = arrival.work.as_ref().ok()?.weight();
+        if !self.lane.would_wait(arrival, end) {
+            return None;
+        }
+        let charge = account.charge(weight);
+        if charge.is_none() {
+            arrival.work = Err(AppendOutcome::Busy);
+        }
+        charge
+    }
 }
 
 /// The appends of a connection.
@@ -54,6 +83,8 @@ pub(super) struct Appends {
     read_at: VecDeque<(Instant, u64)>,
     unanswered: usize,
     submitted: usize,
+    /// How many outcomes the lanes keep.
+    outcomes: usize,
     /// Something was submitted that the sequencer does not see yet.
     is_unflushed: bool,
 }
@@ -70,6 +101,7 @@ impl Appends {
             read_at: VecDeque::new(),
             unanswered: 0,
             submitted: 0,
+            outcomes: 0,
             is_unflushed: false,
         }
     }
@@ -82,6 +114,20 @@ impl Appends {
     /// Appends without an outcome.
     pub(super) fn submitted(&self) -> usize {
         self.submitted
+    }
+
+    /// Whether no frame is without its last outcome.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hands.is_empty()
+    }
+
+    /// How much memory they take, with their answers to come, in bytes. Their texts are charged as
+    /// appends.
+    pub(super) fn bytes(&self) -> usize {
+        self.hands.len() * UNANSWERED_BYTES
+            + self.read_at.len() * size_of::<(Instant, u64)>()
+            + self.rooms.len() * LANE_BYTES
+            + self.outcomes * OUTCOME_BYTES
     }
 
     /// Whether appends in this room carry numbers: then its lane is kept as long as the connection.
@@ -106,6 +152,7 @@ impl Appends {
 
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         self.rooms.retain(|key, _| keep(*key));
+        self.outcomes = self.rooms.values().map(|room| room.lane.kept()).sum();
     }
 
     /// Takes an append of the room with this key. The token in `arrival` is set here.
@@ -114,23 +161,35 @@ impl Appends {
         turn: &mut Turn,
         key: u32,
         (room, id, req): (RoomName, Option<EntryId>, Option<i64>),
-        arrival: Arrival<Box<Draft>>,
+        mut arrival: Arrival<Box<Draft>>,
     ) {
         let (token, seq, now) = (self.next_token, arrival.seq, turn.now);
         self.next_token += 1;
-        let hand =
-            Hand { key, read: now, room, id, seq, req, is_submitted: false, is_answered: false };
-        self.hands.insert(token, hand);
-        self.unanswered += 1;
-        self.read_at.push_back((now, token));
-        self.rooms.entry(key).or_insert_with(|| {
+        let appending = self.rooms.entry(key).or_insert_with(|| {
             let lane = Lane::new(turn.gateway.lane_limits());
             let queue = turn.gateway.node.queue(&self.mailbox);
             Box::new(Appending { lane, queue, submitted: 0 })
         });
-        let (arrival, end) = (Arrival { token, ..arrival }, turn.rooms.end(key));
+        let end = turn.rooms.end(key);
+        let waiting = appending.charge_waiting(&turn.client.waiting, &mut arrival, end);
+        let (is_submitted, is_answered) = (false, false);
+        let hand = Hand { key, read: now, room, id, seq, req, is_submitted, is_answered, waiting };
+        self.hands.insert(token, hand);
+        self.unanswered += 1;
+        self.note_read(token, now);
+        let arrival = Arrival { token, ..arrival };
         self.advance(turn, key, |room, steps| room.lane.arrive(arrival, now, end, steps));
         self.wait_in(turn, key);
+    }
+
+    /// Notes when a frame was read. Frames that are answered are forgotten once they are most, even if
+    /// the oldest is not.
+    fn note_read(&mut self, token: u64, now: Instant) {
+        if self.read_at.len() > READ_KEPT + 2 * self.hands.len() {
+            let hands = &self.hands;
+            self.read_at.retain(|(_, token)| hands.get(token).is_some_and(|it| !it.is_answered));
+        }
+        self.read_at.push_back((now, token));
     }
 
     /// A room has moved: what waited for that goes.
@@ -147,8 +206,9 @@ impl Appends {
         event: impl FnOnce(&mut Appending, &mut Vec<Step<Box<Draft>>>),
     ) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
-        let mut steps = Vec::new();
+        let (mut steps, kept) = (Vec::new(), room.lane.kept());
         event(room, &mut steps);
+        self.outcomes = self.outcomes + room.lane.kept() - kept;
         self.take_steps(turn, key, steps);
     }
 
@@ -184,8 +244,9 @@ impl Appends {
                         // What is behind it must come again after it.
                         steps.retain(|step| !matches!(step, Step::Submit(..)));
                     }
-                    let mut more = Vec::new();
+                    let (mut more, kept) = (Vec::new(), appending.lane.kept());
                     appending.lane.settle(token, outcome, &mut more);
+                    self.outcomes = self.outcomes + appending.lane.kept() - kept;
                     steps.extend(more);
                 }
             }
@@ -195,6 +256,7 @@ impl Appends {
     fn note_submitted(&mut self, token: u64) {
         let Some(hand) = self.hands.get_mut(&token) else { return };
         hand.is_submitted = true;
+        hand.waiting = None;
         self.submitted += 1;
         self.is_unflushed = true;
     }

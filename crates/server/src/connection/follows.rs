@@ -3,12 +3,13 @@
 //!
 //! Enters: keys of rooms that moved, pages. Leaves: `ack` frames or events, jobs. Invariants: a follower
 //! is a cursor; each entry above it is sent once, in order; at most one batch waits for the socket,
-//! however far behind the cursor is; rooms take turns.
+//! however far behind the cursor is, and it is charged before; rooms take turns.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use roomlog_core::{
+    budget::Charge,
     follower::{Follower, Next, Piece},
     proposal::Stored,
     reader::{Page, ReadError},
@@ -16,6 +17,7 @@ use roomlog_core::{
 use roomlog_protocol::{ErrorCode, Refusal, RoomName, ServerFrame, Slot};
 
 use super::{
+    held::FOLLOW_BYTES,
     socket::BATCH_BYTES,
     turn::{Job, Question, Turn},
 };
@@ -64,6 +66,11 @@ impl Follows {
         self.rooms.is_empty()
     }
 
+    /// How much memory the followings take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.rooms.len() * FOLLOW_BYTES
+    }
+
     /// Whether something may be sent at once.
     pub(super) fn is_pending(&self) -> bool {
         !self.line.is_empty()
@@ -96,37 +103,52 @@ impl Follows {
         }
     }
 
-    /// Fills what waits for the socket up to one batch. `may_read` says whether a page may be asked for.
+    /// Fills what waits for the socket up to one batch, as far as that may be held. `may_read` says
+    /// whether a page may be asked for.
     pub(crate) fn fill(&mut self, turn: &mut Turn, may_read: bool) {
-        while turn.out.bytes() < BATCH_BYTES {
+        while turn.out.bytes() < BATCH_BYTES && turn.held.retry().is_none() {
             let Some(key) = self.line.pop_front() else { return };
-            self.send_next(turn, key, may_read);
+            if !self.send_next(turn, key, may_read) {
+                // It is next again, when the socket has taken what waits or others hold less.
+                self.line.push_front(key);
+                return;
+            }
         }
     }
 
-    fn send_next(&mut self, turn: &mut Turn, key: u32, may_read: bool) {
-        let Some(follow) = self.rooms.get_mut(&key) else { return };
+    /// Sends the next batch of a room; `false` if that may not be held now.
+    fn send_next(&mut self, turn: &mut Turn, key: u32, may_read: bool) -> bool {
+        let Some(follow) = self.rooms.get_mut(&key) else { return true };
         follow.is_in_line = false;
         if follow.is_catching_up {
             // The page that is being read comes first.
-            return;
+            return true;
         }
-        match follow.follower.next(BATCH_BYTES) {
+        let next = follow.follower.next(BATCH_BYTES);
+        match next {
             Next::Nothing => {}
-            Next::Archived if !may_read => {}
-            Next::Archived => {
-                let Some(tail) = turn.rooms.tail(key) else { return };
-                follow.is_catching_up = true;
-                let (question, span) = (follow.question, follow.follower.span());
-                turn.jobs.push_back(Job::CatchUp(question, key, tail.room().clone(), span));
-            }
+            Next::Archived => follow.catch_up(turn, key, may_read),
             Next::Tail { pieces, more } => {
-                send_pieces(self.format, turn, key, &pieces);
-                if more {
-                    self.moved(key);
+                let Some(tail) = turn.rooms.tail(key).cloned() else { return true };
+                let frames = frames_of(self.format, turn, tail.room(), &pieces);
+                if turn.send_all(frames) {
+                    if more {
+                        self.moved(key);
+                    }
+                    return true;
                 }
+                let first = pieces.iter().flat_map(Piece::entries).next();
+                let Some(first) = first.map(|stored| stored.entry.slot) else { return true };
+                follow.follower = turn.gateway.node.follow(tail, first);
+                if !turn.out.is_empty() {
+                    follow.is_in_line = true;
+                    return false;
+                }
+                // A part of the commit may be little enough.
+                follow.catch_up(turn, key, may_read);
             }
         }
+        true
     }
 
     /// Takes the next page for a follower. If it cannot be read, the following ends, and says so: nobody
@@ -137,7 +159,9 @@ impl Follows {
         question: Question,
         key: u32,
         page: Result<Page, ReadError>,
+        charge: Charge,
     ) {
+        turn.held.absorb(charge);
         let Some(tail) = turn.rooms.tail(key) else { return };
         let room = tail.room().clone();
         let Some(follow) = self.rooms.get_mut(&key).filter(|it| it.question == question) else {
@@ -146,8 +170,10 @@ impl Follows {
         follow.is_catching_up = false;
         match page {
             Ok(page) => {
-                follow.follower.advance(&page.entries);
-                send_entries(self.format, turn, &room, &page.entries);
+                let frames = frames_of_entries(self.format, turn, &room, &page.entries);
+                if turn.send_all(frames) {
+                    follow.follower.advance(&page.entries);
+                }
                 self.moved(key);
             }
             Err(_) => {
@@ -158,26 +184,40 @@ impl Follows {
     }
 }
 
-fn send_pieces(format: Format, turn: &mut Turn, key: u32, pieces: &[Piece]) {
-    if format == Format::Events {
-        return turn.out.push(wire::events(pieces.iter().flat_map(Piece::entries)));
-    }
-    let limits = &turn.gateway.config.limits;
-    for piece in pieces {
-        match piece.as_commit() {
-            Some(commit) => turn.out.extend(wire::commit_frames(commit, limits)),
-            None => {
-                let Some(tail) = turn.rooms.tail(key) else { return };
-                turn.out.extend(&wire::acks(tail.room(), piece.entries(), limits));
-            }
-        }
+impl Follow {
+    /// Asks for the next page, if that may be.
+    fn catch_up(&mut self, turn: &mut Turn, key: u32, may_read: bool) {
+        let Some(tail) = turn.rooms.tail(key).filter(|_| may_read) else { return };
+        self.is_catching_up = true;
+        let (question, span) = (self.question, self.follower.span());
+        turn.jobs.push_back(Job::CatchUp(question, key, tail.room().clone(), span));
     }
 }
 
-fn send_entries(format: Format, turn: &mut Turn, room: &RoomName, entries: &[Stored]) {
+fn frames_of(format: Format, turn: &Turn, room: &RoomName, pieces: &[Piece]) -> Vec<Bytes> {
+    if format == Format::Events {
+        return vec![wire::events(pieces.iter().flat_map(Piece::entries))];
+    }
+    let limits = &turn.gateway.config.limits;
+    let mut frames = Vec::new();
+    for piece in pieces {
+        match piece.as_commit() {
+            Some(commit) => frames.extend_from_slice(wire::commit_frames(commit, limits)),
+            None => frames.extend(wire::acks(room, piece.entries(), limits)),
+        }
+    }
+    frames
+}
+
+fn frames_of_entries(
+    format: Format,
+    turn: &Turn,
+    room: &RoomName,
+    entries: &[Stored],
+) -> Vec<Bytes> {
     match format {
-        Format::Acks => turn.out.extend(&wire::acks(room, entries, &turn.gateway.config.limits)),
-        Format::Events => turn.out.push(wire::events(entries.iter())),
+        Format::Acks => wire::acks(room, entries, &turn.gateway.config.limits),
+        Format::Events => vec![wire::events(entries.iter())],
     }
 }
 

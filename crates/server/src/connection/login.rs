@@ -1,6 +1,7 @@
-//! Which frames need a login, and the answer to those that came before one.
+//! What a client gets before its login.
 //!
-//! Enters: a frame. Leaves: a refusal that names it. Invariant: none of this uses a `seq`.
+//! Enters: a frame. Leaves: its refusal. Invariant: only `login` and `ping` need none; the refusal
+//! names what could be read of the frame.
 
 use roomlog_protocol::{ClientFrame, ErrorCode, Join, Refusal, RoomName};
 

@@ -12,12 +12,14 @@
 //! The task ([`task`]) does all I/O. The session and its parts do none: an event comes in, frames and
 //! jobs come out, and time is passed in. Server-Sent Events use [`follows`] too. Invariants: nothing
 //! here waits for the client while the node waits for it; the socket is not read while the client has
-//! too much unanswered or does not take its answers; memory is bounded by one batch, one page and what
-//! the client may have in flight.
+//! too much unanswered or does not take its answers; what it holds is charged ([`held`]), and a frame is
+//! read only if its answer may be held.
 
 mod appends;
 pub(crate) mod follows;
+pub(crate) mod held;
 mod login;
+mod position;
 mod reads;
 mod session;
 mod socket;

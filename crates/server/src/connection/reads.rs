@@ -2,8 +2,7 @@
 //!
 //! Enters: what was asked, rooms that moved, pages, time. Leaves: `reply`, `left` and `error` frames, jobs,
 //! and followings that begin and end. Invariants: reads of one room are answered in the order asked; one
-//! page is read at a time, so a connection costs one page of memory; no `ack` goes before the reply of
-//! its `join`.
+//! page is read at a time, as large as may be held; no `ack` goes before the reply of its `join`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,15 +11,20 @@ use std::{
 
 use roomlog_core::{
     archive::Keep,
+    budget::Charge,
     reader::{Page, ReadError},
 };
 use roomlog_protocol::{ClientUpdate, ErrorCode, Latest, Refusal, ServerFrame, Slot, Span};
 
 use super::{
     follows::Follows,
+    held::UNANSWERED_BYTES,
     turn::{Job, Question, Turn},
 };
-use crate::{gateway::unreadable, wire};
+use crate::{
+    gateway::{holds_too_much, unreadable},
+    wire,
+};
 
 /// What was asked of a room.
 pub(super) enum Asked {
@@ -63,6 +67,15 @@ impl Reads {
     /// Reads without an answer.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// How much memory they take, with their answers to come, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.unanswered * UNANSWERED_BYTES
     }
 
     pub(super) fn has(&self, key: u32) -> bool {
@@ -135,7 +148,9 @@ impl Reads {
         question: Question,
         key: u32,
         page: Result<Page, ReadError>,
+        charge: Charge,
     ) {
+        turn.held.absorb(charge);
         let first = self.rooms.get(&key).and_then(VecDeque::front);
         if first.is_none_or(|read| read.question != question) {
             return;
@@ -166,13 +181,9 @@ impl Reads {
             Asked::Join(update) => (update, true),
             other => return answer_without_page(turn, follows, key, other),
         };
-        match page {
-            Ok(page) => {
-                let next = reply(turn, &update, &page);
-                if is_join {
-                    follows.begin(turn, key, read.question, next);
-                }
-            }
+        match page.and_then(|page| reply(turn, &update, &page)) {
+            Ok(next) if is_join => follows.begin(turn, key, read.question, next),
+            Ok(_) => {}
             Err(refusal) => {
                 let (room, req) = (Some(update.room), update.req);
                 turn.refuse(Refusal { room, req, ..refusal });
@@ -230,12 +241,14 @@ fn answer_without_page(turn: &mut Turn, follows: &mut Follows, key: u32, asked: 
 }
 
 /// Answers a read with a page; gives the slot behind it.
-fn reply(turn: &mut Turn, update: &ClientUpdate, page: &Page) -> Slot {
+fn reply(turn: &mut Turn, update: &ClientUpdate, page: &Page) -> Result<Slot, Refusal> {
     let limits = &turn.gateway.config.limits;
     let encoded = wire::page(&update.room, page, keep_of(update.span), limits);
-    turn.out.push(encoded.reply(update.req));
-    encoded.end.unwrap_or(match update.span {
+    if !turn.send_all(vec![encoded.reply(update.req)]) {
+        return Err(holds_too_much());
+    }
+    Ok(encoded.end.unwrap_or(match update.span {
         Span::After(after) => after.end(),
         Span::UpTo { .. } => page.head.end,
-    })
+    }))
 }

@@ -24,6 +24,7 @@ use tokio_websockets::Message;
 use super::{
     appends::Appends,
     follows::Follows,
+    held::{FRAME_BYTES, NEW_ROOM_BYTES},
     login::{login_required, needs_login},
     reads::{Asked, Reads},
     socket::{End, OUT_BYTES},
@@ -31,7 +32,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    gateway::{BUSY_PAUSE, Gateway},
+    gateway::{BUSY_PAUSE, Gateway, holds_too_much},
     limited::Limit,
     outcome::{new_id, now_ms},
     principals::Client,
@@ -88,15 +89,24 @@ impl Session {
         self.is_pinged = false;
     }
 
-    /// Whether the socket is read.
-    pub(super) fn may_read(&self) -> bool {
+    /// Whether the socket is read: only if the answer to a frame more may be held.
+    pub(super) fn may_read(&mut self) -> bool {
+        self.count_held();
         let most = self.turn.gateway.config.limits.appends_in_flight;
+        // One frame at a time is part of what every connection is charged for.
+        let is_first = self.turn.out.is_empty() && self.appends.is_empty() && self.reads.is_empty();
         self.draining.is_none()
             && self.paused_until.is_none_or(|until| self.turn.now >= until)
             && self.turn.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
             && self.appends.submitted() < most
             && self.reads.unanswered() < most
+            && (is_first || self.turn.may_hold(FRAME_BYTES))
+    }
+
+    fn count_held(&mut self) {
+        let Self { turn, appends, reads, follows, .. } = self;
+        turn.held_else = appends.bytes() + reads.bytes() + follows.bytes();
     }
 
     /// Whether a follower may have something to send.
@@ -106,9 +116,10 @@ impl Session {
 
     /// Fills what waits for the socket up to one batch.
     pub(super) fn fill(&mut self) {
+        self.count_held();
+        self.turn.settle();
         if self.follows.is_pending() {
-            let may_read = self.draining.is_none();
-            self.follows.fill(&mut self.turn, may_read);
+            self.follows.fill(&mut self.turn, self.draining.is_none());
         }
     }
 
@@ -122,7 +133,7 @@ impl Session {
                 Job::List(question, _) => self.watch.is_open(*question),
             };
             if is_open {
-                return Some(job.start(self.turn.gateway.clone()));
+                return Some(job.start(self.turn.gateway.clone(), &self.turn.client));
             }
         }
         None
@@ -158,15 +169,18 @@ impl Session {
     pub(super) fn done(&mut self, done: Done) {
         let Self { turn, reads, follows, watch, .. } = self;
         let key = match done {
-            Done::Read(question, key, page) => {
-                reads.page(turn, follows, question, key, page);
+            Done::Read(question, key, page, charge) => {
+                reads.page(turn, follows, question, key, page, charge);
                 key
             }
-            Done::CatchUp(question, key, page) => {
-                follows.page(turn, question, key, page);
+            Done::CatchUp(question, key, page, charge) => {
+                follows.page(turn, question, key, page, charge);
                 key
             }
-            Done::List(question, heads) => return watch.listed(turn, question, heads),
+            Done::List(question, heads, most, charge) => {
+                turn.held.absorb(charge);
+                return watch.listed(turn, question, heads, most);
+            }
         };
         self.release(key);
     }
@@ -179,7 +193,8 @@ impl Session {
         let drained = self.draining.map(|since| since + drain);
         let appends = self.appends.deadline(self.turn.gateway.config.limits.append_for);
         let (reads, watch) = (self.reads.deadline(), self.watch.deadline());
-        let others = [login, drained, appends, reads, watch, self.paused_until];
+        let others =
+            [login, drained, appends, reads, watch, self.paused_until, self.turn.held.retry()];
         others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
 
@@ -201,6 +216,7 @@ impl Session {
             self.is_pinged = true;
             self.turn.out.push(wire::ping_frame());
         }
+        self.turn.held.note_retry(now);
         for key in self.appends.tick(&mut self.turn) {
             self.release_unless_written(Some(key));
         }
@@ -233,7 +249,7 @@ impl Session {
     /// Takes a WebSocket message.
     pub(super) fn message(&mut self, message: &Message) -> Result<(), End> {
         if message.is_ping() {
-            self.turn.out.push(wire::pong_frame(message.as_payload()));
+            self.turn.out.pong(wire::pong_frame(message.as_payload()));
             return Ok(());
         }
         if message.is_close() {
@@ -437,10 +453,14 @@ impl Session {
             return Ok(key);
         }
         let named = |refusal| Refusal { room: Some(room.clone()), ..refusal };
-        let tail = gateway.tail(room).map_err(named)?;
-        if rooms.len() >= gateway.config.limits.rooms_per_connection {
+        let is_full = rooms.len() >= gateway.config.limits.rooms_per_connection;
+        if is_full || !self.turn.may_hold(NEW_ROOM_BYTES) {
             self.evict_rooms_at_rest();
         }
+        if !self.turn.may_hold(NEW_ROOM_BYTES) {
+            return Err(named(holds_too_much()));
+        }
+        let tail = self.turn.gateway.tail(room).map_err(named)?;
         Ok(self.turn.rooms.add(tail))
     }
 
@@ -479,5 +499,6 @@ impl Session {
         turn.rooms.retain(|key| follows.has(key) || reads.has(key) || !appends.is_at_rest(key));
         appends.retain(|key| turn.rooms.tail(key).is_some());
         begun.retain(|key| turn.rooms.tail(*key).is_some());
+        self.count_held();
     }
 }

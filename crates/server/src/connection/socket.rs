@@ -1,9 +1,9 @@
 //! The two halves of a WebSocket: frames are read by a library ([`Socket`]), and written by us ([`Out`]).
 //!
 //! Enters: bytes of a client; frames for it, whole, as bytes that may be shared with other connections.
-//! Leaves: messages; the same frames, in order, all that waits in one write. Invariant: a frame is
+//! Leaves: messages; the same frames, in order, all that waits in one write. Invariants: a frame is
 //! written whole before the next; how much may wait is the connection's to keep in bounds
-//! ([`Out::bytes`]).
+//! ([`Out::bytes`]); what the library buffers of a long frame is charged, and given back after it.
 //!
 //! The server's frames are unmasked and whole, so one commit's bytes serve every follower; a library
 //! that writes would frame, copy and flush them for each (`docs/decisions/0001`). What the library
@@ -13,12 +13,13 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
+use roomlog_core::budget::{Account, Charge};
 use roomlog_protocol::CloseCode;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -30,7 +31,11 @@ use tokio::{
 };
 use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
 
+use super::position::FramePosition;
 use crate::wire;
+
+/// The buffer that every connection has for what it reads: as large as the library's at first.
+const READ_BYTES: usize = 8 << 10;
 
 /// How long a client that is told why it is closed may take to read that.
 const LINGER: Duration = Duration::from_secs(2);
@@ -50,12 +55,20 @@ impl End {
 }
 
 /// The reading half.
-pub(super) struct Socket(WebSocketStream<ReadOnly>);
+pub(super) struct Socket {
+    stream: WebSocketStream<ReadOnly>,
+    limits: Limits,
+    /// How many messages and control frames it has given.
+    given: u64,
+}
 
 /// The reading half of the TCP connection, behind what came with the handshake.
 struct ReadOnly {
     read: Bytes,
     half: OwnedReadHalf,
+    position: FramePosition,
+    /// What the library buffers beyond [`READ_BYTES`].
+    charge: Charge,
 }
 
 impl Socket {
@@ -63,18 +76,52 @@ impl Socket {
         stream: TcpStream,
         read: Bytes,
         frame_bytes: usize,
+        account: &Account,
     ) -> (Self, OwnedWriteHalf) {
         let (half, write) = stream.into_split();
         // Even when it is empty it would hold the buffer that the handshake was read into.
         let read = if read.is_empty() { Bytes::new() } else { read };
         let limits = Limits::default().max_payload_len(Some(frame_bytes));
-        let stream = ServerBuilder::new().limits(limits).serve(ReadOnly { read, half });
-        (Self(stream), write)
+        let (position, charge) = (FramePosition::default(), account.open());
+        let stream = ReadOnly { read, half, position, charge };
+        let stream = ServerBuilder::new().limits(limits).serve(stream);
+        (Self { stream, limits, given: 0 }, write)
     }
 
     /// The next frame; `None` when the client is gone. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Option<Result<Message, Error>> {
-        self.0.next().await
+        let next = self.stream.next().await;
+        self.given += u64::from(matches!(next, Some(Ok(_))));
+        next
+    }
+
+    /// Whether a long frame has left a large buffer, which is empty now.
+    pub(super) fn has_spare_buffer(&self) -> bool {
+        let reader = self.stream.get_ref();
+        reader.charge.bytes() > 0
+            && reader.position.is_between_messages()
+            && reader.position.complete() == self.given
+    }
+
+    /// The same socket with a buffer as at first: the library would keep an empty one for ever.
+    pub(super) fn without_spare_buffer(mut self) -> Self {
+        let mut reader = self.stream.into_inner();
+        reader.charge = reader.charge.account().open();
+        self.stream = ServerBuilder::new().limits(self.limits).serve(reader);
+        self
+    }
+}
+
+impl ReadOnly {
+    /// Charges the library's buffer, of which `spare` bytes are free: it has grown before it asks for
+    /// more to put there, and none of that is memory in use yet.
+    fn charge_buffer(&mut self, spare: usize) -> io::Result<()> {
+        let charged = READ_BYTES + self.charge.bytes();
+        let lacking = (self.position.partial() + spare).saturating_sub(charged);
+        if lacking == 0 || self.charge.grow(lacking) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::OutOfMemory.into())
     }
 }
 
@@ -89,6 +136,10 @@ pub(super) fn end_of(error: &Error) -> End {
             End::close(CloseCode::NotUtf8, "a text frame must be UTF-8")
         }
         Error::Protocol(problem) => End::close(CloseCode::Protocol, problem.to_string()),
+        Error::Io(problem) if problem.kind() == io::ErrorKind::OutOfMemory => {
+            let reason = "the server holds too much for this client; send this frame again later";
+            End::close(CloseCode::TryLater, reason)
+        }
         _ => End::GONE,
     }
 }
@@ -103,7 +154,7 @@ pub(super) async fn finish(
 ) {
     let Some((code, reason)) = close else { return };
     out.push(wire::close_frame(code, &reason));
-    let mut left = socket.0.into_inner().half.take(LINGER_BYTES);
+    let mut left = socket.stream.into_inner().half.take(LINGER_BYTES);
     let _cut_off = timeout(LINGER, async {
         while out.write(&write)? {
             write.writable().await?;
@@ -120,15 +171,19 @@ impl AsyncRead for ReadOnly {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.charge_buffer(buffer.remaining())?;
+        let before = buffer.filled().len();
         if self.read.is_empty() {
-            return Pin::new(&mut self.half).poll_read(context, buffer);
+            ready!(Pin::new(&mut self.half).poll_read(context, buffer))?;
+        } else {
+            let count = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read[..count]);
+            self.read.advance(count);
+            if self.read.is_empty() {
+                self.read = Bytes::new();
+            }
         }
-        let count = self.read.len().min(buffer.remaining());
-        buffer.put_slice(&self.read[..count]);
-        self.read.advance(count);
-        if self.read.is_empty() {
-            self.read = Bytes::new();
-        }
+        self.position.advance(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -163,33 +218,49 @@ const PIECES: usize = 64;
 /// For how many frames an idle connection keeps memory.
 const FRAMES_KEPT: usize = 4;
 
+/// What a frame that waits takes besides its bytes.
+const FRAME_OVERHEAD: usize = 128;
+
 /// What waits to be written to one socket.
 #[derive(Default)]
 pub(crate) struct Out {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// The place of the newest pong.
+    pong: Option<usize>,
+    /// The first frame is written in part.
+    is_begun: bool,
 }
 
 impl Out {
     /// Puts a frame behind the others.
     pub(crate) fn push(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
+        self.bytes += frame.len() + FRAME_OVERHEAD;
         self.frames.push_back(frame);
     }
 
-    /// Puts frames that others may share behind the others.
-    pub(crate) fn extend(&mut self, frames: &[Bytes]) {
-        frames.iter().for_each(|frame| self.push(frame.clone()));
+    /// Answers a ping, in place of a pong that waits: only the newest needs an answer (RFC 6455, 5.5.3).
+    pub(super) fn pong(&mut self, frame: Bytes) {
+        let place = self.pong.filter(|place| *place > 0 || !self.is_begun);
+        if let Some(waiting) = place.and_then(|place| self.frames.get_mut(place)) {
+            self.bytes = self.bytes + frame.len() - waiting.len();
+            *waiting = frame;
+        } else {
+            self.pong = Some(self.frames.len());
+            self.push(frame);
+        }
     }
 
     /// Takes the first frame.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let frame = self.frames.pop_front()?;
-        self.bytes -= frame.len();
+        self.bytes -= frame.len() + FRAME_OVERHEAD;
+        self.pong = self.pong.and_then(|place| place.checked_sub(1));
+        self.is_begun = false;
         Some(frame)
     }
 
-    /// How many bytes wait.
+    /// How much memory the frames that wait take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -221,13 +292,43 @@ impl Out {
     }
 
     fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
         while let Some(frame) = self.frames.front_mut() {
             if written < frame.len() {
+                self.bytes -= written;
+                self.is_begun |= written > 0;
                 return frame.advance(written);
             }
             written -= frame.len();
-            self.frames.pop_front();
+            self.pop();
         }
+    }
+}
+
+/// What a number of frames takes while they wait, in bytes.
+pub(crate) fn bytes_of(frames: &[Bytes]) -> usize {
+    frames.iter().map(|frame| frame.len() + FRAME_OVERHEAD).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_pong_waits_unless_the_one_before_is_half_written() {
+        let mut out = Out::default();
+        out.push(Bytes::from_static(b"answer"));
+        for payload in [&b"1"[..], b"22", b"333"] {
+            out.pong(wire::pong_frame(payload));
+        }
+        assert_eq!(
+            out.bytes(),
+            bytes_of(&[Bytes::from_static(b"answer"), wire::pong_frame(b"333")])
+        );
+        out.advance("answer".len() + 1);
+        out.pong(wire::pong_frame(b"4"));
+        out.pong(wire::pong_frame(b"5"));
+        assert_eq!(out.pop().as_deref(), Some(&wire::pong_frame(b"333")[1..]));
+        assert_eq!(out.pop(), Some(wire::pong_frame(b"5")));
+        assert!(out.is_empty() && out.bytes() == 0);
     }
 }

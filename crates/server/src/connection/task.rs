@@ -15,8 +15,9 @@ use tokio::net::TcpStream;
 use tokio_websockets::Message;
 
 use super::{
+    held::Held,
     session::Session,
-    socket::{self, End, Socket},
+    socket::{self, End, Out, Socket},
     turn::Done,
 };
 use crate::{
@@ -68,7 +69,8 @@ impl Connection {
     /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
     pub(crate) async fn serve(mut self, stream: TcpStream, read: bytes::Bytes) {
         let frame_bytes = self.session.turn.gateway.config.limits.frame_bytes;
-        let (mut socket, write) = Socket::new(stream, read, frame_bytes);
+        let memory = self.session.turn.client.memory.clone();
+        let (mut socket, write) = Socket::new(stream, read, frame_bytes, &memory);
         let mut stopping = Box::pin(stopped(self.session.turn.gateway.stopping.clone()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.session.deadline().into()));
         let End(close) = loop {
@@ -80,6 +82,9 @@ impl Connection {
                 match self.session.turn.out.write(&write) {
                     Ok(full) => self.is_full = full,
                     Err(_) => break End::GONE,
+                }
+                if !self.is_full {
+                    self.session.turn.held.note_drained();
                 }
                 if !self.is_full && self.session.has_more() {
                     // The socket takes more; others have their turn first.
@@ -93,6 +98,9 @@ impl Connection {
             let deadline = tokio::time::Instant::from(self.session.deadline());
             if timer.is_elapsed() || deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
+            }
+            if socket.has_spare_buffer() {
+                socket = socket.without_spare_buffer();
             }
             let (may_read, is_draining) = (self.session.may_read(), self.session.is_draining());
             let event = tokio::select! {
@@ -121,10 +129,16 @@ impl Connection {
                 break end;
             }
         };
-        let out = std::mem::take(&mut self.session.turn.out);
         // Its queues and followers end now, not after the client has read the close frame.
-        drop(self);
+        let (out, held) = self.into_out();
         socket::finish(socket, write, out, close).await;
+        drop(held);
+    }
+
+    /// What the socket has not taken, and its charge.
+    fn into_out(self) -> (Out, Held) {
+        let turn = self.session.turn;
+        (turn.out, turn.held)
     }
 
     fn take(&mut self, event: Event) -> Result<(), End> {

@@ -12,9 +12,11 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_core::{
     archive::ArchiveError,
+    budget::{Account, Charge},
     head::Head,
     mailbox::Mailbox,
     reader::{Page, PageLimits, ReadError},
@@ -24,8 +26,15 @@ use roomlog_protocol::{
     ClientUpdate, Latest, Refusal, RoomName, ServerFrame, Slot, Span, limits::HEADS_PER_FRAME,
 };
 
-use super::socket::{BATCH_BYTES, Out};
-use crate::{gateway::Gateway, principals::Client, wire};
+use super::{
+    held::{Held, ROOM_BYTES},
+    socket::{BATCH_BYTES, Out, bytes_of},
+};
+use crate::{
+    gateway::{Gateway, PageGrant},
+    principals::Client,
+    wire,
+};
 
 /// What the parts of a session share while they handle an event.
 pub(crate) struct Turn {
@@ -37,12 +46,42 @@ pub(crate) struct Turn {
     pub(crate) rooms: OpenRooms,
     pub(crate) out: Out,
     pub(crate) jobs: VecDeque<Job>,
+    pub(crate) held: Held,
+    /// What appends, reads and followings hold, in bytes.
+    pub(super) held_else: usize,
 }
 
 impl Turn {
     pub(crate) fn new(gateway: Arc<Gateway>, client: Client, mailbox: Arc<Mailbox>) -> Self {
         let (rooms, out, jobs) = (OpenRooms::new(mailbox), Out::default(), VecDeque::new());
-        Self { now: Instant::now(), gateway, client, rooms, out, jobs }
+        let held = Held::new(&client.memory);
+        Self { now: Instant::now(), gateway, client, rooms, out, jobs, held, held_else: 0 }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held_else + self.rooms.len() * ROOM_BYTES + self.out.bytes()
+    }
+
+    /// Whether the connection may hold `more` bytes besides what it holds. If so, they are charged;
+    /// if not, it tries again soon.
+    pub(crate) fn may_hold(&mut self, more: usize) -> bool {
+        let needed = self.held_bytes() + more;
+        self.held.may_hold(needed, self.now)
+    }
+
+    /// Gives back what is charged and not held any more.
+    pub(crate) fn settle(&mut self) {
+        let needed = self.held_bytes();
+        self.held.settle(needed);
+    }
+
+    /// Puts frames behind the others, all of them or none: whether they may be held.
+    pub(super) fn send_all(&mut self, frames: Vec<Bytes>) -> bool {
+        let may = self.may_hold(bytes_of(&frames));
+        if may {
+            frames.into_iter().for_each(|frame| self.out.push(frame));
+        }
+        may
     }
 
     pub(super) fn say(&mut self, frame: &ServerFrame) {
@@ -166,29 +205,46 @@ pub(crate) enum Job {
     List(Question, Option<RoomName>),
 }
 
-/// The result of a job.
+/// The result of a job, and what is charged for it.
 pub(crate) enum Done {
-    Read(Question, u32, Result<Page, ReadError>),
-    CatchUp(Question, u32, Result<Page, ReadError>),
-    List(Question, Result<Vec<(RoomName, Head)>, ArchiveError>),
+    Read(Question, u32, Result<Page, ReadError>, Charge),
+    CatchUp(Question, u32, Result<Page, ReadError>, Charge),
+    /// With the most names that it could have.
+    List(Question, Result<Vec<(RoomName, Head)>, ArchiveError>, usize, Charge),
 }
 
 impl Job {
-    pub(crate) fn start(self, gateway: Arc<Gateway>) -> BoxFuture<'static, Done> {
-        let limits = gateway.page_limits();
+    /// The largest page that may be held.
+    fn grant(&self, gateway: &Gateway, account: &Account) -> PageGrant {
+        let most = match self {
+            Self::Read(_, _, update) => match update.span {
+                Span::UpTo { count, .. } => usize::try_from(count).unwrap_or(usize::MAX),
+                Span::After(_) => usize::MAX,
+            },
+            Self::CatchUp(..) => usize::MAX,
+            Self::List(..) => return PageGrant::new(account, HEADS_PER_FRAME, 0),
+        };
+        gateway.grant_page(account, most)
+    }
+
+    /// Begins, with the largest page that may be held.
+    pub(crate) fn start(self, gateway: Arc<Gateway>, client: &Client) -> BoxFuture<'static, Done> {
+        let PageGrant { limits, charge, .. } = self.grant(&gateway, &client.memory);
         match self {
             Self::Read(question, key, update) => async move {
                 let ClientUpdate { room, span, digest, .. } = *update;
-                Done::Read(question, key, gateway.page(&room, span, digest, limits).await)
+                let page = gateway.page(&room, span, digest, limits).await;
+                Done::Read(question, key, page, charge)
             }
             .boxed(),
             Self::CatchUp(question, key, room, span) => async move {
-                let limits = PageLimits { bytes: BATCH_BYTES, ..limits };
-                Done::CatchUp(question, key, gateway.page(&room, span, None, limits).await)
+                let limits = PageLimits { bytes: limits.bytes.min(BATCH_BYTES), ..limits };
+                Done::CatchUp(question, key, gateway.page(&room, span, None, limits).await, charge)
             }
             .boxed(),
             Self::List(question, after) => async move {
-                Done::List(question, gateway.room_heads(after, HEADS_PER_FRAME).await)
+                let most = usize::try_from(limits.entries).unwrap_or(usize::MAX);
+                Done::List(question, gateway.room_heads(after, most).await, most, charge)
             }
             .boxed(),
         }

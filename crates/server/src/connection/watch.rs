@@ -26,6 +26,11 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// How long after a list of all rooms another one may begin, because moves were missed.
 pub(super) const LIST_EVERY: Duration = Duration::from_secs(30);
+/// The most that a head takes in a frame: a name of 128 bytes, a slot, and what separates them.
+const HEAD_BYTES: usize = 160;
+
+/// How many heads a frame has if more may not be held.
+const LEAST_HEADS: usize = 16;
 
 struct Watching {
     question: Question,
@@ -66,6 +71,7 @@ impl Watch {
         turn: &mut Turn,
         question: Question,
         heads: Result<Vec<(RoomName, Head)>, ArchiveError>,
+        most: usize,
     ) {
         let Some(watching) = self.0.as_mut().filter(|it| it.question == question) else { return };
         let heads = match heads {
@@ -77,7 +83,7 @@ impl Watch {
         };
         let Some(first) = watching.listing else { return };
         let last = heads.last().map(|(room, _)| room.clone());
-        let more = heads.len() == HEADS_PER_FRAME;
+        let more = heads.len() == most;
         let rooms =
             heads.into_iter().map(|(room, head)| (room, Latest::before(head.end))).collect();
         let mut frame = Heads { rooms, ..Heads::default() };
@@ -125,15 +131,15 @@ impl Watching {
             return;
         }
         self.next = turn.now + EVERY;
-        if turn.out.bytes() >= OUT_BYTES {
-            return;
-        }
-        let Moved { rooms, missed } = self.watcher.moved(HEADS_PER_FRAME);
+        let may_hold = |most: &usize| turn.may_hold(most * HEAD_BYTES);
+        let most = [HEADS_PER_FRAME, LEAST_HEADS].into_iter().find(may_hold);
+        let Some(most) = most.filter(|_| turn.out.bytes() < OUT_BYTES) else { return };
+        let Moved { rooms, missed } = self.watcher.moved(most);
         self.missed |= missed;
         if rooms.is_empty() {
             return;
         }
-        if rooms.len() == HEADS_PER_FRAME {
+        if rooms.len() == most {
             // More moved than a frame holds; the rest are other rooms, so they need not wait.
             self.next = turn.now;
         }

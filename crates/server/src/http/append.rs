@@ -10,6 +10,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Response, StatusCode},
 };
+use bytes::Bytes;
 use roomlog_core::{outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
     Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span,
@@ -22,11 +23,15 @@ use super::{
     query::reach,
 };
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, charged_answer},
     outcome::{new_id, now_ms, refusal_of},
     principals::Client,
     wire::{self, bad, respond_json, unknown_outcome},
 };
+
+/// Why there is no entry in the answer to an append that was stored.
+pub(super) const ANSWER_NOT_HELD: &str =
+    "the server holds too much for this client to answer with the entry; send it again later";
 
 pub(super) async fn append_one(
     gateway: &Gateway,
@@ -67,7 +72,10 @@ pub(super) async fn append_one(
     let entry = entry.unwrap_or_else(|| b"null".into());
     gateway.config.metrics.appended(repeat, read.elapsed());
     let status = if repeat { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(respond_json(status, [br#"{"entry":"#, &*entry, b"}"].concat()))
+    let answer = Bytes::from([br#"{"entry":"#, &*entry, b"}"].concat());
+    let answer = charged_answer(answer, body.into_charge());
+    let answer = answer.ok_or_else(|| echo(unknown_outcome(ANSWER_NOT_HELD)))?;
+    Ok(respond_json(status, answer))
 }
 
 pub(super) fn read_append(

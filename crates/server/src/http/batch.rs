@@ -21,11 +21,11 @@ use bytes::Bytes;
 use futures_util::stream;
 use roomlog_core::{
     block::{BLOCK_BYTES, BLOCK_ENTRIES},
+    budget::Charge,
     mailbox::Mailbox,
     outcome::AppendOutcome,
     proposal::Stored,
     queue::{Draft, Queue},
-    reader::PageLimits,
 };
 use roomlog_protocol::{
     EntryId, ErrorCode, ErrorFrame, Latest, Refusal, RoomName, Slot, Span, limits::BATCH_APPENDS,
@@ -34,12 +34,12 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    append::{author_of, read_append, wait_for_log},
+    append::{ANSWER_NOT_HELD, author_of, read_append, wait_for_log},
     body::{self, check_beginning},
 };
 use crate::{
     connection::BATCH_BYTES,
-    gateway::Gateway,
+    gateway::{FREE_PAGE, Gateway, PageGrant, holds_too_much},
     outcome::{new_id, now_ms, refusal_of},
     principals::Client,
     wire::{self, bad, respond, unknown_outcome},
@@ -48,6 +48,12 @@ use crate::{
 /// The most bytes of one batch in flight, unless it is a single append: a block that is written,
 /// and the next one.
 const IN_FLIGHT_BYTES: usize = 2 * BLOCK_BYTES;
+
+/// What a line and its outcome take until they are answered.
+const LINE_BYTES: usize = 512;
+
+/// An answer is charged in steps of so many bytes.
+const ANSWER_STEP: usize = 16 << 10;
 
 enum Line {
     /// It is stored.
@@ -76,14 +82,24 @@ pub(super) async fn append_batch(
         return Ok(error.answer());
     }
     let is_append = |line: &&[u8]| !line.trim_ascii().is_empty();
-    let lines: Vec<_> = body.bytes.split(|byte| *byte == b'\n').filter(is_append).collect();
+    let lines = body.bytes.split(|byte| *byte == b'\n').filter(is_append);
+    let lines: Vec<_> = lines.take(BATCH_APPENDS + 1).collect();
     if lines.len() > BATCH_APPENDS {
-        let message = format!("{} appends are more than {BATCH_APPENDS}", lines.len());
+        let message = format!("the body has more than {BATCH_APPENDS} appends");
         return Err(Refusal::new(ErrorCode::TooLarge, message));
     }
+    let outcomes = (lines.len() * LINE_BYTES).saturating_sub(FREE_PAGE);
+    let outcomes = client.memory.charge(outcomes).ok_or_else(holds_too_much)?;
     let lines = Batch::new(gateway, client, room.clone()).run(&lines).await.into();
     drop(body);
-    let answer = BatchAnswer { gateway: gateway.clone(), room, lines, page: Vec::new() };
+    let answer = BatchAnswer {
+        gateway: gateway.clone(),
+        room,
+        lines,
+        _outcomes: outcomes,
+        page: Vec::new(),
+        page_charge: client.memory.open(),
+    };
     let chunks = stream::unfold(answer, async |mut answer: BatchAnswer| {
         let chunk = answer.next().await?;
         Some((Ok::<_, Infallible>(chunk), answer))
@@ -328,39 +344,59 @@ struct BatchAnswer {
     gateway: Arc<Gateway>,
     room: RoomName,
     lines: VecDeque<Line>,
+    _outcomes: Charge,
     page: Vec<Stored>,
+    page_charge: Charge,
 }
 
 impl BatchAnswer {
+    /// The next lines, as many as may be held.
     async fn next(&mut self) -> Option<Bytes> {
-        let mut chunk = Vec::new();
+        let (mut chunk, mut charge) = (Vec::new(), self.page_charge.account().open());
         while chunk.len() < BATCH_BYTES {
             let Some(line) = self.lines.pop_front() else { break };
-            chunk.extend(self.encode(line).await);
+            let mut text = self.encode(&line).await;
+            if !may_hold(&mut charge, chunk.len() + text.len()) {
+                if !chunk.is_empty() {
+                    self.lines.push_front(line);
+                    break;
+                }
+                text = self.error(line.id(), unknown_outcome(ANSWER_NOT_HELD));
+            }
+            chunk.extend(text);
             chunk.push(b'\n');
         }
-        (!chunk.is_empty()).then(|| chunk.into())
+        chunk.shrink_to_fit();
+        (!chunk.is_empty()).then(|| wire::charged(chunk.into(), charge))
     }
 
-    async fn encode(&mut self, line: Line) -> Vec<u8> {
-        let refusal = match line {
-            Line::Entry { id, slot, repeat } => match self.entry(slot).await {
+    async fn encode(&mut self, line: &Line) -> Vec<u8> {
+        match line {
+            Line::Entry { slot, repeat, .. } => match self.entry(*slot).await {
                 Ok(stored) => {
-                    let end: &[u8] = if repeat { br#","repeat":true}"# } else { b"}" };
-                    return [br#"{"entry":"#, &*wire::json(&stored.entry), end].concat();
+                    let end: &[u8] = if *repeat { br#","repeat":true}"# } else { b"}" };
+                    [br#"{"entry":"#, &*wire::json(&stored.entry), end].concat()
                 }
-                Err(refusal) => Refusal { room: Some(self.room.clone()), id: Some(id), ..refusal },
+                Err(refusal) => self.error(line.id(), refusal),
             },
-            Line::Error(refusal) => *refusal,
-            Line::InFlight { .. } => unknown_outcome("the append was interrupted"),
-        };
-        wire::json(&json!({ "error": ErrorFrame::from(refusal) }))
+            Line::Error(refusal) => error_line((**refusal).clone()),
+            Line::InFlight { .. } => error_line(unknown_outcome("the append was interrupted")),
+        }
+    }
+
+    fn error(&self, id: Option<EntryId>, refusal: Refusal) -> Vec<u8> {
+        error_line(Refusal { room: Some(self.room.clone()), id, ..refusal })
     }
 
     async fn entry(&mut self, slot: Slot) -> Result<&Stored, Refusal> {
         let at = |page: &[Stored]| page.iter().position(|stored| stored.entry.slot == slot);
         if at(&self.page).is_none() {
-            let limits = PageLimits { entries: self.run_from(slot) as u64, bytes: BATCH_BYTES };
+            // The page before is not needed any more.
+            let account = self.page_charge.account().clone();
+            (self.page, self.page_charge) = (Vec::new(), account.open());
+            let PageGrant { limits, charge, .. } =
+                PageGrant::new(&account, self.run_from(slot), BATCH_BYTES);
+            self.page_charge = charge;
             let span = Span::After(Latest::before(slot));
             let read = self.gateway.node.read(&self.room, span, None, limits).await;
             self.page = read.map_err(|error| unknown_outcome(error.to_string()))?.entries;
@@ -374,5 +410,25 @@ impl BatchAnswer {
         let is_at = |line: &Line, at: Slot| matches!(line, Line::Entry { slot, .. } if *slot == at);
         let run = self.lines.iter().zip(slot + 1..).take_while(|(line, at)| is_at(line, *at));
         (run.count() + 1).min(self.gateway.config.limits.page_entries)
+    }
+}
+
+/// Whether the answer may hold `needed` bytes, which are charged then, in steps.
+fn may_hold(charge: &mut Charge, needed: usize) -> bool {
+    let lacking = needed.saturating_sub(FREE_PAGE + charge.bytes());
+    lacking == 0 || charge.grow(lacking.next_multiple_of(ANSWER_STEP)) || charge.grow(lacking)
+}
+
+fn error_line(refusal: Refusal) -> Vec<u8> {
+    wire::json(&json!({ "error": ErrorFrame::from(refusal) }))
+}
+
+impl Line {
+    /// The id of its append, if it is known.
+    fn id(&self) -> Option<EntryId> {
+        match self {
+            Self::Entry { id, .. } | Self::InFlight { id, .. } => Some(id.clone()),
+            Self::Error(refusal) => refusal.id.clone(),
+        }
     }
 }

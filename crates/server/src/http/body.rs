@@ -16,7 +16,7 @@ use roomlog_protocol::{ErrorCode, Refusal};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, holds_too_much},
     limited::Limit,
     principals::Client,
     wire::{bad, refuse_as},
@@ -139,8 +139,7 @@ pub(super) async fn read(
         gateway.config.metrics.limited(Limit::BodyMs);
         bad("the body did not arrive within body_ms: send less at once")
     };
-    let charge = client.memory.charge(0).ok_or_else(too_many)?;
-    let mut read = RequestBody { bytes: Vec::new(), charge };
+    let mut read = RequestBody { bytes: Vec::new(), charge: client.memory.open() };
     loop {
         let next = due.min(Instant::now() + limits.idle_for);
         let frame = timeout_at(next, body.frame()).await.map_err(late)?;
@@ -156,6 +155,11 @@ pub(super) async fn read(
 }
 
 impl RequestBody {
+    /// The charge, without the bytes.
+    pub(super) fn into_charge(self) -> Charge {
+        self.charge
+    }
+
     /// Makes room for `bytes` more of at most `most`, charged before it is taken. Grows by doubling.
     fn reserve(&mut self, bytes: usize, most: usize) -> Result<(), Refusal> {
         let (needed, had) = (self.bytes.len() + bytes, self.bytes.capacity());
@@ -164,16 +168,11 @@ impl RequestBody {
         }
         let wanted = needed.max(2 * had).min(most);
         if !self.charge.grow(wanted - had) {
-            return Err(too_many());
+            return Err(holds_too_much());
         }
         self.bytes.reserve_exact(wanted - self.bytes.len());
         Ok(())
     }
-}
-
-fn too_many() -> Refusal {
-    let message = "the server holds too much for this client already; send it again later";
-    Refusal::new(ErrorCode::Busy, message)
 }
 
 pub(super) async fn discard(mut body: Body) {

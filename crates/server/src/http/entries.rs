@@ -13,7 +13,7 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use bytes::Bytes;
-use roomlog_core::reader::ReadError;
+use roomlog_core::{budget::Account, reader::ReadError};
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, Span, client::parse_update, json::Object,
 };
@@ -26,7 +26,9 @@ use super::{
 };
 use crate::{
     connection::{keep_of, needed_end},
-    gateway::{BUSY_PAUSE, Gateway, SocketPermit, unreadable},
+    gateway::{
+        BUSY_PAUSE, Gateway, PageGrant, SocketPermit, charged_answer, holds_too_much, unreadable,
+    },
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
@@ -68,6 +70,7 @@ pub(super) async fn append(
 
 pub(super) async fn read_entries(
     State(gateway): State<Arc<Gateway>>,
+    Extension(permit): Extension<Arc<SocketPermit>>,
     Room(room): Room,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response<Body> {
@@ -81,7 +84,7 @@ pub(super) async fn read_entries(
         Err(refusal) => return refuse(*refusal),
     };
     let text = match check_log(&gateway, &room, &query) {
-        Ok(()) => read_text(&gateway, &update).await,
+        Ok(()) => read_text(&gateway, &permit.client.memory, &update).await,
         Err(refusal) => Err(refusal),
     };
     match text {
@@ -90,8 +93,13 @@ pub(super) async fn read_entries(
     }
 }
 
-/// A page as text; the newest of a room from the cache while its log has not grown.
-async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Refusal> {
+/// A page as text, charged to `account`; the newest of a room from the cache while its log has not
+/// grown.
+async fn read_text(
+    gateway: &Gateway,
+    account: &Account,
+    update: &ClientUpdate,
+) -> Result<Bytes, Refusal> {
     let begun = Instant::now();
     let needed = needed_end(update);
     if needed > 0 {
@@ -106,10 +114,12 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
         let end = gateway.head(&update.room)?.end;
         if let Some(text) = gateway.page_cache.get(&update.room, count, end) {
             gateway.config.metrics.page(begun.elapsed());
-            return Ok(text);
+            return charged_answer(text, account.open()).ok_or_else(holds_too_much);
         }
     }
-    let limits = gateway.page_limits();
+    let most = gateway.config.limits.page_entries;
+    let most = count.map_or(most, |count| usize::try_from(count).unwrap_or(most));
+    let PageGrant { limits, charge, is_whole } = gateway.grant_page(account, most);
     let page = gateway.page(&update.room, update.span, update.digest, limits).await;
     let page = page.map_err(|error| match error {
         ReadError::Diverged { latest } => {
@@ -121,10 +131,9 @@ async fn read_text(gateway: &Gateway, update: &ClientUpdate) -> Result<Bytes, Re
     let encoded = wire::page(&update.room, &page, keep_of(update.span), &gateway.config.limits);
     let text = Bytes::from(encoded.body(gateway.node.log()));
     // A room that was never written is not cached, so that such names evict nothing.
-    if let Some(count) = count
-        && page.head.end > 0
-    {
+    if let Some(count) = count.filter(|_| is_whole && page.head.end > 0) {
         gateway.page_cache.put(&update.room, count, page.head.end, text.clone());
     }
-    Ok(text)
+    drop(page);
+    charged_answer(text, charge).ok_or_else(holds_too_much)
 }

@@ -15,7 +15,7 @@
 //!
 //! Enters: a room and a slot. Leaves: a body without an end. Invariants: it is a follower as the
 //! WebSocket's are: each slot above the first is sent once, in order; at most two batches are in
-//! memory, and the next is made when the socket has taken them, so a slow reader delays nobody. It
+//! memory, charged until the socket has taken them, and the next is made when the socket has taken them, so a slow reader delays nobody. It
 //! ends when the server stops or its entries cannot be read; a browser comes back by itself, with
 //! the last `id` it has seen.
 
@@ -30,7 +30,7 @@ use axum::{
 use futures_util::{FutureExt, stream};
 use roomlog_core::{mailbox::Mailbox, tail::Tail};
 use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, json::Object};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use super::query::{Room, check_log, object_of_query, reach};
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
     },
     gateway::{Gateway, SocketPermit, stopped},
     principals::Client,
-    wire::{refuse, respond},
+    wire::{self, refuse, respond},
 };
 
 const COMMENT: &[u8] = b": still here\n\n";
@@ -164,8 +164,12 @@ impl Feed {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.turn.out.pop() {
-                return Some(bytes);
+                let charge = self.turn.held.split(bytes.len());
+                return Some(wire::charged(bytes, charge));
             }
+            self.turn.now = std::time::Instant::now();
+            self.turn.held.note_retry(self.turn.now);
+            self.turn.settle();
             if self.follows.is_empty() || self.stopping.as_mut().now_or_never().is_some() {
                 return None;
             }
@@ -175,16 +179,18 @@ impl Feed {
             }
             self.follows.fill(&mut self.turn, true);
             if let Some(job) = self.turn.jobs.pop_front() {
-                let done = job.start(self.turn.gateway.clone()).await;
-                if let Done::CatchUp(question, key, page) = done {
-                    self.follows.page(&mut self.turn, question, key, page);
+                let done = job.start(self.turn.gateway.clone(), &self.turn.client).await;
+                if let Done::CatchUp(question, key, page, charge) = done {
+                    self.follows.page(&mut self.turn, question, key, page, charge);
                 }
                 continue;
             }
             if !self.turn.out.is_empty() {
                 continue;
             }
+            let retry = self.turn.held.retry();
             tokio::select! {
+                () = sleep_until(retry.unwrap_or(self.turn.now).into()), if retry.is_some() => {}
                 () = self.mailbox.wait() => {
                     for key in self.mailbox.take().moved {
                         self.turn.rooms.moved(key, true);

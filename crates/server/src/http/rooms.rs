@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Query, State},
     http::{Response, StatusCode},
 };
-use roomlog_core::head::Head;
+use bytes::Bytes;
+use roomlog_core::{budget::Account, head::Head};
 use roomlog_protocol::{
     ErrorCode, Latest, Refusal, RoomName,
     limits::{DEFAULT_ROOMS, ROOMS_PER_PAGE},
@@ -20,7 +22,7 @@ use serde::Serialize;
 
 use super::query::{Room, single};
 use crate::{
-    gateway::{Gateway, unreadable},
+    gateway::{Gateway, PageGrant, SocketPermit, charged_answer, holds_too_much, unreadable},
     wire::{self, bad, not_found, refuse, respond_json},
 };
 
@@ -40,19 +42,26 @@ struct RoomHead {
 
 pub(super) async fn read_rooms(
     State(gateway): State<Arc<Gateway>>,
+    Extension(permit): Extension<Arc<SocketPermit>>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response<Body> {
-    match list(&gateway, &query).await {
-        Ok(rooms) => respond_json(StatusCode::OK, wire::json(&rooms)),
+    match list(&gateway, &permit.client.memory, &query).await {
+        Ok(rooms) => respond_json(StatusCode::OK, rooms),
         Err(refusal) => refuse(refusal),
     }
 }
 
-async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Refusal> {
+async fn list(
+    gateway: &Gateway,
+    account: &Account,
+    query: &[(String, String)],
+) -> Result<Bytes, Refusal> {
     let name_of =
         |name| RoomName::new(name).map_err(|why| Refusal::new(ErrorCode::BadName, why.to_string()));
     let after = single(query, "after")?.map(name_of).transpose()?;
     let limit = limit(single(query, "limit")?)?;
+    let PageGrant { limits, charge, .. } = PageGrant::new(account, limit, 0);
+    let limit = limit.min(usize::try_from(limits.entries).unwrap_or(limit));
     // One more than requested shows whether there are more.
     let heads = gateway.room_heads(after, limit + 1).await;
     let mut heads = heads.map_err(|problem| unreadable(&problem))?;
@@ -64,7 +73,8 @@ async fn list(gateway: &Gateway, query: &[(String, String)]) -> Result<Rooms, Re
         latest: Latest::before(head.end),
         committed_at: head.committed_at,
     };
-    Ok(Rooms { rooms: heads.into_iter().map(head).collect(), next })
+    let rooms = Rooms { rooms: heads.into_iter().map(head).collect(), next };
+    charged_answer(wire::json(&rooms).into(), charge).ok_or_else(holds_too_much)
 }
 
 /// How many rooms to list: what is requested, at most [`ROOMS_PER_PAGE`].

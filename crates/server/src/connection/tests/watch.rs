@@ -63,10 +63,9 @@ impl Scene {
     async fn reads_a_page(&mut self) -> bool {
         let Some(Job::List(..)) = self.turn.jobs.front() else { return false };
         let job = self.turn.jobs.pop_front().expect("a job");
-        let Done::List(question, heads) = job.start(self.turn.gateway.clone()).await else {
-            panic!("not a list")
-        };
-        self.watch.listed(&mut self.turn, question, heads);
+        let done = job.start(self.turn.gateway.clone(), &self.turn.client).await;
+        let Done::List(question, heads, most, _) = done else { panic!("not a list") };
+        self.watch.listed(&mut self.turn, question, heads, most);
         true
     }
 
