@@ -8,8 +8,8 @@
 //! charge gives it back when it is dropped. Invariant: what an account holds is at most what is free
 //! in the account above it, after both are charged. These are the dynamic thresholds of shared packet
 //! buffers (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): whoever holds most
-//! is refused first, some space is always left for a newcomer, and nobody has to search for the
-//! heaviest. One member of a budget W gets at most half of it, k equal ones W/(k+1) each.
+//! is refused first, without a search for the heaviest. One member of a budget W gets at most half of
+//! it, k equal ones W/(k+1) each, and as long as charges are given back, a newcomer finds some free.
 
 use std::sync::{
     Arc, Weak,

@@ -100,8 +100,8 @@ async fn a_rejected_line_is_named_and_its_neighbours_are_imported() {
 
 #[tokio::test]
 async fn a_busy_server_gets_the_batch_again() {
-    // Space for a few pending appends: every batch is `busy` somewhere in the middle.
-    let server = Server::start(&["--waiting-bytes=60000"]).await;
+    // Space for a part of a batch: every batch is `busy` somewhere in the middle.
+    let server = Server::start(&["--memory=4194304"]).await;
     let file = file((0..2_000).map(|n| entry(n, 10)));
     let (code, summary, said) = ended(import(&server, &file)).await;
     assert_eq!((code, said.as_str()), (Some(0), ""), "{summary}");

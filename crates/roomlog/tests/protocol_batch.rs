@@ -253,10 +253,11 @@ async fn a_line_over_frame_bytes_is_rejected_alone() {
 async fn a_body_that_its_client_may_not_hold_beside_others_is_busy_until_they_finish() {
     // A client may hold a third of half of the memory, and a second one of the same address a third
     // of what is left then.
-    let server = Server::start(&["--memory=1048576", "--batch-bytes=150000"]).await;
+    let server = Server::start(&["--memory=2097152", "--batch-bytes=250000"]).await;
     let padded = |id: &str, bytes: usize| says(id, json!({"padding": "p".repeat(bytes)}));
-    let body = text(&[padded("a", 70_000), padded("b", 70_000)]);
-    let (small, large) = ([padded("small", 10)], [padded("large", 100_000)]);
+    let body = text(&[padded("a", 110_000), padded("b", 110_000)]);
+    let (small, large) =
+        ([padded("small", 10)], [padded("large-1", 90_000), padded("large-2", 90_000)]);
     let (mut slow, busy) = loop {
         // One that has come but for its last byte is held; whichever of the two is read second is
         // busy, and that has to be the other.

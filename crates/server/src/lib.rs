@@ -16,6 +16,7 @@ mod guard;
 mod http;
 mod limited;
 mod listener;
+mod metric_registry;
 mod metrics;
 mod outcome;
 mod page_cache;

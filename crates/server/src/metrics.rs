@@ -14,10 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector, exponential_buckets,
-};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
 use roomlog_core::{
     Node, NodeStats,
     block::{self, BLOCK_ENTRIES},
@@ -30,7 +27,10 @@ use roomlog_core::{
 use roomlog_protocol::ErrorCode;
 use tokio::time::Instant;
 
-use crate::limited::Limit;
+use crate::{
+    limited::Limit,
+    metric_registry::{MetricRegistry, buckets, raise},
+};
 
 /// The metrics of one server. The binary makes it, so that the journal it opens is timed too.
 #[derive(Debug)]
@@ -294,46 +294,6 @@ impl JournalMetrics {
         raise(&self.readers, counts.readers_replaced);
         raise(&self.leaders, counts.leader_changes);
     }
-}
-
-/// Makes and registers metrics; their names are valid and unique in this file.
-#[derive(Debug, Default)]
-struct MetricRegistry(Registry);
-
-impl MetricRegistry {
-    fn register<T: Collector + Clone + 'static>(&self, made: prometheus::Result<T>) -> T {
-        let metric = made.unwrap_or_else(|error| unreachable!("an invalid metric: {error}"));
-        if let Err(error) = self.0.register(Box::new(metric.clone())) {
-            unreachable!("a metric registered twice: {error}");
-        }
-        metric
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.register(IntCounter::new(name, help))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.register(IntGauge::new(name, help))
-    }
-
-    fn labelled(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
-        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
-    }
-}
-
-fn buckets(first: f64, factor: f64, count: usize) -> Vec<f64> {
-    exponential_buckets(first, factor, count)
-        .unwrap_or_else(|error| unreachable!("invalid buckets: {error}"))
-}
-
-/// Raises a counter to a total that is counted elsewhere.
-fn raise(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 impl Metrics {

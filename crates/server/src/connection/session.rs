@@ -6,6 +6,8 @@
 //! room is held while it is followed, read or appended to, and only one with entries a while longer, for
 //! the next append.
 
+mod rooms;
+
 use std::{
     collections::HashSet,
     sync::Arc,
@@ -24,15 +26,15 @@ use tokio_websockets::Message;
 use super::{
     appends::Appends,
     follows::Follows,
-    held::{FRAME_BYTES, NEW_ROOM_BYTES},
+    held::FRAME_BYTES,
     login::{login_required, needs_login},
     reads::{Asked, Reads},
     socket::{End, OUT_BYTES},
-    turn::{Done, Job, Question, Turn},
+    turn::{Done, Job, Turn},
     watch::Watch,
 };
 use crate::{
-    gateway::{BUSY_PAUSE, Gateway, holds_too_much},
+    gateway::{BUSY_PAUSE, Gateway},
     limited::Limit,
     outcome::{new_id, now_ms},
     principals::Client,
@@ -350,7 +352,7 @@ impl Session {
                 .and_then(|()| Draft::new(append, (author, entry_id), now_ms(), account))
                 .map(Box::new),
         };
-        if arrival.work.is_err() {
+        if matches!(arrival.work, Err(AppendOutcome::Busy)) {
             self.paused_until = Some(self.turn.now + BUSY_PAUSE);
         }
         self.arrive(place, arrival);
@@ -433,72 +435,5 @@ impl Session {
             return self.refuse_read(update, Refusal::new(ErrorCode::TooLarge, message));
         }
         self.ask(key, if is_join { Asked::Join(update) } else { Asked::Update(update) });
-    }
-
-    fn ask(&mut self, key: u32, asked: Asked) {
-        let question = self.new_question();
-        self.reads.ask(&mut self.turn, &mut self.follows, key, question, asked);
-        self.release(key);
-    }
-
-    fn new_question(&mut self) -> Question {
-        self.questions += 1;
-        Question(self.questions)
-    }
-
-    /// The key of a room, which is opened if it is not yet.
-    fn open(&mut self, room: &RoomName) -> Result<u32, Refusal> {
-        let Turn { gateway, rooms, .. } = &self.turn;
-        if let Some(key) = rooms.key(room) {
-            return Ok(key);
-        }
-        let named = |refusal| Refusal { room: Some(room.clone()), ..refusal };
-        let is_full = rooms.len() >= gateway.config.limits.rooms_per_connection;
-        if is_full || !self.turn.may_hold(NEW_ROOM_BYTES) {
-            self.evict_rooms_at_rest();
-        }
-        if !self.turn.may_hold(NEW_ROOM_BYTES) {
-            return Err(named(holds_too_much()));
-        }
-        let tail = self.turn.gateway.tail(room).map_err(named)?;
-        Ok(self.turn.rooms.add(tail))
-    }
-
-    /// Whether a room counts towards `rooms_per_connection`.
-    fn counts(&self, key: u32) -> bool {
-        self.follows.has(key) || self.appends.is_numbered(key) || self.reads.has_join(key)
-    }
-
-    /// Whether `rooms_per_connection` is reached.
-    fn is_full(&self) -> bool {
-        let most = self.turn.gateway.config.limits.rooms_per_connection;
-        // Most connections have fewer rooms: then none is looked at, for each one that is new.
-        self.turn.rooms.len() >= most
-            && self.turn.rooms.keys().into_iter().filter(|key| self.counts(*key)).count() >= most
-    }
-
-    /// Releases a room that is neither followed nor waited for.
-    fn release(&mut self, key: u32) {
-        let Self { turn, appends, reads, follows, .. } = self;
-        if !follows.has(key) && !reads.has(key) && appends.is_at_rest(key) {
-            turn.rooms.remove(key);
-            appends.remove(key);
-        }
-    }
-
-    /// Releases such a room after an append, unless it has entries: then the next append is likely to
-    /// go there too.
-    fn release_unless_written(&mut self, key: Option<u32>) {
-        if let Some(key) = key.filter(|key| self.turn.rooms.end(*key) == 0) {
-            self.release(key);
-        }
-    }
-
-    fn evict_rooms_at_rest(&mut self) {
-        let Self { turn, appends, reads, follows, begun, .. } = self;
-        turn.rooms.retain(|key| follows.has(key) || reads.has(key) || !appends.is_at_rest(key));
-        appends.retain(|key| turn.rooms.tail(key).is_some());
-        begun.retain(|key| turn.rooms.tail(*key).is_some());
-        self.count_held();
     }
 }
