@@ -184,7 +184,7 @@ async fn a_node_drained_at_its_bound_answers_accepted_appends() {
 
 async fn stop_at_the_bound(drained: bool) {
     let journal = gated();
-    let settings = NodeSettings { unfolded_bytes: 1 * 512, ..NodeSettings::default() };
+    let settings = NodeSettings { unfolded_bytes: 512, ..NodeSettings::default() };
     let life = start(&journal, without_fold(settings));
     let (mut ada, mut eve) = (Connection::default(), Connection::default());
     // As many blocks as may be in flight, and two blocks' worth of large appends behind them.

@@ -167,10 +167,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op, 0..120)
 }
 
+/// A time, and the number of the head.
+type Head = (u64, usize);
+
 /// The documented order, written naively: each queue with the (time, arrival) of its head.
 #[derive(Default)]
 struct Model {
-    queues: BTreeMap<u64, ((u64, usize), VecDeque<(u64, usize)>)>,
+    queues: BTreeMap<u64, (Head, VecDeque<(u64, usize)>)>,
     heads: usize,
     newest: u64,
     passes: usize,
