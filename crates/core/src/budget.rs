@@ -10,11 +10,23 @@
 //! buffers (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): whoever holds most
 //! is refused first, without a search for the heaviest. One member of a budget W gets at most half of
 //! it, k equal ones W/(k+1) each, and as long as charges are given back, a newcomer finds some free.
+//! Besides, an account may hold a 256th of what is free in the budget, whatever the one above it holds:
+//! members of a principal that hold unequally would leave the others as little as the least of them has.
 
 use std::sync::{
     Arc, Weak,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
+
+/// Whatever the account above it holds, an account may hold this part of what is free in the budget.
+const LITTLE: usize = 256;
+
+/// What is free after a charge: in an account, and in its budget; and whether it is allowed.
+struct Room {
+    here: usize,
+    budget: usize,
+    fits: bool,
+}
 
 /// A budget, or the share of it that a principal or a connection holds. Clones are the same account.
 #[derive(Debug, Clone)]
@@ -87,14 +99,21 @@ impl Account {
         charge.grow(bytes).then_some(charge)
     }
 
-    /// Adds `bytes` here and above; returns what is free here then, `None` if it is too much.
-    fn hold(&self, bytes: usize) -> Option<usize> {
-        let free = match &self.0.above {
-            Above::Limit(limit, _) => Some(*limit),
+    /// Adds `bytes` here and above; see [`Room`].
+    fn hold(&self, bytes: usize) -> Room {
+        let above = match &self.0.above {
+            Above::Limit(limit, _) => Room { here: *limit, budget: *limit, fits: true },
             Above::Account(above) => above.hold(bytes),
         };
         let held = self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        free?.checked_sub(held)
+        let here = above.here.saturating_sub(held);
+        match &self.0.above {
+            Above::Limit(limit, _) => Room { here, budget: here, fits: held <= *limit },
+            Above::Account(_) => {
+                let is_little = held <= above.budget / LITTLE;
+                Room { here, fits: is_little || held <= above.here, ..above }
+            }
+        }
     }
 
     fn release(&self, bytes: usize) {
@@ -181,7 +200,7 @@ impl Charge {
     /// hold now.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
-        let is_held = self.account.hold(bytes).is_some();
+        let is_held = self.account.hold(bytes).fits;
         if is_held {
             self.bytes += bytes;
         } else {

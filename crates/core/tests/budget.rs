@@ -31,10 +31,25 @@ fn beside_many_that_hold_what_they_may_a_newcomer_still_gets_some() {
         held.extend(charges);
     }
     assert!((900..=1_100).contains(&connections[0].held()), "{}", connections[0].held());
-    // Another connection of the same principal gets half of what each of these has.
-    assert!((400..=600).contains(&fill(&flooders.member()).len()));
+    // Another connection of the same principal gets nearly as much as each of these has.
+    assert!((700..=900).contains(&fill(&flooders.member()).len()));
     // Another principal gets more: it is alone in its share.
     assert!(fill(&budget.member().member()).len() > 40_000);
+}
+
+#[test]
+fn a_connection_that_holds_little_goes_on_beside_some_that_hold_much_and_some_that_hold_less() {
+    let budget = Account::budget(512_000);
+    let principal = budget.member();
+    let (author, large) = (principal.member(), principal.member());
+    let mut held = vec![author.charge(500).expect("free")];
+    held.extend(large.charge(150_000));
+    // Many that hold less than the author leave it less than it has already.
+    let small: Vec<_> = (0..2_500).map(|_| principal.member()).collect();
+    held.extend(small.iter().filter_map(|it| it.charge(50)));
+    assert!(budget.held() > 250_000, "{}", budget.held());
+    assert!(author.charge(100).is_some());
+    assert!(author.charge(10_000).is_none());
 }
 
 #[test]
