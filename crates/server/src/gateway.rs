@@ -39,8 +39,10 @@ pub(crate) const STOPPING: &str = "the server is shutting down; send it again wh
 /// How long nothing is read from a client after one of its appends was `busy`. It has to wait for longer
 /// (`retry_after_ms`); one that does not may not cost the others the time to parse what it sends.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
 /// How many pages of lists of rooms are read concurrently.
 const LISTS: usize = 1;
+
 /// The cache of pages has this part of the budget, up to [`PageCache`]'s own limit.
 const CACHE_SHARE: usize = 8;
 

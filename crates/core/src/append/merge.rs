@@ -45,16 +45,14 @@ impl<T> Default for Merge<T> {
 }
 
 impl<T> Merge<T> {
-    /// `time` is in ms since the epoch. Returns whether it is the only item of its queue.
-    pub(crate) fn push(&mut self, queue: QueueId, time: u64, item: T) -> bool {
+    /// `time` is in ms since the epoch.
+    pub(crate) fn push(&mut self, queue: QueueId, time: u64, item: T) {
         self.newest = self.newest.max(time);
         if let Some(waiting) = self.queues.get_mut(&queue) {
-            waiting.items.push_back((time, item));
-            return false;
+            return waiting.items.push_back((time, item));
         }
         let arrival = self.add_head(queue, time);
         self.queues.insert(queue, Waiting { arrival, items: VecDeque::from([(time, item)]) });
-        true
     }
 
     fn add_head(&mut self, queue: QueueId, time: u64) -> u64 {
