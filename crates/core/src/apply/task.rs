@@ -117,8 +117,10 @@ impl ApplierTask {
         let has_room = self.applier.has_room() || self.pipeline.inbox.is_draining();
         tokio::select! {
             biased;
-            durable = follow.next(), if has_room => ApplierEvent::Durable(durable),
+            // First, though it is rare: under load a block is always ready, and until a folded window is
+            // noted it counts as unfolded.
             folded = self.folds.recv() => ApplierEvent::Fold(folded),
+            durable = follow.next(), if has_room => ApplierEvent::Durable(durable),
             () = self.pipeline.pushed.notified() => {
                 match self.pipeline.is(Phase::Failed) {
                     true => ApplierEvent::Failed,
