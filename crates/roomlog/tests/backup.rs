@@ -154,6 +154,13 @@ async fn a_backup_under_load_has_every_earlier_acked_entry_and_is_served_as_a_ne
     assert_eq!(log_of(&server, "general").await.len(), entries + 1);
 }
 
+/// Waits until all is in the archive.
+async fn folded(server: &Server) {
+    while !server.operator_get("/metrics").send().await.body.contains("fold_lag_entries 0\n") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_trimmed_directory_is_verified_and_starts_after_kill_9() {
     let mut server = Server::start(&["--journal-bytes", "65536", "--fold-ms", "1"]).await;
@@ -161,6 +168,7 @@ async fn a_trimmed_directory_is_verified_and_starts_after_kill_9() {
     // Folded blocks are trimmed when later blocks are written.
     for _ in 0..40 {
         ada.fill("general", 100, &"x".repeat(100)).await;
+        within("a fold", folded(&server)).await;
     }
     let log = log_of(&server, "general").await;
     server.kill9().await;

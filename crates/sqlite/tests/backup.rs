@@ -107,7 +107,7 @@ async fn a_backup_of_a_busy_node_is_of_one_moment_and_complete_up_to_it() {
     };
     let ((), (manifest, backup)) = tokio::join!(write, copy);
     let appended_meanwhile = appended.load(Ordering::Relaxed);
-    assert!(appended_meanwhile >= 20, "a backup of some steps: {appended_meanwhile}");
+    assert!(appended_meanwhile >= 10, "appends went on meanwhile: {appended_meanwhile}");
     let log = served.log().await;
     assert_eq!(log.len(), BEFORE + appended_meanwhile);
     assert!(!path.path().join("backup.tmp").exists(), "the copy has no name any more");
