@@ -4,6 +4,7 @@ use roomlog_core::{
     NodeError, NodeSettings, archive::Archive, journal::Position, outcome::AppendOutcome,
     proposal::Proposal,
 };
+use roomlog_protocol::RoomRange;
 use roomlog_testkit::fixtures::{Speaker, proposal, window};
 use roomlog_testkit::life::{
     Connection, Disk, LONG, Life, committed, identity, repeat, small_windows, without_fold,
@@ -69,7 +70,7 @@ async fn rooms_take_turns_and_are_independent() {
     assert_eq!(slots, [committed(0), committed(1), committed(0), committed(2), committed(1)]);
     assert_eq!(life.bodies("a").await, ["1", "2", "3"]);
     assert_eq!(life.bodies("b").await, ["1", "2"]);
-    let heads = life.room_heads(None, 10).expect("heads");
+    let heads = life.room_heads(&RoomRange::every(), 10).expect("heads");
     let heads: Vec<_> = heads.iter().map(|(room, head)| (room.as_str(), head.end)).collect();
     assert_eq!(heads, [("a", 3), ("b", 2)]);
 }
@@ -147,7 +148,11 @@ async fn a_failed_expect_stores_nothing() {
     let expects = |id: &str, slot| Proposal { expect: Some(slot), ..says(id) };
     let failed = |latest| AppendOutcome::ExpectFailed { latest: roomlog_protocol::Latest(latest) };
     assert_eq!(ada.say(&life, expects("a", 1)).await, failed(-1));
-    assert_eq!(life.room_heads(None, 10), Ok(vec![]), "a room exists from its first entry");
+    assert_eq!(
+        life.room_heads(&RoomRange::every(), 10),
+        Ok(vec![]),
+        "a room exists from its first entry"
+    );
     assert_eq!(ada.say(&life, expects("a", 0)).await, committed(0));
     assert_eq!(ada.say(&life, expects("b", 0)).await, failed(0));
     assert_eq!(ada.say(&life, expects("a", 5)).await, repeat(0));
@@ -171,7 +176,8 @@ async fn room_heads_merges_archive_and_memory() {
     }
     let heads = |after: Option<&str>, limit| {
         let after = after.map(roomlog_testkit::fixtures::room);
-        let heads = life.room_heads(after.as_ref(), limit).expect("heads");
+        let heads =
+            life.room_heads(&RoomRange::every().after(after.as_ref()), limit).expect("heads");
         heads
             .iter()
             .map(|(room, head)| format!("{room}{}", head.end - 1))

@@ -14,6 +14,7 @@ use roomlog_core::{
     },
     outcome::AppendOutcome,
 };
+use roomlog_protocol::RoomRange;
 use roomlog_testkit::life::{Connection, Life, identity, repeat, small_windows};
 use roomlog_testkit::{
     fixtures::{proposal, room},
@@ -115,7 +116,7 @@ async fn rooms_of_all_partitions_are_written_read_listed_and_rebuilt() {
     for name in names() {
         logs.push(life.bodies(&name).await);
     }
-    let heads = life.room_heads(None, 100).expect("heads");
+    let heads = life.room_heads(&RoomRange::every(), 100).expect("heads");
     assert_eq!(heads.len(), 12);
     assert!(heads.iter().all(|(_, head)| head.end == 20));
     life.fold_to_head().await.expect("a fold");

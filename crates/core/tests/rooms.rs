@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomlog_core::NodeSettings;
-use roomlog_protocol::{Latest, RoomName, Span};
+use roomlog_protocol::{Latest, RoomName, RoomRange, Span};
 use roomlog_testkit::{
     fixtures::{proposal, room},
     life::{Connection, Disk, Life, identity, small_windows, without_fold},
@@ -29,7 +29,8 @@ async fn fill(life: &Life, rooms: impl Iterator<Item = String>) {
 fn list(life: &Life, limit: usize) -> Vec<String> {
     let (mut all, mut last) = (Vec::new(), None::<RoomName>);
     loop {
-        let page = life.room_heads(last.as_ref(), limit).expect("a page");
+        let page =
+            life.room_heads(&RoomRange::every().after(last.as_ref()), limit).expect("a page");
         all.extend(page.iter().map(|(room, head)| format!("{room}:{}", head.end)));
         if page.len() < limit {
             return all;

@@ -48,6 +48,18 @@ pub enum ClientFrame {
     },
 }
 
+impl ClientFrame {
+    /// The room that it names.
+    pub fn room_mut(&mut self) -> Option<&mut RoomName> {
+        match self {
+            Self::Join(Join(update)) | Self::Update(update) => Some(&mut update.room),
+            Self::Leave { room, .. } => Some(room),
+            Self::Append(append) => Some(&mut append.room),
+            Self::Login(_) | Self::Watch { .. } | Self::Ping { .. } => None,
+        }
+    }
+}
+
 /// `login`: a token or, on an open server, an author.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Login {

@@ -26,12 +26,12 @@ pub fn hash(text: &str) -> BodyHash {
 }
 
 impl Digest {
-    /// D(−1): the digest of a room's empty log.
+    /// D(−1): the digest of a room's empty log, by the name that its clients know.
     #[must_use]
     pub fn start(room: &RoomName) -> Self {
         let mut sha = Sha256::new();
         sha.update(b"roomlog/v1");
-        length_prefixed(&mut sha, room);
+        length_prefixed(&mut sha, room.local());
         Self(sha.finalize().into())
     }
 

@@ -18,7 +18,9 @@ pub mod json;
 pub mod limits;
 pub mod manifest;
 pub mod names;
+pub mod rooms;
 pub mod server;
+mod visible;
 
 pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
 pub use digest::{BodyHash, Digest};
@@ -27,11 +29,13 @@ pub use error::{CloseCode, ErrorCode, Refusal};
 pub use json::write_json;
 pub use limits::Limits;
 pub use manifest::{BackupLine, HeadsDigest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest, PART};
-pub use names::{Author, EntryId, Kind, NameError, RoomName};
+pub use names::{Author, EntryId, Kind, NameError};
+pub use rooms::{Namespace, RoomName, RoomRange};
 pub use server::{
     Appended, BatchLine, ErrorFrame, Heads, Hello, Placed, Reply, ServerAck, ServerFrame,
     ServerReply,
 };
+pub use visible::is_visible;
 
 /// The WebSocket subprotocol that both sides name.
 pub const SUBPROTOCOL: &str = "roomlog.v1";

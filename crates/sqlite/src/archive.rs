@@ -38,7 +38,7 @@ use roomlog_core::{
     journal::{Partition, Position},
     proposal::{ContentHash, Stored},
 };
-use roomlog_protocol::{RoomName, Slot};
+use roomlog_protocol::{RoomName, RoomRange, Slot};
 use rusqlite::{Connection, params};
 
 pub(crate) use self::at_rest::{ArchiveFile, inspect, manifest, rename};
@@ -225,10 +225,10 @@ impl Archive for SqliteArchive {
 
     fn rooms(
         &self,
-        after: Option<&RoomName>,
+        range: &RoomRange,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-        self.read(|connection| rooms::after(connection, after, limit))
+        self.read(|connection| rooms::of(connection, range, limit))
     }
 
     fn room_count(&self) -> Result<u64, ArchiveError> {

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use life::{Logs, Served, nth_append};
 use roomlog_core::outcome::AppendOutcome;
+use roomlog_protocol::RoomRange;
 use tempfile::TempDir;
 
 const FOLDED: usize = 300;
@@ -129,7 +130,7 @@ impl Image {
                 Err(_) => errors = true,
             }
         }
-        match life.node.room_heads(None, 1_000) {
+        match life.node.room_heads(&RoomRange::every(), 1_000) {
             Ok(heads) => {
                 let heads: BTreeMap<String, u64> =
                     heads.into_iter().map(|(room, head)| (room.to_string(), head.end)).collect();

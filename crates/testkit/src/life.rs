@@ -24,7 +24,7 @@ use roomlog_core::{
     queue::{Draft, Queue},
     reader::{Page, PageLimits},
 };
-use roomlog_protocol::{ClientAppend, Digest, Latest, RoomName, Slot, Span};
+use roomlog_protocol::{ClientAppend, Digest, Latest, RoomName, RoomRange, Slot, Span};
 use tokio::time::timeout;
 
 use crate::{
@@ -143,10 +143,10 @@ impl Archive for TrackedArchive {
 
     fn rooms(
         &self,
-        after: Option<&RoomName>,
+        range: &RoomRange,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-        self.0.rooms(after, limit)
+        self.0.rooms(range, limit)
     }
 
     fn room_count(&self) -> Result<u64, ArchiveError> {

@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use roomlog_protocol::{Author, EntryId, RoomName, Slot};
+use roomlog_protocol::{Author, EntryId, RoomName, RoomRange, Slot};
 use thiserror::Error;
 
 use crate::model::{
@@ -123,12 +123,9 @@ pub trait Archive: Send + Sync + 'static {
     /// partly folded. Fails if it cannot be read.
     fn find(&self, keys: &[IdKey]) -> Result<Vec<Option<Known>>, ArchiveError>;
 
-    /// Up to `limit` rooms with names after `after`, in byte order. Fails if it cannot be read.
-    fn rooms(
-        &self,
-        after: Option<&RoomName>,
-        limit: usize,
-    ) -> Result<Vec<(RoomName, Head)>, ArchiveError>;
+    /// The first `limit` rooms of a range, in byte order. Fails if it cannot be read.
+    fn rooms(&self, range: &RoomRange, limit: usize)
+    -> Result<Vec<(RoomName, Head)>, ArchiveError>;
 
     /// How many rooms it has, those of a fold that was cut off included. Costs the same for any
     /// number. Fails if it cannot be read.

@@ -291,8 +291,8 @@ impl<'a> Cursor<'a> {
         if flags & !FLAGS != 0 {
             return Err(newer.clone());
         }
-        let room = RoomName::new(self.text()?)?;
-        let author = Author::new(self.text()?)?;
+        let room = RoomName::stored(self.text()?)?;
+        let author = Author::stored(self.text()?)?;
         let id = EntryId::new(self.text()?)?;
         let kind = Kind::new(self.text()?)?;
         let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { self.u64().map(Some) };

@@ -21,7 +21,7 @@ use std::{
     },
 };
 
-use roomlog_protocol::{Digest, RoomName, Slot, Span};
+use roomlog_protocol::{Digest, RoomName, RoomRange, Slot, Span};
 use tokio::sync::{Mutex, watch};
 
 use self::{partition::Shared, running::Running};
@@ -198,17 +198,17 @@ impl Node {
         Watcher::new(self.heads.clone())
     }
 
-    /// The heads of up to `limit` rooms with names after `after`, in byte order: all rooms with an
-    /// entry, folded or not. Reads `limit` rooms of the archive's index and of those in memory,
+    /// The heads of the first `limit` rooms of a range, in byte order: all rooms with an entry,
+    /// folded or not. Reads `limit` rooms of the archive's index and of those in memory,
     /// however many there are. Waits for the disk. Fails if the archive cannot be read.
     pub fn room_heads(
         &self,
-        after: Option<&RoomName>,
+        range: &RoomRange,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
         // Memory first: a room that is folded in between is in the archive by then.
-        let unfolded = self.rooms.unfolded_after(after, limit);
-        let mut heads: BTreeMap<_, _> = self.archive.rooms(after, limit)?.into_iter().collect();
+        let unfolded = self.rooms.unfolded_of(range, limit);
+        let mut heads: BTreeMap<_, _> = self.archive.rooms(range, limit)?.into_iter().collect();
         for (room, head) in unfolded {
             let newest = heads.entry(room).or_insert(head);
             // It may have moved and been folded in between.

@@ -7,12 +7,12 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
+    ops::Bound::{Excluded, Included},
     sync::Arc,
 };
 
 use parking_lot::RwLock;
-use roomlog_protocol::RoomName;
+use roomlog_protocol::{RoomName, RoomRange};
 
 use crate::{
     model::{
@@ -75,17 +75,13 @@ impl Rooms {
         drop(folded);
     }
 
-    /// The heads of the first `limit` rooms after `after`, in byte order, of those with entries
-    /// that the archive may lack.
+    /// The heads of the first `limit` rooms of a range, in byte order, of those with entries that
+    /// the archive may lack.
     #[must_use]
-    pub(crate) fn unfolded_after(
-        &self,
-        after: Option<&RoomName>,
-        limit: usize,
-    ) -> Vec<(RoomName, Head)> {
+    pub(crate) fn unfolded_of(&self, range: &RoomRange, limit: usize) -> Vec<(RoomName, Head)> {
         let unfolded = self.unfolded.read();
-        let later = unfolded.range::<RoomName, _>((after.map_or(Unbounded, Excluded), Unbounded));
-        later.take(limit).map(|(room, tail)| (room.clone(), tail.head())).collect()
+        let rooms = unfolded.range::<str, _>((Included(&*range.from), Excluded(&*range.to)));
+        rooms.take(limit).map(|(room, tail)| (room.clone(), tail.head())).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use roomlog_core::{
     proposal::Stored,
     reader::PageLimits,
 };
-use roomlog_protocol::{Latest, RoomName, Slot, Span};
+use roomlog_protocol::{Latest, RoomName, RoomRange, Slot, Span};
 
 use crate::failure::Failure;
 
@@ -30,11 +30,12 @@ pub(super) fn pages(end: Slot) -> impl Iterator<Item = (Slot, Slot)> {
 
 /// All rooms, [`ROOMS`] at a time from those after a room.
 pub(super) fn all_rooms(
-    next: impl Fn(Option<&RoomName>, usize) -> Result<Vec<(RoomName, Head)>, ArchiveError>,
+    next: impl Fn(&RoomRange, usize) -> Result<Vec<(RoomName, Head)>, ArchiveError>,
 ) -> Result<BTreeMap<RoomName, Head>, Failure> {
     let mut rooms = BTreeMap::new();
     loop {
-        let more = next(rooms.keys().next_back(), ROOMS).map_err(Failure::other)?;
+        let more = next(&RoomRange::every().after(rooms.keys().next_back()), ROOMS)
+            .map_err(Failure::other)?;
         if more.is_empty() {
             return Ok(rooms);
         }
@@ -98,7 +99,7 @@ impl Replayed {
         only: Option<&RoomName>,
     ) -> Result<BTreeMap<RoomName, Head>, Failure> {
         let Some(room) = only else {
-            return all_rooms(|after, limit| self.node.room_heads(after, limit));
+            return all_rooms(|range, limit| self.node.room_heads(range, limit));
         };
         let head = self.head(room)?;
         Ok((head.end > 0).then(|| (room.clone(), head)).into_iter().collect())

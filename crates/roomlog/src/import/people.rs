@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use roomlog_protocol::Author;
+use roomlog_protocol::{Author, is_visible};
 
 use super::item::short_hash;
 
@@ -53,9 +53,11 @@ fn with_id(name: &str, id: &str) -> Result<Author, String> {
     Author::new(format!("{head}{tail}").trim()).map_err(|why| why.to_string())
 }
 
-/// The name without control characters, truncated to `bytes`; `None` if nothing is left.
+/// The name without characters that an author may not have, truncated to `bytes`; `None` if nothing is
+/// left.
 fn cut(name: &str, bytes: usize) -> Option<String> {
-    let plain: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let spaced = name.chars().map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c });
+    let plain: String = spaced.filter(|c| is_visible(*c)).collect();
     let plain = plain.trim();
     let plain = plain[..plain.floor_char_boundary(bytes)].trim_end();
     (!plain.is_empty()).then(|| plain.to_owned())

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use roomlog_core::{archive::ArchiveError, journal::Position};
-use roomlog_protocol::{HeadsDigest, MANIFEST_FORMAT, Manifest, RoomName};
+use roomlog_protocol::{HeadsDigest, MANIFEST_FORMAT, Manifest, RoomName, RoomRange};
 use rusqlite::Connection;
 
 use super::{
@@ -46,7 +46,7 @@ pub(crate) fn manifest(path: &Path, taken_at: u64) -> Result<Manifest, ArchiveEr
     let (mut digest, mut count, mut entries) = (HeadsDigest::default(), 0, 0);
     let mut after: Option<RoomName> = None;
     loop {
-        let heads = rooms::after(&file, after.as_ref(), HEADS)?;
+        let heads = rooms::of(&file, &RoomRange::every().after(after.as_ref()), HEADS)?;
         let Some((last, _)) = heads.last() else { break };
         after = Some(last.clone());
         for (room, head) in &heads {

@@ -4,7 +4,7 @@
 //! row has a sum, and the state the sum of those: a changed or missing row is detected.
 
 use roomlog_core::{archive::ArchiveError, head::Head};
-use roomlog_protocol::{Digest, RoomName};
+use roomlog_protocol::{Digest, RoomName, RoomRange};
 use rusqlite::{Connection, Params, Row, params};
 use sha2::{Digest as _, Sha256};
 
@@ -48,16 +48,15 @@ pub(super) fn room(connection: &Connection, name: &RoomName) -> Result<Option<Ro
     Ok(found)
 }
 
-/// Up to `limit` rooms with entries, after a name.
-pub(super) fn after(
+/// The first `limit` rooms of a range that have entries.
+pub(super) fn of(
     connection: &Connection,
-    after: Option<&RoomName>,
+    range: &RoomRange,
     limit: usize,
 ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
-    let after = after.map_or("", RoomName::as_str);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rooms = Vec::new();
-    each_of(connection, sql::ROOMS_AFTER, params![after, limit], |name, room, _| {
+    each_of(connection, sql::ROOMS_OF, params![range.from, range.to, limit], |name, room, _| {
         rooms.push((name, room.head));
         Ok(())
     })?;
@@ -136,7 +135,8 @@ fn read(row: &Row<'_>) -> Result<(RoomName, Room, i64), ArchiveError> {
         error @ rusqlite::Error::SqliteFailure(..) => failed(error),
         error => damaged(&format!("a room cannot be read: {error}")),
     })?;
-    let name = RoomName::new(&name).map_err(|error| damaged(&format!("a room's name: {error}")))?;
+    let name =
+        RoomName::stored(&name).map_err(|error| damaged(&format!("a room's name: {error}")))?;
     if room.sum(&name) == sum {
         return Ok((name, room, sum));
     }
@@ -151,10 +151,10 @@ mod tests {
     fn a_page_of_rooms_is_a_range_of_the_index_by_name() {
         let connection = Connection::open_in_memory().expect("a file");
         connection.execute_batch(sql::SCHEMA.tables).expect("a schema");
-        let explain = format!("EXPLAIN QUERY PLAN {}", sql::ROOMS_AFTER);
+        let explain = format!("EXPLAIN QUERY PLAN {}", sql::ROOMS_OF);
         let mut explain = connection.prepare(&explain).expect("a plan");
-        let steps = explain.query_map(params!["a", 1], |step| step.get::<_, String>(3));
+        let steps = explain.query_map(params!["a", "b", 1], |step| step.get::<_, String>(3));
         let steps: Vec<_> = steps.expect("steps").map(|step| step.expect("a step")).collect();
-        assert_eq!(steps, ["SEARCH rooms USING PRIMARY KEY (name>?)"]);
+        assert_eq!(steps, ["SEARCH rooms USING PRIMARY KEY (name>? AND name<?)"]);
     }
 }

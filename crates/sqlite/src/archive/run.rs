@@ -222,7 +222,7 @@ fn stored(slot: Slot, bytes: &[u8]) -> Result<Stored, Problem> {
     let [flags] = input.array()?;
     let (committed_at, digest) = (input.u64()?, Digest(input.array()?));
     let wrong = |error: NameError| error.to_string();
-    let author = Author::new(input.name()?).map_err(wrong)?;
+    let author = Author::stored(input.name()?).map_err(wrong)?;
     let id = EntryId::new(input.name()?).map_err(wrong)?;
     let kind = match flags & HAS_KIND {
         0 => Kind::default(),

@@ -47,9 +47,8 @@ pub(super) const ROOM: &str =
     "SELECT name, number, end, committed_at, digest, sum FROM rooms WHERE name = ?1";
 pub(super) const ROOMS: &str =
     "SELECT name, number, end, committed_at, digest, sum FROM rooms ORDER BY name";
-pub(super) const ROOMS_AFTER: &str =
-    "SELECT name, number, end, committed_at, digest, sum FROM rooms
-    WHERE name > ?1 AND end > 0 ORDER BY name LIMIT ?2";
+pub(super) const ROOMS_OF: &str = "SELECT name, number, end, committed_at, digest, sum FROM rooms
+    WHERE name >= ?1 AND name < ?2 AND end > 0 ORDER BY name LIMIT ?3";
 pub(super) const SET_ROOM: &str = "INSERT OR REPLACE INTO rooms VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 pub(super) const MAKE_RUN: &str = "INSERT INTO runs VALUES (?1, ?2) ON CONFLICT DO NOTHING";

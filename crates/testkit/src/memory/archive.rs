@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::Bound::{Excluded, Unbounded},
+    ops::Bound::{Excluded, Included},
 };
 
 use parking_lot::Mutex;
-use roomlog_protocol::{Digest, RoomName, Slot};
+use roomlog_protocol::{Digest, RoomName, RoomRange, Slot};
 
 use roomlog_core::{
     applied::Applied,
@@ -101,13 +101,12 @@ impl Archive for MemoryArchive {
 
     fn rooms(
         &self,
-        after: Option<&RoomName>,
+        range: &RoomRange,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
         let state = self.0.lock();
-        let later =
-            state.heads.range::<RoomName, _>((after.map_or(Unbounded, Excluded), Unbounded));
-        Ok(later.take(limit).map(|(name, head)| (name.clone(), *head)).collect())
+        let rooms = state.heads.range::<str, _>((Included(&*range.from), Excluded(&*range.to)));
+        Ok(rooms.take(limit).map(|(name, head)| (name.clone(), *head)).collect())
     }
 
     fn room_count(&self) -> Result<u64, ArchiveError> {

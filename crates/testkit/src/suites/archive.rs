@@ -10,6 +10,7 @@ use roomlog_core::{
 };
 
 use crate::fixtures::{Speaker, proposal, room, window};
+use roomlog_protocol::RoomRange;
 
 /// Creates an archive, and reopens the same one after its last handle was dropped.
 pub trait Engine {
@@ -58,7 +59,7 @@ pub fn an_empty_archive_holds_nothing(engine: &dyn Engine) {
     let archive = engine.open();
     assert_eq!(archive.applied(0), Ok(Applied::default()));
     assert_eq!(archive.head(&room("a")), Ok(None));
-    assert_eq!(archive.rooms(None, 10), Ok(vec![]));
+    assert_eq!(archive.rooms(&RoomRange::every(), 10), Ok(vec![]));
     assert_eq!(archive.page(&room("a"), 0, 0, 100, Keep::Oldest), Ok(vec![]));
 }
 
@@ -114,12 +115,16 @@ pub fn rooms_are_listed_in_byte_order(engine: &dyn Engine) {
         ["b", "a.1", "a", "Z"].iter().map(|name| Speaker::new(name).says(1, &["x"])).collect();
     archive.fold(&window(1, &commits)).expect("a fold");
     let names = |after: Option<&str>, limit| {
-        let rooms = archive.rooms(after.map(room).as_ref(), limit).expect("rooms");
+        let range = RoomRange::every().after(after.map(room).as_ref());
+        let rooms = archive.rooms(&range, limit).expect("rooms");
         rooms.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(None, 10), ["Z", "a", "a.1", "b"]);
     assert_eq!(names(None, 2), ["Z", "a"]);
     assert_eq!(names(Some("a"), 10), ["a.1", "b"]);
+    let prefix = RoomRange::of_prefix(None, "a");
+    let rooms = archive.rooms(&prefix, 10).expect("rooms");
+    assert_eq!(rooms.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["a", "a.1"]);
     assert_eq!(archive.room_count(), Ok(4));
 }
 

@@ -8,6 +8,8 @@ use std::{
     thread,
 };
 
+use roomlog_protocol::RoomRange;
+
 use super::Rooms;
 use crate::{
     archive::Archive,
@@ -56,7 +58,7 @@ fn a_page_of_unfolded_rooms_holds_the_first_after_a_name_and_no_empty_ones() {
     let empty: Vec<_> = (0..1_000).map(|n| rooms.open(&room(&format!("b{n}")))).collect();
     let tails: Vec<_> = (0..100_000).map(|n| unfolded(&rooms, &format!("c{n:06}"))).collect();
     let page = |after: Option<&str>, limit| {
-        let page = rooms.unfolded_after(after.map(room).as_ref(), limit);
+        let page = rooms.unfolded_of(&RoomRange::every().after(after.map(room).as_ref()), limit);
         page.iter().map(|(room, head)| format!("{room}:{}", head.end)).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(page(None, 2), "c000000:1 c000001:1");

@@ -23,7 +23,7 @@ pub(super) fn rooms(
     archive: &SqliteArchive,
     only: Option<&RoomName>,
 ) -> Result<BTreeMap<RoomName, Head>, Failure> {
-    let Some(room) = only else { return all_rooms(|after, limit| archive.rooms(after, limit)) };
+    let Some(room) = only else { return all_rooms(|range, limit| archive.rooms(range, limit)) };
     let head = archive.head(room).map_err(Failure::other)?;
     Ok(head.map(|head| (room.clone(), head)).into_iter().collect())
 }
