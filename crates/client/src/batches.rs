@@ -13,7 +13,11 @@
 
 use std::{ops::Range, time::Duration};
 
-use ::http::{Request, header::CONTENT_TYPE};
+use ::http::{
+    Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Builder,
+};
 use bytes::Bytes;
 use roomlog_protocol::{
     Appended, BatchLine, ClientAppend, ErrorCode, ErrorFrame, Hello, RoomName,
@@ -29,7 +33,7 @@ use crate::{
     backoff::{Backoff, wait_of},
     http::Http,
     shared::publish,
-    socket::{ConnectError, Socket},
+    socket::{ConnectError, Opened, Socket},
 };
 
 const NDJSON: &str = "application/x-ndjson";
@@ -126,6 +130,7 @@ impl Batches {
         // A batch may take as long as an append, plus the round trip.
         let answering = self.hello.limits.append_for + self.options.ping_after;
         let request = Request::post(&path).header(CONTENT_TYPE, NDJSON);
+        let request = authorised(&self.options, request).await?;
         let answer = timeout(answering, http.send(request, body)).await;
         let (status, body) = answer.map_err(|_| "the server does not answer".to_owned())??;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -273,12 +278,17 @@ fn retry(error: Box<ErrorFrame>) -> Then {
 /// Opens a connection and checks that it leads to the log of the server's `hello`.
 async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), ConnectError> {
     // Only the WebSocket shows the protocol version and how to log in.
-    let (socket, hello) = Socket::open(options).await?;
+    let Opened { socket, hello, .. } = Socket::open(options).await?;
     drop(socket);
     let opening = async {
         let mut http = Http::open(&options.address).await?;
-        let head = Request::get(format!("/v1/rooms/{room}/entries?count=0"));
-        let (_, head) = http.send(head, Bytes::new()).await?;
+        let path = format!("/v1/rooms/{room}/entries?count=0");
+        let head = authorised(options, Request::get(path)).await?;
+        let (status, head) = http.send(head, Bytes::new()).await?;
+        if status == StatusCode::NOT_FOUND {
+            // The token may append, but not read.
+            return Ok(http);
+        }
         let head: serde_json::Value =
             serde_json::from_slice(&head).map_err(|why| why.to_string())?;
         if head["log"] != *hello.log {
@@ -289,6 +299,13 @@ async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), Conne
     let opened = timeout(options.connect_timeout, opening).await;
     let opened = opened.unwrap_or_else(|_| Err("the server does not answer".into()));
     opened.map(|http| (http, hello)).map_err(ConnectError::Transient)
+}
+
+/// The request with a token, if the client has one.
+async fn authorised(options: &Options, request: Builder) -> Result<Builder, String> {
+    let Some(source) = &options.token else { return Ok(request) };
+    let token = source.get().await?;
+    Ok(request.header(AUTHORIZATION, format!("Bearer {}", token.text)))
 }
 
 /// Appends as NDJSON.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use roomlog_protocol::{
-    ClientAppend, ClientUpdate, EntryId, Heads, Hello, Latest, Reply, RoomName, Span,
+    Author, ClientAppend, ClientUpdate, EntryId, Heads, Hello, Latest, Reply, RoomName, Span,
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -83,17 +83,19 @@ impl Client {
     /// - [`ClientError::Refused`]: the server refused the login.
     pub async fn connect(options: Options) -> Result<Self, ClientError> {
         let opened = Socket::open(&options).await;
-        let (socket, hello) = opened.map_err(|error| error.without_retry(&options))?;
+        let opened = opened.map_err(|error| error.without_retry(&options))?;
         let shared = Arc::new(Shared {
-            hello: watch::Sender::new(Arc::new(hello.clone())),
+            hello: watch::Sender::new(Arc::new(opened.hello.clone())),
+            author: opened.author.clone(),
             state: watch::Sender::new(State::Connected),
             end: OnceLock::new(),
             dropped: Notify::new(),
         });
         let (appends, append_requests) = mpsc::channel(REQUESTS);
         let (requests, other_requests) = mpsc::channel(REQUESTS);
-        let driver = Driver::new(options, shared.clone(), &hello, append_requests, other_requests);
-        let task = Some(tokio::spawn(driver.run(socket)));
+        let handles = (append_requests, other_requests);
+        let driver = Driver::new(options, shared.clone(), &opened, handles);
+        let task = Some(tokio::spawn(driver.run(opened.socket)));
         Ok(Self { appends, requests, shared, task })
     }
 
@@ -124,6 +126,12 @@ impl Client {
     #[must_use]
     pub fn hello(&self) -> Arc<Hello> {
         self.shared.hello.borrow().clone()
+    }
+
+    /// Whom the server welcomed: the author of the token, or [`Options::author`] on an open server.
+    #[must_use]
+    pub fn author(&self) -> &Author {
+        &self.shared.author
     }
 
     /// Whether there is a connection, now and whenever that changes. It does not show that the

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use roomlog_protocol::{ClientUpdate, Hello, RoomName};
+use roomlog_protocol::{ClientUpdate, RoomName};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::{Instant, sleep, sleep_until, timeout},
@@ -22,8 +22,9 @@ use crate::{
     requests::{Delivery, Item},
     session::{AppendRequest, Session},
     shared::{Shared, State, publish},
-    socket::{ConnectError, Incoming, Socket},
+    socket::{ConnectError, Incoming, Opened, Socket},
     timeline::Start,
+    token::Token,
 };
 
 /// A request of a handle besides appends. A log is that of the slots it names; `None`: any.
@@ -51,17 +52,18 @@ pub(crate) struct Driver {
     backoff: Backoff,
     /// Since when no connection was useful.
     lost_since: Option<Instant>,
+    /// When to log in with a new token; `None` without tokens.
+    renew_at: Option<Instant>,
 }
 
 impl Driver {
     pub(crate) fn new(
         options: Options,
         shared: Arc<Shared>,
-        hello: &Hello,
-        appends: mpsc::Receiver<AppendRequest>,
-        requests: mpsc::Receiver<Request>,
+        opened: &Opened,
+        (appends, requests): (mpsc::Receiver<AppendRequest>, mpsc::Receiver<Request>),
     ) -> Self {
-        let session = Session::new(&options, hello, Duration::ZERO);
+        let session = Session::new(&options, &opened.hello, Duration::ZERO);
         Self {
             options,
             shared,
@@ -76,6 +78,7 @@ impl Driver {
             started: Instant::now(),
             backoff: Backoff::default(),
             lost_since: None,
+            renew_at: opened.renew_at,
         }
     }
 
@@ -138,6 +141,14 @@ impl Driver {
                 request = self.requests.recv(), if other && !self.closing => self.request(request),
                 () = space, if !reading => {}
                 () = self.shared.dropped.notified() => self.sweep(),
+                token = renewed(&self.options, self.renew_at) => match token {
+                    Ok(token) => {
+                        self.renew_at = Some(token.renew_at);
+                        self.session.renew(token.text);
+                    }
+                    // The next one is asked for when this connection has ended.
+                    Err(_) => self.renew_at = None,
+                },
                 () = sleep_until(wake) => {}
             }
         }
@@ -249,7 +260,13 @@ impl Driver {
             };
             let Some(opened) = self.while_disconnected(opening).await else { return Ok(None) };
             match opened {
-                Ok((socket, hello)) => {
+                Ok(Opened { author, .. }) if author != self.shared.author => {
+                    let why = format!("it welcomes {author} and not {}", self.shared.author);
+                    let address = options.address.to_string();
+                    return Err(ClientError::Unusable { address, why });
+                }
+                Ok(Opened { socket, hello, renew_at, .. }) => {
+                    self.renew_at = renew_at;
                     self.session.connected(&hello, self.started.elapsed());
                     self.shared.hello.send_replace(Arc::new(hello));
                     publish(&self.shared.state, State::Connected);
@@ -288,6 +305,15 @@ impl Driver {
         let _first_and_only = self.shared.end.set(error.clone());
         self.session.fail_all(error);
     }
+}
+
+/// A new token, when it is time for one.
+async fn renewed(options: &Options, at: Option<Instant>) -> Result<Token, String> {
+    let (Some(source), Some(at)) = (&options.token, at) else {
+        return std::future::pending().await;
+    };
+    sleep_until(at).await;
+    source.get().await
 }
 
 /// Waits for space for the blocked delivery, or until its reader is dropped.

@@ -51,6 +51,7 @@ mod requests;
 mod session;
 mod shared;
 mod socket;
+mod token;
 mod watches;
 
 pub mod outbox;
@@ -66,6 +67,7 @@ pub use pages::Pages;
 pub use roomlog_protocol as protocol;
 pub use shared::State;
 pub use timeline::{Followed, Reset, Start};
+pub use token::TokenSource;
 
 /// Compiles the example in the README.
 #[doc = include_str!("../README.md")]

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use roomlog_protocol::Author;
 
-use crate::Address;
+use crate::{Address, TokenSource};
 
 /// How a client behaves. [`Options::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The server.
     pub address: Address,
-    /// Who logs in.
+    /// Who logs in on an open server; with a token its author does.
     pub author: Author,
+    /// Where the token for a server that needs one comes from. `None` by default.
+    pub token: Option<TokenSource>,
     /// How long to retry: reconnects, and each read or append that the server refuses for now
     /// (`busy`, `storage_full`, …). 10 s by default; `None`: for ever.
     /// [`Client::connect`](crate::Client::connect) tries once, whatever this is.
@@ -41,6 +43,7 @@ impl Options {
         Self {
             address,
             author,
+            token: None,
             retry_timeout: Some(Duration::from_secs(10)),
             wait_when_ahead: true,
             append_to_new_log: true,

@@ -19,6 +19,7 @@ use crate::{
     options::Options,
     outbox::{Outbox, Outcome, Verdict},
     requests::{Requests, written},
+    socket::{LOGIN_REQ, login_with},
 };
 
 /// How long past the server's own limit to wait for an answer.
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     limits: Limits,
     liveness: Liveness,
     ping: Option<String>,
+    /// A login with a new token that was not sent yet.
+    login: Option<String>,
     /// Timeouts of answers start here at the earliest: before, the socket was not read.
     reading_since: Duration,
     /// Whether the server answered anything on this connection.
@@ -62,6 +65,7 @@ impl Session {
                 now,
             ),
             ping: None,
+            login: None,
             reading_since: now,
             was_answered: false,
         }
@@ -79,7 +83,7 @@ impl Session {
         self.requests.connected(&hello.log, now);
         self.limits = hello.limits.clone();
         self.was_answered = false;
-        self.ping = None;
+        (self.ping, self.login) = (None, None);
         self.reading_again(now);
         self.settle();
     }
@@ -95,6 +99,11 @@ impl Session {
             append.after = None;
         }
         self.outbox.push(id, append, caller);
+    }
+
+    /// Logs in again with this token.
+    pub(crate) fn renew(&mut self, token: String) {
+        self.login = Some(login_with(token));
     }
 
     /// The socket was not read until now, so the silence means nothing.
@@ -122,6 +131,8 @@ impl Session {
             ServerFrame::Heads(heads) => self.requests.heads(heads, now),
             ServerFrame::Error(error) => {
                 verdict = match error.req {
+                    // The new token is not good; a new connection finds out whether another one is.
+                    Some(LOGIN_REQ) => Verdict::Reconnect(error.message),
                     Some(req) if req > 0 => self.outbox.refused(error, now, jitter),
                     Some(_) => self.requests.refused(error, now, jitter),
                     // All our frames have a `req`: this ends a follow, the watch or the connection.
@@ -138,8 +149,8 @@ impl Session {
     }
 
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<String> {
-        if let Some(ping) = self.ping.take() {
-            return Some(ping);
+        if let Some(first) = self.login.take().or_else(|| self.ping.take()) {
+            return Some(first);
         }
         let frame =
             self.requests.next_frame(now).or_else(|| self.outbox.next_frame(now, &self.limits));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use roomlog_protocol::Hello;
+use roomlog_protocol::{Author, Hello};
 use tokio::sync::{Notify, watch};
 
 use crate::ClientError;
@@ -19,6 +19,8 @@ pub enum State {
 
 pub(crate) struct Shared {
     pub(crate) hello: watch::Sender<Arc<Hello>>,
+    /// Whom the server welcomed first.
+    pub(crate) author: Author,
     pub(crate) state: watch::Sender<State>,
     /// Why the task ended; set before the channels close.
     pub(crate) end: OnceLock<ClientError>,

@@ -10,8 +10,10 @@ use std::{
 
 use futures_util::{Sink, Stream};
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
-use roomlog_protocol::{ClientFrame, Hello, Login, PROTOCOL_VERSION, SUBPROTOCOL, ServerFrame};
-use tokio::net::TcpStream;
+use roomlog_protocol::{
+    Author, ClientFrame, Hello, Login, PROTOCOL_VERSION, SUBPROTOCOL, ServerFrame,
+};
+use tokio::{net::TcpStream, time::Instant};
 use tokio_websockets::{
     ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream, upgrade,
 };
@@ -20,7 +22,18 @@ use crate::{ClientError, options::Options, requests::written};
 
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;
-const LOGIN_REQ: i64 = 0;
+/// The `req` of a login: those of appends are above, those of other requests below.
+pub(crate) const LOGIN_REQ: i64 = 0;
+
+/// What a connection begins with.
+pub(crate) struct Opened {
+    pub(crate) socket: Socket,
+    pub(crate) hello: Hello,
+    /// Whom the server welcomed.
+    pub(crate) author: Author,
+    /// When to log in again; `None` without a token.
+    pub(crate) renew_at: Option<Instant>,
+}
 
 pub(crate) struct Socket {
     inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -56,7 +69,7 @@ impl ConnectError {
 
 impl Socket {
     /// Connects and logs in.
-    pub(crate) async fn open(options: &Options) -> Result<(Self, Hello), ConnectError> {
+    pub(crate) async fn open(options: &Options) -> Result<Opened, ConnectError> {
         match tokio::time::timeout(options.connect_timeout, Self::log_in(options)).await {
             Ok(connected) => connected,
             Err(_) => Err(ConnectError::Transient(format!(
@@ -66,7 +79,7 @@ impl Socket {
         }
     }
 
-    async fn log_in(options: &Options) -> Result<(Self, Hello), ConnectError> {
+    async fn log_in(options: &Options) -> Result<Opened, ConnectError> {
         let unusable = |why: String| {
             let address = options.address.to_string();
             ConnectError::Final(ClientError::Unusable { address, why })
@@ -79,10 +92,9 @@ impl Socket {
             Error::Upgrade(why) => unusable(format!("it did not open a WebSocket ({why})")),
             other => ConnectError::Transient(plain(&other)),
         })?;
-        let author = Some(options.author.clone());
-        let login = Login { token: None, author, req: Some(LOGIN_REQ) };
-        let mut login = Some(written(&ClientFrame::Login(login)));
-        let mut hello = None;
+        // Without a token it goes out before the `hello` has come.
+        let mut login = options.token.is_none().then(|| login_as(options));
+        let (mut hello, mut renew_at) = (None, None);
         loop {
             let frame = match socket.next(|| login.take(), true).await {
                 Incoming::Frame(frame) => *frame,
@@ -90,8 +102,22 @@ impl Socket {
                 Incoming::Lost(why) => return Err(ConnectError::Transient(why)),
             };
             match (frame, hello.take()) {
-                (ServerFrame::Hello(first), _) => hello = Some(usable(*first).map_err(unusable)?),
-                (ServerFrame::Welcome { .. }, Some(hello)) => return Ok((socket, hello)),
+                (ServerFrame::Hello(first), _) => {
+                    let first = usable(*first, options).map_err(unusable)?;
+                    if let Some(source) = &options.token {
+                        login = Some(if first.auth == "open" {
+                            login_as(options)
+                        } else {
+                            let token = source.get().await.map_err(ConnectError::Transient)?;
+                            renew_at = Some(token.renew_at);
+                            login_with(token.text)
+                        });
+                    }
+                    hello = Some(first);
+                }
+                (ServerFrame::Welcome { author }, Some(hello)) => {
+                    return Ok(Opened { socket, hello, author, renew_at });
+                }
                 (ServerFrame::Error(error), _) if error.code.is_transient() => {
                     return Err(ConnectError::Transient(error.message));
                 }
@@ -170,20 +196,31 @@ impl Socket {
 }
 
 /// The `hello`, if this client can use that server.
-fn usable(hello: Hello) -> Result<Hello, String> {
+fn usable(hello: Hello, options: &Options) -> Result<Hello, String> {
     if hello.protocol != PROTOCOL_VERSION {
         return Err(format!(
             "it speaks version {} of the protocol, this client {PROTOCOL_VERSION}",
             hello.protocol
         ));
     }
-    if hello.auth != "open" {
-        return Err(format!(
-            "it requires a {} to log in, which this client does not support yet",
-            hello.auth
-        ));
+    match hello.auth.as_str() {
+        "open" => Ok(hello),
+        "token" if options.token.is_some() => Ok(hello),
+        "token" => Err("it needs a token, and none is given".into()),
+        other => Err(format!("it requires a login by {other}, which this client does not know")),
     }
-    Ok(hello)
+}
+
+/// The frame that logs in on an open server.
+fn login_as(options: &Options) -> String {
+    let author = Some(options.author.clone());
+    written(&ClientFrame::Login(Login { token: None, author, req: Some(LOGIN_REQ) }))
+}
+
+/// The frame that logs in with a token.
+pub(crate) fn login_with(token: String) -> String {
+    let token = Some(token);
+    written(&ClientFrame::Login(Login { token, author: None, req: Some(LOGIN_REQ) }))
 }
 
 fn incoming(arrived: &Message) -> Incoming {

@@ -2,6 +2,7 @@
 
 mod import;
 mod server;
+mod token;
 
 use std::path::PathBuf;
 
@@ -11,7 +12,8 @@ use roomlog_protocol::{EntryId, Kind, RoomName};
 
 pub(crate) use self::{
     import::{Format, ImportArgs},
-    server::ServerArgs,
+    server::{ServerArgs, TOKEN_VARIABLE, TokenFile},
+    token::{InspectArgs, NewTokenArgs, RevokeArgs, TokenArgs, TokenCommand},
 };
 use crate::{serve::ServeArgs, settings::ClusterSettings};
 
@@ -82,6 +84,10 @@ Examples:
     Restore(RestoreArgs),
     /// Move a log from a directory to a cluster, or back.
     Move(Box<MoveArgs>),
+    /// Make tokens, and read them.
+    Token(TokenArgs),
+    /// Revoke tokens before they expire.
+    Revoke(RevokeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -251,6 +257,8 @@ pub(crate) struct BackupArgs {
     /// The address of its --admin-listen, if that is not the socket in --data.
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<Address>,
+    #[command(flatten)]
+    pub(crate) token: TokenFile,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ mod settings;
 mod show;
 mod signals;
 mod stderr;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -119,6 +120,8 @@ async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Fail
         CliCommand::Restore(args) => commands::backup::restore(args).await,
         CliCommand::Move(args) => commands::relocate::run(*args).await,
         CliCommand::Import(args) => commands::import::run(args).await,
+        CliCommand::Token(args) => commands::token::run(args),
+        CliCommand::Revoke(args) => commands::revoke::run(args).await,
     }
     .map(|()| ExitCode::SUCCESS)
 }

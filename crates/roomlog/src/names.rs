@@ -11,7 +11,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-use crate::failure::Failure;
+use crate::{cli::TOKEN_VARIABLE, failure::Failure};
 
 const PREFIX: &str = "ROOMLOG_";
 
@@ -32,7 +32,11 @@ pub(crate) fn check_environment(
     let known: Vec<_> = variables.filter_map(|name| name.to_str()).collect();
     for (name, _) in environment {
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        if !known.contains(&name) && !OF_SCRIPTS.contains(&name) && !is_service_link(name) {
+        if !known.contains(&name)
+            && name != TOKEN_VARIABLE
+            && !OF_SCRIPTS.contains(&name)
+            && !is_service_link(name)
+        {
             let hint = did_you_mean(name, known.iter().copied());
             return Err(Failure::usage(format!(
                 "roomlog does not read the environment variable {name}{hint}; `roomlog serve \
@@ -46,7 +50,8 @@ pub(crate) fn check_environment(
 /// Whether Kubernetes sets this variable in every pod next to a service called `roomlog`
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 fn is_service_link(name: &str) -> bool {
-    ["ROOMLOG_PORT", "ROOMLOG_SERVICE_HOST"].contains(&name)
+    ["ROOMLOG_PORT", "ROOMLOG_SERVICE_HOST", "ROOMLOG_ADMIN_PORT", "ROOMLOG_ADMIN_SERVICE_HOST"]
+        .contains(&name)
         || name.starts_with("ROOMLOG_PORT_")
         || name.starts_with("ROOMLOG_SERVICE_PORT")
 }

@@ -20,6 +20,7 @@ use std::{
 
 use clap::Args;
 use roomlog_core::{Engines, Node, NodeError, NodeSettings, NodeThread};
+use roomlog_server::Tokens;
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -74,6 +75,22 @@ pub(crate) struct ServeArgs {
     pub(crate) settings: Settings,
 }
 
+/// The tokens that the server takes; `None` if it is open.
+async fn tokens(settings: &Settings, listen: SocketAddr) -> Result<Option<Arc<Tokens>>, Failure> {
+    let Some(files) = settings.access.tokens()? else { return Ok(None) };
+    for path in files.exposed() {
+        let path = path.display();
+        message!("warning: other users can read the secret in {path}; run: chmod 600 {path}");
+    }
+    if !listen.ip().is_loopback() {
+        message!(
+            "warning: tokens reach {listen} unencrypted unless a proxy in front of it has TLS"
+        );
+    }
+    let tokens = Tokens::new(Arc::new(files)).await.map_err(Failure::usage)?;
+    Ok(Some(Arc::new(tokens)))
+}
+
 /// Runs the server until a signal or a failure of the node; fails with why it cannot run.
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     log_to_stderr();
@@ -82,6 +99,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let (mut config, node_settings) = (settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
     let disk_reserve = settings.disk_reserve()?;
+    config.tokens = tokens(&settings, listen).await?;
     config.sockets = allow_descriptors(config.sockets);
     let mut signals = Signals::install()?;
     // First, so that an address in use is reported before a directory is touched.

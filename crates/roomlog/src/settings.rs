@@ -4,7 +4,7 @@
 //! over the environment, the environment over the file, the file over the default. A value out of
 //! range and an unknown key are rejected before anything is opened.
 //!
-//! The two tables below are the only list of settings: flags, variables, keys of the file, help and
+//! The tables below and in [`access`] are the only list of settings: flags, variables, keys of the file, help and
 //! `roomlog config` come from them. A test compares them with the tables of the manual.
 
 use std::{fmt::Display, fs, net::SocketAddr, path::PathBuf, time::Duration};
@@ -41,7 +41,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 const LEAST_JOURNAL_BYTES: u64 = 64 << 10;
 
 macro_rules! settings {
-    ($(#[$of:meta])* $settings:ident $(with $part:ident: $parts:ty)? {
+    ($(#[$of:meta])* $settings:ident $(with $($part:ident: $parts:ty),+)? {
         $($(#[$meta:meta])* $name:ident: $type:ty, $env:literal, $value:literal;)*
     }) => {
         #[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
@@ -51,26 +51,30 @@ macro_rules! settings {
             #[arg(long, env = $env, value_name = $value)]
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) $name: Option<$type>,)*
-            $(#[command(flatten)] #[serde(skip)] pub(crate) $part: $parts,)?
+            $($(#[command(flatten)] #[serde(skip)] pub(crate) $part: $parts,)+)?
         }
 
         impl $settings {
-            const NAMES: &[&str] = &[$(stringify!($name)),*];
+            pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
 
             /// Takes each unset setting from `file`.
-            fn or(self, file: Self) -> Self {
+            pub(super) fn or(self, file: Self) -> Self {
                 Self {
                     $($name: self.$name.or(file.$name),)*
-                    $($part: self.$part.or(file.$part),)?
+                    $($($part: self.$part.or(file.$part),)+)?
                 }
             }
         }
     };
 }
 
+mod access;
+
+pub(crate) use access::AccessSettings;
+
 settings! {
     /// What was set; `None` means the default.
-    Settings with cluster: ClusterSettings {
+    Settings with cluster: ClusterSettings, access: AccessSettings {
         /// The address to listen on [default: 127.0.0.1:7400]
         listen: Listen, "ROOMLOG_LISTEN", "IP:PORT";
         /// The directory that holds the log [default: ./roomlog-data]
@@ -231,14 +235,20 @@ impl Settings {
             format!("line {}: {}", before.matches('\n').count() + 1, why.message())
         };
         let table: toml::Table = toml::from_str(text).map_err(wrong)?;
-        let names = || Self::NAMES.iter().chain(ClusterSettings::NAMES).copied();
-        if let Some(name) = table.keys().find(|name| !names().any(|known| known == *name)) {
-            let hint = names::did_you_mean(name, names());
+        let known = Self::names();
+        if let Some(name) = table.keys().find(|name| !known.contains(&name.as_str())) {
+            let hint = names::did_you_mean(name, known.iter().copied());
             return Err(format!("{name:?} is not a setting{hint}"));
         }
-        // Twice, as `serde(flatten)` would lose the lines of errors.
+        // One by one, as `serde(flatten)` would lose the lines of errors.
         let cluster = toml::from_str(text).map_err(wrong)?;
-        Ok(Self { cluster, ..toml::from_str(text).map_err(wrong)? })
+        let access = toml::from_str(text).map_err(wrong)?;
+        Ok(Self { cluster, access, ..toml::from_str(text).map_err(wrong)? })
+    }
+
+    /// The names of all settings.
+    fn names() -> Vec<&'static str> {
+        [Self::NAMES, ClusterSettings::NAMES, AccessSettings::NAMES].concat()
     }
 
     /// Each setting that was set, by name.
@@ -248,6 +258,7 @@ impl Settings {
         };
         let mut all = table(toml::Table::try_from(self))?;
         all.extend(table(toml::Table::try_from(&self.cluster))?);
+        all.extend(table(toml::Table::try_from(&self.access))?);
         Ok(all)
     }
 
@@ -261,10 +272,11 @@ impl Settings {
         self.journal_bytes()?;
         self.disk_reserve()?;
         self.cluster()?;
+        self.access.tokens()?;
         Ok(())
     }
 
-    /// Where to listen: on loopback unless `insecure_open`.
+    /// Where to listen: on loopback unless it takes tokens, or `insecure_open`.
     pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
         let default = || LISTEN.parse().map_err(|_| Failure::other("no address to listen on"));
         let listen = self.listen.map_or_else(default, |listen| Ok(listen.0))?;
@@ -273,18 +285,18 @@ impl Settings {
         }
         Err(Failure::usage(format!(
             "other machines can reach {listen}, and this server has no access control: whoever \
-             reaches it may read and write everything; add --insecure-open if you want that, or \
-             listen on {LISTEN}"
+             reaches it may read and write everything; require tokens with --jwt-key and \
+             --jwt-audience, or add --insecure-open if you want that, or listen on {LISTEN}"
         )))
     }
 
-    /// Where operators are served: on loopback unless `insecure_open`.
+    /// Where operators are served: on loopback unless it takes tokens, or `insecure_open`.
     pub(crate) fn admin_listen(&self) -> Result<AdminListen, Failure> {
         match self.admin_listen.unwrap_or_default() {
             AdminListen::Tcp(address) if !self.is_allowed(address) => Err(Failure::usage(format!(
                 "other machines can reach the admin_listen {address}, and it has no access \
-                     control: whoever reaches it may take a backup of everything; add \
-                     --insecure-open if you want that, or set --admin-listen to {ADMIN_LISTEN} or \
+                     control: whoever reaches it may take a backup of everything; require tokens \
+                     with --jwt-key and --jwt-audience, or add --insecure-open if you want that, or set --admin-listen to {ADMIN_LISTEN} or \
                      socket"
             ))),
             listen => Ok(listen),
@@ -292,7 +304,8 @@ impl Settings {
     }
 
     fn is_allowed(&self, address: SocketAddr) -> bool {
-        address.ip().is_loopback() || self.insecure_open == Some(true)
+        let is_local = address.ip().is_loopback();
+        is_local || self.access.are_set() || self.insecure_open == Some(true)
     }
 
     pub(crate) fn data(&self) -> Result<PathBuf, Failure> {

@@ -55,7 +55,8 @@ const TABLE: &[Row] = &[
         ours: &["protocol", "core"],
         never: &[SQL, STORAGE, &["axum", "fastwebsockets", "hyper"]],
     },
-    Row { name: "roomlog-server", ours: &["protocol", "core"], never: &[SQL, NATS] },
+    Row { name: "roomlog-auth", ours: &["protocol"], never: &[ASYNC, SOCKETS, STORAGE, NATS] },
+    Row { name: "roomlog-server", ours: &["protocol", "core", "auth"], never: &[SQL, NATS] },
     Row { name: "roomlog-client", ours: &["protocol"], never: &[SQL, NATS] },
     Row { name: "roomlog-terminal", ours: &["client"], never: &[SQL, NATS] },
     Row { name: "roomlog-checker", ours: &[], never: &[ASYNC, SOCKETS, STORAGE, NATS] },
@@ -63,7 +64,7 @@ const TABLE: &[Row] = &[
     Row { name: "roomlog-chaos", ours: &["checker", "testkit"], never: &[STORAGE] },
     Row {
         name: "roomlog",
-        ours: &["protocol", "core", "sqlite", "jetstream", "server", "client", "terminal"],
+        ours: &["protocol", "core", "auth", "sqlite", "jetstream", "server", "client", "terminal"],
         never: &[],
     },
     Row {

@@ -13,9 +13,11 @@ use axum::{
     http::{HeaderValue, Response, header},
     middleware::Next,
 };
+use roomlog_auth::Access;
 use roomlog_protocol::{ErrorCode, Refusal, RoomName};
 
 use crate::{
+    auth::caller::check_create,
     gateway::{Gateway, SocketPermit},
     limited::Limit,
     principals::Client,
@@ -60,9 +62,18 @@ impl Client {
         self.within(Limit::EntriesPerSecond, self.principal.rates.entries.take(1))
     }
 
-    /// An append to this room, if it may be the first.
-    pub(crate) fn admit_first_in(&self, gateway: &Gateway, room: &RoomName) -> Result<(), Refusal> {
-        if gateway.head(room)?.end > 0 { Ok(()) } else { self.admit_room(gateway) }
+    /// An append to this room, which may be the first.
+    pub(crate) fn admit_first_in(
+        &self,
+        gateway: &Gateway,
+        access: &Access,
+        room: &RoomName,
+    ) -> Result<(), Refusal> {
+        if gateway.head(room)?.end > 0 {
+            return Ok(());
+        }
+        check_create(access, room)?;
+        self.admit_room(gateway)
     }
 
     /// One more room. The log may get a few more than `rooms`: those whose first entries are in

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use roomlog_auth::Access;
 use roomlog_core::{
     Node,
     archive::ArchiveError,
@@ -27,6 +28,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
 use crate::{
+    auth::{Tokens, caller::LastCaller},
     metrics::Metrics,
     page_cache::PageCache,
     principals::{Client, Principals},
@@ -51,6 +53,8 @@ const CACHE_SHARE: usize = 8;
 pub struct Config {
     /// The limits for clients, sent in `hello`.
     pub limits: Limits,
+    /// The tokens that clients log in with; `None`: the server is open.
+    pub tokens: Option<Arc<Tokens>>,
     /// Browser origins that may use this server besides its own.
     pub origins: Vec<String>,
     /// How long a socket may take its last answers at shutdown.
@@ -77,6 +81,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            tokens: None,
             origins: Vec::new(),
             drain: Duration::from_secs(10),
             sockets: 20_000,
@@ -117,7 +122,7 @@ impl Gateway {
             protocol: PROTOCOL_VERSION,
             server: config.server.clone(),
             log: node.log().into(),
-            auth: "open".into(),
+            auth: if config.tokens.is_some() { "token" } else { "open" }.into(),
             durability: config.durability.into(),
             limits: config.limits.clone(),
         })));
@@ -214,20 +219,31 @@ impl Gateway {
         page
     }
 
-    /// Lists rooms in byte order, on a thread that may block on the disk. All who list rooms take
-    /// turns, one call each, so that they use one thread however many they are.
+    /// Lists the first `limit` rooms after one that somebody may read, in byte order, on a thread that
+    /// may block on the disk. All who list rooms take turns, one call each, so that they use one thread
+    /// however many they are.
     pub(crate) async fn room_heads(
         &self,
+        access: &Access,
         after: Option<RoomName>,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
         let (node, permits) = (self.node.clone(), self.list_permits.clone());
         let interrupted = || Err(ArchiveError::Failed("a read was interrupted".into()));
         let Ok(permit) = permits.acquire_owned().await else { return interrupted() };
+        let ranges = access.readable().into_iter().map(|range| range.after(after.as_ref()));
+        let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
         let listed = tokio::task::spawn_blocking(move || {
             // Until it has ended, even if nobody waits for it any more.
             let _permit = permit;
-            node.room_heads(after.as_ref(), limit)
+            let mut heads = Vec::new();
+            for range in &ranges {
+                if heads.len() >= limit {
+                    break;
+                }
+                heads.extend(node.room_heads(range, limit - heads.len())?);
+            }
+            Ok(heads)
         });
         let heads = listed.await.unwrap_or_else(|_| interrupted());
         self.note_read(heads.as_ref().err());
@@ -309,6 +325,8 @@ pub(crate) struct SocketPermit {
     _permit: OwnedSemaphorePermit,
     _charge: Charge,
     pub(crate) client: Client,
+    /// Of its last request with a token.
+    pub(crate) caller: LastCaller,
     /// `None` at the operators' door, whose sockets are not counted.
     counted: Option<Arc<Metrics>>,
     cut: Notify,
@@ -323,7 +341,14 @@ impl SocketPermit {
     ) -> Option<Self> {
         let charge = client.memory.charge(CONNECTION_BYTES)?;
         counted.iter().for_each(|metrics| metrics.sockets.inc());
-        Some(Self { _permit: permit, _charge: charge, client, counted, cut: Notify::new() })
+        Some(Self {
+            _permit: permit,
+            _charge: charge,
+            client,
+            caller: LastCaller::default(),
+            counted,
+            cut: Notify::new(),
+        })
     }
 
     /// Ends the HTTP connection, whatever is still to be written to it.

@@ -25,7 +25,7 @@ use tracing::warn;
 use crate::wire::{bad, plain, refuse};
 
 /// What a page of a listed origin may send: appends, one or many, and where to resume events.
-const CORS_HEADERS: &str = "content-type, idempotency-key, last-event-id";
+const CORS_HEADERS: &str = "authorization, content-type, idempotency-key, last-event-id";
 
 /// What such a page may read of an answer besides its body: the log's id, and when to retry.
 const CORS_EXPOSED: &str = "roomlog-log, retry-after";
@@ -48,11 +48,13 @@ pub(crate) struct Guard {
     origins: Vec<String>,
     /// The hosts of those that are web sites, without ports.
     hosts: Vec<String>,
+    /// Whether a request for another host is refused: who has no token may be tricked into it.
+    checks_hosts: bool,
     rejections: RejectionLog,
 }
 
 impl Guard {
-    pub(crate) fn new(origins: &[String]) -> Self {
+    pub(crate) fn new(origins: &[String], checks_hosts: bool) -> Self {
         let plain = |origin: &String| origin.trim_end_matches('/').to_ascii_lowercase();
         let origins: Vec<_> = origins.iter().map(plain).collect();
         // The host of `app://obsidian.md` names no server: a web site of that name is another
@@ -61,19 +63,19 @@ impl Guard {
             |origin: &&String| origin.starts_with("http://") || origin.starts_with("https://");
         let sites = origins.iter().filter(is_site).filter_map(|origin| origin.parse().ok());
         let hosts = sites.filter_map(|site: Uri| site.host().map(str::to_owned)).collect();
-        Self { origins, hosts, rejections: RejectionLog::default() }
+        Self { origins, hosts, checks_hosts, rejections: RejectionLog::default() }
     }
 
     /// The rules of the operators' door: it is known by the same hosts, and no page may use it.
     pub(crate) fn of_door(origins: &[String]) -> Self {
-        Self { origins: Vec::new(), ..Self::new(origins) }
+        Self { origins: Vec::new(), ..Self::new(origins, true) }
     }
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
         let host = host_of(request.uri(), request.headers())?;
         let origin = one_line(request.headers(), header::ORIGIN)?;
         let forbidden = |why: &str| Err(Refusal::new(ErrorCode::Forbidden, why));
-        if !self.is_known_host(host.host()) {
+        if self.checks_hosts && !self.is_known_host(host.host()) {
             self.rejections.host(host.as_str(), origin);
             return forbidden(
                 "this Host is not served here: use the address or localhost, or list the page's \
@@ -184,7 +186,7 @@ fn preflight() -> Response<Body> {
     let mut response = plain(StatusCode::NO_CONTENT, "");
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS),
         (header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE),
     ] {
@@ -261,7 +263,7 @@ mod tests {
 
     fn code(target: &str, headers: &[(&str, &str)]) -> Option<ErrorCode> {
         let guard =
-            Guard::new(&["https://chat.example.org".into(), "capacitor://localhost".into()]);
+            Guard::new(&["https://chat.example.org".into(), "capacitor://localhost".into()], true);
         let mut request = Request::builder().uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -12,6 +12,7 @@ mod entries;
 mod events;
 mod page;
 mod query;
+mod revoke;
 mod rooms;
 
 use std::{sync::Arc, thread};
@@ -22,13 +23,18 @@ use axum::{
     extract::State,
     http::{Response, StatusCode},
     middleware,
-    routing::{any, get},
+    routing::{any, delete, get, post},
 };
+use roomlog_auth::Operation;
 use roomlog_protocol::{ErrorCode, Refusal};
 use tokio::sync::oneshot;
 
 use crate::{
     admission::limit_requests,
+    auth::{
+        caller::{Operators, authenticate, operators_only},
+        cookie,
+    },
     gateway::Gateway,
     guard::{Guard, browser_rules, safe_headers},
     upgrade::upgrade,
@@ -50,19 +56,24 @@ pub(crate) enum Rules {
 
 /// The routes of the public listener.
 pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
-    let guard = Guard::new(&gateway.config.origins);
+    let guard = Guard::new(&gateway.config.origins, gateway.config.tokens.is_none());
     let entries = get(entries::read_entries).post(entries::append);
+    let of_callers = Router::new()
+        .route("/v1/session", post(cookie::begin))
+        .route("/v1/rooms", get(rooms::read_rooms))
+        .route("/v1/rooms/{room}", get(rooms::read_head))
+        .route("/v1/rooms/{room}/entries", entries)
+        .route("/v1/rooms/{room}/events", get(events::events))
+        .route_layer(middleware::from_fn_with_state(gateway.clone(), authenticate));
     let routes = Router::new()
+        .merge(of_callers)
+        .route("/v1/session", delete(cookie::end))
         .route("/", get(page::index))
         .route("/app/{file}", get(page::app))
         .route("/sdk/src/{file}", get(page::sdk))
         .route("/metrics", any(async || refuse(not_found(METRICS_MOVED))))
         .route("/v1/ws", get(upgrade))
-        .route("/v1/backup", any(async || refuse(not_found(BACKUPS_MOVED))))
-        .route("/v1/rooms", get(rooms::read_rooms))
-        .route("/v1/rooms/{room}", get(rooms::read_head))
-        .route("/v1/rooms/{room}/entries", entries)
-        .route("/v1/rooms/{room}/events", get(events::events));
+        .route("/v1/backup", any(async || refuse(not_found(BACKUPS_MOVED))));
     let routes = finish(routes).layer(middleware::from_fn(limit_requests));
     guarded(routes, gateway, Some(guard))
 }
@@ -70,8 +81,16 @@ pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
 /// The routes of the operators' door.
 pub(crate) fn door(gateway: Arc<Gateway>, rules: Rules) -> Router {
     let guard = (rules == Rules::Browsers).then(|| Guard::of_door(&gateway.config.origins));
-    let routes =
-        Router::new().route("/metrics", get(metrics)).route("/v1/backup", get(backup::backup));
+    // A Unix socket is open to the server's user alone; at an address tokens say who may do what.
+    let tokens = gateway.config.tokens.clone().filter(|_| rules == Rules::Browsers);
+    let may = |operation| {
+        let operators = Operators { tokens: tokens.clone(), operation };
+        middleware::from_fn_with_state(operators, operators_only)
+    };
+    let routes = Router::new()
+        .route("/metrics", get(metrics).layer(may(Operation::Metrics)))
+        .route("/v1/backup", get(backup::backup).layer(may(Operation::Backup)))
+        .route("/v1/revoke", post(revoke::post).layer(may(Operation::Revoke)));
     guarded(finish(routes), gateway, guard)
 }
 

@@ -10,6 +10,8 @@
 //! NATS: it is given a node.
 
 mod admission;
+mod audit;
+mod auth;
 mod connection;
 mod gateway;
 mod guard;
@@ -27,6 +29,7 @@ mod timeouts;
 mod upgrade;
 mod wire;
 
+pub use auth::{KeySource, Tokens};
 pub use gateway::Config;
 pub use listener::{Door, run};
 pub use metrics::Metrics;

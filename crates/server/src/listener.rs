@@ -29,9 +29,10 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, mpsc, watch},
 };
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
+    auth::revoking::RevocationLog,
     gateway::{Config, Gateway, SocketPermit, holds_too_much, stopped},
     http::{self, Rules},
     limited::Limit,
@@ -77,8 +78,19 @@ pub async fn run(
 ) {
     let (stopping, is_stopping) = watch::channel(false);
     let (drain_guard, mut drained) = mpsc::channel(1);
+    let revoking = match config.tokens.clone() {
+        Some(tokens) => match RevocationLog::open(node.clone(), tokens).await {
+            Ok(log) => Some(log),
+            Err(refusal) => {
+                error!(why = refusal.message, "the revoked tokens cannot be read");
+                return;
+            }
+        },
+        None => None,
+    };
     let gateway = Arc::new(Gateway::new(config, node, is_stopping, drain_guard));
     tokio::select! {
+        () = keep_tokens(revoking, &gateway) => {}
         () = accept(&public, Entrance::public(&gateway), &gateway) => {}
         () = accept_operators(door.as_ref(), &gateway) => {}
         () = stop => {}
@@ -88,6 +100,17 @@ pub async fn run(
     drop(gateway);
     // Nothing is ever sent: this ends when the last task has dropped its guard.
     let _none = drained.recv().await;
+}
+
+/// Applies revocations and reads the keys again from time to time.
+async fn keep_tokens(revoking: Option<RevocationLog>, gateway: &Gateway) {
+    let (Some(revoking), Some(tokens)) = (revoking, &gateway.config.tokens) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        never = revoking.follow() => match never {},
+        never = tokens.refresh() => match never {},
+    }
 }
 
 async fn accept_operators(door: Option<&Door>, gateway: &Arc<Gateway>) {

@@ -28,6 +28,7 @@ use roomlog_protocol::ErrorCode;
 use tokio::time::Instant;
 
 use crate::{
+    audit::Audit,
     limited::Limit,
     metric_registry::{MetricRegistry, buckets, raise},
 };
@@ -46,6 +47,7 @@ pub struct Metrics {
     block_appends: Histogram,
     block_bytes: Histogram,
     commit: Histogram,
+    pub(crate) audit: Audit,
     pub(crate) sockets: IntGauge,
     /// What clients make the server hold, besides appends.
     memory: OnceLock<Account>,
@@ -168,6 +170,7 @@ impl Default for Metrics {
                 "Time to make one block durable: a write and an fsync of the disk.",
                 SECONDS.to_vec(),
             ),
+            audit: Audit::new(&registry),
             sockets: registry.gauge(
                 "roomlog_sockets",
                 "Connections served in public: WebSockets, HTTP, Server-Sent Events. At the \

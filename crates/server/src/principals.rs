@@ -1,8 +1,9 @@
 //! Principals: who is charged for what a connection makes the server hold, and whose rates it uses.
 //!
-//! Enters: the address of a peer. Leaves: its accounts, one of the connection below one of its
-//! principal, in each budget; its rates. A principal is an IP address; of IPv6 a /64, because a single
-//! host has that many. Invariants: a principal exists exactly while a connection of it does, so there
+//! Enters: the address of a peer, or the author of a token. Leaves: its accounts, one of the connection
+//! below one of its principal, in each budget; its rates. A principal is an IP address (of IPv6 a /64,
+//! because a single host has that many) and, once a connection has logged in with a token, the token's
+//! author. Invariants: a principal exists exactly while a connection of it does, so there
 //! are never more than connections. Its accounts stay while anything is charged to them, and its rates
 //! until they would be full again, so that new connections give nobody a new allowance; but of at
 //! most `sockets` principals that are gone.
@@ -19,7 +20,7 @@ use std::{
 
 use parking_lot::Mutex;
 use roomlog_core::budget::Account;
-use roomlog_protocol::Limits;
+use roomlog_protocol::{Author, Limits};
 
 use crate::{
     limited::Limit,
@@ -41,6 +42,14 @@ const REFUSED_CONNECTIONS: usize = 64;
 /// Appends that wait for `seq`, `after` or `ref` may hold this part of the budget of appends: they do
 /// not go on by themselves, and would hold all of it.
 const WAITING_SHARE: usize = 4;
+
+/// Who is charged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Whom {
+    Address(IpAddr),
+    /// An author of tokens, in a namespace.
+    Author(String, Author),
+}
 
 /// The accounts of somebody, one in each budget.
 #[derive(Clone)]
@@ -77,9 +86,9 @@ pub(crate) struct Principals {
 
 #[derive(Default)]
 struct KnownPrincipals {
-    principals: HashMap<IpAddr, Known>,
+    principals: HashMap<Whom, Known>,
     /// Those without a connection, by when they went.
-    gone: BTreeSet<(Instant, IpAddr)>,
+    gone: BTreeSet<(Instant, Whom)>,
     /// How many of these are kept.
     most: usize,
 }
@@ -93,7 +102,7 @@ struct Known {
 
 /// A principal that has a connection.
 pub(crate) struct Principal {
-    address: IpAddr,
+    whom: Whom,
     accounts: Accounts,
     pub(crate) rates: Arc<Rates>,
     connections: AtomicUsize,
@@ -110,9 +119,15 @@ pub(crate) struct Client {
     pub(crate) waiting: Account,
     /// What else the server holds for it.
     pub(crate) memory: Account,
+    /// As one of its address.
     pub(crate) presence: Arc<Presence>,
+    /// As one of the author of its token.
+    _login: Option<Arc<AuthorPresence>>,
     pub(crate) metrics: Arc<Metrics>,
 }
+
+/// A connection as one of an author's, until it is dropped.
+struct AuthorPresence(Arc<Principal>);
 
 /// A connection as one of its principal's, and as pending, until it is dropped.
 pub(crate) struct Presence {
@@ -145,7 +160,7 @@ impl Principals {
 
     /// The accounts of a new connection from this address; `None` if it must be closed at once.
     pub(crate) fn client(&self, peer: IpAddr) -> Option<Client> {
-        let principal = self.principal(principal_of(peer));
+        let principal = self.principal(&Whom::Address(principal_of(peer)));
         let others = principal.connections.fetch_add(1, Ordering::Relaxed);
         let most = self.limits.connections_per_principal;
         if others >= most {
@@ -162,11 +177,30 @@ impl Principals {
         Some(self.client_of(principal, pending, others >= most))
     }
 
+    /// The accounts of a connection that has logged in with a token of this author; `None` if the
+    /// author has as many connections as it may.
+    pub(crate) fn of_author(
+        &self,
+        (namespace, author): (&str, &Author),
+        client: &Client,
+    ) -> Option<Client> {
+        let principal = self.principal(&Whom::Author(namespace.into(), author.clone()));
+        let others = principal.connections.fetch_add(1, Ordering::Relaxed);
+        let _login = Some(Arc::new(AuthorPresence(principal.clone())));
+        if others >= self.limits.connections_per_principal {
+            self.metrics.limited(Limit::ConnectionsPerPrincipal);
+            return None;
+        }
+        let Accounts { appends, waiting, memory } = principal.accounts.member();
+        let (presence, metrics) = (client.presence.clone(), client.metrics.clone());
+        Some(Client { principal, appends, waiting, memory, presence, _login, metrics })
+    }
+
     /// The accounts of a connection at the operators' door: whatever the public holds, it has its own.
     pub(crate) fn operator(&self) -> Client {
         let [appends, waiting, memory] = [(); 3].map(|()| Account::budget(OPERATOR_BYTES));
         let principal = Arc::new(Principal {
-            address: Ipv6Addr::UNSPECIFIED.into(),
+            whom: Whom::Address(Ipv6Addr::UNSPECIFIED.into()),
             accounts: Accounts { appends, waiting, memory },
             rates: Arc::new(Rates::new(&self.limits, self.message_bytes)),
             connections: AtomicUsize::new(1),
@@ -184,13 +218,14 @@ impl Principals {
     ) -> Client {
         let Accounts { appends, waiting, memory } = principal.accounts.member();
         let presence = Arc::new(Presence { principal: principal.clone(), pending, is_surplus });
-        Client { principal, appends, waiting, memory, presence, metrics: self.metrics.clone() }
+        let (_login, metrics) = (None, self.metrics.clone());
+        Client { principal, appends, waiting, memory, presence, _login, metrics }
     }
 
-    fn principal(&self, address: IpAddr) -> Arc<Principal> {
+    fn principal(&self, whom: &Whom) -> Arc<Principal> {
         let mut known = self.known.lock();
         known.forget_idle(Instant::now());
-        let held = known.principals.get(&address);
+        let held = known.principals.get(whom);
         if let Some(principal) = held.and_then(|held| held.principal.upgrade()) {
             return principal;
         }
@@ -202,10 +237,10 @@ impl Principals {
             }
         };
         if let Some(gone_at) = gone_at {
-            known.gone.remove(&(gone_at, address));
+            known.gone.remove(&(gone_at, whom.clone()));
         }
         let principal = Arc::new(Principal {
-            address,
+            whom: whom.clone(),
             accounts: accounts.clone(),
             rates: rates.clone(),
             connections: AtomicUsize::new(0),
@@ -213,7 +248,7 @@ impl Principals {
         });
         let weak = Arc::downgrade(&principal);
         let held = Known { principal: weak, accounts, rates, gone_at: None };
-        known.principals.insert(address, held);
+        known.principals.insert(whom.clone(), held);
         principal
     }
 }
@@ -222,15 +257,15 @@ impl KnownPrincipals {
     /// Forgets principals without connections: those whose allowances are full again and to whom
     /// nothing is charged, and the oldest if there are too many.
     fn forget_idle(&mut self, now: Instant) {
-        while let Some((gone_at, address)) = self.gone.first().copied() {
-            let known = self.principals.get(&address);
+        while let Some((gone_at, whom)) = self.gone.first().cloned() {
+            let known = self.principals.get(&whom);
             let is_idle =
                 known.is_none_or(|it| now >= gone_at + it.rates.refill() && it.accounts.is_empty());
             if !is_idle && self.gone.len() <= self.most {
                 return;
             }
             self.gone.pop_first();
-            self.principals.remove(&address);
+            self.principals.remove(&whom);
         }
     }
 }
@@ -239,11 +274,28 @@ impl Drop for Principal {
     fn drop(&mut self) {
         let (mut known, now) = (self.known.lock(), Instant::now());
         // A new connection may have made it anew in between.
-        let held = known.principals.get_mut(&self.address);
+        let held = known.principals.get_mut(&self.whom);
         let Some(held) = held.filter(|held| held.principal.strong_count() == 0) else { return };
         held.gone_at = Some(now);
-        known.gone.insert((now, self.address));
+        known.gone.insert((now, self.whom.clone()));
         known.forget_idle(now);
+    }
+}
+
+impl Client {
+    /// Who it is, for the log: an address, or the author of its token.
+    pub(crate) fn shown(&self) -> String {
+        match &self.principal.whom {
+            Whom::Address(address) => address.to_string(),
+            Whom::Author(namespace, author) if namespace.is_empty() => format!("{author:?}"),
+            Whom::Author(namespace, author) => format!("{author:?} of {namespace}"),
+        }
+    }
+}
+
+impl Drop for AuthorPresence {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -15,11 +15,13 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper_util::rt::TokioIo;
-use roomlog_protocol::SUBPROTOCOL;
+use roomlog_auth::Access;
+use roomlog_protocol::{Author, Refusal, SUBPROTOCOL};
 use sha1::{Digest, Sha1};
 use tracing::debug;
 
 use crate::{
+    auth::caller::{challenge, token_of, unauthorized},
     connection::Connection,
     gateway::{Gateway, SocketPermit},
     timeouts::TimeoutStream,
@@ -41,6 +43,10 @@ pub(crate) async fn upgrade(
         Ok(accept) => accept,
         Err(error) => return error.answer(),
     };
+    let login = match login_of(&gateway, &permit, request.headers()).await {
+        Ok(login) => login,
+        Err(refusal) => return challenge(refusal).await,
+    };
     let is_offered = items(request.headers(), header::SEC_WEBSOCKET_PROTOCOL)
         .any(|protocol| protocol == SUBPROTOCOL);
     let upgrading = hyper::upgrade::on(&mut request);
@@ -57,7 +63,7 @@ pub(crate) async fn upgrade(
                 let stream = parts.io.into_inner().into_inner();
                 let presence = client.presence.clone();
                 tokio::select! {
-                    () = Connection::new(served, client).serve(stream, parts.read_buf) => {}
+                    () = Connection::new(served, client, login).serve(stream, parts.read_buf) => {}
                     () = presence.pending.cut() => debug!("cut: there are newer connections"),
                 }
             }
@@ -73,6 +79,21 @@ pub(crate) async fn upgrade(
         response = response.header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
     }
     response.body(Body::empty()).unwrap_or_default()
+}
+
+/// Who the handshake says it is: by its `Authorization` or cookie, on a server with tokens.
+async fn login_of(
+    gateway: &Gateway,
+    permit: &SocketPermit,
+    headers: &HeaderMap,
+) -> Result<Option<(Author, Arc<Access>, usize)>, Refusal> {
+    let Some(tokens) = &gateway.config.tokens else { return Ok(None) };
+    let Some(token) = token_of(&Method::GET, headers)? else { return Ok(None) };
+    let checked = tokens.admit(token).await.map_err(|error| {
+        permit.client.note_refused_login(&error);
+        unauthorized(&error)
+    });
+    checked.map(|(author, access)| Some((author, access, token.len())))
 }
 
 /// Why a request is no WebSocket handshake: the status and the message.

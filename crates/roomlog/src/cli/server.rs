@@ -1,10 +1,16 @@
 //! The arguments of every command that talks to a server.
 
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
 use clap::Args;
-use roomlog_client::Address;
+use roomlog_auth::token::TOKEN_BYTES;
+use roomlog_client::{Address, Options, TokenSource};
 use roomlog_protocol::Author;
 
-use crate::address::DEFAULT_SERVER;
+use crate::{address::DEFAULT_SERVER, failure::Failure};
+
+/// The variable that may hold a token. It is no flag: everyone on a machine sees those of a command.
+pub(crate) const TOKEN_VARIABLE: &str = "ROOMLOG_TOKEN";
 
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]
@@ -13,9 +19,20 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "URL", env = "ROOMLOG_SERVER")]
     #[arg(default_value = DEFAULT_SERVER)]
     pub(crate) server: Address,
-    /// Your name [default: your user name].
+    /// Your name [default: your user name; with a token, its author].
     #[arg(long, value_name = "NAME", env = "ROOMLOG_AUTHOR")]
     pub(crate) author: Option<Author>,
+    #[command(flatten)]
+    pub(crate) token: TokenFile,
+}
+
+/// Where the token is.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct TokenFile {
+    /// A file with your token, which only you may read; the environment variable ROOMLOG_TOKEN may hold
+    /// the token itself.
+    #[arg(long, value_name = "FILE", env = "ROOMLOG_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 impl ServerArgs {
@@ -27,5 +44,41 @@ impl ServerArgs {
             Ok(author) => author,
             Err(_) => unreachable!("`anonymous` is a valid author"),
         })
+    }
+
+    /// How a client of this server behaves by default. Fails if the token cannot be read.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        let mut options = Options::new(self.server.clone(), self.author());
+        let file = self.token.clone();
+        if file.read()?.is_some() {
+            // It is read again for each login: whoever renews it writes the file.
+            options.token = Some(TokenSource::new(move || {
+                let token = file.read().map_err(|why| why.to_string());
+                std::future::ready(token.map(Option::unwrap_or_default))
+            }));
+        }
+        Ok(options)
+    }
+}
+
+impl TokenFile {
+    /// The token; `None` if there is none. Fails if its file cannot be read, or others may read it.
+    pub(crate) fn read(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.token_file else {
+            let token = std::env::var(TOKEN_VARIABLE).ok().map(|token| token.trim().to_owned());
+            return Ok(token.filter(|token| !token.is_empty()));
+        };
+        let shown = path.display();
+        let wrong = |why: String| Failure::usage(format!("the token file {shown} {why}"));
+        let unread = |why: std::io::Error| wrong(format!("cannot be read: {why}"));
+        let file = fs::metadata(path).map_err(unread)?;
+        if file.permissions().mode() & 0o077 != 0 {
+            return Err(wrong(format!("can be read by others; run: chmod 600 {shown}")));
+        }
+        if file.len() > TOKEN_BYTES as u64 + 2 {
+            return Err(wrong(format!("has more than {TOKEN_BYTES} bytes")));
+        }
+        let token = fs::read_to_string(path).map_err(unread)?.trim().to_owned();
+        if token.is_empty() { Err(wrong("is empty".into())) } else { Ok(Some(token)) }
     }
 }

@@ -14,38 +14,31 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty};
-use hyper::{Request, Response, body::Incoming, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt;
+use hyper::{Method, body::Incoming};
 use indicatif::ProgressBar;
-use roomlog_client::Address;
-use roomlog_protocol::{BackupLine, Digest, ErrorCode, ErrorFrame, MANIFEST_FILE, Manifest, PART};
+use roomlog_protocol::{BackupLine, Digest, ErrorFrame, MANIFEST_FILE, Manifest, PART};
 use roomlog_sqlite::{Directory, Restored, private};
 use sha2::{Digest as _, Sha256};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use super::printer::Printer;
+use super::{
+    operators::{Operators, QUIET_TIMEOUT},
+    printer::Printer,
+};
 use crate::{
     cli::{BackupArgs, RestoreArgs},
-    door,
-    engines::served,
     failure::Failure,
     progress,
-    settings::DATA,
     show::utc,
 };
 
 const ARCHIVE: &str = "archive.db";
 
-const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 const QUIET: &str = "the server was silent for a minute";
 
 const LINE_BYTES: usize = 64 << 10;
@@ -80,10 +73,7 @@ async fn receive(
     target: &Target,
     bar: &ProgressBar,
 ) -> Result<Manifest, Failure> {
-    let mut download = match &args.server {
-        Some(address) => Download::from_address(address).await?,
-        None => Download::from_socket(args.data.as_deref().unwrap_or(Path::new(DATA))).await?,
-    };
+    let mut download = Download::start(args).await?;
     let manifest = loop {
         match download.line().await? {
             BackupLine::Copying { done, of } => {
@@ -115,63 +105,31 @@ fn incomplete(why: impl Display) -> Failure {
 }
 
 fn refused(error: &ErrorFrame) -> Failure {
-    Failure::other(format!("{}: {}; there is no backup", error.code, error.message))
+    without_backup(&format!("{}: {}", error.code, error.message))
+}
+
+fn without_backup(why: &dyn Display) -> Failure {
+    Failure::other(format!("{why}; there is no backup"))
 }
 
 /// The answer of a server, read as it arrives.
 struct Download {
     body: Incoming,
     received: BytesMut,
-    connection: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Download {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
+    /// The connection, until the answer has come.
+    _operators: Operators,
 }
 
 impl Download {
-    async fn from_address(address: &Address) -> Result<Self, Failure> {
-        let uri = address.uri();
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await;
-        let stream = stream.map_err(|why| {
-            Failure::other(format!(
-                "cannot reach {address}: {why}; start a server there with --admin-listen, or name \
-                 the directory of a running one with --data DIR"
-            ))
-        })?;
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        Self::start(stream, authority, &address.to_string()).await
-    }
-
-    async fn from_socket(data: &Path) -> Result<Self, Failure> {
-        let data = served(data);
-        let stream = door::connect(&data).await?;
-        Self::start(stream, "localhost", &format!("the server of {}", data.display())).await
-    }
-
-    async fn start(
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        host: &str,
-        server: &str,
-    ) -> Result<Self, Failure> {
-        let unreachable = |why: &dyn Display| {
-            Failure::other(format!("{server} did not answer: {why}; there is no backup"))
-        };
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&why))?;
-        let connection = tokio::spawn(async move {
-            // The body reports why it ended.
-            let _reported = connection.await;
-        });
-        let request = Request::get("/v1/backup").header(header::HOST, host);
-        let request = request.body(Empty::<Bytes>::new()).map_err(|why| unreachable(&why))?;
-        let answer = timeout(QUIET_TIMEOUT, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| incomplete(QUIET))?.map_err(|why| unreachable(&why))?;
-        let body = accepted(answer, server).await?;
-        Ok(Self { body, received: BytesMut::new(), connection })
+    async fn start(args: &BackupArgs) -> Result<Self, Failure> {
+        let data = args.data.as_deref();
+        let mut operators = Operators::reach(args.server.as_ref(), data, &args.token).await?;
+        let answer = operators.send(Method::GET, "/v1/backup", Bytes::new()).await;
+        let answer = answer.map_err(|why| without_backup(&why))?;
+        if !answer.status().is_success() {
+            return Err(without_backup(&operators.refusal(answer).await));
+        }
+        Ok(Self { body: answer.into_body(), received: BytesMut::new(), _operators: operators })
     }
 
     /// Receives more bytes; fails at the end of the answer.
@@ -225,33 +183,6 @@ impl Download {
         }
         file.sync_all().map_err(failed)?;
         Ok(Digest(sha.finalize().into()))
-    }
-}
-
-/// The body of the answer if it is a backup.
-async fn accepted(answer: Response<Incoming>, server: &str) -> Result<Incoming, Failure> {
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer.into_body());
-    }
-    let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    match serde_json::from_slice(&body) {
-        Ok(BackupLine::Error(error)) if error.code == ErrorCode::NotFound => {
-            Err(Failure::other(format!(
-                "{server} makes no backups here ({}): name the data directory of the server with \
-                 --data DIR, or its --admin-listen address with --server",
-                error.message
-            )))
-        }
-        Ok(BackupLine::Error(error)) => Err(refused(&error)),
-        _ if status.is_server_error() => Err(Failure::other(format!(
-            "{server} answered {status}; if that is a proxy, start the server behind it, then run \
-             this again; there is no backup"
-        ))),
-        _ => Err(Failure::other(format!(
-            "{server} does not make backups: it answered {status}; name the --admin-listen address \
-             of a Roomlog server with --server URL"
-        ))),
     }
 }
 

@@ -49,10 +49,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), Failure> {
         let ended = import.count(items, preview.insert(Preview::default())).await;
         (import, ended)
     } else {
-        let options = Options {
-            retry_timeout: Some(PATIENCE),
-            ..Options::new(args.server.server.clone(), args.server.author())
-        };
+        let options = Options { retry_timeout: Some(PATIENCE), ..args.server.options()? };
         // Unreadable files are rejected before a server is contacted.
         find_files(&args)?;
         let mut client = Batches::connect(options, args.room.clone()).await?;

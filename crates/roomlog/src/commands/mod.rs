@@ -9,9 +9,12 @@ pub(crate) mod config;
 pub(crate) mod import;
 pub(crate) mod read;
 pub(crate) mod relocate;
+pub(crate) mod revoke;
 pub(crate) mod tail;
+pub(crate) mod token;
 pub(crate) mod verify;
 
+mod operators;
 mod printer;
 mod replayed;
 
@@ -35,7 +38,7 @@ async fn connect(
     server: &ServerArgs,
     adjust: impl FnOnce(&mut Options),
 ) -> Result<Client, Failure> {
-    let mut options = Options::new(server.server.clone(), server.author());
+    let mut options = server.options()?;
     adjust(&mut options);
     Ok(Client::connect(options).await?)
 }
@@ -44,5 +47,6 @@ async fn connect(
 pub(crate) async fn chat(args: ChatArgs) -> Result<(), Failure> {
     let client = connect(&args.server, |options| options.retry_timeout = None).await?;
     let server = args.server.server.to_string();
-    Ok(roomlog_terminal::run(client, args.server.author(), server, args.room).await?)
+    let author = client.author().clone();
+    Ok(roomlog_terminal::run(client, author, server, args.room).await?)
 }

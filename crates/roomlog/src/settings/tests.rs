@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::tokens;
 
 fn limits(settings: &Settings) -> Limits {
     settings.limits().expect("limits")
@@ -76,6 +77,8 @@ fn defaults() -> BTreeMap<String, String> {
         ("fold_ms", node.fold_wait.as_millis().to_string()),
         ("journal_bytes", JOURNAL_BYTES.to_string()),
         ("journal_prefix", Options::new("").prefix),
+        ("jwt_max_life", tokens::MAX_LIFE.into()),
+        ("author_claim", tokens::AUTHOR_CLAIM.into()),
     ] {
         all.insert(name.into(), value);
     }
@@ -94,9 +97,9 @@ fn help_and_manual_have_every_setting_and_its_default() {
         .flat_map(|page| page.lines().filter_map(|line| line.strip_prefix("| `")))
         .map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
         .collect();
-    let names: Vec<_> = Settings::NAMES.iter().chain(ClusterSettings::NAMES).collect();
-    assert!(defaults.keys().all(|name| names.contains(&&name.as_str())), "{defaults:?}");
-    for name in names {
+    let names = Settings::names();
+    assert!(defaults.keys().all(|name| names.contains(&name.as_str())), "{defaults:?}");
+    for name in &names {
         let arg = command.get_arguments().find(|arg| arg.get_id() == name).expect("a flag");
         let variable = arg.get_env().and_then(|name| name.to_str()).expect("a variable");
         assert_eq!(variable, format!("ROOMLOG_{}", name.to_uppercase()));

@@ -121,6 +121,12 @@ impl Request<'_> {
         self
     }
 
+    /// Another body.
+    pub(crate) fn body(mut self, text: &str) -> Self {
+        self.body = text.to_owned();
+        self
+    }
+
     /// The headers of a WebSocket handshake.
     pub(crate) fn upgrade(self) -> Self {
         self.header("connection", "upgrade")

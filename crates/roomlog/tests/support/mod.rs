@@ -15,6 +15,7 @@ mod log;
 mod ports;
 mod restored;
 mod terminal;
+pub(crate) mod tokens;
 
 use std::{
     net::SocketAddr,

@@ -22,6 +22,7 @@ use super::{
     turn::{Job, Question, Turn},
 };
 use crate::{
+    auth::caller::check_read,
     gateway::{holds_too_much, unreadable},
     wire,
 };
@@ -242,6 +243,8 @@ fn answer_without_page(turn: &mut Turn, follows: &mut Follows, key: u32, asked: 
 
 /// Answers a read with a page; gives the slot behind it.
 fn reply(turn: &mut Turn, update: &ClientUpdate, page: &Page) -> Result<Slot, Refusal> {
+    // A login in between may have brought fewer rights.
+    check_read(&turn.access, &update.room)?;
     let limits = &turn.gateway.config.limits;
     let encoded = wire::page(&update.room, page, keep_of(update.span), limits);
     if !turn.send_all(vec![encoded.reply(update.req)]) {

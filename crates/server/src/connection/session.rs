@@ -6,6 +6,7 @@
 //! room is held while it is followed, read or appended to, and only one with entries a while longer, for
 //! the next append.
 
+mod access;
 mod rooms;
 
 use std::{
@@ -14,11 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use access::LoginState;
 use futures_util::future::BoxFuture;
+use roomlog_auth::Access;
 use roomlog_core::{lane::Arrival, mailbox::Mailbox, outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{
-    Author, ClientAppend, ClientFrame, ClientUpdate, CloseCode, EntryId, ErrorCode, Join, Login,
-    Refusal, RoomName, ServerFrame,
+    Author, ClientAppend, ClientFrame, ClientUpdate, CloseCode, EntryId, ErrorCode, Join, Refusal,
+    RoomName, ServerFrame,
     client::{Rejected, parse},
 };
 use tokio_websockets::Message;
@@ -34,6 +37,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    auth::caller::{check_create, check_read},
     gateway::{BUSY_PAUSE, Gateway},
     limited::Limit,
     outcome::{new_id, now_ms},
@@ -62,13 +66,16 @@ pub(super) struct Session {
     paused_until: Option<Instant>,
     /// Rooms without entries in which this connection may make the first.
     begun: HashSet<u32>,
+    login: LoginState,
 }
 
 impl Session {
     pub(super) fn new(gateway: Arc<Gateway>, client: Client, mailbox: Arc<Mailbox>) -> Self {
-        let mut turn = Turn::new(gateway, client, mailbox.clone());
+        let nothing = Arc::new(Access::nothing());
+        let mut turn = Turn::new(gateway, (client, nothing), mailbox.clone());
         turn.out.push(turn.gateway.hello.clone());
         Self {
+            login: LoginState::default(),
             author: None,
             appends: Appends::new(mailbox),
             reads: Reads::default(),
@@ -98,6 +105,7 @@ impl Session {
         // One frame at a time is part of what every connection is charged for.
         let is_first = self.turn.out.is_empty() && self.appends.is_empty() && self.reads.is_empty();
         self.draining.is_none()
+            && !self.login.is_pending()
             && self.paused_until.is_none_or(|until| self.turn.now >= until)
             && self.turn.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
@@ -130,12 +138,12 @@ impl Session {
         while self.turn.out.bytes() < OUT_BYTES {
             let job = self.turn.jobs.pop_front()?;
             let is_open = match &job {
-                Job::Read(..) => true,
+                Job::Read(..) | Job::Login(..) => true,
                 Job::CatchUp(question, key, ..) => self.follows.is_open(*key, *question),
                 Job::List(question, _) => self.watch.is_open(*question),
             };
             if is_open {
-                return Some(job.start(self.turn.gateway.clone(), &self.turn.client));
+                return Some(job.start(&self.turn));
             }
         }
         None
@@ -183,6 +191,7 @@ impl Session {
                 turn.held.absorb(charge);
                 return watch.listed(turn, question, heads, most);
             }
+            Done::Login(req, checked) => return self.checked(req, checked),
         };
         self.release(key);
     }
@@ -195,8 +204,9 @@ impl Session {
         let drained = self.draining.map(|since| since + drain);
         let appends = self.appends.deadline(self.turn.gateway.config.limits.append_for);
         let (reads, watch) = (self.reads.deadline(), self.watch.deadline());
-        let others =
-            [login, drained, appends, reads, watch, self.paused_until, self.turn.held.retry()];
+        let (ends_at, paused, held) =
+            (self.login.ends_at, self.paused_until, self.turn.held.retry());
+        let others = [login, ends_at, drained, appends, reads, watch, paused, held];
         others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
 
@@ -210,6 +220,12 @@ impl Session {
         if self.author.is_none() && now >= self.opened + limits.login_for {
             config.metrics.limited(Limit::LoginMs);
             return Err(End::close(CloseCode::Policy, "no login in time"));
+        }
+        if self.login.ends_at.is_some_and(|at| now >= at) {
+            return Err(End::close(
+                CloseCode::Policy,
+                "the token has expired; log in with a new one",
+            ));
         }
         if now >= self.heard + limits.idle_for {
             return Err(End::close(CloseCode::GoingAway, "nothing was heard for idle_ms"));
@@ -268,16 +284,22 @@ impl Session {
             self.paused_until = Some(self.turn.now + wait.min(LONGEST_PAUSE));
         }
         match parse(text, &self.turn.gateway.config.limits) {
-            Ok(frame) => self.frame(frame, over),
+            Ok(mut frame) => {
+                if let Some(room) = frame.room_mut() {
+                    *room = self.turn.access.room(room);
+                }
+                self.frame(frame, over);
+            }
             Err(Rejected::Malformed(problem)) => {
                 return Err(End::close(CloseCode::NotJson, problem.to_string()));
             }
             Err(Rejected::Refused(refusal)) => self.turn.refuse(*refusal),
-            Err(Rejected::RefusedRead { room, refusal }) => match self.turn.rooms.key(&room) {
+            Err(Rejected::RefusedRead { room, refusal }) => match self.key(&room) {
                 Some(key) => self.ask(key, Asked::Refused(refusal)),
                 None => self.turn.refuse(*refusal),
             },
             Err(Rejected::RefusedAppend { place, refusal }) => {
+                let place = place.map(|(room, seq)| (self.turn.access.room(&room), seq));
                 self.refused_append(place, *refusal);
             }
         }
@@ -318,26 +340,11 @@ impl Session {
         }
     }
 
-    fn login(&mut self, login: Login) {
-        let Login { token, author, req } = login;
-        let refuse = |code, message: &str| Refusal { req, ..Refusal::new(code, message) };
-        let Some(author) = author.filter(|_| token.is_none()) else {
-            let message = "this server is open: log in with `author` and no `token`";
-            return self.turn.refuse(refuse(ErrorCode::BadMessage, message));
-        };
-        if self.author.as_ref().is_some_and(|first| *first != author) {
-            let message = "this connection is logged in as another author; open a new one";
-            return self.turn.refuse(refuse(ErrorCode::Forbidden, message));
-        }
-        self.author = Some(author.clone());
-        self.turn.client.presence.pending.done();
-        self.turn.say(&ServerFrame::Welcome { author });
-    }
-
     fn append(&mut self, append: ClientAppend, over: Option<Refusal>) {
-        let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
         let entry_id = append.id.clone().unwrap_or_else(new_id);
-        let admitted = over.map_or_else(|| self.admit(&append.room), Err);
+        let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
+        let admitted = over.map_or_else(|| self.check_append(&append.room, &author), Err);
+        let admitted = admitted.and_then(|()| self.admit(&append.room));
         let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
         let account = &self.turn.client.appends;
         let place = (append.room.clone(), Some(entry_id.clone()), append.req);
@@ -366,6 +373,7 @@ impl Session {
         if self.turn.rooms.end(key) > 0 {
             self.begun.remove(&key);
         } else if !self.begun.contains(&key) {
+            check_create(&self.turn.access, room)?;
             self.turn.client.admit_room(&self.turn.gateway)?;
             self.begun.insert(key);
         }
@@ -426,6 +434,10 @@ impl Session {
     /// Takes an `update` or a `join`.
     fn read(&mut self, update: ClientUpdate, is_join: bool) {
         let req = update.req;
+        if let Err(refusal) = check_read(&self.turn.access, &update.room) {
+            self.turn.client.note_denied("read");
+            return self.refuse_read(update, refusal);
+        }
         let key = match self.open(&update.room) {
             Ok(key) => key,
             Err(refusal) => return self.turn.refuse(Refusal { req, ..refusal }),

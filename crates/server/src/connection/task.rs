@@ -9,8 +9,9 @@
 use std::{sync::Arc, time::Instant};
 
 use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_auth::Access;
 use roomlog_core::mailbox::{Mail, Mailbox};
-use roomlog_protocol::CloseCode;
+use roomlog_protocol::{Author, CloseCode};
 use tokio::net::TcpStream;
 use tokio_websockets::Message;
 
@@ -56,13 +57,24 @@ enum Event {
     Mail,
     Done(Done),
     Time,
+    Revoked,
     Drain,
 }
 
 impl Connection {
-    pub(crate) fn new(gateway: Arc<Gateway>, client: Client) -> Self {
+    /// A connection of this client; `login` is what a token of the handshake gave, and its length.
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        client: Client,
+        login: Option<(Author, Arc<Access>, usize)>,
+    ) -> Self {
         let mailbox = Arc::<Mailbox>::default();
-        let session = Session::new(gateway, client, mailbox.clone());
+        let mut session = Session::new(gateway, client, mailbox.clone());
+        if let Some((author, access, length)) = login
+            && let Err(refusal) = session.enter(author, access, length)
+        {
+            session.turn.refuse(refusal);
+        }
         Self { session, mailbox, mail: Mail::default(), job: None, is_full: false }
     }
 
@@ -71,6 +83,8 @@ impl Connection {
         let frame_bytes = self.session.turn.gateway.config.limits.frame_bytes;
         let memory = self.session.turn.client.memory.clone();
         let (mut socket, write) = Socket::new(stream, read, frame_bytes, &memory);
+        let tokens = self.session.turn.gateway.config.tokens.clone();
+        let mut revisions = tokens.map(|tokens| tokens.revisions());
         let mut stopping = Box::pin(stopped(self.session.turn.gateway.stopping.clone()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.session.deadline().into()));
         let End(close) = loop {
@@ -113,6 +127,11 @@ impl Connection {
                 } } => Event::Done(done),
                 frame = socket.next(), if may_read => Event::Frame(frame),
                 () = &mut timer => Event::Time,
+                () = async { match &mut revisions {
+                    // The tokens are there as long as the gateway is.
+                    Some(revisions) => _ = revisions.changed().await,
+                    None => std::future::pending().await,
+                } } => Event::Revoked,
                 () = &mut stopping, if !is_draining => Event::Drain,
             };
             self.session.turn.now = Instant::now();
@@ -160,6 +179,7 @@ impl Connection {
                 self.session.done(done);
             }
             Event::Time => return self.session.tick(),
+            Event::Revoked => return self.session.check_revoked(),
             Event::Drain => self.session.drain(),
         }
         Ok(())

@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_auth::{Access, TokenError};
 use roomlog_core::{
     archive::ArchiveError,
     budget::{Account, Charge},
@@ -23,7 +24,8 @@ use roomlog_core::{
     tail::{Subscription, Tail},
 };
 use roomlog_protocol::{
-    ClientUpdate, Latest, Refusal, RoomName, ServerFrame, Slot, Span, limits::HEADS_PER_FRAME,
+    Author, ClientUpdate, Latest, Refusal, RoomName, ServerFrame, Slot, Span,
+    limits::HEADS_PER_FRAME,
 };
 
 use super::{
@@ -43,6 +45,8 @@ pub(crate) struct Turn {
     pub(crate) gateway: Arc<Gateway>,
     /// Whose connection it is.
     pub(crate) client: Client,
+    /// What it may do.
+    pub(crate) access: Arc<Access>,
     pub(crate) rooms: OpenRooms,
     pub(crate) out: Out,
     pub(crate) jobs: VecDeque<Job>,
@@ -52,10 +56,20 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn new(gateway: Arc<Gateway>, client: Client, mailbox: Arc<Mailbox>) -> Self {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        (client, access): (Client, Arc<Access>),
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
         let (rooms, out, jobs) = (OpenRooms::new(mailbox), Out::default(), VecDeque::new());
-        let held = Held::new(&client.memory);
-        Self { now: Instant::now(), gateway, client, rooms, out, jobs, held, held_else: 0 }
+        let (now, held) = (Instant::now(), Held::new(&client.memory));
+        Self { now, gateway, client, access, rooms, out, jobs, held, held_else: 0 }
+    }
+
+    /// Charges all that the connection holds to this client from now on.
+    pub(super) fn charge_to(&mut self, client: Client) {
+        self.held = Held::new(&client.memory);
+        self.client = client;
     }
 
     fn held_bytes(&self) -> usize {
@@ -203,6 +217,8 @@ pub(crate) enum Job {
     CatchUp(Question, u32, RoomName, Span),
     /// The next names for `watch`.
     List(Question, Option<RoomName>),
+    /// Checks the token of a `login` with keys that are read again.
+    Login(Option<i64>, String),
 }
 
 /// The result of a job, and what is charged for it.
@@ -211,6 +227,7 @@ pub(crate) enum Done {
     CatchUp(Question, u32, Result<Page, ReadError>, Charge),
     /// With the most names that it could have.
     List(Question, Result<Vec<(RoomName, Head)>, ArchiveError>, usize, Charge),
+    Login(Option<i64>, Result<(Author, Arc<Access>), TokenError>),
 }
 
 impl Job {
@@ -223,13 +240,15 @@ impl Job {
             },
             Self::CatchUp(..) => usize::MAX,
             Self::List(..) => return PageGrant::new(account, HEADS_PER_FRAME, 0),
+            Self::Login(..) => return PageGrant::new(account, 0, 0),
         };
         gateway.grant_page(account, most)
     }
 
     /// Begins, with the largest page that may be held.
-    pub(crate) fn start(self, gateway: Arc<Gateway>, client: &Client) -> BoxFuture<'static, Done> {
-        let PageGrant { limits, charge, .. } = self.grant(&gateway, &client.memory);
+    pub(crate) fn start(self, turn: &Turn) -> BoxFuture<'static, Done> {
+        let (gateway, access) = (turn.gateway.clone(), turn.access.clone());
+        let PageGrant { limits, charge, .. } = self.grant(&gateway, &turn.client.memory);
         match self {
             Self::Read(question, key, update) => async move {
                 let ClientUpdate { room, span, digest, .. } = *update;
@@ -244,7 +263,16 @@ impl Job {
             .boxed(),
             Self::List(question, after) => async move {
                 let most = usize::try_from(limits.entries).unwrap_or(usize::MAX);
-                Done::List(question, gateway.room_heads(after, most).await, most, charge)
+                let heads = gateway.room_heads(&access, after, most).await;
+                Done::List(question, heads, most, charge)
+            }
+            .boxed(),
+            Self::Login(req, token) => async move {
+                let checked = match &gateway.config.tokens {
+                    Some(tokens) => tokens.admit(&token).await,
+                    None => Err(TokenError::UnknownKey),
+                };
+                Done::Login(req, checked)
             }
             .boxed(),
         }

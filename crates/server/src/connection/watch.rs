@@ -6,8 +6,12 @@
 //! [`LIST_EVERY`], and what moves meanwhile between its pages. A watcher is a mark in a list that all
 //! share, and one that does not read costs nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use roomlog_auth::Right;
 use roomlog_core::{
     archive::ArchiveError,
     head::Head,
@@ -58,6 +62,13 @@ impl Watch {
         self.0 = Some(Watching { question, watcher, listing, req, next, missed, next_list });
         turn.jobs.retain(|job| !matches!(job, Job::List(..)));
         turn.jobs.push_back(Job::List(question, None));
+    }
+
+    /// Sends the heads of all rooms once more, because the client may read others now.
+    pub(super) fn list_again(&mut self, turn: &mut Turn) {
+        let Some(watching) = self.0.as_mut().filter(|it| it.listing.is_none()) else { return };
+        watching.listing = Some(false);
+        turn.jobs.push_back(Job::List(watching.question, None));
     }
 
     /// Whether this is the `watch` that is being answered.
@@ -136,15 +147,16 @@ impl Watching {
         let Some(most) = most.filter(|_| turn.out.bytes() < OUT_BYTES) else { return };
         let Moved { rooms, missed } = self.watcher.moved(most);
         self.missed |= missed;
-        if rooms.is_empty() {
-            return;
-        }
         if rooms.len() == most {
             // More moved than a frame holds; the rest are other rooms, so they need not wait.
             self.next = turn.now;
         }
-        let latest = |(room, end)| (room, Latest::before(end));
-        let rooms = rooms.into_iter().map(latest).collect();
+        let readable = rooms.into_iter().filter(|(room, _)| turn.access.may(room, Right::Read));
+        let rooms: BTreeMap<_, _> =
+            readable.map(|(room, end)| (room, Latest::before(end))).collect();
+        if rooms.is_empty() {
+            return;
+        }
         turn.say(&ServerFrame::Heads(Heads { rooms, ..Heads::default() }));
     }
 }

@@ -23,9 +23,9 @@ use super::{
     query::reach,
 };
 use crate::{
+    auth::caller::Caller,
     gateway::{Gateway, charged_answer},
     outcome::{new_id, now_ms, refusal_of},
-    principals::Client,
     wire::{self, bad, respond_json, unknown_outcome},
 };
 
@@ -35,11 +35,12 @@ pub(super) const ANSWER_NOT_HELD: &str =
 
 pub(super) async fn append_one(
     gateway: &Gateway,
-    client: &Client,
+    caller: &Caller,
     room: RoomName,
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<Response<Body>, Refusal> {
+    let client = &caller.client;
     let body = body::read(gateway, body, gateway.config.limits.frame_bytes, client).await?;
     let read = Instant::now();
     client.admit_bytes(body.bytes.len())?;
@@ -48,14 +49,14 @@ pub(super) async fn append_one(
     }
     let mut append = read_append(gateway, &room, &body.bytes)?;
     append.id = id_of(&append, headers)?;
-    let author = author_of(&append)?;
+    let author = author_of(caller, &append)?;
     let id = append.id.clone().unwrap_or_else(new_id);
     let echo =
         |refusal: Refusal| Refusal { room: Some(room.clone()), id: Some(id.clone()), ..refusal };
     let received = now_ms();
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
     client.admit_append().map_err(echo)?;
-    client.admit_first_in(gateway, &room).map_err(echo)?;
+    client.admit_first_in(gateway, &caller.access, &room).map_err(echo)?;
     let outcome = match Draft::new(append, (author, id.clone()), received, &client.appends) {
         Ok(draft) => timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await,
         Err(outcome) => Ok(outcome),
@@ -85,10 +86,12 @@ pub(super) fn read_append(
 ) -> Result<ClientAppend, Refusal> {
     let text = std::str::from_utf8(text).map_err(|_| bad("the append is not UTF-8"))?;
     let object = Object::parse(text).map_err(|problem| bad(problem.to_string()))?;
-    let append = parse_append(&object, room, &gateway.config.limits).map_err(|refusal| *refusal)?;
-    if append.room != *room {
+    let mut append =
+        parse_append(&object, room, &gateway.config.limits).map_err(|refusal| *refusal)?;
+    if append.room.local() != room.local() {
         return Err(bad("`room` is not the room of the path"));
     }
+    append.room = room.clone();
     if append.seq.is_some() {
         let message = "`seq` numbers the appends of a WebSocket; each POST is a queue of its own";
         return Err(bad(message));
@@ -111,12 +114,10 @@ fn id_of(append: &ClientAppend, headers: &HeaderMap) -> Result<Option<EntryId>, 
     Ok(id)
 }
 
-/// The author; `login_required` if there is none, because HTTP has no login.
-pub(super) fn author_of(append: &ClientAppend) -> Result<Author, Refusal> {
-    append.author.clone().ok_or_else(|| {
-        let message = "`author` is missing: an open server requires one";
-        Refusal { id: append.id.clone(), ..Refusal::new(ErrorCode::LoginRequired, message) }
-    })
+/// The author of an append.
+pub(super) fn author_of(caller: &Caller, append: &ClientAppend) -> Result<Author, Refusal> {
+    let author = caller.author_of(append.author.as_ref());
+    author.map_err(|refusal| Refusal { id: append.id.clone(), ..refusal })
 }
 
 /// Waits until the log reaches the append's `after` and `ref`.

@@ -38,10 +38,10 @@ use super::{
     body::{self, check_beginning},
 };
 use crate::{
+    auth::caller::Caller,
     connection::BATCH_BYTES,
     gateway::{FREE_PAGE, Gateway, PageGrant, holds_too_much},
     outcome::{new_id, now_ms, refusal_of},
-    principals::Client,
     wire::{self, bad, respond, unknown_outcome},
 };
 
@@ -66,7 +66,7 @@ enum Line {
 
 pub(super) async fn append_batch(
     gateway: &Arc<Gateway>,
-    client: &Client,
+    caller: &Caller,
     room: RoomName,
     headers: &HeaderMap,
     body: &mut Body,
@@ -75,7 +75,7 @@ pub(super) async fn append_batch(
         let message = "an Idempotency-Key names one append; in a batch each line has its own `id`";
         return Err(bad(message));
     }
-    let most = gateway.config.batch_bytes;
+    let (client, most) = (&caller.client, gateway.config.batch_bytes);
     let body = body::read(gateway, body, most, client).await?;
     client.admit_bytes(body.bytes.len())?;
     if let Err(error) = check_beginning(&body.bytes) {
@@ -90,7 +90,7 @@ pub(super) async fn append_batch(
     }
     let outcomes = (lines.len() * LINE_BYTES).saturating_sub(FREE_PAGE);
     let outcomes = client.memory.charge(outcomes).ok_or_else(holds_too_much)?;
-    let lines = Batch::new(gateway, client, room.clone()).run(&lines).await.into();
+    let lines = Batch::new(gateway, caller, room.clone()).run(&lines).await.into();
     drop(body);
     let answer = BatchAnswer {
         gateway: gateway.clone(),
@@ -109,7 +109,7 @@ pub(super) async fn append_batch(
 
 struct Batch<'a> {
     gateway: &'a Gateway,
-    client: &'a Client,
+    caller: &'a Caller,
     room: RoomName,
     mailbox: Arc<Mailbox>,
     queue: Queue,
@@ -128,11 +128,11 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(gateway: &'a Gateway, client: &'a Client, room: RoomName) -> Self {
+    fn new(gateway: &'a Gateway, caller: &'a Caller, room: RoomName) -> Self {
         let mailbox = Arc::default();
         Self {
             gateway,
-            client,
+            caller,
             room,
             queue: gateway.node.queue(&mailbox),
             mailbox,
@@ -175,7 +175,7 @@ impl<'a> Batch<'a> {
             return Err(Refusal::new(ErrorCode::TooLarge, message));
         }
         let mut append = read_append(self.gateway, &self.room, line)?;
-        let author = author_of(&append)?;
+        let author = author_of(self.caller, &append)?;
         let id = append.id.get_or_insert_with(new_id).clone();
         let named = |refusal| Refusal { id: Some(id.clone()), ..refusal };
         if append.after.is_some() || append.reference.is_some() {
@@ -191,7 +191,7 @@ impl<'a> Batch<'a> {
         }
         self.admit().map_err(named)?;
         let whose = (author, id.clone());
-        let draft = Draft::new(append, whose, self.received, &self.client.appends);
+        let draft = Draft::new(append, whose, self.received, &self.caller.client.appends);
         let draft =
             draft.map_err(|outcome| named(refusal_of(&outcome).unwrap_or_else(not_tried)))?;
         let weight = draft.weight();
@@ -207,9 +207,10 @@ impl<'a> Batch<'a> {
 
     /// Checks the rates of appends and, for the first line, of new rooms.
     fn admit(&mut self) -> Result<(), Refusal> {
-        self.client.admit_append()?;
+        self.caller.client.admit_append()?;
         if !self.may_begin_room {
-            self.client.admit_first_in(self.gateway, &self.room)?;
+            let Caller { client, access, .. } = self.caller;
+            client.admit_first_in(self.gateway, access, &self.room)?;
             self.may_begin_room = true;
         }
         Ok(())

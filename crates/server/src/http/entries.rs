@@ -25,16 +25,15 @@ use super::{
     query::{BadRoom, Room, check_log, object_of_query, reach},
 };
 use crate::{
+    auth::caller::Caller,
     connection::{keep_of, needed_end},
-    gateway::{
-        BUSY_PAUSE, Gateway, PageGrant, SocketPermit, charged_answer, holds_too_much, unreadable,
-    },
+    gateway::{BUSY_PAUSE, Gateway, PageGrant, charged_answer, holds_too_much, unreadable},
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
 pub(super) async fn append(
     State(gateway): State<Arc<Gateway>>,
-    Extension(permit): Extension<Arc<SocketPermit>>,
+    Extension(caller): Extension<Caller>,
     room: Result<Room, BadRoom>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -42,15 +41,19 @@ pub(super) async fn append(
     let appended = tokio::spawn(async move {
         let _held_until_answered = drain_guard;
         let (parts, mut body) = request.into_parts();
-        let (headers, client) = (&parts.headers, &permit.client);
+        let headers = &parts.headers;
+        let room = room.map_err(|BadRoom(refusal)| refusal).and_then(|Room(room)| {
+            caller.check_append(&room)?;
+            Ok(room)
+        });
         let answer = match (room, content_kind(headers)) {
-            (Err(BadRoom(refusal)), _) => Err(refusal),
+            (Err(refusal), _) => Err(refusal),
             (Ok(_), Err(error)) => Ok(error.answer()),
-            (Ok(Room(room)), Ok(ContentKind::One)) => {
-                append_one(&gateway, client, room, headers, &mut body).await
+            (Ok(room), Ok(ContentKind::One)) => {
+                append_one(&gateway, &caller, room, headers, &mut body).await
             }
-            (Ok(Room(room)), Ok(ContentKind::Lines)) => {
-                append_batch(&gateway, client, room, headers, &mut body).await
+            (Ok(room), Ok(ContentKind::Lines)) => {
+                append_batch(&gateway, &caller, room, headers, &mut body).await
             }
         };
         // A client that sent `Expect` waits for the answer before it sends a body.
@@ -70,7 +73,7 @@ pub(super) async fn append(
 
 pub(super) async fn read_entries(
     State(gateway): State<Arc<Gateway>>,
-    Extension(permit): Extension<Arc<SocketPermit>>,
+    Extension(caller): Extension<Caller>,
     Room(room): Room,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response<Body> {
@@ -80,11 +83,12 @@ pub(super) async fn read_entries(
         Err(problem) => return refuse(bad(problem.to_string())),
     };
     let update = match update {
-        Ok(update) => update,
+        Ok(update) => ClientUpdate { room: room.clone(), ..update },
         Err(refusal) => return refuse(*refusal),
     };
-    let text = match check_log(&gateway, &room, &query) {
-        Ok(()) => read_text(&gateway, &permit.client.memory, &update).await,
+    let checked = caller.check_read(&room).and_then(|()| check_log(&gateway, &room, &query));
+    let text = match checked {
+        Ok(()) => read_text(&gateway, &caller.client.memory, &update).await,
         Err(refusal) => Err(refusal),
     };
     match text {

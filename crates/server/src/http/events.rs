@@ -34,12 +34,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 use super::query::{Room, check_log, object_of_query, reach};
 use crate::{
+    auth::caller::{Caller, login_ends},
     connection::{
         follows::{Follows, Format},
         turn::{Done, Question, Turn},
     },
-    gateway::{Gateway, SocketPermit, stopped},
-    principals::Client,
+    gateway::{Gateway, stopped},
     wire::{self, refuse, respond},
 };
 
@@ -47,21 +47,21 @@ const COMMENT: &[u8] = b": still here\n\n";
 
 pub(super) async fn events(
     State(gateway): State<Arc<Gateway>>,
-    Extension(permit): Extension<Arc<SocketPermit>>,
+    Extension(caller): Extension<Caller>,
     Room(room): Room,
     Query(query): Query<Vec<(String, String)>>,
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let body = if method == Method::HEAD {
+    let body = if let Err(refusal) = caller.check_read(&room) {
+        Err(refusal)
+    } else if method == Method::HEAD {
         // Only checked: nothing waits for the log, and nothing is followed.
         check_log(&gateway, &room, &query)
             .and_then(|()| begins_after(&room, query, &headers))
             .map(|_| Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()))
     } else {
-        Feed::begin((gateway.clone(), permit.client.clone()), &room, query, &headers)
-            .await
-            .map(Feed::into_body)
+        Feed::begin((gateway.clone(), caller), &room, query, &headers).await.map(Feed::into_body)
     };
     let body = match body {
         Ok(body) => body,
@@ -114,11 +114,13 @@ struct Feed {
     follows: Follows,
     comments: Interval,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Ends when the token does.
+    login: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Feed {
     async fn begin(
-        (gateway, client): (Arc<Gateway>, Client),
+        (gateway, caller): (Arc<Gateway>, Caller),
         room: &RoomName,
         query: Vec<(String, String)>,
         headers: &HeaderMap,
@@ -134,9 +136,10 @@ impl Feed {
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mailbox = Arc::<Mailbox>::default();
         let mut feed = Self {
+            login: Box::pin(login_ends(gateway.clone(), caller.clone())),
             follows: Follows::new(Format::Events),
             stopping: Box::pin(stopped(gateway.stopping.clone())),
-            turn: Turn::new(gateway, client, mailbox.clone()),
+            turn: Turn::new(gateway, (caller.client, caller.access), mailbox.clone()),
             mailbox,
             comments,
         };
@@ -170,7 +173,9 @@ impl Feed {
             self.turn.now = std::time::Instant::now();
             self.turn.held.note_retry(self.turn.now);
             self.turn.settle();
-            if self.follows.is_empty() || self.stopping.as_mut().now_or_never().is_some() {
+            let ends = [&mut self.stopping, &mut self.login];
+            let has_ended = ends.into_iter().any(|end| end.as_mut().now_or_never().is_some());
+            if self.follows.is_empty() || has_ended {
                 return None;
             }
             // Checked before entries are looked for: a room that never rests is commented on too.
@@ -179,7 +184,7 @@ impl Feed {
             }
             self.follows.fill(&mut self.turn, true);
             if let Some(job) = self.turn.jobs.pop_front() {
-                let done = job.start(self.turn.gateway.clone(), &self.turn.client).await;
+                let done = job.start(&self.turn).await;
                 if let Done::CatchUp(question, key, page, charge) = done {
                     self.follows.page(&mut self.turn, question, key, page, charge);
                 }
@@ -199,6 +204,7 @@ impl Feed {
                 }
                 _ = self.comments.tick() => return Some(Bytes::from_static(COMMENT)),
                 () = &mut self.stopping => return None,
+                () = &mut self.login => return None,
             }
         }
     }

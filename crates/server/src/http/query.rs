@@ -18,11 +18,12 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
+    auth::caller::Caller,
     gateway::{Gateway, STOPPING, stopped},
     wire::{bad, refuse},
 };
 
-/// The room of a path.
+/// The room of a path, in the namespace of the caller.
 pub(super) struct Room(pub(super) RoomName);
 
 /// Why a path has no valid room.
@@ -41,7 +42,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Room {
         let bad = |why: String| BadRoom(Refusal::new(ErrorCode::BadName, why));
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(room) = path.map_err(|why| bad(format!("the room of the path: {why}")))?;
-        RoomName::new(&room).map(Self).map_err(|why| bad(why.to_string()))
+        let room = RoomName::new(&room).map_err(|why| bad(why.to_string()))?;
+        let caller = parts.extensions.get::<Caller>();
+        Ok(Self(caller.map_or_else(|| room.clone(), |caller| caller.access.room(&room))))
     }
 }
 

@@ -13,7 +13,7 @@ use axum::{
     http::{Response, StatusCode},
 };
 use bytes::Bytes;
-use roomlog_core::{budget::Account, head::Head};
+use roomlog_core::head::Head;
 use roomlog_protocol::{
     ErrorCode, Latest, Refusal, RoomName,
     limits::{DEFAULT_ROOMS, ROOMS_PER_PAGE},
@@ -22,7 +22,8 @@ use serde::Serialize;
 
 use super::query::{Room, single};
 use crate::{
-    gateway::{Gateway, PageGrant, SocketPermit, charged_answer, holds_too_much, unreadable},
+    auth::caller::Caller,
+    gateway::{Gateway, PageGrant, charged_answer, holds_too_much, unreadable},
     wire::{self, bad, not_found, refuse, respond_json},
 };
 
@@ -42,10 +43,10 @@ struct RoomHead {
 
 pub(super) async fn read_rooms(
     State(gateway): State<Arc<Gateway>>,
-    Extension(permit): Extension<Arc<SocketPermit>>,
+    Extension(caller): Extension<Caller>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response<Body> {
-    match list(&gateway, &permit.client.memory, &query).await {
+    match list(&gateway, &caller, &query).await {
         Ok(rooms) => respond_json(StatusCode::OK, rooms),
         Err(refusal) => refuse(refusal),
     }
@@ -53,17 +54,18 @@ pub(super) async fn read_rooms(
 
 async fn list(
     gateway: &Gateway,
-    account: &Account,
+    caller: &Caller,
     query: &[(String, String)],
 ) -> Result<Bytes, Refusal> {
     let name_of =
         |name| RoomName::new(name).map_err(|why| Refusal::new(ErrorCode::BadName, why.to_string()));
     let after = single(query, "after")?.map(name_of).transpose()?;
+    let after = after.map(|room| caller.access.room(&room));
     let limit = limit(single(query, "limit")?)?;
-    let PageGrant { limits, charge, .. } = PageGrant::new(account, limit, 0);
+    let PageGrant { limits, charge, .. } = PageGrant::new(&caller.client.memory, limit, 0);
     let limit = limit.min(usize::try_from(limits.entries).unwrap_or(limit));
     // One more than requested shows whether there are more.
-    let heads = gateway.room_heads(after, limit + 1).await;
+    let heads = gateway.room_heads(&caller.access, after, limit + 1).await;
     let mut heads = heads.map_err(|problem| unreadable(&problem))?;
     let more = heads.len() > limit;
     heads.truncate(limit);
@@ -91,11 +93,12 @@ fn limit(asked: Option<&str>) -> Result<usize, Refusal> {
 
 pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
     Room(room): Room,
 ) -> Response<Body> {
-    let head = match gateway.head(&room) {
+    let head = match caller.check_read(&room).and_then(|()| gateway.head(&room)) {
         Ok(head) => head,
-        Err(refusal) => return refuse(refusal),
+        Err(refusal) => return refuse(Refusal { room: Some(room), ..refusal }),
     };
     if head.end == 0 {
         let message = format!("nothing was ever written to {room}");

@@ -1,0 +1,187 @@
+//! Where the keys of tokens come from: files.
+//!
+//! Input: paths of key files and of a JWK set. Output: a [`Verifier`], each time that the server reads
+//! them. Invariant: a file that cannot be used is named, and nothing that it holds is shown.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    str::FromStr,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use roomlog_auth::{Keys, Right, RoomRights, Rules, Verifier, revoked::KEPT_S};
+use roomlog_server::KeySource;
+use serde::{Deserialize, Serialize};
+
+/// The default of `jwt_max_life`.
+pub(crate) const MAX_LIFE: &str = "24h";
+
+/// The default of `author_claim`.
+pub(crate) const AUTHOR_CLAIM: &str = "sub";
+
+/// The most bytes of a file with keys.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// Bits of a file's mode that give others any right.
+const OTHERS: u32 = 0o077;
+
+/// A life of a token, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Life(u64);
+
+impl Life {
+    pub(crate) fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Life {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let digits = typed.trim_end_matches(|last: char| !last.is_ascii_digit());
+        let unit = match &typed[digits.len()..] {
+            "" | "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(60 * 60),
+            "d" => Some(24 * 60 * 60),
+            _ => None,
+        };
+        let seconds =
+            digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
+        match seconds {
+            Some(seconds @ 1..=KEPT_S) => Ok(Self(seconds)),
+            _ => Err(format!(
+                "{typed:?} is not a life of a token: write seconds, or a number with s, m, h or d, of \
+                 at most 400d"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Life {
+    type Error = String;
+
+    fn try_from(typed: String) -> Result<Self, String> {
+        typed.parse()
+    }
+}
+
+impl From<Life> for String {
+    fn from(life: Life) -> Self {
+        life.to_string()
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m"), (1, "s")];
+        let whole = units.iter().find(|(seconds, _)| self.0.is_multiple_of(*seconds));
+        let (seconds, unit) = whole.copied().unwrap_or((1, "s"));
+        write!(f, "{}{unit}", self.0 / seconds)
+    }
+}
+
+/// Rights to rooms as they are typed: `team-*=read,append`.
+#[derive(Debug, Clone)]
+pub(crate) struct RoomGrant {
+    pub(crate) pattern: String,
+    pub(crate) rights: BTreeSet<Right>,
+}
+
+impl FromStr for RoomGrant {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let (pattern, rights) = typed.split_once('=').ok_or_else(|| {
+            format!("{typed:?} is not ROOM=RIGHT,… such as 'team-*=read,append,create'")
+        })?;
+        let right = |name: &str| {
+            serde_json::from_value(name.into())
+                .map_err(|_| format!("{name:?} is none of read, append, create, redact and admin"))
+        };
+        let rights = rights.split(',').map(right).collect::<Result<BTreeSet<_>, _>>()?;
+        RoomRights::try_from(BTreeMap::from([(pattern.to_owned(), rights.clone())]))?;
+        Ok(Self { pattern: pattern.into(), rights })
+    }
+}
+
+/// Files with keys, and what tokens have to comply with.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenFiles {
+    pub(crate) keys: Vec<PathBuf>,
+    /// A JWK set.
+    pub(crate) jwks: Option<String>,
+    pub(crate) rules: Rules,
+}
+
+impl TokenFiles {
+    fn read(&self) -> Result<Verifier, String> {
+        let mut keys = Keys::default();
+        for path in &self.keys {
+            let named = |why: String| format!("the key file {}: {why}", path.display());
+            let text = read(path).map_err(named)?;
+            keys = keys.and(Keys::of_file(&text).map_err(|why| named(why.to_string()))?);
+        }
+        if let Some(path) = &self.jwks {
+            let named = |why: String| format!("the JWK set {path}: {why}");
+            let text = read(&path.into()).map_err(named)?;
+            keys = keys.and(Keys::of_set(&text).map_err(|why| named(why.to_string()))?);
+        }
+        Ok(Verifier::new(self.rules.clone(), keys))
+    }
+
+    /// The key files whose mode lets others read a secret.
+    pub(crate) fn exposed(&self) -> Vec<&PathBuf> {
+        let is_exposed = |path: &&PathBuf| {
+            let is_public =
+                fs::read(path).is_ok_and(|text| text.trim_ascii().starts_with(b"-----"));
+            let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
+            !is_public && mode & OTHERS != 0
+        };
+        self.keys.iter().filter(is_exposed).collect()
+    }
+}
+
+impl KeySource for TokenFiles {
+    fn fetch(&self) -> BoxFuture<'static, Result<Verifier, String>> {
+        let files = self.clone();
+        let reading = tokio::task::spawn_blocking(move || files.read());
+        async { reading.await.unwrap_or_else(|_| Err("reading was interrupted".into())) }.boxed()
+    }
+}
+
+/// A small file.
+pub(crate) fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
+    let bytes = fs::metadata(path).map_err(|why| why.to_string())?.len();
+    if bytes > FILE_BYTES {
+        return Err(format!("it has {bytes} bytes, more than {FILE_BYTES}"));
+    }
+    fs::read(path).map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_seconds_or_a_number_with_a_unit() {
+        for (typed, seconds, shown) in [
+            ("90", 90, "90s"),
+            ("3600", 3_600, "1h"),
+            ("15m", 900, "15m"),
+            ("24h", 86_400, "1d"),
+            ("400d", KEPT_S, "400d"),
+        ] {
+            let life: Life = typed.parse().expect("a life");
+            assert_eq!((life.seconds(), &*life.to_string()), (seconds, shown));
+        }
+        for bad in ["", "h", "0", "-1", "1w", "401d", "1.5h", "99999999999999999999"] {
+            assert!(bad.parse::<Life>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `/v1/session`: a token as a cookie, for an EventSource and the page, which cannot set a header.
+//!
+//! Enters: a POST with a token; a DELETE. Leaves: the cookie, or its end. Invariants: no script reads
+//! it, no other site sends it, and it is good for GET and the WebSocket handshake alone; the server keeps
+//! nothing of it, so every node takes it.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+};
+use roomlog_protocol::{ErrorCode, Refusal};
+
+use super::{
+    caller::{Caller, token_of},
+    now_s,
+};
+use crate::{
+    gateway::Gateway,
+    wire::{bad, plain, refuse},
+};
+
+/// Its name: with this prefix a browser takes it only from the host itself, over TLS or on loopback (RFC
+/// 6265bis, 4.1.3.2).
+const NAME: &str = "__Host-roomlog";
+
+/// The most bytes of a token in a cookie: browsers keep 4,096 with the name and the attributes.
+const MOST_BYTES: usize = 3_800;
+
+const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+
+/// The token of the cookie; `None` if there is none.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| name.trim() == NAME).map(|(_, value)| value.trim())
+}
+
+/// Begins a session: the token of the request is the cookie until it expires.
+pub(crate) async fn begin(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    if gateway.config.tokens.is_none() {
+        return refuse(bad("this server is open: it has no sessions"));
+    }
+    let token = match token_of(&Method::POST, &headers) {
+        Ok(token) => token.unwrap_or_default(),
+        Err(refusal) => return refuse(refusal),
+    };
+    if token.len() > MOST_BYTES {
+        let message = format!("a token for a session has at most {MOST_BYTES} bytes");
+        return refuse(Refusal::new(ErrorCode::TooLarge, message));
+    }
+    let expires_at = caller.access.token.as_ref().map_or(0, |token| token.expires_at);
+    let seconds = expires_at.saturating_sub(now_s());
+    set(&format!("{NAME}={token}; Max-Age={seconds}; {ATTRIBUTES}"))
+}
+
+/// Ends a session. The token itself holds until it expires or is revoked.
+pub(crate) async fn end() -> Response<Body> {
+    set(&format!("{NAME}=; Max-Age=0; {ATTRIBUTES}"))
+}
+
+fn set(cookie: &str) -> Response<Body> {
+    let mut answer = plain(StatusCode::NO_CONTENT, "");
+    match HeaderValue::from_str(cookie) {
+        Ok(cookie) => _ = answer.headers_mut().insert(header::SET_COOKIE, cookie),
+        Err(_) => return refuse(bad("this token cannot be a cookie")),
+    }
+    answer
+}
