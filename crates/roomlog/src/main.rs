@@ -22,6 +22,7 @@ mod show;
 mod signals;
 mod stderr;
 mod tokens;
+mod tls;
 
 use std::process::ExitCode;
 

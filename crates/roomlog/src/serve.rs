@@ -1,8 +1,8 @@
 //! `roomlog serve`: opens the engines, starts a node and a gateway on them, and runs until a signal.
 //!
 //! ```text
-//!  SIGTERM, SIGINT, SIGHUP ─┐
-//!  the node fails ──────────┴─► gateway drains ──► node stops ──► engines close ──► exit 0, or 1
+//!  SIGTERM, SIGINT, a closed terminal ─┐
+//!  the node fails ─────────────────────┴─► gateway drains ──► node stops ──► engines close ──► exit 0, or 1
 //! ```
 //!
 //! It listens for clients only after the node has caught up, and prints one line then. It exits
@@ -20,7 +20,7 @@ use std::{
 
 use clap::Args;
 use roomlog_core::{Engines, Node, NodeError, NodeSettings, NodeThread};
-use roomlog_server::Tokens;
+use roomlog_server::{Tls, Tokens};
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -32,8 +32,9 @@ use crate::{
     engines::Storage,
     failure::Failure,
     settings::Settings,
-    signals::Signals,
+    signals::{Asked, Signals},
     stderr::{self, message},
+    tls,
 };
 
 /// The nice value of the thread that writes the journal. All appends wait for it, and it mostly waits
@@ -64,7 +65,8 @@ Examples:
   roomlog serve --listen 127.0.0.1:7401 --data /var/lib/roomlog
   roomlog serve --journal nats://a:4222,b:4222,c:4222
 
-SIGTERM, SIGHUP or Ctrl-C: what was taken is committed and answered, sockets are closed, exit 0.
+SIGTERM, Ctrl-C or a closed terminal: what was taken is committed and answered, sockets are closed, exit 0.
+SIGHUP: the TLS certificate is read again.
 RUST_LOG=debug says more on standard error."
 )]
 pub(crate) struct ServeArgs {
@@ -100,6 +102,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
     let disk_reserve = settings.disk_reserve()?;
     config.tokens = tokens(&settings, listen).await?;
+    let certificate = settings.tls()?.map(Arc::new);
+    config.tls = certificate.clone();
     config.sockets = allow_descriptors(config.sockets);
     let mut signals = Signals::install()?;
     // First, so that an address in use is reported before a directory is touched.
@@ -113,7 +117,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         // Waits while the servers elect a leader.
         Some(options) => tokio::select! {
             storage = Storage::of_a_cluster(&data, options) => storage?,
-            () = stopping(&mut signals) => return Ok(ExitCode::SUCCESS),
+            () = stopping(&mut signals, certificate.as_ref()) => return Ok(ExitCode::SUCCESS),
         },
     };
     let OpenDoor { door, shown: door_shown, socket: door_socket } =
@@ -128,19 +132,20 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let is_up = tokio::select! {
         // Never completes while the disk is full.
         is_up = node.caught_up() => is_up,
-        () = stopping(&mut signals) => false,
+        () = stopping(&mut signals, certificate.as_ref()) => false,
         never = report_progress(&node) => match never {},
     };
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
         let (log, data) = (node.log(), storage.data.display());
-        message!("listening on http://{address} (log {log}, data {data}{door_shown})");
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        message!("listening on {scheme}://{address} (log {log}, data {data}{door_shown})");
         if std::io::stderr().is_terminal() {
-            message!("{}", next_steps(address));
+            message!("{}", next_steps(scheme, address));
         }
         let stop = async {
             tokio::select! {
-                () = stopping(&mut signals) => {}
+                () = stopping(&mut signals, certificate.as_ref()) => {}
                 () = node.ended() => {}
             }
             // Before the sockets, which wait for it.
@@ -150,6 +155,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         tokio::select! {
             () = roomlog_server::run(config, node.clone(), listener, door, stop) => {}
             never = disk::watch(&node, &storage.data, disk_reserve, &metrics) => match never {},
+            never = tls::watch(certificate.as_ref()) => match never {},
         }
     }
     let ended = node.stop().await;
@@ -169,9 +175,11 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     ended.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
 }
 
-/// Waits for a signal to stop, and reports it.
-async fn stopping(signals: &mut Signals) {
-    signals.received().await;
+/// Waits for a signal to stop, and reports it. Does what other signals ask for meanwhile.
+async fn stopping(signals: &mut Signals, certificate: Option<&Arc<Tls>>) {
+    while signals.asked().await == Asked::Reload {
+        tls::reload_if_any(certificate).await;
+    }
     message!("stopping");
 }
 
@@ -202,13 +210,13 @@ fn log_to_stderr() {
 }
 
 /// What the user at the terminal can do next.
-fn next_steps(listens: SocketAddr) -> String {
+fn next_steps(scheme: &str, listens: SocketAddr) -> String {
     let ip = match listens.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let url = format!("http://{}", SocketAddr::new(ip, listens.port()));
+    let url = format!("{scheme}://{}", SocketAddr::new(ip, listens.port()));
     let server = if url == DEFAULT_SERVER { String::new() } else { format!(" --server {url}") };
     format!("open {url} in a browser, or run `roomlog tail general{server}`")
 }
@@ -268,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_next_steps_name_an_address_that_can_be_opened() {
-        let steps = |listens: &str| next_steps(listens.parse().expect("an address"));
+        let steps = |listens: &str| next_steps("http", listens.parse().expect("an address"));
         assert_eq!(
             steps("127.0.0.1:7400"),
             "open http://127.0.0.1:7400 in a browser, or run `roomlog tail general`"

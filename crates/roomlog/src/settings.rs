@@ -11,7 +11,6 @@ use std::{fmt::Display, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use roomlog_core::NodeSettings;
-use roomlog_jetstream::Options;
 use roomlog_protocol::Limits;
 use roomlog_server::Config;
 use roomlog_sqlite::JOURNAL_BYTES;
@@ -91,6 +90,15 @@ settings! {
         /// repeatable. Flags replace the environment's list, and that the file's
         #[arg(value_delimiter = ',')]
         allow_origin: Vec<String>, "ROOMLOG_ALLOW_ORIGIN", "URL";
+        /// A file with the certificate of this server and its issuers', in PEM: clients are served
+        /// over TLS only. Read again when it changes, and at SIGHUP
+        tls_cert: PathBuf, "ROOMLOG_TLS_CERT", "FILE";
+        /// The private key of that certificate, in PEM
+        tls_key: PathBuf, "ROOMLOG_TLS_KEY", "FILE";
+        /// A proxy, such as 10.0.0.7 or 10.0.0.0/8, whose X-Forwarded-For or Forwarded says who the
+        /// client is; repeatable. Flags replace the environment's list, and that the file's
+        #[arg(value_delimiter = ',')]
+        trust_proxy: Vec<String>, "ROOMLOG_TRUST_PROXY", "CIDR";
         /// How long a socket may take to read its last answers at shutdown [default: 10000]
         drain_ms: u64, "ROOMLOG_DRAIN_MS", "MS";
         /// Concurrent sockets; more wait to be accepted [default: 20000]
@@ -273,6 +281,7 @@ impl Settings {
         self.disk_reserve()?;
         self.cluster()?;
         self.access.tokens()?;
+        self.tls_files()?;
         Ok(())
     }
 
@@ -338,47 +347,6 @@ impl Settings {
         })
     }
 
-    /// The journal of a cluster; `None` if it is a file.
-    pub(crate) fn cluster(&self) -> Result<Option<Options>, Failure> {
-        let servers = self.journal.as_deref().unwrap_or_default().trim();
-        if servers.is_empty() {
-            return self.no_cluster().map(|()| None);
-        }
-        let set = self.cluster.clone();
-        let mut options = Options::new(servers);
-        options.prefix = set.journal_prefix.unwrap_or(options.prefix);
-        options.partitions = set.journal_partitions;
-        options.replicas = set.journal_replicas;
-        options.max_bytes = set.journal_max_bytes;
-        options.declared = self.journal_declared == Some(true);
-        options.credentials = set.journal_credentials;
-        options.ca = set.journal_ca;
-        options.certificate = match (set.journal_certificate, set.journal_key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => {
-                return Err(Failure::usage(
-                    "journal_certificate and journal_key go together: set both or neither",
-                ));
-            }
-        };
-        options.check().map_err(Failure::usage)?;
-        Ok(Some(options))
-    }
-
-    /// Rejects settings of a cluster's journal where none is named.
-    fn no_cluster(&self) -> Result<(), Failure> {
-        let declared = self.journal_declared.filter(|set| *set).map(|_| "journal_declared".into());
-        let set = Self { cluster: self.cluster.clone(), ..Self::default() }.table()?;
-        let Some(name) = set.into_iter().next().map(|(name, _)| name).or(declared) else {
-            return Ok(());
-        };
-        Err(Failure::usage(format!(
-            "{name} is for a journal on NATS, and none is named: add --journal nats://…, or remove \
-             {name}"
-        )))
-    }
-
     /// How much of the journal's file is kept, in bytes.
     pub(crate) fn journal_bytes(&self) -> Result<u64, Failure> {
         let bytes = self.journal_bytes.unwrap_or(JOURNAL_BYTES);
@@ -409,6 +377,7 @@ impl Settings {
         Ok(Config {
             limits,
             origins: origins.map_err(Failure::usage)?,
+            proxies: self.proxies()?,
             drain: self.drain_ms.map_or(default.drain, Duration::from_millis),
             sockets,
             event_comment: event_comment.transpose()?.unwrap_or(default.event_comment),
@@ -422,7 +391,12 @@ impl Settings {
     /// each that is absent.
     fn limits(&self) -> Result<Limits, Failure> {
         // A path may not be UTF-8, and so have no form in JSON.
-        let set = serde_json::to_value(Self { data: None, ..self.clone() });
+        let set = serde_json::to_value(Self {
+            data: None,
+            tls_cert: None,
+            tls_key: None,
+            ..self.clone()
+        });
         let limits = set.and_then(serde_json::from_value::<Limits>);
         let limits =
             limits.map_err(|why| Failure::usage(format!("the limits are wrong: {why}")))?;
@@ -446,6 +420,9 @@ fn yes_or_no(typed: &str) -> Result<bool, String> {
         _ => Err("write 1, yes or true, or 0, no or false".into()),
     }
 }
+
+mod cluster;
+mod public;
 
 #[cfg(test)]
 mod tests;

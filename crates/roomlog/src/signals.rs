@@ -1,4 +1,10 @@
 //! The signals that end a command: SIGINT, SIGTERM and SIGHUP.
+//!
+//! Enters: signals. Leaves: what they ask for. SIGHUP means that the terminal was closed, or that
+//! somebody asks a daemon to read its files again. A process that had a terminal and has none any more
+//! has lost it: the kernel takes it away before the signal arrives. Any other SIGHUP asks for a reload.
+
+use std::fs::File;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -7,8 +13,16 @@ use crate::failure::Failure;
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// The terminal was closed; `None` if the process was started to outlive it (`nohup`).
+    /// `None` if the process was started to outlive its terminal (`nohup`).
     hangup: Option<Signal>,
+    had_terminal: bool,
+}
+
+/// What a signal asks of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Stop,
+    Reload,
 }
 
 impl Signals {
@@ -21,17 +35,30 @@ impl Signals {
             terminate: install(SignalKind::terminate())?,
             interrupt: install(SignalKind::interrupt())?,
             hangup: hangup.transpose()?,
+            had_terminal: has_terminal(),
         })
     }
 
     /// Waits for one of them.
     pub(crate) async fn received(&mut self) {
+        self.asked().await;
+    }
+
+    /// Waits for one of them, and says what it asks of a server.
+    pub(crate) async fn asked(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            Some(()) = async { self.hangup.as_mut()?.recv().await } => {
+                if self.had_terminal && !has_terminal() { Asked::Stop } else { Asked::Reload }
+            }
         }
     }
+}
+
+/// Whether the process has a controlling terminal.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Whether the process was started with SIGHUP ignored, as `nohup` does: installing a handler would

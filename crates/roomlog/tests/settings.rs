@@ -74,6 +74,9 @@ const SETTINGS: &[(&str, [&str; 3])] = &[
     ("seq_wait_ms", ["11", "12", "13"]),
     ("sockets", ["11", "12", "13"]),
     ("tail_bytes", ["11", "12", "13"]),
+    ("tls_cert", [r#""/file""#, r#""/env""#, r#""/flag""#]),
+    ("tls_key", [r#""/file""#, r#""/env""#, r#""/flag""#]),
+    ("trust_proxy", [r#"["10.0.0.1"]"#, r#"["10.0.0.0/8"]"#, r#"["::1"]"#]),
 ];
 
 fn config() -> Command {

@@ -4,7 +4,7 @@ mod support;
 
 use std::{fs, path::Path, process::Stdio};
 
-use support::{Server, send_signal, serve_refused, within};
+use support::{Server, pair, send_signal, serve_refused, within};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
@@ -61,15 +61,40 @@ async fn an_unavailable_address_is_rejected_with_the_reason() {
 
 #[tokio::test]
 async fn a_closed_terminal_drains_the_server_as_sigterm_does() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let said = directory.path().join("said");
+    let (screen, terminal) = pair();
+    let mut server = Command::new("setsid");
+    server.args(["--ctty", env!("CARGO_BIN_EXE_roomlog"), "serve", "--listen", "127.0.0.1:0"]);
+    server.arg("--data").arg(directory.path().join("data")).env_clear().kill_on_drop(true);
+    let stderr = fs::File::create(&said).expect("a file");
+    let mut server = server.stdin(terminal).stderr(stderr).spawn().expect("a run");
+    let says = async |what: &str| {
+        let has_said = || fs::read_to_string(&said).expect("text").contains(what);
+        within(what, async {
+            while !has_said() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await;
+    };
+    says("listening on").await;
+    // Its terminal is still there: somebody asks for a reload.
+    send_signal("HUP", &server).await;
+    says("nothing to reload").await;
+    drop(screen);
+    let ended = within("the end of the server", server.wait()).await.expect("a status");
+    assert_eq!(ended.code(), Some(0));
+    says("stopping").await;
+}
+
+#[tokio::test]
+async fn sighup_does_not_end_a_server_without_a_terminal() {
     let mut server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
+    server.sighup("nothing to reload: this server has no tls_cert").await;
     ada.fill("general", 3, "kept").await;
-    assert_eq!(server.sighup().await.code(), Some(0));
-    assert!(
-        server.stderr_lines().iter().any(|line| line.contains("stopping")),
-        "{:?}",
-        server.stderr_lines()
-    );
+    assert!(server.sigterm().await.success());
 }
 
 #[tokio::test]

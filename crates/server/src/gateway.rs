@@ -32,6 +32,8 @@ use crate::{
     metrics::Metrics,
     page_cache::PageCache,
     principals::{Client, Principals},
+    proxies::Proxies,
+    tls::Tls,
     wire,
 };
 
@@ -57,6 +59,10 @@ pub struct Config {
     pub tokens: Option<Arc<Tokens>>,
     /// Browser origins that may use this server besides its own.
     pub origins: Vec<String>,
+    /// The certificate of the public listener; `None`: it is served in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// The proxies that are believed whom they ask for.
+    pub proxies: Proxies,
     /// How long a socket may take its last answers at shutdown.
     pub drain: Duration,
     /// How many sockets are served concurrently; more wait to be accepted.
@@ -83,6 +89,8 @@ impl Default for Config {
             limits: Limits::default(),
             tokens: None,
             origins: Vec::new(),
+            tls: None,
+            proxies: Proxies::default(),
             drain: Duration::from_secs(10),
             sockets: 20_000,
             memory_bytes: 256 << 20,
@@ -322,47 +330,57 @@ pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
 
 /// The place of a socket that is served, and whose it is: passed on when the socket is upgraded.
 pub(crate) struct SocketPermit {
-    _permit: OwnedSemaphorePermit,
+    place: Arc<SocketPlace>,
     _charge: Charge,
     pub(crate) client: Client,
     /// Of its last request with a token.
     pub(crate) caller: LastCaller,
+}
+
+/// The place of a socket, for all clients that a proxy asks for over it.
+struct SocketPlace {
+    _permit: OwnedSemaphorePermit,
     /// `None` at the operators' door, whose sockets are not counted.
     counted: Option<Arc<Metrics>>,
+    /// What the socket is charged with, in bytes.
+    bytes: usize,
     cut: Notify,
 }
 
 impl SocketPermit {
-    /// `None` if the client may not hold a connection more.
+    /// `None` if the client may not hold a connection of so many bytes more.
     pub(crate) fn new(
         permit: OwnedSemaphorePermit,
         client: Client,
         counted: Option<Arc<Metrics>>,
+        bytes: usize,
     ) -> Option<Self> {
-        let charge = client.memory.charge(CONNECTION_BYTES)?;
+        let charge = client.memory.charge(bytes)?;
         counted.iter().for_each(|metrics| metrics.sockets.inc());
-        Some(Self {
-            _permit: permit,
-            _charge: charge,
-            client,
-            caller: LastCaller::default(),
-            counted,
-            cut: Notify::new(),
-        })
+        let place = SocketPlace { _permit: permit, counted, bytes, cut: Notify::new() };
+        let (place, caller) = (Arc::new(place), LastCaller::default());
+        Some(Self { place, _charge: charge, client, caller })
+    }
+
+    /// The same place for a client that a proxy asks for; `None` if that may not hold a connection more.
+    pub(crate) fn pass_to(&self, client: Client) -> Option<Self> {
+        let charge = client.memory.charge(self.place.bytes)?;
+        let (place, caller) = (self.place.clone(), LastCaller::default());
+        Some(Self { place, _charge: charge, client, caller })
     }
 
     /// Ends the HTTP connection, whatever is still to be written to it.
     pub(crate) fn hang_up(&self) {
-        self.cut.notify_one();
+        self.place.cut.notify_one();
     }
 
     /// Completes after [`Self::hang_up`].
     pub(crate) async fn hung_up(&self) {
-        self.cut.notified().await;
+        self.place.cut.notified().await;
     }
 }
 
-impl Drop for SocketPermit {
+impl Drop for SocketPlace {
     fn drop(&mut self) {
         self.counted.iter().for_each(|metrics| metrics.sockets.dec());
     }

@@ -22,7 +22,10 @@ use parking_lot::Mutex;
 use roomlog_protocol::{ErrorCode, Refusal};
 use tracing::warn;
 
-use crate::wire::{bad, plain, refuse};
+use crate::{
+    proxies::Scheme,
+    wire::{bad, plain, refuse},
+};
 
 /// What a page of a listed origin may send: appends, one or many, and where to resume events.
 const CORS_HEADERS: &str = "authorization, content-type, idempotency-key, last-event-id";
@@ -75,7 +78,9 @@ impl Guard {
         let host = host_of(request.uri(), request.headers())?;
         let origin = one_line(request.headers(), header::ORIGIN)?;
         let forbidden = |why: &str| Err(Refusal::new(ErrorCode::Forbidden, why));
-        if self.checks_hosts && !self.is_known_host(host.host()) {
+        let scheme = request.extensions().get::<Scheme>().copied().unwrap_or_default();
+        let checks_host = self.checks_hosts && scheme != Scheme::Https;
+        if checks_host && !self.is_known_host(host.host()) {
             self.rejections.host(host.as_str(), origin);
             return forbidden(
                 "this Host is not served here: use the address or localhost, or list the page's \
@@ -84,7 +89,7 @@ impl Guard {
         }
         let Some(origin) = origin else { return Ok(()) };
         let text = origin.to_str().unwrap_or_default().to_ascii_lowercase();
-        let own = text.strip_prefix("http://").is_some_and(|own| own == host.as_str());
+        let own = text.strip_prefix(scheme.prefix()).is_some_and(|own| own == host.as_str());
         if own || self.origins.contains(&text) {
             return Ok(());
         }

@@ -24,8 +24,11 @@ mod outcome;
 mod page_cache;
 mod pending;
 mod principals;
+mod proxies;
 mod rates;
+mod stream;
 mod timeouts;
+mod tls;
 mod upgrade;
 mod wire;
 
@@ -33,3 +36,5 @@ pub use auth::{KeySource, Tokens};
 pub use gateway::Config;
 pub use listener::{Door, run};
 pub use metrics::Metrics;
+pub use proxies::Proxies;
+pub use tls::{Stamps, Tls, TlsError};

@@ -1,16 +1,17 @@
 //! The listeners: the public one and the operators' door. They accept sockets, a task each, until
 //! the server stops; then they drain them.
 //!
-//! Enters: listeners, a node, a signal to stop. Leaves: drained listeners. Invariants: at most
+//! Enters: listeners, a node, a signal to stop. Leaves: drained listeners. A request of a trusted proxy
+//! is for the client that it names, each for its own. Invariants: at most
 //! `sockets` are served concurrently in public, and [`DOOR_SOCKETS`] at the door, whatever happens
 //! at the other; more wait to be accepted; when [`run`] returns, every append that was taken is
 //! answered, or its socket was closed after `drain`.
 
 use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, body::Body};
 use hyper::{
-    Request,
+    Request, Response,
     body::Incoming,
     header::UPGRADE,
     server::conn::http1,
@@ -33,11 +34,14 @@ use tracing::{debug, error, warn};
 
 use crate::{
     auth::revoking::RevocationLog,
-    gateway::{Config, Gateway, SocketPermit, holds_too_much, stopped},
+    gateway::{CONNECTION_BYTES, Config, Gateway, SocketPermit, holds_too_much, stopped},
     http::{self, Rules},
     limited::Limit,
     metrics::Metrics,
+    proxies::{Proxies, Scheme},
+    stream::Stream,
     timeouts::{HeadTimeout, REST_TIME, TimeoutStream},
+    tls::{TLS_BYTES, Tls},
     wire,
 };
 
@@ -89,6 +93,7 @@ pub async fn run(
         None => None,
     };
     let gateway = Arc::new(Gateway::new(config, node, is_stopping, drain_guard));
+    let public = PublicListener { tcp: public, tls: gateway.config.tls.clone() };
     tokio::select! {
         () = keep_tokens(revoking, &gateway) => {}
         () = accept(&public, Entrance::public(&gateway), &gateway) => {}
@@ -130,6 +135,7 @@ struct Entrance {
     app: TowerToHyperService<Router>,
     sockets: Arc<Semaphore>,
     counted: Option<Arc<Metrics>>,
+    scheme: Scheme,
 }
 
 impl Entrance {
@@ -138,6 +144,7 @@ impl Entrance {
             app: TowerToHyperService::new(http::public(gateway.clone())),
             sockets: Arc::new(Semaphore::new(gateway.config.sockets)),
             counted: Some(gateway.config.metrics.clone()),
+            scheme: gateway.config.tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https),
         }
     }
 
@@ -146,6 +153,7 @@ impl Entrance {
             app: TowerToHyperService::new(http::door(gateway.clone(), rules)),
             sockets: Arc::new(Semaphore::new(DOOR_SOCKETS)),
             counted: None,
+            scheme: Scheme::Http,
         }
     }
 }
@@ -172,6 +180,25 @@ impl Accept for TcpListener {
     }
 }
 
+/// The public listener, in the clear or with TLS.
+struct PublicListener {
+    tcp: TcpListener,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Accept for PublicListener {
+    type Stream = Stream;
+
+    async fn next(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+        let (stream, peer) = self.tcp.next().await?;
+        let stream = match &self.tls {
+            Some(tls) => Stream::Tls(tls.accept(stream)?),
+            None => Stream::Plain(stream),
+        };
+        Ok((stream, peer))
+    }
+}
+
 impl Accept for UnixListener {
     type Stream = UnixStream;
 
@@ -181,7 +208,8 @@ impl Accept for UnixListener {
 }
 
 async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gateway>) {
-    let Entrance { app, sockets, counted } = entrance;
+    let Entrance { app, sockets, counted, scheme } = entrance;
+    let bytes = CONNECTION_BYTES + if scheme == Scheme::Https { TLS_BYTES } else { 0 };
     let failures = Episode::default();
     loop {
         let Ok(permit) = sockets.clone().acquire_owned().await else { return };
@@ -199,16 +227,24 @@ async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gatew
         if let Some(times) = failures.note_success() {
             warn!(times, "connections are accepted again");
         }
-        let client = match peer.filter(|_| counted.is_some()) {
+        let peer = peer.filter(|_| counted.is_some());
+        let client = match peer {
             Some(peer) => gateway.principals.client(peer),
             None => Some(gateway.principals.operator()),
         };
         let Some(client) = client else { continue };
-        let permit = SocketPermit::new(permit, client, counted.clone());
+        let of_proxy = peer.is_some_and(|peer| gateway.config.proxies.trusts(peer));
+        let permit = SocketPermit::new(permit, client, counted.clone(), bytes);
         let (app, gateway) = (app.clone(), gateway.clone());
         tokio::spawn(async move {
             match permit {
-                Some(permit) => serve(stream, app, &gateway, Arc::new(permit)).await,
+                Some(permit) => {
+                    let permit = Arc::new(permit);
+                    let requests = Requests { app, gateway, permit, scheme, of_proxy };
+                    serve(stream, requests).await;
+                }
+                // A session would have to be held for the answer.
+                None if scheme == Scheme::Https => {}
                 None => refuse(stream).await,
             }
         });
@@ -251,24 +287,68 @@ async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _cut_off = tokio::time::timeout(REFUSED_TIME, answered).await;
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
+/// What the requests of one connection have in common.
+struct Requests {
     app: TowerToHyperService<Router>,
-    gateway: &Gateway,
+    gateway: Arc<Gateway>,
     permit: Arc<SocketPermit>,
-) {
+    scheme: Scheme,
+    /// The peer is a trusted proxy.
+    of_proxy: bool,
+}
+
+impl Requests {
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+        let answering = self.permit_of(&request).map(|permit| {
+            let scheme = match self.scheme {
+                Scheme::Http if self.of_proxy => Proxies::scheme(request.headers()),
+                scheme => scheme,
+            };
+            if scheme != Scheme::Http {
+                request.extensions_mut().insert(scheme);
+            }
+            request.extensions_mut().insert(permit);
+            self.app.call(request)
+        });
+        async move {
+            match answering {
+                Some(answering) => answering.await,
+                None => Ok(wire::refuse(holds_too_much())),
+            }
+        }
+    }
+
+    /// The permit of whoever a request is for; `None` if it must be refused.
+    fn permit_of(&self, request: &Request<Incoming>) -> Option<Arc<SocketPermit>> {
+        let peer = &self.permit;
+        let named = self.of_proxy.then(|| self.gateway.config.proxies.client(request.headers()));
+        let permit = match named.flatten() {
+            None => peer.clone(),
+            Some(address) => {
+                // Whoever logs in or not over this connection, it is not the proxy.
+                peer.client.presence.pending.done();
+                Arc::new(peer.pass_to(self.gateway.principals.client(address)?)?)
+            }
+        };
+        if !request.headers().contains_key(UPGRADE) {
+            permit.client.presence.pending.done();
+        }
+        Some(permit)
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, requests: Requests) {
+    let (gateway, permit) = (requests.gateway.clone(), requests.permit.clone());
     let limits = &gateway.config.limits;
     let head = HeadTimeout::start(limits.handshake_for);
     let (client, timeout) = (permit.client.clone(), head.clone());
     let stream = TimeoutStream::new(stream, limits.idle_for, head.clone());
-    let place = permit.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         head.received();
-        if !request.headers().contains_key(UPGRADE) {
-            place.client.presence.pending.done();
-        }
-        request.extensions_mut().insert(place.clone());
-        let (answer, head) = (app.call(request), head.clone());
+        let (answer, head) = (requests.answer(request), head.clone());
         async move { Ok::<_, Infallible>(answer.await?.map(|body| head.rest_after(body))) }
     });
     let connection = http1::Builder::new()

@@ -25,7 +25,6 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
@@ -98,7 +97,7 @@ impl Drop for RestGuard {
 
 /// A connection whose reads fail when a head is late, and whose writes when the client does not
 /// read.
-pub(crate) struct TimeoutStream<S = TcpStream> {
+pub(crate) struct TimeoutStream<S> {
     stream: S,
     head: HeadTimeout,
     /// Ends a read that waits for a head.
@@ -182,11 +181,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.written(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.written(context, shut)
     }
 }
 
@@ -197,7 +198,7 @@ mod tests {
     use axum::body::HttpBody;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
         time::timeout,
     };
 

@@ -24,6 +24,7 @@ use crate::{
     auth::caller::{challenge, token_of, unauthorized},
     connection::Connection,
     gateway::{Gateway, SocketPermit},
+    stream::Stream,
     timeouts::TimeoutStream,
     wire::{bad, refuse_as},
 };
@@ -58,7 +59,7 @@ pub(crate) async fn upgrade(
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "an upgrade was not finished"),
         };
-        match upgraded.downcast::<TokioIo<TimeoutStream>>() {
+        match upgraded.downcast::<TokioIo<TimeoutStream<Stream>>>() {
             Ok(parts) => {
                 let stream = parts.io.into_inner().into_inner();
                 let presence = client.presence.clone();
@@ -67,7 +68,7 @@ pub(crate) async fn upgrade(
                     () = presence.pending.cut() => debug!("cut: there are newer connections"),
                 }
             }
-            Err(_) => debug!("an upgrade of something other than TCP"),
+            Err(_) => debug!("an upgrade of something other than a public socket"),
         }
     });
     let mut response = Response::builder()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use roomlog_jetstream::Options;
+
 use super::*;
 use crate::tokens;
 

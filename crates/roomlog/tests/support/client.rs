@@ -13,11 +13,11 @@ use tokio::{
 };
 use tokio_websockets::{ClientBuilder, Limits, Message, WebSocketStream};
 
-use super::{Server, within};
+use super::{Io, Server, within};
 
 /// A WebSocket to a server.
 pub(crate) struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Io>>,
     passed_over: VecDeque<Value>,
     last_req: i64,
     /// The headers of the handshake's answer.
@@ -30,7 +30,9 @@ impl Server {
     /// A connection that has read nothing yet, not even `hello`.
     pub(crate) async fn connect_unread(&self, headers: &[(&str, &str)]) -> Client {
         let stream = within("a connection", TcpStream::connect(self.address)).await;
-        Client::open(self, stream.expect("a connection"), headers).await
+        let stream = stream.expect("a connection");
+        stream.set_nodelay(true).expect("nodelay");
+        Client::open(self, stream, headers).await
     }
 
     /// A connection that has read `hello` and not logged in.
@@ -60,8 +62,13 @@ impl Server {
 }
 
 impl Client {
-    async fn open(server: &Server, stream: TcpStream, headers: &[(&str, &str)]) -> Self {
-        stream.set_nodelay(true).expect("nodelay");
+    /// A connection over any stream.
+    pub(crate) async fn open(
+        server: &Server,
+        stream: impl Io + 'static,
+        headers: &[(&str, &str)],
+    ) -> Self {
+        let stream: Box<dyn Io> = Box::new(stream);
         let uri = format!("ws://{}/v1/ws", server.address);
         let mut builder =
             ClientBuilder::new().uri(&uri).expect("a URI").limits(Limits::unlimited());
@@ -133,7 +140,7 @@ impl Client {
     }
 
     /// The socket behind the WebSocket: from here on nothing answers the server's pings.
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> Box<dyn Io> {
         self.socket.into_inner()
     }
 

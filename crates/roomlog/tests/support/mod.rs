@@ -16,6 +16,7 @@ mod ports;
 mod restored;
 mod terminal;
 pub(crate) mod tokens;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -40,7 +41,8 @@ pub(crate) use self::{
     http::{Answer, Request},
     log::{chained, digest_after, start_digest},
     restored::{backup, restore, roomlog},
-    terminal::Terminal,
+    terminal::{Terminal, pair},
+    tls::{Io, Issuer, session},
 };
 
 /// How long a test waits for anything.
@@ -151,10 +153,15 @@ impl Server {
         terminate(&self.child).await;
     }
 
-    /// Sends SIGHUP, as a terminal does that is closed, and waits for the end.
-    pub(crate) async fn sighup(&mut self) -> ExitStatus {
+    /// Sends SIGHUP, as an operator does, and waits until this is on standard error.
+    pub(crate) async fn sighup(&self, then: &str) {
         send_signal("HUP", &self.child).await;
-        self.ended().await
+        within(then, async {
+            while !self.stderr_lines().iter().any(|line| line.contains(then)) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Waits until it has ended by itself.
@@ -248,7 +255,8 @@ async fn listening(lines: &mut Lines<BufReader<ChildStderr>>, said: &StderrLines
     while let Some(line) = lines.next_line().await.expect("stderr of the server") {
         eprintln!("server: {line}");
         said.lock().expect("no panic").push(line.clone());
-        if let Some((_, rest)) = line.split_once("listening on http://") {
+        let address = line.split_once("listening on ").and_then(|(_, url)| url.split_once("://"));
+        if let Some((_, rest)) = address {
             let address = rest.split_whitespace().next().unwrap_or_default();
             return address
                 .trim_end_matches('/')

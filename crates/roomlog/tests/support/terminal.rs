@@ -45,11 +45,7 @@ impl Terminal {
         rows: u16,
         columns: u16,
     ) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
-        let name = ptsname(&master, Vec::new()).expect("its name");
-        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
-            .expect("its other end");
+        let (master, slave) = pair();
         set_size(&slave, rows, columns);
         let before = tcgetattr(&slave).expect("its settings");
         let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
@@ -151,6 +147,17 @@ impl Terminal {
         .filter_map(|(differs, what)| differs.then_some(what))
         .collect()
     }
+}
+
+/// Both ends of a new pseudo-terminal: that of the screen, and that of the program. When the first is
+/// closed, the terminal hangs up.
+pub(crate) fn pair() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).expect("a pseudo-terminal");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
+    let name = ptsname(&master, Vec::new()).expect("its name");
+    let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty());
+    (master, slave.expect("its other end"))
 }
 
 fn cells(count: u16) -> NonZeroU16 {

@@ -23,16 +23,15 @@ use roomlog_core::budget::{Account, Charge};
 use roomlog_protocol::CloseCode;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
     time::timeout,
 };
 use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 use super::position::FramePosition;
-use crate::wire;
+use crate::{
+    stream::{ReadHalf, Stream, WriteHalf},
+    wire,
+};
 
 /// The buffer that every connection has for what it reads: as large as the library's at first.
 const READ_BYTES: usize = 8 << 10;
@@ -62,10 +61,10 @@ pub(super) struct Socket {
     given: u64,
 }
 
-/// The reading half of the TCP connection, behind what came with the handshake.
+/// The reading half of the socket, behind what came with the handshake.
 struct ReadOnly {
     read: Bytes,
-    half: OwnedReadHalf,
+    half: ReadHalf,
     position: FramePosition,
     /// What the library buffers beyond [`READ_BYTES`].
     charge: Charge,
@@ -73,11 +72,11 @@ struct ReadOnly {
 
 impl Socket {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         read: Bytes,
         frame_bytes: usize,
         account: &Account,
-    ) -> (Self, OwnedWriteHalf) {
+    ) -> (Self, WriteHalf) {
         let (half, write) = stream.into_split();
         // Even when it is empty it would hold the buffer that the handshake was read into.
         let read = if read.is_empty() { Bytes::new() } else { read };
@@ -148,7 +147,7 @@ pub(super) fn end_of(error: &Error) -> End {
 /// that still has something to read would throw them away.
 pub(super) async fn finish(
     socket: Socket,
-    mut write: OwnedWriteHalf,
+    mut write: WriteHalf,
     mut out: Out,
     close: Option<(CloseCode, String)>,
 ) {
@@ -272,7 +271,7 @@ impl Out {
 
     /// Writes what the socket takes now. Gives whether it is full: then it takes more when it is
     /// writable.
-    pub(super) fn write(&mut self, socket: &OwnedWriteHalf) -> io::Result<bool> {
+    pub(super) fn write(&mut self, socket: &WriteHalf) -> io::Result<bool> {
         while !self.frames.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let mut count = 0;
@@ -288,7 +287,10 @@ impl Out {
             }
         }
         self.frames.shrink_to(FRAMES_KEPT);
-        Ok(false)
+        match socket.try_flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            flushed => flushed.map(|()| false),
+        }
     }
 
     fn advance(&mut self, mut written: usize) {

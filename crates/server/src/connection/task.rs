@@ -12,7 +12,6 @@ use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_auth::Access;
 use roomlog_core::mailbox::{Mail, Mailbox};
 use roomlog_protocol::{Author, CloseCode};
-use tokio::net::TcpStream;
 use tokio_websockets::Message;
 
 use super::{
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     gateway::{Gateway, stopped},
     principals::Client,
+    stream::Stream,
 };
 
 /// How many frames, and bytes of frames, are taken before other connections, and writing, have their
@@ -79,7 +79,7 @@ impl Connection {
     }
 
     /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
-    pub(crate) async fn serve(mut self, stream: TcpStream, read: bytes::Bytes) {
+    pub(crate) async fn serve(mut self, stream: Stream, read: bytes::Bytes) {
         let frame_bytes = self.session.turn.gateway.config.limits.frame_bytes;
         let memory = self.session.turn.client.memory.clone();
         let (mut socket, write) = Socket::new(stream, read, frame_bytes, &memory);
@@ -92,7 +92,7 @@ impl Connection {
             if self.job.is_none() {
                 self.job = self.session.next_job();
             }
-            if !self.session.turn.out.is_empty() && !self.is_full {
+            if !self.is_full && (!self.session.turn.out.is_empty() || write.is_unsent()) {
                 match self.session.turn.out.write(&write) {
                     Ok(full) => self.is_full = full,
                     Err(_) => break End::GONE,

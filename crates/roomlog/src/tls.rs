@@ -1,0 +1,58 @@
+//! Keeps the certificate of a running server up to date.
+//!
+//! Enters: SIGHUP; time. Leaves: a reload of both files, and a line that says whether they were taken.
+//! Invariant: files that change are read once they have been the same for a whole [`INTERVAL`]: whoever
+//! renews a certificate writes two files, one after the other.
+
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+
+use roomlog_server::Tls;
+
+use crate::stderr::message;
+
+/// Between two looks at the files.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Reloads the files whenever they change, for as long as it is polled.
+pub(crate) async fn watch(tls: Option<&Arc<Tls>>) -> Infallible {
+    let Some(tls) = tls else { return pending().await };
+    let mut last = None;
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let now = on_a_thread(tls, Tls::stamps).await;
+        if let Some(now) = now
+            && last == Some(now)
+            && tls.is_stale(now)
+        {
+            reload(tls).await;
+        }
+        last = now;
+    }
+}
+
+/// Does what SIGHUP asks for.
+pub(crate) async fn reload_if_any(tls: Option<&Arc<Tls>>) {
+    match tls {
+        Some(tls) => reload(tls).await,
+        None => message!("nothing to reload: this server has no tls_cert"),
+    }
+}
+
+async fn reload(tls: &Arc<Tls>) {
+    match on_a_thread(tls, Tls::reload).await {
+        Some(Ok(())) => message!("the TLS certificate was reloaded"),
+        Some(Err(why)) => {
+            message!("the TLS certificate was not reloaded, the one before stays in use: {why}");
+        }
+        None => {}
+    }
+}
+
+/// A file system may take its time, and the task accepts connections. `None` if the runtime stops.
+async fn on_a_thread<T: Send + 'static>(
+    tls: &Arc<Tls>,
+    does: impl FnOnce(&Tls) -> T + Send + 'static,
+) -> Option<T> {
+    let tls = tls.clone();
+    tokio::task::spawn_blocking(move || does(&tls)).await.ok()
+}
