@@ -31,9 +31,10 @@ use tokio::{
 use crate::{
     AppendError, ClientError, Committed, Options, Outcome, State,
     backoff::{Backoff, wait_of},
-    http::Http,
+    http::{Http, LONGEST_ANSWER},
     shared::publish,
     socket::{ConnectError, Opened, Socket},
+    transport::OpenError,
 };
 
 const NDJSON: &str = "application/x-ndjson";
@@ -131,7 +132,7 @@ impl Batches {
         let answering = self.hello.limits.append_for + self.options.ping_after;
         let request = Request::post(&path).header(CONTENT_TYPE, NDJSON);
         let request = authorised(&self.options, request).await?;
-        let answer = timeout(answering, http.send(request, body)).await;
+        let answer = timeout(answering, http.send(request, body, LONGEST_ANSWER)).await;
         let (status, body) = answer.map_err(|_| "the server does not answer".to_owned())??;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let read: Result<Vec<BatchLine>, _> = lines.map(serde_json::from_slice).collect();
@@ -281,10 +282,14 @@ async fn open(options: &Options, room: &RoomName) -> Result<(Http, Hello), Conne
     let Opened { socket, hello, .. } = Socket::open(options).await?;
     drop(socket);
     let opening = async {
-        let mut http = Http::open(&options.address).await?;
+        let opened = Http::open(options.address.uri(), &options.trust).await;
+        let mut http = opened.map_err(|error| match error {
+            OpenError::Unreachable(why) => why,
+            OpenError::Tls(problem) => problem.to_string(),
+        })?;
         let path = format!("/v1/rooms/{room}/entries?count=0");
         let head = authorised(options, Request::get(path)).await?;
-        let (status, head) = http.send(head, Bytes::new()).await?;
+        let (status, head) = http.send(head, Bytes::new(), LONGEST_ANSWER).await?;
         if status == StatusCode::NOT_FOUND {
             // The token may append, but not read.
             return Ok(http);

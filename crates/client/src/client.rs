@@ -80,6 +80,7 @@ impl Client {
     /// # Errors
     /// - [`ClientError::Unreachable`]: no server answers at the address.
     /// - [`ClientError::Unusable`]: it is not a Roomlog server that this client can use.
+    /// - [`ClientError::Tls`]: its certificate is not trusted, or it does not speak TLS.
     /// - [`ClientError::Refused`]: the server refused the login.
     pub async fn connect(options: Options) -> Result<Self, ClientError> {
         let opened = Socket::open(&options).await;

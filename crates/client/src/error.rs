@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use roomlog_protocol::{ErrorCode, ErrorFrame, RoomName, Slot};
 use thiserror::Error;
 
+use crate::TlsProblem;
+
 /// Why the client, a read, a follow or a watch failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClientError {
@@ -25,6 +27,14 @@ pub enum ClientError {
         address: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// There is no TLS session with the server, and no other attempt would have one.
+    #[error("no TLS session with {address}: {problem}")]
+    Tls {
+        /// The address as given.
+        address: String,
+        /// Why not.
+        problem: TlsProblem,
     },
     /// The connection did not come back within
     /// [`Options::retry_timeout`](crate::Options::retry_timeout).

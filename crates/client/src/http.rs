@@ -1,19 +1,76 @@
-//! One HTTP connection, for one request after the other.
+//! HTTP connections, each for one request after the other.
 //!
 //! Enters: an address; requests. Leaves: the status and body of each answer, or why the connection
-//! failed. Invariant: one request is in flight at a time.
+//! failed. Invariant: one request is in flight at a time; no answer is longer than its caller allows.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, header, request::Builder};
+use http::{Request, StatusCode, Uri, header, request::Builder};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinHandle};
+use thiserror::Error;
+use tokio::{task::JoinHandle, time::timeout};
 
-use crate::Address;
+use crate::{
+    transport::{OpenError, Transport},
+    trust::{TlsProblem, Trust},
+};
 
-/// The longest accepted answer, in bytes.
-const LONGEST_ANSWER: usize = 64 << 20;
+/// The longest accepted answer of a Roomlog server, in bytes.
+pub(crate) const LONGEST_ANSWER: usize = 64 << 20;
+
+/// Why a document could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GetError {
+    /// The URL is not `http://` or `https://` with a host.
+    #[error("{0:?} is not a URL that begins with http:// or https://")]
+    Url(String),
+    /// There is no TLS session with its server.
+    #[error("no TLS session with {url}: {problem}")]
+    Tls {
+        /// The URL.
+        url: String,
+        /// Why not.
+        problem: TlsProblem,
+    },
+    /// Its server did not answer, took too long, or its answer is too long.
+    #[error("cannot get {url}: {why}")]
+    Failed {
+        /// The URL.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+/// Fetches a document of at most `most` bytes, such as a set of keys, over a connection of its own.
+/// Redirects are not followed: their status is returned.
+///
+/// # Errors
+/// The URL is wrong, or the server does not answer with so many bytes within `limit`.
+pub async fn get(
+    url: &str,
+    trust: &Trust,
+    most: usize,
+    limit: Duration,
+) -> Result<(StatusCode, Bytes), GetError> {
+    let uri: Option<Uri> = url.parse().ok();
+    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    let uri = uri.filter(is_web).ok_or_else(|| GetError::Url(url.into()))?;
+    let failed = |why: String| GetError::Failed { url: url.into(), why };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let got = async {
+        let mut http = Http::open(&uri, trust).await.map_err(|error| match error {
+            OpenError::Unreachable(why) => failed(why),
+            OpenError::Tls(problem) => GetError::Tls { url: url.into(), problem },
+        })?;
+        http.send(Request::get(path), Bytes::new(), most).await.map_err(failed)
+    };
+    let answered = timeout(limit, got).await;
+    answered.unwrap_or_else(|_| Err(failed(format!("no answer within {limit:?}"))))
+}
 
 pub(crate) struct Http {
     sender: SendRequest<Full<Bytes>>,
@@ -28,14 +85,10 @@ impl Drop for Http {
 }
 
 impl Http {
-    pub(crate) async fn open(address: &Address) -> Result<Self, String> {
-        let uri = address.uri();
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await;
-        let stream = stream.map_err(|why| why.to_string())?;
-        stream.set_nodelay(true).map_err(|why| why.to_string())?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
+    pub(crate) async fn open(uri: &Uri, trust: &Trust) -> Result<Self, OpenError> {
+        let stream = Transport::open(uri, trust).await?;
+        let opened = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = opened.map_err(|why| OpenError::Unreachable(why.to_string()))?;
         let connection = tokio::spawn(async move {
             let _error_reaches_the_request = connection.await;
         });
@@ -43,18 +96,19 @@ impl Http {
         Ok(Self { sender, authority, connection })
     }
 
-    /// Sends a request for this path; the host is filled in.
+    /// Sends a request for this path; the host is filled in. Fails if the answer is longer than `most`.
     pub(crate) async fn send(
         &mut self,
         request: Builder,
         body: Bytes,
+        most: usize,
     ) -> Result<(StatusCode, Bytes), String> {
         let request = request.header(header::HOST, &self.authority).body(Full::new(body));
         let request = request.map_err(|why| why.to_string())?;
         self.sender.ready().await.map_err(|why| plain(&why))?;
         let answer = self.sender.send_request(request).await.map_err(|why| plain(&why))?;
         let (status, body) = (answer.status(), answer.into_body());
-        let body = Limited::new(body, LONGEST_ANSWER).collect().await;
+        let body = Limited::new(body, most).collect().await;
         Ok((status, body.map_err(|why| why.to_string())?.to_bytes()))
     }
 }

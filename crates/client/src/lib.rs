@@ -52,6 +52,8 @@ mod session;
 mod shared;
 mod socket;
 mod token;
+mod transport;
+mod trust;
 mod watches;
 
 pub mod outbox;
@@ -61,6 +63,7 @@ pub use address::{Address, AddressError};
 pub use batches::Batches;
 pub use client::{Client, Follow, Pending, Watch, draft};
 pub use error::{AppendError, ClientError};
+pub use http::{GetError, get};
 pub use options::Options;
 pub use outbox::{Committed, Outcome};
 pub use pages::Pages;
@@ -68,6 +71,7 @@ pub use roomlog_protocol as protocol;
 pub use shared::State;
 pub use timeline::{Followed, Reset, Start};
 pub use token::TokenSource;
+pub use trust::{TlsProblem, Trust, TrustError};
 
 /// Compiles the example in the README.
 #[doc = include_str!("../README.md")]

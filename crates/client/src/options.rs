@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use roomlog_protocol::Author;
 
-use crate::{Address, TokenSource};
+use crate::{Address, TokenSource, Trust};
 
 /// How a client behaves. [`Options::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The server.
     pub address: Address,
+    /// Whose certificates are trusted, for an `https://` address. By default the system's.
+    pub trust: Trust,
     /// Who logs in on an open server; with a token its author does.
     pub author: Author,
     /// Where the token for a server that needs one comes from. `None` by default.
@@ -42,6 +44,7 @@ impl Options {
     pub fn new(address: Address, author: Author) -> Self {
         Self {
             address,
+            trust: Trust::default(),
             author,
             token: None,
             retry_timeout: Some(Duration::from_secs(10)),

@@ -1,4 +1,4 @@
-//! One connection: TCP, WebSocket, `hello`, `login`, `welcome`, then frames both ways.
+//! One connection: TCP, TLS if the address says so, WebSocket, `hello`, `login`, `welcome`, then frames both ways.
 //!
 //! Enters: options; frames to send. Leaves: frames of the server, or why the connection ended.
 //! Invariant: reads and writes are concurrent, so full buffers cannot deadlock the two ends.
@@ -13,12 +13,17 @@ use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 use roomlog_protocol::{
     Author, ClientFrame, Hello, Login, PROTOCOL_VERSION, SUBPROTOCOL, ServerFrame,
 };
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 use tokio_websockets::{
-    ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream, upgrade,
+    ClientBuilder, CloseCode, Error, Limits, Message, WebSocketStream, upgrade,
 };
 
-use crate::{ClientError, options::Options, requests::written};
+use crate::{
+    ClientError,
+    options::Options,
+    requests::written,
+    transport::{OpenError, Transport},
+};
 
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;
@@ -36,7 +41,7 @@ pub(crate) struct Opened {
 }
 
 pub(crate) struct Socket {
-    inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    inner: WebSocketStream<Transport>,
 }
 
 #[derive(Debug)]
@@ -84,11 +89,23 @@ impl Socket {
             let address = options.address.to_string();
             ConnectError::Final(ClientError::Unusable { address, why })
         };
-        let mut socket = Self::connect(options).await.map_err(|error| match error {
+        let stream = Transport::open(options.address.uri(), &options.trust).await;
+        let stream = stream.map_err(|error| match error {
+            OpenError::Unreachable(why) => ConnectError::Transient(why),
+            OpenError::Tls(problem) => {
+                let address = options.address.to_string();
+                ConnectError::Final(ClientError::Tls { address, problem })
+            }
+        })?;
+        let mut socket = Self::upgrade(options, stream).await.map_err(|error| match error {
             // From a proxy whose server is down, or of a server with too many of our connections.
             Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status @ (429 | 500..))) => {
                 ConnectError::Transient(format!("it answered with status {status}"))
             }
+            Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(400)) => unusable(
+                "it answered with status 400; if it serves TLS, its address begins with https://"
+                    .into(),
+            ),
             Error::Upgrade(why) => unusable(format!("it did not open a WebSocket ({why})")),
             other => ConnectError::Transient(plain(&other)),
         })?;
@@ -130,14 +147,12 @@ impl Socket {
         }
     }
 
-    async fn connect(options: &Options) -> Result<Self, Error> {
+    async fn upgrade(options: &Options, stream: Transport) -> Result<Self, Error> {
         let limits = Limits::default().max_payload_len(Some(LONGEST_FRAME));
         let builder = ClientBuilder::from_uri(options.address.uri().clone())
             .limits(limits)
             .add_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL))?;
-        let (inner, _response) = builder.connect().await?;
-        let MaybeTlsStream::Plain(stream) = inner.get_ref();
-        stream.set_nodelay(true).map_err(Error::Io)?;
+        let (inner, _response) = builder.connect_on(stream).await?;
         Ok(Self { inner })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, io, path::PathBuf};
 
-use roomlog_client::{AppendError, ClientError};
+use roomlog_client::{AppendError, ClientError, TlsProblem};
 use roomlog_protocol::{ErrorCode, ErrorFrame, Latest, RoomName};
 use roomlog_terminal::ChatError;
 use thiserror::Error;
@@ -82,6 +82,7 @@ fn client(error: &ClientError) -> String {
             "; start a server with `roomlog serve`, or name another with --server URL"
         }
         ClientError::Unusable { .. } => "; name another server with --server URL",
+        ClientError::Tls { problem, .. } => tls_advice(problem),
         ClientError::Lost { .. } => "; run the command again when the server is back",
         ClientError::Hole { .. }
         | ClientError::NewLog
@@ -89,6 +90,20 @@ fn client(error: &ClientError) -> String {
         | ClientError::Closed => "",
     };
     format!("{error}{advice}")
+}
+
+fn tls_advice(problem: &TlsProblem) -> &'static str {
+    match problem {
+        TlsProblem::UnknownIssuer => {
+            "; if you trust it, name the file of its issuer's certificate with --ca FILE"
+        }
+        TlsProblem::WrongName(_) => "; name the server with --server as its certificate does",
+        TlsProblem::Expired => "; the server needs a new one",
+        TlsProblem::NotYetValid => "; compare the clocks of the two machines",
+        TlsProblem::Issuer => "; the server needs one that was made with CA:FALSE",
+        TlsProblem::NoTls => "; if it serves plain HTTP, write http:// instead of https://",
+        TlsProblem::Other(_) => "",
+    }
 }
 
 /// An error of the server, in terms of the command line.

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use clap::Args;
 use roomlog_auth::token::TOKEN_BYTES;
-use roomlog_client::{Address, Options, TokenSource};
+use roomlog_client::{Address, Options, TokenSource, Trust};
 use roomlog_protocol::Author;
 
 use crate::{address::DEFAULT_SERVER, failure::Failure};
@@ -19,6 +19,9 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "URL", env = "ROOMLOG_SERVER")]
     #[arg(default_value = DEFAULT_SERVER)]
     pub(crate) server: Address,
+    /// Certificates to trust besides the system's, in PEM, for a server at https://.
+    #[arg(long, value_name = "FILE", env = "ROOMLOG_CA")]
+    ca: Option<PathBuf>,
     /// Your name [default: your user name; with a token, its author].
     #[arg(long, value_name = "NAME", env = "ROOMLOG_AUTHOR")]
     pub(crate) author: Option<Author>,
@@ -46,9 +49,13 @@ impl ServerArgs {
         })
     }
 
-    /// How a client of this server behaves by default. Fails if the token cannot be read.
+    /// What a client is made with. Fails if the file of `--ca` or the token is wrong.
     pub(crate) fn options(&self) -> Result<Options, Failure> {
-        let mut options = Options::new(self.server.clone(), self.author());
+        // An empty variable is none.
+        let ca = self.ca.as_deref().filter(|file| !file.as_os_str().is_empty());
+        let trust = ca.map(Trust::with_ca).transpose();
+        let trust = trust.map_err(|why| Failure::usage(format!("--ca: {why}")))?.unwrap_or_default();
+        let mut options = Options { trust, ..Options::new(self.server.clone(), self.author()) };
         let file = self.token.clone();
         if file.read()?.is_some() {
             // It is read again for each login: whoever renews it writes the file.

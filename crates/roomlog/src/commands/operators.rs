@@ -59,6 +59,12 @@ impl Operators {
             return Self::start(stream, "localhost".into(), shown, token).await;
         };
         let uri = address.uri();
+        if uri.scheme_str() == Some("wss") {
+            return Err(Failure::usage(format!(
+                "{address} is not where operators are served: that listener speaks no TLS; write its \
+                 --admin-listen address as http://HOST:PORT, or name the directory with --data"
+            )));
+        }
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await;
         let stream = stream.map_err(|why| {
