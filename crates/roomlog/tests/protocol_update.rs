@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, Server, chained, code, digest_after, slots, start_digest};
+use support::{Client, Server, chained, code, digest_after, slots, start_digest, with};
 
 /// A server with small pages, and a connection that has put `entries` entries into room `r`.
 async fn server_with(entries: usize, flags: &[&str]) -> (Server, Client) {
@@ -286,4 +286,18 @@ async fn reading_a_room_that_was_never_written_to_stores_nothing() {
     let mut ada = server.login("ada").await;
     ada.update("r", json!({})).await;
     server.get("/v1/rooms/r").send().await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_read_behind_one_that_the_socket_takes_at_once_does_not_wait_for_a_timer() {
+    // Nothing else happens on the connection. A reply is longer than what may wait for a socket when
+    // the next page is read, and the socket takes it in one write.
+    let flags = ["--ping-ms=60000", "--idle-ms=120000"];
+    let server = Server::start(&flags).await;
+    let mut ada = server.login("ada").await;
+    ada.fill("r", 22, &"x".repeat(15_000)).await;
+    ada.send_all((0..2).map(|req| with("update", "r", json!({"count": 22, "req": req})))).await;
+    for req in 0..2 {
+        assert_eq!(slots(&ada.answer(req).await).len(), 22);
+    }
 }

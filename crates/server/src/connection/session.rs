@@ -119,9 +119,10 @@ impl Session {
         turn.held_else = appends.bytes() + reads.bytes() + follows.bytes();
     }
 
-    /// Whether a follower may have something to send.
-    pub(super) fn has_more(&self) -> bool {
-        self.follows.is_pending()
+    /// Whether there is more to do once the socket has taken what waited: for a follower, or a job
+    /// unless one is running (`has_job`). Nothing else would wake the task for these.
+    pub(super) fn has_more(&self, has_job: bool) -> bool {
+        self.follows.is_pending() || (!has_job && !self.turn.jobs.is_empty())
     }
 
     /// Fills what waits for the socket up to one batch.

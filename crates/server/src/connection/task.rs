@@ -100,7 +100,7 @@ impl Connection {
                 if !self.is_full {
                     self.session.turn.held.note_drained();
                 }
-                if !self.is_full && self.session.has_more() {
+                if !self.is_full && self.session.has_more(self.job.is_some()) {
                     // The socket takes more; others have their turn first.
                     tokio::task::yield_now().await;
                     continue;
