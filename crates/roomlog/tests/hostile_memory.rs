@@ -6,14 +6,15 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fmt::Write, fs};
+use std::{collections::BTreeMap, fmt::Write, fs, io, net::SocketAddr, time::Duration};
 
 use serde_json::json;
 use support::{Client, Server, slot, slots, within};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
+    time::timeout,
 };
 
 const ATTACKERS: usize = 200;
@@ -169,6 +170,25 @@ async fn a_long_frame_is_charged_until_it_is_answered() {
     within("its end", async { while clients().await > quiet {} }).await;
 }
 
+#[tokio::test]
+async fn a_reply_that_is_read_but_for_its_end_is_charged_whole() {
+    let server = Server::start(&["--memory=16777216"]).await;
+    let seeded = server.post_text("/v1/rooms/long/entries", "application/x-ndjson", long_batch());
+    assert_eq!(seeded.send().await.status, 200);
+    let held = async || charged(&server).await["clients"];
+    let update = json!({"type": "update", "room": "long", "count": 500});
+    let mut stream = connect_with_small_buffer(server.address).await.expect("a connection");
+    stream.write_all(&frames([update])).await.expect("sent");
+    within("a page that the socket does not take", async { while held().await < 1_000_000 {} }).await;
+    // The kernel holds at most 512 KiB more.
+    stream.read_exact(&mut vec![0; 300_000]).await.expect("the beginning");
+    for _ in 0..20 {
+        assert!(held().await >= 1_000_000, "{}", held().await);
+    }
+    stream.read_exact(&mut vec![0; 700_000]).await.expect("nearly all");
+    within("the end of the charge", async { while held().await > 100_000 {} }).await;
+}
+
 /// The honest client appends, is acked, and reads.
 async fn talk(honest: &mut Client, round: usize) {
     let appended = honest.append("general", json!({"body": format!("round {round}")})).await;
@@ -177,12 +197,16 @@ async fn talk(honest: &mut Client, round: usize) {
     assert_eq!(reply["latest"], appended["slot"]);
 }
 
+async fn connect_with_small_buffer(server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4_096)?;
+    socket.connect(server).await
+}
+
 /// Connects with a small receive buffer, sends everything as far as the server takes it, reads
 /// nothing, and stays until it is aborted.
-async fn send_and_stay(server: std::net::SocketAddr, bytes: Vec<u8>) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    let Ok(mut stream) = socket.connect(server).await else { return };
+async fn send_and_stay(server: SocketAddr, bytes: Vec<u8>) {
+    let Ok(mut stream) = connect_with_small_buffer(server).await else { return };
     // A server that closes the connection has defended itself.
     let _closed = stream.write_all(&bytes).await;
     drop(bytes);

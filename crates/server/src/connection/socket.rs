@@ -227,8 +227,9 @@ pub(crate) struct Out {
     bytes: usize,
     /// The place of the newest pong.
     pong: Option<usize>,
-    /// The first frame is written in part.
-    is_begun: bool,
+    /// How much of the first frame is written. It counts whole until it is gone: its memory is one
+    /// piece.
+    begun: usize,
 }
 
 impl Out {
@@ -240,7 +241,7 @@ impl Out {
 
     /// Answers a ping, in place of a pong that waits: only the newest needs an answer (RFC 6455, 5.5.3).
     pub(super) fn pong(&mut self, frame: Bytes) {
-        let place = self.pong.filter(|place| *place > 0 || !self.is_begun);
+        let place = self.pong.filter(|place| *place > 0 || self.begun == 0);
         if let Some(waiting) = place.and_then(|place| self.frames.get_mut(place)) {
             self.bytes = self.bytes + frame.len() - waiting.len();
             *waiting = frame;
@@ -255,7 +256,7 @@ impl Out {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.len() + FRAME_OVERHEAD;
         self.pong = self.pong.and_then(|place| place.checked_sub(1));
-        self.is_begun = false;
+        self.begun = 0;
         Some(frame)
     }
 
@@ -276,7 +277,8 @@ impl Out {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let mut count = 0;
             for (piece, frame) in pieces.iter_mut().zip(&self.frames) {
-                *piece = IoSlice::new(frame);
+                let begun = if count == 0 { self.begun } else { 0 };
+                *piece = IoSlice::new(&frame[begun..]);
                 count += 1;
             }
             match socket.try_write_vectored(&pieces[..count]) {
@@ -294,13 +296,13 @@ impl Out {
     }
 
     fn advance(&mut self, mut written: usize) {
-        while let Some(frame) = self.frames.front_mut() {
-            if written < frame.len() {
-                self.bytes -= written;
-                self.is_begun |= written > 0;
-                return frame.advance(written);
+        while let Some(frame) = self.frames.front() {
+            let left = frame.len() - self.begun;
+            if written < left {
+                self.begun += written;
+                return;
             }
-            written -= frame.len();
+            written -= left;
             self.pop();
         }
     }
@@ -329,8 +331,21 @@ mod tests {
         out.advance("answer".len() + 1);
         out.pong(wire::pong_frame(b"4"));
         out.pong(wire::pong_frame(b"5"));
-        assert_eq!(out.pop().as_deref(), Some(&wire::pong_frame(b"333")[1..]));
+        out.advance(wire::pong_frame(b"333").len() - 1);
         assert_eq!(out.pop(), Some(wire::pong_frame(b"5")));
+        assert!(out.is_empty() && out.bytes() == 0);
+    }
+
+    #[test]
+    fn a_frame_that_is_written_in_part_counts_whole_until_its_last_byte() {
+        let (mut out, page) = (Out::default(), Bytes::from(vec![0; 1 << 20]));
+        out.push(page.clone());
+        let whole = out.bytes();
+        for _ in 0..1_023 {
+            out.advance(1 << 10);
+            assert_eq!(out.bytes(), whole);
+        }
+        out.advance(1 << 10);
         assert!(out.is_empty() && out.bytes() == 0);
     }
 }
