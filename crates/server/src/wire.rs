@@ -99,19 +99,7 @@ pub(crate) fn commit_frames<'a>(commit: &'a Commit, limits: &Limits) -> &'a [Byt
 fn joined(entries: &[Stored], limits: &Limits) -> (Vec<u8>, usize) {
     let (most, bytes) = page_bounds(limits);
     let mut body = Vec::new();
-    let mut count = 0;
-    for stored in entries.iter().take(most) {
-        let before = body.len();
-        if count > 0 {
-            body.push(b',');
-        }
-        put_json(&mut body, &stored.entry);
-        if count > 0 && body.len() > bytes {
-            body.truncate(before);
-            break;
-        }
-        count += 1;
-    }
+    let count = put_oldest(&mut body, &entries[..entries.len().min(most)], bytes);
     (body, count)
 }
 
@@ -123,7 +111,12 @@ pub(crate) fn events<'a>(entries: impl Iterator<Item = &'a Stored>) -> Bytes {
         put_json(&mut events, &stored.entry);
         events.extend_from_slice(b"\n\n");
     }
-    events.into()
+    exact(events)
+}
+
+/// The same bytes, and no memory besides: what is charged by its length must not hold what it grew to.
+pub(crate) fn exact(bytes: Vec<u8>) -> Bytes {
+    bytes.into_boxed_slice().into()
 }
 
 fn page_bounds(limits: &Limits) -> (usize, usize) {
@@ -150,9 +143,12 @@ pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) ->
         Keep::Newest => &page.entries[surplus..],
     };
     let estimate = entries.iter().map(|stored| stored.text_bytes() + ENTRY_OVERHEAD).sum::<usize>();
-    let mut open = Vec::with_capacity(estimate + ENVELOPE_BYTES);
+    let mut open = Vec::with_capacity(estimate.min(bytes) + ENVELOPE_BYTES);
     open.extend_from_slice(format!(r#"{{"room":"{room}","entries":["#).as_bytes());
-    let entries = put_entries(&mut open, entries, keep, bytes);
+    let entries = match keep {
+        Keep::Oldest => &entries[..put_oldest(&mut open, entries, bytes)],
+        Keep::Newest => &entries[entries.len() - put_newest(&mut open, entries, bytes)..],
+    };
     let (at, digest) = match entries.last() {
         Some(last) => (Latest::at(last.entry.slot), last.digest),
         None => (page.digest_at, page.digest),
@@ -163,39 +159,43 @@ pub(crate) fn page(room: &RoomName, page: &Page, keep: Keep, limits: &Limits) ->
     EncodedPage { open, end: entries.last().map(|last| last.entry.slot + 1) }
 }
 
-/// Appends as many entries as fit, joined by commas; returns them.
-fn put_entries<'a>(
-    to: &mut Vec<u8>,
-    entries: &'a [Stored],
-    keep: Keep,
-    bytes: usize,
-) -> &'a [Stored] {
+/// Appends as many of the first entries as fit `bytes`, at least one, joined by commas; returns how
+/// many.
+fn put_oldest(to: &mut Vec<u8>, entries: &[Stored], bytes: usize) -> usize {
     let begin = to.len();
-    // Where each entry begins, and the end of the last: a comma counts to the entry before it.
-    let mut begins = vec![begin];
-    for stored in entries {
+    for (count, stored) in entries.iter().enumerate() {
+        let before = to.len();
+        if count > 0 {
+            to.push(b',');
+        }
         put_json(to, &stored.entry);
-        to.push(b',');
-        begins.push(to.len());
-        if keep == Keep::Oldest && to.len() - begin > bytes {
-            break;
+        if count > 0 && to.len() - begin > bytes {
+            to.truncate(before);
+            return count;
         }
     }
-    let end = to.len();
-    let kept = match keep {
-        Keep::Oldest => {
-            let fit = begins[1..].iter().take_while(|entry| **entry - begin <= bytes).count();
-            0..fit.max(1).min(entries.len())
+    entries.len()
+}
+
+/// The same with the last entries. They are encoded from the end, so that no more is encoded than is
+/// kept, and one entry.
+fn put_newest(to: &mut Vec<u8>, entries: &[Stored], bytes: usize) -> usize {
+    let (mut reversed, mut ends) = (Vec::new(), vec![0]);
+    for stored in entries.iter().rev() {
+        put_json(&mut reversed, &stored.entry);
+        let commas = ends.len() - 1;
+        if commas > 0 && reversed.len() + commas > bytes {
+            break;
         }
-        Keep::Newest => {
-            let last = entries.len().saturating_sub(1);
-            let fits = |first: &usize| end - begins[*first] <= bytes;
-            (0..last).find(fits).unwrap_or(last)..entries.len()
+        ends.push(reversed.len());
+    }
+    for (at, piece) in ends.windows(2).rev().enumerate() {
+        if at > 0 {
+            to.push(b',');
         }
-    };
-    to.truncate(begins[kept.end] - usize::from(!kept.is_empty()));
-    to.drain(begin..begins[kept.start]);
-    &entries[kept]
+        to.extend_from_slice(&reversed[piece[0]..piece[1]]);
+    }
+    ends.len() - 1
 }
 
 impl EncodedPage {
@@ -204,9 +204,9 @@ impl EncodedPage {
         websocket_frame(TEXT, &[br#"{"type":"reply","#, &self.open[1..], req.as_bytes(), b"}"])
     }
 
-    pub(crate) fn body(mut self, log: &str) -> Vec<u8> {
+    pub(crate) fn body(mut self, log: &str) -> Bytes {
         self.open.extend_from_slice(format!(r#","log":"{log}"}}"#).as_bytes());
-        self.open
+        exact(self.open)
     }
 }
 
@@ -266,4 +266,78 @@ pub(crate) fn not_found(message: &str) -> Refusal {
 
 pub(crate) fn unknown_outcome(message: impl Into<String>) -> Refusal {
     Refusal::new(ErrorCode::UnknownOutcome, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use roomlog_core::head::Head;
+    use roomlog_protocol::{Digest, Entry};
+
+    use super::*;
+
+    /// A page of 64 entries whose JSON is six times as long as their texts.
+    fn hostile_page() -> Page {
+        let room = "r".parse().expect("a room");
+        let entry = |slot| Entry {
+            slot,
+            author: "mallory".parse().expect("an author"),
+            id: format!("m-{slot}").parse().expect("an id"),
+            body: "\u{1}".repeat(16 << 10).as_str().into(),
+            committed_at: 1,
+            sent_at: None,
+            kind: Default::default(),
+            reference: None,
+            meta: None,
+        };
+        let digest = Digest::start(&room);
+        let entries = (0..64).map(|slot| Stored { entry: entry(slot), digest }).collect();
+        let head = Head { end: 64, committed_at: 1, digest };
+        Page { entries, head, digest_at: Latest::at(63), digest }
+    }
+
+    #[test]
+    fn a_page_takes_little_more_memory_while_it_is_encoded_than_it_may_be_long() {
+        let (limits, room) = (Limits::default(), "r".parse().expect("a room"));
+        let hostile = hostile_page();
+        for (keep, begins) in [(Keep::Oldest, 0), (Keep::Newest, 54)] {
+            let page = page(&room, &hostile, keep, &limits);
+            // It grows by doubling.
+            let most = 2 * (limits.page_bytes + (6 << 14) + ENVELOPE_BYTES);
+            assert!(page.open.capacity() <= most, "{keep:?}: {}", page.open.capacity());
+            let body = page.body("l");
+            let json: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            let entries = json["entries"].as_array().expect("entries");
+            assert!(body.len() <= limits.page_bytes, "{}", body.len());
+            assert_eq!((entries.len(), &entries[0]["slot"]), (10, &json!(begins)), "{keep:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_fits_is_whole_and_one_too_long_entry_is_a_page_of_its_own() {
+        let (room, hostile) = ("r".parse().expect("a room"), hostile_page());
+        for keep in [Keep::Oldest, Keep::Newest] {
+            let large = Limits { page_bytes: 16 << 20, ..Limits::default() };
+            let whole = page(&room, &hostile, keep, &large).body("l");
+            let small = Limits { page_bytes: 1_024, ..Limits::default() };
+            let one = page(&room, &hostile, keep, &small).body("l");
+            let slots = |body: &[u8]| {
+                let json: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+                let entries = json["entries"].as_array().expect("entries").clone();
+                entries.iter().map(|it| it["slot"].as_u64().expect("a slot")).collect::<Vec<_>>()
+            };
+            assert_eq!(slots(&whole), (0..64).collect::<Vec<_>>());
+            assert_eq!(slots(&one), [if keep == Keep::Oldest { 0 } else { 63 }]);
+        }
+    }
+
+    #[test]
+    fn an_empty_page_has_no_entries() {
+        let (limits, room) = (Limits::default(), "r".parse().expect("a room"));
+        let empty = Page { entries: Vec::new(), ..hostile_page() };
+        for keep in [Keep::Oldest, Keep::Newest] {
+            let page = page(&room, &empty, keep, &limits);
+            assert_eq!(page.end, None);
+            assert!(page.body("l").starts_with(br#"{"room":"r","entries":[],"latest":63,"#));
+        }
+    }
 }
