@@ -61,6 +61,7 @@ attacks! {
     batches_whose_answer_nobody_reads: |_| post("application/x-ndjson", long_batch().len(), &long_batch()),
     events_that_nobody_reads: |_| get("/v1/rooms/long/events?after=-1"),
     pages_over_http_that_nobody_reads: |n| get(&format!("/v1/rooms/long/entries?count=500&upto={}", LONG - 1 - n % 10)),
+    queries_of_many_parameters: |_| get(&format!("/v1/rooms/long/entries?after=1000000{}", "&a".repeat(7_000))),
     lists_of_rooms_that_nobody_reads: |_| get("/v1/rooms?limit=1000").repeat(50),
 }
 

@@ -9,20 +9,20 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Extension,
     body::{Body, HttpBody},
-    extract::{Query, State},
+    extract::State,
     http::{Request, Response, StatusCode, header},
 };
 use bytes::Bytes;
 use roomlog_core::{budget::Account, reader::ReadError};
 use roomlog_protocol::{
-    ClientUpdate, ErrorCode, Refusal, Span, client::parse_update, json::Object,
+    ClientUpdate, ErrorCode, Refusal, RoomName, Span, client::parse_update, json::Object,
 };
 
 use super::{
     append::append_one,
     batch::append_batch,
     body::{self, ContentKind, content_kind},
-    query::{BadRoom, Room, check_log, object_of_query, reach},
+    query::{BadRoom, Params, Room, check_log, object_of_query, reach},
 };
 use crate::{
     auth::caller::Caller,
@@ -75,26 +75,32 @@ pub(super) async fn read_entries(
     State(gateway): State<Arc<Gateway>>,
     Extension(caller): Extension<Caller>,
     Room(room): Room,
-    Query(query): Query<Vec<(String, String)>>,
+    Params(query): Params,
 ) -> Response<Body> {
-    let update = object_of_query(&room, &query);
-    let update = match Object::parse(&update) {
-        Ok(object) => parse_update(&object, &gateway.config.limits),
-        Err(problem) => return refuse(bad(problem.to_string())),
-    };
+    let update = caller.check_read(&room).and_then(|()| update_of(&gateway, &room, &query));
     let update = match update {
-        Ok(update) => ClientUpdate { room: room.clone(), ..update },
-        Err(refusal) => return refuse(*refusal),
+        Ok(update) => update,
+        Err(refusal) => return refuse(refusal),
     };
-    let checked = caller.check_read(&room).and_then(|()| check_log(&gateway, &room, &query));
-    let text = match checked {
-        Ok(()) => read_text(&gateway, &caller.client.memory, &update).await,
-        Err(refusal) => Err(refusal),
-    };
-    match text {
+    drop(query);
+    match read_text(&gateway, &caller.client.memory, &update).await {
         Ok(text) => respond_json(StatusCode::OK, text),
         Err(refusal) => refuse(Refusal { room: Some(room), ..refusal }),
     }
+}
+
+/// What a query asks of a room.
+fn update_of(
+    gateway: &Gateway,
+    room: &RoomName,
+    query: &[(String, String)],
+) -> Result<ClientUpdate, Refusal> {
+    let object = object_of_query(room, query);
+    let object = Object::parse(&object).map_err(|problem| bad(problem.to_string()))?;
+    let update = parse_update(&object, &gateway.config.limits).map_err(|refusal| *refusal)?;
+    let is_here = check_log(gateway, room, query);
+    is_here.map_err(|refusal| Refusal { room: Some(room.clone()), ..refusal })?;
+    Ok(ClientUpdate { room: room.clone(), ..update })
 }
 
 /// A page as text, charged to `account`; the newest of a room from the cache while its log has not
@@ -133,7 +139,7 @@ async fn read_text(
         ReadError::Archive(problem) => unreadable(&problem),
     })?;
     let encoded = wire::page(&update.room, &page, keep_of(update.span), &gateway.config.limits);
-    let text = Bytes::from(encoded.body(gateway.node.log()));
+    let text = encoded.body(gateway.node.log());
     // A room that was never written is not cached, so that such names evict nothing.
     if let Some(count) = count.filter(|_| is_whole && page.head.end > 0) {
         gateway.page_cache.put(&update.room, count, page.head.end, text.clone());

@@ -15,16 +15,16 @@
 //!
 //! Enters: a room and a slot. Leaves: a body without an end. Invariants: it is a follower as the
 //! WebSocket's are: each slot above the first is sent once, in order; at most two batches are in
-//! memory, charged until the socket has taken them, and the next is made when the socket has taken them, so a slow reader delays nobody. It
-//! ends when the server stops or its entries cannot be read; a browser comes back by itself, with
-//! the last `id` it has seen.
+//! memory, charged until the socket has taken them, and the next is made then, so a slow reader
+//! delays nobody. It ends when the server stops or its entries cannot be read; a browser comes back
+//! by itself, with the last `id` it has seen.
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header},
 };
 use futures_util::{FutureExt, stream};
@@ -32,7 +32,7 @@ use roomlog_core::{mailbox::Mailbox, tail::Tail};
 use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, json::Object};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
-use super::query::{Room, check_log, object_of_query, reach};
+use super::query::{Params, Room, check_log, object_of_query, reach};
 use crate::{
     auth::caller::{Caller, login_ends},
     connection::{
@@ -49,7 +49,7 @@ pub(super) async fn events(
     State(gateway): State<Arc<Gateway>>,
     Extension(caller): Extension<Caller>,
     Room(room): Room,
-    Query(query): Query<Vec<(String, String)>>,
+    Params(query): Params,
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {

@@ -2,13 +2,14 @@
 //!
 //! Enters: a path and a query. Leaves: a valid room name; the query as the object of a frame, so
 //! that one parser has the rules; whether the log has reached a slot; or a refusal, in JSON like
-//! every other.
+//! every other. Invariant: of a query, only names that a read has are kept, and they are no longer
+//! needed when a request begins to wait: pairs are not charged.
 
 use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, Path, Query},
     http::{Response, request::Parts},
     response::IntoResponse,
 };
@@ -48,10 +49,35 @@ impl<S: Send + Sync> FromRequestParts<S> for Room {
     }
 }
 
+/// What a query may ask; other names are ignored.
+const NAMES: [&str; 7] = ["after", "count", "digest", "limit", "log", "seen", "upto"];
+
+/// The most pairs of a query: a head of 16 KiB could hold 8,000 of one byte, 80 bytes each.
+const MOST_PAIRS: usize = 16;
+
+/// The pairs of the query that have a name of [`NAMES`].
+pub(super) struct Params(pub(super) Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Response<Body>;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response<Body>> {
+        let pairs = parts.uri.query().map_or(0, |query| query.split('&').count());
+        if pairs > MOST_PAIRS {
+            let message = format!("the query has {pairs} parameters, but may have {MOST_PAIRS}");
+            return Err(refuse(bad(message)));
+        }
+        let read = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Query(mut query) = read.map_err(|why| refuse(bad(format!("the query: {why}"))))?;
+        query.retain(|(name, _)| NAMES.contains(&name.as_str()));
+        Ok(Self(query))
+    }
+}
+
 /// The query as the object of an `update` frame.
 pub(super) fn object_of_query(room: &RoomName, query: &[(String, String)]) -> String {
     let mut members = vec![format!(r#""room":"{room}""#)];
-    for (name, value) in query.iter().filter(|(name, _)| name != "room") {
+    for (name, value) in query {
         let is_integer = value.parse::<i64>().is_ok() && !value.starts_with('+');
         let value = if is_integer { value.clone() } else { json!(value).to_string() };
         members.push(format!("{}:{value}", json!(name)));

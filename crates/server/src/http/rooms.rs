@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::{
     Extension,
     body::Body,
-    extract::{Query, State},
+    extract::State,
     http::{Response, StatusCode},
 };
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use roomlog_protocol::{
 };
 use serde::Serialize;
 
-use super::query::{Room, single};
+use super::query::{Params, Room, single};
 use crate::{
     auth::caller::Caller,
     gateway::{Gateway, PageGrant, charged_answer, holds_too_much, unreadable},
@@ -44,24 +44,33 @@ struct RoomHead {
 pub(super) async fn read_rooms(
     State(gateway): State<Arc<Gateway>>,
     Extension(caller): Extension<Caller>,
-    Query(query): Query<Vec<(String, String)>>,
+    Params(query): Params,
 ) -> Response<Body> {
-    match list(&gateway, &caller, &query).await {
+    let (after, limit) = match page_of(&query) {
+        Ok((after, limit)) => (after.map(|room| caller.access.room(&room)), limit),
+        Err(refusal) => return refuse(refusal),
+    };
+    drop(query);
+    match list(&gateway, &caller, after, limit).await {
         Ok(rooms) => respond_json(StatusCode::OK, rooms),
         Err(refusal) => refuse(refusal),
     }
 }
 
-async fn list(
-    gateway: &Gateway,
-    caller: &Caller,
-    query: &[(String, String)],
-) -> Result<Bytes, Refusal> {
+/// The room to continue after, and how many to list.
+fn page_of(query: &[(String, String)]) -> Result<(Option<RoomName>, usize), Refusal> {
     let name_of =
         |name| RoomName::new(name).map_err(|why| Refusal::new(ErrorCode::BadName, why.to_string()));
     let after = single(query, "after")?.map(name_of).transpose()?;
-    let after = after.map(|room| caller.access.room(&room));
-    let limit = limit(single(query, "limit")?)?;
+    Ok((after, limit(single(query, "limit")?)?))
+}
+
+async fn list(
+    gateway: &Gateway,
+    caller: &Caller,
+    after: Option<RoomName>,
+    limit: usize,
+) -> Result<Bytes, Refusal> {
     let PageGrant { limits, charge, .. } = PageGrant::new(&caller.client.memory, limit, 0);
     let limit = limit.min(usize::try_from(limits.entries).unwrap_or(limit));
     // One more than requested shows whether there are more.
@@ -76,7 +85,7 @@ async fn list(
         committed_at: head.committed_at,
     };
     let rooms = Rooms { rooms: heads.into_iter().map(head).collect(), next };
-    charged_answer(wire::json(&rooms).into(), charge).ok_or_else(holds_too_much)
+    charged_answer(wire::exact(wire::json(&rooms)), charge).ok_or_else(holds_too_much)
 }
 
 /// How many rooms to list: what is requested, at most [`ROOMS_PER_PAGE`].
