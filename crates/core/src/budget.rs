@@ -5,26 +5,35 @@
 //! ```
 //!
 //! Enters: charges, before the memory that they pay for is taken. Leaves: whether it may be taken; a
-//! charge gives it back when it is dropped. Invariant: what an account holds is at most what is free
-//! in the account above it, after both are charged. These are the dynamic thresholds of shared packet
-//! buffers (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): whoever holds most
-//! is refused first, without a search for the heaviest. One member of a budget W gets at most half of
-//! it, k equal ones W/(k+1) each, and as long as charges are given back, a newcomer finds some free.
-//! Besides, an account may hold a 256th of what is free in the budget, whatever the one above it holds:
-//! members of a principal that hold unequally would leave the others as little as the least of them has.
+//! charge gives it back when it is dropped. Invariants, of what each holds after the charge: a
+//! principal and one of its connections hold at most what is free in the budget; or the principal holds
+//! at most [`SHARE`] times what is free, and the connection a [`LITTLE`]th of what its principal lacks
+//! to that. These are the dynamic thresholds of shared packet buffers (Choudhury and Hahne, IEEE/ACM
+//! Transactions on Networking 6(2), 1998): whoever holds most is refused first, without a search for
+//! the heaviest.
+//!
+//! So a principal never holds more than two thirds of a budget, or of what the others leave of it,
+//! however many connections it has; one connection alone gets a third. Within the share of a principal,
+//! N connections that all hold a little leave a (N + 256)th of it to one more, whatever some others of
+//! the principal hold.
 
 use std::sync::{
-    Arc, Weak,
+    Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-/// Whatever the account above it holds, an account may hold this part of what is free in the budget.
+/// A principal may hold so many times what is free in the budget, if its connections hold little each.
+const SHARE: usize = 2;
+
+/// A connection holds little if that is at most this part of what its principal may still take.
 const LITTLE: usize = 256;
 
-/// What is free after a charge: in an account, and in its budget; and whether it is allowed.
+/// What is left after a charge to an account and those above it, and whether the charge is allowed.
 struct Room {
+    /// What is free in the budget, without what these accounts hold.
     here: usize,
-    budget: usize,
+    /// The same of [`SHARE`] times what is free.
+    share: usize,
     fits: bool,
 }
 
@@ -101,17 +110,20 @@ impl Account {
 
     /// Adds `bytes` here and above; see [`Room`].
     fn hold(&self, bytes: usize) -> Room {
-        let above = match &self.0.above {
-            Above::Limit(limit, _) => Room { here: *limit, budget: *limit, fits: true },
-            Above::Account(above) => above.hold(bytes),
-        };
-        let held = self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let here = above.here.saturating_sub(held);
+        let hold_here = || self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match &self.0.above {
-            Above::Limit(limit, _) => Room { here, budget: here, fits: held <= *limit },
-            Above::Account(_) => {
-                let is_little = held <= above.budget / LITTLE;
-                Room { here, fits: is_little || held <= above.here, ..above }
+            Above::Limit(limit, _) => {
+                let held = hold_here();
+                let free = limit.saturating_sub(held);
+                Room { here: free, share: free.saturating_mul(SHARE), fits: held <= *limit }
+            }
+            Above::Account(above) => {
+                let (above, held) = (above.hold(bytes), hold_here());
+                Room {
+                    here: above.here.saturating_sub(held),
+                    share: above.share.saturating_sub(held),
+                    fits: held <= above.here || held <= above.share / LITTLE,
+                }
             }
         }
     }
@@ -138,27 +150,9 @@ impl Account {
         }
     }
 
-    /// A way to find the account again as long as something is charged to it.
-    #[must_use]
-    pub fn downgrade(&self) -> WeakAccount {
-        WeakAccount(Arc::downgrade(&self.0))
-    }
-
     /// A number that no other account has at the same time.
     pub(crate) fn number(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
-    }
-}
-
-/// An account that may be gone.
-#[derive(Debug, Clone)]
-pub struct WeakAccount(Weak<Level>);
-
-impl WeakAccount {
-    /// `None` if nobody holds it and nothing is charged to it.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Account> {
-        self.0.upgrade().map(Account)
     }
 }
 
