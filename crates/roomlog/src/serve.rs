@@ -47,8 +47,9 @@ const FOLD_NICE: i32 = 5;
 /// How often a long start reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Descriptors besides those of sockets: files, threads' event queues, standard streams.
-const OTHER_DESCRIPTORS: u64 = 256;
+/// Descriptors besides those of sockets: files, threads' event queues, standard streams, and sockets
+/// that are open to be refused.
+const OTHER_DESCRIPTORS: u64 = 320;
 
 #[derive(Debug, Args)]
 #[command(
@@ -104,7 +105,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     config.tokens = tokens(&settings, listen).await?;
     let certificate = settings.tls()?.map(Arc::new);
     config.tls = certificate.clone();
-    config.sockets = allow_descriptors(config.sockets);
+    let sockets = allow_descriptors(config.sockets);
+    config = config.with_sockets(sockets);
     let mut signals = Signals::install()?;
     // First, so that an address in use is reported before a directory is touched.
     let listener = bind(listen, "--listen").await?;
@@ -253,7 +255,7 @@ fn allow_descriptors(sockets: usize) -> usize {
     if have == wanted {
         return sockets;
     }
-    tracing::info!(have, wanted, "fewer descriptors than sockets: more wait to be accepted");
+    tracing::info!(have, wanted, "fewer descriptors than sockets: more are refused");
     usize::try_from(have.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(sockets).max(1)
 }
 

@@ -140,6 +140,32 @@ async fn a_connection_that_cannot_be_held_is_503_until_another_ends() {
 }
 
 #[tokio::test]
+async fn connections_that_cannot_be_held_are_open_64_at_a_time_and_each_answer_is_safe() {
+    let server = small().await;
+    let mut open = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+        // Refused ones are answered after this; they say nothing more, and are open for 2 s.
+        let _closed = stream.write_all(b"GET /healthz HTTP/1.1\r\n").await;
+        open.push(stream);
+    }
+    let (mut answered, mut closed) = (0, 0);
+    for stream in &mut open {
+        let mut answer = String::new();
+        match timeout(Duration::from_millis(100), stream.read_to_string(&mut answer)).await {
+            Ok(_) if answer.contains("503") => {
+                assert!(answer.contains("x-frame-options: DENY\r\n"), "{answer}");
+                answered += 1;
+            }
+            Ok(_) => closed += 1,
+            // It is served, and waits for the rest of the head.
+            Err(_) => {}
+        }
+    }
+    assert!(answered <= 64 && closed > 100, "{answered} answered, {closed} closed");
+}
+
+#[tokio::test]
 async fn a_page_that_cannot_be_held_is_shorter_and_a_follower_gets_every_entry() {
     let server = Server::start(&["--memory=8388608", "--fold-ms=10"]).await;
     let mut ada = server.login("ada").await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::{Client, Server, code, slot, with, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// How often a limit was reached, as `/metrics` says once it answers.
@@ -188,6 +188,25 @@ async fn one_connection_too_many_is_told_so_and_one_that_ends_makes_room() {
     })
     .await;
     assert!(counted(&server, "connections_per_principal").await >= 2);
+}
+
+#[tokio::test]
+async fn an_address_that_takes_all_the_sockets_it_may_leaves_some_to_another() {
+    let server = Server::start(&["--sockets=9"]).await;
+    let mut held = Vec::new();
+    while server.get("/healthz").status().await == 200 {
+        held.push(TcpStream::connect(server.address).await.expect("a connection"));
+        assert!(held.len() <= 5, "one address has at most half");
+    }
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 2], 0).into()).expect("another address");
+    let mut other = socket.connect(server.address).await.expect("a connection");
+    let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    other.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    within("an answer", other.read_to_string(&mut answer)).await.expect("read");
+    assert!(answer.ends_with("alive\n"), "{answer}");
+    assert!(counted(&server, "sockets").await >= 1);
 }
 
 /// Whether the server has closed this connection, on which it never sends anything.

@@ -24,17 +24,18 @@ use crate::{
     wire::refuse,
 };
 
-/// Refuses requests beyond `frames_per_second`, and every request of a connection beyond
-/// `connections_per_principal`, which is closed.
+/// Refuses requests beyond `frames_per_second`, and every request of a connection that may not be
+/// served, which is closed.
 pub(crate) async fn limit_requests(
     Extension(permit): Extension<Arc<SocketPermit>>,
     request: Request,
     next: Next,
 ) -> Response<Body> {
     let client = &permit.client;
-    if client.presence.is_surplus {
-        let message = "this address has as many connections as `connections_per_principal` allows; \
-                       close one, or try again later";
+    if client.presence.is_surplus() {
+        let message = "this address has as many connections as it may have \
+                       (`connections_per_principal`, or as many as `sockets` leaves free); close \
+                       one, or try again later";
         let mut answer = refuse(Refusal::new(ErrorCode::RateLimited, message));
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return answer;

@@ -65,7 +65,7 @@ pub struct Config {
     pub proxies: Proxies,
     /// How long a socket may take its last answers at shutdown.
     pub drain: Duration,
-    /// How many sockets are served concurrently; more wait to be accepted.
+    /// How many sockets are served concurrently. A principal may have as many of them as are free.
     pub sockets: usize,
     /// The budget of what the server holds for its clients, besides appends.
     pub memory_bytes: usize,
@@ -101,6 +101,18 @@ impl Default for Config {
             durability: "fsync",
             server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),
         }
+    }
+}
+
+impl Config {
+    /// Sets how many sockets are served, and fits the limits that would let one client take them all.
+    #[must_use]
+    pub fn with_sockets(mut self, sockets: usize) -> Self {
+        let Limits { connections_per_principal, pending_logins, .. } = &mut self.limits;
+        *connections_per_principal = sockets.min(*connections_per_principal);
+        // The oldest that is pending is cut before all places are taken.
+        *pending_logins = sockets.div_ceil(2).min(*pending_logins);
+        Self { sockets, ..self }
     }
 }
 
@@ -348,18 +360,19 @@ struct SocketPlace {
 }
 
 impl SocketPermit {
-    /// `None` if the client may not hold a connection of so many bytes more.
+    /// If the client may not hold a connection of so many bytes more, gives back what it was given: the
+    /// socket is open until it is answered, and counts as long.
     pub(crate) fn new(
         permit: OwnedSemaphorePermit,
         client: Client,
         counted: Option<Arc<Metrics>>,
         bytes: usize,
-    ) -> Option<Self> {
-        let charge = client.memory.charge(bytes)?;
+    ) -> Result<Self, (OwnedSemaphorePermit, Client)> {
+        let Some(charge) = client.memory.charge(bytes) else { return Err((permit, client)) };
         counted.iter().for_each(|metrics| metrics.sockets.inc());
         let place = SocketPlace { _permit: permit, counted, bytes, cut: Notify::new() };
         let (place, caller) = (Arc::new(place), LastCaller::default());
-        Some(Self { place, _charge: charge, client, caller })
+        Ok(Self { place, _charge: charge, client, caller })
     }
 
     /// The same place for a client that a proxy asks for; `None` if that may not hold a connection more.
@@ -389,6 +402,17 @@ impl Drop for SocketPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn with_few_sockets_one_client_may_not_take_them_all_with_connections_that_are_pending() {
+        let config = Config::default().with_sockets(3_840);
+        let Limits { connections_per_principal, pending_logins, .. } = config.limits;
+        assert_eq!((connections_per_principal, pending_logins), (3_840, 1_920));
+        let config = Config::default().with_sockets(1);
+        assert_eq!((config.sockets, config.limits.pending_logins), (1, 1));
+        let config = Config::default().with_sockets(1_000_000);
+        assert_eq!(config.limits, Limits::default());
+    }
 
     #[test]
     fn a_page_that_cannot_be_held_is_granted_smaller_and_never_refused() {

@@ -171,17 +171,20 @@ pub(crate) async fn browser_rules(
     response
 }
 
+/// The headers that every answer has, unless it sets one itself.
+pub(crate) const SAFE_HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (RESOURCE_POLICY, "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
 /// Adds the headers that keep other sites' pages from loading, framing or sniffing an answer, and
 /// caches from keeping it.
 pub(crate) async fn safe_headers(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (RESOURCE_POLICY, "same-origin"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
+    for (name, value) in SAFE_HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response

@@ -5,6 +5,7 @@
 /// A limit that somebody can reach, by its setting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
+    Sockets,
     ConnectionsPerPrincipal,
     FramesPerSecond,
     EntriesPerSecond,
@@ -19,7 +20,8 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Sockets,
         Self::ConnectionsPerPrincipal,
         Self::FramesPerSecond,
         Self::EntriesPerSecond,
@@ -36,6 +38,7 @@ impl Limit {
     /// The name of the setting.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Sockets => "sockets",
             Self::ConnectionsPerPrincipal => "connections_per_principal",
             Self::FramesPerSecond => "frames_per_second",
             Self::EntriesPerSecond => "entries_per_second",

@@ -4,7 +4,8 @@
 //! Enters: listeners, a node, a signal to stop. Leaves: drained listeners. A request of a trusted proxy
 //! is for the client that it names, each for its own. Invariants: at most
 //! `sockets` are served concurrently in public, and [`DOOR_SOCKETS`] at the door, whatever happens
-//! at the other; more wait to be accepted; when [`run`] returns, every append that was taken is
+//! at the other; in public up to [`REFUSED_CONNECTIONS`] more are open to be refused, others are
+//! closed at once, at the door they wait to be accepted; when [`run`] returns, every append that was taken is
 //! answered, or its socket was closed after `drain`.
 
 use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
@@ -13,7 +14,6 @@ use axum::{Router, body::Body};
 use hyper::{
     Request, Response,
     body::Incoming,
-    header::UPGRADE,
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -35,13 +35,16 @@ use tracing::{debug, error, warn};
 use crate::{
     auth::revoking::RevocationLog,
     gateway::{CONNECTION_BYTES, Config, Gateway, SocketPermit, holds_too_much, stopped},
+    guard::SAFE_HEADERS,
     http::{self, Rules},
     limited::Limit,
     metrics::Metrics,
+    principals::REFUSED_CONNECTIONS,
     proxies::{Proxies, Scheme},
     stream::Stream,
     timeouts::{HeadTimeout, REST_TIME, TimeoutStream},
     tls::{TLS_BYTES, Tls},
+    upgrade::is_websocket,
     wire,
 };
 
@@ -142,7 +145,7 @@ impl Entrance {
     fn public(gateway: &Arc<Gateway>) -> Self {
         Self {
             app: TowerToHyperService::new(http::public(gateway.clone())),
-            sockets: Arc::new(Semaphore::new(gateway.config.sockets)),
+            sockets: Arc::new(Semaphore::new(gateway.config.sockets + REFUSED_CONNECTIONS)),
             counted: Some(gateway.config.metrics.clone()),
             scheme: gateway.config.tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https),
         }
@@ -238,14 +241,18 @@ async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gatew
         let (app, gateway) = (app.clone(), gateway.clone());
         tokio::spawn(async move {
             match permit {
-                Some(permit) => {
+                Ok(permit) => {
                     let permit = Arc::new(permit);
                     let requests = Requests { app, gateway, permit, scheme, of_proxy };
                     serve(stream, requests).await;
                 }
                 // A session would have to be held for the answer.
-                None if scheme == Scheme::Https => {}
-                None => refuse(stream).await,
+                Err(_place) if scheme == Scheme::Https => {}
+                Err(_place) => {
+                    if let Some(_refusal) = gateway.principals.refusal() {
+                        refuse(stream).await;
+                    }
+                }
             }
         });
     }
@@ -266,9 +273,9 @@ async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let body = wire::json(&error);
     let head = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nretry-after: 1\r\ncache-control: no-store\r\n\
-         connection: close\r\n\r\n",
-        body.len()
+         content-length: {}\r\nretry-after: 1\r\n{}connection: close\r\n\r\n",
+        body.len(),
+        SAFE_HEADERS.map(|(name, value)| format!("{name}: {value}\r\n")).concat(),
     );
     let answered = async {
         // Some clients take an answer that comes before their request for an error of the protocol; and
@@ -333,7 +340,7 @@ impl Requests {
                 Arc::new(peer.pass_to(self.gateway.principals.client(address)?)?)
             }
         };
-        if !request.headers().contains_key(UPGRADE) {
+        if !is_websocket(request.headers()) {
             permit.client.presence.pending.done();
         }
         Some(permit)

@@ -19,8 +19,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roomlog_core::budget::Account;
+use roomlog_core::budget::{Account, Charge};
 use roomlog_protocol::{Author, Limits};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     limited::Limit,
@@ -35,9 +36,9 @@ const IPV6_PREFIX: u32 = 64;
 /// What a connection at the operators' door may hold, in bytes.
 const OPERATOR_BYTES: usize = 4 << 20;
 
-/// How many connections of a principal beyond `connections_per_principal` are told so; more are
-/// closed at once.
-const REFUSED_CONNECTIONS: usize = 64;
+/// How many connections that may not be served are answered concurrently, of all principals; more are
+/// closed at once. They are counted and charged nowhere else.
+pub(crate) const REFUSED_CONNECTIONS: usize = 64;
 
 /// Appends that wait for `seq`, `after` or `ref` may hold this part of the budget of appends: they do
 /// not go on by themselves, and would hold all of it.
@@ -57,6 +58,8 @@ struct Accounts {
     appends: Account,
     waiting: Account,
     memory: Account,
+    /// In connections, not bytes.
+    sockets: Account,
 }
 
 impl Accounts {
@@ -65,17 +68,20 @@ impl Accounts {
             appends: self.appends.member(),
             waiting: self.waiting.member(),
             memory: self.memory.member(),
+            sockets: self.sockets.member(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        [&self.appends, &self.waiting, &self.memory].iter().all(|account| account.held() == 0)
+        let Self { appends, waiting, memory, sockets } = self;
+        [appends, waiting, memory, sockets].iter().all(|account| account.held() == 0)
     }
 }
 
 /// The principals of all connections.
 pub(crate) struct Principals {
     budgets: Accounts,
+    refusals: Arc<Semaphore>,
     pending: Arc<Pending>,
     limits: Limits,
     /// Of the largest frame or body.
@@ -131,15 +137,22 @@ struct AuthorPresence(Arc<Principal>);
 
 /// A connection as one of its principal's, and as pending, until it is dropped.
 pub(crate) struct Presence {
+    /// Its place among `sockets`, or among those that are refused. Given back before the principal is,
+    /// which is forgotten only if nothing is charged to it.
+    place: Place,
     principal: Arc<Principal>,
     pub(crate) pending: PendingLogin,
-    /// It is beyond `connections_per_principal`: every request is refused.
-    pub(crate) is_surplus: bool,
+}
+
+enum Place {
+    Served { _charge: Charge },
+    Refused { _permit: OwnedSemaphorePermit },
+    AtDoor,
 }
 
 impl Principals {
-    /// The budget of appends, and that of all else; at most as many principals without a connection
-    /// as there may be sockets; the bytes of the largest batch.
+    /// The budget of appends, and that of all else; how many sockets there may be, and so principals
+    /// without a connection are kept; the bytes of the largest batch.
     pub(crate) fn new(
         (appends, memory): (&Account, Account),
         limits: &Limits,
@@ -148,8 +161,11 @@ impl Principals {
     ) -> Self {
         let known = KnownPrincipals { most: sockets, ..KnownPrincipals::default() };
         let waiting = Account::budget(appends.limit() / WAITING_SHARE);
+        // Of a budget some stays free, however many hold it.
+        let places = Account::budget(sockets.saturating_add(1));
         Self {
-            budgets: Accounts { appends: appends.clone(), waiting, memory },
+            budgets: Accounts { appends: appends.clone(), waiting, memory, sockets: places },
+            refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS)),
             pending: Pending::new(limits.pending_logins),
             limits: limits.clone(),
             message_bytes: batch_bytes.max(limits.frame_bytes),
@@ -161,20 +177,27 @@ impl Principals {
     /// The accounts of a new connection from this address; `None` if it must be closed at once.
     pub(crate) fn client(&self, peer: IpAddr) -> Option<Client> {
         let principal = self.principal(&Whom::Address(principal_of(peer)));
-        let others = principal.connections.fetch_add(1, Ordering::Relaxed);
-        let most = self.limits.connections_per_principal;
-        if others >= most {
-            self.metrics.limited(Limit::ConnectionsPerPrincipal);
-        }
-        if others >= most.saturating_add(REFUSED_CONNECTIONS) {
-            principal.connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+        let is_over =
+            principal.connections.load(Ordering::Relaxed) >= self.limits.connections_per_principal;
+        let charge = (!is_over).then(|| principal.accounts.sockets.charge(1)).flatten();
+        let place = match charge {
+            Some(charge) => Place::Served { _charge: charge },
+            None => {
+                let limit = if is_over { Limit::ConnectionsPerPrincipal } else { Limit::Sockets };
+                self.metrics.limited(limit);
+                Place::Refused { _permit: self.refusal()? }
+            }
+        };
         let (pending, was_cut) = self.pending.enter();
         if was_cut {
             self.metrics.limited(Limit::PendingLogins);
         }
-        Some(self.client_of(principal, pending, others >= most))
+        Some(self.client_of(principal, pending, place))
+    }
+
+    /// A place among the connections that are refused; `None` if this one must be closed at once.
+    pub(crate) fn refusal(&self) -> Option<OwnedSemaphorePermit> {
+        self.refusals.clone().try_acquire_owned().ok()
     }
 
     /// The accounts of a connection that has logged in with a token of this author; `None` if the
@@ -191,33 +214,29 @@ impl Principals {
             self.metrics.limited(Limit::ConnectionsPerPrincipal);
             return None;
         }
-        let Accounts { appends, waiting, memory } = principal.accounts.member();
+        let Accounts { appends, waiting, memory, .. } = principal.accounts.member();
         let (presence, metrics) = (client.presence.clone(), client.metrics.clone());
         Some(Client { principal, appends, waiting, memory, presence, _login, metrics })
     }
 
     /// The accounts of a connection at the operators' door: whatever the public holds, it has its own.
     pub(crate) fn operator(&self) -> Client {
-        let [appends, waiting, memory] = [(); 3].map(|()| Account::budget(OPERATOR_BYTES));
+        let [appends, waiting, memory, sockets] = [(); 4].map(|()| Account::budget(OPERATOR_BYTES));
         let principal = Arc::new(Principal {
             whom: Whom::Address(Ipv6Addr::UNSPECIFIED.into()),
-            accounts: Accounts { appends, waiting, memory },
+            accounts: Accounts { appends, waiting, memory, sockets },
             rates: Arc::new(Rates::new(&self.limits, self.message_bytes)),
-            connections: AtomicUsize::new(1),
+            connections: AtomicUsize::new(0),
             known: Arc::default(),
         });
         let (pending, _) = Pending::new(1).enter();
-        self.client_of(principal, pending, false)
+        self.client_of(principal, pending, Place::AtDoor)
     }
 
-    fn client_of(
-        &self,
-        principal: Arc<Principal>,
-        pending: PendingLogin,
-        is_surplus: bool,
-    ) -> Client {
-        let Accounts { appends, waiting, memory } = principal.accounts.member();
-        let presence = Arc::new(Presence { principal: principal.clone(), pending, is_surplus });
+    fn client_of(&self, principal: Arc<Principal>, pending: PendingLogin, place: Place) -> Client {
+        principal.connections.fetch_add(1, Ordering::Relaxed);
+        let Accounts { appends, waiting, memory, .. } = principal.accounts.member();
+        let presence = Arc::new(Presence { principal: principal.clone(), pending, place });
         let (_login, metrics) = (None, self.metrics.clone());
         Client { principal, appends, waiting, memory, presence, _login, metrics }
     }
@@ -296,6 +315,13 @@ impl Client {
 impl Drop for AuthorPresence {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Presence {
+    /// Whether its principal has as many connections as it may: every request is refused.
+    pub(crate) fn is_surplus(&self) -> bool {
+        matches!(self.place, Place::Refused { .. })
     }
 }
 
@@ -408,10 +434,29 @@ mod tests {
             principals_of(&Limits { connections_per_principal: 2, ..Limits::default() }, 10);
         let open = || principals.client(address("10.0.0.1"));
         let mut clients: Vec<_> = (0..66).map(|_| open().expect("a connection")).collect();
-        let surplus = clients.iter().filter(|client| client.presence.is_surplus).count();
+        let surplus = clients.iter().filter(|client| client.presence.is_surplus()).count();
         assert_eq!((surplus, open().is_none()), (64, true));
-        assert!(!connect(&principals, "10.0.0.2").presence.is_surplus);
+        assert!(!connect(&principals, "10.0.0.2").presence.is_surplus());
         clients.truncate(1);
-        assert!(open().is_some_and(|client| !client.presence.is_surplus));
+        assert!(open().is_some_and(|client| !client.presence.is_surplus()));
+    }
+
+    #[test]
+    fn addresses_that_take_all_sockets_they_may_leave_some_to_others() {
+        let principals = principals_of(&Limits::default(), 100);
+        let served = |from: &str| {
+            let client = principals.client(address(from));
+            client.filter(|client| !client.presence.is_surplus())
+        };
+        let mut held = Vec::new();
+        for (flooder, most) in [("10.0.0.1", 50), ("10.0.0.2", 25), ("10.0.0.3", 13)] {
+            let before = held.len();
+            held.extend(std::iter::from_fn(|| served(flooder)));
+            assert_eq!(held.len() - before, most, "{flooder}");
+        }
+        let others: Vec<_> = ["10.0.0.4", "10.0.0.5"].map(served).into_iter().flatten().collect();
+        assert_eq!(others.len(), 2);
+        held.truncate(40);
+        assert!(served("10.0.0.1").is_some());
     }
 }

@@ -141,7 +141,7 @@ fn accept_key(request: &Request<Body>) -> Result<String, HandshakeError> {
     if request.version() < Version::HTTP_11 {
         return Err(OLD_HTTP);
     }
-    let is_upgrade = has(header::UPGRADE, "websocket") && has(header::CONNECTION, "upgrade");
+    let is_upgrade = is_websocket(headers) && has(header::CONNECTION, "upgrade");
     if !is_upgrade || request.method() != Method::GET {
         return Err(NO_UPGRADE);
     }
@@ -154,6 +154,11 @@ fn accept_key(request: &Request<Body>) -> Result<String, HandshakeError> {
         return Err(WRONG_KEY);
     }
     Ok(STANDARD.encode(Sha1::new().chain_update(key).chain_update(MAGIC).finalize()))
+}
+
+/// Whether a request asks for a WebSocket, if rightly or not.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    items(headers, header::UPGRADE).any(|item| item.eq_ignore_ascii_case("websocket"))
 }
 
 /// The items of a header that is a list, on one line or several.
