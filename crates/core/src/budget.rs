@@ -28,6 +28,9 @@ const SHARE: usize = 2;
 /// A connection holds little if that is at most this part of what its principal may still take.
 const LITTLE: usize = 256;
 
+/// Over how many appends a cost is averaged.
+const COSTS: usize = 8;
+
 /// What is left after a charge to an account and those above it, and whether the charge is allowed.
 struct Room {
     /// What is free in the budget, without what these accounts hold.
@@ -45,6 +48,8 @@ pub struct Account(Arc<Level>);
 struct Level {
     above: Above,
     held: AtomicUsize,
+    /// See [`Account::note_cost`].
+    cost: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -68,7 +73,8 @@ impl Account {
     }
 
     fn below(above: Above) -> Self {
-        Self(Arc::new(Level { above, held: AtomicUsize::new(0) }))
+        let (held, cost) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Level { above, held, cost }))
     }
 
     /// How many bytes are charged to it and its members.
@@ -140,6 +146,20 @@ impl Account {
             Above::Limit(_, refusals) => _ = refusals.fetch_add(1, Ordering::Relaxed),
             Above::Account(above) => above.note_refusal(),
         }
+    }
+
+    /// Notes what an append of a connection cost besides its own bytes, as a number of bytes that take
+    /// as long to write. Only the applier calls this.
+    pub(crate) fn note_cost(&self, cost: usize) {
+        let principal = &self.above().unwrap_or(self).0.cost;
+        let before = principal.load(Ordering::Relaxed);
+        principal.store((before * (COSTS - 1) + cost) / COSTS, Ordering::Relaxed);
+    }
+
+    /// What its next append is expected to cost besides its own bytes: what those of its principal
+    /// cost of late.
+    pub(crate) fn expected_cost(&self) -> usize {
+        self.above().unwrap_or(self).0.cost.load(Ordering::Relaxed)
     }
 
     /// The account above it; the budget has none.

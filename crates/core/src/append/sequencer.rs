@@ -63,6 +63,12 @@ fn whose(submit: &Submit) -> Whose {
     (account.above().unwrap_or(account).number(), account.number())
 }
 
+/// What it is expected to cost, in bytes.
+fn cost_of(submit: &Submit) -> usize {
+    let besides = submit.charge.as_ref().map_or(0, |charge| charge.account().expected_cost());
+    submit.proposal.weight() + besides
+}
+
 #[derive(Default)]
 pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
@@ -96,17 +102,18 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Empty if none are pending.
+    /// Empty if none are pending. A block has as many entries as it may have, or as cost as much as
+    /// the most bytes that it may have: those behind it wait until all are looked up.
     pub(crate) fn next_block(&mut self) -> Vec<Submit> {
         let Self { rooms, turns, listed, .. } = self;
         let mut block = Vec::new();
-        let mut bytes = 0;
-        while block.len() < BLOCK_ENTRIES && bytes < BLOCK_BYTES {
+        let mut costs = 0;
+        while block.len() < BLOCK_ENTRIES && costs < BLOCK_BYTES {
             let had_turn = turns.turn(|(queue, room)| {
                 let merge = rooms.get_mut(room).filter(|merge| merge.has(*queue));
                 let submit = merge.and_then(Merge::take);
-                let weight = submit.as_ref().map_or(0, |submit| submit.proposal.weight());
-                bytes += weight;
+                let cost = submit.as_ref().map_or(0, cost_of);
+                costs += cost;
                 block.extend(submit);
                 let merge = rooms.get(room);
                 let has_more = merge.is_some_and(|merge| merge.has(*queue));
@@ -116,7 +123,7 @@ impl Sequencer {
                 if !has_more {
                     listed.remove(queue);
                 }
-                (weight as u64, has_more)
+                (cost as u64, has_more)
             });
             if !had_turn {
                 break;

@@ -35,6 +35,10 @@ use crate::{
 /// was; 128 per block of a dozen saturated the applier's core for as long as a window lasted.
 const SETTLED_PER_STEP: usize = 16;
 
+/// What a repeat of an entry in the archive costs, in bytes that take as long to write: three reads, of
+/// which the last is a run of about as many bytes.
+const REPEAT_COST: usize = 16 << 10;
+
 pub(crate) struct ApplierTask {
     pub(crate) partition: Partition,
     pub(crate) identity: Identity,
@@ -210,6 +214,10 @@ impl ApplierTask {
         };
         self.note_rules(durable.position, &name, *rules);
         let charges = std::mem::take(charges);
+        // The sequencer puts fewer of them into a block, so that other rooms do not wait for them.
+        for (charge, known) in charges.iter().zip(known) {
+            charge.account().note_cost(if known.is_some() { REPEAT_COST } else { 0 });
+        }
         let outcomes = self.applier.apply(durable, &name, *rules, proposals, known, charges)?;
         self.applied = *n + 1;
         self.looked_up = self.looked_up.max(self.applied);
