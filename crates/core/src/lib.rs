@@ -13,6 +13,7 @@
 
 mod append;
 mod apply;
+mod blocking;
 pub mod budget;
 pub mod episode;
 mod model;

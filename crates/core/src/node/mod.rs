@@ -31,6 +31,7 @@ use crate::{
         queue::{Draft, Inboxes, Queue},
     },
     apply::fold::FoldQueue,
+    blocking::InPlace,
     budget::Account,
     model::{
         archive::{Archive, ArchiveError},
@@ -83,6 +84,7 @@ pub struct Node {
     backup: Option<Arc<dyn Backup>>,
     folds: Vec<Arc<FoldQueue>>,
     phases: Vec<watch::Receiver<Phase>>,
+    in_place: InPlace,
     running: Mutex<Running>,
 }
 
@@ -119,6 +121,7 @@ impl Node {
             backup,
             folds: parts.iter().map(|part| part.folder.queue.clone()).collect(),
             phases: parts.iter().map(|part| part.phase.clone()).collect(),
+            in_place: InPlace::default(),
             running: Mutex::new(Running::start(parts, settings.on_thread)?),
         })
     }
@@ -175,13 +178,14 @@ impl Node {
         self.reader.read(room, span, digest, limits).await
     }
 
-    /// The head of a room. Does not load the room into memory. Fails if the archive cannot be read.
+    /// The head of a room. Does not load the room into memory. May wait for the disk, and other tasks
+    /// do not. Fails if the archive cannot be read.
     pub fn head(&self, room: &RoomName) -> Result<Head, ArchiveError> {
         self.reader.head(room)
     }
 
-    /// The tail of a room, kept in memory as long as the result is held. Fails if the archive
-    /// cannot be read.
+    /// The tail of a room, kept in memory as long as the result is held. May wait for the disk, and
+    /// other tasks do not. Fails if the archive cannot be read.
     pub fn tail(&self, room: &RoomName) -> Result<Arc<Tail>, ArchiveError> {
         self.rooms.open(room)
     }
@@ -231,7 +235,7 @@ impl Node {
     pub async fn fold_to_head(&self) -> Result<Position, JournalError> {
         let mut first = None;
         for ((partition, folds), phase) in (0..).zip(&self.folds).zip(&self.phases) {
-            let head = self.journal.head(partition)?;
+            let head = self.in_place.run(|| self.journal.head(partition))?;
             folds.expedite(head);
             let (mut folded, mut phase) = (folds.folded(), phase.clone());
             let position = tokio::select! {

@@ -8,12 +8,10 @@ use std::sync::Arc;
 
 use roomlog_protocol::{Digest, Latest, RoomName, Slot, Span};
 use thiserror::Error;
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::Semaphore,
-};
+use tokio::sync::Semaphore;
 
 use crate::{
+    blocking::can_block_in_place,
     model::{
         archive::{Archive, ArchiveError, Keep},
         head::Head,
@@ -137,7 +135,7 @@ impl Reader {
             return Ok(tail.view(bounds));
         }
         // Not in memory: all of it is in the archive.
-        let head = self.archive.head(room)?.unwrap_or_else(|| Head::empty(room));
+        let head = self.rooms.archived_head(room)?;
         let (first, end) = bounds(&head);
         Ok(View { head, first, end, archived: head.end, commits: Vec::new() })
     }
@@ -192,12 +190,6 @@ impl Reader {
         });
         read.await.map_err(|_| failed("a read was cut off"))?
     }
-}
-
-/// Whether the runtime has other threads; most tests have not.
-fn can_block_in_place() -> bool {
-    Handle::try_current()
-        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 impl Page {

@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use roomlog_protocol::{RoomName, RoomRange};
 
 use crate::{
+    blocking::InPlace,
     model::{
         archive::{Archive, ArchiveError},
         head::Head,
@@ -28,12 +29,18 @@ pub(crate) struct Rooms {
     /// readers see these entries even after it has ended.
     unfolded: RwLock<BTreeMap<RoomName, Arc<Tail>>>,
     archive: Arc<dyn Archive>,
+    in_place: InPlace,
 }
 
 impl Rooms {
     #[must_use]
     pub(crate) fn new(archive: Arc<dyn Archive>) -> Self {
-        Self { held: Arc::default(), unfolded: RwLock::default(), archive }
+        Self {
+            held: Arc::default(),
+            unfolded: RwLock::default(),
+            archive,
+            in_place: InPlace::default(),
+        }
     }
 
     #[must_use]
@@ -55,12 +62,19 @@ impl Rooms {
                 return Ok(tail);
             }
             let mark = self.held.mark();
-            let head = self.archive.head(room)?.unwrap_or_else(|| Head::empty(room));
+            let head = self.archived_head(room)?;
             let tail = Arc::new(Tail::new(room.clone(), head, &self.held));
             if let Some(tail) = self.held.hold(room, mark, tail) {
                 return Ok(tail);
             }
         }
+    }
+
+    /// The head of a room that is not in memory: all of it is in the archive. A short read, for which
+    /// other tasks do not wait.
+    pub(crate) fn archived_head(&self, room: &RoomName) -> Result<Head, ArchiveError> {
+        let head = self.in_place.run(|| self.archive.head(room))?;
+        Ok(head.unwrap_or_else(|| Head::empty(room)))
     }
 
     /// Notes that a room has entries that the archive may lack.
