@@ -1,6 +1,7 @@
 //! Budgets: who may hold how much beside whom.
 
 use roomlog_core::budget::{Account, Charge};
+use roomlog_testkit::{fixtures::proposal, life::draft};
 
 /// Charges a byte at a time until the account is refused; returns all charges.
 fn fill(account: &Account) -> Vec<Charge> {
@@ -97,6 +98,18 @@ fn a_connection_that_holds_little_goes_on_beside_some_that_hold_much_and_some_th
     assert!(budget.held() > 250_000, "{}", budget.held());
     assert!(author.charge(100).is_some());
     assert!(author.charge(10_000).is_none());
+}
+
+#[test]
+fn an_append_is_charged_what_its_frames_will_take() {
+    let account = Account::budget(1 << 20);
+    let held = |body: &str| {
+        let draft = draft(&account, proposal("r", "ada", "a", body), None, 0);
+        draft.map(|draft| (account.held(), draft).0).expect("free")
+    };
+    assert_eq!(held(&"x".repeat(1_000)), 2_000 + 512);
+    assert_eq!(held(&"\u{1}".repeat(1_000)), 7_000 + 512);
+    assert_eq!(account.held(), 0);
 }
 
 #[test]

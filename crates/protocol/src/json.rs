@@ -180,6 +180,21 @@ pub fn write_json<T: Serialize + ?Sized>(to: impl Write, value: &T) -> serde_jso
     value.serialize(&mut Serializer::with_formatter(to, OneLine))
 }
 
+/// How many bytes [`write_json`] writes of a text at most, without its quotes: a few more for text with
+/// characters that begin as those do that it escapes.
+#[must_use]
+pub fn json_bytes(text: &str) -> usize {
+    // In chunks whose sums fit a byte, so that the compiler compares many bytes at a time: this is done
+    // for each entry on the path of its ack.
+    let more = |byte: &u8| {
+        u8::from(*byte < b' ') * 5
+            + u8::from(matches!(*byte, b'"' | b'\\'))
+            + u8::from(LEADS.contains(byte)) * 4
+    };
+    let chunks = text.as_bytes().chunks(32);
+    text.len() + chunks.map(|chunk| usize::from(chunk.iter().map(more).sum::<u8>())).sum::<usize>()
+}
+
 struct OneLine;
 
 impl Formatter for OneLine {
@@ -279,6 +294,18 @@ mod tests {
             "\"a\\u2028\\u2029b\\u0085c\\u009b\\n\u{a0}«é»…’日本 👋\u{2027}\u{202a}\""
         );
         assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+    }
+
+    #[test]
+    fn the_most_bytes_of_a_text_as_json_are_known_before_and_are_exact_for_ascii() {
+        for text in (0..=0x2_ffff).filter_map(char::from_u32).map(String::from) {
+            let bytes = written(&text).len() - 2;
+            let most = json_bytes(&text);
+            assert!(bytes <= most && most <= bytes + 4, "{text:?}: {bytes}, {most}");
+        }
+        for (text, bytes) in [("", 0), ("\u{1}", 6), ("\"\\", 4), ("plain", 5)] {
+            assert_eq!(json_bytes(&text.repeat(1_000)), 1_000 * bytes, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Short constructors of rooms, proposals, commits and windows.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use roomlog_core::{
     applied::{Applied, Chain, Proposer, Proposers},
@@ -70,7 +70,7 @@ impl Speaker {
     pub fn says(&mut self, position: u64, bodies: &[&str]) -> Arc<Commit> {
         let entries = bodies.iter().map(|body| self.entry(1_000 + position, body)).collect();
         let (room, position) = (self.room.clone(), Position(position));
-        Arc::new(Commit { room, position, entries, frames: OnceLock::new() })
+        Arc::new(Commit::new(room, position, entries))
     }
 
     fn entry(&mut self, committed_at: u64, body: &str) -> Stored {

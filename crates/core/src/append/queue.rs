@@ -16,7 +16,10 @@ use crate::{
     },
     budget::{Account, Charge},
     model::{
-        commit::entry_weight, identity::partition_of, mailbox::Mailbox, outcome::AppendOutcome,
+        commit::{entry_weight, texts_weight},
+        identity::partition_of,
+        mailbox::Mailbox,
+        outcome::AppendOutcome,
         proposal::Proposal,
     },
     stats::Stats,
@@ -41,8 +44,8 @@ impl Draft {
         received: u64,
         account: &Account,
     ) -> Result<Self, AppendOutcome> {
-        let texts = append.body.len() + append.meta.as_ref().map_or(0, String::len);
-        let charge = account.charge(entry_weight(texts)).ok_or(AppendOutcome::Busy)?;
+        let weight = entry_weight(&append.body) + append.meta.as_deref().map_or(0, texts_weight);
+        let charge = account.charge(weight).ok_or(AppendOutcome::Busy)?;
         let charge = Some(charge);
         let (time, seq) = (merge_time(append.sent_at, received), append.seq);
         Ok(Self { proposal: Proposal::new(append, author, id), time, seq, charge })

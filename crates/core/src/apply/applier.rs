@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     vec,
 };
 
@@ -273,8 +273,7 @@ impl Applier {
         if first.entry.slot == 0 {
             self.parts.stats.new_room();
         }
-        let frames = OnceLock::new();
-        let commit = Arc::new(Commit { room: room.clone(), position, entries, frames });
+        let commit = Arc::new(Commit::new(room.clone(), position, entries));
         held.tail.publish(commit.clone());
         if !std::mem::replace(&mut held.is_noted, true) {
             self.parts.rooms.note_unfolded(&held.tail);

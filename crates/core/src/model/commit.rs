@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use roomlog_protocol::{RoomName, Slot};
+use roomlog_protocol::{RoomName, Slot, json::json_bytes};
 
 use crate::model::{head::Head, journal::Position, proposal::Stored};
 
@@ -18,9 +18,20 @@ pub struct Commit {
     pub entries: Vec<Stored>,
     /// The frames that the gateway sends, encoded once, by the first sender.
     pub frames: OnceLock<Vec<Bytes>>,
+    weight: usize,
 }
 
 impl Commit {
+    /// A commit of these entries.
+    #[must_use]
+    pub fn new(room: RoomName, position: Position, entries: Vec<Stored>) -> Self {
+        let weight = entries.iter().map(|Stored { entry, .. }| {
+            entry_weight(&entry.body) + entry.meta.as_deref().map_or(0, texts_weight)
+        });
+        let weight = weight.sum();
+        Self { room, position, entries, frames: OnceLock::new(), weight }
+    }
+
     /// The slot of its first entry.
     #[must_use]
     pub fn first(&self) -> Slot {
@@ -44,17 +55,23 @@ impl Commit {
         }
     }
 
-    /// Approximate bytes in memory: the entries and frames of about the same size.
+    /// Approximate bytes in memory: of the entries, and of their frames, whether these are encoded yet
+    /// or not.
     #[must_use]
     pub(crate) fn weight(&self) -> usize {
-        self.entries.iter().map(|stored| entry_weight(stored.text_bytes())).sum()
+        self.weight
     }
 }
 
-/// Approximate bytes in memory of an entry with so many bytes of texts: these twice, because a block
-/// or a frame has them too, and [`ENTRY_WEIGHT`].
-pub(crate) fn entry_weight(text_bytes: usize) -> usize {
-    2 * text_bytes + ENTRY_WEIGHT
+/// Approximate bytes in memory of an entry with this body, besides its meta.
+pub(crate) fn entry_weight(body: &str) -> usize {
+    texts_weight(body) + ENTRY_WEIGHT
+}
+
+/// Approximate bytes in memory of a body or meta: once as it is, in a block or an entry, and once in a
+/// frame, where a control character takes six bytes.
+pub(crate) fn texts_weight(text: &str) -> usize {
+    text.len() + json_bytes(text)
 }
 
 /// Bytes per entry besides its texts: names, digest, frame members.

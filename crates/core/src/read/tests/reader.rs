@@ -230,12 +230,7 @@ async fn a_flipped_bit_in_the_archive_is_never_served() {
     let commit = speaker.says(1, &["one", "two", "three"]);
     let mut entries = commit.entries.clone();
     entries[1].entry.body = "twO".into();
-    let flipped = crate::commit::Commit {
-        room: commit.room.clone(),
-        position: commit.position,
-        entries,
-        frames: std::sync::OnceLock::new(),
-    };
+    let flipped = crate::commit::Commit::new(commit.room.clone(), commit.position, entries);
     archive.fold(&window(1, &[Arc::new(flipped)])).expect("a fold");
     let reader = Reader::new(rooms, archive);
     let read = reader.read(&room("general"), upto(50, None), None, WHOLE).await;
