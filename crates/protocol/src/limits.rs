@@ -145,8 +145,9 @@ limits! {
     rooms_per_second: usize = "rooms_per_second", 1_000, 1, UNLIMITED_RATE;
     /// The allowance that a quiet principal saves up: what its rates give in this time.
     burst_for: Duration = "burst_ms", 10_000, 1, HOUR_MS;
-    /// How many rooms the log may have. The archive numbers up to 2^23.
-    rooms: usize = "rooms", 1_000_000, 1, 8_000_000;
+    /// How many rooms the log may have. The archive numbers up to 2^23, and first entries of a million
+    /// more may be in flight.
+    rooms: usize = "rooms", 1_000_000, 1, 7_000_000;
     /// How many connections may be without a first request, or on a WebSocket without `login`;
     /// beyond that the oldest of them is cut.
     pending_logins: usize = "pending_logins", 10_000, 1, 1_000_000;
