@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_door_is_asocket_an_address_or_nothing() {
+    fn the_door_is_a_socket_an_address_or_nothing() {
         for (typed, means) in [
             ("socket", AdminListen::Socket),
             ("off", AdminListen::Off),

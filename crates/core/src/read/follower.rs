@@ -32,7 +32,7 @@ pub enum Next {
         /// Whether more is already there.
         more: bool,
     },
-    /// Not in the tail any more: read [`Follower::span`], then call [`Follower::took`].
+    /// Not in the tail any more: read [`Follower::span`], then call [`Follower::advance`].
     Archived,
 }
 
