@@ -31,7 +31,7 @@ use crate::{
     auth::{Tokens, caller::LastCaller},
     metrics::Metrics,
     page_cache::PageCache,
-    principals::{Client, Principals},
+    principals::{Client, Principals, ReadTurns},
     proxies::Proxies,
     tls::Tls,
     wire,
@@ -148,7 +148,6 @@ impl Gateway {
         })));
         let memory = Account::budget(config.memory_bytes);
         let page_cache = PageCache::new(config.memory_bytes / CACHE_SHARE);
-        config.metrics.measure(memory.clone());
         let principals = Principals::new(
             (node.append_budget(), memory),
             &config.limits,
@@ -222,14 +221,17 @@ impl Gateway {
         PageGrant::new(account, most, bytes)
     }
 
+    /// Reads a page, in the turn of who asks for it.
     pub(crate) async fn page(
         &self,
+        turns: &ReadTurns,
         room: &RoomName,
         span: Span,
         digest: Option<Digest>,
         limits: PageLimits,
     ) -> Result<Page, ReadError> {
         let begun = Instant::now();
+        let _turn = turns.pages.acquire().await;
         let page = self.node.read(room, span, digest, limits).await;
         self.config.metrics.page(begun.elapsed());
         self.note_read(match &page {
@@ -240,16 +242,18 @@ impl Gateway {
     }
 
     /// Lists the first `limit` rooms after one that somebody may read, in byte order, on a thread that
-    /// may block on the disk. All who list rooms take turns, one call each, so that they use one thread
-    /// however many they are.
+    /// may block on the disk. All who list rooms take turns, one call each of a principal at a time, so
+    /// that they use one thread however many they are.
     pub(crate) async fn room_heads(
         &self,
+        turns: &ReadTurns,
         access: &Access,
         after: Option<RoomName>,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
         let (node, permits) = (self.node.clone(), self.list_permits.clone());
         let interrupted = || Err(ArchiveError::Failed("a read was interrupted".into()));
+        let _turn = turns.lists.acquire().await;
         let Ok(permit) = permits.acquire_owned().await else { return interrupted() };
         let ranges = access.readable().into_iter().map(|range| range.after(after.as_ref()));
         let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
@@ -283,9 +287,12 @@ pub(crate) struct PageGrant {
 const ENTRY_BYTES: usize = 512;
 
 /// What a connection is charged for as long as it lives, in bytes: its task and its buffers, about
-/// 12 KiB at rest (16 KiB more while the head of a request comes in pieces), and 12 KiB for frames,
-/// rooms and answers.
-pub(crate) const CONNECTION_BYTES: usize = 24 << 10;
+/// 12 KiB at rest, and 12 KiB for frames, rooms and answers, or instead of these for the head of a
+/// request that comes in pieces.
+const CONNECTION_BYTES: usize = 24 << 10;
+
+/// A longer head than this is charged besides.
+pub(crate) const HEAD_BYTES: usize = 16 << 10;
 
 /// A page of so many bytes is part of what every connection is charged for.
 pub(crate) const FREE_PAGE: usize = 8 << 10;

@@ -34,7 +34,7 @@ use tracing::{debug, error, warn};
 
 use crate::{
     auth::revoking::RevocationLog,
-    gateway::{CONNECTION_BYTES, Config, Gateway, SocketPermit, holds_too_much, stopped},
+    gateway::{CONNECTION_BYTES, Config, Gateway, HEAD_BYTES, SocketPermit, holds_too_much, stopped},
     guard::SAFE_HEADERS,
     http::{self, Rules},
     limited::Limit,
@@ -48,11 +48,10 @@ use crate::{
     wire,
 };
 
-/// The most that the kernel buffers for a socket in each direction, in bytes (it doubles them for its
-/// own needs): a page of 1 MiB takes a few round trips of the application, and 256 KiB at 50 ms are
-/// 5 MB/s.
-const SEND_BYTES: usize = 256 << 10;
-const RECEIVE_BYTES: usize = 256 << 10;
+/// The most that the kernel buffers for a socket in each direction, in bytes. It doubles them for its
+/// own needs, and a container counts them, so they are small: 64 KiB at 50 ms are 1.3 MB/s.
+const SEND_BYTES: usize = 64 << 10;
+const RECEIVE_BYTES: usize = 128 << 10;
 
 /// How long a connection that is refused may take its answer, and how often it is read meanwhile.
 const REFUSED_TIME: Duration = Duration::from_secs(2);
@@ -212,7 +211,9 @@ impl Accept for UnixListener {
 
 async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gateway>) {
     let Entrance { app, sockets, counted, scheme } = entrance;
-    let bytes = CONNECTION_BYTES + if scheme == Scheme::Https { TLS_BYTES } else { 0 };
+    let longer_head = gateway.config.limits.header_bytes.saturating_sub(HEAD_BYTES);
+    let of_session = if scheme == Scheme::Https { TLS_BYTES } else { 0 };
+    let bytes = CONNECTION_BYTES + longer_head + of_session;
     let failures = Episode::default();
     loop {
         let Ok(permit) = sockets.clone().acquire_owned().await else { return };

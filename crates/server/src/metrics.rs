@@ -49,8 +49,8 @@ pub struct Metrics {
     commit: Histogram,
     pub(crate) audit: Audit,
     pub(crate) sockets: IntGauge,
-    /// What clients make the server hold, besides appends.
-    memory: OnceLock<Account>,
+    /// The budgets besides that of the node, by name.
+    budgets: OnceLock<[(&'static str, Account); 2]>,
     on_request: Mutex<RequestedMetrics>,
 }
 
@@ -176,7 +176,7 @@ impl Default for Metrics {
                 "Connections served in public: WebSockets, HTTP, Server-Sent Events. At the \
                  setting `sockets` more wait to be accepted.",
             ),
-            memory: OnceLock::new(),
+            budgets: OnceLock::new(),
             on_request: Mutex::new(RequestedMetrics::new(&registry)),
             registry,
         }
@@ -206,7 +206,7 @@ impl RequestedMetrics {
             memory: registry.labelled(
                 "roomlog_memory_bytes",
                 "Memory that is charged to clients, by budget: appends until they are in the \
-                 archive, and all else. Whoever holds most of a budget is refused first.",
+                 archive, those of them that wait, and all else. Whoever holds most of a budget is refused first.",
                 &["budget"],
             ),
             memory_limit: registry.labelled(
@@ -306,10 +306,10 @@ impl Metrics {
         Arc::new(TimedJournal { journal, metrics: self.clone() })
     }
 
-    /// Reports this budget from now on.
-    pub(crate) fn measure(&self, memory: Account) {
+    /// Reports these budgets from now on.
+    pub(crate) fn measure(&self, budgets: [(&'static str, Account); 2]) {
         // A second gateway with the same metrics is not measured: a server has one.
-        let _first = self.memory.set(memory);
+        let _first = self.budgets.set(budgets);
     }
 
     /// Counts an append that was answered with its slot, and its time.
@@ -356,9 +356,8 @@ impl Metrics {
         requested.rooms.set(i64::try_from(stats.rooms_held).unwrap_or(i64::MAX));
         requested.followers.set(i64::try_from(stats.followers).unwrap_or(i64::MAX));
         requested.follower_lag.set(stats.follower_lag.cast_signed());
-        let budgets = [("appends", Some(node.append_budget())), ("clients", self.memory.get())];
-        for (name, budget) in budgets {
-            let Some(budget) = budget else { continue };
+        let appends = ("appends", node.append_budget().clone());
+        for (name, budget) in [appends].iter().chain(self.budgets.get().into_iter().flatten()) {
             let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
             requested.memory.with_label_values(&[name]).set(bytes(budget.held()));
             requested.memory_limit.with_label_values(&[name]).set(bytes(budget.limit()));

@@ -44,6 +44,9 @@ pub(crate) const REFUSED_CONNECTIONS: usize = 64;
 /// not go on by themselves, and would hold all of it.
 const WAITING_SHARE: usize = 4;
 
+/// How many pages a principal reads at once: half of what the archive does.
+const PAGES_AT_ONCE: usize = 2;
+
 /// Who is charged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Whom {
@@ -111,8 +114,22 @@ pub(crate) struct Principal {
     whom: Whom,
     accounts: Accounts,
     pub(crate) rates: Arc<Rates>,
+    pub(crate) reads: Arc<ReadTurns>,
     connections: AtomicUsize,
     known: Arc<Mutex<KnownPrincipals>>,
+}
+
+/// Whose turn it is, of the requests of one principal, to wait for reads that all share: with as many
+/// in their queues as it has connections, it would make others wait for all of these.
+pub(crate) struct ReadTurns {
+    pub(crate) pages: Semaphore,
+    pub(crate) lists: Semaphore,
+}
+
+impl Default for ReadTurns {
+    fn default() -> Self {
+        Self { pages: Semaphore::new(PAGES_AT_ONCE), lists: Semaphore::new(1) }
+    }
 }
 
 /// The accounts of a connection.
@@ -161,6 +178,7 @@ impl Principals {
     ) -> Self {
         let known = KnownPrincipals { most: sockets, ..KnownPrincipals::default() };
         let waiting = Account::budget(appends.limit() / WAITING_SHARE);
+        metrics.measure([("waiting", waiting.clone()), ("clients", memory.clone())]);
         // Of a budget some stays free, however many hold it.
         let places = Account::budget(sockets.saturating_add(1));
         Self {
@@ -226,6 +244,7 @@ impl Principals {
             whom: Whom::Address(Ipv6Addr::UNSPECIFIED.into()),
             accounts: Accounts { appends, waiting, memory, sockets },
             rates: Arc::new(Rates::new(&self.limits, self.message_bytes)),
+            reads: Arc::default(),
             connections: AtomicUsize::new(0),
             known: Arc::default(),
         });
@@ -262,6 +281,7 @@ impl Principals {
             whom: whom.clone(),
             accounts: accounts.clone(),
             rates: rates.clone(),
+            reads: Arc::default(),
             connections: AtomicUsize::new(0),
             known: self.known.clone(),
         });

@@ -249,21 +249,23 @@ impl Job {
     pub(crate) fn start(self, turn: &Turn) -> BoxFuture<'static, Done> {
         let (gateway, access) = (turn.gateway.clone(), turn.access.clone());
         let PageGrant { limits, charge, .. } = self.grant(&gateway, &turn.client.memory);
+        let turns = turn.client.principal.reads.clone();
         match self {
             Self::Read(question, key, update) => async move {
                 let ClientUpdate { room, span, digest, .. } = *update;
-                let page = gateway.page(&room, span, digest, limits).await;
+                let page = gateway.page(&turns, &room, span, digest, limits).await;
                 Done::Read(question, key, page, charge)
             }
             .boxed(),
             Self::CatchUp(question, key, room, span) => async move {
                 let limits = PageLimits { bytes: limits.bytes.min(BATCH_BYTES), ..limits };
-                Done::CatchUp(question, key, gateway.page(&room, span, None, limits).await, charge)
+                let page = gateway.page(&turns, &room, span, None, limits).await;
+                Done::CatchUp(question, key, page, charge)
             }
             .boxed(),
             Self::List(question, after) => async move {
                 let most = usize::try_from(limits.entries).unwrap_or(usize::MAX);
-                let heads = gateway.room_heads(&access, after, most).await;
+                let heads = gateway.room_heads(&turns, &access, after, most).await;
                 Done::List(question, heads, most, charge)
             }
             .boxed(),

@@ -42,6 +42,7 @@ use crate::{
     connection::BATCH_BYTES,
     gateway::{FREE_PAGE, Gateway, PageGrant, holds_too_much},
     outcome::{new_id, now_ms, refusal_of},
+    principals::ReadTurns,
     wire::{self, bad, respond, unknown_outcome},
 };
 
@@ -94,6 +95,7 @@ pub(super) async fn append_batch(
     drop(body);
     let answer = BatchAnswer {
         gateway: gateway.clone(),
+        turns: client.principal.reads.clone(),
         room,
         lines,
         _outcomes: outcomes,
@@ -343,6 +345,7 @@ fn timed_out() -> Refusal {
 /// The answer to a batch, encoded as the socket takes it.
 struct BatchAnswer {
     gateway: Arc<Gateway>,
+    turns: Arc<ReadTurns>,
     room: RoomName,
     lines: VecDeque<Line>,
     _outcomes: Charge,
@@ -399,7 +402,7 @@ impl BatchAnswer {
                 PageGrant::new(&account, self.run_from(slot), BATCH_BYTES);
             self.page_charge = charge;
             let span = Span::After(Latest::before(slot));
-            let read = self.gateway.node.read(&self.room, span, None, limits).await;
+            let read = self.gateway.page(&self.turns, &self.room, span, None, limits).await;
             self.page = read.map_err(|error| unknown_outcome(error.to_string()))?.entries;
         }
         let missing = || unknown_outcome("the entry cannot be read");

@@ -13,7 +13,7 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use bytes::Bytes;
-use roomlog_core::{budget::Account, reader::ReadError};
+use roomlog_core::reader::ReadError;
 use roomlog_protocol::{
     ClientUpdate, ErrorCode, Refusal, RoomName, Span, client::parse_update, json::Object,
 };
@@ -28,6 +28,7 @@ use crate::{
     auth::caller::Caller,
     connection::{keep_of, needed_end},
     gateway::{BUSY_PAUSE, Gateway, PageGrant, charged_answer, holds_too_much, unreadable},
+    principals::Client,
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
@@ -83,7 +84,7 @@ pub(super) async fn read_entries(
         Err(refusal) => return refuse(refusal),
     };
     drop(query);
-    match read_text(&gateway, &caller.client.memory, &update).await {
+    match read_text(&gateway, &caller.client, &update).await {
         Ok(text) => respond_json(StatusCode::OK, text),
         Err(refusal) => refuse(Refusal { room: Some(room), ..refusal }),
     }
@@ -103,13 +104,14 @@ fn update_of(
     Ok(ClientUpdate { room: room.clone(), ..update })
 }
 
-/// A page as text, charged to `account`; the newest of a room from the cache while its log has not
+/// A page as text, charged to `client`; the newest of a room from the cache while its log has not
 /// grown.
 async fn read_text(
     gateway: &Gateway,
-    account: &Account,
+    client: &Client,
     update: &ClientUpdate,
 ) -> Result<Bytes, Refusal> {
+    let (account, turns) = (&client.memory, &client.principal.reads);
     let begun = Instant::now();
     let needed = needed_end(update);
     if needed > 0 {
@@ -130,7 +132,7 @@ async fn read_text(
     let most = gateway.config.limits.page_entries;
     let most = count.map_or(most, |count| usize::try_from(count).unwrap_or(most));
     let PageGrant { limits, charge, is_whole } = gateway.grant_page(account, most);
-    let page = gateway.page(&update.room, update.span, update.digest, limits).await;
+    let page = gateway.page(turns, &update.room, update.span, update.digest, limits).await;
     let page = page.map_err(|error| match error {
         ReadError::Diverged { latest } => {
             let message = "your digest differs from the log's";

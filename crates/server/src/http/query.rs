@@ -36,13 +36,17 @@ impl IntoResponse for BadRoom {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Room {
+impl FromRequestParts<Arc<Gateway>> for Room {
     type Rejection = BadRoom;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BadRoom> {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Gateway>) -> Result<Self, BadRoom> {
         let bad = |why: String| BadRoom(Refusal::new(ErrorCode::BadName, why));
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(room) = path.map_err(|why| bad(format!("the room of the path: {why}")))?;
+        let (bytes, most) = (room.len(), state.config.limits.room_bytes);
+        if bytes > most {
+            return Err(bad(format!("room has {bytes} bytes, more than {most}")));
+        }
         let room = RoomName::new(&room).map_err(|why| bad(why.to_string()))?;
         let caller = parts.extensions.get::<Caller>();
         Ok(Self(caller.map_or_else(|| room.clone(), |caller| caller.access.room(&room))))

@@ -71,10 +71,11 @@ async fn list(
     after: Option<RoomName>,
     limit: usize,
 ) -> Result<Bytes, Refusal> {
-    let PageGrant { limits, charge, .. } = PageGrant::new(&caller.client.memory, limit, 0);
+    let Caller { access, client, .. } = caller;
+    let PageGrant { limits, charge, .. } = PageGrant::new(&client.memory, limit, 0);
     let limit = limit.min(usize::try_from(limits.entries).unwrap_or(limit));
     // One more than requested shows whether there are more.
-    let heads = gateway.room_heads(&caller.access, after, limit + 1).await;
+    let heads = gateway.room_heads(&client.principal.reads, access, after, limit + 1).await;
     let mut heads = heads.map_err(|problem| unreadable(&problem))?;
     let more = heads.len() > limit;
     heads.truncate(limit);
