@@ -224,6 +224,15 @@ impl Charge {
         is_held
     }
 
+    /// Whether `needed` bytes in all may be held, of which `free` are charged in advance: then the rest
+    /// is charged, in multiples of `step` if these fit.
+    #[must_use]
+    pub fn cover(&mut self, needed: usize, free: usize, step: usize) -> bool {
+        let lacking = needed.saturating_sub(free + self.bytes);
+        let stepped = lacking.next_multiple_of(step);
+        lacking == 0 || (stepped > lacking && self.grow(stepped)) || self.grow(lacking)
+    }
+
     /// Gives back `bytes`, at most all that is charged.
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);

@@ -140,6 +140,35 @@ async fn a_connection_that_cannot_be_held_is_503_until_another_ends() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_held_may_post_as_little_as_a_small_frame() {
+    let server = small().await;
+    let mut first = TcpStream::connect(server.address).await.expect("a connection");
+    let mut open = Vec::new();
+    let mut exchange = async |request: &[u8]| {
+        first.write_all(request).await.expect("sent");
+        let mut answer = vec![0; 4_096];
+        let count = within("an answer", first.read(&mut answer)).await.expect("read");
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    };
+    assert!(exchange(&get("/healthz")).await.contains("alive"));
+    while server.get("/healthz").send().await.status == 200 {
+        open.push(TcpStream::connect(server.address).await.expect("a connection"));
+    }
+    let append = json!({"author": "ada", "body": "x".repeat(1_000)}).to_string();
+    let answer = exchange(&post("application/json", append.len(), &append)).await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_is_charged_the_longest_head_that_it_may_send() {
+    let server = Server::start(&["--memory=67108864", "--header-bytes=1048576"]).await;
+    let quiet = charged(&server).await["clients"];
+    let _ada = server.login("ada").await;
+    within("its charge", async { while charged(&server).await["clients"] < quiet + (1 << 20) {} })
+        .await;
+}
+
+#[tokio::test]
 async fn connections_that_cannot_be_held_are_open_64_at_a_time_and_each_answer_is_safe() {
     let server = small().await;
     let mut open = Vec::new();
@@ -206,7 +235,8 @@ async fn a_reply_that_is_read_but_for_its_end_is_charged_whole() {
     let update = json!({"type": "update", "room": "long", "count": 500});
     let mut stream = connect_with_small_buffer(server.address).await.expect("a connection");
     stream.write_all(&frames([update])).await.expect("sent");
-    within("a page that the socket does not take", async { while held().await < 1_000_000 {} }).await;
+    within("a page that the socket does not take", async { while held().await < 1_000_000 {} })
+        .await;
     // The kernel holds at most 512 KiB more.
     stream.read_exact(&mut vec![0; 300_000]).await.expect("the beginning");
     for _ in 0..20 {

@@ -326,8 +326,7 @@ impl PageGrant {
 pub(crate) fn charged_answer(text: Bytes, mut charge: Charge) -> Option<Bytes> {
     let needed = text.len().saturating_sub(FREE_PAGE);
     charge.shrink(charge.bytes().saturating_sub(needed));
-    let lacking = needed - charge.bytes();
-    (lacking == 0 || charge.grow(lacking)).then(|| wire::charged(text, charge))
+    charge.cover(text.len(), FREE_PAGE, 1).then(|| wire::charged(text, charge))
 }
 
 /// The answer to a request that cannot be held.

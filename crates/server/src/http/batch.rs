@@ -360,7 +360,7 @@ impl BatchAnswer {
         while chunk.len() < BATCH_BYTES {
             let Some(line) = self.lines.pop_front() else { break };
             let mut text = self.encode(&line).await;
-            if !may_hold(&mut charge, chunk.len() + text.len()) {
+            if !charge.cover(chunk.len() + text.len(), FREE_PAGE, ANSWER_STEP) {
                 if !chunk.is_empty() {
                     self.lines.push_front(line);
                     break;
@@ -415,12 +415,6 @@ impl BatchAnswer {
         let run = self.lines.iter().zip(slot + 1..).take_while(|(line, at)| is_at(line, *at));
         (run.count() + 1).min(self.gateway.config.limits.page_entries)
     }
-}
-
-/// Whether the answer may hold `needed` bytes, which are charged then, in steps.
-fn may_hold(charge: &mut Charge, needed: usize) -> bool {
-    let lacking = needed.saturating_sub(FREE_PAGE + charge.bytes());
-    lacking == 0 || charge.grow(lacking.next_multiple_of(ANSWER_STEP)) || charge.grow(lacking)
 }
 
 fn error_line(refusal: Refusal) -> Vec<u8> {

@@ -16,7 +16,7 @@ use roomlog_protocol::{ErrorCode, Refusal};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    gateway::{Gateway, holds_too_much},
+    gateway::{FREE_PAGE, Gateway, holds_too_much},
     limited::Limit,
     principals::Client,
     wire::{bad, refuse_as},
@@ -167,7 +167,7 @@ impl RequestBody {
             return Ok(());
         }
         let wanted = needed.max(2 * had).min(most);
-        if !self.charge.grow(wanted - had) {
+        if !self.charge.cover(wanted, FREE_PAGE, 1) {
             return Err(holds_too_much());
         }
         self.bytes.reserve_exact(wanted - self.bytes.len());
