@@ -81,8 +81,11 @@ async fn a_batch_stops_at_the_line_beyond_entries_per_second_and_a_post_is_429()
     let codes: Vec<_> = lines.map(|line| code(&line["error"]).to_owned()).collect();
     let (stored, behind) = ("no error", "out_of_order");
     assert_eq!(codes, [stored, stored, stored, "rate_limited", behind]);
+    let begun = Instant::now();
     let answer = server.post(path, &json!({"author": "ada", "body": "x"})).send().await;
-    retry_after(&answer.refused(429, "rate_limited"));
+    // It is held back for the wait, at most a second.
+    let wait = retry_after(&answer.refused(429, "rate_limited"));
+    assert!(begun.elapsed() >= wait.min(Duration::from_secs(1)), "{wait:?}");
     assert_eq!(answer.headers["retry-after"], "1");
     // Reading is no append.
     assert_eq!(server.get(path).status().await, 200);
@@ -272,4 +275,87 @@ async fn a_body_that_trickles_is_cut_off_after_body_ms() {
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("body_ms"), "{answer}");
     trickle.abort();
     assert_eq!(counted(&server, "body_ms").await, 1);
+}
+
+#[tokio::test]
+async fn pings_are_frames_too() {
+    let server = Server::start(&["--frames-per-second=1", "--burst-ms=60000"]).await;
+    let begun = Instant::now();
+    let mut ada = server.login("ada").await;
+    ada.send_raw(&[0x89, 0x80, 0, 0, 0, 0].repeat(58)).await;
+    let last = ada.ask(with("update", "r", json!({}))).await;
+    if begun.elapsed() < Duration::from_millis(900) {
+        retry_after(&last);
+    }
+}
+
+#[tokio::test]
+async fn requests_that_the_browser_rules_refuse_count_too() {
+    let server = Server::start(&["--frames-per-second=1", "--burst-ms=10000"]).await;
+    let over = async {
+        while counted(&server, "frames_per_second").await == 0 {
+            server.get("/healthz").host("elsewhere.example").send().await.refused(403, "forbidden");
+        }
+    };
+    within("too many requests", over).await;
+}
+
+#[tokio::test]
+async fn a_surplus_connection_is_closed_whatever_it_asks() {
+    let server = Server::start(&["--connections-per-principal=1"]).await;
+    let _ada = server.login("ada").await;
+    let refused = server.get("/healthz").host("elsewhere.example").send().await;
+    assert!(refused.status >= 400, "{refused:?}");
+    assert_eq!(refused.headers["connection"], "close");
+}
+
+#[tokio::test]
+async fn a_body_beyond_bytes_per_second_is_refused_before_it_is_read() {
+    let server = Server::start(&[
+        "--bytes-per-second=1",
+        "--burst-ms=1",
+        "--frame-bytes=1024",
+        "--body-bytes=512",
+        "--batch-bytes=1024",
+    ])
+    .await;
+    let body = json!({"author": "ada", "body": "x".repeat(450)});
+    assert_eq!(server.post("/v1/rooms/r/entries", &body).send().await.status, 201);
+    let head = format!(
+        "POST /v1/rooms/r/entries HTTP/1.1\r\nhost: {}\r\nexpect: 100-continue\r\n\
+         content-type: application/json\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n",
+        server.address
+    );
+    let answer = server.raw(head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_for_want_of_space_is_not_read_for_a_while() {
+    let server = Server::start(&["--disk-reserve-bytes=1000000000000000000"]).await;
+    let mut ada = server.login("ada").await;
+    within("a disk that counts as full", async {
+        while ada.ask(with("append", "first", json!({"body": "x"}))).await["type"] != "error" {}
+    })
+    .await;
+    let pause = Duration::from_millis(100);
+    // Numbered or not, each one is answered only after the pause that the one before caused.
+    for seq in [None, Some(0)] {
+        let begun = Instant::now();
+        for req in 0..3 {
+            let append = json!({"body": "x", "seq": seq, "req": req});
+            ada.send(with("append", &format!("r-{}", seq.is_some()), append)).await;
+        }
+        for req in 0..3 {
+            let refused = ada.answer(req).await;
+            assert_eq!(refused["type"], "error", "{refused}");
+        }
+        assert!(begun.elapsed() >= 2 * pause, "{:?}", begun.elapsed());
+    }
+    let line = json!({"author": "ada", "body": "x"}).to_string() + "\n";
+    let begun = Instant::now();
+    let path = "/v1/rooms/r/entries";
+    let batch = server.post_text(path, "application/x-ndjson", line).send().await;
+    assert!(batch.body.contains("storage_full"), "{batch:?}");
+    assert!(begun.elapsed() >= pause, "{:?}", begun.elapsed());
 }

@@ -24,25 +24,51 @@ use crate::{
     wire::refuse,
 };
 
-/// Refuses requests beyond `frames_per_second`, and every request of a connection that may not be
-/// served, which is closed.
+/// The longest that a client beyond its rates is not read, or its answer is held back: on a WebSocket
+/// its pongs are to be heard.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long nothing is read from a client with this answer, or the answer is held back.
+pub(crate) fn refused_for(refusal: &Refusal) -> Duration {
+    let wait = refusal.retry_after_ms.map_or(LONGEST_PAUSE, Duration::from_millis);
+    wait.min(LONGEST_PAUSE)
+}
+
+/// Why a request is refused, as [`limit_requests`] has found.
+#[derive(Clone)]
+struct Refused(Box<Refusal>);
+
+/// Counts every request, also one that the browser rules refuse. Those beyond `frames_per_second`, and
+/// all of a connection that may not be served, which is closed, are refused by [`refuse_limited`].
 pub(crate) async fn limit_requests(
     Extension(permit): Extension<Arc<SocketPermit>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response<Body> {
     let client = &permit.client;
-    if client.presence.is_surplus() {
+    let is_surplus = client.presence.is_surplus();
+    if is_surplus {
         let message = "this address has as many connections as it may have \
                        (`connections_per_principal`, or as many as `sockets` leaves free); close \
                        one, or try again later";
-        let mut answer = refuse(Refusal::new(ErrorCode::RateLimited, message));
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return answer;
+        let refusal = Refusal::new(ErrorCode::RateLimited, message);
+        request.extensions_mut().insert(Refused(refusal.into()));
+    } else if let Err(refusal) = client.admit_frame(0) {
+        tokio::time::sleep(refused_for(&refusal)).await;
+        request.extensions_mut().insert(Refused(refusal.into()));
     }
-    match client.admit_frame(0) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refuse(refusal),
+    let mut answer = next.run(request).await;
+    if is_surplus {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// Answers what [`limit_requests`] refuses, within the browser rules: pages may read the answer.
+pub(crate) async fn refuse_limited(request: Request, next: Next) -> Response<Body> {
+    match request.extensions().get::<Refused>() {
+        Some(Refused(refusal)) => refuse(refusal.as_ref().clone()),
+        None => next.run(request).await,
     }
 }
 

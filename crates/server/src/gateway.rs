@@ -40,9 +40,15 @@ use crate::{
 /// The answer to an append or a read that shutdown interrupts.
 pub(crate) const STOPPING: &str = "the server is shutting down; send it again when it is back";
 
-/// How long nothing is read from a client after one of its appends was `busy`. It has to wait for longer
-/// (`retry_after_ms`); one that does not may not cost the others the time to parse what it sends.
+/// How long nothing is read from a client after one of its appends was `busy` or `storage_full`. It has
+/// to wait for longer (`retry_after_ms`); one that does not may not cost the others the time to parse
+/// what it sends.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether a client with this answer to an append is to wait so long.
+pub(crate) fn is_crowded(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Busy | ErrorCode::StorageFull)
+}
 
 /// How many pages of lists of rooms are read concurrently.
 const LISTS: usize = 1;

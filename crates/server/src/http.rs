@@ -30,7 +30,7 @@ use roomlog_protocol::{ErrorCode, Refusal};
 use tokio::sync::oneshot;
 
 use crate::{
-    admission::limit_requests,
+    admission::{limit_requests, refuse_limited},
     auth::{
         caller::{Operators, authenticate, operators_only},
         cookie,
@@ -41,8 +41,7 @@ use crate::{
     wire::{bad, not_found, plain, refuse, refuse_as, respond},
 };
 
-const METRICS_MOVED: &str = "metrics are served on the operators' listener: --admin-listen";
-const BACKUPS_MOVED: &str = "backups are served on the operators' listener: --admin-listen";
+const MOVED: &str = "metrics and backups are served on the operators' listener: --admin-listen";
 
 /// The Prometheus text format, version 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -71,11 +70,14 @@ pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
         .route("/", get(page::index))
         .route("/app/{file}", get(page::app))
         .route("/sdk/src/{file}", get(page::sdk))
-        .route("/metrics", any(async || refuse(not_found(METRICS_MOVED))))
+        .route("/metrics", any(async || refuse(not_found(MOVED))))
         .route("/v1/ws", get(upgrade))
-        .route("/v1/backup", any(async || refuse(not_found(BACKUPS_MOVED))));
-    let routes = finish(routes).layer(middleware::from_fn(limit_requests));
-    guarded(routes, gateway, Some(guard))
+        .route("/v1/backup", any(async || refuse(not_found(MOVED))));
+    let routes = finish(routes).layer(middleware::from_fn(refuse_limited));
+    guarded(routes, Some(guard))
+        .layer(middleware::from_fn(limit_requests))
+        .layer(middleware::map_response(safe_headers))
+        .with_state(gateway)
 }
 
 /// The routes of the operators' door.
@@ -91,7 +93,7 @@ pub(crate) fn door(gateway: Arc<Gateway>, rules: Rules) -> Router {
         .route("/metrics", get(metrics).layer(may(Operation::Metrics)))
         .route("/v1/backup", get(backup::backup).layer(may(Operation::Backup)))
         .route("/v1/revoke", post(revoke::post).layer(may(Operation::Revoke)));
-    guarded(finish(routes), gateway, guard)
+    guarded(finish(routes), guard).layer(middleware::map_response(safe_headers)).with_state(gateway)
 }
 
 /// Adds what every listener has: health, and errors in JSON.
@@ -106,13 +108,12 @@ fn finish(routes: Router<Arc<Gateway>>) -> Router<Arc<Gateway>> {
         })
 }
 
-/// Adds the browser rules, if they hold, and the headers of every answer.
-fn guarded(routes: Router<Arc<Gateway>>, gateway: Arc<Gateway>, guard: Option<Guard>) -> Router {
-    let routes = match guard {
+/// Adds the browser rules, if they hold.
+fn guarded(routes: Router<Arc<Gateway>>, guard: Option<Guard>) -> Router<Arc<Gateway>> {
+    match guard {
         Some(guard) => routes.layer(middleware::from_fn_with_state(Arc::new(guard), browser_rules)),
         None => routes,
-    };
-    routes.layer(middleware::map_response(safe_headers)).with_state(gateway)
+    }
 }
 
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {

@@ -1,5 +1,5 @@
 //! What a connection is charged for, besides what every connection is
-//! ([`crate::gateway::CONNECTION_BYTES`]).
+//! ([`crate::gateway::SocketPermit`]).
 //!
 //! Enters: how much it holds now, counted by those who hold it. Leaves: whether it may hold more.
 //! Invariants: what is held is charged before, in steps, so that most frames cost no atomic; what
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use roomlog_core::budget::{Account, Charge};
 
-/// How much of [`crate::gateway::CONNECTION_BYTES`] is for frames, rooms and answers.
+/// How much of what every connection is charged for is for frames, rooms and answers.
 const FREE_BYTES: usize = 12 << 10;
 
 /// Charges grow by this many bytes, if they can.
@@ -43,7 +43,8 @@ pub(super) const FRAME_BYTES: usize = UNANSWERED_BYTES + OUTCOME_BYTES;
 /// The charge of one connection.
 pub(crate) struct Held {
     charge: Charge,
-    /// Set when a charge was refused. Until then no page is read for a follower.
+    /// Set when a charge was refused for what nobody is answered. Until then no page is read for a
+    /// follower.
     retry: Option<Instant>,
 }
 
@@ -53,15 +54,13 @@ impl Held {
     }
 
     /// Whether the connection may hold `needed` bytes in all. If so, they are charged.
-    pub(super) fn may_hold(&mut self, needed: usize, now: Instant) -> bool {
-        let lacking = needed.saturating_sub(FREE_BYTES + self.charge.bytes());
-        let may = lacking == 0
-            || self.charge.grow(lacking.next_multiple_of(STEP))
-            || self.charge.grow(lacking);
-        if !may {
-            self.retry.get_or_insert(now + RETRY);
-        }
-        may
+    pub(super) fn may_hold(&mut self, needed: usize) -> bool {
+        self.charge.cover(needed, FREE_BYTES, STEP)
+    }
+
+    /// Notes that what was refused is to be tried again.
+    pub(super) fn retry_soon(&mut self, now: Instant) {
+        self.retry.get_or_insert(now + RETRY);
     }
 
     /// Gives back what is charged and not `needed` any more, in steps.

@@ -247,7 +247,7 @@ fn reply(turn: &mut Turn, update: &ClientUpdate, page: &Page) -> Result<Slot, Re
     check_read(&turn.access, &update.room)?;
     let limits = &turn.gateway.config.limits;
     let encoded = wire::page(&update.room, page, keep_of(update.span), limits);
-    if !turn.send_all(vec![encoded.reply(update.req)]) {
+    if !turn.send(encoded.reply(update.req)) {
         return Err(holds_too_much());
     }
     Ok(encoded.end.unwrap_or(match update.span {

@@ -9,11 +9,7 @@
 mod access;
 mod rooms;
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use access::LoginState;
 use futures_util::future::BoxFuture;
@@ -37,16 +33,14 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    admission::refused_for,
     auth::caller::{check_create, check_read},
-    gateway::{BUSY_PAUSE, Gateway},
+    gateway::Gateway,
     limited::Limit,
-    outcome::{new_id, now_ms},
+    outcome::{new_id, now_ms, refusal_of},
     principals::Client,
     wire,
 };
-
-/// The longest pause after too many frames or bytes, so that the client's pongs are heard.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The session of a connection.
 pub(super) struct Session {
@@ -62,8 +56,6 @@ pub(super) struct Session {
     is_pinged: bool,
     /// Since when the server stops.
     draining: Option<Instant>,
-    /// The client sent more than it may, or an append was `busy`: until then the socket is not read.
-    paused_until: Option<Instant>,
     /// Rooms without entries in which this connection may make the first.
     begun: HashSet<u32>,
     login: LoginState,
@@ -86,7 +78,6 @@ impl Session {
             heard: turn.now,
             is_pinged: false,
             draining: None,
-            paused_until: None,
             begun: HashSet::new(),
             turn,
         }
@@ -106,12 +97,12 @@ impl Session {
         let is_first = self.turn.out.is_empty() && self.appends.is_empty() && self.reads.is_empty();
         self.draining.is_none()
             && !self.login.is_pending()
-            && self.paused_until.is_none_or(|until| self.turn.now >= until)
+            && self.turn.paused_until.is_none_or(|until| self.turn.now >= until)
             && self.turn.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
             && self.appends.submitted() < most
             && self.reads.unanswered() < most
-            && (is_first || self.turn.may_hold(FRAME_BYTES))
+            && (is_first || self.turn.may_hold_or_retry(FRAME_BYTES))
     }
 
     fn count_held(&mut self) {
@@ -206,7 +197,7 @@ impl Session {
         let appends = self.appends.deadline(self.turn.gateway.config.limits.append_for);
         let (reads, watch) = (self.reads.deadline(), self.watch.deadline());
         let (ends_at, paused, held) =
-            (self.login.ends_at, self.paused_until, self.turn.held.retry());
+            (self.login.ends_at, self.turn.paused_until, self.turn.held.retry());
         let others = [login, ends_at, drained, appends, reads, watch, paused, held];
         others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
@@ -217,7 +208,7 @@ impl Session {
         if self.draining.is_some_and(|since| now >= since + config.drain) {
             return Err(End::GONE);
         }
-        self.paused_until = self.paused_until.filter(|until| now < *until);
+        self.turn.paused_until = self.turn.paused_until.filter(|until| now < *until);
         if self.author.is_none() && now >= self.opened + limits.login_for {
             config.metrics.limited(Limit::LoginMs);
             return Err(End::close(CloseCode::Policy, "no login in time"));
@@ -267,6 +258,11 @@ impl Session {
 
     /// Takes a WebSocket message.
     pub(super) fn message(&mut self, message: &Message) -> Result<(), End> {
+        // Control frames count like others, and are answered: only reading them stops for a while.
+        let over = self.turn.client.admit_frame(message.as_payload().len()).err();
+        if let Some(refusal) = &over {
+            self.turn.pause(refused_for(refusal));
+        }
         if message.is_ping() {
             self.turn.out.pong(wire::pong_frame(message.as_payload()));
             return Ok(());
@@ -279,11 +275,6 @@ impl Session {
             return Err(End::close(CloseCode::Unsupported, reason));
         }
         let Some(text) = message.as_text() else { return Ok(()) };
-        let over = self.turn.client.admit_frame(text.len()).err();
-        if let Some(refusal) = &over {
-            let wait = refusal.retry_after_ms.map_or(LONGEST_PAUSE, Duration::from_millis);
-            self.paused_until = Some(self.turn.now + wait.min(LONGEST_PAUSE));
-        }
         match parse(text, &self.turn.gateway.config.limits) {
             Ok(mut frame) => {
                 if let Some(room) = frame.room_mut() {
@@ -360,9 +351,6 @@ impl Session {
                 .and_then(|()| Draft::new(append, (author, entry_id), now_ms(), account))
                 .map(Box::new),
         };
-        if matches!(arrival.work, Err(AppendOutcome::Busy)) {
-            self.paused_until = Some(self.turn.now + BUSY_PAUSE);
-        }
         self.arrive(place, arrival);
     }
 
@@ -408,6 +396,15 @@ impl Session {
     ) {
         let (room, id, req) = &place;
         let named = |refusal| Refusal { id: id.clone(), req: *req, ..refusal };
+        // A refused append uses up its number in its room; one without opens no room for that.
+        if arrival.seq.is_none()
+            && self.turn.rooms.key(room).is_none()
+            && let Err(outcome) = &arrival.work
+            && let Some(refusal) = refusal_of(outcome)
+        {
+            let refusal = Refusal { room: Some(room.clone()), ..refusal };
+            return self.turn.refuse_append(named(refusal));
+        }
         let key = match self.open(room) {
             Ok(key) => key,
             Err(refusal) => return self.turn.refuse_append(named(refusal)),
@@ -450,3 +447,7 @@ impl Session {
         self.ask(key, if is_join { Asked::Join(update) } else { Asked::Update(update) });
     }
 }
+
+#[cfg(test)]
+#[path = "tests/session.rs"]
+mod tests;

@@ -9,7 +9,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ use super::{
     socket::{BATCH_BYTES, Out, bytes_of},
 };
 use crate::{
-    gateway::{Gateway, PageGrant},
+    gateway::{BUSY_PAUSE, Gateway, PageGrant, is_crowded},
     principals::Client,
     wire,
 };
@@ -53,6 +53,8 @@ pub(crate) struct Turn {
     pub(crate) held: Held,
     /// What appends, reads and followings hold, in bytes.
     pub(super) held_else: usize,
+    /// The client sent more than it may, or was `busy`: until then the socket is not read.
+    pub(super) paused_until: Option<Instant>,
 }
 
 impl Turn {
@@ -63,7 +65,8 @@ impl Turn {
     ) -> Self {
         let (rooms, out, jobs) = (OpenRooms::new(mailbox), Out::default(), VecDeque::new());
         let (now, held) = (Instant::now(), Held::new(&client.memory));
-        Self { now, gateway, client, access, rooms, out, jobs, held, held_else: 0 }
+        let (held_else, paused_until) = (0, None);
+        Self { now, gateway, client, access, rooms, out, jobs, held, held_else, paused_until }
     }
 
     /// Charges all that the connection holds to this client from now on.
@@ -76,11 +79,24 @@ impl Turn {
         self.held_else + self.rooms.len() * ROOM_BYTES + self.out.bytes()
     }
 
-    /// Whether the connection may hold `more` bytes besides what it holds. If so, they are charged;
-    /// if not, it tries again soon.
+    /// Whether the connection may hold `more` bytes besides what it holds. If so, they are charged.
     pub(crate) fn may_hold(&mut self, more: usize) -> bool {
         let needed = self.held_bytes() + more;
-        self.held.may_hold(needed, self.now)
+        self.held.may_hold(needed)
+    }
+
+    /// The same for what is not answered but tried again: soon, if it may not be held now.
+    pub(super) fn may_hold_or_retry(&mut self, more: usize) -> bool {
+        let may = self.may_hold(more);
+        if !may {
+            self.held.retry_soon(self.now);
+        }
+        may
+    }
+
+    /// Reads nothing from the socket for a while.
+    pub(super) fn pause(&mut self, pause: Duration) {
+        self.paused_until = self.paused_until.max(Some(self.now + pause));
     }
 
     /// Gives back what is charged and not held any more.
@@ -89,9 +105,19 @@ impl Turn {
         self.held.settle(needed);
     }
 
-    /// Puts frames behind the others, all of them or none: whether they may be held.
+    /// Puts a frame behind the others: whether it may be held.
+    pub(super) fn send(&mut self, frame: Bytes) -> bool {
+        let may = self.may_hold(bytes_of(std::slice::from_ref(&frame)));
+        if may {
+            self.out.push(frame);
+        }
+        may
+    }
+
+    /// Puts frames for a follower behind the others, all of them or none: whether they may be held. If
+    /// not, they are tried again soon.
     pub(super) fn send_all(&mut self, frames: Vec<Bytes>) -> bool {
-        let may = self.may_hold(bytes_of(&frames));
+        let may = self.may_hold_or_retry(bytes_of(&frames));
         if may {
             frames.into_iter().for_each(|frame| self.out.push(frame));
         }
@@ -106,8 +132,12 @@ impl Turn {
         self.say(&ServerFrame::Error(refusal.into()));
     }
 
-    /// Refuses an append, and counts that.
+    /// Refuses an append, and counts that. If it is refused because much is stored already, the client
+    /// has to wait.
     pub(super) fn refuse_append(&mut self, refusal: Refusal) {
+        if is_crowded(refusal.code) {
+            self.pause(BUSY_PAUSE);
+        }
         self.gateway.config.metrics.refused(refusal.code);
         self.refuse(refusal);
     }

@@ -43,7 +43,6 @@ pub(super) async fn append_one(
     let client = &caller.client;
     let body = body::read(gateway, body, gateway.config.limits.frame_bytes, client).await?;
     let read = Instant::now();
-    client.admit_bytes(body.bytes.len())?;
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
     }
@@ -54,8 +53,9 @@ pub(super) async fn append_one(
     let echo =
         |refusal: Refusal| Refusal { room: Some(room.clone()), id: Some(id.clone()), ..refusal };
     let received = now_ms();
-    wait_for_log(gateway, &room, &append).await.map_err(echo)?;
+    // Before anything is read from the disk.
     client.admit_append().map_err(echo)?;
+    wait_for_log(gateway, &room, &append).await.map_err(echo)?;
     client.admit_first_in(gateway, &caller.access, &room).map_err(echo)?;
     let outcome = match Draft::new(append, (author, id.clone()), received, &client.appends) {
         Ok(draft) => timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await,

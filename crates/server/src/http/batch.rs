@@ -31,7 +31,7 @@ use roomlog_protocol::{
     EntryId, ErrorCode, ErrorFrame, Latest, Refusal, RoomName, Slot, Span, limits::BATCH_APPENDS,
 };
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     append::{ANSWER_NOT_HELD, author_of, read_append, wait_for_log},
@@ -40,7 +40,7 @@ use super::{
 use crate::{
     auth::caller::Caller,
     connection::BATCH_BYTES,
-    gateway::{FREE_PAGE, Gateway, PageGrant, holds_too_much},
+    gateway::{BUSY_PAUSE, FREE_PAGE, Gateway, PageGrant, holds_too_much, is_crowded},
     outcome::{new_id, now_ms, refusal_of},
     principals::ReadTurns,
     wire::{self, bad, respond, unknown_outcome},
@@ -78,7 +78,6 @@ pub(super) async fn append_batch(
     }
     let (client, most) = (&caller.client, gateway.config.batch_bytes);
     let body = body::read(gateway, body, most, client).await?;
-    client.admit_bytes(body.bytes.len())?;
     if let Err(error) = check_beginning(&body.bytes) {
         return Ok(error.answer());
     }
@@ -91,13 +90,16 @@ pub(super) async fn append_batch(
     }
     let outcomes = (lines.len() * LINE_BYTES).saturating_sub(FREE_PAGE);
     let outcomes = client.memory.charge(outcomes).ok_or_else(holds_too_much)?;
-    let lines = Batch::new(gateway, caller, room.clone()).run(&lines).await.into();
+    let lines = Batch::new(gateway, caller, room.clone()).run(&lines).await;
     drop(body);
+    if lines.iter().any(Line::is_crowded) {
+        sleep(BUSY_PAUSE).await;
+    }
     let answer = BatchAnswer {
         gateway: gateway.clone(),
         turns: client.principal.reads.clone(),
         room,
-        lines,
+        lines: lines.into(),
         _outcomes: outcomes,
         page: Vec::new(),
         page_charge: client.memory.open(),
@@ -180,6 +182,7 @@ impl<'a> Batch<'a> {
         let author = author_of(self.caller, &append)?;
         let id = append.id.get_or_insert_with(new_id).clone();
         let named = |refusal| Refusal { id: Some(id.clone()), ..refusal };
+        self.caller.client.admit_append().map_err(named)?;
         if append.after.is_some() || append.reference.is_some() {
             // It may wait for an earlier line of this batch.
             self.submit_staged();
@@ -191,7 +194,11 @@ impl<'a> Batch<'a> {
             }
             waited.unwrap_or_else(|_| Err(timed_out())).map_err(named)?;
         }
-        self.admit().map_err(named)?;
+        if !self.may_begin_room {
+            let Caller { client, access, .. } = self.caller;
+            client.admit_first_in(self.gateway, access, &self.room).map_err(named)?;
+            self.may_begin_room = true;
+        }
         let whose = (author, id.clone());
         let draft = Draft::new(append, whose, self.received, &self.caller.client.appends);
         let draft =
@@ -203,17 +210,6 @@ impl<'a> Batch<'a> {
             self.staged.push((token, draft.numbered(token)));
             self.staged_bytes += weight;
             self.lines.push(Line::InFlight { id, weight });
-        }
-        Ok(())
-    }
-
-    /// Checks the rates of appends and, for the first line, of new rooms.
-    fn admit(&mut self) -> Result<(), Refusal> {
-        self.caller.client.admit_append()?;
-        if !self.may_begin_room {
-            let Caller { client, access, .. } = self.caller;
-            client.admit_first_in(self.gateway, access, &self.room)?;
-            self.may_begin_room = true;
         }
         Ok(())
     }
@@ -422,6 +418,11 @@ fn error_line(refusal: Refusal) -> Vec<u8> {
 }
 
 impl Line {
+    /// Whether its client has to wait: much is stored already.
+    fn is_crowded(&self) -> bool {
+        matches!(self, Self::Error(refusal) if is_crowded(refusal.code))
+    }
+
     /// The id of its append, if it is known.
     fn id(&self) -> Option<EntryId> {
         match self {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
 };
 use http_body_util::BodyExt;
@@ -140,6 +140,11 @@ pub(super) async fn read(
         bad("the body did not arrive within body_ms: send less at once")
     };
     let mut read = RequestBody { bytes: Vec::new(), charge: client.memory.open() };
+    // A body of a known length is admitted whole, before it is read: what is refused uses up nothing.
+    let declared = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    if let Some(bytes) = declared.filter(|bytes| *bytes <= most) {
+        client.admit_bytes(bytes)?;
+    }
     loop {
         let next = due.min(Instant::now() + limits.idle_for);
         let frame = timeout_at(next, body.frame()).await.map_err(late)?;
@@ -148,6 +153,9 @@ pub(super) async fn read(
         if read.bytes.len() + data.len() > most {
             let message = format!("the body has more than {most} bytes");
             return Err(Refusal::new(ErrorCode::TooLarge, message));
+        }
+        if declared.is_none() {
+            client.admit_bytes(data.len())?;
         }
         read.reserve(data.len(), most)?;
         read.bytes.extend_from_slice(&data);
@@ -175,13 +183,17 @@ impl RequestBody {
     }
 }
 
-pub(super) async fn discard(mut body: Body) {
+/// Reads the rest of a refused body, as far as its client is likely to send it. It counts as what the
+/// client sends, as far as its rate allows that.
+pub(super) async fn discard(mut body: Body, client: &Client) {
     let rest = async {
         let mut bytes = 0;
         while bytes < LINGER_BYTES
             && let Some(Ok(frame)) = body.frame().await
         {
-            bytes += frame.data_ref().map_or(0, |data| data.len());
+            let count = frame.data_ref().map_or(0, |data| data.len());
+            let _over = client.admit_bytes(count);
+            bytes += count;
         }
     };
     let _too_slow = timeout(LINGER, rest).await;

@@ -4,7 +4,10 @@
 //! error. Invariant: the outcome of a POST is awaited even when the client hangs up, so that what
 //! was taken is finished before the server stops.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension,
@@ -25,9 +28,12 @@ use super::{
     query::{BadRoom, Params, Room, check_log, object_of_query, reach},
 };
 use crate::{
+    admission::refused_for,
     auth::caller::Caller,
     connection::{keep_of, needed_end},
-    gateway::{BUSY_PAUSE, Gateway, PageGrant, charged_answer, holds_too_much, unreadable},
+    gateway::{
+        BUSY_PAUSE, Gateway, PageGrant, charged_answer, holds_too_much, is_crowded, unreadable,
+    },
     principals::Client,
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
@@ -57,12 +63,12 @@ pub(super) async fn append(
                 append_batch(&gateway, &caller, room, headers, &mut body).await
             }
         };
+        if let Err(refusal) = &answer {
+            tokio::time::sleep(pause_before(refusal)).await;
+        }
         // A client that sent `Expect` waits for the answer before it sends a body.
         if !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
-            body::discard(body).await;
-        }
-        if answer.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::Busy) {
-            tokio::time::sleep(BUSY_PAUSE).await;
+            body::discard(body, &caller.client).await;
         }
         answer.unwrap_or_else(|refusal| {
             gateway.config.metrics.refused(refusal.code);
@@ -70,6 +76,15 @@ pub(super) async fn append(
         })
     });
     appended.await.unwrap_or_else(|_| refuse(unknown_outcome("the append was interrupted")))
+}
+
+/// How long a refusal is held back, so that one who sends it again at once costs little meanwhile.
+fn pause_before(refusal: &Refusal) -> Duration {
+    match refusal.code {
+        ErrorCode::RateLimited => refused_for(refusal),
+        code if is_crowded(code) => BUSY_PAUSE,
+        _ => Duration::ZERO,
+    }
 }
 
 pub(super) async fn read_entries(

@@ -94,7 +94,7 @@ impl Session {
             Err(error) => {
                 self.turn.client.note_refused_login(&error);
                 // Whoever tries tokens may not cost the others the time to check them.
-                self.paused_until = Some(self.turn.now + BUSY_PAUSE);
+                self.turn.pause(BUSY_PAUSE);
                 Err(unauthorized(&error))
             }
         };

@@ -60,10 +60,11 @@ impl Session {
 
     /// Releases a room that is neither followed nor waited for.
     pub(super) fn release(&mut self, key: u32) {
-        let Self { turn, appends, reads, follows, .. } = self;
+        let Self { turn, appends, reads, follows, begun, .. } = self;
         if !follows.has(key) && !reads.has(key) && appends.is_at_rest(key) {
             turn.rooms.remove(key);
             appends.remove(key);
+            begun.remove(&key);
         }
     }
 
