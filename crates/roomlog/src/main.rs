@@ -21,8 +21,8 @@ mod settings;
 mod show;
 mod signals;
 mod stderr;
-mod tokens;
 mod tls;
+mod tokens;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Output, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use roomlog_protocol::{BackupLine, Digest, Manifest};

@@ -295,7 +295,7 @@ const ENTRY_BYTES: usize = 512;
 /// What a connection is charged for as long as it lives, in bytes: its task and its buffers, about
 /// 12 KiB at rest, and 12 KiB for frames, rooms and answers, or instead of these for the head of a
 /// request that comes in pieces.
-const CONNECTION_BYTES: usize = 24 << 10;
+pub(crate) const CONNECTION_BYTES: usize = 24 << 10;
 
 /// A longer head than this is charged besides.
 pub(crate) const HEAD_BYTES: usize = 16 << 10;

@@ -34,7 +34,9 @@ use tracing::{debug, error, warn};
 
 use crate::{
     auth::revoking::RevocationLog,
-    gateway::{CONNECTION_BYTES, Config, Gateway, HEAD_BYTES, SocketPermit, holds_too_much, stopped},
+    gateway::{
+        CONNECTION_BYTES, Config, Gateway, HEAD_BYTES, SocketPermit, holds_too_much, stopped,
+    },
     guard::SAFE_HEADERS,
     http::{self, Rules},
     limited::Limit,

@@ -54,7 +54,8 @@ impl ServerArgs {
         // An empty variable is none.
         let ca = self.ca.as_deref().filter(|file| !file.as_os_str().is_empty());
         let trust = ca.map(Trust::with_ca).transpose();
-        let trust = trust.map_err(|why| Failure::usage(format!("--ca: {why}")))?.unwrap_or_default();
+        let trust =
+            trust.map_err(|why| Failure::usage(format!("--ca: {why}")))?.unwrap_or_default();
         let mut options = Options { trust, ..Options::new(self.server.clone(), self.author()) };
         let file = self.token.clone();
         if file.read()?.is_some() {

@@ -15,8 +15,8 @@ mod log;
 mod ports;
 mod restored;
 mod terminal;
-pub(crate) mod tokens;
 mod tls;
+pub(crate) mod tokens;
 
 use std::{
     net::SocketAddr,

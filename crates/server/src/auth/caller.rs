@@ -57,7 +57,8 @@ impl Caller {
 
     /// Fails with `not_found` if it may not read the room: to it, there is none.
     pub(crate) fn check_read(&self, room: &RoomName) -> Result<(), Refusal> {
-        let checked = check_read(&self.access, room).inspect_err(|_| self.client.note_denied("read"));
+        let checked =
+            check_read(&self.access, room).inspect_err(|_| self.client.note_denied("read"));
         checked.map_err(|refusal| Refusal { room: Some(room.clone()), ..refusal })
     }
 
