@@ -58,10 +58,10 @@ impl Transport {
         let session = TlsConnector::from(config).connect(name, stream).await;
         match session {
             Ok(stream) => Ok(Self::Tls(Box::new(stream))),
-            Err(why) => Err(match why.get_ref().and_then(|why| why.downcast_ref()) {
-                Some(problem) => OpenError::Tls(TlsProblem::from(problem as &RustlsError)),
-                None => why.into(),
-            }),
+            Err(why) => {
+                let error = why.get_ref().and_then(|why| why.downcast_ref::<RustlsError>());
+                Err(error.and_then(TlsProblem::lasting).map_or_else(|| why.into(), OpenError::Tls))
+            }
         }
     }
 }

@@ -122,17 +122,18 @@ impl Trust {
         roots.add_parsable_certificates(self.added.iter().cloned());
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(|why| TlsProblem::from(&why))?;
+            .map_err(|why| TlsProblem::Other(why.to_string()))?;
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(self.config.get_or_init(|| Arc::new(config)).clone())
     }
 }
 
-impl From<&RustlsError> for TlsProblem {
-    fn from(error: &RustlsError) -> Self {
+impl TlsProblem {
+    /// What another attempt would not change; `None` of an error that may pass.
+    pub(crate) fn lasting(error: &RustlsError) -> Option<Self> {
         use CertificateError as Why;
-        match error {
+        Some(match error {
             RustlsError::InvalidCertificate(why) => match why {
                 Why::UnknownIssuer => Self::UnknownIssuer,
                 Why::Expired | Why::ExpiredContext { .. } => Self::Expired,
@@ -146,7 +147,7 @@ impl From<&RustlsError> for TlsProblem {
             },
             // What comes first is no record of TLS.
             RustlsError::InvalidMessage(_) => Self::NoTls,
-            other => Self::Other(other.to_string()),
-        }
+            _ => return None,
+        })
     }
 }

@@ -222,6 +222,8 @@ async fn strangers_that_do_not_finish_a_handshake_cost_little_and_are_cut() {
     }
     assert!(most < rest + STRANGERS * (72 << 10), "{rest} bytes at rest, {most} under attack");
     within("the end of the strangers", strangers.join_all()).await;
+    let metrics = server.operator_get("/metrics").send().await.body;
+    assert!(!metrics.contains("limit=\"handshake_ms\"} 0\n"), "some were late: {metrics}");
     ada.append("general", json!({"body": "after"})).await;
 }
 

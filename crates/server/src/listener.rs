@@ -338,7 +338,7 @@ impl Requests {
         let permit = match named.flatten() {
             None => peer.clone(),
             Some(address) => {
-                // Whoever logs in or not over this connection, it is not the proxy.
+                // Whether its clients log in is not for the proxy's connection to wait for.
                 peer.client.presence.pending.done();
                 Arc::new(peer.pass_to(self.gateway.principals.client(address)?)?)
             }

@@ -164,7 +164,107 @@ fn refuse_plain(socket: &mut (impl Read + Write)) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::VecDeque, sync::Arc};
+
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, ServerConfig,
+        crypto::aws_lc_rs::default_provider, pki_types::ServerName,
+    };
+
     use super::*;
+
+    /// A socket: what came, what was written, and how much more it takes.
+    #[derive(Default)]
+    struct Wire {
+        came: VecDeque<u8>,
+        written: VecDeque<u8>,
+        room: usize,
+    }
+
+    impl Read for Wire {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.came.is_empty() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.came.read(buffer)
+        }
+    }
+
+    impl Write for Wire {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let count = self.written.write(&bytes[..bytes.len().min(self.room)])?;
+            self.room -= count;
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn pair() -> (TlsSession, ClientConnection) {
+        let made = rcgen::generate_simple_self_signed(["a".to_owned()]).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("an issuer");
+        let provider = || Arc::new(default_provider());
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], made.signing_key.into())
+            .expect("a key");
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("a").expect("a name");
+        (
+            TlsSession::new(ServerConnection::new(Arc::new(server)).expect("a session")),
+            ClientConnection::new(Arc::new(client), name).expect("a session"),
+        )
+    }
+
+    /// Moves what the client has to send, and gives it what the server has written.
+    fn exchange(client: &mut ClientConnection, wire: &mut Wire) {
+        while client.wants_write() {
+            client.write_tls(&mut wire.came).expect("sent");
+        }
+        while !wire.written.is_empty() {
+            client.read_tls(&mut wire.written).expect("read");
+            client.process_new_packets().expect("TLS");
+        }
+    }
+
+    #[test]
+    fn a_full_socket_makes_a_session_hold_one_record_and_what_was_taken_arrives() {
+        let ((mut session, mut client), mut wire) = (pair(), Wire::default());
+        // The socket takes a byte at a time: whoever waits for it writes the handshake.
+        for _ in 0..10_000 {
+            exchange(&mut client, &mut wire);
+            wire.room = 1;
+            let read = session.read(&mut wire, &mut [0; 64]).map_err(|error| error.kind());
+            assert_eq!(read, Err(io::ErrorKind::WouldBlock));
+        }
+        assert!(!client.is_handshaking() && !session.is_unsent());
+        let sent: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        let mut taken = 0;
+        let mut received = Vec::new();
+        while received.len() < sent.len() {
+            wire.room = 1_000;
+            match session.write(&mut wire, &[IoSlice::new(&sent[taken..])]) {
+                Ok(count) => taken += count,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            assert!(taken <= received.len() + 2 * RECORD_BYTES, "{taken} {}", received.len());
+            exchange(&mut client, &mut wire);
+            let _all_that_is_there = client.reader().read_to_end(&mut received);
+        }
+        assert_eq!(received, sent);
+    }
 
     #[test]
     fn the_answer_in_the_clear_has_the_length_that_it_names() {
