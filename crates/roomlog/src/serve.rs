@@ -141,10 +141,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         let address = listener.local_addr().unwrap_or(listen);
         let (log, data) = (node.log(), storage.data.display());
         let scheme = if certificate.is_some() { "https" } else { "http" };
-        message!("listening on {scheme}://{address} (log {log}, data {data}{door_shown})");
-        if std::io::stderr().is_terminal() {
-            message!("{}", next_steps(scheme, address));
-        }
+        announce(scheme, address, &format!("log {log}, data {data}{door_shown}"));
         let stop = async {
             tokio::select! {
                 () = stopping(&mut signals, certificate.as_ref()) => {}
@@ -209,6 +206,14 @@ fn log_to_stderr() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr::in_colour());
     log.with_writer(|| stderr::TracingWriter).init();
+}
+
+/// Says that the server listens, and to a user at a terminal what to do next.
+fn announce(scheme: &str, listens: SocketAddr, details: &str) {
+    message!("listening on {scheme}://{listens} ({details})");
+    if std::io::stderr().is_terminal() {
+        message!("{}", next_steps(scheme, listens));
+    }
 }
 
 /// What the user at the terminal can do next.

@@ -385,10 +385,12 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, re
         () = client.presence.pending.cut() => return debug!("cut: there are newer connections"),
         served = until_drained => served,
     };
+    // To hyper a connection that ends before its first byte of HTTP has not failed, late or not.
+    if timeout.is_over() {
+        client.metrics.limited(Limit::HandshakeMs);
+    }
     if let Err(error) = served {
-        if timeout.is_over() {
-            client.metrics.limited(Limit::HandshakeMs);
-        } else if error.is_parse_too_large() {
+        if error.is_parse_too_large() {
             client.metrics.limited(Limit::HeaderBytes);
         }
         debug!(%error, "a connection ended early");
