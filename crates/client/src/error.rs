@@ -36,6 +36,13 @@ pub enum ClientError {
         /// Why not.
         problem: TlsProblem,
     },
+    /// The server takes only clients with a token: set
+    /// [`Options::token`](crate::Options::token).
+    #[error("{address} needs a token, and there is none")]
+    TokenNeeded {
+        /// The address as given.
+        address: String,
+    },
     /// The connection did not come back within
     /// [`Options::retry_timeout`](crate::Options::retry_timeout).
     #[error("the connection to {address} was lost and did not come back in {} s: {why}", waited.as_secs())]

@@ -27,6 +27,10 @@ use crate::{
 
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
 const LONGEST_FRAME: usize = 32 << 20;
+/// The ways to log in: `hello.auth`.
+const OPEN: &str = "open";
+const TOKEN: &str = "token";
+
 /// The `req` of a login: those of appends are above, those of other requests below.
 pub(crate) const LOGIN_REQ: i64 = 0;
 
@@ -120,9 +124,13 @@ impl Socket {
             };
             match (frame, hello.take()) {
                 (ServerFrame::Hello(first), _) => {
-                    let first = usable(*first, options).map_err(unusable)?;
+                    if first.auth == TOKEN && options.token.is_none() {
+                        let address = options.address.to_string();
+                        return Err(ConnectError::Final(ClientError::TokenNeeded { address }));
+                    }
+                    let first = usable(*first).map_err(unusable)?;
                     if let Some(source) = &options.token {
-                        login = Some(if first.auth == "open" {
+                        login = Some(if first.auth == OPEN {
                             login_as(options)
                         } else {
                             let token = source.get().await.map_err(ConnectError::Transient)?;
@@ -211,7 +219,7 @@ impl Socket {
 }
 
 /// The `hello`, if this client can use that server.
-fn usable(hello: Hello, options: &Options) -> Result<Hello, String> {
+fn usable(hello: Hello) -> Result<Hello, String> {
     if hello.protocol != PROTOCOL_VERSION {
         return Err(format!(
             "it speaks version {} of the protocol, this client {PROTOCOL_VERSION}",
@@ -219,9 +227,7 @@ fn usable(hello: Hello, options: &Options) -> Result<Hello, String> {
         ));
     }
     match hello.auth.as_str() {
-        "open" => Ok(hello),
-        "token" if options.token.is_some() => Ok(hello),
-        "token" => Err("it needs a token, and none is given".into()),
+        OPEN | TOKEN => Ok(hello),
         other => Err(format!("it requires a login by {other}, which this client does not know")),
     }
 }

@@ -81,6 +81,9 @@ fn client(error: &ClientError) -> String {
         ClientError::Unreachable { .. } => {
             "; start a server with `roomlog serve`, or name another with --server URL"
         }
+        ClientError::TokenNeeded { .. } => {
+            "; name a file that holds one with --token-file, or set ROOMLOG_TOKEN"
+        }
         ClientError::Unusable { .. } => "; name another server with --server URL",
         ClientError::Tls { problem, .. } => tls_advice(problem),
         ClientError::Lost { .. } => "; run the command again when the server is back",

@@ -85,7 +85,7 @@ async fn tokens(settings: &Settings, listen: SocketAddr) -> Result<Option<Arc<To
         let path = path.display();
         message!("warning: other users can read the secret in {path}; run: chmod 600 {path}");
     }
-    if !listen.ip().is_loopback() {
+    if !listen.ip().is_loopback() && settings.tls_cert.is_none() {
         message!(
             "warning: tokens reach {listen} unencrypted unless a proxy in front of it has TLS"
         );
@@ -103,8 +103,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
     let disk_reserve = settings.disk_reserve()?;
     config.tokens = tokens(&settings, listen).await?;
-    let certificate = settings.tls()?.map(Arc::new);
-    config.tls = certificate.clone();
+    config.tls = settings.tls()?.map(Arc::new);
+    let files = LoadedFiles { certificate: config.tls.clone(), tokens: config.tokens.clone() };
     let sockets = allow_descriptors(config.sockets);
     config = config.with_sockets(sockets);
     let mut signals = Signals::install()?;
@@ -119,7 +119,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         // Waits while the servers elect a leader.
         Some(options) => tokio::select! {
             storage = Storage::of_a_cluster(&data, options) => storage?,
-            () = stopping(&mut signals, certificate.as_ref()) => return Ok(ExitCode::SUCCESS),
+            () = stopping(&mut signals, &files) => return Ok(ExitCode::SUCCESS),
         },
     };
     let OpenDoor { door, shown: door_shown, socket: door_socket } =
@@ -134,17 +134,17 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let is_up = tokio::select! {
         // Never completes while the disk is full.
         is_up = node.caught_up() => is_up,
-        () = stopping(&mut signals, certificate.as_ref()) => false,
+        () = stopping(&mut signals, &files) => false,
         never = report_progress(&node) => match never {},
     };
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
         let (log, data) = (node.log(), storage.data.display());
-        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let scheme = if files.certificate.is_some() { "https" } else { "http" };
         announce(scheme, address, &format!("log {log}, data {data}{door_shown}"));
         let stop = async {
             tokio::select! {
-                () = stopping(&mut signals, certificate.as_ref()) => {}
+                () = stopping(&mut signals, &files) => {}
                 () = node.ended() => {}
             }
             // Before the sockets, which wait for it.
@@ -152,9 +152,11 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         };
         let metrics = config.metrics.clone();
         tokio::select! {
-            () = roomlog_server::run(config, node.clone(), listener, door, stop) => {}
+            served = roomlog_server::run(config, node.clone(), listener, door, stop) => {
+                served.map_err(Failure::other)?;
+            }
             never = disk::watch(&node, &storage.data, disk_reserve, &metrics) => match never {},
-            never = tls::watch(certificate.as_ref()) => match never {},
+            never = tls::watch(files.certificate.as_ref()) => match never {},
         }
     }
     let ended = node.stop().await;
@@ -175,11 +177,34 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Waits for a signal to stop, and reports it. Does what other signals ask for meanwhile.
-async fn stopping(signals: &mut Signals, certificate: Option<&Arc<Tls>>) {
+async fn stopping(signals: &mut Signals, files: &LoadedFiles) {
     while signals.asked().await == Asked::Reload {
-        tls::reload_if_any(certificate).await;
+        files.reload().await;
     }
     message!("stopping");
+}
+
+/// What was read from files that may be replaced while the server runs.
+struct LoadedFiles {
+    certificate: Option<Arc<Tls>>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl LoadedFiles {
+    /// Reads them again; those that are wrong change nothing.
+    async fn reload(&self) {
+        if let Some(certificate) = &self.certificate {
+            tls::reload(certificate).await;
+        }
+        match &self.tokens {
+            Some(tokens) if tokens.reload().await => message!("the keys of tokens were reloaded"),
+            Some(_) => {}
+            None if self.certificate.is_none() => {
+                message!("nothing to reload: this server has no tls_cert and no jwt_key");
+            }
+            None => {}
+        }
+    }
 }
 
 /// Reports the progress of a long start every [`PROGRESS_INTERVAL`].

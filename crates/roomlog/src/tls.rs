@@ -30,15 +30,8 @@ pub(crate) async fn watch(tls: Option<&Arc<Tls>>) -> Infallible {
     }
 }
 
-/// Does what SIGHUP asks for.
-pub(crate) async fn reload_if_any(tls: Option<&Arc<Tls>>) {
-    match tls {
-        Some(tls) => reload(tls).await,
-        None => message!("nothing to reload: this server has no tls_cert"),
-    }
-}
-
-async fn reload(tls: &Arc<Tls>) {
+/// Reads both files, as SIGHUP asks for.
+pub(crate) async fn reload(tls: &Arc<Tls>) {
     match on_a_thread(tls, Tls::reload).await {
         Some(Ok(())) => message!("the TLS certificate was reloaded"),
         Some(Err(why)) => {

@@ -9,10 +9,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_auth::{Keys, Right, RoomRights, Rules, Verifier, revoked::KEPT_S};
+use roomlog_client::Trust;
 use roomlog_server::KeySource;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,9 @@ pub(crate) const AUTHOR_CLAIM: &str = "sub";
 
 /// The most bytes of a file with keys.
 const FILE_BYTES: u64 = 1 << 20;
+
+/// How long a published set may take to come.
+const PUBLISHED_TIME: Duration = Duration::from_secs(4);
 
 /// Bits of a file's mode that give others any right.
 const OTHERS: u32 = 0o077;
@@ -120,19 +125,34 @@ pub(crate) struct TokenFiles {
 }
 
 impl TokenFiles {
-    fn read(&self) -> Result<Verifier, String> {
+    /// The keys of the files.
+    fn read(&self) -> Result<Keys, String> {
         let mut keys = Keys::default();
         for path in &self.keys {
             let named = |why: String| format!("the key file {}: {why}", path.display());
             let text = read(path).map_err(named)?;
             keys = keys.and(Keys::of_file(&text).map_err(|why| named(why.to_string()))?);
         }
-        if let Some(path) = &self.jwks {
+        if let Some(path) = self.jwks.as_ref().filter(|named| !is_url(named)) {
             let named = |why: String| format!("the JWK set {path}: {why}");
             let text = read(&path.into()).map_err(named)?;
             keys = keys.and(Keys::of_set(&text).map_err(|why| named(why.to_string()))?);
         }
-        Ok(Verifier::new(self.rules.clone(), keys))
+        Ok(keys)
+    }
+
+    /// The keys of the set that is published at a URL, if there is one.
+    async fn published(&self) -> Result<Keys, String> {
+        let Some(url) = self.jwks.as_ref().filter(|named| is_url(named)) else {
+            return Ok(Keys::default());
+        };
+        let most = usize::try_from(FILE_BYTES).unwrap_or(usize::MAX);
+        let got = roomlog_client::get(url, &Trust::default(), most, PUBLISHED_TIME).await;
+        let (status, text) = got.map_err(|why| why.to_string())?;
+        if !status.is_success() {
+            return Err(format!("the JWK set {url}: the server answered {status}"));
+        }
+        Keys::of_set(&text).map_err(|why| format!("the JWK set {url}: {why}"))
     }
 
     /// The key files whose mode lets others read a secret.
@@ -149,10 +169,20 @@ impl TokenFiles {
 
 impl KeySource for TokenFiles {
     fn fetch(&self) -> BoxFuture<'static, Result<Verifier, String>> {
-        let files = self.clone();
-        let reading = tokio::task::spawn_blocking(move || files.read());
-        async { reading.await.unwrap_or_else(|_| Err("reading was interrupted".into())) }.boxed()
+        let this = self.clone();
+        async move {
+            let files = this.clone();
+            let reading = tokio::task::spawn_blocking(move || files.read());
+            let keys = reading.await.unwrap_or_else(|_| Err("reading was interrupted".into()))?;
+            Ok(Verifier::new(this.rules.clone(), keys.and(this.published().await?)))
+        }
+        .boxed()
     }
+}
+
+/// Whether a JWK set is published, and not a file.
+pub(crate) fn is_url(named: &str) -> bool {
+    named.contains("://")
 }
 
 /// A small file.

@@ -107,20 +107,27 @@ impl Tokens {
         self.check(token)
     }
 
-    /// Reads the keys again; if they cannot be read, those that are known stay.
-    async fn fetch(&self) {
+    /// Reads the keys again: whether that went well. If not, those that are known stay.
+    async fn fetch(&self) -> bool {
         let fetched = tokio::time::timeout(FETCH_TIME, self.source.fetch()).await;
         match fetched.unwrap_or_else(|_| Err("they did not come in time".into())) {
-            Ok(verifier) => *self.verifier.write() = Arc::new(verifier),
-            Err(why) => warn!(why, "the keys of tokens cannot be read again; the known ones stay"),
+            Ok(verifier) => {
+                *self.verifier.write() = Arc::new(verifier);
+                true
+            }
+            Err(why) => {
+                warn!(why, "the keys of tokens cannot be read again; the known ones stay");
+                false
+            }
         }
     }
 
-    /// Reads the keys again, as after a change of their files.
-    pub async fn reload(&self) {
+    /// Reads the keys again, as after a change of their files: whether that went well. If not, those
+    /// that are known stay, and the log says why.
+    pub async fn reload(&self) -> bool {
         let mut fetched = self.fetched.lock().await;
         *fetched = Some(Instant::now());
-        self.fetch().await;
+        self.fetch().await
     }
 
     pub(crate) fn is_revoked(&self, author: &Author, access: &Access) -> bool {

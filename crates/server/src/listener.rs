@@ -30,7 +30,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, mpsc, watch},
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use crate::{
     auth::revoking::RevocationLog,
@@ -76,23 +76,21 @@ pub enum Door {
 }
 
 /// Serves a node on a listener, and operators at the door, until `stop` is done; then drains: what
-/// was taken is answered, what is pending is refused, and sockets are closed with 1012.
+/// was taken is answered, what is pending is refused, and sockets are closed with 1012. Fails before it
+/// serves anybody if it cannot find out which tokens are revoked.
 pub async fn run(
     config: Config,
     node: Arc<Node>,
     public: TcpListener,
     door: Option<Door>,
     stop: impl Future<Output = ()>,
-) {
+) -> Result<(), String> {
     let (stopping, is_stopping) = watch::channel(false);
     let (drain_guard, mut drained) = mpsc::channel(1);
     let revoking = match config.tokens.clone() {
         Some(tokens) => match RevocationLog::open(node.clone(), tokens).await {
             Ok(log) => Some(log),
-            Err(refusal) => {
-                error!(why = refusal.message, "the revoked tokens cannot be read");
-                return;
-            }
+            Err(why) => return Err(format!("the revoked tokens cannot be read: {}", why.message)),
         },
         None => None,
     };
@@ -109,6 +107,7 @@ pub async fn run(
     drop(gateway);
     // Nothing is ever sent: this ends when the last task has dropped its guard.
     let _none = drained.recv().await;
+    Ok(())
 }
 
 /// Applies revocations and reads the keys again from time to time.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
-    tokens::{AUTHOR_CLAIM, Life, MAX_LIFE, TokenFiles},
+    tokens::{AUTHOR_CLAIM, Life, MAX_LIFE, TokenFiles, is_url},
 };
 
 const TOKENS: &str = "Options of tokens";
@@ -20,9 +20,9 @@ settings! {
         /// secret of at least 32 bytes. With a key, whoever has no token may do nothing; repeatable
         #[arg(value_delimiter = ',')]
         jwt_key: Vec<PathBuf>, "ROOMLOG_JWT_KEY", "FILE";
-        /// A JWK set with keys that tokens are signed with, read again every five minutes and for an
-        /// unknown key
-        jwks: String, "ROOMLOG_JWKS", "FILE";
+        /// A JWK set with keys that tokens are signed with: a file, or an https URL. It is read again
+        /// every five minutes and for an unknown key
+        jwks: String, "ROOMLOG_JWKS", "FILE|URL";
         /// What the `aud` of a token has to name; required with a key
         jwt_audience: String, "ROOMLOG_JWT_AUDIENCE", "NAME";
         /// The longest life of a token: seconds, or with s, m, h or d; at most 400d [default: 24h]
@@ -75,6 +75,14 @@ impl AccessSettings {
             max_life_s: life.seconds(),
             author_claim: self.author_claim.clone().unwrap_or_else(|| AUTHOR_CLAIM.into()),
         };
+        if let Some(jwks) =
+            self.jwks().filter(|named| is_url(named) && !named.starts_with("https://"))
+        {
+            return Err(Failure::usage(format!(
+                "jwks is {jwks}, but a set that comes over the network must come over https: whoever \
+                 is on the way could put in a key"
+            )));
+        }
         let keys = self.key_files().cloned().collect();
         Ok(Some(TokenFiles { keys, jwks: self.jwks().cloned(), rules }))
     }

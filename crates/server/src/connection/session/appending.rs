@@ -1,0 +1,102 @@
+//! How a session takes an append: whether it is allowed, and its place in the lane of its room.
+//!
+//! Enters: `append` frames, good or refused. Leaves: arrivals at the lanes, or the answer. Invariant: an
+//! append with a number uses that up in its room, also if it is refused.
+
+use roomlog_core::{lane::Arrival, outcome::AppendOutcome, queue::Draft};
+use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Refusal, RoomName};
+
+use super::{super::login::login_required, Session};
+use crate::{
+    auth::caller::check_create,
+    outcome::{new_id, now_ms, refusal_of},
+};
+
+impl Session {
+    pub(super) fn append(&mut self, append: ClientAppend, over: Option<Refusal>) {
+        let entry_id = append.id.clone().unwrap_or_else(new_id);
+        let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
+        let admitted = over.map_or_else(|| self.check_append(&append.room, &author), Err);
+        let admitted = admitted.and_then(|()| self.admit(&append.room));
+        let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
+        let account = &self.turn.client.appends;
+        let place = (append.room.clone(), Some(entry_id.clone()), append.req);
+        let arrival = Arrival {
+            token: 0,
+            seq: append.seq,
+            id: append.id.clone(),
+            entry_id: entry_id.clone(),
+            after: append.after,
+            reference: append.reference,
+            work: admitted
+                .and_then(|()| Draft::new(append, (author, entry_id), now_ms(), account))
+                .map(Box::new),
+        };
+        self.arrive(place, arrival);
+    }
+
+    /// Checks the rate of appends and, if the room has no entry, whether one more may be made.
+    fn admit(&mut self, room: &RoomName) -> Result<(), Refusal> {
+        self.turn.client.admit_append()?;
+        // One that cannot be opened is refused where it arrives.
+        let Ok(key) = self.open(room) else { return Ok(()) };
+        if self.turn.rooms.end(key) > 0 {
+            self.begun.remove(&key);
+        } else if !self.begun.contains(&key) {
+            check_create(&self.turn.access, room)?;
+            self.turn.client.admit_room(&self.turn.gateway)?;
+            self.begun.insert(key);
+        }
+        Ok(())
+    }
+
+    /// Takes an append that was refused on input. If it has a number, it uses that up, in its turn.
+    pub(super) fn refused_append(&mut self, place: Option<(RoomName, u64)>, refusal: Refusal) {
+        let Some((room, seq)) = place else { return self.turn.refuse_append(refusal) };
+        if self.author.is_none() {
+            let Refusal { code, message, .. } = login_required();
+            return self.turn.refuse_append(Refusal { code, message, ..refusal });
+        }
+        let bare = Refusal::new(refusal.code, refusal.message);
+        let arrival = Arrival {
+            token: 0,
+            seq: Some(seq),
+            id: refusal.id.clone(),
+            entry_id: refusal.id.clone().unwrap_or_else(new_id),
+            after: None,
+            reference: None,
+            work: Err(AppendOutcome::Invalid(Box::new(bare))),
+        };
+        self.arrive((room, refusal.id, refusal.req), arrival);
+    }
+
+    fn arrive(
+        &mut self,
+        place: (RoomName, Option<EntryId>, Option<i64>),
+        arrival: Arrival<Box<Draft>>,
+    ) {
+        let (room, id, req) = &place;
+        let named = |refusal| Refusal { id: id.clone(), req: *req, ..refusal };
+        // A refused append uses up its number in its room; one without opens no room for that.
+        if arrival.seq.is_none()
+            && self.turn.rooms.key(room).is_none()
+            && let Err(outcome) = &arrival.work
+            && let Some(refusal) = refusal_of(outcome)
+        {
+            let refusal = Refusal { room: Some(room.clone()), ..refusal };
+            return self.turn.refuse_append(named(refusal));
+        }
+        let key = match self.open(room) {
+            Ok(key) => key,
+            Err(refusal) => return self.turn.refuse_append(named(refusal)),
+        };
+        if arrival.seq.is_some() && !self.counts(key) && self.is_full() {
+            let message = "this connection has as many rooms as it may; use another connection";
+            let refusal = Refusal::new(ErrorCode::TooLarge, message);
+            self.turn.refuse_append(named(refusal));
+        } else {
+            self.appends.arrive(&mut self.turn, key, place, arrival);
+        }
+        self.release_unless_written(Some(key));
+    }
+}
