@@ -372,15 +372,16 @@ struct SocketPlace {
 }
 
 impl SocketPermit {
-    /// If the client may not hold a connection of so many bytes more, gives back what it was given: the
+    /// A connection takes so many bytes, of which `charged` are charged to this client. If it may not
+    /// hold them, gives back what it was given: the
     /// socket is open until it is answered, and counts as long.
     pub(crate) fn new(
         permit: OwnedSemaphorePermit,
         client: Client,
         counted: Option<Arc<Metrics>>,
-        bytes: usize,
+        (bytes, charged): (usize, usize),
     ) -> Result<Self, (OwnedSemaphorePermit, Client)> {
-        let Some(charge) = client.memory.charge(bytes) else { return Err((permit, client)) };
+        let Some(charge) = client.memory.charge(charged) else { return Err((permit, client)) };
         counted.iter().for_each(|metrics| metrics.sockets.inc());
         let place = SocketPlace { _permit: permit, counted, bytes, cut: Notify::new() };
         let (place, caller) = (Arc::new(place), LastCaller::default());

@@ -233,13 +233,16 @@ async fn accept<L: Accept>(listener: &L, entrance: Entrance, gateway: &Arc<Gatew
             warn!(times, "connections are accepted again");
         }
         let peer = peer.filter(|_| counted.is_some());
+        let of_proxy = peer.is_some_and(|peer| gateway.config.proxies.trusts(peer));
         let client = match peer {
+            Some(peer) if of_proxy => Some(gateway.principals.proxy(peer)),
             Some(peer) => gateway.principals.client(peer),
             None => Some(gateway.principals.operator()),
         };
         let Some(client) = client else { continue };
-        let of_proxy = peer.is_some_and(|peer| gateway.config.proxies.trusts(peer));
-        let permit = SocketPermit::new(permit, client, counted.clone(), bytes);
+        // Whoever a trusted proxy asks for is charged, and not the proxy.
+        let charged = if of_proxy { 0 } else { bytes };
+        let permit = SocketPermit::new(permit, client, counted.clone(), (bytes, charged));
         let (app, gateway) = (app.clone(), gateway.clone());
         tokio::spawn(async move {
             match permit {

@@ -162,9 +162,14 @@ pub(crate) struct Presence {
 }
 
 enum Place {
-    Served { _charge: Charge },
-    Refused { _permit: OwnedSemaphorePermit },
-    AtDoor,
+    Served {
+        _charge: Charge,
+    },
+    Refused {
+        _permit: OwnedSemaphorePermit,
+    },
+    /// At the operators' door, or of a trusted proxy.
+    Uncounted,
 }
 
 impl Principals {
@@ -213,6 +218,14 @@ impl Principals {
         Some(self.client_of(principal, pending, place))
     }
 
+    /// The accounts of a new connection from a trusted proxy, which may have any number of them: each
+    /// client that it asks for is counted for itself.
+    pub(crate) fn proxy(&self, peer: IpAddr) -> Client {
+        let principal = self.principal(&Whom::Address(principal_of(peer)));
+        let (pending, _) = self.pending.enter();
+        self.client_of(principal, pending, Place::Uncounted)
+    }
+
     /// A place among the connections that are refused; `None` if this one must be closed at once.
     pub(crate) fn refusal(&self) -> Option<OwnedSemaphorePermit> {
         self.refusals.clone().try_acquire_owned().ok()
@@ -249,7 +262,7 @@ impl Principals {
             known: Arc::default(),
         });
         let (pending, _) = Pending::new(1).enter();
-        self.client_of(principal, pending, Place::AtDoor)
+        self.client_of(principal, pending, Place::Uncounted)
     }
 
     fn client_of(&self, principal: Arc<Principal>, pending: PendingLogin, place: Place) -> Client {
