@@ -99,6 +99,6 @@ async fn nothing_in_flight_is_stored_after_a_line_that_finds_the_disk_full() {
     done.iter().zip(10..).for_each(|(line, n)| entry(n, line));
 
     stop.send(()).expect("a server that runs");
-    serving.await.expect("a drained server");
+    serving.await.expect("a task").expect("a drained server");
     node.stop().await.expect("a good end");
 }

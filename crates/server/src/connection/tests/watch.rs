@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use roomlog_auth::Access;
 use roomlog_core::{
     Engines, Node, NodeSettings,
     block::{BLOCK_ENTRIES, BlockName, encode},
@@ -45,7 +46,7 @@ impl Scene {
         let (drain_guard, _) = mpsc::channel(1);
         let gateway = Arc::new(Gateway::new(Config::default(), node, stopping, drain_guard));
         let client = gateway.principals.client(Ipv4Addr::LOCALHOST.into()).expect("a place");
-        let turn = Turn::new(gateway, client, Arc::default());
+        let turn = Turn::new(gateway, (client, Arc::new(Access::open())), Arc::default());
         let began = turn.now;
         Self { watch: Watch::default(), turn, began, heads: BTreeMap::new() }
     }
@@ -63,7 +64,7 @@ impl Scene {
     async fn reads_a_page(&mut self) -> bool {
         let Some(Job::List(..)) = self.turn.jobs.front() else { return false };
         let job = self.turn.jobs.pop_front().expect("a job");
-        let done = job.start(self.turn.gateway.clone(), &self.turn.client).await;
+        let done = job.start(&self.turn).await;
         let Done::List(question, heads, most, _) = done else { panic!("not a list") };
         self.watch.listed(&mut self.turn, question, heads, most);
         true
