@@ -15,7 +15,7 @@ use roomlog_core::{
     head::{Head, Known},
     proposal::Stored,
 };
-use roomlog_protocol::RoomName;
+use roomlog_protocol::{RoomName, RoomRange};
 use roomlog_sqlite::SqliteArchive;
 use roomlog_testkit::fixtures::{Speaker, room, window};
 
@@ -32,7 +32,7 @@ struct Content {
 }
 
 fn content(archive: &SqliteArchive) -> Content {
-    let rooms = archive.rooms(None, 100).expect("rooms");
+    let rooms = archive.rooms(&RoomRange::every(), 100).expect("rooms");
     let (mut pages, mut keys) = (BTreeMap::new(), Vec::new());
     for (room, head) in &rooms {
         assert_eq!(archive.head(room), Ok(Some(*head)));
