@@ -77,6 +77,9 @@ pub(crate) struct Sequencer {
     listed: HashSet<QueueId>,
     /// Numbered queues with a refused append, and the `seq` that must be resent first.
     broken: HashMap<QueueId, u64>,
+    /// Closed queues of which a block may still be refused, and the number of the first block that can
+    /// hold nothing of them.
+    closed: HashMap<QueueId, u64>,
 }
 
 impl Sequencer {
@@ -135,7 +138,10 @@ impl Sequencer {
     /// Notes that an append of a numbered queue was refused; returns those pending behind it, to be
     /// answered `out_of_order`.
     pub(crate) fn break_queue(&mut self, room: &RoomName, queue: QueueId, seq: u64) -> Vec<Submit> {
-        self.broken.insert(queue, seq);
+        // Of a closed queue nothing is resent.
+        if self.closed.remove(&queue).is_none() {
+            self.broken.insert(queue, seq);
+        }
         let Some(merge) = self.rooms.get_mut(room) else { return Vec::new() };
         let behind = merge.remove(queue);
         if merge.is_empty() {
@@ -144,9 +150,21 @@ impl Sequencer {
         behind
     }
 
-    /// The pending appends of the queue are still proposed.
-    pub(crate) fn close_queue(&mut self, queue: QueueId) {
+    /// The pending appends of the queue are still proposed. The next block will have this number.
+    pub(crate) fn close_queue(&mut self, queue: QueueId, next: u64) {
         self.broken.remove(&queue);
+        self.closed.insert(queue, next);
+    }
+
+    /// Notes that the blocks up to number `n` are durable, and the next one will have number `next`.
+    pub(crate) fn note_durable(&mut self, n: u64, next: u64) {
+        let Self { closed, listed, .. } = self;
+        closed.retain(|queue, first| {
+            if listed.contains(queue) {
+                *first = next + 1;
+            }
+            *first > n + 1
+        });
     }
 
     #[must_use]
@@ -154,3 +172,7 @@ impl Sequencer {
         self.rooms.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "tests/sequencer.rs"]
+mod tests;

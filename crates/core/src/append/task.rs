@@ -200,7 +200,7 @@ impl SequencerTask {
             self.pipeline.pushed.notify_one();
         }
         for queue in post.closed_queues {
-            self.sequencer.close_queue(queue);
+            self.sequencer.close_queue(queue, self.next_n);
         }
     }
 
@@ -237,6 +237,7 @@ impl SequencerTask {
             // The block comes back by `follow`, in order.
             Proposed::Durable(_) => {
                 self.note_answered();
+                self.sequencer.note_durable(n, self.next_n);
                 if let Some(refused_blocks) = self.full.note_success() {
                     warn!(refused_blocks, "the journal has room again");
                 }
