@@ -27,9 +27,10 @@ pub(super) struct FramePosition {
 }
 
 impl FramePosition {
-    /// Bytes of frames and messages that have come in part.
+    /// The most bytes that the library has buffered of frames and messages that have come in part: the
+    /// buffer of fragments grows by doubling.
     pub(super) fn partial(&self) -> usize {
-        self.frame + self.fragments.unwrap_or(0)
+        self.frame + 2 * self.fragments.unwrap_or(0)
     }
 
     /// Whether no message has come in part.
@@ -138,7 +139,7 @@ mod tests {
         let mut position = FramePosition::default();
         let stream = [frame(0x01, 200), frame(0x89, 3), frame(0x00, 100)].concat();
         position.advance(&stream);
-        assert_eq!((position.partial(), position.complete()), (208 + 106, 1));
+        assert_eq!((position.partial(), position.complete()), (2 * (208 + 106), 1));
         assert!(!position.is_between_messages());
         position.advance(&frame(0x80, 0));
         assert_eq!((position.partial(), position.complete()), (0, 2));
