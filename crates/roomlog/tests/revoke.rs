@@ -115,3 +115,22 @@ async fn a_malformed_revocation_revokes_nothing_and_an_open_server_has_none() {
     assert_eq!(code, Some(1));
     assert!(said.contains("this server is open: it has no tokens to revoke"), "{said}");
 }
+
+#[tokio::test]
+async fn a_stopped_directory_is_verified_with_all_namespaces_by_their_full_names() {
+    let mut it = TokenServer::start(&[]).await;
+    let mut of_acme = claims("ada", json!({"*": ["read", "append", "create"]}));
+    let plain = signed(&of_acme);
+    of_acme.namespace = Some("acme".into());
+    for token in [plain, signed(&of_acme)] {
+        it.enter(&token).await.append("general", json!({"body": "hello"})).await;
+    }
+    assert!(it.server.sigterm().await.success());
+    let data = it.server.directory().to_str().expect("a path").to_owned();
+    let verify = roomlog(&it.server, &format!("verify --data {data}")).output();
+    let verified = within("verify", verify).await.expect("a run");
+    let out = String::from_utf8(verified.stdout).expect("UTF-8");
+    let rooms: Vec<_> = out.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(rooms, ["/acme/general", "/~/revoked", "general"], "{out}");
+    assert!(verified.status.success(), "{out}");
+}

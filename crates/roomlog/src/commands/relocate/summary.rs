@@ -19,8 +19,10 @@ pub(super) fn print(
     begun: Instant,
 ) -> Result<(), Failure> {
     // One digest over the heads of all rooms, for people to compare.
-    let heads: String =
-        rooms.iter().map(|(room, head)| format!("{room} {} {}\n", head.end, head.digest)).collect();
+    let heads: String = rooms
+        .iter()
+        .map(|(room, head)| format!("{} {} {}\n", room.as_str(), head.end, head.digest))
+        .collect();
     let mut printer = Printer::of_work(false);
     printer.field("log", log)?;
     printer.field("rooms", rooms.len())?;

@@ -74,6 +74,8 @@ impl Report {
         result: impl Display,
     ) -> Result<(), Failure> {
         self.rooms += 1;
+        // Its full name: rooms of two namespaces may have the same one within them.
+        let room = room.as_str();
         self.printer.line(format_args!("{room}\t{slot}\t{result}"))?;
         self.printer.flush()
     }
