@@ -187,11 +187,12 @@ pub(crate) fn is_url(named: &str) -> bool {
 
 /// A small file.
 pub(crate) fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
-    let bytes = fs::metadata(path).map_err(|why| why.to_string())?.len();
+    let unread = |why: std::io::Error| format!("it cannot be read: {why}");
+    let bytes = fs::metadata(path).map_err(unread)?.len();
     if bytes > FILE_BYTES {
         return Err(format!("it has {bytes} bytes, more than {FILE_BYTES}"));
     }
-    fs::read(path).map_err(|why| why.to_string())
+    fs::read(path).map_err(unread)
 }
 
 #[cfg(test)]

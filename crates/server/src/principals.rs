@@ -339,8 +339,8 @@ impl Client {
     pub(crate) fn shown(&self) -> String {
         match &self.principal.whom {
             Whom::Address(address) => address.to_string(),
-            Whom::Author(namespace, author) if namespace.is_empty() => format!("{author:?}"),
-            Whom::Author(namespace, author) => format!("{author:?} of {namespace}"),
+            Whom::Author(namespace, author) if namespace.is_empty() => author.to_string(),
+            Whom::Author(namespace, author) => format!("{author} of {namespace}"),
         }
     }
 }
