@@ -1,11 +1,12 @@
 // Connects a session to the server, over one WebSocket at a time, and runs its timers.
 //
-// In: frames from the server, lost connections, time. Out: the session's frames and deliveries, and a status.
+// In: frames from the server, lost connections, time. Out: the frames of the login and the session, deliveries, and a status.
 // Invariants: until `close` there is either a socket or a timer for the next attempt; a lost connection is retried with
-// jittered backoff; frames stay in the session while the socket's buffer is full.
+// jittered backoff; frames stay in the session while the socket's buffer is full, and until the login.
 
-import { Backoff, isTransient } from "./backoff.js";
+import { Backoff, MAX_DELAY_MS } from "./backoff.js";
 import { plain } from "./error.js";
+import { Login, sessionProblem } from "./login.js";
 import { Session } from "./session.js";
 
 /** How long to wait for `hello`, in ms. */
@@ -16,8 +17,8 @@ const UNSENT_BYTES = 256 * 1024;
 const UNSENT_MS = 50;
 /** After this many failed attempts without any connection yet, the program is notified. */
 const REPORTED_ATTEMPTS = 3;
-/** The `req` of `login`. */
-const LOGIN_REQ = 0;
+/** The close code for a token that has expired or is revoked, and for no login in time. */
+const POLICY = 1008;
 
 /**
  * The state of a client. `behind` counts the entries of followed rooms that are still to come. `retryAt` is when the next
@@ -47,6 +48,8 @@ const LOGIN_REQ = 0;
  * @property {new (url: string, protocol: string) => Socket} WebSocket
  * @property {() => number} now ms of a monotonic clock
  * @property {() => number} random from 0 to 1
+ * @property {() => number} clock ms since the Unix epoch
+ * @property {import("./login.js").Fetch} fetch
  */
 
 export class Connection {
@@ -61,21 +64,27 @@ export class Connection {
   #timer;
   #helloBy = 0;
   #greeted = false;
+  /** The `hello` of a connection that is not logged in yet. @type {any} */
+  #hello = null;
+  /** Whether the server closed the last connection because of its login. */
+  #endedByPolicy = false;
+  /** Until when answers do not reset the backoff: a token that is refused again and again must not be sent in a busy loop. */
+  #backsOffUntil = 0;
   /** Failed attempts before the first connection; Infinity after it. */
   #failures = 0;
 
   /**
    * @param {string} url of the WebSocket
-   * @param {{author?: string, token?: string}} login the members of `login`
+   * @param {import("./login.js").Who} who
    * @param {Runtime} runtime
    * @param {(delivery: import("./types.js").Delivery) => void} onDelivery
    * @param {(status: Status) => void} onStatus called when the status changes
    * @param {(reason: string) => void} onUnreachable called once, after REPORTED_ATTEMPTS failed attempts
    */
-  constructor(url, login, runtime, onDelivery, onStatus, onUnreachable) {
+  constructor(url, who, runtime, onDelivery, onStatus, onUnreachable) {
     this.url = url;
-    this.login = login;
     this.runtime = runtime;
+    this.login = new Login(who, runtime, () => this.pump());
     this.onDelivery = onDelivery;
     this.onStatus = onStatus;
     this.onUnreachable = onUnreachable;
@@ -103,7 +112,11 @@ export class Connection {
       if (this.#socket === socket) act(event);
     };
     socket.onmessage = ifCurrent(({ data }) => this.#frame(data));
-    socket.onclose = ifCurrent(event => this.#lost(closeReason(event, failure, this.#greeted ? null : this.url)));
+    socket.onclose = ifCurrent(event => {
+      this.#endedByPolicy = event.code === POLICY;
+      this.#lost(closeReason(event, failure, this.#greeted ? null : this.url));
+      if (!this.#greeted && this.login.usesSession) void this.#checkSession();
+    });
     // `close` follows. Only outside of browsers does this event give a reason.
     socket.onerror = ifCurrent(event => { failure = reasonOf(event); });
     this.pump();
@@ -116,9 +129,10 @@ export class Connection {
     clearTimeout(this.#timer);
   }
 
-  /** Reconnects with another login. @param {{author?: string, token?: string}} login */
-  relogin(login) {
-    this.login = login;
+  /** Reconnects with another login. @param {import("./login.js").Who} who */
+  relogin(who) {
+    this.login.disconnected();
+    this.login = new Login(who, this.runtime, () => this.pump(), this.login.auth);
     this.session.loginRefused(null);
     if (this.status.state === "refused") this.#setStatus({ state: "connecting" });
     if (this.#socket) this.#lost("logging in again");
@@ -132,7 +146,7 @@ export class Connection {
     clearTimeout(this.#timer);
     let wake = this.#helloBy;
     if (this.#greeted) {
-      const next = this.session.tick(this.now);
+      const next = this.#tick();
       if ("dead" in next) return this.#lost(next.dead);
       wake = this.#send(socket) ? this.now + UNSENT_MS : this.#nextWake();
     } else if (this.now >= this.#helloBy) {
@@ -142,15 +156,23 @@ export class Connection {
     this.#deliver();
   }
 
+  /** Checks the timeouts. @returns {{wake: number} | {dead: string}} */
+  #tick() {
+    const login = this.login.tick(this.now);
+    if (this.#hello || "dead" in login) return login;
+    const session = this.session.tick(this.now);
+    return "dead" in session ? session : { wake: Math.min(login.wake, session.wake) };
+  }
+
   #nextWake() {
-    const next = this.session.tick(this.now);
+    const next = this.#tick();
     return "wake" in next ? next.wake : this.now;
   }
 
   /** Sends frames until the buffer is full; `true` if there may be more. @param {Socket} socket */
   #send(socket) {
     while (socket.bufferedAmount < UNSENT_BYTES) {
-      const frame = this.session.nextFrame(this.now);
+      const frame = this.login.nextFrame(this.now) ?? this.session.nextFrame(this.now);
       if (!frame) return false;
       socket.send(JSON.stringify(frame));
     }
@@ -162,9 +184,12 @@ export class Connection {
     const frame = parsed(data);
     if (frame?.type === "error") Object.assign(frame, { code: String(frame.code), message: plain(frame.message) });
     if (!frame) return this.#lost("the server sent an invalid frame");
-    if (frame.type === "hello") return this.#hello(frame);
-    if (frame.type === "error" && frame.req === LOGIN_REQ) return isTransient(frame) ? this.#lost(frame.message) : this.#refused(frame);
-    if (["appended", "reply", "heads", "pong"].includes(frame.type)) this.#backoff.reset();
+    if (frame.type === "hello") return this.#greet(frame);
+    if (frame.type === "welcome") return this.#welcomed(frame);
+    if (frame.type === "error" && this.login.isOf(frame)) return this.#next(this.login.refused(frame, this.now));
+    const refusal = frame.type === "pong" ? this.login.ponged() : null;
+    if (refusal) return this.#refused(refusal);
+    if (["appended", "reply", "heads", "pong"].includes(frame.type) && this.now >= this.#backsOffUntil) this.#backoff.reset();
     const failure = this.session.frame(frame, this.now, this.runtime.random());
     if (failure !== null) return this.#lost(failure);
     this.#updateStatus();
@@ -172,24 +197,53 @@ export class Connection {
   }
 
   /** @param {any} hello */
-  #hello(hello) {
+  #greet(hello) {
     if (hello.protocol !== 1) {
       const message = `the server uses version ${Number(hello.protocol)} of the protocol, this client version 1; update the older one`;
       return this.#refused({ code: "bad_message", message });
     }
     this.#greeted = true;
     this.#failures = Infinity;
-    this.#socket?.send(JSON.stringify({ type: "login", ...this.login, req: LOGIN_REQ }));
-    this.session.connected(hello, this.now);
-    this.#updateStatus();
+    this.#hello = hello;
+    const refusal = this.login.connected(hello, this.now);
+    if (refusal) return this.#refused(refusal);
+    if (this.login.isReady) this.#enter();
     this.pump();
+  }
+
+  /** @param {{author: string}} welcome */
+  #welcomed({ author }) {
+    this.login.welcomed(author);
+    if (this.#hello) this.#enter();
+    this.pump();
+  }
+
+  /** The session may send. */
+  #enter() {
+    this.#backsOffUntil = this.#endedByPolicy ? this.now + MAX_DELAY_MS : 0;
+    this.session.connected(this.#hello, this.now);
+    this.#hello = null;
+    this.#updateStatus();
+  }
+
+  /** @param {import("./login.js").Next} next */
+  #next(next) {
+    if ("refused" in next) this.#refused(next.refused);
+    else if ("dead" in next) this.#lost(next.dead);
+    else this.pump();
+  }
+
+  /** The handshake failed: perhaps because the server refuses the cookie. */
+  async #checkSession() {
+    const { login } = this, error = await sessionProblem(this.url, this.runtime.fetch);
+    if (error && this.login === login && !this.#greeted && this.status.state !== "closed") this.#refused(error);
   }
 
   /** The server rejected the login: retrying it would change nothing. @param {import("./types.js").ErrorFrame} error */
   #refused(error) {
     this.#drop();
     clearTimeout(this.#timer);
-    const { author } = this.login, isLogin = error.req === LOGIN_REQ;
+    const isLogin = this.login.isOf(error), author = this.login.auth === "open" ? this.login.who.author : undefined;
     // An invalid name stays invalid; any other login may be accepted later.
     const isInvalid = isLogin && author !== undefined && (error.code === "bad_name" || /\p{Cs}/u.test(author));
     const message = isLogin ? `the login was refused: ${error.message}` : error.message;
@@ -213,7 +267,9 @@ export class Connection {
   #drop() {
     const socket = this.#socket;
     this.#socket = null;
+    this.#hello = null;
     socket?.close();
+    this.login.disconnected();
     this.session.disconnected(this.now);
   }
 

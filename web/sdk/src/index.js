@@ -12,6 +12,7 @@
 //  index ─ log ─ room          the public API
 //          │
 //          connection          one WebSocket, reconnects, timers
+//          login               who it is, and fresh tokens
 //          session             requests and followed rooms, without I/O
 //          │
 //          timeline · outbox   entries without gaps; appends in order, exactly once
@@ -36,6 +37,7 @@ export { BrowserStore, NoStore } from "./store.js";
 /** @typedef {import("./outbox.js").Outcome} Outcome */
 /** @typedef {import("./connection.js").Status} Status */
 /** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./login.js").Who} Who */
 
 /**
  * Creates a client, which connects at once and reconnects until `close`.

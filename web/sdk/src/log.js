@@ -33,9 +33,9 @@ const STORE_MS = 5_000;
  */
 
 /**
- * @typedef {object} Options
- * @property {string} [author] the author of appends, on a server without tokens
- * @property {string} [token] names the author of appends, on a server that requires a token
+ * @typedef {import("./login.js").Who & ClientOptions} Options
+ *
+ * @typedef {object} ClientOptions
  * @property {import("./store.js").Store} [store] keeps appends without an outcome; by default localStorage, if there is one
  * @property {new (url: string, protocol: string) => any} [WebSocket] by default the runtime's own
  */
@@ -64,8 +64,6 @@ export class Log extends Emitter {
   #early = [];
   /** The log of the last `log` event. @type {string | null} */
   #reportedLog = null;
-  /** @type {string | undefined} */
-  #author;
   /** @type {RoomsOwner} */
   #owner;
   #online = () => this.#connection.open();
@@ -82,11 +80,10 @@ export class Log extends Emitter {
       throw new TypeError('this runtime has no WebSocket: npm install ws, import WebSocket from "ws", connect(url, { WebSocket })');
     }
     const address = socketUrl(url);
-    this.#author = options.author;
     this.#store = new GuardedStore(options.store ?? browserStore(address) ?? new NoStore(), error => this.emit("error", error));
-    const runtime = { WebSocket, now: () => performance.now(), random: Math.random };
+    const runtime = { WebSocket, now: () => performance.now(), random: Math.random, clock: Date.now, fetch: globalThis.fetch };
     this.#connection = new Connection(
-      address, loginOf(options), runtime, it => this.#delivered(it), status => this.#changed(status),
+      address, whoOf(options), runtime, it => this.#delivered(it), status => this.#changed(status),
       reason => this.#unreachable(address, reason),
     );
     this.#owner = {
@@ -105,6 +102,12 @@ export class Log extends Emitter {
 
   /** The name of the server's log; null before the first connection. */
   get id() { return this.#connection.session.log; }
+
+  /** What the server needs, an author or a token: `open` or `token`; null before the first connection. */
+  get auth() { return this.#connection.login.auth; }
+
+  /** The author of appends: on a server with tokens that of the last login, null before the first. */
+  get author() { return this.#connection.login.author; }
 
   /** The server's limits (docs/PROTOCOL.md, `hello`); null before the first connection. */
   get limits() { return this.#connection.session.limits; }
@@ -133,10 +136,9 @@ export class Log extends Emitter {
     this.#connection.pump();
   }
 
-  /** Reconnects as another author or with a new token. Earlier appends keep their author. @param {{author?: string, token?: string}} who */
+  /** Reconnects as somebody else. Appends that have an author keep it. @param {import("./login.js").Who} who */
   login(who) {
-    this.#author = who.author;
-    this.#connection.relogin(loginOf(who));
+    this.#connection.relogin(whoOf(who));
   }
 
   /** Disconnects for good. Pending promises are rejected with `closed`; appends without an outcome stay in the store. */
@@ -221,7 +223,7 @@ export class Log extends Emitter {
     const append = membersOf({ .../** @type {any} */ (options), room: room.name, body });
     append.id ??= newId();
     append.sent_at ??= Date.now();
-    if (this.#author !== undefined) append.author = this.#author;
+    if (this.author !== null) append.author = this.author;
     // The slots of a room that was left may be from another log.
     const last = this.#rooms.get(room.name) === room ? room.last : null;
     if (last !== null) append.after ??= last;
@@ -327,9 +329,9 @@ function isSame(a, b) {
   return a === b || (a.id === b.id && a.room === b.room && a.author === b.author && a.body === b.body);
 }
 
-/** The members of `login`. @param {{author?: string, token?: string}} who */
-function loginOf({ author, token }) {
-  return token === undefined ? { author } : { token };
+/** @param {import("./login.js").Who} who */
+function whoOf({ author, getToken, session }) {
+  return { author, getToken, session };
 }
 
 /** The address of the WebSocket of a server. @param {string} url */

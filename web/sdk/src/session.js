@@ -367,7 +367,11 @@ export class Session {
   /** The server has ended a following or the watch. @param {ErrorFrame} error @param {number} again */
   #ended(error, again) {
     const room = error.room ?? null, following = room === null ? undefined : this.#rooms.get(room);
-    if (following) Object.assign(following, { joined: false, due: following.waiting ? following.due : again });
+    if (following && room !== null && !isTransient(error)) {
+      // A new token may not read it: a request in flight would get no other answer.
+      this.#drop(room);
+      this.#requestRefused(room, Object.assign(following, { joined: false }), error, 0, Infinity);
+    } else if (following) Object.assign(following, { joined: false, due: following.waiting ? following.due : again });
     else if (room === null && this.#watch && isTransient(error)) this.#watchRefused(error, again);
     else this.#deliveries.push({ type: "error", room, error });
   }

@@ -6,8 +6,8 @@ import { WebSocket } from "ws";
 import { connect } from "../src/index.js";
 import { Server } from "./server.js";
 
-/** Call it once, at the top of a file. @param {string[]} [flags] further flags of `serve` */
-export function clients(flags) {
+/** Call it once, at the top of a file. @param {string[]} [flags] further flags of `serve` @param {Record<string, string>} [headers] of the server's own requests */
+export function clients(flags, headers = {}) {
   /** @type {import("../src/index.js").Log[]} */
   let logs = [];
   const made = {
@@ -23,7 +23,7 @@ export function clients(flags) {
       return (await made.server.entries(room)).map(entry => entry.body);
     },
   };
-  beforeEach(async () => { made.server = await Server.start(flags); });
+  beforeEach(async () => { made.server = Object.assign(await Server.start(flags), { headers }); });
   afterEach(async () => {
     logs.forEach(log => log.close());
     logs = [];

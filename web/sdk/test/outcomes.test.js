@@ -145,18 +145,18 @@ for (const author of ["", "a\nb", "x".repeat(500), "\ud800"]) {
   });
 }
 
-test("with a refused token, reads are rejected, and appends wait for the next login or for close", async () => {
-  const log = made.as("ignored", { author: undefined, token: "wrong" }), room = log.room("general"), events = /** @type {string[]} */ ([]);
+test("a client that has a token and no author is refused by an open server; appends wait for the next login or for close", async () => {
+  const log = made.as("ignored", { author: undefined, getToken: () => "x" }), room = log.room("general"), events = /** @type {string[]} */ ([]);
   log.on("error", error => events.push(error.code));
   const append = room.append("x"), read = room.before();
-  await assert.rejects(read, { code: "bad_message", message: /the login was refused/ });
+  await assert.rejects(read, { code: "bad_message", message: /this server is open: pass author to connect\(\)/ });
   assert.deepEqual([events, room.pending.map(it => it.body)], [["bad_message"], ["x"]]);
-  log.login({ token: "wrong again" });
+  log.login({ getToken: () => "y" });
   await until(() => events.length === 2);
   log.login({ author: "ada" });
   assert.deepEqual(await append, { slot: 0 });
 
-  const other = made.as("ignored", { author: undefined, token: "wrong" }), waits = other.room("general").append("y");
+  const other = made.as("ignored", { author: undefined, getToken: () => "x" }), waits = other.room("general").append("y");
   await until(() => other.status.state === "refused");
   other.close();
   assert.deepEqual(await outcomes([waits]), ["closed"]);

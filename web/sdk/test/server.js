@@ -20,6 +20,8 @@ export class Server {
   port = 0;
   /** @type {string[]} */
   flags = [];
+  /** Headers of every request, like a token. @type {Record<string, string>} */
+  headers = {};
 
   /** @param {string[]} flags further flags of `serve` */
   static async start(flags = []) {
@@ -68,7 +70,7 @@ export class Server {
   async put(appends, room = "general") {
     for (let at = 0; at < appends.length; at += 1_000) {
       const body = appends.slice(at, at + 1_000).map(it => JSON.stringify({ id: randomUUID(), ...it })).join("\n");
-      const headers = { "content-type": "application/x-ndjson" };
+      const headers = { "content-type": "application/x-ndjson", ...this.headers };
       const answer = await fetch(`${this.url}/v1/rooms/${room}/entries`, { method: "POST", headers, body });
       const outcomes = (await answer.text()).trim().split("\n").map(line => JSON.parse(line));
       const refused = outcomes.find(outcome => !outcome.entry);
@@ -86,6 +88,11 @@ export class Server {
       cpSync(backup, join(this.#dir, "data"), { recursive: true });
       await this.start();
     };
+  }
+
+  /** Revokes tokens. @param {string[]} which the flags of `revoke` */
+  async revoke(which) {
+    await promisify(execFile)(BINARY, ["revoke", ...which, "--data", join(this.#dir, "data")]);
   }
 
   /** Restarts it at the same address on an empty directory, so that it has another log. */
@@ -108,7 +115,7 @@ export class Server {
     for (;;) {
       /** @type {number} */
       const after = all.at(-1)?.slot ?? -1;
-      const answer = await fetch(`${this.url}/v1/rooms/${room}/entries?after=${after}`);
+      const answer = await fetch(`${this.url}/v1/rooms/${room}/entries?after=${after}`, { headers: this.headers });
       const { entries, latest } = await answer.json();
       all.push(...entries);
       if ((all.at(-1)?.slot ?? -1) >= latest) return all;

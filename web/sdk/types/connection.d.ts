@@ -1,3 +1,4 @@
+import { Login } from "./login.js";
 import { Session } from "./session.js";
 export type Status = {
     state: "connecting";
@@ -34,6 +35,11 @@ export type Runtime = {
      * from 0 to 1
      */
     random: () => number;
+    /**
+     * ms since the Unix epoch
+     */
+    clock: () => number;
+    fetch: import("./login.js").Fetch;
 };
 /**
  * The state of a client. `behind` counts the entries of followed rooms that are still to come. `retryAt` is when the next
@@ -61,15 +67,14 @@ export type Runtime = {
  * @property {new (url: string, protocol: string) => Socket} WebSocket
  * @property {() => number} now ms of a monotonic clock
  * @property {() => number} random from 0 to 1
+ * @property {() => number} clock ms since the Unix epoch
+ * @property {import("./login.js").Fetch} fetch
  */
 export declare class Connection {
     #private;
     url: string;
-    login: {
-        author?: string;
-        token?: string;
-    };
     runtime: Runtime;
+    login: Login;
     onDelivery: (delivery: import("./types.js").Delivery) => void;
     onStatus: (status: Status) => void;
     onUnreachable: (reason: string) => void;
@@ -78,26 +83,20 @@ export declare class Connection {
     status: Status;
     /**
      * @param {string} url of the WebSocket
-     * @param {{author?: string, token?: string}} login the members of `login`
+     * @param {import("./login.js").Who} who
      * @param {Runtime} runtime
      * @param {(delivery: import("./types.js").Delivery) => void} onDelivery
      * @param {(status: Status) => void} onStatus called when the status changes
      * @param {(reason: string) => void} onUnreachable called once, after REPORTED_ATTEMPTS failed attempts
      */
-    constructor(url: string, login: {
-        author?: string;
-        token?: string;
-    }, runtime: Runtime, onDelivery: (delivery: import("./types.js").Delivery) => void, onStatus: (status: Status) => void, onUnreachable: (reason: string) => void);
+    constructor(url: string, who: import("./login.js").Who, runtime: Runtime, onDelivery: (delivery: import("./types.js").Delivery) => void, onStatus: (status: Status) => void, onUnreachable: (reason: string) => void);
     get now(): number;
     /** Connects now, unless there is a connection; does not wait for the backoff to end. */
     open(): void;
     /** Disconnects for good. Appends without an outcome stay in the outbox. */
     close(): void;
-    /** Reconnects with another login. @param {{author?: string, token?: string}} login */
-    relogin(login: {
-        author?: string;
-        token?: string;
-    }): void;
+    /** Reconnects with another login. @param {import("./login.js").Who} who */
+    relogin(who: import("./login.js").Who): void;
     /** Sends what is ready and checks the timeouts. Call it after every call that may give the session something to do. */
     pump(): void;
 }

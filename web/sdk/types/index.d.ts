@@ -12,6 +12,7 @@ export type Options = import("./log.js").Options;
 export type Outcome = import("./outbox.js").Outcome;
 export type Status = import("./connection.js").Status;
 export type Store = import("./store.js").Store;
+export type Who = import("./login.js").Who;
 /** @typedef {import("./types.js").Append} Append */
 /** @typedef {import("./room.js").AppendOptions} AppendOptions */
 /** @typedef {import("./types.js").Entry} Entry */
@@ -20,6 +21,7 @@ export type Store = import("./store.js").Store;
 /** @typedef {import("./outbox.js").Outcome} Outcome */
 /** @typedef {import("./connection.js").Status} Status */
 /** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./login.js").Who} Who */
 /**
  * Creates a client, which connects at once and reconnects until `close`.
  * @param {string} url the server's address, like http://127.0.0.1:7400; in a page, also one relative to the page

@@ -27,15 +27,8 @@ export type LogEvents = {
      */
     settled: import("./outbox.js").Outcome;
 };
-export type Options = {
-    /**
-     * the author of appends, on a server without tokens
-     */
-    author?: string;
-    /**
-     * names the author of appends, on a server that requires a token
-     */
-    token?: string;
+export type Options = import("./login.js").Who & ClientOptions;
+export type ClientOptions = {
     /**
      * keeps appends without an outcome; by default localStorage, if there is one
      */
@@ -64,9 +57,9 @@ export type RoomsOwner = {
  * @property {import("./outbox.js").Outcome} settled the outcome of an append, also of one that an earlier page stored
  */
 /**
- * @typedef {object} Options
- * @property {string} [author] the author of appends, on a server without tokens
- * @property {string} [token] names the author of appends, on a server that requires a token
+ * @typedef {import("./login.js").Who & ClientOptions} Options
+ *
+ * @typedef {object} ClientOptions
  * @property {import("./store.js").Store} [store] keeps appends without an outcome; by default localStorage, if there is one
  * @property {new (url: string, protocol: string) => any} [WebSocket] by default the runtime's own
  */
@@ -92,6 +85,10 @@ export declare class Log extends Emitter<LogEvents> {
     get status(): import("./connection.js").Status;
     /** The name of the server's log; null before the first connection. */
     get id(): string | null;
+    /** What the server needs, an author or a token: `open` or `token`; null before the first connection. */
+    get auth(): "open" | "token" | null;
+    /** The author of appends: on a server with tokens that of the last login, null before the first. */
+    get author(): string | null;
     /** The server's limits (docs/PROTOCOL.md, `hello`); null before the first connection. */
     get limits(): import("./types.js").Limits | null;
     /**
@@ -106,11 +103,8 @@ export declare class Log extends Emitter<LogEvents> {
     }): Room;
     /** Starts `heads` events: the latest slots of all rooms, now and whenever they change. */
     watch(): void;
-    /** Reconnects as another author or with a new token. Earlier appends keep their author. @param {{author?: string, token?: string}} who */
-    login(who: {
-        author?: string;
-        token?: string;
-    }): void;
+    /** Reconnects as somebody else. Appends that have an author keep it. @param {import("./login.js").Who} who */
+    login(who: import("./login.js").Who): void;
     /** Disconnects for good. Pending promises are rejected with `closed`; appends without an outcome stay in the store. */
     close(): void;
 }

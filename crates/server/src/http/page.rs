@@ -41,8 +41,8 @@ const APP: Files = files!("app":
 
 const SDK: Files = files!("sdk/src":
     "append.js", "backoff.js", "connection.js", "digest.js", "error.js", "events.js", "fold.js",
-    "heartbeat.js", "id.js", "index.js", "locked.js", "log.js", "outbox.js", "reads.js", "room.js",
-    "session.js", "sha256.js", "store.js", "timeline.js", "types.js"
+    "heartbeat.js", "id.js", "index.js", "locked.js", "log.js", "login.js", "outbox.js",
+    "reads.js", "room.js", "session.js", "sha256.js", "store.js", "timeline.js", "types.js"
 );
 
 /// `GET /`.

@@ -2,7 +2,7 @@
 // types but the package's own, neither those of browsers nor of Node.
 
 import { BrowserStore, Fold, NoStore, RoomlogError, connect, emojiOf, isLine } from "roomlog";
-import type { Append, AppendOptions, Entry, Folded, Log, Options, Outcome, Room, Status, Store } from "roomlog";
+import type { Append, AppendOptions, Entry, Folded, Log, Options, Outcome, Room, Status, Store, Who } from "roomlog";
 
 declare const SomeSocket: new (url: string, protocol: string) => never;
 
@@ -60,7 +60,11 @@ export async function run(): Promise<number> {
   endEntries();
   room.leave();
   log.watch();
-  log.login({ token: "…" });
+  const who: Who = { getToken: async () => "…" };
+  log.login(who);
+  log.login({ session: true });
+  const me: string | null = log.author, auth: "open" | "token" | null = log.auth;
+  void [me, auth];
   log.close();
   new NoStore() satisfies Store;
   new BrowserStore("ws://127.0.0.1:7400/v1/ws") satisfies Store;
