@@ -9,6 +9,7 @@ import { Composer } from "./composer.js";
 import { byId, focusText, isTouch } from "./dom.js";
 import { kept } from "./kept.js";
 import { listenToKeys } from "./keys.js";
+import { endSession, loginDialog, sentence } from "./login.js";
 import { visible } from "./names.js";
 import { Recent } from "./recent.js";
 import { Rooms, hashOf, markOf, placeOf } from "./rooms.js";
@@ -26,7 +27,7 @@ const LIMITS = { body_bytes: 16_384, author_bytes: 64 };
 /** How much of the timeline's height PageUp and PageDown scroll. */
 const PAGE = 0.9;
 
-const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER });
+const log = connect(new URL(".", location.href.split("#")[0]).href, { author: kept.author || READER, session: true });
 /** @type {View | null} */
 let view = null;
 /** @type {import("../sdk/src/index.js").Room | null} */
@@ -35,14 +36,23 @@ let room = null;
 let isRefused = false;
 /** Removes the listeners of the open room. @type {(() => void)[]} */
 let offs = [];
-/** The author of the connection. */
+/** The author of the connection to an open server. */
 let connectedAuthor = kept.author;
+/** The author of the last session, on a server with tokens. @type {string | null} */
+let sessionAuthor = null;
+/** Whether a session was begun, and it is not known yet whether the browser keeps it. */
+let isBegun = false;
+/** Whether the user was asked for a name. */
+let isAsked = Boolean(kept.author);
+/** Tells the other tabs that the session has ended. */
+const ended = "BroadcastChannel" in window ? new BroadcastChannel("roomlog.ended") : null;
 
 const recent = new Recent(log);
 const isLive = () => log.status.state === "live" || log.status.state === "catching-up";
 const rooms = new Rooms(() => log.id, () => actions.me);
 const composer = new Composer({
-  mayWrite: then => Boolean(kept.author) || ask("", then),
+  me: () => actions.me,
+  mayWrite: then => Boolean(actions.me) || ask("", then),
   editLast: () => {
     const slot = view?.lastOf(actions.me);
     if (slot != null) actions.edit(slot);
@@ -59,7 +69,7 @@ const composer = new Composer({
 
 /** @type {import("./line.js").Actions} */
 const actions = {
-  get me() { return kept.author || null; },
+  get me() { return usesTokens() ? sessionAuthor : kept.author || null; },
   reply: slot => composer.begin("reply", slot, view?.shown(slot)),
   edit: slot => composer.begin("edit", slot, view?.shown(slot)),
   react: (slot, emoji) => {
@@ -69,7 +79,7 @@ const actions = {
       const isSet = view?.shown(slot)?.reactions.get(emojiOf(emoji))?.includes(actions.me ?? "");
       composer.append(isSet ? "" : emoji, { kind: "reaction", ref: slot });
     };
-    if (kept.author) act();
+    if (actions.me) act();
     else ask("", act);
   },
   go: slot => {
@@ -91,7 +101,16 @@ const askName = nameDialog({
     kept.author = name;
     login();
   },
-  closed: () => kept.author || !isTouch() ? focusText(byId("body")) : byId("scroller").focus(),
+  closed: () => focusBack(),
+});
+const askToken = loginDialog({
+  begun: () => {
+    isBegun = true;
+    rooms.clear();
+    log.login({ session: true });
+    if (isRefused && room) open(room.name);
+  },
+  closed: () => focusBack(),
 });
 
 /** Opens the room and the slot of the address. */
@@ -110,6 +129,12 @@ async function go() {
   if (isOther) notice("This link leads to a message of an earlier log, which the server no longer has.");
   else notice(end < slot ? `There is no message #${slot} in ${name} yet.` : `Message #${slot} cannot be shown now. Try again when you are connected.`);
   focusComposer();
+}
+
+/** Focuses the composer after a dialog; on a touch screen only if something can be written. */
+function focusBack() {
+  if (actions.me || !isTouch()) focusText(byId("body"));
+  else byId("scroller").focus();
 }
 
 /** Focuses the composer, but not on a touch screen, where the keyboard would cover the messages. */
@@ -135,8 +160,10 @@ function open(name) {
     room.on("pending", () => composer.unsent.show()),
     room.on("error", error => {
       isRefused = opened.last === null;
+      rooms.refused();
       notice(error.message);
       moved();
+      leaveRefused();
     }),
     room.on("reset", why => {
       notice(`${why === "new_log" ? "The server now has another log" : "The server’s log has changed"}. These are the messages it has now.`);
@@ -148,6 +175,11 @@ function open(name) {
   composer.open(room);
   rooms.open(name);
   moved();
+}
+
+/** If the address names no room and the usual one may not be read, opens one that may be. */
+function leaveRefused() {
+  if (isRefused && usesTokens() && !location.hash && rooms.first) location.replace(hashOf(rooms.first));
 }
 
 /** Waits for the first reply of the open room. @returns {Promise<void>} */
@@ -178,7 +210,8 @@ function moved() {
     rooms.show();
   }
   const { state } = byId("status").dataset;
-  view.start(isRefused ? "bad room" : state === "offline" || state === "refused" ? state : "");
+  const isOut = state === "refused" && usesTokens();
+  view.start(isRefused ? "bad room" : isOut ? "logged out" : state === "offline" || state === "refused" ? state : "");
   composer.unsent.show();
 }
 
@@ -214,7 +247,8 @@ function statusChanged(status) {
     show(status);
   // A retry keeps "Offline".
   } else if (!wasLost) show(status);
-  if (status.state === "refused") ask(status.error.message);
+  identified(status);
+  if (status.state === "refused") ask(usesTokens() ? whyToLogIn(status.error) : status.error.message);
   composer.connected();
   moved();
 }
@@ -234,18 +268,58 @@ function show(status) {
   moved();
 }
 
-/** Asks for a name, and calls `next` when it is set. Returns false: for now, nothing can be sent. */
+/** Asks for a token or a name, and calls `next` when a name is set. Returns false: for now, nothing can be sent. */
 function ask(problem = "", next = () => {}) {
-  askName(problem, next);
+  if (usesTokens()) askToken(problem);
+  else askName(problem, next);
   return false;
+}
+
+/** Whether a token says who the user is. The server may have refused a cookie before it said so. */
+function usesTokens() {
+  const { auth, status } = log;
+  return auth === "token" || (status.state === "refused" && status.error.code === "unauthorized");
+}
+
+/** @param {{code: string, message: string}} error */
+function whyToLogIn({ code, message }) {
+  if (code === "unauthorized") return `Your session has ended. ${sentence(message)}`;
+  if (code !== "login_required") return sentence(message);
+  if (isBegun) return "Your browser did not keep the session: it does so only over https, or on this machine.";
+  return sessionAuthor ? "Your session has ended. What you have written is kept." : "";
+}
+
+/** Applies who the server says the user is. @param {import("../sdk/src/connection.js").Status} status */
+function identified({ state }) {
+  const isIn = state === "live" || state === "catching-up";
+  if (usesTokens() && isIn && log.author !== sessionAuthor) {
+    // What is shown was read with the rights of somebody else.
+    if (sessionAuthor !== null) return location.reload();
+    sessionAuthor = log.author;
+    rooms.recount();
+    view?.redraw();
+  }
+  if (isIn) isBegun = false;
+  showMe();
+  if (log.auth !== "open" || isAsked) return;
+  isAsked = true;
+  ask();
+}
+
+function showMe() {
+  const { me } = actions, isOut = usesTokens() && (!me || log.status.state === "refused");
+  const name = me && (usesTokens() ? visible(me) : `You are ${visible(me)}`);
+  byId("me").textContent = isOut ? "Log in" : name ?? (log.auth === "open" ? "Set your name" : "");
+  byId("me").title = isOut || !usesTokens() ? "" : `Logged in as ${name}`;
+  byId("log-out").hidden = !usesTokens() || isOut;
 }
 
 /** Applies the name, which may have been set in another tab. */
 function login() {
-  byId("me").textContent = kept.author ? `You are ${visible(kept.author)}` : "Set your name";
-  if (kept.author === connectedAuthor) return;
+  showMe();
+  if (usesTokens() || kept.author === connectedAuthor) return;
   connectedAuthor = kept.author;
-  log.login({ author: kept.author || READER });
+  log.login({ author: kept.author || READER, session: true });
   rooms.recount();
   view?.redraw();
 }
@@ -257,6 +331,12 @@ function notice(text) {
 }
 
 byId("me").onclick = () => ask();
+byId("log-out").onclick = async () => {
+  if (!await endSession()) return notice("You are still logged in: the server cannot be reached. Try again.");
+  ended?.postMessage("");
+  location.reload();
+};
+if (ended) ended.onmessage = () => location.reload();
 byId("now").onclick = () => {
   actions.toEnd();
   focusComposer();
@@ -285,11 +365,14 @@ log.on("log", () => {
   rooms.clear();
   view?.redraw();
 });
-log.on("heads", heads => rooms.moved(heads));
-log.on("error", error => notice(error.message));
-log.on("settled", outcome => composer.unsent.settled(outcome));
+log.on("heads", heads => {
+  rooms.moved(heads);
+  leaveRefused();
+});
+// The dialog says why to log in.
+log.on("error", error => usesTokens() && log.status.state === "refused" || notice(error.message));
+log.on("settled", outcome => composer.settled(outcome));
 log.watch();
 login();
 statusChanged(log.status);
 void go();
-if (!kept.author) ask();

@@ -24,7 +24,7 @@ export class Composer {
 
   /**
    * @param {{
-   *   mayWrite: (then: () => void) => boolean, editLast: () => void, changed: () => void, sent: () => void,
+   *   me: () => string | null, mayWrite: (then: () => void) => boolean, editLast: () => void, changed: () => void, sent: () => void,
    *   last: () => import("../sdk/src/types.js").Entry | undefined,
    *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, maxBytes: () => number,
    * }} page
@@ -84,6 +84,21 @@ export class Composer {
     made?.catch(() => {}); // `Unsent.settled` shows the outcome.
   }
 
+  /**
+   * An append of this client has its outcome. A text that its author may not send goes back into the box, with the reason.
+   * @param {import("../sdk/src/outbox.js").Outcome} outcome
+   */
+  settled(outcome) {
+    const { append } = outcome, isMine = append.room === this.#room?.name && (append.author ?? null) === this.page.me();
+    const isFree = !this.#body.value && !this.#about;
+    if (!("error" in outcome) || outcome.error.code !== "forbidden" || append.kind === "reaction" || !isMine || !isFree) {
+      return this.unsent.settled(outcome);
+    }
+    this.unsent.show();
+    this.#edit({ append, message: outcome.error.message, log: this.page.log() });
+    this.#refuse(`Not sent: ${outcome.error.message}.`);
+  }
+
   /** Shows the remaining bytes, near the limit. */
   count() {
     const max = this.page.maxBytes(), left = max - bytesOf(withoutEmptyLines(this.#body.value));
@@ -94,6 +109,12 @@ export class Composer {
     if (!shown) count.textContent = "";
     else count.textContent = left < 0 ? `Too long by ${(-left).toLocaleString()} bytes: shorten it, or send it in parts.` : `${left.toLocaleString()} bytes left`;
     this.#body.setAttribute("aria-invalid", String(left < 0));
+  }
+
+  /** @param {string} why */
+  #refuse(why) {
+    byId("refusal").textContent = why;
+    byId("refusal").hidden = !why;
   }
 
   #drop() {
@@ -112,6 +133,7 @@ export class Composer {
   }
 
   #changed() {
+    this.#refuse("");
     if (this.#room) kept.setDraft(this.#room.name, { text: this.#body.value, about: this.#about });
     this.count();
   }

@@ -18,6 +18,8 @@ export class Rooms {
   /** @type {Map<string, number>} */
   #heads = new Map();
   #open = "";
+  /** Whether the open room is not listed, because it cannot be read. */
+  #isRefused = false;
   #frame = 0;
   /** @type {() => string | null} */
   #log;
@@ -72,8 +74,18 @@ export class Rooms {
   /** @param {string} room */
   open(room) {
     this.#open = room;
+    this.#isRefused = false;
     this.show();
   }
+
+  /** The open room cannot be read. */
+  refused() {
+    this.#isRefused = true;
+    this.show();
+  }
+
+  /** The first room by name that the server lists; undefined if there is none. */
+  get first() { return [...this.#heads.keys()].sort()[0]; }
 
   /** The server has another log: drops the heads of rooms. */
   clear() {
@@ -111,7 +123,8 @@ export class Rooms {
   }
 
   #show() {
-    const log = this.#log(), names = [...new Set([...this.#heads.keys(), this.#open])].filter(Boolean);
+    const log = this.#log(), open = this.#isRefused ? [] : [this.#open];
+    const names = [...new Set([...this.#heads.keys(), ...open])].filter(Boolean);
     const rooms = names.map(name => ({ name, ...this.#unread.count(name, kept.read(log, name), this.#heads.get(name) ?? -1) }));
     const byName = (/** @type {{name: string}} */ a, /** @type {{name: string}} */ b) => a.name < b.name ? -1 : 1;
     const rank = (/** @type {{name: string, count: number}} */ it) => it.name === this.#open ? 2 : Number(it.count > 0);

@@ -340,7 +340,7 @@ export class View {
 
   /**
    * Shows above the lines that the log begins there, or why there are no lines.
-   * @param {"offline" | "refused" | "bad room" | ""} problem why there is no first reply; a bad room has a notice
+   * @param {"offline" | "refused" | "logged out" | "bad room" | ""} problem why there is no first reply; a bad room has a notice
    */
   start(problem) {
     const { name, last } = this.room;
@@ -351,6 +351,7 @@ export class View {
       text = {
         offline: `You are offline. The messages of ${name} will be shown when you are connected again.`,
         refused: `The server refused the connection. The messages of ${name} cannot be shown.`,
+        "logged out": `Log in to read ${name}.`,
         "bad room": "",
         "": "Loading…",
       }[problem];

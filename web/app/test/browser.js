@@ -21,8 +21,12 @@ export async function launch() {
   return chromium.launch({ executablePath: BINARY, args: FLAGS, timeout: PATIENCE_MS });
 }
 
-/** A browser for the tests of a file and a new server for each of them. Call it once, at the top of the file. */
-export function testSite() {
+/**
+ * A browser for the tests of a file and a new server for each of them. Call it once, at the top of the file.
+ * @param {string[]} [flags] further flags of `serve`
+ * @param {Record<string, string>} [headers] of the server's own requests
+ */
+export function testSite(flags, headers = {}) {
   const unset = /** @type {unknown} */ (null);
   const site = {
     browser: /** @type {import("playwright-core").Browser} */ (unset),
@@ -48,7 +52,7 @@ export function testSite() {
   };
   before(async () => { site.browser = await launch(); });
   after(() => site.browser.close());
-  beforeEach(async () => { site.server = await Server.start(); });
+  beforeEach(async () => { site.server = Object.assign(await Server.start(flags), { headers }); });
   afterEach(async () => {
     for (const context of site.browser.contexts()) await context.close();
     await site.server.end();
@@ -73,7 +77,7 @@ export async function opened(browser, url, author, place = "#/general", prepare 
   /** @type {string[]} */
   const problems = [];
   page.on("pageerror", error => problems.push(String(error)));
-  page.on("console", line => { if (line.type() === "error" && !/WebSocket|ERR_CONNECTION/.test(line.text())) problems.push(line.text()); });
+  page.on("console", line => { if (line.type() === "error" && !/WebSocket|ERR_CONNECTION|401/.test(line.text())) problems.push(line.text()); });
   await page.goto(`${url}/${place}`);
   return Object.assign(page, { problems });
 }

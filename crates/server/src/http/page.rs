@@ -35,8 +35,8 @@ macro_rules! files {
 
 const APP: Files = files!("app":
     "app.css", "app.js", "composer.js", "dom.js", "icon.svg", "kept.js", "keys.js", "line.css",
-    "line.js", "lines.js", "names.js", "recent.js", "rooms.js", "text.js", "time.js", "unread.js",
-    "unsent.js", "view.js", "who.js"
+    "line.js", "lines.js", "login.js", "names.js", "recent.js", "rooms.js", "text.js", "time.js",
+    "unread.js", "unsent.js", "view.js", "who.js"
 );
 
 const SDK: Files = files!("sdk/src":
