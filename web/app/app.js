@@ -160,7 +160,7 @@ function open(name) {
     room.on("pending", () => composer.unsent.show()),
     room.on("error", error => {
       isRefused = opened.last === null;
-      rooms.refused();
+      if (error.code === "not_found") rooms.refused();
       notice(error.message);
       moved();
       leaveRefused();
@@ -369,8 +369,10 @@ log.on("heads", heads => {
   rooms.moved(heads);
   leaveRefused();
 });
-// The dialog says why to log in.
-log.on("error", error => usesTokens() && log.status.state === "refused" || notice(error.message));
+log.on("error", error => {
+  // If a token is needed, the dialog says why.
+  if (!usesTokens() || log.status.state !== "refused") notice(error.message);
+});
 log.on("settled", outcome => composer.settled(outcome));
 log.watch();
 login();

@@ -89,7 +89,8 @@ export class Composer {
    * @param {import("../sdk/src/outbox.js").Outcome} outcome
    */
   settled(outcome) {
-    const { append } = outcome, isMine = append.room === this.#room?.name && (append.author ?? null) === this.page.me();
+    const { append } = outcome;
+    const isMine = append.room === this.#room?.name && [undefined, this.page.me()].includes(append.author);
     const isFree = !this.#body.value && !this.#about;
     if (!("error" in outcome) || outcome.error.code !== "forbidden" || append.kind === "reaction" || !isMine || !isFree) {
       return this.unsent.settled(outcome);

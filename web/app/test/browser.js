@@ -77,7 +77,7 @@ export async function opened(browser, url, author, place = "#/general", prepare 
   /** @type {string[]} */
   const problems = [];
   page.on("pageerror", error => problems.push(String(error)));
-  page.on("console", line => { if (line.type() === "error" && !/WebSocket|ERR_CONNECTION|401/.test(line.text())) problems.push(line.text()); });
+  page.on("console", line => { if (line.type() === "error" && !/WebSocket|ERR_CONNECTION|status of 401/.test(line.text())) problems.push(line.text()); });
   await page.goto(`${url}/${place}`);
   return Object.assign(page, { problems });
 }

@@ -72,11 +72,11 @@ export class Session {
   /** The name of the server's log. */
   get log() { return this.#log; }
 
-  /** How many entries of followed rooms are still to come. */
+  /** How many entries of followed rooms are still to come; of those that are refused, none will. */
   get behind() {
     let sum = 0;
-    for (const { timeline } of this.#rooms.values()) {
-      sum += timeline.last === null ? 0 : Math.max(0, timeline.latest - timeline.last);
+    for (const { timeline, refused } of this.#rooms.values()) {
+      sum += timeline.last === null || refused ? 0 : Math.max(0, timeline.latest - timeline.last);
     }
     return sum;
   }

@@ -26,9 +26,9 @@ class Socket {
   close() {}
   /** @param {any} frame */
   receive(frame) { this.onmessage?.({ data: JSON.stringify(frame) }); }
-  hello(log = "log-1") {
+  hello(log = "log-1", auth = "open") {
     const limits = { body_bytes: 16_384, author_bytes: 64, meta_bytes: 4_096, frame_bytes: 131_072, page_entries: 500, append_ms: 30_000, appends_in_flight: 256 };
-    this.receive({ type: "hello", protocol: 1, log, limits });
+    this.receive({ type: "hello", protocol: 1, log, auth, limits });
   }
   /** The append that was sent with this id. @param {string} id */
   append(id) { return this.sent.find(frame => frame.type === "append" && frame.id === id); }
@@ -113,4 +113,47 @@ test("the log changes while appends are in flight: each is sent without `after`,
   assert.deepEqual([next.append("text").after, next.append("text").log, next.append("reply")], [undefined, undefined, undefined]);
   next.receive(appended(next.append("text"), 0));
   assert.deepEqual(await text, { slot: 0 });
+});
+
+test("with a token nothing but the login is sent before the welcome; each connection asks for a token", async () => {
+  let made = 0;
+  log = connect("http://127.0.0.1:1", { getToken: async () => `token ${++made}`, WebSocket: Socket });
+  const room = log.room("general"), promise = room.append("x", { id: "k" });
+  await until(() => Socket.all.length === 1);
+  for (const n of [1, 2]) {
+    const socket = Socket.all[n - 1];
+    assert.equal(made, n - 1, "it is not asked before the server is there");
+    socket.hello("log-1", "token");
+    await until(() => socket.sent.length > 0);
+    assert.deepEqual(socket.sent, [{ type: "login", token: `token ${n}`, req: 0 }]);
+    socket.receive({ type: "welcome", author: "ada" });
+    await until(() => socket.append("k"));
+    assert.equal(socket.append("k").author, undefined, "the connection's");
+    if (n === 1) await lost();
+    else socket.receive(appended(socket.append("k"), 3));
+  }
+  assert.deepEqual(await promise, { slot: 3 });
+});
+
+test("a token that comes late is not used; one that is refused is asked for once more", async () => {
+  /** @type {((token: string) => void)[]} */
+  const answers = [];
+  log = connect("http://127.0.0.1:1", { getToken: () => new Promise(answer => answers.push(answer)), WebSocket: Socket });
+  await until(() => Socket.all.length === 1);
+  Socket.all[0].hello("log-1", "token");
+  await until(() => answers.length === 1);
+  const next = await lost();
+  next.hello("log-1", "token");
+  await until(() => answers.length === 2);
+  answers[0]("late");
+  answers[1]("fresh");
+  await until(() => next.sent.length > 0);
+  next.receive({ type: "error", code: "unauthorized", message: "expired", req: 0 });
+  await until(() => answers.length === 3);
+  answers[2]("fresher");
+  await until(() => next.sent.length > 1);
+  assert.deepEqual(next.sent.map(frame => frame.token), ["fresh", "fresher"]);
+  assert.deepEqual(Socket.all[0].sent, []);
+  next.receive({ type: "error", code: "unauthorized", message: "expired, too", req: 0 });
+  assert.deepEqual(log.status, { state: "refused", error: { type: "error", code: "unauthorized", message: "expired, too", req: 0 } });
 });

@@ -39,17 +39,18 @@ export class Server {
     const child = this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", data => { output += data; });
+    let isOver = false;
     const ended = new Promise((_, reject) => {
       child.once("error", error => reject(new Error(`${BINARY}: ${error.message}; run cargo build -p roomlog`)));
       child.once("exit", code => reject(new Error(`the server exited with ${code}: ${output}`)));
     });
-    ended.catch(() => {});
-    await Promise.race([ended, this.#ready()]);
+    ended.catch(() => { isOver = true; });
+    await Promise.race([ended, this.#ready(() => isOver)]);
   }
 
-  /** Polls until it is ready. One that cannot start exits, which `start` sees. */
-  async #ready() {
-    for (;;) {
+  /** Polls until it is ready, or over. @param {() => boolean} isOver */
+  async #ready(isOver) {
+    while (!isOver()) {
       const answer = await fetch(`${this.url}/readyz`).catch(() => null);
       if (answer?.ok) return;
       await new Promise(again => setTimeout(again, 10));

@@ -210,6 +210,20 @@ test("a room whose following the server ends is joined again later", () => {
   assert.deepEqual(sent(session, 501), [{ type: "join", room: "general", after: 9, digest: digests[10], req: -2 }]);
 });
 
+test("a following that a new token does not cover ends with one error, even if a request is in flight", () => {
+  const session = following();
+  session.frame(ack(12, 13), CHECK_MS, 0);
+  sent(session, CHECK_MS);
+  assert.equal(session.behind, 3);
+  session.frame({ type: "error", code: "forbidden", message: "…", room: "general" }, CHECK_MS, 0);
+  session.frame({ type: "error", code: "not_found", message: "…", room: "general", req: -2 }, CHECK_MS, 0);
+  assert.deepEqual([delivered(session), sent(session, CHECK_MS + 1)], [["forbidden"], []]);
+  assert.equal(session.caughtUp, true, "it does not wait for what will not come");
+  session.disconnected(CHECK_MS + 2);
+  session.connected(hello(), CHECK_MS + 3);
+  assert.deepEqual(sent(session, CHECK_MS + 3).map(frame => [frame.type, frame.after]), [["join", 9]], "another login may follow it");
+});
+
 test("after silence a ping is sent, and without an answer the connection ends", () => {
   const session = new Session();
   session.connected(hello(), 0);

@@ -63,7 +63,7 @@ export declare class Session {
     limits: Limits | null;
     /** The name of the server's log. */
     get log(): string | null;
-    /** How many entries of followed rooms are still to come. */
+    /** How many entries of followed rooms are still to come; of those that are refused, none will. */
     get behind(): number;
     /** Whether every followed room is up to date on this connection. */
     get caughtUp(): boolean;
