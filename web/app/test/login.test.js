@@ -100,6 +100,10 @@ test("logging out removes the cookie and what was read, in other tabs too", asyn
   await logIn(page, token("ada"));
   const tab = await site.tab(page);
   for (const it of [page, tab]) await shows(it, ["secret"]);
+  await site.server.stop();
+  await page.locator("#log-out").click();
+  await page.locator("#notice", { hasText: "You are still logged in" }).waitFor();
+  await site.server.start();
   const reloaded = Promise.all([page, tab].map(it => it.waitForEvent("load")));
   await page.locator("#log-out").click();
   await reloaded;
