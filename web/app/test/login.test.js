@@ -94,6 +94,14 @@ test("the dialog can be closed, and opens again when something is sent", async (
   await shows(page, ["hello"]);
 });
 
+test("a browser that does not keep the cookie, as over plain http, is named as the cause", async () => {
+  const page = await asked();
+  await page.route("**/v1/session", route => route.fulfill({ status: 204 }));
+  await page.locator("#login-token").fill(token("ada"));
+  await page.keyboard.press("Enter");
+  await saysWhy(page, "did not keep the session: it does so only over https");
+});
+
 test("logging out removes the cookie and what was read, in other tabs too", async () => {
   await site.server.put([{ body: "secret" }]);
   const page = await asked();
