@@ -39,6 +39,15 @@ pub struct TokenId {
     pub expires_at: u64,
 }
 
+impl TokenId {
+    /// When what it has opened ends, in seconds since the Unix epoch, if it is taken at the time `now`:
+    /// a token that is taken after it has expired, because clocks differ, holds for as long as they may.
+    #[must_use]
+    pub fn ends_at(&self, now: u64) -> u64 {
+        if now < self.expires_at { self.expires_at } else { self.expires_at + LEEWAY_S }
+    }
+}
+
 /// Why a token is refused: a sentence for who sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenError {

@@ -258,7 +258,8 @@ pub(crate) async fn login_ends(gateway: Arc<Gateway>, caller: Caller) {
         return std::future::pending().await;
     };
     let mut revisions = tokens.revisions();
-    let left = Duration::from_secs(token.expires_at.saturating_sub(now_s()));
+    let now = now_s();
+    let left = Duration::from_secs(token.ends_at(now).saturating_sub(now));
     let is_revoked = async {
         while !tokens.is_revoked(author, &caller.access) {
             if revisions.changed().await.is_err() {

@@ -25,5 +25,6 @@ pub(super) fn needs_login(frame: &ClientFrame) -> Option<Refusal> {
 }
 
 pub(super) fn login_required() -> Refusal {
-    Refusal::new(ErrorCode::LoginRequired, "log in first: {\"type\":\"login\",\"author\":…}")
+    let message = "log in first: {\"type\":\"login\",\"author\":…}, or \"token\" where `hello.auth` is `token`";
+    Refusal::new(ErrorCode::LoginRequired, message)
 }

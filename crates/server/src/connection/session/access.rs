@@ -128,8 +128,9 @@ impl Session {
         }
         let charge = self.turn.client.memory.charge(ACCESS_FACTOR * length);
         self.login._charge = Some(charge.ok_or_else(holds_too_much)?);
-        let expires_at = access.token.as_ref().map_or(u64::MAX, |token| token.expires_at);
-        let left = Duration::from_secs(expires_at.saturating_sub(now_s()));
+        let now = now_s();
+        let ends_at = access.token.as_ref().map_or(u64::MAX, |token| token.ends_at(now));
+        let left = Duration::from_secs(ends_at.saturating_sub(now));
         self.login.ends_at = self.turn.now.checked_add(left);
         self.turn.access = access;
         if !is_first {
