@@ -193,23 +193,32 @@ async fn one_connection_too_many_is_told_so_and_one_that_ends_makes_room() {
     assert!(counted(&server, "connections_per_principal").await >= 2);
 }
 
+/// A connection from this address of loopback, and the first answer on it.
+async fn healthz(server: &Server, from: [u8; 4]) -> (TcpStream, String) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((from, 0).into()).expect("an address");
+    let mut stream = socket.connect(server.address).await.expect("a connection");
+    let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut answer = vec![0; 2_000];
+    let count = within("an answer", stream.read(&mut answer)).await.expect("read");
+    (stream, String::from_utf8_lossy(&answer[..count]).into_owned())
+}
+
 #[tokio::test]
 async fn an_address_that_takes_all_the_sockets_it_may_leaves_some_to_another() {
     let server = Server::start(&["--sockets=9"]).await;
     let mut held = Vec::new();
-    while server.get("/healthz").status().await == 200 {
-        held.push(TcpStream::connect(server.address).await.expect("a connection"));
-        assert!(held.len() <= 5, "one address has at most half");
-    }
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(([127, 0, 0, 2], 0).into()).expect("another address");
-    let mut other = socket.connect(server.address).await.expect("a connection");
-    let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    other.write_all(request).await.expect("sent");
-    let mut answer = String::new();
-    within("an answer", other.read_to_string(&mut answer)).await.expect("read");
+    let refused = loop {
+        match healthz(&server, [127, 0, 0, 1]).await {
+            (stream, answer) if answer.starts_with("HTTP/1.1 200 ") => held.push(stream),
+            (_, answer) => break answer,
+        }
+    };
+    assert!(held.len() == 5 && refused.starts_with("HTTP/1.1 429 "), "{}: {refused}", held.len());
+    let (_other, answer) = healthz(&server, [127, 0, 0, 2]).await;
     assert!(answer.ends_with("alive\n"), "{answer}");
-    assert!(counted(&server, "sockets").await >= 1);
+    assert_eq!(counted(&server, "sockets").await, 1);
 }
 
 /// Whether the server has closed this connection, on which it never sends anything.

@@ -7,7 +7,8 @@ use support::{Server, code};
 
 #[tokio::test]
 async fn the_first_frame_is_a_hello_with_every_member() {
-    let server = Server::start(&[]).await;
+    // As many as the machine has descriptors for. Half of them may be pending.
+    let server = Server::start(&["--sockets=10000"]).await;
     let hello = server.connect().await.hello;
     assert_eq!(hello["type"], "hello");
     assert_eq!(hello["protocol"], 1);
@@ -28,7 +29,7 @@ async fn the_first_frame_is_a_hello_with_every_member() {
             "connections_per_principal": 10_000, "frames_per_second": 1_000_000_000,
             "entries_per_second": 1_000_000_000, "bytes_per_second": 1_000_000_000,
             "rooms_per_second": 1_000, "burst_ms": 10_000, "rooms": 1_000_000,
-            "pending_logins": 10_000, "handshake_ms": 10_000, "header_bytes": 16_384,
+            "pending_logins": 5_000, "handshake_ms": 10_000, "header_bytes": 16_384,
             "body_ms": 120_000,
         })
     );

@@ -292,7 +292,7 @@ async fn reading_a_room_that_was_never_written_to_stores_nothing() {
 async fn a_read_behind_one_that_the_socket_takes_at_once_does_not_wait_for_a_timer() {
     // Nothing else happens on the connection. A reply is longer than what may wait for a socket when
     // the next page is read, and the socket takes it in one write.
-    let flags = ["--ping-ms=60000", "--idle-ms=120000"];
+    let flags = ["--login-ms=60000", "--ping-ms=60000", "--idle-ms=120000"];
     let server = Server::start(&flags).await;
     let mut ada = server.login("ada").await;
     ada.fill("r", 22, &"x".repeat(15_000)).await;

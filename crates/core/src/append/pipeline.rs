@@ -2,7 +2,7 @@
 //!
 //! Enters: blocks, from the sequencer, before they are proposed. Leaves: the same, to the applier
 //! when the journal returns them, or back to the sequencer if it refuses them. Invariant: they are
-//! in the order of their numbers, and at most [`BLOCKS_UNAPPLIED`].
+//! in the order of their numbers, and at most [`BLOCKS_UNAPPLIED`], or fewer if they are slow to apply.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,10 +13,14 @@ use tokio::sync::{Notify, watch};
 use crate::{
     append::{inbox::Inbox, sequencer::Submit},
     budget::Charge,
-    model::{head::Known, outcome::AppendOutcome, phase::Phase, rules::Rules},
+    model::{block::BLOCK_BYTES, head::Known, outcome::AppendOutcome, phase::Phase, rules::Rules},
 };
 
 pub(crate) const BLOCKS_UNAPPLIED: usize = 64;
+
+/// What looking up the ids of all these may cost, but for the last block: two blocks of repeats. What is
+/// behind them waits for them, however fast the journal is.
+const COST_UNAPPLIED: usize = 2 * BLOCK_BYTES;
 
 /// Blocks with at least this many proposals have their ids looked up while the journal writes them.
 /// For smaller ones a wake-up costs more than a lookup when they come back.
@@ -29,6 +33,8 @@ pub(crate) struct InFlight {
     pub(crate) submits: Arc<Vec<Submit>>,
     /// What its appends are charged, until they are in the archive.
     pub(crate) charges: Vec<Charge>,
+    /// What looking up its ids is expected to cost, as a number of bytes that take as long to write.
+    pub(crate) look_up_cost: usize,
     /// `None` until the ids are looked up.
     pub(crate) known: Option<Vec<Option<Known>>>,
 }
@@ -43,6 +49,11 @@ pub(crate) struct Pipeline {
     pub(crate) phase: watch::Sender<Phase>,
     /// Whether the applier accepts a block before the fold catches up.
     pub(crate) has_room: watch::Sender<bool>,
+}
+
+fn is_full(in_flight: &VecDeque<InFlight>) -> bool {
+    let cost = || in_flight.iter().map(|block| block.look_up_cost).sum::<usize>();
+    in_flight.len() >= BLOCKS_UNAPPLIED || cost() >= COST_UNAPPLIED
 }
 
 impl Pipeline {
@@ -78,7 +89,7 @@ impl Pipeline {
     pub(crate) fn takes_block(&self) -> bool {
         self.is(Phase::Serving)
             && (*self.has_room.borrow() || self.inbox.is_draining())
-            && self.in_flight.lock().len() < BLOCKS_UNAPPLIED
+            && !is_full(&self.in_flight.lock())
     }
 
     pub(crate) fn push(&self, block: InFlight) {
@@ -96,7 +107,7 @@ impl Pipeline {
                 || oldest.block == *block
         };
         let mut in_flight = self.in_flight.lock();
-        let was_full = in_flight.len() >= BLOCKS_UNAPPLIED;
+        let was_full = is_full(&in_flight);
         let taken = in_flight.pop_front_if(same);
         if was_full && taken.is_some() {
             self.freed.notify_one();
@@ -139,5 +150,26 @@ impl Pipeline {
                 submit.ticket.answer(AppendOutcome::Unknown);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_are_slow_to_apply_are_not_proposed_far_ahead() {
+        let pipeline = Pipeline::new(Arc::default());
+        pipeline.enter(Phase::Serving);
+        let block = |n: u64| Bytes::from(n.to_be_bytes().to_vec());
+        for n in 0..2 {
+            assert!(pipeline.takes_block());
+            let (rules, submits, charges) = (Rules::FIRST, Arc::default(), Vec::new());
+            let (block, look_up_cost, known) = (block(n), BLOCK_BYTES, None);
+            pipeline.push(InFlight { n, rules, block, submits, charges, look_up_cost, known });
+        }
+        assert!(!pipeline.takes_block());
+        assert!(pipeline.take(&block(0)).is_some());
+        assert!(pipeline.takes_block());
     }
 }

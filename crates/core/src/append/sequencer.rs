@@ -65,8 +65,15 @@ fn whose(submit: &Submit) -> Whose {
 
 /// What it is expected to cost, in bytes.
 fn cost_of(submit: &Submit) -> usize {
-    let besides = submit.charge.as_ref().map_or(0, |charge| charge.account().expected_cost());
-    submit.proposal.weight() + besides
+    submit.proposal.weight() + submit.look_up_cost()
+}
+
+impl Submit {
+    /// What looking up its id is expected to cost, as a number of bytes that take as long to write. 0
+    /// once a block holds it.
+    pub(crate) fn look_up_cost(&self) -> usize {
+        self.charge.as_ref().map_or(0, |charge| charge.account().expected_cost())
+    }
 }
 
 #[derive(Default)]

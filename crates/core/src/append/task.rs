@@ -221,10 +221,13 @@ impl SequencerTask {
         let name = BlockName { node, incarnation, n };
         let rules = self.rules.now();
         let block = block::encode(name, rules, submits.iter().map(|submit| &submit.proposal));
+        let look_up_cost = submits.iter().map(Submit::look_up_cost).sum();
         let charges = submits.iter_mut().filter_map(|submit| submit.charge.take()).collect();
         let (submits, known) = (Arc::new(submits), None);
         // Pushed before it is proposed, because it may come back at any moment.
-        self.pipeline.push(InFlight { n, rules, block: block.clone(), submits, charges, known });
+        let in_flight =
+            InFlight { n, rules, block: block.clone(), submits, charges, look_up_cost, known };
+        self.pipeline.push(in_flight);
         let (since, answer) = (Instant::now(), self.journal.propose(self.partition, block));
         self.outstanding.push_back(Outstanding { n, since, answer });
     }
