@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use roomlog_protocol::{Author, Namespace, RoomName, RoomRange};
 use serde::{Deserialize, Serialize};
 
-use crate::token::TokenId;
+/// How far the clocks of issuer and server may differ, in seconds.
+pub const LEEWAY_S: u64 = 30;
 
 /// What may be done with a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -84,6 +85,26 @@ impl RoomRights {
 enum Others {
     Anyone,
     These(BTreeSet<Author>),
+}
+
+/// What a token is identified by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenId {
+    /// Its `jti`.
+    pub jti: Option<String>,
+    /// When it was issued, in seconds since the Unix epoch; 0 if it does not say.
+    pub issued_at: u64,
+    /// When it expires, in seconds since the Unix epoch.
+    pub expires_at: u64,
+}
+
+impl TokenId {
+    /// When what it has opened ends, in seconds since the Unix epoch, if it is taken at the time `now`:
+    /// a token that is taken after it has expired, because clocks differ, holds for as long as they may.
+    #[must_use]
+    pub fn ends_at(&self, now: u64) -> u64 {
+        if now < self.expires_at { self.expires_at } else { self.expires_at + LEEWAY_S }
+    }
 }
 
 /// What somebody may do, and until when.

@@ -16,7 +16,7 @@ pub mod keys;
 pub mod revoked;
 pub mod token;
 
-pub use access::{Access, Operation, Right, RoomRights};
+pub use access::{Access, Operation, Right, RoomRights, TokenId};
 pub use keys::{KeyError, Keys, SigningKey};
 pub use revoked::{Revocation, Revocations};
-pub use token::{Claims, Rules, TokenError, TokenId, Verifier};
+pub use token::{Claims, Rules, TokenError, Verifier};

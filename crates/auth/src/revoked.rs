@@ -94,7 +94,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{access::RoomRights, token::TokenId};
+    use crate::access::{RoomRights, TokenId};
 
     fn access(jti: &str, issued_at: u64, namespace: Option<&str>) -> Access {
         let token = TokenId { jti: Some(jti.into()), issued_at, expires_at: u64::MAX };

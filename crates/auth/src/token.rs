@@ -15,38 +15,15 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::{
-    access::{Access, Operation, RoomRights},
+    access::{Access, LEEWAY_S, Operation, Right, RoomRights, TokenId},
     keys::{Keys, SigningKey},
 };
 
 /// The most bytes of a token.
 pub const TOKEN_BYTES: usize = 8 << 10;
 
-/// How far the clocks of issuer and server may differ, in seconds.
-pub const LEEWAY_S: u64 = 30;
-
 /// The most bytes of a `jti`.
 pub const JTI_BYTES: usize = 256;
-
-/// What a token is identified by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenId {
-    /// Its `jti`.
-    pub jti: Option<String>,
-    /// When it was issued, in seconds since the Unix epoch; 0 if it does not say.
-    pub issued_at: u64,
-    /// When it expires, in seconds since the Unix epoch.
-    pub expires_at: u64,
-}
-
-impl TokenId {
-    /// When what it has opened ends, in seconds since the Unix epoch, if it is taken at the time `now`:
-    /// a token that is taken after it has expired, because clocks differ, holds for as long as they may.
-    #[must_use]
-    pub fn ends_at(&self, now: u64) -> u64 {
-        if now < self.expires_at { self.expires_at } else { self.expires_at + LEEWAY_S }
-    }
-}
 
 /// Why a token is refused: a sentence for who sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -268,7 +245,7 @@ pub struct Claims {
     pub jti: String,
     /// Rights by patterns of rooms.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub rooms: BTreeMap<String, BTreeSet<crate::Right>>,
+    pub rooms: BTreeMap<String, BTreeSet<Right>>,
     /// Other authors that it may write as.
     #[serde(rename = "as", skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,

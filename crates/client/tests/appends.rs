@@ -258,7 +258,7 @@ async fn closing_waits_for_the_answers_and_sends_a_close_frame() {
 async fn a_server_that_cannot_be_used_is_an_error_with_the_reason() {
     let server = Fake::start().await;
     let mut told = hello("log-1");
-    told.auth = "token".into();
+    told.auth = "retina".into();
     let greeting = async {
         let mut peer = server.accept_raw().await;
         let mut frame = serde_json::to_value(told).expect("JSON");
@@ -268,5 +268,5 @@ async fn a_server_that_cannot_be_used_is_an_error_with_the_reason() {
     };
     let (client, _peer) = tokio::join!(Client::connect(server.options()), greeting);
     let said = client.err().expect("refused").to_string();
-    assert!(said.contains("requires a token"), "{said}");
+    assert!(said.contains("requires a login by retina"), "{said}");
 }

@@ -12,7 +12,7 @@ use roomlog_protocol::{EntryId, Kind, RoomName};
 
 pub(crate) use self::{
     import::{Format, ImportArgs},
-    server::{ServerArgs, TOKEN_VARIABLE, TokenFile},
+    server::{ServerArgs, TokenFile},
     token::{InspectArgs, NewTokenArgs, RevokeArgs, TokenArgs, TokenCommand},
 };
 use crate::{serve::ServeArgs, settings::ClusterSettings};

@@ -11,9 +11,12 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-use crate::{cli::TOKEN_VARIABLE, failure::Failure};
+use crate::failure::Failure;
 
 const PREFIX: &str = "ROOMLOG_";
+
+/// The variable that may hold a token. It is no flag: everyone on a machine sees those of a command.
+pub(crate) const TOKEN_VARIABLE: &str = "ROOMLOG_TOKEN";
 
 /// Read by the project's scripts and tests, which run this binary in their environment.
 const OF_SCRIPTS: [&str; 4] =

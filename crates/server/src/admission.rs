@@ -17,7 +17,7 @@ use roomlog_auth::Access;
 use roomlog_protocol::{ErrorCode, Refusal, RoomName};
 
 use crate::{
-    auth::caller::check_create,
+    auth::rights::check_create,
     gateway::{Gateway, SocketPermit},
     limited::Limit,
     principals::Client,

@@ -11,7 +11,7 @@ use prometheus::{IntCounterVec, Opts};
 use roomlog_auth::TokenError;
 use tracing::warn;
 
-use crate::{metric_registry::MetricRegistry, principals::Client};
+use crate::metric_registry::MetricRegistry;
 
 /// How long after a line the next is logged.
 const LOGGED_EVERY: Duration = Duration::from_secs(1);
@@ -53,19 +53,8 @@ impl Audit {
     }
 }
 
-impl Client {
-    /// Notes that its token was refused.
-    pub(crate) fn note_refused_login(&self, error: &TokenError) {
-        self.metrics.audit.note(reason(error), || self.shown());
-    }
-
-    /// Notes that it has no right to what it asked for.
-    pub(crate) fn note_denied(&self, reason: &str) {
-        self.metrics.audit.note(reason, || self.shown());
-    }
-}
-
-fn reason(error: &TokenError) -> &'static str {
+/// The name of a refusal, for the counter.
+pub(crate) fn reason(error: &TokenError) -> &'static str {
     match error {
         TokenError::TooLong(_) | TokenError::Malformed => "malformed",
         TokenError::Critical | TokenError::OtherType => "header",

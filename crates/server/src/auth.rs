@@ -12,6 +12,7 @@
 pub(crate) mod caller;
 pub(crate) mod cookie;
 pub(crate) mod revoking;
+pub(crate) mod rights;
 
 use std::{
     sync::Arc,

@@ -28,7 +28,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
 use crate::{
-    auth::{Tokens, caller::LastCaller},
+    auth::{Tokens, rights::LastCaller},
     metrics::Metrics,
     page_cache::PageCache,
     principals::{Client, Principals, ReadTurns},

@@ -19,11 +19,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use roomlog_auth::TokenError;
 use roomlog_core::budget::{Account, Charge};
 use roomlog_protocol::{Author, Limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    audit::reason,
     limited::Limit,
     metrics::Metrics,
     pending::{Pending, PendingLogin},
@@ -342,6 +344,16 @@ impl Client {
             Whom::Author(namespace, author) if namespace.is_empty() => author.to_string(),
             Whom::Author(namespace, author) => format!("{author} of {namespace}"),
         }
+    }
+
+    /// Notes that its token was refused.
+    pub(crate) fn note_refused_login(&self, error: &TokenError) {
+        self.metrics.audit.note(reason(error), || self.shown());
+    }
+
+    /// Notes that it has no right to what it asked for.
+    pub(crate) fn note_denied(&self, reason: &str) {
+        self.metrics.audit.note(reason, || self.shown());
     }
 }
 

@@ -21,7 +21,10 @@ use sha1::{Digest, Sha1};
 use tracing::debug;
 
 use crate::{
-    auth::caller::{challenge, token_of, unauthorized},
+    auth::{
+        caller::{challenge, token_of},
+        rights::unauthorized,
+    },
     connection::Connection,
     gateway::{Gateway, SocketPermit},
     stream::Stream,

@@ -7,10 +7,7 @@ use roomlog_auth::token::TOKEN_BYTES;
 use roomlog_client::{Address, Options, TokenSource, Trust};
 use roomlog_protocol::Author;
 
-use crate::{address::DEFAULT_SERVER, failure::Failure};
-
-/// The variable that may hold a token. It is no flag: everyone on a machine sees those of a command.
-pub(crate) const TOKEN_VARIABLE: &str = "ROOMLOG_TOKEN";
+use crate::{address::DEFAULT_SERVER, failure::Failure, names::TOKEN_VARIABLE};
 
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]

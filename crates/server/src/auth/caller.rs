@@ -13,112 +13,29 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Response, header},
     middleware::Next,
 };
-use parking_lot::Mutex;
-use roomlog_auth::{Access, Operation, Right, TokenError};
-use roomlog_core::budget::Charge;
-use roomlog_protocol::{Author, ErrorCode, Refusal, RoomName};
+use roomlog_auth::{Access, Operation};
+use roomlog_protocol::{Author, ErrorCode, Refusal};
 use sha2::{Digest, Sha256};
 
-use super::{Tokens, cookie, now_s};
+use super::{
+    Tokens, now_s,
+    rights::{ACCESS_FACTOR, Caller, CheckedCaller, unauthorized},
+};
 use crate::{
     gateway::{BUSY_PAUSE, Gateway, SocketPermit, holds_too_much},
     principals::Client,
-    wire::{bad, not_found, refuse},
+    wire::{bad, refuse},
 };
 
-/// How much of memory the rights of a token take for each of its bytes: names in maps of their own.
-pub(crate) const ACCESS_FACTOR: usize = 8;
+/// The name of the cookie of a session: with this prefix a browser takes it only from the host itself, over TLS or on loopback (RFC
+/// 6265bis, 4.1.3.2).
+pub(super) const COOKIE: &str = "__Host-roomlog";
 
-/// Who sends a request.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    /// `None` on an open server, where each append names its own.
-    pub(crate) author: Option<Author>,
-    pub(crate) access: Arc<Access>,
-    /// Who is charged.
-    pub(crate) client: Client,
-}
-
-/// A caller whose token was checked, and the hash of that token.
-pub(crate) struct CheckedCaller {
-    token: [u8; 32],
-    caller: Caller,
-    _charge: Charge,
-}
-
-/// The caller of a connection's last request.
-pub(crate) type LastCaller = Mutex<Option<CheckedCaller>>;
-
-impl Caller {
-    /// Anyone, on an open server.
-    pub(crate) fn open(client: Client) -> Self {
-        Self { author: None, access: Arc::new(Access::open()), client }
-    }
-
-    /// Fails with `not_found` if it may not read the room: to it, there is none.
-    pub(crate) fn check_read(&self, room: &RoomName) -> Result<(), Refusal> {
-        let checked =
-            check_read(&self.access, room).inspect_err(|_| self.client.note_denied("read"));
-        checked.map_err(|refusal| Refusal { room: Some(room.clone()), ..refusal })
-    }
-
-    /// The author of an append that names this one. Fails with `login_required` if none is named on an
-    /// open server, or `forbidden` if it may not write as that one.
-    pub(crate) fn author_of(&self, named: Option<&Author>) -> Result<Author, Refusal> {
-        match (&self.author, named) {
-            (None, Some(named)) => Ok(named.clone()),
-            (None, None) => {
-                let message = "`author` is missing: an open server requires one";
-                Err(Refusal::new(ErrorCode::LoginRequired, message))
-            }
-            (Some(author), None) => Ok(author.clone()),
-            (Some(author), Some(named)) => {
-                check_author(&self.access, author, named)
-                    .inspect_err(|_| self.client.note_denied("author"))?;
-                Ok(named.clone())
-            }
-        }
-    }
-
-    /// Fails with `forbidden` if it may not append to the room.
-    pub(crate) fn check_append(&self, room: &RoomName) -> Result<(), Refusal> {
-        check_append(&self.access, room).inspect_err(|_| self.client.note_denied("append"))
-    }
-}
-
-pub(crate) fn check_read(access: &Access, room: &RoomName) -> Result<(), Refusal> {
-    if access.may(room, Right::Read) {
-        return Ok(());
-    }
-    Err(not_found("there is no such room, or your token may not read it"))
-}
-
-pub(crate) fn check_append(access: &Access, room: &RoomName) -> Result<(), Refusal> {
-    forbid_unless(access.may(room, Right::Append), "your token may not append to this room")
-}
-
-/// For an append to a room without entries.
-pub(crate) fn check_create(access: &Access, room: &RoomName) -> Result<(), Refusal> {
-    let message = "this room has no entry, and your token may not create it";
-    forbid_unless(access.may(room, Right::Create), message)
-}
-
-pub(crate) fn check_author(
-    access: &Access,
-    author: &Author,
-    as_author: &Author,
-) -> Result<(), Refusal> {
-    let message = "your token may not write as this author";
-    forbid_unless(access.may_speak_for(author, as_author), message)
-}
-
-fn forbid_unless(may: bool, message: &str) -> Result<(), Refusal> {
-    if may { Ok(()) } else { Err(Refusal::new(ErrorCode::Forbidden, message)) }
-}
-
-/// The refusal of a login.
-pub(crate) fn unauthorized(error: &TokenError) -> Refusal {
-    Refusal::new(ErrorCode::Unauthorized, error.to_string())
+/// The token of the cookie; `None` if there is none.
+fn cookie_token(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| name.trim() == COOKIE).map(|(_, value)| value.trim())
 }
 
 /// The token of a request; `None` if it has none. A cookie counts for requests that change nothing.
@@ -127,7 +44,7 @@ pub(crate) fn token_of<'a>(
     headers: &'a HeaderMap,
 ) -> Result<Option<&'a str>, Refusal> {
     let is_read = [Method::GET, Method::HEAD].contains(method);
-    Ok(bearer(headers)?.or_else(|| cookie::token(headers).filter(|_| is_read)))
+    Ok(bearer(headers)?.or_else(|| cookie_token(headers).filter(|_| is_read)))
 }
 
 /// The token of the `Authorization` header; `None` if there is no such header.

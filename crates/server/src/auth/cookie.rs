@@ -15,29 +15,19 @@ use axum::{
 use roomlog_protocol::{ErrorCode, Refusal};
 
 use super::{
-    caller::{Caller, token_of},
+    caller::{COOKIE, token_of},
     now_s,
+    rights::Caller,
 };
 use crate::{
     gateway::Gateway,
     wire::{bad, plain, refuse},
 };
 
-/// Its name: with this prefix a browser takes it only from the host itself, over TLS or on loopback (RFC
-/// 6265bis, 4.1.3.2).
-const NAME: &str = "__Host-roomlog";
-
 /// The most bytes of a token in a cookie: browsers keep 4,096 with the name and the attributes.
 const MOST_BYTES: usize = 3_800;
 
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
-
-/// The token of the cookie; `None` if there is none.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| name.trim() == NAME).map(|(_, value)| value.trim())
-}
 
 /// Begins a session: the token of the request is the cookie until it expires.
 pub(crate) async fn begin(
@@ -58,12 +48,12 @@ pub(crate) async fn begin(
     }
     let expires_at = caller.access.token.as_ref().map_or(0, |token| token.expires_at);
     let seconds = expires_at.saturating_sub(now_s());
-    set(&format!("{NAME}={token}; Max-Age={seconds}; {ATTRIBUTES}"))
+    set(&format!("{COOKIE}={token}; Max-Age={seconds}; {ATTRIBUTES}"))
 }
 
 /// Ends a session. The token itself holds until it expires or is revoked.
 pub(crate) async fn end() -> Response<Body> {
-    set(&format!("{NAME}=; Max-Age=0; {ATTRIBUTES}"))
+    set(&format!("{COOKIE}=; Max-Age=0; {ATTRIBUTES}"))
 }
 
 fn set(cookie: &str) -> Response<Body> {

@@ -22,7 +22,7 @@ use super::{
     turn::{Job, Question, Turn},
 };
 use crate::{
-    auth::caller::check_read,
+    auth::rights::check_read,
     gateway::{holds_too_much, unreadable},
     wire,
 };

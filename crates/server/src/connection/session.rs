@@ -33,7 +33,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    admission::refused_for, auth::caller::check_read, gateway::Gateway, limited::Limit,
+    admission::refused_for, auth::rights::check_read, gateway::Gateway, limited::Limit,
     principals::Client, wire,
 };
 

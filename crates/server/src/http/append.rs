@@ -23,7 +23,7 @@ use super::{
     query::reach,
 };
 use crate::{
-    auth::caller::Caller,
+    auth::rights::Caller,
     gateway::{Gateway, charged_answer},
     outcome::{new_id, now_ms, refusal_of},
     wire::{self, bad, respond_json, unknown_outcome},

@@ -38,7 +38,7 @@ use super::{
     body::{self, check_beginning},
 };
 use crate::{
-    auth::caller::Caller,
+    auth::rights::Caller,
     connection::BATCH_BYTES,
     gateway::{BUSY_PAUSE, FREE_PAGE, Gateway, PageGrant, holds_too_much, is_crowded},
     outcome::{new_id, now_ms, refusal_of},

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     admission::refused_for,
-    auth::caller::Caller,
+    auth::rights::Caller,
     connection::{keep_of, needed_end},
     gateway::{
         BUSY_PAUSE, Gateway, PageGrant, charged_answer, holds_too_much, is_crowded, unreadable,

@@ -34,7 +34,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 use super::query::{Params, Room, check_log, object_of_query, reach};
 use crate::{
-    auth::caller::{Caller, login_ends},
+    auth::{caller::login_ends, rights::Caller},
     connection::{
         follows::{Follows, Format},
         turn::{Done, Question, Turn},

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    auth::caller::Caller,
+    auth::rights::Caller,
     gateway::{Gateway, STOPPING, stopped},
     wire::{bad, refuse},
 };

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::query::{Params, Room, single};
 use crate::{
-    auth::caller::Caller,
+    auth::rights::Caller,
     gateway::{Gateway, PageGrant, charged_answer, holds_too_much, unreadable},
     wire::{self, bad, not_found, refuse, respond_json},
 };

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     auth::{
-        caller::{self, ACCESS_FACTOR, check_author, unauthorized},
+        caller::login,
         now_s,
+        rights::{self, ACCESS_FACTOR, check_author, unauthorized},
     },
     gateway::{BUSY_PAUSE, holds_too_much},
 };
@@ -123,7 +124,7 @@ impl Session {
         self.check_same(&author, access.namespace())?;
         let is_first = self.author.is_none();
         if is_first {
-            let client = caller::login(&self.turn.gateway, &self.turn.client, &author, &access)?;
+            let client = login(&self.turn.gateway, &self.turn.client, &author, &access)?;
             self.turn.charge_to(client);
         }
         let charge = self.turn.client.memory.charge(ACCESS_FACTOR * length);
@@ -175,7 +176,7 @@ impl Session {
     /// Whether the session may append to a room as this author.
     pub(super) fn check_append(&self, room: &RoomName, author: &Author) -> Result<(), Refusal> {
         let Some(own) = &self.author else { return Ok(()) };
-        caller::check_append(&self.turn.access, room)
+        rights::check_append(&self.turn.access, room)
             .and_then(|()| check_author(&self.turn.access, own, author))
             .inspect_err(|_| self.turn.client.note_denied("append"))
     }

@@ -8,7 +8,7 @@ use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Refusal, RoomName};
 
 use super::{super::login::login_required, Session};
 use crate::{
-    auth::caller::check_create,
+    auth::rights::check_create,
     outcome::{new_id, now_ms, refusal_of},
 };
 
