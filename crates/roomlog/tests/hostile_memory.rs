@@ -228,7 +228,7 @@ async fn a_long_frame_is_charged_until_it_is_answered() {
 
 #[tokio::test]
 async fn a_reply_that_is_read_but_for_its_end_is_charged_whole() {
-    let server = Server::start(&["--memory=16777216"]).await;
+    let server = Server::start(&["--memory=67108864"]).await;
     let seeded = server.post_text("/v1/rooms/long/entries", "application/x-ndjson", long_batch());
     assert_eq!(seeded.send().await.status, 200);
     let held = async || charged(&server).await["clients"];
