@@ -4,6 +4,7 @@
 mod support;
 
 use hyper::Method;
+use roomlog_testkit::nats::{Cluster, Setup};
 use serde_json::json;
 use support::{
     Server, backup, restore, roomlog,
@@ -133,4 +134,24 @@ async fn a_stopped_directory_is_verified_with_all_namespaces_by_their_full_names
     let rooms: Vec<_> = out.lines().filter_map(|line| line.split('\t').next()).collect();
     assert_eq!(rooms, ["/acme/general", "/~/revoked", "general"], "{out}");
     assert!(verified.status.success(), "{out}");
+}
+
+#[tokio::test]
+async fn a_revocation_reaches_every_node_of_a_cluster() {
+    let cluster = Cluster::start(&Setup { servers: 1, ..Setup::default() }).expect("a NATS server");
+    let url = cluster.url();
+    let (one, two) = tokio::join!(
+        TokenServer::start(&["--journal", &url]),
+        TokenServer::start(&["--journal", &url])
+    );
+    let ada = token("ada", json!({"*": ["read"]}));
+    let mut of_ada = two.enter(&ada).await;
+    let (code, said) = run(&one.server, "revoke --jti ada-token").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(of_ada.closed().await, Some(1008));
+    for node in [&one, &two] {
+        assert_eq!(refused(&node.server, &ada).await.as_deref(), Some(REVOKED));
+    }
+    let later = TokenServer::start(&["--journal", &url]).await;
+    assert_eq!(refused(&later.server, &ada).await.as_deref(), Some(REVOKED));
 }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
 use hyper::Method;
@@ -339,4 +341,29 @@ async fn a_new_key_of_a_set_is_read_when_a_token_names_it() {
     let unknown = encode(&header, &claims("ada", json!({})), &key).expect("a token");
     assert_eq!(get(unknown).await, 401);
     assert_eq!(get(token(1)).await, 200);
+}
+
+#[tokio::test]
+async fn whoever_tries_tokens_is_slowed_and_nobody_else() {
+    let it = TokenServer::start(&[]).await;
+    let ada = token("ada", json!({"*": ["read", "append", "create"]}));
+    let mut honest = it.enter(&ada).await;
+    let forged = format!("{ada}x");
+    let mut attackers = Vec::new();
+    for _ in 0..50 {
+        let mut attacker = it.server.connect().await;
+        let logins = (0..100).map(|req| json!({"type": "login", "token": forged, "req": req}));
+        attacker.send_all(logins).await;
+        attackers.push(attacker);
+    }
+    // Each connection has a login checked every 100 ms.
+    let begun = Instant::now();
+    let mut tried = attackers.pop().expect("an attacker");
+    for req in 0..10 {
+        assert_eq!(code(&tried.answer(req).await), "unauthorized");
+    }
+    assert!(begun.elapsed() > Duration::from_millis(700), "{:?}", begun.elapsed());
+    for n in 0..20 {
+        assert_eq!(slot(&honest.append("r", json!({"body": "goes on"})).await), n);
+    }
 }
