@@ -135,7 +135,12 @@ impl TlsProblem {
         use CertificateError as Why;
         Some(match error {
             RustlsError::InvalidCertificate(why) => match why {
-                Why::UnknownIssuer => Self::UnknownIssuer,
+                // Of two issuers with one name, the other one is trusted: the signature is not its own.
+                Why::UnknownIssuer
+                | Why::BadSignature
+                | Why::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                    Self::UnknownIssuer
+                }
                 Why::Expired | Why::ExpiredContext { .. } => Self::Expired,
                 Why::NotValidYet | Why::NotValidYetContext { .. } => Self::NotYetValid,
                 Why::NotValidForName => Self::WrongName(Vec::new()),
