@@ -140,10 +140,8 @@ async fn a_stopped_directory_is_verified_with_all_namespaces_by_their_full_names
 async fn a_revocation_reaches_every_node_of_a_cluster() {
     let cluster = Cluster::start(&Setup { servers: 1, ..Setup::default() }).expect("a NATS server");
     let url = cluster.url();
-    let (one, two) = tokio::join!(
-        TokenServer::start(&["--journal", &url]),
-        TokenServer::start(&["--journal", &url])
-    );
+    let flags = ["--journal", &url];
+    let (one, two) = (TokenServer::start(&flags).await, TokenServer::start(&flags).await);
     let ada = token("ada", json!({"*": ["read"]}));
     let mut of_ada = two.enter(&ada).await;
     let (code, said) = run(&one.server, "revoke --jti ada-token").await;
@@ -152,6 +150,6 @@ async fn a_revocation_reaches_every_node_of_a_cluster() {
     for node in [&one, &two] {
         assert_eq!(refused(&node.server, &ada).await.as_deref(), Some(REVOKED));
     }
-    let later = TokenServer::start(&["--journal", &url]).await;
+    let later = TokenServer::start(&flags).await;
     assert_eq!(refused(&later.server, &ada).await.as_deref(), Some(REVOKED));
 }
