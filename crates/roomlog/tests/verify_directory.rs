@@ -150,7 +150,7 @@ async fn a_changed_block_of_the_journal_is_rejected_by_verify_and_serve() {
     assert!(server.sigterm().await.success());
     flip(&server.directory().join("journal.db"), "second of three");
     let verified = verify(server.directory(), &[]).await;
-    assert_eq!(verified.status.code(), Some(1));
+    assert_eq!(verified.status.code(), Some(1), "{verified:?}");
     let refused = serve_refused(server.directory(), "127.0.0.1:0", &[]).await;
     assert_eq!(refused.status.code(), Some(1));
     for output in [verified, refused] {
