@@ -3,7 +3,7 @@
 //! Enters: revocations, in the order of their log. Leaves: whether a token is revoked. Invariant: a
 //! revocation is kept for [`KEPT_S`], and no token lives longer; there are at most [`MOST`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use roomlog_protocol::{Author, Namespace};
 use serde::{Deserialize, Serialize};
@@ -43,56 +43,75 @@ pub enum Revocation {
     },
 }
 
+/// Whose tokens are revoked, besides everybody's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Whose {
+    /// That of a `jti`.
+    Token(String),
+    /// Those of an author, in a namespace.
+    Author(String, Author),
+}
+
 /// What of them is known now.
 #[derive(Debug, Clone, Default)]
 pub struct Revocations {
-    /// By `jti`, when each was revoked.
-    tokens: HashMap<String, u64>,
-    /// By namespace and author: issued before, and when that was revoked.
-    authors: HashMap<(String, Author), (u64, u64)>,
+    /// Issued before, in seconds since the Unix epoch, and when that was revoked.
+    kept: HashMap<Whose, (u64, u64)>,
+    /// The same by when, so that those that are too old are found without a look at all.
+    by_age: BTreeSet<(u64, Whose)>,
     all_before: u64,
 }
 
 impl Revocations {
     /// Adds one that was made at this time, in seconds since the Unix epoch.
     pub fn add(&mut self, revocation: Revocation, at: u64) {
-        let oldest = at.saturating_sub(KEPT_S);
-        self.tokens.retain(|_, at| *at >= oldest);
-        self.authors.retain(|_, (_, at)| *at >= oldest);
-        match revocation {
-            Revocation::Token { jti } => _ = self.tokens.insert(jti, at),
+        self.forget_before(at.saturating_sub(KEPT_S));
+        let (whose, issued_before) = match revocation {
+            Revocation::Token { jti } => (Whose::Token(jti), u64::MAX),
             Revocation::Author { author, namespace, issued_before } => {
                 let namespace = namespace.as_deref().unwrap_or_default().to_owned();
-                let kept = self.authors.entry((namespace, author)).or_default();
-                *kept = (kept.0.max(issued_before), at);
+                (Whose::Author(namespace, author), issued_before)
             }
             Revocation::All { issued_before } => {
                 self.all_before = self.all_before.max(issued_before);
+                return;
             }
+        };
+        let before = self.kept.get(&whose).copied();
+        if let Some((_, revoked_at)) = before {
+            self.by_age.remove(&(revoked_at, whose.clone()));
+        }
+        self.by_age.insert((at, whose.clone()));
+        self.kept.insert(whose, (issued_before.max(before.map_or(0, |(before, _)| before)), at));
+    }
+
+    fn forget_before(&mut self, oldest: u64) {
+        while self.by_age.first().is_some_and(|(at, _)| *at < oldest)
+            && let Some((_, whose)) = self.by_age.pop_first()
+        {
+            self.kept.remove(&whose);
         }
     }
 
     /// Whether no more may be added.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.tokens.len() + self.authors.len() >= MOST
+        self.kept.len() >= MOST
     }
 
     /// Whether what this author has is revoked.
     #[must_use]
     pub fn are_of(&self, author: &Author, access: &Access) -> bool {
         let Some(token) = &access.token else { return false };
-        let key = (access.namespace().to_owned(), author.clone());
-        let before = self.authors.get(&key).map_or(0, |(before, _)| *before).max(self.all_before);
-        token.issued_at < before
-            || token.jti.as_ref().is_some_and(|jti| self.tokens.contains_key(jti))
+        let before = |whose: &Whose| self.kept.get(whose).map_or(0, |(before, _)| *before);
+        let of_author = before(&Whose::Author(access.namespace().to_owned(), author.clone()));
+        let of_token = token.jti.clone().map_or(0, |jti| before(&Whose::Token(jti)));
+        token.issued_at < of_author.max(of_token).max(self.all_before)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::access::{RoomRights, TokenId};
 
