@@ -177,9 +177,14 @@ fn put_oldest(to: &mut Vec<u8>, entries: &[Stored], bytes: usize) -> usize {
     entries.len()
 }
 
-/// The same with the last entries. They are encoded from the end, so that no more is encoded than is
-/// kept, and one entry.
+/// The same with the last entries. If not all fit, they are encoded once more, from the end: so no more
+/// is held than twice what is kept, and one entry.
 fn put_newest(to: &mut Vec<u8>, entries: &[Stored], bytes: usize) -> usize {
+    let begin = to.len();
+    if put_oldest(to, entries, bytes) == entries.len() {
+        return entries.len();
+    }
+    to.truncate(begin);
     let (mut reversed, mut ends) = (Vec::new(), vec![0]);
     for stored in entries.iter().rev() {
         put_json(&mut reversed, &stored.entry);
