@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
-    transport::{OpenError, Transport},
+    transport::{self, OpenError},
     trust::{TlsProblem, Trust},
 };
 
@@ -86,7 +86,7 @@ impl Drop for Http {
 
 impl Http {
     pub(crate) async fn open(uri: &Uri, trust: &Trust) -> Result<Self, OpenError> {
-        let stream = Transport::open(uri, trust).await?;
+        let stream = transport::open(uri, trust).await?;
         let opened = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = opened.map_err(|why| OpenError::Unreachable(why.to_string()))?;
         let connection = tokio::spawn(async move {

@@ -22,7 +22,7 @@ use crate::{
     ClientError,
     options::Options,
     requests::written,
-    transport::{OpenError, Transport},
+    transport::{self, OpenError, Transport},
 };
 
 /// The longest accepted frame: twice the largest page that a server can be configured to send.
@@ -93,7 +93,7 @@ impl Socket {
             let address = options.address.to_string();
             ConnectError::Final(ClientError::Unusable { address, why })
         };
-        let stream = Transport::open(options.address.uri(), &options.trust).await;
+        let stream = transport::open(options.address.uri(), &options.trust).await;
         let stream = stream.map_err(|error| match error {
             OpenError::Unreachable(why) => ConnectError::Transient(why),
             OpenError::Tls(problem) => {

@@ -373,8 +373,8 @@ struct SocketPlace {
 
 impl SocketPermit {
     /// A connection takes so many bytes, of which `charged` are charged to this client. If it may not
-    /// hold them, gives back what it was given: the
-    /// socket is open until it is answered, and counts as long.
+    /// hold them, gives back what it was given: the socket is open until it is answered, and counts as
+    /// long.
     pub(crate) fn new(
         permit: OwnedSemaphorePermit,
         client: Client,

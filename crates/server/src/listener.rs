@@ -2,11 +2,11 @@
 //! the server stops; then they drain them.
 //!
 //! Enters: listeners, a node, a signal to stop. Leaves: drained listeners. A request of a trusted proxy
-//! is for the client that it names, each for its own. Invariants: at most
-//! `sockets` are served concurrently in public, and [`DOOR_SOCKETS`] at the door, whatever happens
-//! at the other; in public up to [`REFUSED_CONNECTIONS`] more are open to be refused, others are
-//! closed at once, at the door they wait to be accepted; when [`run`] returns, every append that was taken is
-//! answered, or its socket was closed after `drain`.
+//! is for the client that it names, each for its own. Invariants: at most `sockets` are served
+//! concurrently in public, and [`DOOR_SOCKETS`] at the door, whatever happens at the other; in public up
+//! to [`REFUSED_CONNECTIONS`] more are open to be refused, others are closed at once, at the door they
+//! wait to be accepted; when [`run`] returns, every append that was taken is answered, or its socket was
+//! closed after `drain`.
 
 use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -30,6 +30,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, mpsc, watch},
 };
+use tokio_util::either::Either;
 use tracing::{debug, warn};
 
 use crate::{
@@ -195,8 +196,8 @@ impl Accept for PublicListener {
     async fn next(&self) -> io::Result<(Stream, Option<IpAddr>)> {
         let (stream, peer) = self.tcp.next().await?;
         let stream = match &self.tls {
-            Some(tls) => Stream::Tls(tls.accept(stream)?),
-            None => Stream::Plain(stream),
+            Some(tls) => Either::Right(tls.accept(stream)?),
+            None => Either::Left(stream),
         };
         Ok((stream, peer))
     }

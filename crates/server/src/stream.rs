@@ -2,33 +2,24 @@
 //!
 //! Enters and leaves: bytes. Invariant: without TLS it costs a branch.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::io::{self, IoSlice};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::AsyncWriteExt,
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
+use tokio_util::either::Either;
 
 use crate::tls::TlsStream;
 
 /// A socket of the public listener.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(TlsStream),
-}
+pub(crate) type Stream = Either<TcpStream, TlsStream>;
 
 /// The half that is read.
-pub(crate) enum ReadHalf {
-    Plain(OwnedReadHalf),
-    Tls(TlsStream),
-}
+pub(crate) type ReadHalf = Either<OwnedReadHalf, TlsStream>;
 
 /// The half that is written.
 pub(crate) enum WriteHalf {
@@ -36,15 +27,13 @@ pub(crate) enum WriteHalf {
     Tls(TlsStream),
 }
 
-impl Stream {
-    pub(crate) fn into_split(self) -> (ReadHalf, WriteHalf) {
-        match self {
-            Self::Plain(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadHalf::Plain(read), WriteHalf::Plain(write))
-            }
-            Self::Tls(stream) => (ReadHalf::Tls(stream.clone()), WriteHalf::Tls(stream)),
+pub(crate) fn into_split(stream: Stream) -> (ReadHalf, WriteHalf) {
+    match stream {
+        Either::Left(stream) => {
+            let (read, write) = stream.into_split();
+            (Either::Left(read), WriteHalf::Plain(write))
         }
+        Either::Right(stream) => (Either::Right(stream.clone()), WriteHalf::Tls(stream)),
     }
 }
 
@@ -80,70 +69,12 @@ impl WriteHalf {
             Self::Tls(stream) => stream.writable().await,
         }
     }
-}
 
-/// Does the same with either kind of socket.
-macro_rules! either {
-    ($of:expr, $does:ident($($with:expr),*)) => {
-        match $of.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).$does($($with),*),
-            Self::Tls(stream) => Pin::new(stream).$does($($with),*),
+    /// Says that nothing more comes.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(half) => half.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
         }
-    };
+    }
 }
-
-macro_rules! reads {
-    ($of:ty) => {
-        impl AsyncRead for $of {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                buffer: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                either!(self, poll_read(context, buffer))
-            }
-        }
-    };
-}
-
-macro_rules! writes {
-    ($of:ty) => {
-        impl AsyncWrite for $of {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                either!(self, poll_write(context, bytes))
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                pieces: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                either!(self, poll_write_vectored(context, pieces))
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-                either!(self, poll_flush(context))
-            }
-
-            fn poll_shutdown(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-            ) -> Poll<io::Result<()>> {
-                either!(self, poll_shutdown(context))
-            }
-        }
-    };
-}
-
-reads!(Stream);
-reads!(ReadHalf);
-writes!(Stream);
-writes!(WriteHalf);

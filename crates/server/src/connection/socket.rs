@@ -22,14 +22,14 @@ use futures_util::StreamExt;
 use roomlog_core::budget::{Account, Charge};
 use roomlog_protocol::CloseCode;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::timeout,
 };
 use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 use super::position::FramePosition;
 use crate::{
-    stream::{ReadHalf, Stream, WriteHalf},
+    stream::{ReadHalf, Stream, WriteHalf, into_split},
     wire,
 };
 
@@ -77,7 +77,7 @@ impl Socket {
         frame_bytes: usize,
         account: &Account,
     ) -> (Self, WriteHalf) {
-        let (half, write) = stream.into_split();
+        let (half, write) = into_split(stream);
         // Even when it is empty it would hold the buffer that the handshake was read into.
         let read = if read.is_empty() { Bytes::new() } else { read };
         let limits = Limits::default().max_payload_len(Some(frame_bytes));
