@@ -4,7 +4,7 @@
 //!  key files, JWK sets ──► Keys ─┐
 //!  token, time ──────────────────┴► Verifier ──► (Author, Access)
 //!                                                   │ Revocations: is it revoked?
-//!                                                   └ may(room, right), ranges(), may_speak_for(…)
+//!                                                   └ may(room, right), readable(), may_speak_for(…)
 //! ```
 //!
 //! Enters: the text of tokens, keys and revocations, and the time. Leaves: an author and what it may do,

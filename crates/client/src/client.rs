@@ -378,20 +378,7 @@ fn names_a_slot(update: &ClientUpdate) -> bool {
 /// An append of a text under a new id; everything else is unset.
 #[must_use]
 pub fn draft(room: RoomName, body: impl Into<String>) -> ClientAppend {
-    ClientAppend {
-        room,
-        body: body.into(),
-        id: Some(new_id()),
-        seq: None,
-        after: None,
-        expect: None,
-        kind: roomlog_protocol::Kind::default(),
-        reference: None,
-        meta: None,
-        sent_at: None,
-        author: None,
-        req: None,
-    }
+    ClientAppend { id: Some(new_id()), ..ClientAppend::new(room, body.into()) }
 }
 
 /// ULIDs start with the time, which keeps the server's index of ids local.

@@ -113,6 +113,27 @@ pub struct ClientAppend {
     pub req: Option<i64>,
 }
 
+impl ClientAppend {
+    /// An append of a text; everything else is unset.
+    #[must_use]
+    pub fn new(room: RoomName, body: String) -> Self {
+        Self {
+            room,
+            body,
+            id: None,
+            seq: None,
+            after: None,
+            expect: None,
+            kind: Kind::default(),
+            reference: None,
+            meta: None,
+            sent_at: None,
+            author: None,
+            req: None,
+        }
+    }
+}
+
 /// Which slots to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {

@@ -7,12 +7,11 @@ mod token;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use roomlog_client::Address;
 use roomlog_protocol::{EntryId, Kind, RoomName};
 
 pub(crate) use self::{
     import::{Format, ImportArgs},
-    server::{ServerArgs, TokenFile},
+    server::{DoorArgs, ServerArgs},
     token::{InspectArgs, NewTokenArgs, RevokeArgs, TokenArgs, TokenCommand},
 };
 use crate::{serve::ServeArgs, settings::ClusterSettings};
@@ -251,14 +250,8 @@ pub(crate) struct BackupArgs {
     /// The directory; created if it does not exist, rejected if it is not empty.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// The data directory of the running server [default: ./roomlog-data]
-    #[arg(long, env = "ROOMLOG_DATA", value_name = "DATA")]
-    pub(crate) data: Option<PathBuf>,
-    /// The address of its --admin-listen, if that is not the socket in --data.
-    #[arg(long, value_name = "URL")]
-    pub(crate) server: Option<Address>,
     #[command(flatten)]
-    pub(crate) token: TokenFile,
+    pub(crate) door: DoorArgs,
 }
 
 #[derive(Debug, Args)]

@@ -67,7 +67,7 @@ Examples:
   roomlog serve --journal nats://a:4222,b:4222,c:4222
 
 SIGTERM, Ctrl-C or a closed terminal: what was taken is committed and answered, sockets are closed, exit 0.
-SIGHUP: the TLS certificate is read again.
+SIGHUP: the TLS certificate and the keys of tokens are read again.
 RUST_LOG=debug says more on standard error."
 )]
 pub(crate) struct ServeArgs {

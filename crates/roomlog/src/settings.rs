@@ -4,8 +4,8 @@
 //! over the environment, the environment over the file, the file over the default. A value out of
 //! range and an unknown key are rejected before anything is opened.
 //!
-//! The tables below and in [`access`] are the only list of settings: flags, variables, keys of the file, help and
-//! `roomlog config` come from them. A test compares them with the tables of the manual.
+//! The tables below and in [`access`] are the only list of settings: flags, variables, keys of the
+//! file, help and `roomlog config` come from them. A test compares them with the tables of the manual.
 
 use std::{fmt::Display, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -101,7 +101,7 @@ settings! {
         trust_proxy: Vec<String>, "ROOMLOG_TRUST_PROXY", "CIDR";
         /// How long a socket may take to read its last answers at shutdown [default: 10000]
         drain_ms: u64, "ROOMLOG_DRAIN_MS", "MS";
-        /// Concurrent sockets; more wait to be accepted [default: 20000]
+        /// Concurrent sockets; more are refused [default: 20000]
         sockets: usize, "ROOMLOG_SOCKETS", "N";
         /// Interval between comments in Server-Sent Events [default: 15000]
         event_comment_ms: u64, "ROOMLOG_EVENT_COMMENT_MS", "MS";

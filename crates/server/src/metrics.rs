@@ -174,7 +174,7 @@ impl Default for Metrics {
             sockets: registry.gauge(
                 "roomlog_sockets",
                 "Connections served in public: WebSockets, HTTP, Server-Sent Events. At the \
-                 setting `sockets` more wait to be accepted.",
+                 setting `sockets` more are refused.",
             ),
             budgets: OnceLock::new(),
             on_request: Mutex::new(RequestedMetrics::new(&registry)),

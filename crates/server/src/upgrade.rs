@@ -21,10 +21,7 @@ use sha1::{Digest, Sha1};
 use tracing::debug;
 
 use crate::{
-    auth::{
-        caller::{challenge, token_of},
-        rights::unauthorized,
-    },
+    auth::caller::{admit, challenge, token_of},
     connection::Connection,
     gateway::{Gateway, SocketPermit},
     stream::Stream,
@@ -93,11 +90,8 @@ async fn login_of(
 ) -> Result<Option<(Author, Arc<Access>, usize)>, Refusal> {
     let Some(tokens) = &gateway.config.tokens else { return Ok(None) };
     let Some(token) = token_of(&Method::GET, headers)? else { return Ok(None) };
-    let checked = tokens.admit(token).await.map_err(|error| {
-        permit.client.note_refused_login(&error);
-        unauthorized(&error)
-    });
-    checked.map(|(author, access)| Some((author, access, token.len())))
+    let (author, access) = admit(tokens, &permit.client, token).await?;
+    Ok(Some((author, access, token.len())))
 }
 
 /// Why a request is no WebSocket handshake: the status and the message.

@@ -12,7 +12,7 @@ use roomlog_core::{
     proposal::{Proposal, Stored},
     rules::Rules,
 };
-use roomlog_protocol::{Author, ClientAppend, Entry, EntryId, Kind, RoomName};
+use roomlog_protocol::{Author, ClientAppend, Entry, EntryId, RoomName};
 
 /// Rules that are never released: entries of a room have distinct times.
 pub const TRIAL: Rules =
@@ -33,20 +33,7 @@ pub fn room(name: &str) -> RoomName {
 /// If a name is invalid.
 #[must_use]
 pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
-    let append = ClientAppend {
-        room: self::room(room),
-        body: body.into(),
-        id: None,
-        seq: None,
-        after: None,
-        expect: None,
-        kind: Kind::default(),
-        reference: None,
-        meta: None,
-        sent_at: None,
-        author: None,
-        req: None,
-    };
+    let append = ClientAppend::new(self::room(room), body.into());
     let author = Author::new(author).expect("an author");
     Proposal::new(append, author, EntryId::new(id).expect("an id"))
 }

@@ -16,10 +16,7 @@ use crate::{
     },
     budget::{Account, Charge},
     model::{
-        commit::{entry_weight, texts_weight},
-        identity::partition_of,
-        mailbox::Mailbox,
-        outcome::AppendOutcome,
+        commit::entry_weight, identity::partition_of, mailbox::Mailbox, outcome::AppendOutcome,
         proposal::Proposal,
     },
     stats::Stats,
@@ -44,7 +41,7 @@ impl Draft {
         received: u64,
         account: &Account,
     ) -> Result<Self, AppendOutcome> {
-        let weight = entry_weight(&append.body) + append.meta.as_deref().map_or(0, texts_weight);
+        let weight = entry_weight(&append.body, append.meta.as_deref());
         let charge = account.charge(weight).ok_or(AppendOutcome::Busy)?;
         let charge = Some(charge);
         let (time, seq) = (merge_time(append.sent_at, received), append.seq);

@@ -25,10 +25,9 @@ impl Commit {
     /// A commit of these entries.
     #[must_use]
     pub fn new(room: RoomName, position: Position, entries: Vec<Stored>) -> Self {
-        let weight = entries.iter().map(|Stored { entry, .. }| {
-            entry_weight(&entry.body) + entry.meta.as_deref().map_or(0, texts_weight)
-        });
-        let weight = weight.sum();
+        let weigh =
+            |Stored { entry, .. }: &Stored| entry_weight(&entry.body, entry.meta.as_deref());
+        let weight = entries.iter().map(weigh).sum();
         Self { room, position, entries, frames: OnceLock::new(), weight }
     }
 
@@ -63,14 +62,14 @@ impl Commit {
     }
 }
 
-/// Approximate bytes in memory of an entry with this body, besides its meta.
-pub(crate) fn entry_weight(body: &str) -> usize {
-    texts_weight(body) + ENTRY_WEIGHT
+/// Approximate bytes in memory of an entry.
+pub(crate) fn entry_weight(body: &str, meta: Option<&str>) -> usize {
+    texts_weight(body) + meta.map_or(0, texts_weight) + ENTRY_WEIGHT
 }
 
 /// Approximate bytes in memory of a body or meta: once as it is, in a block or an entry, and once in a
 /// frame, where a control character takes six bytes.
-pub(crate) fn texts_weight(text: &str) -> usize {
+fn texts_weight(text: &str) -> usize {
     text.len() + json_bytes(text)
 }
 

@@ -26,6 +26,19 @@ pub(crate) struct ServerArgs {
     pub(crate) token: TokenFile,
 }
 
+/// Where a server serves operators, and with which token.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DoorArgs {
+    /// The data directory of the running server [default: ./roomlog-data]
+    #[arg(long, env = "ROOMLOG_DATA", value_name = "DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The address of its --admin-listen, if that is not the socket in --data.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<Address>,
+    #[command(flatten)]
+    pub(crate) token: TokenFile,
+}
+
 /// Where the token is.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct TokenFile {

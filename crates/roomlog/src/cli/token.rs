@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use roomlog_auth::Operation;
-use roomlog_client::Address;
 use roomlog_protocol::{Author, Namespace};
 
-use super::server::TokenFile;
+use super::server::{DoorArgs, TokenFile};
 use crate::tokens::{AUTHOR_CLAIM, Life, RoomGrant};
 
 #[derive(Debug, Args)]
@@ -110,12 +109,6 @@ pub(crate) struct RevokeArgs {
     /// Only tokens that were issued before this time, as RFC 3339 or in seconds since 1970 [default: now]
     #[arg(long, value_name = "TIME")]
     pub(crate) issued_before: Option<String>,
-    /// The data directory of the running server [default: ./roomlog-data]
-    #[arg(long, env = "ROOMLOG_DATA", value_name = "DATA")]
-    pub(crate) data: Option<PathBuf>,
-    /// The address of its --admin-listen, if that is not the socket in --data.
-    #[arg(long, value_name = "URL")]
-    pub(crate) server: Option<Address>,
     #[command(flatten)]
-    pub(crate) token: TokenFile,
+    pub(crate) door: DoorArgs,
 }

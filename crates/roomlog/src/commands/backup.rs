@@ -122,8 +122,7 @@ struct Download {
 
 impl Download {
     async fn start(args: &BackupArgs) -> Result<Self, Failure> {
-        let data = args.data.as_deref();
-        let mut operators = Operators::reach(args.server.as_ref(), data, &args.token).await?;
+        let mut operators = Operators::reach(&args.door).await?;
         let answer = operators.send(Method::GET, "/v1/backup", Bytes::new()).await;
         let answer = answer.map_err(|why| without_backup(&why))?;
         if !answer.status().is_success() {

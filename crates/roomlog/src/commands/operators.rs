@@ -14,7 +14,6 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use roomlog_client::Address;
 use roomlog_protocol::{BackupLine, ErrorCode};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -23,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{cli::TokenFile, door, engines::served, failure::Failure, settings::DATA};
+use crate::{cli::DoorArgs, door::connect, engines::served, failure::Failure, settings::DATA};
 
 /// How long a server may be silent.
 pub(super) const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
@@ -46,15 +45,11 @@ impl Drop for Operators {
 
 impl Operators {
     /// Connects to an address, or else to the socket in a directory.
-    pub(super) async fn reach(
-        server: Option<&Address>,
-        data: Option<&Path>,
-        token: &TokenFile,
-    ) -> Result<Self, Failure> {
-        let token = token.read()?;
-        let Some(address) = server else {
-            let data = served(data.unwrap_or(Path::new(DATA)));
-            let stream = door::connect(&data).await?;
+    pub(super) async fn reach(door: &DoorArgs) -> Result<Self, Failure> {
+        let token = door.token.read()?;
+        let Some(address) = &door.server else {
+            let data = served(door.data.as_deref().unwrap_or(Path::new(DATA)));
+            let stream = connect(&data).await?;
             let shown = format!("the server of {}", data.display());
             return Self::start(stream, "localhost".into(), shown, token).await;
         };

@@ -11,8 +11,7 @@ use crate::{cli::RevokeArgs, failure::Failure, stderr::message};
 
 pub(crate) async fn run(args: RevokeArgs) -> Result<(), Failure> {
     let revocation = revocation(&args)?;
-    let mut operators =
-        Operators::reach(args.server.as_ref(), args.data.as_deref(), &args.token).await?;
+    let mut operators = Operators::reach(&args.door).await?;
     let body = Bytes::from(json!(revocation).to_string());
     let answer = operators.send(Method::POST, "/v1/revoke", body).await?;
     if answer.status() != StatusCode::NO_CONTENT {

@@ -27,8 +27,8 @@ use crate::{
     wire::{bad, refuse},
 };
 
-/// The name of the cookie of a session: with this prefix a browser takes it only from the host itself, over TLS or on loopback (RFC
-/// 6265bis, 4.1.3.2).
+/// The name of the cookie of a session: with this prefix a browser takes it only from the host itself,
+/// over TLS or on loopback (RFC 6265bis, 4.1.3.2).
 pub(super) const COOKIE: &str = "__Host-roomlog";
 
 /// The token of the cookie; `None` if there is none.
@@ -110,17 +110,13 @@ pub(crate) async fn operators_only(
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    let Some(tokens) = tokens else { return next.run(request).await };
+    let Some(tokens) = &tokens else { return next.run(request).await };
     let Some(token) = bearer(request.headers()).transpose() else {
         let message = "the operators' door needs a token: Authorization: Bearer …";
         return challenge(Refusal::new(ErrorCode::LoginRequired, message)).await;
     };
-    let token = token.map(str::to_owned);
     let checked = match token {
-        Ok(token) => tokens.admit(&token).await.map_err(|error| {
-            permit.client.note_refused_login(&error);
-            unauthorized(&error)
-        }),
+        Ok(token) => admit(tokens, &permit.client, token).await,
         Err(refusal) => Err(refusal),
     };
     match checked {
@@ -145,6 +141,18 @@ pub(crate) async fn challenge(refusal: Refusal) -> Response<Body> {
     answer
 }
 
+/// Checks a token. That it is refused is noted.
+pub(crate) async fn admit(
+    tokens: &Tokens,
+    client: &Client,
+    token: &str,
+) -> Result<(Author, Arc<Access>), Refusal> {
+    tokens.admit(token).await.map_err(|error| {
+        client.note_refused_login(&error);
+        unauthorized(&error)
+    })
+}
+
 async fn caller_of(
     gateway: &Gateway,
     tokens: &Tokens,
@@ -155,10 +163,7 @@ async fn caller_of(
     if let Some(caller) = last_caller(tokens, permit, &hash) {
         return Ok(caller);
     }
-    let (author, access) = tokens.admit(token).await.map_err(|error| {
-        permit.client.note_refused_login(&error);
-        unauthorized(&error)
-    })?;
+    let (author, access) = admit(tokens, &permit.client, token).await?;
     let client = login(gateway, &permit.client, &author, &access)?;
     let charge = client.memory.charge(ACCESS_FACTOR * token.len()).ok_or_else(holds_too_much)?;
     let caller = Caller { author: Some(author), access, client };

@@ -18,9 +18,7 @@ use roomlog_auth::Revocation;
 use roomlog_core::{
     Node, outcome::AppendOutcome, proposal::Stored, queue::Draft, reader::PageLimits, tail::Tail,
 };
-use roomlog_protocol::{
-    Author, ClientAppend, EntryId, ErrorCode, Kind, Latest, Refusal, RoomName, Span,
-};
+use roomlog_protocol::{Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::{error, warn};
@@ -157,20 +155,8 @@ pub(crate) async fn revoke(
 
 async fn append(node: &Node, record: &Record, id: Option<&str>) -> Result<(), Refusal> {
     let name = |why: roomlog_protocol::NameError| bad(why.to_string());
-    let append = ClientAppend {
-        room: RoomName::system(ROOM).map_err(name)?,
-        body: json!(record).to_string(),
-        id: None,
-        seq: None,
-        after: None,
-        expect: None,
-        kind: Kind::default(),
-        reference: None,
-        meta: None,
-        sent_at: None,
-        author: None,
-        req: None,
-    };
+    let room = RoomName::system(ROOM).map_err(name)?;
+    let append = ClientAppend::new(room, json!(record).to_string());
     let id = id.map_or_else(|| Ok(new_id()), EntryId::new).map_err(name)?;
     let author = Author::new(AUTHOR).map_err(name)?;
     let outcome = match Draft::new(append, (author, id), now_ms(), node.append_budget()) {
