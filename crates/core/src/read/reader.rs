@@ -131,13 +131,7 @@ impl Reader {
         room: &RoomName,
         bounds: impl FnOnce(&Head) -> (Slot, Slot),
     ) -> Result<View, ArchiveError> {
-        if let Some(tail) = self.rooms.held(room) {
-            return Ok(tail.view(bounds));
-        }
-        // Not in memory: all of it is in the archive.
-        let head = self.rooms.archived_head(room)?;
-        let (first, end) = bounds(&head);
-        Ok(View { head, first, end, archived: head.end, commits: Vec::new() })
+        Ok(self.rooms.open_to_read(room)?.view(bounds))
     }
 
     async fn entries(

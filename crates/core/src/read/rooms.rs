@@ -3,15 +3,16 @@
 //! Enters: names; from the applier, which rooms have entries that the archive may lack. Leaves: a
 //! room's [`Tail`], the same one for all callers while anyone holds it. Invariants: a room not in
 //! memory is completely in the archive, so its head can be read there; a room is in memory only
-//! while it has entries that the archive may lack or the tail keeps, or somebody holds it.
+//! while it has entries that the archive may lack or the tail keeps, or somebody holds it, or it is
+//! one of the last [`RECENT_ROOMS`] that a read brought into memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     ops::Bound::{Excluded, Included},
     sync::Arc,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use roomlog_protocol::{RoomName, RoomRange};
 
 use crate::{
@@ -23,11 +24,17 @@ use crate::{
     read::{held::Held, tail::Tail},
 };
 
+/// How many rooms that were read stay in memory, so that reading them again does not read the archive
+/// for their heads.
+const RECENT_ROOMS: usize = 1_024;
+
 pub(crate) struct Rooms {
     held: Arc<Held<Tail>>,
     /// Those with entries that the archive may lack. Held here and not by the applier, so that
     /// readers see these entries even after it has ended.
     unfolded: RwLock<BTreeMap<RoomName, Arc<Tail>>>,
+    /// Those that reads brought into memory last, oldest first.
+    recent: Mutex<VecDeque<Arc<Tail>>>,
     archive: Arc<dyn Archive>,
     in_place: InPlace,
 }
@@ -38,6 +45,7 @@ impl Rooms {
         Self {
             held: Arc::default(),
             unfolded: RwLock::default(),
+            recent: Mutex::default(),
             archive,
             in_place: InPlace::default(),
         }
@@ -62,7 +70,8 @@ impl Rooms {
                 return Ok(tail);
             }
             let mark = self.held.mark();
-            let head = self.archived_head(room)?;
+            let head = self.in_place.run(|| self.archive.head(room))?;
+            let head = head.unwrap_or_else(|| Head::empty(room));
             let tail = Arc::new(Tail::new(room.clone(), head, &self.held));
             if let Some(tail) = self.held.hold(room, mark, tail) {
                 return Ok(tail);
@@ -70,11 +79,22 @@ impl Rooms {
         }
     }
 
-    /// The head of a room that is not in memory: all of it is in the archive. A short read, for which
-    /// other tasks do not wait.
-    pub(crate) fn archived_head(&self, room: &RoomName) -> Result<Head, ArchiveError> {
-        let head = self.in_place.run(|| self.archive.head(room))?;
-        Ok(head.unwrap_or_else(|| Head::empty(room)))
+    /// The same room as [`Rooms::open`], for a read: it stays in memory until many others were read,
+    /// unless it was never written, so that such names take the place of none.
+    pub(crate) fn open_to_read(&self, room: &RoomName) -> Result<Arc<Tail>, ArchiveError> {
+        if let Some(tail) = self.held(room) {
+            return Ok(tail);
+        }
+        let tail = self.open(room)?;
+        if tail.head().end > 0 {
+            let mut recent = self.recent.lock();
+            recent.push_back(tail.clone());
+            let evicted = if recent.len() > RECENT_ROOMS { recent.pop_front() } else { None };
+            drop(recent);
+            // Not under the lock: it may be the last reference.
+            drop(evicted);
+        }
+        Ok(tail)
     }
 
     /// Notes that a room has entries that the archive may lack.

@@ -10,7 +10,7 @@ use std::{
 
 use roomlog_protocol::RoomRange;
 
-use super::Rooms;
+use super::{RECENT_ROOMS, Rooms};
 use crate::{
     archive::Archive,
     fixtures::{Speaker, room, window},
@@ -50,6 +50,22 @@ fn a_room_with_entries_that_the_archive_lacks_is_in_memory_until_they_are_folded
     assert_eq!(rooms.open(&room("a")).expect("a").head().end, 1);
     rooms.note_folded(&room("a"));
     assert_eq!(rooms.len(), 0);
+}
+
+#[test]
+fn the_rooms_that_were_read_last_stay_in_memory_and_those_never_written_do_not() {
+    let (archive, rooms) = rooms();
+    let name = |n: usize| format!("r{n}");
+    let commits = (0..=RECENT_ROOMS).map(|n| Speaker::new(&name(n)).says(1, &["x"]));
+    archive.fold(&window(1, &commits.collect::<Vec<_>>())).expect("a fold");
+    for n in 0..=RECENT_ROOMS {
+        assert_eq!(rooms.open_to_read(&room(&name(n))).expect("a room").head().end, 1);
+        assert_eq!(rooms.open_to_read(&room("missing")).expect("a room").head().end, 0);
+    }
+    assert_eq!(rooms.len(), RECENT_ROOMS);
+    assert!(rooms.held(&room("r0")).is_none(), "the first that was read was evicted");
+    assert!(rooms.held(&room("r1")).is_some());
+    assert!(rooms.held(&room("missing")).is_none());
 }
 
 #[test]
