@@ -4,25 +4,12 @@
 //! `rate_limited` with the time to wait. Invariant: what is refused is counted by its limit, and
 //! uses up no allowance of that limit.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{
-    Extension,
-    body::Body,
-    extract::Request,
-    http::{HeaderValue, Response, header},
-    middleware::Next,
-};
 use roomlog_auth::Access;
 use roomlog_protocol::{ErrorCode, Refusal, RoomName};
 
-use crate::{
-    auth::rights::check_create,
-    gateway::{Gateway, SocketPermit},
-    limited::Limit,
-    principals::Client,
-    wire::refuse,
-};
+use crate::{auth::rights::check_create, gateway::Gateway, limited::Limit, principals::Client};
 
 /// The longest that a client beyond its rates is not read, or its answer is held back: on a WebSocket
 /// its pongs are to be heard.
@@ -34,42 +21,20 @@ pub(crate) fn refused_for(refusal: &Refusal) -> Duration {
     wait.min(LONGEST_PAUSE)
 }
 
-/// Why a request is refused, as [`limit_requests`] has found.
-#[derive(Clone)]
-struct Refused(Box<Refusal>);
-
-/// Counts every request, also one that the browser rules refuse. Those beyond `frames_per_second`, and
-/// all of a connection that may not be served, which is closed, are refused by [`refuse_limited`].
-pub(crate) async fn limit_requests(
-    Extension(permit): Extension<Arc<SocketPermit>>,
-    mut request: Request,
-    next: Next,
-) -> Response<Body> {
-    let client = &permit.client;
-    let is_surplus = client.presence.is_surplus();
-    if is_surplus {
+/// Admits a request, after a pause if it is beyond the rates: also one that the browser rules refuse
+/// counts. Fails with `rate_limited`, and all requests of a connection that may not be served do.
+pub(crate) async fn admit_request(client: &Client) -> Result<(), Refusal> {
+    if client.presence.is_surplus() {
         let message = "this address has as many connections as it may have \
                        (`connections_per_principal`, or as many as `sockets` leaves free); close \
                        one, or try again later";
-        let refusal = Refusal::new(ErrorCode::RateLimited, message);
-        request.extensions_mut().insert(Refused(refusal.into()));
-    } else if let Err(refusal) = client.admit_frame(0) {
-        tokio::time::sleep(refused_for(&refusal)).await;
-        request.extensions_mut().insert(Refused(refusal.into()));
+        return Err(Refusal::new(ErrorCode::RateLimited, message));
     }
-    let mut answer = next.run(request).await;
-    if is_surplus {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let admitted = client.admit_frame(0);
+    if let Err(refusal) = &admitted {
+        tokio::time::sleep(refused_for(refusal)).await;
     }
-    answer
-}
-
-/// Answers what [`limit_requests`] refuses, within the browser rules: pages may read the answer.
-pub(crate) async fn refuse_limited(request: Request, next: Next) -> Response<Body> {
-    match request.extensions().get::<Refused>() {
-        Some(Refused(refusal)) => refuse(refusal.as_ref().clone()),
-        None => next.run(request).await,
-    }
+    admitted
 }
 
 impl Client {

@@ -7,16 +7,15 @@
 //! it; names are other people's text, so only printable ASCII of a bounded length, and at most
 //! [`LOGGED_NAMES`] of them.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr};
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header,
         uri::Authority,
     },
-    middleware::Next,
 };
 use parking_lot::Mutex;
 use roomlog_protocol::{ErrorCode, Refusal};
@@ -72,6 +71,30 @@ impl Guard {
     /// The rules of the operators' door: it is known by the same hosts, and no page may use it.
     pub(crate) fn of_door(origins: &[String]) -> Self {
         Self { origins: Vec::new(), ..Self::new(origins, true) }
+    }
+
+    /// Answers a request with `next` if the rules allow it, and adds the headers to the answer that they
+    /// need.
+    pub(crate) async fn answer(
+        &self,
+        request: Request,
+        next: impl AsyncFnOnce(Request) -> Response<Body>,
+    ) -> Response<Body> {
+        let listed = self.listed_origin(request.headers());
+        let mut response = match self.check(&request) {
+            Ok(()) if listed.is_some() && request.method() == Method::OPTIONS => preflight(),
+            Ok(()) => next(request).await,
+            Err(refusal) => refuse(refusal),
+        };
+        let headers = response.headers_mut();
+        if let Some(origin) = listed {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let exposed = HeaderValue::from_static(CORS_EXPOSED);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+            headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+        }
+        response
     }
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
@@ -148,29 +171,6 @@ fn one_line(
     Ok(first)
 }
 
-/// Checks a request, and adds the headers to its answer that the rules need.
-pub(crate) async fn browser_rules(
-    State(guard): State<Arc<Guard>>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
-    let listed = guard.listed_origin(request.headers());
-    let mut response = match guard.check(&request) {
-        Ok(()) if listed.is_some() && request.method() == Method::OPTIONS => preflight(),
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refuse(refusal),
-    };
-    let headers = response.headers_mut();
-    if let Some(origin) = listed {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let exposed = HeaderValue::from_static(CORS_EXPOSED);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
-    }
-    response
-}
-
 /// The headers that every answer has, unless it sets one itself.
 pub(crate) const SAFE_HEADERS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -182,12 +182,11 @@ pub(crate) const SAFE_HEADERS: [(HeaderName, &str); 5] = [
 
 /// Adds the headers that keep other sites' pages from loading, framing or sniffing an answer, and
 /// caches from keeping it.
-pub(crate) async fn safe_headers(mut response: Response<Body>) -> Response<Body> {
+pub(crate) fn add_safe_headers(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     for (name, value) in SAFE_HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 fn preflight() -> Response<Body> {

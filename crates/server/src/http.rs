@@ -18,25 +18,25 @@ mod rooms;
 use std::{sync::Arc, thread};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
-    extract::State,
-    http::{Response, StatusCode},
-    middleware,
-    routing::{any, delete, get, post},
+    extract::{Request, State},
+    http::{HeaderValue, Response, StatusCode, header},
+    middleware::{self, Next},
+    routing::{any, get, post},
 };
 use roomlog_auth::Operation;
 use roomlog_protocol::{ErrorCode, Refusal};
 use tokio::sync::oneshot;
 
 use crate::{
-    admission::{limit_requests, refuse_limited},
+    admission::admit_request,
     auth::{
-        caller::{Operators, authenticate, operators_only},
+        caller::{Operators, operators_only},
         cookie,
     },
-    gateway::Gateway,
-    guard::{Guard, browser_rules, safe_headers},
+    gateway::{Gateway, SocketPermit},
+    guard::{Guard, add_safe_headers},
     upgrade::upgrade,
     wire::{bad, not_found, plain, refuse, refuse_as, respond},
 };
@@ -57,27 +57,19 @@ pub(crate) enum Rules {
 pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
     let guard = Guard::new(&gateway.config.origins, gateway.config.tokens.is_none());
     let entries = get(entries::read_entries).post(entries::append);
-    let of_callers = Router::new()
-        .route("/v1/session", post(cookie::begin))
+    let routes = Router::new()
+        .route("/v1/session", post(cookie::begin).delete(cookie::end))
         .route("/v1/rooms", get(rooms::read_rooms))
         .route("/v1/rooms/{room}", get(rooms::read_head))
         .route("/v1/rooms/{room}/entries", entries)
         .route("/v1/rooms/{room}/events", get(events::events))
-        .route_layer(middleware::from_fn_with_state(gateway.clone(), authenticate));
-    let routes = Router::new()
-        .merge(of_callers)
-        .route("/v1/session", delete(cookie::end))
         .route("/", get(page::index))
         .route("/app/{file}", get(page::app))
         .route("/sdk/src/{file}", get(page::sdk))
         .route("/metrics", any(async || refuse(not_found(MOVED))))
         .route("/v1/ws", get(upgrade))
         .route("/v1/backup", any(async || refuse(not_found(MOVED))));
-    let routes = finish(routes).layer(middleware::from_fn(refuse_limited));
-    guarded(routes, Some(guard))
-        .layer(middleware::from_fn(limit_requests))
-        .layer(middleware::map_response(safe_headers))
-        .with_state(gateway)
+    finish(routes, Listener { guard: Some(guard), limits_rates: true }).with_state(gateway)
 }
 
 /// The routes of the operators' door.
@@ -93,11 +85,18 @@ pub(crate) fn door(gateway: Arc<Gateway>, rules: Rules) -> Router {
         .route("/metrics", get(metrics).layer(may(Operation::Metrics)))
         .route("/v1/backup", get(backup::backup).layer(may(Operation::Backup)))
         .route("/v1/revoke", post(revoke::post).layer(may(Operation::Revoke)));
-    guarded(finish(routes), guard).layer(middleware::map_response(safe_headers)).with_state(gateway)
+    finish(routes, Listener { guard, limits_rates: false }).with_state(gateway)
 }
 
-/// Adds what every listener has: health, and errors in JSON.
-fn finish(routes: Router<Arc<Gateway>>) -> Router<Arc<Gateway>> {
+/// What the requests of a listener pass.
+struct Listener {
+    /// `None` if the browser rules do not hold.
+    guard: Option<Guard>,
+    limits_rates: bool,
+}
+
+/// Adds what every listener has: health, errors in JSON, and what its requests pass.
+fn finish(routes: Router<Arc<Gateway>>, listener: Listener) -> Router<Arc<Gateway>> {
     routes
         .route("/healthz", get(async || plain(StatusCode::OK, "alive\n")))
         .route("/readyz", get(ready))
@@ -106,14 +105,35 @@ fn finish(routes: Router<Arc<Gateway>>) -> Router<Arc<Gateway>> {
             let refusal = bad("this path does not support this method");
             refuse_as(StatusCode::METHOD_NOT_ALLOWED, refusal)
         })
+        .layer(middleware::from_fn_with_state(Arc::new(listener), pass))
 }
 
-/// Adds the browser rules, if they hold.
-fn guarded(routes: Router<Arc<Gateway>>, guard: Option<Guard>) -> Router<Arc<Gateway>> {
-    match guard {
-        Some(guard) => routes.layer(middleware::from_fn_with_state(Arc::new(guard), browser_rules)),
-        None => routes,
+/// Passes a request to its route: a page may read why it is refused for its rate, if its origin may read
+/// anything. All in one layer, because each costs a request several allocations.
+async fn pass(
+    State(listener): State<Arc<Listener>>,
+    Extension(permit): Extension<Arc<SocketPermit>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let client = listener.limits_rates.then_some(&permit.client);
+    let admitted = match client {
+        Some(client) => admit_request(client).await,
+        None => Ok(()),
+    };
+    let routed = async |request| match admitted {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refuse(refusal),
+    };
+    let mut answer = match &listener.guard {
+        Some(guard) => guard.answer(request, routed).await,
+        None => routed(request).await,
+    };
+    add_safe_headers(&mut answer);
+    if client.is_some_and(|client| client.presence.is_surplus()) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    answer
 }
 
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {

@@ -1,6 +1,6 @@
 //! Who sends a request over HTTP: by its `Authorization`, or by the cookie of a session.
 //!
-//! Enters: requests. Leaves: the same with a [`Caller`], or 401. Invariants: a token is taken from a
+//! Enters: requests. Leaves: the [`Caller`] of each, or 401. Invariants: a token is taken from a
 //! header alone, never from a URL; a cookie is good for requests that change nothing; a token is checked
 //! once for a connection, not for each of its requests, as long as it is not revoked and has not expired.
 
@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, Response, header},
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts},
     middleware::Next,
 };
 use roomlog_auth::{Access, Operation};
@@ -68,30 +68,35 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }
 }
 
-/// Adds the caller to a request that needs one, or answers 401.
-pub(crate) async fn authenticate(
-    State(gateway): State<Arc<Gateway>>,
-    Extension(permit): Extension<Arc<SocketPermit>>,
-    mut request: Request,
-    next: Next,
-) -> Response<Body> {
-    let caller = match &gateway.config.tokens {
-        None => Ok(Caller::open(permit.client.clone())),
-        Some(tokens) => match token_of(request.method(), request.headers()) {
-            Ok(Some(token)) => caller_of(&gateway, tokens, &permit, token).await,
-            Ok(None) => {
-                let message = "this server needs a token: Authorization: Bearer …";
-                Err(Refusal::new(ErrorCode::LoginRequired, message))
+/// Taken by the handlers of requests that need one; the others of a request find it in its extensions.
+impl FromRequestParts<Arc<Gateway>> for Caller {
+    type Rejection = Response<Body>;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<Gateway>,
+    ) -> Result<Self, Response<Body>> {
+        let Some(permit) = parts.extensions.get::<Arc<SocketPermit>>() else {
+            unreachable!("the listener adds it to every request")
+        };
+        let caller = match &gateway.config.tokens {
+            None => Ok(Self::open(permit.client.clone())),
+            Some(tokens) => match token_of(&parts.method, &parts.headers) {
+                Ok(Some(token)) => caller_of(gateway, tokens, permit, token).await,
+                Ok(None) => {
+                    let message = "this server needs a token: Authorization: Bearer …";
+                    Err(Refusal::new(ErrorCode::LoginRequired, message))
+                }
+                Err(refusal) => Err(refusal),
+            },
+        };
+        match caller {
+            Ok(caller) => {
+                parts.extensions.insert(caller.clone());
+                Ok(caller)
             }
-            Err(refusal) => Err(refusal),
-        },
-    };
-    match caller {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            Err(refusal) => Err(challenge(refusal).await),
         }
-        Err(refusal) => challenge(refusal).await,
     }
 }
 

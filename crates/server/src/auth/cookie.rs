@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
@@ -32,7 +31,7 @@ const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
 /// Begins a session: the token of the request is the cookie until it expires.
 pub(crate) async fn begin(
     State(gateway): State<Arc<Gateway>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Response<Body> {
     if gateway.config.tokens.is_none() {

@@ -10,7 +10,6 @@ use std::{
 };
 
 use axum::{
-    Extension,
     body::{Body, HttpBody},
     extract::State,
     http::{Request, Response, StatusCode, header},
@@ -40,7 +39,7 @@ use crate::{
 
 pub(super) async fn append(
     State(gateway): State<Arc<Gateway>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     room: Result<Room, BadRoom>,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -89,7 +88,7 @@ fn pause_before(refusal: &Refusal) -> Duration {
 
 pub(super) async fn read_entries(
     State(gateway): State<Arc<Gateway>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Room(room): Room,
     Params(query): Params,
 ) -> Response<Body> {

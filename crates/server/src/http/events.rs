@@ -22,7 +22,6 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use axum::{
-    Extension,
     body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header},
@@ -47,7 +46,7 @@ const COMMENT: &[u8] = b": still here\n\n";
 
 pub(super) async fn events(
     State(gateway): State<Arc<Gateway>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Room(room): Room,
     Params(query): Params,
     method: Method,

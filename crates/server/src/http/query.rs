@@ -24,7 +24,7 @@ use crate::{
     wire::{bad, refuse},
 };
 
-/// The room of a path, in the namespace of the caller.
+/// The room of a path, in the namespace of the caller, which the handler takes before it.
 pub(super) struct Room(pub(super) RoomName);
 
 /// Why a path has no valid room.
@@ -48,8 +48,10 @@ impl FromRequestParts<Arc<Gateway>> for Room {
             return Err(bad(format!("room has {bytes} bytes, more than {most}")));
         }
         let room = RoomName::new(&room).map_err(|why| bad(why.to_string()))?;
-        let caller = parts.extensions.get::<Caller>();
-        Ok(Self(caller.map_or_else(|| room.clone(), |caller| caller.access.room(&room))))
+        let Some(caller) = parts.extensions.get::<Caller>() else {
+            unreachable!("a handler takes its caller before a room")
+        };
+        Ok(Self(caller.access.room(&room)))
     }
 }
 

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     body::Body,
     extract::State,
     http::{Response, StatusCode},
@@ -43,7 +42,7 @@ struct RoomHead {
 
 pub(super) async fn read_rooms(
     State(gateway): State<Arc<Gateway>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Params(query): Params,
 ) -> Response<Body> {
     let (after, limit) = match page_of(&query) {
@@ -103,7 +102,7 @@ fn limit(asked: Option<&str>) -> Result<usize, Refusal> {
 
 pub(super) async fn read_head(
     State(gateway): State<Arc<Gateway>>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Room(room): Room,
 ) -> Response<Body> {
     let head = match caller.check_read(&room).and_then(|()| gateway.head(&room)) {
