@@ -155,6 +155,28 @@ async fn rooms_beyond_rooms_per_second_are_refused_and_those_that_exist_are_not(
 }
 
 #[tokio::test]
+async fn whoever_appends_beyond_a_rate_is_not_read_for_a_while() {
+    let pause = Duration::from_millis(100);
+    for rate in ["--rooms-per-second=1000", "--entries-per-second=1000"] {
+        // With an allowance of one, the next is there after a millisecond.
+        let server = Server::start(&[rate, "--burst-ms=1"]).await;
+        let mut ada = server.login("ada").await;
+        let frames = (0..40)
+            .map(|req| with("append", &format!("r-{req}"), json!({"body": "x", "req": req})));
+        let begun = Instant::now();
+        ada.send_all(frames).await;
+        let mut refused = 0;
+        for req in 0..40 {
+            refused += u32::from(of_type(&mut ada, req).await == "rate_limited");
+        }
+        assert!(refused >= 2, "{rate}: {refused}");
+        // After the last one there may be nothing that had to wait for its pause.
+        let paused = pause * (refused - 1);
+        assert!(begun.elapsed() >= paused, "{rate}: {refused} in {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn a_log_has_as_many_rooms_as_it_may_and_keeps_count_through_a_restart() {
     let mut server = Server::start(&["--rooms=2"]).await;
     let posted = json!({"author": "ada", "body": "x"});

@@ -9,7 +9,12 @@ use std::time::Duration;
 use roomlog_auth::Access;
 use roomlog_protocol::{ErrorCode, Refusal, RoomName};
 
-use crate::{auth::rights::check_create, gateway::Gateway, limited::Limit, principals::Client};
+use crate::{
+    auth::rights::check_create,
+    gateway::{BUSY_PAUSE, Gateway},
+    limited::Limit,
+    principals::Client,
+};
 
 /// The longest that a client beyond its rates is not read, or its answer is held back: on a WebSocket
 /// its pongs are to be heard.
@@ -19,6 +24,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) fn refused_for(refusal: &Refusal) -> Duration {
     let wait = refusal.retry_after_ms.map_or(LONGEST_PAUSE, Duration::from_millis);
     wait.min(LONGEST_PAUSE)
+}
+
+/// How long nothing is read from a client of which an append was refused with this, or the answer is held
+/// back: one that sends it again at once would cost the others the time to parse it.
+pub(crate) fn pause_after(refusal: &Refusal) -> Duration {
+    match refusal.code {
+        ErrorCode::RateLimited => refused_for(refusal).max(BUSY_PAUSE),
+        ErrorCode::Busy | ErrorCode::StorageFull => BUSY_PAUSE,
+        _ => Duration::ZERO,
+    }
 }
 
 /// Admits a request, after a pause if it is beyond the rates: also one that the browser rules refuse

@@ -45,11 +45,6 @@ pub(crate) const STOPPING: &str = "the server is shutting down; send it again wh
 /// what it sends.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether a client with this answer to an append is to wait so long.
-pub(crate) fn is_crowded(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::Busy | ErrorCode::StorageFull)
-}
-
 /// How many pages of lists of rooms are read concurrently.
 const LISTS: usize = 1;
 

@@ -33,7 +33,8 @@ use super::{
     socket::{BATCH_BYTES, Out, bytes_of},
 };
 use crate::{
-    gateway::{BUSY_PAUSE, Gateway, PageGrant, is_crowded},
+    admission::pause_after,
+    gateway::{Gateway, PageGrant},
     principals::Client,
     wire,
 };
@@ -96,7 +97,9 @@ impl Turn {
 
     /// Reads nothing from the socket for a while.
     pub(super) fn pause(&mut self, pause: Duration) {
-        self.paused_until = self.paused_until.max(Some(self.now + pause));
+        if !pause.is_zero() {
+            self.paused_until = self.paused_until.max(Some(self.now + pause));
+        }
     }
 
     /// Gives back what is charged and not held any more.
@@ -132,12 +135,9 @@ impl Turn {
         self.say(&ServerFrame::Error(refusal.into()));
     }
 
-    /// Refuses an append, and counts that. If it is refused because much is stored already, the client
-    /// has to wait.
+    /// Refuses an append, and counts that. The client may have to wait.
     pub(super) fn refuse_append(&mut self, refusal: Refusal) {
-        if is_crowded(refusal.code) {
-            self.pause(BUSY_PAUSE);
-        }
+        self.pause(pause_after(&refusal));
         self.gateway.config.metrics.refused(refusal.code);
         self.refuse(refusal);
     }

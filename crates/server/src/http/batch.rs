@@ -11,7 +11,7 @@
 //! stored after one that was rejected and may be sent again: the queue is numbered, so the
 //! sequencer rejects what is in flight behind it, as for a WebSocket's `seq`.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -38,9 +38,10 @@ use super::{
     body::{self, check_beginning},
 };
 use crate::{
+    admission::pause_after,
     auth::rights::Caller,
     connection::BATCH_BYTES,
-    gateway::{BUSY_PAUSE, FREE_PAGE, Gateway, PageGrant, holds_too_much, is_crowded},
+    gateway::{FREE_PAGE, Gateway, PageGrant, holds_too_much},
     outcome::{new_id, now_ms, refusal_of},
     principals::ReadTurns,
     wire::{self, bad, respond, unknown_outcome},
@@ -92,9 +93,7 @@ pub(super) async fn append_batch(
     let outcomes = client.memory.charge(outcomes).ok_or_else(holds_too_much)?;
     let lines = Batch::new(gateway, caller, room.clone()).run(&lines).await;
     drop(body);
-    if lines.iter().any(Line::is_crowded) {
-        sleep(BUSY_PAUSE).await;
-    }
+    sleep(lines.iter().map(Line::pause).max().unwrap_or_default()).await;
     let answer = BatchAnswer {
         gateway: gateway.clone(),
         turns: client.principal.reads.clone(),
@@ -418,9 +417,12 @@ fn error_line(refusal: Refusal) -> Vec<u8> {
 }
 
 impl Line {
-    /// Whether its client has to wait: much is stored already.
-    fn is_crowded(&self) -> bool {
-        matches!(self, Self::Error(refusal) if is_crowded(refusal.code))
+    /// How long its client has to wait.
+    fn pause(&self) -> Duration {
+        match self {
+            Self::Error(refusal) => pause_after(refusal),
+            _ => Duration::ZERO,
+        }
     }
 
     /// The id of its append, if it is known.

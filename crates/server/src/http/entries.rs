@@ -4,10 +4,7 @@
 //! error. Invariant: the outcome of a POST is awaited even when the client hangs up, so that what
 //! was taken is finished before the server stops.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::{Body, HttpBody},
@@ -27,12 +24,10 @@ use super::{
     query::{BadRoom, Params, Room, check_log, object_of_query, reach},
 };
 use crate::{
-    admission::refused_for,
+    admission::pause_after,
     auth::rights::Caller,
     connection::{keep_of, needed_end},
-    gateway::{
-        BUSY_PAUSE, Gateway, PageGrant, charged_answer, holds_too_much, is_crowded, unreadable,
-    },
+    gateway::{Gateway, PageGrant, charged_answer, holds_too_much, unreadable},
     principals::Client,
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
@@ -63,7 +58,7 @@ pub(super) async fn append(
             }
         };
         if let Err(refusal) = &answer {
-            tokio::time::sleep(pause_before(refusal)).await;
+            tokio::time::sleep(pause_after(refusal)).await;
         }
         // A client that sent `Expect` waits for the answer before it sends a body.
         if !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
@@ -75,15 +70,6 @@ pub(super) async fn append(
         })
     });
     appended.await.unwrap_or_else(|_| refuse(unknown_outcome("the append was interrupted")))
-}
-
-/// How long a refusal is held back, so that one who sends it again at once costs little meanwhile.
-fn pause_before(refusal: &Refusal) -> Duration {
-    match refusal.code {
-        ErrorCode::RateLimited => refused_for(refusal),
-        code if is_crowded(code) => BUSY_PAUSE,
-        _ => Duration::ZERO,
-    }
 }
 
 pub(super) async fn read_entries(
