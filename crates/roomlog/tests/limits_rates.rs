@@ -53,22 +53,27 @@ async fn numbered_appends_beyond_entries_per_second_come_again_in_order_after_th
     for seq in 0..3 {
         assert_eq!(of_type(&mut ada, seq).await, "appended");
     }
-    let error = ada.answer(3).await;
-    let wait = retry_after(&error);
-    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{error}");
-    assert_eq!(
-        (&error["seq"], &error["id"], &error["room"]),
-        (&json!(3), &json!("i-3"), &json!("r"))
-    );
-    // The one behind it waits for its turn: it was too much as well, and that is its answer then.
-    tokio::time::sleep(wait).await;
-    ada.send(append("r", 3, "x")).await;
-    assert_eq!(slot(&ada.answer(3).await), 3);
-    let error = ada.answer(4).await;
-    tokio::time::sleep(retry_after(&error)).await;
-    ada.send(append("r", 4, "x")).await;
+    let mut refused = 0;
+    let answer = loop {
+        let answer = ada.answer(3).await;
+        if answer["type"] == "appended" {
+            break answer;
+        }
+        refused += 1;
+        let wait = retry_after(&answer);
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{answer}");
+        assert_eq!(
+            (&answer["seq"], &answer["id"], &answer["room"]),
+            (&json!(3), &json!("i-3"), &json!("r"))
+        );
+        // The one behind it is read after the pause, and waits for its turn.
+        tokio::time::sleep(wait).await;
+        ada.send(append("r", 3, "x")).await;
+    };
+    assert_eq!(slot(&answer), 3);
     assert_eq!(slot(&ada.answer(4).await), 4);
-    assert_eq!(counted(&server, "entries_per_second").await, 2);
+    assert_eq!(counted(&server, "entries_per_second").await, refused);
+    assert!(refused > 0);
 }
 
 #[tokio::test]
@@ -81,8 +86,11 @@ async fn a_batch_stops_at_the_line_beyond_entries_per_second_and_a_post_is_429()
     let codes: Vec<_> = lines.map(|line| code(&line["error"]).to_owned()).collect();
     let (stored, behind) = ("no error", "out_of_order");
     assert_eq!(codes, [stored, stored, stored, "rate_limited", behind]);
+    // Its answer was held back until there was an allowance again, for one.
+    let append = json!({"author": "ada", "body": "x"});
+    server.post(path, &append).send().await.json();
     let begun = Instant::now();
-    let answer = server.post(path, &json!({"author": "ada", "body": "x"})).send().await;
+    let answer = server.post(path, &append).send().await;
     // It is held back for the wait, at most a second.
     let wait = retry_after(&answer.refused(429, "rate_limited"));
     assert!(begun.elapsed() >= wait.min(Duration::from_secs(1)), "{wait:?}");
