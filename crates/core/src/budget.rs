@@ -210,6 +210,15 @@ impl Charge {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
+    /// Charges it to the principal alone, if it is charged to one of its connections.
+    pub(crate) fn pass_to_principal(&mut self) {
+        let principal = self.account.above().filter(|account| account.above().is_some());
+        if let Some(principal) = principal.cloned() {
+            self.account.0.held.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.account = principal;
+        }
+    }
+
     /// Charges `bytes` more; `false`, and nothing is charged, if that is more than the account may
     /// hold now.
     #[must_use]

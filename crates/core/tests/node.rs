@@ -290,6 +290,26 @@ async fn appends_are_busy_above_their_budget_until_they_are_archived() {
 }
 
 #[tokio::test]
+async fn what_is_committed_counts_for_a_principal_until_it_is_archived_and_not_for_its_connection()
+{
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), without_fold(NodeSettings::default())).await;
+    let principal = life.append_budget().member();
+    let account = principal.member();
+    let mut ada = Connection::charged_to(account.clone());
+    ada.append(&life, says("id-0"), None, 0).expect("taken");
+    let weight = 2 * "id-0".len() + 512;
+    assert_eq!((account.held(), principal.held()), (weight, weight));
+    ada.outcomes().await;
+    for n in 1..4 {
+        ada.say(&life, says(&format!("id-{n}"))).await;
+    }
+    assert_eq!((account.held(), principal.held()), (0, 4 * weight));
+    life.fold_to_head().await.expect("a fold");
+    assert_eq!(principal.held(), 0);
+}
+
+#[tokio::test]
 async fn a_node_whose_fold_is_behind_is_busy_until_it_catches_up() {
     let disk = Disk::default();
     let settings =

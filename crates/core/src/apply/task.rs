@@ -213,10 +213,13 @@ impl ApplierTask {
             }
         };
         self.note_rules(durable.position, &name, *rules);
-        let charges = std::mem::take(charges);
-        // The sequencer puts fewer of them into a block, so that other rooms do not wait for them.
-        for (charge, known) in charges.iter().zip(known) {
+        let mut charges = std::mem::take(charges);
+        for (charge, known) in charges.iter_mut().zip(known) {
+            // The sequencer puts fewer of them into a block, so that other rooms do not wait for them.
             charge.account().note_cost(if known.is_some() { REPEAT_COST } else { 0 });
+            // A connection holds what waits to be committed: so one that appends one at a time holds one
+            // entry, however far the fold is behind for all.
+            charge.pass_to_principal();
         }
         let outcomes = self.applier.apply(durable, &name, *rules, proposals, known, charges)?;
         self.applied = *n + 1;
