@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::Server;
+use crate::{peer::Tokens, process::Server};
 
 /// Where files are written.
 #[derive(Debug, clap::Args)]
@@ -33,11 +33,15 @@ pub(crate) struct ServerArgs {
     pub(crate) binary: PathBuf,
     #[command(flatten)]
     pub(crate) dir: DataDir,
+    /// Take tokens: each author logs in with one of its own, and requests carry one.
+    #[arg(long)]
+    tokens: bool,
 }
 
 impl ServerArgs {
     /// Starts the server with its data in `data`.
     pub(crate) fn start(&self, data: &Path) -> io::Result<Server> {
-        Server::roomlog(&self.binary, data, &[])
+        let tokens = if self.tokens { Some(Tokens::make()?) } else { None };
+        Server::roomlog(&self.binary, data, &[], tokens)
     }
 }

@@ -15,7 +15,6 @@ use std::{
     collections::{BinaryHeap, VecDeque},
     fmt,
     io::{self, Write},
-    net::SocketAddr,
     os::fd::AsRawFd,
     time::{Duration, Instant},
 };
@@ -26,6 +25,7 @@ use serde::Deserialize;
 
 use crate::{
     frame::{append_frame, body},
+    peer::Peer,
     supply::Supply,
     times::Times,
     ws::{Input, Socket, put_text},
@@ -118,11 +118,16 @@ pub(crate) struct Authors {
 
 impl Authors {
     /// Connects and logs in.
-    pub(crate) fn connect(addr: SocketAddr, plan: &Plan, rooms: u32) -> io::Result<Self> {
+    pub(crate) fn connect<'a>(
+        peer: impl Into<Peer<'a>>,
+        plan: &Plan,
+        rooms: u32,
+    ) -> io::Result<Self> {
+        let peer = peer.into();
         let poll = Poll::new()?;
         let mut connections = Vec::new();
         for number in 0..plan.connections as usize {
-            let stream = Socket::login(addr, &format!("author-{number}"))?.into_stream()?;
+            let stream = Socket::login(peer, &format!("author-{number}"))?.into_stream()?;
             stream.set_nonblocking(true)?;
             let mut tcp = mio::net::TcpStream::from_std(stream);
             let both = Interest::READABLE | Interest::WRITABLE;

@@ -2,21 +2,26 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
 };
+
+use crate::peer::Peer;
 
 /// A connection.
 pub(crate) struct Http {
     stream: TcpStream,
+    /// Header lines of each request.
+    head: String,
     response: Vec<u8>,
 }
 
 impl Http {
-    /// Connects.
-    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr)?;
+    /// Connects, as one author.
+    pub(crate) fn connect<'a>(peer: impl Into<Peer<'a>>) -> io::Result<Self> {
+        let peer = peer.into();
+        let stream = TcpStream::connect(peer.addr)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, response: Vec::new() })
+        Ok(Self { stream, head: peer.header("reader")?, response: Vec::new() })
     }
 
     /// Requests a path and returns the body of the response.
@@ -24,7 +29,8 @@ impl Http {
     /// # Errors
     /// If the status is not 200, or the response has no `content-length`.
     pub(crate) fn get(&mut self, path: &str) -> io::Result<&[u8]> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+        let head = &self.head;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{head}\r\n");
         self.stream.write_all(request.as_bytes())?;
         self.response.clear();
         let mut body = None;

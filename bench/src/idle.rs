@@ -58,7 +58,7 @@ pub(crate) fn run(args: &IdleArgs) -> io::Result<()> {
 /// Connections that have logged in and joined.
 fn open(server: &Server, count: u32, rooms: u32) -> io::Result<Vec<Socket>> {
     let one = |number: u32| {
-        let mut socket = Socket::login(server.addr, &format!("idle-{number}"))?;
+        let mut socket = Socket::login(server.peer(), &format!("idle-{number}"))?;
         socket.join(&format!("idle-{}", number % rooms))?;
         Ok(socket)
     };

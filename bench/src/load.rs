@@ -65,7 +65,7 @@ pub(crate) fn run(args: &LoadArgs) -> io::Result<()> {
 fn one(args: &LoadArgs, rooms: u32) -> io::Result<Vec<String>> {
     let dir = args.server.dir.make()?;
     let server = args.server.start(dir.path())?;
-    let mut authors = Authors::connect(server.addr, &args.plan, rooms)?;
+    let mut authors = Authors::connect(server.peer(), &args.plan, rooms)?;
     let cpu = cpu_seconds(server.pid())?;
     let start = Instant::now();
     let tally = authors.run(Duration::from_secs(args.seconds))?;

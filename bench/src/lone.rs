@@ -31,7 +31,7 @@ pub(crate) struct LoneArgs {
 pub(crate) fn run(args: &LoneArgs) -> io::Result<()> {
     let dir = args.server.dir.make()?;
     let server = args.server.start(dir.path())?;
-    let mut author = Socket::login(server.addr, "ada")?;
+    let mut author = Socket::login(server.peer(), "ada")?;
     let mut file = SyncedFile::new(dir.path())?;
     let body = body(BODY);
     let (mut floor, mut ours) = (Rounds::default(), Rounds::default());

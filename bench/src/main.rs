@@ -21,6 +21,7 @@ mod load;
 mod lone;
 mod metrics;
 mod page;
+mod peer;
 mod process;
 mod receivers;
 mod spread;

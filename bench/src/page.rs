@@ -21,6 +21,7 @@ use crate::{
     args::ServerArgs,
     frame::{BODY, append_frame, body},
     http::Http,
+    peer::Peer,
     process::cpu_seconds,
     table::{Table, say},
     times::{Rounds, Times},
@@ -68,8 +69,13 @@ struct Contestant {
 }
 
 impl Contestant {
-    fn new(name: &'static str, pid: u32, addr: SocketAddr, paths: Vec<String>) -> io::Result<Self> {
-        let (http, rounds) = (Http::connect(addr)?, Rounds::default());
+    fn new<'a>(
+        name: &'static str,
+        pid: u32,
+        peer: impl Into<Peer<'a>>,
+        paths: Vec<String>,
+    ) -> io::Result<Self> {
+        let (http, rounds) = (Http::connect(peer)?, Rounds::default());
         Ok(Self { name, pid, http, paths, rounds, cpu: 0.0 })
     }
 
@@ -101,7 +107,7 @@ impl Contestant {
 pub(crate) fn run(args: &PageArgs) -> io::Result<()> {
     let dir = args.server.dir.make()?;
     let server = args.server.start(&dir.path().join("data"))?;
-    fill(server.addr, args.entries)?;
+    fill(server.peer(), args.entries)?;
     let newest = vec![format!("/v1/rooms/{ROOM}/entries?count=50")];
     // A fixed prime step visits the places in an irregular order.
     let span = u64::from(args.entries / 3);
@@ -110,16 +116,16 @@ pub(crate) fn run(args: &PageArgs) -> io::Result<()> {
     let random: Vec<String> = (0..args.places).map(path).collect();
     let www = dir.path().join("www");
     fs::create_dir(&www)?;
-    let mut http = Http::connect(server.addr)?;
+    let mut http = Http::connect(server.peer())?;
     let newest_files = copy(&mut http, &newest, &www, "newest")?;
     let random_files = copy(&mut http, &random, &www, "random")?;
     let nginx = Nginx::start(dir.path())?;
     let (pid, theirs) = (nginx.child.id(), nginx.addr);
     let mut contestants = [
         Contestant::new("nginx, a file", pid, theirs, newest_files)?,
-        Contestant::new("roomlog, the tail", server.pid(), server.addr, newest)?,
+        Contestant::new("roomlog, the tail", server.pid(), server.peer(), newest)?,
         Contestant::new("nginx, a file each", pid, theirs, random_files)?,
-        Contestant::new("roomlog, the archive", server.pid(), server.addr, random)?,
+        Contestant::new("roomlog, the archive", server.pid(), server.peer(), random)?,
     ];
     for round in 0..=args.rounds {
         eprintln!("round {round} of {}", args.rounds);
@@ -152,8 +158,8 @@ fn copy(http: &mut Http, paths: &[String], www: &Path, name: &str) -> io::Result
 }
 
 /// Fills the room.
-fn fill(addr: SocketAddr, entries: u32) -> io::Result<()> {
-    let mut author = Socket::login(addr, "ada")?;
+fn fill(peer: Peer<'_>, entries: u32) -> io::Result<()> {
+    let mut author = Socket::login(peer, "ada")?;
     let body = body(BODY);
     let mut left = entries;
     while left > 0 {

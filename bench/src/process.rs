@@ -17,6 +17,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::peer::{Peer, Tokens};
+
 /// Timeout of a start.
 const START: Duration = Duration::from_secs(20);
 /// Timeout of a shutdown after SIGTERM.
@@ -39,6 +41,7 @@ pub(crate) struct Server {
     stderr: Receiver<ChildReport>,
     /// Where it listens.
     pub(crate) addr: SocketAddr,
+    tokens: Option<Tokens>,
     /// Where the floor of `fanout` takes commands, and `roomlog serve` serves its metrics.
     pub(crate) control: Option<SocketAddr>,
 }
@@ -75,16 +78,29 @@ impl Stats {
 
 impl Server {
     /// `roomlog serve` on a free port of the loopback interface, with its data in `data` and these
-    /// extra flags. It sends no pings, which the benchmarks' followers would not answer.
+    /// extra flags, open or with `tokens`. It sends no pings, which the benchmarks' followers would not answer.
     ///
     /// # Errors
     /// If the binary cannot be started or does not listen in time.
-    pub(crate) fn roomlog(binary: &Path, data: &Path, flags: &[&str]) -> io::Result<Self> {
+    pub(crate) fn roomlog(
+        binary: &Path,
+        data: &Path,
+        flags: &[&str],
+        tokens: Option<Tokens>,
+    ) -> io::Result<Self> {
         let mut command = Command::new(binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.args(["--ping-ms", "3600000"]);
         command.args(["--idle-ms", "7200000", "--data"]).arg(data).args(flags);
-        Self::start(&mut command)
+        command.args(tokens.iter().flat_map(Tokens::flags));
+        let mut server = Self::start(&mut command)?;
+        server.tokens = tokens;
+        Ok(server)
+    }
+
+    /// Where clients connect to.
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        Peer { addr: self.addr, tokens: self.tokens.as_ref() }
     }
 
     /// This program again, with one of its own subcommands.
@@ -117,7 +133,7 @@ impl Server {
         let addr = addr_after(&line, LISTENING)
             .ok_or_else(|| io::Error::other(format!("no address in {line:?}")))?;
         let control = addr_after(&line, "control on ").or_else(|| addr_after(&line, OPERATORS));
-        Ok(Self { child, stderr, addr, control })
+        Ok(Self { child, stderr, addr, tokens: None, control })
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-use crate::frame::append_frame;
+use crate::{frame::append_frame, peer::Peer};
 
 /// Timeout of an answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -169,26 +169,27 @@ impl Socket {
         Ok(Self { stream, input, out: Vec::new() })
     }
 
-    /// Connects to an open server and logs in; `hello` and `welcome` have been read.
-    pub(crate) fn login(addr: SocketAddr, author: &str) -> io::Result<Self> {
-        Self::shake_hands(TcpStream::connect(addr)?, addr)?.log_in(author)
+    /// Connects and logs in; `hello` and `welcome` have been read.
+    pub(crate) fn login<'a>(peer: impl Into<Peer<'a>>, author: &str) -> io::Result<Self> {
+        let peer = peer.into();
+        Self::shake_hands(TcpStream::connect(peer.addr)?, peer.addr)?.log_in(&peer, author)
     }
 
     /// As [`Socket::login`], from a port of the local address `from`.
-    pub(crate) fn login_from(addr: SocketAddr, from: IpAddr, author: &str) -> io::Result<Self> {
+    pub(crate) fn login_from(peer: Peer<'_>, from: IpAddr, author: &str) -> io::Result<Self> {
         // The standard library cannot bind before it connects.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stream = runtime.block_on(async {
             let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             socket.bind(SocketAddr::new(from, 0))?;
-            socket.connect(addr).await?.into_std()
+            socket.connect(peer.addr).await?.into_std()
         })?;
         stream.set_nonblocking(false)?;
-        Self::shake_hands(stream, addr)?.log_in(author)
+        Self::shake_hands(stream, peer.addr)?.log_in(&peer, author)
     }
 
-    fn log_in(mut self, author: &str) -> io::Result<Self> {
-        self.send(&[&format!(r#"{{"type":"login","author":"{author}"}}"#)])?;
+    fn log_in(mut self, peer: &Peer<'_>, author: &str) -> io::Result<Self> {
+        self.send(&[peer.login(author)?])?;
         self.expect("hello")?;
         self.expect("welcome")?;
         Ok(self)

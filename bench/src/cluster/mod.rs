@@ -87,7 +87,7 @@ impl Nodes {
 
     fn start_one(&self, node: usize) -> io::Result<Server> {
         let data = self.dir.path().join(node.to_string());
-        Server::roomlog(&self.binary, &data, &["--journal", &self.nats.url()])
+        Server::roomlog(&self.binary, &data, &["--journal", &self.nats.url()], None)
     }
 
     /// Stops the nodes; returns the counts of the first: all nodes apply all blocks.

@@ -50,7 +50,7 @@ pub(crate) struct FanoutArgs {
 pub(crate) fn run(args: &FanoutArgs) -> io::Result<()> {
     let dir = args.server.dir.make()?;
     let server = args.server.start(dir.path())?;
-    let author = Author { socket: Socket::login(server.addr, "ada")?, body: body(BODY) };
+    let author = Author { socket: Socket::login(server.peer(), "ada")?, body: body(BODY) };
     let ours = Lane::new("roomlog", server, args.receivers, follow, Box::new(author))?;
     let server = Server::own(floor::COMMAND)?;
     let control = floor::Control::connect(&server)?;
@@ -98,7 +98,7 @@ fn measure(lanes: &mut [Lane], args: &FanoutArgs) -> io::Result<()> {
 
 /// A follower that has joined the room.
 fn follow(server: &Server, number: u32) -> io::Result<TcpStream> {
-    let mut socket = Socket::login(server.addr, &format!("follower-{number}"))?;
+    let mut socket = Socket::login(server.peer(), &format!("follower-{number}"))?;
     socket.join(ROOM)?;
     socket.into_stream()
 }

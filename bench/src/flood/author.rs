@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::{Outcomes, flooders::room};
 use crate::{
     frame::{append_frame, body},
+    peer::Peer,
     times::Times,
     ws::Socket,
 };
@@ -48,8 +49,8 @@ pub(super) struct Author {
 
 impl Author {
     /// Connects from `address` and logs in.
-    pub(super) fn connect(addr: SocketAddr, address: IpAddr) -> io::Result<Self> {
-        let socket = Socket::login_from(addr, address, "ada")?;
+    pub(super) fn connect(peer: Peer<'_>, address: IpAddr) -> io::Result<Self> {
+        let socket = Socket::login_from(peer, address, "ada")?;
         Ok(Self { socket, room: room(0, 0), body: body(BODY), calm: None })
     }
 

@@ -11,7 +11,6 @@ use std::{
         ErrorKind::{TimedOut, UnexpectedEof, WouldBlock},
         Write,
     },
-    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -23,6 +22,7 @@ use ulid::Ulid;
 use super::Outcomes;
 use crate::{
     frame::{append_frame, body},
+    peer::Peer,
     ws::{Input, Socket, put_text},
 };
 
@@ -96,11 +96,11 @@ impl Flooders {
     ///
     /// # Errors
     /// If a login is not answered in time. One that is refused is counted as closed.
-    pub(super) fn connect(addr: SocketAddr, flood: &Flood, count: u32) -> io::Result<Self> {
+    pub(super) fn connect(peer: Peer<'_>, flood: &Flood, count: u32) -> io::Result<Self> {
         let (poll, mut outcomes) = (Poll::new()?, Outcomes::default());
         let mut flooders = Vec::new();
         for number in 1..=count {
-            let stream = match Socket::login(addr, &format!("flooder-{number}")) {
+            let stream = match Socket::login(peer, &format!("flooder-{number}")) {
                 Ok(socket) => socket.into_stream()?,
                 Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => return Err(error),
                 Err(_) => {

@@ -116,7 +116,7 @@ pub(crate) fn run(args: &FloodArgs) -> io::Result<()> {
     for round in 1..=args.rounds {
         let dir = args.server.dir.make()?;
         let server = args.server.start(dir.path())?;
-        let mut author = Author::connect(server.addr, args.author_address)?;
+        let mut author = Author::connect(server.peer(), args.author_address)?;
         let numbers = std::iter::once(0).chain(args.flooders.iter().copied());
         for (number, flooders) in numbers.enumerate() {
             eprintln!("round {round}, {flooders} flooders, {} s", args.seconds);
@@ -137,7 +137,7 @@ fn measure(
     flooders: u32,
     step: &mut Step,
 ) -> io::Result<()> {
-    let flood = Flooders::connect(server.addr, &args.flood, flooders)?;
+    let flood = Flooders::connect(server.peer(), &args.flood, flooders)?;
     let pid = server.pid();
     // 5 resets the peak (proc(5)).
     fs::write(format!("/proc/{pid}/clear_refs"), "5")?;

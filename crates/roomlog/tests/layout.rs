@@ -69,7 +69,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         name: "roomlog-bench",
-        ours: &["protocol", "core", "sqlite", "jetstream", "server", "client", "testkit"],
+        ours: &["protocol", "core", "auth", "sqlite", "jetstream", "server", "client", "testkit"],
         never: &[],
     },
 ];
