@@ -235,7 +235,12 @@ impl Appends {
                 }
                 Step::Submit(token, draft) => {
                     let Some(appending) = self.rooms.get_mut(&key) else { return };
-                    let Err(outcome) = appending.queue.append(token, *draft) else {
+                    // Counted now and not when it was read: one that waited for its turn and is
+                    // `out_of_order` uses up nothing.
+                    let admitted = turn.client.admit_append();
+                    let admitted = admitted.map_err(|it| AppendOutcome::Invalid(Box::new(it)));
+                    let appended = admitted.and_then(|()| appending.queue.append(token, *draft));
+                    let Err(outcome) = appended else {
                         appending.submitted += 1;
                         self.note_submitted(token);
                         continue;

@@ -35,9 +35,8 @@ impl Session {
         self.arrive(place, arrival);
     }
 
-    /// Checks the rate of appends and, if the room has no entry, whether one more may be made.
+    /// Checks whether one more room may be made, if this one has no entry.
     fn admit(&mut self, room: &RoomName) -> Result<(), Refusal> {
-        self.turn.client.admit_append()?;
         // One that cannot be opened is refused where it arrives.
         let Ok(key) = self.open(room) else { return Ok(()) };
         if self.turn.rooms.end(key) > 0 {
