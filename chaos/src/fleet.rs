@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{disk::Disk, node::Node, plan::Plan, proxy::Proxy};
 
 const SERVERS: usize = 3;
-/// The streams of the partitions.
+/// The streams of the partitions: enough that rooms are in several.
 const STREAMS: [&str; 2] = ["ROOMLOG_1_0", "ROOMLOG_1_1"];
 
 pub(crate) struct Fleet {
@@ -68,7 +68,11 @@ impl Fleet {
             let journal = format!("nats://{}", ports.collect::<Vec<_>>().join(","));
             let data = fleet.directory.path().join(format!("data{index}"));
             fleet.to_nats.push(wires);
-            fleet.nodes.push(Node::new(index, plan, data, journal)?);
+            let mut flags = vec![format!("--journal={journal}")];
+            flags.push(format!("--journal-partitions={}", STREAMS.len()));
+            // For servers that do not fsync.
+            flags.extend((!plan.synced).then(|| "--journal-declared".into()));
+            fleet.nodes.push(Node::new(format!("node {index}"), &plan.binary, data, flags)?);
         }
         for node in &mut fleet.nodes {
             node.start().await?;

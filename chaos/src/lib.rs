@@ -8,11 +8,14 @@
 //!
 //! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers do what PROTOCOL.md requires of a
 //! client and no more; a run passes if every append was acked and no guarantee was violated.
+//!
+//! Besides, one server under hostile clients ([`hostile`]).
 #![allow(clippy::print_stderr, reason = "a command-line tool")]
 
 mod disk;
 mod fault;
 mod fleet;
+pub mod hostile;
 mod node;
 mod plan;
 mod proxy;

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -18,10 +18,6 @@ use tokio::{
     time::timeout,
 };
 
-use crate::plan::Plan;
-
-/// The number of partitions: enough that rooms are in several.
-const PARTITIONS: u32 = 2;
 /// The timeout of a node's start, in which NATS may hold several elections.
 const READY_WITHIN: Duration = Duration::from_secs(150);
 /// The timeout of a graceful shutdown.
@@ -33,29 +29,27 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     binary: PathBuf,
-    /// Whether it passes `--journal-declared`, for servers that do not fsync.
-    declared: bool,
     data: PathBuf,
-    journal: String,
+    /// Flags of `roomlog serve`, besides the address and the directory.
+    flags: Vec<String>,
     child: Option<Child>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Node {
     pub(crate) fn new(
-        index: usize,
-        plan: &Plan,
+        name: String,
+        binary: &Path,
         data: PathBuf,
-        journal: String,
+        flags: Vec<String>,
     ) -> io::Result<Self> {
         let held = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         Ok(Self {
-            name: format!("node {index}"),
+            name,
             address: held.local_addr()?,
-            binary: plan.binary.clone(),
-            declared: !plan.synced,
+            binary: binary.to_owned(),
             data,
-            journal,
+            flags,
             child: None,
             lines: Arc::default(),
         })
@@ -64,9 +58,8 @@ impl Node {
     /// Starts it and waits until it listens.
     pub(crate) async fn start(&mut self) -> io::Result<()> {
         let mut child = Command::new(&self.binary)
-            .args(["serve", "--listen", &self.address.to_string(), "--journal", &self.journal])
-            .args(["--drain-ms", "3000", "--journal-partitions", &PARTITIONS.to_string()])
-            .args(self.declared.then_some("--journal-declared"))
+            .args(["serve", "--listen", &self.address.to_string(), "--drain-ms", "3000"])
+            .args(&self.flags)
             .arg("--data")
             .arg(&self.data)
             .env("RUST_LOG", "info")
@@ -123,9 +116,14 @@ impl Node {
         Ok(())
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Its process, if it runs.
+    pub(crate) fn pid(&self) -> Option<Pid> {
         let id = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
-        if let Some(pid) = id.and_then(Pid::from_raw) {
+        id.and_then(Pid::from_raw)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
             let _may_have_exited = kill_process(pid, signal);
         }
     }
@@ -139,7 +137,7 @@ impl Node {
         lines[lines.len().saturating_sub(QUOTED)..].join("\n")
     }
 
-    fn error(&self, what: &str) -> io::Error {
+    pub(crate) fn error(&self, what: &str) -> io::Error {
         io::Error::other(format!("{} {what}: {}", self.name, self.log()))
     }
 }
