@@ -146,6 +146,8 @@ impl Turn {
 struct OpenRoom {
     tail: Arc<Tail>,
     subscription: Option<Subscription>,
+    /// It is known to have entries.
+    is_written: bool,
 }
 
 /// The rooms that a connection deals with.
@@ -184,6 +186,13 @@ impl OpenRooms {
         self.tail(key).map_or(0, |tail| tail.head().end)
     }
 
+    /// Whether a room has entries. Its tail, which others use too, is asked until it has.
+    pub(super) fn is_written(&mut self, key: u32) -> bool {
+        let Some(room) = self.rooms.get_mut(&key) else { return false };
+        room.is_written = room.is_written || room.tail.head().end > 0;
+        room.is_written
+    }
+
     /// The latest slot of a room; −1 if it is empty.
     pub(crate) fn latest(&self, key: u32) -> Latest {
         Latest::before(self.end(key))
@@ -193,7 +202,7 @@ impl OpenRooms {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.keys.insert(tail.room().clone(), key);
-        self.rooms.insert(key, Box::new(OpenRoom { tail, subscription: None }));
+        self.rooms.insert(key, Box::new(OpenRoom { tail, subscription: None, is_written: false }));
         key
     }
 

@@ -39,7 +39,7 @@ impl Session {
     fn admit(&mut self, room: &RoomName) -> Result<(), Refusal> {
         // One that cannot be opened is refused where it arrives.
         let Ok(key) = self.open(room) else { return Ok(()) };
-        if self.turn.rooms.end(key) > 0 {
+        if self.turn.rooms.is_written(key) {
             self.begun.remove(&key);
         } else if !self.begun.contains(&key) {
             check_create(&self.turn.access, room)?;

@@ -71,7 +71,7 @@ impl Session {
     /// Releases such a room after an append, unless it has entries: then the next append is likely to
     /// go there too.
     pub(super) fn release_unless_written(&mut self, key: Option<u32>) {
-        if let Some(key) = key.filter(|key| self.turn.rooms.end(*key) == 0) {
+        if let Some(key) = key.filter(|key| !self.turn.rooms.is_written(*key)) {
             self.release(key);
         }
     }
