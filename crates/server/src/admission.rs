@@ -27,12 +27,13 @@ pub(crate) fn refused_for(refusal: &Refusal) -> Duration {
 }
 
 /// How long nothing is read from a client of which an append was refused with this, or the answer is held
-/// back: one that sends it again at once would cost the others the time to parse it.
-pub(crate) fn pause_after(refusal: &Refusal) -> Duration {
+/// back: one that sends it again at once would cost the others the time to parse it. `None` if it need not
+/// wait.
+pub(crate) fn pause_after(refusal: &Refusal) -> Option<Duration> {
     match refusal.code {
-        ErrorCode::RateLimited => refused_for(refusal).max(BUSY_PAUSE),
-        ErrorCode::Busy | ErrorCode::StorageFull => BUSY_PAUSE,
-        _ => Duration::ZERO,
+        ErrorCode::RateLimited => Some(refused_for(refusal).max(BUSY_PAUSE)),
+        ErrorCode::Busy | ErrorCode::StorageFull => Some(BUSY_PAUSE),
+        _ => None,
     }
 }
 

@@ -97,9 +97,7 @@ impl Turn {
 
     /// Reads nothing from the socket for a while.
     pub(super) fn pause(&mut self, pause: Duration) {
-        if !pause.is_zero() {
-            self.paused_until = self.paused_until.max(Some(self.now + pause));
-        }
+        self.paused_until = self.paused_until.max(Some(self.now + pause));
     }
 
     /// Gives back what is charged and not held any more.
@@ -137,7 +135,9 @@ impl Turn {
 
     /// Refuses an append, and counts that. The client may have to wait.
     pub(super) fn refuse_append(&mut self, refusal: Refusal) {
-        self.pause(pause_after(&refusal));
+        if let Some(pause) = pause_after(&refusal) {
+            self.pause(pause);
+        }
         self.gateway.config.metrics.refused(refusal.code);
         self.refuse(refusal);
     }

@@ -93,7 +93,9 @@ pub(super) async fn append_batch(
     let outcomes = client.memory.charge(outcomes).ok_or_else(holds_too_much)?;
     let lines = Batch::new(gateway, caller, room.clone()).run(&lines).await;
     drop(body);
-    sleep(lines.iter().map(Line::pause).max().unwrap_or_default()).await;
+    if let Some(pause) = lines.iter().filter_map(Line::pause).max() {
+        sleep(pause).await;
+    }
     let answer = BatchAnswer {
         gateway: gateway.clone(),
         turns: client.principal.reads.clone(),
@@ -417,11 +419,11 @@ fn error_line(refusal: Refusal) -> Vec<u8> {
 }
 
 impl Line {
-    /// How long its client has to wait.
-    fn pause(&self) -> Duration {
+    /// How long its client has to wait; `None` if it need not.
+    fn pause(&self) -> Option<Duration> {
         match self {
             Self::Error(refusal) => pause_after(refusal),
-            _ => Duration::ZERO,
+            _ => None,
         }
     }
 

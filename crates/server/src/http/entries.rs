@@ -57,8 +57,8 @@ pub(super) async fn append(
                 append_batch(&gateway, &caller, room, headers, &mut body).await
             }
         };
-        if let Err(refusal) = &answer {
-            tokio::time::sleep(pause_after(refusal)).await;
+        if let Some(pause) = answer.as_ref().err().and_then(pause_after) {
+            tokio::time::sleep(pause).await;
         }
         // A client that sent `Expect` waits for the answer before it sends a body.
         if !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
