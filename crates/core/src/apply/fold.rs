@@ -17,7 +17,7 @@ use crate::{
     episode::Episode,
     model::{
         applied::Applied,
-        archive::{Archive, ArchiveError, Urgency, Window},
+        archive::{Archive, ArchiveError, Degree, Urgency, Window},
         commit::{Commit, ENTRY_WEIGHT},
         journal::{Journal, Partition, Position},
     },
@@ -26,6 +26,10 @@ use crate::{
 
 /// The delay before a window that did not fit is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How many windows, in bytes, are queued when the fold counts as behind: more than half of what one
+/// principal may hold.
+const WINDOWS_BEHIND: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct Effect {
@@ -99,6 +103,17 @@ impl FoldState {
         self.entries >= settings.entries || self.bytes >= settings.bytes
     }
 
+    /// The urgency of the window before those that are queued.
+    fn degree(&self, settings: &FoldSettings) -> Degree {
+        if self.bytes >= settings.bytes.saturating_mul(WINDOWS_BEHIND) {
+            Degree::Behind
+        } else if self.is_full(settings) {
+            Degree::Urgent
+        } else {
+            Degree::Gentle
+        }
+    }
+
     fn is_due(&self, settings: &FoldSettings) -> bool {
         let is_urgent = |effect: &Effect| effect.applied.position <= self.urgent_upto;
         self.closed || self.is_full(settings) || self.effects.front().is_some_and(is_urgent)
@@ -116,7 +131,7 @@ impl FoldQueue {
     pub(crate) fn expedite(&self, upto: Position) {
         let mut state = self.state.lock();
         state.urgent_upto = state.urgent_upto.max(upto);
-        self.urgency.set(true);
+        self.urgency.raise(Degree::Urgent);
         self.changed.notify_one();
     }
 
@@ -133,10 +148,7 @@ impl FoldQueue {
         state.bytes += effect.bytes();
         state.effects.push_back(effect);
         let is_full = state.is_full(&self.settings);
-        // A full window is queued behind the current one.
-        if is_full {
-            self.urgency.set(true);
-        }
+        self.urgency.raise(state.degree(&self.settings));
         // Only if the thread waits for it: waking it for each block costs as much as applying one.
         if is_first || is_full && !was_full {
             self.changed.notify_one();
@@ -147,7 +159,7 @@ impl FoldQueue {
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         // `Node::stop` waits for the current window.
-        self.urgency.set(true);
+        self.urgency.raise(Degree::Urgent);
         self.changed.notify_one();
     }
 
@@ -173,8 +185,11 @@ impl FoldQueue {
         }
         state.entries -= entries;
         state.bytes -= bytes;
-        let is_behind = state.entries >= settings.entries / 4 || state.bytes >= settings.bytes / 4;
-        self.urgency.set(waited_for || is_behind);
+        let is_urgent = waited_for
+            || state.entries >= settings.entries / 4
+            || state.bytes >= settings.bytes / 4;
+        self.urgency.set(if is_urgent { Degree::Urgent } else { Degree::Gentle });
+        self.urgency.raise(state.degree(settings));
         Some(window)
     }
 
@@ -201,7 +216,7 @@ impl Folder {
     pub(crate) fn run(self) {
         while let Some(mut effects) = self.queue.next() {
             let Some(last) = effects.last() else { continue };
-            let mut pacer = Yielder::default();
+            let mut pacer = Yielder::new(&self.queue.urgency);
             let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
             let window = Window {
                 partition: self.partition,

@@ -6,9 +6,12 @@
 //! stored row never changes (a window that contradicts one is an error); a page's digests are
 //! verified before it is returned. `suites::archive` tests every engine.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread,
 };
 
 use roomlog_protocol::{Author, EntryId, RoomName, RoomRange, Slot};
@@ -31,30 +34,53 @@ pub struct Window {
     pub commits: Vec<Arc<Commit>>,
     /// What the archive holds after the fold.
     pub applied: Applied,
-    /// If set, the fold runs at full speed because someone waits for it or more is queued; else it
-    /// pauses to leave processor and disk to appends.
+    /// How much the fold leaves of processor and disk to appends.
     pub urgency: Urgency,
 }
 
-/// Whether a fold is urgent; may change during the fold.
+/// How urgent a fold is; may change during the fold.
 #[derive(Debug, Clone, Default)]
-pub struct Urgency(Arc<AtomicBool>);
+pub struct Urgency(Arc<AtomicU8>);
+
+/// Degrees of [`Urgency`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Degree {
+    /// The fold pauses, so that appends hardly wait for it.
+    Gentle,
+    /// Someone waits for it, or more is queued: it does not pause, but yields.
+    Urgent,
+    /// So much is queued that appends wait for it: it does not yield either. On a busy machine a thread
+    /// that yields gets a small part of its share.
+    Behind,
+}
 
 impl Urgency {
     /// Urgent from the start.
     #[must_use]
     pub fn now() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        Self(Arc::new(AtomicU8::new(Degree::Urgent as u8)))
     }
 
-    pub(crate) fn set(&self, urgent: bool) {
-        self.0.store(urgent, Ordering::Relaxed);
+    pub(crate) fn set(&self, degree: Degree) {
+        self.0.store(degree as u8, Ordering::Relaxed);
     }
 
-    /// Whether the fold is urgent now.
+    pub(crate) fn raise(&self, degree: Degree) {
+        self.0.fetch_max(degree as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the fold is to go on without pauses.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) >= Degree::Urgent as u8
+    }
+
+    /// Yields the processor, unless appends wait for the fold.
+    pub fn yield_now(&self) {
+        if self.0.load(Ordering::Relaxed) < Degree::Behind as u8 {
+            thread::yield_now();
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use std::ops::Range;
 use roomlog_core::{
     archive::{ArchiveError, Keep},
     proposal::Stored,
-    yielding,
 };
 use roomlog_protocol::{Digest, RoomName, Slot};
 use rusqlite::Connection;
 
 use super::{
+    pace::Pace,
     run::{Run, RunBuilder},
     sql::{self, damaged_at, failed, key, number_of, slot_of},
 };
@@ -93,7 +93,7 @@ impl Runs<'_> {
     }
 
     /// Appends consecutive entries to the room; those that are present are compared.
-    pub(super) fn extend(&self, entries: &[&Stored]) -> Result<(), ArchiveError> {
+    pub(super) fn extend(&self, entries: &[&Stored], pace: &Pace) -> Result<(), ArchiveError> {
         let mut rest = entries;
         while let Some(next) = rest.first() {
             let slot = next.entry.slot;
@@ -104,15 +104,15 @@ impl Runs<'_> {
                     let digest = run.digest().map_err(|problem| self.damaged(slot, problem))?;
                     self.must_chain(digest, next)?;
                     if run.is_open() {
-                        self.put(sql::SET_RUN, RunBuilder::after(self.number, &run), rest)?.0
+                        self.put(sql::SET_RUN, RunBuilder::after(self.number, &run), rest, pace)?.0
                     } else {
-                        self.append(digest, rest)?
+                        self.append(digest, rest, pace)?
                     }
                 }
                 None if slot == 0 => {
                     let start = Digest::start(self.room);
                     self.must_chain(start, next)?;
-                    self.append(start, rest)?
+                    self.append(start, rest, pace)?
                 }
                 _ => return Err(self.damaged(slot.saturating_sub(1), MISSING)),
             };
@@ -162,10 +162,11 @@ impl Runs<'_> {
         &self,
         mut before: Digest,
         mut entries: &'a [&'a Stored],
+        pace: &Pace,
     ) -> Result<&'a [&'a Stored], ArchiveError> {
         while let Some(next) = entries.first() {
             let builder = RunBuilder::new(self.number, next.entry.slot, before);
-            let (rest, written) = self.put(sql::MAKE_RUN, builder, entries)?;
+            let (rest, written) = self.put(sql::MAKE_RUN, builder, entries, pace)?;
             if !written {
                 return Ok(entries);
             }
@@ -183,10 +184,11 @@ impl Runs<'_> {
         statement: &str,
         mut builder: RunBuilder,
         entries: &'a [&'a Stored],
+        pace: &Pace,
     ) -> Result<(&'a [&'a Stored], bool), ArchiveError> {
         let rest = builder.fill(entries);
         let written = sql::execute(self.connection, statement, builder.row())?;
-        yielding::now();
+        pace.yield_now();
         Ok((rest, written == 1))
     }
 }

@@ -14,7 +14,6 @@ use roomlog_core::{
     archive::{ArchiveError, Window},
     head::Head,
     proposal::Stored,
-    yielding::{self, Yielder},
 };
 use roomlog_protocol::RoomName;
 use rusqlite::{Connection, Transaction};
@@ -59,7 +58,7 @@ pub(super) fn fold(
     let pace = &Pace::of(window);
     // Without space even for deletions, the fold itself may still find some.
     unless_full(writer.upkeep.sweep(&writer.connection, pace))?;
-    let parts = parts(&mut writer.connection, &mut writer.state, window)?;
+    let parts = parts(&mut writer.connection, &mut writer.state, window, pace)?;
     put_entries(&writer.connection, &parts, pace)?;
     let new = new_ids(&writer.connection, &ids.segments(), &parts, pace)?;
     let number = writer.upkeep.number();
@@ -82,9 +81,10 @@ fn parts<'a>(
     connection: &mut Connection,
     state: &mut State,
     window: &'a Window,
+    pace: &Pace,
 ) -> Result<Vec<Part<'a>>, ArchiveError> {
     let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Head)> = BTreeMap::new();
-    let mut way = Yielder::default();
+    let mut way = pace.yielder();
     for commit in &window.commits {
         let (entries, head) =
             of_room.entry(&commit.room).or_insert_with(|| (Vec::new(), commit.head()));
@@ -125,7 +125,7 @@ fn put_entries(
     let mut batch = Batch::begin(connection, pace)?;
     for part in parts {
         for entries in part.entries.chunks(pace.now().rows) {
-            part.runs(connection).extend(entries)?;
+            part.runs(connection).extend(entries, pace)?;
             batch = batch.wrote(entries.len())?;
         }
     }
@@ -141,7 +141,7 @@ fn new_ids(
 ) -> Result<Vec<IdAt>, ArchiveError> {
     // By the first bits of their hashes, so that no sort takes long.
     let mut shares: Vec<Vec<_>> = (0..1 << SHARE_BITS).map(|_| Vec::new()).collect();
-    let mut way = Yielder::default();
+    let mut way = pace.yielder();
     for (part, entries) in parts
         .iter()
         .flat_map(|part| part.entries.chunks(pace.now().rows).map(move |entries| (part, entries)))
@@ -175,7 +175,7 @@ fn new_ids(
             }
         }
         new.extend(share.into_iter().map(|(hash, at, ..)| (hash, at)));
-        yielding::now();
+        pace.yield_now();
     }
     Ok(new)
 }
@@ -212,7 +212,7 @@ fn finish(
     let connection = &writer.connection;
     let mut batch = Batch::begin(connection, pace)?;
     let mut segment = SegmentBuilder::new(number, new.len() as u64);
-    let mut way = Yielder::default();
+    let mut way = pace.yielder();
     for ids in new.chunks(pace.now().rows) {
         for id in ids {
             segment.push(connection, *id)?;

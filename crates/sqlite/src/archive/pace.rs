@@ -6,7 +6,10 @@
 
 use std::{thread, time::Duration};
 
-use roomlog_core::archive::{Urgency, Window};
+use roomlog_core::{
+    archive::{Urgency, Window},
+    yielding::Yielder,
+};
 
 /// The pace of a fold, which may change between its steps.
 #[derive(Debug)]
@@ -39,6 +42,16 @@ impl Pace {
 
     pub(super) fn now(&self) -> &'static Measures {
         if self.0.is_set() { &URGENT } else { &GENTLE }
+    }
+
+    /// Yields the processor in a loop over small pieces.
+    pub(super) fn yielder(&self) -> Yielder<'_> {
+        Yielder::new(&self.0)
+    }
+
+    /// Yields the processor, after work that took as long as many pieces.
+    pub(super) fn yield_now(&self) {
+        self.0.yield_now();
     }
 
     pub(super) fn pause(&self) {

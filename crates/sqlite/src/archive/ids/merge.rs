@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use roomlog_core::{archive::ArchiveError, yielding::Yielder};
+use roomlog_core::archive::ArchiveError;
 use rusqlite::{Connection, Transaction};
 
 use super::{
@@ -194,7 +194,7 @@ impl Merge {
         let transaction = connection.transaction().map_err(failed)?;
         let most = pace.now().merged.min(*budget);
         *budget -= most;
-        let mut way = Yielder::default();
+        let mut way = pace.yielder();
         for _ in 0..most {
             let Some(id) = take_least(&transaction, &mut self.sources)? else {
                 if self.target.close(&transaction)? {
