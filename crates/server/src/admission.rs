@@ -3,11 +3,14 @@
 //! Enters: requests, frames, bodies, appends, first entries of rooms. Leaves: nothing, or
 //! `rate_limited` with the time to wait. Invariant: what is refused is counted by its limit, and
 //! uses up no allowance of that limit.
+//!
+//! Memory for appends is admitted here too, with backpressure: see [`Backpressure`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomlog_auth::Access;
-use roomlog_protocol::{ErrorCode, Refusal, RoomName};
+use roomlog_core::{budget::Charge, outcome::AppendOutcome, queue::Draft};
+use roomlog_protocol::{ClientAppend, ErrorCode, Refusal, RoomName};
 
 use crate::{
     auth::rights::check_create,
@@ -34,6 +37,46 @@ pub(crate) fn pause_after(refusal: &Refusal) -> Option<Duration> {
         ErrorCode::RateLimited => Some(refused_for(refusal).max(BUSY_PAUSE)),
         ErrorCode::Busy | ErrorCode::StorageFull => Some(BUSY_PAUSE),
         _ => None,
+    }
+}
+
+/// The longest that an append waits for room in the budget before it is `busy`.
+const LONGEST_BACKPRESSURE: Duration = Duration::from_secs(5);
+
+/// How long it waits before the first attempt; then twice as long each time, up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(5);
+
+/// The longest between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_millis(80);
+
+/// An append waits for room in the budget: the archive is behind, and whoever appends most holds what
+/// there is. Only one of a connection that has no other on its way waits; the others are `busy` at once.
+/// So a client that appends one entry at a time is slowed down to what the archive takes, and is not
+/// refused.
+pub(crate) struct Backpressure {
+    since: Instant,
+    wait: Duration,
+    /// When the append is to be tried again.
+    pub(crate) retry_at: Instant,
+    _waiting: Charge,
+}
+
+impl Backpressure {
+    /// Of an append that may not be charged now. `None` if it may not wait either.
+    pub(crate) fn begin(append: &ClientAppend, client: &Client, now: Instant) -> Option<Self> {
+        let is_only = client.appends.held() == 0;
+        let _waiting = is_only.then(|| Draft::charge(append, &client.waiting).ok()).flatten()?;
+        Some(Self { since: now, wait: FIRST_WAIT, retry_at: now + FIRST_WAIT, _waiting })
+    }
+
+    /// After one more attempt in vain. `None` if it has waited for [`LONGEST_BACKPRESSURE`].
+    pub(crate) fn again(self, now: Instant) -> Option<Self> {
+        let wait = (2 * self.wait).min(LONGEST_WAIT);
+        (now < self.since + LONGEST_BACKPRESSURE).then(|| Self {
+            wait,
+            retry_at: now + wait,
+            ..self
+        })
     }
 }
 
@@ -68,6 +111,28 @@ impl Client {
     /// An append.
     pub(crate) fn admit_append(&self) -> Result<(), Refusal> {
         self.within(Limit::EntriesPerSecond, self.principal.rates.entries.take(1))
+    }
+
+    /// Charges an append, once there is room for it: see [`Backpressure`]. Fails with
+    /// [`AppendOutcome::Busy`].
+    pub(crate) async fn charge_append(
+        &self,
+        append: &ClientAppend,
+    ) -> Result<Charge, AppendOutcome> {
+        let mut charged = Draft::charge(append, &self.appends);
+        let mut wait = None;
+        while charged.is_err() {
+            let now = Instant::now();
+            let next = match wait.take() {
+                None => Backpressure::begin(append, self, now),
+                Some(wait) => Backpressure::again(wait, now),
+            };
+            let Some(next) = next else { break };
+            tokio::time::sleep_until(next.retry_at.into()).await;
+            charged = Draft::charge(append, &self.appends);
+            wait = Some(next);
+        }
+        charged
     }
 
     /// An append to this room, which may be the first.

@@ -364,7 +364,8 @@ pub fn draft(
         author: None,
         req: None,
     };
-    Draft::new(append, (author, id), time, account)
+    let charge = Draft::charge(&append, account)?;
+    Ok(Draft::new(append, (author, id), time, charge))
 }
 
 /// Committed at this slot, at time 0, not a repeat.

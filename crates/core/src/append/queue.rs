@@ -32,20 +32,25 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An append that was `received` at this time of the server's clock, ms since the epoch. It is
-    /// charged to `account` until its entry is in the archive, or it is rejected. Hashes body and
-    /// meta. Fails with [`AppendOutcome::Busy`] if the account holds as much as it may.
+    /// Charges an append to `account`. Fails with [`AppendOutcome::Busy`] if the account holds as much
+    /// as it may.
+    pub fn charge(append: &ClientAppend, account: &Account) -> Result<Charge, AppendOutcome> {
+        let weight = entry_weight(&append.body, append.meta.as_deref());
+        account.charge(weight).ok_or(AppendOutcome::Busy)
+    }
+
+    /// An append that was `received` at this time of the server's clock, ms since the epoch. Its
+    /// [`Draft::charge`] is kept until its entry is in the archive, or it is rejected. Hashes body and
+    /// meta.
+    #[must_use]
     pub fn new(
         append: ClientAppend,
         (author, id): (Author, EntryId),
         received: u64,
-        account: &Account,
-    ) -> Result<Self, AppendOutcome> {
-        let weight = entry_weight(&append.body, append.meta.as_deref());
-        let charge = account.charge(weight).ok_or(AppendOutcome::Busy)?;
-        let charge = Some(charge);
+        charge: Charge,
+    ) -> Self {
         let (time, seq) = (merge_time(append.sent_at, received), append.seq);
-        Ok(Self { proposal: Proposal::new(append, author, id), time, seq, charge })
+        Self { proposal: Proposal::new(append, author, id), time, seq, charge: Some(charge) }
     }
 
     /// Sets its `seq` in the queue: if one is rejected, so are those behind it.

@@ -159,8 +159,8 @@ async fn append(node: &Node, record: &Record, id: Option<&str>) -> Result<(), Re
     let append = ClientAppend::new(room, json!(record).to_string());
     let id = id.map_or_else(|| Ok(new_id()), EntryId::new).map_err(name)?;
     let author = Author::new(AUTHOR).map_err(name)?;
-    let outcome = match Draft::new(append, (author, id), now_ms(), node.append_budget()) {
-        Ok(draft) => node.append(draft).await,
+    let outcome = match Draft::charge(&append, node.append_budget()) {
+        Ok(charge) => node.append(Draft::new(append, (author, id), now_ms(), charge)).await,
         Err(outcome) => outcome,
     };
     match outcome {

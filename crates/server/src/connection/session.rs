@@ -13,6 +13,7 @@ mod rooms;
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use access::LoginState;
+use appending::Delayed;
 use futures_util::future::BoxFuture;
 use roomlog_auth::Access;
 use roomlog_core::{mailbox::Mailbox, outcome::AppendOutcome};
@@ -54,6 +55,7 @@ pub(super) struct Session {
     /// Rooms without entries in which this connection may make the first.
     begun: HashSet<u32>,
     login: LoginState,
+    delayed: Option<Delayed>,
 }
 
 impl Session {
@@ -74,6 +76,7 @@ impl Session {
             is_pinged: false,
             draining: None,
             begun: HashSet::new(),
+            delayed: None,
             turn,
         }
     }
@@ -92,6 +95,7 @@ impl Session {
         let is_first = self.turn.out.is_empty() && self.appends.is_empty() && self.reads.is_empty();
         self.draining.is_none()
             && !self.login.is_pending()
+            && self.delayed.is_none()
             && self.turn.paused_until.is_none_or(|until| self.turn.now >= until)
             && self.turn.out.bytes() < OUT_BYTES
             && self.appends.unanswered() < most
@@ -193,7 +197,8 @@ impl Session {
         let (reads, watch) = (self.reads.deadline(), self.watch.deadline());
         let (ends_at, paused, held) =
             (self.login.ends_at, self.turn.paused_until, self.turn.held.retry());
-        let others = [login, ends_at, drained, appends, reads, watch, paused, held];
+        let delayed = self.retry_at();
+        let others = [login, ends_at, drained, appends, reads, watch, paused, held, delayed];
         others.into_iter().flatten().fold(self.heard + silence, Instant::min)
     }
 
@@ -222,6 +227,9 @@ impl Session {
             self.turn.out.push(wire::ping_frame());
         }
         self.turn.held.note_retry(now);
+        if self.retry_at().is_some_and(|at| now >= at) {
+            self.retry_append();
+        }
         for key in self.appends.tick(&mut self.turn) {
             self.release_unless_written(Some(key));
         }
@@ -235,6 +243,7 @@ impl Session {
     /// The server stops: what waits is answered, what was taken is finished.
     pub(super) fn drain(&mut self) {
         self.draining = Some(self.turn.now);
+        self.retry_append();
         self.appends.close(&mut self.turn);
         self.reads.close(&mut self.turn, &mut self.follows);
     }

@@ -57,8 +57,11 @@ pub(super) async fn append_one(
     client.admit_append().map_err(echo)?;
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
     client.admit_first_in(gateway, &caller.access, &room).map_err(echo)?;
-    let outcome = match Draft::new(append, (author, id.clone()), received, &client.appends) {
-        Ok(draft) => timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await,
+    let outcome = match client.charge_append(&append).await {
+        Ok(charge) => {
+            let draft = Draft::new(append, (author, id.clone()), received, charge);
+            timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await
+        }
         Err(outcome) => Ok(outcome),
     };
     let outcome = outcome.unwrap_or(AppendOutcome::Unknown);

@@ -201,9 +201,10 @@ impl<'a> Batch<'a> {
             self.may_begin_room = true;
         }
         let whose = (author, id.clone());
-        let draft = Draft::new(append, whose, self.received, &self.caller.client.appends);
-        let draft =
-            draft.map_err(|outcome| named(refusal_of(&outcome).unwrap_or_else(not_tried)))?;
+        let charge = self.caller.client.charge_append(&append).await;
+        let charge =
+            charge.map_err(|outcome| named(refusal_of(&outcome).unwrap_or_else(not_tried)))?;
+        let draft = Draft::new(append, whose, self.received, charge);
         let weight = draft.weight();
         self.wait_for_capacity(weight).await.map_err(named)?;
         if !self.stopped {

@@ -1,25 +1,69 @@
 //! How a session takes an append: whether it is allowed, and its place in the lane of its room.
 //!
 //! Enters: `append` frames, good or refused. Leaves: arrivals at the lanes, or the answer. Invariant: an
-//! append with a number uses that up in its room, also if it is refused.
+//! append with a number uses that up in its room, also if it is refused. While one is delayed by
+//! backpressure, nothing is read from the client.
+
+use std::time::Instant;
 
 use roomlog_core::{lane::Arrival, outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Refusal, RoomName};
 
 use super::{super::login::login_required, Session};
 use crate::{
+    admission::Backpressure,
     auth::rights::check_create,
     outcome::{new_id, now_ms, refusal_of},
 };
 
+/// An append that waits for room in the budget.
+pub(super) struct Delayed {
+    append: Box<ClientAppend>,
+    wait: Backpressure,
+}
+
 impl Session {
     pub(super) fn append(&mut self, append: ClientAppend, over: Option<Refusal>) {
+        self.try_append(append, over, None);
+    }
+
+    /// When the delayed append is to be tried again; `None` if none is.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.delayed.as_ref().map(|delayed| delayed.wait.retry_at)
+    }
+
+    /// Tries the delayed append again, if there is one.
+    pub(super) fn retry_append(&mut self) {
+        let Some(Delayed { append, wait }) = self.delayed.take() else { return };
+        // Nothing was read meanwhile, whatever the client sent.
+        self.note_heard();
+        self.try_append(*append, None, Some(wait));
+    }
+
+    /// `wait` is how long it has been delayed before.
+    fn try_append(
+        &mut self,
+        append: ClientAppend,
+        over: Option<Refusal>,
+        wait: Option<Backpressure>,
+    ) {
         let entry_id = append.id.clone().unwrap_or_else(new_id);
         let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
         let admitted = over.map_or_else(|| self.check_append(&append.room, &author), Err);
         let admitted = admitted.and_then(|()| self.admit(&append.room));
         let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
-        let account = &self.turn.client.appends;
+        let client = &self.turn.client;
+        let charged = admitted.and_then(|()| Draft::charge(&append, &client.appends));
+        if let Err(AppendOutcome::Busy) = charged
+            && self.draining.is_none()
+            && let Some(wait) = match wait {
+                None => Backpressure::begin(&append, client, self.turn.now),
+                Some(wait) => wait.again(self.turn.now),
+            }
+        {
+            self.delayed = Some(Delayed { append: Box::new(append), wait });
+            return;
+        }
         let place = (append.room.clone(), Some(entry_id.clone()), append.req);
         let arrival = Arrival {
             token: 0,
@@ -28,9 +72,8 @@ impl Session {
             entry_id: entry_id.clone(),
             after: append.after,
             reference: append.reference,
-            work: admitted
-                .and_then(|()| Draft::new(append, (author, entry_id), now_ms(), account))
-                .map(Box::new),
+            work: charged
+                .map(|charge| Box::new(Draft::new(append, (author, entry_id), now_ms(), charge))),
         };
         self.arrive(place, arrival);
     }
