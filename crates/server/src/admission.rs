@@ -61,25 +61,6 @@ pub(crate) struct Backpressure {
     _waiting: Charge,
 }
 
-impl Backpressure {
-    /// Of an append that may not be charged now. `None` if it may not wait either.
-    pub(crate) fn begin(append: &ClientAppend, client: &Client, now: Instant) -> Option<Self> {
-        let is_only = client.appends.held() == 0;
-        let _waiting = is_only.then(|| Draft::charge(append, &client.waiting).ok()).flatten()?;
-        Some(Self { since: now, wait: FIRST_WAIT, retry_at: now + FIRST_WAIT, _waiting })
-    }
-
-    /// After one more attempt in vain. `None` if it has waited for [`LONGEST_BACKPRESSURE`].
-    pub(crate) fn again(self, now: Instant) -> Option<Self> {
-        let wait = (2 * self.wait).min(LONGEST_WAIT);
-        (now < self.since + LONGEST_BACKPRESSURE).then(|| Self {
-            wait,
-            retry_at: now + wait,
-            ..self
-        })
-    }
-}
-
 /// Admits a request, after a pause if it is beyond the rates: also one that the browser rules refuse
 /// counts. Fails with `rate_limited`, and all requests of a connection that may not be served do.
 pub(crate) async fn admit_request(client: &Client) -> Result<(), Refusal> {
@@ -113,26 +94,46 @@ impl Client {
         self.within(Limit::EntriesPerSecond, self.principal.rates.entries.take(1))
     }
 
+    /// Charges an append; else says how long it waits, after it has waited like `before`, or `None` if it
+    /// is `busy`.
+    pub(crate) fn charge_or_wait(
+        &self,
+        append: &ClientAppend,
+        before: Option<Backpressure>,
+        now: Instant,
+    ) -> Result<Charge, Option<Backpressure>> {
+        Draft::charge(append, &self.appends).map_err(|_| match before {
+            Some(before) => {
+                let wait = (2 * before.wait).min(LONGEST_WAIT);
+                let next = Backpressure { wait, retry_at: now + wait, ..before };
+                (now < next.since + LONGEST_BACKPRESSURE).then_some(next)
+            }
+            None if self.appends.held() == 0 => {
+                let _waiting = Draft::charge(append, &self.waiting).ok()?;
+                let (since, wait) = (now, FIRST_WAIT);
+                Some(Backpressure { since, wait, retry_at: now + wait, _waiting })
+            }
+            None => None,
+        })
+    }
+
     /// Charges an append, once there is room for it: see [`Backpressure`]. Fails with
     /// [`AppendOutcome::Busy`].
     pub(crate) async fn charge_append(
         &self,
         append: &ClientAppend,
     ) -> Result<Charge, AppendOutcome> {
-        let mut charged = Draft::charge(append, &self.appends);
         let mut wait = None;
-        while charged.is_err() {
-            let now = Instant::now();
-            let next = match wait.take() {
-                None => Backpressure::begin(append, self, now),
-                Some(wait) => Backpressure::again(wait, now),
-            };
-            let Some(next) = next else { break };
-            tokio::time::sleep_until(next.retry_at.into()).await;
-            charged = Draft::charge(append, &self.appends);
-            wait = Some(next);
+        loop {
+            match self.charge_or_wait(append, wait, Instant::now()) {
+                Ok(charge) => return Ok(charge),
+                Err(None) => return Err(AppendOutcome::Busy),
+                Err(Some(next)) => {
+                    tokio::time::sleep_until(next.retry_at.into()).await;
+                    wait = Some(next);
+                }
+            }
         }
-        charged
     }
 
     /// An append to this room, which may be the first.

@@ -188,8 +188,8 @@ impl FoldQueue {
         let is_urgent = waited_for
             || state.entries >= settings.entries / 4
             || state.bytes >= settings.bytes / 4;
-        self.urgency.set(if is_urgent { Degree::Urgent } else { Degree::Gentle });
-        self.urgency.raise(state.degree(settings));
+        let least = if is_urgent { Degree::Urgent } else { Degree::Gentle };
+        self.urgency.set(state.degree(settings).max(least));
         Some(window)
     }
 

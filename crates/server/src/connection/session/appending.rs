@@ -53,17 +53,16 @@ impl Session {
         let admitted = admitted.and_then(|()| self.admit(&append.room));
         let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
         let client = &self.turn.client;
-        let charged = admitted.and_then(|()| Draft::charge(&append, &client.appends));
-        if let Err(AppendOutcome::Busy) = charged
-            && self.draining.is_none()
-            && let Some(wait) = match wait {
-                None => Backpressure::begin(&append, client, self.turn.now),
-                Some(wait) => wait.again(self.turn.now),
-            }
-        {
-            self.delayed = Some(Delayed { append: Box::new(append), wait });
-            return;
-        }
+        let charged = match admitted {
+            Err(outcome) => Err(outcome),
+            Ok(()) => match client.charge_or_wait(&append, wait, self.turn.now) {
+                Err(Some(wait)) if self.draining.is_none() => {
+                    self.delayed = Some(Delayed { append: Box::new(append), wait });
+                    return;
+                }
+                charged => charged.map_err(|_| AppendOutcome::Busy),
+            },
+        };
         let place = (append.room.clone(), Some(entry_id.clone()), append.req);
         let arrival = Arrival {
             token: 0,
