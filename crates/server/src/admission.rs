@@ -54,7 +54,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(80);
 /// So a client that appends one entry at a time is slowed down to what the archive takes, and is not
 /// refused.
 pub(crate) struct Backpressure {
-    since: Instant,
+    pub(crate) since: Instant,
     wait: Duration,
     /// When the append is to be tried again.
     pub(crate) retry_at: Instant,

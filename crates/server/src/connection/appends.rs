@@ -155,11 +155,12 @@ impl Appends {
         self.outcomes = self.rooms.values().map(|room| room.lane.kept()).sum();
     }
 
-    /// Takes an append of the room with this key. The token in `arrival` is set here.
+    /// Takes an append of the room with this key, and when it was read. The token in `arrival` is set
+    /// here.
     pub(super) fn arrive(
         &mut self,
         turn: &mut Turn,
-        key: u32,
+        (key, read): (u32, Instant),
         (room, id, req): (RoomName, Option<EntryId>, Option<i64>),
         mut arrival: Arrival<Box<Draft>>,
     ) {
@@ -173,10 +174,10 @@ impl Appends {
         let end = turn.rooms.end(key);
         let waiting = appending.charge_waiting(&turn.client.waiting, &mut arrival, end);
         let (is_submitted, is_answered) = (false, false);
-        let hand = Hand { key, read: now, room, id, seq, req, is_submitted, is_answered, waiting };
+        let hand = Hand { key, read, room, id, seq, req, is_submitted, is_answered, waiting };
         self.hands.insert(token, hand);
         self.unanswered += 1;
-        self.note_read(token, now);
+        self.note_read(token, read);
         let arrival = Arrival { token, ..arrival };
         self.advance(turn, key, |room, steps| room.lane.arrive(arrival, now, end, steps));
         self.wait_in(turn, key);

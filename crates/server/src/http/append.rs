@@ -4,8 +4,6 @@
 //! 200 if it was already stored; or an error. A batch reads its lines by the same rules
 //! ([`read_append`]).
 
-use std::time::Instant;
-
 use axum::{
     body::Body,
     http::{HeaderMap, Response, StatusCode},
@@ -16,7 +14,7 @@ use roomlog_protocol::{
     Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span,
     client::parse_append, json::Object,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     body::{self, check_beginning},
@@ -57,10 +55,12 @@ pub(super) async fn append_one(
     client.admit_append().map_err(echo)?;
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
     client.admit_first_in(gateway, &caller.access, &room).map_err(echo)?;
-    let outcome = match client.charge_append(&append).await {
+    let deadline = Instant::now() + gateway.config.limits.append_for;
+    let charged = timeout_at(deadline, client.charge_append(&append)).await;
+    let outcome = match charged.unwrap_or(Err(AppendOutcome::Busy)) {
         Ok(charge) => {
             let draft = Draft::new(append, (author, id.clone()), received, charge);
-            timeout(gateway.config.limits.append_for, gateway.node.append(draft)).await
+            timeout_at(deadline, gateway.node.append(draft)).await
         }
         Err(outcome) => Ok(outcome),
     };

@@ -201,7 +201,8 @@ impl<'a> Batch<'a> {
             self.may_begin_room = true;
         }
         let whose = (author, id.clone());
-        let charge = self.caller.client.charge_append(&append).await;
+        let charge = self.caller.client.charge_append(&append);
+        let charge = timeout_at(self.deadline(), charge).await.map_err(|_| named(timed_out()))?;
         let charge =
             charge.map_err(|outcome| named(refusal_of(&outcome).unwrap_or_else(not_tried)))?;
         let draft = Draft::new(append, whose, self.received, charge);

@@ -52,11 +52,13 @@ impl Session {
         let admitted = over.map_or_else(|| self.check_append(&append.room, &author), Err);
         let admitted = admitted.and_then(|()| self.admit(&append.room));
         let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
-        let client = &self.turn.client;
+        let (client, now) = (&self.turn.client, self.turn.now);
+        let read = wait.as_ref().map_or(now, |wait| wait.since);
+        let in_time = now < read + self.turn.gateway.config.limits.append_for;
         let charged = match admitted {
             Err(outcome) => Err(outcome),
-            Ok(()) => match client.charge_or_wait(&append, wait, self.turn.now) {
-                Err(Some(wait)) if self.draining.is_none() => {
+            Ok(()) => match client.charge_or_wait(&append, wait, now) {
+                Err(Some(wait)) if in_time && self.draining.is_none() => {
                     self.delayed = Some(Delayed { append: Box::new(append), wait });
                     return;
                 }
@@ -74,7 +76,7 @@ impl Session {
             work: charged
                 .map(|charge| Box::new(Draft::new(append, (author, entry_id), now_ms(), charge))),
         };
-        self.arrive(place, arrival);
+        self.arrive(read, place, arrival);
     }
 
     /// Checks whether one more room may be made, if this one has no entry.
@@ -108,11 +110,12 @@ impl Session {
             reference: None,
             work: Err(AppendOutcome::Invalid(Box::new(bare))),
         };
-        self.arrive((room, refusal.id, refusal.req), arrival);
+        self.arrive(self.turn.now, (room, refusal.id, refusal.req), arrival);
     }
 
     fn arrive(
         &mut self,
+        read: Instant,
         place: (RoomName, Option<EntryId>, Option<i64>),
         arrival: Arrival<Box<Draft>>,
     ) {
@@ -136,7 +139,7 @@ impl Session {
             let refusal = Refusal::new(ErrorCode::TooLarge, message);
             self.turn.refuse_append(named(refusal));
         } else {
-            self.appends.arrive(&mut self.turn, key, place, arrival);
+            self.appends.arrive(&mut self.turn, (key, read), place, arrival);
         }
         self.release_unless_written(Some(key));
     }

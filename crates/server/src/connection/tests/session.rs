@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use roomlog_core::{Engines, Node, NodeSettings};
+use roomlog_protocol::Limits;
 use roomlog_testkit::{
     life::identity,
     memory::{MemoryArchive, MemoryJournal},
@@ -12,6 +13,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::Config;
+
+const APPEND_FOR: Duration = Duration::from_secs(30);
 
 struct Client {
     session: Session,
@@ -23,7 +26,7 @@ struct Client {
 
 impl Client {
     /// A client of a node of its own, logged in.
-    async fn new(settings: NodeSettings) -> Self {
+    async fn new(settings: NodeSettings, append_for: Duration) -> Self {
         let (journal, archive) =
             (Arc::new(MemoryJournal::new("log")), Arc::new(MemoryArchive::default()));
         let backup = None;
@@ -31,9 +34,11 @@ impl Client {
             Engines { identity: identity(1, 1), journal, archive: archive.clone(), backup };
         let node = Arc::new(Node::start(engines, settings).expect("a node"));
         assert!(node.caught_up().await);
+        let limits = Limits { append_for, ..Limits::default() };
+        let config = Config { limits, ..Config::default() };
         let (stop, stopping) = watch::channel(false);
         let (drain_guard, drained) = mpsc::channel(1);
-        let gateway = Gateway::new(Config::default(), node.clone(), stopping, drain_guard);
+        let gateway = Gateway::new(config, node.clone(), stopping, drain_guard);
         let gateway = Arc::new(gateway);
         let client = gateway.principals.client(Ipv4Addr::LOCALHOST.into()).expect("a place");
         let mailbox = Arc::<Mailbox>::default();
@@ -45,8 +50,12 @@ impl Client {
 
     /// A client of a node with a small budget and a full archive.
     async fn of_full_archive() -> Self {
+        Self::of_full_archive_within(APPEND_FOR).await
+    }
+
+    async fn of_full_archive_within(append_for: Duration) -> Self {
         let settings = NodeSettings { append_bytes: 64 << 10, ..NodeSettings::default() };
-        let client = Self::new(settings).await;
+        let client = Self::new(settings, append_for).await;
         client.archive.set_full(true);
         client
     }
@@ -88,14 +97,20 @@ impl Client {
 
     /// How many answers say `busy`.
     fn refusals(&mut self) -> usize {
+        self.answers("busy")
+    }
+
+    /// How many answers have this code.
+    fn answers(&mut self, code: &str) -> usize {
+        let code = format!(r#""code":"{code}""#);
         let frames = std::iter::from_fn(|| self.session.turn.out.pop());
-        frames.filter(|frame| String::from_utf8_lossy(frame).contains(r#""code":"busy""#)).count()
+        frames.filter(|frame| String::from_utf8_lossy(frame).contains(&code)).count()
     }
 }
 
 #[tokio::test]
 async fn a_room_that_is_released_without_an_entry_leaves_nothing_behind() {
-    let mut client = Client::new(NodeSettings::default()).await;
+    let mut client = Client::new(NodeSettings::default(), APPEND_FOR).await;
     for n in 0..10 {
         let room = format!("r-{n}");
         client.sends(&json!({"type": "append", "room": room, "body": "", "expect": 5}));
@@ -151,4 +166,30 @@ async fn a_server_that_stops_answers_an_append_that_waits() {
     client.session.drain();
     assert!(client.session.delayed.is_none());
     assert_eq!(client.refusals(), 1);
+}
+
+#[tokio::test]
+async fn an_append_waits_for_memory_no_longer_than_append_ms() {
+    let mut client = Client::of_full_archive_within(Duration::from_millis(300)).await;
+    client.appends_until_delayed().await;
+    client.ticks(Duration::from_millis(299));
+    assert!(client.session.delayed.is_some());
+    client.ticks(Duration::from_millis(80));
+    assert!(client.session.delayed.is_none());
+    assert_eq!(client.refusals(), 1);
+}
+
+#[tokio::test]
+async fn append_ms_counts_from_when_a_delayed_append_was_read() {
+    let mut client = Client::of_full_archive().await;
+    client.appends_until_delayed().await;
+    client.ticks(Duration::from_secs(4));
+    client.archive.set_full(false);
+    client.node.fold_to_head().await.expect("a fold");
+    client.ticks(Duration::from_millis(80));
+    assert!(client.session.delayed.is_none(), "it has arrived, and the sequencer does not see it");
+    client.ticks(Duration::from_secs(25));
+    assert_eq!(client.answers("unknown_outcome"), 0);
+    client.ticks(Duration::from_secs(1));
+    assert_eq!(client.answers("unknown_outcome"), 1);
 }
