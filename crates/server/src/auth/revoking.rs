@@ -39,6 +39,9 @@ const AUTHOR: &str = "roomlog";
 /// How long after a failure the room is read, or the log's name is appended, again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a start waits until the log's name is appended; while the disk is full, say, it cannot be.
+const NAMED_BY_START: Duration = Duration::from_secs(10);
+
 const PAGE: PageLimits = PageLimits { entries: 1_000, bytes: 1 << 20 };
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -65,7 +68,8 @@ pub(crate) struct RevocationLog {
 }
 
 impl RevocationLog {
-    /// Reads what the log holds now and, if it was restored, revokes what was issued before. Fails if it
+    /// Reads what the log holds now and, if it was restored, revokes what was issued before. Then names
+    /// the log, so that a backup taken as soon as the server answers holds the name. Fails if the log
     /// cannot be read.
     pub(crate) async fn open(node: Arc<Node>, tokens: Arc<Tokens>) -> Result<Self, Refusal> {
         let room = RoomName::system(ROOM).map_err(|why| bad(why.to_string()))?;
@@ -80,11 +84,15 @@ impl RevocationLog {
             this.tokens.revoke(Revocation::All { issued_before }, issued_before);
             this.restored_at = Some(issued_before);
         }
+        if tokio::time::timeout(NAMED_BY_START, this.name_log()).await.is_err() {
+            warn!(
+                "the log's name cannot be appended yet: a restore of a backup may undo revocations"
+            );
+        }
         Ok(this)
     }
 
-    /// Follows the room for as long as it is polled. First names the log, if it has another name than the
-    /// newest one in the room.
+    /// Follows the room for as long as it is polled, and names the log if that has failed until now.
     pub(crate) async fn follow(mut self) -> std::convert::Infallible {
         self.name_log().await;
         loop {
@@ -123,7 +131,8 @@ impl RevocationLog {
         }
     }
 
-    /// Appends the log's name, and what a restore revokes. All nodes do so; the entry's id makes it one.
+    /// Appends the log's name, and what a restore revokes, if the newest name in the room is another. All
+    /// nodes do so; the entry's id makes it one.
     async fn name_log(&mut self) {
         let log = self.node.log().to_owned();
         if self.log.as_ref() == Some(&log) {
@@ -133,10 +142,11 @@ impl RevocationLog {
         while let Err(refusal) = append(&self.node, &record, Some(&log)).await {
             // Another node was first: its entry has another time.
             if refusal.code == ErrorCode::IdReused {
-                return;
+                break;
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
+        self.log = Some(log);
     }
 }
 
@@ -160,7 +170,9 @@ async fn append(node: &Node, record: &Record, id: Option<&str>) -> Result<(), Re
     let id = id.map_or_else(|| Ok(new_id()), EntryId::new).map_err(name)?;
     let author = Author::new(AUTHOR).map_err(name)?;
     let outcome = match Draft::charge(&append, node.append_budget()) {
-        Ok(charge) => node.append(Draft::new(append, (author, id), now_ms(), charge)).await,
+        Ok(charge) => {
+            node.append(Draft::new(append, (author, id), now_ms(), charge)).await
+        }
         Err(outcome) => outcome,
     };
     match outcome {
