@@ -14,7 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomlog_protocol::{Author, Entry, EntryId, Kind, NameError, RoomName, ServerAck, ServerFrame};
+use roomlog_protocol::{
+    Author, Content, Entry, EntryId, Kind, NameError, RoomName, Salt, ServerAck, ServerFrame,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream as AsyncStream},
@@ -131,12 +133,15 @@ fn entry(slot: u64) -> io::Result<Entry> {
         slot,
         author: name("ada", Author::new)?,
         id: name(&format!("01JD9Z{slot:020}"), EntryId::new)?,
-        body: body(BODY).into(),
+        content: Content::Said {
+            body: body(BODY).into(),
+            meta: None,
+            salt: Salt(*b"roomlog-slt0"),
+        },
         committed_at: 1_763_796_120_123 + slot,
         sent_at: None,
         kind: Kind::default(),
         reference: None,
-        meta: None,
     })
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Enters: the JSON of frames. Leaves: the members that the checker reads, or which one is missing.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The record of a run.
 #[derive(Debug, Default)]
@@ -49,8 +51,9 @@ pub(crate) struct Seen {
     pub(crate) author: String,
     pub(crate) id: String,
     pub(crate) kind: String,
-    pub(crate) body: String,
-    pub(crate) meta: Option<String>,
+    /// `None` if redacted.
+    pub(crate) body: Option<String>,
+    pub(crate) commitment: [u8; 32],
     pub(crate) reference: Option<u64>,
     pub(crate) sent_at: Option<u64>,
     pub(crate) committed_at: u64,
@@ -76,17 +79,46 @@ pub(crate) fn entries(frame: &Value) -> FromFrame<Vec<Seen>> {
 
 fn entry(value: &Value) -> FromFrame<Seen> {
     let maybe = |member: &str| value.get(member).and_then(Value::as_u64);
+    let (body, commitment) = if value.get("redacted").is_some() {
+        (None, from_hex(text(value, "commitment")?)?)
+    } else {
+        (Some(text(value, "body")?.to_owned()), commitment(value)?)
+    };
     Ok(Seen {
         slot: number(value, "slot")?,
         author: text(value, "author")?.into(),
         id: text(value, "id")?.into(),
         kind: value.get("kind").and_then(Value::as_str).unwrap_or("text").into(),
-        body: text(value, "body")?.into(),
-        meta: value.get("meta").and_then(Value::as_str).map(Into::into),
+        body,
+        commitment,
         reference: maybe("ref"),
         sent_at: maybe("sent_at"),
         committed_at: number(value, "committed_at")?,
     })
+}
+
+/// What body and meta enter the digest as.
+fn commitment(value: &Value) -> FromFrame<[u8; 32]> {
+    let salt = URL_SAFE_NO_PAD.decode(text(value, "salt")?).map_err(|why| why.to_string())?;
+    let mut hash = Sha256::new();
+    hash.update(salt);
+    lp(&mut hash, text(value, "body")?);
+    if value.get("meta").is_some() {
+        lp(&mut hash, text(value, "meta")?);
+    }
+    Ok(hash.finalize().into())
+}
+
+pub(crate) fn lp(hash: &mut Sha256, text: &str) {
+    hash.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+    hash.update(text.as_bytes());
+}
+
+fn from_hex(text: &str) -> FromFrame<[u8; 32]> {
+    let digit = |at: usize| text.get(at..at + 2).and_then(|byte| u8::from_str_radix(byte, 16).ok());
+    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(digit).collect();
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| format!("no 32 bytes of hex: {text}"))
 }
 
 pub(crate) fn signed(slot: u64) -> i64 {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::history::{self, FromFrame, NodeLog, Seen};
+use crate::history::{self, FromFrame, NodeLog, Seen, lp};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Log {
@@ -41,21 +41,13 @@ impl Chain {
         lp(&mut hash, &entry.kind);
         hash.update(or_zero(entry.reference));
         hash.update(or_zero(entry.sent_at));
-        hash.update(Sha256::digest(entry.body.as_bytes()));
-        if let Some(meta) = &entry.meta {
-            hash.update(Sha256::digest(meta.as_bytes()));
-        }
+        hash.update(entry.commitment);
         self.0 = hash.finalize().into();
     }
 
     fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
-}
-
-fn lp(hash: &mut Sha256, text: &str) {
-    hash.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-    hash.update(text.as_bytes());
 }
 
 /// The log that all nodes agree on: the first node's.
@@ -163,8 +155,8 @@ mod tests {
             author: "ada".into(),
             id: "a-1".into(),
             kind: "text".into(),
-            body: "hello".into(),
-            meta: None,
+            body: Some("hello".into()),
+            commitment: [0; 32],
             reference: None,
             sent_at: None,
             committed_at: 7,

@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
                 self.broken.push(format!("{room} {slot}: nobody sent {author}'s {id}"));
                 continue;
             };
-            if sent.body != entry.body {
+            if entry.body.as_ref().is_some_and(|body| *body != sent.body) {
                 self.broken.push(format!("{room} {slot}: {author}'s {id} has another body"));
             }
             if i64::try_from(slot).unwrap_or(-1) <= sent.floor {

@@ -6,11 +6,11 @@
 use roomlog_checker::{Direction, Frame, History, NodeLog, check};
 
 const LOG: &str = r#"{"type":"reply","room":"general","latest":3,"digest_at":3,
- "digest":"aa243348b7f4848ea39bc136a8a0d6f00ab5429fdf97339bde2102121a8fae9b","entries":[
- {"slot":0,"author":"ada","id":"a-1","body":"hello","committed_at":1763796120123,"sent_at":1763796120098},
- {"slot":1,"author":"grace","id":"g-1","body":"hi ada 👋","committed_at":1763796120123,"ref":0},
- {"slot":2,"author":"ada","id":"a-2","body":"👍","kind":"reaction","ref":1,"committed_at":1763796121000,"sent_at":1763796120999},
- {"slot":3,"author":"grace","id":"g-2","body":"","meta":"{\"x\":1}","committed_at":1763796121000}]}"#;
+ "digest":"196a80c217ea3b059dd8567559e094b5030b68cfd972b8d2d6afbfcf4c569099","entries":[
+ {"slot":0,"author":"ada","id":"a-1","body":"hello","committed_at":1763796120123,"sent_at":1763796120098,"salt":"cm9vbWxvZy1zbHQw"},
+ {"slot":1,"author":"grace","id":"g-1","body":"hi ada 👋","committed_at":1763796120123,"ref":0,"salt":"cm9vbWxvZy1zbHQx"},
+ {"slot":2,"author":"ada","id":"a-2","body":"👍","kind":"reaction","ref":1,"committed_at":1763796121000,"sent_at":1763796120999,"salt":"cm9vbWxvZy1zbHQy"},
+ {"slot":3,"author":"grace","id":"g-2","body":"","meta":"{\"x\":1}","committed_at":1763796121000,"salt":"cm9vbWxvZy1zbHQz"}]}"#;
 
 const FRAMES: &str = r#"
 1 > {"type":"login","author":"ada"}
@@ -18,15 +18,15 @@ const FRAMES: &str = r#"
 1 < {"type":"reply","room":"general","entries":[],"latest":-1,"digest_at":-1,"digest":"","req":1}
 1 > {"type":"append","room":"general","id":"a-1","body":"hello","seq":0}
 1 < {"type":"appended","room":"general","id":"a-1","slot":0,"committed_at":1763796120123}
-1 < {"type":"ack","room":"general","entries":[{"slot":0,"author":"ada","id":"a-1","body":"hello","committed_at":1763796120123,"sent_at":1763796120098}]}
+1 < {"type":"ack","room":"general","entries":[{"slot":0,"author":"ada","id":"a-1","body":"hello","committed_at":1763796120123,"sent_at":1763796120098,"salt":"cm9vbWxvZy1zbHQw"}]}
 2 > {"type":"login","author":"grace"}
 2 > {"type":"append","room":"general","id":"g-1","body":"hi ada 👋","after":0}
-1 < {"type":"ack","room":"general","entries":[{"slot":1,"author":"grace","id":"g-1","body":"hi ada 👋","committed_at":1763796120123,"ref":0}]}
+1 < {"type":"ack","room":"general","entries":[{"slot":1,"author":"grace","id":"g-1","body":"hi ada 👋","committed_at":1763796120123,"ref":0,"salt":"cm9vbWxvZy1zbHQx"}]}
 1 > {"type":"append","room":"general","id":"a-2","body":"👍","seq":1}
 2 > {"type":"append","room":"general","id":"g-2","body":""}
 2 < {"type":"appended","room":"general","id":"g-2","slot":3,"committed_at":1763796121000}
 2 > {"type":"update","room":"general","count":1,"seen":3,"req":2}
-2 < {"type":"reply","room":"general","req":2,"latest":3,"digest_at":3,"digest":"","entries":[{"slot":3,"author":"grace","id":"g-2","body":"","meta":"{\"x\":1}","committed_at":1763796121000}]}
+2 < {"type":"reply","room":"general","req":2,"latest":3,"digest_at":3,"digest":"","entries":[{"slot":3,"author":"grace","id":"g-2","body":"","meta":"{\"x\":1}","committed_at":1763796121000,"salt":"cm9vbWxvZy1zbHQz"}]}
 "#;
 
 fn history(frames: &str, logs: [&str; 2]) -> History {
@@ -80,8 +80,24 @@ fn a_log_that_ends_before_its_latest_is_found() {
 
 #[test]
 fn a_digest_that_does_not_match_is_found() {
-    let other =
-        changed(LOG, r#""committed_at":1763796121000}]}"#, r#""committed_at":1763796121001}]}"#);
+    for (was, is) in [
+        (r#""committed_at":1763796121000,"salt""#, r#""committed_at":1763796121001,"salt""#),
+        ("cm9vbWxvZy1zbHQz", "cm9vbWxvZy1zbHQy"),
+        (r#""body":"hello""#, r#""body":"hallo""#),
+    ] {
+        finds(", computed ", FRAMES, [&changed(LOG, was, is), LOG]);
+    }
+}
+
+#[test]
+fn a_redacted_entry_keeps_the_digest_and_another_commitment_does_not() {
+    let said =
+        r#""body":"hi ada 👋","committed_at":1763796120123,"ref":0,"salt":"cm9vbWxvZy1zbHQx""#;
+    let gone = r#""committed_at":1763796120123,"ref":0,"redacted":true,"commitment":"bfb1f2fab1bb25feb1f186a3dce71624da3225b0f0dd79d79f5c6648db4a1d29""#;
+    let redacted = changed(LOG, said, gone);
+    let report = check(&history(FRAMES, [&redacted, &redacted]));
+    assert!(report.broken.is_empty(), "{report}");
+    let other = changed(&redacted, "bfb1f2fa", "afb1f2fa");
     finds(", computed ", FRAMES, [&other, LOG]);
 }
 
@@ -92,8 +108,8 @@ fn nodes_that_differ_are_found() {
     let cut = changed(&cut, r#""latest":3"#, r#""latest":2"#);
     let cut = changed(
         &cut,
-        "aa243348b7f4848ea39bc136a8a0d6f00ab5429fdf97339bde2102121a8fae9b",
-        "376734d75287da370dbb5e48af73c85c3369adae81940b2fbacfd5e5ed0b5722",
+        "196a80c217ea3b059dd8567559e094b5030b68cfd972b8d2d6afbfcf4c569099",
+        "838cea942e14716287cfcc57f330f33f7cc8ad7f1c17fd7349a3fbcf6b3c8f31",
     );
     finds("node 0 has 4 entries and node 1 3", FRAMES, [LOG, &cut]);
 }

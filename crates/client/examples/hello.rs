@@ -45,7 +45,7 @@ pub(crate) async fn talk(url: &str, mut print: impl FnMut(String)) -> Result<(),
             // In slot order, each once, without a gap.
             Followed::Entries(entries) => {
                 for entry in entries {
-                    print(format!("{} <{}> {}", entry.slot, entry.author, entry.body));
+                    print(format!("{} <{}> {}", entry.slot, entry.author, entry.body()));
                 }
             }
             Followed::Reset(why) => print(format!("the server has another log now: {why:?}")),

@@ -18,7 +18,7 @@
 //! let mut follow = client.follow(room, Start::Newest(10)).await?;
 //! loop {
 //!     if let Followed::Entries(entries) = follow.next().await? {
-//!         entries.iter().for_each(|entry| println!("{} {}", entry.slot, entry.body));
+//!         entries.iter().for_each(|entry| println!("{} {}", entry.slot, entry.body()));
 //!     }
 //! }
 //! # }

@@ -166,7 +166,7 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
-    use roomlog_protocol::{Author, EntryId, Kind, Slot};
+    use roomlog_protocol::{Author, Content, EntryId, Kind, Salt, Slot};
 
     use super::*;
 
@@ -179,12 +179,15 @@ mod tests {
             slot,
             author: Author::new("ada").expect("an author"),
             id: EntryId::new(&format!("a-{slot}")).expect("an id"),
-            body: format!("body {slot}").into(),
+            content: Content::Said {
+                body: format!("body {slot}").into(),
+                meta: None,
+                salt: Salt(*b"roomlog-slt0"),
+            },
             committed_at: 1_000 + slot,
             sent_at: None,
             kind: Kind::default(),
             reference: None,
-            meta: None,
         };
         slots.map(entry).collect()
     }

@@ -134,7 +134,7 @@ async fn stored_slots_of_another_log_are_never_requested() {
     assert_eq!(join.get("after"), None, "{join}");
     peer.answer(&join, reply("r", 0..1, 0)).await;
     let first = soon("entries", follow.next()).await;
-    assert!(matches!(first, Ok(Followed::Entries(entries)) if entries[0].body == "body 0"));
+    assert!(matches!(first, Ok(Followed::Entries(entries)) if entries[0].body() == "body 0"));
 }
 
 #[tokio::test]

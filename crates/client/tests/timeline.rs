@@ -3,7 +3,7 @@
 
 mod fake;
 
-use fake::room;
+use fake::{room, said};
 use proptest::prelude::*;
 use roomlog_client::{
     Start,
@@ -126,7 +126,7 @@ proptest! {
         log.grow(common + ours);
         other.grow(common + ours + more);
         for entry in &mut other.entries[common..] {
-            entry.body = "another".into();
+            entry.content = said("another");
         }
         let mut timeline = Timeline::new(room("r"), Start::After(Latest(-1)));
         let step = timeline.joined(log.answer(timeline.join().span, 99));

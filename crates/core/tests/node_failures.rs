@@ -197,7 +197,7 @@ async fn a_block_of_newer_rules_stops_the_node_before_later_blocks_are_applied()
         NodeSettings::default(),
     );
     assert!(!life.caught_up().await);
-    let problem = BlockError::Newer { format: 1, rules: 2, kind: 0 };
+    let problem = BlockError::Newer { format: 2, rules: 2, kind: 0 };
     let stopped = NodeError::Block { position: Position(2), problem };
     assert_eq!(life.has_ended().await, Err(stopped));
 }

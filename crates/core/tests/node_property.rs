@@ -147,7 +147,7 @@ fn check_outcomes(appends: &[SentAppend], logs: &Logs) -> Result<(), TestCaseErr
         match outcome {
             Some(AppendOutcome::Committed { slot, committed_at, repeat }) => {
                 let entry = at(*slot);
-                prop_assert_eq!((&entry.id, &entry.body), (&proposal.id, &proposal.body));
+                prop_assert_eq!((&entry.id, entry.body()), (&proposal.id, proposal.content.body()));
                 prop_assert_eq!(entry.committed_at, *committed_at);
                 if !repeat {
                     prop_assert!(firsts.insert((room, *slot)), "committed twice");
@@ -157,7 +157,7 @@ fn check_outcomes(appends: &[SentAppend], logs: &Logs) -> Result<(), TestCaseErr
             }
             Some(AppendOutcome::IdReused { slot }) => {
                 prop_assert_eq!(&at(*slot).id, &proposal.id);
-                prop_assert_ne!(&at(*slot).body, &proposal.body);
+                prop_assert_ne!(at(*slot).body(), proposal.content.body());
             }
             None
             | Some(

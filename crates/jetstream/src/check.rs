@@ -22,7 +22,7 @@ const MOVED_AWAY: &str = "roomlog.gone";
 const MOVING: &str = "roomlog.moving";
 
 /// The format of streams, subjects and metadata of this version.
-const FORMAT_HERE: &str = "1";
+const FORMAT_HERE: &str = "2";
 
 fn stream_name(options: &Options, partition: Partition) -> String {
     format!("{}_{GENERATION}_{partition}", options.prefix)

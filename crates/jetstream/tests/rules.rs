@@ -62,7 +62,7 @@ async fn whole(life: &Life, end: u64) -> Vec<(String, u64)> {
     };
     timeout(LONG, reached).await.expect("all of it in time");
     let log = life.log_of("general").await;
-    log.iter().map(|stored| (stored.entry.body.to_string(), stored.entry.committed_at)).collect()
+    log.iter().map(|stored| (stored.entry.body().to_owned(), stored.entry.committed_at)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

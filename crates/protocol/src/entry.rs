@@ -2,9 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{Author, EntryId, Kind, names::text_impls};
+use crate::{Author, Body, Commitment, Content, EntryId, Kind, Salt};
 
 /// The place of an entry in its room's log: 0, 1, 2, … without gaps, at most 2^53 − 1.
 pub type Slot = u64;
@@ -50,8 +50,9 @@ impl fmt::Display for Latest {
     }
 }
 
-/// One entry of a room's log. Immutable once committed; the JSON omits absent members.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One entry of a room's log. Once committed, it changes only by a redaction; the JSON omits absent
+/// members.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its place in the log.
     pub slot: Slot,
@@ -59,22 +60,16 @@ pub struct Entry {
     pub author: Author,
     /// The id of the append.
     pub id: EntryId,
-    /// The text; may be empty.
-    pub body: Body,
+    /// Body and meta.
+    pub content: Content,
     /// The journal's time, in ms since the Unix epoch; never decreases within a room.
     pub committed_at: u64,
     /// The author's clock, in ms since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<u64>,
     /// The kind of entry; the wire omits `text`.
-    #[serde(default, skip_serializing_if = "Kind::is_text")]
     pub kind: Kind,
     /// An earlier slot that this entry is about.
-    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Slot>,
-    /// Text for clients that the server does not read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Arc<str>>,
 }
 
 impl Entry {
@@ -87,49 +82,93 @@ impl Entry {
             self.sent_at.filter(|sent| sent.saturating_add(HISTORY_MS) < self.committed_at);
         history.unwrap_or(self.committed_at)
     }
-}
 
-/// The text of an entry, as it was sent, never normalised; may be empty. Cheap to clone. It derefs
-/// to `str` and compares with strings: `entry.body == "hello"`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Body(Arc<str>);
+    /// The text; empty if redacted.
+    #[must_use]
+    pub fn body(&self) -> &str {
+        self.content.body()
+    }
 
-text_impls!(Body);
-
-impl PartialEq<String> for Body {
-    fn eq(&self, other: &String) -> bool {
-        *self.0 == **other
+    /// The metadata; `None` if redacted.
+    #[must_use]
+    pub fn meta(&self) -> Option<&str> {
+        self.content.meta()
     }
 }
 
-impl PartialEq<Body> for &str {
-    fn eq(&self, other: &Body) -> bool {
-        *self == &*other.0
+/// An entry as JSON; the members of a content are optional here, and exclude each other.
+#[derive(Serialize, Deserialize)]
+struct EntryJson<A, I, B, K, M> {
+    slot: Slot,
+    author: A,
+    id: I,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    body: Option<B>,
+    committed_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent_at: Option<u64>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    kind: Option<K>,
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<Slot>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    meta: Option<M>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    salt: Option<Salt>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    redacted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commitment: Option<Commitment>,
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let commitment = match &self.content {
+            Content::Said { .. } => None,
+            Content::Redacted(commitment) => Some(*commitment),
+        };
+        let json = EntryJson {
+            slot: self.slot,
+            author: &self.author,
+            id: &self.id,
+            body: commitment.is_none().then(|| self.content.body()),
+            committed_at: self.committed_at,
+            sent_at: self.sent_at,
+            kind: (!self.kind.is_text()).then_some(&self.kind),
+            reference: self.reference,
+            meta: self.content.meta(),
+            salt: self.content.salt(),
+            redacted: commitment.is_some(),
+            commitment,
+        };
+        json.serialize(serializer)
     }
 }
 
-impl From<&str> for Body {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl From<String> for Body {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl From<Arc<str>> for Body {
-    fn from(text: Arc<str>) -> Self {
-        Self(text)
-    }
-}
-
-impl From<Body> for Arc<str> {
-    fn from(body: Body) -> Self {
-        body.0
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = EntryJson::<Author, EntryId, Body, Kind, Arc<str>>::deserialize(deserializer)?;
+        let content = match (json.redacted, json.body, json.salt, json.commitment) {
+            (false, Some(body), Some(salt), _) => Content::Said { body, meta: json.meta, salt },
+            (true, _, _, Some(commitment)) => Content::Redacted(commitment),
+            (false, None, ..) => return Err(Error::missing_field("body")),
+            (false, _, None, _) => return Err(Error::missing_field("salt")),
+            (true, ..) => return Err(Error::missing_field("commitment")),
+        };
+        Ok(Self {
+            slot: json.slot,
+            author: json.author,
+            id: json.id,
+            content,
+            committed_at: json.committed_at,
+            sent_at: json.sent_at,
+            kind: json.kind.unwrap_or_default(),
+            reference: json.reference,
+        })
     }
 }
 
@@ -138,36 +177,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn optional_members_are_left_out() {
-        let entry = Entry {
-            slot: 7,
-            author: Author::new("ada").expect("an author"),
-            id: EntryId::new("a-1").expect("an id"),
-            body: "hi".into(),
-            committed_at: 5,
-            sent_at: None,
-            kind: Kind::default(),
-            reference: None,
-            meta: None,
-        };
-        let json = r#"{"slot":7,"author":"ada","id":"a-1","body":"hi","committed_at":5}"#;
-        assert_eq!(serde_json::to_string(&entry).expect("JSON"), json);
-        assert_eq!(serde_json::from_str::<Entry>(json).expect("an entry"), entry);
-    }
-
-    #[test]
     fn an_empty_log_has_the_latest_slot_minus_one() {
         assert_eq!([0, 1].map(Latest::before), [Latest(-1), Latest(0)]);
         assert_eq!([-1, 0, 41].map(|latest| Latest(latest).end()), [0, 1, 42]);
     }
 
+    const SAID: &str = r#"{"slot":7,"author":"ada","id":"a-1","body":"hi","committed_at":5,"salt":"cm9vbWxvZy1zbHQw"}"#;
+
+    fn entry(content: Content) -> Entry {
+        Entry {
+            slot: 7,
+            author: Author::new("ada").expect("an author"),
+            id: EntryId::new("a-1").expect("an id"),
+            content,
+            committed_at: 5,
+            sent_at: None,
+            kind: Kind::default(),
+            reference: None,
+        }
+    }
+
     #[test]
-    fn a_body_compares_with_any_string() {
-        let body = Body::from("hello");
-        assert_eq!(body, "hello");
-        assert_eq!("hello", body);
-        assert_eq!(body, *"hello");
-        assert_eq!(body, String::from("hello"));
-        assert!(body != "Hello" && body.starts_with("he"));
+    fn optional_members_are_left_out() {
+        let said = Content::Said { body: "hi".into(), meta: None, salt: Salt(*b"roomlog-slt0") };
+        let entry = entry(said);
+        assert_eq!(serde_json::to_string(&entry).expect("JSON"), SAID);
+        assert_eq!(serde_json::from_str::<Entry>(SAID).expect("an entry"), entry);
+    }
+
+    #[test]
+    fn a_redacted_entry_has_a_commitment_in_place_of_what_it_said() {
+        let entry = entry(Content::Redacted(Commitment([0xab; 32])));
+        let hex = "ab".repeat(32);
+        let json = format!(
+            r#"{{"slot":7,"author":"ada","id":"a-1","committed_at":5,"redacted":true,"commitment":"{hex}"}}"#
+        );
+        assert_eq!(serde_json::to_string(&entry).expect("JSON"), json);
+        assert_eq!(serde_json::from_str::<Entry>(&json).expect("an entry"), entry);
+    }
+
+    #[test]
+    fn an_entry_without_its_content_is_refused_by_the_member_that_is_missing() {
+        let refused =
+            |json: &str| serde_json::from_str::<Entry>(json).expect_err("refused").to_string();
+        let bare = r#"{"slot":7,"author":"ada","id":"a-1","committed_at":5}"#;
+        assert_eq!(refused(bare), "missing field `body`");
+        assert_eq!(refused(&bare.replace('}', r#","body":""}"#)), "missing field `salt`");
+        assert_eq!(
+            refused(&bare.replace('}', r#","redacted":true}"#)),
+            "missing field `commitment`"
+        );
+        let short = SAID.replace("cm9vbWxvZy1zbHQw", "cm9v");
+        assert!(refused(&short).starts_with("a salt is 16 characters of base64url"));
     }
 }

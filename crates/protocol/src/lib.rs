@@ -11,6 +11,8 @@
 //! nobody checks it again. This crate has no clock, socket or disk.
 
 pub mod client;
+mod commitment;
+mod content;
 pub mod digest;
 pub mod entry;
 pub mod error;
@@ -23,8 +25,10 @@ pub mod server;
 mod visible;
 
 pub use client::{ClientAppend, ClientFrame, ClientUpdate, Join, Login, Span};
-pub use digest::{BodyHash, Digest};
-pub use entry::{Body, Entry, Latest, Slot};
+pub use commitment::{Commitment, Salt};
+pub use content::{Body, Content};
+pub use digest::Digest;
+pub use entry::{Entry, Latest, Slot};
 pub use error::{CloseCode, ErrorCode, Refusal};
 pub use json::write_json;
 pub use limits::Limits;

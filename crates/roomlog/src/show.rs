@@ -4,7 +4,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use roomlog_protocol::Entry;
+use roomlog_protocol::{Content, Entry};
 use roomlog_terminal::text;
 
 pub(crate) struct Shown<'a>(pub(crate) &'a Entry);
@@ -22,7 +22,10 @@ impl fmt::Display for Shown<'_> {
         if let Some(slot) = entry.reference {
             write!(f, "(to {slot}) ")?;
         }
-        f.write_str(&text::printed(&entry.body))
+        match &entry.content {
+            Content::Said { body, .. } => f.write_str(&text::printed(body)),
+            Content::Redacted(_) => f.write_str("(redacted)"),
+        }
     }
 }
 
@@ -47,17 +50,23 @@ mod tests {
 
     #[test]
     fn an_entry_is_one_line_whatever_its_text() {
-        let json = r#"{"slot":7,"author":"ada","id":"a","body":"a\nb\u001b[2J","committed_at":1763796120123}"#;
+        let json = r#"{"slot":7,"author":"ada","id":"a","body":"a\nb\u001b[2J","committed_at":1763796120123,"salt":"cm9vbWxvZy1zbHQw"}"#;
         assert_eq!(shown(json), "7 2025-11-22T07:22:00Z <ada> a␊b␛[2J");
-        let json = r#"{"slot":7,"author":"ad\u200ba","id":"a","body":"a\u202eb\u009bm","committed_at":1763796120123}"#;
+        let json = r#"{"slot":7,"author":"ad\u200ba","id":"a","body":"a\u202eb\u009bm","committed_at":1763796120123,"salt":"cm9vbWxvZy1zbHQw"}"#;
         assert_eq!(shown(json), "7 2025-11-22T07:22:00Z <ad\u{fffd}a> ab\u{fffd}m");
     }
 
     #[test]
     fn kinds_refs_and_imported_times_are_shown() {
-        let json = r#"{"slot":1,"author":"ada","id":"a","body":"waves","kind":"action","committed_at":1763796120123,"sent_at":1420110000000}"#;
+        let json = r#"{"slot":1,"author":"ada","id":"a","body":"waves","kind":"action","committed_at":1763796120123,"sent_at":1420110000000,"salt":"cm9vbWxvZy1zbHQw"}"#;
         assert_eq!(shown(json), "1 2015-01-01T11:00:00Z * ada waves");
-        let json = r#"{"slot":2,"author":"bo","id":"b","body":"👍","kind":"reaction","ref":1,"committed_at":1763796120123,"sent_at":1763796120000}"#;
+        let json = r#"{"slot":2,"author":"bo","id":"b","body":"👍","kind":"reaction","ref":1,"committed_at":1763796120123,"sent_at":1763796120000,"salt":"cm9vbWxvZy1zbHQw"}"#;
         assert_eq!(shown(json), "2 2025-11-22T07:22:00Z <bo> (reaction) (to 1) 👍");
+        let gone = json.replace(
+            r#""salt":"cm9vbWxvZy1zbHQw""#,
+            r#""redacted":true,"commitment":"COMMITMENT""#,
+        );
+        let gone = gone.replace("COMMITMENT", &"ab".repeat(32));
+        assert_eq!(shown(&gone), "2 2025-11-22T07:22:00Z <bo> (reaction) (to 1) (redacted)");
     }
 }

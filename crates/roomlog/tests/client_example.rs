@@ -94,7 +94,7 @@ async fn one_id_in_two_rooms_and_with_two_texts_has_the_outcomes_of_a_real_serve
     let mut second =
         client.follow(room.clone(), Start::After(Latest(0))).await.expect("a following");
     let taken = within("entries", second.next()).await.expect("entries");
-    assert!(matches!(taken, Followed::Entries(entries) if entries[0].body == "x"));
+    assert!(matches!(taken, Followed::Entries(entries) if entries[0].body() == "x"));
     let end = loop {
         if let Err(end) = within("an end", first.next()).await {
             break end;

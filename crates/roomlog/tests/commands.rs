@@ -43,7 +43,7 @@ fn spawn(command: &mut Command) -> Child {
 }
 
 fn bodies(server: &Memory, room: &str) -> Vec<String> {
-    server.log(room).iter().map(|entry| entry.body.to_string()).collect()
+    server.log(room).iter().map(|entry| entry.body().to_owned()).collect()
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn an_import_is_stored_once_and_in_order_however_often_it_runs() {
     }
     let log = server.log("irc");
     let said: Vec<_> =
-        log.iter().map(|entry| (&*entry.author, &*entry.kind, &*entry.body)).collect();
+        log.iter().map(|entry| (&*entry.author, &*entry.kind, entry.body())).collect();
     let expected = [
         ("ada", "text", "hello"),
         ("ada", "action", "waves"),

@@ -88,7 +88,7 @@ fn answer_to(asked: &Value, place: Place) -> Option<Value> {
         "watch" => Some(json!({"type": "heads", "rooms": {"general": 0}, "req": req})),
         "update" | "join" => {
             let entry = json!({"slot": 0, "author": "a\u{202e}d\u{200b}a", "id": "a", "body": HOSTILE,
-                "meta": HOSTILE, "committed_at": 1_763_796_120_123_u64});
+                "meta": HOSTILE, "committed_at": 1_763_796_120_123_u64, "salt": "cm9vbWxvZy1zbHQw"});
             let read: Entry = serde_json::from_value(entry.clone()).expect("an entry");
             let digest = Digest::start(&RoomName::new(room).expect("a room")).then(&read);
             let is_asked = asked["count"] != 0;

@@ -43,13 +43,20 @@ async fn an_entry_holds_what_was_appended_and_absent_members_are_left_out() {
     for entry in &mut log {
         assert!(entry["committed_at"].take().is_u64(), "{entry}");
     }
+    let salts = [0, 1].map(|slot: usize| log[slot]["salt"].take());
+    assert!(
+        salts.iter().all(|salt| salt.as_str().is_some_and(|salt| salt.len() == 16)),
+        "{salts:?}"
+    );
+    assert_ne!(salts[0], salts[1]);
     assert_eq!(
         log,
         [
-            json!({"slot": 0, "author": "ada", "id": "a-1", "body": "", "committed_at": null}),
+            json!({"slot": 0, "author": "ada", "id": "a-1", "body": "", "committed_at": null,
+                   "salt": null}),
             json!({"slot": 1, "author": "ada", "id": "a-2", "body": "naïve 👋\n\u{0}\"",
                    "committed_at": null, "sent_at": 0, "kind": "x-1.y", "ref": 0,
-                   "meta": "{\"x\":1}"}),
+                   "meta": "{\"x\":1}", "salt": null}),
         ]
     );
 }

@@ -139,7 +139,7 @@ async fn unknown_members_are_ignored_and_null_is_absent() {
     let entry = log[0].as_object().expect("an entry");
     let mut members: Vec<_> = entry.keys().map(String::as_str).collect();
     members.sort_unstable();
-    assert_eq!(members, ["author", "body", "committed_at", "id", "slot"]);
+    assert_eq!(members, ["author", "body", "committed_at", "id", "salt", "slot"]);
     let nulls = json!({"count": null, "upto": null, "after": null, "seen": null, "digest": null});
     assert_eq!(ada.update("r", nulls).await["latest"], 0);
     ada.send_text(r#"{"type":"ping","req":null}"#).await;

@@ -14,11 +14,11 @@ async fn a_post_is_201_with_the_entry_and_200_when_it_was_there_already() {
     let created = server.post(ENTRIES, &append).send().await;
     let mut entry = created.json()["entry"].clone();
     assert_eq!(created.status, 201, "{created:?}");
-    assert!(entry["committed_at"].take().is_u64());
+    assert!(entry["committed_at"].take().is_u64() && entry["salt"].take().is_string());
     assert_eq!(
         entry,
         json!({"slot": 0, "author": "ada", "id": "a-1", "body": "hi", "sent_at": 5, "meta": "m",
-               "committed_at": null})
+               "committed_at": null, "salt": null})
     );
     let again = json!({"author": "ada", "id": "a-1", "body": "hi", "meta": "m", "room": "r"});
     let repeat = server.post(ENTRIES, &again).send().await;

@@ -22,20 +22,22 @@ fn ends(reply: &Value) -> (i64, i64) {
 fn the_digest_of_these_tests_is_that_of_the_page() {
     let entries = [
         json!({"slot": 0, "author": "ada", "id": "a-1", "body": "hello",
-               "committed_at": 1_763_796_120_123_u64, "sent_at": 1_763_796_120_098_u64}),
+               "committed_at": 1_763_796_120_123_u64, "sent_at": 1_763_796_120_098_u64,
+               "salt": "cm9vbWxvZy1zbHQw"}),
         json!({"slot": 1, "author": "grace", "id": "g-1", "body": "hi ada 👋",
-               "committed_at": 1_763_796_120_123_u64, "ref": 0}),
+               "committed_at": 1_763_796_120_123_u64, "ref": 0, "salt": "cm9vbWxvZy1zbHQx"}),
         json!({"slot": 2, "author": "ada", "id": "a-2", "body": "👍", "kind": "reaction", "ref": 1,
-               "committed_at": 1_763_796_121_000_u64, "sent_at": 1_763_796_120_999_u64}),
+               "committed_at": 1_763_796_121_000_u64, "sent_at": 1_763_796_120_999_u64,
+               "salt": "cm9vbWxvZy1zbHQy"}),
         json!({"slot": 3, "author": "grace", "id": "g-2", "body": "", "meta": "{\"x\":1}",
-               "committed_at": 1_763_796_121_000_u64}),
+               "committed_at": 1_763_796_121_000_u64, "salt": "cm9vbWxvZy1zbHQz"}),
     ];
     let known = [
         "7b95ce86de539b74172e6a89e758e311cd1a8f48658e1fa52d0d37ddba31f8ad",
-        "8f5d9faa41a76da653ab261db8976c98c9d6b0d0e797759020d80c6a7da09cb6",
-        "832e163256ce256c0c56c01a04ba10c2d6cfeb138bd9ca2e6f828b7195a5c6e9",
-        "376734d75287da370dbb5e48af73c85c3369adae81940b2fbacfd5e5ed0b5722",
-        "aa243348b7f4848ea39bc136a8a0d6f00ab5429fdf97339bde2102121a8fae9b",
+        "071bb2068da4fdcd28aa9c24b65009f6d5030ac7073f3e898fb50043218d3a4e",
+        "fd76e704099d03c77e3194ebdef46b5627b286acef79baeb9aac52c9a0078d62",
+        "838cea942e14716287cfcc57f330f33f7cc8ad7f1c17fd7349a3fbcf6b3c8f31",
+        "196a80c217ea3b059dd8567559e094b5030b68cfd972b8d2d6afbfcf4c569099",
     ];
     for (count, digest) in known.iter().enumerate() {
         assert_eq!(digest_after("general", &entries[..count]), *digest);

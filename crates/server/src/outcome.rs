@@ -8,7 +8,7 @@
 use std::time::{Duration, SystemTime};
 
 use roomlog_core::outcome::AppendOutcome;
-use roomlog_protocol::{EntryId, ErrorCode, Refusal};
+use roomlog_protocol::{EntryId, ErrorCode, Refusal, Salt};
 
 use crate::gateway::STOPPING;
 
@@ -68,6 +68,11 @@ pub(crate) fn refusal_of(outcome: &AppendOutcome) -> Option<Refusal> {
 pub(crate) fn new_id() -> EntryId {
     let ulid = ulid::Ulid::generate().to_string();
     EntryId::new(&ulid).unwrap_or_else(|error| unreachable!("a ULID is an id: {error}"))
+}
+
+/// A salt for the commitment of an entry, from the generator that is seeded by the system.
+pub(crate) fn new_salt() -> Salt {
+    Salt(rand::random())
 }
 
 /// When an append was received, in ms since the epoch: it orders appends and never dates them.

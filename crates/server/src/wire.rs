@@ -276,7 +276,7 @@ pub(crate) fn unknown_outcome(message: impl Into<String>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use roomlog_core::head::Head;
-    use roomlog_protocol::{Digest, Entry};
+    use roomlog_protocol::{Content, Digest, Entry, Salt};
 
     use super::*;
 
@@ -287,12 +287,15 @@ mod tests {
             slot,
             author: "mallory".parse().expect("an author"),
             id: format!("m-{slot}").parse().expect("an id"),
-            body: "\u{1}".repeat(16 << 10).as_str().into(),
+            content: Content::Said {
+                body: "\u{1}".repeat(16 << 10).into(),
+                meta: None,
+                salt: Salt([0; 12]),
+            },
             committed_at: 1,
             sent_at: None,
             kind: Default::default(),
             reference: None,
-            meta: None,
         };
         let digest = Digest::start(&room);
         let entries = (0..64).map(|slot| Stored { entry: entry(slot), digest }).collect();

@@ -36,7 +36,7 @@ use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep, Window},
     head::{Head, Known},
     journal::{Partition, Position},
-    proposal::{ContentHash, Stored},
+    proposal::{Original, Stored},
 };
 use roomlog_protocol::{RoomName, RoomRange, Slot};
 use rusqlite::{Connection, params};
@@ -173,8 +173,8 @@ fn known(
         let slot = slot_of(key);
         let entry = runs.entry(slot)?.entry;
         if (&entry.author, &entry.id) == (&asked.author, &asked.id) {
-            let content = ContentHash::of(&entry);
-            return Ok(Some(Known { slot, committed_at: entry.committed_at, content }));
+            let original = Original::of_entry(&entry);
+            return Ok(Some(Known { slot, committed_at: entry.committed_at, original }));
         }
     }
     Ok(None)

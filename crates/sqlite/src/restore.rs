@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(directory.journal.first(0), Ok(Position(10)));
         assert_eq!(directory.archive.applied(0).expect("applied").position, Position(9));
         let page = directory.archive.page(&room("a"), 0, 2, 100, Keep::Oldest).expect("a page");
-        assert_eq!(page.iter().map(|it| &*it.entry.body).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(page.iter().map(|it| it.entry.body()).collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(directory.identity.incarnation, 1, "a node of its own");
         drop(directory);
         let archive = archive::inspect(&path.join(ARCHIVE)).expect("an archive");

@@ -164,11 +164,11 @@ async fn a_follower_is_notified_when_the_journal_is_dropped() {
 async fn a_journal_of_an_unknown_format_is_refused() {
     let directory = directory();
     drop(open(&directory));
-    execute(&path(&directory), "UPDATE log SET format = 3");
+    execute(&path(&directory), "UPDATE log SET format = 4");
     let Err(JournalError(message)) = SqliteJournal::open(&path(&directory)) else {
         panic!("it was opened");
     };
-    assert!(message.contains("format 3 is not known to this version"), "{message}");
+    assert!(message.contains("format 4 is not known to this version"), "{message}");
 }
 
 #[tokio::test]
@@ -268,5 +268,5 @@ async fn a_journal_of_the_previous_format_is_refused_unchanged() {
     let Err(JournalError(message)) = SqliteJournal::open(&path(&directory)) else {
         panic!("it was opened");
     };
-    assert!(message.contains("format 1 is not known to this version, which writes 2"), "{message}");
+    assert!(message.contains("format 1 is not known to this version, which writes 3"), "{message}");
 }

@@ -10,8 +10,9 @@ use roomlog_core::{
     commit::Commit,
     proposal::Stored,
 };
+use roomlog_protocol::Content;
 use roomlog_sqlite::SqliteArchive;
-use roomlog_testkit::fixtures::{Speaker, room, window};
+use roomlog_testkit::fixtures::{SALT, Speaker, room, window};
 use rusqlite::Connection;
 
 impl File {
@@ -106,7 +107,8 @@ fn a_run_takes_entries_until_it_has_16_kib() {
         let mut commit = speaker.says(position, &[&format!("i{position}")]);
         let changed = Arc::get_mut(&mut commit).expect("the only handle");
         let before = changed.entries[0].entry.slot;
-        changed.entries[0].entry.body = body.into();
+        changed.entries[0].entry.content =
+            Content::Said { body: body.into(), meta: None, salt: SALT };
         // The chain as apply would have made it with this body.
         let digest = file_digest(&archive, before).then(&changed.entries[0].entry);
         changed.entries[0].digest = digest;

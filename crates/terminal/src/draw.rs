@@ -210,6 +210,7 @@ mod tests {
             let id = format!("id-{slot}");
             let json = serde_json::json!({
                 "slot": slot, "author": "漢字", "id": id, "body": body, "committed_at": 1_763_796_120_123_u64,
+                "salt": "cm9vbWxvZy1zbHQw",
             });
             serde_json::from_value(json).expect("an entry")
         };

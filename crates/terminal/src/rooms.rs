@@ -207,7 +207,7 @@ mod tests {
         let first = last + 1 - authors.len() as u64;
         let entry = |(at, author): (usize, &&str)| {
             serde_json::json!({"slot": first + at as u64, "author": author, "id": "i", "body": "",
-                "committed_at": 1})
+                "committed_at": 1, "salt": "cm9vbWxvZy1zbHQw"})
         };
         let entries: Vec<_> = authors.iter().enumerate().map(entry).collect();
         let digest = "0".repeat(64);

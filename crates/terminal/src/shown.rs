@@ -70,8 +70,9 @@ impl Annotations {
 
     pub(crate) fn shown<'a>(&'a self, entry: &'a Entry) -> Shown<'a> {
         let Some(about) = self.by_slot.get(&entry.slot) else {
-            let (body, reactions) = (&*entry.body, Vec::new());
-            return Shown { body, is_edited: false, is_redacted: false, reactions };
+            let (body, reactions) = (entry.body(), Vec::new());
+            let is_redacted = entry.content.is_redacted();
+            return Shown { body, is_edited: false, is_redacted, reactions };
         };
         // Only the entry's author can edit it.
         let edit = about.edits.get(&entry.author).map(|(_, body)| &**body);
@@ -83,17 +84,17 @@ impl Annotations {
         let mut emoji: Vec<_> = emoji.into_iter().collect();
         emoji.sort_by_key(|(_, (first, _))| *first);
         Shown {
-            body: edit.unwrap_or(&entry.body),
+            body: edit.unwrap_or(entry.body()),
             is_edited: edit.is_some(),
-            is_redacted: about.is_redacted,
+            is_redacted: about.is_redacted || entry.content.is_redacted(),
             reactions: emoji.into_iter().map(|(emoji, (_, count))| (emoji, count)).collect(),
         }
     }
 }
 
 fn keep_later(latest: &mut ByAuthor, entry: &Entry) {
-    let kept = latest.entry(entry.author.clone()).or_insert((entry.slot, entry.body.clone()));
+    let kept = latest.entry(entry.author.clone()).or_insert((entry.slot, entry.body().into()));
     if entry.slot >= kept.0 {
-        *kept = (entry.slot, entry.body.clone());
+        *kept = (entry.slot, entry.body().into());
     }
 }

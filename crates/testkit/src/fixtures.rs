@@ -12,11 +12,14 @@ use roomlog_core::{
     proposal::{Proposal, Stored},
     rules::Rules,
 };
-use roomlog_protocol::{Author, ClientAppend, Entry, EntryId, RoomName};
+use roomlog_protocol::{Author, ClientAppend, Content, Entry, EntryId, RoomName, Salt};
 
 /// Rules that are never released: entries of a room have distinct times.
 pub const TRIAL: Rules =
     Rules::unreleased(u16::MAX, |last, journal| last.map_or(journal, |last| journal.max(last + 1)));
+
+/// The salt of all entries.
+pub const SALT: Salt = Salt(*b"roomlog-slt0");
 
 /// The name of a room.
 ///
@@ -35,7 +38,30 @@ pub fn room(name: &str) -> RoomName {
 pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
     let append = ClientAppend::new(self::room(room), body.into());
     let author = Author::new(author).expect("an author");
-    Proposal::new(append, author, EntryId::new(id).expect("an id"))
+    Proposal::new(append, author, EntryId::new(id).expect("an id"), SALT)
+}
+
+/// The proposal with another meta.
+#[must_use]
+pub fn with_meta(proposal: Proposal, meta: &str) -> Proposal {
+    let salt = proposal.content.salt().unwrap_or(SALT);
+    saying(proposal, Some(meta), salt)
+}
+
+/// The proposal with another salt of 12 characters.
+///
+/// # Panics
+/// If it has another length.
+#[must_use]
+pub fn with_salt(proposal: Proposal, salt: &str) -> Proposal {
+    let meta = proposal.content.meta().map(str::to_owned);
+    saying(proposal, meta.as_deref(), Salt(salt.as_bytes().try_into().expect("12 characters")))
+}
+
+fn saying(proposal: Proposal, meta: Option<&str>, salt: Salt) -> Proposal {
+    let (body, meta) = (proposal.content.body().into(), meta.map(Into::into));
+    let content = Content::Said { body, meta, salt };
+    Proposal { commitment: content.commitment(), content, ..proposal }
 }
 
 /// A room that produces commits as apply would.
@@ -61,7 +87,9 @@ impl Speaker {
     }
 
     fn entry(&mut self, committed_at: u64, body: &str) -> Stored {
-        let Proposal { author, id, body, kind, .. } = proposal(&self.room, "ada", body, body);
+        let said = proposal(&self.room, "ada", body, body);
+        let said = if body.starts_with('m') { with_meta(said, "{}") } else { said };
+        let Proposal { author, id, content, kind, .. } = said;
         let entry = Entry {
             slot: self.head.end,
             author,
@@ -70,8 +98,7 @@ impl Speaker {
             sent_at: body.starts_with('s').then_some(77),
             kind,
             reference: body.starts_with('r').then_some(0),
-            meta: body.starts_with('m').then(|| "{}".into()),
-            body,
+            content,
         };
         let digest = self.head.digest.then(&entry);
         self.head = Head { end: entry.slot + 1, committed_at, digest };

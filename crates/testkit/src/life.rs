@@ -28,7 +28,7 @@ use roomlog_protocol::{ClientAppend, Digest, Latest, RoomName, RoomRange, Slot, 
 use tokio::time::timeout;
 
 use crate::{
-    fixtures::room,
+    fixtures::{SALT, room},
     memory::{MemoryArchive, MemoryJournal},
 };
 
@@ -279,7 +279,7 @@ impl Life {
     /// # Panics
     /// As [`Life::log_of`].
     pub async fn bodies(&self, name: &str) -> Vec<String> {
-        self.log_of(name).await.iter().map(|stored| stored.entry.body.to_string()).collect()
+        self.log_of(name).await.iter().map(|stored| stored.entry.body().to_owned()).collect()
     }
 }
 
@@ -349,23 +349,24 @@ pub fn draft(
     seq: Option<u64>,
     time: u64,
 ) -> Result<Draft, AppendOutcome> {
-    let Proposal { room, author, id, kind, reference, sent_at, expect, body, meta, .. } = proposal;
+    let Proposal { room, author, id, kind, reference, sent_at, expect, content, .. } = proposal;
     let append = ClientAppend {
         room,
-        body: body.to_string(),
+        body: content.body().to_owned(),
         id: Some(id.clone()),
         seq,
         after: None,
         expect,
         kind,
         reference,
-        meta: meta.map(|(meta, _)| meta.to_string()),
+        meta: content.meta().map(str::to_owned),
         sent_at,
         author: None,
         req: None,
     };
     let charge = Draft::charge(&append, account)?;
-    Ok(Draft::new(append, (author, id), time, charge))
+    let salt = content.salt().unwrap_or(SALT);
+    Ok(Draft::new(append, (author, id, salt), time, charge))
 }
 
 /// Committed at this slot, at time 0, not a repeat.

@@ -1,7 +1,7 @@
 // The digest chain: docs/PROTOCOL.md, "The digest".
 //
-// In: a room's name, entries in slot order. Out: digests in their wire form. Invariant: equal digests at a slot mean equal
-// logs up to that slot.
+// In: a room's name, entries in slot order. Out: digests in their wire form. Invariants: equal digests at a slot mean
+// equal logs up to that slot; from an entry without a valid salt or commitment on, no digest equals any other.
 
 import { sha256 } from "./sha256.js";
 
@@ -23,7 +23,7 @@ class Preimage {
   }
 
   /** The length as a big-endian u32, then the text as UTF-8. @param {string} text */
-  name(text) {
+  text(text) {
     const bytes = utf8.encode(text), length = new Uint8Array(4);
     new DataView(length.buffer).setUint32(0, bytes.length);
     return this.bytes(length).bytes(bytes);
@@ -54,7 +54,7 @@ class Preimage {
  * @returns {string} lower-case hex
  */
 export function start(room) {
-  return hex(new Preimage().bytes(utf8.encode("roomlog/v1")).name(room).hash());
+  return hex(new Preimage().bytes(utf8.encode("roomlog/v1")).text(room).hash());
 }
 
 /**
@@ -64,20 +64,40 @@ export function start(room) {
  * @returns {string} lower-case hex
  */
 export function after(before, entry) {
-  const body = entry.redacted ? fromHex(entry.body_sha256 ?? "") : sha256(utf8.encode(entry.body ?? ""));
-  const preimage = new Preimage()
+  return hex(new Preimage()
     .bytes(fromHex(before))
     .u64(entry.slot)
     .u64(entry.committed_at)
-    .name(entry.author)
-    .name(entry.id)
-    .name(entry.kind ?? "text")
+    .text(entry.author)
+    .text(entry.id)
+    .text(entry.kind ?? "text")
     .u64(entry.ref == null ? 0 : entry.ref + 1)
     .u64(entry.sent_at == null ? 0 : entry.sent_at + 1)
-    .bytes(body);
-  if (entry.meta_sha256 != null) preimage.bytes(fromHex(entry.meta_sha256));
-  else if (entry.meta != null) preimage.bytes(sha256(utf8.encode(entry.meta)));
-  return hex(preimage.hash());
+    .bytes(commitmentOf(entry) ?? unverifiable())
+    .hash());
+}
+
+/** The hash of salt, body and meta, also if they are redacted; null without a valid one. @param {Entry} entry */
+function commitmentOf({ redacted, commitment, salt, body, meta }) {
+  if (redacted) return isMatch(commitment, /^[0-9a-f]{64}$/) ? fromHex(commitment) : null;
+  if (!isMatch(salt, /^[\w-]{16}$/)) return null;
+  const preimage = new Preimage().bytes(fromBase64url(salt)).text(body ?? "");
+  return (meta == null ? preimage : preimage.text(meta)).hash();
+}
+
+/** In place of a commitment: random, so that the digest differs from every other, even from that of the same entry. */
+function unverifiable() {
+  return crypto.getRandomValues(new Uint8Array(32));
+}
+
+/**
+ * Whether a member, which the server may have sent with any type, is a text of this form.
+ * @param {unknown} member
+ * @param {RegExp} form
+ * @returns {member is string}
+ */
+function isMatch(member, form) {
+  return typeof member === "string" && form.test(member);
 }
 
 /** @param {Uint8Array} bytes */
@@ -90,4 +110,10 @@ function fromHex(text) {
   const bytes = new Uint8Array(text.length / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.slice(i * 2, i * 2 + 2), 16);
   return bytes;
+}
+
+/** @param {string} text without padding */
+function fromBase64url(text) {
+  const base64 = text.replaceAll("-", "+").replaceAll("_", "/");
+  return Uint8Array.from(atob(base64), char => char.charCodeAt(0));
 }

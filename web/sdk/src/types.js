@@ -11,10 +11,10 @@
  * @property {number} [sent_at] ms since the Unix epoch, by the author's clock
  * @property {string} [kind] `text` if absent
  * @property {number} [ref] the slot that it is about
- * @property {string} [meta] a text for programs
+ * @property {string} [meta] a text for programs; absent if redacted
+ * @property {string} [salt] what the server added to the hash of body and meta, in base64url; absent if redacted
  * @property {boolean} [redacted]
- * @property {string} [body_sha256] if redacted: the hash of the body, in hex
- * @property {string} [meta_sha256] if redacted: the hash of the meta, in hex
+ * @property {string} [commitment] if redacted: the hash of salt, body and meta, in hex
  */
 
 /**

@@ -14,7 +14,7 @@ const LIMITS = {
 const hello = (log = "log-1") => ({ type: "hello", protocol: 1, log, limits: LIMITS });
 
 const log = Array.from({ length: 100 }, (_, slot) => (
-  { slot, author: "ada", id: `a-${slot}`, body: `body ${slot}`, committed_at: 1_000 + slot }
+  { slot, author: "ada", id: `a-${slot}`, body: `body ${slot}`, committed_at: 1_000 + slot, salt: "cm9vbWxvZy1zbHQw" }
 ));
 const digests = [start("general")];
 for (const entry of log) digests.push(after(digests[entry.slot], entry));

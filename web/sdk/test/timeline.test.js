@@ -10,7 +10,7 @@ const ROOM = "general";
 
 /** A server's log, long enough for all tests here. */
 const log = Array.from({ length: 200 }, (_, slot) => (
-  { slot, author: "ada", id: `a-${slot}`, body: `body ${slot}`, committed_at: 1_000 + slot }
+  { slot, author: "ada", id: `a-${slot}`, body: `body ${slot}`, committed_at: 1_000 + slot, salt: "cm9vbWxvZy1zbHQw" }
 ));
 const digests = [start(ROOM)];
 for (const entry of log) digests.push(after(digests[entry.slot], entry));
@@ -92,6 +92,25 @@ test("a changed entry is detected once its neighbours are held", () => {
   timeline.joined(reply(90, 95));
   timeline.ack(changed(95, 97, 96).entries);
   assert.equal(timeline.page(reply(97, 98)).diverged, true);
+});
+
+test("an entry without a salt is taken, and detected as a changed one is", () => {
+  const unsalted = (/** @type {number} */ first, /** @type {number} */ end) => {
+    const page = reply(first, end);
+    return { ...page, entries: page.entries.map(({ salt: _, ...entry }) => entry) };
+  };
+  // In the newest page: detected by the digest of the page before it.
+  let timeline = new Timeline(ROOM, 10);
+  assert.deepEqual(slots(timeline.joined(unsalted(1, 3)).entries), [1, 2]);
+  assert.equal(timeline.fill(reply(0, 1, 2)).diverged, true);
+  // In an ack: the next request has a digest that the server rejects.
+  timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(0, 1));
+  assert.deepEqual(slots(timeline.ack(unsalted(1, 3).entries).entries), [1, 2]);
+  const { digest } = timeline;
+  assert.match(digest ?? "", /^[0-9a-f]{64}$/);
+  assert.notEqual(digest, digestAt(2));
+  assert.equal(timeline.page(reply(3, 4)).diverged, true);
 });
 
 test("after a reset nothing is held, and the next join starts at the newest entries", () => {

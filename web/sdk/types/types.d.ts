@@ -29,18 +29,18 @@ export type Entry = {
      */
     ref?: number;
     /**
-     * a text for programs
+     * a text for programs; absent if redacted
      */
     meta?: string;
+    /**
+     * what the server added to the hash of body and meta, in base64url; absent if redacted
+     */
+    salt?: string;
     redacted?: boolean;
     /**
-     * if redacted: the hash of the body, in hex
+     * if redacted: the hash of salt, body and meta, in hex
      */
-    body_sha256?: string;
-    /**
-     * if redacted: the hash of the meta, in hex
-     */
-    meta_sha256?: string;
+    commitment?: string;
 };
 export type Append = {
     room: string;
@@ -161,10 +161,10 @@ export type Delivery = {
  * @property {number} [sent_at] ms since the Unix epoch, by the author's clock
  * @property {string} [kind] `text` if absent
  * @property {number} [ref] the slot that it is about
- * @property {string} [meta] a text for programs
+ * @property {string} [meta] a text for programs; absent if redacted
+ * @property {string} [salt] what the server added to the hash of body and meta, in base64url; absent if redacted
  * @property {boolean} [redacted]
- * @property {string} [body_sha256] if redacted: the hash of the body, in hex
- * @property {string} [meta_sha256] if redacted: the hash of the meta, in hex
+ * @property {string} [commitment] if redacted: the hash of salt, body and meta, in hex
  */
 /**
  * An append.

@@ -8,7 +8,9 @@ use std::{future::Future, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use roomlog_client::{Client, Options};
-use roomlog_protocol::{Author, Digest, Entry, EntryId, Hello, Kind, Limits, RoomName};
+use roomlog_protocol::{
+    Author, Content, Digest, Entry, EntryId, Hello, Kind, Limits, RoomName, Salt,
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -40,18 +42,22 @@ pub(crate) fn hello(log: &str) -> Hello {
     }
 }
 
+/// What an entry says.
+pub(crate) fn said(body: &str) -> Content {
+    Content::Said { body: body.into(), meta: None, salt: Salt(*b"roomlog-slt0") }
+}
+
 /// The entries that this server would have in these slots.
 pub(crate) fn log(slots: std::ops::Range<u64>) -> Vec<Entry> {
     let entry = |slot| Entry {
         slot,
         author: Author::new("ada").expect("an author"),
         id: EntryId::new(&format!("a-{slot}")).expect("an id"),
-        body: format!("body {slot}").into(),
+        content: said(&format!("body {slot}")),
         committed_at: 1_000 + slot,
         sent_at: None,
         kind: Kind::default(),
         reference: None,
-        meta: None,
     };
     slots.map(entry).collect()
 }

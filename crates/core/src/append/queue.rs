@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use roomlog_protocol::{Author, ClientAppend, EntryId};
+use roomlog_protocol::{Author, ClientAppend, EntryId, Salt};
 
 use crate::{
     append::{
@@ -45,12 +45,12 @@ impl Draft {
     #[must_use]
     pub fn new(
         append: ClientAppend,
-        (author, id): (Author, EntryId),
+        (author, id, salt): (Author, EntryId, Salt),
         received: u64,
         charge: Charge,
     ) -> Self {
         let (time, seq) = (merge_time(append.sent_at, received), append.seq);
-        Self { proposal: Proposal::new(append, author, id), time, seq, charge: Some(charge) }
+        Self { proposal: Proposal::new(append, author, id, salt), time, seq, charge: Some(charge) }
     }
 
     /// Sets its `seq` in the queue: if one is rejected, so are those behind it.

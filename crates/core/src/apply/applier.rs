@@ -29,7 +29,7 @@ use crate::{
         head::Known,
         journal::{Durable, Mark, Partition, Position},
         outcome::AppendOutcome,
-        proposal::{Proposal, Stored},
+        proposal::{Original, Proposal, Stored},
         rules::Rules,
     },
     read::{heads::Heads, rooms::Rooms, tail::Tail},
@@ -53,7 +53,7 @@ struct HeldRoom {
 impl HeldRoom {
     fn add(&mut self, ids: &mut RecentIds, id: IdHash, proposal: &Proposal, stored: Stored) {
         let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
-        ids.add(id, Known { slot, committed_at, content: proposal.content() });
+        ids.add(id, Known { slot, committed_at, original: Original::of_proposal(proposal) });
         self.recent += 1;
         self.fresh.push(stored);
     }

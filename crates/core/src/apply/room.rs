@@ -60,8 +60,8 @@ pub(crate) fn apply(
     known: Option<&Known>,
 ) -> Result<Stored, AppendOutcome> {
     if let Some(known) = known {
-        let Known { slot, committed_at, content } = *known;
-        return Err(if content == proposal.content() {
+        let Known { slot, committed_at, original } = *known;
+        return Err(if original.is_repeated_by(proposal) {
             AppendOutcome::Committed { slot, committed_at, repeat: true }
         } else {
             AppendOutcome::IdReused { slot }
@@ -81,15 +81,13 @@ fn add(room: &mut Room, proposal: &Proposal, committed_at: u64) -> Stored {
         slot: room.head.end,
         author: proposal.author.clone(),
         id: proposal.id.clone(),
-        body: proposal.body.clone(),
+        content: proposal.content.clone(),
         committed_at,
         sent_at: proposal.sent_at,
         kind: proposal.kind.clone(),
         reference: proposal.reference,
-        meta: proposal.meta.as_ref().map(|(meta, _)| meta.clone()),
     };
-    let meta_hash = proposal.meta.as_ref().map(|(_, hash)| hash);
-    let digest = room.head.digest.then_hashed(&entry, &proposal.body_hash, meta_hash);
+    let digest = room.head.digest.then_committed(&entry, &proposal.commitment);
     room.head = Head { end: entry.slot + 1, committed_at: entry.committed_at, digest };
     Stored { entry, digest }
 }

@@ -18,7 +18,7 @@ use crate::{
     episode::Episode,
     model::{
         archive::ArchiveError,
-        block::{self, Block, BlockError, BlockName, Content},
+        block::{self, Block, BlockError, BlockName, Payload},
         error::NodeError,
         identity::Identity,
         journal::{Durable, Follow, Journal, JournalError, Partition, Position},
@@ -244,7 +244,7 @@ impl ApplierTask {
 
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
         match block::decode(&durable.block, self.rules.knows()) {
-            Ok(Block { name, rules, content: Content::Proposals(proposals) }) => {
+            Ok(Block { name, rules, payload: Payload::Proposals(proposals) }) => {
                 self.note_rules(durable.position, &name, rules);
                 if let Some(blocks) = self.foreign.note_success() {
                     warn!(blocks, "skipped blocks that Roomlog did not write");
@@ -253,7 +253,7 @@ impl ApplierTask {
                 self.applier.apply(durable, &name, rules, proposals.iter(), &known, Vec::new())?;
                 self.check_fence(durable, &name)
             }
-            Ok(Block { name, rules, content: Content::History(history) }) => {
+            Ok(Block { name, rules, payload: Payload::History(history) }) => {
                 self.note_rules(durable.position, &name, rules);
                 self.applier.restore(durable, &name, &history).map_err(|why| match why {
                     RestoreError::Archive(why) => NodeError::Archive(why),

@@ -1,4 +1,4 @@
-//! A block: the payload of one propose, in a format that stays readable forever.
+//! A block: the payload of one propose, in a format that only a new log may change.
 //!
 //! ```text
 //!  0      4      8        10      12    13      29            37   45      49
@@ -10,17 +10,17 @@
 //! rejected ([`BlockError`]); a block takes effect at most once, identified by (node, incarnation,
 //! n).
 
-use std::sync::Arc;
-
 use bytes::{BufMut, Bytes, BytesMut};
-use roomlog_protocol::{Author, EntryId, Kind, NameError, RoomName, Slot};
+use roomlog_protocol::{
+    Author, Commitment, Content, EntryId, Kind, NameError, RoomName, Salt, Slot,
+};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::model::{identity::NodeId, journal::Stamp, proposal::Proposal, rules::Rules};
 
 const MAGIC: [u8; 4] = *b"RLB1";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 const KIND_PROPOSALS: u8 = 0;
 const KIND_HISTORY: u8 = 1;
 // Kind 3 is reserved for a replacement of an earlier block whose bodies were removed
@@ -30,8 +30,10 @@ const HAS_REF: u8 = 1;
 const HAS_SENT_AT: u8 = 2;
 const HAS_EXPECT: u8 = 4;
 const HAS_META: u8 = 8;
-/// All flags of this version; 16 and 32 are reserved for a body and a meta stored only as hashes.
-const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META;
+/// The commitment stands alone, without salt, body and meta.
+const REDACTED: u8 = 16;
+/// All flags of this version.
+const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META | REDACTED;
 
 /// The most proposals in one block.
 pub const BLOCK_ENTRIES: usize = 512;
@@ -57,13 +59,13 @@ pub struct Block {
     pub name: BlockName,
     /// The rules that apply to it.
     pub rules: Rules,
-    /// Its content, in the order it takes effect.
-    pub content: Content,
+    /// What it holds, in the order it takes effect.
+    pub payload: Payload,
 }
 
-/// The content of a block.
+/// What a block holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum Payload {
     /// Proposals of authors.
     Proposals(Vec<Proposal>),
     /// Entries of another log, imported with their slots and times.
@@ -166,7 +168,8 @@ fn put_proposal(bytes: &mut BytesMut, proposal: &Proposal) {
         flag(HAS_REF, proposal.reference.is_some())
             | flag(HAS_SENT_AT, proposal.sent_at.is_some())
             | flag(HAS_EXPECT, proposal.expect.is_some())
-            | flag(HAS_META, proposal.meta.is_some()),
+            | flag(HAS_META, proposal.content.meta().is_some())
+            | flag(REDACTED, proposal.content.is_redacted()),
     );
     put_text(bytes, &proposal.room);
     put_text(bytes, &proposal.author);
@@ -175,11 +178,11 @@ fn put_proposal(bytes: &mut BytesMut, proposal: &Proposal) {
     for number in [proposal.reference, proposal.sent_at, proposal.expect].into_iter().flatten() {
         bytes.put_u64(number);
     }
-    bytes.put_slice(&proposal.body_hash);
-    put_text(bytes, &proposal.body);
-    if let Some((meta, hash)) = &proposal.meta {
-        bytes.put_slice(hash);
-        put_text(bytes, meta);
+    bytes.put_slice(&proposal.commitment.0);
+    if let Content::Said { body, meta, salt } = &proposal.content {
+        bytes.put_slice(&salt.0);
+        put_text(bytes, body);
+        meta.iter().for_each(|meta| put_text(bytes, meta));
     }
 }
 
@@ -201,6 +204,9 @@ pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
         return Err(BlockError::Foreign);
     }
     let (format, rules, kind) = (cursor.u16()?, cursor.u16()?, cursor.take::<1>()?[0]);
+    if format < FORMAT {
+        return Err(BlockError::Broken(format!("it has format {format}, which is no longer read")));
+    }
     let newer = BlockError::Newer { format, rules, kind };
     let Some(rules) = knows.known(rules).filter(|_| format == FORMAT && kind <= KIND_HISTORY)
     else {
@@ -219,11 +225,11 @@ pub fn decode(bytes: &[u8], knows: Rules) -> Result<Block, BlockError> {
         }
     }
     if cursor.0.is_empty() {
-        let content = match kind {
-            KIND_HISTORY => Content::History(history),
-            _ => Content::Proposals(proposals),
+        let payload = match kind {
+            KIND_HISTORY => Payload::History(history),
+            _ => Payload::Proposals(proposals),
         };
-        Ok(Block { name, rules, content })
+        Ok(Block { name, rules, payload })
     } else {
         Err(BlockError::Broken(format!("{} bytes follow the last proposal", cursor.0.len())))
     }
@@ -298,13 +304,14 @@ impl<'a> Cursor<'a> {
         let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { self.u64().map(Some) };
         let (reference, sent_at, expect) =
             (number(HAS_REF)?, number(HAS_SENT_AT)?, number(HAS_EXPECT)?);
-        let (body_hash, body) = (self.take()?, self.text()?.into());
-        let meta = if flags & HAS_META == 0 {
-            None
+        let commitment = Commitment(self.take()?);
+        let content = if flags & REDACTED == 0 {
+            let (salt, body) = (Salt(self.take()?), self.text()?.into());
+            let meta = if flags & HAS_META == 0 { None } else { Some(self.text()?.into()) };
+            Content::Said { body, meta, salt }
         } else {
-            let hash = self.take()?;
-            Some((Arc::from(self.text()?), hash))
+            Content::Redacted(commitment)
         };
-        Ok(Proposal { room, author, id, kind, reference, sent_at, expect, body, body_hash, meta })
+        Ok(Proposal { room, author, id, kind, reference, sent_at, expect, content, commitment })
     }
 }

@@ -25,8 +25,7 @@ impl Commit {
     /// A commit of these entries.
     #[must_use]
     pub fn new(room: RoomName, position: Position, entries: Vec<Stored>) -> Self {
-        let weigh =
-            |Stored { entry, .. }: &Stored| entry_weight(&entry.body, entry.meta.as_deref());
+        let weigh = |Stored { entry, .. }: &Stored| entry_weight(entry.body(), entry.meta());
         let weight = entries.iter().map(weigh).sum();
         Self { room, position, entries, frames: OnceLock::new(), weight }
     }

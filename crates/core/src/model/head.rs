@@ -2,7 +2,7 @@
 
 use roomlog_protocol::{Digest, RoomName, Slot};
 
-use crate::model::proposal::ContentHash;
+use crate::model::proposal::Original;
 
 /// Where a room's log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,6 @@ pub struct Known {
     pub slot: Slot,
     /// Its time, ms since the epoch.
     pub committed_at: u64,
-    /// A hash of its content.
-    pub content: ContentHash,
+    /// What its repeats are compared with.
+    pub original: Original,
 }

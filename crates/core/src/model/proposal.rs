@@ -1,13 +1,10 @@
 //! A proposal: an append as the journal holds it, before it has a slot.
 //!
-//! Invariant: the SHA-256 of body and meta are stored beside them, so that neither the digest nor
-//! the comparison of repeats needs the texts.
-
-use std::sync::Arc;
+//! Invariant: the commitment to body and meta is stored beside them, so that the digest does not need
+//! the texts; and a repeat of an entry is recognised by the salt of the original.
 
 use roomlog_protocol::{
-    Author, Body, BodyHash, ClientAppend, Digest, Entry, EntryId, Kind, RoomName, Slot,
-    digest::hash,
+    Author, ClientAppend, Commitment, Content, Digest, Entry, EntryId, Kind, RoomName, Salt, Slot,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -28,23 +25,18 @@ pub struct Proposal {
     pub sent_at: Option<u64>,
     /// The slot that the entry must get.
     pub expect: Option<Slot>,
-    /// The text.
-    pub body: Body,
-    /// SHA-256 of the text.
-    pub body_hash: BodyHash,
-    /// The metadata for clients, and its SHA-256.
-    pub meta: Option<(Arc<str>, BodyHash)>,
+    /// Body and meta. Redacted only in history that was moved from another log.
+    pub content: Content,
+    /// The commitment of `content`.
+    pub commitment: Commitment,
 }
-
-/// A hash of `body`, `kind`, `ref` and `meta`: appends with equal ids are repeats if these are
-/// equal. It is made of hashes, so it can be compared after a redaction too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContentHash([u8; 32]);
 
 impl Proposal {
     /// The proposal of an append. Hashes body and meta.
     #[must_use]
-    pub fn new(append: ClientAppend, author: Author, id: EntryId) -> Self {
+    pub fn new(append: ClientAppend, author: Author, id: EntryId, salt: Salt) -> Self {
+        let meta = append.meta.map(Into::into);
+        let content = Content::Said { body: append.body.into(), meta, salt };
         Self {
             room: append.room,
             author,
@@ -53,56 +45,64 @@ impl Proposal {
             reference: append.reference,
             sent_at: append.sent_at,
             expect: append.expect,
-            body_hash: hash(&append.body),
-            body: append.body.into(),
-            meta: append.meta.map(|meta| {
-                let hash = hash(&meta);
-                (meta.into(), hash)
-            }),
+            commitment: content.commitment(),
+            content,
         }
-    }
-
-    /// What must be equal in a repeat.
-    #[must_use]
-    pub fn content(&self) -> ContentHash {
-        content(
-            &self.kind,
-            self.reference,
-            &self.body_hash,
-            self.meta.as_ref().map(|(_, hash)| hash),
-        )
     }
 
     /// Approximate bytes in memory and in a block.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let meta = self.meta.as_ref().map_or(0, |(meta, _)| meta.len() + 36);
-        self.room.len() + self.author.len() + self.id.len() + self.body.len() + meta + 96
+        let meta = self.content.meta().map_or(0, |meta| meta.len() + 4);
+        let names = self.room.len() + self.author.len() + self.id.len();
+        names + self.content.body().len() + meta + 108
     }
 }
 
-impl ContentHash {
-    /// The content of a committed entry.
+/// What a repeat of an entry is compared with: its `body`, `kind`, `ref` and `meta`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// The hash of `kind`, `ref` and the commitment to the rest.
+    hash: [u8; 32],
+    /// `None` if the entry is redacted: what it said is not known, and any content repeats it.
+    salt: Option<Salt>,
+}
+
+impl Original {
+    /// That of the entry that a proposal becomes.
     #[must_use]
-    pub fn of(entry: &Entry) -> Self {
-        let meta = entry.meta.as_deref().map(hash);
-        content(&entry.kind, entry.reference, &hash(&entry.body), meta.as_ref())
+    pub fn of_proposal(proposal: &Proposal) -> Self {
+        let Proposal { kind, reference, content, commitment, .. } = proposal;
+        Self { hash: hash(kind, *reference, commitment), salt: content.salt() }
+    }
+
+    /// That of a committed entry. Hashes its content unless it is redacted.
+    #[must_use]
+    pub fn of_entry(entry: &Entry) -> Self {
+        let Entry { kind, reference, content, .. } = entry;
+        Self { hash: hash(kind, *reference, &content.commitment()), salt: content.salt() }
+    }
+
+    /// Whether a proposal with the same room, author and id repeats it. Hashes body and meta, unless the
+    /// proposal has the same salt: then it was sent again by a node.
+    #[must_use]
+    pub fn is_repeated_by(&self, proposal: &Proposal) -> bool {
+        let Some(salt) = self.salt else { return true };
+        let Proposal { kind, reference, content, commitment, .. } = proposal;
+        let commitment = match content.salt() {
+            Some(other) if other != salt => Commitment::new(&salt, content.body(), content.meta()),
+            _ => *commitment,
+        };
+        self.hash == hash(kind, *reference, &commitment)
     }
 }
 
-fn content(
-    kind: &Kind,
-    reference: Option<Slot>,
-    body: &BodyHash,
-    meta: Option<&BodyHash>,
-) -> ContentHash {
+fn hash(kind: &Kind, reference: Option<Slot>, commitment: &Commitment) -> [u8; 32] {
     let mut sha = Sha256::new();
-    sha.update(body);
+    sha.update(commitment.0);
     sha.update(reference.map_or(0, |slot| slot.saturating_add(1)).to_be_bytes());
-    sha.update([u8::from(meta.is_some())]);
-    sha.update(meta.unwrap_or(&[0; 32]));
     sha.update(kind.as_bytes());
-    ContentHash(sha.finalize().into())
+    sha.finalize().into()
 }
 
 /// A committed entry and the digest after it.
@@ -118,6 +118,6 @@ impl Stored {
     /// Bytes of body and meta, which count against the limits of pages and tails.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
-        self.entry.body.len() + self.entry.meta.as_ref().map_or(0, |meta| meta.len())
+        self.entry.content.text_bytes()
     }
 }

@@ -1,6 +1,7 @@
 //! A line of JSON as `export` prints it.
 //!
-//! `committed_at` is dropped: the new log has its own. An entry without an author or an id is
+//! `committed_at` and `salt` are dropped: the new log has its own. A redacted entry is imported with an
+//! empty body, so that others may still refer to it. An entry without an author or an id is
 //! rejected: importing it twice would add it twice.
 
 use roomlog_protocol::{Author, EntryId, Kind, Slot};
@@ -16,7 +17,9 @@ struct Exported {
     slot: Option<Slot>,
     author: Author,
     id: EntryId,
-    body: String,
+    body: Option<String>,
+    #[serde(default)]
+    redacted: bool,
     sent_at: Option<u64>,
     kind: Option<Kind>,
     #[serde(rename = "ref")]
@@ -33,8 +36,8 @@ pub(super) struct Jsonl {
 
 impl LineFormat for Jsonl {
     fn line(&mut self, line: &str) -> Line {
-        let Exported { slot, author, id, body, sent_at, kind, reference, meta } =
-            match serde_json::from_str(line) {
+        let Exported { slot, author, id, body, sent_at, kind, reference, meta, .. } =
+            match read(line) {
                 Ok(exported) => exported,
                 Err(why) => {
                     return Line::Unreadable(format!("not an entry as `export` prints it: {why}"));
@@ -50,7 +53,7 @@ impl LineFormat for Jsonl {
             author,
             id,
             kind: kind.unwrap_or_default(),
-            body,
+            body: body.unwrap_or_default(),
             sent_at,
             meta,
             reference: reference.map(|slot| Reference { key: key(slot), needed: true }),
@@ -66,7 +69,15 @@ impl LineFormat for Jsonl {
 }
 
 pub(super) fn fits(line: &str) -> bool {
-    serde_json::from_str::<Exported>(line).is_ok()
+    read(line).is_ok()
+}
+
+fn read(line: &str) -> serde_json::Result<Exported> {
+    let exported: Exported = serde_json::from_str(line)?;
+    if exported.body.is_none() && !exported.redacted {
+        return Err(serde::de::Error::missing_field("body"));
+    }
+    Ok(exported)
 }
 
 #[cfg(test)]
@@ -91,6 +102,16 @@ mod tests {
             ("ada", "a-1", "👍")
         );
         assert_eq!((entry.kind.as_str(), entry.meta.as_deref()), ("reaction", Some("{}")));
+    }
+
+    #[test]
+    fn a_redacted_entry_has_an_empty_body() {
+        let json = r#"{"slot":3,"author":"ada","id":"a-1","committed_at":9,"redacted":true,"commitment":"ab"}"#;
+        let Line::Entry(entry) = line(json) else { panic!("no entry") };
+        assert_eq!((entry.key.map(|key| key.number), entry.body.as_str()), (Some(3), ""));
+        let bare = r#"{"slot":3,"author":"ada","id":"a-1","committed_at":9}"#;
+        let Line::Unreadable(why) = line(bare) else { panic!("it is read") };
+        assert!(why.contains("missing field `body`"), "{why}");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use roomlog_protocol::{
-    Appended, Author, ClientAppend, ClientFrame, ClientUpdate, Digest, Entry, ErrorCode,
-    ErrorFrame, Heads, Hello, Join, Latest, Limits, Refusal, Reply, RoomName, ServerAck,
+    Appended, Author, ClientAppend, ClientFrame, ClientUpdate, Content, Digest, Entry, ErrorCode,
+    ErrorFrame, Heads, Hello, Join, Latest, Limits, Refusal, Reply, RoomName, Salt, ServerAck,
     ServerFrame, ServerReply, Span, client::parse,
 };
 use tokio::{
@@ -109,7 +109,7 @@ impl Rooms {
         let author = append.author.as_ref().unwrap_or(author);
         let id = append.id.clone().expect("clients name their appends");
         let there = log.iter().find(|entry| entry.id == id && entry.author == *author);
-        if there.is_some_and(|entry| *entry.body != *append.body) {
+        if there.is_some_and(|entry| *entry.body() != *append.body) {
             let refusal = Refusal { id: Some(id), ..refusal(append, ErrorCode::IdReused) };
             return ServerFrame::Error(ErrorFrame::from(refusal));
         }
@@ -120,12 +120,15 @@ impl Rooms {
                 slot,
                 author: author.clone(),
                 id: id.clone(),
-                body: append.body.as_str().into(),
+                content: Content::Said {
+                    body: append.body.as_str().into(),
+                    meta: append.meta.as_deref().map(Into::into),
+                    salt: Salt(*b"roomlog-slt0"),
+                },
                 committed_at: 1_763_796_120_000 + slot,
                 sent_at: append.sent_at,
                 kind: append.kind.clone(),
                 reference: append.reference,
-                meta: append.meta.as_deref().map(Into::into),
             });
         }
         drop(logs);

@@ -1,6 +1,7 @@
 //! The digest as the page "The digest" defines it, over entries as they came in JSON; written a
 //! second time on purpose, so that the server is not checked by its own code.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -33,9 +34,16 @@ fn next(before: &str, entry: &Value) -> String {
     length_prefixed(&mut bytes, entry["kind"].as_str().unwrap_or("text"));
     bytes.extend(optional("ref").to_be_bytes());
     bytes.extend(optional("sent_at").to_be_bytes());
-    bytes.extend(Sha256::digest(text("body")));
-    if let Some(meta) = entry["meta"].as_str() {
-        bytes.extend(Sha256::digest(meta));
+    if entry["redacted"] == true {
+        bytes.extend(unhex(text("commitment")));
+    } else {
+        let mut said = URL_SAFE_NO_PAD.decode(text("salt")).expect("base64url");
+        assert_eq!(said.len(), 12, "{entry}");
+        length_prefixed(&mut said, text("body"));
+        if let Some(meta) = entry["meta"].as_str() {
+            length_prefixed(&mut said, meta);
+        }
+        bytes.extend(Sha256::digest(said));
     }
     hex(&Sha256::digest(&bytes))
 }

@@ -26,7 +26,7 @@ use tracing::{error, warn};
 use super::{Tokens, now_s};
 use crate::{
     gateway::unreadable,
-    outcome::{new_id, now_ms, refusal_of},
+    outcome::{new_id, new_salt, now_ms, refusal_of},
     wire::{bad, unknown_outcome},
 };
 
@@ -119,7 +119,7 @@ impl RevocationLog {
     fn take(&mut self, Stored { entry, .. }: &Stored) {
         self.last = Latest::at(entry.slot);
         let at = entry.committed_at / 1_000;
-        match serde_json::from_str(&entry.body) {
+        match serde_json::from_str(entry.body()) {
             Ok(Record::Log { log, issued_before }) => {
                 self.log = Some(log);
                 if let Some(issued_before) = issued_before {
@@ -171,7 +171,7 @@ async fn append(node: &Node, record: &Record, id: Option<&str>) -> Result<(), Re
     let author = Author::new(AUTHOR).map_err(name)?;
     let outcome = match Draft::charge(&append, node.append_budget()) {
         Ok(charge) => {
-            node.append(Draft::new(append, (author, id), now_ms(), charge)).await
+            node.append(Draft::new(append, (author, id, new_salt()), now_ms(), charge)).await
         }
         Err(outcome) => outcome,
     };

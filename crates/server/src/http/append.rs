@@ -23,7 +23,7 @@ use super::{
 use crate::{
     auth::rights::Caller,
     gateway::{Gateway, charged_answer},
-    outcome::{new_id, now_ms, refusal_of},
+    outcome::{new_id, new_salt, now_ms, refusal_of},
     wire::{self, bad, respond_json, unknown_outcome},
 };
 
@@ -59,7 +59,7 @@ pub(super) async fn append_one(
     let charged = timeout_at(deadline, client.charge_append(&append)).await;
     let outcome = match charged.unwrap_or(Err(AppendOutcome::Busy)) {
         Ok(charge) => {
-            let draft = Draft::new(append, (author, id.clone()), received, charge);
+            let draft = Draft::new(append, (author, id.clone(), new_salt()), received, charge);
             timeout_at(deadline, gateway.node.append(draft)).await
         }
         Err(outcome) => Ok(outcome),

@@ -42,7 +42,7 @@ use crate::{
     auth::rights::Caller,
     connection::BATCH_BYTES,
     gateway::{FREE_PAGE, Gateway, PageGrant, holds_too_much},
-    outcome::{new_id, now_ms, refusal_of},
+    outcome::{new_id, new_salt, now_ms, refusal_of},
     principals::ReadTurns,
     wire::{self, bad, respond, unknown_outcome},
 };
@@ -200,7 +200,7 @@ impl<'a> Batch<'a> {
             client.admit_first_in(self.gateway, access, &self.room).map_err(named)?;
             self.may_begin_room = true;
         }
-        let whose = (author, id.clone());
+        let whose = (author, id.clone(), new_salt());
         let charge = self.caller.client.charge_append(&append);
         let charge = timeout_at(self.deadline(), charge).await.map_err(|_| named(timed_out()))?;
         let charge =

@@ -6,15 +6,18 @@
 //!                              └ the digest before the first entry
 //! ```
 //!
-//! An entry: flags, `committed_at`, the digest after it, author, id, then those of kind, ref,
-//! `sent_at` and meta that the flags name, and the body to the entry's end. Integers are
+//! An entry: flags, `committed_at`, the digest after it, author, id, then those of kind, ref and
+//! `sent_at` that the flags name; then the salt, the meta that the flags name, and the body to the
+//! entry's end, or the commitment alone if the entry is redacted. Integers are
 //! big-endian; names have their length before them in one byte, a meta in four. Invariant: a
 //! changed run is detected: it names its room and first slot, and each entry's digest must follow
 //! from the one before it.
 
 use bytes::BufMut;
 use roomlog_core::proposal::Stored;
-use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, NameError, Slot};
+use roomlog_protocol::{
+    Author, Commitment, Content, Digest, Entry, EntryId, Kind, NameError, Salt, Slot,
+};
 
 use super::sql::key;
 
@@ -24,13 +27,14 @@ const RUN_ENTRIES: usize = 64;
 /// A run of this many bytes takes no more entries.
 const RUN_BYTES: usize = 16 << 10;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const HEAD: usize = 50;
 
 const HAS_KIND: u8 = 1;
 const HAS_REF: u8 = 2;
 const HAS_SENT_AT: u8 = 4;
 const HAS_META: u8 = 8;
+const REDACTED: u8 = 16;
 
 /// What is wrong with the bytes of a run or of an entry.
 type Problem = String;
@@ -187,7 +191,8 @@ fn put_entry(bytes: &mut Vec<u8>, stored: &Stored) {
         flag(HAS_KIND, !entry.kind.is_text())
             | flag(HAS_REF, entry.reference.is_some())
             | flag(HAS_SENT_AT, entry.sent_at.is_some())
-            | flag(HAS_META, entry.meta.is_some()),
+            | flag(HAS_META, entry.meta().is_some())
+            | flag(REDACTED, entry.content.is_redacted()),
     );
     bytes.put_u64(entry.committed_at);
     bytes.put_slice(&digest.0);
@@ -197,12 +202,18 @@ fn put_entry(bytes: &mut Vec<u8>, stored: &Stored) {
         put_name(bytes, &entry.kind);
     }
     [entry.reference, entry.sent_at].into_iter().flatten().for_each(|number| bytes.put_u64(number));
-    if let Some(meta) = &entry.meta {
-        // A meta has at most 64 KiB by `Limits`.
-        bytes.put_u32(u32::try_from(meta.len()).unwrap_or(u32::MAX));
-        bytes.put_slice(meta.as_bytes());
+    match &entry.content {
+        Content::Said { body, meta, salt } => {
+            bytes.put_slice(&salt.0);
+            if let Some(meta) = meta {
+                // A meta has at most 64 KiB by `Limits`.
+                bytes.put_u32(u32::try_from(meta.len()).unwrap_or(u32::MAX));
+                bytes.put_slice(meta.as_bytes());
+            }
+            bytes.put_slice(body.as_bytes());
+        }
+        Content::Redacted(commitment) => bytes.put_slice(&commitment.0),
     }
-    bytes.put_slice(entry.body.as_bytes());
 }
 
 fn put_name(bytes: &mut Vec<u8>, name: &str) {
@@ -230,15 +241,8 @@ fn stored(slot: Slot, bytes: &[u8]) -> Result<Stored, Problem> {
     };
     let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { input.u64().map(Some) };
     let (reference, sent_at) = (number(HAS_REF)?, number(HAS_SENT_AT)?);
-    let meta = match flags & HAS_META {
-        0 => None,
-        _ => {
-            let length = input.u32()? as usize;
-            Some(text(input.bytes(length)?)?.into())
-        }
-    };
-    let body = text(input.0)?.into();
-    let entry = Entry { slot, author, id, body, committed_at, sent_at, kind, reference, meta };
+    let content = input.content(flags)?;
+    let entry = Entry { slot, author, id, content, committed_at, sent_at, kind, reference };
     Ok(Stored { entry, digest })
 }
 
@@ -267,6 +271,21 @@ impl<'a> Input<'a> {
 
     fn u64(&mut self) -> Result<u64, Problem> {
         self.array().map(u64::from_be_bytes)
+    }
+
+    fn content(mut self, flags: u8) -> Result<Content, Problem> {
+        if flags & REDACTED != 0 {
+            return Ok(Content::Redacted(Commitment(self.array()?)));
+        }
+        let salt = Salt(self.array()?);
+        let meta = match flags & HAS_META {
+            0 => None,
+            _ => {
+                let length = self.u32()? as usize;
+                Some(text(self.bytes(length)?)?.into())
+            }
+        };
+        Ok(Content::Said { body: text(self.0)?.into(), meta, salt })
     }
 
     fn name(&mut self) -> Result<&'a str, Problem> {

@@ -9,7 +9,7 @@ use crate::{
     schema::Schema,
 };
 
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
 pub(crate) const SCHEMA: Schema = Schema { tables: TABLES, format: FORMAT };
 

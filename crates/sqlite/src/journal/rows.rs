@@ -41,7 +41,7 @@ const TABLES: &str = "
     ) STRICT;";
 
 /// The format of `journal.db`. 1 had no checksums, and was never released.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// What a journal holds when it is opened.
 pub(super) struct Tables {

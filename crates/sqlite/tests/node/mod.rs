@@ -147,5 +147,5 @@ async fn append_keeping(path: &TempDir, count: usize, keep: u64) -> Vec<Stored> 
 }
 
 pub(crate) fn bodies(log: &[Stored]) -> Vec<&str> {
-    log.iter().map(|stored| &*stored.entry.body).collect()
+    log.iter().map(|stored| stored.entry.body()).collect()
 }

@@ -13,7 +13,7 @@ use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep, Window},
     head::{Head, Known},
     journal::{Partition, Position},
-    proposal::{ContentHash, Stored},
+    proposal::{Original, Stored},
     reader::clip,
 };
 
@@ -93,8 +93,8 @@ impl Archive for MemoryArchive {
         let known = |key: &IdKey| {
             let slot = *state.ids.get(key)?;
             let entry = &state.entries.get(&(key.room.clone(), slot))?.entry;
-            let content = ContentHash::of(entry);
-            Some(Known { slot, committed_at: entry.committed_at, content })
+            let original = Original::of_entry(entry);
+            Some(Known { slot, committed_at: entry.committed_at, original })
         };
         Ok(keys.iter().map(known).collect())
     }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::fixtures::proposal;
+use crate::fixtures::{proposal, with_meta, with_salt};
 use crate::{
     apply::room::{self, Room},
     head::{Head, Known},
     outcome::AppendOutcome,
-    proposal::{ContentHash, Proposal, Stored},
+    proposal::{Original, Proposal, Stored},
     rules::Rules,
 };
-use roomlog_protocol::{Author, Digest, Entry, EntryId, Kind, digest};
+use roomlog_protocol::{Author, Content, Digest, Entry, EntryId, Kind};
 
 /// A room and the ids it knows, as the applier keeps them.
 struct Log {
@@ -31,16 +31,16 @@ impl Log {
         let applied = room::apply(&mut self.room, Rules::FIRST, proposal, time, self.ids.get(&key));
         if let Ok(stored) = &applied {
             let Entry { slot, committed_at, .. } = stored.entry;
-            let content = ContentHash::of(&stored.entry);
-            assert_eq!(content, proposal.content(), "an entry has the content of its proposal");
-            self.ids.insert(key, Known { slot, committed_at, content });
+            let original = Original::of_entry(&stored.entry);
+            assert_eq!(original, Original::of_proposal(proposal), "of the entry and its proposal");
+            self.ids.insert(key, Known { slot, committed_at, original });
             self.entries.push(stored.entry.clone());
         }
         applied
     }
 }
 
-/// `TIME AUTHOR ID BODY [ref=N] [kind=K] [meta=M] [sent=T] [expect=N]`; `-` is the empty body.
+/// `TIME AUTHOR ID BODY [ref=N] [kind=K] [meta=M] [salt=S] [sent=T] [expect=N]`; `-` is the empty body.
 fn read(room: &str, line: &str) -> (u64, Proposal) {
     let mut words = line.split_whitespace();
     let mut next = || words.next().unwrap_or_else(|| panic!("{line}: too short"));
@@ -55,7 +55,8 @@ fn read(room: &str, line: &str) -> (u64, Proposal) {
             "sent" => proposal.sent_at = Some(number()),
             "expect" => proposal.expect = Some(number()),
             "kind" => proposal.kind = Kind::new(value).expect("a kind"),
-            "meta" => proposal.meta = Some((value.into(), digest::hash(value))),
+            "meta" => proposal = with_meta(proposal, value),
+            "salt" => proposal = with_salt(proposal, value),
             other => panic!("{line}: {other}"),
         }
     }
@@ -119,6 +120,32 @@ fn a_repeat_has_the_slot_and_time_of_the_first() {
         300 ada a-1 hello | repeat of 0 at 100
         400 ada a-1 hello | repeat of 0 at 100",
     );
+}
+
+#[test]
+fn a_repeat_has_another_salt() {
+    play(
+        "
+        100 ada a-1 hello meta={}                   | committed 0 at 100
+        200 ada a-1 hello meta={} salt=another-salt | repeat of 0 at 100
+        300 ada a-1 other meta={} salt=another-salt | id of 0
+        400 ada a-1 hello meta=[] salt=another-salt | id of 0
+        500 ada a-1 hello         salt=another-salt | id of 0",
+    );
+}
+
+#[test]
+fn an_append_with_the_id_of_a_redacted_entry_repeats_it_whatever_it_says() {
+    let mut log = play("100 ada a-1 hello | committed 0 at 100");
+    let Entry { slot, committed_at, .. } = log.entries[0];
+    log.entries[0].content = Content::Redacted(log.entries[0].content.commitment());
+    let original = Original::of_entry(&log.entries[0]);
+    let key = (log.entries[0].author.clone(), log.entries[0].id.clone());
+    log.ids.insert(key, Known { slot, committed_at, original });
+    for line in ["200 ada a-1 hello", "200 ada a-1 other kind=action meta={}"] {
+        let (time, proposal) = read("general", line);
+        assert_eq!(say(&log.apply(&proposal, time)), "repeat of 0 at 100");
+    }
 }
 
 #[test]
@@ -210,11 +237,11 @@ fn apply_produces_the_documented_test_vectors() {
     let mut log = Log::new("general");
     let mut digests = vec![log.room.head.digest.to_string()];
     for line in [
-        "1763796120123 ada a-1 hello sent=1763796120098",
+        "1763796120123 ada a-1 hello sent=1763796120098 salt=roomlog-slt0",
         // The journal's clock was set back a little; the room's time stays.
-        "1763796120100 grace g-1 hi_ada_👋 ref=0",
-        "1763796121000 ada a-2 👍 kind=reaction ref=1 sent=1763796120999",
-        "1763796121000 grace g-2 - meta={\"x\":1}",
+        "1763796120100 grace g-1 hi_ada_👋 ref=0 salt=roomlog-slt1",
+        "1763796121000 ada a-2 👍 kind=reaction ref=1 sent=1763796120999 salt=roomlog-slt2",
+        "1763796121000 grace g-2 - meta={\"x\":1} salt=roomlog-slt3",
     ] {
         let (time, proposal) = read("general", line);
         let _outcome = log.apply(&proposal, time);
@@ -224,10 +251,10 @@ fn apply_produces_the_documented_test_vectors() {
         digests,
         [
             "7b95ce86de539b74172e6a89e758e311cd1a8f48658e1fa52d0d37ddba31f8ad",
-            "8f5d9faa41a76da653ab261db8976c98c9d6b0d0e797759020d80c6a7da09cb6",
-            "832e163256ce256c0c56c01a04ba10c2d6cfeb138bd9ca2e6f828b7195a5c6e9",
-            "376734d75287da370dbb5e48af73c85c3369adae81940b2fbacfd5e5ed0b5722",
-            "aa243348b7f4848ea39bc136a8a0d6f00ab5429fdf97339bde2102121a8fae9b",
+            "071bb2068da4fdcd28aa9c24b65009f6d5030ac7073f3e898fb50043218d3a4e",
+            "fd76e704099d03c77e3194ebdef46b5627b286acef79baeb9aac52c9a0078d62",
+            "838cea942e14716287cfcc57f330f33f7cc8ad7f1c17fd7349a3fbcf6b3c8f31",
+            "196a80c217ea3b059dd8567559e094b5030b68cfd972b8d2d6afbfcf4c569099",
         ]
     );
 }

@@ -47,7 +47,7 @@ fn next(follower: &mut Follower, bytes: usize) -> String {
         return format!("{:?}", follower.next(bytes)).to_lowercase();
     };
     let bodies = |entries: &[Stored]| {
-        entries.iter().map(|stored| &*stored.entry.body).collect::<Vec<_>>().join(" ")
+        entries.iter().map(|stored| stored.entry.body()).collect::<Vec<_>>().join(" ")
     };
     let piece = |piece: &crate::read::follower::Piece| match piece.as_commit() {
         Some(commit) => format!("[{}]", bodies(&commit.entries)),

@@ -12,10 +12,10 @@ use crate::{
     },
 };
 use crate::{
-    fixtures::{Speaker, room, window},
+    fixtures::{SALT, Speaker, room, window},
     memory::MemoryArchive,
 };
-use roomlog_protocol::{Digest, Latest, Span};
+use roomlog_protocol::{Content, Digest, Latest, Span};
 
 const WHOLE: PageLimits = PageLimits { entries: 500, bytes: 1 << 20 };
 
@@ -229,7 +229,8 @@ async fn a_flipped_bit_in_the_archive_is_never_served() {
     let mut speaker = Speaker::new("general");
     let commit = speaker.says(1, &["one", "two", "three"]);
     let mut entries = commit.entries.clone();
-    entries[1].entry.body = "twO".into();
+    let content = Content::Said { body: "twO".into(), meta: None, salt: SALT };
+    entries[1].entry.content = content;
     let flipped = crate::commit::Commit::new(commit.room.clone(), commit.position, entries);
     archive.fold(&window(1, &[Arc::new(flipped)])).expect("a fold");
     let reader = Reader::new(rooms, archive);

@@ -26,7 +26,7 @@ fn tail(commits: &[&str]) -> (Tail, Vec<Arc<Commit>>) {
 /// What follows a slot: the bodies of each commit, or where it is.
 fn after(tail: &Tail, next: u64, bytes: usize) -> String {
     let bodies = |commit: &Arc<Commit>| {
-        commit.entries.iter().map(|stored| &*stored.entry.body).collect::<Vec<_>>().join(" ")
+        commit.entries.iter().map(|stored| stored.entry.body()).collect::<Vec<_>>().join(" ")
     };
     match tail.after(next, bytes) {
         After::Nothing => "nothing".into(),

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use roomlog_protocol::{Author, Entry, Limits};
+use roomlog_protocol::{Author, Content, Entry, Limits, Salt};
 
 use crate::{
     commands::printer::Printer,
@@ -78,11 +78,15 @@ fn entry(imported: &Imported, slot: u64) -> Entry {
         slot,
         author: imported.author.clone(),
         id: imported.id.clone(),
-        body: imported.body.as_str().into(),
+        content: Content::Said {
+            body: imported.body.as_str().into(),
+            meta: None,
+            // Not shown.
+            salt: Salt([0; 12]),
+        },
         committed_at: imported.sent_at.unwrap_or(0),
         sent_at: imported.sent_at,
         kind: imported.kind.clone(),
         reference: None,
-        meta: None,
     }
 }

@@ -13,7 +13,7 @@ use roomlog_core::{
     journal::{Journal, Partition, Proposed},
     proposal::{Proposal, Stored},
 };
-use roomlog_protocol::{RoomName, digest::hash};
+use roomlog_protocol::RoomName;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -105,9 +105,8 @@ fn past(room: &RoomName, stored: &Stored) -> PastEntry {
         reference: entry.reference,
         sent_at: entry.sent_at,
         expect: None,
-        body: entry.body.clone(),
-        body_hash: hash(&entry.body),
-        meta: entry.meta.as_ref().map(|meta| (meta.clone(), hash(meta))),
+        commitment: entry.content.commitment(),
+        content: entry.content.clone(),
     };
     PastEntry { proposal, slot: entry.slot, committed_at: entry.committed_at }
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Instant};
 
 use indicatif::ProgressBar;
 use roomlog_core::head::Head;
-use roomlog_protocol::{Digest, RoomName, digest};
+use roomlog_protocol::{Digest, RoomName};
+use sha2::{Digest as _, Sha256};
 
 use crate::{commands::printer::Printer, failure::Failure, progress};
 
@@ -27,7 +28,7 @@ pub(super) fn print(
     printer.field("log", log)?;
     printer.field("rooms", rooms.len())?;
     printer.field("entries", entries(rooms))?;
-    printer.field("digest", Digest(digest::hash(&heads)))?;
+    printer.field("digest", Digest(Sha256::digest(heads).into()))?;
     printer.field("seconds", format_args!("{:.1}", begun.elapsed().as_secs_f64()))?;
     printer.finish()
 }

@@ -13,7 +13,7 @@ use super::{super::login::login_required, Session};
 use crate::{
     admission::Backpressure,
     auth::rights::check_create,
-    outcome::{new_id, now_ms, refusal_of},
+    outcome::{new_id, new_salt, now_ms, refusal_of},
 };
 
 /// An append that waits for room in the budget.
@@ -73,8 +73,10 @@ impl Session {
             entry_id: entry_id.clone(),
             after: append.after,
             reference: append.reference,
-            work: charged
-                .map(|charge| Box::new(Draft::new(append, (author, entry_id), now_ms(), charge))),
+            work: charged.map(|charge| {
+                let whose = (author, entry_id, new_salt());
+                Box::new(Draft::new(append, whose, now_ms(), charge))
+            }),
         };
         self.arrive(read, place, arrival);
     }
