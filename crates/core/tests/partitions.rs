@@ -70,6 +70,10 @@ impl Journal for Several {
     }
 
     fn trim(&self, _: Partition, _: Position) {}
+
+    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
+        self.of(partition).wipe(0, upto)
+    }
 }
 
 const PARTITIONS: u32 = 3;

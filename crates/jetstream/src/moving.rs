@@ -149,4 +149,8 @@ impl Journal for SealedJournal {
     }
 
     fn trim(&self, _: Partition, _: Position) {}
+
+    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
+        self.journal.wipe(partition, upto)
+    }
 }

@@ -402,10 +402,13 @@ impl Reader<'_> {
             req,
         };
         if append.kind.as_str() == Kind::REDACT {
-            return Err(Wrong(
-                ErrorCode::Forbidden,
-                "this server does not redact yet; `redact` is reserved".into(),
-            ));
+            if append.reference.is_none() {
+                return Err(bad("`redact` needs `ref`: the slot of the entry to redact"));
+            }
+            // Nobody could redact it.
+            if !append.body.is_empty() || append.meta.is_some() {
+                return Err(bad("`redact` has an empty `body` and no `meta`"));
+            }
         }
         Ok(append)
     }

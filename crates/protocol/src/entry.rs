@@ -94,6 +94,17 @@ impl Entry {
     pub fn meta(&self) -> Option<&str> {
         self.content.meta()
     }
+
+    /// The slot that it redacts; `None` if it redacts nothing.
+    #[must_use]
+    pub fn redacts(&self) -> Option<Slot> {
+        self.reference.filter(|slot| self.kind.as_str() == Kind::REDACT && *slot < self.slot)
+    }
+
+    /// Removes body, meta and salt. Hashes them.
+    pub fn redact(&mut self) {
+        self.content = Content::Redacted(self.content.commitment());
+    }
 }
 
 /// An entry as JSON; the members of a content are optional here, and exclude each other.

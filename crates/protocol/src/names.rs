@@ -201,7 +201,7 @@ impl Kind {
     /// The kind of an entry that names none.
     pub const TEXT: &str = "text";
 
-    /// The kind that removes another entry's body; `forbidden` until redaction is implemented.
+    /// The kind that removes body, meta and salt of the entry at its `ref`.
     pub const REDACT: &str = "redact";
 
     /// Whether this is [`Kind::TEXT`], which the wire omits.

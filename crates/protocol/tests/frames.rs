@@ -86,8 +86,13 @@ fn what_is_wrong_is_named() {
         ),
         (
             r#"{"type":"append","room":"r","body":"","kind":"redact"}"#,
-            ErrorCode::Forbidden,
-            "this server does not redact yet; `redact` is reserved",
+            ErrorCode::BadMessage,
+            "`redact` needs `ref`: the slot of the entry to redact",
+        ),
+        (
+            r#"{"type":"append","room":"r","body":"why","kind":"redact","ref":0}"#,
+            ErrorCode::BadMessage,
+            "`redact` has an empty `body` and no `meta`",
         ),
         (
             r#"{"type":"append","room":"r","body":"","sent_at":-1}"#,

@@ -59,6 +59,26 @@ async fn replies_edits_reactions_and_actions_are_shown_at_their_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_removed_message_and_its_edits_are_redacted_and_one_of_another_author_is_not() {
+    let server = Server::start(&[]).await;
+    let mut bo = server.login("bo").await;
+    bo.append("general", json!({ "body": "shall we?" })).await;
+    let mut ada = ada(&server).await;
+    ada.say("my PIN is 1234");
+    ada.terminal.shows(&["ada  my PIN is 1234"]).await;
+    ada.say("/edit 1 my PIN is 4321");
+    ada.terminal.shows(&["my PIN is 4321 (edited)"]).await;
+    ada.say("/remove 1");
+    let screen = ada.terminal.shows(&["ada  removed", "5 entries"]).await;
+    assert!(!screen.contains("PIN") && !screen.contains("edited"), "{screen}");
+    ada.say("/remove 0");
+    ada.terminal.shows(&["✗ Not sent", "slot 0 has another author", "general: /remove 0"]).await;
+    let log = bo.whole_log("general").await;
+    let redacted: Vec<_> = log.iter().map(|it| it["redacted"] == true).collect();
+    assert_eq!(redacted, [false, true, true, false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_sent_while_offline_are_stored_once_and_in_order() {
     let mut server = Server::start(&[]).await;
     let mut ada = ada(&server).await;
@@ -251,7 +271,7 @@ async fn tab_completes_commands_and_the_rooms_of_join() {
     ada.terminal.keys("-\t\r");
     ada.terminal.shows(&["Write to releases-2", "bo  first"]).await;
     ada.terminal.keys("/re\t");
-    ada.terminal.shows(&["/reply  /react  /retry"]).await;
+    ada.terminal.shows(&["/reply  /react  /remove  /retry"]).await;
     ada.terminal.keys("\x15/join none\t");
     ada.terminal.shows(&["Nothing begins with \"none\"."]).await;
     ada.terminal.keys("\x15hello bo\t");

@@ -169,16 +169,6 @@ async fn a_ref_to_a_slot_that_is_committed_during_the_wait_is_accepted() {
 }
 
 #[tokio::test]
-async fn the_kind_redact_is_forbidden() {
-    let server = Server::start(&[]).await;
-    let mut ada = server.login("ada").await;
-    ada.append("r", json!({"body": "x"})).await;
-    let redact = json!({"type": "append", "room": "r", "body": "", "kind": "redact", "ref": 0});
-    ada.refused(redact, "forbidden").await;
-    assert_eq!(ada.whole_log("r").await.len(), 1);
-}
-
-#[tokio::test]
 async fn an_append_with_after_gets_a_greater_slot() {
     let server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;

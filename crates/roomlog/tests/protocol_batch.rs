@@ -105,7 +105,11 @@ async fn after_a_final_error_the_next_line_is_taken() {
         (says("long", json!({"body": "b".repeat(16_385)})).to_string(), "too_large"),
         (says("a", json!({"body": "else"})).to_string(), "id_reused"),
         (says("expect", json!({"expect": 7})).to_string(), "expect_failed"),
-        (says("redact", json!({"kind": "redact", "ref": 0})).to_string(), "forbidden"),
+        (
+            says("redact", json!({"author": "bob", "body": "", "kind": "redact", "ref": 0}))
+                .to_string(),
+            "forbidden",
+        ),
         (says("ref", json!({"ref": 99})).to_string(), "bad_ref"),
         (says("b", json!({"expect": 1})).to_string(), "1"),
     ];

@@ -85,7 +85,9 @@ async fn what_is_wrong_with_a_post_has_its_status_and_code() {
     post(json!({"id": "a b"})).await.refused(400, "bad_name");
     post(json!({"author": " ada"})).await.refused(400, "bad_name");
     post(json!({"ref": 7})).await.refused(400, "bad_ref");
-    post(json!({"kind": "redact", "ref": 0})).await.refused(403, "forbidden");
+    post(json!({"author": "bob", "body": "", "kind": "redact", "ref": 0}))
+        .await
+        .refused(403, "forbidden");
     post(json!({"body": "b".repeat(16_385)})).await.refused(413, "too_large");
     post(json!({"meta": "m".repeat(4_097)})).await.refused(413, "too_large");
     assert_eq!(post(json!({"id": "1"})).await.refused(409, "id_reused")["slot"], 0);

@@ -117,7 +117,7 @@ async fn a_final_error_uses_its_number() {
         (0, "too_large"),
         (1, "bad_name"),
         (2, "bad_message"),
-        (3, "forbidden"),
+        (3, "bad_message"),
         (4, "bad_ref"),
         (5, "expect_failed"),
     ] {
@@ -136,7 +136,7 @@ async fn a_final_error_that_is_early_uses_its_number_too() {
     let mut ada = server.login("ada").await;
     ada.send_all([numbered(2), but(1, "kind", json!("redact")), numbered(0)]).await;
     assert_eq!(slot(&ada.answer(0).await), 0);
-    assert_eq!(code(&ada.answer(1).await), "forbidden");
+    assert_eq!(code(&ada.answer(1).await), "bad_message");
     assert_eq!(slot(&ada.answer(2).await), 1);
 }
 

@@ -432,4 +432,8 @@ impl Journal for TimedJournal {
     fn trim(&self, partition: Partition, upto: Position) {
         self.journal.trim(partition, upto);
     }
+
+    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
+        self.journal.wipe(partition, upto)
+    }
 }

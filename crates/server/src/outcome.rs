@@ -7,10 +7,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use roomlog_core::outcome::AppendOutcome;
-use roomlog_protocol::{EntryId, ErrorCode, Refusal, Salt};
+use roomlog_auth::Access;
+use roomlog_core::{budget::Charge, outcome::AppendOutcome, queue::Draft};
+use roomlog_protocol::{Author, ClientAppend, EntryId, ErrorCode, Kind, Refusal, Salt};
 
-use crate::gateway::STOPPING;
+use crate::{auth::rights::may_redact, gateway::STOPPING};
 
 /// The error that an outcome is answered with. The caller adds the room, id and `req` of the append.
 /// `None` if the append was committed.
@@ -71,8 +72,21 @@ pub(crate) fn new_id() -> EntryId {
 }
 
 /// A salt for the commitment of an entry, from the generator that is seeded by the system.
-pub(crate) fn new_salt() -> Salt {
+fn new_salt() -> Salt {
     Salt(rand::random())
+}
+
+/// An append that was received at this time, in ms since the epoch, and charged.
+pub(crate) fn draft(
+    access: &Access,
+    append: ClientAppend,
+    (author, id): (Author, EntryId),
+    received: u64,
+    charge: Charge,
+) -> Draft {
+    let may_redact = append.kind.as_str() == Kind::REDACT && may_redact(access, &append.room);
+    let draft = Draft::new(append, (author, id, new_salt()), received, charge);
+    if may_redact { draft.with_right_to_redact() } else { draft }
 }
 
 /// When an append was received, in ms since the epoch: it orders appends and never dates them.

@@ -120,6 +120,10 @@ impl Archive for SlowArchive {
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
         self.archive.make_durable(partition)
     }
+
+    fn wipe(&self) -> Result<bool, ArchiveError> {
+        self.archive.wipe()
+    }
 }
 
 /// Serves a node until the runtime ends.

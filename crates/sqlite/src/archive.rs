@@ -52,7 +52,7 @@ use self::{
     state::{State, read_log},
 };
 use crate::{
-    error::is_full,
+    error::{is_busy, is_full},
     pragma::{self, Durability},
     wal,
 };
@@ -253,5 +253,19 @@ impl Archive for SqliteArchive {
         }
         self.checkpoints.result()?;
         self.read(|reader| durable::read(reader, partition).map_err(failed))
+    }
+
+    fn wipe(&self) -> Result<bool, ArchiveError> {
+        self.checkpoints.result()?;
+        // Rows in the file are overwritten when they are replaced; the WAL has them as they were.
+        let wiped = pragma::try_truncate(&self.writer.lock().connection);
+        match wiped {
+            Err(error) if is_full(&error) || is_busy(&error) => Ok(false),
+            Err(error) => {
+                self.broken.store(true, Ordering::Relaxed);
+                Err(self.checkpoints.note(failed(error)))
+            }
+            Ok(is_done) => Ok(is_done),
+        }
     }
 }

@@ -39,7 +39,7 @@ use self::{
     trim::{Trim, TrimStep},
 };
 use crate::{
-    error::{is_full, sentence},
+    error::{is_busy, is_full, sentence},
     files, pragma,
     pragma::Durability,
     private, wal,
@@ -59,6 +59,9 @@ const WAL_BYTES: usize = 8 << 20;
 
 /// The bytes of a commit besides its block: a leaf page and, now and then, an inner one.
 const COMMIT_OVERHEAD: usize = 8 << 10;
+
+/// How many steps of the trim one wipe takes at most: 8 MiB.
+const WIPE_STEPS: usize = 64;
 
 /// How much of `journal.db` is kept by default: minutes of a busy log, all of a young one.
 pub const JOURNAL_BYTES: u64 = 256 << 20;
@@ -206,6 +209,20 @@ impl Journal for SqliteJournal {
     fn trim(&self, _: Partition, upto: Position) {
         self.allowed.allow(upto.0);
     }
+
+    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
+        self.trim(partition, upto);
+        // Appends are committed between the steps, and folds between the calls.
+        for _ in 0..WIPE_STEPS {
+            if self.allowed.trimmed() >= upto.0 {
+                return self.writer.lock().empty_wal();
+            }
+            if !self.writer.lock().wipe_step(upto.0)? {
+                break;
+            }
+        }
+        Ok(false)
+    }
 }
 
 struct BlockWriter {
@@ -237,9 +254,7 @@ impl BlockWriter {
         let position = Position(head + 1);
         match self.insert(position, &block) {
             Ok(step) => {
-                let overhead = COMMIT_OVERHEAD << u32::from(step.is_some());
-                self.wal_bytes += block.len() + overhead;
-                self.uncopied += block.len() + overhead;
+                self.note_wal(block.len(), step);
                 self.trim.committed(&self.connection, block.len() as u64, step);
                 self.publish(Durable { position, time: self.time, block });
                 // This block is durable; an error is that of the next one.
@@ -249,12 +264,15 @@ impl BlockWriter {
             Err(error) if is_full(&error) && self.is_undone(head) => {
                 Proposed::Refused(error.to_string())
             }
-            Err(error) => {
-                let why = format!("journal.db: commit failed: {}", sentence(&error));
-                self.broken = Some(why.clone());
-                Proposed::Unknown(why)
-            }
+            Err(error) => Proposed::Unknown(self.note_broken("commit failed", &error).0),
         }
+    }
+
+    /// Accounts for what a commit has written to the WAL.
+    fn note_wal(&mut self, block: usize, step: Option<TrimStep>) {
+        let deleted = step.map_or(0, |step| COMMIT_OVERHEAD + step.bytes);
+        self.wal_bytes += block + COMMIT_OVERHEAD + deleted;
+        self.uncopied += block + COMMIT_OVERHEAD + deleted;
     }
 
     /// Adds a block; the same transaction trims a few old ones if there are too many, and the first
@@ -291,6 +309,60 @@ impl BlockWriter {
             recent.push_back(durable);
         }
         self.moved.send_replace(position);
+    }
+
+    /// Deletes a few of the blocks that may be trimmed, up to `upto`; `false` if it cannot now.
+    fn wipe_step(&mut self, upto: u64) -> Result<bool, JournalError> {
+        let deleted = self.broken.is_none().then(|| self.delete_step(upto));
+        match deleted {
+            Some(Ok(step)) => {
+                self.note_wal(0, step);
+                self.trim.committed(&self.connection, 0, step);
+                self.broken = self.limit_wal();
+                Ok(step.is_some())
+            }
+            Some(Err(error)) if is_full(&error) && self.is_undone(*self.moved.borrow()) => {
+                Ok(false)
+            }
+            Some(Err(error)) => Err(self.note_broken("commit failed", &error)),
+            None => Ok(false),
+        }
+    }
+
+    fn delete_step(&self, upto: u64) -> rusqlite::Result<Option<TrimStep>> {
+        let Some(step) = self.trim.step_to(&self.connection, upto)? else { return Ok(None) };
+        let transaction = self.connection.unchecked_transaction()?;
+        Trim::delete(&transaction, step)?;
+        transaction.commit()?;
+        Ok(Some(step))
+    }
+
+    /// Copies the WAL into the file, where deleted rows are overwritten, and empties it; `false` if it
+    /// cannot now.
+    fn empty_wal(&mut self) -> Result<bool, JournalError> {
+        if self.broken.is_some() {
+            return Ok(false);
+        }
+        // Once copied into the file, the last rows are not in the WAL, whose end the scan checks.
+        let emptied = rows::set_reached(&self.connection, *self.moved.borrow())
+            .and_then(|()| pragma::try_truncate(&self.connection));
+        match emptied {
+            Ok(is_done) => {
+                self.begins_round = true;
+                if is_done {
+                    (self.wal_bytes, self.uncopied) = (0, 0);
+                }
+                Ok(is_done)
+            }
+            Err(error) if is_full(&error) || is_busy(&error) => Ok(false),
+            Err(error) => Err(self.note_broken("its WAL cannot be copied", &error)),
+        }
+    }
+
+    fn note_broken(&mut self, what: &str, error: &rusqlite::Error) -> JournalError {
+        let why = format!("journal.db: {what}: {}", sentence(error));
+        self.broken = Some(why.clone());
+        JournalError(why)
     }
 
     /// Rolls a failed commit back; whether it left nothing behind.

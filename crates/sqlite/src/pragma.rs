@@ -23,6 +23,9 @@ pub(crate) const LEAST_SQLITE: i32 = 3_051_003;
 
 const STATEMENTS: usize = 32;
 
+/// How long a connection waits for another one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The largest page of ours, in bytes.
 const FIRST_PAGE: u64 = 8_192;
 
@@ -127,6 +130,8 @@ fn set_up(connection: Connection, durability: Durability) -> rusqlite::Result<Co
         return Err(refused(format!("journal_mode is {mode}, not wal")));
     }
     set_durability(&connection, durability)?;
+    // Rows that are removed or replaced leave nothing of them in the file: texts are redacted.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
@@ -144,7 +149,7 @@ pub(crate) fn set_durability(
 /// Opens a file that a writer has open, for reading.
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path, READ_ONLY)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
@@ -191,9 +196,19 @@ pub(crate) fn keep_wal_on_close(connection: &Connection, keep: bool) -> rusqlite
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
-/// Copies the WAL into the file and empties it.
-pub(crate) fn checkpoint_truncate(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// Copies the WAL into the file and empties it; `false` if a reader prevents that.
+pub(crate) fn checkpoint_truncate(connection: &Connection) -> rusqlite::Result<bool> {
+    let is_busy = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], is_busy).map(|busy| !busy)
+}
+
+/// Copies the WAL into the file and empties it; `false` if a reader prevents that, for which it does not
+/// wait.
+pub(crate) fn try_truncate(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let truncated = checkpoint_passive(connection).and_then(|()| checkpoint_truncate(connection));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    truncated
 }
 
 /// Copies as much of the WAL into the file as it can without waiting.

@@ -35,6 +35,7 @@ impl App {
                 }
             }
             ChatCommand::React(slot, emoji) => self.react(slot, emoji)?,
+            ChatCommand::Remove(slot) => self.remove(slot)?,
             ChatCommand::StartEdit(slot) => self.start_edit(slot)?,
             ChatCommand::Retry => self.retry()?,
             ChatCommand::Drop => self.unsent.retain(|it| it.failed.is_none()),
@@ -101,6 +102,25 @@ impl App {
             return Err(format!("You have not reacted to slot {slot}. Type /react {slot} EMOJI."));
         }
         self.say("reaction", Some(slot), emoji)
+    }
+
+    /// The server checks whether the user may.
+    fn remove(&mut self, slot: u64) -> Result<(), String> {
+        self.check_slot(slot)?;
+        if self.window.get(slot).is_some_and(|entry| !is_line(entry)) {
+            return Err(not_a_message(slot));
+        }
+        let is_edit = |entry: &&Entry| {
+            entry.kind.as_str() == "edit"
+                && entry.reference == Some(slot)
+                && entry.author == self.me
+                && !entry.content.is_redacted()
+        };
+        let edits: Vec<_> = self.window.iter().filter(is_edit).map(|entry| entry.slot).collect();
+        for slot in [slot].into_iter().chain(edits) {
+            self.say(Kind::REDACT, Some(slot), String::new())?;
+        }
+        Ok(())
     }
 
     /// The user's message in this slot, or the last one in memory.

@@ -15,6 +15,8 @@ pub(crate) enum ChatCommand {
     Show(u64),
     /// React to this slot, or to the selected one; an empty emoji removes the reaction.
     React(Option<u64>, String),
+    /// Redact this slot, and the user's edits of it.
+    Remove(u64),
     /// Load the user's message in this slot, or the last one, into the composer.
     StartEdit(Option<u64>),
     Retry,
@@ -53,6 +55,7 @@ pub(crate) fn read(text: &str) -> Result<ChatCommand, String> {
             Ok((slot, emoji)) => ChatCommand::React(Some(slot), emoji.to_owned()),
             Err(_) => ChatCommand::React(None, rest.to_owned()),
         }),
+        "remove" => about(name, rest).map(|(slot, _)| ChatCommand::Remove(slot)),
         "join" => join(name, rest),
         "goto" => about(name, rest).map(|(slot, _)| ChatCommand::Goto(slot)),
         "show" => about(name, rest).map(|(slot, _)| ChatCommand::Show(slot)),
@@ -123,6 +126,7 @@ mod tests {
         assert_eq!(read("/edit 7 new"), say("edit", Some(7), "new"));
         assert_eq!(read("/edit 7"), Ok(ChatCommand::StartEdit(Some(7))));
         assert_eq!(read("/edit"), Ok(ChatCommand::StartEdit(None)));
+        assert_eq!(read("/remove 7"), Ok(ChatCommand::Remove(7)));
         assert_eq!(read("/goto 12"), Ok(ChatCommand::Goto(12)));
     }
 
@@ -142,6 +146,7 @@ mod tests {
             ("/reply 7", "Type /reply SLOT TEXT."),
             ("/me", "Type /me TEXT."),
             ("/goto -1", "Type /goto SLOT."),
+            ("/remove", "Type /remove SLOT."),
             ("/join", "Type /join ROOM."),
             ("/join a b", "That is not a valid name: "),
             ("/usr/bin", "There is no /usr/bin. Commands: /join /goto "),

@@ -47,11 +47,22 @@ impl Annotations {
             let about = self.by_slot.entry(slot).or_default();
             self.taken += 1;
             match entry.kind.as_str() {
+                "redact" => {
+                    about.is_redacted = true;
+                    self.forget(slot);
+                }
+                _ if entry.content.is_redacted() => {}
                 "edit" => keep_later(&mut about.edits, entry),
-                "reaction" => keep_later(&mut about.reactions, entry),
-                // Only an admin may redact another author's entry; the server checks that.
-                _ => about.is_redacted = true,
+                _ => keep_later(&mut about.reactions, entry),
             }
+        }
+    }
+
+    /// Drops the edit or reaction in a slot, and the edits of the message in it.
+    fn forget(&mut self, redacted: u64) {
+        for (slot, about) in &mut self.by_slot {
+            about.edits.retain(|_, (at, _)| *slot != redacted && *at != redacted);
+            about.reactions.retain(|_, (at, _)| *at != redacted);
         }
     }
 

@@ -54,6 +54,7 @@ fn typed(append: &ClientAppend) -> String {
     let command = match (append.kind.as_str(), append.reference) {
         ("edit", Some(slot)) => format!("/edit {slot} "),
         ("reaction", Some(slot)) => format!("/react {slot} "),
+        ("redact", Some(slot)) => format!("/remove {slot}"),
         ("action", None) => "/me ".into(),
         (_, Some(slot)) => format!("/reply {slot} "),
         (_, None) => String::new(),

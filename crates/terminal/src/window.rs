@@ -60,13 +60,20 @@ impl Window {
         self.entries.iter()
     }
 
-    /// Takes followed entries. Those that are not adjacent to the window only update `latest`; so
+    /// Takes followed entries, and removes what they redact. Those that are not adjacent to the window only update `latest`; so
     /// do all if the window is full and `keep` is set.
     pub(crate) fn followed(&mut self, entries: &[Entry], keep: bool) {
         let Some(newest) = entries.last() else { return };
         self.latest = self.latest.max(newest.slot.cast_signed());
         if !(keep && self.entries.len() + entries.len() > MAX_HELD) {
             self.join(entries.iter().cloned());
+        }
+        for slot in entries.iter().filter_map(Entry::redacts) {
+            let at = self.first().and_then(|first| slot.checked_sub(first));
+            let at = at.and_then(|at| usize::try_from(at).ok());
+            if let Some(entry) = at.and_then(|at| self.entries.get_mut(at)) {
+                entry.redact();
+            }
         }
     }
 

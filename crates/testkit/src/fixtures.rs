@@ -12,7 +12,7 @@ use roomlog_core::{
     proposal::{Proposal, Stored},
     rules::Rules,
 };
-use roomlog_protocol::{Author, ClientAppend, Content, Entry, EntryId, RoomName, Salt};
+use roomlog_protocol::{Author, ClientAppend, Content, Entry, EntryId, Kind, RoomName, Salt};
 
 /// Rules that are never released: entries of a room have distinct times.
 pub const TRIAL: Rules =
@@ -39,6 +39,13 @@ pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
     let append = ClientAppend::new(self::room(room), body.into());
     let author = Author::new(author).expect("an author");
     Proposal::new(append, author, EntryId::new(id).expect("an id"), SALT)
+}
+
+/// The redaction of a slot.
+#[must_use]
+pub fn redaction(room: &str, author: &str, id: &str, slot: u64) -> Proposal {
+    let (kind, reference) = (Kind::new(Kind::REDACT).unwrap_or_default(), Some(slot));
+    Proposal { kind, reference, ..proposal(room, author, id, "") }
 }
 
 /// The proposal with another meta.
@@ -81,29 +88,36 @@ impl Speaker {
 
     /// The commit of a block in which `ada` appends these bodies, which are the ids too.
     pub fn says(&mut self, position: u64, bodies: &[&str]) -> Arc<Commit> {
-        let entries = bodies.iter().map(|body| self.entry(1_000 + position, body)).collect();
+        let room = self.room.clone();
+        self.commits(position, bodies.iter().map(|body| said(&room, body)))
+    }
+
+    /// The commit of a block of these proposals.
+    pub fn commits(
+        &mut self,
+        position: u64,
+        proposals: impl Iterator<Item = Proposal>,
+    ) -> Arc<Commit> {
+        let entries = proposals.map(|proposal| self.entry(1_000 + position, proposal)).collect();
         let (room, position) = (self.room.clone(), Position(position));
         Arc::new(Commit::new(room, position, entries))
     }
 
-    fn entry(&mut self, committed_at: u64, body: &str) -> Stored {
-        let said = proposal(&self.room, "ada", body, body);
-        let said = if body.starts_with('m') { with_meta(said, "{}") } else { said };
-        let Proposal { author, id, content, kind, .. } = said;
-        let entry = Entry {
-            slot: self.head.end,
-            author,
-            id,
-            committed_at,
-            sent_at: body.starts_with('s').then_some(77),
-            kind,
-            reference: body.starts_with('r').then_some(0),
-            content,
-        };
+    fn entry(&mut self, committed_at: u64, proposal: Proposal) -> Stored {
+        let Proposal { author, id, content, kind, reference, sent_at, .. } = proposal;
+        let slot = self.head.end;
+        let entry = Entry { slot, author, id, content, committed_at, sent_at, kind, reference };
         let digest = self.head.digest.then(&entry);
         self.head = Head { end: entry.slot + 1, committed_at, digest };
         Stored { entry, digest }
     }
+}
+
+fn said(room: &str, body: &str) -> Proposal {
+    let said = proposal(room, "ada", body, body);
+    let said = if body.starts_with('m') { with_meta(said, "{}") } else { said };
+    let sent_at = body.starts_with('s').then_some(77);
+    Proposal { sent_at, reference: body.starts_with('r').then_some(0), ..said }
 }
 
 /// A window of these commits, applied up to a position.
@@ -117,6 +131,7 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
         chain: Some(Chain([7; 32])),
         proposers,
         rules: Rules::FIRST.number(),
+        wipe_upto: Position(0),
     };
     Window { partition: 0, commits: commits.to_vec(), applied, urgency: Urgency::now() }
 }

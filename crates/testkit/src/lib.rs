@@ -69,5 +69,13 @@ macro_rules! delegate_journal {
         ) {
             self.$inner.trim(partition, upto);
         }
+
+        fn wipe(
+            &self,
+            partition: roomlog_core::journal::Partition,
+            upto: roomlog_core::journal::Position,
+        ) -> Result<bool, roomlog_core::journal::JournalError> {
+            self.$inner.wipe(partition, upto)
+        }
     };
 }

@@ -160,6 +160,10 @@ impl Archive for TrackedArchive {
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
         self.0.make_durable(partition)
     }
+
+    fn wipe(&self) -> Result<bool, ArchiveError> {
+        self.0.wipe()
+    }
 }
 
 /// A running node.
@@ -349,7 +353,8 @@ pub fn draft(
     seq: Option<u64>,
     time: u64,
 ) -> Result<Draft, AppendOutcome> {
-    let Proposal { room, author, id, kind, reference, sent_at, expect, content, .. } = proposal;
+    let Proposal { room, author, id, kind, reference, sent_at, expect, .. } = proposal;
+    let (content, may_redact) = (proposal.content, proposal.may_redact);
     let append = ClientAppend {
         room,
         body: content.body().to_owned(),
@@ -366,7 +371,8 @@ pub fn draft(
     };
     let charge = Draft::charge(&append, account)?;
     let salt = content.salt().unwrap_or(SALT);
-    Ok(Draft::new(append, (author, id, salt), time, charge))
+    let draft = Draft::new(append, (author, id, salt), time, charge);
+    Ok(if may_redact { draft.with_right_to_redact() } else { draft })
 }
 
 /// Committed at this slot, at time 0, not a repeat.

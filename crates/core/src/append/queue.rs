@@ -53,6 +53,13 @@ impl Draft {
         Self { proposal: Proposal::new(append, author, id, salt), time, seq, charge: Some(charge) }
     }
 
+    /// Allows it to redact entries of other authors, if it is a redaction.
+    #[must_use]
+    pub fn with_right_to_redact(mut self) -> Self {
+        self.proposal.may_redact = true;
+        self
+    }
+
     /// Sets its `seq` in the queue: if one is rejected, so are those behind it.
     #[must_use]
     pub fn numbered(self, seq: u64) -> Self {

@@ -17,8 +17,9 @@ use thiserror::Error;
 use crate::{
     apply::{
         fold::{Effect, FoldQueue},
-        ids::{IdHash, RecentIds},
-        room::{self, HistoryError, Room},
+        held_room::{HeldRoom, apply_one, hold},
+        ids::RecentIds,
+        room::{self, HistoryError},
     },
     budget::Charge,
     model::{
@@ -29,7 +30,7 @@ use crate::{
         head::Known,
         journal::{Durable, Mark, Partition, Position},
         outcome::AppendOutcome,
-        proposal::{Original, Proposal, Stored},
+        proposal::Proposal,
         rules::Rules,
     },
     read::{heads::Heads, rooms::Rooms, tail::Tail},
@@ -38,26 +39,6 @@ use crate::{
 
 /// While more blocks are pending, followers are notified once per this many: about 1 ms.
 const BLOCKS_PER_NOTIFICATION: usize = 8;
-
-/// A room in memory: from its first block until all of it is folded.
-struct HeldRoom {
-    room: Room,
-    /// Its entries whose ids are in memory, because the archive may not have them yet.
-    recent: usize,
-    fresh: Vec<Stored>,
-    tail: Arc<Tail>,
-    /// It is among those with entries that the archive may lack.
-    is_noted: bool,
-}
-
-impl HeldRoom {
-    fn add(&mut self, ids: &mut RecentIds, id: IdHash, proposal: &Proposal, stored: Stored) {
-        let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
-        ids.add(id, Known { slot, committed_at, original: Original::of_proposal(proposal) });
-        self.recent += 1;
-        self.fresh.push(stored);
-    }
-}
 
 /// A folded window whose commits are being released from memory.
 struct FoldedWindow {
@@ -206,7 +187,13 @@ impl Applier {
             let held = hold(&mut self.held, &self.parts.rooms, &proposal.room)?;
             let untouched = held.fresh.is_empty();
             let (ids, archived) = (&mut self.ids, archived.as_ref());
-            outcomes.push(apply_one(held, ids, rules, proposal, durable.time, archived));
+            let at = (rules, durable.time);
+            let (outcome, known) = apply_one(held, ids, &self.parts.rooms, at, proposal, archived)?;
+            // The block has the text of a redacted entry again.
+            if known.is_some_and(|known| known.original.is_redacted()) {
+                self.applied.wipe_upto = durable.position;
+            }
+            outcomes.push(outcome);
             if held.recent == 0 {
                 self.held.remove(&proposal.room);
             } else if untouched && !held.fresh.is_empty() {
@@ -274,6 +261,11 @@ impl Applier {
             self.parts.stats.new_room();
         }
         let commit = Arc::new(Commit::new(room.clone(), position, entries));
+        if !commit.redacts.is_empty() {
+            // What a block redacts is in an earlier one.
+            let before = Position(position.0.saturating_sub(1));
+            self.applied.wipe_upto = self.applied.wipe_upto.max(before);
+        }
         held.tail.publish(commit.clone());
         if !std::mem::replace(&mut held.is_noted, true) {
             self.parts.rooms.note_unfolded(&held.tail);
@@ -355,6 +347,7 @@ impl Applier {
         let entries = commit.entries.len();
         self.ids.evict(entries);
         let Some(held) = self.held.get_mut(&commit.room) else { return };
+        held.tail.note_redacted(commit);
         held.recent -= entries;
         // All of it is in the archive: drop the state.
         if held.recent == 0 {
@@ -381,41 +374,5 @@ impl Applier {
 
     pub(crate) fn close(&self) {
         self.parts.folds.close();
-    }
-}
-
-fn hold<'a>(
-    held: &'a mut HashMap<RoomName, HeldRoom>,
-    rooms: &Rooms,
-    room: &RoomName,
-) -> Result<&'a mut HeldRoom, ArchiveError> {
-    if !held.contains_key(room) {
-        let tail = rooms.open(room)?;
-        let state = Room { name: room.clone(), head: tail.head() };
-        let (recent, fresh, is_noted) = (0, Vec::new(), false);
-        held.insert(room.clone(), HeldRoom { room: state, recent, fresh, tail, is_noted });
-    }
-    Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
-}
-
-fn apply_one(
-    held: &mut HeldRoom,
-    ids: &mut RecentIds,
-    rules: Rules,
-    proposal: &Proposal,
-    journal_time: u64,
-    archived: Option<&Known>,
-) -> AppendOutcome {
-    let id = ids.hash(&proposal.room, &proposal.author, &proposal.id);
-    // A row at or past the end is from a fold that a crash interrupted: its block is applied again.
-    let archived = archived.filter(|known| known.slot < held.room.head.end);
-    let known = ids.get(id).or(archived).copied();
-    match room::apply(&mut held.room, rules, proposal, journal_time, known.as_ref()) {
-        Ok(stored) => {
-            let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
-            held.add(ids, id, proposal, stored);
-            AppendOutcome::Committed { slot, committed_at, repeat: false }
-        }
-        Err(outcome) => outcome,
     }
 }

@@ -4,7 +4,8 @@
 //! notified of each. Invariants: a window is complete blocks, and begins after the previous one is
 //! folded. If the archive is full, the window is retried: the journal has it, and the applier
 //! bounds what is pending by not reading further. The journal is trimmed only here, and only up to
-//! a position that the archive has on stable storage.
+//! a position that the archive has on stable storage. After a window with redactions, the files
+//! are wiped ([`Wiper`]).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::{
+    apply::wiper::Wiper,
     budget::Charge,
     episode::Episode,
     model::{
@@ -163,11 +165,19 @@ impl FoldQueue {
         self.changed.notify_one();
     }
 
-    /// Waits for a window; `None` if the queue is closed.
-    fn next(&self) -> Option<Vec<Effect>> {
+    /// Waits for a window; an empty one if none came within `patience`. `None` if the queue is closed.
+    fn next(&self, patience: Option<Duration>) -> Option<Vec<Effect>> {
         let settings = &self.settings;
         let mut state = self.state.lock();
-        self.changed.wait_while(&mut state, |state| state.effects.is_empty() && !state.closed);
+        let is_idle = |state: &mut FoldState| state.effects.is_empty() && !state.closed;
+        match patience {
+            None => self.changed.wait_while(&mut state, is_idle),
+            Some(patience) => {
+                if self.changed.wait_while_for(&mut state, is_idle, patience).timed_out() {
+                    return Some(Vec::new());
+                }
+            }
+        }
         let _timed_out =
             self.changed.wait_while_for(&mut state, |state| !state.is_due(settings), settings.wait);
         if state.closed {
@@ -209,12 +219,16 @@ pub(crate) struct Folder {
     pub(crate) partition: Partition,
     pub(crate) done: mpsc::Sender<FoldResult>,
     pub(crate) no_room: Episode,
+    pub(crate) wiper: Wiper,
 }
 
 impl Folder {
     /// Folds until the queue is closed or the archive fails; blocks its thread.
-    pub(crate) fn run(self) {
-        while let Some(mut effects) = self.queue.next() {
+    pub(crate) fn run(mut self) {
+        while let Some(mut effects) = self.queue.next(self.wiper.patience()) {
+            if !self.wipe() {
+                return;
+            }
             let Some(last) = effects.last() else { continue };
             let mut pacer = Yielder::new(&self.queue.urgency);
             let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
@@ -224,7 +238,7 @@ impl Folder {
                 applied: last.applied.clone(),
                 urgency: self.queue.urgency.clone(),
             };
-            let position = last.applied.position;
+            let Applied { position, wipe_upto, .. } = last.applied;
             let folded = match self.fold(&window) {
                 // Closed before there was room: replayed at the next start.
                 Err(ArchiveError::NoRoom(_)) => return,
@@ -242,7 +256,20 @@ impl Folder {
             if self.done.blocking_send(folded).is_err() || failed {
                 return;
             }
+            self.wiper.note(wipe_upto);
+            if !self.wipe() {
+                return;
+            }
         }
+    }
+
+    /// Wipes, if it is time; `false` if the archive failed, of which the applier is told.
+    fn wipe(&mut self) -> bool {
+        let failed = self.wiper.run().err();
+        failed.is_none_or(|why| {
+            let _or_the_applier_has_ended = self.done.blocking_send(Err(why));
+            false
+        })
     }
 
     /// Folds a window; retries while there is no room.

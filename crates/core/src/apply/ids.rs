@@ -86,6 +86,13 @@ impl RecentIds {
         self.order.push_back(id);
     }
 
+    /// Notes that the entry of an id is redacted, if it is there.
+    pub(crate) fn redact(&mut self, id: IdHash) {
+        if let Some(known) = self.shards[id.shard()].get_mut(&id) {
+            known.original = known.original.redacted();
+        }
+    }
+
     /// Evicts the oldest `ids`.
     pub(crate) fn evict(&mut self, ids: usize) {
         for id in self.order.drain(..ids.min(self.order.len())) {

@@ -3,6 +3,8 @@
 
 pub(crate) mod applier;
 pub(crate) mod fold;
+mod held_room;
 pub(crate) mod ids;
 pub(crate) mod room;
 pub(crate) mod task;
+pub(crate) mod wiper;

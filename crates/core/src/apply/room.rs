@@ -4,7 +4,7 @@
 //! entry, or an outcome. Invariant: equal inputs in equal order give equal logs on every node: no
 //! clock, randomness, I/O or configuration.
 
-use roomlog_protocol::{Entry, Latest, RoomName, Slot};
+use roomlog_protocol::{Entry, ErrorCode, Kind, Latest, Refusal, RoomName, Slot};
 
 use thiserror::Error;
 
@@ -50,14 +50,16 @@ pub(crate) fn restore(room: &mut Room, past: &PastEntry) -> Result<Option<Stored
     Ok(Some(add(room, proposal, *at)))
 }
 
-/// Applies one proposal. `known` is the entry that already has its id. The error is the outcome if
-/// it adds no entry: a repeat, `IdReused` or `ExpectFailed`.
+/// Applies one proposal. `known` is the entry that already has its id, `target` the one that it
+/// redacts. The error is the outcome if it adds no entry: a repeat, `IdReused`, `ExpectFailed`, or the
+/// refusal of a redaction.
 pub(crate) fn apply(
     room: &mut Room,
     rules: Rules,
     proposal: &Proposal,
     journal_time: u64,
     known: Option<&Known>,
+    target: Option<&Entry>,
 ) -> Result<Stored, AppendOutcome> {
     if let Some(known) = known {
         let Known { slot, committed_at, original } = *known;
@@ -70,9 +72,36 @@ pub(crate) fn apply(
     if proposal.expect.is_some_and(|slot| slot != room.head.end) {
         return Err(AppendOutcome::ExpectFailed { latest: Latest::before(room.head.end) });
     }
+    if let Some(slot) = proposal.redacts() {
+        check_redaction(proposal, slot, target)?;
+    }
     let last = (room.head.end > 0).then_some(room.head.committed_at);
     let time = rules.time(last, journal_time);
     Ok(add(room, proposal, time))
+}
+
+/// Whether a proposal may redact the entry of a slot; `None` if no earlier block has added it.
+fn check_redaction(
+    proposal: &Proposal,
+    slot: Slot,
+    target: Option<&Entry>,
+) -> Result<(), AppendOutcome> {
+    let refuse =
+        |code, message: String| Err(AppendOutcome::Invalid(Box::new(Refusal::new(code, message))));
+    match target {
+        None => Err(AppendOutcome::BadRef),
+        Some(target) if target.kind.as_str() == Kind::REDACT => refuse(
+            ErrorCode::BadRef,
+            format!("slot {slot} is a redaction, which cannot be redacted"),
+        ),
+        Some(target) if target.author != proposal.author && !proposal.may_redact => refuse(
+            ErrorCode::Forbidden,
+            format!(
+                "slot {slot} has another author; only a token with the right `redact` may redact it"
+            ),
+        ),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Adds the room's next entry.

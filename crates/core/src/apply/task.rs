@@ -35,9 +35,9 @@ use crate::{
 /// was; 128 per block of a dozen saturated the applier's core for as long as a window lasted.
 const SETTLED_PER_STEP: usize = 16;
 
-/// What a repeat of an entry in the archive costs, in bytes that take as long to write: three reads, of
-/// which the last is a run of about as many bytes.
-const REPEAT_COST: usize = 16 << 10;
+/// What a repeat of an entry in the archive costs, or a redaction, in bytes that take as long to write:
+/// three reads, of which the last is a run of about as many bytes.
+const ARCHIVE_READ_COST: usize = 16 << 10;
 
 pub(crate) struct ApplierTask {
     pub(crate) partition: Partition,
@@ -214,9 +214,10 @@ impl ApplierTask {
         };
         self.note_rules(durable.position, &name, *rules);
         let mut charges = std::mem::take(charges);
-        for (charge, known) in charges.iter_mut().zip(known) {
+        for ((charge, known), submit) in charges.iter_mut().zip(known).zip(submits.iter()) {
+            let reads_archive = known.is_some() || submit.proposal.redacts().is_some();
             // The sequencer puts fewer of them into a block, so that other rooms do not wait for them.
-            charge.account().note_cost(if known.is_some() { REPEAT_COST } else { 0 });
+            charge.account().note_cost(if reads_archive { ARCHIVE_READ_COST } else { 0 });
             // A connection holds what waits to be committed: so one that appends one at a time holds one
             // entry, however far the fold is behind for all.
             charge.pass_to_principal();

@@ -79,6 +79,9 @@ pub struct Applied {
     pub proposers: Proposers,
     /// The newest rules that a block up to there named; 0 if unknown.
     pub rules: u16,
+    /// The journal is to keep no block up to this position: they hold texts that are redacted; 0 if none
+    /// does.
+    pub wipe_upto: Position,
 }
 
 impl Applied {

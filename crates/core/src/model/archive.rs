@@ -3,8 +3,8 @@
 //!
 //! Enters: [`Window`]s of applied entries, in journal order. Leaves: pages, heads, the slots of
 //! ids. Invariants: heads, proposers and `applied` change together, after the rows of the window; a
-//! stored row never changes (a window that contradicts one is an error); a page's digests are
-//! verified before it is returned. `suites::archive` tests every engine.
+//! stored row changes only by a redaction (a window that contradicts one is an error); a page's digests
+//! are verified before it is returned. `suites::archive` tests every engine.
 
 use std::{
     sync::{
@@ -157,7 +157,8 @@ pub trait Archive: Send + Sync + 'static {
     /// number. Fails if it cannot be read.
     fn room_count(&self) -> Result<u64, ArchiveError>;
 
-    /// Stores a window. Rows that are already there and equal are skipped. May be retried after
+    /// Stores a window, and redacts what its commits redact. Rows that are already there and equal, or
+    /// equal and redacted, are skipped. May be retried after
     /// [`ArchiveError::NoRoom`]; after any other error the archive cannot be trusted: it cannot be
     /// written, or a stored row differs.
     fn fold(&self, window: &Window) -> Result<(), ArchiveError>;
@@ -165,4 +166,9 @@ pub trait Archive: Send + Sync + 'static {
     /// Flushes all folds to stable storage and returns the position read back from there. Waits for
     /// the disk; only the folding thread may call it. Fails if it cannot be written or read.
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError>;
+
+    /// Overwrites what its files hold of texts that are redacted. `false` if a reader prevents that, or
+    /// the disk is full: call it again. Waits for the disk; only the folding thread may call it. Fails if
+    /// the archive cannot be written.
+    fn wipe(&self) -> Result<bool, ArchiveError>;
 }

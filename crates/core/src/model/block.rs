@@ -32,8 +32,10 @@ const HAS_EXPECT: u8 = 4;
 const HAS_META: u8 = 8;
 /// The commitment stands alone, without salt, body and meta.
 const REDACTED: u8 = 16;
+/// Its author may redact entries of others.
+const MAY_REDACT: u8 = 32;
 /// All flags of this version.
-const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META | REDACTED;
+const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META | REDACTED | MAY_REDACT;
 
 /// The most proposals in one block.
 pub const BLOCK_ENTRIES: usize = 512;
@@ -169,7 +171,8 @@ fn put_proposal(bytes: &mut BytesMut, proposal: &Proposal) {
             | flag(HAS_SENT_AT, proposal.sent_at.is_some())
             | flag(HAS_EXPECT, proposal.expect.is_some())
             | flag(HAS_META, proposal.content.meta().is_some())
-            | flag(REDACTED, proposal.content.is_redacted()),
+            | flag(REDACTED, proposal.content.is_redacted())
+            | flag(MAY_REDACT, proposal.may_redact),
     );
     put_text(bytes, &proposal.room);
     put_text(bytes, &proposal.author);
@@ -312,6 +315,17 @@ impl<'a> Cursor<'a> {
         } else {
             Content::Redacted(commitment)
         };
-        Ok(Proposal { room, author, id, kind, reference, sent_at, expect, content, commitment })
+        Ok(Proposal {
+            room,
+            author,
+            id,
+            kind,
+            reference,
+            sent_at,
+            expect,
+            may_redact: flags & MAY_REDACT != 0,
+            content,
+            commitment,
+        })
     }
 }

@@ -16,6 +16,8 @@ pub struct Commit {
     pub position: Position,
     /// The entries with their digests, in slot order.
     pub entries: Vec<Stored>,
+    /// The slots that they redact, all before the first of them.
+    pub redacts: Vec<Slot>,
     /// The frames that the gateway sends, encoded once, by the first sender.
     pub frames: OnceLock<Vec<Bytes>>,
     weight: usize,
@@ -27,7 +29,20 @@ impl Commit {
     pub fn new(room: RoomName, position: Position, entries: Vec<Stored>) -> Self {
         let weigh = |Stored { entry, .. }: &Stored| entry_weight(entry.body(), entry.meta());
         let weight = entries.iter().map(weigh).sum();
-        Self { room, position, entries, frames: OnceLock::new(), weight }
+        let redacts = entries.iter().filter_map(|stored| stored.entry.redacts()).collect();
+        Self { room, position, entries, redacts, frames: OnceLock::new(), weight }
+    }
+
+    /// The commit with the entry of a slot redacted; `None` if it is, or is not in this commit.
+    #[must_use]
+    pub(crate) fn redacted(&self, slot: Slot) -> Option<Self> {
+        let index = usize::try_from(slot.checked_sub(self.first())?).ok()?;
+        if self.entries.get(index)?.entry.content.is_redacted() {
+            return None;
+        }
+        let mut entries = self.entries.clone();
+        entries.get_mut(index)?.entry.redact();
+        Some(Self::new(self.room.clone(), self.position, entries))
     }
 
     /// The slot of its first entry.

@@ -4,6 +4,7 @@
 //!  propose(block) ──► Durable at a position │ Refused: not stored, ever │ Unknown
 //!  follow(after)  ──► every durable block after a position, once, in order, without end
 //!  trim(upto)     ──► allows removal of the oldest blocks, which an archive has
+//!  wipe(upto)     ──► removes them now, from its files too
 //!
 //!        trimmed  │  kept                    │
 //!   1 ────────────┼── first ──────── head ───┤ the next propose
@@ -148,6 +149,12 @@ pub trait Journal: Send + Sync + 'static {
     /// stable storage, read back. The journal removes them when it likes, oldest first, down to its
     /// configured minimum. Does not wait for the disk.
     fn trim(&self, partition: Partition, upto: Position);
+
+    /// Removes the blocks up to and including `upto`, whose effects an archive has on stable storage, read
+    /// back, and overwrites what its files hold of removed blocks. `false` if there is more to do, a
+    /// reader or a hold prevents it, or the disk is full: call it again. Waits for the disk. Fails if the journal cannot be
+    /// written.
+    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError>;
 }
 
 /// The other nodes that follow a journal. Messages may be lost; nobody waits for them.

@@ -25,6 +25,8 @@ pub struct Proposal {
     pub sent_at: Option<u64>,
     /// The slot that the entry must get.
     pub expect: Option<Slot>,
+    /// Whether its author may redact entries of others.
+    pub may_redact: bool,
     /// Body and meta. Redacted only in history that was moved from another log.
     pub content: Content,
     /// The commitment of `content`.
@@ -45,9 +47,16 @@ impl Proposal {
             reference: append.reference,
             sent_at: append.sent_at,
             expect: append.expect,
+            may_redact: false,
             commitment: content.commitment(),
             content,
         }
+    }
+
+    /// The slot that it redacts; `None` if it redacts nothing.
+    #[must_use]
+    pub fn redacts(&self) -> Option<Slot> {
+        self.reference.filter(|_| self.kind.as_str() == Kind::REDACT)
     }
 
     /// Approximate bytes in memory and in a block.
@@ -81,6 +90,18 @@ impl Original {
     pub fn of_entry(entry: &Entry) -> Self {
         let Entry { kind, reference, content, .. } = entry;
         Self { hash: hash(kind, *reference, &content.commitment()), salt: content.salt() }
+    }
+
+    /// Whether the entry is redacted.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.salt.is_none()
+    }
+
+    /// That of the entry after its redaction.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        Self { salt: None, ..self }
     }
 
     /// Whether a proposal with the same room, author and id repeats it. Hashes body and meta, unless the

@@ -14,6 +14,7 @@ use crate::{
         applier::{Applier, ApplierParts},
         fold::{FoldQueue, FoldSettings, Folder},
         task::ApplierTask,
+        wiper::Wiper,
     },
     episode::Episode,
     model::{
@@ -61,7 +62,8 @@ impl Shared {
             bytes: settings.append_bytes / FOLDS_PER_BUDGET,
             wait: settings.fold_wait,
         };
-        let queue = Arc::new(FoldQueue::new(fold, applied.position));
+        let (queue, wipe_upto) = (FoldQueue::new(fold, applied.position), applied.wipe_upto);
+        let queue = Arc::new(queue);
         let (done, folds) = mpsc::channel(4);
         let pipeline = Arc::new(Pipeline::new(inbox.clone()));
         let peers = journal.peers();
@@ -116,7 +118,8 @@ impl Shared {
             pipeline,
         });
         let (journal, archive, no_room) = (journal.clone(), archive.clone(), Episode::default());
-        let folder = Folder { queue, journal, archive, partition, done, no_room };
+        let wiper = Wiper::new(journal.clone(), archive.clone(), partition, wipe_upto);
+        let folder = Folder { queue, journal, archive, partition, done, no_room, wiper };
         Ok(PartitionParts { inbox, phase, sequencer, applier, agreement, folder })
     }
 }

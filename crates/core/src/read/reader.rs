@@ -141,7 +141,7 @@ impl Reader {
         bytes: usize,
         keep: Keep,
     ) -> Result<Vec<Stored>, ArchiveError> {
-        let View { first, end, archived, commits, .. } = view;
+        let View { first, end, archived, commits, redacted, .. } = view;
         let held = commits
             .iter()
             .flat_map(|commit| &commit.entries)
@@ -153,6 +153,11 @@ impl Reader {
             return Ok(clip(held, bytes, keep));
         }
         let mut entries = self.archived(room, first, archived, bytes, keep).await?;
+        for stored in &mut entries {
+            if redacted.binary_search(&stored.entry.slot).is_ok() {
+                stored.entry.redact();
+            }
+        }
         let reaches = entries.last().is_some_and(|stored| stored.entry.slot + 1 == archived);
         if reaches {
             entries.append(&mut held);

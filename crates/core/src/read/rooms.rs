@@ -13,13 +13,14 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use roomlog_protocol::{RoomName, RoomRange};
+use roomlog_protocol::{RoomName, RoomRange, Slot};
 
 use crate::{
     blocking::InPlace,
     model::{
-        archive::{Archive, ArchiveError},
+        archive::{Archive, ArchiveError, Keep},
         head::Head,
+        proposal::Stored,
     },
     read::{held::Held, tail::Tail},
 };
@@ -95,6 +96,21 @@ impl Rooms {
             drop(evicted);
         }
         Ok(tail)
+    }
+
+    /// An entry of a room; `None` if the log has not reached its slot. A short read of the archive if it is
+    /// not in memory. Fails if the archive cannot be read.
+    pub(crate) fn entry(&self, tail: &Tail, slot: Slot) -> Result<Option<Stored>, ArchiveError> {
+        let view = tail.view(|_| (slot, slot.saturating_add(1)));
+        if slot >= view.head.end {
+            return Ok(None);
+        }
+        let held = view.commits.iter().flat_map(|commit| &commit.entries);
+        if let Some(stored) = held.into_iter().find(|stored| stored.entry.slot == slot) {
+            return Ok(Some(stored.clone()));
+        }
+        let page = || self.archive.page(tail.room(), slot, slot + 1, 0, Keep::Oldest);
+        Ok(self.in_place.run(page)?.pop())
     }
 
     /// Notes that a room has entries that the archive may lack.

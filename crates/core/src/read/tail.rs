@@ -6,7 +6,7 @@
 //! the room leaves memory with the last reference to its tail.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -90,6 +90,20 @@ struct TailState {
     head: Head,
     first: Slot,
     commits: VecDeque<Arc<Commit>>,
+    /// Slots whose redaction the archive may lack.
+    redacted: BTreeSet<Slot>,
+}
+
+impl TailState {
+    fn redact(&mut self, slot: Slot) {
+        self.redacted.insert(slot);
+        let at = self.commits.partition_point(|commit| commit.end() <= slot);
+        if let Some(commit) = self.commits.get_mut(at)
+            && let Some(redacted) = commit.redacted(slot)
+        {
+            *commit = Arc::new(redacted);
+        }
+    }
 }
 
 impl Tail {
@@ -98,7 +112,8 @@ impl Tail {
     #[must_use]
     pub(crate) fn new(room: RoomName, head: Head, held: &Arc<Held<Tail>>) -> Self {
         let (held, opened_at) = (Arc::downgrade(held), head.end);
-        let state = TailState { head, first: head.end, commits: VecDeque::new() };
+        let (commits, redacted) = (VecDeque::new(), BTreeSet::new());
+        let state = TailState { head, first: head.end, commits, redacted };
         let (state, interests) = (Mutex::new(state), Mutex::default());
         Self { room, held, opened_at, state, interests }
     }
@@ -115,11 +130,13 @@ impl Tail {
         self.state.lock().head
     }
 
-    /// Adds a commit, which readers see from now on. [`Tail::notify`] notifies them.
+    /// Adds a commit, which readers see from now on, and what it redacts as such. [`Tail::notify`]
+    /// notifies them.
     pub(crate) fn publish(&self, commit: Arc<Commit>) {
         let mut state = self.state.lock();
         debug_assert_eq!(commit.first(), state.head.end, "a tail has no holes");
         state.head = commit.head();
+        commit.redacts.iter().for_each(|slot| state.redact(*slot));
         state.commits.push_back(commit);
     }
 
@@ -128,6 +145,22 @@ impl Tail {
     pub(crate) fn notify(&self) {
         for interest in self.interests.lock().iter() {
             interest.notify();
+        }
+    }
+
+    /// Whether an entry was redacted and the archive may lack that.
+    #[must_use]
+    pub(crate) fn is_redacted(&self, slot: Slot) -> bool {
+        self.state.lock().redacted.contains(&slot)
+    }
+
+    /// Notes that the archive has what a commit redacted.
+    pub(crate) fn note_redacted(&self, commit: &Commit) {
+        if !commit.redacts.is_empty() {
+            let mut state = self.state.lock();
+            for slot in &commit.redacts {
+                state.redacted.remove(slot);
+            }
         }
     }
 
@@ -170,7 +203,12 @@ impl Tail {
         let begin = state.commits.partition_point(|commit| commit.end() <= first);
         let commits =
             state.commits.iter().skip(begin).take_while(|commit| commit.first() < end).cloned();
-        View { head: state.head, first, end, archived: state.first, commits: commits.collect() }
+        let (archived, commits) = (state.first, commits.collect());
+        let redacted = match first < archived {
+            true => state.redacted.range(first..archived.min(end).max(first)).copied().collect(),
+            false => Vec::new(),
+        };
+        View { head: state.head, first, end, archived, commits, redacted }
     }
 
     /// Registers a connection: `mailbox` receives `key` when the room moves.
@@ -228,6 +266,8 @@ pub(crate) struct View {
     pub archived: Slot,
     /// The commits that overlap the slots asked for, oldest first.
     pub commits: Vec<Arc<Commit>>,
+    /// The slots asked for, before `archived`, whose redaction the archive may lack.
+    pub redacted: Vec<Slot>,
 }
 
 #[cfg(test)]

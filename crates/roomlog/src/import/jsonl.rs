@@ -1,7 +1,7 @@
 //! A line of JSON as `export` prints it.
 //!
 //! `committed_at` and `salt` are dropped: the new log has its own. A redacted entry is imported with an
-//! empty body, so that others may still refer to it. An entry without an author or an id is
+//! empty body, so that others may still refer to it; redactions have nothing left to do. An entry without an author or an id is
 //! rejected: importing it twice would add it twice.
 
 use roomlog_protocol::{Author, EntryId, Kind, Slot};
@@ -43,16 +43,20 @@ impl LineFormat for Jsonl {
                     return Line::Unreadable(format!("not an entry as `export` prints it: {why}"));
                 }
             };
+        let kind = kind.unwrap_or_default();
         if let Some(slot) = slot {
             // A slot that is not above the last one begins another log.
             self.log += u32::from(self.last.is_some_and(|last| slot <= last));
             self.last = Some(slot);
         }
+        if kind.as_str() == Kind::REDACT {
+            return Line::Skipped;
+        }
         let key = |number| Key { log: self.log, number };
         Line::Entry(Box::new(Imported {
             author,
             id,
-            kind: kind.unwrap_or_default(),
+            kind,
             body: body.unwrap_or_default(),
             sent_at,
             meta,
@@ -112,6 +116,8 @@ mod tests {
         let bare = r#"{"slot":3,"author":"ada","id":"a-1","committed_at":9}"#;
         let Line::Unreadable(why) = line(bare) else { panic!("it is read") };
         assert!(why.contains("missing field `body`"), "{why}");
+        let redaction = r#"{"slot":4,"author":"mod","id":"m-1","body":"","kind":"redact","ref":3}"#;
+        assert_eq!(line(redaction), Line::Skipped);
     }
 
     #[test]

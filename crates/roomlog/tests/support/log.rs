@@ -57,7 +57,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+/// The bytes of a digest or a commitment.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     assert_eq!(text.len(), 64, "a digest is 64 characters: {text:?}");
     (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
 }

@@ -39,7 +39,7 @@ pub(crate) use self::{
     disk::{Fault, SmallDisk, may_mount},
     events::Events,
     http::{Answer, Request},
-    log::{chained, digest_after, start_digest},
+    log::{chained, digest_after, start_digest, unhex},
     restored::{backup, restore, roomlog},
     terminal::{Terminal, pair},
     tls::{Io, Issuer, session},

@@ -14,7 +14,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use roomlog_auth::Revocation;
+use roomlog_auth::{Access, Revocation};
 use roomlog_core::{
     Node, outcome::AppendOutcome, proposal::Stored, queue::Draft, reader::PageLimits, tail::Tail,
 };
@@ -26,7 +26,7 @@ use tracing::{error, warn};
 use super::{Tokens, now_s};
 use crate::{
     gateway::unreadable,
-    outcome::{new_id, new_salt, now_ms, refusal_of},
+    outcome::{draft, new_id, now_ms, refusal_of},
     wire::{bad, unknown_outcome},
 };
 
@@ -171,7 +171,7 @@ async fn append(node: &Node, record: &Record, id: Option<&str>) -> Result<(), Re
     let author = Author::new(AUTHOR).map_err(name)?;
     let outcome = match Draft::charge(&append, node.append_budget()) {
         Ok(charge) => {
-            node.append(Draft::new(append, (author, id, new_salt()), now_ms(), charge)).await
+            node.append(draft(&Access::nothing(), append, (author, id), now_ms(), charge)).await
         }
         Err(outcome) => outcome,
     };

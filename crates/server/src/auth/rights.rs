@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use roomlog_auth::{Access, Right, TokenError};
 use roomlog_core::budget::Charge;
-use roomlog_protocol::{Author, ErrorCode, Refusal, RoomName};
+use roomlog_protocol::{Author, ClientAppend, ErrorCode, Kind, Refusal, RoomName};
 
 use crate::{principals::Client, wire::not_found};
 
@@ -70,6 +70,11 @@ impl Caller {
     pub(crate) fn check_append(&self, room: &RoomName) -> Result<(), Refusal> {
         check_append(&self.access, room).inspect_err(|_| self.client.note_denied("append"))
     }
+
+    /// Fails with `forbidden` if it is a redaction and the caller may not read the room.
+    pub(crate) fn check_redaction(&self, append: &ClientAppend) -> Result<(), Refusal> {
+        check_redaction(&self.access, append).inspect_err(|_| self.client.note_denied("redact"))
+    }
 }
 
 pub(crate) fn check_read(access: &Access, room: &RoomName) -> Result<(), Refusal> {
@@ -81,6 +86,18 @@ pub(crate) fn check_read(access: &Access, room: &RoomName) -> Result<(), Refusal
 
 pub(crate) fn check_append(access: &Access, room: &RoomName) -> Result<(), Refusal> {
     forbid_unless(access.may(room, Right::Append), "your token may not append to this room")
+}
+
+/// For a redaction: its refusals tell who wrote an entry.
+pub(crate) fn check_redaction(access: &Access, append: &ClientAppend) -> Result<(), Refusal> {
+    let may = append.kind.as_str() != Kind::REDACT || access.may(&append.room, Right::Read);
+    forbid_unless(may, "your token may not read this room, so it may not redact in it")
+}
+
+/// Whether it may redact entries of others in the room. On an open server nobody may: what an author
+/// wrote, whoever gives that name may redact.
+pub(crate) fn may_redact(access: &Access, room: &RoomName) -> bool {
+    access.token.is_some() && access.may(room, Right::Redact)
 }
 
 /// For an append to a room without entries.

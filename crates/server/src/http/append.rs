@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Response, StatusCode},
 };
 use bytes::Bytes;
-use roomlog_core::{outcome::AppendOutcome, queue::Draft};
+use roomlog_core::outcome::AppendOutcome;
 use roomlog_protocol::{
     Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span,
     client::parse_append, json::Object,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     auth::rights::Caller,
     gateway::{Gateway, charged_answer},
-    outcome::{new_id, new_salt, now_ms, refusal_of},
+    outcome::{draft, new_id, now_ms, refusal_of},
     wire::{self, bad, respond_json, unknown_outcome},
 };
 
@@ -53,13 +53,14 @@ pub(super) async fn append_one(
     let received = now_ms();
     // Before anything is read from the disk.
     client.admit_append().map_err(echo)?;
+    caller.check_redaction(&append).map_err(echo)?;
     wait_for_log(gateway, &room, &append).await.map_err(echo)?;
     client.admit_first_in(gateway, &caller.access, &room).map_err(echo)?;
     let deadline = Instant::now() + gateway.config.limits.append_for;
     let charged = timeout_at(deadline, client.charge_append(&append)).await;
     let outcome = match charged.unwrap_or(Err(AppendOutcome::Busy)) {
         Ok(charge) => {
-            let draft = Draft::new(append, (author, id.clone(), new_salt()), received, charge);
+            let draft = draft(&caller.access, append, (author, id.clone()), received, charge);
             timeout_at(deadline, gateway.node.append(draft)).await
         }
         Err(outcome) => Ok(outcome),

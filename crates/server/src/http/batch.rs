@@ -42,7 +42,7 @@ use crate::{
     auth::rights::Caller,
     connection::BATCH_BYTES,
     gateway::{FREE_PAGE, Gateway, PageGrant, holds_too_much},
-    outcome::{new_id, new_salt, now_ms, refusal_of},
+    outcome::{draft, new_id, now_ms, refusal_of},
     principals::ReadTurns,
     wire::{self, bad, respond, unknown_outcome},
 };
@@ -184,6 +184,7 @@ impl<'a> Batch<'a> {
         let id = append.id.get_or_insert_with(new_id).clone();
         let named = |refusal| Refusal { id: Some(id.clone()), ..refusal };
         self.caller.client.admit_append().map_err(named)?;
+        self.caller.check_redaction(&append).map_err(named)?;
         if append.after.is_some() || append.reference.is_some() {
             // It may wait for an earlier line of this batch.
             self.submit_staged();
@@ -200,12 +201,12 @@ impl<'a> Batch<'a> {
             client.admit_first_in(self.gateway, access, &self.room).map_err(named)?;
             self.may_begin_room = true;
         }
-        let whose = (author, id.clone(), new_salt());
+        let whose = (author, id.clone());
         let charge = self.caller.client.charge_append(&append);
         let charge = timeout_at(self.deadline(), charge).await.map_err(|_| named(timed_out()))?;
         let charge =
             charge.map_err(|outcome| named(refusal_of(&outcome).unwrap_or_else(not_tried)))?;
-        let draft = Draft::new(append, whose, self.received, charge);
+        let draft = draft(&self.caller.access, append, whose, self.received, charge);
         let weight = draft.weight();
         self.wait_for_capacity(weight).await.map_err(named)?;
         if !self.stopped {

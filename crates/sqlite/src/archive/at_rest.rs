@@ -80,7 +80,7 @@ pub(crate) fn rename(file: &Path, log: &str) -> Result<(), ArchiveError> {
     if read_log(&archive)?.as_deref() != Some(log) {
         begin(&mut archive, log)?;
     }
-    pragma::checkpoint_truncate(&archive).map_err(failed)
+    pragma::checkpoint_truncate(&archive).map(drop).map_err(failed)
 }
 
 fn begin(archive: &mut Connection, log: &str) -> Result<(), ArchiveError> {

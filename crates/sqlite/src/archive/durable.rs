@@ -76,6 +76,11 @@ impl CheckpointHook {
         self.pages.store(pages, Ordering::Relaxed);
     }
 
+    /// Notes the error of a checkpoint that was run besides. Gives it back.
+    pub(super) fn note(&self, error: ArchiveError) -> ArchiveError {
+        self.failed.lock().get_or_insert(error).clone()
+    }
+
     /// The first error of a checkpoint.
     pub(super) fn result(&self) -> Result<(), ArchiveError> {
         self.failed.lock().clone().map_or(Ok(()), Err)

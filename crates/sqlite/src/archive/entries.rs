@@ -2,7 +2,7 @@
 //!
 //! Enters: a connection inside a transaction, a room. Leaves: entries whose digests were checked,
 //! or rows. Invariants: the runs of a room follow each other without a gap; a slot that is present
-//! is never written again, but compared.
+//! is written again only to redact it, and otherwise compared.
 
 use std::ops::Range;
 
@@ -118,6 +118,22 @@ impl Runs<'_> {
             };
         }
         Ok(())
+    }
+
+    /// Redacts the entries of the first of these slots, which ascend, that are in one run, and returns the
+    /// other slots. However many there are, the run is written once.
+    pub(super) fn redact<'a>(&self, slots: &'a [Slot]) -> Result<&'a [Slot], ArchiveError> {
+        let Some(first) = slots.first() else { return Ok(slots) };
+        let row = self.row_at(*first)?;
+        let run = self.run_in(&row)?.ok_or_else(|| self.damaged(*first, MISSING))?;
+        let (of_run, rest) = slots.split_at(slots.partition_point(|slot| *slot < run.end()));
+        if of_run.is_empty() {
+            return Err(self.damaged(*first, MISSING));
+        }
+        let redacted = RunBuilder::redacted(self.number, &run, of_run);
+        let redacted = redacted.map_err(|problem| self.damaged(*first, problem))?;
+        sql::execute(self.connection, sql::SET_RUN, redacted.row())?;
+        Ok(rest)
     }
 
     /// Deletes everything from a slot on: what an interrupted fold left.

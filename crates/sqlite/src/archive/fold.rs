@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Invariants: heads, `applied` and the segment of ids count from the last transaction on; a slot
-//! that is present must hold the same entry, so a fold can be repeated; an id is at one slot.
+//! that is present must hold the same entry, or it redacted, so a fold can be repeated; an id is at one
+//! slot.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +16,7 @@ use roomlog_core::{
     head::Head,
     proposal::Stored,
 };
-use roomlog_protocol::RoomName;
+use roomlog_protocol::{RoomName, Slot};
 use rusqlite::{Connection, Transaction};
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     ids::{self, IdAt, Ids, Segment, SegmentBuilder, Upkeep},
     pace::Pace,
     rooms::{self, Room},
+    run::RUN_ENTRIES,
     sql::{damaged_at, failed, key, number_of, slot_of},
     state::State,
 };
@@ -41,6 +43,7 @@ struct Part<'a> {
     name: &'a RoomName,
     room: Room,
     entries: Vec<&'a Stored>,
+    redacts: Vec<Slot>,
     head: Head,
 }
 
@@ -83,18 +86,21 @@ fn parts<'a>(
     window: &'a Window,
     pace: &Pace,
 ) -> Result<Vec<Part<'a>>, ArchiveError> {
-    let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Head)> = BTreeMap::new();
+    let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Vec<Slot>, Head)> = BTreeMap::new();
     let mut way = pace.yielder();
     for commit in &window.commits {
-        let (entries, head) =
-            of_room.entry(&commit.room).or_insert_with(|| (Vec::new(), commit.head()));
+        let (entries, redacts, head) =
+            of_room.entry(&commit.room).or_insert_with(|| (Vec::new(), Vec::new(), commit.head()));
         entries.extend(&commit.entries);
+        redacts.extend(&commit.redacts);
         *head = commit.head();
         way.after_piece();
     }
     let transaction = connection.transaction().map_err(failed)?;
     let (mut after, mut parts) = (state.clone(), Vec::with_capacity(of_room.len()));
-    for (name, (entries, head)) in of_room {
+    for (name, (entries, mut redacts, head)) in of_room {
+        redacts.sort_unstable();
+        redacts.dedup();
         let room = match rooms::room(&transaction, name)? {
             Some(room) => room,
             None => {
@@ -104,7 +110,7 @@ fn parts<'a>(
                 room
             }
         };
-        parts.push(Part { name, room, entries, head });
+        parts.push(Part { name, room, entries, redacts, head });
         way.after_piece();
     }
     if after != *state {
@@ -127,6 +133,15 @@ fn put_entries(
         for entries in part.entries.chunks(pace.now().rows) {
             part.runs(connection).extend(entries, pace)?;
             batch = batch.wrote(entries.len())?;
+        }
+    }
+    // Behind the entries: a window may hold both a redaction and what it redacts.
+    for part in parts {
+        let mut slots = &part.redacts[..];
+        while !slots.is_empty() {
+            slots = part.runs(connection).redact(slots)?;
+            batch = batch.wrote(RUN_ENTRIES)?;
+            pace.yield_now();
         }
     }
     batch.commit()

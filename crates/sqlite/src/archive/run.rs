@@ -22,7 +22,7 @@ use roomlog_protocol::{
 use super::sql::key;
 
 /// The most entries in a run: a page reads few rows, an append rewrites few entries.
-const RUN_ENTRIES: usize = 64;
+pub(super) const RUN_ENTRIES: usize = 64;
 
 /// A run of this many bytes takes no more entries.
 const RUN_BYTES: usize = 16 << 10;
@@ -79,11 +79,21 @@ impl<'a> Run<'a> {
         self.count() < RUN_ENTRIES && self.entries.len() < RUN_BYTES
     }
 
-    /// Whether it holds just this entry at the entry's slot.
+    /// Whether it holds just this entry at the entry's slot, or this entry redacted.
     pub(super) fn holds(&self, stored: &Stored) -> bool {
-        let mut bytes = Vec::new();
-        put_entry(&mut bytes, stored);
-        self.index(stored.entry.slot).and_then(|index| self.bytes(index)).is_ok_and(|b| b == bytes)
+        let held = self.index(stored.entry.slot).and_then(|index| self.bytes(index));
+        held.is_ok_and(|held| {
+            let mut bytes = Vec::new();
+            let is_redacted = held.first().is_some_and(|flags| flags & REDACTED != 0);
+            if is_redacted && !stored.entry.content.is_redacted() {
+                let mut stored = stored.clone();
+                stored.entry.redact();
+                put_entry(&mut bytes, &stored);
+            } else {
+                put_entry(&mut bytes, stored);
+            }
+            held == bytes
+        })
     }
 
     /// The entry at a slot; its digest was checked.
@@ -155,6 +165,27 @@ impl RunBuilder {
         cut
     }
 
+    /// A stored run with the entries of these slots redacted.
+    pub(super) fn redacted(number: i64, run: &Run<'_>, slots: &[Slot]) -> Result<Self, Problem> {
+        let mut redacted = Self::new(number, run.first, run.before);
+        for (index, slot) in (run.first..run.end()).enumerate() {
+            if slots.binary_search(&slot).is_ok() {
+                let mut stored = run.entry(slot)?;
+                stored.entry.redact();
+                put_entry(&mut redacted.entries, &stored);
+            } else {
+                redacted.entries.extend_from_slice(run.bytes(index)?);
+            }
+            redacted.end_entry();
+        }
+        Ok(redacted)
+    }
+
+    fn end_entry(&mut self) {
+        // An entry has at most some 200 KiB by `Limits`, and a run RUN_BYTES before its last.
+        self.ends.push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+    }
+
     /// Adds entries until it is full; returns the others.
     pub(super) fn fill<'a>(&mut self, mut entries: &'a [&'a Stored]) -> &'a [&'a Stored] {
         while let Some((stored, rest)) = entries.split_first() {
@@ -162,8 +193,7 @@ impl RunBuilder {
                 break;
             }
             put_entry(&mut self.entries, stored);
-            // An entry has at most some 200 KiB by `Limits`, and a run RUN_BYTES before its last.
-            self.ends.push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+            self.end_entry();
             entries = rest;
         }
         entries
@@ -275,7 +305,12 @@ impl<'a> Input<'a> {
 
     fn content(mut self, flags: u8) -> Result<Content, Problem> {
         if flags & REDACTED != 0 {
-            return Ok(Content::Redacted(Commitment(self.array()?)));
+            let commitment = Commitment(self.array()?);
+            // No text hides in a redacted entry.
+            return match flags & HAS_META == 0 && self.0.is_empty() {
+                true => Ok(Content::Redacted(commitment)),
+                false => Err("it is redacted and has a text".into()),
+            };
         }
         let salt = Salt(self.array()?);
         let meta = match flags & HAS_META {

@@ -70,6 +70,8 @@ struct AppliedForm {
     proposers: Vec<ProposerForm>,
     #[serde(default)]
     rules: u16,
+    #[serde(default)]
+    wipe_upto: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +103,7 @@ impl State {
     /// What was applied of a partition.
     pub(super) fn applied(&self, partition: Partition) -> Applied {
         let Some(form) = self.applied.get(&partition) else { return Applied::default() };
-        let AppliedForm { position, stamp, chain, proposers, rules } = form;
+        let AppliedForm { position, stamp, chain, proposers, rules, wipe_upto } = form;
         let proposer = |form: &ProposerForm| {
             let ProposerForm { node, incarnation, next } = *form;
             (NodeId(node.to_bytes()), Proposer { incarnation, next })
@@ -109,7 +111,8 @@ impl State {
         let proposers = Proposers(proposers.iter().map(proposer).collect());
         let stamp = stamp.as_deref().and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Stamp);
         let chain = chain.map(|Digest(chain)| Chain(chain));
-        Applied { position: Position(*position), stamp, chain, proposers, rules: *rules }
+        let (position, wipe_upto) = (Position(*position), Position(*wipe_upto));
+        Applied { position, stamp, chain, proposers, rules: *rules, wipe_upto }
     }
 
     pub(super) fn set_applied(&mut self, partition: Partition, applied: &Applied) {
@@ -122,7 +125,8 @@ impl State {
         let stamp = applied.stamp.map(|Stamp(stamp)| format!("{stamp:016x}"));
         let chain = applied.chain.map(|Chain(chain)| Digest(chain));
         let (position, rules) = (applied.position.0, applied.rules);
-        let form = AppliedForm { position, stamp, chain, proposers, rules };
+        let wipe_upto = applied.wipe_upto.0;
+        let form = AppliedForm { position, stamp, chain, proposers, rules, wipe_upto };
         self.applied.insert(partition, form);
     }
 }

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! Steps are part of commits that happen anyway, so a trim costs an ack neither an fsync nor a wait
-//! for a lock. Invariants: `trimmed` changes in the transaction that deletes the rows; a step takes
+//! for a lock; only a wipe, after a redaction, deletes in commits of its own. Invariants: `trimmed` changes in the transaction that deletes the rows; a step takes
 //! at most [`STEP_ROWS`] rows and, after its first row, [`STEP_BYTES`], and never the newest block;
-//! nothing is deleted while a hold exists. Freed pages are reused; the file never shrinks.
+//! nothing is deleted while a hold exists. Freed pages are overwritten and reused; the file never
+//! shrinks.
 
 use std::sync::{
     Arc,
@@ -23,7 +24,7 @@ use super::rows;
 const STEP_ROWS: i64 = 32;
 
 /// The most bytes that one commit deletes after its first row: more than most commits add.
-const STEP_BYTES: i64 = 128 << 10;
+const STEP_BYTES: usize = 128 << 10;
 
 /// The most bytes that are written before the pages in use are counted again.
 const MEASURE_EVERY: u64 = 256 << 10;
@@ -76,6 +77,8 @@ pub(crate) struct Trim {
 pub(crate) struct TrimStep {
     position: i64,
     time: i64,
+    /// Of the blocks that it deletes, whose pages are overwritten.
+    pub(super) bytes: usize,
 }
 
 impl Trim {
@@ -88,8 +91,21 @@ impl Trim {
 
     /// What the next commit deletes; `None` if the file is small enough, or nothing may be trimmed.
     pub(crate) fn step(&self, connection: &Connection) -> rusqlite::Result<Option<TrimStep>> {
-        let (trimmed, upto) = (self.allowed.trimmed(), self.allowed.upto.load(Ordering::Acquire));
-        if self.used <= self.keep || upto <= trimmed || self.allowed.is_held() {
+        if self.used <= self.keep {
+            return Ok(None);
+        }
+        self.step_to(connection, self.allowed.upto.load(Ordering::Acquire))
+    }
+
+    /// The next step up to a position that may be trimmed, however small the file is; `None` if it is
+    /// trimmed, or nothing may be.
+    pub(crate) fn step_to(
+        &self,
+        connection: &Connection,
+        upto: u64,
+    ) -> rusqlite::Result<Option<TrimStep>> {
+        let trimmed = self.allowed.trimmed();
+        if upto <= trimmed || self.allowed.is_held() {
             return Ok(None);
         }
         let oldest = "SELECT position, time, length(block) FROM blocks
@@ -99,11 +115,11 @@ impl Trim {
             statement.query(params![trimmed.cast_signed(), upto.cast_signed(), STEP_ROWS])?;
         let (mut step, mut bytes) = (None, 0);
         while let Some(row) = rows.next()? {
-            bytes += row.get::<_, i64>(2)?;
+            bytes += usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
             if step.is_some() && bytes > STEP_BYTES {
                 break;
             }
-            step = Some(TrimStep { position: row.get(0)?, time: row.get(1)? });
+            step = Some(TrimStep { position: row.get(0)?, time: row.get(1)?, bytes });
         }
         Ok(step)
     }

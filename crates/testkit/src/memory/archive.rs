@@ -29,6 +29,7 @@ struct State {
     applied: BTreeMap<Partition, Applied>,
     rows_until_crash: Option<usize>,
     not_durable: u64,
+    flush_fails: bool,
     full: bool,
 }
 
@@ -42,6 +43,11 @@ impl MemoryArchive {
     /// Keeps the newest `positions` off stable storage.
     pub fn keep_from_disk(&self, positions: u64) {
         self.0.lock().not_durable = positions;
+    }
+
+    /// Lets the next flush fail, and only that one, as a disk may.
+    pub fn fail_next_flush(&self) {
+        self.0.lock().flush_fails = true;
     }
 
     /// Sets whether it is full.
@@ -128,7 +134,10 @@ impl Archive for MemoryArchive {
                 let (room, entry) = (commit.room.clone(), &stored.entry);
                 let (author, id) = (entry.author.clone(), entry.id.clone());
                 let there = state.entries.entry((room.clone(), entry.slot));
-                if there.or_insert_with(|| stored.clone()) != stored {
+                let there = there.or_insert_with(|| stored.clone());
+                let mut redacted = stored.clone();
+                redacted.entry.redact();
+                if there != stored && *there != redacted {
                     return Err(damaged(&room, entry.slot, "another entry has that slot"));
                 }
                 let slot = state.ids.entry(IdKey { room: room.clone(), author, id });
@@ -138,6 +147,10 @@ impl Archive for MemoryArchive {
             }
         }
         for commit in &window.commits {
+            for slot in &commit.redacts {
+                let there = state.entries.get_mut(&(commit.room.clone(), *slot));
+                there.ok_or_else(|| damaged(&commit.room, *slot, "missing"))?.entry.redact();
+            }
             state.heads.insert(commit.room.clone(), commit.head());
         }
         state.applied.insert(window.partition, window.applied.clone());
@@ -145,8 +158,15 @@ impl Archive for MemoryArchive {
     }
 
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        if std::mem::take(&mut self.0.lock().flush_fails) {
+            return Err(ArchiveError::Failed("the flush failed".into()));
+        }
         let applied = self.applied(partition)?.position;
         Ok(Position(applied.0.saturating_sub(self.0.lock().not_durable)))
+    }
+
+    fn wipe(&self) -> Result<bool, ArchiveError> {
+        Ok(true)
     }
 }
 

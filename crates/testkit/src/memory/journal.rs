@@ -119,6 +119,11 @@ impl Journal for MemoryJournal {
             state.trimmed += 1;
         }
     }
+
+    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
+        self.trim(partition, upto);
+        Ok(true)
+    }
 }
 
 struct MemoryFollow {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use roomlog_core::{
     applied::Applied,
     archive::{Archive, ArchiveError, IdKey, Keep},
+    commit::Commit,
+    head::Known,
     journal::Position,
     proposal::{Proposal, Stored},
 };
 
-use crate::fixtures::{Speaker, proposal, room, window};
+use crate::fixtures::{Speaker, proposal, redaction, room, window};
 use roomlog_protocol::RoomRange;
 
 /// Creates an archive, and reopens the same one after its last handle was dropped.
@@ -33,6 +35,8 @@ macro_rules! archive_suite {
             rooms_are_listed_in_byte_order
             a_window_folded_again_is_skipped
             a_row_that_differs_stops_the_fold
+            a_redaction_removes_what_its_entry_said_and_nothing_else
+            a_window_with_a_redaction_is_folded_again_from_any_point
             an_id_at_two_slots_stops_the_fold
             what_was_folded_survives_a_reopen
             make_durable_returns_the_position_of_the_last_fold
@@ -146,6 +150,58 @@ pub fn a_row_that_differs_stops_the_fold(engine: &dyn Engine) {
     let other = archive.fold(&window(2, &[Speaker::new("a").says(1, &["other"])]));
     assert!(matches!(other, Err(ArchiveError::Damaged { slot: 0, .. })), "{other:?}");
     assert_eq!(archive.applied(0).expect("applied").position, Position(1));
+}
+
+/// A commit in which `ada` redacts these slots.
+fn redacts(speaker: &mut Speaker, position: u64, slots: &[u64]) -> Arc<Commit> {
+    let redact = |slot: &u64| redaction("a", "ada", &format!("redacts-{slot}"), *slot);
+    speaker.commits(position, slots.iter().map(redact))
+}
+
+/// A clause of the contract.
+pub fn a_redaction_removes_what_its_entry_said_and_nothing_else(engine: &dyn Engine) {
+    let archive = engine.open();
+    let mut a = Speaker::new("a");
+    let said = a.says(1, &["one", "m", "three"]);
+    archive.fold(&window(1, std::slice::from_ref(&said))).expect("a fold");
+    // One of an earlier window, one of the same.
+    let more = a.says(2, &["four"]);
+    let redaction = redacts(&mut a, 3, &[1, 3]);
+    archive.fold(&window(3, &[more.clone(), redaction.clone()])).expect("a fold");
+    let mut log = [&said.entries[..], &more.entries, &redaction.entries].concat();
+    let key = |slot: usize| {
+        let entry = &log[slot].entry;
+        IdKey { room: room("a"), author: entry.author.clone(), id: entry.id.clone() }
+    };
+    let found = archive.find(&[key(0), key(1)]).expect("an answer");
+    let repeats = |found: Option<Known>, body: &str| {
+        found.expect("the entry").original.is_repeated_by(&proposal("a", "ada", body, body))
+    };
+    assert!(!repeats(found[0], "other") && repeats(found[1], "other"));
+    for slot in [1, 3] {
+        log[slot].entry.redact();
+    }
+    assert_eq!(archive.page(&room("a"), 0, 6, 1_000, Keep::Oldest), Ok(log));
+    assert_eq!(archive.wipe(), Ok(true));
+    // Folds go on in the run that was written again.
+    archive.fold(&window(4, &[a.says(4, &["last"])])).expect("a fold");
+    let page = archive.page(&room("a"), 0, 7, 1_000, Keep::Oldest).expect("a page");
+    assert_eq!(bodies(&page), ["one", "", "three", "", "", "", "last"]);
+}
+
+/// A clause of the contract.
+pub fn a_window_with_a_redaction_is_folded_again_from_any_point(engine: &dyn Engine) {
+    let archive = engine.open();
+    let mut a = Speaker::new("a");
+    let (said, redaction) = (a.says(1, &["one", "two"]), redacts(&mut a, 2, &[0]));
+    archive.fold(&window(2, &[said.clone(), redaction.clone()])).expect("a fold");
+    let before = archive.page(&room("a"), 0, 3, 1_000, Keep::Oldest).expect("a page");
+    // Like after a crash between the rows of the window and its `applied`.
+    archive.fold(&window(1, std::slice::from_ref(&said))).expect("the same entries again");
+    archive.fold(&window(2, std::slice::from_ref(&redaction))).expect("the same redaction again");
+    assert_eq!(archive.page(&room("a"), 0, 3, 1_000, Keep::Oldest), Ok(before));
+    let other = archive.fold(&window(2, &[Speaker::new("a").says(1, &["other"])]));
+    assert!(matches!(other, Err(ArchiveError::Damaged { slot: 0, .. })), "{other:?}");
 }
 
 /// A clause of the contract.

@@ -54,6 +54,7 @@ macro_rules! journal_suite {
             positions_and_the_log_survive_a_reopen
             a_trimmed_journal_returns_what_it_keeps_and_nothing_before
             positions_never_restart_however_much_is_trimmed
+            a_wiped_journal_has_removed_what_it_may_at_once
         }
     };
     ($module:ident, $engine:expr; $($clause:ident)*) => {
@@ -226,6 +227,50 @@ pub async fn a_trimmed_journal_returns_what_it_keeps_and_nothing_before(engine: 
     let mut behind = journal.follow(0, Position(0).into());
     let got = timeout(LONG, behind.next()).await.expect("an answer");
     assert!(got.is_err(), "what was trimmed cannot be followed: {got:?}");
+}
+
+/// A clause of the contract.
+pub async fn a_wiped_journal_has_removed_what_it_may_at_once(engine: &dyn Engine) {
+    if !engine.is_trimmed() {
+        return;
+    }
+    let journal = engine.open();
+    for n in 0..100 {
+        propose(&journal, n).await;
+    }
+    let mut live = journal.follow(0, Position(99).into());
+    wipe(&journal, 70);
+    assert_eq!(journal.first(0).expect("a first"), Position(71));
+    assert_eq!(journal.wipe(0, Position(10)), Ok(true), "that is removed already");
+    assert_eq!(journal.first(0).expect("a first"), Position(71));
+    assert_eq!(propose(&journal, 100).await, Position(101));
+    let mut follow = journal.follow(0, Position(70).into());
+    for kept in 70..=100 {
+        assert_eq!(next(&mut follow).await.block, block(kept));
+    }
+    for kept in 99..=100 {
+        assert_eq!(next(&mut live).await.block, block(kept));
+    }
+    // All of it: the next position is the same as ever, after a reopen too.
+    wipe(&journal, 101);
+    assert_eq!(journal.first(0).expect("a first"), Position(102));
+    drop((follow, live));
+    let journal = if engine.is_durable() {
+        drop(journal);
+        engine.open()
+    } else {
+        journal
+    };
+    assert_eq!(journal.head(0).expect("a head"), Position(101));
+    let mut live = journal.follow(0, Position(101).into());
+    assert_eq!(propose(&journal, 101).await, Position(102));
+    assert_eq!(next(&mut live).await.block, block(101));
+}
+
+/// Wipes until it is done.
+fn wipe(journal: &Arc<dyn Journal>, upto: u64) {
+    let is_done = (0..100).any(|_| journal.wipe(0, Position(upto)).expect("a wipe"));
+    assert!(is_done, "it was called often enough");
 }
 
 /// A clause of the contract.

@@ -28,7 +28,10 @@ impl Log {
 
     fn apply(&mut self, proposal: &Proposal, time: u64) -> Result<Stored, AppendOutcome> {
         let key = (proposal.author.clone(), proposal.id.clone());
-        let applied = room::apply(&mut self.room, Rules::FIRST, proposal, time, self.ids.get(&key));
+        let known = self.ids.get(&key);
+        let target =
+            proposal.redacts().and_then(|slot| self.entries.get(usize::try_from(slot).ok()?));
+        let applied = room::apply(&mut self.room, Rules::FIRST, proposal, time, known, target);
         if let Ok(stored) = &applied {
             let Entry { slot, committed_at, .. } = stored.entry;
             let original = Original::of_entry(&stored.entry);
@@ -40,7 +43,8 @@ impl Log {
     }
 }
 
-/// `TIME AUTHOR ID BODY [ref=N] [kind=K] [meta=M] [salt=S] [sent=T] [expect=N]`; `-` is the empty body.
+/// `TIME AUTHOR ID BODY [ref=N] [kind=K] [meta=M] [salt=S] [sent=T] [expect=N]
+/// [right=redact]`; `-` is the empty body.
 fn read(room: &str, line: &str) -> (u64, Proposal) {
     let mut words = line.split_whitespace();
     let mut next = || words.next().unwrap_or_else(|| panic!("{line}: too short"));
@@ -54,6 +58,7 @@ fn read(room: &str, line: &str) -> (u64, Proposal) {
             "ref" => proposal.reference = Some(number()),
             "sent" => proposal.sent_at = Some(number()),
             "expect" => proposal.expect = Some(number()),
+            "right" => proposal.may_redact = value == "redact",
             "kind" => proposal.kind = Kind::new(value).expect("a kind"),
             "meta" => proposal = with_meta(proposal, value),
             "salt" => proposal = with_salt(proposal, value),
@@ -71,6 +76,8 @@ fn say(applied: &Result<Stored, AppendOutcome>) -> String {
         }
         Err(AppendOutcome::IdReused { slot }) => format!("id of {slot}"),
         Err(AppendOutcome::ExpectFailed { .. }) => "expect failed".into(),
+        Err(AppendOutcome::BadRef) => "not reached".into(),
+        Err(AppendOutcome::Invalid(refusal)) => refusal.message.clone(),
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -131,6 +138,33 @@ fn a_repeat_has_another_salt() {
         300 ada a-1 other meta={} salt=another-salt | id of 0
         400 ada a-1 hello meta=[] salt=another-salt | id of 0
         500 ada a-1 hello         salt=another-salt | id of 0",
+    );
+}
+
+#[test]
+fn an_entry_is_redacted_by_its_author_or_by_right() {
+    let other = "slot 0 has another author; only a token with the right `redact` may redact it";
+    play(&format!(
+        "
+        100 ada   a-1 hello                           | committed 0 at 100
+        200 grace g-1 - kind=redact ref=0             | {other}
+        200 grace g-2 - kind=action ref=0             | committed 1 at 200
+        300 ada   a-2 - kind=redact ref=0             | committed 2 at 300
+        300 ada   a-3 - kind=redact ref=0             | committed 3 at 300
+        400 grace g-3 - kind=redact ref=0 right=redact | committed 4 at 400
+        500 ada   a-2 - kind=redact ref=0             | repeat of 2 at 300",
+    ));
+}
+
+#[test]
+fn a_redaction_needs_an_earlier_entry_that_is_no_redaction() {
+    play(
+        "
+        100 ada a-1 hello               | committed 0 at 100
+        200 ada a-2 - kind=redact ref=1 | not reached
+        200 ada a-2 - kind=redact ref=0 | committed 1 at 200
+        300 ada a-3 - kind=redact ref=1 | slot 1 is a redaction, which cannot be redacted
+        300 ada a-3 - kind=redact ref=9007199254740991 right=redact | not reached",
     );
 }
 

@@ -174,7 +174,7 @@ impl Tally {
         printer.field("entries", total(&self.entries))?;
         for (name, count, what, only_if_any) in [
             ("duplicates", self.duplicates, "equal lines of one minute or second", false),
-            ("skipped", self.skipped, "joins, parts and other notices", false),
+            ("skipped", self.skipped, "joins, parts, other notices, redactions", false),
             ("not UTF-8", self.warned(Topic::NotUtf8), "kept with replacement characters", false),
             ("unfinished", self.warned(Topic::Unfinished), "last lines without a newline", true),
             ("not as replies", self.without_reply, "the message they reply to is missing", true),

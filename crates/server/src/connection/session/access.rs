@@ -13,7 +13,9 @@ use std::{sync::Arc, time::Duration};
 
 use roomlog_auth::{Access, Right, TokenError};
 use roomlog_core::budget::Charge;
-use roomlog_protocol::{Author, CloseCode, ErrorCode, Login, Refusal, RoomName, ServerFrame};
+use roomlog_protocol::{
+    Author, ClientAppend, CloseCode, ErrorCode, Login, Refusal, RoomName, ServerFrame,
+};
 
 use super::{
     super::{socket::End, turn::Job},
@@ -173,10 +175,15 @@ impl Session {
         self.watch.list_again(&mut self.turn);
     }
 
-    /// Whether the session may append to a room as this author.
-    pub(super) fn check_append(&self, room: &RoomName, author: &Author) -> Result<(), Refusal> {
+    /// Whether the session may append this as this author.
+    pub(super) fn check_append(
+        &self,
+        append: &ClientAppend,
+        author: &Author,
+    ) -> Result<(), Refusal> {
         let Some(own) = &self.author else { return Ok(()) };
-        rights::check_append(&self.turn.access, room)
+        rights::check_append(&self.turn.access, &append.room)
+            .and_then(|()| rights::check_redaction(&self.turn.access, append))
             .and_then(|()| check_author(&self.turn.access, own, author))
             .inspect_err(|_| self.turn.client.note_denied("append"))
     }

@@ -13,7 +13,7 @@ use super::{super::login::login_required, Session};
 use crate::{
     admission::Backpressure,
     auth::rights::check_create,
-    outcome::{new_id, new_salt, now_ms, refusal_of},
+    outcome::{draft, new_id, now_ms, refusal_of},
 };
 
 /// An append that waits for room in the budget.
@@ -49,7 +49,7 @@ impl Session {
     ) {
         let entry_id = append.id.clone().unwrap_or_else(new_id);
         let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
-        let admitted = over.map_or_else(|| self.check_append(&append.room, &author), Err);
+        let admitted = over.map_or_else(|| self.check_append(&append, &author), Err);
         let admitted = admitted.and_then(|()| self.admit(&append.room));
         let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
         let (client, now) = (&self.turn.client, self.turn.now);
@@ -74,8 +74,8 @@ impl Session {
             after: append.after,
             reference: append.reference,
             work: charged.map(|charge| {
-                let whose = (author, entry_id, new_salt());
-                Box::new(Draft::new(append, whose, now_ms(), charge))
+                let (access, whose) = (&self.turn.access, (author, entry_id));
+                Box::new(draft(access, append, whose, now_ms(), charge))
             }),
         };
         self.arrive(read, place, arrival);

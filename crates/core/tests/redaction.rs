@@ -1,0 +1,191 @@
+//! Redactions: what they remove is gone for readers at once, from the archive with the next fold, and from
+//! the journal behind that.
+
+use roomlog_core::{
+    NodeError, NodeSettings,
+    archive::{Archive, Keep},
+    journal::{Journal, Position},
+    outcome::AppendOutcome,
+    proposal::Stored,
+};
+use roomlog_protocol::ErrorCode;
+use roomlog_testkit::{
+    fixtures::{proposal, redaction, room},
+    life::{
+        Connection, Disk, LONG, Life, committed, identity, repeat, small_windows, without_fold,
+    },
+};
+use tokio::time::timeout;
+
+const ROOM: &str = "general";
+
+/// The bodies, and `None` for what is redacted.
+fn bodies(log: &[Stored]) -> Vec<Option<&str>> {
+    log.iter().map(|it| (!it.entry.content.is_redacted()).then(|| it.entry.body())).collect()
+}
+
+async fn say_all(life: &Life, ids: &[&str]) {
+    let mut ada = Connection::default();
+    for id in ids {
+        ada.say(life, proposal(ROOM, "ada", id, id)).await;
+    }
+}
+
+async fn has_wiped(disk: &Disk, upto: u64) {
+    let wiped = async {
+        while disk.journal.first(0).expect("a position") <= Position(upto) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, wiped).await.expect("wiped in time");
+}
+
+#[tokio::test]
+async fn a_redacted_entry_is_read_without_its_body_before_and_after_the_fold() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), without_fold(small_windows())).await;
+    say_all(&life, &["one", "two", "three"]).await;
+    let before = life.log_of(ROOM).await;
+    let mut ada = Connection::default();
+    assert_eq!(ada.say(&life, redaction(ROOM, "ada", "r", 1)).await, committed(3));
+
+    let held = life.log_of(ROOM).await;
+    assert_eq!(bodies(&held), [Some("one"), None, Some("three"), Some("")]);
+    assert_eq!(held[1].digest, before[1].digest, "the chain stays");
+    life.fold_to_head().await.expect("a fold");
+    let archived = disk.archive.page(&room(ROOM), 0, 4, usize::MAX, Keep::Oldest).expect("a page");
+    assert_eq!(archived, held);
+    assert_eq!(life.log_of(ROOM).await, held);
+}
+
+#[tokio::test]
+async fn an_entry_in_the_archive_is_read_without_its_body_before_the_fold_of_its_redaction() {
+    let disk = Disk::default();
+    // Tails without room for any commit: entries are read from the archive once they are there.
+    let settings = NodeSettings { tail_bytes: 0, ..without_fold(small_windows()) };
+    let life = Life::start(&disk, identity(1, 1), settings).await;
+    say_all(&life, &["one", "two"]).await;
+    life.fold_to_head().await.expect("a fold");
+    let mut ada = Connection::default();
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+
+    let archived = disk.archive.page(&room(ROOM), 0, 2, usize::MAX, Keep::Oldest).expect("a page");
+    assert_eq!(bodies(&archived), [Some("one"), Some("two")], "the fold comes later");
+    assert_eq!(bodies(&life.log_of(ROOM).await), [None, Some("two"), Some("")]);
+    let other = proposal(ROOM, "ada", "one", "another body");
+    assert_eq!(ada.say(&life, other.clone()).await, repeat(0));
+    life.fold_to_head().await.expect("a fold");
+    assert_eq!(bodies(&life.log_of(ROOM).await), [None, Some("two"), Some("")]);
+    assert_eq!(ada.say(&life, other).await, repeat(0));
+    let two = proposal(ROOM, "ada", "two", "another body");
+    assert_eq!(ada.say(&life, two).await, AppendOutcome::IdReused { slot: 1 });
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_redacted_append_has_its_slot_whatever_it_says() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), without_fold(small_windows())).await;
+    say_all(&life, &["one"]).await;
+    let mut ada = Connection::default();
+    let other = proposal(ROOM, "ada", "one", "another body");
+    assert_eq!(ada.say(&life, other.clone()).await, AppendOutcome::IdReused { slot: 0 });
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+    assert_eq!(ada.say(&life, other).await, repeat(0));
+    assert_eq!(ada.say(&life, redaction(ROOM, "ada", "r", 0)).await, repeat(1));
+}
+
+#[tokio::test]
+async fn only_the_author_or_who_has_the_right_redacts() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    say_all(&life, &["one"]).await;
+    let mut grace = Connection::default();
+    let refused = grace.say(&life, redaction(ROOM, "grace", "g-1", 0)).await;
+    let AppendOutcome::Invalid(refusal) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.code, ErrorCode::Forbidden);
+    assert_eq!(bodies(&life.log_of(ROOM).await), [Some("one")]);
+    let mut by_right = redaction(ROOM, "grace", "g-2", 0);
+    by_right.may_redact = true;
+    assert_eq!(grace.say(&life, by_right).await, committed(1));
+    assert_eq!(bodies(&life.log_of(ROOM).await), [None, Some("")]);
+}
+
+#[tokio::test]
+async fn the_journal_keeps_nothing_before_a_redaction_that_is_folded() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    say_all(&life, &["one", "two"]).await;
+    disk.folded().await;
+    assert_eq!(disk.journal.first(0).expect("a position"), Position(1), "it keeps all");
+    let mut ada = Connection::default();
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+    has_wiped(&disk, 2).await;
+    assert_eq!(disk.journal.first(0).expect("a position"), Position(3), "the redaction's block");
+    assert_eq!(life.end().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_redacted_append_leaves_the_journal_too() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    say_all(&life, &["one"]).await;
+    let mut ada = Connection::default();
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+    has_wiped(&disk, 1).await;
+    // An outbox that did not see the answer sends the text again.
+    assert_eq!(ada.say(&life, proposal(ROOM, "ada", "one", "one")).await, repeat(0));
+    has_wiped(&disk, 3).await;
+    assert_eq!(ada.say(&life, proposal(ROOM, "ada", "two", "two")).await, committed(2));
+    assert_eq!(life.end().await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_archive_that_cannot_be_flushed_ends_the_node_before_the_journal_is_wiped() {
+    let disk = Disk::default();
+    disk.archive.fail_next_flush();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    say_all(&life, &["one"]).await;
+    let mut ada = Connection::default();
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+    let ended = life.has_ended().await;
+    assert!(matches!(ended, Err(NodeError::Archive(_))), "{ended:?}");
+    assert_eq!(disk.journal.first(0).expect("a position"), Position(1));
+}
+
+#[tokio::test]
+async fn a_journal_that_was_not_wiped_before_a_crash_is_wiped_by_the_next_start() {
+    let disk = Disk::default();
+    // Nothing of the archive is on stable storage, so nothing may leave the journal.
+    disk.archive.keep_from_disk(u64::MAX);
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    say_all(&life, &["one"]).await;
+    let mut ada = Connection::default();
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+    disk.folded().await;
+    life.crash().await;
+    assert_eq!(disk.journal.first(0).expect("a position"), Position(1));
+    disk.archive.keep_from_disk(0);
+    let life = Life::start(&disk, identity(1, 2), small_windows()).await;
+    has_wiped(&disk, 1).await;
+    assert_eq!(bodies(&life.log_of(ROOM).await), [None, Some("")]);
+}
+
+#[tokio::test]
+async fn an_archive_rebuilt_from_the_journal_has_the_same_redactions() {
+    let disk = Disk::default();
+    disk.archive.keep_from_disk(u64::MAX);
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    say_all(&life, &["one", "two"]).await;
+    let mut ada = Connection::default();
+    ada.say(&life, redaction(ROOM, "ada", "r", 1)).await;
+    let log = life.log_of(ROOM).await;
+    disk.folded().await;
+    life.crash().await;
+    let again = disk.without_archive();
+    again.archive.keep_from_disk(u64::MAX);
+    let life = Life::start(&again, identity(1, 2), small_windows()).await;
+    assert_eq!(life.log_of(ROOM).await, log);
+    again.folded().await;
+    let archived = again.archive.page(&room(ROOM), 0, 3, usize::MAX, Keep::Oldest).expect("a page");
+    assert_eq!(archived, log);
+}
