@@ -59,6 +59,7 @@ const composer = new Composer({
   },
   changed: () => view?.follows && view.toEnd(),
   last: () => view?.lines.lastLine,
+  shown: slot => view?.shown(slot),
   sent: () => actions.toEnd(),
   // Not the scroller's own height: the "Jump to latest" button changes it, and PageUp then PageDown must lead back.
   scroll: pages => view?.scrollBy(pages * PAGE * (byId("composer").offsetTop - byId("scroller").offsetTop)),
@@ -71,7 +72,16 @@ const composer = new Composer({
 const actions = {
   get me() { return usesTokens() ? sessionAuthor : kept.author || null; },
   reply: slot => composer.begin("reply", slot, view?.shown(slot)),
-  edit: slot => composer.begin("edit", slot, view?.shown(slot)),
+  edit: slot => {
+    if (!isUnsent("redact", slot)) composer.begin("edit", slot, view?.shown(slot));
+  },
+  remove: slot => {
+    const shown = view?.shown(slot);
+    if (!shown || isUnsent("redact", slot)) return;
+    // An edit without a slot cannot be removed with its message.
+    if (isUnsent("edit", slot)) notice("An edit of this message is not sent yet. Remove the message after that.");
+    else composer.remove(shown);
+  },
   react: (slot, emoji) => {
     const opened = room;
     const act = () => {
@@ -182,6 +192,11 @@ function leaveRefused() {
   if (isRefused && usesTokens() && !location.hash && rooms.first) location.replace(hashOf(rooms.first));
 }
 
+/** Whether an append of this kind that is about a slot has no outcome yet. @param {string} kind @param {number} slot */
+function isUnsent(kind, slot) {
+  return Boolean(room?.pending.some(it => it.kind === kind && it.ref === slot));
+}
+
 /** Waits for the first reply of the open room. @returns {Promise<void>} */
 function joined() {
   const opened = room;
@@ -212,6 +227,7 @@ function moved() {
   const { state } = byId("status").dataset;
   const isOut = state === "refused" && usesTokens();
   view.start(isRefused ? "bad room" : isOut ? "logged out" : state === "offline" || state === "refused" ? state : "");
+  composer.checkAbout();
   composer.unsent.show();
 }
 

@@ -1,14 +1,15 @@
-// The composer: new messages, replies and edits.
+// The composer: new messages, replies, edits and removals.
 //
-// In: keys, the message to reply to or edit. Out: appends. Invariants: each room's draft is kept until it is sent, also across
-// reloads; what it replies to or edits is dropped when the log changes; a text that is too long for the server stays in the
-// box.
+// In: keys, the message to reply to, edit or remove. Out: appends. Invariants: each room's draft is kept until it is
+// sent, also across reloads; what it replies to or edits is dropped when the log changes; an edit is dropped when its
+// message is removed; a text that is too long for the server stays in the box.
 
 import { byId, isComposing } from "./dom.js";
 import { kept } from "./kept.js";
+import { brief } from "./line.js";
 import { visible } from "./names.js";
 import { bytesOf, wellFormed, withoutEmptyLines } from "./text.js";
-import { Unsent } from "./unsent.js";
+import { Unsent, isWritten } from "./unsent.js";
 
 /** From this fraction of the limit on, the remaining bytes are shown. */
 const NEAR_LIMIT = 0.9;
@@ -26,6 +27,7 @@ export class Composer {
    * @param {{
    *   me: () => string | null, mayWrite: (then: () => void) => boolean, editLast: () => void, changed: () => void, sent: () => void,
    *   last: () => import("../sdk/src/types.js").Entry | undefined,
+   *   shown: (slot: number) => import("../sdk/src/fold.js").Folded | null | undefined,
    *   scroll: (pages: number) => void, isLive: () => boolean, log: () => string | null, maxBytes: () => number,
    * }} page
    */
@@ -78,6 +80,23 @@ export class Composer {
     this.#body.focus();
   }
 
+  /**
+   * Removes a message with its edits, which are entries of their own.
+   * @param {import("../sdk/src/fold.js").Folded} shown
+   */
+  remove({ entry: { slot }, edits }) {
+    for (const ref of [slot, ...edits]) this.append("", { kind: "redact", ref });
+    if (this.#about?.kind === "edit" && this.#about.slot === slot) this.#fill("", null);
+  }
+
+  /** Drops an edit of a message that was removed, and the text of such a message above a reply. */
+  checkAbout() {
+    const about = this.#about, shown = about && this.page.shown(about.slot);
+    if (!shown?.gone) return;
+    if (about?.kind === "edit") this.#fill("", null);
+    else this.#nameAbout(shown);
+  }
+
   /** @param {string} body @param {import("../sdk/src/room.js").AppendOptions} options */
   append(body, options = {}) {
     const made = this.#room?.append(wellFormed(body), dropUndefined(options));
@@ -92,7 +111,7 @@ export class Composer {
     const { append } = outcome;
     const isMine = append.room === this.#room?.name && [undefined, this.page.me()].includes(append.author);
     const isFree = !this.#body.value && !this.#about;
-    if (!("error" in outcome) || outcome.error.code !== "forbidden" || append.kind === "reaction" || !isMine || !isFree) {
+    if (!("error" in outcome) || outcome.error.code !== "forbidden" || !isWritten(append) || !isMine || !isFree) {
       return this.unsent.settled(outcome);
     }
     this.unsent.show();
@@ -128,9 +147,14 @@ export class Composer {
     this.#body.value = text;
     this.#about = about;
     byId("about").hidden = about === null;
-    const whom = shown ? `${visible(shown.entry.author)}: ${shown.body.slice(0, 120)}` : "an earlier message";
-    byId("about-text").textContent = about?.kind === "edit" ? "Editing your message" : `Replying to ${whom}`;
+    this.#nameAbout(shown);
     this.#changed();
+  }
+
+  /** @param {import("../sdk/src/fold.js").Folded | null} shown */
+  #nameAbout(shown) {
+    const whom = shown ? `${visible(shown.entry.author)}: ${brief(shown)}` : "an earlier message";
+    byId("about-text").textContent = this.#about?.kind === "edit" ? "Editing your message" : `Replying to ${whom}`;
   }
 
   #changed() {

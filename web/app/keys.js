@@ -16,9 +16,13 @@ export function listenToKeys(actions, viewOf) {
   const ofLine = (line, key) => {
     const slot = Number(line?.dataset.slot);
     if (!line || Number.isNaN(slot)) return false;
+    const shown = viewOf()?.shown(slot), isMine = shown?.entry.author === actions.me && !shown.gone;
+    const tools = (/** @type {string} */ name) => line.querySelectorAll(/** @type {"button"} */ (`.tools .${name}`));
     if (key === "r") actions.reply(slot);
-    else if (key === "e" && viewOf()?.shown(slot)?.entry.author === actions.me) actions.edit(slot);
-    else if (key >= "1" && key <= "3") line.querySelectorAll(/** @type {"button"} */ (".tools .react"))[Number(key) - 1]?.click();
+    else if (key === "e" && isMine) actions.edit(slot);
+    // The delete key of a Mac is a Backspace.
+    else if ((key === "Delete" || key === "Backspace") && isMine) tools("remove")[0]?.click();
+    else if (key >= "1" && key <= "3") tools("react")[Number(key) - 1]?.click();
     else return false;
     return true;
   };

@@ -19,6 +19,7 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "👀"];
  * @property {string | null} me
  * @property {(slot: number) => void} reply
  * @property {(slot: number) => void} edit
+ * @property {(slot: number) => void} remove
  * @property {(slot: number, emoji: string) => void} react sets a reaction, or removes it if it is set
  * @property {(slot: number) => void} go
  * @property {() => void} toEnd
@@ -110,9 +111,14 @@ function more(body) {
   return button;
 }
 
+/** A message in one line, for what is about it. @param {import("../sdk/src/fold.js").Folded} shown */
+export function brief({ body }) {
+  return body.slice(0, 200).replace(/\s+/g, " ") || "Message removed";
+}
+
 /** @param {number} slot @param {import("../sdk/src/fold.js").Folded | null} quoted @param {Actions} actions */
 function quote(slot, quoted, actions) {
-  const text = quoted ? quoted.body.slice(0, 200).replace(/\s+/g, " ") || "Message removed" : "an earlier message";
+  const text = quoted ? brief(quoted) : "an earlier message";
   const button = make("button", { type: "button", class: "quote", tabindex: -1, title: "Go to this message", onclick: () => actions.go(slot) });
   if (quoted) button.append(make("bdi", {}, visible(quoted.entry.author)), ": ");
   button.append(make("bdi", {}, text));
@@ -138,6 +144,36 @@ function tools({ entry, gone }, actions) {
   );
   const all = gone ? [] : EMOJI.slice(0, 3).map(emoji => button(emoji, `React with ${emoji}`, () => actions.react(slot, emoji), "react"));
   all.push(button("↩", "Reply (r)", () => actions.reply(slot)));
-  if (!gone && entry.author === actions.me && (entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => actions.edit(slot)));
+  if (!gone && entry.author === actions.me) {
+    if ((entry.kind ?? "text") === "text") all.push(button("✎", "Edit (e)", () => actions.edit(slot)));
+    all.push(button("✕", "Remove (Delete)", () => askToRemove(slot, actions), "remove"));
+  }
   return make("div", { class: "tools" }, ...all);
+}
+
+/**
+ * Asks in its line whether to remove a message. The button that keeps it has the focus: a removal cannot be undone.
+ * @param {number} slot @param {Actions} actions
+ */
+function askToRemove(slot, actions) {
+  const line = document.getElementById(`slot-${slot}`), question = "Remove this message for everyone?";
+  document.querySelector(".confirm")?.remove();
+  const close = () => {
+    confirm.remove();
+    line?.focus({ preventScroll: true });
+  };
+  const remove = make("button", { type: "button", class: "danger", onclick: () => {
+    close();
+    actions.remove(slot);
+  } }, "Remove");
+  const keep = make("button", { type: "button", onclick: close }, "Keep");
+  const attributes = { class: "confirm", role: "group", "aria-label": question };
+  const confirm = make("div", attributes, make("span", {}, question), remove, keep);
+  confirm.onkeydown = event => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    close();
+  };
+  line?.querySelector(":scope > div")?.append(confirm);
+  keep.focus();
 }

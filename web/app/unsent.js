@@ -92,7 +92,7 @@ export class Unsent {
     } }, text);
     const buttons = [act("Discard", () => byId("body").focus())];
     if (!this.#isLost(refused)) buttons.unshift(act("Try again", () => this.page.retry(refused)));
-    if (refused.append.kind !== "reaction") buttons.unshift(act("Edit", () => this.page.edit(refused)));
+    if (isWritten(refused.append)) buttons.unshift(act("Edit", () => this.page.edit(refused)));
     const element = item(refused.append, `Not sent: ${refused.message}`, ...buttons);
     element.classList.add("failed");
     return element;
@@ -112,12 +112,18 @@ export class Unsent {
 
 /** @param {Append} append @param {string} state @param {...Node} more its buttons */
 function item(append, state, ...more) {
-  const text = isText(append) ? append.body : `${append.kind}: ${append.body}`;
+  const { kind, ref, body } = append;
+  const text = isText(append) ? body : kind === "redact" ? `Removal of message #${ref}` : `${kind}: ${body}`;
   const block = make("div", {}, contents(text), make("span", { class: "state" }, state), make("div", {}, ...more));
-  return make("li", { class: `entry pending${append.kind === "action" ? " action" : ""}`, id: `append-${append.id}` }, block);
+  return make("li", { class: `entry pending${kind === "action" ? " action" : ""}`, id: `append-${append.id}` }, block);
 }
 
 /** @param {Append} append */
 function isText({ kind }) {
   return kind === undefined || kind === "text" || kind === "action";
+}
+
+/** Whether its text was written in the composer. @param {Append} append */
+export function isWritten({ kind }) {
+  return kind !== "reaction" && kind !== "redact";
 }

@@ -140,7 +140,7 @@ export class View {
     const span = this.room.timeline.spans.at(-1);
     for (let slot = span?.last ?? -1; span && slot >= span.first; slot--) {
       const entry = this.room.timeline.get(slot);
-      if (entry?.author === author && (entry.kind ?? "text") === "text") return slot;
+      if (entry?.author === author && (entry.kind ?? "text") === "text" && !entry.redacted) return slot;
     }
     return null;
   }

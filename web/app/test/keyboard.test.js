@@ -196,6 +196,9 @@ test("on a phone, Esc and a tap outside close the drawer, and all targets are la
     .filter(it => it.checkVisibility() && (it.getBoundingClientRect().height < 44 || it.getBoundingClientRect().width < 44))
     .map(it => `${it.id || it.className || it.textContent}: ${it.getBoundingClientRect().width} × ${it.getBoundingClientRect().height}`));
   await eventually(small, []);
+  await page.keyboard.press("Delete");
+  await page.locator(".confirm").waitFor();
+  await eventually(small, []);
   await page.locator("#side-open").click();
   await eventually(small, []);
   const sizes = () => page.locator("input, textarea").evaluateAll(all => all.map(it => parseFloat(getComputedStyle(it).fontSize)));
@@ -262,6 +265,11 @@ test("axe finds no problem: desktop and phone, light and dark, with dialogs, the
       await page.locator("#slot-12").focus();
       await focused(page, "slot-12");
       await check(`${at}, a line has the focus`);
+      await page.keyboard.press("Delete");
+      await page.locator(".confirm").waitFor();
+      await check(`${at}, a question whether to remove a line`);
+      await page.keyboard.press("Escape");
+      await focused(page, "slot-12");
       await page.keyboard.press("r");
       await page.locator("#about").waitFor();
       await page.locator("#body").fill("x".repeat(16_390));

@@ -191,6 +191,22 @@ test("rooms that the token may not read are not there; a text that may not be se
   assert.deepEqual(await site.bodies("news"), ["in news"]);
 });
 
+test("a removal that the token does not allow is shown as rejected, and cannot be edited", async () => {
+  await site.server.put([{ body: "mine" }]);
+  const page = await asked();
+  await logIn(page, token("issuer", { rooms: { general: ["read"] } }));
+  await page.locator("#slot-0").press("Delete");
+  await page.locator(".confirm .danger").click();
+  const failed = page.locator("#pending .failed");
+  await eventually(() => failed.locator(".body").allTextContents(), ["Removal of message #0"]);
+  await failed.locator(".state", { hasText: "Not sent: your token may not append to this room" }).waitFor();
+  await eventually(() => failed.locator("button").allTextContents(), ["Try again", "Discard"]);
+  await composed(page, "");
+  await failed.locator("button", { hasText: "Discard" }).click();
+  await pending(page, 0);
+  await shows(page, ["mine"]);
+});
+
 test("axe finds no problem with the dialog and the page after it: desktop and phone, light and dark", async () => {
   const page = await asked();
   await page.evaluate(axe.source);

@@ -77,6 +77,16 @@ export function after(before, entry) {
     .hash());
 }
 
+/**
+ * An entry as the server sends it after its redaction. Its digest stays the same.
+ * @param {Entry} entry
+ * @returns {Entry}
+ */
+export function redacted(entry) {
+  const { body: _, meta: __, salt: ___, ...rest } = entry, commitment = commitmentOf(entry);
+  return { ...rest, redacted: true, ...(commitment && { commitment: hex(commitment) }) };
+}
+
 /** The hash of salt, body and meta, also if they are redacted; null without a valid one. @param {Entry} entry */
 function commitmentOf({ redacted, commitment, salt, body, meta }) {
   if (redacted) return isMatch(commitment, /^[0-9a-f]{64}$/) ? fromHex(commitment) : null;

@@ -7,9 +7,10 @@
 //
 // In: replies to `join` and `update`, acks. Out: entries, each once; whether entries are missing, and the request for them;
 // whether the server's log differs from the one that was held. Invariants: spans are ascending, have no holes and do not
-// touch; entries are verified against every digest that came with them or with their neighbours. No I/O.
+// touch; entries are verified against every digest that came with them or with their neighbours; an entry whose redact
+// entry has come is held and delivered without body, meta and salt. No I/O.
 
-import { after, start } from "./digest.js";
+import { after, redacted, start } from "./digest.js";
 
 /** @typedef {import("./types.js").Entry} Entry */
 /** @typedef {import("./types.js").Reply} Reply */
@@ -40,6 +41,8 @@ export class Timeline {
   #latest = -1;
   /** Digests from replies, by slot, for verifying entries that come next to them. @type {Map<number, string>} */
   #digests = new Map();
+  /** Slots that are redacted: what comes of them later was sent before. @type {Set<number>} */
+  #redacted = new Set();
 
   /**
    * @param {string} room
@@ -74,7 +77,7 @@ export class Timeline {
 
   /** Returns the entry at a slot; undefined if it is not held. @param {number} slot @returns {Entry | undefined} */
   get(slot) {
-    const span = this.#spans.find(it => it.first <= slot && slot < it.first + it.entries.length);
+    const span = this.#holding(slot);
     return span?.entries[slot - span.first];
   }
 
@@ -186,6 +189,7 @@ export class Timeline {
     for (const slot of this.#digests.keys()) {
       if (slot !== -1 && (slot < first - 1 || slot > last)) this.#digests.delete(slot);
     }
+    for (const slot of this.#redacted) if (slot < first || slot > last) this.#redacted.delete(slot);
   }
 
   /** Drops everything, because the server has another log. The next join starts at the newest entries. */
@@ -193,6 +197,7 @@ export class Timeline {
     this.leap();
     this.#spans = [];
     this.#latest = -1;
+    this.#redacted.clear();
     this.#clearDigests();
   }
 
@@ -200,15 +205,31 @@ export class Timeline {
     this.#digests = new Map([[-1, start(this.room)]]);
   }
 
+  /** @param {number} slot */
+  #holding(slot) {
+    return this.#spans.find(it => it.first <= slot && slot < it.first + it.entries.length);
+  }
+
   /**
-   * Inserts consecutive entries.
+   * Inserts consecutive entries, and redacts what they say is redacted.
    * @param {Entry[]} entries
    * @returns {Entry[]} those that were not held before
    */
   #put(entries) {
     const fresh = entries.filter(entry => this.get(entry.slot) === undefined);
-    for (const entry of fresh) this.#place(entry);
-    return fresh;
+    for (const entry of fresh) this.#place(this.#redacted.has(entry.slot) ? redacted(entry) : entry);
+    for (const entry of entries) {
+      if (entry.redacted) this.#redact(entry.slot);
+      if (entry.kind === "redact" && entry.ref != null) this.#redact(entry.ref);
+    }
+    return fresh.map(entry => this.get(entry.slot) ?? entry);
+  }
+
+  /** Redacts what is held of a slot, and what comes of it later. @param {number} slot */
+  #redact(slot) {
+    this.#redacted.add(slot);
+    const span = this.#holding(slot), entry = span?.entries[slot - span.first];
+    if (span && entry && !entry.redacted) span.entries[slot - span.first] = redacted(entry);
   }
 
   /** Inserts an entry that is not held. @param {Entry} entry */

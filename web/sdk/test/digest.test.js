@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { after, start } from "../src/digest.js";
+import { after, redacted, start } from "../src/digest.js";
 
 /** @typedef {import("../src/index.js").Entry} Entry */
 
@@ -33,10 +33,10 @@ const DIGESTS = [
   "196a80c217ea3b059dd8567559e094b5030b68cfd972b8d2d6afbfcf4c569099",
 ];
 
-/** An entry as the server sends it after its redaction. @param {Entry} entry @returns {Entry} */
-function redacted({ body: _, meta: __, salt: ___, ...entry }) {
-  return { ...entry, redacted: true, commitment: COMMITMENTS[entry.slot] };
-}
+/** The entries as the server sends them after their redaction. */
+const REDACTED = SAID.map(({ body: _, meta: __, ...entry }, slot) => (
+  { ...entry, slot, redacted: true, commitment: COMMITMENTS[slot] }
+));
 
 /** The digests after these entries. @param {Entry[]} entries */
 function chain(entries) {
@@ -47,10 +47,17 @@ function chain(entries) {
 test("the digests are those of the test vectors, whether entries are redacted or not", () => {
   assert.equal(start("general"), START);
   assert.deepEqual(chain(ENTRIES), DIGESTS);
-  assert.deepEqual(chain(ENTRIES.map(redacted)), DIGESTS);
-  for (const { slot } of ENTRIES) {
-    assert.deepEqual(chain(ENTRIES.map(entry => (entry.slot === slot ? redacted(entry) : entry))), DIGESTS);
+  assert.deepEqual(chain(REDACTED), DIGESTS);
+  for (const gone of REDACTED) {
+    assert.deepEqual(chain(ENTRIES.map(entry => (entry.slot === gone.slot ? gone : entry))), DIGESTS);
   }
+});
+
+test("an entry is redacted as the server does it, and one that cannot be verified stays so", () => {
+  assert.deepEqual(ENTRIES.map(redacted), REDACTED);
+  assert.deepEqual(REDACTED.map(redacted), REDACTED);
+  const { salt: _, ...unsalted } = ENTRIES[0], { commitment: __, ...bare } = REDACTED[0];
+  assert.deepEqual(redacted(unsalted), bare);
 });
 
 test("the salt is base64url, not base64", () => {
@@ -59,7 +66,7 @@ test("the salt is base64url, not base64", () => {
 });
 
 test("an entry without a valid salt or commitment never agrees with a digest", () => {
-  const [entry] = ENTRIES, gone = redacted(entry);
+  const [entry] = ENTRIES, [gone] = REDACTED;
   /** @type {unknown[]} */
   const anyForm = [undefined, null, "", 5, {}, { toString: 5 }];
   const salts = [

@@ -25,11 +25,56 @@ test("the author's latest edit and each author's latest reaction count, in whate
   }
 });
 
-test("a redacted entry has no body", () => {
+/** The slot of a redact entry, and of what it redacts. */
+const redact = (/** @type {number} */ slot, /** @type {number} */ ref) => at(slot, "ada", "", { kind: "redact", ref });
+/** An entry as the server sends it after its redaction. @param {import("../src/index.js").Entry} entry */
+const gone = ({ body: _, ...entry }) => ({ ...entry, redacted: true });
+
+test("a redacted entry has no text, neither its own nor of an edit, in whatever order they come", () => {
+  const all = [...about, redact(10, 3), at(11, "ada", "late", { kind: "edit", ref: 3 })];
+  for (const order of [all, all.toReversed(), [...about, gone(line)], [gone(line), ...about]]) {
+    const fold = new Fold();
+    for (const entry of order) fold.take([entry]);
+    const shown = fold.of(line), late = order.length === all.length;
+    assert.deepEqual([shown.body, shown.gone, [...shown.reactions]], ["", true, [["👍", ["edsger"]]]]);
+    assert.deepEqual(shown.edits, late ? [5, 9, 11] : [5, 9], "these have to be redacted as well");
+  }
+  assert.deepEqual([new Fold().of(gone(line)).gone, new Fold().of(gone(line)).body], [true, ""]);
+});
+
+test("an edit that is redacted does not count: the text is the one before it, in whatever order they come", () => {
+  /** @type {[import("../src/index.js").Entry[], string, number[]][]} */
+  const cases = [
+    [[...about, redact(10, 9)], "hello", [5]],
+    [[...about, redact(10, 5)], "hello!", [9]],
+    [[...about, redact(10, 5), redact(11, 9)], "helo", []],
+    [about.map(it => (it.slot === 9 ? gone(it) : it)), "hello", [5]],
+    [[...about, ...about.map(gone)], "helo", []],
+  ];
+  for (const [entries, body, edits] of cases) {
+    for (const order of [entries, entries.toReversed()]) {
+      const fold = new Fold();
+      for (const entry of order) fold.take([entry]);
+      const shown = fold.of(line);
+      assert.deepEqual([shown.body, shown.edits, shown.edited, shown.gone], [body, edits, edits.length > 0, false]);
+    }
+  }
   const fold = new Fold();
-  fold.take([at(9, "ada", "", { kind: "redact", ref: 3 })]);
-  assert.deepEqual([fold.of(line).body, fold.of(line).gone], ["", true]);
-  assert.equal(fold.of({ ...line, body: undefined, redacted: true }).gone, true);
+  fold.take(about);
+  assert.ok(fold.take([redact(10, 9)]).has(3), "the line of the original has changed");
+  assert.ok(fold.take([gone(about[1])]).has(3));
+});
+
+test("a reaction that is redacted does not count", () => {
+  const fold = new Fold();
+  fold.take(about);
+  assert.ok(fold.take([redact(10, 8)]).has(3));
+  assert.deepEqual([...fold.of(line).reactions], [["👍", ["grace", "edsger"]]], "she has not withdrawn it");
+  fold.take([redact(11, 4), redact(12, 7)]);
+  assert.deepEqual([...fold.of(line).reactions], []);
+  fold.clear();
+  fold.take(about);
+  assert.deepEqual([...fold.of(line).reactions], [["👍", ["edsger"]]], "nothing of another log is left");
 });
 
 test("an edit without a ref is a line; a duplicate counts once", () => {

@@ -121,6 +121,29 @@ test("heads are reported, and an invalid room name is an error of that room alon
   assert.deepEqual(await ada.room("general").append("still there"), { slot: 1 });
 });
 
+test("a redaction removes an entry from the log and from what followers hold, and from repeats", async () => {
+  const ada = made.as("ada"), grace = made.as("grace"), room = ada.room("general"), hers = grace.room("general");
+  const seen = received(hers);
+  await room.append("secret", { id: "a-1", meta: "{}" });
+  await hers.append("hello");
+  await until(() => hers.last === 1);
+  assert.deepEqual(await room.append("", { kind: "redact", ref: 0 }), { slot: 2 });
+  for (const it of [room, hers]) {
+    await until(() => it.last === 2);
+    const { timeline } = it, entries = [0, 1, 2].map(slot => timeline.get(slot));
+    assert.deepEqual(entries.map(entry => entry?.body), [undefined, "hello", ""]);
+    assert.deepEqual(entries, await made.server.entries("general"), "the commitment is that of the server");
+  }
+  assert.deepEqual(seen.map(it => [it.slot, it.kind, it.ref]).at(-1), [2, "redact", 0]);
+  const late = received(made.as("edsger").room("general"));
+  await until(() => late.length === 3);
+  assert.deepEqual(late, await made.server.entries("general"));
+  assert.deepEqual(await room.append("anything", { id: "a-1" }), { slot: 0, repeat: true });
+  await assert.rejects(hers.append("", { kind: "redact", ref: 0 }), { code: "forbidden" });
+  await assert.rejects(room.append("", { kind: "redact", ref: 2 }), { code: "bad_ref" });
+  await assert.rejects(room.append("", { kind: "redact" }), { code: "bad_message" });
+});
+
 test("permanent errors reject appends; an invalid author sets the status, until another login", async () => {
   const ada = made.as("ada"), room = ada.room("general");
   await room.append("first", { id: "same" });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { after, start } from "../src/digest.js";
+import { after, redacted, start } from "../src/digest.js";
 import { FAR_BEHIND, Timeline } from "../src/timeline.js";
 
 const ROOM = "general";
@@ -111,6 +111,57 @@ test("an entry without a salt is taken, and detected as a changed one is", () =>
   assert.match(digest ?? "", /^[0-9a-f]{64}$/);
   assert.notEqual(digest, digestAt(2));
   assert.equal(timeline.page(reply(3, 4)).diverged, true);
+});
+
+/** A redact entry. */
+const redact = (/** @type {number} */ slot, /** @type {number} */ ref) => (
+  { slot, author: "ada", id: `r-${slot}`, body: "", kind: "redact", ref, committed_at: 2_000, salt: "cm9vbWxvZy1zbHQw" }
+);
+/** What a timeline has of a slot: its body, or its commitment if it is redacted. */
+const contentOf = (/** @type {Timeline} */ timeline, /** @type {number} */ slot) => {
+  const { body, meta, salt, redacted, commitment } = timeline.get(slot) ?? {};
+  return redacted ? [body, meta, salt, typeof commitment] : body;
+};
+const GONE = [undefined, undefined, undefined, "string"];
+
+test("a redact entry removes what is held of its ref, and the digests still agree", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 100));
+  assert.deepEqual(slots(timeline.ack([redact(100, 95)]).entries), [100]);
+  assert.deepEqual([contentOf(timeline, 94), contentOf(timeline, 95)], ["body 94", GONE]);
+  assert.deepEqual([timeline.get(95)?.id, timeline.get(95)?.committed_at], ["a-95", 1_095]);
+  // Verified from the digest of this page to that of the first one, over the redacted entry.
+  assert.equal(timeline.fill(reply(80, 90, 100)).diverged, undefined);
+});
+
+test("an entry that comes with its redact entry, or after it, is taken in the redacted form", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 95));
+  const taken = timeline.ack([...log.slice(95, 97), redact(97, 95)]).entries;
+  assert.deepEqual(taken.map(it => it.body), [undefined, "body 96", ""]);
+  // The answer to a read was on its way when the redact entry came.
+  timeline.ack([redact(98, 85)]);
+  const read = timeline.fill(reply(80, 90, 98));
+  assert.deepEqual([read.diverged, read.entries[4].body, read.entries[5].body], [undefined, "body 84", undefined]);
+  assert.deepEqual(contentOf(timeline, 85), GONE);
+});
+
+test("an entry that is held and comes again redacted is redacted, but not taken twice", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 100));
+  timeline.trim(90, 95);
+  const again = reply(92, 98, 99), entries = again.entries.map(entry => (entry.slot === 93 ? redacted(entry) : entry));
+  assert.deepEqual(slots(timeline.fill({ ...again, entries }).entries), [96, 97]);
+  assert.deepEqual([contentOf(timeline, 92), contentOf(timeline, 93)], ["body 92", GONE]);
+});
+
+test("another log has no redactions of this one", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 95));
+  timeline.ack([redact(95, 3)]);
+  timeline.reset();
+  timeline.joined(reply(0, 5));
+  assert.equal(contentOf(timeline, 3), "body 3");
 });
 
 test("after a reset nothing is held, and the next join starts at the newest entries", () => {

@@ -12,5 +12,11 @@ export declare function start(room: string): string;
  * @returns {string} lower-case hex
  */
 export declare function after(before: string, entry: Entry): string;
+/**
+ * An entry as the server sends it after its redaction. Its digest stays the same.
+ * @param {Entry} entry
+ * @returns {Entry}
+ */
+export declare function redacted(entry: Entry): Entry;
 /** @param {Uint8Array} bytes */
 export declare function hex(bytes: Uint8Array): string;

@@ -13,6 +13,10 @@ export type Folded = {
      */
     edited: boolean;
     /**
+     * the slots of these edits; whoever redacts the entry has to redact them, too
+     */
+    edits: number[];
+    /**
      * whether it was redacted
      */
     gone: boolean;
@@ -20,6 +24,12 @@ export type Folded = {
      * the authors of each reaction, by emoji in the spelling of `emojiOf`
      */
     reactions: Map<string, string[]>;
+};
+export type About = {
+    slot: number;
+    author: string;
+    kind?: string;
+    body: string;
 };
 /**
  * Whether an entry is shown as a line of its own: everything but edits, reactions and redactions with a `ref`.
