@@ -21,7 +21,10 @@ const MOVED_AWAY: &str = "roomlog.gone";
 /// While a log is moved to the streams.
 const MOVING: &str = "roomlog.moving";
 
-/// The format of streams, subjects and metadata of this version.
+/// The format of the streams that this version no longer reads.
+const FORMAT_BEFORE: &str = "1";
+
+/// The format of streams, subjects and metadata of this version, and of the blocks in them.
 const FORMAT_HERE: &str = "2";
 
 fn stream_name(options: &Options, partition: Partition) -> String {
@@ -151,6 +154,13 @@ pub(crate) fn differences(
             None => "missing".to_owned(),
         };
         compare(&format!("metadata {key}"), value(actual), value(wanted));
+    }
+    if actual.metadata.get(FORMAT).is_some_and(|format| format == FORMAT_BEFORE) {
+        lines.push(
+            "an older version made it, from before the first release: serve it with that version, \
+             `roomlog export` its rooms, and `roomlog import` them into new streams"
+                .into(),
+        );
     }
     lines
 }

@@ -177,6 +177,7 @@ async fn a_stream_with_a_wrong_configuration_is_refused_with_every_difference_an
         name: "ROOMLOG_1_0".into(),
         subjects: vec!["ROOMLOG.1.0".into()],
         max_age: Duration::from_secs(3_600),
+        metadata: [("roomlog.format".into(), "1".into())].into(),
         ..stream::Config::default()
     };
     context.create_stream(made).await.expect("a stream");
@@ -186,6 +187,8 @@ async fn a_stream_with_a_wrong_configuration_is_refused_with_every_difference_an
         "deny_purge is false and must be true",
         "discard is Old and must be New",
         "metadata roomlog.log is missing",
+        "metadata roomlog.format is \"1\" and must be \"2\"",
+        "an older version made it, from before the first release",
         "nats stream edit ROOMLOG_1_0",
     ] {
         assert!(why.contains(line), "{line}: {why}");
