@@ -36,7 +36,13 @@ async fn make_again(cluster: &Cluster) {
     let stream = context.get_stream("ROOMLOG_1_0").await.expect("the stream");
     let config = stream.cached_info().config.clone();
     context.delete_stream("ROOMLOG_1_0").await.expect("a deletion");
-    context.create_stream(config).await.expect("a stream");
+    // The server may still remove the files of the old one ("error creating store for stream").
+    let created = async {
+        while context.create_stream(config.clone()).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, created).await.expect("a stream in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
