@@ -225,42 +225,41 @@ pub(crate) struct Folder {
 impl Folder {
     /// Folds until the queue is closed or the archive fails; blocks its thread.
     pub(crate) fn run(mut self) {
-        while let Some(mut effects) = self.queue.next(self.wiper.patience()) {
-            if !self.wipe() {
-                return;
-            }
-            let Some(last) = effects.last() else { continue };
-            let mut pacer = Yielder::new(&self.queue.urgency);
-            let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
-            let window = Window {
-                partition: self.partition,
-                commits: commits.inspect(|_| pacer.after_piece()).collect(),
-                applied: last.applied.clone(),
-                urgency: self.queue.urgency.clone(),
-            };
-            let Applied { position, wipe_upto, .. } = last.applied;
-            let folded = match self.fold(&window) {
-                // Closed before there was room: replayed at the next start.
-                Err(ArchiveError::NoRoom(_)) => return,
-                // The accounts get theirs back here: the applier must not be delayed.
-                folded => folded.map(|()| {
-                    effects.iter_mut().for_each(|effect| effect.charges.clear());
-                    effects
-                }),
-            };
-            if folded.is_ok() {
-                self.queue.folded.send_replace(position);
-            }
-            let failed = folded.is_err();
-            // The applier has ended, or ends because of this error.
-            if self.done.blocking_send(folded).is_err() || failed {
-                return;
-            }
-            self.wiper.note(wipe_upto);
-            if !self.wipe() {
+        while let Some(effects) = self.queue.next(self.wiper.patience()) {
+            if !self.fold_window(effects) || !self.wipe() {
                 return;
             }
         }
+    }
+
+    /// Folds a window, if it is not empty; `false` if nothing can follow.
+    fn fold_window(&mut self, mut effects: Vec<Effect>) -> bool {
+        let Some(last) = effects.last() else { return true };
+        let mut pacer = Yielder::new(&self.queue.urgency);
+        let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
+        let window = Window {
+            partition: self.partition,
+            commits: commits.inspect(|_| pacer.after_piece()).collect(),
+            applied: last.applied.clone(),
+            urgency: self.queue.urgency.clone(),
+        };
+        let Applied { position, wipe_upto, .. } = last.applied;
+        let folded = match self.fold(&window) {
+            // Closed before there was room: replayed at the next start.
+            Err(ArchiveError::NoRoom(_)) => return false,
+            // The accounts get theirs back here: the applier must not be delayed.
+            folded => folded.map(|()| {
+                effects.iter_mut().for_each(|effect| effect.charges.clear());
+                effects
+            }),
+        };
+        let is_folded = folded.is_ok();
+        if is_folded {
+            self.queue.folded.send_replace(position);
+            self.wiper.note(wipe_upto);
+        }
+        // The applier has ended, or ends because of this error.
+        self.done.blocking_send(folded).is_ok() && is_folded
     }
 
     /// Wipes, if it is time; `false` if the archive failed, of which the applier is told.

@@ -121,7 +121,7 @@ impl Runs<'_> {
     }
 
     /// Redacts the entries of the first of these slots, which ascend, that are in one run, and returns the
-    /// other slots. However many there are, the run is written once.
+    /// other slots. However many there are, the run is written once, and not if all are redacted.
     pub(super) fn redact<'a>(&self, slots: &'a [Slot]) -> Result<&'a [Slot], ArchiveError> {
         let Some(first) = slots.first() else { return Ok(slots) };
         let row = self.row_at(*first)?;
@@ -130,9 +130,11 @@ impl Runs<'_> {
         if of_run.is_empty() {
             return Err(self.damaged(*first, MISSING));
         }
-        let redacted = RunBuilder::redacted(self.number, &run, of_run);
-        let redacted = redacted.map_err(|problem| self.damaged(*first, problem))?;
-        sql::execute(self.connection, sql::SET_RUN, redacted.row())?;
+        if !of_run.iter().all(|slot| run.is_redacted(*slot)) {
+            let redacted = RunBuilder::redacted(self.number, &run, of_run);
+            let redacted = redacted.map_err(|problem| self.damaged(*first, problem))?;
+            sql::execute(self.connection, sql::SET_RUN, redacted.row())?;
+        }
         Ok(rest)
     }
 

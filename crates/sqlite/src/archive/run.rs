@@ -81,11 +81,11 @@ impl<'a> Run<'a> {
 
     /// Whether it holds just this entry at the entry's slot, or this entry redacted.
     pub(super) fn holds(&self, stored: &Stored) -> bool {
-        let held = self.index(stored.entry.slot).and_then(|index| self.bytes(index));
+        let slot = stored.entry.slot;
+        let held = self.index(slot).and_then(|index| self.bytes(index));
         held.is_ok_and(|held| {
             let mut bytes = Vec::new();
-            let is_redacted = held.first().is_some_and(|flags| flags & REDACTED != 0);
-            if is_redacted && !stored.entry.content.is_redacted() {
+            if self.is_redacted(slot) && !stored.entry.content.is_redacted() {
                 let mut stored = stored.clone();
                 stored.entry.redact();
                 put_entry(&mut bytes, &stored);
@@ -94,6 +94,12 @@ impl<'a> Run<'a> {
             }
             held == bytes
         })
+    }
+
+    /// Whether it holds an entry at a slot that is redacted.
+    pub(super) fn is_redacted(&self, slot: Slot) -> bool {
+        let held = self.index(slot).and_then(|index| self.bytes(index));
+        held.is_ok_and(|held| held.first().is_some_and(|flags| flags & REDACTED != 0))
     }
 
     /// The entry at a slot; its digest was checked.

@@ -40,7 +40,7 @@ const TABLES: &str = "
         position INTEGER NOT NULL
     ) STRICT;";
 
-/// The format of `journal.db`. 1 had no checksums, and was never released.
+/// The format of `journal.db`. 1 had no checksums, 2 no salts in its blocks; neither was released.
 const FORMAT: i64 = 3;
 
 /// What a journal holds when it is opened.

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Steps are part of commits that happen anyway, so a trim costs an ack neither an fsync nor a wait
-//! for a lock; only a wipe, after a redaction, deletes in commits of its own. Invariants: `trimmed` changes in the transaction that deletes the rows; a step takes
-//! at most [`STEP_ROWS`] rows and, after its first row, [`STEP_BYTES`], and never the newest block;
-//! nothing is deleted while a hold exists. Freed pages are overwritten and reused; the file never
+//! for a lock; only a wipe, after a redaction, deletes in commits of its own. Invariants: `trimmed`
+//! changes in the transaction that deletes the rows, and is the head if none is left; a step takes at
+//! most [`STEP_ROWS`] rows and, after its first row, [`STEP_BYTES`]; nothing is deleted while a hold exists. Freed pages are overwritten and reused; the file never
 //! shrinks.
 
 use std::sync::{
