@@ -78,7 +78,7 @@ export function author(name) {
 
 /** @param {import("../sdk/src/fold.js").Folded} shown @returns {Node[]} */
 function bodyOf({ body, edited, gone }) {
-  if (gone) return [make("span", { class: "body" }, "Message removed")];
+  if (gone) return [make("div", { class: "body" }, "Message removed")];
   const element = contents(body);
   /** @type {Node[]} */
   const parts = [element];
