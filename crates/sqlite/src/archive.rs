@@ -43,7 +43,7 @@ use rusqlite::{Connection, params};
 
 pub(crate) use self::at_rest::{ArchiveFile, inspect, manifest, rename};
 use self::{
-    durable::CheckpointHook,
+    durable::Checkpoints,
     entries::Runs,
     fold::FoldWriter,
     ids::{Ids, Segment, Upkeep},
@@ -52,7 +52,6 @@ use self::{
     state::{State, read_log},
 };
 use crate::{
-    error::{is_busy, is_full},
     pragma::{self, Durability},
     wal,
 };
@@ -71,7 +70,8 @@ pub struct SqliteArchive {
     writer: Mutex<FoldWriter>,
     ids: Ids,
     readers: Mutex<Vec<Connection>>,
-    checkpoints: Arc<CheckpointHook>,
+    /// After the connections, because it has the file open.
+    checkpoints: Arc<Checkpoints>,
     /// A fold failed.
     broken: AtomicBool,
 }
@@ -87,14 +87,14 @@ impl SqliteArchive {
         // NORMAL: a power cut may undo the newest folds, and the journal has their entries.
         let mut connection =
             pragma::open_archive(path, &sql::SCHEMA, PAGE_BYTES).map_err(failed)?;
-        let checkpoints = CheckpointHook::install(&mut connection).map_err(failed)?;
+        let checkpoints = Checkpoints::install(&mut connection, path)?;
         pragma::keep_wal_on_close(&connection, true).map_err(failed)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(failed)?;
         // Else torn frames of a crash would stay after the end of the WAL, where the next scan
         // finds them. On a full disk they do stay.
-        match pragma::checkpoint_truncate(&connection) {
-            Err(error) if !is_full(&error) => return Err(failed(error)),
-            _ => {}
+        match checkpoints.empty_wal(&connection) {
+            Ok(_) | Err(ArchiveError::NoRoom(_)) => {}
+            Err(error) => return Err(error),
         }
         let state = read_or_create(&connection, log)?;
         rooms::check(&connection, &state)?;
@@ -134,8 +134,7 @@ impl Drop for SqliteArchive {
         let writer = &self.writer.get_mut().connection;
         // Leaves a file without a WAL, unless something failed: an fsync that failed once may
         // report success the next time. What is not copied now is copied at the next start.
-        let broken = *self.broken.get_mut() || self.checkpoints.result().is_err();
-        if !broken && pragma::checkpoint_truncate(writer).is_ok() {
+        if !*self.broken.get_mut() && self.checkpoints.empty_wal(writer) == Ok(true) {
             let _or_an_empty_wal_stays = pragma::keep_wal_on_close(writer, false);
         }
     }
@@ -256,14 +255,11 @@ impl Archive for SqliteArchive {
     }
 
     fn wipe(&self) -> Result<bool, ArchiveError> {
-        self.checkpoints.result()?;
-        // Rows in the file are overwritten when they are replaced; the WAL has them as they were.
-        let wiped = pragma::try_truncate(&self.writer.lock().connection);
-        match wiped {
-            Err(error) if is_full(&error) || is_busy(&error) => Ok(false),
+        match self.checkpoints.empty_wal(&self.writer.lock().connection) {
+            Err(ArchiveError::NoRoom(_)) => Ok(false),
             Err(error) => {
                 self.broken.store(true, Ordering::Relaxed);
-                Err(self.checkpoints.note(failed(error)))
+                Err(error)
             }
             Ok(is_done) => Ok(is_done),
         }

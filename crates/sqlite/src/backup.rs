@@ -13,7 +13,6 @@
 
 use std::{
     fs,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -32,7 +31,7 @@ use crate::{
     archive::{self, SqliteArchive},
     files::{self, ARCHIVE, COPY, remove_database, wal_of},
     journal::{SqliteJournal, now_ms},
-    pragma, private,
+    pragma, private, scrub,
 };
 
 /// Pages per step: 2 MiB.
@@ -77,7 +76,9 @@ fn failed(why: impl ToString) -> BackupError {
 fn open_copy(path: &Path, taken_at: u64) -> Result<ArchiveCopy, BackupError> {
     let manifest = archive::manifest(path, taken_at).map_err(failed)?;
     let file = private::open(path).map_err(failed)?;
-    Ok(ArchiveCopy { archive: Box::new(file.take(manifest.archive_bytes)), manifest })
+    // What was copied from the WAL and from memory was not scrubbed yet.
+    let archive = scrub::reader(file, manifest.archive_bytes).map_err(failed)?;
+    Ok(ArchiveCopy { archive: Box::new(archive), manifest })
 }
 
 impl SqliteBackup {

@@ -13,6 +13,7 @@
 mod follow;
 mod rows;
 mod trim;
+mod wipe;
 
 use std::{
     collections::VecDeque,
@@ -39,9 +40,9 @@ use self::{
     trim::{Trim, TrimStep},
 };
 use crate::{
-    error::{is_busy, is_full, sentence},
-    files, pragma,
-    pragma::Durability,
+    error::{is_full, sentence},
+    files,
+    pragma::{self, Copied, Durability},
     private, wal,
 };
 
@@ -60,9 +61,6 @@ const WAL_BYTES: usize = 8 << 20;
 /// The bytes of a commit besides its block: a leaf page and, now and then, an inner one.
 const COMMIT_OVERHEAD: usize = 8 << 10;
 
-/// How many steps of the trim one wipe takes at most: 8 MiB.
-const WIPE_STEPS: usize = 64;
-
 /// How much of `journal.db` is kept by default: minutes of a busy log, all of a young one.
 pub const JOURNAL_BYTES: u64 = 256 << 20;
 
@@ -76,7 +74,7 @@ pub struct SqliteJournal {
     allowed: Arc<trim::Allowed>,
     /// Open as long as the connections are: closing any descriptor of a file drops the locks that
     /// SQLite holds on it, and another program could then remove the WAL.
-    _synced: File,
+    file: File,
 }
 
 impl SqliteJournal {
@@ -106,8 +104,8 @@ impl SqliteJournal {
         rows::set_reached(&connection, head).map_err(open)?;
         // Else a commit that was never fsynced could be read, and lost afterwards.
         pragma::checkpoint_truncate(&connection).map_err(open)?;
-        let synced = private::open(path);
-        let synced = synced
+        let file = private::open_or_create(path);
+        let file = file
             .and_then(|file| file.sync_all().map(|()| file))
             .and_then(|file| files::sync_parent(path).map(|()| file))
             .map_err(|error| JournalError(format!("journal.db: cannot be synced: {error}")))?;
@@ -139,7 +137,7 @@ impl SqliteJournal {
             head_is_exact: true,
             is_exclusive: true,
         };
-        Ok(Self { facts, path: path.into(), writer, head, recent, allowed, _synced: synced })
+        Ok(Self { facts, path: path.into(), writer, head, recent, allowed, file })
     }
 
     /// Keeps all blocks as long as the result exists.
@@ -212,16 +210,7 @@ impl Journal for SqliteJournal {
 
     fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
         self.trim(partition, upto);
-        // Appends are committed between the steps, and folds between the calls.
-        for _ in 0..WIPE_STEPS {
-            if self.allowed.trimmed() >= upto.0 {
-                return self.writer.lock().empty_wal();
-            }
-            if !self.writer.lock().wipe_step(upto.0)? {
-                break;
-            }
-        }
-        Ok(false)
+        self.remove_upto(upto.0)
     }
 }
 
@@ -311,54 +300,6 @@ impl BlockWriter {
         self.moved.send_replace(position);
     }
 
-    /// Deletes a few of the blocks that may be trimmed, up to `upto`; `false` if it cannot now.
-    fn wipe_step(&mut self, upto: u64) -> Result<bool, JournalError> {
-        let deleted = self.broken.is_none().then(|| self.delete_step(upto));
-        match deleted {
-            Some(Ok(step)) => {
-                self.note_wal(0, step);
-                self.trim.committed(&self.connection, 0, step);
-                self.broken = self.limit_wal();
-                Ok(step.is_some())
-            }
-            Some(Err(error)) if is_full(&error) && self.is_undone(*self.moved.borrow()) => {
-                Ok(false)
-            }
-            Some(Err(error)) => Err(self.note_broken("commit failed", &error)),
-            None => Ok(false),
-        }
-    }
-
-    fn delete_step(&self, upto: u64) -> rusqlite::Result<Option<TrimStep>> {
-        let Some(step) = self.trim.step_to(&self.connection, upto)? else { return Ok(None) };
-        let transaction = self.connection.unchecked_transaction()?;
-        Trim::delete(&transaction, step)?;
-        transaction.commit()?;
-        Ok(Some(step))
-    }
-
-    /// Copies the WAL into the file, where deleted rows are overwritten, and empties it; `false` if it
-    /// cannot now.
-    fn empty_wal(&mut self) -> Result<bool, JournalError> {
-        if self.broken.is_some() {
-            return Ok(false);
-        }
-        // Once copied into the file, the last rows are not in the WAL, whose end the scan checks.
-        let emptied = rows::set_reached(&self.connection, *self.moved.borrow())
-            .and_then(|()| pragma::try_truncate(&self.connection));
-        match emptied {
-            Ok(is_done) => {
-                self.begins_round = true;
-                if is_done {
-                    (self.wal_bytes, self.uncopied) = (0, 0);
-                }
-                Ok(is_done)
-            }
-            Err(error) if is_full(&error) || is_busy(&error) => Ok(false),
-            Err(error) => Err(self.note_broken("its WAL cannot be copied", &error)),
-        }
-    }
-
     fn note_broken(&mut self, what: &str, error: &rusqlite::Error) -> JournalError {
         let why = format!("journal.db: {what}: {}", sentence(error));
         self.broken = Some(why.clone());
@@ -387,10 +328,10 @@ impl BlockWriter {
         self.copying = false;
         if self.wal_bytes > WAL_BYTES {
             self.wal_bytes = 0;
-            copied = copied.and_then(|()| pragma::checkpoint_passive(&self.connection));
+            copied = copied.and_then(|_| pragma::checkpoint_passive(&self.connection));
         }
         match copied {
-            Ok(()) => self.begins_round = true,
+            Ok(_) => self.begins_round = true,
             // The WAL is copied once there is room.
             Err(error) if is_full(&error) => {}
             Err(error) => {
@@ -404,7 +345,7 @@ impl BlockWriter {
 /// A thread that runs checkpoints while the writer commits.
 struct Checkpointer {
     begin: mpsc::SyncSender<()>,
-    done: mpsc::Receiver<rusqlite::Result<()>>,
+    done: mpsc::Receiver<rusqlite::Result<Copied>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 

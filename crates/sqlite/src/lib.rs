@@ -30,6 +30,7 @@ pub mod private;
 mod restore;
 mod restore_into;
 mod schema;
+mod scrub;
 mod small_files;
 mod start;
 mod wal;

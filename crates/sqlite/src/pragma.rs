@@ -202,16 +202,32 @@ pub(crate) fn checkpoint_truncate(connection: &Connection) -> rusqlite::Result<b
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], is_busy).map(|busy| !busy)
 }
 
-/// Copies the WAL into the file and empties it; `false` if a reader prevents that, for which it does not
-/// wait.
+/// As [`checkpoint_truncate`], without waiting for readers.
 pub(crate) fn try_truncate(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(Duration::ZERO)?;
-    let truncated = checkpoint_passive(connection).and_then(|()| checkpoint_truncate(connection));
+    let truncated = checkpoint_truncate(connection);
     connection.busy_timeout(BUSY_TIMEOUT)?;
     truncated
 }
 
+/// What a checkpoint has copied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Copied {
+    /// How many frames the WAL has.
+    pub(crate) frames: u64,
+    /// Whether all of them are in the file.
+    pub(crate) is_complete: bool,
+}
+
+impl Copied {
+    /// From the frames of the WAL, and those of them that were copied.
+    pub(crate) fn new((frames, copied): (i32, i32)) -> Self {
+        Self { frames: u64::try_from(frames).unwrap_or(0), is_complete: copied >= frames }
+    }
+}
+
 /// Copies as much of the WAL into the file as it can without waiting.
-pub(crate) fn checkpoint_passive(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+pub(crate) fn checkpoint_passive(connection: &Connection) -> rusqlite::Result<Copied> {
+    let copied = |row: &rusqlite::Row<'_>| Ok(Copied::new((row.get(1)?, row.get(2)?)));
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], copied)
 }

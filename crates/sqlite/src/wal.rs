@@ -34,6 +34,7 @@
 
 mod checksum;
 mod copied_pages;
+mod pages;
 
 use std::{
     io::{self, BufReader, Read},
@@ -42,6 +43,7 @@ use std::{
 
 use thiserror::Error;
 
+pub(crate) use self::pages::WalPages;
 use self::{
     checksum::{ByteOrder, Checksum, is_one_bit_off},
     copied_pages::CopiedPages,

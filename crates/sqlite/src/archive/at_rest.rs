@@ -7,6 +7,7 @@ use roomlog_protocol::{HeadsDigest, MANIFEST_FORMAT, Manifest, RoomName, RoomRan
 use rusqlite::Connection;
 
 use super::{
+    durable::Checkpoints,
     entries::Runs,
     rooms,
     sql::{self, failed},
@@ -75,12 +76,11 @@ pub(crate) fn manifest(path: &Path, taken_at: u64) -> Result<Manifest, ArchiveEr
 /// its own log would write the same again, but a new log writes others in their place.
 pub(crate) fn rename(file: &Path, log: &str) -> Result<(), ArchiveError> {
     let mut archive = pragma::open_writer(file, &sql::SCHEMA, Durability::Full).map_err(failed)?;
-    // SQLite's own checkpoints ignore errors; the one below does not.
-    archive.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    let checkpoints = Checkpoints::install(&mut archive, file)?;
     if read_log(&archive)?.as_deref() != Some(log) {
         begin(&mut archive, log)?;
     }
-    pragma::checkpoint_truncate(&archive).map(drop).map_err(failed)
+    checkpoints.empty_wal(&archive).map(drop)
 }
 
 fn begin(archive: &mut Connection, log: &str) -> Result<(), ArchiveError> {

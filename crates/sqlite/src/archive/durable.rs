@@ -2,12 +2,19 @@
 //!
 //! Folds commit with NORMAL, so a power cut may undo the newest. The WAL is synced as a whole: one
 //! small commit with FULL ([`mark`]) makes all folds before it durable, and the journal may be
-//! trimmed up to the position that another connection then reads back. Invariant: the writer is at
-//! NORMAL again when `mark` returns, or `mark` has failed.
+//! trimmed up to the position that another connection then reads back. Invariants: the writer is at
+//! NORMAL again when `mark` returns, or `mark` has failed; what a checkpoint copies is scrubbed before
+//! the WAL that names its pages is written again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI32, Ordering},
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -15,12 +22,14 @@ use roomlog_core::{
     archive::ArchiveError,
     journal::{Partition, Position},
 };
-use rusqlite::{Connection, OptionalExtension, hooks::Wal, params};
+use rusqlite::{Connection, OptionalExtension, hooks::Wal, params, wal::CheckpointMode};
 
 use super::sql::failed;
 use crate::{
-    error::{is_busy, is_full},
-    pragma::{Durability, set_durability},
+    error::is_busy,
+    pragma::{self, Copied, Durability, set_durability},
+    private, scrub,
+    wal::WalPages,
 };
 
 /// Moves the mark of a partition to what was applied.
@@ -46,29 +55,44 @@ pub(super) fn read(reader: &Connection, partition: Partition) -> rusqlite::Resul
     Ok(Position(mark.unwrap_or(0).cast_unsigned()))
 }
 
-/// The checkpoints that run as the WAL grows.
-#[derive(Debug, Default)]
-pub(super) struct CheckpointHook {
+/// The checkpoints of the writer, each of which scrubs what it has copied.
+pub(super) struct Checkpoints {
     /// How many pages the WAL has when one runs.
     pages: AtomicI32,
-    failed: Mutex<Option<ArchiveError>>,
+    state: Mutex<CheckpointState>,
 }
 
-impl CheckpointHook {
+struct CheckpointState {
+    failed: Option<ArchiveError>,
+    /// Open as long as the connections are: closing any descriptor of a file drops the locks that
+    /// SQLite holds on it.
+    file: File,
+    wal: WalPages,
+    /// The pages that were written and not scrubbed yet.
+    written: BTreeSet<u32>,
+}
+
+impl Checkpoints {
     /// Takes SQLite's automatic checkpoints over, because SQLite ignores their errors: after a
     /// failed fsync the next one may report success. Here the first error is kept, and no
     /// checkpoint follows it. On a full disk the WAL stays as it is.
-    pub(super) fn install(connection: &mut Connection) -> rusqlite::Result<Arc<Self>> {
-        let checkpoints = Arc::new(Self::default());
+    pub(super) fn install(
+        connection: &mut Connection,
+        path: &Path,
+    ) -> Result<Arc<Self>, ArchiveError> {
+        let file = private::open_or_create(path).map_err(|error| not_scrubbed(&error))?;
+        let (wal, written) = (WalPages::new(path), BTreeSet::new());
+        let state = CheckpointState { failed: None, file, wal, written };
+        let checkpoints = Arc::new(Self { pages: AtomicI32::default(), state: Mutex::new(state) });
         let hooked = checkpoints.clone();
-        connection.wal_hook(Some(move |wal: &mut Wal, pages| {
-            let mut first = hooked.failed.lock();
-            if pages >= hooked.pages.load(Ordering::Relaxed) && first.is_none() {
-                let passes = |error: &_| is_full(error) || is_busy(error);
-                *first = wal.checkpoint().err().filter(|error| !passes(error)).map(failed);
+        let hook = move |wal: &mut Wal, pages| {
+            if pages >= hooked.pages.load(Ordering::Relaxed) {
+                let copy = || wal.checkpoint_v2(CheckpointMode::PASSIVE).map(Copied::new);
+                let _kept = hooked.state.lock().copy_and_scrub(copy);
             }
             Ok(())
-        }))?;
+        };
+        connection.wal_hook(Some(hook)).map_err(failed)?;
         Ok(checkpoints)
     }
 
@@ -76,13 +100,72 @@ impl CheckpointHook {
         self.pages.store(pages, Ordering::Relaxed);
     }
 
-    /// Notes the error of a checkpoint that was run besides. Gives it back.
-    pub(super) fn note(&self, error: ArchiveError) -> ArchiveError {
-        self.failed.lock().get_or_insert(error).clone()
+    /// Copies the WAL into the file, where replaced rows are overwritten, scrubs what it copied, and
+    /// empties the WAL; `false` if a reader prevents that.
+    pub(super) fn empty_wal(&self, connection: &Connection) -> Result<bool, ArchiveError> {
+        let mut state = self.state.lock();
+        if !state.copy_and_scrub(|| pragma::checkpoint_passive(connection))? {
+            return Ok(false);
+        }
+        state.note(unless_busy(pragma::try_truncate(connection), false))
     }
 
     /// The first error of a checkpoint.
     pub(super) fn result(&self) -> Result<(), ArchiveError> {
-        self.failed.lock().clone().map_or(Ok(()), Err)
+        self.state.lock().result()
+    }
+}
+
+impl CheckpointState {
+    fn result(&self) -> Result<(), ArchiveError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Runs a checkpoint; `false` if not all of the WAL is copied and scrubbed. The next commit writes
+    /// over a WAL that was copied, so it is scrubbed before.
+    fn copy_and_scrub(
+        &mut self,
+        copy: impl FnOnce() -> rusqlite::Result<Copied>,
+    ) -> Result<bool, ArchiveError> {
+        self.result()?;
+        let nothing = Copied { frames: 0, is_complete: false };
+        let done = unless_busy(copy(), nothing).and_then(|Copied { frames, is_complete }| {
+            self.scrub(frames, is_complete).map_err(|error| not_scrubbed(&error))
+        });
+        self.note(done)
+    }
+
+    fn scrub(&mut self, frames: u64, is_complete: bool) -> io::Result<bool> {
+        self.wal.read(frames, &mut self.written)?;
+        if is_complete {
+            scrub::scrub(&self.file, &self.written)?;
+            self.written.clear();
+        }
+        Ok(is_complete)
+    }
+
+    /// Keeps an error, unless it passes.
+    fn note(&mut self, done: Result<bool, ArchiveError>) -> Result<bool, ArchiveError> {
+        if let Err(error) = &done
+            && !matches!(error, ArchiveError::NoRoom(_))
+        {
+            self.failed = Some(error.clone());
+        }
+        done
+    }
+}
+
+fn unless_busy<T>(result: rusqlite::Result<T>, busy: T) -> Result<T, ArchiveError> {
+    match result {
+        Err(error) if is_busy(&error) => Ok(busy),
+        result => result.map_err(failed),
+    }
+}
+
+fn not_scrubbed(error: &io::Error) -> ArchiveError {
+    let why = format!("archive.db: the free space of its pages cannot be overwritten: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ArchiveError::NoRoom(why),
+        _ => ArchiveError::Failed(why),
     }
 }
