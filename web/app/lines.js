@@ -122,10 +122,12 @@ export class Lines {
     if (focused) this.line(slot)?.focus({ preventScroll: true });
   }
 
-  /** Draws a slot and the lines that quote it again. @param {number} slot */
-  redrawWithQuotes(slot) {
-    this.redraw(slot);
-    for (const line of this.list.querySelectorAll(`[data-ref="${slot}"]`)) this.redraw(slotOf(line));
+  /** Draws slots and the lines that quote them again. An erasure changes thousands, so it goes by the lines. @param {Set<number>} slots */
+  redrawWithQuotes(slots) {
+    if (slots.size === 0) return;
+    for (const line of this.all()) {
+      if (slots.has(slotOf(line)) || slots.has(Number(line.dataset.ref))) this.redraw(slotOf(line));
+    }
   }
 
   /** @param {number} slot @returns {HTMLElement | null} */

@@ -192,9 +192,9 @@ export class View {
     });
   }
 
-  /** Applies edits, reactions and redactions, and draws the lines that they change. @param {Entry[]} entries */
+  /** Applies edits, reactions, redactions and erasures, and draws the lines that they change. @param {Entry[]} entries */
   #applyChanges(entries) {
-    for (const slot of this.#fold.take(entries)) this.lines.redrawWithQuotes(slot);
+    this.lines.redrawWithQuotes(this.#fold.take(entries));
     this.#keepEnd();
   }
 

@@ -24,7 +24,7 @@ pub enum Right {
     Create,
     /// Redact entries of others.
     Redact,
-    /// Delete it.
+    /// Erase what others wrote in it.
     Admin,
 }
 
@@ -36,6 +36,8 @@ pub enum Operation {
     Backup,
     /// Read the metrics.
     Metrics,
+    /// Erase texts.
+    Erase,
     /// Revoke tokens.
     Revoke,
 }

@@ -26,7 +26,7 @@ pub mod yielding;
 pub use append::{lane, queue};
 pub use model::{
     applied, archive, backup, block, commit, error::NodeError, head, identity, identity::Identity,
-    journal, mailbox, outcome, proposal, rules,
+    journal, mailbox, outcome, proposal, removals, rules,
 };
 pub use node::{Engines, Node, NodeSettings, NodeThread};
 pub use read::{follower, heads, reader, tail};

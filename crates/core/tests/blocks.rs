@@ -169,7 +169,7 @@ fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
     let numbers = proptest::array::uniform3(proptest::option::of(any::<u64>()));
     let rest = (numbers, any::<([u8; 12], bool, bool)>());
     let one = (names, texts, rest).prop_map(|((name, author, id), (kind, body, meta), rest)| {
-        let ([reference, sent_at, expect], (salt, redacted, may_redact)) = rest;
+        let ([reference, sent_at, expect], (salt, redacted, may_remove)) = rest;
         let meta = meta.map(Into::into);
         let said = Content::Said { body: body.into(), meta, salt: Salt(salt) };
         Proposal {
@@ -180,7 +180,7 @@ fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
             reference,
             sent_at,
             expect,
-            may_redact,
+            may_remove,
             commitment: said.commitment(),
             content: if redacted { Content::Redacted(said.commitment()) } else { said },
         }

@@ -10,7 +10,7 @@ use roomlog_core::{
 };
 use roomlog_protocol::ErrorCode;
 use roomlog_testkit::{
-    fixtures::{proposal, redaction, room},
+    fixtures::{erasure, proposal, redaction, room},
     life::{
         Connection, Disk, LONG, Life, committed, identity, repeat, small_windows, without_fold,
     },
@@ -105,9 +105,61 @@ async fn only_the_author_or_who_has_the_right_redacts() {
     assert_eq!(refusal.code, ErrorCode::Forbidden);
     assert_eq!(bodies(&life.log_of(ROOM).await), [Some("one")]);
     let mut by_right = redaction(ROOM, "grace", "g-2", 0);
-    by_right.may_redact = true;
+    by_right.may_remove = true;
     assert_eq!(grace.say(&life, by_right).await, committed(1));
     assert_eq!(bodies(&life.log_of(ROOM).await), [None, Some("")]);
+}
+
+#[tokio::test]
+async fn an_erasure_removes_what_its_author_wrote_wherever_that_is() {
+    for tail_bytes in [0, 1 << 20] {
+        let disk = Disk::default();
+        let settings = NodeSettings { tail_bytes, ..without_fold(small_windows()) };
+        let life = Life::start(&disk, identity(1, 1), settings).await;
+        say_all(&life, &["one", "two"]).await;
+        life.fold_to_head().await.expect("a fold");
+        let (mut ada, mut grace) = (Connection::default(), Connection::default());
+        grace.say(&life, proposal(ROOM, "grace", "three", "three")).await;
+        ada.say(&life, proposal(ROOM, "ada", "four", "four")).await;
+        let own = erasure(ROOM, "ada", "e", (3, Some("ada")));
+        assert_eq!(ada.say(&life, own.clone()).await, committed(4));
+        let left = [None, None, Some("three"), None, Some("ada")];
+        assert_eq!(bodies(&life.log_of(ROOM).await), left);
+        for (id, slot) in [("one", 0), ("four", 3)] {
+            assert_eq!(ada.say(&life, proposal(ROOM, "ada", id, "other")).await, repeat(slot));
+        }
+        let other = proposal(ROOM, "grace", "three", "other");
+        assert_eq!(grace.say(&life, other).await, AppendOutcome::IdReused { slot: 2 });
+        assert_eq!(ada.say(&life, own).await, repeat(4));
+        life.fold_to_head().await.expect("a fold");
+        assert_eq!(bodies(&life.log_of(ROOM).await), left);
+        let archived = disk.archive.page(&room(ROOM), 0, 5, usize::MAX, Keep::Oldest);
+        assert_eq!(bodies(&archived.expect("a page")), left);
+        assert_eq!(ada.say(&life, proposal(ROOM, "ada", "one", "other")).await, repeat(0));
+    }
+}
+
+#[tokio::test]
+async fn only_who_has_the_right_erases_what_others_wrote() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    say_all(&life, &["one"]).await;
+    let mut grace = Connection::default();
+    for (id, of) in [("g-1", Some("ada")), ("g-2", None)] {
+        let refused = grace.say(&life, erasure(ROOM, "grace", id, (0, of))).await;
+        let AppendOutcome::Invalid(refusal) = refused else { panic!("{refused:?}") };
+        assert_eq!(refusal.code, ErrorCode::Forbidden, "of {of:?}");
+    }
+    let later = erasure(ROOM, "grace", "g-3", (1, Some("grace")));
+    assert_eq!(grace.say(&life, later).await, AppendOutcome::BadRef);
+    let mut all = erasure(ROOM, "grace", "g-4", (0, None));
+    all.may_remove = true;
+    assert_eq!(grace.say(&life, all).await, committed(1));
+    assert_eq!(bodies(&life.log_of(ROOM).await), [None, Some("")]);
+    let refused = grace.say(&life, redaction(ROOM, "grace", "g-5", 1)).await;
+    let AppendOutcome::Invalid(refusal) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.code, ErrorCode::BadRef, "an erasure is not redacted");
+    has_wiped(&disk, 1).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::{
     Author, Digest, EntryId, ErrorCode, Kind, Latest, Limits, NameError, Refusal, RoomName, Slot,
     json::{Malformed, MemberError, Object},
     limits::{DEFAULT_COUNT, MAX_INTEGER},
+    removal::check_removal,
 };
 
 /// A frame from a client.
@@ -401,15 +402,9 @@ impl Reader<'_> {
             body: self.text("body", self.limits.body_bytes)?.ok_or_else(|| missing("body"))?,
             req,
         };
-        if append.kind.as_str() == Kind::REDACT {
-            if append.reference.is_none() {
-                return Err(bad("`redact` needs `ref`: the slot of the entry to redact"));
-            }
-            // Nobody could redact it.
-            if !append.body.is_empty() || append.meta.is_some() {
-                return Err(bad("`redact` has an empty `body` and no `meta`"));
-            }
-        }
+        let ClientAppend { kind, reference, body, meta, .. } = &append;
+        check_removal((kind, *reference), body, meta.as_deref())
+            .map_err(|(code, message)| Wrong(code, message))?;
         Ok(append)
     }
 

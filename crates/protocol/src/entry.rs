@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{Author, Body, Commitment, Content, EntryId, Kind, Salt};
+use crate::{Author, Body, Commitment, Content, EntryId, Kind, Removal, Salt};
 
 /// The place of an entry in its room's log: 0, 1, 2, … without gaps, at most 2^53 − 1.
 pub type Slot = u64;
@@ -95,10 +95,11 @@ impl Entry {
         self.content.meta()
     }
 
-    /// The slot that it redacts; `None` if it redacts nothing.
+    /// The texts that it removes; `None` if it removes none.
     #[must_use]
-    pub fn redacts(&self) -> Option<Slot> {
-        self.reference.filter(|slot| self.kind.as_str() == Kind::REDACT && *slot < self.slot)
+    pub fn removes(&self) -> Option<Removal> {
+        let reference = self.reference.filter(|slot| *slot < self.slot);
+        Removal::of(&self.kind, reference, self.body())
     }
 
     /// Removes body, meta and salt. Hashes them.

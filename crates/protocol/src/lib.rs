@@ -20,6 +20,7 @@ pub mod json;
 pub mod limits;
 pub mod manifest;
 pub mod names;
+mod removal;
 pub mod rooms;
 pub mod server;
 mod visible;
@@ -34,6 +35,7 @@ pub use json::write_json;
 pub use limits::Limits;
 pub use manifest::{BackupLine, HeadsDigest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest, PART};
 pub use names::{Author, EntryId, Kind, NameError};
+pub use removal::{ERASE_SLOTS, Removal};
 pub use rooms::{Namespace, RoomName, RoomRange};
 pub use server::{
     Appended, BatchLine, ErrorFrame, Heads, Hello, Placed, Reply, ServerAck, ServerFrame,

@@ -204,6 +204,15 @@ impl Kind {
     /// The kind that removes body, meta and salt of the entry at its `ref`.
     pub const REDACT: &str = "redact";
 
+    /// The kind that removes them from many entries, up to its `ref`.
+    pub const ERASE: &str = "erase";
+
+    /// Whether entries of this kind remove texts of others, and have none.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        [Self::REDACT, Self::ERASE].contains(&self.as_str())
+    }
+
     /// Whether this is [`Kind::TEXT`], which the wire omits.
     #[must_use]
     pub fn is_text(&self) -> bool {

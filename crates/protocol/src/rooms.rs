@@ -142,6 +142,28 @@ impl RoomRange {
         Self { from, to }
     }
 
+    /// The rooms of a pattern: a name, or the beginning of names and `*`, of those without a namespace or,
+    /// with `/acme/` before it, of the namespace `acme`.
+    ///
+    /// # Errors
+    /// [`NameError`]: the namespace or the name does not have its form.
+    pub fn of_pattern(pattern: &str) -> Result<Self, NameError> {
+        let (namespace, local) = match pattern.strip_prefix('/').and_then(|it| it.split_once('/')) {
+            Some((namespace, local)) => (Some(Namespace::new(namespace)?), local),
+            None => (None, pattern),
+        };
+        let name = local.strip_suffix('*').unwrap_or(local);
+        // `*` alone stands for all names.
+        if !name.is_empty() || local.is_empty() {
+            check(name)?;
+        }
+        Ok(if name.len() < local.len() {
+            Self::of_prefix(namespace.as_ref(), name)
+        } else {
+            Self::of_room(&RoomName(pattern.into()))
+        })
+    }
+
     /// The room of this full name.
     #[must_use]
     pub fn of_room(room: &RoomName) -> Self {
@@ -154,6 +176,12 @@ impl RoomRange {
         let Some(room) = room else { return self };
         let from = format!("{}\0", room.as_str()).max(self.from).min(self.to.clone());
         Self { from, to: self.to }
+    }
+
+    /// Whether a room is in it.
+    #[must_use]
+    pub fn holds(&self, room: &RoomName) -> bool {
+        (self.from.as_str()..self.to.as_str()).contains(&room.as_str())
     }
 
     /// Whether no room is in it.
@@ -306,7 +334,7 @@ mod tests {
         let rooms =
             ["/acme/a", "/acme/team-1", "/acmes/a", "/~/revoked", "0", "acme", "team-", "z~~"];
         let of = |range: RoomRange| {
-            let holds = |name: &&&str| ***name >= *range.from && ***name < *range.to;
+            let holds = |name: &&&str| range.holds(&room(name));
             rooms.iter().filter(holds).copied().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(of(RoomRange::every()), rooms.join(" "));
@@ -315,6 +343,14 @@ mod tests {
         assert_eq!(of(RoomRange::of_prefix(Some(&acme), "team-")), "/acme/team-1");
         assert_eq!(of(RoomRange::of_prefix(None, "team-")), "team-");
         assert_eq!(of(RoomRange::of_room(&room("/acme/a"))), "/acme/a");
+        let pattern = |text| RoomRange::of_pattern(text).map_or_else(|why| why.to_string(), of);
+        assert_eq!(pattern("*"), "0 acme team- z~~");
+        assert_eq!(pattern("team-*"), "team-");
+        assert_eq!(pattern("/acme/team*"), "/acme/team-1");
+        assert_eq!(pattern("/acme/a"), "/acme/a");
+        assert_eq!(pattern(""), "room is empty");
+        assert_eq!(pattern("a*b"), "room may only hold A-Z a-z 0-9 - . _ ~ : @");
+        assert_eq!(pattern("/~/*"), "namespace may only hold A-Z a-z 0-9 - . _");
         assert_eq!(of(RoomRange::every().after(Some(&room("acme")))), "team- z~~");
         assert!(RoomRange::of_room(&room("a")).after(Some(&room("a"))).is_empty());
         assert!(RoomRange::of_room(&room("a")).after(Some(&room("b"))).is_empty());

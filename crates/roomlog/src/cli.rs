@@ -1,5 +1,6 @@
 //! The command line as `clap` parses it, with its help.
 
+mod erase;
 mod import;
 mod server;
 mod token;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use roomlog_protocol::{EntryId, Kind, RoomName};
 
 pub(crate) use self::{
+    erase::EraseArgs,
     import::{Format, ImportArgs},
     server::{DoorArgs, ServerArgs},
     token::{InspectArgs, NewTokenArgs, RevokeArgs, TokenArgs, TokenCommand},
@@ -85,6 +87,8 @@ Examples:
     Move(Box<MoveArgs>),
     /// Make tokens, and read them.
     Token(TokenArgs),
+    /// Erase the texts of rooms, or those of one author.
+    Erase(EraseArgs),
     /// Revoke tokens before they expire.
     Revoke(RevokeArgs),
 }

@@ -122,6 +122,7 @@ async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Fail
         CliCommand::Move(args) => commands::relocate::run(*args).await,
         CliCommand::Import(args) => commands::import::run(args).await,
         CliCommand::Token(args) => commands::token::run(args),
+        CliCommand::Erase(args) => commands::erase::run(args).await,
         CliCommand::Revoke(args) => commands::revoke::run(args).await,
     }
     .map(|()| ExitCode::SUCCESS)

@@ -101,7 +101,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let (data, listen, admin) = (settings.data()?, settings.listen()?, settings.admin_listen()?);
     let (mut config, node_settings) = (settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
-    let disk_reserve = settings.disk_reserve()?;
+    let (disk_reserve, retention) = (settings.disk_reserve()?, settings.retention()?);
     config.tokens = tokens(&settings, listen).await?;
     config.tls = settings.tls()?.map(Arc::new);
     let files = LoadedFiles { certificate: config.tls.clone(), tokens: config.tokens.clone() };
@@ -156,6 +156,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
                 served.map_err(Failure::other)?;
             }
             never = disk::watch(&node, &storage.data, disk_reserve, &metrics) => match never {},
+            never = retention.run(&node) => match never {},
             never = tls::watch(files.certificate.as_ref()) => match never {},
         }
     }

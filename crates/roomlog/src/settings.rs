@@ -99,6 +99,11 @@ settings! {
         /// client is; repeatable. Flags replace the environment's list, and that the file's
         #[arg(value_delimiter = ',')]
         trust_proxy: Vec<String>, "ROOMLOG_TRUST_PROXY", "CIDR";
+        /// How long the texts of rooms are kept, such as 'team-*=30d' or 'legal=forever'; then they are
+        /// erased. The longest pattern that fits a room holds; repeatable. Flags replace the
+        /// environment's list, and that the file's [default: for ever]
+        #[arg(value_delimiter = ',')]
+        retention: Vec<String>, "ROOMLOG_RETENTION", "ROOMS=AGE";
         /// How long a socket may take to read its last answers at shutdown [default: 10000]
         drain_ms: u64, "ROOMLOG_DRAIN_MS", "MS";
         /// Concurrent sockets; more are refused [default: 20000]
@@ -279,6 +284,7 @@ impl Settings {
         self.node()?;
         self.journal_bytes()?;
         self.disk_reserve()?;
+        self.retention()?;
         self.cluster()?;
         self.access.tokens()?;
         self.tls_files()?;
@@ -423,6 +429,7 @@ fn yes_or_no(typed: &str) -> Result<bool, String> {
 
 mod cluster;
 mod public;
+mod retention;
 
 #[cfg(test)]
 mod tests;

@@ -48,17 +48,7 @@ impl FromStr for Life {
     type Err = String;
 
     fn from_str(typed: &str) -> Result<Self, String> {
-        let digits = typed.trim_end_matches(|last: char| !last.is_ascii_digit());
-        let unit = match &typed[digits.len()..] {
-            "" | "s" => Some(1),
-            "m" => Some(60),
-            "h" => Some(60 * 60),
-            "d" => Some(24 * 60 * 60),
-            _ => None,
-        };
-        let seconds =
-            digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
-        match seconds {
+        match seconds(typed) {
             Some(seconds @ 1..=KEPT_S) => Ok(Self(seconds)),
             _ => Err(format!(
                 "{typed:?} is not a life of a token: write seconds, or a number with s, m, h or d, of \
@@ -66,6 +56,19 @@ impl FromStr for Life {
             )),
         }
     }
+}
+
+/// A time in seconds, written as such, or with s, m, h or d.
+pub(crate) fn seconds(typed: &str) -> Option<u64> {
+    let digits = typed.trim_end_matches(|last: char| !last.is_ascii_digit());
+    let unit = match &typed[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 impl TryFrom<String> for Life {

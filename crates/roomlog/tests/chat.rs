@@ -76,6 +76,9 @@ async fn a_removed_message_and_its_edits_are_redacted_and_one_of_another_author_
     let log = bo.whole_log("general").await;
     let redacted: Vec<_> = log.iter().map(|it| it["redacted"] == true).collect();
     assert_eq!(redacted, [false, true, true, false, false]);
+    bo.append("general", json!({ "body": "bo", "kind": "erase", "ref": 4 })).await;
+    let screen = ada.terminal.shows(&["bo  removed", "6 entries"]).await;
+    assert!(!screen.contains("shall we?"), "{screen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

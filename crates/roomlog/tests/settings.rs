@@ -66,6 +66,7 @@ const SETTINGS: &[(&str, [&str; 3])] = &[
     ("page_entries", ["11", "12", "13"]),
     ("pending_logins", ["11", "12", "13"]),
     ("ping_ms", ["11", "12", "13"]),
+    ("retention", [r#"["a=1d"]"#, r#"["a*=1h"]"#, r#"["*=forever"]"#]),
     ("room_bytes", ["11", "12", "13"]),
     ("rooms", ["11", "12", "13"]),
     ("rooms_per_connection", ["11", "12", "13"]),

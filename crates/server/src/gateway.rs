@@ -22,7 +22,8 @@ use roomlog_core::{
     tail::Tail,
 };
 use roomlog_protocol::{
-    Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, ServerFrame, Span,
+    Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, RoomRange, ServerFrame,
+    Span,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
@@ -242,22 +243,30 @@ impl Gateway {
         page
     }
 
-    /// Lists the first `limit` rooms after one that somebody may read, in byte order, on a thread that
-    /// may block on the disk. All who list rooms take turns, one call each of a principal at a time, so
-    /// that they use one thread however many they are.
-    pub(crate) async fn room_heads(
+    /// Lists the first `limit` rooms after one that somebody may read, in byte order.
+    pub(crate) async fn readable_rooms(
         &self,
         turns: &ReadTurns,
         access: &Access,
         after: Option<RoomName>,
         limit: usize,
     ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
+        let ranges = access.readable().into_iter().map(|range| range.after(after.as_ref()));
+        self.room_heads(turns, ranges.filter(|range| !range.is_empty()).collect(), limit).await
+    }
+
+    /// Lists the first `limit` rooms of ranges, on a thread that may block on the disk. All who list
+    /// take turns, one call each of a principal at a time, so that they use one thread.
+    pub(crate) async fn room_heads(
+        &self,
+        turns: &ReadTurns,
+        ranges: Vec<RoomRange>,
+        limit: usize,
+    ) -> Result<Vec<(RoomName, Head)>, ArchiveError> {
         let (node, permits) = (self.node.clone(), self.list_permits.clone());
         let interrupted = || Err(ArchiveError::Failed("a read was interrupted".into()));
         let _turn = turns.lists.acquire().await;
         let Ok(permit) = permits.acquire_owned().await else { return interrupted() };
-        let ranges = access.readable().into_iter().map(|range| range.after(after.as_ref()));
-        let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
         let listed = tokio::task::spawn_blocking(move || {
             // Until it has ended, even if nobody waits for it any more.
             let _permit = permit;

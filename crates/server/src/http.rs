@@ -9,6 +9,7 @@ mod backup;
 mod batch;
 mod body;
 mod entries;
+mod erase;
 mod events;
 mod page;
 mod query;
@@ -60,7 +61,7 @@ pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
     let routes = Router::new()
         .route("/v1/session", post(cookie::begin).delete(cookie::end))
         .route("/v1/rooms", get(rooms::read_rooms))
-        .route("/v1/rooms/{room}", get(rooms::read_head))
+        .route("/v1/rooms/{room}", get(rooms::read_head).delete(erase::delete))
         .route("/v1/rooms/{room}/entries", entries)
         .route("/v1/rooms/{room}/events", get(events::events))
         .route("/", get(page::index))
@@ -84,6 +85,7 @@ pub(crate) fn door(gateway: Arc<Gateway>, rules: Rules) -> Router {
     let routes = Router::new()
         .route("/metrics", get(metrics).layer(may(Operation::Metrics)))
         .route("/v1/backup", get(backup::backup).layer(may(Operation::Backup)))
+        .route("/v1/erase", post(erase::post).layer(may(Operation::Erase)))
         .route("/v1/revoke", post(revoke::post).layer(may(Operation::Revoke)));
     finish(routes, Listener { guard, limits_rates: false }).with_state(gateway)
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use roomlog_auth::Access;
 use roomlog_core::{budget::Charge, outcome::AppendOutcome, queue::Draft};
-use roomlog_protocol::{Author, ClientAppend, EntryId, ErrorCode, Kind, Refusal, Salt};
+use roomlog_protocol::{Author, ClientAppend, EntryId, ErrorCode, Refusal, Salt};
 
-use crate::{auth::rights::may_redact, gateway::STOPPING};
+use crate::{auth::rights::may_remove, gateway::STOPPING};
 
 /// The error that an outcome is answered with. The caller adds the room, id and `req` of the append.
 /// `None` if the append was committed.
@@ -84,9 +84,9 @@ pub(crate) fn draft(
     received: u64,
     charge: Charge,
 ) -> Draft {
-    let may_redact = append.kind.as_str() == Kind::REDACT && may_redact(access, &append.room);
+    let may_remove = may_remove(access, &append.kind, &append.room);
     let draft = Draft::new(append, (author, id, new_salt()), received, charge);
-    if may_redact { draft.with_right_to_redact() } else { draft }
+    if may_remove { draft.with_right_to_remove() } else { draft }
 }
 
 /// When an append was received, in ms since the epoch: it orders appends and never dates them.

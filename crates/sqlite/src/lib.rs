@@ -34,6 +34,7 @@ mod scrub;
 mod small_files;
 mod start;
 mod wal;
+mod wal_pages;
 
 pub use archive::SqliteArchive;
 pub use backup::SqliteBackup;

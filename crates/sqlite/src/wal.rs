@@ -34,7 +34,6 @@
 
 mod checksum;
 mod copied_pages;
-mod pages;
 
 use std::{
     io::{self, BufReader, Read},
@@ -43,7 +42,6 @@ use std::{
 
 use thiserror::Error;
 
-pub(crate) use self::pages::WalPages;
 use self::{
     checksum::{ByteOrder, Checksum, is_one_bit_off},
     copied_pages::CopiedPages,
@@ -54,8 +52,8 @@ use crate::{
     private::{self, if_exists},
 };
 
-const HEADER_BYTES: usize = 32;
-const FRAME_HEADER_BYTES: usize = 24;
+pub(crate) const HEADER_BYTES: usize = 32;
+pub(crate) const FRAME_HEADER_BYTES: usize = 24;
 
 /// The magic without its last bit, which is the byte order.
 const MAGIC: u32 = 0x377f_0682;
@@ -131,20 +129,20 @@ fn page_size_of(database: &Path) -> io::Result<Option<usize>> {
     Ok(size.map(|size| if size == 1 { 65_536 } else { size }))
 }
 
-fn number(bytes: &[u8]) -> u32 {
+pub(crate) fn number(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 /// A valid header: the frames with its salts are of its round.
-struct Round {
+pub(crate) struct Round {
     order: ByteOrder,
-    page_size: usize,
-    salts: [u8; 8],
+    pub(crate) page_size: usize,
+    pub(crate) salts: [u8; 8],
     sum: Checksum,
 }
 
 impl Round {
-    fn of(header: &[u8; HEADER_BYTES]) -> Option<Self> {
+    pub(crate) fn of(header: &[u8; HEADER_BYTES]) -> Option<Self> {
         let magic = number(&header[..4]);
         let order = if magic & 1 == 0 { ByteOrder::Little } else { ByteOrder::Big };
         let sum = Checksum::default().after(order, &header[..24]);

@@ -1,4 +1,4 @@
-//! Annotations: the edits, reactions and redactions of an entry.
+//! Annotations: the edits, reactions and removals of an entry.
 //!
 //! Enters: entries in any order. Leaves: what to show at a slot. Invariant: the result depends on
 //! the entries taken, not on their order, by the rules of PROTOCOL.md's table of kinds (as in the
@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use roomlog_client::protocol::{Author, Body, Entry};
+use roomlog_client::protocol::{Author, Body, Entry, Removal};
 
 use crate::limits::MAX_ANNOTATIONS;
 
@@ -31,26 +31,29 @@ struct OfSlot {
 #[derive(Default)]
 pub(crate) struct Annotations {
     by_slot: BTreeMap<u64, OfSlot>,
+    /// Those of many entries.
+    erasures: Vec<Removal>,
     /// How many were taken since the last eviction.
     taken: usize,
 }
 
 /// Whether an entry is a line of its own, not an annotation.
 pub(crate) fn is_line(entry: &Entry) -> bool {
-    entry.reference.is_none() || !matches!(entry.kind.as_str(), "reaction" | "edit" | "redact")
+    let kind = &entry.kind;
+    entry.reference.is_none() || !(kind.removes() || matches!(kind.as_str(), "reaction" | "edit"))
 }
 
 impl Annotations {
     pub(crate) fn take(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| !is_line(entry)) {
             let Some(slot) = entry.reference else { continue };
-            let about = self.by_slot.entry(slot).or_default();
             self.taken += 1;
+            if let Some(removal) = entry.removes() {
+                self.remove(removal);
+                continue;
+            }
+            let about = self.by_slot.entry(slot).or_default();
             match entry.kind.as_str() {
-                "redact" => {
-                    about.is_redacted = true;
-                    self.forget(slot);
-                }
                 _ if entry.content.is_redacted() => {}
                 "edit" => keep_later(&mut about.edits, entry),
                 _ => keep_later(&mut about.reactions, entry),
@@ -58,11 +61,18 @@ impl Annotations {
         }
     }
 
-    /// Drops the edit or reaction in a slot, and the edits of the message in it.
-    fn forget(&mut self, redacted: u64) {
+    /// Drops the edits and reactions that it covers, and the edits of the messages that it covers.
+    fn remove(&mut self, removal: Removal) {
         for (slot, about) in &mut self.by_slot {
-            about.edits.retain(|_, (at, _)| *slot != redacted && *at != redacted);
-            about.reactions.retain(|_, (at, _)| *at != redacted);
+            let is_covered = |at: u64, author: &Author| removal.covers_slot(at, author);
+            about
+                .edits
+                .retain(|author, (at, _)| !is_covered(*slot, author) && !is_covered(*at, author));
+            about.reactions.retain(|author, (at, _)| !is_covered(*at, author));
+        }
+        match removal {
+            Removal::Entry(slot) => self.by_slot.entry(slot).or_default().is_redacted = true,
+            span @ Removal::Span { .. } => self.erasures.push(span),
         }
     }
 
@@ -75,14 +85,16 @@ impl Annotations {
     pub(crate) fn trim(&mut self, slots: RangeInclusive<u64>) {
         if self.taken > MAX_ANNOTATIONS {
             self.by_slot.retain(|slot, _| slots.contains(slot));
+            self.erasures.retain(|erasure| erasure.slots().end() >= slots.start());
             self.taken = 0;
         }
     }
 
     pub(crate) fn shown<'a>(&'a self, entry: &'a Entry) -> Shown<'a> {
+        let is_redacted =
+            entry.content.is_redacted() || self.erasures.iter().any(|it| it.covers(entry));
         let Some(about) = self.by_slot.get(&entry.slot) else {
             let (body, reactions) = (entry.body(), Vec::new());
-            let is_redacted = entry.content.is_redacted();
             return Shown { body, is_edited: false, is_redacted, reactions };
         };
         // Only the entry's author can edit it.
@@ -97,7 +109,7 @@ impl Annotations {
         Shown {
             body: edit.unwrap_or(entry.body()),
             is_edited: edit.is_some(),
-            is_redacted: about.is_redacted || entry.content.is_redacted(),
+            is_redacted: about.is_redacted || is_redacted,
             reactions: emoji.into_iter().map(|(emoji, (_, count))| (emoji, count)).collect(),
         }
     }

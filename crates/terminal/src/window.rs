@@ -68,10 +68,8 @@ impl Window {
         if !(keep && self.entries.len() + entries.len() > MAX_HELD) {
             self.join(entries.iter().cloned());
         }
-        for slot in entries.iter().filter_map(Entry::redacts) {
-            let at = self.first().and_then(|first| slot.checked_sub(first));
-            let at = at.and_then(|at| usize::try_from(at).ok());
-            if let Some(entry) = at.and_then(|at| self.entries.get_mut(at)) {
+        for removal in entries.iter().filter_map(Entry::removes) {
+            for entry in self.entries.iter_mut().filter(|entry| removal.covers(entry)) {
                 entry.redact();
             }
         }

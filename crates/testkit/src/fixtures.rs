@@ -48,6 +48,16 @@ pub fn redaction(room: &str, author: &str, id: &str, slot: u64) -> Proposal {
     Proposal { kind, reference, ..proposal(room, author, id, "") }
 }
 
+/// The erasure of what an author, or everybody, wrote in the slots up to one.
+///
+/// # Panics
+/// If the kind is invalid.
+#[must_use]
+pub fn erasure(room: &str, author: &str, id: &str, (last, of): (u64, Option<&str>)) -> Proposal {
+    let (kind, reference) = (Kind::new(Kind::ERASE).expect("a kind"), Some(last));
+    Proposal { kind, reference, ..proposal(room, author, id, of.unwrap_or_default()) }
+}
+
 /// The proposal with another meta.
 #[must_use]
 pub fn with_meta(proposal: Proposal, meta: &str) -> Proposal {

@@ -354,7 +354,7 @@ pub fn draft(
     time: u64,
 ) -> Result<Draft, AppendOutcome> {
     let Proposal { room, author, id, kind, reference, sent_at, expect, .. } = proposal;
-    let (content, may_redact) = (proposal.content, proposal.may_redact);
+    let (content, may_remove) = (proposal.content, proposal.may_remove);
     let append = ClientAppend {
         room,
         body: content.body().to_owned(),
@@ -372,7 +372,7 @@ pub fn draft(
     let charge = Draft::charge(&append, account)?;
     let salt = content.salt().unwrap_or(SALT);
     let draft = Draft::new(append, (author, id, salt), time, charge);
-    Ok(if may_redact { draft.with_right_to_redact() } else { draft })
+    Ok(if may_remove { draft.with_right_to_remove() } else { draft })
 }
 
 /// Committed at this slot, at time 0, not a repeat.

@@ -226,6 +226,41 @@ test("an edit is dropped when its message is removed, here or elsewhere; a reply
   for (const it of [page, other]) assert.equal((await held(it)).includes(SECRET), false);
 });
 
+test("an erase entry removes all that its author has said, here and elsewhere; it is no line of its own", async () => {
+  await site.server.put([
+    { author: "ada", body: `my card is ${SECRET}` }, { author: "grace", body: "not here!", ref: 0 },
+    { author: "ada", body: `it is ${SECRET}`, kind: "edit", ref: 0 }, { author: "ada", body: "🎉", kind: "reaction", ref: 1 },
+    { author: "ada", body: `also ${SECRET}` },
+  ]);
+  const ada = await site.open("ada"), grace = await site.open("grace");
+  for (const page of [ada, grace]) {
+    await shows(page, [`it is ${SECRET}`, "not here!", `also ${SECRET}`]);
+    await page.locator("#slot-1 .quote", { hasText: SECRET }).waitFor();
+    await page.locator("#slot-1 .reactions").waitFor();
+  }
+  await ada.locator("#slot-4").press("e");
+  await composed(ada, `also ${SECRET}`);
+  await grace.locator("#slot-4").press("r");
+  await grace.locator("#about", { hasText: SECRET }).waitFor();
+  await grace.locator("#body").fill("a reply");
+  await site.server.put([{ author: "ada", kind: "erase", ref: 4, body: "ada" }, { author: "ada", body: "new here" }]);
+  for (const page of [ada, grace]) {
+    await shows(page, ["Message removed", "not here!", "Message removed", "new here"]);
+    await eventually(() => page.locator("#slot-1 .quote").textContent(), "ada: Message removed");
+    await page.locator("#slot-1 .reactions").waitFor({ state: "detached" });
+  }
+  await composed(ada, "");
+  await grace.locator("#about", { hasText: "Replying to ada: Message removed" }).waitFor();
+  await composed(grace, "a reply");
+  for (const page of [ada, grace]) {
+    assert.equal((await held(page)).includes(SECRET), false);
+    await page.reload();
+    await shows(page, ["Message removed", "not here!", "Message removed", "new here"]);
+    assert.equal((await held(page)).includes(SECRET), false);
+  }
+  assert.deepEqual([ada.problems, grace.problems], [[], []]);
+});
+
 test("an edit in another room or of an earlier page is dropped if its message was removed meanwhile", async () => {
   await site.server.put([{ author: "ada", body: SECRET }, { author: "ada", body: `also ${SECRET}` }]);
   const page = await site.open("ada");

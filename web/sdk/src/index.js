@@ -18,7 +18,7 @@
 //          timeline · outbox   entries without gaps; appends in order, exactly once
 //          digest · store      verification; appends that survive a reload
 //
-//  fold                        edits, reactions and redactions, for programs that show a room
+//  fold                        edits, reactions, redactions and erasures, for programs that show a room
 // ```
 
 import { Log } from "./log.js";

@@ -7,8 +7,8 @@
 //
 // In: replies to `join` and `update`, acks. Out: entries, each once; whether entries are missing, and the request for them;
 // whether the server's log differs from the one that was held. Invariants: spans are ascending, have no holes and do not
-// touch; entries are verified against every digest that came with them or with their neighbours; an entry whose redact
-// entry has come is held and delivered without body, meta and salt. No I/O.
+// touch; entries are verified against every digest that came with them or with their neighbours; an entry that a redact or
+// erase entry covers is, once that has come, held and delivered without body, meta and salt. No I/O.
 
 import { after, redacted, start } from "./digest.js";
 
@@ -20,6 +20,86 @@ export const FAR_BEHIND = 5_000;
 
 /** How many entries the reply to the first `join` has, by default. */
 export const JOIN_COUNT = 50;
+
+/** How many slots an erase entry covers: those that end with its `ref`. */
+export const ERASE_SLOTS = 4_096;
+
+/** Kinds that remove the texts of other entries. Nobody said anything in them, so they stay. */
+const REMOVING = new Set(["redact", "erase"]);
+
+/**
+ * The entries in a span of slots, of one author or, if that is null, of all.
+ * @typedef {{first: number, last: number, author: string | null}} Removal
+ */
+
+/**
+ * The entries whose texts are removed, according to an entry: of a redact or erase entry those that it is about, of one
+ * that comes without its text itself; null for any other.
+ * @param {Entry} entry
+ * @returns {Removal | null}
+ */
+export function removalOf({ slot, kind, ref, body, redacted }) {
+  if (redacted) return { first: slot, last: slot, author: null };
+  if (ref == null || !REMOVING.has(kind ?? "text")) return null;
+  if (kind === "redact") return { first: ref, last: ref, author: null };
+  return { first: Math.max(0, ref + 1 - ERASE_SLOTS), last: ref, author: body || null };
+}
+
+/** All removals of a room that have come. */
+export class Removals {
+  /** Spans by author: ascending, none touches the next. @type {Map<string | null, {first: number, last: number}[]>} */
+  #spans = new Map();
+
+  /** @param {Removal} removal */
+  add({ first, last, author }) {
+    const spans = this.#spans.get(author) ?? [], from = indexFrom(spans, it => it.last < first - 1);
+    let end = from;
+    while (end < spans.length && spans[end].first <= last + 1) end++;
+    // To erase a room takes one erase entry after the other: as one span they cost no more than one.
+    const touched = [{ first, last }, ...spans.slice(from, end)];
+    const one = { first: Math.min(...touched.map(it => it.first)), last: Math.max(...touched.map(it => it.last)) };
+    spans.splice(from, end - from, one);
+    this.#spans.set(author, spans);
+  }
+
+  /** Whether one of them removes the text of an entry. @param {{slot: number, author: string, kind?: string}} entry */
+  covers({ slot, author, kind }) {
+    if (REMOVING.has(kind ?? "text")) return false;
+    return [author, null].some(by => {
+      const spans = this.#spans.get(by) ?? [], span = spans[indexFrom(spans, it => it.last < slot)];
+      return span !== undefined && span.first <= slot;
+    });
+  }
+
+  /** Drops those that are only about entries outside of these slots. @param {number} first @param {number} last */
+  trim(first, last) {
+    for (const [author, spans] of this.#spans) {
+      const rest = spans.filter(span => span.first <= last && first <= span.last);
+      if (rest.length > 0) this.#spans.set(author, rest);
+      else this.#spans.delete(author);
+    }
+  }
+
+  clear() {
+    this.#spans.clear();
+  }
+}
+
+/**
+ * The index of the first item of an ascending list that is not before a place; the list's length if all are.
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => boolean} isBefore
+ */
+export function indexFrom(items, isBefore) {
+  let from = 0, end = items.length;
+  while (from < end) {
+    const middle = (from + end) >> 1;
+    if (isBefore(items[middle])) from = middle + 1;
+    else end = middle;
+  }
+  return from;
+}
 
 /**
  * The result of a frame.
@@ -41,8 +121,8 @@ export class Timeline {
   #latest = -1;
   /** Digests from replies, by slot, for verifying entries that come next to them. @type {Map<number, string>} */
   #digests = new Map();
-  /** Slots that are redacted: what comes of them later was sent before. @type {Set<number>} */
-  #redacted = new Set();
+  /** What of the entries that they cover comes later was sent before. */
+  #removals = new Removals();
 
   /**
    * @param {string} room
@@ -189,7 +269,7 @@ export class Timeline {
     for (const slot of this.#digests.keys()) {
       if (slot !== -1 && (slot < first - 1 || slot > last)) this.#digests.delete(slot);
     }
-    for (const slot of this.#redacted) if (slot < first || slot > last) this.#redacted.delete(slot);
+    this.#removals.trim(first, last);
   }
 
   /** Drops everything, because the server has another log. The next join starts at the newest entries. */
@@ -197,7 +277,7 @@ export class Timeline {
     this.leap();
     this.#spans = [];
     this.#latest = -1;
-    this.#redacted.clear();
+    this.#removals.clear();
     this.#clearDigests();
   }
 
@@ -211,25 +291,29 @@ export class Timeline {
   }
 
   /**
-   * Inserts consecutive entries, and redacts what they say is redacted.
+   * Inserts consecutive entries, and redacts what they say is removed.
    * @param {Entry[]} entries
    * @returns {Entry[]} those that were not held before
    */
   #put(entries) {
     const fresh = entries.filter(entry => this.get(entry.slot) === undefined);
-    for (const entry of fresh) this.#place(this.#redacted.has(entry.slot) ? redacted(entry) : entry);
+    for (const entry of fresh) this.#place(this.#removals.covers(entry) ? redacted(entry) : entry);
     for (const entry of entries) {
-      if (entry.redacted) this.#redact(entry.slot);
-      if (entry.kind === "redact" && entry.ref != null) this.#redact(entry.ref);
+      const removal = removalOf(entry);
+      if (removal) this.#remove(removal);
     }
     return fresh.map(entry => this.get(entry.slot) ?? entry);
   }
 
-  /** Redacts what is held of a slot, and what comes of it later. @param {number} slot */
-  #redact(slot) {
-    this.#redacted.add(slot);
-    const span = this.#holding(slot), entry = span?.entries[slot - span.first];
-    if (span && entry && !entry.redacted) span.entries[slot - span.first] = redacted(entry);
+  /** Redacts what is held of the entries that a removal covers, and what comes of them later. @param {Removal} removal */
+  #remove(removal) {
+    this.#removals.add(removal);
+    for (const { first, entries } of this.#spans) {
+      const end = Math.min(entries.length, removal.last + 1 - first);
+      for (let at = Math.max(0, removal.first - first); at < end; at++) {
+        if (!entries[at].redacted && this.#removals.covers(entries[at])) entries[at] = redacted(entries[at]);
+      }
+    }
   }
 
   /** Inserts an entry that is not held. @param {Entry} entry */

@@ -77,6 +77,73 @@ test("a reaction that is redacted does not count", () => {
   assert.deepEqual([...fold.of(line).reactions], [["👍", ["edsger"]]], "nothing of another log is left");
 });
 
+/** An erase entry, of one author or of all. */
+const erase = (/** @type {number} */ slot, /** @type {number} */ ref, author = "") => at(slot, "root", author, { kind: "erase", ref });
+
+test("an erased author's lines, edits and reactions are gone, in whatever order they come", () => {
+  const hers = at(2, "grace", "hi"), later = at(12, "ada", "later"), late = at(13, "ada", "late", { kind: "edit", ref: 3 });
+  /** @type {[import("../src/index.js").Entry, string, boolean, [string, string[]][]][]} */
+  const expected = [[line, "", true, [["👍", ["edsger"]]]], [hers, "hi", false, []], [later, "later", false, []]];
+  /** @type {import("../src/index.js").Entry[]} */
+  const all = [
+    hers, line, ...about, at(10, "ada", "👋", { kind: "reaction", ref: 2 }), erase(11, 10, "ada"), later, late,
+  ];
+  for (const order of [all, all.toReversed(), [...all.slice(6), ...all.slice(0, 6)], [...all, ...all]]) {
+    const fold = new Fold();
+    for (const entry of order) fold.take([entry]);
+    for (const [entry, ...shown] of expected) {
+      const { body, gone, reactions } = fold.of(entry);
+      assert.deepEqual([body, gone, [...reactions]], shown);
+    }
+    assert.deepEqual(fold.of(line).edits, [13], "those within the span are erased, too");
+  }
+});
+
+test("the lines that an erase entry changes are those taken before, in whatever order they came", () => {
+  const lines = [at(1, "ada", "before the span"), line, at(7, "grace", "hi"), at(4_098, "ada", "last"), at(4_099, "ada", "behind")];
+  const heart = at(8, "ada", "❤", { kind: "reaction", ref: 1 });
+  for (const order of [lines, lines.toReversed(), [...lines.slice(2), ...lines]]) {
+    const fold = new Fold();
+    for (const entry of [...order, heart]) fold.take([entry]);
+    const changed = (/** @type {string | undefined} */ author) => [...fold.take([erase(5_000, 4_098, author)])].sort((a, b) => a - b);
+    assert.deepEqual([changed("edsger"), changed("grace"), changed("ada")], [[], [7], [1, 3, 4_098]], "1 by its reaction");
+    assert.deepEqual(changed(undefined), [3, 7, 4_098], "all authors");
+    fold.clear();
+    assert.deepEqual(changed(undefined), []);
+  }
+});
+
+test("an edit that is erased does not show through: the text is the one before the span", () => {
+  const last = 5_000, edits = [
+    at(9, "ada", "hello", { kind: "edit", ref: 3 }), at(last, "ada", "hello!", { kind: "edit", ref: 3 }),
+    at(last + 1, "grace", "👍", { kind: "reaction", ref: 3 }),
+  ];
+  /** @type {[import("../src/index.js").Entry[], string][]} */
+  const cases = [
+    [[erase(last + 2, last, "ada")], "hello"],
+    [[erase(last + 2, last)], "hello"],
+    [[erase(last + 2, last, "grace")], "hello!"],
+    [[erase(last + 2, last, "ada"), erase(last + 3, 9)], ""],
+  ];
+  for (const [erased, body] of cases) {
+    for (const order of [[line, ...edits, ...erased], [...erased, ...edits.toReversed(), line]]) {
+      const fold = new Fold();
+      for (const entry of order) fold.take([entry]);
+      const shown = fold.of(line);
+      assert.deepEqual([shown.body, shown.gone, [...shown.reactions]], [body, body === "", [["👍", ["grace"]]]]);
+    }
+  }
+});
+
+test("an erase entry is no line, and none of these is erased", () => {
+  const fold = new Fold();
+  assert.deepEqual([isLine(erase(5, 4)), isLine(redact(5, 4))], [false, false]);
+  fold.take([line, redact(4, 3), erase(5, 4, "ada"), erase(6, 5)]);
+  assert.deepEqual([fold.of(redact(4, 3)).gone, fold.of(erase(5, 4, "ada")).gone, fold.of(line).gone], [false, false, true]);
+  fold.clear();
+  assert.equal(fold.of(line).gone, false, "nothing of another log is left");
+});
+
 test("an edit without a ref is a line; a duplicate counts once", () => {
   assert.equal(isLine(at(1, "ada", "x", { kind: "edit" })), true);
   assert.equal(isLine(about[0]), false);

@@ -1,4 +1,4 @@
-// What a redaction leaves in memory: a snapshot of the heap has no text of it.
+// What redactions and erasures leave in memory: a snapshot of the heap has no text of it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -38,6 +38,19 @@ test("nothing of a redacted entry and its redacted edit stays in memory", async 
   take([received(0, "told"), received(1, "edited", { kind: "edit", ref: 0 }), received(2, "kept")]);
   assert.deepEqual(await inMemory(), ["edited", "edited, meta", "kept", "kept, meta", "told", "told, meta"]);
   take([redact(3, 0), redact(4, 1)]);
+  assert.deepEqual(await inMemory(), ["kept", "kept, meta"]);
+  assert.equal(timeline.last, 4);
+});
+
+test("nothing of what an author said stays in memory after an erase entry", async () => {
+  const timeline = new Timeline(ROOM), fold = new Fold();
+  timeline.joined({ entries: [], latest: -1, digest_at: -1, digest: "" });
+  const take = (/** @type {import("../src/index.js").Entry[]} */ entries) => fold.take(timeline.ack(entries).entries);
+  take([
+    received(0, "told"), received(1, "edited", { kind: "edit", ref: 0 }), received(2, "kept", { author: "grace" }),
+    received(3, "reacted", { kind: "reaction", ref: 2 }),
+  ]);
+  take([received(4, "", { author: "root", body: "ada", meta: undefined, kind: "erase", ref: 3 })]);
   assert.deepEqual(await inMemory(), ["kept", "kept, meta"]);
   assert.equal(timeline.last, 4);
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { after, redacted, start } from "../src/digest.js";
-import { FAR_BEHIND, Timeline } from "../src/timeline.js";
+import { ERASE_SLOTS, FAR_BEHIND, Removals, Timeline, removalOf } from "../src/timeline.js";
 
 const ROOM = "general";
 
@@ -155,13 +155,84 @@ test("an entry that is held and comes again redacted is redacted, but not taken 
   assert.deepEqual([contentOf(timeline, 92), contentOf(timeline, 93)], ["body 92", GONE]);
 });
 
-test("another log has no redactions of this one", () => {
+/** An erase entry, of one author or of all. */
+const erase = (/** @type {number} */ slot, /** @type {number} */ ref, author = "") => (
+  { slot, author: "root", id: `e-${slot}`, body: author, kind: "erase", ref, committed_at: 2_000, salt: "cm9vbWxvZy1zbHQw" }
+);
+/** An entry of somebody else. */
+const said = (/** @type {number} */ slot, /** @type {string} */ author, more = {}) => (
+  { slot, author, id: `${author}-${slot}`, body: `${author} ${slot}`, committed_at: 2_000, salt: "cm9vbWxvZy1zbHQw", ...more }
+);
+/** The slots that a timeline holds without their texts. */
+const erased = (/** @type {Timeline} */ timeline) => timeline.spans.flatMap(({ first, last }) => (
+  Array.from({ length: last + 1 - first }, (_, at) => first + at).filter(slot => timeline.get(slot)?.redacted)
+));
+
+test("an erase entry removes what is held of its author, and the digests still agree", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(95, 100));
+  timeline.ack([
+    said(100, "grace"), said(101, "grace", { kind: "edit", ref: 100 }), said(102, "ada", { kind: "reaction", ref: 100 }),
+    said(103, "grace"),
+  ]);
+  assert.deepEqual(slots(timeline.ack([erase(104, 102, "grace")]).entries), [104]);
+  assert.deepEqual(erased(timeline), [100, 101], "not what came after its ref");
+  assert.deepEqual([contentOf(timeline, 101), contentOf(timeline, 104)], [GONE, "grace"]);
+  timeline.ack([erase(105, 104)]);
+  assert.deepEqual(erased(timeline), [95, 96, 97, 98, 99, 100, 101, 102, 103], "all authors, but not the erase entry");
+  // Verified from the digest of this page to that of the first one, over the erased entries.
+  assert.equal(timeline.fill(reply(85, 95, 105)).diverged, undefined);
+});
+
+test("an entry that comes with its erase entry, or after it, is taken in the redacted form", () => {
   const timeline = new Timeline(ROOM, 10);
   timeline.joined(reply(90, 95));
-  timeline.ack([redact(95, 3)]);
+  const taken = timeline.ack([log[95], said(96, "grace"), redact(97, 90), erase(98, 97, "ada")]).entries;
+  assert.deepEqual(taken.map(it => it.body), [undefined, "grace 96", "", "ada"]);
+  // The answer to a read was on its way when the erase entry came.
+  const { entries } = timeline.fill({ ...reply(86, 90, 98), entries: [...log.slice(86, 89), said(89, "grace")] });
+  assert.deepEqual(entries.map(it => it.body), [undefined, undefined, undefined, "grace 89"]);
+  assert.equal(contentOf(timeline, 97), "", "the redact entry stays");
+});
+
+test("an erase entry covers the slots up to its ref, 4,096 at most", () => {
+  const covered = (/** @type {number} */ ref, /** @type {number[]} */ of) => {
+    const removals = new Removals();
+    removals.add(/** @type {import("../src/timeline.js").Removal} */ (removalOf(erase(9_000, ref))));
+    return of.filter(slot => removals.covers(said(slot, "ada")));
+  };
+  assert.equal(ERASE_SLOTS, 4_096);
+  assert.deepEqual(covered(8_000, [0, 3_904, 3_905, 8_000, 8_001]), [3_905, 8_000]);
+  assert.deepEqual(covered(4_095, [0, 4_095, 4_096]), [0, 4_095]);
+  assert.deepEqual(covered(3, [0, 3, 4]), [0, 3]);
+  const { ref: _, ...bare } = erase(9, 8);
+  assert.deepEqual([removalOf(bare), removalOf(said(9, "ada", { ref: 8 }))], [null, null]);
+});
+
+test("removals in any order cover the slots of each, and are forgotten with their slots", () => {
+  /** @type {[number, number, string | null][]} */
+  const spans = [[10, 19, "ada"], [30, 39, "ada"], [20, 24, "ada"], [5, 12, "ada"], [50, 50, null], [52, 52, null], [51, 51, null]];
+  const slots = Array.from({ length: 60 }, (_, slot) => slot);
+  for (const order of [spans, spans.toReversed(), spans.toSorted(([a], [b]) => a - b), [...spans, ...spans]]) {
+    const removals = new Removals();
+    for (const [first, last, author] of order) removals.add({ first, last, author });
+    const of = (/** @type {string} */ author) => slots.filter(slot => removals.covers(said(slot, author)));
+    assert.deepEqual(of("ada"), [...slots.slice(5, 25), ...slots.slice(30, 40), 50, 51, 52]);
+    assert.deepEqual(of("grace"), [50, 51, 52]);
+    removals.trim(24, 29);
+    assert.deepEqual(of("ada"), slots.slice(5, 25));
+    removals.clear();
+    assert.deepEqual(of("ada"), []);
+  }
+});
+
+test("another log has no removals of this one", () => {
+  const timeline = new Timeline(ROOM, 10);
+  timeline.joined(reply(90, 95));
+  timeline.ack([redact(95, 3), erase(96, 1)]);
   timeline.reset();
   timeline.joined(reply(0, 5));
-  assert.equal(contentOf(timeline, 3), "body 3");
+  assert.deepEqual([contentOf(timeline, 1), contentOf(timeline, 3)], ["body 1", "body 3"]);
 });
 
 test("after a reset nothing is held, and the next join starts at the newest entries", () => {

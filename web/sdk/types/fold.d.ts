@@ -1,11 +1,12 @@
 export type Entry = import("./types.js").Entry;
+export type Removal = import("./timeline.js").Removal;
 export type Folded = {
     /**
      * as it is in the log
      */
     entry: Entry;
     /**
-     * after the author's latest edit; empty if redacted
+     * after the author's latest edit; empty if it was removed
      */
     body: string;
     /**
@@ -17,7 +18,7 @@ export type Folded = {
      */
     edits: number[];
     /**
-     * whether it was redacted
+     * whether its text was removed, by a redact or an erase entry
      */
     gone: boolean;
     /**
@@ -32,7 +33,7 @@ export type About = {
     body: string;
 };
 /**
- * Whether an entry is shown as a line of its own: everything but edits, reactions and redactions with a `ref`.
+ * Whether an entry is shown as a line of its own: everything but edits, reactions, redactions and erasures with a `ref`.
  * @param {Entry} entry
  */
 export declare function isLine(entry: Entry): boolean;
@@ -43,7 +44,7 @@ export declare function isLine(entry: Entry): boolean;
  */
 export declare function emojiOf(text: string): string;
 /**
- * The edits, reactions and redactions of one room.
+ * The edits, reactions, redactions and erasures of one room.
  *
  * ```js
  * const fold = new Fold();

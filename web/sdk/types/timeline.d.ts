@@ -6,6 +6,46 @@ export type Reply = import("./types.js").Reply;
 export declare const FAR_BEHIND = 5000;
 /** How many entries the reply to the first `join` has, by default. */
 export declare const JOIN_COUNT = 50;
+/** How many slots an erase entry covers: those that end with its `ref`. */
+export declare const ERASE_SLOTS = 4096;
+export type Removal = {
+    first: number;
+    last: number;
+    author: string | null;
+};
+/**
+ * The entries in a span of slots, of one author or, if that is null, of all.
+ * @typedef {{first: number, last: number, author: string | null}} Removal
+ */
+/**
+ * The entries whose texts are removed, according to an entry: of a redact or erase entry those that it is about, of one
+ * that comes without its text itself; null for any other.
+ * @param {Entry} entry
+ * @returns {Removal | null}
+ */
+export declare function removalOf({ slot, kind, ref, body, redacted }: Entry): Removal | null;
+/** All removals of a room that have come. */
+export declare class Removals {
+    #private;
+    /** @param {Removal} removal */
+    add({ first, last, author }: Removal): void;
+    /** Whether one of them removes the text of an entry. @param {{slot: number, author: string, kind?: string}} entry */
+    covers({ slot, author, kind }: {
+        slot: number;
+        author: string;
+        kind?: string;
+    }): boolean;
+    /** Drops those that are only about entries outside of these slots. @param {number} first @param {number} last */
+    trim(first: number, last: number): void;
+    clear(): void;
+}
+/**
+ * The index of the first item of an ascending list that is not before a place; the list's length if all are.
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => boolean} isBefore
+ */
+export declare function indexFrom<T>(items: T[], isBefore: (item: T) => boolean): number;
 export type Step = {
     /**
      * those that were not held before, in slot order

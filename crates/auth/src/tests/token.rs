@@ -155,7 +155,7 @@ fn audience_expiry_and_a_bounded_life_are_required() {
         ),
         (
             json!({"ops": ["all"]}),
-            "the token's claim `ops` is wrong: unknown variant `all`, expected one of `backup`, `metrics`, `revoke`",
+            "the token's claim `ops` is wrong: unknown variant `all`, expected one of `backup`, `metrics`, `erase`, `revoke`",
         ),
     ] {
         assert_eq!(refused(changes.clone()), why, "{changes}");

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use roomlog_protocol::{Author, ClientAppend, EntryId, Salt};
+use roomlog_protocol::{Author, ClientAppend, EntryId, Kind, Salt};
 
 use crate::{
     append::{
@@ -22,6 +22,12 @@ use crate::{
     stats::Stats,
 };
 
+/// The charge for the work of an `erase`, in bytes: the fold reads [`ERASE_SLOTS`] entries for it, and may
+/// write as many again.
+///
+/// [`ERASE_SLOTS`]: roomlog_protocol::ERASE_SLOTS
+const ERASE_WEIGHT: usize = 256 << 10;
+
 /// An append that passed the gateway's checks.
 #[derive(Debug)]
 pub struct Draft {
@@ -35,7 +41,8 @@ impl Draft {
     /// Charges an append to `account`. Fails with [`AppendOutcome::Busy`] if the account holds as much
     /// as it may.
     pub fn charge(append: &ClientAppend, account: &Account) -> Result<Charge, AppendOutcome> {
-        let weight = entry_weight(&append.body, append.meta.as_deref());
+        let erasing = if append.kind.as_str() == Kind::ERASE { ERASE_WEIGHT } else { 0 };
+        let weight = entry_weight(&append.body, append.meta.as_deref()) + erasing;
         account.charge(weight).ok_or(AppendOutcome::Busy)
     }
 
@@ -53,10 +60,10 @@ impl Draft {
         Self { proposal: Proposal::new(append, author, id, salt), time, seq, charge: Some(charge) }
     }
 
-    /// Allows it to redact entries of other authors, if it is a redaction.
+    /// Allows it to remove texts of other authors, if it is of a kind that removes texts.
     #[must_use]
-    pub fn with_right_to_redact(mut self) -> Self {
-        self.proposal.may_redact = true;
+    pub fn with_right_to_remove(mut self) -> Self {
+        self.proposal.may_remove = true;
         self
     }
 

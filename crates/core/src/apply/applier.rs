@@ -261,8 +261,8 @@ impl Applier {
             self.parts.stats.new_room();
         }
         let commit = Arc::new(Commit::new(room.clone(), position, entries));
-        if !commit.redacts.is_empty() {
-            // What a block redacts is in an earlier one.
+        if !commit.removes.is_empty() {
+            // What a block removes is in an earlier one.
             let before = Position(position.0.saturating_sub(1));
             self.applied.wipe_upto = self.applied.wipe_upto.max(before);
         }
@@ -347,7 +347,7 @@ impl Applier {
         let entries = commit.entries.len();
         self.ids.evict(entries);
         let Some(held) = self.held.get_mut(&commit.room) else { return };
-        held.tail.note_redacted(commit);
+        held.tail.note_removed(commit);
         held.recent -= entries;
         // All of it is in the archive: drop the state.
         if held.recent == 0 {

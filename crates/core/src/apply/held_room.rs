@@ -1,12 +1,12 @@
 //! A room in the applier's memory, and how one proposal is applied to it.
 //!
 //! Enters: a proposal, and what the archive knows of its id. Leaves: its outcome; an entry is fresh until
-//! its block is committed. Invariant: an entry that is redacted is known as such, whether the archive has
-//! its redaction yet or not.
+//! its block is committed. Invariant: an entry whose text is removed is known as such, whether the archive
+//! has removed it yet or not.
 
 use std::{collections::HashMap, sync::Arc};
 
-use roomlog_protocol::{Entry, RoomName, Slot};
+use roomlog_protocol::{Author, RoomName, Slot};
 
 use crate::{
     apply::{
@@ -35,10 +35,11 @@ pub(super) struct HeldRoom {
 }
 
 impl HeldRoom {
-    /// Whether an entry is redacted that the archive may have as it was.
-    fn is_redacted(&self, slot: Slot) -> bool {
-        self.tail.is_redacted(slot)
-            || self.fresh.iter().any(|stored| stored.entry.redacts() == Some(slot))
+    /// Whether the text of an entry is removed that the archive may still have.
+    fn is_removed(&self, slot: Slot, author: &Author) -> bool {
+        let removed = |stored: &Stored| stored.entry.removes();
+        self.tail.is_removed(slot, author)
+            || self.fresh.iter().filter_map(removed).any(|it| it.covers_slot(slot, author))
     }
 
     pub(super) fn add(
@@ -71,7 +72,7 @@ pub(super) fn hold<'a>(
 }
 
 /// Returns the outcome, and the entry that already has the proposal's id. Fails if the archive, which may
-/// hold the entry that a redaction is about, cannot be read.
+/// hold the entry that a removal names, cannot be read.
 pub(super) fn apply_one(
     held: &mut HeldRoom,
     ids: &mut RecentIds,
@@ -83,12 +84,13 @@ pub(super) fn apply_one(
     let id = ids.hash(&proposal.room, &proposal.author, &proposal.id);
     // A row at or past the end is from a fold that a crash interrupted: its block is applied again.
     let archived = archived.filter(|known| known.slot < held.room.head.end);
-    let archived = archived.map(|known| match held.is_redacted(known.slot) {
+    let archived = archived.map(|known| match held.is_removed(known.slot, &proposal.author) {
         true => Known { original: known.original.redacted(), ..*known },
         false => *known,
     });
     let known = ids.get(id).copied().or(archived);
-    let target = match proposal.redacts().filter(|_| known.is_none()) {
+    let removal = proposal.removes().filter(|_| known.is_none());
+    let target = match proposal.reference.filter(|_| removal.is_some()) {
         Some(slot) => rooms.entry(&held.tail, slot)?.map(|stored| stored.entry),
         None => None,
     };
@@ -97,9 +99,9 @@ pub(super) fn apply_one(
     let outcome = match applied {
         Ok(stored) => {
             let (slot, committed_at) = (stored.entry.slot, stored.entry.committed_at);
-            if let Some(Entry { author, id, .. }) = &target {
-                let redacted = ids.hash(&proposal.room, author, id);
-                ids.redact(redacted);
+            for (author, id) in removal.map_or(Vec::new(), |removal| held.tail.covered(&removal)) {
+                let removed = ids.hash(&proposal.room, &author, &id);
+                ids.redact(removed);
             }
             held.add(ids, id, proposal, stored);
             AppendOutcome::Committed { slot, committed_at, repeat: false }

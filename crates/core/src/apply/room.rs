@@ -4,7 +4,7 @@
 //! entry, or an outcome. Invariant: equal inputs in equal order give equal logs on every node: no
 //! clock, randomness, I/O or configuration.
 
-use roomlog_protocol::{Entry, ErrorCode, Kind, Latest, Refusal, RoomName, Slot};
+use roomlog_protocol::{Author, Entry, ErrorCode, Latest, Refusal, Removal, RoomName, Slot};
 
 use thiserror::Error;
 
@@ -50,9 +50,9 @@ pub(crate) fn restore(room: &mut Room, past: &PastEntry) -> Result<Option<Stored
     Ok(Some(add(room, proposal, *at)))
 }
 
-/// Applies one proposal. `known` is the entry that already has its id, `target` the one that it
-/// redacts. The error is the outcome if it adds no entry: a repeat, `IdReused`, `ExpectFailed`, or the
-/// refusal of a redaction.
+/// Applies one proposal. `known` is the entry that already has its id, `target` the one at its `ref`, if
+/// it is a removal. The error is the outcome if it adds no entry: a repeat, `IdReused`, `ExpectFailed`, or the
+/// refusal of a removal.
 pub(crate) fn apply(
     room: &mut Room,
     rules: Rules,
@@ -72,35 +72,43 @@ pub(crate) fn apply(
     if proposal.expect.is_some_and(|slot| slot != room.head.end) {
         return Err(AppendOutcome::ExpectFailed { latest: Latest::before(room.head.end) });
     }
-    if let Some(slot) = proposal.redacts() {
-        check_redaction(proposal, slot, target)?;
+    if let Some(removal) = proposal.removes() {
+        check_removal(proposal, &removal, target)?;
     }
     let last = (room.head.end > 0).then_some(room.head.committed_at);
     let time = rules.time(last, journal_time);
     Ok(add(room, proposal, time))
 }
 
-/// Whether a proposal may redact the entry of a slot; `None` if no earlier block has added it.
-fn check_redaction(
+/// Whether a proposal may remove texts; `target` is `None` if no earlier block has added the entry at its
+/// `ref`.
+fn check_removal(
     proposal: &Proposal,
-    slot: Slot,
+    removal: &Removal,
     target: Option<&Entry>,
 ) -> Result<(), AppendOutcome> {
+    let Some(target) = target else { return Err(AppendOutcome::BadRef) };
     let refuse =
         |code, message: String| Err(AppendOutcome::Invalid(Box::new(Refusal::new(code, message))));
-    match target {
-        None => Err(AppendOutcome::BadRef),
-        Some(target) if target.kind.as_str() == Kind::REDACT => refuse(
+    let may = |of: &Author| *of == proposal.author || proposal.may_remove;
+    match removal {
+        Removal::Entry(slot) if target.kind.removes() => refuse(
             ErrorCode::BadRef,
-            format!("slot {slot} is a redaction, which cannot be redacted"),
+            format!("slot {slot} is of the kind `{}`, which cannot be redacted", target.kind),
         ),
-        Some(target) if target.author != proposal.author && !proposal.may_redact => refuse(
+        Removal::Entry(slot) if !may(&target.author) => refuse(
             ErrorCode::Forbidden,
             format!(
                 "slot {slot} has another author; only a token with the right `redact` may redact it"
             ),
         ),
-        Some(_) => Ok(()),
+        Removal::Span { author, .. } if !author.as_ref().map_or(proposal.may_remove, may) => refuse(
+            ErrorCode::Forbidden,
+            "only a token with the right `admin` may erase what others wrote; name yourself in \
+             `body` to erase your own entries"
+                .into(),
+        ),
+        _ => Ok(()),
     }
 }
 

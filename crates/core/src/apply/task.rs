@@ -215,7 +215,7 @@ impl ApplierTask {
         self.note_rules(durable.position, &name, *rules);
         let mut charges = std::mem::take(charges);
         for ((charge, known), submit) in charges.iter_mut().zip(known).zip(submits.iter()) {
-            let reads_archive = known.is_some() || submit.proposal.redacts().is_some();
+            let reads_archive = known.is_some() || submit.proposal.kind.removes();
             // The sequencer puts fewer of them into a block, so that other rooms do not wait for them.
             charge.account().note_cost(if reads_archive { ARCHIVE_READ_COST } else { 0 });
             // A connection holds what waits to be committed: so one that appends one at a time holds one

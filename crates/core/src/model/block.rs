@@ -33,9 +33,9 @@ const HAS_META: u8 = 8;
 /// The commitment stands alone, without salt, body and meta.
 const REDACTED: u8 = 16;
 /// Its author may redact entries of others.
-const MAY_REDACT: u8 = 32;
+const MAY_REMOVE: u8 = 32;
 /// All flags of this version.
-const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META | REDACTED | MAY_REDACT;
+const FLAGS: u8 = HAS_REF | HAS_SENT_AT | HAS_EXPECT | HAS_META | REDACTED | MAY_REMOVE;
 
 /// The most proposals in one block.
 pub const BLOCK_ENTRIES: usize = 512;
@@ -172,7 +172,7 @@ fn put_proposal(bytes: &mut BytesMut, proposal: &Proposal) {
             | flag(HAS_EXPECT, proposal.expect.is_some())
             | flag(HAS_META, proposal.content.meta().is_some())
             | flag(REDACTED, proposal.content.is_redacted())
-            | flag(MAY_REDACT, proposal.may_redact),
+            | flag(MAY_REMOVE, proposal.may_remove),
     );
     put_text(bytes, &proposal.room);
     put_text(bytes, &proposal.author);
@@ -323,7 +323,7 @@ impl<'a> Cursor<'a> {
             reference,
             sent_at,
             expect,
-            may_redact: flags & MAY_REDACT != 0,
+            may_remove: flags & MAY_REMOVE != 0,
             content,
             commitment,
         })

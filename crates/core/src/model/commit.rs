@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use roomlog_protocol::{RoomName, Slot, json::json_bytes};
+use roomlog_protocol::{Removal, RoomName, Slot, json::json_bytes};
 
 use crate::model::{head::Head, journal::Position, proposal::Stored};
 
@@ -16,8 +16,8 @@ pub struct Commit {
     pub position: Position,
     /// The entries with their digests, in slot order.
     pub entries: Vec<Stored>,
-    /// The slots that they redact, all before the first of them.
-    pub redacts: Vec<Slot>,
+    /// What they remove, all before the first of them.
+    pub removes: Vec<Removal>,
     /// The frames that the gateway sends, encoded once, by the first sender.
     pub frames: OnceLock<Vec<Bytes>>,
     weight: usize,
@@ -29,19 +29,20 @@ impl Commit {
     pub fn new(room: RoomName, position: Position, entries: Vec<Stored>) -> Self {
         let weigh = |Stored { entry, .. }: &Stored| entry_weight(entry.body(), entry.meta());
         let weight = entries.iter().map(weigh).sum();
-        let redacts = entries.iter().filter_map(|stored| stored.entry.redacts()).collect();
-        Self { room, position, entries, redacts, frames: OnceLock::new(), weight }
+        let removes = entries.iter().filter_map(|stored| stored.entry.removes()).collect();
+        Self { room, position, entries, removes, frames: OnceLock::new(), weight }
     }
 
-    /// The commit with the entry of a slot redacted; `None` if it is, or is not in this commit.
+    /// The commit without the texts that `removal` covers; `None` if it has none of them.
     #[must_use]
-    pub(crate) fn redacted(&self, slot: Slot) -> Option<Self> {
-        let index = usize::try_from(slot.checked_sub(self.first())?).ok()?;
-        if self.entries.get(index)?.entry.content.is_redacted() {
-            return None;
-        }
+    pub(crate) fn without(&self, removal: &Removal) -> Option<Self> {
+        let is_covered =
+            |stored: &Stored| removal.covers(&stored.entry) && !stored.entry.content.is_redacted();
+        let at = self.entries.iter().position(is_covered)?;
         let mut entries = self.entries.clone();
-        entries.get_mut(index)?.entry.redact();
+        for stored in entries[at..].iter_mut().filter(|stored| is_covered(stored)) {
+            stored.entry.redact();
+        }
         Some(Self::new(self.room.clone(), self.position, entries))
     }
 

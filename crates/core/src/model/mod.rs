@@ -13,4 +13,5 @@ pub mod mailbox;
 pub mod outcome;
 pub(crate) mod phase;
 pub mod proposal;
+pub mod removals;
 pub mod rules;

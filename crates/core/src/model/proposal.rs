@@ -4,7 +4,8 @@
 //! the texts; and a repeat of an entry is recognised by the salt of the original.
 
 use roomlog_protocol::{
-    Author, ClientAppend, Commitment, Content, Digest, Entry, EntryId, Kind, RoomName, Salt, Slot,
+    Author, ClientAppend, Commitment, Content, Digest, Entry, EntryId, Kind, Removal, RoomName,
+    Salt, Slot,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -25,8 +26,8 @@ pub struct Proposal {
     pub sent_at: Option<u64>,
     /// The slot that the entry must get.
     pub expect: Option<Slot>,
-    /// Whether its author may redact entries of others.
-    pub may_redact: bool,
+    /// Whether its author may remove texts of others.
+    pub may_remove: bool,
     /// Body and meta. Redacted only in history that was moved from another log.
     pub content: Content,
     /// The commitment of `content`.
@@ -47,16 +48,16 @@ impl Proposal {
             reference: append.reference,
             sent_at: append.sent_at,
             expect: append.expect,
-            may_redact: false,
+            may_remove: false,
             commitment: content.commitment(),
             content,
         }
     }
 
-    /// The slot that it redacts; `None` if it redacts nothing.
+    /// The texts that its entry removes; `None` if it removes none.
     #[must_use]
-    pub fn redacts(&self) -> Option<Slot> {
-        self.reference.filter(|_| self.kind.as_str() == Kind::REDACT)
+    pub fn removes(&self) -> Option<Removal> {
+        Removal::of(&self.kind, self.reference, self.content.body())
     }
 
     /// Approximate bytes in memory and in a block.

@@ -141,7 +141,7 @@ impl Reader {
         bytes: usize,
         keep: Keep,
     ) -> Result<Vec<Stored>, ArchiveError> {
-        let View { first, end, archived, commits, redacted, .. } = view;
+        let View { first, end, archived, commits, removals, .. } = view;
         let held = commits
             .iter()
             .flat_map(|commit| &commit.entries)
@@ -154,7 +154,7 @@ impl Reader {
         }
         let mut entries = self.archived(room, first, archived, bytes, keep).await?;
         for stored in &mut entries {
-            if redacted.binary_search(&stored.entry.slot).is_ok() {
+            if removals.covers(&stored.entry) {
                 stored.entry.redact();
             }
         }

@@ -6,7 +6,8 @@
 //! the room leaves memory with the last reference to its tail.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
+    ops::Range,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -14,10 +15,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roomlog_protocol::{RoomName, Slot};
+use roomlog_protocol::{Author, EntryId, Removal, RoomName, Slot};
 
 use crate::{
-    model::{commit::Commit, head::Head, mailbox::Mailbox},
+    model::{commit::Commit, head::Head, mailbox::Mailbox, removals::Removals},
     read::held::Held,
 };
 
@@ -90,19 +91,25 @@ struct TailState {
     head: Head,
     first: Slot,
     commits: VecDeque<Arc<Commit>>,
-    /// Slots whose redaction the archive may lack.
-    redacted: BTreeSet<Slot>,
+    /// What the archive may not have removed yet.
+    removals: Removals,
 }
 
 impl TailState {
-    fn redact(&mut self, slot: Slot) {
-        self.redacted.insert(slot);
-        let at = self.commits.partition_point(|commit| commit.end() <= slot);
-        if let Some(commit) = self.commits.get_mut(at)
-            && let Some(redacted) = commit.redacted(slot)
-        {
-            *commit = Arc::new(redacted);
+    fn remove(&mut self, removal: &Removal) {
+        self.removals.add(removal);
+        for commit in self.commits.range_mut(self.overlapping(removal)) {
+            if let Some(without) = commit.without(removal) {
+                *commit = Arc::new(without);
+            }
         }
+    }
+
+    /// The commits with slots that a removal may concern.
+    fn overlapping(&self, removal: &Removal) -> Range<usize> {
+        let slots = removal.slots();
+        self.commits.partition_point(|commit| commit.end() <= *slots.start())
+            ..self.commits.partition_point(|commit| commit.first() <= *slots.end())
     }
 }
 
@@ -112,8 +119,8 @@ impl Tail {
     #[must_use]
     pub(crate) fn new(room: RoomName, head: Head, held: &Arc<Held<Tail>>) -> Self {
         let (held, opened_at) = (Arc::downgrade(held), head.end);
-        let (commits, redacted) = (VecDeque::new(), BTreeSet::new());
-        let state = TailState { head, first: head.end, commits, redacted };
+        let (commits, removals) = (VecDeque::new(), Removals::default());
+        let state = TailState { head, first: head.end, commits, removals };
         let (state, interests) = (Mutex::new(state), Mutex::default());
         Self { room, held, opened_at, state, interests }
     }
@@ -130,13 +137,13 @@ impl Tail {
         self.state.lock().head
     }
 
-    /// Adds a commit, which readers see from now on, and what it redacts as such. [`Tail::notify`]
+    /// Adds a commit, which readers see from now on, and removes what it removes. [`Tail::notify`]
     /// notifies them.
     pub(crate) fn publish(&self, commit: Arc<Commit>) {
         let mut state = self.state.lock();
         debug_assert_eq!(commit.first(), state.head.end, "a tail has no holes");
         state.head = commit.head();
-        commit.redacts.iter().for_each(|slot| state.redact(*slot));
+        commit.removes.iter().for_each(|removal| state.remove(removal));
         state.commits.push_back(commit);
     }
 
@@ -148,19 +155,27 @@ impl Tail {
         }
     }
 
-    /// Whether an entry was redacted and the archive may lack that.
+    /// Whether the text of an entry was removed that the archive may still have.
     #[must_use]
-    pub(crate) fn is_redacted(&self, slot: Slot) -> bool {
-        self.state.lock().redacted.contains(&slot)
+    pub(crate) fn is_removed(&self, slot: Slot, author: &Author) -> bool {
+        self.state.lock().removals.covers_slot(slot, author)
     }
 
-    /// Notes that the archive has what a commit redacted.
-    pub(crate) fn note_redacted(&self, commit: &Commit) {
-        if !commit.redacts.is_empty() {
+    /// The authors and ids of the entries in memory that a removal covers.
+    #[must_use]
+    pub(crate) fn covered(&self, removal: &Removal) -> Vec<(Author, EntryId)> {
+        let state = self.state.lock();
+        let commits = state.commits.range(state.overlapping(removal));
+        let entries = commits.flat_map(|commit| &commit.entries).map(|stored| &stored.entry);
+        let covered = entries.filter(|entry| removal.covers(entry));
+        covered.map(|entry| (entry.author.clone(), entry.id.clone())).collect()
+    }
+
+    /// Notes that the archive has removed what a commit removes.
+    pub(crate) fn note_removed(&self, commit: &Commit) {
+        if !commit.removes.is_empty() {
             let mut state = self.state.lock();
-            for slot in &commit.redacts {
-                state.redacted.remove(slot);
-            }
+            commit.removes.iter().for_each(|removal| state.removals.take(removal));
         }
     }
 
@@ -204,11 +219,8 @@ impl Tail {
         let commits =
             state.commits.iter().skip(begin).take_while(|commit| commit.first() < end).cloned();
         let (archived, commits) = (state.first, commits.collect());
-        let redacted = match first < archived {
-            true => state.redacted.range(first..archived.min(end).max(first)).copied().collect(),
-            false => Vec::new(),
-        };
-        View { head: state.head, first, end, archived, commits, redacted }
+        let removals = state.removals.within(first..archived.min(end));
+        View { head: state.head, first, end, archived, commits, removals }
     }
 
     /// Registers a connection: `mailbox` receives `key` when the room moves.
@@ -266,8 +278,8 @@ pub(crate) struct View {
     pub archived: Slot,
     /// The commits that overlap the slots asked for, oldest first.
     pub commits: Vec<Arc<Commit>>,
-    /// The slots asked for, before `archived`, whose redaction the archive may lack.
-    pub redacted: Vec<Slot>,
+    /// What the archive may not have removed yet of the slots asked for.
+    pub removals: Removals,
 }
 
 #[cfg(test)]

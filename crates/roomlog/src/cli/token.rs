@@ -51,7 +51,7 @@ pub(crate) struct NewTokenArgs {
     /// Another author that it may write as, or `*`; repeatable.
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) others: Vec<String>,
-    /// What it may do at the operators' address: backup, metrics, revoke.
+    /// What it may do at the operators' address: backup, erase, metrics, revoke.
     #[arg(long, value_name = "OPERATION", value_delimiter = ',', value_parser = operation)]
     pub(crate) ops: Vec<Operation>,
     /// The namespace of its rooms.
@@ -67,7 +67,7 @@ pub(crate) struct NewTokenArgs {
 
 fn operation(typed: &str) -> Result<Operation, String> {
     serde_json::from_value(typed.into())
-        .map_err(|_| format!("{typed:?} is none of backup, metrics and revoke"))
+        .map_err(|_| format!("{typed:?} is none of backup, erase, metrics and revoke"))
 }
 
 #[derive(Debug, Args)]

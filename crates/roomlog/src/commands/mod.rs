@@ -6,6 +6,7 @@
 pub(crate) mod append;
 pub(crate) mod backup;
 pub(crate) mod config;
+pub(crate) mod erase;
 pub(crate) mod import;
 pub(crate) mod read;
 pub(crate) mod relocate;

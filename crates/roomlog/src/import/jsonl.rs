@@ -49,7 +49,7 @@ impl LineFormat for Jsonl {
             self.log += u32::from(self.last.is_some_and(|last| slot <= last));
             self.last = Some(slot);
         }
-        if kind.as_str() == Kind::REDACT {
+        if kind.removes() {
             return Line::Skipped;
         }
         let key = |number| Key { log: self.log, number };

@@ -94,10 +94,26 @@ pub(crate) fn check_redaction(access: &Access, append: &ClientAppend) -> Result<
     forbid_unless(may, "your token may not read this room, so it may not redact in it")
 }
 
-/// Whether it may redact entries of others in the room. On an open server nobody may: what an author
-/// wrote, whoever gives that name may redact.
-pub(crate) fn may_redact(access: &Access, room: &RoomName) -> bool {
-    access.token.is_some() && access.may(room, Right::Redact)
+/// Whether an append of this kind may remove texts of others in the room. On an open server none may: what
+/// an author wrote, whoever gives that name may remove.
+pub(crate) fn may_remove(access: &Access, kind: &Kind, room: &RoomName) -> bool {
+    let right = match kind.as_str() {
+        Kind::REDACT => Right::Redact,
+        Kind::ERASE => Right::Admin,
+        _ => return false,
+    };
+    access.token.is_some() && access.may(room, right)
+}
+
+/// For an erasure of what others wrote.
+pub(crate) fn check_erase(access: &Access, room: &RoomName) -> Result<(), Refusal> {
+    if access.token.is_none() {
+        let message =
+            "on an open server only its operator may erase what others wrote: `roomlog erase`";
+        return Err(Refusal::new(ErrorCode::Forbidden, message));
+    }
+    let message = "only a token with the right `admin` may erase what others wrote";
+    forbid_unless(access.may(room, Right::Admin), message)
 }
 
 /// For an append to a room without entries.

@@ -304,7 +304,7 @@ impl Job {
             .boxed(),
             Self::List(question, after) => async move {
                 let most = usize::try_from(limits.entries).unwrap_or(usize::MAX);
-                let heads = gateway.room_heads(&turns, &access, after, most).await;
+                let heads = gateway.readable_rooms(&turns, &access, after, most).await;
                 Done::List(question, heads, most, charge)
             }
             .boxed(),

@@ -56,7 +56,8 @@ impl FromRequestParts<Arc<Gateway>> for Room {
 }
 
 /// What a query may ask; other names are ignored.
-const NAMES: [&str; 7] = ["after", "count", "digest", "limit", "log", "seen", "upto"];
+const NAMES: [&str; 9] =
+    ["after", "author", "count", "digest", "from", "limit", "log", "seen", "upto"];
 
 /// The most pairs of a query: a head of 16 KiB could hold 8,000 of one byte, 80 bytes each.
 const MOST_PAIRS: usize = 16;

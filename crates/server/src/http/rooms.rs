@@ -74,7 +74,7 @@ async fn list(
     let PageGrant { limits, charge, .. } = PageGrant::new(&client.memory, limit, 0);
     let limit = limit.min(usize::try_from(limits.entries).unwrap_or(limit));
     // One more than requested shows whether there are more.
-    let heads = gateway.room_heads(&client.principal.reads, access, after, limit + 1).await;
+    let heads = gateway.readable_rooms(&client.principal.reads, access, after, limit + 1).await;
     let mut heads = heads.map_err(|problem| unreadable(&problem))?;
     let more = heads.len() > limit;
     heads.truncate(limit);

@@ -29,7 +29,7 @@ use crate::{
     error::is_busy,
     pragma::{self, Copied, Durability, set_durability},
     private, scrub,
-    wal::WalPages,
+    wal_pages::WalPages,
 };
 
 /// Moves the mark of a partition to what was applied.

@@ -4,11 +4,12 @@
 //! or rows. Invariants: the runs of a room follow each other without a gap; a slot that is present
 //! is written again only to redact it, and otherwise compared.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use roomlog_core::{
     archive::{ArchiveError, Keep},
     proposal::Stored,
+    removals::Removals,
 };
 use roomlog_protocol::{Digest, RoomName, Slot};
 use rusqlite::Connection;
@@ -120,22 +121,22 @@ impl Runs<'_> {
         Ok(())
     }
 
-    /// Redacts the entries of the first of these slots, which ascend, that are in one run, and returns the
-    /// other slots. However many there are, the run is written once, and not if all are redacted.
-    pub(super) fn redact<'a>(&self, slots: &'a [Slot]) -> Result<&'a [Slot], ArchiveError> {
-        let Some(first) = slots.first() else { return Ok(slots) };
-        let row = self.row_at(*first)?;
-        let run = self.run_in(&row)?.ok_or_else(|| self.damaged(*first, MISSING))?;
-        let (of_run, rest) = slots.split_at(slots.partition_point(|slot| *slot < run.end()));
-        if of_run.is_empty() {
-            return Err(self.damaged(*first, MISSING));
+    /// Removes the texts that `removals` cover in the run with the first slot of a span, and returns the
+    /// slot after that run. The run is written once, and not if it has none of them.
+    pub(super) fn remove(
+        &self,
+        span: &RangeInclusive<Slot>,
+        removals: &Removals,
+    ) -> Result<Slot, ArchiveError> {
+        let first = *span.start();
+        let row = self.row_at(first)?;
+        let run = self.run_in(&row)?.filter(|run| first < run.end());
+        let run = run.ok_or_else(|| self.damaged(first, MISSING))?;
+        let without = RunBuilder::without(self.number, &run, (span, removals));
+        if let Some(without) = without.map_err(|problem| self.damaged(first, problem))? {
+            sql::execute(self.connection, sql::SET_RUN, without.row())?;
         }
-        if !of_run.iter().all(|slot| run.is_redacted(*slot)) {
-            let redacted = RunBuilder::redacted(self.number, &run, of_run);
-            let redacted = redacted.map_err(|problem| self.damaged(*first, problem))?;
-            sql::execute(self.connection, sql::SET_RUN, redacted.row())?;
-        }
-        Ok(rest)
+        Ok(run.end())
     }
 
     /// Deletes everything from a slot on: what an interrupted fold left.

@@ -15,8 +15,9 @@ use roomlog_core::{
     archive::{ArchiveError, Window},
     head::Head,
     proposal::Stored,
+    removals::Removals,
 };
-use roomlog_protocol::{RoomName, Slot};
+use roomlog_protocol::RoomName;
 use rusqlite::{Connection, Transaction};
 
 use super::{
@@ -43,7 +44,7 @@ struct Part<'a> {
     name: &'a RoomName,
     room: Room,
     entries: Vec<&'a Stored>,
-    redacts: Vec<Slot>,
+    removals: Removals,
     head: Head,
 }
 
@@ -86,21 +87,20 @@ fn parts<'a>(
     window: &'a Window,
     pace: &Pace,
 ) -> Result<Vec<Part<'a>>, ArchiveError> {
-    let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Vec<Slot>, Head)> = BTreeMap::new();
+    let mut of_room: BTreeMap<&RoomName, (Vec<&Stored>, Removals, Head)> = BTreeMap::new();
     let mut way = pace.yielder();
     for commit in &window.commits {
-        let (entries, redacts, head) =
-            of_room.entry(&commit.room).or_insert_with(|| (Vec::new(), Vec::new(), commit.head()));
+        let (entries, removals, head) = of_room
+            .entry(&commit.room)
+            .or_insert_with(|| (Vec::new(), Removals::default(), commit.head()));
         entries.extend(&commit.entries);
-        redacts.extend(&commit.redacts);
+        commit.removes.iter().for_each(|removal| removals.add(removal));
         *head = commit.head();
         way.after_piece();
     }
     let transaction = connection.transaction().map_err(failed)?;
     let (mut after, mut parts) = (state.clone(), Vec::with_capacity(of_room.len()));
-    for (name, (entries, mut redacts, head)) in of_room {
-        redacts.sort_unstable();
-        redacts.dedup();
+    for (name, (entries, removals, head)) in of_room {
         let room = match rooms::room(&transaction, name)? {
             Some(room) => room,
             None => {
@@ -110,7 +110,7 @@ fn parts<'a>(
                 room
             }
         };
-        parts.push(Part { name, room, entries, redacts, head });
+        parts.push(Part { name, room, entries, removals, head });
         way.after_piece();
     }
     if after != *state {
@@ -135,13 +135,15 @@ fn put_entries(
             batch = batch.wrote(entries.len())?;
         }
     }
-    // Behind the entries: a window may hold both a redaction and what it redacts.
+    // Behind the entries: a window may hold both a removal and what it removes.
     for part in parts {
-        let mut slots = &part.redacts[..];
-        while !slots.is_empty() {
-            slots = part.runs(connection).redact(slots)?;
-            batch = batch.wrote(RUN_ENTRIES)?;
-            pace.yield_now();
+        for mut span in part.removals.slots() {
+            while !span.is_empty() {
+                let next = part.runs(connection).remove(&span, &part.removals)?;
+                span = next..=*span.end();
+                batch = batch.wrote(RUN_ENTRIES)?;
+                pace.yield_now();
+            }
         }
     }
     batch.commit()

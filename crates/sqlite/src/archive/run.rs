@@ -13,8 +13,10 @@
 //! changed run is detected: it names its room and first slot, and each entry's digest must follow
 //! from the one before it.
 
+use std::ops::RangeInclusive;
+
 use bytes::BufMut;
-use roomlog_core::proposal::Stored;
+use roomlog_core::{proposal::Stored, removals::Removals};
 use roomlog_protocol::{
     Author, Commitment, Content, Digest, Entry, EntryId, Kind, NameError, Salt, Slot,
 };
@@ -171,20 +173,29 @@ impl RunBuilder {
         cut
     }
 
-    /// A stored run with the entries of these slots redacted.
-    pub(super) fn redacted(number: i64, run: &Run<'_>, slots: &[Slot]) -> Result<Self, Problem> {
-        let mut redacted = Self::new(number, run.first, run.before);
+    /// A stored run without the texts that these removals cover in a span of slots; `None` if it has none
+    /// of them.
+    pub(super) fn without(
+        number: i64,
+        run: &Run<'_>,
+        (span, removals): (&RangeInclusive<Slot>, &Removals),
+    ) -> Result<Option<Self>, Problem> {
+        let (mut without, mut is_changed) = (Self::new(number, run.first, run.before), false);
         for (index, slot) in (run.first..run.end()).enumerate() {
-            if slots.binary_search(&slot).is_ok() {
-                let mut stored = run.entry(slot)?;
+            let mut stored = match span.contains(&slot) && !run.is_redacted(slot) {
+                true => Some(run.entry(slot)?).filter(|stored| removals.covers(&stored.entry)),
+                false => None,
+            };
+            if let Some(stored) = &mut stored {
                 stored.entry.redact();
-                put_entry(&mut redacted.entries, &stored);
+                put_entry(&mut without.entries, stored);
+                is_changed = true;
             } else {
-                redacted.entries.extend_from_slice(run.bytes(index)?);
+                without.entries.extend_from_slice(run.bytes(index)?);
             }
-            redacted.end_entry();
+            without.end_entry();
         }
-        Ok(redacted)
+        Ok(is_changed.then_some(without))
     }
 
     fn end_entry(&mut self) {

@@ -147,9 +147,14 @@ impl Archive for MemoryArchive {
             }
         }
         for commit in &window.commits {
-            for slot in &commit.redacts {
-                let there = state.entries.get_mut(&(commit.room.clone(), *slot));
-                there.ok_or_else(|| damaged(&commit.room, *slot, "missing"))?.entry.redact();
+            for removal in &commit.removes {
+                for slot in removal.slots() {
+                    let there = state.entries.get_mut(&(commit.room.clone(), slot));
+                    let there = there.ok_or_else(|| damaged(&commit.room, slot, "missing"))?;
+                    if removal.covers(&there.entry) {
+                        there.entry.redact();
+                    }
+                }
             }
             state.heads.insert(commit.room.clone(), commit.head());
         }

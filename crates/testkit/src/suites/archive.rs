@@ -11,7 +11,7 @@ use roomlog_core::{
     proposal::{Proposal, Stored},
 };
 
-use crate::fixtures::{Speaker, proposal, redaction, room, window};
+use crate::fixtures::{Speaker, erasure, proposal, redaction, room, window};
 use roomlog_protocol::RoomRange;
 
 /// Creates an archive, and reopens the same one after its last handle was dropped.
@@ -37,6 +37,7 @@ macro_rules! archive_suite {
             a_row_that_differs_stops_the_fold
             a_redaction_removes_what_its_entry_said_and_nothing_else
             a_window_with_a_redaction_is_folded_again_from_any_point
+            an_erasure_removes_the_texts_of_one_author_or_of_all_in_its_span
             an_id_at_two_slots_stops_the_fold
             what_was_folded_survives_a_reopen
             make_durable_returns_the_position_of_the_last_fold
@@ -202,6 +203,35 @@ pub fn a_window_with_a_redaction_is_folded_again_from_any_point(engine: &dyn Eng
     assert_eq!(archive.page(&room("a"), 0, 3, 1_000, Keep::Oldest), Ok(before));
     let other = archive.fold(&window(2, &[Speaker::new("a").says(1, &["other"])]));
     assert!(matches!(other, Err(ArchiveError::Damaged { slot: 0, .. })), "{other:?}");
+}
+
+/// A clause of the contract.
+pub fn an_erasure_removes_the_texts_of_one_author_or_of_all_in_its_span(engine: &dyn Engine) {
+    let archive = engine.open();
+    let mut a = Speaker::new("a");
+    // More than the span of an erasure, in runs that begin and end elsewhere; every third is bob's.
+    let author = |slot: u64| if slot.is_multiple_of(3) { "bob" } else { "ada" };
+    let said: Vec<_> =
+        (0..5_000).map(|slot| proposal("a", author(slot), &format!("id-{slot}"), "hi")).collect();
+    let said = a.commits(1, said.into_iter());
+    let erases = |id: &str, last, of| erasure("a", "ada", id, (last, of));
+    let removals = [redaction("a", "ada", "r", 10), erases("e-1", 4_500, Some("bob"))];
+    let removals = a.commits(2, removals.into_iter());
+    archive.fold(&window(2, &[said, removals])).expect("a fold");
+    let is_erased = |slot| slot == 10 || (405..=4_500).contains(&slot) && author(slot) == "bob";
+    assert_eq!(redacted(&*archive, a.head.end), (0..5_002).map(is_erased).collect::<Vec<_>>());
+
+    let all = a.commits(3, [erases("e-2", 5_001, None)].into_iter());
+    archive.fold(&window(3, &[all])).expect("a fold");
+    // What removes texts stays.
+    let is_erased = |slot| is_erased(slot) || (906..5_000).contains(&slot);
+    assert_eq!(redacted(&*archive, a.head.end), (0..5_003).map(is_erased).collect::<Vec<_>>());
+}
+
+/// Whether each entry of the room `a` is redacted.
+fn redacted(archive: &dyn Archive, end: u64) -> Vec<bool> {
+    let page = archive.page(&room("a"), 0, end, usize::MAX, Keep::Oldest).expect("a page");
+    page.iter().map(|stored| stored.entry.content.is_redacted()).collect()
 }
 
 /// A clause of the contract.

@@ -29,8 +29,8 @@ impl Log {
     fn apply(&mut self, proposal: &Proposal, time: u64) -> Result<Stored, AppendOutcome> {
         let key = (proposal.author.clone(), proposal.id.clone());
         let known = self.ids.get(&key);
-        let target =
-            proposal.redacts().and_then(|slot| self.entries.get(usize::try_from(slot).ok()?));
+        let target = proposal.reference.filter(|_| proposal.kind.removes());
+        let target = target.and_then(|slot| self.entries.get(usize::try_from(slot).ok()?));
         let applied = room::apply(&mut self.room, Rules::FIRST, proposal, time, known, target);
         if let Ok(stored) = &applied {
             let Entry { slot, committed_at, .. } = stored.entry;
@@ -58,7 +58,7 @@ fn read(room: &str, line: &str) -> (u64, Proposal) {
             "ref" => proposal.reference = Some(number()),
             "sent" => proposal.sent_at = Some(number()),
             "expect" => proposal.expect = Some(number()),
-            "right" => proposal.may_redact = value == "redact",
+            "right" => proposal.may_remove = value == "redact",
             "kind" => proposal.kind = Kind::new(value).expect("a kind"),
             "meta" => proposal = with_meta(proposal, value),
             "salt" => proposal = with_salt(proposal, value),
@@ -163,7 +163,7 @@ fn a_redaction_needs_an_earlier_entry_that_is_no_redaction() {
         100 ada a-1 hello               | committed 0 at 100
         200 ada a-2 - kind=redact ref=1 | not reached
         200 ada a-2 - kind=redact ref=0 | committed 1 at 200
-        300 ada a-3 - kind=redact ref=1 | slot 1 is a redaction, which cannot be redacted
+        300 ada a-3 - kind=redact ref=1 | slot 1 is of the kind `redact`, which cannot be redacted
         300 ada a-3 - kind=redact ref=9007199254740991 right=redact | not reached",
     );
 }

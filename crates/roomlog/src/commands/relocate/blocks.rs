@@ -105,7 +105,7 @@ fn past(room: &RoomName, stored: &Stored) -> PastEntry {
         reference: entry.reference,
         sent_at: entry.sent_at,
         expect: None,
-        may_redact: false,
+        may_remove: false,
         commitment: entry.content.commitment(),
         content: entry.content.clone(),
     };

@@ -4,8 +4,11 @@
 
 use std::{collections::BTreeSet, io, os::unix::fs::FileExt, path::Path, path::PathBuf};
 
-use super::{FRAME_HEADER_BYTES, HEADER_BYTES, Round, number, wal_of};
-use crate::private::{self, if_exists};
+use crate::{
+    files::wal_of,
+    private::{self, if_exists},
+    wal::{FRAME_HEADER_BYTES, HEADER_BYTES, Round, number},
+};
 
 /// Reads the frames of a WAL, each of them once.
 #[derive(Debug)]

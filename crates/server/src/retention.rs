@@ -1,0 +1,164 @@
+//! Retention: texts are erased when they have reached an age.
+//!
+//! ```text
+//!  --retention 'team-*=30d'   every hour: room by room, from where the last round ended
+//!                             ─► the slots that were committed before then ─► `erase` entries
+//! ```
+//!
+//! Enters: rules, and the log. Leaves: `erase` entries, like those of an operator; slots, authors, ids and
+//! digests stay. Invariants: of the rules that fit a room, the one with the longest pattern holds; a round
+//! pauses between spans, so that appends hardly notice it. Each node of a cluster does this, and finds
+//! little to do behind the others.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use roomlog_core::{Node, reader::PageLimits};
+use roomlog_protocol::{Author, ERASE_SLOTS, Refusal, RoomName, RoomRange, Slot, Span};
+use tracing::warn;
+
+use crate::{
+    erasing::{Erasing, SERVER, Work},
+    gateway::unreadable,
+    wire::{bad, unknown_outcome},
+};
+
+/// The longest time between two rounds; with short ages it is a part of the shortest.
+const ROUND: Duration = Duration::from_secs(60 * 60);
+
+/// An age lasts at least so many rounds.
+const ROUNDS_PER_AGE: u32 = 24;
+
+const SHORTEST_ROUND: Duration = Duration::from_secs(1);
+
+/// The pause after each span in which texts were erased.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How many rooms are listed at once.
+const ROOMS: usize = 1_000;
+
+/// How long the texts of some rooms are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionRule {
+    /// The pattern of their names: see [`RoomRange::of_pattern`].
+    pub pattern: String,
+    /// `None`: for ever.
+    pub age: Option<Duration>,
+}
+
+/// The rules of a server, and how far the rooms are erased.
+pub struct Retention {
+    /// The longest pattern first.
+    rules: Vec<(RoomRange, Option<Duration>)>,
+    /// Up to where a room was looked at, unless that is 0: about 100 bytes a room.
+    looked_at: HashMap<RoomName, Slot>,
+}
+
+impl Retention {
+    /// Those of a server. Fails with a sentence if a pattern is none.
+    ///
+    /// # Errors
+    /// A pattern is neither a name nor the beginning of names and `*`.
+    pub fn new(mut rules: Vec<RetentionRule>) -> Result<Self, String> {
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));
+        let of_rule = |rule: RetentionRule| match RoomRange::of_pattern(&rule.pattern) {
+            Ok(range) => Ok((range, rule.age)),
+            Err(why) => Err(format!("{:?}: {why}", rule.pattern)),
+        };
+        let rules = rules.into_iter().map(of_rule).collect::<Result<_, _>>()?;
+        Ok(Self { rules, looked_at: HashMap::new() })
+    }
+
+    /// Erases what is old for as long as it is polled.
+    pub async fn run(mut self, node: &Node) -> Infallible {
+        let Some(shortest) = self.rules.iter().filter_map(|(_, age)| *age).min() else {
+            return std::future::pending().await;
+        };
+        let every = (shortest / ROUNDS_PER_AGE).clamp(SHORTEST_ROUND, ROUND);
+        loop {
+            // Nodes that started together do not do the same at the same time.
+            tokio::time::sleep(every.mul_f64(rand::random_range(0.5..1.5))).await;
+            if let Err(refusal) = self.round(node).await {
+                warn!(why = refusal.message, "old texts could not be erased; trying again later");
+            }
+        }
+    }
+
+    async fn round(&mut self, node: &Node) -> Result<(), Refusal> {
+        let by = Author::new(SERVER).map_err(|why| bad(why.to_string()))?;
+        let erasing = Erasing { node, of: None, by, client: None };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for (index, (range, age)) in self.rules.iter().enumerate() {
+            let Some(age) = age else { continue };
+            let before = now.saturating_sub(*age).as_millis();
+            let mut range = range.clone();
+            loop {
+                let rooms = tokio::task::block_in_place(|| node.room_heads(&range, ROOMS));
+                let rooms = rooms.map_err(|problem| unreadable(&problem))?;
+                for (room, head) in &rooms {
+                    if self.rules[..index].iter().any(|(range, _)| range.holds(room)) {
+                        continue;
+                    }
+                    let from = self.looked_at.get(room).copied().unwrap_or(0);
+                    let end = first_after(node, room, from..head.end, before).await?;
+                    if end > from {
+                        erase(&erasing, room, from, end).await?;
+                        self.looked_at.insert(room.clone(), end);
+                    }
+                }
+                let Some((last, _)) = rooms.last().filter(|_| rooms.len() == ROOMS) else { break };
+                range = range.after(Some(last));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Erases the texts of these slots, with pauses.
+async fn erase(
+    erasing: &Erasing<'_>,
+    room: &RoomName,
+    mut from: Slot,
+    end: Slot,
+) -> Result<(), Refusal> {
+    loop {
+        let mut work = Work::of(ERASE_SLOTS);
+        let next = erasing.erase(room, from, end, &mut work).await?;
+        if work.erased > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        match next {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The first of these slots whose entry was not committed before a time, in ms since the epoch; the end if
+/// there is none. Times never decrease within a room.
+async fn first_after(
+    node: &Node,
+    room: &RoomName,
+    slots: std::ops::Range<Slot>,
+    before: u128,
+) -> Result<Slot, Refusal> {
+    let (mut first, mut end) = (slots.start, slots.end);
+    // In most rooms nothing is due: one read says so.
+    let mut next = first;
+    while first < end {
+        let span = Span::UpTo { count: 1, upto: Some(next) };
+        let page = node.read(room, span, None, PageLimits { entries: 1, bytes: 1 }).await;
+        let page = page.map_err(|why| unknown_outcome(why.to_string()))?;
+        let Some(stored) = page.entries.last() else { return Ok(first) };
+        if u128::from(stored.entry.committed_at) < before {
+            first = next + 1;
+        } else {
+            end = next;
+        }
+        next = first + (end - first) / 2;
+    }
+    Ok(first)
+}
