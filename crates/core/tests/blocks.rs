@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 use roomlog_core::{
-    block::{self, Block, BlockError, BlockName, PastEntry, Payload, encode, encode_history},
+    block::{
+        self, Block, BlockError, BlockName, PastEntry, Payload, Replacement, encode, encode_history,
+    },
     identity::NodeId,
+    journal::Position,
     proposal::Proposal,
     rules::Rules,
 };
@@ -12,6 +15,10 @@ use roomlog_testkit::fixtures::{proposal, room, with_meta};
 
 fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
     block::decode(bytes, Rules::NEWEST)
+}
+
+fn decode_at(at: u64, bytes: &[u8]) -> Result<Option<Block>, BlockError> {
+    block::decode_at(Position(at), bytes, Rules::NEWEST)
 }
 
 const NAME: BlockName = BlockName {
@@ -56,6 +63,31 @@ fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&bytes[8..]).to_be_bytes();
     bytes[4..8].copy_from_slice(&crc);
     bytes
+}
+
+#[test]
+fn a_replacement_takes_effect_where_its_block_was_and_nowhere_else() {
+    let original = encode(NAME, Rules::FIRST, golden_proposals().iter());
+    let mut left = golden();
+    left.proposals_mut().into_iter().for_each(Proposal::redact);
+    let block = left.encode();
+    let (of, stamp) = (Position(7), block::stamp(&original));
+    let bytes = Replacement { of, time: 77, stamp, block: &block }.encode();
+    assert_eq!(
+        block::replacement(&bytes),
+        Some(Replacement { of, time: 77, stamp, block: &block })
+    );
+    assert_eq!(block::stamp(&bytes), block::stamp(&original), "whoever has read it finds it");
+    assert_eq!(decode_at(7, &bytes), Ok(Some(left)));
+    assert_eq!(decode_at(9, &bytes), Ok(None));
+    assert_eq!(decode_at(9, &original), Ok(Some(golden())));
+    let nothing = Replacement { of, time: 0, stamp, block: &[] }.encode();
+    assert_eq!(decode_at(7, &nothing), Ok(None));
+    for at in 0..bytes.len() {
+        let mut changed = bytes.to_vec();
+        changed[at] ^= 1;
+        assert_eq!(block::replacement(&changed), None, "byte {at}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use roomlog_core::{
     identity::partition_of,
     journal::{
         Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
-        Position, Proposed,
+        Position, Proposed, Wipe,
     },
     outcome::AppendOutcome,
 };
@@ -71,8 +71,8 @@ impl Journal for Several {
 
     fn trim(&self, _: Partition, _: Position) {}
 
-    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
-        self.of(partition).wipe(0, upto)
+    fn wipe(&self, partition: Partition, wipe: &Wipe) -> Result<bool, JournalError> {
+        self.of(partition).wipe(0, wipe)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Enters: the options; the configuration of an existing stream. Leaves: the configuration of a new
 //! one, or each difference. Invariant: a stream that could lose a block is not used.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Display};
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use roomlog_core::journal::Partition;
@@ -36,9 +36,9 @@ pub(crate) fn subject(options: &Options, partition: Partition) -> String {
     format!("{}.{GENERATION}.{partition}", options.prefix)
 }
 
-/// The subjects of blocks that replace earlier ones, by their positions.
-fn replaced(options: &Options, partition: Partition) -> String {
-    format!("{}.replaced.*", subject(options, partition))
+/// The subject of the replacements of the block at a position of a partition with this subject.
+pub(crate) fn replaced(subject: &str, at: impl Display) -> String {
+    format!("{subject}.replaced.{at}")
 }
 
 /// Whether a log is being moved to the stream.
@@ -88,7 +88,7 @@ pub(crate) fn wanted(
         name: stream_name(options, partition),
         description: Some("the journal of a Roomlog log: only roomlog writes to it".into()),
         // The second is reserved for blocks that replace earlier ones.
-        subjects: vec![subject(options, partition), replaced(options, partition)],
+        subjects: vec![subject(options, partition), replaced(&subject(options, partition), "*")],
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
         storage: StorageType::File,

@@ -3,7 +3,7 @@
 //! Invariants: those of `roomlog_core::journal`. The resender of a partition keeps the order of
 //! proposes; a reader is a task of its own, so a dropped future of a follower loses nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
     Client,
@@ -14,14 +14,16 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, ready},
 };
+use parking_lot::Mutex;
 use roomlog_core::journal::{
     Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
-    Position, Proposed,
+    Position, Proposed, Wipe,
 };
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
 use crate::{
     check,
+    eraser::Eraser,
     error::OpenError,
     open,
     options::Options,
@@ -36,6 +38,9 @@ use crate::{
 /// How many blocks are proposed concurrently; more would be smaller ones with their own fsyncs.
 const DEPTH: usize = 8;
 
+/// The longest delay before a node erases texts.
+const ERASE_AFTER: Duration = Duration::from_secs(5);
+
 /// What an ack of the journal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
@@ -49,8 +54,24 @@ pub enum Promise {
 
 pub(crate) struct PartitionStream {
     pub(crate) name: String,
+    subject: String,
     pub(crate) head: Arc<KnownHead>,
     resender: Resender,
+    erasing: Mutex<Option<Erasing>>,
+}
+
+/// An [`Eraser`] that runs, up to a position.
+struct Erasing {
+    upto: Position,
+    /// Set when it has ended.
+    result: Arc<Mutex<Option<Result<(), String>>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Erasing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// The journal of a cluster.
@@ -63,6 +84,7 @@ pub struct JetStreamJournal {
     peers: Arc<JetStreamPeers>,
     /// One per partition.
     pub(crate) streams: Vec<PartitionStream>,
+    runtime: Handle,
     /// Checks regularly whether the servers fsync.
     watch: Option<AbortHandle>,
 }
@@ -86,7 +108,8 @@ impl JetStreamJournal {
                 head: head.clone(),
             };
             let resender = Resender::start(publisher, counts.clone());
-            PartitionStream { name: info.config.name, head, resender }
+            let (name, subject) = (info.config.name, check::subject(options, partition));
+            PartitionStream { name, subject, head, resender, erasing: Mutex::new(None) }
         };
         let promise = promise(opened.seen, &opened.streams);
         let streams: Vec<_> = (0..).zip(opened.streams).map(stream).collect();
@@ -104,7 +127,8 @@ impl JetStreamJournal {
             // Others may have the right to publish to the subject.
             is_exclusive: false,
         };
-        Ok(Self { facts, context, client, promise, counts, peers, streams, watch })
+        let runtime = Handle::current();
+        Ok(Self { facts, context, client, promise, counts, peers, streams, runtime, watch })
     }
 
     /// What an ack means.
@@ -156,6 +180,7 @@ impl Journal for JetStreamJournal {
             client: self.client.clone(),
             context: self.context.clone(),
             stream: stream.name.clone(),
+            subject: stream.subject.clone(),
             head: stream.head.clone(),
             counts: self.counts.clone(),
             mark: after,
@@ -184,9 +209,33 @@ impl Journal for JetStreamJournal {
 
     fn trim(&self, _: Partition, _: Position) {}
 
-    // The stream still holds redacted texts: docs/decisions/0008-redaction-in-the-stream.md.
-    fn wipe(&self, _: Partition, _: Position) -> Result<bool, JournalError> {
-        Ok(true)
+    fn wipe(&self, partition: Partition, wipe: &Wipe) -> Result<bool, JournalError> {
+        let stream = self.stream(partition)?;
+        let mut erasing = stream.erasing.lock();
+        let ended = erasing.take_if(|erasing| erasing.task.is_finished());
+        if let Some(ended) = ended {
+            let result = ended.result.lock().take();
+            let result = result.unwrap_or_else(|| Err("it was cut off".into()));
+            let why = |why| JournalError(format!("stream {}: {why}", stream.name));
+            return result.map(|()| ended.upto >= wipe.upto).map_err(why);
+        }
+        if erasing.is_some() {
+            return Ok(false);
+        }
+        let eraser = Eraser {
+            context: self.context.clone(),
+            stream: stream.name.clone(),
+            subject: stream.subject.clone(),
+        };
+        let (upto, wipe, result) = (wipe.upto, wipe.clone(), Arc::new(Mutex::new(None)));
+        let told = result.clone();
+        let task = self.runtime.spawn(async move {
+            // All nodes have the same to erase: who is first leaves the others little.
+            tokio::time::sleep(ERASE_AFTER.mul_f64(rand::random())).await;
+            *told.lock() = Some(eraser.run(wipe).await);
+        });
+        *erasing = Some(Erasing { upto, result, task: task.abort_handle() });
+        Ok(false)
     }
 }
 

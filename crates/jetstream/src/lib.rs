@@ -12,6 +12,7 @@
 //! recreated, the reader ends with an error.
 
 mod check;
+mod eraser;
 mod error;
 mod journal;
 mod moving;

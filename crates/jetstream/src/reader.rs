@@ -23,7 +23,7 @@ use async_nats::{
 };
 use futures_util::StreamExt;
 use roomlog_core::{
-    block,
+    block::{self, Replacement},
     journal::{Durable, JournalError, Mark, Position},
 };
 use tokio::{
@@ -33,6 +33,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    check::replaced,
     error::with_causes,
     shared::{Counts, KnownHead},
 };
@@ -88,6 +89,8 @@ pub(crate) struct Reader {
     pub(crate) client: Client,
     pub(crate) context: Context,
     pub(crate) stream: String,
+    /// The subject of its blocks.
+    pub(crate) subject: String,
     pub(crate) head: Arc<KnownHead>,
     pub(crate) counts: Arc<Counts>,
     /// The last block that was given.
@@ -190,14 +193,27 @@ impl Reader {
                     Ok(consumer) => Ok(consumer),
                     Err(why) => Err(self.check_exists(why).await),
                 },
-                durable = get_directly(&self.context, &self.stream, wanted) => durable,
+                durable = self.get_directly(wanted) => durable,
             };
             self.got(durable, compared).await?;
         }
     }
 
-    /// Compares a block with the last one given, or gives it on.
+    /// Takes a block, and before it the replacements of those that were removed from the stream.
     async fn got(&mut self, durable: Durable, compared: &mut bool) -> Result<(), Stop> {
+        loop {
+            let wanted = self.mark.position.0 + u64::from(*compared);
+            if wanted >= durable.position.0 {
+                break;
+            }
+            let Some(replacement) = self.replacement(wanted).await else { break };
+            self.compare_or_take(replacement, compared).await?;
+        }
+        self.compare_or_take(durable, compared).await
+    }
+
+    /// Compares a block with the last one given, or gives it on.
+    async fn compare_or_take(&mut self, durable: Durable, compared: &mut bool) -> Result<(), Stop> {
         // Compared per consumer: each reads the store of one server.
         if durable.position == self.mark.position {
             self.compare(&durable)?;
@@ -270,7 +286,8 @@ impl Reader {
         let state = self.state().await;
         if let Some(State { first_sequence, last_sequence, .. }) = state {
             self.head.note(last_sequence);
-            if last > 0 && !(first_sequence..=last_sequence).contains(&last) {
+            let is_outside = last > 0 && !(first_sequence..=last_sequence).contains(&last);
+            if is_outside && self.replacement(last).await.is_none() {
                 return Some(self.is_missing(last, last_sequence));
             }
         }
@@ -297,6 +314,39 @@ impl Reader {
         }
         self.missing = None;
         Stop::Replace(why)
+    }
+
+    /// Waits for a block, without a consumer.
+    async fn get_directly(&self, position: u64) -> Durable {
+        loop {
+            if let Ok(stream) = self.context.get_stream_no_info(&self.stream).await
+                && let Some(message) = get_message(&stream, position).await
+            {
+                let (position, block) = (Position(message.sequence), message.payload);
+                return Durable { position, time: ms(message.time.unix_timestamp_nanos()), block };
+            }
+            if let Some(replacement) = self.replacement(position).await {
+                return replacement;
+            }
+            sleep(DIRECT_GET_EVERY).await;
+        }
+    }
+
+    /// The replacement of the block at a position, as that block; `None` if this server has none.
+    async fn replacement(&self, position: u64) -> Option<Durable> {
+        let stream = self.context.get_stream_no_info(&self.stream).await.ok()?;
+        let subject = replaced(&self.subject, Position(position));
+        let found = timeout(STATE_TIMEOUT, stream.direct_get_last_for_subject(&subject)).await;
+        let block = match found.ok()? {
+            Ok(message) => message.payload,
+            Err(why) if why.kind() == DirectGetErrorKind::NotFound => return None,
+            Err(_) => {
+                let asked = stream.get_last_raw_message_by_subject(&subject);
+                timeout(STATE_TIMEOUT, asked).await.ok()?.ok()?.payload
+            }
+        };
+        let Replacement { of, time, .. } = block::replacement(&block)?;
+        (of.0 == position).then(|| Durable { position: of, time, block: block.clone() })
     }
 
     async fn state(&mut self) -> Option<State> {
@@ -355,19 +405,6 @@ async fn create_consumer(
     }
 }
 
-/// Waits for a block, without a consumer.
-async fn get_directly(context: &Context, stream: &str, position: u64) -> Durable {
-    loop {
-        if let Ok(stream) = context.get_stream_no_info(stream).await
-            && let Some(message) = get_message(&stream, position).await
-        {
-            let (position, block) = (Position(message.sequence), message.payload);
-            return Durable { position, time: ms(message.time.unix_timestamp_nanos()), block };
-        }
-        sleep(DIRECT_GET_EVERY).await;
-    }
-}
-
 /// A message from any replica of the stream; if the stream does not allow that, from its leader,
 /// which answers only while the cluster has a leader.
 async fn get_message(stream: &Stream<()>, position: u64) -> Option<StreamMessage> {
@@ -378,7 +415,8 @@ async fn get_message(stream: &Stream<()>, position: u64) -> Option<StreamMessage
     }
 }
 
-fn ms(nanoseconds: i128) -> u64 {
+/// A time of a message, in ms since the epoch.
+pub(crate) fn ms(nanoseconds: i128) -> u64 {
     u64::try_from(nanoseconds / 1_000_000).unwrap_or(0)
 }
 

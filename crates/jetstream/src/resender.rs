@@ -23,6 +23,7 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use roomlog_core::{
+    block,
     episode::Episode,
     journal::{Durable, Follow, JournalError, Position, Proposed},
 };
@@ -107,7 +108,7 @@ impl Line {
 
     fn read(&self, durable: &Durable) {
         let mut unread = self.unread.lock();
-        match unread.iter().position(|it| it.block == durable.block) {
+        match unread.iter().position(|it| block::is_same(durable, &it.block)) {
             Some(0) => {
                 if unread.len() == MAX_UNREAD {
                     self.freed.notify_one();

@@ -21,7 +21,7 @@ use roomlog_core::{
     budget::Account,
     journal::{
         Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
-        Position, Proposed,
+        Position, Proposed, Wipe,
     },
 };
 use roomlog_protocol::ErrorCode;
@@ -433,7 +433,7 @@ impl Journal for TimedJournal {
         self.journal.trim(partition, upto);
     }
 
-    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
-        self.journal.wipe(partition, upto)
+    fn wipe(&self, partition: Partition, wipe: &Wipe) -> Result<bool, JournalError> {
+        self.journal.wipe(partition, wipe)
     }
 }

@@ -28,7 +28,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use roomlog_core::journal::{
     Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
-    Position, Proposed,
+    Position, Proposed, Wipe,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -208,9 +208,9 @@ impl Journal for SqliteJournal {
         self.allowed.allow(upto.0);
     }
 
-    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
-        self.trim(partition, upto);
-        self.remove_upto(upto.0)
+    fn wipe(&self, partition: Partition, wipe: &Wipe) -> Result<bool, JournalError> {
+        self.trim(partition, wipe.upto);
+        self.remove_upto(wipe.upto.0)
     }
 }
 

@@ -11,7 +11,10 @@ use roomlog_core::{
     journal::{Journal, Position, Proposed},
 };
 use roomlog_sqlite::{Derived, SqliteArchive, SqliteJournal};
-use roomlog_testkit::fixtures::{Speaker, proposal, redaction, room, window};
+use roomlog_testkit::{
+    fixtures::{Speaker, proposal, redaction, room, window},
+    suites::journal::wipe_upto,
+};
 
 const ROOMS: usize = 400;
 const ROUNDS: usize = 14;
@@ -142,7 +145,7 @@ fn each_block_is_in_the_journal_once_and_none_that_was_wiped() {
         upto += 1 + round * 7 % 25;
         let until = next.max(upto + 1) + round * 5 % 20;
         propose(&journal, next..until);
-        let is_done = (0..100).any(|_| journal.wipe(0, Position(upto)).expect("a wipe"));
+        let is_done = (0..100).any(|_| journal.wipe(0, &wipe_upto(upto)).expect("a wipe"));
         assert!(is_done, "it was called often enough");
         assert_eq!(in_files(directory.path()), of(upto + 1..until), "wiped up to {upto}");
         // Commits that change pages, which are in the file and in the WAL then.

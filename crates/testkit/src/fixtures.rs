@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomlog_core::{
-    applied::{Applied, Chain, Proposer, Proposers},
+    applied::{Applied, Chain, Proposer, Proposers, Unwiped},
     archive::{Urgency, Window},
     commit::Commit,
     head::Head,
@@ -141,7 +141,7 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
         chain: Some(Chain([7; 32])),
         proposers,
         rules: Rules::FIRST.number(),
-        wipe_upto: Position(0),
+        unwiped: Unwiped::default(),
     };
     Window { partition: 0, commits: commits.to_vec(), applied, urgency: Urgency::now() }
 }

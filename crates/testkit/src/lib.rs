@@ -73,9 +73,9 @@ macro_rules! delegate_journal {
         fn wipe(
             &self,
             partition: roomlog_core::journal::Partition,
-            upto: roomlog_core::journal::Position,
+            wipe: &roomlog_core::journal::Wipe,
         ) -> Result<bool, roomlog_core::journal::JournalError> {
-            self.$inner.wipe(partition, upto)
+            self.$inner.wipe(partition, wipe)
         }
     };
 }

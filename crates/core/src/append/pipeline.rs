@@ -13,7 +13,14 @@ use tokio::sync::{Notify, watch};
 use crate::{
     append::{inbox::Inbox, sequencer::Submit},
     budget::Charge,
-    model::{block::BLOCK_BYTES, head::Known, outcome::AppendOutcome, phase::Phase, rules::Rules},
+    model::{
+        block::{self, BLOCK_BYTES},
+        head::Known,
+        journal::Durable,
+        outcome::AppendOutcome,
+        phase::Phase,
+        rules::Rules,
+    },
 };
 
 pub(crate) const BLOCKS_UNAPPLIED: usize = 64;
@@ -100,12 +107,8 @@ impl Pipeline {
         }
     }
 
-    pub(crate) fn take(&self, block: &Bytes) -> Option<InFlight> {
-        // Most journals return the same buffer: compare pointers first.
-        let same = |oldest: &mut InFlight| {
-            oldest.block.as_ptr() == block.as_ptr() && oldest.block.len() == block.len()
-                || oldest.block == *block
-        };
+    pub(crate) fn take(&self, durable: &Durable) -> Option<InFlight> {
+        let same = |oldest: &mut InFlight| block::is_same(durable, &oldest.block);
         let mut in_flight = self.in_flight.lock();
         let was_full = is_full(&in_flight);
         let taken = in_flight.pop_front_if(same);
@@ -156,6 +159,7 @@ impl Pipeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::journal::Position;
 
     #[test]
     fn blocks_that_are_slow_to_apply_are_not_proposed_far_ahead() {
@@ -169,7 +173,8 @@ mod tests {
             pipeline.push(InFlight { n, rules, block, submits, charges, look_up_cost, known });
         }
         assert!(!pipeline.takes_block());
-        assert!(pipeline.take(&block(0)).is_some());
+        let first = Durable { position: Position(1), time: 0, block: block(0) };
+        assert!(pipeline.take(&first).is_some());
         assert!(pipeline.takes_block());
     }
 }

@@ -17,13 +17,13 @@ use thiserror::Error;
 use crate::{
     apply::{
         fold::{Effect, FoldQueue},
-        held_room::{HeldRoom, apply_one, hold},
+        held_room::{HeldRoom, Removed, apply_one, hold},
         ids::RecentIds,
         room::{self, HistoryError},
     },
     budget::Charge,
     model::{
-        applied::{Applied, Chain},
+        applied::{Applied, Chain, Unwiped},
         archive::{Archive, ArchiveError, IdKey},
         block::{self, BlockName, PastEntry},
         commit::Commit,
@@ -110,6 +110,8 @@ impl Applier {
             applied.chain = Some(Chain::START);
         }
         applied.chain = applied.chain.filter(|_| parts.chains);
+        // The fold has it.
+        applied.unwiped = Unwiped::default();
         parts.stats.at(parts.partition, applied.position);
         Self {
             parts,
@@ -188,10 +190,13 @@ impl Applier {
             let untouched = held.fresh.is_empty();
             let (ids, archived) = (&mut self.ids, archived.as_ref());
             let at = (rules, durable.time);
-            let (outcome, known) = apply_one(held, ids, &self.parts.rooms, at, proposal, archived)?;
-            // The block has the text of a redacted entry again.
-            if known.is_some_and(|known| known.original.is_redacted()) {
-                self.applied.wipe_upto = durable.position;
+            let (outcome, removed) =
+                apply_one(held, ids, &self.parts.rooms, at, proposal, archived)?;
+            if let Some(Removed { since, is_here }) = removed {
+                // What a block removes is in an earlier one, unless it has such a text again.
+                let before = durable.position.0 - u64::from(!is_here);
+                let removed = Unwiped { since, upto: Position(before) };
+                self.applied.unwiped = self.applied.unwiped.and(removed);
             }
             outcomes.push(outcome);
             if held.recent == 0 {
@@ -261,11 +266,6 @@ impl Applier {
             self.parts.stats.new_room();
         }
         let commit = Arc::new(Commit::new(room.clone(), position, entries));
-        if !commit.removes.is_empty() {
-            // What a block removes is in an earlier one.
-            let before = Position(position.0.saturating_sub(1));
-            self.applied.wipe_upto = self.applied.wipe_upto.max(before);
-        }
         held.tail.publish(commit.clone());
         if !std::mem::replace(&mut held.is_noted, true) {
             self.parts.rooms.note_unfolded(&held.tail);
@@ -295,6 +295,7 @@ impl Applier {
 
     fn pass_to_fold(&mut self, commits: Vec<Arc<Commit>>, charges: Vec<Charge>) {
         let effect = Effect::new(commits, self.applied.clone(), charges);
+        self.applied.unwiped = Unwiped::default();
         self.fresh = effect.entries();
         self.unfolded += effect.counted();
         self.unfolded_bytes += effect.bytes();

@@ -235,15 +235,17 @@ impl Folder {
     /// Folds a window, if it is not empty; `false` if nothing can follow.
     fn fold_window(&mut self, mut effects: Vec<Effect>) -> bool {
         let Some(last) = effects.last() else { return true };
+        let position = last.applied.position;
+        // Kept with the window, so that the next start knows of it.
+        effects.iter().for_each(|effect| self.wiper.note(effect.applied.unwiped));
         let mut pacer = Yielder::new(&self.queue.urgency);
         let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
         let window = Window {
             partition: self.partition,
             commits: commits.inspect(|_| pacer.after_piece()).collect(),
-            applied: last.applied.clone(),
+            applied: Applied { unwiped: self.wiper.unwiped(), ..last.applied.clone() },
             urgency: self.queue.urgency.clone(),
         };
-        let Applied { position, wipe_upto, .. } = last.applied;
         let folded = match self.fold(&window) {
             // Closed before there was room: replayed at the next start.
             Err(ArchiveError::NoRoom(_)) => return false,
@@ -256,7 +258,6 @@ impl Folder {
         let is_folded = folded.is_ok();
         if is_folded {
             self.queue.folded.send_replace(position);
-            self.wiper.note(wipe_upto);
         }
         // The applier has ended, or ends because of this error.
         self.done.blocking_send(folded).is_ok() && is_folded

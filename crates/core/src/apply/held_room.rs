@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use roomlog_protocol::{Author, RoomName, Slot};
+use roomlog_protocol::{Author, Removal, RoomName, Slot};
 
 use crate::{
     apply::{
@@ -71,8 +71,16 @@ pub(super) fn hold<'a>(
     Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
 }
 
-/// Returns the outcome, and the entry that already has the proposal's id. Fails if the archive, which may
-/// hold the entry that a removal names, cannot be read.
+/// What the journal holds that is removed.
+pub(super) struct Removed {
+    /// The time of the oldest entry whose text that is, in ms since the epoch.
+    pub(super) since: u64,
+    /// It is in the block of the proposal too.
+    pub(super) is_here: bool,
+}
+
+/// Returns the outcome, and whether the journal then holds texts that are removed. Fails if the archive,
+/// which may hold the entry that a removal names, cannot be read.
 pub(super) fn apply_one(
     held: &mut HeldRoom,
     ids: &mut RecentIds,
@@ -80,7 +88,7 @@ pub(super) fn apply_one(
     (rules, journal_time): (Rules, u64),
     proposal: &Proposal,
     archived: Option<&Known>,
-) -> Result<(AppendOutcome, Option<Known>), ArchiveError> {
+) -> Result<(AppendOutcome, Option<Removed>), ArchiveError> {
     let id = ids.hash(&proposal.room, &proposal.author, &proposal.id);
     // A row at or past the end is from a fold that a crash interrupted: its block is applied again.
     let archived = archived.filter(|known| known.slot < held.room.head.end);
@@ -90,9 +98,11 @@ pub(super) fn apply_one(
     });
     let known = ids.get(id).copied().or(archived);
     let removal = proposal.removes().filter(|_| known.is_none());
-    let target = match proposal.reference.filter(|_| removal.is_some()) {
-        Some(slot) => rooms.entry(&held.tail, slot)?.map(|stored| stored.entry),
-        None => None,
+    let entry = |slot: Slot| Ok(rooms.entry(&held.tail, slot)?.map(|stored| stored.entry));
+    let target = proposal.reference.filter(|_| removal.is_some()).map_or(Ok(None), entry)?;
+    let oldest = match &removal {
+        Some(span @ Removal::Span { .. }) if target.is_some() => entry(*span.slots().start())?,
+        _ => target.clone(),
     };
     let applied =
         room::apply(&mut held.room, rules, proposal, journal_time, known.as_ref(), target.as_ref());
@@ -104,9 +114,14 @@ pub(super) fn apply_one(
                 ids.redact(removed);
             }
             held.add(ids, id, proposal, stored);
-            AppendOutcome::Committed { slot, committed_at, repeat: false }
+            let since = oldest.map(|entry| entry.committed_at);
+            let removed = since.map(|since| Removed { since, is_here: false });
+            (AppendOutcome::Committed { slot, committed_at, repeat: false }, removed)
         }
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            let is_here = known.is_some_and(|known| known.original.is_redacted());
+            (outcome, is_here.then_some(Removed { since: journal_time, is_here }))
+        }
     };
-    Ok((outcome, known))
+    Ok(outcome)
 }

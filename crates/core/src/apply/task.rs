@@ -172,7 +172,7 @@ impl ApplierTask {
     }
 
     fn apply(&mut self, durable: &Durable) -> Result<(), NodeError> {
-        match self.pipeline.take(&durable.block) {
+        match self.pipeline.take(durable) {
             Some(mut own) => {
                 let outcomes = self.apply_own(durable, &mut own).inspect_err(|_| {
                     // It has left the pipeline, so `Pipeline::fail` cannot answer it.
@@ -244,8 +244,8 @@ impl ApplierTask {
     }
 
     fn apply_other(&mut self, durable: &Durable) -> Result<(), NodeError> {
-        match block::decode(&durable.block, self.rules.knows()) {
-            Ok(Block { name, rules, payload: Payload::Proposals(proposals) }) => {
+        match block::decode_at(durable.position, &durable.block, self.rules.knows()) {
+            Ok(Some(Block { name, rules, payload: Payload::Proposals(proposals) })) => {
                 self.note_rules(durable.position, &name, rules);
                 if let Some(blocks) = self.foreign.note_success() {
                     warn!(blocks, "skipped blocks that Roomlog did not write");
@@ -254,7 +254,7 @@ impl ApplierTask {
                 self.applier.apply(durable, &name, rules, proposals.iter(), &known, Vec::new())?;
                 self.check_fence(durable, &name)
             }
-            Ok(Block { name, rules, payload: Payload::History(history) }) => {
+            Ok(Some(Block { name, rules, payload: Payload::History(history) })) => {
                 self.note_rules(durable.position, &name, rules);
                 self.applier.restore(durable, &name, &history).map_err(|why| match why {
                     RestoreError::Archive(why) => NodeError::Archive(why),
@@ -263,6 +263,10 @@ impl ApplierTask {
                         problem: BlockError::Broken(why.to_string()),
                     },
                 })
+            }
+            Ok(None) => {
+                self.applier.skip(durable);
+                Ok(())
             }
             Err(BlockError::Foreign) if !self.journal.facts().is_exclusive => {
                 if self.foreign.note_failure() {

@@ -1,6 +1,6 @@
 //! The wipe: removes from the files what redactions removed from the log.
 //!
-//! Enters: positions up to which the journal is to keep no block, after the folds of their redactions.
+//! Enters: which blocks of the journal hold texts that are removed, before the folds of their removals.
 //! Leaves: calls of [`Journal::wipe`] and [`Archive::wipe`], on the folding thread. Invariants: the
 //! journal loses only what the archive has on stable storage; a wipe is tried until it is done, and again
 //! after the next start; an error of the archive ends the node, since a flush that failed once may
@@ -14,8 +14,11 @@ use tracing::warn;
 use crate::{
     episode::Episode,
     model::{
-        archive::{Archive, ArchiveError},
-        journal::{Journal, Partition, Position},
+        applied::Unwiped,
+        archive::{Archive, ArchiveError, IdKey},
+        head::Known,
+        journal::{AreRemoved, Journal, Partition, Wipe},
+        proposal::Proposal,
     },
 };
 
@@ -30,7 +33,11 @@ pub(crate) struct Wiper {
     journal: Arc<dyn Journal>,
     archive: Arc<dyn Archive>,
     partition: Partition,
-    upto: Position,
+    /// What is being wiped; none between two wipes.
+    current: Unwiped,
+    /// What the next wipe removes besides.
+    later: Unwiped,
+    are_removed: Arc<AreRemoved>,
     /// When the next wipe begins; `None` if there is nothing to wipe.
     next: Option<Instant>,
     ended: Option<Instant>,
@@ -43,19 +50,28 @@ impl Wiper {
         journal: Arc<dyn Journal>,
         archive: Arc<dyn Archive>,
         partition: Partition,
-        upto: Position,
+        unwiped: Unwiped,
     ) -> Self {
-        let next = (upto > Position(0)).then(Instant::now);
-        Self { journal, archive, partition, upto, next, ended: None, failures: Episode::default() }
+        let next = (!unwiped.is_none()).then(Instant::now);
+        let read = archive.clone();
+        let are_removed = Arc::new(move |proposals: &[Proposal]| are_removed(&*read, proposals));
+        let (current, ended, failures) = (Unwiped::default(), None, Episode::default());
+        let later = unwiped;
+        Self { journal, archive, partition, current, later, are_removed, next, ended, failures }
     }
 
-    /// Notes that what was folded is to be wiped up to a position.
-    pub(crate) fn note(&mut self, upto: Position) {
-        if upto > self.upto {
-            self.upto = upto;
+    /// Notes what is to be wiped.
+    pub(crate) fn note(&mut self, unwiped: Unwiped) {
+        if !unwiped.is_none() {
+            self.later = self.later.and(unwiped);
             let next = self.ended.map_or_else(Instant::now, |ended| ended + WIPE_EVERY);
             self.next.get_or_insert(next);
         }
+    }
+
+    /// What is still to be wiped.
+    pub(crate) fn unwiped(&self) -> Unwiped {
+        self.current.and(self.later)
     }
 
     /// How long until the next wipe; `None` if there is nothing to wipe.
@@ -68,20 +84,30 @@ impl Wiper {
         if self.patience() != Some(Duration::ZERO) {
             return Ok(());
         }
+        if self.current.is_none() {
+            self.current = std::mem::take(&mut self.later);
+        }
         let is_done = match self.wipe() {
             Err(ArchiveError::NoRoom(_)) => false,
             wiped => wiped?,
         };
         let now = Instant::now();
         self.ended = Some(now);
-        self.next = (!is_done).then_some(now + WIPE_AGAIN_AFTER);
+        self.next = Some(now + WIPE_AGAIN_AFTER);
+        if is_done {
+            self.current = Unwiped::default();
+            self.next = (!self.later.is_none()).then_some(now + WIPE_EVERY);
+        }
         Ok(())
     }
 
     fn wipe(&mut self) -> Result<bool, ArchiveError> {
         let durable = self.archive.make_durable(self.partition)?;
-        let is_journal_wiped = match self.journal.wipe(self.partition, self.upto.min(durable)) {
-            Ok(is_done) => is_done && self.upto <= durable,
+        let Unwiped { since, upto } = self.current;
+        let are_removed = self.are_removed.clone();
+        let wipe = Wipe { since, upto: upto.min(durable), are_removed };
+        let is_journal_wiped = match self.journal.wipe(self.partition, &wipe) {
+            Ok(is_done) => is_done && upto <= durable,
             Err(why) => {
                 if self.failures.note_failure() {
                     warn!(%why, "the journal still holds redacted texts; trying again");
@@ -91,4 +117,16 @@ impl Wiper {
         };
         Ok(self.archive.wipe()? && is_journal_wiped)
     }
+}
+
+/// Whether the entries of these proposals are redacted.
+fn are_removed(archive: &dyn Archive, proposals: &[Proposal]) -> Result<Vec<bool>, String> {
+    let key = |proposal: &Proposal| IdKey {
+        room: proposal.room.clone(),
+        author: proposal.author.clone(),
+        id: proposal.id.clone(),
+    };
+    let known = archive.find(&proposals.iter().map(key).collect::<Vec<_>>());
+    let is_removed = |known: Option<Known>| known.is_some_and(|known| known.original.is_redacted());
+    Ok(known.map_err(|why| why.to_string())?.into_iter().map(is_removed).collect())
 }

@@ -79,9 +79,35 @@ pub struct Applied {
     pub proposers: Proposers,
     /// The newest rules that a block up to there named; 0 if unknown.
     pub rules: u16,
-    /// The journal is to keep no block up to this position: they hold texts that are redacted; 0 if none
-    /// does.
-    pub wipe_upto: Position,
+    /// Which blocks of the journal may still hold texts that are removed.
+    pub unwiped: Unwiped,
+}
+
+/// The blocks of a journal that may hold texts which were removed from the log; by default none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unwiped {
+    /// No older block does, by the journal's time in ms since the epoch.
+    pub since: u64,
+    /// No later block does; 0 if none does.
+    pub upto: Position,
+}
+
+impl Unwiped {
+    /// Whether no block does.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.upto == Position(0)
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self.is_none(), other.is_none()) {
+            (true, _) => other,
+            (_, true) => self,
+            _ => Self { since: self.since.min(other.since), upto: self.upto.max(other.upto) },
+        }
+    }
 }
 
 impl Applied {

@@ -17,14 +17,20 @@ use roomlog_protocol::{
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::model::{identity::NodeId, journal::Stamp, proposal::Proposal, rules::Rules};
+use crate::model::{
+    identity::NodeId,
+    journal::{Durable, Position, Stamp},
+    proposal::Proposal,
+    rules::Rules,
+};
 
 const MAGIC: [u8; 4] = *b"RLB1";
 const FORMAT: u16 = 2;
 const KIND_PROPOSALS: u8 = 0;
 const KIND_HISTORY: u8 = 1;
-// Kind 3 is reserved for a replacement of an earlier block whose bodies were removed
-// (docs/decisions/0008-redaction-in-the-stream.md).
+/// A replacement of an earlier block, from which texts were removed: after the header its position, time
+/// and stamp, and what is left of it (docs/decisions/0008-redaction-in-the-stream.md).
+const KIND_REPLACEMENT: u8 = 3;
 
 const HAS_REF: u8 = 1;
 const HAS_SENT_AT: u8 = 2;
@@ -72,6 +78,19 @@ pub enum Payload {
     Proposals(Vec<Proposal>),
     /// Entries of another log, imported with their slots and times.
     History(Vec<PastEntry>),
+}
+
+/// What takes the place of an earlier block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement<'a> {
+    /// The position of that block.
+    pub of: Position,
+    /// The journal's time of that block.
+    pub time: u64,
+    /// The stamp of that block, which is that of its replacement too.
+    pub stamp: Stamp,
+    /// What is left of it; empty if it was a replacement, which has no effect where it is.
+    pub block: &'a [u8],
 }
 
 /// An entry that another log committed.
@@ -141,6 +160,81 @@ pub fn encode_history(name: BlockName, history: &[PastEntry]) -> Bytes {
         put_proposal(&mut bytes, proposal);
     }
     end(bytes)
+}
+
+impl Replacement<'_> {
+    /// Encodes it.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let none = BlockName { node: NodeId([0; 16]), incarnation: 0, n: 0 };
+        let mut bytes =
+            begin(KIND_REPLACEMENT, none, Rules::FIRST, 0, REPLACEMENT_BYTES + self.block.len());
+        bytes.put_u64(self.of.0);
+        bytes.put_u64(self.time);
+        bytes.put_u64(self.stamp.0);
+        bytes.put_slice(self.block);
+        end(bytes)
+    }
+}
+
+/// A block as a replacement; `None` if it is none. Its checksum was checked.
+#[must_use]
+pub fn replacement(bytes: &[u8]) -> Option<Replacement<'_>> {
+    let is_one = bytes.len() >= HEAD_BYTES + REPLACEMENT_BYTES
+        && bytes[..4] == MAGIC
+        && bytes[8..10] == FORMAT.to_be_bytes()
+        && bytes[12] == KIND_REPLACEMENT
+        && crc32fast::hash(&bytes[8..]).to_be_bytes() == bytes[4..8];
+    let mut cursor = Cursor(bytes.get(HEAD_BYTES..).filter(|_| is_one)?);
+    let mut number = || cursor.u64().ok();
+    let (of, time, stamp) = (Position(number()?), number()?, Stamp(number()?));
+    Some(Replacement { of, time, stamp, block: cursor.0 })
+}
+
+/// Decodes what takes effect at a position: the block there, or what is left of it in its replacement.
+/// `None` for a replacement of another block.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_at(at: Position, bytes: &[u8], knows: Rules) -> Result<Option<Block>, BlockError> {
+    match replacement(bytes) {
+        None => decode(bytes, knows).map(Some),
+        Some(Replacement { of, block, .. }) if of == at && !block.is_empty() => {
+            decode(block, knows).map(Some)
+        }
+        Some(_) => Ok(None),
+    }
+}
+
+/// Whether a durable block is this one, as it was proposed or in its replacement.
+#[must_use]
+pub fn is_same(durable: &Durable, block: &Bytes) -> bool {
+    // Most journals return the same buffer: compare pointers first.
+    let is_one = durable.block.as_ptr() == block.as_ptr() && durable.block.len() == block.len();
+    let is_replaced = || {
+        let replacement = replacement(&durable.block);
+        replacement.is_some_and(|it| it.of == durable.position && it.stamp == stamp(block))
+    };
+    is_one || durable.block == *block || is_replaced()
+}
+
+impl Block {
+    /// Its proposals.
+    pub fn proposals_mut(&mut self) -> Vec<&mut Proposal> {
+        match &mut self.payload {
+            Payload::Proposals(proposals) => proposals.iter_mut().collect(),
+            Payload::History(history) => history.iter_mut().map(|it| &mut it.proposal).collect(),
+        }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        match &self.payload {
+            Payload::Proposals(proposals) => encode(self.name, self.rules, proposals.iter()),
+            Payload::History(history) => encode_history(self.name, history),
+        }
+    }
 }
 
 fn begin(kind: u8, name: BlockName, rules: Rules, count: usize, weight: usize) -> BytesMut {
@@ -248,10 +342,16 @@ pub fn proposals_in(block: &[u8]) -> usize {
 /// The size of the header.
 const HEAD_BYTES: usize = 49;
 
+/// The size of what a replacement has between its header and what is left of the block.
+const REPLACEMENT_BYTES: usize = 24;
+
 /// The stamp of a block: a hash of its length and its header, which contains the checksum of the
-/// rest.
+/// rest; or that of the block which it replaces.
 #[must_use]
 pub fn stamp(bytes: &[u8]) -> Stamp {
+    if let Some(replacement) = replacement(bytes) {
+        return replacement.stamp;
+    }
     let mut hash = Sha256::new();
     hash.update((bytes.len() as u64).to_be_bytes());
     hash.update(&bytes[..bytes.len().min(HEAD_BYTES)]);

@@ -4,7 +4,7 @@
 //!  propose(block) ──► Durable at a position │ Refused: not stored, ever │ Unknown
 //!  follow(after)  ──► every durable block after a position, once, in order, without end
 //!  trim(upto)     ──► allows removal of the oldest blocks, which an archive has
-//!  wipe(upto)     ──► removes them now, from its files too
+//!  wipe(upto)     ──► removes texts that are redacted now, from its files too
 //!
 //!        trimmed  │  kept                    │
 //!   1 ────────────┼── first ──────── head ───┤ the next propose
@@ -20,6 +20,8 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
+
+use crate::model::proposal::Proposal;
 
 /// The position of a block in its partition: 1, 2, 3, …; 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -150,12 +152,27 @@ pub trait Journal: Send + Sync + 'static {
     /// configured minimum. Does not wait for the disk.
     fn trim(&self, partition: Partition, upto: Position);
 
-    /// Removes the blocks up to and including `upto`, whose effects an archive has on stable storage, read
-    /// back, and overwrites what its files hold of removed blocks. `false` if there is more to do, a
-    /// reader or a hold prevents it, or the disk is full: call it again. Waits for the disk. Fails if the journal cannot be
+    /// Removes texts that are removed from the log, and overwrites what its files hold of them: by removing
+    /// the blocks up to and including `wipe.upto`, whose effects an archive has on stable storage, read
+    /// back, or by replacing those that have such a text. `false` if there is more to do, a reader or a hold
+    /// prevents it, or the disk is full: call it again. Waits for the disk. Fails if the journal cannot be
     /// written.
-    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError>;
+    fn wipe(&self, partition: Partition, wipe: &Wipe) -> Result<bool, JournalError>;
 }
+
+/// Which texts a journal is to remove.
+#[derive(Clone)]
+pub struct Wipe {
+    /// Blocks that are older have none of them; the journal's time, in ms since the epoch.
+    pub since: u64,
+    /// Blocks after this position have none of them.
+    pub upto: Position,
+    /// Whether the text of each proposal is removed. Fails if the archive cannot be read.
+    pub are_removed: Arc<AreRemoved>,
+}
+
+/// See [`Wipe::are_removed`]; may wait for the disk.
+pub type AreRemoved = dyn Fn(&[Proposal]) -> Result<Vec<bool>, String> + Send + Sync;
 
 /// The other nodes that follow a journal. Messages may be lost; nobody waits for them.
 pub trait Peers: Send + Sync {

@@ -60,6 +60,11 @@ impl Proposal {
         Removal::of(&self.kind, self.reference, self.content.body())
     }
 
+    /// Removes body, meta and salt.
+    pub fn redact(&mut self) {
+        self.content = Content::Redacted(self.commitment);
+    }
+
     /// Approximate bytes in memory and in a block.
     #[must_use]
     pub fn weight(&self) -> usize {

@@ -62,7 +62,7 @@ impl Shared {
             bytes: settings.append_bytes / FOLDS_PER_BUDGET,
             wait: settings.fold_wait,
         };
-        let (queue, wipe_upto) = (FoldQueue::new(fold, applied.position), applied.wipe_upto);
+        let (queue, unwiped) = (FoldQueue::new(fold, applied.position), applied.unwiped);
         let queue = Arc::new(queue);
         let (done, folds) = mpsc::channel(4);
         let pipeline = Arc::new(Pipeline::new(inbox.clone()));
@@ -118,7 +118,7 @@ impl Shared {
             pipeline,
         });
         let (journal, archive, no_room) = (journal.clone(), archive.clone(), Episode::default());
-        let wiper = Wiper::new(journal.clone(), archive.clone(), partition, wipe_upto);
+        let wiper = Wiper::new(journal.clone(), archive.clone(), partition, unwiped);
         let folder = Folder { queue, journal, archive, partition, done, no_room, wiper };
         Ok(PartitionParts { inbox, phase, sequencer, applier, agreement, folder })
     }

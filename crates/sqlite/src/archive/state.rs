@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use roomlog_core::{
-    applied::{Applied, Chain, Proposer, Proposers},
+    applied::{Applied, Chain, Proposer, Proposers, Unwiped},
     archive::ArchiveError,
     identity::NodeId,
     journal::{Partition, Position, Stamp},
@@ -71,7 +71,9 @@ struct AppliedForm {
     #[serde(default)]
     rules: u16,
     #[serde(default)]
-    wipe_upto: u64,
+    unwiped_since: u64,
+    #[serde(default)]
+    unwiped_upto: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +105,8 @@ impl State {
     /// What was applied of a partition.
     pub(super) fn applied(&self, partition: Partition) -> Applied {
         let Some(form) = self.applied.get(&partition) else { return Applied::default() };
-        let AppliedForm { position, stamp, chain, proposers, rules, wipe_upto } = form;
+        let AppliedForm { position, stamp, chain, proposers, rules, unwiped_since, unwiped_upto } =
+            form;
         let proposer = |form: &ProposerForm| {
             let ProposerForm { node, incarnation, next } = *form;
             (NodeId(node.to_bytes()), Proposer { incarnation, next })
@@ -111,8 +114,8 @@ impl State {
         let proposers = Proposers(proposers.iter().map(proposer).collect());
         let stamp = stamp.as_deref().and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Stamp);
         let chain = chain.map(|Digest(chain)| Chain(chain));
-        let (position, wipe_upto) = (Position(*position), Position(*wipe_upto));
-        Applied { position, stamp, chain, proposers, rules: *rules, wipe_upto }
+        let unwiped = Unwiped { since: *unwiped_since, upto: Position(*unwiped_upto) };
+        Applied { position: Position(*position), stamp, chain, proposers, rules: *rules, unwiped }
     }
 
     pub(super) fn set_applied(&mut self, partition: Partition, applied: &Applied) {
@@ -125,8 +128,9 @@ impl State {
         let stamp = applied.stamp.map(|Stamp(stamp)| format!("{stamp:016x}"));
         let chain = applied.chain.map(|Chain(chain)| Digest(chain));
         let (position, rules) = (applied.position.0, applied.rules);
-        let wipe_upto = applied.wipe_upto.0;
-        let form = AppliedForm { position, stamp, chain, proposers, rules, wipe_upto };
+        let (unwiped_since, unwiped_upto) = (applied.unwiped.since, applied.unwiped.upto.0);
+        let form =
+            AppliedForm { position, stamp, chain, proposers, rules, unwiped_since, unwiped_upto };
         self.applied.insert(partition, form);
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use roomlog_core::journal::{
     Durable, Follow, Journal, JournalCounts, JournalError, JournalFacts, Mark, Partition, Peers,
-    Position, Proposed,
+    Position, Proposed, Wipe,
 };
 
 /// A journal in memory with one partition.
@@ -120,8 +120,8 @@ impl Journal for MemoryJournal {
         }
     }
 
-    fn wipe(&self, partition: Partition, upto: Position) -> Result<bool, JournalError> {
-        self.trim(partition, upto);
+    fn wipe(&self, partition: Partition, wipe: &Wipe) -> Result<bool, JournalError> {
+        self.trim(partition, wipe.upto);
         Ok(true)
     }
 }

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use roomlog_core::{
     block,
-    journal::{Durable, Follow, Journal, Mark, Position, Proposed},
+    journal::{Durable, Follow, Journal, Mark, Position, Proposed, Wipe},
+    proposal::Proposal,
 };
 
 /// Creates a journal, and reopens the same one after its last handle was dropped.
@@ -241,7 +242,7 @@ pub async fn a_wiped_journal_has_removed_what_it_may_at_once(engine: &dyn Engine
     let mut live = journal.follow(0, Position(99).into());
     wipe(&journal, 70);
     assert_eq!(journal.first(0).expect("a first"), Position(71));
-    assert_eq!(journal.wipe(0, Position(10)), Ok(true), "that is removed already");
+    assert_eq!(journal.wipe(0, &wipe_upto(10)), Ok(true), "that is removed already");
     assert_eq!(journal.first(0).expect("a first"), Position(71));
     assert_eq!(propose(&journal, 100).await, Position(101));
     let mut follow = journal.follow(0, Position(70).into());
@@ -267,9 +268,16 @@ pub async fn a_wiped_journal_has_removed_what_it_may_at_once(engine: &dyn Engine
     assert_eq!(next(&mut live).await.block, block(101));
 }
 
+/// A wipe of all blocks up to a position.
+#[must_use]
+pub fn wipe_upto(upto: u64) -> Wipe {
+    let are_removed = Arc::new(|proposals: &[Proposal]| Ok(vec![false; proposals.len()]));
+    Wipe { since: 0, upto: Position(upto), are_removed }
+}
+
 /// Wipes until it is done.
 fn wipe(journal: &Arc<dyn Journal>, upto: u64) {
-    let is_done = (0..100).any(|_| journal.wipe(0, Position(upto)).expect("a wipe"));
+    let is_done = (0..100).any(|_| journal.wipe(0, &wipe_upto(upto)).expect("a wipe"));
     assert!(is_done, "it was called often enough");
 }
 
