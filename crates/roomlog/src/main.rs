@@ -21,6 +21,7 @@ mod settings;
 mod show;
 mod signals;
 mod stderr;
+mod supervisor;
 mod tls;
 mod tokens;
 

@@ -34,7 +34,7 @@ use crate::{
     settings::Settings,
     signals::{Asked, Signals},
     stderr::{self, message},
-    tls,
+    supervisor, tls,
 };
 
 /// The nice value of the thread that writes the journal. All appends wait for it, and it mostly waits
@@ -142,6 +142,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         let (log, data) = (node.log(), storage.data.display());
         let scheme = if files.certificate.is_some() { "https" } else { "http" };
         announce(scheme, address, &format!("log {log}, data {data}{door_shown}"));
+        supervisor::ready();
         let stop = async {
             tokio::select! {
                 () = stopping(&mut signals, &files) => {}
@@ -183,6 +184,7 @@ async fn stopping(signals: &mut Signals, files: &LoadedFiles) {
         files.reload().await;
     }
     message!("stopping");
+    supervisor::stopping();
 }
 
 /// What was read from files that may be replaced while the server runs.
@@ -219,11 +221,13 @@ async fn report_progress(node: &Node) -> Infallible {
             at += position.0;
             of += head.map_or(0, |head| head.0).max(position.0);
         }
-        message!(
+        let progress = format!(
             "catching up with the journal: block {at} of {of}, {} entries in {} s",
             stats.entries,
             begun.elapsed().as_secs()
         );
+        supervisor::starting(&progress);
+        message!("{progress}");
     }
 }
 
