@@ -39,7 +39,7 @@ pub(crate) async fn run(args: EraseArgs) -> Result<(), Failure> {
         if answer.status() != StatusCode::OK {
             let refusal = operators.refusal(answer).await;
             if erased > 0 {
-                message!("erased {erased} texts before this; run it again to go on");
+                message!("erased {} before this; run it again to continue", texts(erased));
             }
             return Err(refusal);
         }
@@ -47,9 +47,13 @@ pub(crate) async fn run(args: EraseArgs) -> Result<(), Failure> {
         let part: Erased = serde_json::from_slice(&body).map_err(Failure::other)?;
         erased += part.erased;
         let Some(next) = part.next else { break };
-        message!("erased {erased} texts; now in room {}", next.room);
+        message!("erased {}; now in room {}", texts(erased), next.room);
         after = Some(next);
     }
-    message!("erased {erased} texts");
+    message!("erased {}", texts(erased));
     Ok(())
+}
+
+fn texts(count: u64) -> String {
+    if count == 1 { "1 text".into() } else { format!("{count} texts") }
 }
