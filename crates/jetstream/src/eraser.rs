@@ -35,16 +35,16 @@ use crate::{check::replaced, error::with_causes, reader::ms};
 
 /// How far the clocks of the servers may differ, in ms: entries have times that never decrease, messages
 /// have those of whichever server leads.
-const CLOCKS_MS: u64 = 5 * 60 * 1_000;
+const CLOCKS_MS: u64 = 60 * 60 * 1_000;
 
 /// How many messages are read at once.
-const BATCH: usize = 64;
+const BATCH: usize = 32;
 
 /// How long a batch may take.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the server keeps an unused consumer.
-const CONSUMER_IDLE: Duration = Duration::from_secs(30);
+const CONSUMER_IDLE: Duration = Duration::from_secs(300);
 
 /// How often an eraser that finds another one's replacement looks again at what is left.
 const TRIES: usize = 5;
@@ -76,8 +76,31 @@ impl Eraser {
     /// Erases the texts that are removed. Fails with what JetStream or the archive says.
     pub(crate) async fn run(self, wipe: Wipe) -> Result<(), String> {
         let stream = self.context.get_stream(&self.stream).await.map_err(|it| with_causes(&it))?;
-        let last = stream.cached_info().state.last_sequence.min(wipe.upto.0);
+        // To the end: what is replaced meanwhile may have texts whose removal comes later, and so may copies
+        // of blocks that nodes send again.
+        let last = stream.cached_info().state.last_sequence;
+        if last < wipe.upto.0 {
+            return Err(format!("it is at {last}, and was at {} before", wipe.upto));
+        }
         let since = wipe.since.saturating_sub(CLOCKS_MS);
+        if self.read(&stream, since, last, &wipe.are_removed).await? {
+            return Ok(());
+        }
+        // Nothing is as new: the clocks were further apart.
+        match self.read(&stream, 0, last, &wipe.are_removed).await? {
+            true => Ok(()),
+            false => Err("nothing was read of it".into()),
+        }
+    }
+
+    /// Looks at the messages from a time up to a position; `false` if there are none.
+    async fn read(
+        &self,
+        stream: &Stream,
+        since: u64,
+        last: u64,
+        are_removed: &Arc<AreRemoved>,
+    ) -> Result<bool, String> {
         let start_time = i64::try_from(since / 1_000)
             .ok()
             .and_then(|since| DateTime::from_unix_timestamp(since).ok());
@@ -94,28 +117,36 @@ impl Eraser {
             ..pull::Config::default()
         };
         let consumer = stream.create_consumer(config).await.map_err(|why| with_causes(&why))?;
+        let mut read = 0;
         loop {
-            let batch = consumer.batch().max_messages(BATCH).expires(BATCH_TIMEOUT);
+            let batch = consumer.fetch().max_messages(BATCH).expires(BATCH_TIMEOUT);
             let mut batch = batch.messages().await.map_err(|why| with_causes(&why))?;
-            let mut is_empty = true;
+            // All of it first: a batch has a deadline, behind which it drops messages silently.
+            let mut messages = Vec::with_capacity(BATCH);
             while let Some(message) = batch.next().await {
-                let message = message.map_err(|why| why.to_string())?;
-                let info = message.info().map_err(|why| why.to_string())?;
-                let (position, pending) = (info.stream_sequence, info.pending);
-                let time = ms(info.published.unix_timestamp_nanos());
-                if position <= last {
-                    self.look_at(&stream, &message, (position, time), &wipe.are_removed).await?;
-                }
-                if position >= last || pending == 0 {
-                    return Ok(());
-                }
-                is_empty = false;
+                messages.push(message.map_err(|why| why.to_string())?);
             }
-            if is_empty {
-                let info = consumer.get_info().await.map_err(|why| with_causes(&why))?;
-                if info.num_pending == 0 {
-                    return Ok(());
+            let mut at = None;
+            for message in &messages {
+                let info = message.info().map_err(|why| why.to_string())?;
+                read += 1;
+                if info.consumer_sequence != read {
+                    return Err(format!("{read} messages of it were not read"));
                 }
+                let position = info.stream_sequence;
+                if position > last {
+                    return Ok(true);
+                }
+                let time = ms(info.published.unix_timestamp_nanos());
+                self.look_at(stream, message, (position, time), are_removed).await?;
+                at = Some(position);
+            }
+            match at {
+                Some(at) if at >= last => return Ok(true),
+                Some(_) => {}
+                None if read == 0 => return Ok(false),
+                // A server that is behind gives no more, but that is not the end.
+                None => return Err(format!("it was not read up to {last}")),
             }
         }
     }
@@ -141,7 +172,7 @@ impl Eraser {
         let newest = self.newest(stream, there.of).await?.map_or(0, |newest| newest.sequence);
         if newest > position {
             // An eraser ended before it deleted this.
-            return self.discard(stream, position).await;
+            return self.discard(stream, position, there.stamp).await;
         }
         let left = left_of(payload.slice_ref(there.block), are_removed).await?;
         let Some(block) = left.filter(|_| newest == position) else { return Ok(()) };
@@ -169,15 +200,19 @@ impl Eraser {
             }
             let newest = newest.map_or(0, |newest| newest.sequence);
             if self.publish(&left, newest).await? {
-                return if newest > 0 { self.discard(stream, newest).await } else { Ok(()) };
+                if newest > 0 {
+                    self.discard(stream, newest, left.stamp).await?;
+                }
+                return Ok(());
             }
         }
         Err("others replace the same block again and again".into())
     }
 
-    /// Deletes a replacement that has one itself, and so no effect.
-    async fn discard(&self, stream: &Stream, position: u64) -> Result<(), String> {
-        let (of, time, stamp, block) = (Position(position), 0, Stamp(0), Bytes::new());
+    /// Deletes a replacement that has a newer one. Where it is it has no effect, but a node may have read
+    /// it last: what takes its place has its stamp.
+    async fn discard(&self, stream: &Stream, position: u64, stamp: Stamp) -> Result<(), String> {
+        let (of, time, block) = (Position(position), 0, Bytes::new());
         let _or_it_is_there = self.publish(&Left { of, time, stamp, block }, 0).await?;
         self.delete(stream, position).await
     }
@@ -212,17 +247,20 @@ impl Eraser {
 
     /// Deletes a message; the servers overwrite it.
     async fn delete(&self, stream: &Stream, position: u64) -> Result<(), String> {
-        let Err(why) = stream.delete_message(position).await else { return Ok(()) };
+        let why = match stream.delete_message(position).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => "it was not".to_owned(),
+            Err(why) => with_causes(&why),
+        };
         let there = stream.get_raw_message(position).await;
         // Another eraser was first.
         if there.is_err_and(|why| why.kind() == RawMessageErrorKind::NoMessageFound) {
             return Ok(());
         }
         Err(format!(
-            "position {position} of {} cannot be deleted: {}; the node's user needs the right to \
+            "position {position} of {} cannot be deleted: {why}; the node's user needs the right to \
              delete messages of the stream (docs/CLUSTER.md)",
-            self.stream,
-            with_causes(&why)
+            self.stream
         ))
     }
 }

@@ -100,7 +100,7 @@ settings! {
         #[arg(value_delimiter = ',')]
         trust_proxy: Vec<String>, "ROOMLOG_TRUST_PROXY", "CIDR";
         /// How long the texts of rooms are kept, such as 'team-*=30d' or 'legal=forever'; then they are
-        /// erased. The longest pattern that fits a room holds; repeatable. Flags replace the
+        /// erased. The longest that fits a room holds; repeatable. Flags replace the
         /// environment's list, and that the file's [default: for ever]
         #[arg(value_delimiter = ',')]
         retention: Vec<String>, "ROOMLOG_RETENTION", "ROOMS=AGE";

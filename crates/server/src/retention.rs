@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Enters: rules, and the log. Leaves: `erase` entries, like those of an operator; slots, authors, ids and
-//! digests stay. Invariants: of the rules that fit a room, the one with the longest pattern holds; a round
-//! pauses between spans, so that appends hardly notice it. Each node of a cluster does this, and finds
+//! digests stay. Invariants: of the rules that fit a room, the one with its name holds, or else the one with
+//! the longest beginning of it; a round pauses between spans, so that appends hardly notice it. Each node of a cluster does this, and finds
 //! little to do behind the others.
 
 use std::{
@@ -51,19 +51,29 @@ pub struct RetentionRule {
 
 /// The rules of a server, and how far the rooms are erased.
 pub struct Retention {
-    /// The longest pattern first.
+    /// The one that holds first.
     rules: Vec<(RoomRange, Option<Duration>)>,
     /// Up to where a room was looked at, unless that is 0: about 100 bytes a room.
     looked_at: HashMap<RoomName, Slot>,
 }
 
 impl Retention {
-    /// Those of a server. Fails with a sentence if a pattern is none.
+    /// Those of a server.
     ///
     /// # Errors
-    /// A pattern is neither a name nor the beginning of names and `*`.
+    /// A pattern is neither a name nor the beginning of names and `*`, or is there twice.
     pub fn new(mut rules: Vec<RetentionRule>) -> Result<Self, String> {
-        rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));
+        // A room's own name before the beginning of its name, however long.
+        let length = |rule: &RetentionRule| match rule.pattern.strip_suffix('*') {
+            Some(beginning) => (false, beginning.len()),
+            None => (true, rule.pattern.len()),
+        };
+        rules.sort_by_key(|rule| std::cmp::Reverse(length(rule)));
+        for (index, rule) in rules.iter().enumerate() {
+            if rules[..index].iter().any(|before| before.pattern == rule.pattern) {
+                return Err(format!("{:?} has two ages", rule.pattern));
+            }
+        }
         let of_rule = |rule: RetentionRule| match RoomRange::of_pattern(&rule.pattern) {
             Ok(range) => Ok((range, rule.age)),
             Err(why) => Err(format!("{:?}: {why}", rule.pattern)),
@@ -87,31 +97,44 @@ impl Retention {
         }
     }
 
+    /// Looks at all rooms. Fails with the first error, behind the others.
     async fn round(&mut self, node: &Node) -> Result<(), Refusal> {
         let by = Author::new(SERVER).map_err(|why| bad(why.to_string()))?;
         let erasing = Erasing { node, of: None, by, client: None };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        for (index, (range, age)) in self.rules.iter().enumerate() {
+        let mut failed = Ok(());
+        for index in 0..self.rules.len() {
+            let (mut range, age) = self.rules[index].clone();
             let Some(age) = age else { continue };
-            let before = now.saturating_sub(*age).as_millis();
-            let mut range = range.clone();
+            let before = now.saturating_sub(age).as_millis();
             loop {
                 let rooms = tokio::task::block_in_place(|| node.room_heads(&range, ROOMS));
                 let rooms = rooms.map_err(|problem| unreadable(&problem))?;
                 for (room, head) in &rooms {
-                    if self.rules[..index].iter().any(|(range, _)| range.holds(room)) {
-                        continue;
-                    }
-                    let from = self.looked_at.get(room).copied().unwrap_or(0);
-                    let end = first_after(node, room, from..head.end, before).await?;
-                    if end > from {
-                        erase(&erasing, room, from, end).await?;
-                        self.looked_at.insert(room.clone(), end);
+                    if !self.rules[..index].iter().any(|(range, _)| range.holds(room)) {
+                        let erased = self.erase(&erasing, (room, head.end), before).await;
+                        failed = failed.and(erased);
                     }
                 }
                 let Some((last, _)) = rooms.last().filter(|_| rooms.len() == ROOMS) else { break };
                 range = range.after(Some(last));
             }
+        }
+        failed
+    }
+
+    /// Erases the texts of a room that were committed before a time, in ms since the epoch.
+    async fn erase(
+        &mut self,
+        erasing: &Erasing<'_>,
+        (room, end): (&RoomName, Slot),
+        before: u128,
+    ) -> Result<(), Refusal> {
+        let from = self.looked_at.get(room).copied().unwrap_or(0);
+        let end = first_after(erasing.node, room, from..end, before).await?;
+        if end > from {
+            erase(erasing, room, from, end).await?;
+            self.looked_at.insert(room.clone(), end);
         }
         Ok(())
     }

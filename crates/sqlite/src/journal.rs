@@ -43,7 +43,9 @@ use crate::{
     error::{is_full, sentence},
     files,
     pragma::{self, Copied, Durability},
-    private, wal,
+    private,
+    scrub::Search,
+    wal,
 };
 
 /// How many of the newest blocks are kept in memory for followers.
@@ -72,6 +74,8 @@ pub struct SqliteJournal {
     head: watch::Receiver<u64>,
     recent: Arc<Mutex<VecDeque<Durable>>>,
     allowed: Arc<trim::Allowed>,
+    /// What a wipe has looked through, if it is not done.
+    search: Mutex<Search>,
     /// Open as long as the connections are: closing any descriptor of a file drops the locks that
     /// SQLite holds on it, and another program could then remove the WAL.
     file: File,
@@ -137,7 +141,16 @@ impl SqliteJournal {
             head_is_exact: true,
             is_exclusive: true,
         };
-        Ok(Self { facts, path: path.into(), writer, head, recent, allowed, file })
+        Ok(Self {
+            facts,
+            path: path.into(),
+            writer,
+            head,
+            recent,
+            allowed,
+            search: Mutex::default(),
+            file,
+        })
     }
 
     /// Keeps all blocks as long as the result exists.

@@ -220,9 +220,10 @@ pub(crate) struct Copied {
 }
 
 impl Copied {
-    /// From the frames of the WAL, and those of them that were copied.
+    /// From the frames of the WAL, and those of them that were copied; -1 if there was no checkpoint.
     pub(crate) fn new((frames, copied): (i32, i32)) -> Self {
-        Self { frames: u64::try_from(frames).unwrap_or(0), is_complete: copied >= frames }
+        let is_complete = frames >= 0 && copied >= frames;
+        Self { frames: u64::try_from(frames).unwrap_or(0), is_complete }
     }
 }
 

@@ -180,6 +180,11 @@ impl Applier {
         self.read(durable);
         self.applied.rules = self.applied.rules.max(rules.number());
         if !self.applied.proposers.admit(name) {
+            // A copy of a block: it may have a text that was removed since.
+            if proposals.zip(archived).any(|(proposal, known)| self.is_removed(proposal, *known)) {
+                let copy = Unwiped { since: durable.time, upto: durable.position };
+                self.applied.unwiped = self.applied.unwiped.and(copy);
+            }
             self.pass_to_fold(Vec::new(), charges);
             return Ok(None);
         }
@@ -207,6 +212,15 @@ impl Applier {
         }
         self.commit_all(&touched, durable.position, charges);
         Ok(Some(outcomes))
+    }
+
+    /// Whether the text of an entry is removed; `known` is what the archive has of it.
+    fn is_removed(&self, proposal: &Proposal, known: Option<Known>) -> bool {
+        let id = self.ids.hash(&proposal.room, &proposal.author, &proposal.id);
+        let Some(known) = self.ids.get(id).copied().or(known) else { return false };
+        let held = self.held.get(&proposal.room);
+        known.original.is_redacted()
+            || held.is_some_and(|held| held.is_removed(known.slot, &proposal.author))
     }
 
     /// Applies a block of imported entries. Fails if the archive cannot be read, or an entry does

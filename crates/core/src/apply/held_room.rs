@@ -36,7 +36,7 @@ pub(super) struct HeldRoom {
 
 impl HeldRoom {
     /// Whether the text of an entry is removed that the archive may still have.
-    fn is_removed(&self, slot: Slot, author: &Author) -> bool {
+    pub(super) fn is_removed(&self, slot: Slot, author: &Author) -> bool {
         let removed = |stored: &Stored| stored.entry.removes();
         self.tail.is_removed(slot, author)
             || self.fresh.iter().filter_map(removed).any(|it| it.covers_slot(slot, author))

@@ -35,6 +35,8 @@ pub(crate) struct Wiper {
     partition: Partition,
     /// What is being wiped; none between two wipes.
     current: Unwiped,
+    /// The journal has removed it.
+    is_journal_wiped: bool,
     /// What the next wipe removes besides.
     later: Unwiped,
     are_removed: Arc<AreRemoved>,
@@ -56,8 +58,19 @@ impl Wiper {
         let read = archive.clone();
         let are_removed = Arc::new(move |proposals: &[Proposal]| are_removed(&*read, proposals));
         let (current, ended, failures) = (Unwiped::default(), None, Episode::default());
-        let later = unwiped;
-        Self { journal, archive, partition, current, later, are_removed, next, ended, failures }
+        let (later, is_journal_wiped) = (unwiped, false);
+        Self {
+            journal,
+            archive,
+            partition,
+            current,
+            is_journal_wiped,
+            later,
+            are_removed,
+            next,
+            ended,
+            failures,
+        }
     }
 
     /// Notes what is to be wiped.
@@ -86,6 +99,7 @@ impl Wiper {
         }
         if self.current.is_none() {
             self.current = std::mem::take(&mut self.later);
+            self.is_journal_wiped = false;
         }
         let is_done = match self.wipe() {
             Err(ArchiveError::NoRoom(_)) => false,
@@ -102,11 +116,18 @@ impl Wiper {
     }
 
     fn wipe(&mut self) -> Result<bool, ArchiveError> {
+        if !self.is_journal_wiped {
+            self.is_journal_wiped = self.wipe_journal()?;
+        }
+        Ok(self.archive.wipe()? && self.is_journal_wiped)
+    }
+
+    fn wipe_journal(&mut self) -> Result<bool, ArchiveError> {
         let durable = self.archive.make_durable(self.partition)?;
         let Unwiped { since, upto } = self.current;
         let are_removed = self.are_removed.clone();
         let wipe = Wipe { since, upto: upto.min(durable), are_removed };
-        let is_journal_wiped = match self.journal.wipe(self.partition, &wipe) {
+        Ok(match self.journal.wipe(self.partition, &wipe) {
             Ok(is_done) => is_done && upto <= durable,
             Err(why) => {
                 if self.failures.note_failure() {
@@ -114,8 +135,7 @@ impl Wiper {
                 }
                 false
             }
-        };
-        Ok(self.archive.wipe()? && is_journal_wiped)
+        })
     }
 }
 

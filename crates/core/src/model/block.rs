@@ -213,7 +213,9 @@ pub fn is_same(durable: &Durable, block: &Bytes) -> bool {
     let is_one = durable.block.as_ptr() == block.as_ptr() && durable.block.len() == block.len();
     let is_replaced = || {
         let replacement = replacement(&durable.block);
-        replacement.is_some_and(|it| it.of == durable.position && it.stamp == stamp(block))
+        replacement.is_some_and(|it| {
+            it.of == durable.position && !it.block.is_empty() && it.stamp == stamp(block)
+        })
     };
     is_one || durable.block == *block || is_replaced()
 }

@@ -63,7 +63,7 @@ impl Removals {
 
     /// As [`Removals::covers`], of an entry of this author whose kind removes nothing.
     #[must_use]
-    pub(crate) fn covers_slot(&self, slot: Slot, author: &Author) -> bool {
+    pub fn covers_slot(&self, slot: Slot, author: &Author) -> bool {
         let mut spans = self.spans.range((slot, None)..(slot.saturating_add(ERASE_SLOTS), None));
         self.entries.contains(&slot)
             || spans.any(|(_, of)| of.as_ref().is_none_or(|of| of == author))

@@ -167,7 +167,7 @@ impl Tail {
         let state = self.state.lock();
         let commits = state.commits.range(state.overlapping(removal));
         let entries = commits.flat_map(|commit| &commit.entries).map(|stored| &stored.entry);
-        let covered = entries.filter(|entry| removal.covers(entry));
+        let covered = entries.filter(|it| !it.content.is_redacted() && removal.covers(it));
         covered.map(|entry| (entry.author.clone(), entry.id.clone())).collect()
     }
 

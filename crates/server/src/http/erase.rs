@@ -17,7 +17,9 @@ use axum::{
     extract::{Request, State},
     http::{Response, StatusCode},
 };
-use roomlog_protocol::{Author, ErrorCode, NameError, Refusal, RoomName, RoomRange, Slot};
+use roomlog_protocol::{
+    Author, ERASE_SLOTS, ErrorCode, NameError, Refusal, RoomName, RoomRange, Slot,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -81,9 +83,10 @@ async fn erase_room(
     let Some(by) = caller.author.clone() else { unreachable!("an open server was refused") };
     let of = single(query, "author")?.map(Author::stored).transpose();
     let of = of.map_err(bad_name)?;
-    let from = single(query, "from")?.map_or(Ok(0), |from| {
-        from.parse().map_err(|_| bad("`from` must be a slot: 0, or the `next` of an answer"))
-    })?;
+    // An erasure reaches back: from elsewhere it would erase more than was asked for.
+    let from = single(query, "from")?.map_or(Some(0), |from| from.parse().ok());
+    let from = from.filter(|from| from % ERASE_SLOTS == 0);
+    let from = from.ok_or_else(|| bad("`from` must be 0, or the `next` of an answer"))?;
     let end = gateway.head(room)?.end;
     let erasing = Erasing { node: &gateway.node, of, by, client: Some(&caller.client) };
     let mut work = Work::of(SLOTS);

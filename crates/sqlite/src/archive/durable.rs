@@ -107,6 +107,10 @@ impl Checkpoints {
         if !state.copy_and_scrub(|| pragma::checkpoint_passive(connection))? {
             return Ok(false);
         }
+        // The pages in memory are as they were, and would be written with the next change.
+        state.note(
+            connection.execute_batch("PRAGMA shrink_memory").map(|()| true).map_err(failed),
+        )?;
         state.note(unless_busy(pragma::try_truncate(connection), false))
     }
 

@@ -81,20 +81,23 @@ impl<'a> Run<'a> {
         self.count() < RUN_ENTRIES && self.entries.len() < RUN_BYTES
     }
 
-    /// Whether it holds just this entry at the entry's slot, or this entry redacted.
+    /// Whether it holds just this entry at the entry's slot, or one of them is the other one redacted: a
+    /// journal that is read again has no text that was removed meanwhile.
     pub(super) fn holds(&self, stored: &Stored) -> bool {
         let slot = stored.entry.slot;
         let held = self.index(slot).and_then(|index| self.bytes(index));
         held.is_ok_and(|held| {
-            let mut bytes = Vec::new();
-            if self.is_redacted(slot) && !stored.entry.content.is_redacted() {
-                let mut stored = stored.clone();
+            let redacted = |mut stored: Stored| {
                 stored.entry.redact();
-                put_entry(&mut bytes, &stored);
-            } else {
-                put_entry(&mut bytes, stored);
+                encoded(&stored)
+            };
+            match (self.is_redacted(slot), stored.entry.content.is_redacted()) {
+                (true, false) => held == redacted(stored.clone()),
+                (false, true) => {
+                    self.entry(slot).is_ok_and(|held| redacted(held) == encoded(stored))
+                }
+                _ => held == encoded(stored),
             }
-            held == bytes
         })
     }
 
@@ -102,6 +105,12 @@ impl<'a> Run<'a> {
     pub(super) fn is_redacted(&self, slot: Slot) -> bool {
         let held = self.index(slot).and_then(|index| self.bytes(index));
         held.is_ok_and(|held| held.first().is_some_and(|flags| flags & REDACTED != 0))
+    }
+
+    /// Whether removals cover the entry at a slot. Reads neither its text nor its digest.
+    fn is_covered(&self, slot: Slot, removals: &Removals) -> Result<bool, Problem> {
+        let (author, kind, ..) = names(&mut Input(self.bytes(self.index(slot)?)?))?;
+        Ok(removals.covers_slot(slot, &author) && !kind.removes())
     }
 
     /// The entry at a slot; its digest was checked.
@@ -182,13 +191,11 @@ impl RunBuilder {
     ) -> Result<Option<Self>, Problem> {
         let (mut without, mut is_changed) = (Self::new(number, run.first, run.before), false);
         for (index, slot) in (run.first..run.end()).enumerate() {
-            let mut stored = match span.contains(&slot) && !run.is_redacted(slot) {
-                true => Some(run.entry(slot)?).filter(|stored| removals.covers(&stored.entry)),
-                false => None,
-            };
-            if let Some(stored) = &mut stored {
+            let is_text = span.contains(&slot) && !run.is_redacted(slot);
+            if is_text && run.is_covered(slot, removals)? {
+                let mut stored = run.entry(slot)?;
                 stored.entry.redact();
-                put_entry(&mut without.entries, stored);
+                put_entry(&mut without.entries, &stored);
                 is_changed = true;
             } else {
                 without.entries.extend_from_slice(run.bytes(index)?);
@@ -263,6 +270,12 @@ fn put_entry(bytes: &mut Vec<u8>, stored: &Stored) {
     }
 }
 
+fn encoded(stored: &Stored) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_entry(&mut bytes, stored);
+    bytes
+}
+
 fn put_name(bytes: &mut Vec<u8>, name: &str) {
     // Authors, ids and kinds have at most 64 bytes.
     bytes.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
@@ -277,20 +290,29 @@ fn digest_of(entry: &[u8]) -> Result<Digest, Problem> {
 
 fn stored(slot: Slot, bytes: &[u8]) -> Result<Stored, Problem> {
     let mut input = Input(bytes);
-    let [flags] = input.array()?;
-    let (committed_at, digest) = (input.u64()?, Digest(input.array()?));
-    let wrong = |error: NameError| error.to_string();
-    let author = Author::stored(input.name()?).map_err(wrong)?;
-    let id = EntryId::new(input.name()?).map_err(wrong)?;
-    let kind = match flags & HAS_KIND {
-        0 => Kind::default(),
-        _ => Kind::new(input.name()?).map_err(wrong)?,
-    };
+    let (author, kind, id, (flags, committed_at, digest)) = names(&mut input)?;
+    let id = EntryId::new(id).map_err(|error| error.to_string())?;
     let mut number = |bit: u8| if flags & bit == 0 { Ok(None) } else { input.u64().map(Some) };
     let (reference, sent_at) = (number(HAS_REF)?, number(HAS_SENT_AT)?);
     let content = input.content(flags)?;
     let entry = Entry { slot, author, id, content, committed_at, sent_at, kind, reference };
     Ok(Stored { entry, digest })
+}
+
+/// What an entry begins with: its author, kind and id; its flags, time and digest.
+type Names<'a> = (Author, Kind, &'a str, (u8, u64, Digest));
+
+fn names<'a>(input: &mut Input<'a>) -> Result<Names<'a>, Problem> {
+    let [flags] = input.array()?;
+    let (committed_at, digest) = (input.u64()?, Digest(input.array()?));
+    let wrong = |error: NameError| error.to_string();
+    let author = Author::stored(input.name()?).map_err(wrong)?;
+    let id = input.name()?;
+    let kind = match flags & HAS_KIND {
+        0 => Kind::default(),
+        _ => Kind::new(input.name()?).map_err(wrong)?,
+    };
+    Ok((author, kind, id, (flags, committed_at, digest)))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Problem> {

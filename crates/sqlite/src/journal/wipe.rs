@@ -17,11 +17,15 @@ use super::{
 };
 use crate::{
     error::{is_busy, is_full},
-    pragma, scrub,
+    pragma,
+    scrub::{self, Search},
 };
 
 /// How many steps of the trim one wipe takes at most: 8 MiB.
 const WIPE_STEPS: usize = 64;
+
+/// How many pages one wipe looks through: 256 MiB.
+const SEARCH_PAGES: u32 = 65_536;
 
 impl SqliteJournal {
     /// Removes blocks that may be trimmed; `false` if it is not done, and another call continues.
@@ -40,11 +44,15 @@ impl SqliteJournal {
     /// Overwrites in the file what was trimmed; `false` if it cannot now. Pages are looked through
     /// while appends go on: what was trimmed is not written into other pages meanwhile.
     fn overwrite_trimmed(&self) -> Result<bool, JournalError> {
-        if !self.writer.lock().empty_wal()? {
+        let mut search = self.search.lock();
+        if search.is_new() && !self.writer.lock().empty_wal()? {
             return Ok(false);
         }
-        let found = scrub::find(&self.file);
-        let found = found.map_err(|error| not_scrubbed(&error))?;
+        let is_done = search.go_on(&self.file, SEARCH_PAGES);
+        if !is_done.map_err(|error| not_scrubbed(&error))? {
+            return Ok(false);
+        }
+        let Search { found, .. } = std::mem::take(&mut *search);
         Ok(found.is_empty() || self.writer.lock().scrub(&self.file, &found)?)
     }
 }

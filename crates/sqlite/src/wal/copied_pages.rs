@@ -8,7 +8,7 @@
 
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
-use crate::private;
+use crate::{private, scrub};
 
 pub(super) struct CopiedPages {
     database: File,
@@ -56,7 +56,8 @@ impl CopiedPages {
 fn has(file: &File, at: u64, content: &[u8]) -> io::Result<bool> {
     let mut bytes = vec![0; content.len()];
     match file.read_exact_at(&mut bytes, at) {
-        Ok(()) => Ok(bytes == content),
+        // The file is scrubbed, the WAL is not.
+        Ok(()) => Ok(scrub::scrubbed(bytes) == scrub::scrubbed(content.to_vec())),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
     }

@@ -135,9 +135,15 @@ impl Archive for MemoryArchive {
                 let (author, id) = (entry.author.clone(), entry.id.clone());
                 let there = state.entries.entry((room.clone(), entry.slot));
                 let there = there.or_insert_with(|| stored.clone());
-                let mut redacted = stored.clone();
-                redacted.entry.redact();
-                if there != stored && *there != redacted {
+                let redacted = |stored: &Stored| {
+                    let mut stored = stored.clone();
+                    stored.entry.redact();
+                    stored
+                };
+                let is_redacted = stored.entry.content.is_redacted();
+                let is_same =
+                    if is_redacted { redacted(there) == *stored } else { there == stored };
+                if !is_same && *there != redacted(stored) {
                     return Err(damaged(&room, entry.slot, "another entry has that slot"));
                 }
                 let slot = state.ids.entry(IdKey { room: room.clone(), author, id });

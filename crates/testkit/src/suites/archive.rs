@@ -201,6 +201,17 @@ pub fn a_window_with_a_redaction_is_folded_again_from_any_point(engine: &dyn Eng
     archive.fold(&window(1, std::slice::from_ref(&said))).expect("the same entries again");
     archive.fold(&window(2, std::slice::from_ref(&redaction))).expect("the same redaction again");
     assert_eq!(archive.page(&room("a"), 0, 3, 1_000, Keep::Oldest), Ok(before));
+    // A journal that was wiped meanwhile: what it gives again has no text.
+    let two = redacts(&mut a, 3, &[1]);
+    archive.fold(&window(3, std::slice::from_ref(&two))).expect("a fold");
+    let mut without = said.entries.clone();
+    without.iter_mut().for_each(|stored| stored.entry.redact());
+    let without = Commit::new(room("a"), Position(1), without);
+    let (text, archive) = (said, engine.open());
+    archive.fold(&window(1, std::slice::from_ref(&text))).expect("a fold");
+    archive.fold(&window(3, &[Arc::new(without), redaction, two])).expect("without the text");
+    let page = archive.page(&room("a"), 0, 2, 1_000, Keep::Oldest).expect("a page");
+    assert!(page.iter().all(|stored| stored.entry.content.is_redacted()));
     let other = archive.fold(&window(2, &[Speaker::new("a").says(1, &["other"])]));
     assert!(matches!(other, Err(ArchiveError::Damaged { slot: 0, .. })), "{other:?}");
 }
