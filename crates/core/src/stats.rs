@@ -20,6 +20,8 @@ pub struct NodeStats {
     /// Per partition: the position applied last, and the journal's last known one; `None` if the
     /// journal cannot be read.
     pub positions: Vec<(Position, Option<Position>)>,
+    /// The newest time that the journal gave a block since the start, in ms since the epoch; 0 if none.
+    pub newest_time: u64,
     /// Rooms in memory: followed, waited for, or with entries that the archive lacks or the tail
     /// keeps.
     pub rooms_held: usize,
@@ -41,6 +43,7 @@ pub(crate) struct Stats {
     unfolded_max: AtomicU64,
     /// Rooms with an entry.
     rooms: AtomicU64,
+    newest_time: AtomicU64,
     positions: Vec<AtomicU64>,
 }
 
@@ -49,8 +52,8 @@ impl Stats {
         let (blocks, entries, busy) = Default::default();
         let (unfolded, unfolded_max) = Default::default();
         let positions = (0..partitions).map(|_| AtomicU64::default()).collect();
-        let rooms = AtomicU64::new(rooms);
-        Self { blocks, entries, busy, unfolded, unfolded_max, rooms, positions }
+        let (rooms, newest_time) = (AtomicU64::new(rooms), AtomicU64::default());
+        Self { blocks, entries, busy, unfolded, unfolded_max, rooms, newest_time, positions }
     }
 
     pub(crate) fn block(&self) {
@@ -81,6 +84,10 @@ impl Stats {
         }
     }
 
+    pub(crate) fn time(&self, ms: u64) {
+        self.newest_time.fetch_max(ms, Ordering::Relaxed);
+    }
+
     pub(crate) fn position(&self, partition: Partition) -> Position {
         let at = self.positions.get(partition as usize);
         Position(at.map_or(0, |at| at.load(Ordering::Relaxed)))
@@ -98,6 +105,7 @@ impl Stats {
             busy: at(&self.busy),
             unfolded: at(&self.unfolded),
             unfolded_max: at(&self.unfolded_max),
+            newest_time: at(&self.newest_time),
             ..NodeStats::default()
         }
     }

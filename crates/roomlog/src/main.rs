@@ -7,6 +7,7 @@
 
 mod address;
 mod cli;
+mod clock;
 mod commands;
 mod disk;
 mod door;

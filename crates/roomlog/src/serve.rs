@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     address::DEFAULT_SERVER,
-    disk,
+    clock, disk,
     door::{AdminListen, OpenDoor},
     engines::Storage,
     failure::Failure,
@@ -158,6 +158,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
             }
             never = disk::watch(&node, &storage.data, disk_reserve, &metrics) => match never {},
             never = retention.run(&node) => match never {},
+            never = clock::watch(&node, &metrics) => match never {},
             never = tls::watch(files.certificate.as_ref()) => match never {},
         }
     }

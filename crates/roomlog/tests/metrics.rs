@@ -77,6 +77,7 @@ async fn every_metric_is_named_by_convention_typed_and_explained() {
         "roomlog_block_appends",
         "roomlog_block_bytes",
         "roomlog_blocks_total",
+        "roomlog_clock_ahead_seconds",
         "roomlog_commit_seconds",
         "roomlog_disk_free_bytes",
         "roomlog_entries_total",
@@ -296,5 +297,23 @@ async fn concurrent_scrapes_count_nothing_twice() {
     let scrapes = futures_util::future::join_all((0..8).map(|_| Scrape::of(&server))).await;
     for scrape in scrapes {
         assert!((scrape.get("roomlog_entries_total") - 50.0).abs() < f64::EPSILON);
+    }
+}
+
+#[test]
+fn alerts_name_metrics_that_there_are_and_the_manual_says_what_to_do() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let read = |file: &str| std::fs::read_to_string(format!("{root}/{file}")).expect(file);
+    let (rules, manual) = (read("deploy/prometheus/roomlog.rules.yml"), read("docs/OPERATIONS.md"));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut named = 0;
+    for name in rules.split(|c| !is_name(c)).filter(|word| word.starts_with("roomlog_")) {
+        let family = name.strip_suffix("_bucket").unwrap_or(name);
+        assert!(manual.contains(&format!("| `{family}` |")), "no metric {name}");
+        named += 1;
+    }
+    assert!(named > 10, "{named} metrics are named");
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(manual.contains(&format!("`{alert}`")), "the manual has no {alert}");
     }
 }

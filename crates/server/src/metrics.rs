@@ -42,6 +42,7 @@ pub struct Metrics {
     refused: Vec<(ErrorCode, IntCounter)>,
     limited: IntCounterVec,
     disk_free: IntGauge,
+    clock_ahead: IntGauge,
     ack: Histogram,
     page: Histogram,
     block_appends: Histogram,
@@ -137,6 +138,11 @@ impl Default for Metrics {
                 "roomlog_disk_free_bytes",
                 "Free space in the file system of the data directory, as of about a second ago. \
                  Below the setting `disk_reserve_bytes` appends are answered `storage_full`.",
+            ),
+            clock_ahead: registry.gauge(
+                "roomlog_clock_ahead_seconds",
+                "How far the newest entries are dated ahead of this machine's clock, as of about \
+                 two seconds ago. Above 0 a clock went back, or had jumped ahead.",
             ),
             committed: outcome("committed"),
             repeats: outcome("repeat"),
@@ -332,6 +338,11 @@ impl Metrics {
     /// Sets the free space in the file system of the data directory.
     pub fn disk_free(&self, bytes: u64) {
         self.disk_free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how far the newest entries are dated ahead of the clock.
+    pub fn clock_ahead(&self, by: Duration) {
+        self.clock_ahead.set(i64::try_from(by.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// Counts a durable block: its size, and the time until it was durable.

@@ -141,6 +141,7 @@ impl Applier {
     fn read(&mut self, durable: &Durable) {
         self.applied.position = durable.position;
         self.parts.stats.at(self.parts.partition, durable.position);
+        self.parts.stats.time(durable.time);
         self.applied.stamp = self.parts.stamps.then(|| block::stamp(&durable.block));
     }
 

@@ -114,6 +114,11 @@ impl Fault {
         self.directory.path().join(name).to_str().expect("UTF-8").into()
     }
 
+    /// The environment of a server whose clock is ahead.
+    pub(crate) fn clock_ahead(&self, seconds: u64) -> Vec<(&'static str, String)> {
+        vec![("LD_PRELOAD", self.path("fault.so")), ("FAULT_CLOCK_S", seconds.to_string())]
+    }
+
     /// The environment of the server.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         vec![

@@ -1,7 +1,8 @@
 /* Calls that fail, for a test's server: loaded by LD_PRELOAD.
  *
  * Once the file FAULT_WHEN is there, each call of the kind FAULT_CALL ("write" or "sync") on a file
- * whose path ends with FAULT_FILE fails with EIO and does nothing. */
+ * whose path ends with FAULT_FILE fails with EIO and does nothing. The clock is FAULT_CLOCK_S seconds
+ * ahead, if that is set. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static int fails(int fd, const char *call) {
@@ -24,6 +26,13 @@ static int fails(int fd, const char *call) {
 }
 
 #define REAL(name, type) ((type)dlsym(RTLD_NEXT, name))
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  int failed = REAL("clock_gettime", int (*)(clockid_t, struct timespec *))(clock, now);
+  const char *ahead = getenv("FAULT_CLOCK_S");
+  if (!failed && clock == CLOCK_REALTIME && ahead) now->tv_sec += atol(ahead);
+  return failed;
+}
 
 ssize_t write(int fd, const void *bytes, size_t count) {
   if (fails(fd, "write")) return -1;
