@@ -20,8 +20,6 @@ pub struct NodeStats {
     /// Per partition: the position applied last, and the journal's last known one; `None` if the
     /// journal cannot be read.
     pub positions: Vec<(Position, Option<Position>)>,
-    /// The newest time that the journal gave a block since the start, in ms since the epoch; 0 if none.
-    pub newest_time: u64,
     /// Rooms in memory: followed, waited for, or with entries that the archive lacks or the tail
     /// keeps.
     pub rooms_held: usize,
@@ -88,6 +86,10 @@ impl Stats {
         self.newest_time.fetch_max(ms, Ordering::Relaxed);
     }
 
+    pub(crate) fn newest_time(&self) -> u64 {
+        self.newest_time.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn position(&self, partition: Partition) -> Position {
         let at = self.positions.get(partition as usize);
         Position(at.map_or(0, |at| at.load(Ordering::Relaxed)))
@@ -105,7 +107,6 @@ impl Stats {
             busy: at(&self.busy),
             unfolded: at(&self.unfolded),
             unfolded_max: at(&self.unfolded_max),
-            newest_time: at(&self.newest_time),
             ..NodeStats::default()
         }
     }

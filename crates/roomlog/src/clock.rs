@@ -22,7 +22,7 @@ const TOLERATED: Duration = Duration::from_secs(5);
 pub(crate) async fn watch(node: &Node, metrics: &Metrics) -> Infallible {
     let episode = Episode::default();
     loop {
-        let newest = Duration::from_millis(node.stats().newest_time);
+        let newest = Duration::from_millis(node.newest_time());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let ahead = newest.saturating_sub(now);
         metrics.clock_ahead(ahead);

@@ -267,6 +267,12 @@ impl Node {
         self.inboxes.iter().for_each(|inbox| inbox.set_disk_low(low));
     }
 
+    /// The newest time that the journal gave a block since the start, in ms since the epoch; 0 if none.
+    #[must_use]
+    pub fn newest_time(&self) -> u64 {
+        self.stats.newest_time()
+    }
+
     /// How many rooms have an entry. After a crash, rooms that a fold had begun may count twice.
     #[must_use]
     pub fn rooms(&self) -> u64 {
