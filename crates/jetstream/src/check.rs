@@ -87,7 +87,7 @@ pub(crate) fn wanted(
     Config {
         name: stream_name(options, partition),
         description: Some("the journal of a Roomlog log: only roomlog writes to it".into()),
-        // The second is reserved for blocks that replace earlier ones.
+        // The second is for blocks that replace earlier ones.
         subjects: vec![subject(options, partition), replaced(&subject(options, partition), "*")],
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,

@@ -100,8 +100,8 @@ settings! {
         #[arg(value_delimiter = ',')]
         trust_proxy: Vec<String>, "ROOMLOG_TRUST_PROXY", "CIDR";
         /// How long the texts of rooms are kept, such as 'team-*=30d' or 'legal=forever'; then they are
-        /// erased. The longest that fits a room holds; repeatable. Flags replace the
-        /// environment's list, and that the file's [default: for ever]
+        /// erased. A room's own name counts before the beginning of names, a longer one before a
+        /// shorter; repeatable. Flags replace the environment's list, and that the file's [default: for ever]
         #[arg(value_delimiter = ',')]
         retention: Vec<String>, "ROOMLOG_RETENTION", "ROOMS=AGE";
         /// How long a socket may take to read its last answers at shutdown [default: 10000]

@@ -16,13 +16,12 @@ use roomlog_core::{
     reader::PageLimits,
 };
 use roomlog_protocol::{
-    Author, ClientAppend, ERASE_SLOTS, ErrorCode, Kind, Latest, Refusal, Removal, RoomName, Slot,
-    Span,
+    Author, ClientAppend, ERASE_SLOTS, Kind, Latest, Refusal, Removal, RoomName, Slot, Span,
 };
 use tokio::time::Instant;
 
 use crate::{
-    outcome::{draft, new_id, now_ms, refusal_of},
+    outcome::{self, draft, new_id, now_ms},
     principals::Client,
     wire::{bad, unknown_outcome},
 };
@@ -36,9 +35,6 @@ const LEAST: u64 = 64;
 /// How often the server tries again to charge an append, and for how long.
 const WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-
-/// The author of `erase` entries that no client appends.
-pub(crate) const SERVER: &str = "roomlog";
 
 /// Whose texts are erased, and by whom.
 pub(crate) struct Erasing<'a> {
@@ -125,20 +121,11 @@ impl Erasing<'_> {
             }
             None => self.charge(&append).await,
         };
-        let whose = (self.by.clone(), new_id());
-        let outcome = match charge {
-            Ok(charge) => {
-                let draft = draft(&Access::nothing(), append, whose, now_ms(), charge);
-                self.node.append(draft.with_right_to_remove()).await
-            }
-            Err(outcome) => outcome,
-        };
-        match outcome {
-            AppendOutcome::Committed { .. } => Ok(()),
-            outcome => Err(refusal_of(&outcome).unwrap_or_else(|| {
-                Refusal::new(ErrorCode::UnknownOutcome, "the erasure was interrupted")
-            })),
-        }
+        let draft = charge.map(|charge| {
+            let whose = (self.by.clone(), new_id());
+            draft(&Access::nothing(), append, whose, now_ms(), charge).with_right_to_remove()
+        });
+        outcome::append(self.node, draft).await
     }
 
     /// Charges an append of the server itself, once the fold has caught up with the erasures before it.

@@ -8,7 +8,7 @@
 use std::time::{Duration, SystemTime};
 
 use roomlog_auth::Access;
-use roomlog_core::{budget::Charge, outcome::AppendOutcome, queue::Draft};
+use roomlog_core::{Node, budget::Charge, outcome::AppendOutcome, queue::Draft};
 use roomlog_protocol::{Author, ClientAppend, EntryId, ErrorCode, Refusal, Salt};
 
 use crate::{auth::rights::may_remove, gateway::STOPPING};
@@ -74,6 +74,23 @@ pub(crate) fn new_id() -> EntryId {
 /// A salt for the commitment of an entry, from the generator that is seeded by the system.
 fn new_salt() -> Salt {
     Salt(rand::random())
+}
+
+/// The author of what the server appends itself.
+pub(crate) fn server_author() -> Author {
+    Author::new("roomlog").unwrap_or_else(|error| unreachable!("it is an author: {error}"))
+}
+
+/// Appends a draft, or does not if it could not be charged. Fails with what its author is told.
+pub(crate) async fn append(
+    node: &Node,
+    draft: Result<Draft, AppendOutcome>,
+) -> Result<(), Refusal> {
+    let outcome = match draft {
+        Ok(draft) => node.append(draft).await,
+        Err(outcome) => outcome,
+    };
+    refusal_of(&outcome).map_or(Ok(()), Err)
 }
 
 /// An append that was received at this time, in ms since the epoch, and charged.

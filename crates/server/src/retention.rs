@@ -10,20 +10,17 @@
 //! the longest beginning of it; a round pauses between spans, so that appends hardly notice it. Each node of a cluster does this, and finds
 //! little to do behind the others.
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use roomlog_core::{Node, reader::PageLimits};
-use roomlog_protocol::{Author, ERASE_SLOTS, Refusal, RoomName, RoomRange, Slot, Span};
+use roomlog_protocol::{ERASE_SLOTS, Refusal, RoomName, RoomRange, Slot, Span};
 use tracing::warn;
 
 use crate::{
-    erasing::{Erasing, SERVER, Work},
+    erasing::{Erasing, Work},
     gateway::unreadable,
-    wire::{bad, unknown_outcome},
+    outcome::{now_ms, server_author},
+    wire::unknown_outcome,
 };
 
 /// The longest time between two rounds; with short ages it is a part of the shortest.
@@ -99,9 +96,8 @@ impl Retention {
 
     /// Looks at all rooms. Fails with the first error, behind the others.
     async fn round(&mut self, node: &Node) -> Result<(), Refusal> {
-        let by = Author::new(SERVER).map_err(|why| bad(why.to_string()))?;
-        let erasing = Erasing { node, of: None, by, client: None };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let erasing = Erasing { node, of: None, by: server_author(), client: None };
+        let now = Duration::from_millis(now_ms());
         let mut failed = Ok(());
         for index in 0..self.rules.len() {
             let (mut range, age) = self.rules[index].clone();

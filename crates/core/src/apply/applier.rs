@@ -160,12 +160,7 @@ impl Applier {
         &self,
         proposals: impl Iterator<Item = &'a Proposal>,
     ) -> Result<Vec<Option<Known>>, ArchiveError> {
-        let key = |proposal: &Proposal| IdKey {
-            room: proposal.room.clone(),
-            author: proposal.author.clone(),
-            id: proposal.id.clone(),
-        };
-        self.parts.archive.find(&proposals.map(key).collect::<Vec<_>>())
+        self.parts.archive.find(&proposals.map(IdKey::of).collect::<Vec<_>>())
     }
 
     /// `None` if the block is skipped.

@@ -141,12 +141,7 @@ impl Wiper {
 
 /// Whether the entries of these proposals are redacted.
 fn are_removed(archive: &dyn Archive, proposals: &[Proposal]) -> Result<Vec<bool>, String> {
-    let key = |proposal: &Proposal| IdKey {
-        room: proposal.room.clone(),
-        author: proposal.author.clone(),
-        id: proposal.id.clone(),
-    };
-    let known = archive.find(&proposals.iter().map(key).collect::<Vec<_>>());
+    let known = archive.find(&proposals.iter().map(IdKey::of).collect::<Vec<_>>());
     let is_removed = |known: Option<Known>| known.is_some_and(|known| known.original.is_redacted());
     Ok(known.map_err(|why| why.to_string())?.into_iter().map(is_removed).collect())
 }

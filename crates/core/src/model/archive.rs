@@ -22,7 +22,7 @@ use crate::model::{
     commit::Commit,
     head::{Head, Known},
     journal::{Partition, Position},
-    proposal::Stored,
+    proposal::{Proposal, Stored},
 };
 
 /// The input of one fold: the commits of consecutive blocks of one partition.
@@ -93,6 +93,15 @@ pub struct IdKey {
     pub author: Author,
     /// The id.
     pub id: EntryId,
+}
+
+impl IdKey {
+    /// That of a proposal.
+    #[must_use]
+    pub(crate) fn of(proposal: &Proposal) -> Self {
+        let Proposal { room, author, id, .. } = proposal;
+        Self { room: room.clone(), author: author.clone(), id: id.clone() }
+    }
 }
 
 /// Which end of a page to keep if it exceeds its byte limit.

@@ -15,10 +15,8 @@
 use std::{sync::Arc, time::Duration};
 
 use roomlog_auth::{Access, Revocation};
-use roomlog_core::{
-    Node, outcome::AppendOutcome, proposal::Stored, queue::Draft, reader::PageLimits, tail::Tail,
-};
-use roomlog_protocol::{Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span};
+use roomlog_core::{Node, proposal::Stored, queue::Draft, reader::PageLimits, tail::Tail};
+use roomlog_protocol::{ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::{error, warn};
@@ -26,15 +24,12 @@ use tracing::{error, warn};
 use super::{Tokens, now_s};
 use crate::{
     gateway::unreadable,
-    outcome::{draft, new_id, now_ms, refusal_of},
+    outcome::{self, draft, new_id, now_ms, server_author},
     wire::{bad, unknown_outcome},
 };
 
 /// The room's name; see [`RoomName::system`].
 const ROOM: &str = "revoked";
-
-/// The author of its entries.
-const AUTHOR: &str = "roomlog";
 
 /// How long after a failure the room is read, or the log's name is appended, again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -168,16 +163,7 @@ async fn append(node: &Node, record: &Record, id: Option<&str>) -> Result<(), Re
     let room = RoomName::system(ROOM).map_err(name)?;
     let append = ClientAppend::new(room, json!(record).to_string());
     let id = id.map_or_else(|| Ok(new_id()), EntryId::new).map_err(name)?;
-    let author = Author::new(AUTHOR).map_err(name)?;
-    let outcome = match Draft::charge(&append, node.append_budget()) {
-        Ok(charge) => {
-            node.append(draft(&Access::nothing(), append, (author, id), now_ms(), charge)).await
-        }
-        Err(outcome) => outcome,
-    };
-    match outcome {
-        AppendOutcome::Committed { .. } => Ok(()),
-        outcome => Err(refusal_of(&outcome)
-            .unwrap_or_else(|| unknown_outcome("the revocation was interrupted"))),
-    }
+    let draft = Draft::charge(&append, node.append_budget())
+        .map(|charge| draft(&Access::nothing(), append, (server_author(), id), now_ms(), charge));
+    outcome::append(node, draft).await
 }

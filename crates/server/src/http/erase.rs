@@ -28,8 +28,9 @@ use super::{
 };
 use crate::{
     auth::rights::{Caller, check_erase},
-    erasing::{Erasing, SERVER, Work},
+    erasing::{Erasing, Work},
     gateway::{Gateway, SocketPermit, unreadable},
+    outcome::server_author,
     wire::{self, bad, refuse, respond_json, unknown_outcome},
 };
 
@@ -143,8 +144,7 @@ async fn erase_rooms(
 ) -> Result<Erased<Cursor>, Refusal> {
     let mut range = RoomRange::of_pattern(&asked.rooms).map_err(bad_name)?;
     let of = asked.author.as_deref().map(Author::stored).transpose().map_err(bad_name)?;
-    let by = Author::new(SERVER).map_err(bad_name)?;
-    let erasing = Erasing { node: &gateway.node, of, by, client: None };
+    let erasing = Erasing { node: &gateway.node, of, by: server_author(), client: None };
     let mut from = 0;
     if let Some(Cursor { room, slot }) = asked.after {
         (range.from, from) = (room.max(range.from), slot);
