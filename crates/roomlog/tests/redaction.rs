@@ -95,6 +95,8 @@ async fn a_redacted_entry_is_sent_without_its_content_and_keeps_the_chain() {
     assert_eq!(digest_after("r", &log[..2]), digest_after("r", &before));
     let seen = grace.acks("r", 1, 2).await;
     assert_eq!((&seen[0]["kind"], &seen[0]["ref"]), (&json!("redact"), &json!(0)));
+    let verified = within("verify", roomlog(&server, "verify r").output()).await.expect("a run");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     // What was appended is repeated with any body, and over HTTP the answer is the redacted entry.
     let repeat = json!({"id": "a-1", "author": "ada", "body": "another"});
     let answer = server.post("/v1/rooms/r/entries", &repeat).send().await;

@@ -8,8 +8,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    sync::Arc,
 };
 
+use roomlog_core::{archive::Archive, proposal::Proposal};
+use roomlog_protocol::{Content, HeadsDigest, MANIFEST_FILE, Manifest};
+use roomlog_sqlite::SqliteArchive;
+use roomlog_testkit::fixtures::{Speaker, proposal, redaction, room, window};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use support::{Server, serve_refused, within};
@@ -168,4 +173,72 @@ async fn a_served_or_missing_directory_is_rejected() {
     assert!(said.contains("another process"), "{said}");
     let empty = tempfile::tempdir().expect("a directory");
     assert_eq!(verify(empty.path(), &[]).await.status.code(), Some(1));
+}
+
+/// A backup of room `r` with one commit; of a node of a cluster, or of a node alone.
+fn backup_of(proposals: Vec<Proposal>, removes: bool, cluster: bool) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("archive.db");
+    let archive = SqliteArchive::open(&file, "a-log").expect("an archive");
+    let mut speaker = Speaker::new("r");
+    let mut commit = speaker.commits(1, proposals.into_iter());
+    if !removes {
+        Arc::get_mut(&mut commit).expect("no other owner").removes.clear();
+    }
+    let mut window = window(1, &[commit]);
+    window.applied.chain = window.applied.chain.filter(|_| cluster);
+    archive.fold(&window).expect("a fold");
+    drop(archive);
+    let mut digest = HeadsDigest::default();
+    digest.room(&room("r"), speaker.head.end, &speaker.head.digest);
+    let bytes = fs::read(&file).expect("a file");
+    let manifest = Manifest {
+        format: 1,
+        log: "a-log".into(),
+        position: 1,
+        rooms: 1,
+        entries: speaker.head.end,
+        digest: digest.finish(),
+        taken_at: 0,
+        archive_bytes: bytes.len() as u64,
+        sha256: Some(roomlog_protocol::Digest(Sha256::digest(&bytes).into())),
+    };
+    let manifest = serde_json::to_string(&manifest).expect("JSON");
+    fs::write(directory.path().join(MANIFEST_FILE), manifest).expect("a file");
+    directory
+}
+
+#[tokio::test]
+async fn a_redacted_entry_and_a_later_removal_need_each_other() {
+    let said = || proposal("r", "ada", "a-0", "a pin");
+    let redacted = || {
+        let said = said();
+        Proposal { content: Content::Redacted(said.commitment), ..said }
+    };
+    let removal = || redaction("r", "ada", "a-1", 0);
+    let text = || proposal("r", "ada", "a-1", "a text");
+    let line = async |backup: tempfile::TempDir| said_of(verify(backup.path(), &[]).await);
+    let ok = (Some(0), "ok".to_owned());
+    assert_eq!(line(backup_of(vec![said(), removal()], true, false)).await, ok);
+    assert_eq!(line(backup_of(vec![redacted(), removal()], true, false)).await, ok);
+    assert_eq!(line(backup_of(vec![said(), text()], true, false)).await, ok);
+    let stray = "wrong: it is redacted, but no later entry removes its text";
+    assert_eq!(
+        line(backup_of(vec![redacted(), text()], true, false)).await,
+        (Some(3), stray.into())
+    );
+    let kept = "wrong: a later entry removes its text, but the text is still there";
+    assert_eq!(
+        line(backup_of(vec![said(), removal()], false, false)).await,
+        (Some(3), kept.into())
+    );
+    // The backup of a node that caught up may end between an entry and its removal.
+    assert_eq!(line(backup_of(vec![redacted(), text()], true, true)).await, ok);
+}
+
+/// The exit code, and what the one line says of its room.
+fn said_of(output: Output) -> (Option<i32>, String) {
+    let (code, out) = said(&output);
+    assert_ne!(code, Some(1), "{output:?}");
+    (code, out.trim_end().rsplit('\t').next().unwrap_or_default().to_owned())
 }

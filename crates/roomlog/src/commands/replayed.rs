@@ -15,7 +15,7 @@ use roomlog_protocol::{Latest, RoomName, RoomRange, Slot, Span};
 
 use crate::failure::Failure;
 
-const PAGE_ENTRIES: u64 = 4_096;
+pub(super) const PAGE_ENTRIES: u64 = 4_096;
 
 const ROOMS: usize = 1_000;
 

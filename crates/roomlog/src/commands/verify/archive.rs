@@ -1,6 +1,7 @@
-//! Checks the rooms of an archive, from slot 0: by chaining digests, or against a replayed journal.
+//! Checks the rooms of an archive, from slot 0: by chaining digests, or against a replayed journal; and
+//! that exactly the texts are gone that were removed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use roomlog_core::{
     archive::{Archive, ArchiveError, IdKey, Keep},
@@ -10,7 +11,10 @@ use roomlog_core::{
 use roomlog_protocol::{Digest, RoomName, Slot};
 use roomlog_sqlite::SqliteArchive;
 
-use super::report::{Checked, Wrong, right};
+use super::{
+    report::{Checked, Wrong, right},
+    texts::Texts,
+};
 use crate::{
     commands::replayed::{Replayed, all_rooms, pages},
     failure::Failure,
@@ -30,7 +34,7 @@ pub(super) fn rooms(
 
 /// Checks that the entries of a room chain to its head.
 pub(super) fn chained(archive: &SqliteArchive, room: &RoomName, head: &Head) -> Checked {
-    let mut digest = Digest::start(room);
+    let (mut digest, mut texts) = (Digest::start(room), Texts::default());
     for (first, end) in pages(head.end) {
         for stored in page(archive, room, first, end)? {
             digest = digest.then(&stored.entry);
@@ -38,8 +42,10 @@ pub(super) fn chained(archive: &SqliteArchive, room: &RoomName, head: &Head) -> 
                 let why = "the digest of the entry is not the stored one";
                 return Err(Wrong::at(stored.entry.slot, why));
             }
+            texts.note(&stored.entry);
         }
     }
+    check_texts(archive, room, head, &texts)?;
     compare_head(head, digest)
 }
 
@@ -53,7 +59,7 @@ pub(super) async fn same_as(
     let Some(head) = archive.head(room).map_err(Failure::other)? else {
         return Ok(right(journal_head));
     };
-    let mut digest = Digest::start(room);
+    let (mut digest, mut texts) = (Digest::start(room), Texts::default());
     for (first, end) in pages(head.end) {
         let ours = page(archive, room, first, end)?;
         if end > journal_head.end {
@@ -68,9 +74,31 @@ pub(super) async fn same_as(
             return Err(Wrong::at(ours.entry.slot, why));
         }
         digest = ours.last().map_or(digest, |last| last.digest);
+        ours.iter().for_each(|stored| texts.note(&stored.entry));
     }
+    check_texts(archive, room, &head, &texts)?;
     compare_head(&head, digest)?;
     Ok(right(journal_head))
+}
+
+/// Reads again what is redacted or should be.
+fn check_texts(
+    archive: &SqliteArchive,
+    room: &RoomName,
+    head: &Head,
+    texts: &Texts,
+) -> Result<(), Wrong> {
+    // A node of a cluster that catches up reads blocks without the texts that later ones removed, and its
+    // backup may end between them.
+    let may_lack_removals = archive.applied(0).map_err(Failure::other)?.chain.is_some();
+    for slots in texts.to_read(head.end) {
+        for Stored { entry, .. } in read(archive, room, slots)? {
+            if !(may_lack_removals && texts.is_stray(&entry)) {
+                texts.check(&entry)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn compare_head(head: &Head, digest: Digest) -> Checked {
@@ -87,11 +115,7 @@ fn page(
     first: Slot,
     end: Slot,
 ) -> Result<Vec<Stored>, Wrong> {
-    let page = match archive.page(room, first, end, usize::MAX, Keep::Oldest) {
-        Ok(page) => page,
-        Err(ArchiveError::Damaged { slot, problem, .. }) => return Err(Wrong::at(slot, problem)),
-        Err(other) => return Err(Failure::other(other).into()),
-    };
+    let page = read(archive, room, first..end)?;
     for Stored { entry, .. } in &page {
         let (author, id) = (entry.author.clone(), entry.id.clone());
         let wrong = match archive.find(&[IdKey { room: room.clone(), author, id }]) {
@@ -105,4 +129,15 @@ fn page(
         return Err(Wrong::at(entry.slot, wrong));
     }
     Ok(page)
+}
+
+fn read(
+    archive: &SqliteArchive,
+    room: &RoomName,
+    slots: Range<Slot>,
+) -> Result<Vec<Stored>, Wrong> {
+    archive.page(room, slots.start, slots.end, usize::MAX, Keep::Oldest).map_err(|why| match why {
+        ArchiveError::Damaged { slot, problem, .. } => Wrong::at(slot, problem),
+        other => Failure::other(other).into(),
+    })
 }

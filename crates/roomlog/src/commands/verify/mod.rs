@@ -1,4 +1,5 @@
 //! `roomlog verify`: recomputes digests from entries, of a running server or of a directory.
+//! Also that exactly those texts are gone that later entries remove.
 //!
 //! Output: for each room the digest at its latest slot, the first wrong slot, or why the room
 //! cannot be read. Every digest reported as `ok` was computed here from entries.
@@ -7,6 +8,7 @@ mod archive;
 mod directory;
 mod report;
 mod server;
+mod texts;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use roomlog_client::{Client, ClientError};
 use roomlog_protocol::{Digest, Entry, ErrorCode, Latest, Reply, RoomName, Slot};
 
-use super::report::{Checked, Report, Wrong};
+use super::{
+    report::{Checked, Report, Wrong},
+    texts::Texts,
+};
 use crate::{cli::VerifyArgs, commands::connect, failure::Failure};
 
 pub(super) async fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
@@ -35,7 +38,7 @@ pub(super) async fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn check(client: &Client, room: &RoomName) -> Checked {
-    let mut chain = DigestChain::new(room);
+    let (mut chain, mut texts) = (DigestChain::new(room), Texts::default());
     let mut pages = client.pages(room.clone(), Latest::EMPTY);
     loop {
         let page = match pages.next().await {
@@ -47,6 +50,7 @@ async fn check(client: &Client, room: &RoomName) -> Checked {
             Err(error) => return Err(error.into()),
         };
         let digests = chain.take(&page.entries)?;
+        page.entries.iter().for_each(|entry| texts.note(entry));
         if digest_at(client, room, page, chain.last).await? != chain.digest {
             return Err(first_wrong(client, room, &digests).await?);
         }
@@ -57,7 +61,48 @@ async fn check(client: &Client, room: &RoomName) -> Checked {
     if !began && end.digest != chain.digest {
         return Err(differs(chain.last, end.digest, chain.digest));
     }
+    check_texts(client, room, chain.last, texts).await?;
     Ok((chain.last, chain.digest))
+}
+
+/// Reads again what is redacted or should be, up to slot `last`.
+async fn check_texts(
+    client: &Client,
+    room: &RoomName,
+    mut last: Latest,
+    mut texts: Texts,
+) -> Result<(), Wrong> {
+    let again: Vec<_> = texts.to_read(last.end()).collect();
+    for slots in again {
+        let (after, upto) = (Latest::before(slots.start), Latest::before(slots.end));
+        let mut pages = client.pages(room.clone(), after).upto(upto);
+        while let Some(page) = pages.next().await? {
+            let (stray, others): (Vec<_>, Vec<_>) =
+                page.entries.iter().partition(|entry| texts.is_stray(entry));
+            others.into_iter().try_for_each(|entry| texts.check(entry))?;
+            if !stray.is_empty() {
+                // Their texts may have been removed since the room was read.
+                last = note_removals(client, room, last, &mut texts).await?;
+                stray.into_iter().try_for_each(|entry| texts.check(entry))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes the removals after slot `last`; the latest slot now.
+async fn note_removals(
+    client: &Client,
+    room: &RoomName,
+    mut last: Latest,
+    texts: &mut Texts,
+) -> Result<Latest, ClientError> {
+    let mut pages = client.pages(room.clone(), last);
+    while let Some(page) = pages.next().await? {
+        page.entries.iter().for_each(|entry| texts.note_removal(entry));
+        last = page.entries.last().map_or(last, |entry| Latest::at(entry.slot));
+    }
+    Ok(last)
 }
 
 fn differs(slot: Latest, theirs: Digest, computed: Digest) -> Wrong {
