@@ -160,6 +160,35 @@ limits! {
 }
 
 impl Limits {
+    /// The names of those that bound what principals do, and not what a frame or an answer is like: they
+    /// may change while clients are connected.
+    pub const LIVE: [&str; 8] = [
+        "connections_per_principal",
+        "frames_per_second",
+        "entries_per_second",
+        "bytes_per_second",
+        "rooms_per_second",
+        "burst_ms",
+        "rooms",
+        "pending_logins",
+    ];
+
+    /// These limits with those of [`Limits::LIVE`] from `new`.
+    #[must_use]
+    pub fn with_live(self, new: &Self) -> Self {
+        Self {
+            connections_per_principal: new.connections_per_principal,
+            frames_per_second: new.frames_per_second,
+            entries_per_second: new.entries_per_second,
+            bytes_per_second: new.bytes_per_second,
+            rooms_per_second: new.rooms_per_second,
+            burst_for: new.burst_for,
+            rooms: new.rooms,
+            pending_logins: new.pending_logins,
+            ..self
+        }
+    }
+
     fn check_together(&self) -> Result<(), String> {
         // A body of the longest form has to fit a frame with its quotes, newlines and names.
         if self.body_bytes > self.frame_bytes / 2 {
@@ -194,6 +223,21 @@ mod tests {
         assert_eq!((limits.page_entries, limits.page_bytes), (500, 1_048_576));
         let (seconds, waits) = (Duration::from_secs, (limits.seq_wait_for, limits.ahead_for));
         assert_eq!((limits.seq_wait, waits), (64, (seconds(10), seconds(5))));
+    }
+
+    #[test]
+    fn the_live_limits_are_those_that_change() {
+        let old = serde_json::to_value(Limits::default()).expect("JSON");
+        let mut other = old.clone();
+        for (_, number) in other.as_object_mut().expect("an object") {
+            *number = (number.as_u64().expect("a number") + 1).into();
+        }
+        let other: Limits = serde_json::from_value(other).expect("limits");
+        let new = serde_json::to_value(Limits::default().with_live(&other)).expect("JSON");
+        for (name, number) in new.as_object().expect("an object") {
+            let is_live = Limits::LIVE.contains(&name.as_str());
+            assert_eq!(*number != old[name], is_live, "{name}");
+        }
     }
 
     #[test]

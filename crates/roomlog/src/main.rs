@@ -14,9 +14,12 @@ mod door;
 mod engines;
 mod failure;
 mod import;
+mod json_text;
+mod log_format;
 mod machine;
 mod names;
 mod progress;
+mod reload;
 mod serve;
 mod settings;
 mod show;
@@ -81,7 +84,7 @@ fn ignore_file_size_signal() {
 }
 
 fn fail(why: &str) -> ExitCode {
-    message!("{why}");
+    stderr::error(why);
     ExitCode::FAILURE
 }
 

@@ -20,10 +20,10 @@ use std::{
 
 use clap::Args;
 use roomlog_core::{Engines, Node, NodeError, NodeSettings, NodeThread};
-use roomlog_server::{Tls, Tokens};
+use roomlog_server::Tokens;
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     address::DEFAULT_SERVER,
@@ -31,9 +31,11 @@ use crate::{
     door::{AdminListen, OpenDoor},
     engines::Storage,
     failure::Failure,
+    log_format::LogFormat,
+    reload::{LoadedFiles, LoadedSettings},
     settings::Settings,
     signals::{Asked, Signals},
-    stderr::{self, message},
+    stderr::{self, message, warning},
     supervisor, tls,
 };
 
@@ -67,7 +69,7 @@ Examples:
   roomlog serve --journal nats://a:4222,b:4222,c:4222
 
 SIGTERM, Ctrl-C or a closed terminal: what was taken is committed and answered, sockets are closed, exit 0.
-SIGHUP: the TLS certificate and the keys of tokens are read again.
+SIGHUP: limits of the settings file, the TLS certificate and the keys of tokens are read again.
 RUST_LOG=debug says more on standard error."
 )]
 pub(crate) struct ServeArgs {
@@ -83,12 +85,10 @@ async fn tokens(settings: &Settings, listen: SocketAddr) -> Result<Option<Arc<To
     let Some(files) = settings.access.tokens()? else { return Ok(None) };
     for path in files.exposed() {
         let path = path.display();
-        message!("warning: other users can read the secret in {path}; run: chmod 600 {path}");
+        warning!("other users can read the secret in {path}; run: chmod 600 {path}");
     }
     if !listen.ip().is_loopback() && settings.tls_cert.is_none() {
-        message!(
-            "warning: tokens reach {listen} unencrypted unless a proxy in front of it has TLS"
-        );
+        warning!("tokens reach {listen} unencrypted unless a proxy in front of it has TLS");
     }
     let tokens = Tokens::new(Arc::new(files)).await.map_err(Failure::usage)?;
     Ok(Some(Arc::new(tokens)))
@@ -96,15 +96,24 @@ async fn tokens(settings: &Settings, listen: SocketAddr) -> Result<Option<Arc<To
 
 /// Runs the server until a signal or a failure of the node; fails with why it cannot run.
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
-    log_to_stderr();
-    let settings = args.settings.over_file(args.config.as_ref())?;
+    // Also for what is wrong with the file.
+    args.settings.log_format.unwrap_or_default().apply();
+    let settings = args.settings.clone().over_file(args.config.as_ref())?;
+    log_to_stderr(settings.log_format.unwrap_or_default());
     let (data, listen, admin) = (settings.data()?, settings.listen()?, settings.admin_listen()?);
     let (mut config, node_settings) = (settings.gateway()?, settings.node()?);
     let (journal_bytes, cluster) = (settings.journal_bytes()?, settings.cluster()?);
     let (disk_reserve, retention) = (settings.disk_reserve()?, settings.retention()?);
     config.tokens = tokens(&settings, listen).await?;
     config.tls = settings.tls()?.map(Arc::new);
-    let files = LoadedFiles { certificate: config.tls.clone(), tokens: config.tokens.clone() };
+    let limits = watch::channel(config.limits.clone());
+    config.new_limits = limits.1;
+    let mut files = LoadedFiles {
+        certificate: config.tls.clone(),
+        tokens: config.tokens.clone(),
+        settings: LoadedSettings::new(args.config, args.settings, &settings, limits.0)?,
+    };
+    let certificate = config.tls.clone();
     let sockets = allow_descriptors(config.sockets);
     config = config.with_sockets(sockets);
     let mut signals = Signals::install()?;
@@ -119,7 +128,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         // Waits while the servers elect a leader.
         Some(options) => tokio::select! {
             storage = Storage::of_a_cluster(&data, options) => storage?,
-            () = stopping(&mut signals, &files) => return Ok(ExitCode::SUCCESS),
+            () = stopping(&mut signals, &mut files) => return Ok(ExitCode::SUCCESS),
         },
     };
     let OpenDoor { door, shown: door_shown, socket: door_socket } =
@@ -134,18 +143,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let is_up = tokio::select! {
         // Never completes while the disk is full.
         is_up = node.caught_up() => is_up,
-        () = stopping(&mut signals, &files) => false,
+        () = stopping(&mut signals, &mut files) => false,
         never = report_progress(&node) => match never {},
     };
     if is_up {
         let address = listener.local_addr().unwrap_or(listen);
         let (log, data) = (node.log(), storage.data.display());
-        let scheme = if files.certificate.is_some() { "https" } else { "http" };
+        let scheme = if certificate.is_some() { "https" } else { "http" };
         announce(scheme, address, &format!("log {log}, data {data}{door_shown}"));
         supervisor::ready();
         let stop = async {
             tokio::select! {
-                () = stopping(&mut signals, &files) => {}
+                () = stopping(&mut signals, &mut files) => {}
                 () = node.ended() => {}
             }
             // Before the sockets, which wait for it.
@@ -159,7 +168,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
             never = disk::watch(&node, &storage.data, disk_reserve, &metrics) => match never {},
             never = retention.run(&node) => match never {},
             never = clock::watch(&node, &metrics) => match never {},
-            never = tls::watch(files.certificate.as_ref()) => match never {},
+            never = tls::watch(certificate.as_ref()) => match never {},
         }
     }
     let ended = node.stop().await;
@@ -180,35 +189,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Waits for a signal to stop, and reports it. Does what other signals ask for meanwhile.
-async fn stopping(signals: &mut Signals, files: &LoadedFiles) {
+async fn stopping(signals: &mut Signals, files: &mut LoadedFiles) {
     while signals.asked().await == Asked::Reload {
         files.reload().await;
     }
     message!("stopping");
     supervisor::stopping();
-}
-
-/// What was read from files that may be replaced while the server runs.
-struct LoadedFiles {
-    certificate: Option<Arc<Tls>>,
-    tokens: Option<Arc<Tokens>>,
-}
-
-impl LoadedFiles {
-    /// Reads them again; those that are wrong change nothing.
-    async fn reload(&self) {
-        if let Some(certificate) = &self.certificate {
-            tls::reload(certificate).await;
-        }
-        match &self.tokens {
-            Some(tokens) if tokens.reload().await => message!("the keys of tokens were reloaded"),
-            Some(_) => {}
-            None if self.certificate.is_none() => {
-                message!("nothing to reload: this server has no tls_cert and no jwt_key");
-            }
-            None => {}
-        }
-    }
 }
 
 /// Reports the progress of a long start every [`PROGRESS_INTERVAL`].
@@ -232,11 +218,20 @@ async fn report_progress(node: &Node) -> Infallible {
     }
 }
 
-fn log_to_stderr() {
+fn log_to_stderr(format: LogFormat) {
+    format.apply();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr::in_colour());
-    log.with_writer(|| stderr::TracingWriter).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    match format {
+        LogFormat::Text => {
+            log.with_ansi(stderr::in_colour()).with_writer(|| stderr::TracingWriter).init();
+        }
+        LogFormat::Json => {
+            let log = log.with_writer(|| stderr::TracingWriter).json().flatten_event(true);
+            log.with_current_span(false).with_span_list(false).init();
+        }
+    }
 }
 
 /// Says that the server listens, and to a user at a terminal what to do next.

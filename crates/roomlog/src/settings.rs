@@ -20,6 +20,7 @@ use crate::{
     address::{self, Listen},
     door::AdminListen,
     failure::Failure,
+    log_format::LogFormat,
     machine, names,
 };
 
@@ -86,6 +87,8 @@ settings! {
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         #[arg(value_parser = yes_or_no)]
         insecure_open: bool, "ROOMLOG_INSECURE_OPEN", "BOOL";
+        /// The form of lines on standard error: `text` or `json` [default: text]
+        log_format: LogFormat, "ROOMLOG_LOG_FORMAT", "text|json";
         /// A browser origin, such as https://chat.example.org, whose pages may use this server;
         /// repeatable. Flags replace the environment's list, and that the file's
         #[arg(value_delimiter = ',')]

@@ -28,6 +28,8 @@ use std::{
 
 use roomlog_terminal::text;
 
+use crate::log_format::{self, Level, LogFormat};
+
 /// The most queued lines; further ones are dropped.
 const QUEUE_LINES: usize = 1_024;
 
@@ -57,13 +59,33 @@ enum Queued {
 
 /// Writes a line to standard error. It never blocks and never fails.
 macro_rules! message {
-    ($($what:tt)*) => { $crate::stderr::line(format_args!($($what)*)) };
+    ($($what:tt)*) => {
+        $crate::stderr::line($crate::log_format::Level::Info, format_args!($($what)*))
+    };
 }
 pub(crate) use message;
 
-/// A line of the program. Text of others in it cannot control the terminal.
-pub(crate) fn line(what: impl Display) {
-    raw(format!("roomlog: {}", text::printed(&what.to_string())));
+/// Writes a warning.
+macro_rules! warning {
+    ($($what:tt)*) => {
+        $crate::stderr::line($crate::log_format::Level::Warn, format_args!($($what)*))
+    };
+}
+pub(crate) use warning;
+
+/// A line of the program.
+pub(crate) fn line(level: Level, what: impl Display) {
+    let mut what = what.to_string();
+    if what.len() > LINE_BYTES / 2 {
+        what.truncate(what.floor_char_boundary(LINE_BYTES / 2));
+        what.push('…');
+    }
+    raw(log_format::line(level, what));
+}
+
+/// Why a command failed.
+pub(crate) fn error(why: &str) {
+    line(Level::Error, why);
 }
 
 pub(crate) fn raw(mut text: String) {
@@ -128,9 +150,12 @@ pub(crate) fn report_panics() {
         let thread = thread::current();
         let name = thread.name().unwrap_or("unnamed").to_owned();
         let backtrace = Backtrace::capture();
-        line(format_args!("thread '{name}' {what}"));
+        line(Level::Error, format_args!("thread '{name}' {what}"));
         if backtrace.status() == BacktraceStatus::Captured {
-            raw(backtrace.to_string());
+            match LogFormat::current() {
+                LogFormat::Text => raw(backtrace.to_string()),
+                LogFormat::Json => line(Level::Error, backtrace),
+            }
         }
     }));
 }
@@ -147,7 +172,16 @@ impl Write for TracingWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        raw(if in_colour() { text::printed_in_colour(text) } else { text::printed(text) });
+        raw(match LogFormat::current() {
+            // Cut, it would be no JSON.
+            LogFormat::Json if text.len() > LINE_BYTES => log_format::line(
+                Level::Warn,
+                format_args!("left out a line of {} bytes", text.len()),
+            ),
+            LogFormat::Json => log_format::safe(text),
+            LogFormat::Text if in_colour() => text::printed_in_colour(text),
+            LogFormat::Text => text::printed(text),
+        });
         Ok(line.len())
     }
 
@@ -197,9 +231,9 @@ impl<W: Write> StderrWriter<W> {
             return true;
         }
         let lines = if dropped == 1 { "line is" } else { "lines are" };
-        let report = format!(
-            "roomlog: {dropped} {lines} missing here: standard error could not be written to\n"
-        );
+        let report =
+            format!("{dropped} {lines} missing here: standard error could not be written to");
+        let report = log_format::line(Level::Info, report) + "\n";
         let written = self.put(report.as_bytes());
         if written {
             DROPPED.fetch_sub(dropped, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use rustix::{
     pipe::{fcntl_setpipe_size, pipe},
     process::{Pid, Resource, Rlimit, prlimit},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Server, roomlog, slot, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -163,4 +163,39 @@ async fn a_line_about_data_is_written_before_the_data() {
     let ended = within("ten appends", shell.output()).await.expect("a shell");
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert_eq!(said, format!("0\n{}", "roomlog: 0 (already there)\n0\n".repeat(9)));
+}
+
+#[tokio::test]
+async fn with_json_every_line_is_an_object_of_one_shape() {
+    let mut server = Server::start(&["--log-format", "json"]).await;
+    let page = ("origin", "https://evil.example");
+    assert_eq!(server.get("/v1/rooms").header(page.0, page.1).status().await, 403);
+    server.sighup("nothing to reload").await;
+    assert!(server.sigterm().await.success());
+    let lines = server.stderr_lines();
+    let lines: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+    for line in &lines {
+        let has = |name: &str| line[name].as_str().is_some_and(|text| !text.is_empty());
+        let all = ["timestamp", "level", "message", "target"].map(has);
+        assert!(all.iter().all(|has| *has), "{line}");
+    }
+    let levels = |begins: &str| {
+        let of =
+            lines.iter().filter(|it| it["message"].as_str().expect("text").starts_with(begins));
+        of.map(|line| line["level"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(levels("listening on http"), ["INFO"]);
+    assert_eq!(levels("refused a page of the origin https://evil.example"), ["WARN"]);
+    assert_eq!(levels("stats blocks="), ["INFO"]);
+}
+
+#[tokio::test]
+async fn with_json_the_reason_why_a_server_cannot_start_is_an_object_too() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let refused =
+        support::serve_refused(file.path(), "127.0.0.1:0", &["--log-format", "json"]).await;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let line: Value = serde_json::from_str(said.trim_end()).expect(&said);
+    assert_eq!((refused.status.code(), &line["level"]), (Some(1), &"ERROR".into()), "{said}");
 }

@@ -92,7 +92,7 @@ async fn a_closed_terminal_drains_the_server_as_sigterm_does() {
 async fn sighup_does_not_end_a_server_without_a_terminal() {
     let mut server = Server::start(&[]).await;
     let mut ada = server.login("ada").await;
-    server.sighup("nothing to reload: this server has no tls_cert and no jwt_key").await;
+    server.sighup("nothing to reload: this server has no --config, tls_cert or jwt_key").await;
     ada.fill("general", 3, "kept").await;
     assert!(server.sigterm().await.success());
 }

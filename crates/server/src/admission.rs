@@ -153,7 +153,7 @@ impl Client {
     /// One more room. The log may get a few more than `rooms`: those whose first entries are in
     /// flight together. Fails with `too_large` if it has as many.
     pub(crate) fn admit_room(&self, gateway: &Gateway) -> Result<(), Refusal> {
-        let most = gateway.config.limits.rooms;
+        let most = gateway.principals.rooms();
         if gateway.node.rooms() >= most as u64 {
             self.metrics.limited(Limit::Rooms);
             let message = format!(

@@ -1,15 +1,17 @@
-//! What all connections share: the settings, the node, and permits for what is bounded.
+//! What all connections share: the node, the limits, and permits for what is bounded.
 //!
 //! Enters: a [`Config`] and a node. Leaves: pages and heads of rooms, limits, permits. Invariant:
 //! an archive that cannot be read is logged once per episode, however many requests fail.
 
 use std::{
-    path::PathBuf,
+    convert::Infallible,
+    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use roomlog_auth::Access;
 use roomlog_core::{
     Node,
@@ -21,20 +23,16 @@ use roomlog_core::{
     reader::{Page, PageLimits, ReadError},
     tail::Tail,
 };
-use roomlog_protocol::{
-    Digest, ErrorCode, Hello, Limits, PROTOCOL_VERSION, Refusal, RoomName, RoomRange, ServerFrame,
-    Span,
-};
+use roomlog_protocol::{Digest, ErrorCode, Refusal, RoomName, RoomRange, Span};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{error, warn};
 
 use crate::{
-    auth::{Tokens, rights::LastCaller},
+    auth::rights::LastCaller,
+    config::{Config, fitted},
     metrics::Metrics,
     page_cache::PageCache,
     principals::{Client, Principals, ReadTurns},
-    proxies::Proxies,
-    tls::Tls,
     wire,
 };
 
@@ -52,76 +50,10 @@ const LISTS: usize = 1;
 /// The cache of pages has this part of the budget, up to [`PageCache`]'s own limit.
 const CACHE_SHARE: usize = 8;
 
-/// The settings of the gateway.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The limits for clients, sent in `hello`.
-    pub limits: Limits,
-    /// The tokens that clients log in with; `None`: the server is open.
-    pub tokens: Option<Arc<Tokens>>,
-    /// Browser origins that may use this server besides its own.
-    pub origins: Vec<String>,
-    /// The certificate of the public listener; `None`: it is served in the clear.
-    pub tls: Option<Arc<Tls>>,
-    /// The proxies that are believed whom they ask for.
-    pub proxies: Proxies,
-    /// How long a socket may take its last answers at shutdown.
-    pub drain: Duration,
-    /// How many sockets are served concurrently. A principal may have as many of them as are free.
-    pub sockets: usize,
-    /// The budget of what the server holds for its clients, besides appends.
-    pub memory_bytes: usize,
-    /// The interval of comments among Server-Sent Events, so that proxies keep the connection.
-    pub event_comment: Duration,
-    /// The most bytes of one batch of appends over HTTP.
-    pub batch_bytes: usize,
-    /// Files whose sizes `/metrics` reports by name; missing ones are left out.
-    pub files: Vec<PathBuf>,
-    /// The counters of this server.
-    pub metrics: Arc<Metrics>,
-    /// What an ack guarantees: `hello.durability`.
-    pub durability: &'static str,
-    /// Name and version, for people: `hello.server`.
-    pub server: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            tokens: None,
-            origins: Vec::new(),
-            tls: None,
-            proxies: Proxies::default(),
-            drain: Duration::from_secs(10),
-            sockets: 20_000,
-            memory_bytes: 256 << 20,
-            event_comment: Duration::from_secs(15),
-            batch_bytes: 16 << 20,
-            files: Vec::new(),
-            metrics: Arc::default(),
-            durability: "fsync",
-            server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),
-        }
-    }
-}
-
-impl Config {
-    /// Sets how many sockets are served, and fits the limits that would let one client take them all.
-    #[must_use]
-    pub fn with_sockets(mut self, sockets: usize) -> Self {
-        let Limits { connections_per_principal, pending_logins, .. } = &mut self.limits;
-        *connections_per_principal = sockets.min(*connections_per_principal);
-        // The oldest that is pending is cut before all places are taken.
-        *pending_logins = sockets.div_ceil(2).min(*pending_logins);
-        Self { sockets, ..self }
-    }
-}
-
 pub(crate) struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) config: Config,
-    pub(crate) hello: Bytes,
+    hello: RwLock<Bytes>,
     pub(crate) stopping: watch::Receiver<bool>,
     /// Cloned by every task that serves a socket: the server has drained when all are dropped.
     pub(crate) drain_guard: mpsc::Sender<()>,
@@ -140,14 +72,7 @@ impl Gateway {
         stopping: watch::Receiver<bool>,
         drain_guard: mpsc::Sender<()>,
     ) -> Self {
-        let hello = wire::server_frame(&ServerFrame::Hello(Box::new(Hello {
-            protocol: PROTOCOL_VERSION,
-            server: config.server.clone(),
-            log: node.log().into(),
-            auth: if config.tokens.is_some() { "token" } else { "open" }.into(),
-            durability: config.durability.into(),
-            limits: config.limits.clone(),
-        })));
+        let hello = config.hello(node.log(), config.limits.clone()).into();
         let memory = Account::budget(config.memory_bytes);
         let page_cache = PageCache::new(config.memory_bytes / CACHE_SHARE);
         let principals = Principals::new(
@@ -169,6 +94,24 @@ impl Gateway {
             read_failures: Episode::default(),
             backup_failures: Episode::default(),
         }
+    }
+
+    /// The first frame of a connection.
+    pub(crate) fn hello(&self) -> Bytes {
+        self.hello.read().clone()
+    }
+
+    /// Applies new limits as they come.
+    pub(crate) async fn follow_limits(&self) -> Infallible {
+        let mut new = self.config.new_limits.clone();
+        while new.changed().await.is_ok() {
+            let limits = self.config.limits.clone().with_live(&new.borrow_and_update());
+            let limits = fitted(limits, self.config.sockets);
+            self.principals.set_limits(&limits);
+            *self.hello.write() = self.config.hello(self.node.log(), limits);
+        }
+        // There will be none.
+        pending().await
     }
 
     /// Logs that the archive cannot be read, once until it can be.
@@ -419,17 +362,6 @@ impl Drop for SocketPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn with_few_sockets_one_client_may_not_take_them_all_with_connections_that_are_pending() {
-        let config = Config::default().with_sockets(3_840);
-        let Limits { connections_per_principal, pending_logins, .. } = config.limits;
-        assert_eq!((connections_per_principal, pending_logins), (3_840, 1_920));
-        let config = Config::default().with_sockets(1);
-        assert_eq!((config.sockets, config.limits.pending_logins), (1, 1));
-        let config = Config::default().with_sockets(1_000_000);
-        assert_eq!(config.limits, Limits::default());
-    }
 
     #[test]
     fn a_page_that_cannot_be_held_is_granted_smaller_and_never_refused() {

@@ -12,6 +12,7 @@
 mod admission;
 mod audit;
 mod auth;
+mod config;
 mod connection;
 mod erasing;
 mod gateway;
@@ -35,7 +36,7 @@ mod upgrade;
 mod wire;
 
 pub use auth::{KeySource, Tokens};
-pub use gateway::Config;
+pub use config::Config;
 pub use listener::{Door, run};
 pub use metrics::Metrics;
 pub use proxies::Proxies;

@@ -35,9 +35,8 @@ use tracing::{debug, warn};
 
 use crate::{
     auth::revoking::RevocationLog,
-    gateway::{
-        CONNECTION_BYTES, Config, Gateway, HEAD_BYTES, SocketPermit, holds_too_much, stopped,
-    },
+    config::Config,
+    gateway::{CONNECTION_BYTES, Gateway, HEAD_BYTES, SocketPermit, holds_too_much, stopped},
     guard::SAFE_HEADERS,
     http::{self, Rules},
     limited::Limit,
@@ -99,6 +98,7 @@ pub async fn run(
     let public = PublicListener { tcp: public, tls: gateway.config.tls.clone() };
     tokio::select! {
         () = keep_tokens(revoking, &gateway) => {}
+        never = gateway.follow_limits() => match never {},
         () = accept(&public, Entrance::public(&gateway), &gateway) => {}
         () = accept_operators(door.as_ref(), &gateway) => {}
         () = stop => {}

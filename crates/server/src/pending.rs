@@ -12,13 +12,11 @@ use tokio::sync::Notify;
 
 /// The pending connections, by age.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    most: usize,
-    state: Mutex<PendingState>,
-}
+pub(crate) struct Pending(Mutex<PendingState>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PendingState {
+    most: usize,
     last: u64,
     cuts: BTreeMap<u64, Arc<Notify>>,
 }
@@ -33,27 +31,44 @@ pub(crate) struct PendingLogin {
 
 impl Pending {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, state: Mutex::default() })
+        Arc::new(Self(Mutex::new(PendingState { most, last: 0, cuts: BTreeMap::new() })))
+    }
+
+    /// Changes how many may be pending; the oldest beyond that are cut.
+    pub(crate) fn set_most(&self, most: usize) {
+        let mut state = self.0.lock();
+        state.most = most;
+        state.cut_surplus();
     }
 
     /// Adds a connection; also returns whether the oldest was cut for it.
     pub(crate) fn enter(self: &Arc<Self>) -> (PendingLogin, bool) {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         state.last += 1;
         let (number, cut) = (state.last, Arc::new(Notify::new()));
         state.cuts.insert(number, cut.clone());
-        let is_over = state.cuts.len() > self.most;
-        if is_over && let Some((_, oldest)) = state.cuts.pop_first() {
+        let was_cut = state.cut_surplus();
+        (PendingLogin { pending: self.clone(), number, cut }, was_cut)
+    }
+}
+
+impl PendingState {
+    /// Cuts the oldest until no more than may be are pending; whether there was one to cut.
+    fn cut_surplus(&mut self) -> bool {
+        let is_over = self.cuts.len() > self.most;
+        while self.cuts.len() > self.most
+            && let Some((_, oldest)) = self.cuts.pop_first()
+        {
             oldest.notify_one();
         }
-        (PendingLogin { pending: self.clone(), number, cut }, is_over)
+        is_over
     }
 }
 
 impl PendingLogin {
     /// It has logged in, or sent its first request: it is not cut any more.
     pub(crate) fn done(&self) {
-        self.pending.state.lock().cuts.remove(&self.number);
+        self.pending.0.lock().cuts.remove(&self.number);
     }
 
     /// Resolves when it must end. For one task at a time.
@@ -85,7 +100,9 @@ mod tests {
         assert!(was_cut);
         let is_cut = [&first, &second, &third, &fourth].map(|it| it.cut().now_or_never().is_some());
         assert_eq!(is_cut, [false, true, false, false]);
+        pending.set_most(1);
+        assert!(third.cut().now_or_never().is_some() && fourth.cut().now_or_never().is_none());
         drop((third, fourth));
-        assert_eq!(pending.state.lock().cuts.len(), 0);
+        assert_eq!(pending.0.lock().cuts.len(), 0);
     }
 }

@@ -18,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use roomlog_auth::TokenError;
 use roomlog_core::budget::{Account, Charge};
 use roomlog_protocol::{Author, Limits};
@@ -88,7 +88,8 @@ pub(crate) struct Principals {
     budgets: Accounts,
     refusals: Arc<Semaphore>,
     pending: Arc<Pending>,
-    limits: Limits,
+    /// Replaced by [`Principals::set_limits`].
+    limits: RwLock<Limits>,
     /// Of the largest frame or body.
     message_bytes: usize,
     metrics: Arc<Metrics>,
@@ -192,18 +193,38 @@ impl Principals {
             budgets: Accounts { appends: appends.clone(), waiting, memory, sockets: places },
             refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS)),
             pending: Pending::new(limits.pending_logins),
-            limits: limits.clone(),
+            limits: RwLock::new(limits.clone()),
             message_bytes: batch_bytes.max(limits.frame_bytes),
             metrics,
             known: Arc::new(Mutex::new(known)),
         }
     }
 
+    /// Applies these limits from now on, to principals that are connected too: their allowances are full
+    /// again.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        *self.limits.write() = limits.clone();
+        self.pending.set_most(limits.pending_logins);
+        // Those that come meanwhile have the new ones already.
+        for known in self.known.lock().principals.values() {
+            known.rates.set(limits, self.message_bytes);
+        }
+    }
+
+    /// The most rooms of the log.
+    pub(crate) fn rooms(&self) -> usize {
+        self.limits.read().rooms
+    }
+
+    fn rates(&self) -> Rates {
+        Rates::new(&self.limits.read(), self.message_bytes)
+    }
+
     /// The accounts of a new connection from this address; `None` if it must be closed at once.
     pub(crate) fn client(&self, peer: IpAddr) -> Option<Client> {
         let principal = self.principal(&Whom::Address(principal_of(peer)));
-        let is_over =
-            principal.connections.load(Ordering::Relaxed) >= self.limits.connections_per_principal;
+        let most = self.limits.read().connections_per_principal;
+        let is_over = principal.connections.load(Ordering::Relaxed) >= most;
         let charge = (!is_over).then(|| principal.accounts.sockets.charge(1)).flatten();
         let place = match charge {
             Some(charge) => Place::Served { _charge: charge },
@@ -243,7 +264,7 @@ impl Principals {
         let principal = self.principal(&Whom::Author(namespace.into(), author.clone()));
         let others = principal.connections.fetch_add(1, Ordering::Relaxed);
         let _login = Some(Arc::new(AuthorPresence(principal.clone())));
-        if others >= self.limits.connections_per_principal {
+        if others >= self.limits.read().connections_per_principal {
             self.metrics.limited(Limit::ConnectionsPerPrincipal);
             return None;
         }
@@ -258,7 +279,7 @@ impl Principals {
         let principal = Arc::new(Principal {
             whom: Whom::Address(Ipv6Addr::UNSPECIFIED.into()),
             accounts: Accounts { appends, waiting, memory, sockets },
-            rates: Arc::new(Rates::new(&self.limits, self.message_bytes)),
+            rates: Arc::new(self.rates()),
             reads: Arc::default(),
             connections: AtomicUsize::new(0),
             known: Arc::default(),
@@ -284,10 +305,7 @@ impl Principals {
         }
         let (accounts, rates, gone_at) = match held {
             Some(held) => (held.accounts.clone(), held.rates.clone(), held.gone_at),
-            None => {
-                let rates = Rates::new(&self.limits, self.message_bytes);
-                (self.budgets.member(), Arc::new(rates), None)
-            }
+            None => (self.budgets.member(), Arc::new(self.rates()), None),
         };
         if let Some(gone_at) = gone_at {
             known.gone.remove(&(gone_at, whom.clone()));

@@ -13,9 +13,9 @@ use std::{
 use roomlog_protocol::Entry;
 use roomlog_terminal::text;
 use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
+use serde_json::ser::Serializer;
 
-use crate::{failure::Failure, show::Shown, stderr};
+use crate::{failure::Failure, json_text::Escaping, show::Shown, stderr};
 
 pub(crate) struct Printer {
     out: BufWriter<StdoutLock<'static>>,
@@ -91,42 +91,5 @@ impl Printer {
             }
             written => Ok(written?),
         }
-    }
-}
-
-/// Writes characters that could control a terminal as `\uXXXX`, which is the same JSON.
-struct Escaping;
-
-impl Formatter for Escaping {
-    fn write_string_fragment<W>(&mut self, out: &mut W, fragment: &str) -> io::Result<()>
-    where
-        W: ?Sized + Write,
-    {
-        let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| text::is_escaped_in_json(*c)) {
-            out.write_all(&rest.as_bytes()[..at])?;
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            rest = &rest[at + c.len_utf8()..];
-        }
-        out.write_all(rest.as_bytes())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escaped_json_is_the_same_and_safe_for_a_terminal() {
-        let text = "a\u{9b}2J\u{7f}\u{202e}\u{feff}\u{2028}ö👩‍👩‍👧\n\"";
-        let mut out = Vec::new();
-        let mut escaping = Serializer::with_formatter(&mut out, Escaping);
-        text.serialize(&mut escaping).expect("written");
-        let written = String::from_utf8(out).expect("UTF-8");
-        assert_eq!(written, r#""a\u009b2J\u007f\u202e\ufeff\u2028ö👩‍👩‍👧\n\"""#);
-        assert_eq!(serde_json::from_str::<String>(&written).expect("JSON"), text);
     }
 }

@@ -62,7 +62,7 @@ impl Session {
     pub(super) fn new(gateway: Arc<Gateway>, client: Client, mailbox: Arc<Mailbox>) -> Self {
         let nothing = Arc::new(Access::nothing());
         let mut turn = Turn::new(gateway, (client, nothing), mailbox.clone());
-        turn.out.push(turn.gateway.hello.clone());
+        turn.out.push(turn.gateway.hello());
         Self {
             login: LoginState::default(),
             author: None,
