@@ -2,10 +2,14 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use serde_json::json;
-use support::{Server, within};
+use roomlog_testkit::nats::{Cluster, Setup};
+use serde_json::{Value, json};
+use support::{Server, tokens::TokenServer, within};
 
 /// The samples of a scrape, by name and labels.
 struct Scrape(BTreeMap<String, f64>);
@@ -300,20 +304,67 @@ async fn concurrent_scrapes_count_nothing_twice() {
     }
 }
 
+/// A file of the tree.
+fn read(file: &str) -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    std::fs::read_to_string(format!("{root}/{file}")).expect(file)
+}
+
+/// The metrics that a text names.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(move |c| !is_name(c)).filter(|word| word.starts_with("roomlog_"))
+}
+
 #[test]
 fn alerts_name_metrics_that_there_are_and_the_manual_says_what_to_do() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let read = |file: &str| std::fs::read_to_string(format!("{root}/{file}")).expect(file);
     let (rules, manual) = (read("deploy/prometheus/roomlog.rules.yml"), read("docs/OPERATIONS.md"));
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut named = 0;
-    for name in rules.split(|c| !is_name(c)).filter(|word| word.starts_with("roomlog_")) {
+    for name in named(&rules) {
         let family = name.strip_suffix("_bucket").unwrap_or(name);
         assert!(manual.contains(&format!("| `{family}` |")), "no metric {name}");
-        named += 1;
     }
-    assert!(named > 10, "{named} metrics are named");
     for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         assert!(manual.contains(&format!("`{alert}`")), "the manual has no {alert}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_and_the_dashboard_ask_for_metrics_that_a_node_exports() {
+    // A node of a cluster that has refused a token has every metric.
+    let cluster = Cluster::start(&Setup { servers: 1, ..Setup::default() }).expect("a NATS server");
+    let it = TokenServer::start(&["--journal", &cluster.url()]).await;
+    let login = json!({"type": "login", "token": "x"});
+    it.server.connect().await.refused(login, "unauthorized").await;
+    let scrape = Scrape::of(&it.server).await;
+    let there: BTreeSet<_> =
+        scrape.0.keys().filter_map(|sample| sample.split('{').next()).collect();
+    for file in ["deploy/prometheus/roomlog.rules.yml", "deploy/grafana/roomlog.json"] {
+        let text = read(file);
+        let asked: BTreeSet<_> = named(&text).collect();
+        assert!(asked.len() > 8, "{file} asks for {asked:?}");
+        let unknown: Vec<_> = asked.difference(&there).collect();
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+    }
+}
+
+#[test]
+fn each_panel_of_the_dashboard_has_a_unit_and_an_explanation_and_asks_for_the_chosen_nodes() {
+    let text = read("deploy/grafana/roomlog.json");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let list = |of: &Value| of.as_array().cloned().expect("a list");
+    let panels = list(&dashboard["panels"]);
+    let panels: Vec<_> = panels.iter().filter(|panel| panel["type"] != "row").collect();
+    assert!(panels.len() > 12, "{} panels", panels.len());
+    for panel in panels {
+        let title = panel["title"].as_str().expect("a title");
+        let explained = panel["description"].as_str().is_some_and(|text| text.ends_with('.'));
+        let unit = panel["fieldConfig"]["defaults"]["unit"].as_str();
+        assert!(explained && unit.is_some_and(|unit| !unit.is_empty()), "{title}");
+        let targets = list(&panel["targets"]);
+        assert!(!targets.is_empty(), "{title} asks for nothing");
+        for target in targets {
+            let asked = target["expr"].as_str().expect("an expression");
+            assert!(asked.contains("instance=~\"$instance\""), "{title}: {asked}");
+        }
     }
 }
