@@ -28,4 +28,5 @@ mod sync;
 pub use error::OpenError;
 pub use journal::{JetStreamJournal, Promise};
 pub use moving::SealedJournal;
+pub use open::probe;
 pub use options::{MAX_PARTITIONS, Options, Purpose};

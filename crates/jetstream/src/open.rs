@@ -62,8 +62,21 @@ pub(crate) struct Opened {
     pub(crate) seen: bool,
 }
 
-/// Opens the streams of a log, and creates those that are missing.
-pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Opened, OpenError> {
+/// Connects, and checks the servers as a start does; creates nothing. How many servers answered: 0 if the
+/// operator declared what they do.
+///
+/// # Errors
+/// [`OpenError`] says what is wrong with them and what to do.
+pub async fn probe(options: &Options) -> Result<usize, OpenError> {
+    let (_client, servers) = reach(options, &Arc::default()).await?;
+    Ok(servers.len())
+}
+
+/// A connection to servers that were found good, and what they are; none if the operator declared it.
+async fn reach(
+    options: &Options,
+    counts: &Arc<Counts>,
+) -> Result<(Client, Vec<Server>), OpenError> {
     let client = connect(options, counts).await?;
     let server = client.server_info();
     if server.max_payload < LEAST_PAYLOAD {
@@ -77,6 +90,12 @@ pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Open
     if !options.declared {
         check_servers(&servers)?;
     }
+    Ok((client, servers))
+}
+
+/// Opens the streams of a log, and creates those that are missing.
+pub(crate) async fn open(options: &Options, counts: &Arc<Counts>) -> Result<Opened, OpenError> {
+    let (client, servers) = reach(options, counts).await?;
     let context = jetstream::context::ContextBuilder::new()
         .timeout(API_TIMEOUT)
         .ack_timeout(ACK_TIMEOUT)

@@ -8,6 +8,7 @@ mod token;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use roomlog_protocol::{EntryId, Kind, RoomName};
 
 pub(crate) use self::{
@@ -49,15 +50,17 @@ pub(crate) enum CliCommand {
     /// Run the server.
     Serve(Box<ServeArgs>),
     /// Print the settings that `serve` would use, and where each was set.
+    Config(Box<ConfigArgs>),
+    /// Check the machine, the data directory and the settings for `serve`.
     #[command(
-        after_help = "Takes the flags of `serve`. Settings that are not printed have their defaults.
-What `serve` would reject is rejected here too, with exit code 2; nothing is opened.
+        after_help = "Takes the flags of `serve`. Changes nothing, and may run beside the server. Each line is `ok`, a
+`warning` of what may become a problem, or a `problem`: then the exit code is 1.
 
 Examples:
-  roomlog config
-  roomlog config --config /etc/roomlog.toml"
+  roomlog doctor
+  sudo -u roomlog roomlog doctor --config /etc/roomlog.toml"
     )]
-    Config(Box<ServeArgs>),
+    Doctor(Box<ServeArgs>),
     /// Chat in this terminal.
     Chat(ChatArgs),
     /// Append entries to a room and print their slots.
@@ -91,6 +94,47 @@ Examples:
     Erase(EraseArgs),
     /// Revoke tokens before they expire.
     Revoke(RevokeArgs),
+    /// Print what lets a shell complete `roomlog` commands.
+    Completions(CompletionsArgs),
+    /// Print the manual page of `roomlog`, or of one of its commands.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Takes the flags of `serve`. A setting that was not set is a comment with its default.
+What `serve` would reject is rejected here too, with exit code 2; nothing is opened.
+
+Examples:
+  roomlog config
+  roomlog config --check --config /etc/roomlog.toml"
+)]
+pub(crate) struct ConfigArgs {
+    /// Print nothing; only the exit code says whether `serve` would take the settings.
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  roomlog completions bash > /etc/bash_completion.d/roomlog
+  roomlog completions zsh > ~/.zfunc/_roomlog
+  roomlog completions fish > ~/.config/fish/completions/roomlog.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  roomlog man serve | man -l -
+  roomlog man > /usr/local/share/man/man1/roomlog.1
+  roomlog man serve > /usr/local/share/man/man1/roomlog-serve.1")]
+pub(crate) struct ManArgs {
+    /// The command.
+    pub(crate) command: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -33,8 +33,7 @@ pub(crate) async fn watch(
     loop {
         if let Some(space) = space(data.into()).await {
             let free = space.f_bavail.saturating_mul(space.f_frsize);
-            let share = space.f_blocks.saturating_mul(space.f_frsize) / SHARE;
-            let reserve = reserve.unwrap_or(share.min(RESERVE));
+            let reserve = self::reserve(&space, reserve);
             is_low = free < if is_low { reserve.saturating_add(reserve / 8) } else { reserve };
             metrics.disk_free(free);
             report(&episode, is_low, (free, reserve));
@@ -42,6 +41,12 @@ pub(crate) async fn watch(
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// How much of a file system appends leave free, in bytes; `set` is the setting.
+pub(crate) fn reserve(space: &StatVfs, set: Option<u64>) -> u64 {
+    let share = space.f_blocks.saturating_mul(space.f_frsize) / SHARE;
+    set.unwrap_or(share.min(RESERVE))
 }
 
 /// Of a file system that does not answer, a thread waits for the answer.

@@ -115,7 +115,10 @@ async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Fail
     match command {
         CliCommand::Serve(args) => return serve::run(*args).await,
         CliCommand::Verify(args) => return commands::verify::run(args).await,
+        CliCommand::Doctor(args) => return commands::doctor::run(*args).await,
         CliCommand::Config(args) => commands::config::run(*args, matches),
+        CliCommand::Completions(args) => commands::manual::completions(&args),
+        CliCommand::Man(args) => commands::manual::page(&args),
         CliCommand::Chat(args) => commands::chat(args).await,
         CliCommand::Append(args) => commands::append::run(args).await,
         CliCommand::Read(args) => commands::read::read(args).await,

@@ -51,7 +51,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Descriptors besides those of sockets: files, threads' event queues, standard streams, and sockets
 /// that are open to be refused.
-const OTHER_DESCRIPTORS: u64 = 320;
+pub(crate) const OTHER_DESCRIPTORS: u64 = 320;
 
 #[derive(Debug, Args)]
 #[command(

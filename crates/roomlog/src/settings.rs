@@ -263,7 +263,7 @@ impl Settings {
     }
 
     /// The names of all settings.
-    fn names() -> Vec<&'static str> {
+    pub(crate) fn names() -> Vec<&'static str> {
         [Self::NAMES, ClusterSettings::NAMES, AccessSettings::NAMES].concat()
     }
 
@@ -337,7 +337,7 @@ impl Settings {
 
     /// What clients may make the server hold, in bytes: a quarter for appends until they are in the
     /// archive, half for all else. The rest is left for caches, which have bounds of their own.
-    fn memory(&self) -> Result<usize, Failure> {
+    pub(crate) fn memory(&self) -> Result<usize, Failure> {
         at_least(LEAST_MEMORY, "memory", self.memory.unwrap_or_else(machine::memory_share))
     }
 

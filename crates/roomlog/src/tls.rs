@@ -4,11 +4,22 @@
 //! Invariant: files that change are read once they have been the same for a whole [`INTERVAL`]: whoever
 //! renews a certificate writes two files, one after the other.
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use roomlog_server::Tls;
 
-use crate::stderr::message;
+use crate::stderr::{message, warning};
+
+/// A certificate that expires within this time should have been renewed: ACME clients do so 30 days before.
+pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Between two warnings of a certificate that expires.
+const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Between two looks at the files.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -16,8 +27,9 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Reloads the files whenever they change, for as long as it is polled.
 pub(crate) async fn watch(tls: Option<&Arc<Tls>>) -> Infallible {
     let Some(tls) = tls else { return pending().await };
-    let mut last = None;
+    let (mut last, mut warned) = (None, None);
     loop {
+        warn_of_expiry(tls, &mut warned);
         tokio::time::sleep(INTERVAL).await;
         let now = on_a_thread(tls, Tls::stamps).await;
         if let Some(now) = now
@@ -27,6 +39,22 @@ pub(crate) async fn watch(tls: Option<&Arc<Tls>>) -> Infallible {
             reload(tls).await;
         }
         last = now;
+    }
+}
+
+/// Warns of a certificate that should have been renewed, once per [`WARN_EVERY`].
+fn warn_of_expiry(tls: &Tls, warned: &mut Option<Instant>) {
+    let Some(expires) = tls.expires() else { return };
+    let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+    if left > EXPIRES_SOON || warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
+        return;
+    }
+    *warned = Some(Instant::now());
+    if left.is_zero() {
+        warning!("the TLS certificate has expired: clients refuse it; renew it");
+    } else {
+        let days = left.as_secs() / (24 * 60 * 60);
+        warning!("the TLS certificate expires in {days} days; renew it");
     }
 }
 

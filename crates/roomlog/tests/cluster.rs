@@ -47,6 +47,26 @@ async fn entries_committed_on_one_node_are_followed_and_read_on_another() {
 }
 
 #[tokio::test]
+async fn the_doctor_looks_at_nats_and_creates_nothing_there() {
+    let cluster = nats();
+    let data = tempfile::tempdir().expect("a directory");
+    let doctor = async |journal: &str| {
+        let mut doctor = tokio::process::Command::new(env!("CARGO_BIN_EXE_roomlog"));
+        doctor.args(["doctor", "--listen", "127.0.0.1:0", "--journal", journal, "--data"]);
+        let output = within("the doctor", doctor.arg(data.path()).env_clear().output()).await;
+        String::from_utf8_lossy(&output.expect("a run").stdout).into_owned()
+    };
+    let found = doctor(&cluster.url()).await;
+    let good = "ok       journal      1 NATS server";
+    assert!(found.contains(good), "{found}");
+    // A node may still choose how many partitions the log has.
+    let one = node(&cluster, &["--journal-partitions", "2"]).await;
+    assert_eq!(one.login("ada").await.hello["durability"], "fsync");
+    let found = doctor("nats://127.0.0.1:1").await;
+    assert!(found.contains("problem  journal"), "{found}");
+}
+
+#[tokio::test]
 async fn a_log_of_several_partitions_is_one_log() {
     let cluster = nats();
     let one = node(&cluster, &["--journal-partitions", "3"]).await;

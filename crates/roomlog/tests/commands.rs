@@ -47,6 +47,35 @@ fn bodies(server: &Memory, room: &str) -> Vec<String> {
 }
 
 #[test]
+fn every_command_has_a_manual_page_and_is_completed_in_every_shell() {
+    let server = Memory::start();
+    let (_, help, _) = run(&server, "help");
+    let listed = help.split_once("Commands:\n").and_then(|(_, rest)| rest.split_once("\n\n"));
+    let listed = listed.expect("the commands").0.lines();
+    let commands: Vec<&str> = listed
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|it| *it != "help")
+        .collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in &commands {
+        let (code, page, _) = run(&server, &format!("man {command}"));
+        assert_eq!(code, 0);
+        assert!(page.contains(&format!(".TH roomlog-{command} 1")), "{page}");
+    }
+    let (_, page, _) = run(&server, "man");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, script, _) = run(&server, &format!("completions {shell}"));
+        assert_eq!(code, 0);
+        for command in &commands {
+            assert!(script.contains(command) && page.contains(command), "{shell}: {command}");
+        }
+    }
+    let (code, _, why) = run(&server, "man serv");
+    assert_eq!(code, 2);
+    assert!(why.contains("\"serv\" is no command of roomlog (did you mean serve?)"), "{why}");
+}
+
+#[test]
 fn an_id_sent_twice_is_stored_once() {
     let server = Memory::start();
     let said = "append general hello --id greeting-1";

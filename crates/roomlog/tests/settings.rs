@@ -95,7 +95,7 @@ fn text(bytes: &[u8]) -> String {
 fn printed(output: &Output) -> BTreeMap<String, (String, String)> {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let text = text(&output.stdout);
-    let lines = text.lines().map(|line| {
+    let lines = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let (name, rest) = line.split_once(" = ").expect("a setting");
         let (value, set_at) = rest.split_once("  # ").expect("where it was set");
         (name.to_owned(), (value.to_owned(), set_at.to_owned()))
@@ -138,6 +138,26 @@ fn a_flag_overrides_the_environment_and_the_environment_the_file() {
         ] {
             assert_eq!(printed.get(*name), Some(&(value.to_owned(), set_at)), "{name}");
         }
+    }
+}
+
+#[test]
+fn what_is_not_set_is_a_comment_with_its_default_and_a_check_prints_nothing() {
+    let output = config().arg("--rooms=7").output().expect("a run");
+    assert_eq!(printed(&output).keys().collect::<Vec<_>>(), ["rooms"]);
+    let lines = text(&output.stdout);
+    let default = |line: &str| {
+        let (name, rest) = line.strip_prefix("# ")?.split_once(" = ")?;
+        Some((name.to_owned(), rest.strip_suffix("  # default")?.to_owned()))
+    };
+    let defaults: BTreeMap<_, _> = lines.lines().filter_map(default).collect();
+    let others = SETTINGS.iter().map(|(name, _)| *name).filter(|name| *name != "rooms");
+    assert_eq!(defaults.keys().collect::<Vec<_>>(), others.collect::<Vec<_>>());
+    assert_eq!((&*defaults["ahead_ms"], &*defaults["tls_cert"]), ("5000", "none"));
+    for (rooms, code) in [("7", 0), ("0", 2)] {
+        let checked = config().args(["--check", "--rooms", rooms]).output().expect("a run");
+        assert_eq!((checked.status.code(), checked.stdout.len()), (Some(code), 0));
+        assert_eq!(checked.stderr.is_empty(), code == 0);
     }
 }
 

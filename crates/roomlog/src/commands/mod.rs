@@ -6,8 +6,10 @@
 pub(crate) mod append;
 pub(crate) mod backup;
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod import;
+pub(crate) mod manual;
 pub(crate) mod read;
 pub(crate) mod relocate;
 pub(crate) mod revoke;

@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ use rustls::{
 };
 use thiserror::Error as ThisError;
 use tokio::net::TcpStream;
+use x509_cert::{Certificate, der::Decode};
 
 use super::stream::TlsStream;
 
@@ -94,9 +96,17 @@ pub enum TlsError {
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    config: Mutex<Arc<ServerConfig>>,
+    loaded: Mutex<Loaded>,
     /// The files as they were when they were last read.
     read: Mutex<Stamps>,
+}
+
+/// What the files held when they were last right.
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// `None` if it cannot be read from the certificate.
+    expires: Option<SystemTime>,
 }
 
 /// What tells a file from the one that was there before; `None` if there is none.
@@ -113,8 +123,8 @@ impl Tls {
     /// Says which file is wrong, and how.
     pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
         let read = Stamps([&certificate, &key].map(|path| stamp(path)));
-        let config = config(&certificate, &key)?;
-        Ok(Self { certificate, key, config: Mutex::new(Arc::new(config)), read: Mutex::new(read) })
+        let loaded = Mutex::new(load(&certificate, &key)?);
+        Ok(Self { certificate, key, loaded, read: Mutex::new(read) })
     }
 
     /// Reads both files again. New handshakes use them; connections go on as they are.
@@ -123,8 +133,8 @@ impl Tls {
     /// As [`Self::load`]; what was in use before stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         *self.read.lock() = self.stamps();
-        let config = config(&self.certificate, &self.key)?;
-        *self.config.lock() = Arc::new(config);
+        let loaded = load(&self.certificate, &self.key)?;
+        *self.loaded.lock() = loaded;
         Ok(())
     }
 
@@ -140,6 +150,12 @@ impl Tls {
         *self.read.lock() != now
     }
 
+    /// When the certificate expires; `None` if that cannot be read from it.
+    #[must_use]
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.loaded.lock().expires
+    }
+
     /// The key's file, if every user of this machine may read it.
     #[must_use]
     pub fn exposed_key(&self) -> Option<&Path> {
@@ -149,7 +165,7 @@ impl Tls {
 
     /// A session over a socket, with what the files held when they were last right.
     pub(crate) fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream> {
-        let config = self.config.lock().clone();
+        let config = self.loaded.lock().config.clone();
         let connection = ServerConnection::new(config).map_err(io::Error::other)?;
         Ok(TlsStream::new(tcp, connection))
     }
@@ -160,8 +176,10 @@ fn stamp(path: &Path) -> Stamp {
     Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
 
-fn config(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+fn load(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
     let chain = chain(certificate)?;
+    let first = chain.first().and_then(|first| Certificate::from_der(first).ok());
+    let expires = first.map(|first| first.tbs_certificate().validity().not_after.to_system_time());
     let text = read(key)?;
     let parsed = PrivateKeyDer::from_pem_slice(&text).map_err(|why| match why {
         pem::Error::NoItemsFound => TlsError::NoKey(key.into()),
@@ -182,7 +200,7 @@ fn config(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
     // Sessions that are resumed are kept by their clients, and not here.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(wrong)?;
-    Ok(config)
+    Ok(Loaded { config: Arc::new(config), expires })
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
