@@ -27,8 +27,8 @@ impl Audit {
     pub(crate) fn new(registry: &MetricRegistry) -> Self {
         let denied = Opts::new(
             "roomlog_denied_total",
-            "What was refused for want of rights: logins, by why the token is not good; `read`, \
-             `append` and `operate`, without that right; `origin`, pages of other sites.",
+            "What was refused for want of rights: logins, by why the token is not good; all else, by the \
+             right that is missing.",
         );
         let denied = registry.register(IntCounterVec::new(denied, &["reason"]));
         Self { denied, logged: Mutex::default() }
