@@ -192,6 +192,51 @@ async fn a_repeat_of_a_redacted_append_leaves_the_journal_too() {
 }
 
 #[tokio::test]
+async fn the_journal_is_searched_from_the_oldest_text_that_was_removed_whatever_its_clock_did() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), small_windows()).await;
+    let mut ada = Connection::default();
+    for (time, id) in [(10_000, "old"), (20_000, "new"), (15_000, "late")] {
+        disk.journal.set_time(time);
+        ada.say(&life, proposal(ROOM, "ada", id, id)).await;
+    }
+    let log = life.log_of(ROOM).await;
+    let times: Vec<_> = log.iter().map(|stored| stored.entry.committed_at).collect();
+    assert_eq!(times, [10_000, 20_000, 20_000], "they never decrease");
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+    has_wiped(&disk, 3).await;
+    // Its span begins with an entry that was redacted before.
+    ada.say(&life, erasure(ROOM, "ada", "e", (2, Some("ada")))).await;
+    has_wiped(&disk, 4).await;
+    // The clock went back by 5 s, so a block may have been stamped that much before its entries.
+    assert_eq!(disk.journal.wiped_since(), [5_000, 15_000]);
+    // What is erased already is searched for no more.
+    ada.say(&life, erasure(ROOM, "ada", "e-2", (2, Some("ada")))).await;
+    disk.folded().await;
+    assert_eq!(life.end().await, Ok(()));
+    assert_eq!(disk.journal.wiped_since().len(), 2);
+}
+
+#[tokio::test]
+async fn after_a_start_the_journal_is_searched_from_the_first_entry_that_a_removal_may_concern() {
+    let disk = Disk::default();
+    let life = Life::start(&disk, identity(1, 1), without_fold(small_windows())).await;
+    let mut ada = Connection::default();
+    for (time, id) in [(10_000, "old"), (20_000, "new")] {
+        disk.journal.set_time(time);
+        ada.say(&life, proposal(ROOM, "ada", id, id)).await;
+    }
+    ada.say(&life, redaction(ROOM, "ada", "r", 0)).await;
+    ada.say(&life, erasure(ROOM, "ada", "e", (1, Some("ada")))).await;
+    life.crash().await;
+    // A fold that was cut off may have removed the text at slot 0, and so not say it again.
+    let life = Life::start(&disk, identity(1, 2), small_windows()).await;
+    has_wiped(&disk, 3).await;
+    assert_eq!(disk.journal.wiped_since(), [10_000]);
+    assert_eq!(life.end().await, Ok(()));
+}
+
+#[tokio::test]
 async fn an_archive_that_cannot_be_flushed_ends_the_node_before_the_journal_is_wiped() {
     let disk = Disk::default();
     disk.archive.fail_next_flush();

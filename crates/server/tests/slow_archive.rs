@@ -113,7 +113,7 @@ impl Archive for SlowArchive {
         self.archive.room_count()
     }
 
-    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+    fn fold(&self, window: &Window) -> Result<Option<u64>, ArchiveError> {
         self.archive.fold(window)
     }
 

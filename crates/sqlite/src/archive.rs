@@ -234,11 +234,11 @@ impl Archive for SqliteArchive {
         self.read(|connection| Ok(State::read(connection)?.rooms.unsigned_abs()))
     }
 
-    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+    fn fold(&self, window: &Window) -> Result<Option<u64>, ArchiveError> {
         self.checkpoints.set_pages(Pace::of(window).now().wal_pages);
         let folded = fold::fold(&mut self.writer.lock(), &self.ids, window);
         let folded = self.checkpoints.result().and(folded);
-        if !matches!(folded, Ok(()) | Err(ArchiveError::NoRoom(_))) {
+        if !matches!(folded, Ok(_) | Err(ArchiveError::NoRoom(_))) {
             self.broken.store(true, Ordering::Relaxed);
         }
         folded

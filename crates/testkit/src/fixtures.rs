@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomlog_core::{
-    applied::{Applied, Chain, Proposer, Proposers, Unwiped},
+    applied::{Applied, Chain, JournalClock, Proposer, Proposers, Unwiped},
     archive::{Urgency, Window},
     commit::Commit,
     head::Head,
@@ -141,6 +141,7 @@ pub fn window(position: u64, commits: &[Arc<Commit>]) -> Window {
         chain: Some(Chain([7; 32])),
         proposers,
         rules: Rules::FIRST.number(),
+        clock: JournalClock { newest: 1_000 + position, back: position },
         unwiped: Unwiped::default(),
     };
     Window { partition: 0, commits: commits.to_vec(), applied, urgency: Urgency::now() }

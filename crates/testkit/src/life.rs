@@ -153,7 +153,7 @@ impl Archive for TrackedArchive {
         self.0.room_count()
     }
 
-    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+    fn fold(&self, window: &Window) -> Result<Option<u64>, ArchiveError> {
         self.0.fold(window)
     }
 

@@ -72,6 +72,8 @@ pub(crate) enum RestoreError {
 pub(crate) struct Applier {
     parts: ApplierParts,
     applied: Applied,
+    /// Of `applied.unwiped`, the blocks that have a text again.
+    copies: Unwiped,
     held: HashMap<RoomName, HeldRoom>,
     ids: RecentIds,
     unnotified: HashMap<RoomName, Arc<Tail>>,
@@ -116,6 +118,7 @@ impl Applier {
         Self {
             parts,
             applied,
+            copies: Unwiped::default(),
             held: HashMap::new(),
             ids: RecentIds::new(),
             unnotified: HashMap::new(),
@@ -142,6 +145,7 @@ impl Applier {
         self.applied.position = durable.position;
         self.parts.stats.at(self.parts.partition, durable.position);
         self.parts.stats.time(durable.time);
+        self.applied.clock.note(durable.time);
         self.applied.stamp = self.parts.stamps.then(|| block::stamp(&durable.block));
     }
 
@@ -178,8 +182,7 @@ impl Applier {
         if !self.applied.proposers.admit(name) {
             // A copy of a block: it may have a text that was removed since.
             if proposals.zip(archived).any(|(proposal, known)| self.is_removed(proposal, *known)) {
-                let copy = Unwiped { since: durable.time, upto: durable.position };
-                self.applied.unwiped = self.applied.unwiped.and(copy);
+                self.note_copy(durable);
             }
             self.pass_to_fold(Vec::new(), charges);
             return Ok(None);
@@ -193,21 +196,33 @@ impl Applier {
             let at = (rules, durable.time);
             let (outcome, removed) =
                 apply_one(held, ids, &self.parts.rooms, at, proposal, archived)?;
-            if let Some(Removed { since, is_here }) = removed {
-                // What a block removes is in an earlier one, unless it has such a text again.
-                let before = durable.position.0 - u64::from(!is_here);
-                let removed = Unwiped { since, upto: Position(before) };
-                self.applied.unwiped = self.applied.unwiped.and(removed);
-            }
             outcomes.push(outcome);
             if held.recent == 0 {
                 self.held.remove(&proposal.room);
             } else if untouched && !held.fresh.is_empty() {
                 touched.push(proposal.room.clone());
             }
+            match removed {
+                Some(Removed::Here) => self.note_copy(durable),
+                Some(Removed::Since(oldest)) => {
+                    let since = self.applied.clock.earliest(oldest);
+                    // In an earlier block: none removes what it holds itself.
+                    let upto = Position(durable.position.0 - 1);
+                    self.applied.unwiped = self.applied.unwiped.and(Unwiped { since, upto });
+                }
+                None => {}
+            }
         }
         self.commit_all(&touched, durable.position, charges);
         Ok(Some(outcomes))
+    }
+
+    /// Notes a block that has a text again which is removed.
+    fn note_copy(&mut self, durable: &Durable) {
+        let since = self.applied.clock.earliest(durable.time);
+        let copy = Unwiped { since, upto: durable.position };
+        self.copies = self.copies.and(copy);
+        self.applied.unwiped = self.applied.unwiped.and(copy);
     }
 
     /// Whether the text of an entry is removed; `known` is what the archive has of it.
@@ -247,6 +262,9 @@ impl Applier {
                 touched.push(proposal.room.clone());
             }
         }
+        // Entries may be dated ahead of the block: as if the clock had gone back to it.
+        history.iter().for_each(|past| self.applied.clock.note(past.committed_at));
+        self.applied.clock.note(durable.time);
         self.commit_all(&touched, durable.position, Vec::new());
         Ok(())
     }
@@ -304,7 +322,8 @@ impl Applier {
     }
 
     fn pass_to_fold(&mut self, commits: Vec<Arc<Commit>>, charges: Vec<Charge>) {
-        let effect = Effect::new(commits, self.applied.clone(), charges);
+        let copies = std::mem::take(&mut self.copies);
+        let effect = Effect::new(commits, self.applied.clone(), copies, charges);
         self.applied.unwiped = Unwiped::default();
         self.fresh = effect.entries();
         self.unfolded += effect.counted();

@@ -4,8 +4,8 @@
 //! notified of each. Invariants: a window is complete blocks, and begins after the previous one is
 //! folded. If the archive is full, the window is retried: the journal has it, and the applier
 //! bounds what is pending by not reading further. The journal is trimmed only here, and only up to
-//! a position that the archive has on stable storage. After a window with redactions, the files
-//! are wiped ([`Wiper`]).
+//! a position that the archive has on stable storage. After a window that removed texts, the files
+//! are wiped ([`Wiper`]) of what is as old as the oldest of them.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     budget::Charge,
     episode::Episode,
     model::{
-        applied::Applied,
+        applied::{Applied, JournalClock, Unwiped},
         archive::{Archive, ArchiveError, Degree, Urgency, Window},
         commit::{Commit, ENTRY_WEIGHT},
         journal::{Journal, Partition, Position},
@@ -37,6 +37,8 @@ const WINDOWS_BEHIND: usize = 3;
 pub(crate) struct Effect {
     pub commits: Vec<Arc<Commit>>,
     pub applied: Applied,
+    /// Of `applied.unwiped`, the blocks that have a text again.
+    copies: Unwiped,
     entries: usize,
     bytes: usize,
     charges: Vec<Charge>,
@@ -45,10 +47,16 @@ pub(crate) struct Effect {
 impl Effect {
     /// Counted here, once: later the entries are no longer in the processor's caches, and counting
     /// would delay appends.
-    pub(crate) fn new(commits: Vec<Arc<Commit>>, applied: Applied, charges: Vec<Charge>) -> Self {
+    pub(crate) fn new(
+        commits: Vec<Arc<Commit>>,
+        applied: Applied,
+        copies: Unwiped,
+        charges: Vec<Charge>,
+    ) -> Self {
         let entries = commits.iter().map(|commit| commit.entries.len()).sum();
         let bytes: usize = commits.iter().map(|commit| commit.weight()).sum();
-        Self { commits, applied, entries, bytes: bytes.max(ENTRY_WEIGHT), charges }
+        let bytes = bytes.max(ENTRY_WEIGHT);
+        Self { commits, applied, copies, entries, bytes, charges }
     }
 
     pub(crate) fn entries(&self) -> usize {
@@ -220,6 +228,8 @@ pub(crate) struct Folder {
     pub(crate) done: mpsc::Sender<FoldResult>,
     pub(crate) no_room: Episode,
     pub(crate) wiper: Wiper,
+    /// The last position that a process before this one may have begun to fold.
+    pub(crate) replayed: Position,
 }
 
 impl Folder {
@@ -236,21 +246,23 @@ impl Folder {
     fn fold_window(&mut self, mut effects: Vec<Effect>) -> bool {
         let Some(last) = effects.last() else { return true };
         let position = last.applied.position;
-        // Kept with the window, so that the next start knows of it.
-        effects.iter().for_each(|effect| self.wiper.note(effect.applied.unwiped));
+        let unwiped = MaybeUnwiped::of(&effects, self.replayed);
         let mut pacer = Yielder::new(&self.queue.urgency);
         let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
+        // Kept with the window, so that the next start knows of it.
+        let unwiped_upto_here = self.wiper.unwiped().and(unwiped.all);
         let window = Window {
             partition: self.partition,
             commits: commits.inspect(|_| pacer.after_piece()).collect(),
-            applied: Applied { unwiped: self.wiper.unwiped(), ..last.applied.clone() },
+            applied: Applied { unwiped: unwiped_upto_here, ..last.applied.clone() },
             urgency: self.queue.urgency.clone(),
         };
         let folded = match self.fold(&window) {
             // Closed before there was room: replayed at the next start.
             Err(ArchiveError::NoRoom(_)) => return false,
             // The accounts get theirs back here: the applier must not be delayed.
-            folded => folded.map(|()| {
+            folded => folded.map(|folded| {
+                self.wiper.note(unwiped.after(&folded));
                 effects.iter_mut().for_each(|effect| effect.charges.clear());
                 effects
             }),
@@ -273,14 +285,15 @@ impl Folder {
     }
 
     /// Folds a window; retries while there is no room.
-    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+    fn fold(&self, window: &Window) -> Result<Folded, ArchiveError> {
+        let mut is_first_try = true;
         loop {
             let folded = self.fold_once(window);
             match &folded {
                 Err(ArchiveError::NoRoom(why)) if self.no_room.note_failure() => {
                     warn!(why, "the fold waits for room in the archive");
                 }
-                Ok(()) => {
+                Ok(_) => {
                     if let Some(tries) = self.no_room.note_success() {
                         warn!(tries, "there is room in the archive again");
                     }
@@ -288,19 +301,65 @@ impl Folder {
                 Err(_) => {}
             }
             if !matches!(folded, Err(ArchiveError::NoRoom(_))) || !self.queue.wait_to_retry() {
-                return folded;
+                return folded.map(|oldest| Folded { oldest, is_first_try });
             }
+            is_first_try = false;
         }
     }
 
     /// Folds a window and, if the journal keeps more than it should, allows it to trim what is on
     /// stable storage here.
-    fn fold_once(&self, window: &Window) -> Result<(), ArchiveError> {
-        self.archive.fold(window)?;
+    fn fold_once(&self, window: &Window) -> Result<Option<u64>, ArchiveError> {
+        let oldest = self.archive.fold(window)?;
         if self.journal.has_surplus(self.partition) {
             let durable = self.archive.make_durable(self.partition)?;
             self.journal.trim(self.partition, durable);
         }
-        Ok(())
+        Ok(oldest)
+    }
+}
+
+/// A window that was folded.
+struct Folded {
+    /// What [`Archive::fold`] says.
+    oldest: Option<u64>,
+    /// If not, an earlier try may have removed some texts, of which `oldest` says nothing.
+    is_first_try: bool,
+}
+
+/// Which blocks may hold texts that a window removes.
+#[derive(Clone, Copy)]
+struct MaybeUnwiped {
+    /// As the applier knows: from the first entry that a removal may concern on, whatever its text.
+    all: Unwiped,
+    /// Those of them that have a text again.
+    copies: Unwiped,
+    clock: JournalClock,
+    /// The process before this one may have begun to fold it.
+    may_be_begun: bool,
+}
+
+impl MaybeUnwiped {
+    fn of(effects: &[Effect], replayed: Position) -> Self {
+        let (mut all, mut copies) = (Unwiped::default(), Unwiped::default());
+        for effect in effects {
+            all = all.and(effect.applied.unwiped);
+            copies = copies.and(effect.copies);
+        }
+        let clock = effects.last().map(|last| last.applied.clock).unwrap_or_default();
+        let may_be_begun = effects.first().is_some_and(|it| it.applied.position <= replayed);
+        Self { all, copies, clock, may_be_begun }
+    }
+
+    /// After the fold: an `erase` concerns thousands of entries, of which most may have been erased long ago.
+    fn after(self, folded: &Folded) -> Unwiped {
+        if self.may_be_begun || !folded.is_first_try {
+            return self.all;
+        }
+        let removed = folded.oldest.map_or_else(Unwiped::default, |oldest| Unwiped {
+            since: self.clock.earliest(oldest),
+            upto: self.all.upto,
+        });
+        self.copies.and(removed)
     }
 }

@@ -71,12 +71,12 @@ pub(super) fn hold<'a>(
     Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
 }
 
-/// What the journal holds that is removed.
-pub(super) struct Removed {
-    /// The time of the oldest entry whose text that is, in ms since the epoch.
-    pub(super) since: u64,
-    /// It is in the block of the proposal too.
-    pub(super) is_here: bool,
+/// Where the journal holds what is removed.
+pub(super) enum Removed {
+    /// In the block of the proposal, again.
+    Here,
+    /// In earlier blocks: `committed_at` of the first entry that the removal may concern.
+    Since(u64),
 }
 
 /// Returns the outcome, and whether the journal then holds texts that are removed. Fails if the archive,
@@ -114,13 +114,12 @@ pub(super) fn apply_one(
                 ids.redact(removed);
             }
             held.add(ids, id, proposal, stored);
-            let since = oldest.map(|entry| entry.committed_at);
-            let removed = since.map(|since| Removed { since, is_here: false });
+            let removed = oldest.map(|entry| Removed::Since(entry.committed_at));
             (AppendOutcome::Committed { slot, committed_at, repeat: false }, removed)
         }
         Err(outcome) => {
             let is_here = known.is_some_and(|known| known.original.is_redacted());
-            (outcome, is_here.then_some(Removed { since: journal_time, is_here }))
+            (outcome, is_here.then_some(Removed::Here))
         }
     };
     Ok(outcome)

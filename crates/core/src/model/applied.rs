@@ -79,8 +79,34 @@ pub struct Applied {
     pub proposers: Proposers,
     /// The newest rules that a block up to there named; 0 if unknown.
     pub rules: u16,
+    /// The journal's clock up to there.
+    pub clock: JournalClock,
     /// Which blocks of the journal may still hold texts that are removed.
     pub unwiped: Unwiped,
+}
+
+/// What is known of a journal's clock, which may go back: another server stamps the blocks, or somebody
+/// corrects the time. By default nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JournalClock {
+    /// The newest time of a block, in ms since the epoch.
+    pub newest: u64,
+    /// By how much at most a block was stamped before one that it follows, in ms.
+    pub back: u64,
+}
+
+impl JournalClock {
+    /// Notes the time of the next block.
+    pub(crate) fn note(&mut self, time: u64) {
+        self.back = self.back.max(self.newest.saturating_sub(time));
+        self.newest = self.newest.max(time);
+    }
+
+    /// The earliest time that may stand on the block of an entry with this `committed_at`, and on those that
+    /// follow it.
+    pub(crate) fn earliest(self, committed_at: u64) -> u64 {
+        committed_at.saturating_sub(self.back)
+    }
 }
 
 /// The blocks of a journal that may hold texts which were removed from the log; by default none.

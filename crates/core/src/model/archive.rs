@@ -166,11 +166,12 @@ pub trait Archive: Send + Sync + 'static {
     /// number. Fails if it cannot be read.
     fn room_count(&self) -> Result<u64, ArchiveError>;
 
-    /// Stores a window, and redacts what its commits redact. Rows that are already there and equal, or
-    /// equal and redacted, are skipped. May be retried after
+    /// Stores a window, and removes the texts that its commits remove. Returns `committed_at` of the oldest
+    /// entry whose text this call removed, `None` if it removed none. Rows that are already there and equal,
+    /// or equal and redacted, are skipped. May be retried after
     /// [`ArchiveError::NoRoom`]; after any other error the archive cannot be trusted: it cannot be
     /// written, or a stored row differs.
-    fn fold(&self, window: &Window) -> Result<(), ArchiveError>;
+    fn fold(&self, window: &Window) -> Result<Option<u64>, ArchiveError>;
 
     /// Flushes all folds to stable storage and returns the position read back from there. Waits for
     /// the disk; only the folding thread may call it. Fails if it cannot be written or read.

@@ -119,7 +119,8 @@ impl Shared {
         });
         let (journal, archive, no_room) = (journal.clone(), archive.clone(), Episode::default());
         let wiper = Wiper::new(journal.clone(), archive.clone(), partition, unwiped);
-        let folder = Folder { queue, journal, archive, partition, done, no_room, wiper };
+        let replayed = journal.head(partition)?;
+        let folder = Folder { queue, journal, archive, partition, done, no_room, wiper, replayed };
         Ok(PartitionParts { inbox, phase, sequencer, applier, agreement, folder })
     }
 }

@@ -121,22 +121,25 @@ impl Runs<'_> {
         Ok(())
     }
 
-    /// Removes the texts that `removals` cover in the run with the first slot of a span, and returns the
-    /// slot after that run. The run is written once, and not if it has none of them.
+    /// Removes the texts that `removals` cover in the run with the first slot of a span. Returns the slot
+    /// after that run, and `committed_at` of the first entry that had one. The run is written once, and not
+    /// if it has none of them.
     pub(super) fn remove(
         &self,
         span: &RangeInclusive<Slot>,
         removals: &Removals,
-    ) -> Result<Slot, ArchiveError> {
+    ) -> Result<(Slot, Option<u64>), ArchiveError> {
         let first = *span.start();
         let row = self.row_at(first)?;
         let run = self.run_in(&row)?.filter(|run| first < run.end());
         let run = run.ok_or_else(|| self.damaged(first, MISSING))?;
         let without = RunBuilder::without(self.number, &run, (span, removals));
-        if let Some(without) = without.map_err(|problem| self.damaged(first, problem))? {
-            sql::execute(self.connection, sql::SET_RUN, without.row())?;
-        }
-        Ok(run.end())
+        let Some((without, oldest)) = without.map_err(|problem| self.damaged(first, problem))?
+        else {
+            return Ok((run.end(), None));
+        };
+        sql::execute(self.connection, sql::SET_RUN, without.row())?;
+        Ok((run.end(), Some(oldest)))
     }
 
     /// Deletes everything from a slot on: what an interrupted fold left.

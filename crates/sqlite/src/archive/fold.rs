@@ -58,19 +58,20 @@ pub(super) fn fold(
     writer: &mut FoldWriter,
     ids: &Ids,
     window: &Window,
-) -> Result<(), ArchiveError> {
+) -> Result<Option<u64>, ArchiveError> {
     let pace = &Pace::of(window);
     // Without space even for deletions, the fold itself may still find some.
     unless_full(writer.upkeep.sweep(&writer.connection, pace))?;
     let parts = parts(&mut writer.connection, &mut writer.state, window, pace)?;
-    put_entries(&writer.connection, &parts, pace)?;
+    let oldest = put_entries(&writer.connection, &parts, pace)?;
     let new = new_ids(&writer.connection, &ids.segments(), &parts, pace)?;
     let number = writer.upkeep.number();
     let added = new.len() as u64;
     let folded = finish(writer, ids, window, &parts, (number, &new));
     folded.inspect_err(|_| writer.upkeep.discard(number))?;
     // The window counts already; the next fold does the rest of the upkeep.
-    unless_full(writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added, pace))
+    unless_full(writer.upkeep.work(&mut writer.connection, &mut writer.state, ids, added, pace))?;
+    Ok(oldest)
 }
 
 fn unless_full(result: Result<(), ArchiveError>) -> Result<(), ArchiveError> {
@@ -123,11 +124,12 @@ fn parts<'a>(
     Ok(parts)
 }
 
+/// Returns `committed_at` of the oldest entry that lost its text.
 fn put_entries(
     connection: &Connection,
     parts: &[Part<'_>],
     pace: &Pace,
-) -> Result<(), ArchiveError> {
+) -> Result<Option<u64>, ArchiveError> {
     let mut batch = Batch::begin(connection, pace)?;
     for part in parts {
         for entries in part.entries.chunks(pace.now().rows) {
@@ -136,17 +138,20 @@ fn put_entries(
         }
     }
     // Behind the entries: a window may hold both a removal and what it removes.
+    let mut oldest: Option<u64> = None;
     for part in parts {
         for mut span in part.removals.slots() {
             while !span.is_empty() {
-                let next = part.runs(connection).remove(&span, &part.removals)?;
+                let (next, first) = part.runs(connection).remove(&span, &part.removals)?;
+                oldest = oldest.into_iter().chain(first).min();
                 span = next..=*span.end();
                 batch = batch.wrote(RUN_ENTRIES)?;
                 pace.yield_now();
             }
         }
     }
-    batch.commit()
+    batch.commit()?;
+    Ok(oldest)
 }
 
 /// The ids of the window that the archive does not have yet, in the order of their hashes.

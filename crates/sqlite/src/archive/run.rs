@@ -182,27 +182,27 @@ impl RunBuilder {
         cut
     }
 
-    /// A stored run without the texts that these removals cover in a span of slots; `None` if it has none
-    /// of them.
+    /// A stored run without the texts that these removals cover in a span of slots, and `committed_at` of the
+    /// first that had one; `None` if it has none of them.
     pub(super) fn without(
         number: i64,
         run: &Run<'_>,
         (span, removals): (&RangeInclusive<Slot>, &Removals),
-    ) -> Result<Option<Self>, Problem> {
-        let (mut without, mut is_changed) = (Self::new(number, run.first, run.before), false);
+    ) -> Result<Option<(Self, u64)>, Problem> {
+        let (mut without, mut oldest) = (Self::new(number, run.first, run.before), None);
         for (index, slot) in (run.first..run.end()).enumerate() {
             let is_text = span.contains(&slot) && !run.is_redacted(slot);
             if is_text && run.is_covered(slot, removals)? {
                 let mut stored = run.entry(slot)?;
                 stored.entry.redact();
                 put_entry(&mut without.entries, &stored);
-                is_changed = true;
+                oldest.get_or_insert(stored.entry.committed_at);
             } else {
                 without.entries.extend_from_slice(run.bytes(index)?);
             }
             without.end_entry();
         }
-        Ok(is_changed.then_some(without))
+        Ok(oldest.map(|oldest| (without, oldest)))
     }
 
     fn end_entry(&mut self) {

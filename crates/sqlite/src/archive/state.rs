@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use roomlog_core::{
-    applied::{Applied, Chain, Proposer, Proposers, Unwiped},
+    applied::{Applied, Chain, JournalClock, Proposer, Proposers, Unwiped},
     archive::ArchiveError,
     identity::NodeId,
     journal::{Partition, Position, Stamp},
@@ -74,6 +74,10 @@ struct AppliedForm {
     unwiped_since: u64,
     #[serde(default)]
     unwiped_upto: u64,
+    #[serde(default)]
+    newest_time: u64,
+    #[serde(default)]
+    time_back: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +109,7 @@ impl State {
     /// What was applied of a partition.
     pub(super) fn applied(&self, partition: Partition) -> Applied {
         let Some(form) = self.applied.get(&partition) else { return Applied::default() };
-        let AppliedForm { position, stamp, chain, proposers, rules, unwiped_since, unwiped_upto } =
-            form;
+        let AppliedForm { position, stamp, chain, proposers, rules, .. } = form;
         let proposer = |form: &ProposerForm| {
             let ProposerForm { node, incarnation, next } = *form;
             (NodeId(node.to_bytes()), Proposer { incarnation, next })
@@ -114,8 +117,10 @@ impl State {
         let proposers = Proposers(proposers.iter().map(proposer).collect());
         let stamp = stamp.as_deref().and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Stamp);
         let chain = chain.map(|Digest(chain)| Chain(chain));
-        let unwiped = Unwiped { since: *unwiped_since, upto: Position(*unwiped_upto) };
-        Applied { position: Position(*position), stamp, chain, proposers, rules: *rules, unwiped }
+        let unwiped = Unwiped { since: form.unwiped_since, upto: Position(form.unwiped_upto) };
+        let clock = JournalClock { newest: form.newest_time, back: form.time_back };
+        let (position, rules) = (Position(*position), *rules);
+        Applied { position, stamp, chain, proposers, rules, clock, unwiped }
     }
 
     pub(super) fn set_applied(&mut self, partition: Partition, applied: &Applied) {
@@ -127,10 +132,17 @@ impl State {
         let proposers = applied.proposers.0.iter().map(form).collect();
         let stamp = applied.stamp.map(|Stamp(stamp)| format!("{stamp:016x}"));
         let chain = applied.chain.map(|Chain(chain)| Digest(chain));
-        let (position, rules) = (applied.position.0, applied.rules);
-        let (unwiped_since, unwiped_upto) = (applied.unwiped.since, applied.unwiped.upto.0);
-        let form =
-            AppliedForm { position, stamp, chain, proposers, rules, unwiped_since, unwiped_upto };
+        let form = AppliedForm {
+            position: applied.position.0,
+            stamp,
+            chain,
+            proposers,
+            rules: applied.rules,
+            unwiped_since: applied.unwiped.since,
+            unwiped_upto: applied.unwiped.upto.0,
+            newest_time: applied.clock.newest,
+            time_back: applied.clock.back,
+        };
         self.applied.insert(partition, form);
     }
 }

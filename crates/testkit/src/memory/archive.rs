@@ -119,7 +119,7 @@ impl Archive for MemoryArchive {
         Ok(self.0.lock().heads.len() as u64)
     }
 
-    fn fold(&self, window: &Window) -> Result<(), ArchiveError> {
+    fn fold(&self, window: &Window) -> Result<Option<u64>, ArchiveError> {
         let state = &mut *self.0.lock();
         for commit in &window.commits {
             for stored in &commit.entries {
@@ -152,12 +152,15 @@ impl Archive for MemoryArchive {
                 }
             }
         }
+        let mut oldest = None;
         for commit in &window.commits {
             for removal in &commit.removes {
                 for slot in removal.slots() {
                     let there = state.entries.get_mut(&(commit.room.clone(), slot));
                     let there = there.ok_or_else(|| damaged(&commit.room, slot, "missing"))?;
-                    if removal.covers(&there.entry) {
+                    if removal.covers(&there.entry) && !there.entry.content.is_redacted() {
+                        let at = there.entry.committed_at;
+                        oldest = Some(oldest.map_or(at, |oldest: u64| oldest.min(at)));
                         there.entry.redact();
                     }
                 }
@@ -165,7 +168,7 @@ impl Archive for MemoryArchive {
             state.heads.insert(commit.room.clone(), commit.head());
         }
         state.applied.insert(window.partition, window.applied.clone());
-        Ok(())
+        Ok(oldest)
     }
 
     fn make_durable(&self, partition: Partition) -> Result<Position, ArchiveError> {

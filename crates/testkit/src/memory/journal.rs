@@ -27,6 +27,7 @@ struct State {
     time: u64,
     full: bool,
     keeps_little: bool,
+    wiped_since: Vec<u64>,
 }
 
 impl MemoryJournal {
@@ -54,6 +55,12 @@ impl MemoryJournal {
     /// Sets the time of the next blocks, ms since the epoch.
     pub fn set_time(&self, time: u64) {
         self.state.lock().time = time;
+    }
+
+    /// The `since` of each wipe.
+    #[must_use]
+    pub fn wiped_since(&self) -> Vec<u64> {
+        self.state.lock().wiped_since.clone()
     }
 
     /// Sets whether it is full.
@@ -122,6 +129,7 @@ impl Journal for MemoryJournal {
 
     fn wipe(&self, partition: Partition, wipe: &Wipe) -> Result<bool, JournalError> {
         self.trim(partition, wipe.upto);
+        self.state.lock().wiped_since.push(wipe.since);
         Ok(true)
     }
 }
