@@ -79,15 +79,18 @@ async fn who_has_the_right_deletes_the_texts_of_a_room() {
     let admin = json!(["read", "append", "admin"]);
     delete(admin.clone(), "?from=x").await.refused(400, "bad_message");
     let answer = delete(admin.clone(), "?author=ada").await;
-    assert_eq!((answer.status, answer.json()), (200, json!({"erased": 2, "next": null})));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({"room": "r", "erased": 2, "next": null}))
+    );
     assert_eq!(
         bodies(&mut grace, "r").await,
         [Value::Null, json!("one"), Value::Null, json!("two"), json!("ada")]
     );
     let answer = delete(admin.clone(), "").await;
-    assert_eq!(answer.json(), json!({"erased": 2, "next": null}));
+    assert_eq!(answer.json(), json!({"room": "r", "erased": 2, "next": null}));
     let again = delete(admin, "").await;
-    assert_eq!(again.json(), json!({"erased": 0, "next": null}));
+    assert_eq!(again.json(), json!({"room": "r", "erased": 0, "next": null}));
     let log = ada.whole_log("r").await;
     assert_eq!(log.len(), 6, "erasing again adds nothing");
     assert_eq!((&log[5]["kind"], &log[5]["author"]), (&json!("erase"), &json!("mod")));

@@ -45,6 +45,9 @@ const MOST_BYTES: usize = 4 << 10;
 
 #[derive(Serialize)]
 struct Erased<N> {
+    /// If it was of one room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<RoomName>,
     erased: u64,
     next: Option<N>,
 }
@@ -92,7 +95,7 @@ async fn erase_room(
     let erasing = Erasing { node: &gateway.node, of, by, client: Some(&caller.client) };
     let mut work = Work::of(SLOTS);
     let next = erasing.erase(room, from, end, &mut work).await?;
-    Ok(Erased { erased: work.erased, next })
+    Ok(Erased { room: Some(room.clone()), erased: work.erased, next })
 }
 
 fn bad_name(why: NameError) -> Refusal {
@@ -156,11 +159,11 @@ async fn erase_rooms(
     for (room, head) in &rooms {
         let next = erasing.erase(room, from, head.end, &mut work).await?;
         if let Some(slot) = next {
-            return Ok(Erased { erased: work.erased, next: cursor(room, slot) });
+            return Ok(Erased { room: None, erased: work.erased, next: cursor(room, slot) });
         }
         from = 0;
     }
     let last = rooms.last().filter(|_| rooms.len() == ROOMS);
     let next = last.and_then(|(room, head)| cursor(room, head.end));
-    Ok(Erased { erased: work.erased, next })
+    Ok(Erased { room: None, erased: work.erased, next })
 }
