@@ -230,6 +230,11 @@ async fn a_get_of_entries_is_refused_like_an_update() {
     assert_eq!(diverged["latest"], 2);
     assert_eq!(get("after=3").await.refused(409, "ahead")["latest"], 2);
     assert_eq!(get("seen=3").await.refused(409, "ahead")["latest"], 2);
+    // Digits that begin with a needless 0 are text, not an integer.
+    let error = get("count=007").await.refused(400, "bad_message");
+    assert!(error["message"].as_str().is_some_and(|why| why.starts_with("`count`")), "{error}");
+    get("log=007").await.refused(409, "diverged");
+    get(&format!("after=0&digest={}", "0".repeat(64))).await.refused(409, "diverged");
     server.get("/v1/rooms/a%20b/entries").send().await.refused(400, "bad_name");
 }
 

@@ -85,11 +85,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 pub(super) fn object_of_query(room: &RoomName, query: &[(String, String)]) -> String {
     let mut members = vec![format!(r#""room":"{room}""#)];
     for (name, value) in query {
-        let is_integer = value.parse::<i64>().is_ok() && !value.starts_with('+');
-        let value = if is_integer { value.clone() } else { json!(value).to_string() };
+        let value = if is_integer(value) { value.clone() } else { json!(value).to_string() };
         members.push(format!("{}:{value}", json!(name)));
     }
     format!("{{{}}}", members.join(","))
+}
+
+/// Whether a value is an integer token of JSON, which begins with neither `+` nor a needless 0: the name
+/// of a log, or a digest, may be digits that are none.
+fn is_integer(value: &str) -> bool {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let is_token = digits == "0" || !digits.starts_with(['+', '0']);
+    is_token && value.parse::<i64>().is_ok()
 }
 
 /// The value of a name of the query, which may be given once.
