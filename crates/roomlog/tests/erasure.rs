@@ -77,7 +77,10 @@ async fn who_has_the_right_deletes_the_texts_of_a_room() {
     delete(json!(["read", "admin"]), "").await.refused(403, "forbidden");
     delete(json!(["read", "append", "redact"]), "").await.refused(403, "forbidden");
     let admin = json!(["read", "append", "admin"]);
-    delete(admin.clone(), "?from=x").await.refused(400, "bad_message");
+    // 2^53 is a multiple of 4,096 and no slot.
+    for from in ["x", "1", "-4096", "%2B4096", "00", "9007199254740992"] {
+        delete(admin.clone(), &format!("?from={from}")).await.refused(400, "bad_message");
+    }
     let answer = delete(admin.clone(), "?author=ada").await;
     assert_eq!(
         (answer.status, answer.json()),
@@ -127,6 +130,20 @@ async fn an_operator_erases_rooms_of_any_length_in_steps() {
     assert!(!ok && said.contains("namespace may only hold"), "{said}");
     let (ok, said) = command(&server, "other").await;
     assert!(!ok && said.contains("--everybody"), "{said}");
+}
+
+#[tokio::test]
+async fn an_erasure_continues_only_where_its_rooms_are() {
+    let server = Server::start(&[]).await;
+    server.login("ada").await.append("a-1", json!({"body": "hi"})).await;
+    let erase = |rooms: &str, room: &str| {
+        let asked = json!({"rooms": rooms, "after": {"room": room, "slot": 0}});
+        server.at_door(Method::POST, "/v1/erase").body(&asked.to_string()).send()
+    };
+    for (rooms, room) in [("a-*", "b"), ("a-1", "a-10"), ("*", "\u{80}")] {
+        erase(rooms, room).await.refused(400, "bad_message");
+    }
+    assert_eq!(erase("a-*", "").await.json(), json!({"erased": 1, "next": null}));
 }
 
 #[tokio::test]

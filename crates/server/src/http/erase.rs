@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     body,
-    query::{Params, Room, single},
+    query::{Params, Room, single, slot_of},
 };
 use crate::{
     auth::rights::{Caller, check_erase},
@@ -88,7 +88,7 @@ async fn erase_room(
     let of = single(query, "author")?.map(Author::stored).transpose();
     let of = of.map_err(bad_name)?;
     // An erasure reaches back: from elsewhere it would erase more than was asked for.
-    let from = single(query, "from")?.map_or(Some(0), |from| from.parse().ok());
+    let from = single(query, "from")?.map_or(Some(0), slot_of);
     let from = from.filter(|from| from % ERASE_SLOTS == 0);
     let from = from.ok_or_else(|| bad("`from` must be 0, or the `next` of an answer"))?;
     let end = gateway.head(room)?.end;
@@ -151,6 +151,9 @@ async fn erase_rooms(
     let mut from = 0;
     if let Some(Cursor { room, slot }) = asked.after {
         (range.from, from) = (room.max(range.from), slot);
+        if range.is_empty() {
+            return Err(bad("`after` is not the `next` of an answer about these rooms"));
+        }
     }
     let rooms = gateway.room_heads(&permit.client.principal.reads, vec![range], ROOMS).await;
     let rooms = rooms.map_err(|problem| unreadable(&problem))?;

@@ -14,7 +14,7 @@ use axum::{
     response::IntoResponse,
 };
 use roomlog_core::tail::Tail;
-use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, Slot};
+use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, Slot, limits::MAX_INTEGER};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -97,6 +97,12 @@ fn is_integer(value: &str) -> bool {
     let digits = value.strip_prefix('-').unwrap_or(value);
     let is_token = digits == "0" || !digits.starts_with(['+', '0']);
     is_token && value.parse::<i64>().is_ok()
+}
+
+/// A value as a slot, from 0 to 2^53 − 1; `None` if it is anything else.
+pub(super) fn slot_of(value: &str) -> Option<Slot> {
+    let slot = value.parse::<i64>().ok().filter(|slot| *slot <= MAX_INTEGER && is_integer(value));
+    Slot::try_from(slot?).ok()
 }
 
 /// The value of a name of the query, which may be given once.
