@@ -100,7 +100,13 @@ impl Operators {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Full::new(body)).map_err(|why| silent(&self.shown, why))?;
-        let answer = timeout(QUIET_TIMEOUT, self.sender.send_request(request)).await;
+        let sender = &mut self.sender;
+        let answer = timeout(QUIET_TIMEOUT, async {
+            // A connection that has just given the last of an answer takes no other request yet.
+            sender.ready().await?;
+            sender.send_request(request).await
+        });
+        let answer = answer.await;
         let answer = answer.map_err(|_| silent(&self.shown, "it was silent for a minute"))?;
         answer.map_err(|why| silent(&self.shown, why))
     }
