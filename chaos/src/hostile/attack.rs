@@ -27,6 +27,8 @@ const BODY: usize = 16_000;
 /// A kind of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Attack {
+    /// Honest clients that all return at once, as after a restart: they log in, read a page and follow
+    Returns,
     /// Connections that are closed at once
     Churn,
     /// A head that comes a byte at a time
@@ -80,6 +82,7 @@ impl Attack {
 
     async fn once(self, address: SocketAddr, name: &str) -> io::Result<()> {
         match self {
+            Self::Returns => returns(address, name).await,
             Self::Churn => TcpStream::connect(address).await.map(drop),
             Self::SlowHeads => trickle(address, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ").await,
             Self::SlowBodies => trickle(address, &post(100_000)).await,
@@ -150,6 +153,17 @@ impl Attack {
         }
         Ok(())
     }
+}
+
+/// Logs in, reads the newest page of a room and follows it.
+async fn returns(address: SocketAddr, name: &str) -> io::Result<()> {
+    let (mut socket, _) = connect_async(format!("ws://{address}/v1/ws")).await.map_err(failed)?;
+    say(&mut socket, &json!({"type": "login", "author": format!("member-{name}")})).await?;
+    say(&mut socket, &json!({"type": "join", "room": ROOM, "count": 50})).await?;
+    while let Some(frame) = socket.next().await {
+        frame.map_err(failed)?;
+    }
+    Err(failed("closed"))
 }
 
 async fn say(

@@ -6,7 +6,7 @@ mod common;
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use common::{LONG, next, open, servers};
+use common::{LONG, by_hand, next, open, servers};
 use roomlog_core::{
     block::{self, BlockName, Payload},
     identity::NodeId,
@@ -170,4 +170,20 @@ async fn nodes_that_erase_at_the_same_time_bring_nothing_back() {
     erase(&one, upto, &[&a[..], &b].concat()).await;
     assert_eq!(in_store(&cluster, 0), ids(&[]));
     assert_eq!(read(&two, Mark::default()).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_write_in_the_place_of_a_replacement_stops_nobody() {
+    let cluster = servers(1);
+    let journal = open(&Options::new(cluster.url())).await.expect("a journal");
+    for n in 0..2 {
+        propose(&journal, n).await;
+    }
+    let others = by_hand(&cluster).await;
+    let sent = others.publish("ROOMLOG.1.0.replaced.1", "no block".into()).await.expect("sent");
+    assert_eq!(sent.await.expect("an ack").sequence, 3);
+    erase(&journal, 2, &["0-a", "1-b"]).await;
+    let left = ["0-b", "1-a"];
+    assert_eq!(in_store(&cluster, 0), ids(&left));
+    assert_eq!(read(&journal, Mark::default()).await, left);
 }
