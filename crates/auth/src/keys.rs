@@ -1,7 +1,7 @@
 //! The keys that tokens are signed with.
 //!
 //! ```text
-//!  a key file      a PEM public key (Ed25519, P-256 or RSA), a JWK, a JWK set, or else a secret
+//!  a key file      PEM public keys (Ed25519, P-256 or RSA), a JWK, a JWK set, or else a secret
 //!  a JWK set       public keys, by `kid`
 //! ```
 //!
@@ -30,8 +30,8 @@ pub enum KeyError {
     /// A private key where a public one belongs.
     #[error("it holds a private key: the server needs only the public one")]
     Private,
-    /// A PEM file without a key that can be used.
-    #[error("its key is none of Ed25519, P-256 and RSA with at least 2048 bits, in PEM")]
+    /// A PEM file with something else than a key that can be used.
+    #[error("a key in it is none of Ed25519, P-256 and RSA with at least 2048 bits, in PEM")]
     Unsupported,
     /// A secret that is too short.
     #[error(
@@ -69,7 +69,7 @@ impl Keys {
             return Self::of_json(text, true);
         }
         if text.starts_with(b"-----BEGIN") {
-            return Ok(Self(vec![public(text)?]));
+            return pem_blocks(text).map(public).collect::<Result<_, _>>().map(Self);
         }
         let key = secret(text)?;
         Ok(Self(vec![Key { kid: None, algorithm: Algorithm::HS256, key }]))
@@ -145,6 +145,17 @@ fn of_jwk(jwk: &Jwk, with_secrets: bool) -> Option<Key> {
         _ => key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() >= SECRET_BYTES),
     };
     is_long_enough.then(|| Key { kid: jwk.common.key_id.clone(), algorithm, key })
+}
+
+/// Each from its `-----BEGIN` on, at most [`SET_KEYS`].
+fn pem_blocks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let begins = |at: &usize| text[*at..].starts_with(b"-----BEGIN");
+    let mut starts = (0..text.len()).filter(begins).peekable();
+    std::iter::from_fn(move || {
+        let start = starts.next()?;
+        Some(&text[start..starts.peek().copied().unwrap_or(text.len())])
+    })
+    .take(SET_KEYS)
 }
 
 fn public(pem: &[u8]) -> Result<Key, KeyError> {

@@ -88,6 +88,12 @@ impl RoomName {
         namespace.map_or_else(|| self.clone(), |it| Self(format!("/{it}/{}", self.local()).into()))
     }
 
+    /// Whether it is a room of the server's own.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.namespace() == SYSTEM
+    }
+
     /// The full name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -142,12 +148,19 @@ impl RoomRange {
         Self { from, to }
     }
 
+    /// The pattern of all rooms, whatever their namespace.
+    pub const ALL: &str = "/*";
+
     /// The rooms of a pattern: a name, or the beginning of names and `*`, of those without a namespace or,
-    /// with `/acme/` before it, of the namespace `acme`.
+    /// with `/acme/` before it, of the namespace `acme`; or [`RoomRange::ALL`], which has the server's own
+    /// rooms too.
     ///
     /// # Errors
     /// [`NameError`]: the namespace or the name does not have its form.
     pub fn of_pattern(pattern: &str) -> Result<Self, NameError> {
+        if pattern == Self::ALL {
+            return Ok(Self::every());
+        }
         let (namespace, local) = match pattern.strip_prefix('/').and_then(|it| it.split_once('/')) {
             Some((namespace, local)) => (Some(Namespace::new(namespace)?), local),
             None => (None, pattern),
@@ -345,6 +358,8 @@ mod tests {
         assert_eq!(of(RoomRange::of_room(&room("/acme/a"))), "/acme/a");
         let pattern = |text| RoomRange::of_pattern(text).map_or_else(|why| why.to_string(), of);
         assert_eq!(pattern("*"), "0 acme team- z~~");
+        assert_eq!(pattern(RoomRange::ALL), rooms.join(" "));
+        assert!(room("/~/revoked").is_system() && !room("/acme/a").is_system());
         assert_eq!(pattern("team-*"), "team-");
         assert_eq!(pattern("/acme/team*"), "/acme/team-1");
         assert_eq!(pattern("/acme/a"), "/acme/a");

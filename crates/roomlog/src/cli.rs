@@ -110,7 +110,8 @@ Examples:
   roomlog config --check --config /etc/roomlog.toml"
 )]
 pub(crate) struct ConfigArgs {
-    /// Print nothing; only the exit code says whether `serve` would take the settings.
+    /// Print nothing, and read certificates and keys too; the exit code is 2 if `serve` would reject
+    /// something.
     #[arg(long)]
     pub(crate) check: bool,
     #[command(flatten)]

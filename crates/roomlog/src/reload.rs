@@ -9,7 +9,12 @@ use roomlog_protocol::Limits;
 use roomlog_server::{Tls, Tokens};
 use tokio::sync::watch;
 
-use crate::{failure::Failure, settings::Settings, stderr::message, tls};
+use crate::{
+    failure::Failure,
+    settings::Settings,
+    stderr::{message, warning},
+    tls,
+};
 
 /// What was read from files that may be replaced while the server runs.
 pub(crate) struct LoadedFiles {
@@ -73,7 +78,7 @@ impl LoadedSettings {
         match read.await {
             Ok(Ok((limits, set))) => self.apply(limits, &set),
             Ok(Err(why)) => {
-                message!("the settings were not reloaded, those before stay in use: {why}");
+                warning!("the settings were not reloaded, those before stay in use: {why}");
             }
             // The runtime stops.
             Err(_) => {}
@@ -107,7 +112,7 @@ impl LoadedSettings {
             message!("the settings were reloaded: {}", shown.join(", "));
         }
         if !others.is_empty() {
-            message!("restart the server to change {}", others.join(", "));
+            warning!("restart the server to change {}", others.join(", "));
         }
     }
 }

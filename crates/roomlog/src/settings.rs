@@ -294,6 +294,15 @@ impl Settings {
         Ok(())
     }
 
+    /// Rejects certificates and keys that `serve` would reject. A set of keys at a URL is not asked for.
+    pub(crate) fn check_files(&self) -> Result<(), Failure> {
+        self.tls()?;
+        match self.access.tokens()? {
+            Some(files) => files.read().map(drop).map_err(Failure::usage),
+            None => Ok(()),
+        }
+    }
+
     /// Where to listen: on loopback unless it takes tokens, or `insecure_open`.
     pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
         let default = || LISTEN.parse().map_err(|_| Failure::other("no address to listen on"));

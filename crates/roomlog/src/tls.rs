@@ -15,11 +15,14 @@ use roomlog_server::Tls;
 
 use crate::stderr::{message, warning};
 
+/// The seconds of a day.
+const DAY_S: u64 = 24 * 60 * 60;
+
 /// A certificate that expires within this time should have been renewed: ACME clients do so 30 days before.
-pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(14 * DAY_S);
 
 /// Between two warnings of a certificate that expires.
-const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const WARN_EVERY: Duration = Duration::from_secs(DAY_S);
 
 /// Between two looks at the files.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -42,18 +45,24 @@ pub(crate) async fn watch(tls: Option<&Arc<Tls>>) -> Infallible {
     }
 }
 
+/// For how many days the certificate is valid; 0 if it has expired, `None` if that is not known.
+fn days_left(tls: &Tls) -> Option<u64> {
+    let left = tls.expires()?.duration_since(SystemTime::now()).ok();
+    Some(left.map_or(0, |left| (left.as_secs() / DAY_S).max(1)))
+}
+
 /// Warns of a certificate that should have been renewed, once per [`WARN_EVERY`].
 fn warn_of_expiry(tls: &Tls, warned: &mut Option<Instant>) {
-    let Some(expires) = tls.expires() else { return };
-    let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
-    if left > EXPIRES_SOON || warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
+    let Some(days) = days_left(tls).filter(|days| *days <= EXPIRES_SOON.as_secs() / DAY_S) else {
+        return;
+    };
+    if warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
         return;
     }
     *warned = Some(Instant::now());
-    if left.is_zero() {
+    if days == 0 {
         warning!("the TLS certificate has expired: clients refuse it; renew it");
     } else {
-        let days = left.as_secs() / (24 * 60 * 60);
         warning!("the TLS certificate expires in {days} days; renew it");
     }
 }
@@ -61,9 +70,13 @@ fn warn_of_expiry(tls: &Tls, warned: &mut Option<Instant>) {
 /// Reads both files, as SIGHUP asks for.
 pub(crate) async fn reload(tls: &Arc<Tls>) {
     match on_a_thread(tls, Tls::reload).await {
-        Some(Ok(())) => message!("the TLS certificate was reloaded"),
+        Some(Ok(())) => match days_left(tls) {
+            Some(0) => warning!("the TLS certificate was reloaded; it has expired"),
+            Some(days) => message!("the TLS certificate was reloaded; it is valid for {days} days"),
+            None => message!("the TLS certificate was reloaded"),
+        },
         Some(Err(why)) => {
-            message!("the TLS certificate was not reloaded, the one before stays in use: {why}");
+            warning!("the TLS certificate was not reloaded, the one before stays in use: {why}");
         }
         None => {}
     }

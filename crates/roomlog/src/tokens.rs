@@ -129,7 +129,7 @@ pub(crate) struct TokenFiles {
 
 impl TokenFiles {
     /// The keys of the files.
-    fn read(&self) -> Result<Keys, String> {
+    pub(crate) fn read(&self) -> Result<Keys, String> {
         let mut keys = Keys::default();
         for path in &self.keys {
             let named = |why: String| format!("the key file {}: {why}", path.display());

@@ -95,6 +95,10 @@ async fn beside_a_server_it_asks_the_server_and_after_it_the_directory() {
     let found = findings(&doctor(&["--data", &data, "--listen", "127.0.0.1:0"]).await);
     is(&found, "data", "ok", "holds a log; no server uses it");
     assert!(!found.contains_key("server"), "{found:?}");
+    fs::write(server.directory().join("frozen"), "it was moved away").expect("a file");
+    let found = findings(&doctor(&["--data", &data, "--listen", "127.0.0.1:0"]).await);
+    is(&found, "data", "problem", "is frozen: it was moved away");
+    fs::remove_file(server.directory().join("frozen")).expect("a file");
     fs::remove_file(server.directory().join("journal.db")).expect("a file");
     let found = findings(&doctor(&["--data", &data, "--listen", "127.0.0.1:0"]).await);
     is(&found, "data", "problem", "journal.db");
@@ -147,7 +151,7 @@ async fn a_certificate_that_expires_is_seen_before_clients_see_it() {
     };
     until(2090);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("a mode");
-    is(&findings(&doctor(&flags).await), "certificate", "warning", "chmod 600");
+    is(&findings(&doctor(&flags).await), "key", "warning", "chmod 600");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
     is(&findings(&doctor(&flags).await), "certificate", "ok", "valid for");
     until(2020);

@@ -5,10 +5,11 @@ mod support;
 use std::time::Duration;
 
 use hyper::Method;
+use roomlog_auth::token::Claims;
 use serde_json::{Value, json};
 use support::{
     Client, PATIENCE, Server, digest_after, roomlog,
-    tokens::{TokenServer, bearer, token},
+    tokens::{TokenServer, bearer, claims, signed, token},
     with, within,
 };
 
@@ -172,4 +173,31 @@ async fn texts_are_erased_when_they_have_reached_their_age() {
     for room in ["old-but-kept", "other"] {
         assert_eq!(bodies(&mut ada, room).await, [json!("hi")]);
     }
+}
+
+#[tokio::test]
+async fn an_operator_erases_in_all_namespaces_and_revocations_stay() {
+    let it = TokenServer::start(&[]).await;
+    let rights = json!({"*": ["read", "append", "create"]});
+    let of_tenant =
+        signed(&Claims { namespace: Some("acme".into()), ..claims("cat", rights.clone()) });
+    let (mut tenant, mut cat) =
+        (it.enter(&of_tenant).await, it.enter(&token("cat", rights.clone())).await);
+    for client in [&mut tenant, &mut cat] {
+        client.append("r", json!({"body": "hi"})).await;
+    }
+    let data = it.server.directory().to_str().expect("a path").to_owned();
+    let revoke = format!("revoke --author bob --data {data}");
+    let revoked = within("revoke", roomlog(&it.server, &revoke).output()).await.expect("a run");
+    let said = String::from_utf8_lossy(&revoked.stderr).into_owned();
+    assert!(revoked.status.success() && said.contains("without a namespace"), "{said}");
+
+    let (ok, said) = command(&it.server, "* --author cat").await;
+    assert!(ok && said.contains("erased 1 text"), "{said}");
+    assert_eq!(bodies(&mut tenant, "r").await, [json!("hi")]);
+    let (ok, said) = command(&it.server, "/* --everybody").await;
+    assert!(ok && said.contains("erased 1 text"), "{said}");
+    assert_eq!(bodies(&mut tenant, "r").await, [Value::Null, json!("")]);
+    let bob = json!({"type": "login", "token": token("bob", rights)});
+    it.server.connect().await.refused(bob, "unauthorized").await;
 }

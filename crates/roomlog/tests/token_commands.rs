@@ -170,3 +170,37 @@ async fn a_server_whose_keys_are_wrong_does_not_start() {
         assert!(err.contains(said), "{flags:?}: {err}");
     }
 }
+
+#[tokio::test]
+async fn an_append_in_another_name_needs_a_token_that_may() {
+    let it = TokenServer::start(&[]).await;
+    let rights = json!({"*": ["read", "append", "create"]});
+    let ada = [("ROOMLOG_TOKEN", &*token("ada", rights.clone()))];
+    let as_bob = run(&it.server, "append r hi --author bob", &ada).await;
+    assert_eq!((as_bob.code, &*as_bob.out), (Some(1), ""), "{}", as_bob.err);
+    assert!(as_bob.err.contains("your token may not write as this author"), "{}", as_bob.err);
+    let as_ada = run(&it.server, "append r hi --author ada", &ada).await;
+    assert_eq!((as_ada.code, &*as_ada.out), (Some(0), "0\n"), "{}", as_ada.err);
+    let mut of_ada = claims("ada", rights);
+    of_ada.others = vec!["bob".into()];
+    let others = [("ROOMLOG_TOKEN", &*signed(&of_ada))];
+    assert_eq!(run(&it.server, "append r ho --author bob", &others).await.code, Some(0));
+    let log = it.enter(&signed(&of_ada)).await.whole_log("r").await;
+    assert_eq!(log.iter().map(|entry| &entry["author"]).collect::<Vec<_>>(), ["ada", "bob"]);
+}
+
+#[tokio::test]
+async fn a_check_of_the_settings_reads_keys_and_certificates_too() {
+    let it = TokenServer::start(&[]).await;
+    let key = it.keys.path().join("jwt.key");
+    let check = |key: &Path| {
+        let key = path(key).to_owned();
+        let flags = format!("config --check --jwt-audience {AUDIENCE} --jwt-key {key}");
+        let server = &it.server;
+        async move { run(server, &flags, &[]).await }
+    };
+    assert_eq!(check(&key).await.code, Some(0));
+    let missing = check(&it.keys.path().join("missing")).await;
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.err.contains("No such file or directory"), "{}", missing.err);
+}

@@ -64,7 +64,7 @@ impl Work {
 
 impl Erasing<'_> {
     /// Erases a room's texts from the slot `from` to before `end`; gives the slot to continue from, or
-    /// `None` when it is done. Fails if the log cannot be read, or an append fails.
+    /// `None` when it is done. Those of the server's own rooms stay. Fails if the log cannot be read, or an append fails.
     pub(crate) async fn erase(
         &self,
         room: &RoomName,
@@ -72,7 +72,7 @@ impl Erasing<'_> {
         end: Slot,
         work: &mut Work,
     ) -> Result<Option<Slot>, Refusal> {
-        while from < end {
+        while from < end && !room.is_system() {
             if work.slots == 0 {
                 return Ok(Some(from));
             }

@@ -62,6 +62,7 @@ pub(crate) struct Gateway {
     pub(crate) principals: Principals,
     list_permits: Arc<Semaphore>,
     read_failures: Episode,
+    damages: Episode,
     pub(crate) backup_failures: Episode,
 }
 
@@ -92,6 +93,7 @@ impl Gateway {
             page_cache,
             list_permits: Arc::new(Semaphore::new(LISTS)),
             read_failures: Episode::default(),
+            damages: Episode::default(),
             backup_failures: Episode::default(),
         }
     }
@@ -114,9 +116,14 @@ impl Gateway {
         pending().await
     }
 
-    /// Logs that the archive cannot be read, once until it can be.
+    /// Logs that the archive cannot be read, once until it can be; that it is damaged, once.
     fn note_unreadable(&self, problem: &ArchiveError) {
-        if self.read_failures.note_failure() {
+        if matches!(problem, ArchiveError::Damaged { .. }) {
+            // That other rooms can be read does not heal it.
+            if self.damages.note_failure() {
+                error!(%problem, "what is damaged is answered `unavailable`; all else can be read");
+            }
+        } else if self.read_failures.note_failure() {
             error!(%problem, "the archive cannot be read; requests are answered `unavailable`");
         }
     }

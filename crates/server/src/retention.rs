@@ -60,9 +60,10 @@ impl Retention {
     /// # Errors
     /// A pattern is neither a name nor the beginning of names and `*`, or is there twice.
     pub fn new(mut rules: Vec<RetentionRule>) -> Result<Self, String> {
-        // A room's own name before the beginning of its name, however long.
+        // A room's own name before the beginning of its name, however long; last the rule for all rooms.
         let length = |rule: &RetentionRule| match rule.pattern.strip_suffix('*') {
-            Some(beginning) => (false, beginning.len()),
+            Some(_) if rule.pattern == RoomRange::ALL => (false, 0),
+            Some(beginning) => (false, 1 + beginning.len()),
             None => (true, rule.pattern.len()),
         };
         rules.sort_by_key(|rule| std::cmp::Reverse(length(rule)));

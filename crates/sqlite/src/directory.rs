@@ -18,7 +18,7 @@ use crate::{
     archive::SqliteArchive,
     backup::SqliteBackup,
     error::OpenError,
-    files::{ARCHIVE, COPY, JOURNAL, LOCK, NEW_JOURNAL, remove_database},
+    files::{ARCHIVE, COPY, JOURNAL, LOCK, NEW_JOURNAL, NODE, remove_database},
     guard,
     journal::{JOURNAL_BYTES, SqliteJournal},
     pragma, private, restore, small_files,
@@ -83,7 +83,7 @@ impl Directory {
         start::check_ours(path)?;
         guard::check_files(path).map_err(io)?;
         let lock = lock(path, true)?;
-        small_files::read_node(path).map_err(io)?;
+        small_files::read_node(path).map_err(OpenError::io(&path.join(NODE)))?;
         Ok(lock)
     }
 
@@ -120,6 +120,14 @@ impl Directory {
     /// The mark cannot be written.
     pub fn freeze(&self, why: &str) -> io::Result<()> {
         small_files::freeze(&self.path, why)
+    }
+
+    /// Refuses a directory that is frozen. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError::Frozen`] gives the reason; or it cannot be read.
+    pub fn check_not_frozen(path: &Path) -> Result<(), OpenError> {
+        small_files::check_not_frozen(path)
     }
 
     /// Backups of this directory while it is served, one at a time.

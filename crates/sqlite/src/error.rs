@@ -21,7 +21,7 @@ pub enum OpenError {
     )]
     Locked(PathBuf),
     /// The operating system refused.
-    #[error("cannot use the data directory {path}: {error}{}", remedy(error))]
+    #[error("cannot use {path}: {error}{}", remedy(error))]
     Io { path: PathBuf, error: io::Error },
     /// It holds files, and none of them is Roomlog's.
     #[error(
@@ -157,8 +157,8 @@ fn remedy(error: &io::Error) -> &'static str {
             "; there is a file at this path, or a link that leads nowhere: name a directory"
         }
         io::ErrorKind::PermissionDenied => {
-            "; give the user that runs the server the right to read and write it, or name another \
-             directory with --data"
+            "; the user that runs the server must own it (chown -R), or name another directory with \
+             --data"
         }
         io::ErrorKind::ResourceBusy => {
             "; it is a mount point, which cannot be replaced: name a new directory below it"

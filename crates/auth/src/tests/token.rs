@@ -91,6 +91,22 @@ fn each_kind_of_key_signs_by_its_own_algorithm_alone() {
 }
 
 #[test]
+fn a_file_of_several_keys_holds_each_of_them_and_none_that_cannot_be_used() {
+    let [one, two] = [&PKCS_ED25519, &PKCS_ECDSA_P256_SHA256].map(pair);
+    let both = format!("{}\n{}", one.1, two.1);
+    for (private, _) in [&one, &two] {
+        let key = signing(private.as_bytes());
+        let token = encode(&Header::new(key.algorithm), &claims(json!({})), &key.key);
+        assert!(verifier(both.as_bytes()).verify(&token.expect("a token"), NOW).is_ok());
+    }
+    let (_, other_curve) = pair(&PKCS_ECDSA_P384_SHA384);
+    for (third, why) in [(other_curve, KeyError::Unsupported), (one.0, KeyError::Private)] {
+        let three = format!("{both}\n{third}");
+        assert_eq!(Keys::of_file(three.as_bytes()).err(), Some(why));
+    }
+}
+
+#[test]
 fn a_key_that_is_too_short_or_of_another_kind_is_refused() {
     assert_eq!(Keys::of_file(b"short\n").err(), Some(KeyError::Short(5)));
     let (_, other_curve) = pair(&PKCS_ECDSA_P384_SHA384);

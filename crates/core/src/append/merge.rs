@@ -9,8 +9,10 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, VecDeque},
 };
+
+use foldhash::HashMap;
 
 /// The queue of one connection in one room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,7 +41,7 @@ pub(crate) struct Merge<T> {
 
 impl<T> Default for Merge<T> {
     fn default() -> Self {
-        let (queues, heads, by_arrival) = (HashMap::new(), BinaryHeap::new(), VecDeque::new());
+        let (queues, heads, by_arrival) = (HashMap::default(), BinaryHeap::new(), VecDeque::new());
         Self { queues, heads, by_arrival, arrivals: 0, newest: 0, passes: 0 }
     }
 }

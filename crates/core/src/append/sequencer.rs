@@ -7,11 +7,9 @@
 //! advances the room of its queue by one entry, the earliest of all heads there. So a backlog delays
 //! nobody who has none, but in its own room, by one entry of each other connection.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
+use foldhash::{HashMap as NumberMap, HashSet as NumberSet};
 use roomlog_protocol::RoomName;
 
 use crate::{
@@ -81,12 +79,12 @@ pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
     turns: Turns<(QueueId, RoomName)>,
     /// The queues in `turns`. Some may be empty: another queue's turn took their last append.
-    listed: HashSet<QueueId>,
+    listed: NumberSet<QueueId>,
     /// Numbered queues with a refused append, and the `seq` that must be resent first.
-    broken: HashMap<QueueId, u64>,
+    broken: NumberMap<QueueId, u64>,
     /// Closed queues of which a block may still be refused, and the number of the first block that can
     /// hold nothing of them.
-    closed: HashMap<QueueId, u64>,
+    closed: NumberMap<QueueId, u64>,
 }
 
 impl Sequencer {
@@ -120,14 +118,16 @@ impl Sequencer {
         let mut costs = 0;
         while block.len() < BLOCK_ENTRIES && costs < BLOCK_BYTES {
             let had_turn = turns.turn(|(queue, room)| {
-                let merge = rooms.get_mut(room).filter(|merge| merge.has(*queue));
-                let submit = merge.and_then(Merge::take);
+                let Some(merge) = rooms.get_mut(room).filter(|merge| merge.has(*queue)) else {
+                    listed.remove(queue);
+                    return (0, false);
+                };
+                let submit = merge.take();
                 let cost = submit.as_ref().map_or(0, cost_of);
                 costs += cost;
                 block.extend(submit);
-                let merge = rooms.get(room);
-                let has_more = merge.is_some_and(|merge| merge.has(*queue));
-                if merge.is_some_and(Merge::is_empty) {
+                let has_more = merge.has(*queue);
+                if merge.is_empty() {
                     rooms.remove(room);
                 }
                 if !has_more {

@@ -8,8 +8,10 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, VecDeque},
 };
+
+use foldhash::HashMap;
 
 /// A principal and its connection.
 pub(crate) type Whose = (usize, usize);
@@ -33,7 +35,7 @@ struct Share<V> {
 
 impl<V> Default for Share<V> {
     fn default() -> Self {
-        Self { members: HashMap::new(), ends: BinaryHeap::new(), now: 0, turns: 0 }
+        Self { members: HashMap::default(), ends: BinaryHeap::new(), now: 0, turns: 0 }
     }
 }
 

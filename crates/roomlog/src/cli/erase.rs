@@ -14,13 +14,14 @@ The server is found by admin.sock in its data directory, which only its user may
 
 Examples:
   roomlog erase general --author ada        what ada wrote in general
-  roomlog erase '*' --author ada            what ada wrote in any room
+  roomlog erase '/*' --author ada           what ada wrote in any room, of any namespace
+  roomlog erase '*' --author ada            in any room that has no namespace
   roomlog erase general --everybody         all that was written in general
   roomlog erase '/acme/team-*' --everybody  in rooms of the namespace acme"
 )]
 #[command(group = clap::ArgGroup::new("whose").required(true).args(["author", "everybody"]))]
 pub(crate) struct EraseArgs {
-    /// The room, or the beginning of names and `*`.
+    /// The room, or the beginning of names and `*`; `/*` for all rooms of all namespaces.
     #[arg(value_parser = pattern)]
     pub(crate) rooms: String,
     /// The author whose texts to erase.

@@ -31,7 +31,7 @@ Examples:
   (umask 077; openssl rand -hex 32 > jwt.key)
   roomlog serve --jwt-key jwt.key --jwt-audience chat
   roomlog token new --key jwt.key --audience chat --author ada --rooms 'team-*=read,append,create'
-  roomlog token new --key jwt.key --audience chat --author cron --ops backup --life 30d
+  roomlog token new --key jwt.key --audience chat --author cron --ops backup --life 24h
 
 The rights are read, append, create (the first entry of a room), redact and admin."
 )]

@@ -7,7 +7,7 @@ use std::io::{BufRead, IsTerminal, stdin};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use roomlog_client::{AppendError, Client, Committed, Outcome, draft};
-use roomlog_protocol::{Appended, ClientAppend, Latest};
+use roomlog_protocol::{Appended, Author, ClientAppend, Latest};
 use tokio::sync::mpsc;
 
 use super::{connect, printer::Printer};
@@ -36,13 +36,14 @@ pub(crate) async fn run(args: AppendArgs) -> Result<(), Failure> {
     }
     // A slot that the log has not reached is a typing error, so do not wait for it.
     let client = connect(&args.server, |options| options.wait_when_ahead = false).await?;
+    let author = args.server.author.clone().filter(|author| author != client.author());
     let mut printer = Printer::of_work(args.json);
     if let Some(text) = &args.text {
-        let outcome = client.append(entry(&args, text.clone())).await?.await;
+        let outcome = client.append(entry(&args, author, text.clone())).await?.await;
         print(&mut printer, &args, outcome?)?;
         client.close().await;
     } else {
-        append_lines(&args, client, &mut printer).await?;
+        append_lines(&args, client, author, &mut printer).await?;
     }
     printer.finish()
 }
@@ -50,6 +51,7 @@ pub(crate) async fn run(args: AppendArgs) -> Result<(), Failure> {
 async fn append_lines(
     args: &AppendArgs,
     client: Client,
+    author: Option<Author>,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let (mut lines, mut state) = (lines(), client.state());
@@ -63,7 +65,7 @@ async fn append_lines(
                     number += 1;
                     match text(line?) {
                         Some(text) => {
-                            let pending = client.append(entry(args, text)).await?;
+                            let pending = client.append(entry(args, author.clone(), text)).await?;
                             in_flight.push_back(async move { (number, pending.await) });
                         }
                         None => {
@@ -103,10 +105,12 @@ fn check_log(client: &Client, log: &str, changed: &mut bool) {
     }
 }
 
-fn entry(args: &AppendArgs, text: String) -> ClientAppend {
+/// `author` is another one than that of the token, which has to allow it.
+fn entry(args: &AppendArgs, author: Option<Author>, text: String) -> ClientAppend {
     let draft = draft(args.room.clone(), text);
     ClientAppend {
         id: args.id.clone().or(draft.id),
+        author,
         kind: args.kind.clone(),
         after: args.after.map(Latest),
         reference: args.reference,

@@ -16,6 +16,7 @@ pub(crate) fn run(args: ConfigArgs, matches: &ArgMatches) -> Result<(), Failure>
     let settings = serve.settings.over_file(serve.config.as_ref())?;
     settings.check()?;
     if check {
+        settings.check_files()?;
         return Ok(());
     }
     let mut printer = Printer::new(false);

@@ -19,8 +19,13 @@ pub(crate) async fn run(args: RevokeArgs) -> Result<(), Failure> {
     }
     match revocation {
         Revocation::Token { jti } => message!("the token {jti} is revoked"),
-        Revocation::Author { author, .. } => message!("the tokens of {author} are revoked"),
-        Revocation::All { .. } => message!("the tokens of everybody are revoked"),
+        Revocation::Author { author, namespace: Some(namespace), .. } => {
+            message!("the tokens of {author} in the namespace {namespace} are revoked");
+        }
+        Revocation::Author { author, namespace: None, .. } => message!(
+            "the tokens of {author} without a namespace are revoked; for one of a tenant: --namespace NAME"
+        ),
+        Revocation::All { .. } => message!("all tokens, of every namespace, are revoked"),
     }
     Ok(())
 }

@@ -6,11 +6,12 @@
 //! because the socket is not read beyond it; so is the mailbox; what they hold is counted ([`Appends::bytes`]).
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use foldhash::HashMap;
 use roomlog_core::{
     budget::{Account, Charge},
     lane::{Arrival, Lane, Step},
@@ -96,7 +97,7 @@ impl Appends {
             mailbox,
             rooms: BTreeMap::new(),
             waiting: Vec::new(),
-            hands: HashMap::new(),
+            hands: HashMap::default(),
             next_token: 0,
             read_at: VecDeque::new(),
             unanswered: 0,

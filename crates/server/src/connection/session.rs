@@ -10,10 +10,11 @@ mod access;
 mod appending;
 mod rooms;
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use access::LoginState;
 use appending::Delayed;
+use foldhash::HashSet;
 use futures_util::future::BoxFuture;
 use roomlog_auth::Access;
 use roomlog_core::{mailbox::Mailbox, outcome::AppendOutcome};
@@ -75,7 +76,7 @@ impl Session {
             heard: turn.now,
             is_pinged: false,
             draining: None,
-            begun: HashSet::new(),
+            begun: HashSet::default(),
             delayed: None,
             turn,
         }

@@ -38,6 +38,9 @@ pub(super) async fn data(settings: &Settings, report: &mut Report) -> Result<boo
             (Finding::good(about, format_args!("{shown} holds no log yet")), false)
         }
         Err(why) => (Finding::problem(about, why), false),
+        Ok(_lock) if let Err(why) = Directory::check_not_frozen(&data) => {
+            (Finding::problem(about, why), false)
+        }
         Ok(_lock) if is_cluster => {
             (Finding::good(about, format_args!("{shown} is not in use")), false)
         }
@@ -119,7 +122,7 @@ pub(super) async fn public(
         }
     }
     let is_open = settings.access.tokens()?.is_none();
-    if let Some(finding) = certificate(settings, listen, is_open) {
+    for finding in certificate(settings, listen, is_open) {
         report.add(&finding)?;
     }
     report.add(&tokens(settings, listen).await)
@@ -132,44 +135,41 @@ fn can_listen(about: &'static str, address: SocketAddr) -> Finding {
     }
 }
 
-/// `None` if there is no certificate, and none is needed.
-fn certificate(settings: &Settings, listen: SocketAddr, is_open: bool) -> Option<Finding> {
+/// Nothing if there is no certificate, and none is needed.
+fn certificate(settings: &Settings, listen: SocketAddr, is_open: bool) -> Vec<Finding> {
     let about = "certificate";
     let files = match settings.tls_files() {
         Ok(Some(files)) => files,
-        Ok(None) if listen.ip().is_loopback() || is_open => return None,
+        Ok(None) if listen.ip().is_loopback() || is_open => return Vec::new(),
         Ok(None) => {
-            return Some(Finding::warning(
+            return vec![Finding::warning(
                 about,
                 format_args!(
                     "none: tokens reach {listen} unencrypted unless a proxy in front of it has TLS"
                 ),
-            ));
+            )];
         }
-        Err(why) => return Some(Finding::problem(about, why)),
+        Err(why) => return vec![Finding::problem(about, why)],
     };
     let tls = match Tls::load(files.0, files.1) {
         Ok(tls) => tls,
-        Err(why) => return Some(Finding::problem(about, why)),
+        Err(why) => return vec![Finding::problem(about, why)],
     };
     let left = tls.expires().map(|at| at.duration_since(SystemTime::now()));
-    Some(match (left, tls.exposed_key()) {
-        (Some(Err(_)), _) => Finding::problem(about, "it has expired; renew it"),
-        (Some(Ok(left)), _) if left <= EXPIRES_SOON => {
+    let expiry = match left {
+        Some(Err(_)) => Finding::problem(about, "it has expired; renew it"),
+        Some(Ok(left)) if left <= EXPIRES_SOON => {
             Finding::warning(about, format_args!("it expires in {} days; renew it", days(left)))
         }
-        (_, Some(key)) => {
-            let key = key.display();
-            Finding::warning(
-                about,
-                format_args!("every user of this machine may read {key}; run: chmod 600 {key}"),
-            )
-        }
-        (Some(Ok(left)), None) => {
-            Finding::good(about, format_args!("valid for {} days", days(left)))
-        }
-        (None, None) => Finding::warning(about, "when it expires cannot be read"),
-    })
+        Some(Ok(left)) => Finding::good(about, format_args!("valid for {} days", days(left))),
+        None => Finding::warning(about, "when it expires cannot be read"),
+    };
+    let exposed = tls.exposed_key().map(|key| {
+        let key = key.display();
+        let text = format!("every user of this machine may read {key}; run: chmod 600 {key}");
+        Finding::warning("key", text)
+    });
+    [expiry].into_iter().chain(exposed).collect()
 }
 
 fn days(time: Duration) -> u64 {

@@ -49,8 +49,13 @@ impl Session {
     ) {
         let entry_id = append.id.clone().unwrap_or_else(new_id);
         let Some(author) = append.author.as_ref().or(self.author.as_ref()).cloned() else { return };
+        let mut opened = None;
         let admitted = over.map_or_else(|| self.check_append(&append, &author), Err);
-        let admitted = admitted.and_then(|()| self.admit(&append.room));
+        let admitted = admitted.and_then(|()| {
+            // One that cannot be opened is refused where it arrives.
+            opened = self.open(&append.room).ok();
+            opened.map_or(Ok(()), |key| self.admit(&append.room, key))
+        });
         let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
         let (client, now) = (&self.turn.client, self.turn.now);
         let read = wait.as_ref().map_or(now, |wait| wait.since);
@@ -78,13 +83,11 @@ impl Session {
                 Box::new(draft(access, append, whose, now_ms(), charge))
             }),
         };
-        self.arrive(read, place, arrival);
+        self.arrive(read, place, arrival, opened);
     }
 
     /// Checks whether one more room may be made, if this one has no entry.
-    fn admit(&mut self, room: &RoomName) -> Result<(), Refusal> {
-        // One that cannot be opened is refused where it arrives.
-        let Ok(key) = self.open(room) else { return Ok(()) };
+    fn admit(&mut self, room: &RoomName, key: u32) -> Result<(), Refusal> {
         if self.turn.rooms.is_written(key) {
             self.begun.remove(&key);
         } else if !self.begun.contains(&key) {
@@ -112,19 +115,22 @@ impl Session {
             reference: None,
             work: Err(AppendOutcome::Invalid(Box::new(bare))),
         };
-        self.arrive(self.turn.now, (room, refusal.id, refusal.req), arrival);
+        self.arrive(self.turn.now, (room, refusal.id, refusal.req), arrival, None);
     }
 
+    /// `opened` is the key of the room, if it is known to be open.
     fn arrive(
         &mut self,
         read: Instant,
         place: (RoomName, Option<EntryId>, Option<i64>),
         arrival: Arrival<Box<Draft>>,
+        opened: Option<u32>,
     ) {
         let (room, id, req) = &place;
         let named = |refusal| Refusal { id: id.clone(), req: *req, ..refusal };
         // A refused append uses up its number in its room; one without opens no room for that.
         if arrival.seq.is_none()
+            && opened.is_none()
             && self.turn.rooms.key(room).is_none()
             && let Err(outcome) = &arrival.work
             && let Some(refusal) = refusal_of(outcome)
@@ -132,7 +138,7 @@ impl Session {
             let refusal = Refusal { room: Some(room.clone()), ..refusal };
             return self.turn.refuse_append(named(refusal));
         }
-        let key = match self.open(room) {
+        let key = match opened.map_or_else(|| self.open(room), Ok) {
             Ok(key) => key,
             Err(refusal) => return self.turn.refuse_append(named(refusal)),
         };
