@@ -91,6 +91,7 @@ pub async fn run(plan: &Hostility, mut report: impl FnMut(&Harm)) -> io::Result<
     let mut harms = Vec::new();
     for attack in std::iter::once(None).chain(plan.attacks.iter().copied().map(Some)) {
         reset_peak(&server)?;
+        let author = author::Waiting::connect(server.address).await?;
         let mut attackers = JoinSet::new();
         for (attack, number) in
             attack.iter().flat_map(|it| (0..plan.attackers).map(move |n| (*it, n)))
@@ -98,7 +99,7 @@ pub async fn run(plan: &Hostility, mut report: impl FnMut(&Harm)) -> io::Result<
             attackers.spawn(attack.run(server.address, number));
         }
         sleep(RAMP).await;
-        let (acks, refused) = author::measure(server.address, plan.time).await?;
+        let (acks, refused) = author.measure(plan.time).await?;
         let peak = peak(&server)?;
         attackers.shutdown().await;
         if server.has_ended() {

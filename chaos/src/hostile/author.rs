@@ -31,22 +31,46 @@ pub(super) async fn fill(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends for `time` on a thread of its own, so that it does not wait for the attackers' tasks; returns
-/// the ack times, sorted, and the codes of refusals.
-pub(super) async fn measure(
-    address: SocketAddr,
-    time: Duration,
-) -> io::Result<(Vec<Duration>, Vec<String>)> {
-    let (done, result) = oneshot::channel();
-    std::thread::spawn(move || {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let measured = runtime.and_then(|runtime| {
-            runtime.block_on(async { Author::connect(address).await?.appends(time).await })
+/// The ack times, sorted, and the codes of refusals.
+type Measured = (Vec<Duration>, Vec<String>);
+
+/// An author who is connected, on a thread of its own, so that it does not wait for the attackers' tasks.
+pub(super) struct Waiting {
+    go: oneshot::Sender<Duration>,
+    result: oneshot::Receiver<io::Result<Measured>>,
+}
+
+impl Waiting {
+    /// Connects.
+    pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let (go, time) = oneshot::channel();
+        let (done, result) = oneshot::channel();
+        let (connected, is_connected) = oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            let measured = runtime.and_then(|runtime| {
+                runtime.block_on(async {
+                    let author = Author::connect(address).await?;
+                    let _nobody_waits = connected.send(());
+                    author.appends(time.await.map_err(failed)?).await
+                })
+            });
+            // Nobody waits for it if the run was interrupted.
+            let _interrupted = done.send(measured);
         });
-        // Nobody waits for it if the run was interrupted.
-        let _interrupted = done.send(measured);
-    });
-    result.await.map_err(failed)?
+        match is_connected.await {
+            Ok(()) => Ok(Self { go, result }),
+            Err(_) => {
+                Err(result.await.map_err(failed)?.err().unwrap_or_else(|| failed("no author")))
+            }
+        }
+    }
+
+    /// Appends for `time`.
+    pub(super) async fn measure(self, time: Duration) -> io::Result<Measured> {
+        let _its_result_says_why = self.go.send(time);
+        self.result.await.map_err(failed)?
+    }
 }
 
 struct Author(WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>);
@@ -60,7 +84,7 @@ impl Author {
         Ok(author)
     }
 
-    async fn appends(mut self, time: Duration) -> io::Result<(Vec<Duration>, Vec<String>)> {
+    async fn appends(mut self, time: Duration) -> io::Result<Measured> {
         let (begun, mut acks, mut refused) = (Instant::now(), Vec::new(), Vec::new());
         while begun.elapsed() < time {
             let sent = Instant::now();

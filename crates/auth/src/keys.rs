@@ -68,8 +68,9 @@ impl Keys {
         if text.starts_with(b"{") {
             return Self::of_json(text, true);
         }
-        if text.starts_with(b"-----BEGIN") {
-            return pem_blocks(text).map(public).collect::<Result<_, _>>().map(Self);
+        let blocks = pem_blocks(text);
+        if !blocks.is_empty() {
+            return blocks.into_iter().map(public).collect::<Result<_, _>>().map(Self);
         }
         let key = secret(text)?;
         Ok(Self(vec![Key { kid: None, algorithm: Algorithm::HS256, key }]))
@@ -147,15 +148,12 @@ fn of_jwk(jwk: &Jwk, with_secrets: bool) -> Option<Key> {
     is_long_enough.then(|| Key { kid: jwk.common.key_id.clone(), algorithm, key })
 }
 
-/// Each from its `-----BEGIN` on, at most [`SET_KEYS`].
-fn pem_blocks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Each from its `-----BEGIN` on; what is before the first is a comment.
+fn pem_blocks(text: &[u8]) -> Vec<&[u8]> {
     let begins = |at: &usize| text[*at..].starts_with(b"-----BEGIN");
-    let mut starts = (0..text.len()).filter(begins).peekable();
-    std::iter::from_fn(move || {
-        let start = starts.next()?;
-        Some(&text[start..starts.peek().copied().unwrap_or(text.len())])
-    })
-    .take(SET_KEYS)
+    let mut starts: Vec<usize> = (0..text.len()).filter(begins).collect();
+    starts.push(text.len());
+    starts.windows(2).map(|ends| &text[ends[0]..ends[1]]).collect()
 }
 
 fn public(pem: &[u8]) -> Result<Key, KeyError> {

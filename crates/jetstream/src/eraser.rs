@@ -33,6 +33,10 @@ use roomlog_core::{
 
 use crate::{check::replaced, error::with_causes, reader::ms};
 
+/// How much earlier than the entry its text may stand in the stream, in ms: in a copy that had no effect,
+/// as a node sends a block again that was stored out of turn, and a client an append that was refused.
+const COPIES_MS: u64 = 60 * 60 * 1_000;
+
 /// How many messages are read at once.
 const BATCH: usize = 32;
 
@@ -78,7 +82,8 @@ impl Eraser {
         if last < wipe.upto.0 {
             return Err(format!("it is at {last}, and was at {} before", wipe.upto));
         }
-        if self.read(&stream, wipe.since, last, &wipe.are_removed).await? {
+        let since = wipe.since.saturating_sub(COPIES_MS);
+        if self.read(&stream, since, last, &wipe.are_removed).await? {
             return Ok(());
         }
         // Nothing is as new, or the server did not say so yet.
@@ -195,10 +200,11 @@ impl Eraser {
                     None => return Ok(()),
                 }
             }
-            let newest = newest.map_or(0, |newest| newest.sequence);
-            if self.publish(&left, newest).await? {
-                if newest > 0 {
-                    self.discard(stream, newest, left.stamp).await?;
+            let sequence = newest.as_ref().map_or(0, |newest| newest.sequence);
+            if self.publish(&left, sequence).await? {
+                if let Some(newest) = newest {
+                    let stamp = block::stamp(&newest.payload);
+                    self.discard(stream, sequence, stamp).await?;
                 }
                 return Ok(());
             }

@@ -182,8 +182,11 @@ async fn what_others_write_in_the_place_of_a_replacement_stops_nobody() {
     let others = by_hand(&cluster).await;
     let sent = others.publish("ROOMLOG.1.0.replaced.1", "no block".into()).await.expect("sent");
     assert_eq!(sent.await.expect("an ack").sequence, 3);
+    let foreign = Mark { position: Position(3), stamp: Some(block::stamp(b"no block")) };
     erase(&journal, 2, &["0-a", "1-b"]).await;
     let left = ["0-b", "1-a"];
     assert_eq!(in_store(&cluster, 0), ids(&left));
     assert_eq!(read(&journal, Mark::default()).await, left);
+    // Who had read it last reads on, and finds no other text behind it.
+    assert_eq!(read(&journal, foreign).await, Vec::<String>::new());
 }

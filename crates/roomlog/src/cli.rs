@@ -94,7 +94,7 @@ Examples:
     Erase(EraseArgs),
     /// Revoke tokens before they expire.
     Revoke(RevokeArgs),
-    /// Print what lets a shell complete `roomlog` commands.
+    /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the manual page of `roomlog`, or of one of its commands.
     Man(ManArgs),

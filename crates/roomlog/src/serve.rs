@@ -90,7 +90,9 @@ async fn tokens(settings: &Settings, listen: SocketAddr) -> Result<Option<Arc<To
     if !listen.ip().is_loopback() && settings.tls_cert.is_none() {
         warning!("tokens reach {listen} unencrypted unless a proxy in front of it has TLS");
     }
-    let tokens = Tokens::new(Arc::new(files)).await.map_err(Failure::usage)?;
+    // A file that is wrong stays wrong. A set of keys at a URL may come later: the next start asks again.
+    files.read().map_err(Failure::usage)?;
+    let tokens = Tokens::new(Arc::new(files)).await.map_err(Failure::other)?;
     Ok(Some(Arc::new(tokens)))
 }
 

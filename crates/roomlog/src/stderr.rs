@@ -76,8 +76,9 @@ pub(crate) use warning;
 /// A line of the program.
 pub(crate) fn line(level: Level, what: impl Display) {
     let mut what = what.to_string();
-    if what.len() > LINE_BYTES / 2 {
-        what.truncate(what.floor_char_boundary(LINE_BYTES / 2));
+    // In JSON a byte may take six.
+    if what.len() > LINE_BYTES / 8 {
+        what.truncate(what.floor_char_boundary(LINE_BYTES / 8));
         what.push('…');
     }
     raw(log_format::line(level, what));
@@ -89,7 +90,11 @@ pub(crate) fn error(why: &str) {
 }
 
 pub(crate) fn raw(mut text: String) {
-    if text.len() > LINE_BYTES {
+    if text.len() > LINE_BYTES && LogFormat::current() == LogFormat::Json {
+        // Cut, it would be no JSON.
+        text =
+            log_format::line(Level::Warn, format_args!("left out a line of {} bytes", text.len()));
+    } else if text.len() > LINE_BYTES {
         text.truncate(text.floor_char_boundary(LINE_BYTES));
         text.push('…');
     }
@@ -173,11 +178,6 @@ impl Write for TracingWriter {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         raw(match LogFormat::current() {
-            // Cut, it would be no JSON.
-            LogFormat::Json if text.len() > LINE_BYTES => log_format::line(
-                Level::Warn,
-                format_args!("left out a line of {} bytes", text.len()),
-            ),
             LogFormat::Json => log_format::safe(text),
             LogFormat::Text if in_colour() => text::printed_in_colour(text),
             LogFormat::Text => text::printed(text),

@@ -13,10 +13,13 @@ use std::{
 
 use roomlog_server::Tls;
 
-use crate::stderr::{message, warning};
+use crate::{
+    show::counted,
+    stderr::{message, warning},
+};
 
 /// The seconds of a day.
-const DAY_S: u64 = 24 * 60 * 60;
+pub(crate) const DAY_S: u64 = 24 * 60 * 60;
 
 /// A certificate that expires within this time should have been renewed: ACME clients do so 30 days before.
 pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(14 * DAY_S);
@@ -48,7 +51,7 @@ pub(crate) async fn watch(tls: Option<&Arc<Tls>>) -> Infallible {
 /// For how many days the certificate is valid; 0 if it has expired, `None` if that is not known.
 fn days_left(tls: &Tls) -> Option<u64> {
     let left = tls.expires()?.duration_since(SystemTime::now()).ok();
-    Some(left.map_or(0, |left| (left.as_secs() / DAY_S).max(1)))
+    Some(left.map_or(0, |left| left.as_secs().div_ceil(DAY_S)))
 }
 
 /// Warns of a certificate that should have been renewed, once per [`WARN_EVERY`].
@@ -63,7 +66,8 @@ fn warn_of_expiry(tls: &Tls, warned: &mut Option<Instant>) {
     if days == 0 {
         warning!("the TLS certificate has expired: clients refuse it; renew it");
     } else {
-        warning!("the TLS certificate expires in {days} days; renew it");
+        let days = counted(days, "day", "days");
+        warning!("the TLS certificate expires within {days}; renew it");
     }
 }
 
@@ -72,7 +76,10 @@ pub(crate) async fn reload(tls: &Arc<Tls>) {
     match on_a_thread(tls, Tls::reload).await {
         Some(Ok(())) => match days_left(tls) {
             Some(0) => warning!("the TLS certificate was reloaded; it has expired"),
-            Some(days) => message!("the TLS certificate was reloaded; it is valid for {days} days"),
+            Some(days) => {
+                let days = counted(days, "day", "days");
+                message!("the TLS certificate was reloaded; it is valid for {days}");
+            }
             None => message!("the TLS certificate was reloaded"),
         },
         Some(Err(why)) => {

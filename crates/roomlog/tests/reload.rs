@@ -6,7 +6,7 @@ mod support;
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use support::{Server, code, slot, with};
+use support::{Server, code, slot, with, within};
 
 async fn with_settings(file: &Path, text: &str) -> Server {
     fs::write(file, text).expect("a file");
@@ -85,9 +85,13 @@ async fn what_is_wrong_changes_nothing_and_what_needs_a_restart_is_named_each_ti
     fs::write(&file, "rooms = 3\nbody_bytes = 5\ndrain_ms = 5\n").expect("a file");
     server.sighup("the settings were reloaded: rooms = 3").await;
     assert_eq!(slot(&ada.append("three", json!({"body": "longer than five"})).await), 0);
-    let told = server.stderr_lines();
-    let told = told.iter().filter(|line| line.contains("restart the server to change"));
-    assert!(told.count() >= 1);
+    within("the second line", async {
+        let told = |line: &String| line.contains("restart the server to change");
+        while server.stderr_lines().iter().filter(|line| told(line)).count() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -77,6 +77,11 @@ pub struct SqliteArchive {
 }
 
 impl SqliteArchive {
+    /// While the result is held, no fold begins; none is under way.
+    pub(crate) fn between_folds(&self) -> impl Drop + '_ {
+        self.writer.lock()
+    }
+
     /// Opens the file; if it is missing, creates it as the archive of `log`.
     ///
     /// # Errors

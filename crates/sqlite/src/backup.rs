@@ -99,8 +99,15 @@ impl SqliteBackup {
         self.check_room()?;
         let source = pragma::open_reader(&self.directory.join(ARCHIVE)).map_err(failed)?;
         let moment = source.unchecked_transaction().map_err(failed)?;
-        // The first read fixes the moment.
-        moment.query_row("SELECT state FROM state", [], |_| Ok(())).optional().map_err(failed)?;
+        {
+            // A fold removes texts before it counts what removes them.
+            let _between_folds = self.archive.between_folds();
+            // The first read fixes the moment.
+            moment
+                .query_row("SELECT state FROM state", [], |_| Ok(()))
+                .optional()
+                .map_err(failed)?;
+        }
         let taken_at = now_ms();
         let bytes_per_page: i64 =
             moment.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;

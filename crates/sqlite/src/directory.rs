@@ -122,11 +122,12 @@ impl Directory {
         small_files::freeze(&self.path, why)
     }
 
-    /// Refuses a directory that is frozen. Changes nothing.
+    /// Refuses a directory that is frozen, or holds files of others. Changes nothing.
     ///
     /// # Errors
-    /// [`OpenError::Frozen`] gives the reason; or it cannot be read.
-    pub fn check_not_frozen(path: &Path) -> Result<(), OpenError> {
+    /// [`OpenError::Frozen`] or [`OpenError::NotOurs`]; or it cannot be read.
+    pub fn check_usable(path: &Path) -> Result<(), OpenError> {
+        start::check_ours(path)?;
         small_files::check_not_frozen(path)
     }
 

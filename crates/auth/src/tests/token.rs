@@ -93,7 +93,7 @@ fn each_kind_of_key_signs_by_its_own_algorithm_alone() {
 #[test]
 fn a_file_of_several_keys_holds_each_of_them_and_none_that_cannot_be_used() {
     let [one, two] = [&PKCS_ED25519, &PKCS_ECDSA_P256_SHA256].map(pair);
-    let both = format!("{}\n{}", one.1, two.1);
+    let both = format!("# the old key\n{}\n# the new one\n{}", one.1, two.1);
     for (private, _) in [&one, &two] {
         let key = signing(private.as_bytes());
         let token = encode(&Header::new(key.algorithm), &claims(json!({})), &key.key);

@@ -262,9 +262,12 @@ impl Applier {
                 touched.push(proposal.room.clone());
             }
         }
-        // Entries may be dated ahead of the block: as if the clock had gone back to it.
-        history.iter().for_each(|past| self.applied.clock.note(past.committed_at));
-        self.applied.clock.note(durable.time);
+        let newest = history.iter().map(|past| past.committed_at).max();
+        if let Some(ahead) = newest.filter(|newest| *newest > durable.time) {
+            // As if the clock had gone back to the block.
+            self.applied.clock.note(ahead);
+            self.applied.clock.note(durable.time);
+        }
         self.commit_all(&touched, durable.position, Vec::new());
         Ok(())
     }

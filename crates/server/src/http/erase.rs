@@ -148,9 +148,10 @@ async fn erase_rooms(
     let mut range = RoomRange::of_pattern(&asked.rooms).map_err(bad_name)?;
     let of = asked.author.as_deref().map(Author::stored).transpose().map_err(bad_name)?;
     let erasing = Erasing { node: &gateway.node, of, by: server_author(), client: None };
-    let mut from = 0;
+    let mut after = None;
     if let Some(Cursor { room, slot }) = asked.after {
-        (range.from, from) = (room.max(range.from), slot);
+        range.from = room.clone().max(range.from);
+        after = Some((room, slot));
         if range.is_empty() {
             return Err(bad("`after` is not the `next` of an answer about these rooms"));
         }
@@ -160,11 +161,12 @@ async fn erase_rooms(
     let cursor = |room: &RoomName, slot| Some(Cursor { room: room.as_str().into(), slot });
     let mut work = Work::of(SLOTS);
     for (room, head) in &rooms {
+        // The slot is one of that room.
+        let from = after.take_if(|(of, _)| of == room.as_str()).map_or(0, |(_, slot)| slot);
         let next = erasing.erase(room, from, head.end, &mut work).await?;
         if let Some(slot) = next {
             return Ok(Erased { room: None, erased: work.erased, next: cursor(room, slot) });
         }
-        from = 0;
     }
     let last = rooms.last().filter(|_| rooms.len() == ROOMS);
     let next = last.and_then(|(room, head)| cursor(room, head.end));

@@ -10,12 +10,18 @@ use std::{
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use roomlog_server::{Tls, Tokens};
-use roomlog_sqlite::{Contents, Directory, OpenError};
+use roomlog_sqlite::{Contents, Derived, Directory, OpenError};
 
 use super::{Finding, Report};
 use crate::{
-    cli::DoorArgs, commands::operators::Operators, door::AdminListen, engines::served,
-    failure::Failure, settings::Settings, show::counted, tls::EXPIRES_SOON,
+    cli::DoorArgs,
+    commands::operators::Operators,
+    door::AdminListen,
+    engines::served,
+    failure::Failure,
+    settings::Settings,
+    show::counted,
+    tls::{DAY_S, EXPIRES_SOON},
 };
 
 /// Checks the data directory; whether a server runs on it.
@@ -28,23 +34,25 @@ pub(super) async fn data(settings: &Settings, report: &mut Report) -> Result<boo
         return Ok(false);
     }
     let shown = data.display();
-    let is_cluster = settings.cluster()?.is_some();
-    let (finding, running) = match Directory::lock_stopped(&data) {
-        Err(OpenError::Locked(_)) => {
+    let usable = match settings.cluster()? {
+        Some(_) => Derived::check_usable(&data),
+        None => Directory::check_usable(&data),
+    };
+    let locked = Directory::lock_stopped(&data);
+    let (finding, running) = match (locked, usable) {
+        (Err(OpenError::Locked(_)), _) => {
             (Finding::good(about, format_args!("a server uses {shown}")), true)
         }
-        // No file of ours is in it, and so no lock.
-        Err(OpenError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
-            (Finding::good(about, format_args!("{shown} holds no log yet")), false)
+        (_, Err(why)) => (Finding::problem(about, why), false),
+        // Of a directory without a lock no server has ever begun to use.
+        (Err(OpenError::Io { error, .. }), _) if error.kind() == std::io::ErrorKind::NotFound => {
+            (contents(&data), false)
         }
-        Err(why) => (Finding::problem(about, why), false),
-        Ok(_lock) if let Err(why) = Directory::check_not_frozen(&data) => {
-            (Finding::problem(about, why), false)
-        }
-        Ok(_lock) if is_cluster => {
+        (Err(why), _) => (Finding::problem(about, why), false),
+        (Ok(_lock), Ok(())) if settings.cluster()?.is_some() => {
             (Finding::good(about, format_args!("{shown} is not in use")), false)
         }
-        Ok(_lock) => (contents(&data), false),
+        (Ok(_lock), Ok(())) => (contents(&data), false),
     };
     report.add(&finding)?;
     if running {
@@ -125,7 +133,7 @@ pub(super) async fn public(
     for finding in certificate(settings, listen, is_open) {
         report.add(&finding)?;
     }
-    report.add(&tokens(settings, listen).await)
+    tokens(settings, listen).await.iter().try_for_each(|finding| report.add(finding))
 }
 
 fn can_listen(about: &'static str, address: SocketAddr) -> Finding {
@@ -159,9 +167,9 @@ fn certificate(settings: &Settings, listen: SocketAddr, is_open: bool) -> Vec<Fi
     let expiry = match left {
         Some(Err(_)) => Finding::problem(about, "it has expired; renew it"),
         Some(Ok(left)) if left <= EXPIRES_SOON => {
-            Finding::warning(about, format_args!("it expires in {} days; renew it", days(left)))
+            Finding::warning(about, format_args!("it expires within {}; renew it", days(left)))
         }
-        Some(Ok(left)) => Finding::good(about, format_args!("valid for {} days", days(left))),
+        Some(Ok(left)) => Finding::good(about, format_args!("valid for {}", days(left))),
         None => Finding::warning(about, "when it expires cannot be read"),
     };
     let exposed = tls.exposed_key().map(|key| {
@@ -172,36 +180,38 @@ fn certificate(settings: &Settings, listen: SocketAddr, is_open: bool) -> Vec<Fi
     [expiry].into_iter().chain(exposed).collect()
 }
 
-fn days(time: Duration) -> u64 {
-    time.as_secs() / (24 * 60 * 60)
+fn days(time: Duration) -> String {
+    counted(time.as_secs().div_ceil(DAY_S), "day", "days")
 }
 
-async fn tokens(settings: &Settings, listen: SocketAddr) -> Finding {
+async fn tokens(settings: &Settings, listen: SocketAddr) -> Vec<Finding> {
     let about = "tokens";
     let files = match settings.access.tokens() {
         Ok(Some(files)) => files,
         Ok(None) if listen.ip().is_loopback() => {
-            return Finding::good(about, "none: every user of this machine may read and write all");
+            let text = "none: every user of this machine may read and write all";
+            return vec![Finding::good(about, text)];
         }
         Ok(None) => {
-            return Finding::warning(
+            return vec![Finding::warning(
                 about,
                 format_args!("none: whoever reaches {listen} may read and write all"),
-            );
+            )];
         }
-        Err(why) => return Finding::problem(about, why),
+        Err(why) => return vec![Finding::problem(about, why)],
     };
-    if let Some(path) = files.exposed().first() {
+    let exposed = files.exposed().into_iter().map(|path| {
         let path = path.display();
         let text = format!("other users can read the secret in {path}; run: chmod 600 {path}");
-        return Finding::warning(about, text);
-    }
-    let keys = files.keys.len();
-    match Tokens::new(Arc::new(files)).await {
-        Ok(_) if keys == 1 => Finding::good(about, "1 key file, and it can be used"),
-        Ok(_) => Finding::good(about, format_args!("{keys} key files, and they can be used")),
+        Finding::warning("key", text)
+    });
+    let mut findings: Vec<_> = exposed.collect();
+    let keys = counted(files.keys.len() as u64, "key file", "key files");
+    findings.push(match Tokens::new(Arc::new(files)).await {
+        Ok(_) => Finding::good(about, format_args!("{keys}, of which all keys can be used")),
         Err(why) => Finding::problem(about, why),
-    }
+    });
+    findings
 }
 
 /// Checks the NATS servers of a cluster, if it is one. Creates nothing there.

@@ -27,8 +27,9 @@ use roomlog_sqlite::{
 };
 
 use super::{
-    archive::{NOT_IN_JOURNAL, chained, rooms, same_as},
+    archive::{NOT_IN_JOURNAL, chained, check_texts, checked, note_removals, rooms, same_as},
     report::{Report, Wrong, right},
+    texts::Texts,
 };
 use crate::{
     commands::replayed::{NOBODY, Replayed},
@@ -83,7 +84,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
 fn backup(archive: &SqliteArchive, room: Option<&RoomName>) -> Result<ExitCode, Failure> {
     let mut report = Report::new();
     for (name, head) in rooms(archive, room)? {
-        report.checked(&name, chained(archive, &name, &head))?;
+        report.checked(&name, checked(archive, &name, &head))?;
     }
     report.finish(room)
 }
@@ -124,16 +125,29 @@ async fn trimmed(
         "the journal begins at position {first}; checking the archive, which has everything up to \
          {applied}"
     );
-    let mut wrong = BTreeMap::new();
+    let (mut wrong, mut unchecked) = (BTreeMap::new(), Vec::new());
     for (name, head) in rooms(&archive, room)? {
-        match chained(&archive, &name, &head) {
-            Ok(_) => {}
+        let mut texts = Texts::default();
+        match chained(&archive, &name, &head, &mut texts) {
+            Ok(_) if texts.is_empty() => {}
+            Ok(_) => unchecked.push((name, head, texts)),
             Err(Wrong::Failed(failure)) => return Err(failure),
             Err(at) => drop(wrong.insert(name, at)),
         }
     }
     read_blocks(&journal, first, applied).await?;
-    let replayed = Replayed::new(NOBODY, archive, journal).await?;
+    let replayed = Replayed::new(NOBODY, archive.clone(), journal).await?;
+    replayed.fold().await?;
+    // Now that a fold which a crash cut off is complete.
+    for (name, head, mut texts) in unchecked {
+        let now = replayed.head(&name)?;
+        note_removals(&replayed, &name, head.end, now.end, &mut texts).await?;
+        match check_texts(&archive, &name, &head, &texts) {
+            Ok(()) => {}
+            Err(Wrong::Failed(failure)) => return Err(failure),
+            Err(at) => drop(wrong.insert(name, at)),
+        }
+    }
     let mut report = Report::new();
     for (name, head) in replayed.rooms(room)? {
         report.checked(&name, wrong.remove(&name).map_or(Ok(right(&head)), Err))?;

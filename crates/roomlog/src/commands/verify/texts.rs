@@ -42,6 +42,11 @@ impl Texts {
         self.removals.add(&removal);
     }
 
+    /// Whether there is nothing to read again.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
     /// The slots before `end` to read again: ascending, each at most [`PAGE_ENTRIES`].
     pub(super) fn to_read(&self, end: Slot) -> impl Iterator<Item = Range<Slot>> {
         let page =
