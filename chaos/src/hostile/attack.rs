@@ -15,6 +15,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 /// The room of the honest author.
 pub(super) const ROOM: &str = "general";
 
+/// How many rooms those who return follow.
+const ROOMS: usize = 100;
+
 /// How long an attacker waits before it begins again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -27,7 +30,7 @@ const BODY: usize = 16_000;
 /// A kind of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Attack {
-    /// Honest clients that all return at once, as after a restart: they log in, read a page and follow
+    /// Honest clients that all return at once, as after a restart: they log in and follow rooms of theirs
     Returns,
     /// Connections that are closed at once
     Churn,
@@ -75,14 +78,14 @@ impl Attack {
     pub(super) async fn run(self, address: SocketAddr, number: usize) {
         for round in 0_u64.. {
             // Whatever the server does, the attacker comes again.
-            let _refused = self.once(address, &format!("{number}-{round}")).await;
+            let _refused = self.once(address, number, &format!("{number}-{round}")).await;
             sleep(AGAIN).await;
         }
     }
 
-    async fn once(self, address: SocketAddr, name: &str) -> io::Result<()> {
+    async fn once(self, address: SocketAddr, number: usize, name: &str) -> io::Result<()> {
         match self {
-            Self::Returns => returns(address, name).await,
+            Self::Returns => returns(address, name, number).await,
             Self::Churn => TcpStream::connect(address).await.map(drop),
             Self::SlowHeads => trickle(address, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ").await,
             Self::SlowBodies => trickle(address, &post(100_000)).await,
@@ -155,11 +158,12 @@ impl Attack {
     }
 }
 
-/// Logs in, reads the newest page of a room and follows it.
-async fn returns(address: SocketAddr, name: &str) -> io::Result<()> {
+/// Logs in and follows one of [`ROOMS`] rooms, which are not the author's: his appends do not go to all.
+async fn returns(address: SocketAddr, name: &str, number: usize) -> io::Result<()> {
     let (mut socket, _) = connect_async(format!("ws://{address}/v1/ws")).await.map_err(failed)?;
     say(&mut socket, &json!({"type": "login", "author": format!("member-{name}")})).await?;
-    say(&mut socket, &json!({"type": "join", "room": ROOM, "count": 50})).await?;
+    let room = format!("room-{}", number % ROOMS);
+    say(&mut socket, &json!({"type": "join", "room": room, "count": 50})).await?;
     while let Some(frame) = socket.next().await {
         frame.map_err(failed)?;
     }
