@@ -97,6 +97,12 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// Whether one of them is a secret.
+    #[must_use]
+    pub fn have_secret(&self) -> bool {
+        self.0.iter().any(|key| key.algorithm == Algorithm::HS256)
+    }
+
     fn of_json(text: &[u8], with_secrets: bool) -> Result<Self, KeyError> {
         let malformed = |why: serde_json::Error| KeyError::Json(why.to_string());
         let value: serde_json::Value = serde_json::from_slice(text).map_err(malformed)?;

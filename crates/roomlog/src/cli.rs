@@ -103,7 +103,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(
     after_help = "Takes the flags of `serve`. A setting that was not set is a comment with its default.
-What `serve` would reject is rejected here too, with exit code 2; nothing is opened.
+What `serve` would reject is rejected here too, with exit code 2. Without --check no file but that
+of --config is read.
 
 Examples:
   roomlog config

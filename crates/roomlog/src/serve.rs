@@ -83,9 +83,8 @@ pub(crate) struct ServeArgs {
 /// The tokens that the server takes; `None` if it is open.
 async fn tokens(settings: &Settings, listen: SocketAddr) -> Result<Option<Arc<Tokens>>, Failure> {
     let Some(files) = settings.access.tokens()? else { return Ok(None) };
-    for path in files.exposed() {
-        let path = path.display();
-        warning!("other users can read the secret in {path}; run: chmod 600 {path}");
+    for exposed in files.exposed() {
+        warning!("{exposed}");
     }
     if !listen.ip().is_loopback() && settings.tls_cert.is_none() {
         warning!("tokens reach {listen} unencrypted unless a proxy in front of it has TLS");

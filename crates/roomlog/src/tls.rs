@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// The seconds of a day.
-pub(crate) const DAY_S: u64 = 24 * 60 * 60;
+const DAY_S: u64 = 24 * 60 * 60;
 
-/// A certificate that expires within this time should have been renewed: ACME clients do so 30 days before.
-pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(14 * DAY_S);
+/// A certificate that is valid for so few days should have been renewed: ACME clients do so 30 days before.
+pub(crate) const EXPIRES_SOON_DAYS: u64 = 14;
 
 /// Between two warnings of a certificate that expires.
 const WARN_EVERY: Duration = Duration::from_secs(DAY_S);
@@ -49,16 +49,14 @@ pub(crate) async fn watch(tls: Option<&Arc<Tls>>) -> Infallible {
 }
 
 /// For how many days the certificate is valid; 0 if it has expired, `None` if that is not known.
-fn days_left(tls: &Tls) -> Option<u64> {
+pub(crate) fn days_left(tls: &Tls) -> Option<u64> {
     let left = tls.expires()?.duration_since(SystemTime::now()).ok();
     Some(left.map_or(0, |left| left.as_secs().div_ceil(DAY_S)))
 }
 
 /// Warns of a certificate that should have been renewed, once per [`WARN_EVERY`].
 fn warn_of_expiry(tls: &Tls, warned: &mut Option<Instant>) {
-    let Some(days) = days_left(tls).filter(|days| *days <= EXPIRES_SOON.as_secs() / DAY_S) else {
-        return;
-    };
+    let Some(days) = days_left(tls).filter(|days| *days <= EXPIRES_SOON_DAYS) else { return };
     if warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
         return;
     }

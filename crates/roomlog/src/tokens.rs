@@ -158,15 +158,19 @@ impl TokenFiles {
         Keys::of_set(&text).map_err(|why| format!("the JWK set {url}: {why}"))
     }
 
-    /// The key files whose mode lets others read a secret.
-    pub(crate) fn exposed(&self) -> Vec<&PathBuf> {
+    /// A warning for each key file whose mode lets others read a secret.
+    pub(crate) fn exposed(&self) -> Vec<String> {
         let is_exposed = |path: &&PathBuf| {
-            let is_public =
-                fs::read(path).is_ok_and(|text| text.trim_ascii().starts_with(b"-----"));
+            let keys = fs::read(path).ok().and_then(|text| Keys::of_file(&text).ok());
+            let is_public = keys.is_some_and(|keys| !keys.have_secret());
             let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
             !is_public && mode & OTHERS != 0
         };
-        self.keys.iter().filter(is_exposed).collect()
+        let warning = |path: &PathBuf| {
+            let path = path.display();
+            format!("other users can read the secret in {path}; run: chmod 600 {path}")
+        };
+        self.keys.iter().filter(is_exposed).map(warning).collect()
     }
 }
 

@@ -99,6 +99,8 @@ fn a_file_of_several_keys_holds_each_of_them_and_none_that_cannot_be_used() {
         let token = encode(&Header::new(key.algorithm), &claims(json!({})), &key.key);
         assert!(verifier(both.as_bytes()).verify(&token.expect("a token"), NOW).is_ok());
     }
+    assert!(!Keys::of_file(both.as_bytes()).expect("keys").have_secret());
+    assert!(Keys::of_file(&[b'x'; 32]).expect("a key").have_secret());
     let (_, other_curve) = pair(&PKCS_ECDSA_P384_SHA384);
     for (third, why) in [(other_curve, KeyError::Unsupported), (one.0, KeyError::Private)] {
         let three = format!("{both}\n{third}");

@@ -23,7 +23,8 @@ pub(crate) async fn run(args: RevokeArgs) -> Result<(), Failure> {
             message!("the tokens of {author} in the namespace {namespace} are revoked");
         }
         Revocation::Author { author, namespace: None, .. } => message!(
-            "the tokens of {author} without a namespace are revoked; for one of a tenant: --namespace NAME"
+            "the tokens of {author} without a namespace are revoked; for one of a tenant: \
+             --namespace NAME"
         ),
         Revocation::All { .. } => message!("all tokens, of every namespace, are revoked"),
     }

@@ -42,7 +42,7 @@ impl Finding {
 }
 
 pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
-    let mut report = Report { printer: Printer::new(false), warnings: 0, problems: 0 };
+    let mut report = Report { printer: Printer::new(false), has_problem: false };
     let checked = args.settings.over_file(args.config.as_ref());
     let checked = checked.and_then(|settings| settings.check().map(|()| settings));
     let settings = match checked {
@@ -68,23 +68,17 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
 /// What is printed, as it is found: some looks take seconds.
 struct Report {
     printer: Printer,
-    warnings: usize,
-    problems: usize,
+    has_problem: bool,
 }
 
 impl Report {
     fn add(&mut self, finding: &Finding) -> Result<(), Failure> {
         let Finding { severity, about, text } = finding;
+        self.has_problem |= *severity == Severity::Problem;
         let name = match severity {
             Severity::Good => "ok",
-            Severity::Warning => {
-                self.warnings += 1;
-                "warning"
-            }
-            Severity::Problem => {
-                self.problems += 1;
-                "problem"
-            }
+            Severity::Warning => "warning",
+            Severity::Problem => "problem",
         };
         self.printer.line(format_args!("{name:<8} {about:<12} {text}"))?;
         self.printer.flush()
@@ -92,6 +86,6 @@ impl Report {
 
     fn finish(mut self) -> Result<ExitCode, Failure> {
         self.printer.flush()?;
-        Ok(if self.problems > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if self.has_problem { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }

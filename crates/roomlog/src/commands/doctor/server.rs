@@ -4,7 +4,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use crate::{
     failure::Failure,
     settings::Settings,
     show::counted,
-    tls::{DAY_S, EXPIRES_SOON},
+    tls::{EXPIRES_SOON_DAYS, days_left},
 };
 
 /// Checks the data directory; whether a server runs on it.
@@ -163,14 +162,18 @@ fn certificate(settings: &Settings, listen: SocketAddr, is_open: bool) -> Vec<Fi
         Ok(tls) => tls,
         Err(why) => return vec![Finding::problem(about, why)],
     };
-    let left = tls.expires().map(|at| at.duration_since(SystemTime::now()));
-    let expiry = match left {
-        Some(Err(_)) => Finding::problem(about, "it has expired; renew it"),
-        Some(Ok(left)) if left <= EXPIRES_SOON => {
-            Finding::warning(about, format_args!("it expires within {}; renew it", days(left)))
-        }
-        Some(Ok(left)) => Finding::good(about, format_args!("valid for {}", days(left))),
+    let expiry = match days_left(&tls) {
         None => Finding::warning(about, "when it expires cannot be read"),
+        Some(0) => Finding::problem(about, "it has expired; renew it"),
+        Some(days) => {
+            let shown = counted(days, "day", "days");
+            match days > EXPIRES_SOON_DAYS {
+                true => Finding::good(about, format_args!("valid for {shown}")),
+                false => {
+                    Finding::warning(about, format_args!("it expires within {shown}; renew it"))
+                }
+            }
+        }
     };
     let exposed = tls.exposed_key().map(|key| {
         let key = key.display();
@@ -178,10 +181,6 @@ fn certificate(settings: &Settings, listen: SocketAddr, is_open: bool) -> Vec<Fi
         Finding::warning("key", text)
     });
     [expiry].into_iter().chain(exposed).collect()
-}
-
-fn days(time: Duration) -> String {
-    counted(time.as_secs().div_ceil(DAY_S), "day", "days")
 }
 
 async fn tokens(settings: &Settings, listen: SocketAddr) -> Vec<Finding> {
@@ -200,12 +199,8 @@ async fn tokens(settings: &Settings, listen: SocketAddr) -> Vec<Finding> {
         }
         Err(why) => return vec![Finding::problem(about, why)],
     };
-    let exposed = files.exposed().into_iter().map(|path| {
-        let path = path.display();
-        let text = format!("other users can read the secret in {path}; run: chmod 600 {path}");
-        Finding::warning("key", text)
-    });
-    let mut findings: Vec<_> = exposed.collect();
+    let exposed = files.exposed();
+    let mut findings: Vec<_> = exposed.iter().map(|it| Finding::warning("key", it)).collect();
     let keys = counted(files.keys.len() as u64, "key file", "key files");
     findings.push(match Tokens::new(Arc::new(files)).await {
         Ok(_) => Finding::good(about, format_args!("{keys}, of which all keys can be used")),

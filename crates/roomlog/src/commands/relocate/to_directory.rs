@@ -30,7 +30,11 @@ pub(super) async fn run(mut options: Options, to: &Path) -> Result<(), Failure> 
     Derived::check_usable(to).map_err(Failure::other)?;
     // The name of this move, kept in the destination so that only that directory can continue it.
     let token = claim(to, "moving", &Ulid::generate().to_string()).map_err(|why| {
-        Failure::other(format!("cannot write to {}: {why}; make a directory there that this user may write, or name another with --to", to.display()))
+        Failure::other(format!(
+            "cannot write to {}: {why}; make a directory there that this user may write, or name \
+             another with --to",
+            to.display()
+        ))
     })?;
     options.purpose = Purpose::MoveAway { token: token.clone() };
     let journal = JetStreamJournal::open(&options).await.map_err(Failure::other)?;

@@ -120,21 +120,25 @@ pub(super) fn check_texts(
     head: &Head,
     texts: &Texts,
 ) -> Result<(), Wrong> {
-    // A node of a cluster that catches up reads blocks without the texts that later ones removed, and its
-    // backup may end between them.
-    let mut may_lack_removals = false;
-    for partition in 0..MAX_PARTITIONS {
-        let applied = archive.applied(partition).map_err(Failure::other)?;
-        may_lack_removals |= applied.chain.is_some();
-    }
     for slots in texts.to_read(head.end) {
         for Stored { entry, .. } in read(archive, room, slots)? {
-            if !(may_lack_removals && texts.is_stray(&entry)) {
+            if !(texts.is_stray(&entry) && may_lack_removals(archive)?) {
                 texts.check(&entry)?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether it is of a cluster's node: one that catches up reads blocks without the texts that later ones
+/// removed, and its backup may end between them.
+fn may_lack_removals(archive: &SqliteArchive) -> Result<bool, Failure> {
+    for partition in 0..MAX_PARTITIONS {
+        if archive.applied(partition).map_err(Failure::other)?.chain.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn compare_head(head: &Head, digest: Digest) -> Checked {

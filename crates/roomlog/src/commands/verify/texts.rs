@@ -8,12 +8,10 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use roomlog_core::removals::Removals;
-use roomlog_protocol::{Content, Entry, Removal, Slot};
+use roomlog_protocol::{Entry, Slot};
 
 use super::report::Wrong;
 use crate::commands::replayed::PAGE_ENTRIES;
-
-pub(super) const NO_REMOVAL: &str = "it is redacted, but no later entry removes its text";
 
 /// The removals of a room, and where entries are redacted.
 #[derive(Default)]
@@ -26,7 +24,7 @@ pub(super) struct Texts {
 impl Texts {
     /// Notes an entry of the first reading.
     pub(super) fn note(&mut self, entry: &Entry) {
-        if matches!(entry.content, Content::Redacted(_)) {
+        if entry.content.is_redacted() {
             self.pages.insert(entry.slot / PAGE_ENTRIES);
         }
         self.note_removal(entry);
@@ -34,9 +32,7 @@ impl Texts {
 
     /// Notes what an entry removes, if it does.
     pub(super) fn note_removal(&mut self, entry: &Entry) {
-        let Some(removal) = Removal::of(&entry.kind, entry.reference, entry.content.body()) else {
-            return;
-        };
+        let Some(removal) = entry.removes() else { return };
         let slots = removal.slots();
         self.pages.extend(slots.start() / PAGE_ENTRIES..=slots.end() / PAGE_ENTRIES);
         self.removals.add(&removal);
@@ -56,15 +52,16 @@ impl Texts {
 
     /// Whether an entry is redacted without a removal.
     pub(super) fn is_stray(&self, entry: &Entry) -> bool {
-        matches!(entry.content, Content::Redacted(_)) && !self.removals.covers(entry)
+        entry.content.is_redacted() && !self.removals.covers(entry)
     }
 
     /// Checks an entry of the second reading.
     pub(super) fn check(&self, entry: &Entry) -> Result<(), Wrong> {
         if self.is_stray(entry) {
-            return Err(Wrong::at(entry.slot, NO_REMOVAL));
+            let why = "it is redacted, but no later entry removes its text";
+            return Err(Wrong::at(entry.slot, why));
         }
-        if matches!(entry.content, Content::Said { .. }) && self.removals.covers(entry) {
+        if !entry.content.is_redacted() && self.removals.covers(entry) {
             let why = "a later entry removes its text, but the text is still there";
             return Err(Wrong::at(entry.slot, why));
         }
