@@ -28,8 +28,8 @@ pub use model::{
     applied, archive, backup, block, commit, error::NodeError, head, identity, identity::Identity,
     journal, mailbox, outcome, proposal, removals, rules,
 };
-pub use node::{Engines, Node, NodeSettings, NodeThread};
-pub use read::{follower, heads, reader, tail};
+pub use node::{Engines, Node, NodeSettings};
+pub use read::{delivery, follower, heads, reader, tail};
 pub use stats::NodeStats;
 
 #[cfg(test)]

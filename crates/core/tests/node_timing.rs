@@ -162,7 +162,7 @@ async fn followers_are_notified_even_if_later_appends_become_no_block() {
     stored(&journal, 1).await;
     let follower = Arc::new(Mailbox::default());
     let tail = life.tail(&room("general")).expect("a tail");
-    let _hearing = tail.subscribe(&follower, 7);
+    let _hearing = tail.subscribe(&follower, 7, None);
     // Applied while that one is in the inbox, as if it would become a block.
     journal.gate.send_replace(1);
     ada.append(&life, says("a-1"), Some(1), 0).expect("taken");

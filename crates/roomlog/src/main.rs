@@ -6,6 +6,7 @@
 //! another code.
 
 mod address;
+mod append_loop;
 mod cli;
 mod clock;
 mod commands;

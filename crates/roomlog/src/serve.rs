@@ -19,14 +19,15 @@ use std::{
 };
 
 use clap::Args;
-use roomlog_core::{Engines, Node, NodeError, NodeSettings, NodeThread};
+use roomlog_core::{Engines, Node, NodeError, NodeSettings};
 use roomlog_server::Tokens;
 use roomlog_sqlite::directory::FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
 use crate::{
     address::DEFAULT_SERVER,
+    append_loop::AppendLoop,
     clock, disk,
     door::{AdminListen, OpenDoor},
     engines::Storage,
@@ -39,9 +40,8 @@ use crate::{
     supervisor, tls,
 };
 
-/// The nice value of the thread that writes the journal. All appends wait for it, and it mostly waits
-/// for the disk. On two busy cores it doubled the blocks per second.
-const SEQUENCER_NICE: i32 = -10;
+/// The nice value of the append loop, which all appends wait for.
+const APPEND_LOOP_NICE: i32 = -10;
 
 /// The nice value of the thread that folds: nothing waits for it until it is far behind.
 const FOLD_NICE: i32 = 5;
@@ -136,9 +136,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         OpenDoor::open(admin, admin_tcp, &storage.data)?;
     config.durability = storage.durability;
     config.files = FILES.iter().map(|name| storage.data.join(name)).collect();
-    let node_settings = NodeSettings { on_thread: set_priority, ..node_settings };
+    let node_settings = NodeSettings {
+        on_fold_thread: || set_nice(FOLD_NICE),
+        deliver_on: Some(Handle::current()),
+        ..node_settings
+    };
+    let append_loop = AppendLoop::start(|| set_nice(APPEND_LOOP_NICE))?;
+    config.append_loop = Some(append_loop.handle().clone());
     let timed = config.metrics.time_journal(storage.engines.journal.clone());
-    let node = Node::start(Engines { journal: timed, ..storage.engines.clone() }, node_settings);
+    let node = {
+        let _there = append_loop.handle().enter();
+        Node::start(Engines { journal: timed, ..storage.engines.clone() }, node_settings)
+    };
     let node = Arc::new(node.map_err(Failure::other)?);
 
     let is_up = tokio::select! {
@@ -185,7 +194,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         storage.freeze(&why.to_string());
     }
     // The socket before the lock: the next server makes its own.
-    drop((node, door_socket, storage));
+    drop((node, append_loop, door_socket, storage));
     ended.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
 }
 
@@ -291,13 +300,9 @@ fn allow_descriptors(sockets: usize) -> usize {
     usize::try_from(have.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(sockets).max(1)
 }
 
-/// Sets the priority of the calling thread. It stays as it is where the system does not allow a
+/// Sets the nice value of the calling thread. It stays as it is where the system does not allow a
 /// higher one, which needs root or `LimitNICE` of systemd.
-fn set_priority(role: NodeThread) {
-    let nice = match role {
-        NodeThread::Sequencer => SEQUENCER_NICE,
-        NodeThread::Fold => FOLD_NICE,
-    };
+fn set_nice(nice: i32) {
     let thread = Some(rustix::thread::gettid());
     if let Err(error) = rustix::process::setpriority_process(thread, nice) {
         tracing::debug!(%error, nice, "the thread keeps its priority");

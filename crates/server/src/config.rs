@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use roomlog_protocol::{Hello, Limits, PROTOCOL_VERSION, ServerFrame};
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{auth::Tokens, metrics::Metrics, proxies::Proxies, tls::Tls, wire};
 
@@ -41,6 +41,9 @@ pub struct Config {
     pub durability: &'static str,
     /// Name and version, for people: `hello.server`.
     pub server: String,
+    /// The runtime that the node runs on, if it has a thread of its own: connections that mostly append
+    /// are served there, so that an append is not passed between threads.
+    pub append_loop: Option<Handle>,
 }
 
 impl Default for Config {
@@ -61,6 +64,7 @@ impl Default for Config {
             metrics: Arc::default(),
             durability: "fsync",
             server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),
+            append_loop: None,
         }
     }
 }

@@ -24,7 +24,10 @@ use roomlog_core::{
     tail::Tail,
 };
 use roomlog_protocol::{Digest, ErrorCode, Refusal, RoomName, RoomRange, Span};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch},
+};
 use tracing::{error, warn};
 
 use crate::{
@@ -55,6 +58,8 @@ pub(crate) struct Gateway {
     pub(crate) config: Config,
     hello: RwLock<Bytes>,
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Where all but the connections that mostly append are served.
+    pub(crate) runtime: Handle,
     /// Cloned by every task that serves a socket: the server has drained when all are dropped.
     pub(crate) drain_guard: mpsc::Sender<()>,
     pub(crate) backup_permits: Arc<Semaphore>,
@@ -88,6 +93,7 @@ impl Gateway {
             principals,
             hello,
             stopping,
+            runtime: Handle::current(),
             drain_guard,
             backup_permits: Arc::new(Semaphore::new(1)),
             page_cache,

@@ -1,6 +1,7 @@
 //! A socket of the public listener: TCP as it is, or with TLS, and its two halves.
 //!
-//! Enters and leaves: bytes. Invariant: without TLS it costs a branch.
+//! Enters and leaves: bytes. Invariants: without TLS it costs a branch; a socket that moves to another
+//! runtime loses no byte.
 
 use std::io::{self, IoSlice};
 
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-use crate::tls::TlsStream;
+use crate::tls::{TlsSession, TlsStream};
 
 /// A socket of the public listener.
 pub(crate) type Stream = Either<TcpStream, TlsStream>;
@@ -37,8 +38,50 @@ pub(crate) fn into_split(stream: Stream) -> (ReadHalf, WriteHalf) {
     }
 }
 
+/// A socket that no runtime waits for, on its way to another one.
+pub(crate) enum Detached {
+    Plain(std::net::TcpStream),
+    Tls(std::net::TcpStream, Box<TlsSession>),
+}
+
+impl Detached {
+    /// Puts the halves of a socket together again. Fails if the runtime cannot give it up.
+    pub(crate) fn new(read: ReadHalf, write: WriteHalf) -> io::Result<Self> {
+        match (read, write) {
+            (Either::Left(read), WriteHalf::Plain(write)) => {
+                let whole = read.reunite(write).map_err(io::Error::other)?;
+                Ok(Self::Plain(whole.into_std()?))
+            }
+            (Either::Right(read), WriteHalf::Tls(write)) => {
+                drop(read);
+                let (tcp, session) = write.into_parts()?;
+                Ok(Self::Tls(tcp, Box::new(session)))
+            }
+            _ => Err(io::Error::other("halves of two sockets")),
+        }
+    }
+
+    /// The socket, on the runtime of the caller. Fails if that cannot wait for it.
+    pub(crate) fn attach(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Plain(tcp) => Either::Left(TcpStream::from_std(tcp)?),
+            Self::Tls(tcp, session) => {
+                Either::Right(TlsStream::resume(TcpStream::from_std(tcp)?, *session))
+            }
+        })
+    }
+}
+
 impl WriteHalf {
     /// Writes what the socket takes now; [`io::ErrorKind::WouldBlock`] if it is full.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(half) => half.try_write(bytes),
+            Self::Tls(stream) => stream.try_write_vectored(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    /// The same with pieces.
     pub(crate) fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.try_write_vectored(pieces),

@@ -22,7 +22,7 @@ use tracing::debug;
 
 use crate::{
     auth::caller::{admit, challenge, token_of},
-    connection::Connection,
+    connection::{Connection, Served},
     gateway::{Gateway, SocketPermit},
     stream::Stream,
     timeouts::TimeoutStream,
@@ -51,10 +51,8 @@ pub(crate) async fn upgrade(
     let is_offered = items(request.headers(), header::SEC_WEBSOCKET_PROTOCOL)
         .any(|protocol| protocol == SUBPROTOCOL);
     let upgrading = hyper::upgrade::on(&mut request);
-    let (drain_guard, served) = (gateway.drain_guard.clone(), gateway.clone());
+    let drain_guard = gateway.drain_guard.clone();
     tokio::spawn(async move {
-        let client = permit.client.clone();
-        let _held_while_served = (drain_guard, permit);
         let upgraded = match upgrading.await {
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "an upgrade was not finished"),
@@ -62,11 +60,8 @@ pub(crate) async fn upgrade(
         match upgraded.downcast::<TokioIo<TimeoutStream<Stream>>>() {
             Ok(parts) => {
                 let stream = parts.io.into_inner().into_inner();
-                let presence = client.presence.clone();
-                tokio::select! {
-                    () = Connection::new(served, client, login).serve(stream, parts.read_buf) => {}
-                    () = presence.pending.cut() => debug!("cut: there are newer connections"),
-                }
+                let connection = Connection::new(gateway, permit.client.clone(), login);
+                Served { connection, permit, drain_guard }.serve(stream, parts.read_buf).await;
             }
             Err(_) => debug!("an upgrade of something other than a public socket"),
         }

@@ -125,10 +125,6 @@ impl Inbox {
         self.stalled.load(Ordering::Acquire)
     }
 
-    pub(crate) fn has_submits(&self) -> bool {
-        !self.incoming.lock().submits.is_empty()
-    }
-
     pub(crate) fn take(&self) -> Incoming {
         std::mem::take(&mut *self.incoming.lock())
     }

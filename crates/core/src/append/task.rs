@@ -2,8 +2,9 @@
 //!
 //! Enters: appends, the journal's answers. Leaves: blocks, to the journal and the pipeline.
 //! Invariant: it is the only caller of `propose`; a block is closed when the journal can accept it,
-//! and holds what is pending then. It does nothing else, so that the journal never waits for apply:
-//! on a single node `propose` is the write itself, and this thread waits for the disk.
+//! and holds what is pending then: on a loop that is what all ready sockets had to say, because this
+//! task is woken by the first of them and runs after the last. On a single node `propose` is the write
+//! itself. After each block the others have their turn: the applier, and those who wait for its answers.
 //!
 //! If the journal's head is not exact, the first block is empty: it fences late blocks of an earlier
 //! start, and its return shows that the node has caught up. While the journal is slow to answer, new
@@ -16,7 +17,10 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, pending};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 use tracing::warn;
 
 use crate::{
@@ -82,10 +86,6 @@ enum SequencerEvent {
 }
 
 impl SequencerTask {
-    pub(crate) fn is_blocking(&self) -> bool {
-        self.journal.facts().is_blocking
-    }
-
     /// Runs until the inbox is closed and empty, or the partition fails. Fails if the journal
     /// leaves an outcome unknown.
     pub(crate) async fn run(mut self) -> Result<(), NodeError> {
@@ -129,7 +129,10 @@ impl SequencerTask {
                 continue;
             }
             match self.wait().await {
-                SequencerEvent::Proposed(proposed) => self.answered(proposed)?,
+                SequencerEvent::Proposed(proposed) => {
+                    self.answered(proposed)?;
+                    yield_now().await;
+                }
                 SequencerEvent::Inbox | SequencerEvent::Freed => {}
                 SequencerEvent::Late => self.note_stalled(),
                 SequencerEvent::Failed => return Ok(()),
@@ -188,16 +191,10 @@ impl SequencerTask {
 
     fn take_inbox(&mut self) {
         let post = self.pipeline.inbox.take();
-        let mut rejected = false;
         for submit in post.submits {
             if let Err(early) = self.sequencer.push(submit) {
                 early.ticket.answer(AppendOutcome::OutOfOrder { expected: None });
-                rejected = true;
             }
-        }
-        if rejected {
-            // Followers may wait to be notified with the block that these would have become.
-            self.pipeline.pushed.notify_one();
         }
         for queue in post.closed_queues {
             self.sequencer.close_queue(queue, self.next_n);
@@ -264,8 +261,6 @@ impl SequencerTask {
         self.outstanding.clear();
         self.next_n = n;
         let refused = self.pipeline.take_back(n);
-        // Followers that were to be notified with these blocks are notified now.
-        self.pipeline.pushed.notify_one();
         let mut broken = HashSet::new();
         for submit in refused.iter().flat_map(|block| block.submits.iter()) {
             let Ticket { queue, seq, .. } = submit.ticket;

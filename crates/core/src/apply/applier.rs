@@ -33,12 +33,9 @@ use crate::{
         proposal::Proposal,
         rules::Rules,
     },
-    read::{heads::Heads, rooms::Rooms, tail::Tail},
+    read::{delivery::Deliveries, heads::Heads, rooms::Rooms, tail::Tail},
     stats::Stats,
 };
-
-/// While more blocks are pending, followers are notified once per this many: about 1 ms.
-const BLOCKS_PER_NOTIFICATION: usize = 8;
 
 /// A folded window whose commits are being released from memory.
 struct FoldedWindow {
@@ -76,8 +73,8 @@ pub(crate) struct Applier {
     copies: Unwiped,
     held: HashMap<RoomName, HeldRoom>,
     ids: RecentIds,
-    unnotified: HashMap<RoomName, Arc<Tail>>,
-    unnotified_blocks: usize,
+    /// The tails that moved, to be delivered.
+    moved: Vec<Arc<Tail>>,
     fresh: usize,
     /// Entries applied and not folded, and one for each such block without any.
     unfolded: usize,
@@ -95,6 +92,7 @@ pub(crate) struct ApplierParts {
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) heads: Arc<Heads>,
+    pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) folds: Arc<FoldQueue>,
     pub(crate) stats: Arc<Stats>,
     /// Bytes applied and not folded.
@@ -121,8 +119,7 @@ impl Applier {
             copies: Unwiped::default(),
             held: HashMap::new(),
             ids: RecentIds::new(),
-            unnotified: HashMap::new(),
-            unnotified_blocks: 0,
+            moved: Vec::new(),
             fresh: 0,
             unfolded: 0,
             unfolded_bytes: 0,
@@ -301,27 +298,16 @@ impl Applier {
         if !std::mem::replace(&mut held.is_noted, true) {
             self.parts.rooms.note_unfolded(&held.tail);
         }
-        self.unnotified.insert(room.clone(), held.tail.clone());
+        self.moved.push(held.tail.clone());
         self.parts.heads.moved(room, commit.end());
         self.recent_bytes += commit.weight();
         self.recent.push_back((commit.clone(), held.tail.clone()));
         Some(commit)
     }
 
-    /// Notifies the followers of rooms that moved. While `more` blocks are pending this is deferred
-    /// for a few blocks, so that a burst of several commits wakes a thousand followers once.
-    pub(crate) fn notify(&mut self, more: bool) {
-        if self.unnotified.is_empty() {
-            return;
-        }
-        self.unnotified_blocks += 1;
-        if more && self.unnotified_blocks < BLOCKS_PER_NOTIFICATION {
-            return;
-        }
-        self.unnotified_blocks = 0;
-        for tail in std::mem::take(&mut self.unnotified).into_values() {
-            tail.notify();
-        }
+    /// Delivers what was committed to followers.
+    pub(crate) fn deliver(&mut self) {
+        self.parts.deliveries.add(self.moved.drain(..));
     }
 
     fn pass_to_fold(&mut self, commits: Vec<Arc<Commit>>, charges: Vec<Charge>) {

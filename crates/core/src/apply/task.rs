@@ -112,8 +112,7 @@ impl ApplierTask {
                 ApplierEvent::Failed => return Ok(()),
             }
             self.note_room();
-            let more = !self.pipeline.is_empty() || self.pipeline.inbox.has_submits();
-            self.applier.notify(more && self.applier.has_room());
+            self.applier.deliver();
         }
     }
 

@@ -106,8 +106,6 @@ pub struct JournalFacts {
     pub partitions: u32,
     /// The most blocks proposed and not answered.
     pub depth: usize,
-    /// Whether `propose` blocks on the disk; its caller then runs on its own thread.
-    pub is_blocking: bool,
     /// Whether `head` is exact. If other nodes propose too, it may lag behind their acks, and only
     /// the return of one of its own blocks shows a node that it has caught up.
     pub head_is_exact: bool,
@@ -127,7 +125,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Its counters; `None` if it is on this machine.
     fn counts(&self) -> Option<JournalCounts>;
 
-    /// Makes a block durable. Blocks take effect in call order.
+    /// Makes a block durable. Blocks take effect in call order. May wait for the disk before it returns.
     fn propose(&self, partition: Partition, block: Bytes) -> BoxFuture<'static, Proposed>;
 
     /// Returns the blocks after a position as they become durable. Fails on a trimmed position

@@ -54,7 +54,7 @@ use crate::{
     stats::{NodeStats, Stats},
 };
 
-pub use self::settings::{NodeSettings, NodeThread};
+pub use self::settings::NodeSettings;
 
 /// What a node is made of.
 #[derive(Clone)]
@@ -89,7 +89,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node on the tokio runtime of the caller. Fails with [`NodeError::Archive`] if the
+    /// Starts a node on the tokio runtime of the caller, whose thread waits for the disk where the journal
+    /// does ([`Journal::propose`]). Fails with [`NodeError::Archive`] if the
     /// archive cannot be read, [`NodeError::NewerRules`] or [`NodeError::Thread`].
     pub fn start(engines: Engines, settings: NodeSettings) -> Result<Self, NodeError> {
         let Engines { identity, journal, archive, backup } = engines;
@@ -98,14 +99,15 @@ impl Node {
             identity,
             rooms: Arc::new(Rooms::new(archive.clone())),
             heads: Arc::default(),
+            deliveries: Arc::default(),
             stats: Arc::new(Stats::new(partitions, archive.room_count()?)),
-            settings: settings.among(partitions),
+            settings: settings.clone().among(partitions),
             journal,
             archive,
         };
         let parts = (0..partitions).map(|partition| shared.partition(partition));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let Shared { rooms, heads, stats, journal, archive, .. } = shared;
+        let Shared { rooms, heads, deliveries, stats, journal, archive, .. } = shared;
         let inboxes = parts.iter().map(|part| part.inbox.clone()).collect();
         Ok(Self {
             inboxes: Arc::new(Inboxes::new(inboxes, stats.clone())),
@@ -122,7 +124,7 @@ impl Node {
             folds: parts.iter().map(|part| part.folder.queue.clone()).collect(),
             phases: parts.iter().map(|part| part.phase.clone()).collect(),
             in_place: InPlace::default(),
-            running: Mutex::new(Running::start(parts, settings.on_thread)?),
+            running: Mutex::new(Running::start(parts, deliveries, &settings)?),
         })
     }
 

@@ -25,7 +25,7 @@ use crate::{
         phase::Phase,
     },
     peers::{agreement::Agreement, rules::ActiveRules, task::AgreementTask},
-    read::{heads::Heads, rooms::Rooms},
+    read::{delivery::Deliveries, heads::Heads, rooms::Rooms},
     stats::Stats,
 };
 
@@ -36,6 +36,7 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) rooms: Arc<Rooms>,
     pub(super) heads: Arc<Heads>,
+    pub(super) deliveries: Arc<Deliveries>,
     pub(super) stats: Arc<Stats>,
     pub(super) settings: NodeSettings,
     pub(super) journal: Arc<dyn Journal>,
@@ -72,6 +73,7 @@ impl Shared {
             archive: archive.clone(),
             rooms: self.rooms.clone(),
             heads: self.heads.clone(),
+            deliveries: self.deliveries.clone(),
             folds: queue.clone(),
             stats: stats.clone(),
             unfolded_limit: settings.unfolded_bytes,

@@ -1,26 +1,24 @@
 //! The tasks and threads of a node.
 //!
-//! Enters: the parts of its partitions. Leaves: how they ended. A sequencer that blocks on the disk
-//! has its own thread, as each fold has; everything else is a task on the caller's runtime, so that
-//! the applier wakes its connections on the same thread. Invariant: all tasks end when [`Running`]
-//! is dropped or joined, and threads follow them.
+//! Enters: the parts of its partitions. Leaves: how they ended. Each fold has a thread; everything else
+//! is a task on the caller's runtime, but for deliveries, which may have another. Invariant: all tasks end when [`Running`] is dropped or joined, and
+//! threads follow them.
 
-use std::thread::{self, JoinHandle};
-
-use futures_util::FutureExt;
-use tokio::{
-    sync::oneshot,
-    task::{JoinSet, spawn_blocking},
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
 };
+
+use tokio::task::{JoinSet, spawn_blocking};
 use tracing::error;
 
-use super::{partition::PartitionParts, settings::NodeThread};
-use crate::{append::task::SequencerTask, model::error::NodeError};
-
-type OnThread = fn(NodeThread);
+use super::{partition::PartitionParts, settings::NodeSettings};
+use crate::{model::error::NodeError, read::delivery::Deliveries};
 
 pub(super) struct Running {
     tasks: JoinSet<Result<(), NodeError>>,
+    /// Delivers until it is dropped.
+    _deliveries: JoinSet<()>,
     folds: Vec<JoinHandle<()>>,
     ended: Option<Result<(), NodeError>>,
 }
@@ -28,25 +26,27 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn start(
         parts: Vec<PartitionParts>,
-        on_thread: OnThread,
+        deliveries: Arc<Deliveries>,
+        settings: &NodeSettings,
     ) -> Result<Self, NodeError> {
         let (mut tasks, mut folds) = (JoinSet::new(), Vec::new());
+        let (mut delivering, on_fold_thread) = (JoinSet::new(), settings.on_fold_thread);
+        match &settings.deliver_on {
+            Some(runtime) => delivering.spawn_on(deliveries.run(), runtime),
+            None => delivering.spawn(deliveries.run()),
+        };
         for PartitionParts { sequencer, applier, agreement, folder, .. } in parts {
             tasks.spawn(applier.run());
             if let Some(agreement) = agreement {
                 tasks.spawn(agreement.run());
             }
-            if sequencer.is_blocking() {
-                tasks.spawn(on_own_thread(sequencer, on_thread)?);
-            } else {
-                tasks.spawn(sequencer.run());
-            }
+            tasks.spawn(sequencer.run());
             folds.push(start_thread("fold", move || {
-                on_thread(NodeThread::Fold);
+                on_fold_thread();
                 folder.run();
             })?);
         }
-        Ok(Self { tasks, folds, ended: None })
+        Ok(Self { tasks, _deliveries: delivering, folds, ended: None })
     }
 
     /// Waits until all have ended. Returns the cause of a failure, not its consequences.
@@ -73,19 +73,6 @@ impl Running {
 
 fn panicked() -> NodeError {
     NodeError::Thread("a thread of the node panicked".into())
-}
-
-fn on_own_thread(
-    sequencer: SequencerTask,
-    on_thread: OnThread,
-) -> Result<impl Future<Output = Result<(), NodeError>> + Send, NodeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
-    let (done, ended) = oneshot::channel();
-    start_thread("sequencer", move || {
-        on_thread(NodeThread::Sequencer);
-        let _nobody_waits = done.send(runtime.block_on(sequencer.run()));
-    })?;
-    Ok(ended.map(|ended| ended.unwrap_or_else(|_| Err(panicked()))))
 }
 
 fn start_thread(

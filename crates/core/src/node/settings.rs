@@ -2,19 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use crate::model::rules::Rules;
 
-/// A thread that a node starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeThread {
-    /// Writes the journal: every append waits for it, and it mostly waits for the disk.
-    Sequencer,
-    /// Folds: nothing waits for it unless it is far behind.
-    Fold,
-}
-
 /// The limits of a node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NodeSettings {
     /// The budget of appends from their receipt until their entries are in the archive, in
     /// approximate bytes in memory: for each, twice its texts plus 512. An author that holds too
@@ -31,8 +24,12 @@ pub struct NodeSettings {
     pub fold_wait: Duration,
     /// The newest rules that this node knows.
     pub knows: Rules,
-    /// Called first on each thread that the node starts, to set its priority.
-    pub on_thread: fn(NodeThread),
+    /// Called first on each thread that folds, to set its priority: nothing waits for a fold unless it is
+    /// far behind.
+    pub on_fold_thread: fn(),
+    /// The runtime that delivers commits to followers; `None`: that of the caller of
+    /// [`Node::start`](crate::Node::start).
+    pub deliver_on: Option<Handle>,
 }
 
 impl NodeSettings {
@@ -55,7 +52,8 @@ impl Default for NodeSettings {
             fold_entries: 65_536,
             fold_wait: Duration::from_secs(1),
             knows: Rules::NEWEST,
-            on_thread: |_| {},
+            on_fold_thread: || {},
+            deliver_on: None,
         }
     }
 }

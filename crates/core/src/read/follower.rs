@@ -65,37 +65,49 @@ pub struct Follower {
     followers: Arc<Followers>,
 }
 
-/// The cursor of a follower: only the follower writes it, the lag is read from it.
+/// The cursor of a follower: whoever delivers to the follower writes it, the lag is read from it.
 #[derive(Debug)]
-struct FollowerCursor {
+pub struct FollowerCursor {
     tail: Arc<Tail>,
     next: AtomicU64,
 }
 
 impl FollowerCursor {
+    /// The slot after the last that was delivered.
+    #[must_use]
+    pub fn next_slot(&self) -> Slot {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Notes that everything before a slot was delivered, and nothing else.
+    pub fn move_to(&self, next: Slot) {
+        self.next.store(next, Ordering::Relaxed);
+    }
+
     fn lag(&self) -> u64 {
         // The cursor first: the log only grows in between.
-        let next = self.next.load(Ordering::Relaxed);
+        let next = self.next_slot();
         self.tail.head().end.saturating_sub(next)
     }
 }
 
 impl Follower {
+    /// Its cursor, for whoever delivers to it besides: never at the same time.
     #[must_use]
-    pub(crate) fn next_slot(&self) -> Slot {
-        self.cursor.next.load(Ordering::Relaxed)
+    pub fn cursor(&self) -> &Arc<FollowerCursor> {
+        &self.cursor
     }
 
     /// Returns the next batch, of at most about `bytes` but at least one commit, and advances past
     /// it.
     pub fn next(&mut self, bytes: usize) -> Next {
-        let next = self.next_slot();
+        let next = self.cursor.next_slot();
         match self.cursor.tail.after(next, bytes) {
             After::Nothing => Next::Nothing,
             After::Archived => Next::Archived,
             After::Commits { commits, more } => {
                 let end = commits.last().map_or(next, |commit| commit.end());
-                self.cursor.next.store(end, Ordering::Relaxed);
+                self.cursor.move_to(end);
                 let piece = |commit: Arc<Commit>| {
                     let inside = next.saturating_sub(commit.first());
                     Piece { commit, from: usize::try_from(inside).unwrap_or(usize::MAX) }
@@ -108,13 +120,13 @@ impl Follower {
     /// What to read from the archive after [`Next::Archived`].
     #[must_use]
     pub fn span(&self) -> Span {
-        Span::After(Latest::before(self.next_slot()))
+        Span::After(Latest::before(self.cursor.next_slot()))
     }
 
     /// Advances past what was read of [`Follower::span`].
     pub fn advance(&mut self, read: &[Stored]) {
         if let Some(last) = read.last() {
-            self.cursor.next.store(last.entry.slot + 1, Ordering::Relaxed);
+            self.cursor.move_to(last.entry.slot + 1);
         }
     }
 }

@@ -19,7 +19,10 @@ use roomlog_protocol::{Author, EntryId, Removal, RoomName, Slot};
 
 use crate::{
     model::{commit::Commit, head::Head, mailbox::Mailbox, removals::Removals},
-    read::held::Held,
+    read::{
+        delivery::{CommitSink, DeliveryState, NewCommits},
+        held::Held,
+    },
 };
 
 #[derive(Debug)]
@@ -60,12 +63,22 @@ pub(crate) struct Interest {
     mailbox: Arc<Mailbox>,
     key: u32,
     notified: AtomicBool,
+    /// What may take the commits instead.
+    sink: Option<Arc<dyn CommitSink>>,
 }
 
 impl Interest {
     /// Whether the room moved since the last call; enables the next notification.
     pub(crate) fn take(&self) -> bool {
         self.notified.swap(false, Ordering::AcqRel)
+    }
+
+    /// Delivers the newest commits, or else notifies the connection.
+    pub(crate) fn deliver(&self, new: &mut NewCommits<'_>) {
+        let is_taken = self.sink.as_ref().is_some_and(|sink| sink.take(new));
+        if !is_taken {
+            self.notify();
+        }
     }
 
     fn notify(&self) {
@@ -83,7 +96,13 @@ pub struct Tail {
     /// Where the log ended when it was opened.
     opened_at: Slot,
     state: Mutex<TailState>,
-    interests: Mutex<Vec<Arc<Interest>>>,
+    interests: Mutex<Interests>,
+}
+
+#[derive(Debug, Default)]
+struct Interests {
+    list: Vec<Arc<Interest>>,
+    delivery: DeliveryState,
 }
 
 #[derive(Debug)]
@@ -137,8 +156,8 @@ impl Tail {
         self.state.lock().head
     }
 
-    /// Adds a commit, which readers see from now on, and removes what it removes. [`Tail::notify`]
-    /// notifies them.
+    /// Adds a commit, which readers see from now on, and removes what it removes. Followers are told by
+    /// [`Deliveries`](crate::read::delivery::Deliveries).
     pub(crate) fn publish(&self, commit: Arc<Commit>) {
         let mut state = self.state.lock();
         debug_assert_eq!(commit.first(), state.head.end, "a tail has no holes");
@@ -147,12 +166,35 @@ impl Tail {
         state.commits.push_back(commit);
     }
 
-    /// Notifies all registered connections that the room moved: after it did, so that a reader that
-    /// registers first and then reads misses nothing.
-    pub(crate) fn notify(&self) {
-        for interest in self.interests.lock().iter() {
-            interest.notify();
+    /// Notes that the room moved: after it did, so that a reader that registers first and then reads misses
+    /// nothing. Whether it is to be delivered: somebody is registered, and no delivery is due already.
+    pub(crate) fn becomes_due(&self) -> bool {
+        let mut interests = self.interests.lock();
+        let before = interests.delivery;
+        interests.delivery = match before {
+            DeliveryState::Done if interests.list.is_empty() => DeliveryState::Done,
+            DeliveryState::Done | DeliveryState::Due => DeliveryState::Due,
+            DeliveryState::Begun | DeliveryState::BegunAndDue => DeliveryState::BegunAndDue,
+        };
+        before == DeliveryState::Done && interests.delivery == DeliveryState::Due
+    }
+
+    /// Begins a delivery that is due: to whom.
+    pub(crate) fn begin_delivery(&self) -> Vec<Arc<Interest>> {
+        let mut interests = self.interests.lock();
+        interests.delivery = DeliveryState::Begun;
+        interests.list.clone()
+    }
+
+    /// Ends a delivery; if the room has moved meanwhile, begins the next.
+    pub(crate) fn end_delivery(&self) -> Option<Vec<Arc<Interest>>> {
+        let mut interests = self.interests.lock();
+        if interests.delivery == DeliveryState::BegunAndDue {
+            interests.delivery = DeliveryState::Begun;
+            return Some(interests.list.clone());
         }
+        interests.delivery = DeliveryState::Done;
+        None
     }
 
     /// Whether the text of an entry was removed that the archive may still have.
@@ -223,18 +265,19 @@ impl Tail {
         View { head: state.head, first, end, archived, commits, removals }
     }
 
-    /// Registers a connection: `mailbox` receives `key` when the room moves.
-    pub(crate) fn register(&self, mailbox: &Arc<Mailbox>, key: u32) -> Arc<Interest> {
-        let notified = AtomicBool::new(false);
-        let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, notified });
-        self.interests.lock().push(interest.clone());
-        interest
-    }
-
-    /// Like [`Tail::register`], until the result is dropped.
+    /// Registers a connection, until the result is dropped: when the room moves, the `sink` takes what is
+    /// new, or else `mailbox` receives `key`.
     #[must_use]
-    pub fn subscribe(self: &Arc<Self>, mailbox: &Arc<Mailbox>, key: u32) -> Subscription {
-        Subscription { tail: self.clone(), interest: self.register(mailbox, key) }
+    pub fn subscribe(
+        self: &Arc<Self>,
+        mailbox: &Arc<Mailbox>,
+        key: u32,
+        sink: Option<Arc<dyn CommitSink>>,
+    ) -> Subscription {
+        let notified = AtomicBool::new(false);
+        let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, notified, sink });
+        self.interests.lock().list.push(interest.clone());
+        Subscription { tail: self.clone(), interest }
     }
 
     /// Waits until the log ends at `end` or later.
@@ -243,7 +286,7 @@ impl Tail {
             return;
         }
         let mailbox = Arc::new(Mailbox::default());
-        let subscription = self.subscribe(&mailbox, 0);
+        let subscription = self.subscribe(&mailbox, 0, None);
         while self.head().end < end {
             mailbox.wait().await;
             let _moved = mailbox.take();
@@ -251,8 +294,8 @@ impl Tail {
         }
     }
 
-    pub(crate) fn unregister(&self, interest: &Arc<Interest>) {
-        let mut interests = self.interests.lock();
+    fn unregister(&self, interest: &Arc<Interest>) {
+        let interests = &mut self.interests.lock().list;
         if let Some(index) = interests.iter().position(|held| Arc::ptr_eq(held, interest)) {
             interests.swap_remove(index);
         }

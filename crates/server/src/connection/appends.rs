@@ -244,6 +244,7 @@ impl Appends {
                     let appended = admitted.and_then(|()| appending.queue.append(token, *draft));
                     let Err(outcome) = appended else {
                         appending.submitted += 1;
+                        turn.placement.note_append();
                         self.note_submitted(token);
                         continue;
                     };

@@ -5,7 +5,10 @@
 //! is a cursor; each entry above it is sent once, in order; at most one batch waits for the socket,
 //! however far behind the cursor is, and it is charged before; rooms take turns.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use roomlog_core::{
@@ -17,6 +20,7 @@ use roomlog_core::{
 use roomlog_protocol::{ErrorCode, Refusal, RoomName, ServerFrame, Slot};
 
 use super::{
+    direct::DirectFollow,
     held::FOLLOW_BYTES,
     socket::BATCH_BYTES,
     turn::{Job, Question, Turn},
@@ -41,6 +45,14 @@ struct Follow {
     is_catching_up: bool,
     /// It is among those that may have something to send.
     is_in_line: bool,
+    /// What sends its entries directly; `None` for events.
+    direct: Option<Arc<DirectFollow>>,
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        self.send_directly(false);
+    }
 }
 
 /// The rooms that a connection follows.
@@ -80,9 +92,17 @@ impl Follows {
     pub(crate) fn begin(&mut self, turn: &mut Turn, key: u32, question: Question, next: Slot) {
         let Some(tail) = turn.rooms.tail(key) else { return };
         let follower = turn.gateway.node.follow(tail.clone(), next);
-        let follow = Follow { question, follower, is_catching_up: false, is_in_line: false };
+        let direct = (self.format == Format::Acks).then(|| {
+            let (sink, gateway) = (turn.sink.clone(), turn.gateway.clone());
+            Arc::new(DirectFollow::new(sink, gateway, follower.cursor().clone()))
+        });
+        match direct.clone() {
+            Some(direct) => turn.rooms.subscribe_sink(key, direct),
+            None => turn.rooms.subscribe(key),
+        }
+        let (is_catching_up, is_in_line) = (false, false);
+        let follow = Follow { question, follower, is_catching_up, is_in_line, direct };
         self.rooms.insert(key, Box::new(follow));
-        turn.rooms.subscribe(key);
         self.moved(key);
     }
 
@@ -132,6 +152,7 @@ impl Follows {
                 let Some(tail) = turn.rooms.tail(key).cloned() else { return true };
                 let frames = frames_of(self.format, turn, tail.room(), &pieces);
                 if turn.send_all(frames) {
+                    turn.placement.note_commits(pieces.len());
                     if more {
                         self.moved(key);
                     }
@@ -139,7 +160,7 @@ impl Follows {
                 }
                 let first = pieces.iter().flat_map(Piece::entries).next();
                 let Some(first) = first.map(|stored| stored.entry.slot) else { return true };
-                follow.follower = turn.gateway.node.follow(tail, first);
+                follow.follower.cursor().move_to(first);
                 if !turn.out.is_empty() {
                     follow.is_in_line = true;
                     return false;
@@ -168,6 +189,7 @@ impl Follows {
             return;
         };
         follow.is_catching_up = false;
+        follow.send_directly(true);
         match page {
             Ok(page) => {
                 let frames = frames_of_entries(self.format, turn, &room, &page.entries);
@@ -185,10 +207,15 @@ impl Follows {
 }
 
 impl Follow {
+    fn send_directly(&self, is_open: bool) {
+        self.direct.iter().for_each(|direct| direct.set_open(is_open));
+    }
+
     /// Asks for the next page, if that may be.
     fn catch_up(&mut self, turn: &mut Turn, key: u32, may_read: bool) {
         let Some(tail) = turn.rooms.tail(key).filter(|_| may_read) else { return };
         self.is_catching_up = true;
+        self.send_directly(false);
         let (question, span) = (self.question, self.follower.span());
         turn.jobs.push_back(Job::CatchUp(question, key, tail.room().clone(), span));
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use roomlog_core::budget::{Account, Charge};
 
 /// How much of what every connection is charged for is for frames, rooms and answers.
-const FREE_BYTES: usize = 12 << 10;
+pub(super) const FREE_BYTES: usize = 12 << 10;
 
 /// Charges grow by this many bytes, if they can.
 const STEP: usize = 16 << 10;

@@ -16,9 +16,11 @@
 //! read only if its answer may be held.
 
 mod appends;
+mod direct;
 pub(crate) mod follows;
 pub(crate) mod held;
 mod login;
+mod placement;
 mod position;
 mod reads;
 mod session;
@@ -28,6 +30,7 @@ pub(crate) mod turn;
 mod watch;
 
 pub(crate) use self::{
+    placement::{Placement, Served},
     reads::{keep_of, needed_end},
     socket::BATCH_BYTES,
     task::Connection,

@@ -94,12 +94,22 @@ impl Socket {
         next
     }
 
-    /// Whether a long frame has left a large buffer, which is empty now.
-    pub(super) fn has_spare_buffer(&self) -> bool {
+    /// Whether all that was read of the socket was given.
+    pub(super) fn is_at_rest(&self) -> bool {
         let reader = self.stream.get_ref();
-        reader.charge.bytes() > 0
+        reader.read.is_empty()
             && reader.position.is_between_messages()
             && reader.position.complete() == self.given
+    }
+
+    /// Whether a long frame has left a large buffer, which is empty now.
+    pub(super) fn has_spare_buffer(&self) -> bool {
+        self.stream.get_ref().charge.bytes() > 0 && self.is_at_rest()
+    }
+
+    /// The half that is read, of a socket that is at rest: the library's buffer is empty.
+    pub(super) fn into_half(self) -> ReadHalf {
+        self.stream.into_inner().half
     }
 
     /// The same socket with a buffer as at first: the library would keep an empty one for ever.
@@ -237,6 +247,13 @@ impl Out {
     pub(crate) fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len() + FRAME_OVERHEAD;
         self.frames.push_back(frame);
+    }
+
+    /// Puts the rest of a frame, which must go first, before the others. None of them has begun.
+    pub(super) fn push_rest(&mut self, rest: Bytes) {
+        self.bytes += rest.len() + FRAME_OVERHEAD;
+        self.frames.push_front(rest);
+        self.pong = self.pong.map(|place| place + 1);
     }
 
     /// Answers a ping, in place of a pong that waits: only the newest needs an answer (RFC 6455, 5.5.3).

@@ -5,14 +5,19 @@
 //! ```
 //!
 //! Invariant: frames that came together are handled in one turn, and what they submit goes together.
+//! Where the loop runs is decided in [`placement`](super::placement).
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_auth::Access;
 use roomlog_core::mailbox::{Mail, Mailbox};
 use roomlog_protocol::{Author, CloseCode};
+use tokio::{runtime::Handle, sync::watch};
+use tokio_util::task::AbortOnDropHandle;
 use tokio_websockets::Message;
+use tracing::debug;
 
 use super::{
     held::Held,
@@ -23,7 +28,7 @@ use super::{
 use crate::{
     gateway::{Gateway, stopped},
     principals::Client,
-    stream::Stream,
+    stream::{Detached, Stream, WriteHalf},
 };
 
 /// How many frames, and bytes of frames, are taken before other connections, and writing, have their
@@ -43,6 +48,8 @@ pub(crate) struct Connection {
     job: Option<BoxFuture<'static, Done>>,
     /// The socket takes nothing now.
     is_full: bool,
+    /// Notice when tokens are revoked; `None` on an open server.
+    revisions: Option<watch::Receiver<u64>>,
 }
 
 type Frame = Option<Result<Message, tokio_websockets::Error>>;
@@ -61,6 +68,12 @@ enum Event {
     Drain,
 }
 
+/// The socket of a connection that moves. Nobody else writes to it.
+fn detached(socket: Socket, write: Arc<WriteHalf>) -> Option<Detached> {
+    let detached = Detached::new(socket.into_half(), Arc::into_inner(write)?);
+    detached.inspect_err(|error| debug!(%error, "a socket could not be moved")).ok()
+}
+
 impl Connection {
     /// A connection of this client; `login` is what a token of the handshake gave, and its length.
     pub(crate) fn new(
@@ -75,36 +88,43 @@ impl Connection {
         {
             session.turn.refuse(refusal);
         }
-        Self { session, mailbox, mail: Mail::default(), job: None, is_full: false }
+        let tokens = session.turn.gateway.config.tokens.as_ref();
+        let revisions = tokens.map(|tokens| tokens.revisions());
+        Self { session, mailbox, mail: Mail::default(), job: None, is_full: false, revisions }
     }
 
-    /// Serves an upgraded connection until it ends. `read` is what came with the handshake already.
-    pub(crate) async fn serve(mut self, stream: Stream, read: bytes::Bytes) {
+    /// Where it is to be served.
+    pub(crate) fn runtime(&self) -> Handle {
+        let gateway = &self.session.turn.gateway;
+        let append_loop = gateway.config.append_loop.as_ref();
+        let append_loop = append_loop.filter(|_| self.session.turn.placement.is_on_loop());
+        append_loop.unwrap_or(&gateway.runtime).clone()
+    }
+
+    /// Serves an upgraded connection until it ends, or is to be served elsewhere. `read` is what came with
+    /// the handshake already.
+    pub(crate) async fn serve(mut self, stream: Stream, read: Bytes) -> Option<(Self, Detached)> {
         let frame_bytes = self.session.turn.gateway.config.limits.frame_bytes;
         let memory = self.session.turn.client.memory.clone();
         let (mut socket, write) = Socket::new(stream, read, frame_bytes, &memory);
-        let tokens = self.session.turn.gateway.config.tokens.clone();
-        let mut revisions = tokens.map(|tokens| tokens.revisions());
+        let write = Arc::new(write);
+        self.session.turn.sink.lock().socket = Some(write.clone());
         let mut stopping = Box::pin(stopped(self.session.turn.gateway.stopping.clone()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.session.deadline().into()));
         let End(close) = loop {
-            self.session.fill();
-            if self.job.is_none() {
-                self.job = self.session.next_job();
-            }
-            if !self.is_full && (!self.session.turn.out.is_empty() || write.is_unsent()) {
-                match self.session.turn.out.write(&write) {
-                    Ok(full) => self.is_full = full,
-                    Err(_) => break End::GONE,
-                }
-                if !self.is_full {
-                    self.session.turn.held.note_drained();
-                }
-                if !self.is_full && self.session.has_more(self.job.is_some()) {
+            match self.send(&write) {
+                Ok(false) => {}
+                Ok(true) => {
                     // The socket takes more; others have their turn first.
                     tokio::task::yield_now().await;
                     continue;
                 }
+                Err(end) => break end,
+            }
+            if self.moves(&socket) {
+                self.session.turn.placement.note_moved();
+                let socket = detached(socket, write);
+                return socket.map(|socket| (self, socket));
             }
             if self.job.is_none() && self.session.is_drained() {
                 break End::close(CloseCode::Restarting, "the server stops; reconnect");
@@ -127,7 +147,7 @@ impl Connection {
                 } } => Event::Done(done),
                 frame = socket.next(), if may_read => Event::Frame(frame),
                 () = &mut timer => Event::Time,
-                () = async { match &mut revisions {
+                () = async { match &mut self.revisions {
                     // The tokens are there as long as the gateway is.
                     Some(revisions) => _ = revisions.changed().await,
                     None => std::future::pending().await,
@@ -150,13 +170,75 @@ impl Connection {
         };
         // Its queues and followers end now, not after the client has read the close frame.
         let (out, held) = self.into_out();
+        let write = Arc::into_inner(write)?;
         socket::finish(socket, write, out, close).await;
         drop(held);
+        None
+    }
+
+    /// Fills what waits for the socket, starts a job, and writes. Whether the socket takes more and there
+    /// is more.
+    fn send(&mut self, write: &WriteHalf) -> Result<bool, End> {
+        let sink = self.session.turn.sink.clone();
+        let mut sink = sink.lock();
+        if let Some(rest) = sink.left.take() {
+            self.session.turn.out.push_rest(rest);
+        }
+        self.session.fill();
+        if self.job.is_none() {
+            self.job = self.session.next_job().map(|job| self.away(job));
+        }
+        let mut has_more = false;
+        if !self.is_full && (!self.session.turn.out.is_empty() || write.is_unsent()) {
+            self.is_full = self.session.turn.out.write(write).map_err(|_| End::GONE)?;
+            if !self.is_full {
+                self.session.turn.held.note_drained();
+            }
+            has_more = !self.is_full && self.session.has_more(self.job.is_some());
+        }
+        sink.is_free = !self.is_full && self.session.turn.out.is_empty() && !write.is_unsent();
+        Ok(has_more)
+    }
+
+    /// Whether it is to be served elsewhere, and can be moved now: then nobody writes any more.
+    fn moves(&mut self, socket: &Socket) -> bool {
+        let turn = &mut self.session.turn;
+        let moves = turn.placement.moves()
+            && turn.gateway.config.append_loop.is_some()
+            && self.job.is_none()
+            && socket.is_at_rest();
+        if !moves || self.session.is_draining() {
+            return false;
+        }
+        let turn = &mut self.session.turn;
+        let mut sink = turn.sink.lock();
+        let is_free = sink.is_free;
+        if is_free {
+            sink.close(&mut turn.out);
+        }
+        is_free
+    }
+
+    /// On the append loop, a job that is done on the runtime of all cores: it reads the archive.
+    fn away(&self, job: BoxFuture<'static, Done>) -> BoxFuture<'static, Done> {
+        if !self.session.turn.placement.is_on_loop() {
+            return job;
+        }
+        let done = AbortOnDropHandle::new(self.session.turn.gateway.runtime.spawn(job));
+        async {
+            match done.await {
+                Ok(done) => done,
+                Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+                Err(_runtime_ends) => std::future::pending().await,
+            }
+        }
+        .boxed()
     }
 
     /// What the socket has not taken, and its charge.
     fn into_out(self) -> (Out, Held) {
-        let turn = self.session.turn;
+        let mut turn = self.session.turn;
+        turn.sink.lock().close(&mut turn.out);
         (turn.out, turn.held)
     }
 

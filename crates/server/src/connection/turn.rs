@@ -18,6 +18,7 @@ use roomlog_auth::{Access, TokenError};
 use roomlog_core::{
     archive::ArchiveError,
     budget::{Account, Charge},
+    delivery::CommitSink,
     head::Head,
     mailbox::Mailbox,
     reader::{Page, PageLimits, ReadError},
@@ -29,6 +30,8 @@ use roomlog_protocol::{
 };
 
 use super::{
+    Placement,
+    direct::Sink,
     held::{Held, ROOM_BYTES},
     socket::{BATCH_BYTES, Out, bytes_of},
 };
@@ -52,8 +55,11 @@ pub(crate) struct Turn {
     pub(crate) out: Out,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) held: Held,
+    /// The socket, for those who deliver entries.
+    pub(super) sink: Arc<Sink>,
     /// What appends, reads and followings hold, in bytes.
     pub(super) held_else: usize,
+    pub(super) placement: Placement,
     /// The client sent more than it may, or was `busy`: until then the socket is not read.
     pub(super) paused_until: Option<Instant>,
 }
@@ -66,8 +72,22 @@ impl Turn {
     ) -> Self {
         let (rooms, out, jobs) = (OpenRooms::new(mailbox), Out::default(), VecDeque::new());
         let (now, held) = (Instant::now(), Held::new(&client.memory));
+        let (sink, placement) = (Arc::default(), Placement::default());
         let (held_else, paused_until) = (0, None);
-        Self { now, gateway, client, access, rooms, out, jobs, held, held_else, paused_until }
+        Self {
+            now,
+            gateway,
+            client,
+            access,
+            rooms,
+            out,
+            jobs,
+            held,
+            sink,
+            held_else,
+            placement,
+            paused_until,
+        }
     }
 
     /// Charges all that the connection holds to this client from now on.
@@ -229,7 +249,14 @@ impl OpenRooms {
         if let Some(room) = self.rooms.get_mut(&key)
             && room.subscription.is_none()
         {
-            room.subscription = Some(room.tail.subscribe(&self.mailbox, key));
+            room.subscription = Some(room.tail.subscribe(&self.mailbox, key, None));
+        }
+    }
+
+    /// Asks that what is new in the room goes to `sink` from now on, or else for notice.
+    pub(super) fn subscribe_sink(&mut self, key: u32, sink: Arc<dyn CommitSink>) {
+        if let Some(room) = self.rooms.get_mut(&key) {
+            room.subscription = Some(room.tail.subscribe(&self.mailbox, key, Some(sink)));
         }
     }
 

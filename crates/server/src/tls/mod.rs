@@ -15,4 +15,7 @@ mod session;
 mod stream;
 
 pub use self::files::{Stamps, Tls, TlsError};
-pub(crate) use self::{session::TLS_BYTES, stream::TlsStream};
+pub(crate) use self::{
+    session::{TLS_BYTES, TlsSession},
+    stream::TlsStream,
+};

@@ -27,7 +27,7 @@ const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain;
     content-length: 66\r\nconnection: close\r\n\r\n\
     this port speaks TLS, and the request is plain HTTP: use https://\n";
 
-pub(super) struct TlsSession {
+pub(crate) struct TlsSession {
     connection: ServerConnection,
     handshake_bytes: usize,
     /// The client speaks plain HTTP: it is sent nothing of TLS.

@@ -1,8 +1,8 @@
 //! A TLS session over a TCP socket of the runtime.
 //!
-//! Enters: plaintext to write; readiness of the socket. Leaves: plaintext that was read. Invariant: one
-//! task uses all clones of a stream, so its lock is never waited for, and one waker is enough for each
-//! direction.
+//! Enters: plaintext to write; readiness of the socket. Leaves: plaintext that was read. Invariants: one
+//! task waits for all clones of a stream, so one waker is enough for each direction; who else writes holds
+//! its lock only while a socket takes what it takes at once.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -34,8 +34,18 @@ struct TlsSocket {
 impl TlsStream {
     /// A session that begins: its handshake is done while it is first read.
     pub(super) fn new(tcp: TcpStream, connection: ServerConnection) -> Self {
-        let session = Mutex::new(TlsSession::new(connection));
-        Self(Arc::new(TlsSocket { tcp, session }))
+        Self::resume(tcp, TlsSession::new(connection))
+    }
+
+    /// A session that goes on.
+    pub(crate) fn resume(tcp: TcpStream, session: TlsSession) -> Self {
+        Self(Arc::new(TlsSocket { tcp, session: Mutex::new(session) }))
+    }
+
+    /// The socket, which no runtime waits for any more, and its session. Fails if there is another clone.
+    pub(crate) fn into_parts(self) -> io::Result<(std::net::TcpStream, TlsSession)> {
+        let socket = Arc::into_inner(self.0).ok_or_else(|| io::Error::other("it has a clone"))?;
+        Ok((socket.tcp.into_std()?, socket.session.into_inner()))
     }
 
     /// Writes what the socket takes now; [`io::ErrorKind::WouldBlock`] if it is full.

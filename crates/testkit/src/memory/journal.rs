@@ -38,7 +38,6 @@ impl MemoryJournal {
             log: log.into(),
             partitions: 1,
             depth: 1,
-            is_blocking: false,
             head_is_exact: true,
             is_exclusive: false,
         };

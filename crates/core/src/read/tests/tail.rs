@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+
 use crate::fixtures::{Speaker, room};
 use crate::{
     commit::Commit,
     mailbox::Mailbox,
-    read::tail::{After, Tail},
+    read::{
+        delivery::Deliveries,
+        tail::{After, Tail},
+    },
 };
 
 /// A tail with these commits, each written as its bodies.
@@ -103,17 +108,24 @@ fn a_view_is_consistent_and_names_where_the_tail_begins() {
     assert!(view.commits.is_empty(), "no slot was asked for");
 }
 
-#[test]
-fn a_connection_is_notified_once_until_it_looks() {
+/// Delivers a tail that moved, as the delivery task does.
+fn deliver(tail: &Arc<Tail>) {
+    let deliveries = Arc::new(Deliveries::default());
+    deliveries.add([tail.clone()].into_iter());
+    assert!(deliveries.run().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_connection_is_notified_once_until_it_looks() {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.head, &Arc::default());
+    let tail = Arc::new(Tail::new(room("general"), speaker.head, &Arc::default()));
     let mailbox = Arc::new(Mailbox::default());
-    let interest = tail.register(&mailbox, 7);
+    let subscription = tail.subscribe(&mailbox, 7, None);
     let mut move_on = |position, bodies: &[&str]| {
         tail.publish(speaker.says(position, bodies));
-        tail.notify();
+        deliver(&tail);
     };
-    assert!(!interest.take(), "nothing happened yet");
+    assert!(!subscription.take(), "nothing happened yet");
 
     move_on(1, &["a"]);
     move_on(2, &["b"]);
@@ -121,25 +133,24 @@ fn a_connection_is_notified_once_until_it_looks() {
     move_on(3, &["c"]);
     assert_eq!(mailbox.take().moved, [0_u32; 0], "it has not looked yet");
 
-    assert!(interest.take());
-    assert!(!interest.take());
+    assert!(subscription.take());
+    assert!(!subscription.take());
     move_on(4, &["d"]);
     assert_eq!(mailbox.take().moved, [7]);
 }
 
-#[test]
-fn every_registered_connection_is_notified_and_no_other() {
+#[tokio::test]
+async fn every_registered_connection_is_notified_and_no_other() {
     let mut speaker = Speaker::new("general");
-    let tail = Tail::new(room("general"), speaker.head, &Arc::default());
+    let tail = Arc::new(Tail::new(room("general"), speaker.head, &Arc::default()));
     let (one, two) = (Arc::new(Mailbox::default()), Arc::new(Mailbox::default()));
-    let removed = tail.register(&one, 1);
-    let _kept = tail.register(&one, 2);
-    let _other = tail.register(&two, 3);
-    tail.unregister(&removed);
-    tail.unregister(&removed);
+    let removed = tail.subscribe(&one, 1, None);
+    let _kept = tail.subscribe(&one, 2, None);
+    let _other = tail.subscribe(&two, 3, None);
+    drop(removed);
     tail.publish(speaker.says(1, &["a"]));
     assert_eq!(one.take().moved, [0_u32; 0], "publishing does not notify");
-    tail.notify();
+    deliver(&tail);
     assert_eq!(one.take().moved, [2]);
     assert_eq!(two.take().moved, [3]);
 }
@@ -149,7 +160,7 @@ fn dropping_a_registration_removes_it() {
     let held = Arc::default();
     let tail = Arc::new(Tail::new(room("general"), Speaker::new("general").head, &held));
     let mailbox = Arc::default();
-    let subscription = tail.subscribe(&mailbox, 1);
+    let subscription = tail.subscribe(&mailbox, 1, None);
     assert!(!subscription.take());
     assert_eq!(Arc::strong_count(&mailbox), 2);
     drop(subscription);

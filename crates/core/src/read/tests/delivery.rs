@@ -1,0 +1,124 @@
+//! Who is delivered to when rooms move.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use roomlog_protocol::Slot;
+
+use super::{CommitSink, Deliveries, FOLLOWERS_A_TASK, NewCommits};
+use crate::{
+    fixtures::{Speaker, room},
+    mailbox::Mailbox,
+    read::tail::{Subscription, Tail},
+};
+
+/// A follower that notes the slots of the commits that it takes, unless its socket is full.
+#[derive(Debug, Default)]
+struct Noting {
+    is_full: AtomicBool,
+    taken: Mutex<Vec<Slot>>,
+    next: Mutex<Slot>,
+}
+
+impl CommitSink for Noting {
+    fn take(&self, new: &mut NewCommits<'_>) -> bool {
+        let mut next = self.next.lock();
+        if self.is_full.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(commits) = new.after(*next, 1 << 20) else { return false };
+        self.taken.lock().extend(commits.iter().map(|commit| commit.first()));
+        *next = commits.last().map_or(*next, |commit| commit.end());
+        true
+    }
+}
+
+struct Following {
+    sink: Arc<Noting>,
+    mailbox: Arc<Mailbox>,
+    subscription: Subscription,
+}
+
+impl Following {
+    fn new(tail: &Arc<Tail>) -> Self {
+        let (sink, mailbox) = (Arc::<Noting>::default(), Arc::default());
+        let subscription = tail.subscribe(&mailbox, 7, Some(sink.clone()));
+        Self { sink, mailbox, subscription }
+    }
+
+    /// What it took, and its mail.
+    fn got(&self) -> (Vec<Slot>, Vec<u32>) {
+        (std::mem::take(&mut *self.sink.taken.lock()), self.mailbox.take().moved)
+    }
+}
+
+fn general() -> (Speaker, Arc<Tail>) {
+    let speaker = Speaker::new("general");
+    let tail = Arc::new(Tail::new(room("general"), speaker.head, &Arc::default()));
+    (speaker, tail)
+}
+
+#[tokio::test]
+async fn a_sink_takes_what_is_new_and_is_notified_only_while_it_cannot() {
+    let (mut speaker, tail) = general();
+    let deliveries = Arc::new(Deliveries::default());
+    let (ada, bob) = (Following::new(&tail), Following::new(&tail));
+    let mut say = |position, bodies: &[&str]| {
+        tail.publish(speaker.says(position, bodies));
+        deliveries.add([tail.clone()].into_iter());
+        assert!(deliveries.clone().run().now_or_never().is_none());
+    };
+    say(1, &["a", "b"]);
+    assert_eq!(ada.got(), (vec![0], vec![]));
+    bob.sink.is_full.store(true, Ordering::Relaxed);
+    say(2, &["c"]);
+    say(3, &["d"]);
+    assert_eq!(ada.got(), (vec![2, 3], vec![]));
+    assert_eq!(bob.got(), (vec![0], vec![7]), "one mail until it looks");
+    bob.sink.is_full.store(false, Ordering::Relaxed);
+    assert!(bob.subscription.take());
+    say(4, &["e"]);
+    assert_eq!(bob.got(), (vec![2, 3, 4], vec![]), "it takes all that it has not");
+}
+
+#[tokio::test]
+async fn a_cursor_inside_a_commit_or_behind_the_tail_is_for_the_connection() {
+    let (mut speaker, tail) = general();
+    tail.publish(speaker.says(1, &["a", "b"]));
+    tail.publish(speaker.says(2, &["c"]));
+    let firsts = |next| {
+        let mut new = NewCommits::new(&tail);
+        let commits = new.after(next, 1 << 20)?;
+        Some(commits.iter().map(|commit| commit.first()).collect::<Vec<_>>())
+    };
+    assert_eq!(firsts(0), Some(vec![0, 2]));
+    assert_eq!(firsts(1), None, "half of a commit");
+    assert_eq!(firsts(3), Some(vec![]));
+    assert!(NewCommits::new(&tail).after(0, 1).is_none(), "more than may be sent");
+    tail.drop_oldest();
+    assert_eq!(firsts(0), None, "only the archive has it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_with_many_followers_is_delivered_to_all_while_it_moves_on() {
+    let (mut speaker, tail) = general();
+    let deliveries = Arc::new(Deliveries::default());
+    let delivering = tokio::spawn(deliveries.clone().run());
+    let followings: Vec<_> = (0..3 * FOLLOWERS_A_TASK + 1).map(|_| Following::new(&tail)).collect();
+    for position in 1..=50 {
+        tail.publish(speaker.says(position, &["x"]));
+        deliveries.add([tail.clone()].into_iter());
+        tokio::task::yield_now().await;
+    }
+    for following in &followings {
+        while *following.sink.next.lock() < 50 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(following.got(), ((0..50).collect(), vec![]));
+    }
+    delivering.abort();
+}

@@ -1,0 +1,128 @@
+//! Where a connection is served: on the append loop, while it mostly appends, or else on the runtime of
+//! all cores.
+//!
+//! ```text
+//!  upgraded ──► all cores ──an append──► append loop
+//!                   ▲                        │
+//!                   └──many entries sent─────┘
+//! ```
+//!
+//! On the append loop an append and its answer are passed between no threads, and everything else there
+//! waits for the disk: so whoever mostly reads is served elsewhere. Enters: appends, entries that are sent
+//! to the client. Leaves: whether it moves. Invariant: it moves only between two messages, when nothing
+//! waits for its socket: no byte is lost, and nothing is done twice.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::{runtime::Handle, sync::mpsc};
+use tracing::debug;
+
+use super::Connection;
+use crate::{
+    gateway::SocketPermit,
+    stream::{Detached, Stream},
+};
+
+/// A connection that was sent at most this many commits since its append before moves to the append loop.
+const FEW_COMMITS: u32 = 64;
+
+/// A connection that was sent more than this many commits since its last append moves from there.
+const MANY_COMMITS: u32 = 4 * FEW_COMMITS;
+
+/// Where a connection is, and where it belongs.
+#[derive(Default)]
+pub(crate) struct Placement {
+    is_on_loop: bool,
+    belongs_on_loop: bool,
+    /// How many commits the client was sent since its last append.
+    commits: u32,
+}
+
+impl Placement {
+    pub(super) fn note_append(&mut self) {
+        self.belongs_on_loop = self.is_on_loop || self.commits <= FEW_COMMITS;
+        self.commits = 0;
+    }
+
+    pub(super) fn note_commits(&mut self, sent: usize) {
+        self.commits = self.commits.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
+        self.belongs_on_loop = self.belongs_on_loop && self.commits <= MANY_COMMITS;
+    }
+
+    pub(super) fn is_on_loop(&self) -> bool {
+        self.is_on_loop
+    }
+
+    pub(super) fn moves(&self) -> bool {
+        self.is_on_loop != self.belongs_on_loop
+    }
+
+    pub(super) fn note_moved(&mut self) {
+        self.is_on_loop = self.belongs_on_loop;
+    }
+}
+
+/// A connection, and what it holds as long as it is served.
+pub(crate) struct Served {
+    pub(crate) connection: Connection,
+    pub(crate) permit: Arc<SocketPermit>,
+    pub(crate) drain_guard: mpsc::Sender<()>,
+}
+
+impl Served {
+    /// Serves it here until it ends, or moves. `read` is what came with the handshake already.
+    pub(crate) fn serve(self, stream: Stream, read: Bytes) -> impl Future<Output = ()> + Send {
+        async move {
+            let Self { connection, permit, drain_guard } = self;
+            let presence = permit.client.presence.clone();
+            let moved = tokio::select! {
+                moved = connection.serve(stream, read) => moved,
+                () = presence.pending.cut() => return debug!("cut: there are newer connections"),
+            };
+            if let Some((connection, socket)) = moved {
+                let runtime = connection.runtime();
+                Self { connection, permit, drain_guard }.serve_on(&runtime, socket);
+            }
+        }
+    }
+
+    fn serve_on(self, runtime: &Handle, socket: Detached) {
+        runtime.spawn(async move {
+            match socket.attach() {
+                Ok(stream) => self.serve(stream, Bytes::new()).await,
+                Err(error) => debug!(%error, "a connection could not be moved"),
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(placement: &mut Placement) -> bool {
+        if placement.moves() {
+            placement.note_moved();
+        }
+        placement.is_on_loop()
+    }
+
+    #[test]
+    fn whoever_appends_is_on_the_loop_until_it_is_sent_much_more_than_it_appends() {
+        let mut it = Placement::default();
+        it.note_commits(1_000);
+        assert!(!place(&mut it), "it only reads");
+        it.note_append();
+        assert!(!place(&mut it), "one append to a thousand commits");
+        it.note_append();
+        assert!(place(&mut it), "a second one at once");
+        for _ in 0..3 {
+            it.note_commits(MANY_COMMITS as usize);
+            assert!(place(&mut it));
+            it.note_append();
+        }
+        it.note_commits(MANY_COMMITS as usize + 1);
+        assert!(!place(&mut it));
+    }
+}
