@@ -70,7 +70,7 @@ fn a_follower_receives_each_slot_from_its_first_on_once() {
     for follower in [&mut first, &mut inside, &mut end] {
         assert_eq!(next(follower, usize::MAX), "[e]");
         assert_eq!(next(follower, usize::MAX), "nothing");
-        assert_eq!(follower.next_slot(), 5);
+        assert_eq!(follower.cursor().next_slot(), 5);
     }
 }
 
