@@ -26,8 +26,30 @@ const ENVELOPE_BYTES: usize = 512;
 /// The first byte of a text frame: never fragmented (RFC 6455, 5.2).
 const TEXT: u8 = 0x81;
 
+/// The bytes of the longest header of our frames, which have no mask.
+const LONGEST_HEADER: usize = 10;
+
+/// The bytes of the header of a frame with at most 125 bytes of payload.
+const SHORT_HEADER: usize = 2;
+
 pub(crate) fn server_frame(frame: &ServerFrame) -> Bytes {
-    websocket_frame(TEXT, &[&json(frame)])
+    let mut bytes = Vec::new();
+    put_server_frame(&mut bytes, frame);
+    exact(bytes)
+}
+
+/// Writes a frame behind what is there.
+pub(crate) fn put_server_frame(bytes: &mut Vec<u8>, frame: &ServerFrame) {
+    // The header of most answers is as long.
+    let begin = bytes.len() + SHORT_HEADER;
+    bytes.resize(begin, 0);
+    put_json(bytes, frame);
+    let (header, length) = websocket_header(TEXT, bytes.len() - begin);
+    if length == SHORT_HEADER {
+        bytes[begin - SHORT_HEADER..begin].copy_from_slice(&header[..SHORT_HEADER]);
+    } else {
+        bytes.splice(begin - SHORT_HEADER..begin, header[..length].iter().copied());
+    }
 }
 
 pub(crate) fn ping_frame() -> Bytes {
@@ -50,21 +72,34 @@ pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
 /// A WebSocket frame of a server, never masked; its payload is in pieces.
 fn websocket_frame(first: u8, payload: &[&[u8]]) -> Bytes {
     let length = payload.iter().map(|piece| piece.len()).sum();
-    let mut frame = BytesMut::with_capacity(length + 10);
-    frame.put_u8(first);
-    match length {
-        short @ 0..=125 => frame.put_u8(short as u8),
-        middle @ 126..=0xffff => {
-            frame.put_u8(126);
-            frame.put_u16(middle as u16);
-        }
-        long => {
-            frame.put_u8(127);
-            frame.put_u64(long as u64);
-        }
-    }
+    let (header, bytes) = websocket_header(first, length);
+    let mut frame = BytesMut::with_capacity(bytes + length);
+    frame.put_slice(&header[..bytes]);
     payload.iter().for_each(|piece| frame.put_slice(piece));
     frame.freeze()
+}
+
+/// The header of a frame, and how many bytes it has.
+fn websocket_header(first: u8, length: usize) -> ([u8; LONGEST_HEADER], usize) {
+    let mut header = [0; LONGEST_HEADER];
+    header[0] = first;
+    let bytes = match length {
+        short @ 0..=125 => {
+            header[1] = short as u8;
+            2
+        }
+        middle @ 126..=0xffff => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(middle as u16).to_be_bytes());
+            4
+        }
+        long => {
+            header[1] = 127;
+            header[2..].copy_from_slice(&(long as u64).to_be_bytes());
+            LONGEST_HEADER
+        }
+    };
+    (header, bytes)
 }
 
 /// JSON of our own types, which cannot fail: they have text keys.

@@ -31,7 +31,8 @@ const ERASE_WEIGHT: usize = 256 << 10;
 /// An append that passed the gateway's checks.
 #[derive(Debug)]
 pub struct Draft {
-    pub(crate) proposal: Proposal,
+    /// In a box, because it is passed on a few times and is large.
+    pub(crate) proposal: Box<Proposal>,
     time: u64,
     seq: Option<u64>,
     charge: Option<Charge>,
@@ -57,7 +58,8 @@ impl Draft {
         charge: Charge,
     ) -> Self {
         let (time, seq) = (merge_time(append.sent_at, received), append.seq);
-        Self { proposal: Proposal::new(append, author, id, salt), time, seq, charge: Some(charge) }
+        let proposal = Box::new(Proposal::new(append, author, id, salt));
+        Self { proposal, time, seq, charge: Some(charge) }
     }
 
     /// Allows it to remove texts of other authors, if it is of a kind that removes texts.

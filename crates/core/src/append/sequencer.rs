@@ -7,9 +7,9 @@
 //! advances the room of its queue by one entry, the earliest of all heads there. So a backlog delays
 //! nobody who has none, but in its own room, by one entry of each other connection.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use foldhash::{HashMap as NumberMap, HashSet as NumberSet};
+use foldhash::{HashMap, HashSet};
 use roomlog_protocol::RoomName;
 
 use crate::{
@@ -46,7 +46,7 @@ impl Ticket {
 /// An append that is ready to be proposed.
 #[derive(Debug)]
 pub(crate) struct Submit {
-    pub(crate) proposal: Proposal,
+    pub(crate) proposal: Box<Proposal>,
     /// Orders it among the heads of its room, ms since the epoch.
     pub(crate) time: u64,
     pub(crate) ticket: Ticket,
@@ -79,12 +79,12 @@ pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
     turns: Turns<(QueueId, RoomName)>,
     /// The queues in `turns`. Some may be empty: another queue's turn took their last append.
-    listed: NumberSet<QueueId>,
+    listed: HashSet<QueueId>,
     /// Numbered queues with a refused append, and the `seq` that must be resent first.
-    broken: NumberMap<QueueId, u64>,
+    broken: HashMap<QueueId, u64>,
     /// Closed queues of which a block may still be refused, and the number of the first block that can
     /// hold nothing of them.
-    closed: NumberMap<QueueId, u64>,
+    closed: HashMap<QueueId, u64>,
 }
 
 impl Sequencer {

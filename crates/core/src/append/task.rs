@@ -217,7 +217,7 @@ impl SequencerTask {
         self.next_n += 1;
         let name = BlockName { node, incarnation, n };
         let rules = self.rules.now();
-        let block = block::encode(name, rules, submits.iter().map(|submit| &submit.proposal));
+        let block = block::encode(name, rules, submits.iter().map(|submit| &*submit.proposal));
         let look_up_cost = submits.iter().map(Submit::look_up_cost).sum();
         let charges = submits.iter_mut().filter_map(|submit| submit.charge.take()).collect();
         let (submits, known) = (Arc::new(submits), None);

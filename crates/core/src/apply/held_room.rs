@@ -4,8 +4,9 @@
 //! its block is committed. Invariant: an entry whose text is removed is known as such, whether the archive
 //! has removed it yet or not.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashMap;
 use roomlog_protocol::{Author, Removal, RoomName, Slot};
 
 use crate::{

@@ -14,6 +14,8 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
 };
 
+use siphasher::sip128::{Hasher128, SipHasher13};
+
 use roomlog_protocol::{Author, EntryId, RoomName};
 
 use crate::model::head::Known;
@@ -58,7 +60,7 @@ impl IdHash {
 }
 
 pub(crate) struct RecentIds {
-    keys: [RandomState; 2],
+    hasher: SipHasher13,
     shards: Vec<Shard>,
     /// Oldest first.
     order: VecDeque<IdHash>,
@@ -66,14 +68,15 @@ pub(crate) struct RecentIds {
 
 impl RecentIds {
     pub(crate) fn new() -> Self {
-        let keys = [RandomState::new(), RandomState::new()];
-        Self { keys, shards: vec![Shard::default(); SHARDS], order: VecDeque::new() }
+        let [high, low] = [RandomState::new(), RandomState::new()].map(|state| state.hash_one(0));
+        let hasher = SipHasher13::new_with_keys(high, low);
+        Self { hasher, shards: vec![Shard::default(); SHARDS], order: VecDeque::new() }
     }
 
     pub(crate) fn hash(&self, room: &RoomName, author: &Author, id: &EntryId) -> IdHash {
-        let [high, low] = &self.keys;
-        let key = (room, author, id);
-        IdHash(u128::from(high.hash_one(key)) << 64 | u128::from(low.hash_one(key)))
+        let mut hasher = self.hasher;
+        (room, author, id).hash(&mut hasher);
+        IdHash(hasher.finish128().as_u128())
     }
 
     pub(crate) fn get(&self, id: IdHash) -> Option<&Known> {

@@ -163,7 +163,7 @@ impl ApplierTask {
     /// on stays in memory until they are applied, so no id is missed.
     fn look_ahead(&mut self) -> Result<(), NodeError> {
         while let Some((n, submits)) = self.pipeline.to_look_up() {
-            let known = self.applier.look_up(submits.iter().map(|submit| &submit.proposal))?;
+            let known = self.applier.look_up(submits.iter().map(|submit| &*submit.proposal))?;
             self.pipeline.looked_up(n, &submits, known);
             self.looked_up = self.looked_up.max(n + 1);
         }
@@ -202,7 +202,7 @@ impl ApplierTask {
         let InFlight { n, rules, submits, charges, known, .. } = own;
         let Identity { node, incarnation } = self.identity;
         let name = BlockName { node, incarnation, n: *n };
-        let proposals = submits.iter().map(|submit| &submit.proposal);
+        let proposals = submits.iter().map(|submit| &*submit.proposal);
         let looked_up_now;
         let known = match known {
             Some(known) => known,

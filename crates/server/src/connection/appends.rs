@@ -46,7 +46,7 @@ struct Hand {
 
 /// The appends of a connection in one room.
 struct Appending {
-    lane: Lane<Box<Draft>>,
+    lane: Lane<Draft>,
     queue: Queue,
     /// How many of them the sequencer has.
     submitted: usize,
@@ -57,7 +57,7 @@ impl Appending {
     fn charge_waiting(
         &self,
         account: &Account,
-        arrival: &mut Arrival<Box<Draft>>,
+        arrival: &mut Arrival<Draft>,
         end: Slot,
     ) -> Option<Charge> {
         let weight = arrival.work.as_ref().ok()?.weight();
@@ -163,7 +163,7 @@ impl Appends {
         turn: &mut Turn,
         (key, read): (u32, Instant),
         (room, id, req): (RoomName, Option<EntryId>, Option<i64>),
-        mut arrival: Arrival<Box<Draft>>,
+        mut arrival: Arrival<Draft>,
     ) {
         let (token, seq, now) = (self.next_token, arrival.seq, turn.now);
         self.next_token += 1;
@@ -205,7 +205,7 @@ impl Appends {
         &mut self,
         turn: &mut Turn,
         key: u32,
-        event: impl FnOnce(&mut Appending, &mut Vec<Step<Box<Draft>>>),
+        event: impl FnOnce(&mut Appending, &mut Vec<Step<Draft>>),
     ) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
         let (mut steps, kept) = (Vec::new(), room.lane.kept());
@@ -228,7 +228,7 @@ impl Appends {
     }
 
     /// Does what a lane says.
-    fn take_steps(&mut self, turn: &mut Turn, key: u32, steps: Vec<Step<Box<Draft>>>) {
+    fn take_steps(&mut self, turn: &mut Turn, key: u32, steps: Vec<Step<Draft>>) {
         let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
             match step {
@@ -241,7 +241,7 @@ impl Appends {
                     // `out_of_order` uses up nothing.
                     let admitted = turn.client.admit_append();
                     let admitted = admitted.map_err(|it| AppendOutcome::Invalid(Box::new(it)));
-                    let appended = admitted.and_then(|()| appending.queue.append(token, *draft));
+                    let appended = admitted.and_then(|()| appending.queue.append(token, draft));
                     let Err(outcome) = appended else {
                         appending.submitted += 1;
                         turn.placement.note_append();

@@ -20,7 +20,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use roomlog_core::budget::{Account, Charge};
-use roomlog_protocol::CloseCode;
+use roomlog_protocol::{CloseCode, ServerFrame};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::timeout,
@@ -234,6 +234,8 @@ const FRAME_OVERHEAD: usize = 128;
 #[derive(Default)]
 pub(crate) struct Out {
     frames: VecDeque<Bytes>,
+    /// Answers behind the frames, which become one piece together.
+    answers: Vec<u8>,
     bytes: usize,
     /// The place of the newest pong.
     pong: Option<usize>,
@@ -245,8 +247,25 @@ pub(crate) struct Out {
 impl Out {
     /// Puts a frame behind the others.
     pub(crate) fn push(&mut self, frame: Bytes) {
+        self.close_answers();
         self.bytes += frame.len() + FRAME_OVERHEAD;
         self.frames.push_back(frame);
+    }
+
+    /// Puts an answer behind the others.
+    pub(super) fn say(&mut self, frame: &ServerFrame) {
+        if self.answers.is_empty() {
+            self.bytes += FRAME_OVERHEAD;
+        }
+        let before = self.answers.len();
+        wire::put_server_frame(&mut self.answers, frame);
+        self.bytes += self.answers.len() - before;
+    }
+
+    fn close_answers(&mut self) {
+        if !self.answers.is_empty() {
+            self.frames.push_back(wire::exact(std::mem::take(&mut self.answers)));
+        }
     }
 
     /// Puts the rest of a frame, which must go first, before the others. None of them has begun.
@@ -263,6 +282,7 @@ impl Out {
             self.bytes = self.bytes + frame.len() - waiting.len();
             *waiting = frame;
         } else {
+            self.close_answers();
             self.pong = Some(self.frames.len());
             self.push(frame);
         }
@@ -270,6 +290,7 @@ impl Out {
 
     /// Takes the first frame.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        self.close_answers();
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.len() + FRAME_OVERHEAD;
         self.pong = self.pong.and_then(|place| place.checked_sub(1));
@@ -284,12 +305,13 @@ impl Out {
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && self.answers.is_empty()
     }
 
     /// Writes what the socket takes now. Gives whether it is full: then it takes more when it is
     /// writable.
     pub(super) fn write(&mut self, socket: &WriteHalf) -> io::Result<bool> {
+        self.close_answers();
         while !self.frames.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let mut count = 0;

@@ -7,12 +7,13 @@
 //! something else of the same room, or leave it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_auth::{Access, TokenError};
 use roomlog_core::{
@@ -39,7 +40,6 @@ use crate::{
     admission::pause_after,
     gateway::{Gateway, PageGrant},
     principals::Client,
-    wire,
 };
 
 /// What the parts of a session share while they handle an event.
@@ -146,7 +146,7 @@ impl Turn {
     }
 
     pub(super) fn say(&mut self, frame: &ServerFrame) {
-        self.out.push(wire::server_frame(frame));
+        self.out.say(frame);
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) {
@@ -182,7 +182,7 @@ pub(crate) struct OpenRooms {
 impl OpenRooms {
     /// No rooms. Keys of rooms that move come to this mailbox.
     fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { mailbox, keys: HashMap::new(), rooms: BTreeMap::new(), next_key: 0 }
+        Self { mailbox, keys: HashMap::default(), rooms: BTreeMap::new(), next_key: 0 }
     }
 
     pub(crate) fn key(&self, room: &RoomName) -> Option<u32> {

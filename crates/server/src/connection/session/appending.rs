@@ -80,7 +80,7 @@ impl Session {
             reference: append.reference,
             work: charged.map(|charge| {
                 let (access, whose) = (&self.turn.access, (author, entry_id));
-                Box::new(draft(access, append, whose, now_ms(), charge))
+                draft(access, append, whose, now_ms(), charge)
             }),
         };
         self.arrive(read, place, arrival, opened);
@@ -123,7 +123,7 @@ impl Session {
         &mut self,
         read: Instant,
         place: (RoomName, Option<EntryId>, Option<i64>),
-        arrival: Arrival<Box<Draft>>,
+        arrival: Arrival<Draft>,
         opened: Option<u32>,
     ) {
         let (room, id, req) = &place;
