@@ -72,6 +72,10 @@ pub(crate) struct Served {
 
 impl Served {
     /// Serves it here until it ends, or moves. `read` is what came with the handshake already.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "it spawns another of its kind, so `Send` is declared"
+    )]
     pub(crate) fn serve(self, stream: Stream, read: Bytes) -> impl Future<Output = ()> + Send {
         async move {
             let Self { connection, permit, drain_guard } = self;

@@ -7,7 +7,8 @@ fn push(sequencer: &mut Sequencer, queue: u64, seq: u64) {
     let (mailbox, queue) = (Arc::default(), QueueId(queue));
     let ticket = Ticket { mailbox, token: seq, queue, seq: Some(seq) };
     let proposal = proposal("r", "ada", &format!("a-{seq}"), "");
-    let pushed = sequencer.push(Submit { proposal, time: 0, ticket, charge: None });
+    let pushed =
+        sequencer.push(Submit { proposal: Box::new(proposal), time: 0, ticket, charge: None });
     assert!(pushed.is_ok());
 }
 
