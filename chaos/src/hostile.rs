@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Enters: kinds of attacks, how many attackers, for how long. Leaves: a [`Harm`] for each kind, after one
-//! without attackers. Invariant: attackers go on until their time is over, whatever the server answers.
+//! without attackers; on request also one with the attackers at another server of the same machine, which
+//! is the floor: what they cost the author by being there. Invariant: attackers go on until their time is over, whatever the server answers.
 
 mod attack;
 mod author;
@@ -37,6 +38,8 @@ pub struct Hostility {
     pub attackers: usize,
     /// How long the author is measured beside each.
     pub time: Duration,
+    /// Whether each attack is also made on another server of the same machine.
+    pub elsewhere: bool,
 }
 
 /// What an attack did.
@@ -44,6 +47,8 @@ pub struct Hostility {
 pub struct Harm {
     /// `None` without attackers.
     pub attack: Option<Attack>,
+    /// The attackers attacked another server.
+    pub elsewhere: bool,
     /// The author's ack times, sorted.
     pub acks: Vec<Duration>,
     /// The author's appends that were refused, by code.
@@ -65,6 +70,7 @@ impl fmt::Display for Harm {
     /// A row of a table in Markdown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.attack.map_or_else(|| "none".into(), |attack| attack.to_string());
+        let name = if self.elsewhere { format!("{name}, elsewhere") } else { name };
         let ms = |part| self.quantile(part).as_secs_f64() * 1e3;
         let (p50, p99, max) = (ms(0.5), ms(0.99), ms(1.0));
         let (acks, refused, mib) = (self.acks.len(), self.refused.len(), self.peak >> 20);
@@ -83,20 +89,31 @@ pub const TABLE: &str = "\
 /// If the server does not start, ends by itself, or does not answer the author within 30 s.
 pub async fn run(plan: &Hostility, mut report: impl FnMut(&Harm)) -> io::Result<Vec<Harm>> {
     let directory = tempfile::tempdir()?;
-    let flags = vec![format!("--memory={MEMORY}"), "--admin-listen=127.0.0.1:0".into()];
-    let data = directory.path().join("data");
-    let mut server = Node::new("the server".into(), &plan.binary, data, flags)?;
-    server.start().await?;
-    author::fill(server.address).await?;
+    let start = async |name: &str| {
+        let flags = vec![format!("--memory={MEMORY}"), "--admin-listen=127.0.0.1:0".into()];
+        let data = directory.path().join(name);
+        let mut server = Node::new(format!("the {name} server"), &plan.binary, data, flags)?;
+        server.start().await?;
+        author::fill(server.address).await?;
+        Ok::<_, io::Error>(server)
+    };
+    let mut server = start("first").await?;
+    let mut other = if plan.elsewhere { Some(start("other").await?) } else { None };
+    let mut steps = vec![(None, false)];
+    for attack in &plan.attacks {
+        steps.extend(other.iter().map(|_| (Some(*attack), true)));
+        steps.push((Some(*attack), false));
+    }
     let mut harms = Vec::new();
-    for attack in std::iter::once(None).chain(plan.attacks.iter().copied().map(Some)) {
+    for (attack, elsewhere) in steps {
+        let attacked = other.as_ref().filter(|_| elsewhere).unwrap_or(&server).address;
         reset_peak(&server)?;
         let author = author::Waiting::connect(server.address).await?;
         let mut attackers = JoinSet::new();
         for (attack, number) in
             attack.iter().flat_map(|it| (0..plan.attackers).map(move |n| (*it, n)))
         {
-            attackers.spawn(attack.run(server.address, number));
+            attackers.spawn(attack.run(attacked, number));
         }
         sleep(RAMP).await;
         let (acks, refused) = author.measure(plan.time).await?;
@@ -105,11 +122,14 @@ pub async fn run(plan: &Hostility, mut report: impl FnMut(&Harm)) -> io::Result<
         if server.has_ended() {
             return Err(server.error("ended by itself"));
         }
-        let harm = Harm { attack, acks, refused, peak };
+        let harm = Harm { attack, elsewhere, acks, refused, peak };
         report(&harm);
         harms.push(harm);
     }
     server.stop().await?;
+    if let Some(other) = &mut other {
+        other.stop().await?;
+    }
     Ok(harms)
 }
 

@@ -22,6 +22,10 @@ struct Args {
     /// How long the author is measured beside each attack, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Make each attack on another server of this machine too, before: what is left of the harm then is not
+    /// the server's
+    #[arg(long)]
+    elsewhere: bool,
 }
 
 #[tokio::main]
@@ -33,6 +37,7 @@ async fn main() -> ExitCode {
         attacks: if args.attacks.is_empty() { all() } else { args.attacks },
         attackers: args.attackers,
         time: Duration::from_secs(args.seconds),
+        elsewhere: args.elsewhere,
     };
     println!("{TABLE}");
     match run(&plan, |harm| println!("{harm}")).await {

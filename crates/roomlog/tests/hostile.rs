@@ -16,6 +16,7 @@ async fn an_author_is_never_refused_and_memory_is_bounded_whatever_strangers_do(
         attacks: Attack::value_variants().to_vec(),
         attackers: 100,
         time: Duration::from_secs(1),
+        elsewhere: false,
     };
     let harms = run(&plan, |_| {}).await.expect("a run to its end");
     for harm in harms {

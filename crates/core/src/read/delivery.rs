@@ -10,7 +10,13 @@
 //! rooms; nobody is delivered to by two tasks at once; a room with many followers is delivered by
 //! several tasks, and other rooms do not wait for it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use roomlog_protocol::Slot;
@@ -67,17 +73,40 @@ impl<'a> NewCommits<'a> {
     }
 }
 
-/// What a tail is in, as to its delivery.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum DeliveryState {
-    #[default]
-    Done,
-    /// It moved, and is among those to be delivered.
-    Due,
-    /// A task delivers it.
-    Begun,
-    /// A task delivers it, and it moved since that began.
-    BegunAndDue,
+/// Whether the newest commits of a tail are delivered. Atomic, so that an applier waits for no list of
+/// followers.
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryState(AtomicU8);
+
+/// All is delivered.
+const DONE: u8 = 0;
+/// It moved, and is among those to be delivered.
+const DUE: u8 = 1;
+/// A task delivers it.
+const BEGUN: u8 = 2;
+/// A task delivers it, and it moved since that began.
+const BEGUN_AND_DUE: u8 = 3;
+
+impl DeliveryState {
+    /// Notes that the tail moved. Whether it has to be put among those to be delivered.
+    pub(crate) fn note_moved(&self) -> bool {
+        let next = |state| Some(if state < BEGUN { DUE } else { BEGUN_AND_DUE });
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(DONE)
+    }
+
+    fn begin(&self) {
+        self.0.store(BEGUN, Ordering::Release);
+    }
+
+    /// Ends a delivery; `false` if the tail has moved meanwhile, and the next begins.
+    fn end(&self) -> bool {
+        let (done, begun) = (Ordering::AcqRel, Ordering::Acquire);
+        let has_ended = self.0.compare_exchange(BEGUN, DONE, done, begun).is_ok();
+        if !has_ended {
+            self.begin();
+        }
+        has_ended
+    }
 }
 
 /// The tails to be delivered.
@@ -104,7 +133,8 @@ impl Deliveries {
             self.notify.notified().await;
             let due = std::mem::take(&mut *self.due.lock());
             for tail in due {
-                let interests = tail.begin_delivery();
+                tail.delivery().begin();
+                let interests = tail.interests();
                 if interests.len() > FOLLOWERS_A_TASK {
                     tokio::spawn(deliver_to_many(tail, interests));
                 } else {
@@ -123,18 +153,19 @@ fn deliver(tail: &Tail, interests: &[Arc<Interest>]) {
     }
 }
 
-fn deliver_to_few(tail: &Tail, interests: Vec<Arc<Interest>>) {
-    let mut next = Some(interests);
-    while let Some(interests) = next {
+fn deliver_to_few(tail: &Tail, mut interests: Vec<Arc<Interest>>) {
+    loop {
         deliver(tail, &interests);
-        next = tail.end_delivery();
+        if tail.delivery().end() {
+            return;
+        }
+        interests = tail.interests();
     }
 }
 
-async fn deliver_to_many(tail: Arc<Tail>, interests: Vec<Arc<Interest>>) {
+async fn deliver_to_many(tail: Arc<Tail>, mut interests: Vec<Arc<Interest>>) {
     let workers = Handle::current().metrics().num_workers();
-    let mut next = Some(interests);
-    while let Some(interests) = next {
+    loop {
         let each = interests.len().div_ceil(workers).max(FOLLOWERS_A_TASK);
         let mut parts = JoinSet::new();
         for part in interests.chunks(each) {
@@ -146,10 +177,11 @@ async fn deliver_to_many(tail: Arc<Tail>, interests: Vec<Arc<Interest>>) {
                 }
             });
         }
-        // A part that panicked has delivered to nobody after that: its followers are notified again with
-        // the next commit.
         while parts.join_next().await.is_some() {}
-        next = tail.end_delivery();
+        if tail.delivery().end() {
+            return;
+        }
+        interests = tail.interests();
     }
 }
 

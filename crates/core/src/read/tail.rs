@@ -8,9 +8,10 @@
 use std::{
     collections::VecDeque,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -75,8 +76,10 @@ impl Interest {
 
     /// Delivers the newest commits, or else notifies the connection.
     pub(crate) fn deliver(&self, new: &mut NewCommits<'_>) {
-        let is_taken = self.sink.as_ref().is_some_and(|sink| sink.take(new));
-        if !is_taken {
+        // A panic may hurt this connection, and not all followers.
+        let take = |sink: &Arc<dyn CommitSink>| catch_unwind(AssertUnwindSafe(|| sink.take(new)));
+        let is_taken = self.sink.as_ref().map(take);
+        if !matches!(is_taken, Some(Ok(true))) {
             self.notify();
         }
     }
@@ -96,12 +99,9 @@ pub struct Tail {
     /// Where the log ended when it was opened.
     opened_at: Slot,
     state: Mutex<TailState>,
-    interests: Mutex<Interests>,
-}
-
-#[derive(Debug, Default)]
-struct Interests {
-    list: Vec<Arc<Interest>>,
+    interests: Mutex<Vec<Arc<Interest>>>,
+    /// How many `interests` there are, for whoever should not wait for the lock.
+    interested: AtomicUsize,
     delivery: DeliveryState,
 }
 
@@ -141,7 +141,8 @@ impl Tail {
         let (commits, removals) = (VecDeque::new(), Removals::default());
         let state = TailState { head, first: head.end, commits, removals };
         let (state, interests) = (Mutex::new(state), Mutex::default());
-        Self { room, held, opened_at, state, interests }
+        let (interested, delivery) = Default::default();
+        Self { room, held, opened_at, state, interests, interested, delivery }
     }
 
     /// The room's name.
@@ -166,35 +167,20 @@ impl Tail {
         state.commits.push_back(commit);
     }
 
-    /// Notes that the room moved: after it did, so that a reader that registers first and then reads misses
-    /// nothing. Whether it is to be delivered: somebody is registered, and no delivery is due already.
+    /// Whether the tail has to be put among those to be delivered, because it moved. A reader that
+    /// registers first and then reads misses nothing: its number was changed before its view was taken.
     pub(crate) fn becomes_due(&self) -> bool {
-        let mut interests = self.interests.lock();
-        let before = interests.delivery;
-        interests.delivery = match before {
-            DeliveryState::Done if interests.list.is_empty() => DeliveryState::Done,
-            DeliveryState::Done | DeliveryState::Due => DeliveryState::Due,
-            DeliveryState::Begun | DeliveryState::BegunAndDue => DeliveryState::BegunAndDue,
-        };
-        before == DeliveryState::Done && interests.delivery == DeliveryState::Due
+        self.interested.load(Ordering::Acquire) > 0 && self.delivery.note_moved()
     }
 
-    /// Begins a delivery that is due: to whom.
-    pub(crate) fn begin_delivery(&self) -> Vec<Arc<Interest>> {
-        let mut interests = self.interests.lock();
-        interests.delivery = DeliveryState::Begun;
-        interests.list.clone()
+    /// How far its delivery is.
+    pub(crate) fn delivery(&self) -> &DeliveryState {
+        &self.delivery
     }
 
-    /// Ends a delivery; if the room has moved meanwhile, begins the next.
-    pub(crate) fn end_delivery(&self) -> Option<Vec<Arc<Interest>>> {
-        let mut interests = self.interests.lock();
-        if interests.delivery == DeliveryState::BegunAndDue {
-            interests.delivery = DeliveryState::Begun;
-            return Some(interests.list.clone());
-        }
-        interests.delivery = DeliveryState::Done;
-        None
+    /// Who is registered now.
+    pub(crate) fn interests(&self) -> Vec<Arc<Interest>> {
+        self.interests.lock().clone()
     }
 
     /// Whether the text of an entry was removed that the archive may still have.
@@ -276,7 +262,8 @@ impl Tail {
     ) -> Subscription {
         let notified = AtomicBool::new(false);
         let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, notified, sink });
-        self.interests.lock().list.push(interest.clone());
+        self.interests.lock().push(interest.clone());
+        self.interested.fetch_add(1, Ordering::AcqRel);
         Subscription { tail: self.clone(), interest }
     }
 
@@ -295,9 +282,10 @@ impl Tail {
     }
 
     fn unregister(&self, interest: &Arc<Interest>) {
-        let interests = &mut self.interests.lock().list;
+        let mut interests = self.interests.lock();
         if let Some(index) = interests.iter().position(|held| Arc::ptr_eq(held, interest)) {
             interests.swap_remove(index);
+            self.interested.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }

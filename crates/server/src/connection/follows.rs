@@ -152,7 +152,7 @@ impl Follows {
                 let Some(tail) = turn.rooms.tail(key).cloned() else { return true };
                 let frames = frames_of(self.format, turn, tail.room(), &pieces);
                 if turn.send_all(frames) {
-                    turn.placement.note_commits(pieces.len());
+                    turn.placement.note_others(pieces.len());
                     if more {
                         self.moved(key);
                     }

@@ -4,12 +4,12 @@
 //! ```text
 //!  upgraded ──► all cores ──an append──► append loop
 //!                   ▲                        │
-//!                   └──many entries sent─────┘
+//!                   └──much else but appends──┘
 //! ```
 //!
 //! On the append loop an append and its answer are passed between no threads, and everything else there
-//! waits for the disk: so whoever mostly reads is served elsewhere. Enters: appends, entries that are sent
-//! to the client. Leaves: whether it moves. Invariant: it moves only between two messages, when nothing
+//! waits for the disk: so whoever mostly reads, or sends other frames, is served elsewhere. Enters: appends,
+//! other frames, commits that are sent to the client. Leaves: whether it moves. Invariant: it moves only between two messages, when nothing
 //! waits for its socket: no byte is lost, and nothing is done twice.
 
 use std::sync::Arc;
@@ -24,30 +24,31 @@ use crate::{
     stream::{Detached, Stream},
 };
 
-/// A connection that was sent at most this many commits since its append before moves to the append loop.
-const FEW_COMMITS: u32 = 64;
+/// A connection that did at most this much else since its append before moves to the append loop.
+const LITTLE_ELSE: u32 = 64;
 
-/// A connection that was sent more than this many commits since its last append moves from there.
-const MANY_COMMITS: u32 = 4 * FEW_COMMITS;
+/// A connection that did more than this since its last append moves from there.
+const MUCH_ELSE: u32 = 4 * LITTLE_ELSE;
 
 /// Where a connection is, and where it belongs.
 #[derive(Default)]
 pub(crate) struct Placement {
     is_on_loop: bool,
     belongs_on_loop: bool,
-    /// How many commits the client was sent since its last append.
-    commits: u32,
+    /// How many commits the client was sent, and frames it sent that are no appends, since its last append.
+    /// Commits that were sent directly do not count: they cost its task nothing.
+    others: u32,
 }
 
 impl Placement {
     pub(super) fn note_append(&mut self) {
-        self.belongs_on_loop = self.is_on_loop || self.commits <= FEW_COMMITS;
-        self.commits = 0;
+        self.belongs_on_loop = self.is_on_loop || self.others <= LITTLE_ELSE;
+        self.others = 0;
     }
 
-    pub(super) fn note_commits(&mut self, sent: usize) {
-        self.commits = self.commits.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
-        self.belongs_on_loop = self.belongs_on_loop && self.commits <= MANY_COMMITS;
+    pub(super) fn note_others(&mut self, count: usize) {
+        self.others = self.others.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.belongs_on_loop = self.belongs_on_loop && self.others <= MUCH_ELSE;
     }
 
     pub(super) fn is_on_loop(&self) -> bool {
@@ -113,20 +114,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_appends_is_on_the_loop_until_it_is_sent_much_more_than_it_appends() {
+    fn whoever_appends_is_on_the_loop_until_it_does_much_else() {
         let mut it = Placement::default();
-        it.note_commits(1_000);
+        it.note_others(1_000);
         assert!(!place(&mut it), "it only reads");
         it.note_append();
-        assert!(!place(&mut it), "one append to a thousand commits");
+        assert!(!place(&mut it), "one append to a thousand others");
         it.note_append();
         assert!(place(&mut it), "a second one at once");
         for _ in 0..3 {
-            it.note_commits(MANY_COMMITS as usize);
+            it.note_others(MUCH_ELSE as usize);
             assert!(place(&mut it));
             it.note_append();
         }
-        it.note_commits(MANY_COMMITS as usize + 1);
+        it.note_others(MUCH_ELSE as usize + 1);
         assert!(!place(&mut it));
     }
 }

@@ -269,6 +269,7 @@ impl Session {
             self.turn.pause(refused_for(refusal));
         }
         if message.is_ping() {
+            self.turn.placement.note_others(1);
             self.turn.out.pong(wire::pong_frame(message.as_payload()));
             return Ok(());
         }
@@ -313,6 +314,9 @@ impl Session {
                 ClientFrame::Append(_) => self.turn.refuse_append(refusal),
                 _ => self.turn.refuse(refusal),
             };
+        }
+        if !matches!(frame, ClientFrame::Append(_)) {
+            self.turn.placement.note_others(1);
         }
         match (frame, over) {
             (ClientFrame::Append(append), over) => self.append(*append, over),

@@ -27,6 +27,7 @@ struct Noting {
 impl CommitSink for Noting {
     fn take(&self, new: &mut NewCommits<'_>) -> bool {
         let mut next = self.next.lock();
+        assert_ne!(*next, Slot::MAX, "a sink that panics");
         if self.is_full.load(Ordering::Relaxed) {
             return false;
         }
@@ -83,6 +84,18 @@ async fn a_sink_takes_what_is_new_and_is_notified_only_while_it_cannot() {
     assert!(bob.subscription.take());
     say(4, &["e"]);
     assert_eq!(bob.got(), (vec![2, 3, 4], vec![]), "it takes all that it has not");
+}
+
+#[tokio::test]
+async fn a_sink_that_panics_is_a_matter_of_its_connection() {
+    let (mut speaker, tail) = general();
+    let deliveries = Arc::new(Deliveries::default());
+    let (ada, bob) = (Following::new(&tail), Following::new(&tail));
+    *ada.sink.next.lock() = Slot::MAX;
+    tail.publish(speaker.says(1, &["a"]));
+    deliveries.add([tail.clone()].into_iter());
+    assert!(deliveries.run().now_or_never().is_none());
+    assert_eq!((ada.got(), bob.got()), ((vec![], vec![7]), (vec![0], vec![])));
 }
 
 #[tokio::test]
