@@ -29,7 +29,7 @@ pub use model::{
     journal, mailbox, outcome, proposal, removals, rules,
 };
 pub use node::{Engines, Node, NodeSettings};
-pub use read::{delivery, follower, heads, reader, tail};
+pub use read::{follower, heads, interests, reader, tail};
 pub use stats::NodeStats;
 
 #[cfg(test)]

@@ -8,11 +8,7 @@
 use std::{
     collections::VecDeque,
     ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
@@ -21,8 +17,8 @@ use roomlog_protocol::{Author, EntryId, Removal, RoomName, Slot};
 use crate::{
     model::{commit::Commit, head::Head, mailbox::Mailbox, removals::Removals},
     read::{
-        delivery::{CommitSink, DeliveryState, NewCommits},
         held::Held,
+        interests::{CommitSink, Interest, Interests},
     },
 };
 
@@ -54,40 +50,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.tail.unregister(&self.interest);
-    }
-}
-
-/// A connection that is notified when a room moves.
-#[derive(Debug)]
-pub(crate) struct Interest {
-    mailbox: Arc<Mailbox>,
-    key: u32,
-    notified: AtomicBool,
-    /// What may take the commits instead.
-    sink: Option<Arc<dyn CommitSink>>,
-}
-
-impl Interest {
-    /// Whether the room moved since the last call; enables the next notification.
-    pub(crate) fn take(&self) -> bool {
-        self.notified.swap(false, Ordering::AcqRel)
-    }
-
-    /// Delivers the newest commits, or else notifies the connection.
-    pub(crate) fn deliver(&self, new: &mut NewCommits<'_>) {
-        // A panic may hurt this connection, and not all followers.
-        let take = |sink: &Arc<dyn CommitSink>| catch_unwind(AssertUnwindSafe(|| sink.take(new)));
-        let is_taken = self.sink.as_ref().map(take);
-        if !matches!(is_taken, Some(Ok(true))) {
-            self.notify();
-        }
-    }
-
-    fn notify(&self) {
-        if !self.notified.swap(true, Ordering::AcqRel) {
-            self.mailbox.moved(self.key);
-        }
+        self.tail.interests.remove(&self.interest);
     }
 }
 
@@ -99,10 +62,7 @@ pub struct Tail {
     /// Where the log ended when it was opened.
     opened_at: Slot,
     state: Mutex<TailState>,
-    interests: Mutex<Vec<Arc<Interest>>>,
-    /// How many `interests` there are, for whoever should not wait for the lock.
-    interested: AtomicUsize,
-    delivery: DeliveryState,
+    interests: Interests,
 }
 
 #[derive(Debug)]
@@ -140,9 +100,8 @@ impl Tail {
         let (held, opened_at) = (Arc::downgrade(held), head.end);
         let (commits, removals) = (VecDeque::new(), Removals::default());
         let state = TailState { head, first: head.end, commits, removals };
-        let (state, interests) = (Mutex::new(state), Mutex::default());
-        let (interested, delivery) = Default::default();
-        Self { room, held, opened_at, state, interests, interested, delivery }
+        let (state, interests) = (Mutex::new(state), Interests::default());
+        Self { room, held, opened_at, state, interests }
     }
 
     /// The room's name.
@@ -167,20 +126,9 @@ impl Tail {
         state.commits.push_back(commit);
     }
 
-    /// Whether the tail has to be put among those to be delivered, because it moved. A reader that
-    /// registers first and then reads misses nothing: its number was changed before its view was taken.
-    pub(crate) fn becomes_due(&self) -> bool {
-        self.interested.load(Ordering::Acquire) > 0 && self.delivery.note_moved()
-    }
-
-    /// How far its delivery is.
-    pub(crate) fn delivery(&self) -> &DeliveryState {
-        &self.delivery
-    }
-
-    /// Who is registered now.
-    pub(crate) fn interests(&self) -> Vec<Arc<Interest>> {
-        self.interests.lock().clone()
+    /// Those who are interested in it.
+    pub(crate) fn interests(&self) -> &Interests {
+        &self.interests
     }
 
     /// Whether the text of an entry was removed that the archive may still have.
@@ -237,6 +185,18 @@ impl Tail {
         After::Commits { commits, more }
     }
 
+    /// The commits from slot `next` on, of at most about `bytes`; `None` if not all of them are here, the
+    /// first begins earlier, or they are more.
+    pub(crate) fn whole_after(&self, next: Slot, bytes: usize) -> Option<Vec<Arc<Commit>>> {
+        match self.after(next, bytes) {
+            After::Nothing => Some(Vec::new()),
+            After::Commits { commits, more: false } => {
+                commits.first().is_some_and(|first| first.first() == next).then_some(commits)
+            }
+            After::Commits { .. } | After::Archived => None,
+        }
+    }
+
     /// A consistent view of the head and the commits that overlap the span `first..end` which
     /// `span` chooses.
     #[must_use]
@@ -260,10 +220,7 @@ impl Tail {
         key: u32,
         sink: Option<Arc<dyn CommitSink>>,
     ) -> Subscription {
-        let notified = AtomicBool::new(false);
-        let interest = Arc::new(Interest { mailbox: mailbox.clone(), key, notified, sink });
-        self.interests.lock().push(interest.clone());
-        self.interested.fetch_add(1, Ordering::AcqRel);
+        let interest = self.interests.add(mailbox.clone(), key, sink);
         Subscription { tail: self.clone(), interest }
     }
 
@@ -278,14 +235,6 @@ impl Tail {
             mailbox.wait().await;
             let _moved = mailbox.take();
             subscription.take();
-        }
-    }
-
-    fn unregister(&self, interest: &Arc<Interest>) {
-        let mut interests = self.interests.lock();
-        if let Some(index) = interests.iter().position(|held| Arc::ptr_eq(held, interest)) {
-            interests.swap_remove(index);
-            self.interested.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }

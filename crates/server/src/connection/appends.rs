@@ -30,6 +30,9 @@ use crate::outcome::refusal_of;
 /// How many frames that are answered are noted before they are forgotten.
 const READ_KEPT: usize = 64;
 
+/// For how many steps of a lane a connection keeps memory.
+const STEPS_KEPT: usize = 4;
+
 /// An append frame without its last outcome.
 struct Hand {
     key: u32,
@@ -88,6 +91,8 @@ pub(super) struct Appends {
     outcomes: usize,
     /// Something was submitted that the sequencer does not see yet.
     is_unflushed: bool,
+    /// What a lane says, and what is still to be done of it: empty but for their memory.
+    steps: (Vec<Step<Draft>>, VecDeque<Step<Draft>>),
 }
 
 impl Appends {
@@ -104,6 +109,7 @@ impl Appends {
             submitted: 0,
             outcomes: 0,
             is_unflushed: false,
+            steps: Default::default(),
         }
     }
 
@@ -208,10 +214,15 @@ impl Appends {
         event: impl FnOnce(&mut Appending, &mut Vec<Step<Draft>>),
     ) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
-        let (mut steps, kept) = (Vec::new(), room.lane.kept());
-        event(room, &mut steps);
+        let (mut said, mut steps) = std::mem::take(&mut self.steps);
+        let kept = room.lane.kept();
+        event(room, &mut said);
         self.outcomes = self.outcomes + room.lane.kept() - kept;
-        self.take_steps(turn, key, steps);
+        steps.extend(said.drain(..));
+        self.take_steps(turn, key, &mut steps);
+        said.shrink_to(STEPS_KEPT);
+        steps.shrink_to(STEPS_KEPT);
+        self.steps = (said, steps);
     }
 
     /// Asks for notice of a room if an append waits for it, and notes the deadline if one has any.
@@ -228,15 +239,14 @@ impl Appends {
     }
 
     /// Does what a lane says.
-    fn take_steps(&mut self, turn: &mut Turn, key: u32, steps: Vec<Step<Draft>>) {
-        let mut steps = VecDeque::from(steps);
+    fn take_steps(&mut self, turn: &mut Turn, key: u32, steps: &mut VecDeque<Step<Draft>>) {
         while let Some(step) = steps.pop_front() {
             match step {
                 Step::Answer { token, outcome, entry_id, again } => {
                     self.answer(turn, token, &outcome, (entry_id, again));
                 }
                 Step::Submit(token, draft) => {
-                    let Some(appending) = self.rooms.get_mut(&key) else { return };
+                    let Some(appending) = self.rooms.get_mut(&key) else { continue };
                     // Counted now and not when it was read: one that waited for its turn and is
                     // `out_of_order` uses up nothing.
                     let admitted = turn.client.admit_append();

@@ -21,8 +21,8 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use roomlog_core::{
-    delivery::{CommitSink, NewCommits},
     follower::FollowerCursor,
+    interests::{CommitSink, NewCommits},
 };
 
 use super::{

@@ -23,6 +23,7 @@ mod login;
 mod placement;
 mod position;
 mod reads;
+mod served;
 mod session;
 mod socket;
 mod task;
@@ -30,8 +31,8 @@ pub(crate) mod turn;
 mod watch;
 
 pub(crate) use self::{
-    placement::{Placement, Served},
     reads::{keep_of, needed_end},
+    served::Served,
     socket::BATCH_BYTES,
     task::Connection,
 };

@@ -9,20 +9,8 @@
 //!
 //! On the append loop an append and its answer are passed between no threads, and everything else there
 //! waits for the disk: so whoever mostly reads, or sends other frames, is served elsewhere. Enters: appends,
-//! other frames, commits that are sent to the client. Leaves: whether it moves. Invariant: it moves only between two messages, when nothing
-//! waits for its socket: no byte is lost, and nothing is done twice.
-
-use std::sync::Arc;
-
-use bytes::Bytes;
-use tokio::{runtime::Handle, sync::mpsc};
-use tracing::debug;
-
-use super::Connection;
-use crate::{
-    gateway::SocketPermit,
-    stream::{Detached, Stream},
-};
+//! other frames, commits that are sent to the client. Leaves: whether it moves. Invariant: it moves only
+//! between two messages, when nothing waits for its socket: no byte is lost, and nothing is done twice.
 
 /// A connection that did at most this much else since its append before moves to the append loop.
 const LITTLE_ELSE: u32 = 64;
@@ -61,44 +49,6 @@ impl Placement {
 
     pub(super) fn note_moved(&mut self) {
         self.is_on_loop = self.belongs_on_loop;
-    }
-}
-
-/// A connection, and what it holds as long as it is served.
-pub(crate) struct Served {
-    pub(crate) connection: Connection,
-    pub(crate) permit: Arc<SocketPermit>,
-    pub(crate) drain_guard: mpsc::Sender<()>,
-}
-
-impl Served {
-    /// Serves it here until it ends, or moves. `read` is what came with the handshake already.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "it spawns another of its kind, so `Send` is declared"
-    )]
-    pub(crate) fn serve(self, stream: Stream, read: Bytes) -> impl Future<Output = ()> + Send {
-        async move {
-            let Self { connection, permit, drain_guard } = self;
-            let presence = permit.client.presence.clone();
-            let moved = tokio::select! {
-                moved = connection.serve(stream, read) => moved,
-                () = presence.pending.cut() => return debug!("cut: there are newer connections"),
-            };
-            if let Some((connection, socket)) = moved {
-                let runtime = connection.runtime();
-                Self { connection, permit, drain_guard }.serve_on(&runtime, socket);
-            }
-        }
-    }
-
-    fn serve_on(self, runtime: &Handle, socket: Detached) {
-        runtime.spawn(async move {
-            match socket.attach() {
-                Ok(stream) => self.serve(stream, Bytes::new()).await,
-                Err(error) => debug!(%error, "a connection could not be moved"),
-            }
-        });
     }
 }
 

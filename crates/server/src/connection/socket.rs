@@ -224,6 +224,9 @@ pub(super) const OUT_BYTES: usize = 256 << 10;
 /// How many pieces one write takes.
 const PIECES: usize = 64;
 
+/// A piece of more answers than this is closed: its memory is held until all of it is written.
+const ANSWERS_BYTES: usize = 4 << 10;
+
 /// For how many frames an idle connection keeps memory.
 const FRAMES_KEPT: usize = 4;
 
@@ -254,6 +257,9 @@ impl Out {
 
     /// Puts an answer behind the others.
     pub(super) fn say(&mut self, frame: &ServerFrame) {
+        if self.answers.len() > ANSWERS_BYTES {
+            self.close_answers();
+        }
         if self.answers.is_empty() {
             self.bytes += FRAME_OVERHEAD;
         }

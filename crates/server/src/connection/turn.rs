@@ -19,8 +19,8 @@ use roomlog_auth::{Access, TokenError};
 use roomlog_core::{
     archive::ArchiveError,
     budget::{Account, Charge},
-    delivery::CommitSink,
     head::Head,
+    interests::CommitSink,
     mailbox::Mailbox,
     reader::{Page, PageLimits, ReadError},
     tail::{Subscription, Tail},
@@ -31,9 +31,9 @@ use roomlog_protocol::{
 };
 
 use super::{
-    Placement,
     direct::Sink,
     held::{Held, ROOM_BYTES},
+    placement::Placement,
     socket::{BATCH_BYTES, Out, bytes_of},
 };
 use crate::{

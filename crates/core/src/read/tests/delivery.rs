@@ -9,11 +9,14 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use roomlog_protocol::Slot;
 
-use super::{CommitSink, Deliveries, FOLLOWERS_A_TASK, NewCommits};
+use super::{Deliveries, FOLLOWERS_A_TASK};
 use crate::{
     fixtures::{Speaker, room},
     mailbox::Mailbox,
-    read::tail::{Subscription, Tail},
+    read::{
+        interests::{CommitSink, NewCommits},
+        tail::{Subscription, Tail},
+    },
 };
 
 /// A follower that notes the slots of the commits that it takes, unless its socket is full.
@@ -104,14 +107,13 @@ async fn a_cursor_inside_a_commit_or_behind_the_tail_is_for_the_connection() {
     tail.publish(speaker.says(1, &["a", "b"]));
     tail.publish(speaker.says(2, &["c"]));
     let firsts = |next| {
-        let mut new = NewCommits::new(&tail);
-        let commits = new.after(next, 1 << 20)?;
+        let commits = tail.whole_after(next, 1 << 20)?;
         Some(commits.iter().map(|commit| commit.first()).collect::<Vec<_>>())
     };
     assert_eq!(firsts(0), Some(vec![0, 2]));
     assert_eq!(firsts(1), None, "half of a commit");
     assert_eq!(firsts(3), Some(vec![]));
-    assert!(NewCommits::new(&tail).after(0, 1).is_none(), "more than may be sent");
+    assert!(tail.whole_after(0, 1).is_none(), "more than may be sent");
     tail.drop_oldest();
     assert_eq!(firsts(0), None, "only the archive has it");
 }

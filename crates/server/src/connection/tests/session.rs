@@ -104,7 +104,7 @@ impl Client {
     fn answers(&mut self, code: &str) -> usize {
         let code = format!(r#""code":"{code}""#);
         let frames = std::iter::from_fn(|| self.session.turn.out.pop());
-        frames.filter(|frame| String::from_utf8_lossy(frame).contains(&code)).count()
+        frames.map(|piece| String::from_utf8_lossy(&piece).matches(&code).count()).sum()
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::{Buf, Bytes};
 use roomlog_auth::Access;
 use roomlog_core::{
     Engines, Node, NodeSettings,
@@ -74,9 +75,16 @@ impl Scene {
     /// list. No room may go back.
     fn frames(&mut self) -> Vec<(usize, bool)> {
         let mut frames = Vec::new();
-        while let Some(frame) = self.turn.out.pop() {
-            let json = frame.iter().position(|byte| *byte == b'{').expect("an object");
-            let frame: Value = serde_json::from_slice(&frame[json..]).expect("JSON");
+        let mut piece = Bytes::new();
+        while !piece.is_empty() || !self.turn.out.is_empty() {
+            if piece.is_empty() {
+                piece = self.turn.out.pop().expect("a piece");
+            }
+            piece.advance(piece.iter().position(|byte| *byte == b'{').expect("an object"));
+            let mut values = serde_json::Deserializer::from_slice(&piece).into_iter::<Value>();
+            let frame = values.next().expect("a frame").expect("JSON");
+            let read = values.byte_offset();
+            piece.advance(read);
             assert_eq!(frame["type"], "heads");
             let rooms = frame["rooms"].as_object().expect("rooms");
             for (room, latest) in rooms {
