@@ -122,6 +122,7 @@ impl JetStreamJournal {
             log: opened.log,
             partitions: u32::try_from(streams.len()).unwrap_or(u32::MAX),
             depth: DEPTH,
+            is_blocking: false,
             head_is_exact: false,
             // Others may have the right to publish to the subject.
             is_exclusive: false,

@@ -137,6 +137,7 @@ impl SqliteJournal {
             partitions: 1,
             // `propose` writes: what is queued meanwhile makes the next block larger.
             depth: 1,
+            is_blocking: true,
             head_is_exact: true,
             is_exclusive: true,
         };

@@ -106,6 +106,8 @@ pub struct JournalFacts {
     pub partitions: u32,
     /// The most blocks proposed and not answered.
     pub depth: usize,
+    /// Whether `propose` waits for the disk before it returns.
+    pub is_blocking: bool,
     /// Whether `head` is exact. If other nodes propose too, it may lag behind their acks, and only
     /// the return of one of its own blocks shows a node that it has caught up.
     pub head_is_exact: bool,

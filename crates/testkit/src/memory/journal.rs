@@ -38,6 +38,7 @@ impl MemoryJournal {
             log: log.into(),
             partitions: 1,
             depth: 1,
+            is_blocking: false,
             head_is_exact: true,
             is_exclusive: false,
         };
