@@ -17,7 +17,7 @@ use crate::{
 
 /// A connection, and what it holds as long as it is served.
 pub(crate) struct Served {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Box<Connection>,
     pub(crate) permit: Arc<SocketPermit>,
     pub(crate) drain_guard: mpsc::Sender<()>,
 }

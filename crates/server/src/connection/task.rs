@@ -80,7 +80,7 @@ impl Connection {
         gateway: Arc<Gateway>,
         client: Client,
         login: Option<(Author, Arc<Access>, usize)>,
-    ) -> Self {
+    ) -> Box<Self> {
         let mailbox = Arc::<Mailbox>::default();
         let mut session = Session::new(gateway, client, mailbox.clone());
         if let Some((author, access, length)) = login
@@ -90,7 +90,9 @@ impl Connection {
         }
         let tokens = session.turn.gateway.config.tokens.as_ref();
         let revisions = tokens.map(|tokens| tokens.revisions());
-        Self { session, mailbox, mail: Mail::default(), job: None, is_full: false, revisions }
+        let mail = Mail::default();
+        // In a box, because it moves from task to task.
+        Box::new(Self { session, mailbox, mail, job: None, is_full: false, revisions })
     }
 
     /// Where it is to be served.
@@ -103,7 +105,11 @@ impl Connection {
 
     /// Serves an upgraded connection until it ends, or is to be served elsewhere. `read` is what came with
     /// the handshake already.
-    pub(crate) async fn serve(mut self, stream: Stream, read: Bytes) -> Option<(Self, Detached)> {
+    pub(crate) async fn serve(
+        mut self: Box<Self>,
+        stream: Stream,
+        read: Bytes,
+    ) -> Option<(Box<Self>, Detached)> {
         let frame_bytes = self.session.turn.gateway.config.limits.frame_bytes;
         let memory = self.session.turn.client.memory.clone();
         let (mut socket, write) = Socket::new(stream, read, frame_bytes, &memory);
