@@ -57,7 +57,7 @@ pub(crate) fn run(args: &LoadArgs) -> io::Result<()> {
     table.print();
     say(&format!("\nFloor: {FLOOR}, {ENTRY} bytes for each entry of the mean block."));
     say("`busy`: answers that the authors received, and in brackets the server's own count.");
-    say("Bar: at least 0.5 of the floor's blocks per second.");
+    say("Blocks hold what a turn of the server reads: fewer per second are not slower.");
     Ok(())
 }
 
