@@ -1,5 +1,5 @@
 //! Connections that are served by the append loop, and then elsewhere, and entries that are sent directly:
-//! nothing is lost or doubled, in the clear and over TLS.
+//! nothing is lost, doubled or overtaken, in the clear and over TLS.
 
 mod support;
 
@@ -97,5 +97,55 @@ async fn who_has_left_a_room_gets_nothing_of_it() {
         ada.append("r", json!({"body": "after"})).await;
         bob.passed_over();
         bob.nothing_more().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_entry_overtakes_the_reply_of_the_join_that_it_follows() {
+    let server = Server::start(&[]).await;
+    let (mut ada, mut bob) = (server.login("ada").await, server.login("bob").await);
+    let writing = tokio::spawn(async move {
+        loop {
+            ada.append("r", json!({"body": "on and on"})).await;
+        }
+    });
+    for round in 0..1_500 {
+        bob.send(json!({"type": "join", "room": "r", "count": 1})).await;
+        let reply = bob.expect("reply").await;
+        let latest = reply["latest"].as_i64().expect("a slot");
+        bob.send(json!({"type": "leave", "room": "r"})).await;
+        let mut next = latest + 1;
+        loop {
+            let frame = bob.recv().await;
+            if frame["type"] == "left" {
+                break;
+            }
+            for entry in frame["entries"].as_array().expect("entries of an ack") {
+                assert_eq!(slot(entry), next, "in round {round}");
+                next += 1;
+            }
+        }
+    }
+    writing.abort();
+}
+
+#[tokio::test]
+async fn what_waits_for_a_followed_room_goes_on_at_once_when_the_room_gets_there() {
+    let server = Server::start(&["--ahead-ms=15000"]).await;
+    let (mut ada, mut grace) = (server.login("ada").await, server.login("grace").await);
+    ada.join("r", json!({})).await;
+    for round in 0..20 {
+        let end = 5 * round;
+        let append = json!({"type": "append", "room": "r", "body": "then", "after": end + 2});
+        let append = ada.post(append).await;
+        let update =
+            ada.post(json!({"type": "update", "room": "r", "count": 1, "seen": end + 3})).await;
+        for _ in 0..4 {
+            grace.append("r", json!({"body": "first"})).await;
+        }
+        let begun = std::time::Instant::now();
+        let (appended, reply) = (ada.answer(append).await, ada.answer(update).await);
+        assert_eq!((&appended["type"], &reply["type"]), (&json!("appended"), &json!("reply")));
+        assert!(begun.elapsed().as_secs() < 5, "it waited for its time: {appended} {reply}");
     }
 }

@@ -4,8 +4,8 @@
 //! Invariant: it is the only caller of `propose`; a block is closed when the journal can accept it,
 //! and holds what is pending then: on a loop that is what all ready sockets had to say, because this
 //! task is woken by the first of them and runs after the last. On a single node `propose` is the write
-//! itself, of which a large one is handed to another thread. After each block the others have their
-//! turn: the applier, and those who wait for its answers.
+//! itself, on another thread. After each block the others have their turn: the applier, and those who
+//! wait for its answers.
 //!
 //! If the journal's head is not exact, the first block is empty: it fences late blocks of an earlier
 //! start, and its return shows that the node has caught up. While the journal is slow to answer, new
@@ -35,7 +35,7 @@ use crate::{
     },
     episode::Episode,
     model::{
-        block::{self, BLOCK_ENTRIES, BlockName},
+        block::{self, BlockName},
         error::NodeError,
         identity::Identity,
         journal::{Journal, JournalError, Partition, Proposed},
@@ -44,10 +44,6 @@ use crate::{
     },
     peers::rules::ActiveRules,
 };
-
-/// A block of this many entries is written by another thread, if writing waits for the disk. To hand over
-/// a smaller one costs more than it saves: a thread has to be woken twice.
-const HANDED_OVER: usize = BLOCK_ENTRIES / 4;
 
 /// A journal that leaves a block unanswered for longer makes new appends `busy`.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
@@ -227,7 +223,6 @@ impl SequencerTask {
         let name = BlockName { node, incarnation, n };
         let rules = self.rules.now();
         let block = block::encode(name, rules, submits.iter().map(|submit| &*submit.proposal));
-        let entries = submits.len();
         let look_up_cost = submits.iter().map(Submit::look_up_cost).sum();
         let charges = submits.iter_mut().filter_map(|submit| submit.charge.take()).collect();
         let (submits, known) = (Arc::new(submits), None);
@@ -235,22 +230,21 @@ impl SequencerTask {
         let in_flight =
             InFlight { n, rules, block: block.clone(), submits, charges, look_up_cost, known };
         self.pipeline.push(in_flight);
-        let (since, answer) = (Instant::now(), self.write(block, entries));
+        let (since, answer) = (Instant::now(), self.write(block));
         self.outstanding.push_back(Outstanding { n, since, answer });
     }
 
-    /// Proposes a block. If that waits for the disk, a large one is written by another thread: there is much
-    /// to read meanwhile.
-    fn write(&self, block: Bytes, entries: usize) -> BoxFuture<'static, Proposed> {
+    /// Proposes a block: on another thread if that waits for the disk, so that the loop reads on.
+    fn write(&self, block: Bytes) -> BoxFuture<'static, Proposed> {
         let (journal, partition) = (self.journal.clone(), self.partition);
-        if entries < HANDED_OVER || !journal.facts().is_blocking {
+        if !journal.facts().is_blocking {
             return journal.propose(partition, block);
         }
         let proposing = spawn_blocking(move || journal.propose(partition, block));
         async {
             match proposing.await {
                 Ok(proposed) => proposed.await,
-                Err(_) => Proposed::Unknown("its thread panicked".into()),
+                Err(_) => Proposed::Unknown("its thread has ended".into()),
             }
         }
         .boxed()

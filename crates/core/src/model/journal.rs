@@ -106,7 +106,8 @@ pub struct JournalFacts {
     pub partitions: u32,
     /// The most blocks proposed and not answered.
     pub depth: usize,
-    /// Whether `propose` waits for the disk before it returns.
+    /// Whether `propose` waits for the disk before it returns: then `depth` is 1, because each block is
+    /// proposed on another thread.
     pub is_blocking: bool,
     /// Whether `head` is exact. If other nodes propose too, it may lag behind their acks, and only
     /// the return of one of its own blocks shows a node that it has caught up.

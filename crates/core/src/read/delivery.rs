@@ -7,8 +7,8 @@
 //!
 //! Enters: tails, from the appliers. Leaves: commits and notifications. Invariants: an applier never waits
 //! for a follower; a tail waits here once, however many commits it had, so what waits is bounded by the
-//! rooms; nobody is delivered to by two tasks at once; a room with many followers is delivered by
-//! several tasks, and other rooms do not wait for it.
+//! rooms; nobody is delivered to by two tasks at once; a room with many followers, or many rooms with few,
+//! are delivered by several tasks, and nobody waits for all of them.
 
 use std::sync::Arc;
 
@@ -50,39 +50,35 @@ impl Deliveries {
         loop {
             self.notify.notified().await;
             let due = std::mem::take(&mut *self.due.lock());
+            let (mut few, mut followers) = (Vec::new(), 0);
             for tail in due {
                 let interests = tail.interests().begin_delivery();
                 if interests.len() > FOLLOWERS_A_TASK {
-                    tokio::spawn(deliver_to_many(tail, interests));
-                } else {
-                    deliver_to_few(&tail, interests);
-                    consume_budget().await;
+                    tokio::spawn(self.clone().deliver_to_many(tail, interests));
+                    continue;
+                }
+                followers += interests.len();
+                few.push((tail, interests));
+                if followers > FOLLOWERS_A_TASK {
+                    followers = 0;
+                    tokio::spawn(self.clone().deliver_to_few(std::mem::take(&mut few)));
                 }
             }
+            self.clone().deliver_to_few(few).await;
         }
     }
-}
 
-fn deliver(tail: &Tail, interests: &[Arc<Interest>]) {
-    let read = |next, bytes| tail.whole_after(next, bytes);
-    let mut new = NewCommits::new(&read);
-    for interest in interests {
-        interest.deliver(&mut new);
+    /// Delivers rooms that have few followers all together.
+    async fn deliver_to_few(self: Arc<Self>, rooms: Vec<(Arc<Tail>, Vec<Arc<Interest>>)>) {
+        for (tail, interests) in rooms {
+            deliver(&tail, &interests);
+            self.end(tail);
+            consume_budget().await;
+        }
     }
-}
 
-fn deliver_to_few(tail: &Tail, interests: Vec<Arc<Interest>>) {
-    let mut next = Some(interests);
-    while let Some(interests) = next {
-        deliver(tail, &interests);
-        next = tail.interests().end_delivery();
-    }
-}
-
-async fn deliver_to_many(tail: Arc<Tail>, interests: Vec<Arc<Interest>>) {
-    let workers = Handle::current().metrics().num_workers();
-    let mut next = Some(interests);
-    while let Some(interests) = next {
+    async fn deliver_to_many(self: Arc<Self>, tail: Arc<Tail>, interests: Vec<Arc<Interest>>) {
+        let workers = Handle::current().metrics().num_workers();
         let each = interests.len().div_ceil(workers).max(FOLLOWERS_A_TASK);
         let mut parts = JoinSet::new();
         for part in interests.chunks(each) {
@@ -95,7 +91,23 @@ async fn deliver_to_many(tail: Arc<Tail>, interests: Vec<Arc<Interest>>) {
             });
         }
         while parts.join_next().await.is_some() {}
-        next = tail.interests().end_delivery();
+        self.end(tail);
+    }
+
+    /// Ends a delivery. A room that moves all the time is delivered again after the others.
+    fn end(&self, tail: Arc<Tail>) {
+        if tail.interests().end_delivery() {
+            self.due.lock().push(tail);
+            self.notify.notify_one();
+        }
+    }
+}
+
+fn deliver(tail: &Tail, interests: &[Arc<Interest>]) {
+    let read = |next, bytes| tail.whole_after(next, bytes);
+    let mut new = NewCommits::new(&read);
+    for interest in interests {
+        interest.deliver(&mut new);
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Interest {
     notified: AtomicBool,
     /// What may take the commits instead.
     sink: Option<Arc<dyn CommitSink>>,
+    /// It is notified of the next move, whether the sink takes that or not.
+    is_asked_for: AtomicBool,
 }
 
 impl Interest {
@@ -73,10 +75,16 @@ impl Interest {
     pub(crate) fn deliver(&self, new: &mut NewCommits<'_>) {
         // A panic may hurt this connection, and not all followers.
         let take = |sink: &Arc<dyn CommitSink>| catch_unwind(AssertUnwindSafe(|| sink.take(new)));
-        let is_taken = self.sink.as_ref().map(take);
-        if !matches!(is_taken, Some(Ok(true))) && !self.notified.swap(true, Ordering::AcqRel) {
+        let is_taken = matches!(self.sink.as_ref().map(take), Some(Ok(true)));
+        let is_told = !is_taken || self.is_asked_for.swap(false, Ordering::AcqRel);
+        if is_told && !self.notified.swap(true, Ordering::AcqRel) {
             self.mailbox.moved(self.key);
         }
+    }
+
+    /// Asks for the next notification, whether a sink takes what is new or not.
+    pub(crate) fn ask_for_notice(&self) {
+        self.is_asked_for.store(true, Ordering::Release);
     }
 }
 
@@ -105,7 +113,8 @@ impl Interests {
         key: u32,
         sink: Option<Arc<dyn CommitSink>>,
     ) -> Arc<Interest> {
-        let interest = Arc::new(Interest { mailbox, key, notified: AtomicBool::new(false), sink });
+        let (notified, is_asked_for) = Default::default();
+        let interest = Arc::new(Interest { mailbox, key, notified, sink, is_asked_for });
         self.list.lock().push(interest.clone());
         self.count.fetch_add(1, Ordering::AcqRel);
         interest
@@ -134,10 +143,14 @@ impl Interests {
         self.list.lock().clone()
     }
 
-    /// Ends a delivery; if the room has moved meanwhile, begins the next.
-    pub(crate) fn end_delivery(&self) -> Option<Vec<Arc<Interest>>> {
+    /// Ends a delivery. Whether the room has moved meanwhile: then it has to be put among those to be
+    /// delivered again.
+    pub(crate) fn end_delivery(&self) -> bool {
         let (done, begun) = (Ordering::AcqRel, Ordering::Acquire);
-        let has_ended = self.delivery.compare_exchange(BEGUN, DONE, done, begun).is_ok();
-        (!has_ended).then(|| self.begin_delivery())
+        let moved = self.delivery.compare_exchange(BEGUN, DONE, done, begun).is_err();
+        if moved {
+            self.delivery.store(DUE, Ordering::Release);
+        }
+        moved
     }
 }

@@ -46,6 +46,12 @@ impl Subscription {
     pub fn take(&self) -> bool {
         self.interest.take()
     }
+
+    /// Notifies the connection when the room moves next, whether a sink takes what is new or not. Look at
+    /// the room afterwards: it may have moved before.
+    pub fn ask_for_notice(&self) {
+        self.interest.ask_for_notice();
+    }
 }
 
 impl Drop for Subscription {
@@ -185,13 +191,15 @@ impl Tail {
         After::Commits { commits, more }
     }
 
-    /// The commits from slot `next` on, of at most about `bytes`; `None` if not all of them are here, the
-    /// first begins earlier, or they are more.
+    /// The commits from slot `next` on, of at most about `bytes`, their frames included; `None` if not all of
+    /// them are here, the first begins earlier, or they are more.
     pub(crate) fn whole_after(&self, next: Slot, bytes: usize) -> Option<Vec<Arc<Commit>>> {
         match self.after(next, bytes) {
             After::Nothing => Some(Vec::new()),
             After::Commits { commits, more: false } => {
-                commits.first().is_some_and(|first| first.first() == next).then_some(commits)
+                let weight: usize = commits.iter().map(|commit| commit.weight()).sum();
+                let is_whole = commits.first().is_some_and(|first| first.first() == next);
+                (is_whole && weight <= bytes).then_some(commits)
             }
             After::Commits { .. } | After::Archived => None,
         }

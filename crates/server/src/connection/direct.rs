@@ -7,8 +7,8 @@
 //!
 //! So a follower that keeps up costs a write, and its task sleeps on. Enters: commits. Leaves: their frames,
 //! to the socket. Invariants: the task and the delivery never write, or move a cursor, at the same time;
-//! an entry is sent once, in order; a frame that the socket took in part is finished by the task before
-//! anything else; no more is left of it than every connection is charged for.
+//! an entry is sent once, in order, and nothing overtakes what the task has to say; a frame that the socket
+//! took in part is finished by the task before anything else; no more than [`FREE_BYTES`] is left of it.
 
 use std::{
     io::IoSlice,
@@ -25,11 +25,11 @@ use roomlog_core::{
     interests::{CommitSink, NewCommits},
 };
 
-use super::{
-    held::FREE_BYTES,
-    socket::{BATCH_BYTES, Out},
-};
+use super::{held::FREE_BYTES, socket::Out};
 use crate::{gateway::Gateway, stream::WriteHalf, wire};
+
+/// The most that commits take in memory, with their frames, in bytes: more are for the task to encode.
+const COMMITS_BYTES: usize = 4 * FREE_BYTES;
 
 /// How many frames one write takes.
 const FRAMES: usize = 16;
@@ -97,7 +97,7 @@ pub(crate) struct DirectFollow {
     sink: Arc<Sink>,
     gateway: Arc<Gateway>,
     cursor: Arc<FollowerCursor>,
-    /// It goes on, and no page is read for it.
+    /// Its connection has sent all that it knows of, so that what is new comes next. Set with the sink locked.
     is_open: AtomicBool,
 }
 
@@ -109,7 +109,7 @@ impl std::fmt::Debug for DirectFollow {
 
 impl DirectFollow {
     pub(super) fn new(sink: Arc<Sink>, gateway: Arc<Gateway>, cursor: Arc<FollowerCursor>) -> Self {
-        Self { sink, gateway, cursor, is_open: AtomicBool::new(true) }
+        Self { sink, gateway, cursor, is_open: AtomicBool::new(false) }
     }
 
     pub(super) fn set_open(&self, is_open: bool) {
@@ -124,7 +124,7 @@ impl CommitSink for DirectFollow {
         if !sink.is_free || !self.is_open.load(Ordering::Acquire) {
             return false;
         }
-        let Some(commits) = new.after(self.cursor.next_slot(), BATCH_BYTES) else { return false };
+        let Some(commits) = new.after(self.cursor.next_slot(), COMMITS_BYTES) else { return false };
         let Some(end) = commits.last().map(|commit| commit.end()) else { return true };
         let limits = &self.gateway.config.limits;
         let mut frames = [IoSlice::new(&[]); FRAMES];

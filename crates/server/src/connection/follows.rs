@@ -144,15 +144,18 @@ impl Follows {
             // The page that is being read comes first.
             return true;
         }
+        // Until all is sent that is there now.
+        follow.send_directly(false);
         let next = follow.follower.next(BATCH_BYTES);
         match next {
-            Next::Nothing => {}
+            Next::Nothing => follow.send_directly(true),
             Next::Archived => follow.catch_up(turn, key, may_read),
             Next::Tail { pieces, more } => {
                 let Some(tail) = turn.rooms.tail(key).cloned() else { return true };
                 let frames = frames_of(self.format, turn, tail.room(), &pieces);
                 if turn.send_all(frames) {
                     turn.placement.note_others(pieces.len());
+                    follow.send_directly(!more);
                     if more {
                         self.moved(key);
                     }
@@ -189,7 +192,6 @@ impl Follows {
             return;
         };
         follow.is_catching_up = false;
-        follow.send_directly(true);
         match page {
             Ok(page) => {
                 let frames = frames_of_entries(self.format, turn, &room, &page.entries);

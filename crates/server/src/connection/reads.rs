@@ -200,6 +200,10 @@ impl Reads {
 
     /// Answers reads that have waited too long for the log; gives the keys of their rooms.
     pub(super) fn tick(&mut self, turn: &mut Turn, follows: &mut Follows) -> Vec<u32> {
+        for key in self.rooms.keys().copied().collect::<Vec<_>>() {
+            // It may have moved without notice yet.
+            self.proceed(turn, follows, key);
+        }
         let is_late = |reads: &VecDeque<PendingRead>| {
             let first = reads.front();
             first.is_some_and(|it| !it.has_job && it.deadline.is_some_and(|at| at <= turn.now))

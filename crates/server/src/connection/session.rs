@@ -157,7 +157,7 @@ impl Session {
     pub(super) fn moved(&mut self, key: u32) {
         let Self { turn, appends, reads, follows, .. } = self;
         let (waits, has_reads) = (appends.waits_for_room(key), reads.has(key));
-        turn.rooms.moved(key, follows.has(key) || has_reads || waits);
+        turn.rooms.moved(key, follows.has(key) || has_reads || waits, has_reads || waits);
         follows.moved(key);
         if waits {
             appends.moved(turn, key);
@@ -268,8 +268,9 @@ impl Session {
         if let Some(refusal) = &over {
             self.turn.pause(refused_for(refusal));
         }
+        // An append that is submitted takes that back.
+        self.turn.placement.note_others(1);
         if message.is_ping() {
-            self.turn.placement.note_others(1);
             self.turn.out.pong(wire::pong_frame(message.as_payload()));
             return Ok(());
         }
@@ -314,9 +315,6 @@ impl Session {
                 ClientFrame::Append(_) => self.turn.refuse_append(refusal),
                 _ => self.turn.refuse(refusal),
             };
-        }
-        if !matches!(frame, ClientFrame::Append(_)) {
-            self.turn.placement.note_others(1);
         }
         match (frame, over) {
             (ClientFrame::Append(append), over) => self.append(*append, over),

@@ -257,15 +257,15 @@ impl Out {
 
     /// Puts an answer behind the others.
     pub(super) fn say(&mut self, frame: &ServerFrame) {
-        if self.answers.len() > ANSWERS_BYTES {
-            self.close_answers();
-        }
         if self.answers.is_empty() {
             self.bytes += FRAME_OVERHEAD;
         }
         let before = self.answers.len();
         wire::put_server_frame(&mut self.answers, frame);
         self.bytes += self.answers.len() - before;
+        if self.answers.len() > ANSWERS_BYTES {
+            self.close_answers();
+        }
     }
 
     fn close_answers(&mut self) {

@@ -117,6 +117,7 @@ impl Connection {
         self.session.turn.sink.lock().socket = Some(write.clone());
         let mut stopping = Box::pin(stopped(self.session.turn.gateway.stopping.clone()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.session.deadline().into()));
+        let mut has_had_turn = false;
         let End(close) = loop {
             match self.send(&write) {
                 Ok(false) => {}
@@ -131,6 +132,9 @@ impl Connection {
                 self.session.turn.placement.note_moved();
                 let socket = detached(socket, write);
                 return socket.map(|socket| (self, socket));
+            }
+            if std::mem::take(&mut has_had_turn) {
+                tokio::task::yield_now().await;
             }
             if self.job.is_none() && self.session.is_drained() {
                 break End::close(CloseCode::Restarting, "the server stops; reconnect");
@@ -151,7 +155,6 @@ impl Connection {
                     Some(job) => job.await,
                     None => std::future::pending().await,
                 } } => Event::Done(done),
-                frame = socket.next(), if may_read => Event::Frame(frame),
                 () = &mut timer => Event::Time,
                 () = async { match &mut self.revisions {
                     // The tokens are there as long as the gateway is.
@@ -159,7 +162,10 @@ impl Connection {
                     None => std::future::pending().await,
                 } } => Event::Revoked,
                 () = &mut stopping, if !is_draining => Event::Drain,
+                frame = socket.next(), if may_read => Event::Frame(frame),
             };
+            // What the event has to say comes before what is delivered from now on.
+            self.session.turn.sink.lock().is_free = false;
             self.session.turn.now = Instant::now();
             let read = match &event {
                 Event::Frame(frame) => Some(bytes_of(frame)),
@@ -167,7 +173,7 @@ impl Connection {
             };
             let mut taken = self.take(event);
             if let (Ok(()), Some(bytes)) = (&taken, read) {
-                taken = self.take_more(&mut socket, bytes);
+                taken = self.take_more(&mut socket, bytes).map(|is_full| has_had_turn = is_full);
             }
             self.session.flush();
             if let Err(end) = taken {
@@ -273,17 +279,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the frames that came together with one, so that what is pipelined goes on together.
-    fn take_more(&mut self, socket: &mut Socket, mut bytes: usize) -> Result<(), End> {
+    /// Takes the frames that came together with one, so that what is pipelined goes on together. Whether that
+    /// is a whole turn: then others have theirs.
+    fn take_more(&mut self, socket: &mut Socket, mut bytes: usize) -> Result<bool, End> {
         for _ in 1..FRAMES_A_TURN {
-            if bytes >= BYTES_A_TURN || !self.session.may_read() {
-                return Ok(());
+            if bytes >= BYTES_A_TURN {
+                return Ok(true);
             }
-            let Some(frame) = socket.next().now_or_never() else { return Ok(()) };
+            if !self.session.may_read() {
+                return Ok(false);
+            }
+            let Some(frame) = socket.next().now_or_never() else { return Ok(false) };
             bytes += bytes_of(&frame);
             self.take(Event::Frame(frame))?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn take_mail(&mut self) {

@@ -246,27 +246,34 @@ impl OpenRooms {
 
     /// Asks for notice when the room moves. It may have moved before: look at its end afterwards.
     pub(crate) fn subscribe(&mut self, key: u32) {
-        if let Some(room) = self.rooms.get_mut(&key)
-            && room.subscription.is_none()
-        {
-            room.subscription = Some(room.tail.subscribe(&self.mailbox, key, None));
-        }
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        let subscribe = || room.tail.subscribe(&self.mailbox, key, None);
+        room.subscription.get_or_insert_with(subscribe).ask_for_notice();
     }
 
     /// Asks that what is new in the room goes to `sink` from now on, or else for notice.
     pub(super) fn subscribe_sink(&mut self, key: u32, sink: Arc<dyn CommitSink>) {
         if let Some(room) = self.rooms.get_mut(&key) {
-            room.subscription = Some(room.tail.subscribe(&self.mailbox, key, Some(sink)));
+            let subscription = room.tail.subscribe(&self.mailbox, key, Some(sink));
+            if room.subscription.is_some() {
+                // Something may wait for the room.
+                subscription.ask_for_notice();
+            }
+            room.subscription = Some(subscription);
         }
     }
 
-    /// Notes that notice came. If it is still needed, the next one can come; else there is none.
-    pub(crate) fn moved(&mut self, key: u32, needed: bool) {
+    /// Notes that notice came. If it is still needed, the next one can come, and does if something `waits`
+    /// for it; else there is none.
+    pub(crate) fn moved(&mut self, key: u32, needed: bool, waits: bool) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
         if !needed {
             room.subscription = None;
         } else if let Some(subscription) = &room.subscription {
             subscription.take();
+            if waits {
+                subscription.ask_for_notice();
+            }
         }
     }
 }

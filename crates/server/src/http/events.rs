@@ -197,7 +197,7 @@ impl Feed {
                 () = sleep_until(retry.unwrap_or(self.turn.now).into()), if retry.is_some() => {}
                 () = self.mailbox.wait() => {
                     for key in self.mailbox.take().moved {
-                        self.turn.rooms.moved(key, true);
+                        self.turn.rooms.moved(key, true, false);
                         self.follows.moved(key);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use futures_util::FutureExt;
@@ -116,6 +116,51 @@ async fn a_cursor_inside_a_commit_or_behind_the_tail_is_for_the_connection() {
     assert!(tail.whole_after(0, 1).is_none(), "more than may be sent");
     tail.drop_oldest();
     assert_eq!(firsts(0), None, "only the archive has it");
+}
+
+/// A follower in whose room something more is said whenever it takes what there was.
+struct Echo {
+    tail: Arc<Tail>,
+    deliveries: Arc<Deliveries>,
+    speaker: Mutex<Speaker>,
+    said: AtomicU64,
+}
+
+impl std::fmt::Debug for Echo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Echo")
+    }
+}
+
+impl CommitSink for Echo {
+    fn take(&self, _: &mut NewCommits<'_>) -> bool {
+        let position = self.said.fetch_add(1, Ordering::Relaxed) + 2;
+        self.tail.publish(self.speaker.lock().says(position, &["more"]));
+        self.deliveries.add([self.tail.clone()].into_iter());
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_moves_all_the_time_keeps_no_other_waiting() {
+    let deliveries = Arc::new(Deliveries::default());
+    let ((mut speaker, hot), (mut other, quiet)) = (general(), general());
+    hot.publish(speaker.says(1, &["a"]));
+    let (tail, said) = (hot.clone(), AtomicU64::new(0));
+    let echo = Echo { tail, deliveries: deliveries.clone(), speaker: Mutex::new(speaker), said };
+    let _hot = hot.subscribe(&Arc::default(), 1, Some(Arc::new(echo)));
+    let following = Following::new(&quiet);
+    quiet.publish(other.says(1, &["b"]));
+    deliveries.add([hot.clone(), quiet].into_iter());
+    let delivering = tokio::spawn(deliveries.run());
+    while *following.sink.next.lock() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = hot.head().end;
+    while hot.head().end < before + 100 {
+        tokio::task::yield_now().await;
+    }
+    delivering.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
