@@ -8,7 +8,6 @@ use roomlog_core::{
     NodeError, NodeSettings,
     block::BLOCK_BYTES,
     journal::{Durable, Follow, Journal, JournalError, Mark, Partition, Position, Proposed},
-    mailbox::Mailbox,
     outcome::AppendOutcome,
     proposal::Proposal,
 };
@@ -145,31 +144,6 @@ async fn when_the_applier_dies_the_sequencer_ends_and_pending_appends_are_answer
     assert_eq!(ada.append(&life, says("b"), None, 0), Err(AppendOutcome::Unavailable));
     let ended = life.has_ended().await;
     assert!(matches!(ended, Err(NodeError::Thread(_))), "{ended:?}");
-}
-
-#[tokio::test]
-async fn followers_are_notified_even_if_later_appends_become_no_block() {
-    let journal = gated();
-    let life = start(&journal, without_fold(small_windows()));
-    let (mut ada, mut bob) = (Connection::default(), Connection::default());
-    // A numbered queue whose first append was refused: the second will be rejected.
-    journal.journal.set_full(true);
-    ada.append(&life, says("a-0"), Some(0), 0).expect("taken");
-    assert_eq!(ada.outcomes().await, [(0, AppendOutcome::StorageFull)]);
-    journal.journal.set_full(false);
-
-    bob.append(&life, says("b"), None, 0).expect("taken");
-    stored(&journal, 1).await;
-    let follower = Arc::new(Mailbox::default());
-    let tail = life.tail(&room("general")).expect("a tail");
-    let _hearing = tail.subscribe(&follower, 7, None);
-    // Applied while that one is in the inbox, as if it would become a block.
-    journal.gate.send_replace(1);
-    ada.append(&life, says("a-1"), Some(1), 0).expect("taken");
-    assert_eq!(ada.outcomes().await, [(1, AppendOutcome::OutOfOrder { expected: None })]);
-    assert_eq!(bob.outcomes().await, [(0, committed(0))]);
-    timeout(LONG, follower.wait()).await.expect("notified in time");
-    assert_eq!(follower.take().moved, [7]);
 }
 
 #[tokio::test]

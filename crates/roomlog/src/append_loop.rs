@@ -1,8 +1,8 @@
 //! The append loop: a runtime with one thread, for the node and for the connections that mostly append.
 //!
 //! Its thread works in turns: it reads all sockets that have something, closes a block of what they
-//! appended, waits for the disk, applies the block, and writes to each socket once (docs/decisions/0013).
-//! Enters and leaves: tasks, through its handle. Invariant: they end with it.
+//! appended, applies it once it is durable, and writes to each socket once (docs/decisions/0013). Enters:
+//! tasks, through its handle. Invariant: its tasks and its threads have ended when it is dropped.
 
 use std::thread::JoinHandle;
 

@@ -6,9 +6,8 @@
 //! ```
 //!
 //! Invariants: positions are the ids of rows, 1, 2, 3, … without gaps, and continue after a trim;
-//! `propose` returns when the block is on stable storage, so callers need a thread of their own,
-//! and a single append is not passed between threads; after an error that leaves an outcome
-//! unknown, every propose fails.
+//! `propose` returns when the block is on stable storage, so the sequencer calls it on a thread that
+//! may wait; after an error that leaves an outcome unknown, every propose fails.
 
 mod follow;
 mod rows;

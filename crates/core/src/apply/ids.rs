@@ -127,6 +127,21 @@ mod tests {
     };
 
     #[test]
+    fn two_ids_that_a_table_cannot_tell_apart_are_told_apart() {
+        let mut ids = RecentIds::new();
+        let [one, two] = [1 << 10, 1 << 11].map(IdHash);
+        assert_eq!((one.shard(), one.part()), (two.shard(), two.part()));
+        let original = Original::of_proposal(&proposal("general", "ada", "a", "b"));
+        let known = |slot| Known { slot, committed_at: 0, original };
+        ids.add(one, known(1));
+        assert!(ids.get(two).is_none());
+        ids.add(two, known(2));
+        assert_eq!([one, two].map(|id| ids.get(id).map(|known| known.slot)), [Some(1), Some(2)]);
+        ids.evict(1);
+        assert_eq!([one, two].map(|id| ids.get(id).map(|known| known.slot)), [None, Some(2)]);
+    }
+
+    #[test]
     fn an_id_is_known_until_it_is_evicted_however_many_came_before() {
         let (mut ids, room) = (RecentIds::new(), room("general"));
         // The numbers wrap meanwhile.

@@ -89,8 +89,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node on the tokio runtime of the caller, whose thread waits for the disk where the journal
-    /// does ([`Journal::propose`]). Fails with [`NodeError::Archive`] if the
+    /// Starts a node on the tokio runtime of the caller. Fails with [`NodeError::Archive`] if the
     /// archive cannot be read, [`NodeError::NewerRules`] or [`NodeError::Thread`].
     pub fn start(engines: Engines, settings: NodeSettings) -> Result<Self, NodeError> {
         let Engines { identity, journal, archive, backup } = engines;

@@ -1,8 +1,8 @@
 //! The tasks and threads of a node.
 //!
-//! Enters: the parts of its partitions. Leaves: how they ended. Each fold has a thread; everything else
-//! is a task on the caller's runtime, but for deliveries, which may have another. Invariant: all tasks end when [`Running`] is dropped or joined, and
-//! threads follow them.
+//! Enters: the parts of its partitions. Leaves: how they ended. Each fold has a thread; everything else is
+//! a task on the caller's runtime, but for deliveries, which may have another. Invariants: all tasks end
+//! when [`Running`] is dropped or joined, and threads follow them; deliveries end when it is dropped.
 
 use std::{
     sync::Arc,

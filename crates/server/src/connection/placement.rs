@@ -7,10 +7,11 @@
 //!                   └──much else but appends──┘
 //! ```
 //!
-//! On the append loop an append and its answer are passed between no threads, and everything else there
-//! waits for the disk: so whoever mostly reads, or sends other frames, is served elsewhere. Enters: appends,
-//! other frames, commits that are sent to the client. Leaves: whether it moves. Invariant: it moves only
-//! between two messages, when nothing waits for its socket: no byte is lost, and nothing is done twice.
+//! On the append loop an append and its answer are passed between no threads, and all appends wait for
+//! what else is done there: so whoever mostly reads, or sends other frames, is served elsewhere. Enters:
+//! appends, other frames, commits that are sent to the client. Leaves: whether it moves. Invariant: it
+//! moves only between two messages, when nothing waits for its socket: no byte is lost, and nothing is done
+//! twice.
 
 /// A connection that did at most this much else since its append before moves to the append loop.
 const LITTLE_ELSE: u32 = 64;

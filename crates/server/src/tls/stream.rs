@@ -1,8 +1,8 @@
 //! A TLS session over a TCP socket of the runtime.
 //!
 //! Enters: plaintext to write; readiness of the socket. Leaves: plaintext that was read. Invariants: one
-//! task waits for all clones of a stream, so one waker is enough for each direction; who else writes holds
-//! its lock only while a socket takes what it takes at once.
+//! task waits for all clones of a stream, so one waker is enough for each direction; whoever else writes
+//! holds its lock for one non-blocking write.
 
 use std::{
     io::{self, IoSlice, Read, Write},
