@@ -8,7 +8,8 @@
 //!
 //! Enters: kinds of attacks, how many attackers, for how long. Leaves: a [`Harm`] for each kind, after one
 //! without attackers; on request also one with the attackers at another server of the same machine, which
-//! is the floor: what they cost the author by being there. Invariant: attackers go on until their time is over, whatever the server answers.
+//! is the floor: what they cost the author by being there. Invariant: attackers go on until their time is
+//! over, whatever the server answers.
 
 mod attack;
 mod author;

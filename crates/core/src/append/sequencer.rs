@@ -7,9 +7,9 @@
 //! advances the room of its queue by one entry, the earliest of all heads there. So a backlog delays
 //! nobody who has none, but in its own room, by one entry of each other connection.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use foldhash::{HashMap, HashSet};
+use foldhash::{HashMap as NumberMap, HashSet as NumberSet};
 use roomlog_protocol::RoomName;
 
 use crate::{
@@ -79,12 +79,12 @@ pub(crate) struct Sequencer {
     rooms: HashMap<RoomName, Merge<Submit>>,
     turns: Turns<(QueueId, RoomName)>,
     /// The queues in `turns`. Some may be empty: another queue's turn took their last append.
-    listed: HashSet<QueueId>,
+    listed: NumberSet<QueueId>,
     /// Numbered queues with a refused append, and the `seq` that must be resent first.
-    broken: HashMap<QueueId, u64>,
+    broken: NumberMap<QueueId, u64>,
     /// Closed queues of which a block may still be refused, and the number of the first block that can
     /// hold nothing of them.
-    closed: HashMap<QueueId, u64>,
+    closed: NumberMap<QueueId, u64>,
 }
 
 impl Sequencer {

@@ -5,9 +5,12 @@
 //! entry is folded and no block in flight was looked up before that, in the archive from then on;
 //! memory is asked first. [`Applier::has_room`] bounds what is applied and not folded.
 
-use std::{collections::VecDeque, sync::Arc, vec};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    vec,
+};
 
-use foldhash::HashMap;
 use roomlog_protocol::RoomName;
 use thiserror::Error;
 
@@ -114,7 +117,7 @@ impl Applier {
             parts,
             applied,
             copies: Unwiped::default(),
-            held: HashMap::default(),
+            held: HashMap::new(),
             ids: RecentIds::new(),
             moved: Vec::new(),
             fresh: 0,

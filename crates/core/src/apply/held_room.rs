@@ -4,9 +4,8 @@
 //! its block is committed. Invariant: an entry whose text is removed is known as such, whether the archive
 //! has removed it yet or not.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use foldhash::HashMap;
 use roomlog_protocol::{Author, Removal, RoomName, Slot};
 
 use crate::{

@@ -7,7 +7,7 @@
 //!
 //! Enters: tails, from the appliers. Leaves: commits and notifications. Invariants: an applier never waits
 //! for a follower; a tail waits here once, however many commits it had, so what waits is bounded by the
-//! rooms; nobody is delivered to by two tasks at once; a room with many followers, or many rooms with few,
+//! rooms; no room is delivered by two tasks at once; a room with many followers, or many rooms with few,
 //! are delivered by several tasks, and nobody waits for all of them.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who is told that a room has moved, and how.
+//! The connections that are told when a room has moved.
 //!
 //! Enters: connections, with what may take new commits for them; the news that the room has moved. Leaves:
 //! commits, or notifications. Invariants: a connection is notified once until it looks; whoever registers

@@ -45,7 +45,7 @@ pub(super) struct SinkState {
     /// Nothing waits for the socket, and it may take more.
     pub(super) is_free: bool,
     /// What the socket has not taken of what was sent directly.
-    pub(super) left: Option<Bytes>,
+    left: Option<Bytes>,
 }
 
 impl Sink {
@@ -59,6 +59,11 @@ impl SinkState {
     /// Lets nobody write any more; what was left goes before what waits in `out`.
     pub(super) fn close(&mut self, out: &mut Out) {
         (self.socket, self.is_free) = (None, false);
+        self.give_rest(out);
+    }
+
+    /// Puts what was left before what waits in `out`.
+    pub(super) fn give_rest(&mut self, out: &mut Out) {
         if let Some(rest) = self.left.take() {
             out.push_rest(rest);
         }

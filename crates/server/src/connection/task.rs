@@ -193,9 +193,7 @@ impl Connection {
     fn send(&mut self, write: &WriteHalf) -> Result<bool, End> {
         let sink = self.session.turn.sink.clone();
         let mut sink = sink.lock();
-        if let Some(rest) = sink.left.take() {
-            self.session.turn.out.push_rest(rest);
-        }
+        sink.give_rest(&mut self.session.turn.out);
         self.session.fill();
         if self.job.is_none() {
             self.job = self.session.next_job().map(|job| self.away(job));

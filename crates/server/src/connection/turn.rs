@@ -7,13 +7,12 @@
 //! something else of the same room, or leave it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use foldhash::HashMap;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_auth::{Access, TokenError};
 use roomlog_core::{
@@ -182,7 +181,7 @@ pub(crate) struct OpenRooms {
 impl OpenRooms {
     /// No rooms. Keys of rooms that move come to this mailbox.
     fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { mailbox, keys: HashMap::default(), rooms: BTreeMap::new(), next_key: 0 }
+        Self { mailbox, keys: HashMap::new(), rooms: BTreeMap::new(), next_key: 0 }
     }
 
     pub(crate) fn key(&self, room: &RoomName) -> Option<u32> {
