@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fs, io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use roomlog_core::journal::{Journal, Proposed};
-use roomlog_sqlite::SqliteJournal;
+use roomlog_sqlite::{JOURNAL_BYTES, SegmentJournal};
 
 use crate::{
     args::DataDir,
@@ -28,7 +28,7 @@ use crate::{
 /// Entries per block.
 const SIZES: [usize; 4] = [1, 8, 64, 512];
 
-/// Bytes that the trimmed journal keeps: more than its WAL holds, so the whole file is reused.
+/// Bytes that the trimmed journal keeps.
 const KEEP: u64 = 12 << 20;
 
 /// After this many bytes the trimmed journal holds blocks of one size only.
@@ -59,28 +59,27 @@ impl Contender for SyncedFile {
 }
 
 /// The journal of a single node. It does not look into blocks, so they need no real entries.
-struct Sqlite {
-    journal: SqliteJournal,
+struct Segments {
+    journal: SegmentJournal,
     /// Blocks by their number of entries.
     blocks: HashMap<usize, Bytes>,
     /// Whether it is trimmed to [`KEEP`], as after a long time.
     trimmed: bool,
 }
 
-impl Sqlite {
+impl Segments {
     fn new(dir: &Path, trimmed: bool) -> io::Result<Self> {
-        let journal = match trimmed {
-            true => SqliteJournal::open_keeping(&dir.join("trimmed.db"), KEEP),
-            false => SqliteJournal::open(&dir.join("journal.db")),
-        };
+        let (name, keep) = if trimmed { ("trimmed", KEEP) } else { ("kept", JOURNAL_BYTES) };
+        fs::create_dir(dir.join(name))?;
+        let journal = SegmentJournal::open_keeping(&dir.join(name), keep);
         let journal = journal.map_err(io::Error::other)?;
         Ok(Self { journal, blocks: HashMap::new(), trimmed })
     }
 }
 
-impl Contender for Sqlite {
+impl Contender for Segments {
     fn name(&self) -> &'static str {
-        if self.trimmed { "roomlog, SQLite, trimmed" } else { "roomlog, SQLite" }
+        if self.trimmed { "roomlog, trimmed" } else { "roomlog" }
     }
 
     fn commit(&mut self, entries: usize) -> io::Result<()> {
@@ -122,8 +121,8 @@ pub(crate) fn run(args: &JournalArgs) -> io::Result<()> {
     // The first one is the floor.
     let mut contenders: Vec<Box<dyn Contender>> = vec![
         Box::new(SyncedFile::new(dir.path())?),
-        Box::new(Sqlite::new(dir.path(), false)?),
-        Box::new(Sqlite::new(dir.path(), true)?),
+        Box::new(Segments::new(dir.path(), false)?),
+        Box::new(Segments::new(dir.path(), true)?),
     ];
     let mut table = Table::new(&[
         "journal",

@@ -12,6 +12,7 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use roomlog_sqlite::directory::file_sizes;
 use tempfile::TempDir;
 
 use super::args::GrowthArgs;
@@ -171,6 +172,11 @@ impl<'a> GrowingLog<'a> {
 
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// Bytes of the journal.
+    pub(super) fn journal_bytes(&self) -> io::Result<u64> {
+        Ok(file_sizes(&self.data())?.get("journal").copied().unwrap_or(0))
     }
 
     /// Bytes of a file in the data directory and its WAL.

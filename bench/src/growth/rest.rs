@@ -80,7 +80,7 @@ impl AtRest {
             start: Duration::from_secs_f64(median(starts)),
             start_killed,
             archive: log.file_bytes("archive.db")?,
-            journal: log.file_bytes("journal.db")?,
+            journal: log.journal_bytes()?,
         })
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use clap::Args;
 use roomlog_core::{Engines, Node, NodeError, NodeSettings};
 use roomlog_server::Tokens;
-use roomlog_sqlite::directory::FILES;
+use roomlog_sqlite::directory::file_sizes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 
@@ -135,7 +135,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let OpenDoor { door, shown: door_shown, socket: door_socket } =
         OpenDoor::open(admin, admin_tcp, &storage.data)?;
     config.durability = storage.durability;
-    config.files = FILES.iter().map(|name| storage.data.join(name)).collect();
+    config.data.clone_from(&storage.data);
+    config.file_sizes = |data| file_sizes(data).unwrap_or_default();
     let node_settings = NodeSettings {
         on_fold_thread: || set_nice(FOLD_NICE),
         deliver_on: Some(Handle::current()),

@@ -227,7 +227,7 @@ async fn a_directory_of_one_node_is_rejected_with_what_to_do() {
     let refused = serve_refused(server.directory(), "127.0.0.1:0", &["--journal", &url]).await;
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("journal.db, the log of a single node"), "{said}");
+    assert!(said.contains("a journal, the log of a single node"), "{said}");
     assert!(
         !cluster.has_stream("ROOMLOG_1_0"),
         "and nothing was made, so that it can be moved there"

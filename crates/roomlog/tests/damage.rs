@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 const ENTRIES: usize = 40;
 
+const JOURNAL: &str = "journal-00000001";
+
 /// The directory of a server that was killed or stopped, with entries in three rooms.
 async fn directory(killed: bool) -> TempDir {
     let data = tempfile::tempdir().expect("a directory");
@@ -69,20 +71,20 @@ async fn everything_is_there(data: &TempDir) {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_wal_is_rejected_with_the_damaged_range() {
+async fn a_flipped_bit_of_a_killed_server_is_rejected_with_its_place() {
     let data = directory(true).await;
-    let wal = fs::metadata(data.path().join("journal.db-wal")).expect("a WAL").len();
-    let frames = (wal - 32) / 4_120;
-    let middle = 32 + frames / 2 * 4_120;
-    let (at, end) = (format!("at byte {middle};"), format!("up to byte {wal}"));
-    let damaged = "journal.db-wal is damaged: a bit of a frame was flipped";
-    let says = [damaged, &at, &end, "restore a backup of the whole directory"];
-    refused(&data, "journal.db-wal", middle as usize + 1_000, &says).await;
-    // The last commit, too: it was acked.
-    let last = 32 + (frames - 1) * 4_120;
-    let at = format!("at byte {last};");
-    refused(&data, "journal.db-wal", last as usize + 4_100, &[damaged, &at]).await;
-    refused(&data, "journal.db-wal", 17, &["its header is not what was written"]).await;
+    let journal = fs::read(data.path().join(JOURNAL)).expect("a file");
+    let place = |text: &str| {
+        let found = journal.windows(text.len()).rposition(|at| at == text.as_bytes());
+        found.expect("a block")
+    };
+    let damaged = format!("{JOURNAL} is damaged at byte ");
+    let says = [&damaged, "position 21 is not what was written, and position 22 follows"];
+    refused(&data, JOURNAL, place("entry 20"), &[says[0], says[1], "restore a backup"]).await;
+    // The last block, too: it was acked.
+    let says = [&damaged, "position 40 is not what was written; positions up to 39 are intact"];
+    refused(&data, JOURNAL, place("entry 39"), &says).await;
+    refused(&data, JOURNAL, 17, &["its header is not what was written"]).await;
     let moved = "moving archive.db, archive.db-wal and archive.db-shm away is enough";
     refused(&data, "archive.db-wal", 1_000, &["archive.db-wal is damaged", moved]).await;
     everything_is_there(&data).await;
@@ -92,14 +94,13 @@ async fn a_flipped_bit_in_a_wal_is_rejected_with_the_damaged_range() {
 async fn a_flipped_bit_in_a_stopped_journal_or_the_node_file_is_rejected() {
     let data = directory(false).await;
     refused(&data, "node", 9, &["node is not a node file", "remove it"]).await;
-    let journal = fs::read(data.path().join("journal.db")).expect("a file");
-    // Of the newest block there is no older copy in what a page no longer uses.
+    let journal = fs::read(data.path().join(JOURNAL)).expect("a file");
     let block = journal.windows(8).rposition(|text| text == b"entry 39").expect("a block");
     // Read when the archive is made again from it.
     for file in ["archive.db", "archive.db-wal", "archive.db-shm"] {
         let _was_not_there = fs::remove_file(data.path().join(file));
     }
-    let says = ["journal.db: position", "is not what was written", "restore a backup"];
-    refused(&data, "journal.db", block, &says).await;
+    let says = [JOURNAL, "is not what was written", "restore a backup"];
+    refused(&data, JOURNAL, block, &says).await;
     everything_is_there(&data).await;
 }

@@ -125,28 +125,28 @@ async fn fails(call: &str, file: &str, bytes: usize) {
     fault.begin();
     let sent = append_until_it_ends(&mut ada, &mut acked, bytes).await;
     drop(ada);
-    ended_with(&mut server, file.trim_end_matches("-wal")).await;
+    ended_with(&mut server, "journal-0000000").await;
     restart_and_check(&mut server, &acked, &sent, bytes).await;
 }
 
 #[tokio::test]
 async fn a_failed_write_of_a_block_has_an_unknown_outcome_and_ends_the_process() {
-    fails("write", "journal.db-wal", 10).await;
+    fails("write", "journal-00000001", 10).await;
 }
 
 #[tokio::test]
-async fn a_commit_with_a_failed_sync_has_an_unknown_outcome_and_ends_the_process() {
-    fails("sync", "journal.db-wal", 10).await;
+async fn a_block_with_a_failed_sync_has_an_unknown_outcome_and_ends_the_process() {
+    fails("sync", "journal-00000001", 10).await;
 }
 
 #[tokio::test]
-async fn a_failed_checkpoint_of_the_journal_ends_the_process() {
-    fails("write", "journal.db", 16_000).await;
+async fn a_failed_write_of_a_new_segment_ends_the_process() {
+    fails("write", "journal-00000003", 16_000).await;
 }
 
 #[tokio::test]
-async fn a_failed_sync_of_a_checkpoint_ends_the_process_before_the_wal_is_reused() {
-    fails("sync", "journal.db", 16_000).await;
+async fn a_failed_sync_of_a_new_segment_ends_the_process() {
+    fails("sync", "journal-00000003", 16_000).await;
 }
 
 /// The fold fails from a moment on: only appends in flight then get an error.

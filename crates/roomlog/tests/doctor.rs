@@ -99,9 +99,11 @@ async fn beside_a_server_it_asks_the_server_and_after_it_the_directory() {
     let found = findings(&doctor(&["--data", &data, "--listen", "127.0.0.1:0"]).await);
     is(&found, "data", "problem", "is frozen: it was moved away");
     fs::remove_file(server.directory().join("frozen")).expect("a file");
-    fs::remove_file(server.directory().join("journal.db")).expect("a file");
+    for name in ["journal-00000001", "journal-00000002"] {
+        fs::remove_file(server.directory().join(name)).expect("a file");
+    }
     let found = findings(&doctor(&["--data", &data, "--listen", "127.0.0.1:0"]).await);
-    is(&found, "data", "problem", "journal.db");
+    is(&found, "data", "problem", "no journal");
 }
 
 #[tokio::test]

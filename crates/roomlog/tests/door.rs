@@ -95,7 +95,7 @@ async fn the_socket_of_a_killed_server_is_replaced() {
 
     // Only the socket is left of a log that was moved away.
     server.kill9().await;
-    for name in ["journal.db", "journal.db-wal", "journal.db-shm", "node"] {
+    for name in ["journal-00000001", "journal-00000002", "node"] {
         fs::remove_file(server.directory().join(name)).expect("removed");
     }
     for name in ["archive.db", "archive.db-wal", "archive.db-shm"] {

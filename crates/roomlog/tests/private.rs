@@ -39,8 +39,8 @@ async fn what_is_written_is_private_whatever_the_umask() {
     let data = parent.path().join("new/data");
     let mut server = Server::start_on(&data, &["--fold-ms", "1"], &[]).await;
     server.login("ada").await.fill("general", 3, "kept").await;
-    let of_sqlite = ["journal.db", "journal.db-wal", "journal.db-shm", "archive.db"];
-    assert_private(&data, &of_sqlite);
+    let of_the_log = ["journal-00000001", "archive.db"];
+    assert_private(&data, &of_the_log);
     assert_private(&data, &["archive.db-wal", "archive.db-shm", "node", "lock"]);
     assert_private(&parent.path().join("new"), &[]);
 
@@ -51,11 +51,11 @@ async fn what_is_written_is_private_whatever_the_umask() {
     let restore = format!("restore {} {}", backup.display(), restored.display());
     let ended = within("a restore", roomlog(&server, &restore).output()).await.expect("a run");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    assert_private(&restored, &["archive.db", "journal.db", "restored.json"]);
+    assert_private(&restored, &["archive.db", "journal-00000001", "restored.json"]);
     assert!(server.sigterm().await.success());
-    assert_private(&data, &["archive.db", "journal.db"]);
+    assert_private(&data, &["archive.db", "journal-00000001"]);
     let mut server = Server::start_on(&backup, &[], &[]).await;
-    assert_private(&backup, &["restored/journal.db-wal"]);
+    assert_private(&backup, &["restored/journal-00000001"]);
     assert!(server.sigterm().await.success());
 }
 

@@ -72,14 +72,14 @@ async fn the_new_directory_may_be_given_in_any_usual_form() {
     {
         let (code, said) = restore(&server, &backup, &to).await;
         assert_eq!(code, Some(0), "{}: {said}", to.display());
-        assert!(to.join("journal.db").exists(), "{}", to.display());
+        assert!(to.join("journal-00000001").exists(), "{}", to.display());
     }
     // From within, where the shell's directory is replaced.
     fs::create_dir(path("within")).expect("a directory");
     let mut within_it = roomlog(&server, &format!("restore {} .", backup.display()));
     let ended = within("a restore", within_it.current_dir(path("within")).output()).await;
     assert!(ended.expect("a run").status.success());
-    assert!(path("within").join("journal.db").exists());
+    assert!(path("within").join("journal-00000001").exists());
 
     std::os::unix::fs::symlink(path("nowhere"), path("dangling")).expect("a link");
     let (code, said) = restore(&server, &backup, &path("dangling")).await;

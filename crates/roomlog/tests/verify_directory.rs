@@ -153,14 +153,17 @@ async fn a_changed_block_of_the_journal_is_rejected_by_verify_and_serve() {
     }
     drop(ada);
     assert!(server.sigterm().await.success());
-    flip(&server.directory().join("journal.db"), "second of three");
+    flip(&server.directory().join("journal-00000001"), "second of three");
     let verified = verify(server.directory(), &[]).await;
     assert_eq!(verified.status.code(), Some(1), "{verified:?}");
     let refused = serve_refused(server.directory(), "127.0.0.1:0", &[]).await;
     assert_eq!(refused.status.code(), Some(1));
     for output in [verified, refused] {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("position 2 of the journal"), "{said}");
+        assert!(
+            said.contains("journal-00000001 is damaged") && said.contains("position 2 is not"),
+            "{said}"
+        );
     }
 }
 

@@ -1,6 +1,11 @@
 //! The settings of the gateway.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use roomlog_protocol::{Hello, Limits, PROTOCOL_VERSION, ServerFrame};
@@ -33,8 +38,10 @@ pub struct Config {
     pub event_comment: Duration,
     /// The most bytes of one batch of appends over HTTP.
     pub batch_bytes: usize,
-    /// Files whose sizes `/metrics` reports by name; missing ones are left out.
-    pub files: Vec<PathBuf>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Gives the bytes of each file of the data directory by its name, for `/metrics`. Reads the directory.
+    pub file_sizes: fn(&Path) -> BTreeMap<String, u64>,
     /// The counters of this server.
     pub metrics: Arc<Metrics>,
     /// What an ack guarantees: `hello.durability`.
@@ -60,7 +67,8 @@ impl Default for Config {
             memory_bytes: 256 << 20,
             event_comment: Duration::from_secs(15),
             batch_bytes: 16 << 20,
-            files: Vec::new(),
+            data: PathBuf::new(),
+            file_sizes: |_| BTreeMap::new(),
             metrics: Arc::default(),
             durability: "fsync",
             server: concat!("roomlog/", env!("CARGO_PKG_VERSION")).into(),

@@ -155,7 +155,8 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     // A thread of its own: the runtime's may all be busy with what the public reads.
     let collecting = move || {
         let config = &gateway.config;
-        let _operator_gone = collected.send(config.metrics.text(&gateway.node, &config.files));
+        let file_sizes = (config.file_sizes)(&config.data);
+        let _operator_gone = collected.send(config.metrics.text(&gateway.node, file_sizes));
     };
     // Without a thread the sender is dropped.
     let _thread = thread::Builder::new().name("metrics".into()).spawn(collecting);

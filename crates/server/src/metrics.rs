@@ -6,7 +6,7 @@
 //! journal is timed from outside, through its contract ([`Metrics::time_journal`]).
 
 use std::{
-    path::PathBuf,
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -356,9 +356,9 @@ impl Metrics {
         self.page.observe(took.as_secs_f64());
     }
 
-    /// All metrics as text. Reads the lags of at most about 10,000 followers and the files' sizes,
-    /// so it may block its thread for a few milliseconds.
-    pub(crate) fn text(&self, node: &Node, files: &[PathBuf]) -> String {
+    /// All metrics as text. Reads the lags of at most about 10,000 followers, so it may block its
+    /// thread for a few milliseconds.
+    pub(crate) fn text(&self, node: &Node, file_sizes: BTreeMap<String, u64>) -> String {
         let mut requested = self.on_request.lock();
         let stats = node.stats();
         raise(&requested.blocks, stats.blocks);
@@ -375,10 +375,8 @@ impl Metrics {
         }
         // A file that no longer exists is left out, rather than reported with its last size.
         requested.files.reset();
-        for file in files {
-            let Ok(metadata) = std::fs::metadata(file) else { continue };
-            let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-            requested.files.with_label_values(&[&*name]).set(metadata.len().cast_signed());
+        for (name, bytes) in file_sizes {
+            requested.files.with_label_values(&[&*name]).set(bytes.cast_signed());
         }
         if let Some(counts) = stats.journal {
             let journal = &mut requested.journal;

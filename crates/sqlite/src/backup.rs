@@ -30,7 +30,7 @@ use rusqlite::{
 use crate::{
     archive::{self, SqliteArchive},
     files::{self, ARCHIVE, COPY, remove_database, wal_of},
-    journal::{SqliteJournal, now_ms},
+    journal::{SegmentJournal, now_ms},
     pragma, private, scrub,
 };
 
@@ -49,7 +49,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(5);
 pub struct SqliteBackup {
     directory: PathBuf,
     /// The directory's own journal, which is not trimmed during a backup.
-    journal: Option<Arc<SqliteJournal>>,
+    journal: Option<Arc<SegmentJournal>>,
     archive: Arc<SqliteArchive>,
 }
 
@@ -84,7 +84,7 @@ fn open_copy(path: &Path, taken_at: u64) -> Result<ArchiveCopy, BackupError> {
 impl SqliteBackup {
     pub(crate) fn new(
         directory: PathBuf,
-        journal: Option<Arc<SqliteJournal>>,
+        journal: Option<Arc<SegmentJournal>>,
         archive: Arc<SqliteArchive>,
     ) -> Self {
         Self { directory, journal, archive }

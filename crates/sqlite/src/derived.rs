@@ -17,7 +17,7 @@ use crate::{
     backup::SqliteBackup,
     directory::lock,
     error::OpenError,
-    files::{ARCHIVE, COPY, JOURNAL, remove_database},
+    files::{ARCHIVE, COPY, has_journal, remove_database},
     guard,
     pragma::Durability,
     private, restore, small_files,
@@ -44,7 +44,7 @@ impl Derived {
     /// [`OpenError::Frozen`], [`OpenError::HasJournal`], or [`OpenError::Io`].
     pub fn check_usable(path: &Path) -> Result<(), OpenError> {
         small_files::check_not_frozen(path)?;
-        if path.join(JOURNAL).exists() {
+        if has_journal(path) {
             return Err(OpenError::HasJournal { path: path.into() });
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! time; both carry the same log's id; an incomplete directory is refused unchanged.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,15 +13,17 @@ use std::{
 
 use roomlog_core::{Identity, journal::Journal};
 
-pub use crate::files::FILES;
+pub use crate::files::{file_sizes, log_files};
 use crate::{
     archive::SqliteArchive,
     backup::SqliteBackup,
     error::OpenError,
-    files::{ARCHIVE, COPY, JOURNAL, LOCK, NEW_JOURNAL, NODE, remove_database},
+    files::{ARCHIVE, COPY, LOCK, NEW_JOURNAL, NODE, remove_database},
     guard,
-    journal::{JOURNAL_BYTES, SqliteJournal},
-    pragma, private, restore, small_files,
+    journal::{JOURNAL_BYTES, SegmentJournal},
+    pragma,
+    private::{self, if_exists},
+    restore, small_files,
     start::{self, Contents},
 };
 
@@ -36,7 +38,7 @@ pub struct Directory {
     /// The node, and its incarnation in this start.
     pub identity: Identity,
     /// The journal.
-    pub journal: Arc<SqliteJournal>,
+    pub journal: Arc<SegmentJournal>,
     /// The archive.
     pub archive: Arc<SqliteArchive>,
     /// What the directory held.
@@ -54,8 +56,8 @@ impl Directory {
         Self::open_keeping(path, JOURNAL_BYTES)
     }
 
-    /// As [`Directory::open`]; blocks that may be trimmed are trimmed while `journal.db` uses more
-    /// than `journal_bytes` bytes.
+    /// As [`Directory::open`]; blocks that may be trimmed are trimmed while the journal takes
+    /// more than `journal_bytes` bytes.
     ///
     /// # Errors
     /// As [`Directory::open`].
@@ -104,10 +106,10 @@ impl Directory {
             }
             Contents::BackupWithJournal(manifest) => restore::put_manifest_away(path, manifest)?,
         }
-        for left_by_a_crash in [NEW_JOURNAL, COPY] {
-            remove_database(path, left_by_a_crash).map_err(io)?;
-        }
-        let journal = SqliteJournal::open_keeping(&path.join(JOURNAL), journal_bytes)?;
+        // Left by a crash.
+        if_exists(fs::remove_file(path.join(NEW_JOURNAL))).map_err(io)?;
+        remove_database(path, COPY).map_err(io)?;
+        let journal = SegmentJournal::open_keeping(path, journal_bytes)?;
         let archive = SqliteArchive::open(&path.join(ARCHIVE), &journal.facts().log)?;
         let identity = small_files::begin_incarnation(path).map_err(io)?;
         let (journal, archive) = (Arc::new(journal), Arc::new(archive));

@@ -33,7 +33,7 @@ pub enum OpenError {
     /// It was to be restored and is no backup.
     #[error(
         "{path} is no backup: a backup holds archive.db and manifest.json, as `roomlog backup` \
-         wrote them, and no journal.db"
+         wrote them, and no journal"
     )]
     NoBackup { path: PathBuf },
     /// A backup was to be restored into it.
@@ -41,28 +41,28 @@ pub enum OpenError {
     NotEmpty { path: PathBuf },
     /// An archive without its journal.
     #[error(
-        "{path} holds archive.db, at position {applied}, but no journal.db, and no manifest.json \
-         that would make it a backup: part of it was moved or lost; bring journal.db back, with \
-         its -wal, or restore a backup; a node of a cluster is started with --journal"
+        "{path} holds archive.db, at position {applied}, but no journal, and no manifest.json \
+         that would make it a backup: part of it was moved or lost; bring the files journal-… \
+         back, or restore a backup; a node of a cluster is started with --journal"
     )]
     JournalMissing { path: PathBuf, applied: Position },
     /// A trimmed journal without its archive.
     #[error(
-        "{path} holds journal.db, positions {first} to {head}, but no archive.db, and what came \
+        "{path} holds a journal, positions {first} to {head}, but no archive.db, and what came \
          before {first} was only in the archive; bring archive.db back, with its -wal, or put \
-         archive.db and manifest.json of a backup beside journal.db"
+         archive.db and manifest.json of a backup beside the journal"
     )]
     ArchiveMissing { path: PathBuf, first: Position, head: Position },
     /// The journal ends before the archive's position.
     #[error(
-        "{path}: archive.db is at position {applied} and journal.db ends at {head}: the journal \
-         is an older copy or lost blocks; bring the matching journal.db back, with its -wal. What \
-         is only in the archive is not in this journal"
+        "{path}: archive.db is at position {applied} and the journal ends at {head}: it is an \
+         older copy or lost blocks; bring the matching files journal-… back. What is only in the \
+         archive is not in this journal"
     )]
     JournalBehind { path: PathBuf, applied: Position, head: Position },
     /// The journal was trimmed beyond the archive's position.
     #[error(
-        "{path}: archive.db is at position {applied} and journal.db begins at {first}: the \
+        "{path}: archive.db is at position {applied} and the journal begins at {first}: the \
          archive is an older copy, and what lies between was only in the newer one; bring the \
          matching archive.db back, with its -wal"
     )]
@@ -87,15 +87,15 @@ pub enum OpenError {
     CutOff { path: PathBuf, file: String },
     /// A journal beside a backup that cannot be shown to continue it without a gap.
     #[error(
-        "{path} holds a backup, at position {applied}, and a journal.db, positions {first} to \
-         {head}, that cannot be shown to hold all that came after: {why}; bring the journal.db \
-         and the node file that the log's server left, or move journal.db, its -wal and -shm \
+        "{path} holds a backup, at position {applied}, and a journal, positions {first} to \
+         {head}, that cannot be shown to hold all that came after: {why}; bring the files \
+         journal-… and the node file that the log's server left, or move the files journal-… \
          away: then a new log begins after the backup"
     )]
     NotProven { path: PathBuf, applied: Position, first: Position, head: Position, why: String },
     /// Journal and archive are of different logs.
     #[error(
-        "{path}: journal.db is of log {journal} and ends at position {head}, archive.db is of log \
+        "{path}: the journal is of log {journal} and ends at position {head}, archive.db is of log \
          {archive} and at position {applied}: they do not belong together; bring the matching \
          file back"
     )]
@@ -108,7 +108,7 @@ pub enum OpenError {
     },
     /// A single node's directory, opened for a node of a cluster.
     #[error(
-        "{path} holds journal.db, the log of a single node, and --journal names the journal of a \
+        "{path} holds a journal, the log of a single node, and --journal names the journal of a \
          cluster: serve it without --journal, or name another directory with --data for this node \
          of the cluster"
     )]
@@ -148,7 +148,11 @@ impl OpenError {
     }
 }
 
-fn remedy(error: &io::Error) -> &'static str {
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free disk space in its file system, then start again: nothing is lost"

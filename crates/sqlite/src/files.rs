@@ -1,6 +1,7 @@
 //! The files of a data directory: their names, and the crash-safe operations on them.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
     io::{self, Write},
@@ -11,7 +12,12 @@ use roomlog_protocol::MANIFEST_FILE;
 
 use crate::private::{self, if_exists};
 
-pub(crate) const JOURNAL: &str = "journal.db";
+/// The journal of format 3.
+pub(crate) const OLD_JOURNAL: &str = "journal.db";
+/// What the names of segments begin with, before their numbers.
+pub(crate) const SEGMENT: &str = "journal-";
+/// A retired segment, which is zeros.
+pub(crate) const BLANK: &str = "journal.blank";
 pub(crate) const ARCHIVE: &str = "archive.db";
 pub(crate) const LOCK: &str = "lock";
 /// The operators' socket, which a killed server leaves.
@@ -26,18 +32,74 @@ pub(crate) const NEW_JOURNAL: &str = "journal.new";
 /// The manifest, once its backup was restored.
 pub(crate) const RESTORED: &str = "restored.json";
 
-/// The files that hold a log and say what it is: what a copy of a directory consists of. The WALs
-/// exist only where a process was killed.
-pub const FILES: [&str; 6] =
-    ["journal.db", "journal.db-wal", "archive.db", "archive.db-wal", "node", "manifest.json"];
+/// The files that hold a log and say what it is, besides the segments of its journal: what a copy of a
+/// directory consists of. The WALs exist only where a process was killed, `journal.db` only where an earlier
+/// version was.
+pub(crate) const FILES: [&str; 6] =
+    ["archive.db", "archive.db-wal", "journal.db", "journal.db-wal", "node", "manifest.json"];
+
+/// The name of a segment of the journal.
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("{SEGMENT}{number:08}")
+}
+
+fn segment_number(name: &OsStr) -> Option<u64> {
+    let number = name.to_str()?.strip_prefix(SEGMENT)?.parse().ok()?;
+    (segment_name(number) == name.to_str()?).then_some(number)
+}
+
+/// The numbers of the segments in a directory, in order.
+pub(crate) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        numbers.extend(segment_number(&entry?.file_name()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Whether a directory has a journal of its own, of whatever format.
+pub(crate) fn has_journal(directory: &Path) -> bool {
+    directory.join(OLD_JOURNAL).exists()
+        || segments(directory).is_ok_and(|segments| !segments.is_empty())
+}
+
+/// The paths of the files that hold a log and say what it is: what a copy of a directory consists of.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn log_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<_> = FILES.iter().map(|name| directory.join(name)).collect();
+    files.retain(|file| file.exists());
+    let segments = segments(directory)?;
+    files.extend(segments.into_iter().map(|number| directory.join(segment_name(number))));
+    Ok(files)
+}
+
+/// The bytes of each of [`log_files`] by its name; those of the segments together, as `journal`.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn file_sizes(directory: &Path) -> io::Result<BTreeMap<String, u64>> {
+    let mut sizes = BTreeMap::new();
+    for file in log_files(directory)? {
+        // It may have been removed since.
+        let Ok(there) = fs::symlink_metadata(&file) else { continue };
+        let name = file.file_name().unwrap_or_default();
+        let name =
+            if segment_number(name).is_some() { "journal".into() } else { name.to_string_lossy() };
+        *sizes.entry(name.into_owned()).or_default() += there.len();
+    }
+    Ok(sizes)
+}
 
 /// Whether Roomlog writes a file of this name; not the lock, which other programs have too.
 pub(crate) fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     // Small files are written under this name and renamed.
     let renamed = name.strip_suffix(".new").unwrap_or(&name);
-    [JOURNAL, ARCHIVE, MANIFEST_FILE].iter().any(|ours| name.starts_with(ours))
-        || [NEW_JOURNAL, COPY, RESTORED].contains(&&*name)
+    [OLD_JOURNAL, SEGMENT, ARCHIVE, MANIFEST_FILE].iter().any(|ours| name.starts_with(ours))
+        || [NEW_JOURNAL, BLANK, COPY, RESTORED].contains(&&*name)
         || [NODE, FROZEN].contains(&renamed)
 }
 

@@ -19,17 +19,18 @@ use roomlog_protocol::MANIFEST_FILE;
 
 use crate::{
     files::{
-        ARCHIVE, COPY, DATABASE_PARTS, FROZEN, JOURNAL, LOCK, NEW_JOURNAL, NODE, RESTORED, is_ours,
+        ARCHIVE, BLANK, COPY, DATABASE_PARTS, FROZEN, LOCK, NEW_JOURNAL, NODE, OLD_JOURNAL,
+        RESTORED, is_ours, segment_name, segments,
     },
-    private::{self, permissions},
+    private::{self, if_exists, permissions},
 };
 
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-const DATABASES: [&str; 4] = [JOURNAL, ARCHIVE, NEW_JOURNAL, COPY];
-const SMALL: [&str; 5] = [LOCK, NODE, FROZEN, MANIFEST_FILE, RESTORED];
+const DATABASES: [&str; 3] = [OLD_JOURNAL, ARCHIVE, COPY];
+const SINGLE: [&str; 7] = [NEW_JOURNAL, BLANK, LOCK, NODE, FROZEN, MANIFEST_FILE, RESTORED];
 
 /// What a move and the first start of a backup leave in a directory: a directory, or a small file.
 const BELOW: [&str; 2] = ["moving", "restored"];
@@ -41,7 +42,10 @@ pub(crate) fn check_files(directory: &Path) -> io::Result<()> {
             private::check(&directory.join(format!("{database}{part}")))?;
         }
     }
-    SMALL.iter().try_for_each(|file| private::check(&directory.join(file)))?;
+    for segment in if_exists(segments(directory))?.unwrap_or_default() {
+        private::check(&directory.join(segment_name(segment)))?;
+    }
+    SINGLE.iter().try_for_each(|file| private::check(&directory.join(file)))?;
     BELOW.iter().try_for_each(|name| private::check_no_link(&directory.join(name)))
 }
 

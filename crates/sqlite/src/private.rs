@@ -49,6 +49,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     open_with(path, options().read(true))
 }
 
+/// Opens a regular file for reading and writing.
+pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
+    open_with(path, options().read(true).write(true))
+}
+
 fn open_with(path: &Path, options: &OpenOptions) -> io::Result<File> {
     let opened = options.open(path);
     // Opening a link or a socket fails with errors that do not say so.
@@ -81,9 +86,7 @@ pub(crate) fn create_if_missing(path: &Path) -> io::Result<()> {
 /// Opens a file for reading and writing, and creates it if it is missing.
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     match create_new(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            open_with(path, options().read(true).write(true))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_to_write(path),
         created => created,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  archive (log L) + manifest (L, position A)
-//!    1  journal.db: a new log N, empty, after A; it names L and A  written aside, fsynced, renamed
+//!    1  journal-00000001: a new log N, empty, after A; it names L and A  written aside, fsynced, renamed
 //!    2  archive.db: its log becomes N, rows that do not count go   committed (FULL), checkpointed
 //!    3  node: removed, so that this is a new node
 //!    4  manifest.json becomes restored.json
@@ -30,9 +30,10 @@ use ulid::Ulid;
 use crate::{
     archive,
     error::OpenError,
-    files::{self, ARCHIVE, JOURNAL, NEW_JOURNAL, RESTORED, has_wal, remove_database},
-    journal::{self, JournalFile},
-    pragma, private, small_files,
+    files::{self, ARCHIVE, NEW_JOURNAL, RESTORED, has_wal, segment_name},
+    journal::{self, JOURNAL_BYTES, JournalFile},
+    private::{self, if_exists},
+    small_files,
 };
 
 const READ_BYTES: usize = 256 << 10;
@@ -124,43 +125,28 @@ pub(crate) fn check_no_gap(
     let &JournalFile { first, head, .. } = journal;
     let applied = Position(manifest.position);
     let refused = |why| OpenError::NotProven { path: path.into(), applied, first, head, why };
-    let failed = journal::failed("cannot be read");
-    let file = pragma::open_stopped(&path.join(JOURNAL), &journal::SCHEMA).map_err(failed)?;
-    let count = "SELECT count(*) FROM blocks WHERE position >= ?1";
-    let count: i64 =
-        file.query_row(count, [first.0.cast_signed()], |row| row.get(0)).map_err(failed)?;
-    if count.cast_unsigned() != head.0 + 1 - first.0 {
-        return Err(refused(format!(
-            "journal.db has {count} blocks between its first position {first} and its last {head}"
-        )));
-    }
+    let newest = journal::newest(path)?;
     let Some((node, incarnation)) = small_files::read_node(path).map_err(OpenError::io(path))?
     else {
         return Err(refused(
-            "there is no `node` file beside journal.db: it may be a copy from before its log ended"
+            "there is no `node` file beside the journal: it may be a copy from before its log ended"
                 .into(),
         ));
     };
-    if count == 0 {
-        return Ok(());
-    }
-    let newest = "SELECT block FROM blocks ORDER BY position DESC LIMIT 1";
-    let newest: Vec<u8> = file.query_row(newest, [], |row| row.get(0)).map_err(failed)?;
-    let newest = block::decode(&newest, Rules::NEWEST);
-    let newest = newest.map_err(|why| refused(format!("position {head} of journal.db: {why}")))?;
+    let Some(newest) = newest else { return Ok(()) };
+    let newest = block::decode(&newest.block, Rules::NEWEST);
+    let newest = newest.map_err(|why| refused(format!("position {head} of the journal: {why}")))?;
     if newest.name.node == node && newest.name.incarnation <= incarnation {
         return Ok(());
     }
-    Err(refused("the `node` file is not that of the process that wrote journal.db last".into()))
+    Err(refused("the `node` file is not that of the process that wrote the journal last".into()))
 }
 
 /// Step 1.
 fn begin_journal(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
-    if journal::inspect(&path.join(JOURNAL))?.is_some() {
+    if journal::inspect(path)?.is_some() {
         return Ok(());
     }
-    // A start that was interrupted before it had a log leaves an empty one.
-    remove_database(path, JOURNAL).map_err(OpenError::io(path))?;
     put_journal(path, &Ulid::generate().to_string(), manifest.position, Some(&manifest.log))
 }
 
@@ -172,20 +158,18 @@ pub(crate) fn put_journal(
     position: u64,
     other: Option<&str>,
 ) -> Result<(), OpenError> {
-    let io = OpenError::io(path);
     let new = path.join(NEW_JOURNAL);
-    remove_database(path, NEW_JOURNAL).map_err(io)?;
-    journal::create(&new, log, position, other).map_err(journal::failed("cannot be made"))?;
-    files::sync(&new)
-        .and_then(|()| fs::rename(&new, path.join(JOURNAL)))
+    if_exists(fs::remove_file(&new))
+        .and_then(|_| journal::create(&new, log, (position, 0), other, JOURNAL_BYTES))
+        .and_then(|()| fs::rename(&new, path.join(segment_name(1))))
         .and_then(|()| files::sync(path))
-        .map_err(io)
+        .map_err(OpenError::io(path))
 }
 
 /// Step 2.
 fn rename_archive(path: &Path, _: &Manifest) -> Result<(), OpenError> {
-    let journal = journal::inspect(&path.join(JOURNAL))?;
-    let journal = journal.ok_or_else(|| JournalError("journal.db: it holds no log".into()))?;
+    let journal = journal::inspect(path)?;
+    let journal = journal.ok_or_else(|| JournalError("the journal: it holds no log".into()))?;
     let file = path.join(ARCHIVE);
     archive::rename(&file, &journal.log)?;
     files::sync(&file).and_then(|()| files::sync(path)).map_err(OpenError::io(path))
@@ -292,7 +276,7 @@ mod tests {
             for step in &STEPS[..done] {
                 step(path.path(), &manifest).expect("a step");
             }
-            let begun = journal::inspect(&path.path().join(JOURNAL)).expect("a journal");
+            let begun = journal::inspect(path.path()).expect("a journal");
             if done == STEPS.len() {
                 let directory = Directory::open(path.path()).expect("a directory");
                 assert_eq!(directory.found, Contents::Log);
@@ -306,7 +290,7 @@ mod tests {
     #[test]
     fn an_unfinished_step_is_repeated() {
         let (backup, manifest) = backup();
-        for (file, left) in [(NEW_JOURNAL, "half a file"), (JOURNAL, "")] {
+        for (file, left) in [(NEW_JOURNAL, "half a file"), ("journal-00000001", "")] {
             let path = with_files(&files(backup.path()));
             fs::write(path.path().join(file), left).expect("a file");
             restored(path.path(), &manifest);
@@ -316,8 +300,7 @@ mod tests {
         let path = with_files(&files(backup.path()));
         begin_journal(path.path(), &manifest).expect("step 1");
         let file = Connection::open(path.path().join(ARCHIVE)).expect("the file");
-        let log =
-            journal::inspect(&path.path().join(JOURNAL)).expect("a journal").expect("a log").log;
+        let log = journal::inspect(path.path()).expect("a journal").expect("a log").log;
         file.execute("UPDATE log SET id = ?1", [&log]).expect("a change");
         let killed = with_files(&files(path.path()));
         assert!(files::has_wal(&killed.path().join(ARCHIVE)));

@@ -20,7 +20,7 @@ use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 use crate::{
     directory::{Directory, lock},
     error::OpenError,
-    files::{self, ARCHIVE, JOURNAL, LOCK, is_ours, with_suffix},
+    files::{self, ARCHIVE, LOCK, has_journal, is_ours, with_suffix},
     guard,
     journal::JOURNAL_BYTES,
     private::{self, if_exists},
@@ -43,7 +43,7 @@ impl Directory {
     /// Its manifest cannot be read, or a link is in the place of a file.
     pub fn is_backup(path: &Path) -> Result<bool, OpenError> {
         guard::check_files(path).map_err(OpenError::io(path))?;
-        Ok(!path.join(JOURNAL).exists() && start::manifest(path)?.is_some())
+        Ok(!has_journal(path) && start::manifest(path)?.is_some())
     }
 
     /// Restores a backup into `to`, which must be missing or empty, and compares it with its
@@ -57,7 +57,7 @@ impl Directory {
         guard::check_files(backup).map_err(OpenError::io(backup))?;
         let manifest = start::manifest(backup)?;
         start::not_cut_off(backup, manifest.as_ref())?;
-        let manifest = manifest.filter(|_| !backup.join(JOURNAL).exists());
+        let manifest = manifest.filter(|_| !has_journal(backup));
         let manifest = manifest.ok_or_else(|| OpenError::NoBackup { path: backup.into() })?;
         let io = OpenError::io(to);
         if !is_empty(to).map_err(io)? {

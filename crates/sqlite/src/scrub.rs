@@ -90,38 +90,6 @@ pub(crate) fn scrubbed(mut page: Vec<u8>) -> Vec<u8> {
     page
 }
 
-/// A search for pages whose unallocated space is not zeroed.
-#[derive(Default)]
-pub(crate) struct Search {
-    /// How many pages were looked at.
-    looked_at: u32,
-    pub(crate) found: BTreeSet<u32>,
-}
-
-impl Search {
-    /// Whether it has not begun.
-    pub(crate) fn is_new(&self) -> bool {
-        self.looked_at == 0
-    }
-
-    /// Looks at up to `most` pages more; whether it has come to the end of the file.
-    pub(crate) fn go_on(&mut self, file: &File, most: u32) -> io::Result<bool> {
-        let pages = Pages::of(file)?;
-        let mut page = vec![0; pages.bytes];
-        let end = pages.count.min(self.looked_at.saturating_add(most));
-        while self.looked_at < end {
-            let number = self.looked_at + 1;
-            file.read_exact_at(&mut page[..1], pages.at(number))?;
-            if page[0] == LEAF {
-                file.read_exact_at(&mut page, pages.at(number))?;
-                self.found.extend(pages.to_zero(number, &page).map(|_| number));
-            }
-            self.looked_at = number;
-        }
-        Ok(end == pages.count)
-    }
-}
-
 /// Zeroes the unallocated space of these pages, on stable storage.
 pub(crate) fn scrub(file: &File, which: &BTreeSet<u32>) -> io::Result<()> {
     let pages = Pages::of(file)?;

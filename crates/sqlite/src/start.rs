@@ -17,16 +17,13 @@
 
 use std::{fs, path::Path};
 
-use roomlog_core::{
-    archive::ArchiveError,
-    journal::{JournalError, Position},
-};
+use roomlog_core::{archive::ArchiveError, journal::Position};
 use roomlog_protocol::{MANIFEST_FILE, Manifest, PART};
 
 use crate::{
     archive::{self, ArchiveFile},
     error::OpenError,
-    files::{ADMIN, ARCHIVE, JOURNAL, LOCK, has_wal, is_ours},
+    files::{ADMIN, ARCHIVE, LOCK, OLD_JOURNAL, has_journal, has_wal, is_ours, segments},
     journal::{self, JournalFile},
     pragma::Durability,
     private, restore, wal,
@@ -56,15 +53,18 @@ impl Contents {
     /// [`OpenError`] gives the reason and a remedy.
     pub fn of(path: &Path) -> Result<Self, OpenError> {
         let manifest = manifest(path)?;
-        for file in [JOURNAL, ARCHIVE] {
-            not_only_a_wal(path, file)?;
+        not_only_a_wal(path, ARCHIVE)?;
+        // With segments, what is left of it was copied into them.
+        if segments(path).map_err(OpenError::io(path))?.is_empty() {
+            not_only_a_wal(path, OLD_JOURNAL)?;
         }
         not_cut_off(path, manifest.as_ref())?;
-        wal::scan(&path.join(JOURNAL), Durability::Full)
-            .map_err(|why| JournalError(why.to_string()))?;
+        if path.join(OLD_JOURNAL).exists() {
+            journal::scan_wal(path)?;
+        }
         wal::scan(&path.join(ARCHIVE), Durability::Normal)
             .map_err(|why| ArchiveError::Failed(why.to_string()))?;
-        let journal = journal::inspect(&path.join(JOURNAL))?;
+        let journal = journal::inspect(path)?;
         let archive = archive::inspect(&path.join(ARCHIVE))?;
         match manifest {
             None => without_manifest(path, journal, archive),
@@ -84,7 +84,7 @@ pub(crate) fn not_only_a_wal(path: &Path, file: &'static str) -> Result<(), Open
 /// Refuses what an interrupted backup left.
 pub(crate) fn not_cut_off(path: &Path, manifest: Option<&Manifest>) -> Result<(), OpenError> {
     for file in [MANIFEST_FILE, ARCHIVE].map(|file| format!("{file}{PART}")) {
-        if manifest.is_none() && !path.join(JOURNAL).exists() && path.join(&file).exists() {
+        if manifest.is_none() && !has_journal(path) && path.join(&file).exists() {
             return Err(OpenError::CutOff { path: path.into(), file });
         }
     }

@@ -16,7 +16,8 @@ use std::{
 };
 
 use node::{
-    LONG, Served, append, append_and_trim, bodies, directory, files, open, refused, with_files,
+    JOURNAL, LONG, Served, append, append_and_trim, bodies, directory, files, open, refused,
+    with_files,
 };
 use roomlog_core::{
     archive::Archive,
@@ -159,6 +160,9 @@ async fn with_its_journal() -> (Manifest, Files, Files, Files) {
     let _hold = served.directory.journal.hold_trim();
     served.append(&["after-1"]).await;
     served.append(&["after-2"]).await;
+    for n in 0..20 {
+        served.append(&[&format!("more-{n}")]).await;
+    }
     let whole = files(path.path());
     served.end().await.expect("a good end");
     (manifest, backup, older, whole)
@@ -167,9 +171,7 @@ async fn with_its_journal() -> (Manifest, Files, Files, Files) {
 /// The backup, the journal of these files, and their `node`.
 fn beside(backup: &Files, of: &Files) -> TempDir {
     let path = with_files(backup);
-    let own = |(name, _): &(&String, &Vec<u8>)| {
-        ["journal.db", "journal.db-wal", "node"].contains(&name.as_str())
-    };
+    let own = |(name, _): &(&String, &Vec<u8>)| name.starts_with(JOURNAL) || *name == "node";
     put(&of.iter().filter(own).map(|(n, b)| (n.clone(), b.clone())).collect(), path.path());
     path
 }
@@ -184,7 +186,7 @@ fn not_proven(path: &TempDir, part: &str) {
         "{message}"
     );
     assert!(
-        message.contains("or move journal.db") && message.contains("a new log begins"),
+        message.contains("or move the files journal-…") && message.contains("a new log begins"),
         "{message}"
     );
     assert!(files(path.path()) == before, "the directory was changed: {message}");
@@ -199,7 +201,8 @@ async fn a_backup_beside_its_servers_journal_continues_the_log_without_loss() {
     assert_eq!(directory.journal.facts().log, manifest.log);
     drop(directory);
     let log = append(&path, &["and-on"]).await.expect("a good end");
-    assert_eq!(bodies(&log[20..]), ["middle", "after-1", "after-2", "and-on"]);
+    assert_eq!(bodies(&log[20..24]), ["middle", "after-1", "after-2", "more-0"]);
+    assert_eq!(bodies(&log[42..]), ["more-19", "and-on"]);
     assert!(path.path().join("restored.json").exists());
 }
 
@@ -207,29 +210,29 @@ async fn a_backup_beside_its_servers_journal_continues_the_log_without_loss() {
 async fn a_journal_that_is_not_the_rest_of_its_log_is_refused() {
     let (manifest, backup, older, whole) = with_its_journal().await;
     // A copy made before the backup.
-    let says = format!("archive.db is at position {} and journal.db ends at 20", manifest.position);
+    let says =
+        format!("archive.db is at position {} and the journal ends at 20", manifest.position);
     not_proven(&beside(&backup, &older), &says);
     // A copy of the journal alone, which cannot show how much came after it.
     let path = beside(&backup, &whole);
     fs::remove_file(path.path().join("node")).expect("removed");
-    not_proven(&path, "there is no `node` file beside journal.db");
+    not_proven(&path, "there is no `node` file beside the journal");
     // The node file of another directory.
     let elsewhere = directory();
     drop(open(&elsewhere));
     let node = fs::read(elsewhere.path().join("node")).expect("the file");
     fs::write(path.path().join("node"), node).expect("a file");
-    not_proven(&path, "not that of the process that wrote journal.db last");
+    not_proven(&path, "not that of the process that wrote the journal last");
     // A gap.
     let path = beside(&backup, &whole);
-    let file = Connection::open(path.path().join("journal.db")).expect("the file");
-    let gap = format!("DELETE FROM blocks WHERE position = {}", manifest.position + 1);
-    file.execute_batch(&gap).expect("a change");
-    drop(file);
-    not_proven(&path, "blocks between its first position");
+    let numbers: Vec<_> = whole.keys().filter(|name| name.starts_with(JOURNAL)).collect();
+    fs::remove_file(path.path().join(numbers[1])).expect("removed");
+    let message = refused(&path).to_string();
+    assert!(message.contains(&format!("{} is missing", numbers[1])), "{message}");
     // Another log.
     let other = directory();
     append_and_trim(&other, 30).await;
-    not_proven(&beside(&backup, &files(other.path())), "journal.db is of log");
+    not_proven(&beside(&backup, &files(other.path())), "the journal is of log");
     // Without the journal it is a restore like any other.
     let path = with_files(&backup);
     assert_eq!(open(&path).found, Contents::Backup(manifest));
@@ -249,7 +252,7 @@ async fn a_journal_that_begins_after_a_gap_is_refused() {
     assert!(served.directory.archive.applied(0).is_ok());
     let whole = files(path.path());
     served.end().await.expect("a good end");
-    not_proven(&beside(&backup, &whole), "archive.db is at position 1 and journal.db begins at ");
+    not_proven(&beside(&backup, &whole), "archive.db is at position 1 and the journal begins at ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,12 +4,8 @@ mod node;
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use node::{Served, append, bodies, directory, open, refused, remove};
-use roomlog_core::{
-    NodeError,
-    archive::Archive,
-    journal::{JournalError, Position},
-};
+use node::{JOURNAL, Served, append, bodies, directory, flip, open, refused, remove, segment};
+use roomlog_core::{NodeError, archive::Archive, journal::Position};
 use roomlog_sqlite::{Directory, OpenError};
 use rusqlite::Connection;
 
@@ -29,17 +25,15 @@ fn a_missing_directory_is_created() {
     let deeper = path.path().join("a/b");
     let opened = Directory::open(&deeper).expect("a directory");
     assert_eq!(opened.identity.incarnation, 1);
-    assert!(deeper.join("journal.db").exists() && deeper.join("archive.db").exists());
+    assert!(deeper.join("journal-00000001").exists() && deeper.join("archive.db").exists());
 }
 
 #[tokio::test]
-async fn a_closed_directory_holds_everything_in_its_two_files() {
+async fn a_closed_directory_holds_everything_in_its_files() {
     let path = directory();
     append(&path, &["one", "two"]).await.expect("a good end");
-    for file in ["journal.db-wal", "archive.db-wal"] {
-        let left = fs::metadata(path.path().join(file)).map_or(0, |wal| wal.len());
-        assert_eq!(left, 0, "{file} was not copied into its file");
-    }
+    let left = fs::metadata(path.path().join("archive.db-wal")).map_or(0, |wal| wal.len());
+    assert_eq!(left, 0, "the WAL was not copied into its file");
 }
 
 #[test]
@@ -78,15 +72,15 @@ fn a_damaged_node_file_is_named_and_without_it_the_directory_is_another_node() {
 async fn an_archive_without_its_journal_is_refused_unchanged() {
     let path = directory();
     append(&path, &["one"]).await.expect("a good end");
-    let journal = fs::read(path.path().join("journal.db")).expect("the journal");
-    remove(&path, "journal.db");
+    let journal = fs::read(segment(&path, 1)).expect("the journal");
+    remove(&path, JOURNAL);
     let archive = fs::read(path.path().join("archive.db")).expect("the archive");
     let error = refused(&path);
     assert!(matches!(error, OpenError::JournalMissing { applied: Position(1), .. }), "{error}");
-    assert!(!path.path().join("journal.db").exists(), "no new log was begun");
+    assert!(!segment(&path, 1).exists(), "no new log was begun");
     assert_eq!(fs::read(path.path().join("archive.db")).expect("the archive"), archive);
     // With its journal it opens again.
-    fs::write(path.path().join("journal.db"), journal).expect("written");
+    fs::write(segment(&path, 1), journal).expect("written");
     assert_eq!(bodies(&append(&path, &["two"]).await.expect("a good end")), ["one", "two"]);
 }
 
@@ -127,15 +121,15 @@ async fn files_of_two_logs_are_refused_and_nothing_is_changed() {
 async fn an_archive_ahead_of_its_journal_is_refused_with_both_positions() {
     let path = directory();
     append(&path, &["one"]).await.expect("a good end");
-    let journal = fs::read(path.path().join("journal.db")).expect("the journal");
+    let journal = fs::read(segment(&path, 1)).expect("the journal");
     for body in ["two", "three"] {
         append(&path, &[body]).await.expect("a good end");
     }
     let applied = open(&path).archive.applied(0).expect("applied").position;
     assert_eq!(applied, Position(3));
     // An older copy of one file.
-    remove(&path, "journal.db");
-    fs::write(path.path().join("journal.db"), journal).expect("written");
+    remove(&path, JOURNAL);
+    fs::write(segment(&path, 1), journal).expect("written");
     let error = refused(&path);
     let behind = matches!(&error, OpenError::JournalBehind { applied: there, head: Position(1), .. }
         if *there == applied);
@@ -153,11 +147,9 @@ async fn the_locks_of_sqlite_keep_other_programs_from_removing_a_wal() {
     let path = directory();
     let _opened = open(&path);
     let locks = fs::read_to_string("/proc/locks").expect("the locks");
-    for name in ["journal.db", "archive.db"] {
-        let inode = fs::metadata(path.path().join(name)).expect("a file").ino();
-        let is_locked = |lock: &str| lock.contains("POSIX") && lock.contains(&format!(":{inode} "));
-        assert!(locks.lines().any(is_locked), "{name} ({inode}) is not locked: {locks}");
-    }
+    let inode = fs::metadata(path.path().join("archive.db")).expect("a file").ino();
+    let is_locked = |lock: &str| lock.contains("POSIX") && lock.contains(&format!(":{inode} "));
+    assert!(locks.lines().any(is_locked), "archive.db ({inode}) is not locked: {locks}");
 }
 
 #[tokio::test]
@@ -198,13 +190,8 @@ async fn a_block_changed_on_the_disk_stops_the_node_and_is_not_skipped() {
     }
     // The archive is rebuilt, so the journal is read from its first block.
     remove(&path, "archive.db");
-    Connection::open(path.path().join("journal.db"))
-        .and_then(|file| {
-            file.execute_batch("UPDATE blocks SET block = zeroblob(80) WHERE position = 2")
-        })
-        .expect("a change");
-    let Err(NodeError::Journal(JournalError(message))) = append(&path, &[]).await else {
-        panic!("it went on");
-    };
-    assert!(message.contains("position 2 of the journal is not what was written"), "{message}");
+    // Each record takes a sector here.
+    flip(&segment(&path, 1), 1_024 + 512 + 100);
+    let message = refused(&path).to_string();
+    assert!(message.contains("position 2 is not what was written"), "{message}");
 }

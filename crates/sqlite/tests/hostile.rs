@@ -2,6 +2,7 @@
 //! Roomlog has its files, and databases with more than its tables.
 
 mod node;
+mod old;
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,8 @@ use std::{
     path::Path,
 };
 
-use node::{Served, append, bodies, directory, files, open, refused, with_files};
+use node::{JOURNAL, Served, append, bodies, directory, files, open, refused, remove, with_files};
+use old::OldJournal;
 use roomlog_core::backup::Backup;
 use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
 use roomlog_sqlite::{Derived, Directory, OpenError, claim};
@@ -25,6 +27,13 @@ type Files = BTreeMap<String, Vec<u8>>;
 async fn stopped() -> Files {
     let path = directory();
     append(&path, &["one"]).await.expect("a good end");
+    files(path.path())
+}
+
+/// The files of a directory with a journal of format 3.
+fn of_format_3() -> Files {
+    let path = directory();
+    drop(OldJournal::create(&path.path().join("journal.db"), None));
     files(path.path())
 }
 
@@ -92,9 +101,11 @@ fn more(table: &str) -> impl Iterator<Item = (String, String)> {
 #[tokio::test]
 async fn a_start_refuses_a_file_with_other_tables_unchanged() {
     let stopped = stopped().await;
-    for (file, table) in [("archive.db", "state"), ("journal.db", "trimmed")] {
+    for (of, file, table) in
+        [(&stopped, "archive.db", "state"), (&of_format_3(), "journal.db", "trimmed")]
+    {
         for (sql, what) in more(table) {
-            let path = with_files(&with_sql(&stopped, file, &sql));
+            let path = with_files(&with_sql(of, file, &sql));
             let before = files(path.path());
             says(&refused(&path), &[file, &what, "restore a backup that you trust"]);
             assert!(files(path.path()) == before, "{sql}: the directory was changed");
@@ -106,9 +117,10 @@ async fn a_start_refuses_a_file_with_other_tables_unchanged() {
 
 #[tokio::test]
 async fn a_trigger_that_is_only_in_the_wal_is_found() {
-    let stopped = stopped().await;
-    for (file, table) in [("archive.db", "state"), ("journal.db", "blocks")] {
-        let changed = with_files(&stopped);
+    for (of, file, table) in
+        [(stopped().await, "archive.db", "state"), (of_format_3(), "journal.db", "blocks")]
+    {
+        let changed = with_files(&of);
         let connection = Connection::open(changed.path().join(file)).expect("the file");
         let trigger = format!("CREATE TRIGGER t BEFORE INSERT ON {table} BEGIN SELECT 1; END");
         connection.execute_batch(&trigger).expect("a trigger");
@@ -141,7 +153,7 @@ async fn a_backup_with_other_tables_is_refused_although_its_manifest_matches() {
 
 #[tokio::test]
 async fn a_rollback_journal_is_not_played_back() {
-    for (mut before, file) in [(stopped().await, "journal.db"), (backup().await, "archive.db")] {
+    for (mut before, file) in [(of_format_3(), "journal.db"), (backup().await, "archive.db")] {
         let journal = format!("{file}-journal");
         // SQLite's magic: a journal of one page, which it would copy into the file.
         let magic = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7";
@@ -164,7 +176,10 @@ async fn a_wal_beside_a_backup_is_refused_by_a_node_of_a_cluster_too() {
 }
 
 /// The names at which Roomlog opens a file of a data directory.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 17] = [
+    "journal-00000001",
+    "journal-00000002",
+    "journal.blank",
     "journal.db",
     "journal.db-wal",
     "journal.db-shm",
@@ -225,7 +240,7 @@ async fn a_start_follows_no_link_and_waits_for_no_fifo() {
             let before = files(away.path());
             says(&refused(&path), &[name, kind, "move it away"]);
             let cluster = Derived::open(path.path(), "log").map(drop).expect_err("refused");
-            says(&cluster, &[if name.starts_with("journal.db") { "journal.db" } else { name }]);
+            says(&cluster, &[name]);
             says(&Directory::lock_stopped(path.path()).expect_err("refused"), &[name, kind]);
             assert!(files(away.path()) == before, "{name}: written to through a link");
         }
@@ -325,7 +340,7 @@ fn set_mode(path: &Path, mode: u32) {
 #[tokio::test]
 async fn a_directory_of_an_earlier_version_becomes_private_when_it_is_started() {
     let path = with_files(&stopped().await);
-    let names = ["journal.db", "archive.db", "node", "restored.json", "lock"];
+    let names = ["journal-00000001", "archive.db", "node", "restored.json", "lock"];
     for name in names {
         let file = path.path().join(name);
         fs::OpenOptions::new().append(true).create(true).open(&file).expect("a file");
@@ -369,7 +384,7 @@ async fn what_cannot_be_made_private_is_served() {
 #[tokio::test]
 async fn a_refused_directory_keeps_its_modes() {
     let path = with_files(&stopped().await);
-    fs::remove_file(path.path().join("journal.db")).expect("removed");
+    remove(&path, JOURNAL);
     let archive = path.path().join("archive.db");
     set_mode(&archive, 0o644);
     set_mode(path.path(), 0o755);

@@ -10,7 +10,7 @@ use roomlog_core::{
     commit::Commit,
     journal::{Journal, Position, Proposed},
 };
-use roomlog_sqlite::{Derived, SqliteArchive, SqliteJournal};
+use roomlog_sqlite::{Derived, SegmentJournal, SqliteArchive};
 use roomlog_testkit::{
     fixtures::{Speaker, proposal, redaction, room, window},
     suites::journal::wipe_upto,
@@ -125,7 +125,7 @@ fn block(position: u64) -> Bytes {
     Bytes::from(format!("{} {}", secret(position, 0), "x".repeat(length)))
 }
 
-fn propose(journal: &SqliteJournal, positions: std::ops::Range<u64>) {
+fn propose(journal: &SegmentJournal, positions: std::ops::Range<u64>) {
     for position in positions {
         let proposed = journal.propose(0, block(position)).now_or_never();
         assert!(matches!(proposed, Some(Proposed::Durable(Position(at))) if at == position));
@@ -135,7 +135,7 @@ fn propose(journal: &SqliteJournal, positions: std::ops::Range<u64>) {
 #[test]
 fn each_block_is_in_the_journal_once_and_none_that_was_wiped() {
     let directory = tempfile::tempdir().expect("a directory");
-    let journal = SqliteJournal::open(&directory.path().join("journal.db")).expect("a journal");
+    let journal = SegmentJournal::open(directory.path()).expect("a journal");
     let of = |positions: std::ops::Range<u64>| -> Vec<String> {
         positions.map(|at| secret(usize::try_from(at).expect("a number"), 0)).collect()
     };

@@ -6,8 +6,8 @@ mod node;
 use std::{collections::BTreeMap, fs};
 
 use node::{
-    Served, append, append_and_trim, append_one_by_one, bodies, directory, files, open, refused,
-    remove, with_files,
+    JOURNAL, Served, append, append_and_trim, append_one_by_one, bodies, directory, files, open,
+    refused, remove, with_files,
 };
 use roomlog_core::journal::{Journal, Position};
 use roomlog_sqlite::{Contents, Directory, OpenError};
@@ -39,18 +39,17 @@ async fn log() -> Log {
         served.folded().await;
     }
     let killed = files(path.path());
-    assert!(!killed["journal.db-wal"].is_empty() && !killed["archive.db-wal"].is_empty());
+    assert!(!killed["archive.db-wal"].is_empty());
     let first = served.directory.journal.first(0).expect("a first");
     assert!(first > Position(6), "it was trimmed: {first}");
     served.end().await.expect("a good end");
     Log { early, late, killed, first }
 }
 
-/// The parts of `of` that are `file` or its WAL.
+/// The parts of `of` that are `file` with its WAL, or all segments.
 fn part<'a>(of: &'a Files, file: &'a str) -> impl Iterator<Item = (String, Vec<u8>)> + 'a {
-    let own = move |(name, _): &(&String, &Vec<u8>)| {
-        name.strip_prefix(file).is_some_and(|end| ["", "-wal"].contains(&end))
-    };
+    let own =
+        move |(name, _): &(&String, &Vec<u8>)| name.starts_with(file) && !name.ends_with("-shm");
     of.iter().filter(own).map(|(name, bytes)| (name.clone(), bytes.clone()))
 }
 
@@ -73,8 +72,8 @@ async fn an_archive_is_missing_though_the_journal_was_trimmed() {
     let Log { late, killed, first, .. } = log().await;
     let begins = format!("positions {first} to 22");
     for (of, positions) in [(late, "to 20"), (killed, &begins)] {
-        let path = with_files(&part(&of, "journal.db").collect());
-        let says = ["holds journal.db", positions, "no archive.db", "bring archive.db back"];
+        let path = with_files(&part(&of, JOURNAL).collect());
+        let says = ["holds a journal", positions, "no archive.db", "bring archive.db back"];
         let error = refuses(&path, &says);
         assert!(matches!(error, OpenError::ArchiveMissing { .. }), "{error}");
         // An empty file counts as none.
@@ -87,10 +86,10 @@ async fn an_archive_is_missing_though_the_journal_was_trimmed() {
 async fn an_archive_is_older_than_what_the_journal_begins_with() {
     let Log { early, late, killed, .. } = log().await;
     for of in [late, killed] {
-        let path = with_files(&part(&of, "journal.db").chain(part(&early, "archive.db")).collect());
+        let path = with_files(&part(&of, JOURNAL).chain(part(&early, "archive.db")).collect());
         let says = [
             "archive.db is at position 5",
-            "journal.db begins at ",
+            "the journal begins at ",
             "bring the matching archive.db back",
         ];
         let error = refuses(&path, &says);
@@ -102,12 +101,12 @@ async fn an_archive_is_older_than_what_the_journal_begins_with() {
 async fn a_journal_ends_before_what_the_archive_has() {
     let Log { early, late, killed, .. } = log().await;
     for (of, applied) in [(late, "position 20"), (killed, "position 22")] {
-        let path = with_files(&part(&early, "journal.db").chain(part(&of, "archive.db")).collect());
+        let path = with_files(&part(&early, JOURNAL).chain(part(&of, "archive.db")).collect());
         let says = [
             "archive.db is at ",
             applied,
-            "journal.db ends at 5",
-            "bring the matching journal.db back",
+            "the journal ends at 5",
+            "bring the matching files journal-… back",
         ];
         let error = refuses(&path, &says);
         assert!(matches!(error, OpenError::JournalBehind { .. }), "{error}");
@@ -119,7 +118,7 @@ async fn a_journal_is_missing_and_there_is_no_manifest() {
     let Log { late, killed, .. } = log().await;
     for (of, applied) in [(late, "at position 20"), (killed, "at position 22")] {
         let path = with_files(&part(&of, "archive.db").collect());
-        let says = [applied, "no journal.db", "no manifest.json", "bring journal.db back"];
+        let says = [applied, "no journal", "no manifest.json", "bring the files journal-… back"];
         let error = refuses(&path, &says);
         assert!(matches!(error, OpenError::JournalMissing { .. }), "{error}");
     }
@@ -129,10 +128,9 @@ async fn a_journal_is_missing_and_there_is_no_manifest() {
 async fn journal_and_archive_are_of_two_logs() {
     let (ours, theirs) = (log().await, log().await);
     for (journal, archive) in [(&ours.late, &theirs.killed), (&ours.killed, &theirs.late)] {
-        let path =
-            with_files(&part(journal, "journal.db").chain(part(archive, "archive.db")).collect());
+        let path = with_files(&part(journal, JOURNAL).chain(part(archive, "archive.db")).collect());
         let says = [
-            "journal.db is of log 0",
+            "the journal is of log 0",
             "archive.db is of log 0",
             "position 2",
             "bring the matching file back",
@@ -145,13 +143,14 @@ async fn journal_and_archive_are_of_two_logs() {
 #[tokio::test]
 async fn a_wal_without_its_database_file_is_refused() {
     let Log { mut killed, .. } = log().await;
-    for file in ["journal.db", "archive.db"] {
-        let whole = killed.remove(file).expect("the file");
-        let path = with_files(&killed);
+    killed.remove("archive.db").expect("the file");
+    let mut of_old = killed.clone();
+    of_old.retain(|name, _| !name.starts_with(JOURNAL) && !name.starts_with("archive"));
+    of_old.insert("journal.db-wal".into(), vec![1; 100]);
+    for (files, file) in [(killed, "archive.db"), (of_old, "journal.db")] {
         let says = [&format!("holds {file}-wal but no {file}"), &format!("bring {file} back")];
-        let error = refuses(&path, &[says[0], says[1]]);
+        let error = refuses(&with_files(&files), &[says[0], says[1]]);
         assert!(matches!(error, OpenError::WalAlone { .. }), "{error}");
-        killed.insert(file.into(), whole);
     }
 }
 
@@ -159,8 +158,8 @@ async fn a_wal_without_its_database_file_is_refused() {
 async fn what_was_refused_is_served_when_the_file_is_brought_back() {
     let Log { killed, .. } = log().await;
     let path = with_files(&part(&killed, "archive.db").collect());
-    refuses(&path, &["bring journal.db back"]);
-    for (name, bytes) in part(&killed, "journal.db") {
+    refuses(&path, &["bring the files journal-… back"]);
+    for (name, bytes) in part(&killed, JOURNAL) {
         fs::write(path.path().join(name), bytes).expect("a file");
     }
     let log = append(&path, &["and-on"]).await.expect("a good end");
@@ -205,13 +204,15 @@ async fn a_directory_may_have_any_name() {
     for found in [Contents::Empty, Contents::Log] {
         assert_eq!(Directory::open(&path).expect("a directory").found, found);
     }
-    fs::remove_file(path.join("journal.db")).expect("removed");
+    for number in 1..=2 {
+        fs::remove_file(path.join(format!("{JOURNAL}{number:08}"))).expect("removed");
+    }
     assert!(matches!(Directory::open(&path), Err(OpenError::JournalMissing { .. })));
 }
 
 #[tokio::test]
 async fn a_new_log_that_a_crash_interrupted_is_begun_again() {
-    for empty in [&["journal.db"][..], &["journal.db", "archive.db"]] {
+    for empty in [&["journal-00000001"][..], &["journal-00000001", "archive.db"], &["journal.db"]] {
         let path = directory();
         for file in empty {
             fs::write(path.path().join(file), "").expect("a file");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomlog_core::{archive::Archive, journal::Journal};
-use roomlog_sqlite::{SqliteArchive, SqliteJournal};
+use roomlog_sqlite::{SegmentJournal, SqliteArchive};
 use roomlog_testkit::suites::{archive, journal};
 use tempfile::TempDir;
 
@@ -17,8 +17,7 @@ impl Directory {
 
 impl journal::Engine for Directory {
     fn open(&self) -> Arc<dyn Journal> {
-        let path = self.0.path().join("journal.db");
-        Arc::new(SqliteJournal::open_keeping(&path, 0).expect("a journal"))
+        Arc::new(SegmentJournal::open_keeping(self.0.path(), 0).expect("a journal"))
     }
 
     fn is_durable(&self) -> bool {

@@ -5,19 +5,22 @@ mod node;
 use std::{fs, time::Duration};
 
 use bytes::Bytes;
-use node::{Served, append, append_and_trim, bodies, directory, files, open, remove, with_files};
+use node::{
+    JOURNAL, Served, append, append_and_trim, bodies, directory, files, open, remove, segment,
+    with_files,
+};
 use roomlog_core::{
     archive::Archive,
     journal::{Journal, Position, Proposed},
 };
-use roomlog_sqlite::{Directory, OpenError, SqliteJournal};
+use roomlog_sqlite::{Directory, OpenError, SegmentJournal};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(30);
 
-async fn propose(journal: &SqliteJournal, bytes: usize) -> Position {
+async fn propose(journal: &SegmentJournal, bytes: usize) -> Position {
     let block = Bytes::from(vec![7; bytes]);
     match timeout(LONG, journal.propose(0, block)).await.expect("an answer in time") {
         Proposed::Durable(position) => position,
@@ -25,16 +28,16 @@ async fn propose(journal: &SqliteJournal, bytes: usize) -> Position {
     }
 }
 
-fn journal(path: &TempDir, keep: u64) -> SqliteJournal {
-    SqliteJournal::open_keeping(&path.path().join("journal.db"), keep).expect("a journal")
+fn journal(path: &TempDir, keep: u64) -> SegmentJournal {
+    SegmentJournal::open_keeping(path.path(), keep).expect("a journal")
 }
 
-fn first(journal: &SqliteJournal) -> u64 {
+fn first(journal: &SegmentJournal) -> u64 {
     journal.first(0).expect("a first").0
 }
 
 /// Proposes blocks; what may be trimmed follows `behind` positions later, as after folds.
-async fn write(journal: &SqliteJournal, blocks: usize, bytes: usize, behind: u64) {
+async fn write(journal: &SegmentJournal, blocks: usize, bytes: usize, behind: u64) {
     for _ in 0..blocks {
         let position = propose(journal, bytes).await;
         if journal.has_surplus(0) {
@@ -43,20 +46,38 @@ async fn write(journal: &SqliteJournal, blocks: usize, bytes: usize, behind: u64
     }
 }
 
+/// Waits until the thread that trims has brought the first position there.
+async fn trimmed_to(journal: &SegmentJournal, position: u64) {
+    let there = async {
+        while first(journal) != position {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, there).await.expect("in time");
+}
+
+/// The bytes of all files of a directory.
+fn bytes(path: &TempDir) -> u64 {
+    files(path.path()).values().map(|bytes| bytes.len() as u64).sum()
+}
+
 #[tokio::test]
-async fn the_file_stays_near_its_limit_however_much_is_written() {
+async fn the_files_stay_near_their_limit_however_much_is_written() {
     const KEEP: u64 = 256 << 10;
-    for bytes in [2_000, 40_000] {
+    for size in [2_000, 40_000] {
         let path = directory();
         let journal = journal(&path, KEEP);
-        let blocks = usize::try_from(8 * KEEP).expect("a number") / bytes;
-        write(&journal, blocks, bytes, 3).await;
-        assert!(first(&journal) > 1, "blocks of {bytes}: nothing went");
+        let blocks = usize::try_from(8 * KEEP).expect("a number") / size;
+        write(&journal, blocks, size, 3).await;
+        assert!(first(&journal) > 1, "blocks of {size}: nothing went");
         drop(journal);
-        let length = fs::metadata(path.path().join("journal.db")).expect("a file").len();
-        // The surplus of an eighth, and what may not be trimmed yet.
-        let bound = KEEP + KEEP / 8 + 5 * bytes as u64 + (128 << 10);
-        assert!(length < bound, "blocks of {bytes}: {length} bytes, more than {bound}");
+        // The surplus of an eighth, what may not be trimmed yet, and the segments that are blank.
+        let bound = KEEP + KEEP / 8 + 5 * size as u64 + 4 * (16 << 10).max(2 * size as u64);
+        assert!(
+            bytes(&path) < bound,
+            "blocks of {size}: {} bytes, more than {bound}",
+            bytes(&path)
+        );
     }
 }
 
@@ -73,6 +94,8 @@ async fn blocks_within_the_limit_are_kept_although_they_may_be_trimmed() {
     }
     assert_eq!(first(&journal), 1);
     write(&journal, 1_000, 5_000, 0).await;
+    drop(journal);
+    let journal = self::journal(&path, KEEP);
     let kept = (1_100 - first(&journal)) * 5_000;
     assert!(first(&journal) > 1 && kept > KEEP / 2, "{kept} bytes of blocks are kept");
 }
@@ -81,6 +104,7 @@ async fn blocks_within_the_limit_are_kept_although_they_may_be_trimmed() {
 async fn nothing_is_trimmed_before_it_is_allowed_or_while_it_is_held() {
     let path = directory();
     let journal = journal(&path, 0);
+    // A segment of 4 KiB holds two of these.
     for _ in 0..50 {
         propose(&journal, 1_000).await;
     }
@@ -95,41 +119,30 @@ async fn nothing_is_trimmed_before_it_is_allowed_or_while_it_is_held() {
     assert_eq!(first(&journal), 1);
     let another = journal.hold_trim();
     drop(hold);
+    journal.trim(0, Position(40));
     propose(&journal, 1_000).await;
     assert_eq!(first(&journal), 1, "the other one holds it still");
     drop(another);
-    for _ in 0..20 {
-        propose(&journal, 1_000).await;
-    }
-    assert_eq!(first(&journal), 41);
+    journal.trim(0, Position(40));
+    trimmed_to(&journal, 41).await;
+    journal.trim(0, Position(42));
+    trimmed_to(&journal, 43).await;
+    assert_eq!(propose(&journal, 1_000).await, Position(72));
 }
 
 #[tokio::test]
-async fn a_commit_trims_a_few_blocks_and_no_more() {
+async fn the_newest_segment_is_never_trimmed() {
     let path = directory();
     let journal = journal(&path, 0);
-    for _ in 0..300 {
-        propose(&journal, 100).await;
+    let mut head = Position(0);
+    for _ in 0..20 {
+        head = propose(&journal, 1_000).await;
+        journal.trim(0, head);
     }
-    journal.trim(0, Position(300));
-    let mut before = first(&journal);
-    while before < 301 {
-        propose(&journal, 100).await;
-        let now = first(&journal);
-        assert!(now > before && now - before <= 32, "{} went with one commit", now - before);
-        before = now;
-    }
-    // Large ones are trimmed one by one.
-    for _ in 0..3 {
-        propose(&journal, 300_000).await;
-    }
-    let head = propose(&journal, 300_000).await;
-    journal.trim(0, head);
-    let before = first(&journal);
-    propose(&journal, 100).await;
-    let after_small = first(&journal);
-    propose(&journal, 100).await;
-    assert!(after_small > before && first(&journal) == after_small + 1);
+    trimmed_to(&journal, 19).await;
+    drop(journal);
+    let journal = self::journal(&path, 0);
+    assert_eq!((first(&journal), journal.head(0)), (19, Ok(head)));
 }
 
 #[tokio::test]
@@ -191,23 +204,22 @@ async fn the_archive_has_trimmed_blocks_on_stable_storage() {
 }
 
 #[tokio::test]
-async fn a_journal_that_lost_its_oldest_rows_is_not_taken_for_a_trimmed_one() {
+async fn a_journal_that_lost_its_oldest_segment_is_not_taken_for_one_that_has_all() {
     let path = directory();
-    append(&path, &["one"]).await.expect("a good end");
-    append(&path, &["two"]).await.expect("a good end");
-    let file = Connection::open(path.path().join("journal.db")).expect("the file");
-    file.execute_batch("DELETE FROM blocks WHERE position = 1").expect("a change");
-    drop(file);
+    append_and_trim(&path, 1).await;
+    let directory = Directory::open_keeping(path.path(), 0).expect("a directory");
+    let hold = directory.journal.hold_trim();
+    for _ in 0..20 {
+        propose(&directory.journal, 1_000).await;
+    }
+    drop((hold, directory));
     remove(&path, "archive.db");
+    fs::remove_file(segment(&path, 1)).expect("removed");
     match Directory::open(path.path()) {
-        Err(OpenError::Journal(error)) => {
-            let message = error.to_string();
-            assert!(
-                message.contains("begins at position 2") && message.contains("and not at 1"),
-                "{message}"
-            );
-        }
+        Err(OpenError::ArchiveMissing { first, .. }) => assert!(first > Position(1), "{first}"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was opened"),
     }
+    assert!(!files(path.path()).keys().any(|name| name.starts_with("archive")));
+    remove(&path, JOURNAL);
 }

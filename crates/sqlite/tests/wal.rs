@@ -1,6 +1,9 @@
-//! The scan of a WAL: what a power cut can leave is opened, what only damage can leave is refused.
+//! The scan of a WAL: what a power cut can leave is opened, what only damage can leave is refused. Those of
+//! the archive, and of a journal of format 3.
 //!
-//! A copy of the files while the journal is open is a directory as `kill -9` leaves it.
+//! A copy of the files while a database is open is a directory as `kill -9` leaves it.
+
+mod old;
 
 use std::{
     fs,
@@ -8,11 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use old::OldJournal;
 use roomlog_core::{
     archive::ArchiveError,
-    journal::{Journal, JournalError, Position, Proposed},
+    journal::{Journal, JournalError},
 };
-use roomlog_sqlite::{SqliteArchive, SqliteJournal};
+use roomlog_sqlite::{SegmentJournal, SqliteArchive};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -91,8 +95,8 @@ impl Image {
 
     /// The head of the opened journal, or the error; then the files are unchanged.
     fn head(&self) -> Result<u64, String> {
-        let (directory, path) = self.lay();
-        match SqliteJournal::open(&path) {
+        let (directory, _) = self.lay();
+        match SegmentJournal::open(directory.path()) {
             Ok(journal) => Ok(journal.head(0).expect("a head").0),
             Err(JournalError(message)) => {
                 let there = Self::of(directory.path(), self.name);
@@ -117,31 +121,30 @@ fn block(n: u64) -> Bytes {
     (0..length).map(|byte| (byte * n % 251) as u8).collect()
 }
 
-async fn propose(journal: &SqliteJournal, n: u64) {
-    let proposed = journal.propose(0, block(n)).await;
-    assert_eq!(proposed, Proposed::Durable(Position(n)));
+fn insert(journal: &OldJournal, n: u64) {
+    journal.insert(n, 1_700_000_000_000 + n, &block(n));
 }
 
 /// A killed journal with this many blocks, all of them in the WAL.
-async fn killed(blocks: u64) -> Image {
+fn killed(blocks: u64) -> Image {
     let directory = tempfile::tempdir().expect("a directory");
-    let journal = SqliteJournal::open(&directory.path().join("journal.db")).expect("a journal");
+    let journal = OldJournal::create(&directory.path().join("journal.db"), None);
     for n in 1..=blocks {
-        propose(&journal, n).await;
+        insert(&journal, n);
     }
     Image::of(directory.path(), "journal.db")
 }
 
-#[tokio::test]
-async fn a_wal_that_a_killed_process_left_is_opened_in_full() {
-    let image = killed(10).await;
+#[test]
+fn a_wal_that_a_killed_process_left_is_opened_in_full() {
+    let image = killed(10);
     assert_eq!(image.commits().len(), 10);
     assert_eq!(image.head(), Ok(10));
 }
 
-#[tokio::test]
-async fn a_flipped_bit_of_any_part_of_any_frame_is_refused_the_last_one_included() {
-    let image = killed(9).await;
+#[test]
+fn a_flipped_bit_of_any_part_of_any_frame_is_refused_the_last_one_included() {
+    let image = killed(9);
     // Of each frame: page, size of the database, salts, both checksums, and places of the page.
     let places = [0, 3, 4, 7, 8, 12, 15, 16, 19, 20, 23, 24, 31, 500, 2_000, 4_119];
     for frame in 0..image.frames() {
@@ -157,10 +160,10 @@ async fn a_flipped_bit_of_any_part_of_any_frame_is_refused_the_last_one_included
     }
 }
 
-#[tokio::test]
-async fn a_flipped_bit_of_the_header_is_refused() {
+#[test]
+fn a_flipped_bit_of_the_header_is_refused() {
     for blocks in [1, 9] {
-        let image = killed(blocks).await;
+        let image = killed(blocks);
         for byte in 0..HEADER {
             for bit in 0..8 {
                 let message = image.flip(byte, bit).refused(&format!("byte {byte}, bit {bit}"));
@@ -170,9 +173,9 @@ async fn a_flipped_bit_of_the_header_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_missing_sector_before_later_commits_is_refused_with_what_follows() {
-    let image = killed(9).await;
+#[test]
+fn a_missing_sector_before_later_commits_is_refused_with_what_follows() {
+    let image = killed(9);
     let commits = image.commits();
     let [.., before_last, _] = commits[..] else { panic!("{commits:?}") };
     // Wherever a complete transaction follows the damaged one, and another one follows that: only
@@ -190,9 +193,9 @@ async fn a_missing_sector_before_later_commits_is_refused_with_what_follows() {
     assert!(message.contains(&format!("intact up to byte {intact}")), "{message}");
 }
 
-#[tokio::test]
-async fn a_last_transaction_of_which_any_part_did_not_reach_the_disk_is_a_torn_tail() {
-    let image = killed(8).await;
+#[test]
+fn a_last_transaction_of_which_any_part_did_not_reach_the_disk_is_a_torn_tail() {
+    let image = killed(8);
     let commits = image.commits();
     let [.., before_last, last] = commits[..] else { panic!("{commits:?}") };
     assert!(last - before_last >= 3, "the last transaction has several frames");
@@ -219,20 +222,20 @@ async fn a_last_transaction_of_which_any_part_did_not_reach_the_disk_is_a_torn_t
     }
 }
 
-#[tokio::test]
-async fn frames_of_an_older_round_and_of_what_was_rolled_back_are_no_damage() {
+#[test]
+fn frames_of_an_older_round_and_of_what_was_rolled_back_are_no_damage() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
-    let journal = SqliteJournal::open(&path).expect("a journal");
+    let journal = OldJournal::create(&path, None);
     for n in 1..=40 {
-        propose(&journal, n).await;
+        insert(&journal, n);
     }
     let older = Image::of(directory.path(), "journal.db");
     // A new round begins at the beginning of the file, over the older one.
     let other = Connection::open(&path).expect("the file");
     let copied = "PRAGMA wal_checkpoint(RESTART)";
     other.query_row(copied, [], |_| Ok(())).expect("copied");
-    propose(&journal, 41).await;
+    insert(&journal, 41);
     let image = Image::of(directory.path(), "journal.db");
     assert_eq!(image.wal.len(), older.wal.len(), "the older round is still there");
     assert_eq!(image.head(), Ok(41));
@@ -246,7 +249,7 @@ async fn frames_of_an_older_round_and_of_what_was_rolled_back_are_no_damage() {
              ROLLBACK;",
         )
         .expect("rolled back");
-    propose(&journal, 42).await;
+    insert(&journal, 42);
     let image = Image::of(directory.path(), "journal.db");
     assert!(image.frames() > image.commits().last().expect("commits") + 100, "it has spilled");
     assert_eq!(image.head(), Ok(42));
@@ -255,14 +258,16 @@ async fn frames_of_an_older_round_and_of_what_was_rolled_back_are_no_damage() {
     assert_eq!(image.flip(rest + 100, 0).head(), Ok(42));
 }
 
-#[tokio::test]
-async fn a_wal_without_its_database_is_refused() {
-    let mut image = killed(3).await;
+#[test]
+fn a_wal_without_its_database_is_refused() {
+    let mut image = killed(3);
     image.database.clear();
     assert!(image.refused("empty").contains("the database beside it is missing or empty"));
     let (directory, path) = image.lay();
     fs::remove_file(&path).expect("removed");
-    let Err(JournalError(message)) = SqliteJournal::open(&path) else { panic!("it was opened") };
+    let Err(JournalError(message)) = SegmentJournal::open(directory.path()) else {
+        panic!("it was opened")
+    };
     assert!(message.contains("the database beside it is missing or empty"), "{message}");
     assert!(!path.exists() && directory.path().join("journal.db-wal").exists());
 }

@@ -22,8 +22,7 @@ use crate::{
     },
 };
 
-/// The least time between two wipes: appends wait for some tens of milliseconds while the journal's WAL is
-/// emptied.
+/// The least time between two wipes, which write and sync as much as they remove.
 const WIPE_EVERY: Duration = Duration::from_secs(5);
 
 /// The delay before a wipe that is not done is continued.

@@ -1,133 +1,71 @@
 //! A wipe: what was trimmed leaves the files, because an entry in it was redacted.
 //!
 //! ```text
-//!  delete rows, a few per commit ─► empty the WAL ─► scrub the pages that rows have left
+//!  segments that end before the position ──► zeros, removed
+//!  the one that has it ──► its header begins after the position ──► zeros before that
 //! ```
 //!
-//! Appends are committed between the steps, and folds between the calls. Invariant: after a wipe that
-//! is done, neither the file nor the WAL holds bytes of a block up to its position.
+//! Appends go on meanwhile: they are written to other sectors. Invariant: after a wipe that is done, no file
+//! holds bytes of a block up to its position; one that a crash cuts off is finished at the next start.
 
-use std::{collections::BTreeSet, fs::File, io};
+use std::{fs, io};
 
 use roomlog_core::journal::JournalError;
 
 use super::{
-    BlockWriter, SqliteJournal, failed, rows,
-    trim::{Trim, TrimStep},
+    format::Header,
+    records::Records,
+    segment::{self, failed},
+    shared::Shared,
 };
 use crate::{
-    error::{is_busy, is_full},
-    pragma,
-    scrub::{self, Search},
+    files::{BLANK, segment_name},
+    private,
 };
 
-/// How many steps of the trim one wipe takes at most: 8 MiB.
-const WIPE_STEPS: usize = 64;
+/// How many segments one call removes at most: 32 MiB of zeros.
+const SEGMENTS: usize = 2;
 
-/// How many pages one wipe looks through: 256 MiB.
-const SEARCH_PAGES: u32 = 65_536;
-
-impl SqliteJournal {
-    /// Removes blocks that may be trimmed; `false` if it is not done, and another call continues.
-    pub(super) fn remove_upto(&self, upto: u64) -> Result<bool, JournalError> {
-        for _ in 0..WIPE_STEPS {
-            if self.allowed.trimmed() >= upto {
-                return self.overwrite_trimmed();
-            }
-            if !self.writer.lock().wipe_step(upto)? {
-                break;
-            }
+impl Shared {
+    /// Removes blocks up to a position, of which an archive has all; `false` if it is not done, and another
+    /// call goes on. After an error the journal fails.
+    pub(super) fn wipe(&self, upto: u64, head: u64) -> Result<bool, JournalError> {
+        let _one = self.files.lock();
+        for _ in 0..SEGMENTS {
+            let Some(oldest) = self.removable(upto) else {
+                return self.shorten_oldest(upto.min(head));
+            };
+            self.pop();
+            let retired = segment::retire(&self.directory, oldest.number, oldest.bytes)
+                .and_then(|()| fs::remove_file(self.directory.join(BLANK)));
+            retired.map_err(|error| self.not_wiped(&oldest, &error))?;
         }
         Ok(false)
     }
 
-    /// Overwrites in the file what was trimmed; `false` if it cannot now. Pages are looked through
-    /// while appends go on: what was trimmed is not written into other pages meanwhile.
-    fn overwrite_trimmed(&self) -> Result<bool, JournalError> {
-        let mut search = self.search.lock();
-        if search.is_new() && !self.writer.lock().empty_wal()? {
+    /// Removes the first blocks of the oldest segment.
+    fn shorten_oldest(&self, upto: u64) -> Result<bool, JournalError> {
+        if self.is_held() {
             return Ok(false);
         }
-        let is_done = search.go_on(&self.file, SEARCH_PAGES);
-        if !is_done.map_err(|error| not_scrubbed(&error))? {
-            return Ok(false);
-        }
-        let Search { found, .. } = std::mem::take(&mut *search);
-        Ok(found.is_empty() || self.writer.lock().scrub(&self.file, &found)?)
-    }
-}
-
-impl BlockWriter {
-    /// Deletes a few of the blocks that may be trimmed, up to `upto`; `false` if it cannot now.
-    fn wipe_step(&mut self, upto: u64) -> Result<bool, JournalError> {
-        let deleted = self.broken.is_none().then(|| self.delete_step(upto));
-        match deleted {
-            Some(Ok(step)) => {
-                self.note_wal(0, step);
-                self.trim.committed(&self.connection, 0, step);
-                self.broken = self.limit_wal();
-                Ok(step.is_some())
-            }
-            Some(Err(error)) if is_full(&error) && self.is_undone(*self.moved.borrow()) => {
-                Ok(false)
-            }
-            Some(Err(error)) => Err(self.note_broken("commit failed", &error)),
-            None => Ok(false),
-        }
+        let Some(oldest) = self.segment_of(upto) else { return Ok(true) };
+        let mut records = Records::open(&self.directory, &oldest)?;
+        records.seek(upto + 1)?;
+        let (first, at, time) = (records.next, records.at, records.time);
+        let shorter = Header { first, at, time, continues: None, ..oldest.clone() };
+        let write = || {
+            let file = private::open_to_write(&self.directory.join(segment_name(shorter.number)))?;
+            segment::rewrite(&file, &shorter)?;
+            self.shorten(&shorter);
+            segment::zero(&file, oldest.at, at)
+        };
+        write().map_err(|error| self.not_wiped(&oldest, &error))?;
+        Ok(true)
     }
 
-    fn delete_step(&self, upto: u64) -> rusqlite::Result<Option<TrimStep>> {
-        let Some(step) = self.trim.step_to(&self.connection, upto)? else { return Ok(None) };
-        let transaction = self.connection.unchecked_transaction()?;
-        Trim::delete(&transaction, step)?;
-        transaction.commit()?;
-        Ok(Some(step))
+    fn not_wiped(&self, segment: &Header, error: &io::Error) -> JournalError {
+        let why = failed(&segment_name(segment.number), "cannot be wiped", error);
+        let _first_reason = self.failed.set(why.0.clone());
+        why
     }
-
-    /// Copies the WAL into the file, where deleted rows are overwritten, and empties it; `false` if it
-    /// cannot now.
-    fn empty_wal(&mut self) -> Result<bool, JournalError> {
-        if self.broken.is_some() {
-            return Ok(false);
-        }
-        // Once copied into the file, the last rows are not in the WAL, whose end the scan checks.
-        let emptied = rows::set_reached(&self.connection, *self.moved.borrow())
-            .and_then(|()| pragma::checkpoint_passive(&self.connection))
-            .and_then(|_| pragma::try_truncate(&self.connection));
-        match emptied {
-            Ok(is_done) => {
-                self.begins_round = true;
-                if is_done {
-                    (self.wal_bytes, self.uncopied) = (0, 0);
-                }
-                Ok(is_done)
-            }
-            Err(error) if is_full(&error) || is_busy(&error) => Ok(false),
-            Err(error) => Err(self.note_broken("its WAL cannot be copied", &error)),
-        }
-    }
-
-    /// Scrubs pages of the file; `false` if it cannot now.
-    fn scrub(&mut self, file: &File, pages: &BTreeSet<u32>) -> Result<bool, JournalError> {
-        // Else it would be copied over the pages later.
-        if !self.empty_wal()? {
-            return Ok(false);
-        }
-        match scrub::scrub(file, pages) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(false),
-            Err(error) => {
-                let error = not_scrubbed(&error);
-                self.broken = Some(error.0.clone());
-                return Err(error);
-            }
-        }
-        // The pages in memory are as they were, and would be written with the next change.
-        let forgotten = self.connection.execute_batch("PRAGMA shrink_memory");
-        forgotten.map_err(failed("its memory cannot be released")).map(|()| true)
-    }
-}
-
-fn not_scrubbed(error: &io::Error) -> JournalError {
-    JournalError(format!("journal.db: the free space of its pages cannot be overwritten: {error}"))
 }

@@ -9,7 +9,7 @@ use roomlog_core::{
     reader::PageLimits,
 };
 use roomlog_protocol::{Latest, Span};
-use roomlog_sqlite::Directory;
+use roomlog_sqlite::{Directory, JOURNAL_BYTES};
 use roomlog_testkit::{
     fixtures::{proposal, room},
     life::{Connection, LONG, Life, folded},
@@ -44,7 +44,16 @@ impl Served {
     ///
     /// A fold begins when a hundred entries are pending, or after this delay.
     pub(crate) async fn start(path: &Path, fold_wait: Duration) -> Result<Self, String> {
-        let directory = Directory::open(path).map_err(|why| why.to_string())?;
+        Self::start_keeping(path, fold_wait, JOURNAL_BYTES).await
+    }
+
+    /// As [`Self::start`], with a journal that keeps this many bytes.
+    pub(crate) async fn start_keeping(
+        path: &Path,
+        fold_wait: Duration,
+        keep: u64,
+    ) -> Result<Self, String> {
+        let directory = Directory::open_keeping(path, keep).map_err(|why| why.to_string())?;
         let settings = NodeSettings { fold_wait, fold_entries: 100, ..NodeSettings::default() };
         let Directory { identity, journal, archive, .. } = &directory;
         let node = Life::try_over(journal.clone(), archive.clone(), *identity, settings);

@@ -1,7 +1,12 @@
 //! A node on a directory, for tests: it appends, folds, and ends.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use roomlog_core::{NodeError, NodeSettings, outcome::AppendOutcome, proposal::Stored};
 use roomlog_protocol::{Latest, Span};
@@ -29,18 +34,34 @@ pub(crate) fn refused(path: &TempDir) -> OpenError {
     }
 }
 
+/// Removes the files whose names begin so: a database with its WAL, or the segments of a journal.
 pub(crate) fn remove(path: &TempDir, file: &str) {
-    for end in ["", "-wal", "-shm"] {
-        let _was_not_there = fs::remove_file(path.path().join(format!("{file}{end}")));
-    }
+    let names = files(path.path()).into_keys().filter(|name| name.starts_with(file));
+    names.for_each(|name| fs::remove_file(path.path().join(name)).expect("removed"));
 }
 
-/// Every file of a directory with its bytes, except the lock.
+/// What the names of the journal's segments begin with.
+pub(crate) const JOURNAL: &str = "journal-";
+
+/// The path of a segment.
+pub(crate) fn segment(path: &TempDir, number: u64) -> PathBuf {
+    path.path().join(format!("{JOURNAL}{number:08}"))
+}
+
+/// Changes one bit of a file.
+pub(crate) fn flip(path: &Path, byte: usize) {
+    let mut bytes = fs::read(path).expect("a file");
+    bytes[byte] ^= 4;
+    fs::write(path, bytes).expect("written");
+}
+
+/// Every file of a directory with its bytes, except the lock. One that a journal renames meanwhile may be
+/// missing.
 pub(crate) fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(path).expect("a directory").map(|entry| {
+    let entries = fs::read_dir(path).expect("a directory").filter_map(|entry| {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        (name, fs::read(path).expect("a file"))
+        Some((name, fs::read(path).ok()?))
     });
     entries.filter(|(name, _)| name != "lock").collect()
 }

@@ -180,11 +180,16 @@ pub async fn positions_and_the_log_survive_a_reopen(engine: &dyn Engine) {
 /// The most blocks until a journal has trimmed what it may.
 const UNTIL_TRIMMED: usize = 400;
 
+/// How many blocks that it may trim a journal may keep, because it trims several at once.
+const TOGETHER: u64 = 16;
+
 /// Trims up to a position and proposes until the journal has done so; returns the next number.
 async fn trim(journal: &Arc<dyn Journal>, upto: Position, mut n: usize) -> usize {
-    journal.trim(0, upto);
     for _ in 0..UNTIL_TRIMMED {
-        if journal.first(0).expect("a first") > upto {
+        journal.trim(0, upto);
+        let first = journal.first(0).expect("a first");
+        assert!(first.0 <= upto.0 + 1, "only what was allowed is trimmed");
+        if first.0 + TOGETHER > upto.0 {
             return n;
         }
         propose(journal, n).await;
@@ -206,18 +211,13 @@ pub async fn a_trimmed_journal_returns_what_it_keeps_and_nothing_before(engine: 
     assert_eq!(journal.first(0).expect("a first"), Position(1), "no trim was allowed");
     let mut live = journal.follow(0, Position(99).into());
     let n = trim(&journal, Position(60), 100).await;
-    assert_eq!(
-        journal.first(0).expect("a first"),
-        Position(61),
-        "only what was allowed is trimmed"
-    );
     // Below the last trim: no effect.
     journal.trim(0, Position(10));
     let n = {
         propose(&journal, n).await;
         n + 1
     };
-    assert_eq!(journal.first(0).expect("a first"), Position(61));
+    assert!(journal.first(0).expect("a first") <= Position(61));
     let mut follow = journal.follow(0, Position(60).into());
     for kept in 60..n {
         assert_eq!(next(&mut follow).await.block, block(kept));
@@ -303,7 +303,7 @@ pub async fn positions_never_restart_however_much_is_trimmed(engine: &dyn Engine
             drop(journal);
             journal = engine.open();
             assert_eq!(journal.head(0).expect("a head"), last);
-            assert_eq!(journal.first(0).expect("a first"), first);
+            assert!(journal.first(0).expect("a first") >= first);
         }
     }
 }

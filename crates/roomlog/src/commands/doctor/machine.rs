@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::BinaryBytes;
-use roomlog_sqlite::directory::FILES;
+use roomlog_sqlite::directory::log_files;
 use rustix::{
     fs::{fstatfs, statvfs},
     process::{Resource, getrlimit},
@@ -192,8 +192,8 @@ fn descriptors(sockets: usize) -> Finding {
 /// Compares the clock with the newest file.
 fn clock(data: &Path) -> Finding {
     let about = "clock";
-    let written = |name: &&str| fs::metadata(data.join(name)).and_then(|file| file.modified()).ok();
-    let newest = FILES.iter().filter_map(written).max();
+    let written = |file: &PathBuf| fs::metadata(file).and_then(|file| file.modified()).ok();
+    let newest = log_files(data).unwrap_or_default().iter().filter_map(written).max();
     let ahead = newest.and_then(|newest| newest.duration_since(SystemTime::now()).ok());
     match ahead.filter(|ahead| *ahead > CLOCK_TOLERANCE) {
         Some(ahead) => Finding::warning(

@@ -13,7 +13,7 @@
 //! the journal has every block, its digests are computed without the archive; if it was trimmed,
 //! the archive is the only source of the trimmed blocks and must be intact.
 
-use std::{collections::BTreeMap, io, path::Path, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 
 use roomlog_core::{
     archive::Archive,
@@ -23,7 +23,7 @@ use roomlog_core::{
 };
 use roomlog_protocol::RoomName;
 use roomlog_sqlite::{
-    Contents, Directory, SqliteArchive, SqliteJournal, directory::FILES, private,
+    Contents, Directory, SegmentJournal, SqliteArchive, directory::log_files, private,
 };
 
 use super::{
@@ -57,8 +57,7 @@ pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCo
             backup(&archive(&manifest.log).map_err(Failure::other)?, room)
         }
         Contents::BackupWithJournal(_) | Contents::Log | Contents::JournalOnly => {
-            let journal =
-                SqliteJournal::open(&copy.path().join("journal.db")).map_err(Failure::other)?;
+            let journal = SegmentJournal::open(copy.path()).map_err(Failure::other)?;
             let archive = archive(&journal.facts().log).map_err(Failure::other)?;
             if journal.first(0).map_err(Failure::other)? > Position(1) {
                 trimmed(Arc::new(archive), Arc::new(journal), room).await
@@ -70,13 +69,9 @@ pub(super) async fn verify(dir: &Path, room: Option<&RoomName>) -> Result<ExitCo
 }
 
 fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
-    for file in FILES {
-        match private::copy(&from.join(file), &to.join(file)) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::reading(from.join(file))(why));
-            }
-            _ => {}
-        }
+    for file in log_files(from).map_err(Failure::reading(from))? {
+        let name = file.file_name().unwrap_or_default();
+        private::copy(&file, &to.join(name)).map_err(Failure::reading(&file))?;
     }
     Ok(())
 }
@@ -92,7 +87,7 @@ fn backup(archive: &SqliteArchive, room: Option<&RoomName>) -> Result<ExitCode, 
 /// A journal that has every block, against the archive.
 async fn complete(
     copy: &Path,
-    journal: Arc<SqliteJournal>,
+    journal: Arc<SegmentJournal>,
     archive: &SqliteArchive,
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
@@ -116,7 +111,7 @@ async fn complete(
 /// An archive with a trimmed journal. The archive is written to: it is a copy.
 async fn trimmed(
     archive: Arc<SqliteArchive>,
-    journal: Arc<SqliteJournal>,
+    journal: Arc<SegmentJournal>,
     room: Option<&RoomName>,
 ) -> Result<ExitCode, Failure> {
     let first = journal.first(0).map_err(Failure::other)?;
@@ -159,7 +154,7 @@ async fn trimmed(
 
 /// Reads the blocks that both have: each must be as it was written.
 async fn read_blocks(
-    journal: &SqliteJournal,
+    journal: &SegmentJournal,
     first: Position,
     applied: Position,
 ) -> Result<(), Failure> {
