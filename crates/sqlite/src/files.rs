@@ -95,10 +95,12 @@ pub fn file_sizes(directory: &Path) -> io::Result<BTreeMap<String, u64>> {
 
 /// Whether Roomlog writes a file of this name; not the lock, which other programs have too.
 pub(crate) fn is_ours(name: &OsStr) -> bool {
+    let is_segment = segment_number(name).is_some();
     let name = name.to_string_lossy();
     // Small files are written under this name and renamed.
     let renamed = name.strip_suffix(".new").unwrap_or(&name);
-    [OLD_JOURNAL, SEGMENT, ARCHIVE, MANIFEST_FILE].iter().any(|ours| name.starts_with(ours))
+    is_segment
+        || [OLD_JOURNAL, ARCHIVE, MANIFEST_FILE].iter().any(|ours| name.starts_with(ours))
         || [NEW_JOURNAL, BLANK, COPY, RESTORED].contains(&&*name)
         || [NODE, FROZEN].contains(&renamed)
 }

@@ -55,8 +55,7 @@ pub struct SegmentJournal {
     writer: Mutex<BlockWriter>,
     head: watch::Receiver<u64>,
     recent: Arc<Mutex<VecDeque<Durable>>>,
-    /// `None` once the journal ends.
-    ask_trim: Option<AskTrim>,
+    ask_trim: AskTrim,
 }
 
 impl SegmentJournal {
@@ -76,10 +75,11 @@ impl SegmentJournal {
     /// As [`SegmentJournal::open`].
     pub fn open_keeping(directory: &Path, keep: u64) -> Result<Self, JournalError> {
         old::migrate(directory, keep)?;
-        if look::look(directory)?.is_none() {
-            begin::new_log(directory, keep)?;
-        }
-        let (log, writer) = begin::go_on(directory, keep)?;
+        let found = match look::look(directory)? {
+            Some(found) => found,
+            None => begin::new_log(directory, keep)?,
+        };
+        let (log, writer) = begin::go_on(directory, &found, keep)?;
         let facts = JournalFacts {
             log,
             partitions: 1,
@@ -94,7 +94,7 @@ impl SegmentJournal {
             shared: writer.shared.clone(),
             head: writer.moved.subscribe(),
             recent: writer.recent.clone(),
-            ask_trim: Some(writer.tidy.ask_trim()),
+            ask_trim: writer.tidy.ask_trim(),
             writer: Mutex::new(writer),
         })
     }
@@ -108,7 +108,6 @@ impl SegmentJournal {
 
 impl Drop for SegmentJournal {
     fn drop(&mut self) {
-        self.ask_trim = None;
         let _or_the_next_start_finds_it = self.writer.get_mut().end();
     }
 }
@@ -154,10 +153,8 @@ impl Journal for SegmentJournal {
 
     fn trim(&self, _: Partition, upto: Position) {
         self.shared.allow(upto.0);
-        if self.shared.surplus().is_some()
-            && let Some(trim) = &self.ask_trim
-        {
-            trim.ask();
+        if self.shared.surplus().is_some() {
+            self.ask_trim.ask();
         }
     }
 

@@ -4,7 +4,7 @@
 //! Invariant: what an earlier process left is on stable storage before anything is shown or written; what a
 //! crash cut off (a torn record, a wipe, a segment that was being made) is finished or removed.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, fs::File, io, path::Path, sync::Arc};
 
 use roomlog_core::journal::JournalError;
 use ulid::Ulid;
@@ -22,11 +22,17 @@ use crate::{
 };
 
 /// Begins a new log.
-pub(super) fn new_log(directory: &Path, keep: u64) -> Result<(), JournalError> {
+pub(super) fn new_log(directory: &Path, keep: u64) -> Result<Found, JournalError> {
     let log = Ulid::generate().to_string();
     create(&directory.join(segment_name(1)), &log, (0, 0), None, keep)
         .and_then(|()| files::sync(directory))
-        .map_err(|error| failed("the journal", "cannot be made", &error))
+        .map_err(|error| failed("the journal", "cannot be made", &error))?;
+    look_again(directory)
+}
+
+/// Looks at a journal that was just made.
+pub(super) fn look_again(directory: &Path) -> Result<Found, JournalError> {
+    look(directory)?.ok_or_else(|| JournalError("the journal: it holds no log".into()))
 }
 
 /// Makes the one segment of a log that was elsewhere up to a position, as the log `continues` if that is
@@ -51,17 +57,19 @@ pub(crate) fn create(
     // Left by a crash: it was never begun.
     if_exists(fs::remove_file(path))?;
     let file = private::create_new(path)?;
-    segment::fill(&file, header.bytes)?;
+    segment::lengthen(&file, 0, header.bytes)?;
     segment::begin(&file, &header)?;
     file.sync_all()
 }
 
 /// Goes on where the segments end; gives the log too.
-pub(super) fn go_on(directory: &Path, keep: u64) -> Result<(String, BlockWriter), JournalError> {
-    let found = look(directory)?;
-    let found = found.ok_or_else(|| JournalError("the journal: it holds no log".into()))?;
-    let Found { segments, last, end, .. } = &found;
-    let file = settle(directory, &found)
+pub(super) fn go_on(
+    directory: &Path,
+    found: &Found,
+    keep: u64,
+) -> Result<(String, BlockWriter), JournalError> {
+    let Found { segments, last, end, .. } = found;
+    let file = settle(directory, found)
         .map_err(|error| failed(&segment_name(last.number), "cannot be written", &error))?;
     let all = segments.iter().map(|(header, _)| header.clone()).collect();
     let shared = Arc::new(Shared::new(directory.into(), all, keep));
@@ -69,32 +77,35 @@ pub(super) fn go_on(directory: &Path, keep: u64) -> Result<(String, BlockWriter)
 }
 
 /// Brings the segments into the state that the writer goes on from; gives the file of the last one.
-fn settle(directory: &Path, found: &Found) -> io::Result<fs::File> {
+fn settle(directory: &Path, found: &Found) -> io::Result<File> {
     let open =
         |header: &Header| private::open_to_write(&directory.join(segment_name(header.number)));
+    let (last, end) = (&found.last, &found.end);
+    let file = open(last)?;
+    // What a killed process has written last may be in memory only, after a failed sync even as if it were
+    // on the disk: it is written again. Nothing may say that it is there before it is.
+    segment::clear(&file, end.at, last.bytes)?;
+    segment::write_again(&file, 0, RECORDS as u64)?;
+    segment::write_again(&file, end.last, end.at)?;
+    file.sync_all()?;
+    files::sync(directory)?;
     if let Some(number) = found.unused {
-        fs::remove_file(directory.join(segment_name(number)))?;
+        segment::erase(&directory.join(segment_name(number)))?;
     }
-    if_exists(fs::remove_file(directory.join(BLANK)))?;
+    segment::erase(&directory.join(BLANK))?;
     for (n, (header, reached)) in found.segments.iter().enumerate() {
-        if header.at > RECORDS as u64 {
-            // A wipe that was cut off.
-            segment::zero(&open(header)?, RECORDS as u64, header.at)?;
-        }
+        let file = open(header)?;
+        // What a wipe that was cut off has left.
+        segment::clear(&file, RECORDS as u64, header.at)?;
         if let Some((next, _)) = found.segments.get(n + 1)
             && !reached.is_followed
         {
-            let file = open(header)?;
             segment::set_reached(&file, Reached { position: next.first - 1, is_followed: true })?;
             file.sync_data()?;
         }
     }
-    let file = open(&found.last)?;
-    if !found.end.is_clean {
-        segment::zero(&file, found.end.at, found.last.bytes)?;
-    }
-    segment::set_reached(&file, Reached { position: found.end.head, is_followed: false })?;
-    file.sync_all()?;
+    segment::set_reached(&file, Reached { position: end.head, is_followed: false })?;
+    file.sync_data()?;
     files::sync(directory)?;
     Ok(file)
 }

@@ -58,10 +58,14 @@ impl SegmentFollow {
 
     fn read(&mut self) -> Result<Durable, JournalError> {
         let position = self.after + 1;
-        let segment = self.shared.segment_of(position).ok_or_else(|| trimmed(position))?;
-        let read = self.read_in(&segment, position);
-        // What is trimmed meanwhile becomes zeros.
-        if self.shared.first() > position { Err(trimmed(position)) } else { read }
+        loop {
+            let segment = self.shared.segment_of(position).ok_or_else(|| trimmed(position))?;
+            let read = self.read_in(&segment, position);
+            // What a trim or a wipe has removed meanwhile became zeros.
+            if read.is_ok() || self.shared.segment_of(position).as_ref() == Some(&segment) {
+                return read;
+            }
+        }
     }
 
     fn read_in(&mut self, segment: &Header, position: u64) -> Result<Durable, JournalError> {

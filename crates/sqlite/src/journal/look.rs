@@ -4,12 +4,12 @@
 //! ends; or why it cannot be used. Invariants: segments follow each other without a gap, and are of one log;
 //! only the last one may be torn, and only after it one may be there that was never begun.
 
-use std::{os::unix::fs::FileExt, path::Path};
+use std::path::Path;
 
 use roomlog_core::journal::{Durable, JournalError, Position};
 
 use super::{
-    format::{Header, Reached},
+    format::{Header, RECORDS, Reached},
     records::Records,
     scan::{self, End},
     segment::{self, changed, failed},
@@ -78,9 +78,19 @@ pub(super) fn look(directory: &Path) -> Result<Option<Found>, JournalError> {
         }
     }
     check_order(&segments)?;
-    let Some((last, reached)) = segments.last().cloned() else { return Ok(None) };
-    if reached.is_followed {
-        return Err(missing(last.number + 1, "positions after it were acked"));
+    let Some((last, reached)) = segments.last().cloned() else {
+        return match unused {
+            Some(number) if has_records(directory, number)? => {
+                Err(changed(&segment_name(number), "its header"))
+            }
+            _ => Ok(None),
+        };
+    };
+    let next = last.number + 1;
+    match reached.is_followed {
+        true if unused == Some(next) => return Err(changed(&segment_name(next), "its header")),
+        true => return Err(missing(next, "positions before it were acked, and it followed")),
+        false => {}
     }
     let end = scan::end(&last, reached, &read_whole(directory, &last)?)?;
     Ok(Some(Found { segments, last, end, unused }))
@@ -118,12 +128,15 @@ fn check_order(segments: &[(Header, Reached)]) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// Whether anything was written where a segment has its records.
+fn has_records(directory: &Path, number: u64) -> Result<bool, JournalError> {
+    let name = segment_name(number);
+    let is_clear = || segment::is_clear(&private::open(&directory.join(&name))?, RECORDS as u64);
+    is_clear().map(|is_clear| !is_clear).map_err(|error| failed(&name, "cannot be read", &error))
+}
+
 fn read_whole(directory: &Path, header: &Header) -> Result<Vec<u8>, JournalError> {
     let name = segment_name(header.number);
-    let read = || {
-        let mut bytes = vec![0; usize::try_from(header.bytes).map_err(std::io::Error::other)?];
-        private::open(&directory.join(&name))?.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
-    };
+    let read = || segment::read_part(&private::open(&directory.join(&name))?, 0, header.bytes);
     read().map_err(|error| failed(&name, "cannot be read", &error))
 }

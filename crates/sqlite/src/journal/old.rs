@@ -14,16 +14,15 @@ use roomlog_core::journal::{Durable, JournalError, Position};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    begin::{create, go_on},
+    begin::{create, go_on, look_again},
     format::FORMAT as SEGMENTS,
     look::{self, JournalFile},
     segment,
 };
 use crate::{
     error::{check_format, sentence},
-    files::{self, OLD_JOURNAL, remove_database, segment_name},
+    files::{self, BLANK, DATABASE_PARTS, OLD_JOURNAL, segment_name},
     pragma::{self, Durability},
-    private::if_exists,
     schema::Schema,
     wal,
 };
@@ -68,8 +67,8 @@ fn failed(error: rusqlite::Error) -> JournalError {
 
 fn changed(what: &str) -> JournalError {
     JournalError(format!(
-        "{OLD_JOURNAL}: {what} is not what was written; restore a backup of the whole directory. Nothing \
-         was changed"
+        "{OLD_JOURNAL}: {what} is not what was written; restore a backup of the whole directory. It was \
+         not changed"
     ))
 }
 
@@ -198,26 +197,29 @@ pub(super) fn migrate(directory: &Path, keep: u64) -> Result<(), JournalError> {
             tracing::info!("{OLD_JOURNAL} is copied into segments, once");
             copy(directory, keep, &old)?;
         }
-        // The file first: without its WAL it would lack the newest blocks.
-        if_exists(fs::remove_file(directory.join(OLD_JOURNAL)))
-            .and_then(|_| files::sync(directory))
+        // At once, and before its WAL, without which it would lack the newest blocks.
+        let blank = directory.join(BLANK);
+        fs::rename(directory.join(OLD_JOURNAL), &blank)
+            .and_then(|()| files::sync(directory))
+            .and_then(|()| segment::erase(&blank))
             .map_err(io)?;
     } else if files::segments(directory).map_err(io)?.is_empty() {
         // A WAL alone is refused.
         return scan_wal(directory);
     }
-    remove_database(directory, OLD_JOURNAL).map_err(io)
+    let parts = DATABASE_PARTS.iter().map(|part| directory.join(format!("{OLD_JOURNAL}{part}")));
+    parts.into_iter().try_for_each(|part| segment::erase(&part)).map_err(io)
 }
 
 fn copy(directory: &Path, keep: u64, old: &Old) -> Result<(), JournalError> {
     let io = |error| segment::failed(OLD_JOURNAL, "cannot be copied into segments", &error);
     for number in files::segments(directory).map_err(io)? {
-        fs::remove_file(directory.join(segment_name(number))).map_err(io)?;
+        segment::erase(&directory.join(segment_name(number))).map_err(io)?;
     }
     let continues = old.continues()?.map(|(log, _)| log);
     let first = directory.join(segment_name(1));
     create(&first, &old.log, old.trimmed, continues.as_deref(), keep).map_err(io)?;
-    let (_, mut writer) = go_on(directory, keep)?;
+    let (_, mut writer) = go_on(directory, &look_again(directory)?, keep)?;
     let mut at = old.trimmed.0;
     while at < old.head {
         for durable in old.after(at)? {

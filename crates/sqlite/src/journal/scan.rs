@@ -29,6 +29,8 @@ pub(super) struct End {
     pub(super) head: u64,
     /// The time of the last block.
     pub(super) time: u64,
+    /// Where the last record begins; if there is none, where the next one does.
+    pub(super) last: u64,
     /// Where the next record begins.
     pub(super) at: u64,
     /// Whether all after that is zeros.
@@ -37,11 +39,13 @@ pub(super) struct End {
 
 /// Finds the end of a segment, of which these are all bytes.
 pub(super) fn end(header: &Header, reached: Reached, bytes: &[u8]) -> Result<End, JournalError> {
-    let mut end = End { head: header.first - 1, time: header.time, at: header.at, is_clean: true };
+    let (head, time, at) = (header.first - 1, header.time, header.at);
+    let mut end = End { head, time, last: at, at, is_clean: true };
     let mut rest = usize::try_from(end.at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
     while let Some(record) = whole(rest, header.salt, end.head + 1) {
         let room = usize::try_from(record.room()).unwrap_or(usize::MAX);
-        end = End { head: record.position, time: record.time, at: end.at + record.room(), ..end };
+        let (head, time, at) = (record.position, record.time, end.at + record.room());
+        end = End { head, time, last: end.at, at, is_clean: true };
         rest = rest.get(room..).unwrap_or_default();
     }
     end.is_clean = is_blank(rest);

@@ -14,7 +14,7 @@ use std::{
 use roomlog_core::journal::JournalError;
 use rustix::fs::FallocateFlags;
 
-use super::format::{BadSector, FORMAT, Header, RECORDS, Reached, SECTOR};
+use super::format::{BadSector, FORMAT, Header, RECORDS, Reached, SECTOR, is_blank};
 use crate::{
     error::{check_format, is_disk_full, remedy},
     files::{self, BLANK, segment_name},
@@ -33,6 +33,12 @@ const LEAST_BYTES: u64 = 4 << 10;
 
 /// How many segments of full length the bytes are that are kept.
 const SEGMENTS_KEPT: u64 = 16;
+
+/// The longest segment, in bytes: a block is shorter.
+const LARGEST_BYTES: u64 = 1 << 30;
+
+/// The largest number and position. No log comes there.
+const LARGEST: u64 = 1 << 62;
 
 /// How many zeros are written between two syncs: a longer one would delay those of the blocks.
 const ZEROS: usize = 1 << 20;
@@ -53,9 +59,9 @@ impl Lengths {
         self.most.min(FIRST_BYTES)
     }
 
-    /// That of the segment after one of `before` bytes, whose first record takes `room` bytes.
-    pub(super) fn next(&self, before: u64, room: u64) -> u64 {
-        (before * 2).min(self.most).max(RECORDS as u64 + room)
+    /// That of the segment after one of `before` bytes.
+    pub(super) fn next(&self, before: u64) -> u64 {
+        (before * 2).min(self.most)
     }
 }
 
@@ -75,36 +81,87 @@ pub(super) fn make(directory: &Path, number: u64, bytes: u64) -> io::Result<File
     } else {
         private::create_new(&path)?
     };
-    let made = if is_as_long { Ok(()) } else { fill(&file, bytes) };
-    let made = made.and_then(|()| file.sync_all()).and_then(|()| files::sync(directory));
+    let made = if is_as_long { Ok(()) } else { lengthen(&file, 0, bytes) };
+    let made = made.and_then(|()| files::sync(directory));
     if made.is_err() {
         let _or_the_next_attempt_does = fs::remove_file(&path);
     }
     made.map(|()| file)
 }
 
-/// Fills a new file with zeros.
-pub(super) fn fill(file: &File, bytes: u64) -> io::Result<()> {
+/// Fills a file with zeros behind what it has.
+pub(super) fn lengthen(file: &File, from: u64, to: u64) -> io::Result<()> {
     // So that a full disk is noticed before anything is written, and the file is in one piece.
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes).map_err(Into::into) {
-        Err(error) if is_disk_full(&error) => return Err(error),
-        _or_the_file_system_cannot => {}
-    }
-    zero(file, 0, bytes)
+    let space = rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from);
+    let filled = match space.map_err(Into::into) {
+        Err(error) if is_disk_full(&error) => Err(error),
+        _or_the_file_system_cannot => zero(file, from, to),
+    };
+    filled.and_then(|()| file.sync_all()).inspect_err(|_| {
+        let _or_it_is_made_again = file.set_len(from);
+    })
 }
 
-/// Takes a segment out of the journal and fills it with zeros: it is the blank one then.
-pub(super) fn retire(directory: &Path, number: u64, bytes: u64) -> io::Result<()> {
+/// Takes a segment out of the journal: it has the name of the blank one then, on stable storage, and is still
+/// what it was.
+pub(super) fn set_aside(directory: &Path, number: u64) -> io::Result<()> {
     let blank = directory.join(BLANK);
     if_exists(fs::remove_file(&blank))?;
     fs::rename(directory.join(segment_name(number)), &blank)?;
     // Else a power cut could bring back the name, with zeros.
-    files::sync(directory)?;
-    let zeroed = private::open_to_write(&blank).and_then(|file| zero(&file, 0, bytes));
-    if zeroed.is_err() {
-        if_exists(fs::remove_file(&blank))?;
+    files::sync(directory)
+}
+
+/// Overwrites a file with zeros; they are on stable storage when this returns.
+pub(super) fn overwrite(path: &Path) -> io::Result<()> {
+    let file = private::open_to_write(path)?;
+    clear(&file, 0, file.metadata()?.len())
+}
+
+/// Removes a file, of which nothing stays on the disk, as far as the file system lets that be; does nothing
+/// if there is none.
+pub(super) fn erase(path: &Path) -> io::Result<()> {
+    match if_exists(overwrite(path))? {
+        Some(()) => fs::remove_file(path),
+        None => Ok(()),
     }
-    zeroed
+}
+
+/// As [`zero`]; writes only where there is something.
+pub(super) fn clear(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let end = to.min(at + ZEROS as u64);
+        if !is_blank(&read_part(file, at, end)?) {
+            zero(file, at, end)?;
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+/// Whether a file has nothing but zeros from a place on.
+pub(super) fn is_clear(file: &File, from: u64) -> io::Result<bool> {
+    let (mut at, to) = (from, file.metadata()?.len());
+    while at < to {
+        let end = to.min(at + ZEROS as u64);
+        if !is_blank(&read_part(file, at, end)?) {
+            return Ok(false);
+        }
+        at = end;
+    }
+    Ok(true)
+}
+
+/// Writes a part of a file again as it is.
+pub(super) fn write_again(file: &File, from: u64, to: u64) -> io::Result<()> {
+    file.write_all_at(&read_part(file, from, to)?, from)
+}
+
+pub(super) fn read_part(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
 }
 
 /// Overwrites a part of a file with zeros; they are on stable storage when this returns.
@@ -160,15 +217,18 @@ pub(super) fn read(
         }
         Err(BadSector::Changed) => return Err(changed(&name, "its header")),
     };
-    let is_of_file = header.number == number && header.bytes == length;
-    if !is_of_file || header.first == 0 || !(RECORDS as u64..=length).contains(&header.at) {
+    let is_of_file = header.number == number && header.bytes == length && length <= LARGEST_BYTES;
+    let is_in_file =
+        (RECORDS as u64..=length).contains(&header.at) && header.at % SECTOR as u64 == 0;
+    let are_possible = number < LARGEST && (1..LARGEST).contains(&header.first);
+    if !is_of_file || !is_in_file || !are_possible {
         return Err(changed(&name, "its number, its length or its first position"));
     }
     let reached = match Reached::decode(&sectors[1]) {
-        Ok(reached) => reached,
+        Ok(reached) if reached.position < LARGEST => reached,
         // It is written with the header, and a power cut can come between them.
         Err(BadSector::Blank) => Reached { position: header.first - 1, is_followed: false },
-        Err(_) => return Err(changed(&name, "the position that it had reached")),
+        _ => return Err(changed(&name, "the position that it had reached")),
     };
     Ok(Some((header, reached)))
 }

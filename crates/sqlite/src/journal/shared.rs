@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    fs, io,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -14,7 +15,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::format::Header;
+use super::{format::Header, segment};
+use crate::{error::is_disk_full, files::BLANK};
 
 pub(super) struct Shared {
     pub(super) directory: PathBuf,
@@ -103,9 +105,15 @@ impl Shared {
         segments.front().filter(|_| ends_before && !self.is_held()).cloned()
     }
 
-    /// Takes the oldest segment out of the list, before its file is retired.
-    pub(super) fn pop(&self) {
+    /// Takes the oldest segment out of the journal and overwrites it: it is the blank one then. On a full
+    /// disk, which only a file system that copies on write can notice here, it is removed as it is.
+    pub(super) fn retire(&self, oldest: &Header) -> io::Result<()> {
+        segment::set_aside(&self.directory, oldest.number)?;
         self.segments.lock().pop_front();
+        match segment::overwrite(&self.directory.join(BLANK)) {
+            Err(error) if is_disk_full(&error) => fs::remove_file(self.directory.join(BLANK)),
+            overwritten => overwritten,
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //!  a trim is allowed  ──► while there are more than are kept: oldest ──► zeros ──► the blank one
 //! ```
 //!
-//! So an append waits neither for zeros to be written nor for a file to be removed.
+//! Enters: at most one segment to make, which comes first, and a wish to trim. Invariant: an append waits for
+//! one segment at most, and then only if it is the one that it needs; whoever drops [`Tidy`] waits for what
+//! the thread is doing, and no longer.
 
 use std::{
     fs::File,
@@ -13,6 +15,8 @@ use std::{
     sync::{Arc, mpsc},
     thread::JoinHandle,
 };
+
+use parking_lot::{Condvar, Mutex};
 
 use super::{segment, shared::Shared};
 use crate::files::segment_name;
@@ -23,16 +27,29 @@ pub(super) struct Spare {
     pub(super) bytes: u64,
 }
 
-enum Errand {
-    Make { number: u64, bytes: u64 },
-    Trim,
+#[derive(Default)]
+struct Wishes {
+    /// The number and the length of a segment.
+    make: Option<(u64, u64)>,
+    trim: bool,
+    end: bool,
 }
 
-/// How many errands wait at most: one to make a segment, and trims, which do all that there is to do.
-const ERRANDS: usize = 4;
+#[derive(Default)]
+struct Desk {
+    wishes: Mutex<Wishes>,
+    changed: Condvar,
+}
+
+impl Desk {
+    fn wish(&self, change: impl FnOnce(&mut Wishes)) {
+        change(&mut self.wishes.lock());
+        self.changed.notify_one();
+    }
+}
 
 pub(super) struct Tidy {
-    errands: mpsc::SyncSender<Errand>,
+    desk: Arc<Desk>,
     made: mpsc::Receiver<io::Result<Spare>>,
     /// A segment is being made, or is made.
     is_asked: bool,
@@ -41,38 +58,31 @@ pub(super) struct Tidy {
 
 /// Asks for a trim.
 #[derive(Clone)]
-pub(super) struct AskTrim(mpsc::SyncSender<Errand>);
+pub(super) struct AskTrim(Arc<Desk>);
 
 impl AskTrim {
     pub(super) fn ask(&self) {
-        let _or_one_is_waiting = self.0.try_send(Errand::Trim);
+        self.0.wish(|wishes| wishes.trim = true);
     }
 }
 
 impl Tidy {
     pub(super) fn start(shared: Arc<Shared>) -> Self {
-        let (errands, asked) = mpsc::sync_channel(ERRANDS);
+        let desk = Arc::<Desk>::default();
         let (tell, made) = mpsc::sync_channel(1);
-        let thread = std::thread::spawn(move || {
-            for errand in asked {
-                match errand {
-                    Errand::Make { number, bytes } => {
-                        let _writer_has_ended = tell.send(make(&shared, number, bytes));
-                    }
-                    Errand::Trim => trim(&shared),
-                }
-            }
-        });
-        Self { errands, made, is_asked: false, thread: Some(thread) }
+        let wishes = desk.clone();
+        let thread = std::thread::spawn(move || run(&wishes, &shared, &tell));
+        Self { desk, made, is_asked: false, thread: Some(thread) }
     }
 
     pub(super) fn ask_trim(&self) -> AskTrim {
-        AskTrim(self.errands.clone())
+        AskTrim(self.desk.clone())
     }
 
     /// Asks for a segment.
     pub(super) fn ask(&mut self, number: u64, bytes: u64) {
-        self.is_asked |= self.errands.send(Errand::Make { number, bytes }).is_ok();
+        self.is_asked = true;
+        self.desk.wish(|wishes| wishes.make = Some((number, bytes)));
     }
 
     /// The segment that was asked for, once it is made; `None` if there is none, or it could not be made.
@@ -82,13 +92,33 @@ impl Tidy {
         }
         self.made.recv().ok()?.ok()
     }
+}
 
-    /// Waits until the thread has ended; whoever could ask for a trim must have ended before.
-    pub(super) fn end(&mut self) {
-        // Without the other ends of its channels the thread returns.
-        (self.errands, self.made) = (mpsc::sync_channel(1).0, mpsc::sync_channel(1).1);
+impl Drop for Tidy {
+    fn drop(&mut self) {
+        self.desk.wish(|wishes| wishes.end = true);
         if let Some(thread) = self.thread.take() {
             let _ended_or_panicked = thread.join();
+        }
+    }
+}
+
+fn run(desk: &Desk, shared: &Shared, tell: &mpsc::SyncSender<io::Result<Spare>>) {
+    loop {
+        let mut wishes = desk.wishes.lock();
+        if wishes.end {
+            return;
+        }
+        if let Some((number, bytes)) = wishes.make.take() {
+            drop(wishes);
+            let _writer_has_ended = tell.send(make(shared, number, bytes));
+        } else if std::mem::take(&mut wishes.trim) {
+            drop(wishes);
+            if trim(shared) {
+                desk.wish(|wishes| wishes.trim = true);
+            }
+        } else {
+            desk.changed.wait(&mut wishes);
         }
     }
 }
@@ -100,15 +130,14 @@ pub(super) fn make(shared: &Shared, number: u64, bytes: u64) -> io::Result<Spare
     Ok(Spare { file, bytes })
 }
 
-fn trim(shared: &Shared) {
-    loop {
-        let _one = shared.files.lock();
-        let Some(oldest) = shared.surplus() else { return };
-        shared.pop();
-        if let Err(error) = segment::retire(&shared.directory, oldest.number, oldest.bytes) {
-            let why = segment::failed(&segment_name(oldest.number), "cannot be trimmed", &error);
-            let _first_reason = shared.failed.set(why.0);
-            return;
-        }
+/// Retires the oldest segment, if there are more than are kept; whether there may be another one.
+fn trim(shared: &Shared) -> bool {
+    let _one = shared.files.lock();
+    let Some(oldest) = shared.surplus() else { return false };
+    let retired = shared.retire(&oldest);
+    if let Err(error) = &retired {
+        let why = segment::failed(&segment_name(oldest.number), "cannot be trimmed", error);
+        let _first_reason = shared.failed.set(why.0);
     }
+    retired.is_ok()
 }

@@ -19,8 +19,9 @@ use super::{
     shared::Shared,
 };
 use crate::{
+    error::is_disk_full,
     files::{BLANK, segment_name},
-    private,
+    private::{self, if_exists},
 };
 
 /// How many segments one call removes at most: 32 MiB of zeros.
@@ -35,20 +36,23 @@ impl Shared {
             let Some(oldest) = self.removable(upto) else {
                 return self.shorten_oldest(upto.min(head));
             };
-            self.pop();
-            let retired = segment::retire(&self.directory, oldest.number, oldest.bytes)
-                .and_then(|()| fs::remove_file(self.directory.join(BLANK)));
-            retired.map_err(|error| self.not_wiped(&oldest, &error))?;
+            let removed = self.retire(&oldest);
+            let removed = removed
+                .and_then(|()| if_exists(fs::remove_file(self.directory.join(BLANK))).map(drop));
+            if !self.is_done(removed, &oldest)? {
+                return Ok(false);
+            }
         }
         Ok(false)
     }
 
     /// Removes the first blocks of the oldest segment.
     fn shorten_oldest(&self, upto: u64) -> Result<bool, JournalError> {
-        if self.is_held() {
+        let Some(oldest) = self.segment_of(upto) else { return Ok(true) };
+        // A hold may have ended since.
+        if self.is_held() || oldest.first != self.first() {
             return Ok(false);
         }
-        let Some(oldest) = self.segment_of(upto) else { return Ok(true) };
         let mut records = Records::open(&self.directory, &oldest)?;
         records.seek(upto + 1)?;
         let (first, at, time) = (records.next, records.at, records.time);
@@ -59,13 +63,19 @@ impl Shared {
             self.shorten(&shorter);
             segment::zero(&file, oldest.at, at)
         };
-        write().map_err(|error| self.not_wiped(&oldest, &error))?;
-        Ok(true)
+        self.is_done(write(), &oldest)
     }
 
-    fn not_wiped(&self, segment: &Header, error: &io::Error) -> JournalError {
-        let why = failed(&segment_name(segment.number), "cannot be wiped", error);
-        let _first_reason = self.failed.set(why.0.clone());
-        why
+    /// Whether it is done; `false` if the disk is full.
+    fn is_done(&self, written: io::Result<()>, segment: &Header) -> Result<bool, JournalError> {
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if is_disk_full(&error) => Ok(false),
+            Err(error) => {
+                let why = failed(&segment_name(segment.number), "cannot be wiped", &error);
+                let _first_reason = self.failed.set(why.0.clone());
+                Err(why)
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use roomlog_core::journal::{Durable, Position, Proposed};
+use rustix::io::Errno;
 use tokio::sync::watch;
 use ulid::Ulid;
 
@@ -31,7 +32,7 @@ use super::{
     shared::Shared,
     tidy::{self, Spare, Tidy},
 };
-use crate::{error::is_disk_full, files::segment_name};
+use crate::files::segment_name;
 
 /// How many of the newest blocks are kept in memory for followers.
 const RECENT_BLOCKS: usize = 64;
@@ -49,6 +50,8 @@ pub(super) struct BlockWriter {
     end: u64,
     /// The time of the last block.
     time: u64,
+    /// The next segment, if it was too short for a block.
+    spare: Option<Spare>,
     /// The segment before this one, until the first block of this one is on stable storage.
     before: Option<(File, u64)>,
     record: Vec<u8>,
@@ -58,7 +61,8 @@ pub(super) struct BlockWriter {
 
 /// Why there is no next segment.
 enum NoSegment {
-    Full(io::Error),
+    /// Nothing of the block was written.
+    Refused(io::Error),
     Failed(String),
 }
 
@@ -81,6 +85,7 @@ impl BlockWriter {
             file,
             end: end.at,
             time: end.time,
+            spare: None,
             before: None,
             record: Vec::new(),
             broken: None,
@@ -95,7 +100,7 @@ impl BlockWriter {
         let durable = Durable { position: Position(*self.moved.borrow() + 1), time, block };
         match self.put(&durable) {
             Ok(()) => {}
-            Err(NoSegment::Full(error)) => {
+            Err(NoSegment::Refused(error)) => {
                 return Proposed::Refused(format!("the next segment of the journal: {error}"));
             }
             Err(NoSegment::Failed(why)) => return Proposed::Unknown(why),
@@ -134,29 +139,28 @@ impl BlockWriter {
         self.shared.push(self.header.clone());
         // Not before: without a segment after it, a start would refuse the journal.
         segment::set_reached(&before, Reached { position, is_followed: true })
+            .and_then(|()| before.sync_data())
             .map_err(|error| self.note_broken("a write failed", &error))?;
         self.ask_next();
         Ok(())
     }
 
     fn ask_next(&mut self) {
-        self.tidy.ask(self.header.number + 1, self.lengths.next(self.header.bytes, 0));
+        self.tidy.ask(self.header.number + 1, self.lengths.next(self.header.bytes));
     }
 
     /// Begins the next segment with this position, whose record takes `room` bytes.
     fn begin_next(&mut self, first: u64, room: u64) -> Result<(), NoSegment> {
-        let (number, bytes) = (self.header.number + 1, self.lengths.next(self.header.bytes, room));
-        let spare = self.tidy.take().filter(|spare| spare.bytes >= RECORDS as u64 + room);
-        let spare = spare.map_or_else(|| tidy::make(&self.shared, number, bytes), Ok);
-        let Spare { file, bytes } = match spare {
+        let Spare { file, bytes } = match self.spare(RECORDS as u64 + room) {
             Ok(spare) => spare,
-            Err(error) if is_disk_full(&error) => return Err(NoSegment::Full(error)),
-            Err(error) => {
+            // The disk is broken. After any other error the next attempt may succeed.
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
                 let why = self.note_broken("the next segment cannot be made", &error);
                 return Err(NoSegment::Failed(why));
             }
+            Err(error) => return Err(NoSegment::Refused(error)),
         };
-        let log = self.header.log.clone();
+        let (log, number) = (self.header.log.clone(), self.header.number + 1);
         let (at, time, salt) = (RECORDS as u64, self.time, new_salt());
         let header = Header { log, continues: None, number, salt, first, at, time, bytes };
         let begun = segment::begin(&file, &header);
@@ -165,6 +169,26 @@ impl BlockWriter {
         self.before = Some((before, first - 1));
         (self.header, self.end) = (header, at);
         Ok(())
+    }
+
+    /// The next segment, of at least this length.
+    fn spare(&mut self, least: u64) -> io::Result<Spare> {
+        let mut spare = match self.spare.take().or_else(|| self.tidy.take()) {
+            Some(spare) => spare,
+            None => {
+                let bytes = self.lengths.next(self.header.bytes).max(least);
+                return tidy::make(&self.shared, self.header.number + 1, bytes);
+            }
+        };
+        if spare.bytes < least {
+            let lengthened = segment::lengthen(&spare.file, spare.bytes, least);
+            if let Err(error) = lengthened {
+                self.spare = Some(spare);
+                return Err(error);
+            }
+            spare.bytes = least;
+        }
+        Ok(spare)
     }
 
     fn publish(&self, durable: Durable) {
@@ -192,7 +216,6 @@ impl BlockWriter {
     /// Notes in the segment where it ends; does nothing after an error: a sync that failed once may report
     /// success the next time.
     pub(super) fn end(&mut self) -> io::Result<()> {
-        self.tidy.end();
         if self.broken.is_some() {
             return Ok(());
         }
@@ -204,7 +227,7 @@ impl BlockWriter {
     pub(super) fn copy(&mut self, durable: Durable) -> Result<(), String> {
         match self.put(&durable) {
             Ok(()) => {}
-            Err(NoSegment::Full(error)) => return Err(error.to_string()),
+            Err(NoSegment::Refused(error)) => return Err(error.to_string()),
             Err(NoSegment::Failed(why)) => return Err(why),
         }
         if let Some((before, _)) = &self.before {
