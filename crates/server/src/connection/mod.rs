@@ -18,10 +18,10 @@
 mod appends;
 mod direct;
 pub(crate) mod follows;
+mod frames;
 pub(crate) mod held;
 mod login;
 mod placement;
-mod position;
 mod reads;
 mod served;
 mod session;

@@ -22,15 +22,15 @@ use roomlog_protocol::{
     Author, ClientFrame, ClientUpdate, CloseCode, ErrorCode, Join, Refusal, ServerFrame,
     client::{Rejected, parse},
 };
-use tokio_websockets::Message;
 
 use super::{
     appends::Appends,
     follows::Follows,
+    frames::{Message, utf8},
     held::FRAME_BYTES,
     login::needs_login,
     reads::{Asked, Reads},
-    socket::{End, OUT_BYTES},
+    socket::{self, End, OUT_BYTES},
     turn::{Done, Job, Turn},
     watch::Watch,
 };
@@ -264,24 +264,26 @@ impl Session {
     /// Takes a WebSocket message.
     pub(super) fn message(&mut self, message: &Message) -> Result<(), End> {
         // Control frames count like others, and are answered: only reading them stops for a while.
-        let over = self.turn.client.admit_frame(message.as_payload().len()).err();
+        let over = self.turn.client.admit_frame(message.len()).err();
         if let Some(refusal) = &over {
             self.turn.pause(refused_for(refusal));
         }
         // An append that is submitted takes that back.
         self.turn.placement.note_others(1);
-        if message.is_ping() {
-            self.turn.out.pong(wire::pong_frame(message.as_payload()));
-            return Ok(());
-        }
-        if message.is_close() {
-            return Err(End::close(CloseCode::Normal, ""));
-        }
-        if message.is_binary() {
-            let reason = "frames are text: one JSON object each";
-            return Err(End::close(CloseCode::Unsupported, reason));
-        }
-        let Some(text) = message.as_text() else { return Ok(()) };
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Ping(payload) => {
+                self.turn.out.pong(wire::pong_frame(payload));
+                return Ok(());
+            }
+            Message::Pong(_) => return Ok(()),
+            Message::Close(_) => return Err(End::close(CloseCode::Normal, "")),
+            Message::Binary(_) => {
+                let reason = "frames are text: one JSON object each";
+                return Err(End::close(CloseCode::Unsupported, reason));
+            }
+        };
+        let text = utf8(text).map_err(|bad| socket::end_of(&bad.into()))?;
         match parse(text, &self.turn.gateway.config.limits) {
             Ok(mut frame) => {
                 if let Some(room) = frame.room_mut() {

@@ -1,40 +1,47 @@
-//! The two halves of a WebSocket: frames are read by a library ([`Socket`]), and written by us ([`Out`]).
+//! The two halves of a WebSocket: frames are read ([`Socket`]), and written ([`Out`]).
 //!
 //! Enters: bytes of a client; frames for it, whole, as bytes that may be shared with other connections.
 //! Leaves: messages; the same frames, in order, all that waits in one write. Invariants: a frame is
 //! written whole before the next; how much may wait is the connection's to keep in bounds
-//! ([`Out::bytes`]); what the library buffers of a long frame is charged, and given back after it.
+//! ([`Out::bytes`]); a connection at rest has no buffer, and what a long frame needs is charged.
 //!
 //! The server's frames are unmasked and whole, so one commit's bytes serve every follower; a library
-//! that writes would frame, copy and flush them for each (`docs/decisions/0001`). What the library
-//! would write by itself, pongs and closes, is discarded here and written by the connection.
+//! that writes would frame, copy and flush them for each (`docs/decisions/0001`). One that reads would
+//! have a buffer of 8 KiB for each connection, most of which are idle: here all connections of a thread read
+//! into the same one.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
+    future::poll_fn,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
+use bytes::{BufMut, Bytes, BytesMut};
 use roomlog_core::budget::{Account, Charge};
 use roomlog_protocol::{CloseCode, ServerFrame};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    time::timeout,
-};
-use tokio_websockets::{Error, Limits, Message, ServerBuilder, WebSocketStream};
+use thiserror::Error;
+use tokio::{io::AsyncReadExt, time::timeout};
 
-use super::position::FramePosition;
+use super::frames::{BadFrame, Frames, Message};
 use crate::{
     stream::{ReadHalf, Stream, WriteHalf, into_split},
     wire,
 };
 
-/// The buffer that every connection has for what it reads: as large as the library's at first.
+/// How much is read at once into the buffer of the thread: so much of what has come and was not taken yet
+/// is not charged.
 const READ_BYTES: usize = 8 << 10;
+
+/// The buffer of a thread. It is used again when no message lies in it any more.
+const BUFFER_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: RefCell<BytesMut> = RefCell::default();
+}
 
 /// How long a client that is told why it is closed may take to read that.
 const LINGER: Duration = Duration::from_secs(2);
@@ -53,24 +60,34 @@ impl End {
     pub(super) const GONE: Self = Self(None);
 }
 
-/// The reading half.
-pub(super) struct Socket {
-    stream: WebSocketStream<ReadOnly>,
-    limits: Limits,
-    /// How many messages and control frames it has given.
-    given: u64,
+/// Why nothing more is read.
+#[derive(Debug, Error)]
+pub(super) enum ReadFailure {
+    #[error(transparent)]
+    Frame(#[from] BadFrame),
+    #[error("what has come of a frame may not be held")]
+    NoMemory,
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
-/// The reading half of the socket, behind what came with the handshake.
-struct ReadOnly {
-    read: Bytes,
+/// What [`Socket::next`] gives; `None` when the client is gone.
+pub(super) type Next = Option<Result<Message, ReadFailure>>;
+
+/// The reading half.
+pub(super) struct Socket {
     half: ReadHalf,
-    position: FramePosition,
-    /// What the library buffers beyond [`READ_BYTES`].
+    frames: Frames,
+    /// What was read and is not taken.
+    bytes: BytesMut,
+    /// `bytes` is a part of the buffer of a thread.
+    is_shared: bool,
+    /// What is held beyond [`READ_BYTES`].
     charge: Charge,
 }
 
 impl Socket {
+    /// `read` is what came with the handshake.
     pub(super) fn new(
         stream: Stream,
         read: Bytes,
@@ -78,78 +95,118 @@ impl Socket {
         account: &Account,
     ) -> (Self, WriteHalf) {
         let (half, write) = into_split(stream);
-        // Even when it is empty it would hold the buffer that the handshake was read into.
-        let read = if read.is_empty() { Bytes::new() } else { read };
-        let limits = Limits::default().max_payload_len(Some(frame_bytes));
-        let (position, charge) = (FramePosition::default(), account.open());
-        let stream = ReadOnly { read, half, position, charge };
-        let stream = ServerBuilder::new().limits(limits).serve(stream);
-        (Self { stream, limits, given: 0 }, write)
+        let (frames, bytes) = (Frames::new(frame_bytes), BytesMut::from(&*read));
+        (Self { half, frames, bytes, is_shared: false, charge: account.open() }, write)
     }
 
-    /// The next frame; `None` when the client is gone. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Option<Result<Message, Error>> {
-        let next = self.stream.next().await;
-        self.given += u64::from(matches!(next, Some(Ok(_))));
-        next
+    /// The next message. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Next {
+        poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Whether all that was read of the socket was given.
-    pub(super) fn is_at_rest(&self) -> bool {
-        let reader = self.stream.get_ref();
-        reader.read.is_empty()
-            && reader.position.is_between_messages()
-            && reader.position.complete() == self.given
-    }
-
-    /// Whether a long frame has left a large buffer, which is empty now.
-    pub(super) fn has_spare_buffer(&self) -> bool {
-        self.stream.get_ref().charge.bytes() > 0 && self.is_at_rest()
-    }
-
-    /// The half that is read, of a socket that is at rest: the library's buffer is empty.
-    pub(super) fn into_half(self) -> ReadHalf {
-        self.stream.into_inner().half
-    }
-
-    /// The same socket with a buffer as at first: the library would keep an empty one for ever.
-    pub(super) fn without_spare_buffer(mut self) -> Self {
-        let mut reader = self.stream.into_inner();
-        reader.charge = reader.charge.account().open();
-        self.stream = ServerBuilder::new().limits(self.limits).serve(reader);
-        self
-    }
-}
-
-impl ReadOnly {
-    /// Charges the library's buffer, of which `spare` bytes are free: it has grown before it asks for
-    /// more to put there, and none of that is memory in use yet.
-    fn charge_buffer(&mut self, spare: usize) -> io::Result<()> {
-        let charged = READ_BYTES + self.charge.bytes();
-        let lacking = (self.position.partial() + spare).saturating_sub(charged);
-        if lacking == 0 || self.charge.grow(lacking) {
-            return Ok(());
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            match self.frames.next(&mut self.bytes) {
+                Ok(Some(message)) => {
+                    if self.bytes.is_empty() {
+                        self.release();
+                    }
+                    return Poll::Ready(Some(Ok(message)));
+                }
+                Ok(None) => {}
+                Err(bad) => return Poll::Ready(Some(Err(bad.into()))),
+            }
+            match ready!(self.poll_read(context)) {
+                Ok(0) => return Poll::Ready(None),
+                Ok(_) => {}
+                Err(failure) => return Poll::Ready(Some(Err(failure))),
+            }
         }
-        Err(io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Reads what has come. What was read before is copied out of the buffer of the thread.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, ReadFailure>> {
+        self.keep()?;
+        if !self.bytes.is_empty() {
+            self.grow()?;
+            let free = self.bytes.capacity() - self.bytes.len();
+            let mut into = (&mut self.bytes).limit(free);
+            return pin!(self.half.read_buf(&mut into)).poll(context).map_err(Into::into);
+        }
+        self.release();
+        BUFFER.with_borrow_mut(|buffer| {
+            if buffer.capacity() < READ_BYTES {
+                buffer.reserve(BUFFER_BYTES);
+            }
+            let mut into = (&mut *buffer).limit(READ_BYTES);
+            let read = ready!(pin!(self.half.read_buf(&mut into)).poll(context))?;
+            (self.bytes, self.is_shared) = (buffer.split(), true);
+            Poll::Ready(Ok(read))
+        })
+    }
+
+    /// Gives back the buffer of the thread: what is in it and not taken is copied.
+    pub(super) fn keep(&mut self) -> Result<(), ReadFailure> {
+        if self.is_shared {
+            self.bytes = BytesMut::from(&*self.bytes);
+            self.is_shared = false;
+        }
+        self.charge_held()
+    }
+
+    /// Makes room for more of a frame that has come in part: by doubling, and no more than it has.
+    fn grow(&mut self) -> Result<(), ReadFailure> {
+        let (length, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if length == capacity {
+            let wanted =
+                self.frames.wanted(&self.bytes).clamp(length + 1, (2 * length).max(READ_BYTES));
+            self.bytes.reserve(wanted - length);
+        }
+        self.charge_held()
+    }
+
+    fn charge_held(&mut self) -> Result<(), ReadFailure> {
+        let held = self.bytes.capacity() + self.frames.held();
+        let lacking = held.saturating_sub(READ_BYTES + self.charge.bytes());
+        if lacking == 0 || self.charge.grow(lacking) { Ok(()) } else { Err(ReadFailure::NoMemory) }
+    }
+
+    /// Frees the buffer, in which nothing is left.
+    fn release(&mut self) {
+        (self.bytes, self.is_shared) = (BytesMut::new(), false);
+        if self.charge.bytes() > 0 && self.frames.is_between_messages() {
+            self.charge = self.charge.account().open();
+        }
+    }
+
+    /// Whether all that was read was given.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.bytes.is_empty() && self.frames.is_between_messages()
+    }
+
+    /// The half that is read, of a socket that is at rest.
+    pub(super) fn into_half(self) -> ReadHalf {
+        self.half
     }
 }
 
 /// How a connection ends whose bytes are not WebSocket frames that we take.
-pub(super) fn end_of(error: &Error) -> End {
-    use tokio_websockets::proto::ProtocolError;
-    match error {
-        Error::PayloadTooLong { max_len, .. } => {
-            End::close(CloseCode::TooBig, format!("a frame may have {max_len} bytes"))
+pub(super) fn end_of(failure: &ReadFailure) -> End {
+    match failure {
+        ReadFailure::Frame(bad @ BadFrame::TooLong(_)) => {
+            End::close(CloseCode::TooBig, bad.to_string())
         }
-        Error::Protocol(ProtocolError::InvalidUtf8) => {
-            End::close(CloseCode::NotUtf8, "a text frame must be UTF-8")
+        ReadFailure::Frame(bad @ BadFrame::NotUtf8) => {
+            End::close(CloseCode::NotUtf8, bad.to_string())
         }
-        Error::Protocol(problem) => End::close(CloseCode::Protocol, problem.to_string()),
-        Error::Io(problem) if problem.kind() == io::ErrorKind::OutOfMemory => {
+        ReadFailure::Frame(bad @ BadFrame::Protocol(_)) => {
+            End::close(CloseCode::Protocol, bad.to_string())
+        }
+        ReadFailure::NoMemory => {
             let reason = "the server holds too much for this client; send this frame again later";
             End::close(CloseCode::TryLater, reason)
         }
-        _ => End::GONE,
+        ReadFailure::Io(_) => End::GONE,
     }
 }
 
@@ -163,7 +220,7 @@ pub(super) async fn finish(
 ) {
     let Some((code, reason)) = close else { return };
     out.push(wire::close_frame(code, &reason));
-    let mut left = socket.stream.into_inner().half.take(LINGER_BYTES);
+    let mut left = socket.half.take(LINGER_BYTES);
     let _cut_off = timeout(LINGER, async {
         while out.write(&write)? {
             write.writable().await?;
@@ -172,47 +229,6 @@ pub(super) async fn finish(
         tokio::io::copy(&mut left, &mut tokio::io::sink()).await
     })
     .await;
-}
-
-impl AsyncRead for ReadOnly {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.charge_buffer(buffer.remaining())?;
-        let before = buffer.filled().len();
-        if self.read.is_empty() {
-            ready!(Pin::new(&mut self.half).poll_read(context, buffer))?;
-        } else {
-            let count = self.read.len().min(buffer.remaining());
-            buffer.put_slice(&self.read[..count]);
-            self.read.advance(count);
-            if self.read.is_empty() {
-                self.read = Bytes::new();
-            }
-        }
-        self.position.advance(&buffer.filled()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ReadOnly {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 /// How much is queued for a socket at once for those who follow over it, in bytes.

@@ -16,13 +16,13 @@ use roomlog_core::mailbox::{Mail, Mailbox};
 use roomlog_protocol::{Author, CloseCode};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
-use tokio_websockets::Message;
 use tracing::debug;
 
 use super::{
+    frames::Message,
     held::Held,
     session::Session,
-    socket::{self, End, Out, Socket},
+    socket::{self, End, Next, Out, Socket},
     turn::Done,
 };
 use crate::{
@@ -52,15 +52,13 @@ pub(crate) struct Connection {
     revisions: Option<watch::Receiver<u64>>,
 }
 
-type Frame = Option<Result<Message, tokio_websockets::Error>>;
-
-fn bytes_of(frame: &Frame) -> usize {
-    frame.iter().flatten().map(|message| message.as_payload().len()).sum()
+fn bytes_of(next: &Next) -> usize {
+    next.iter().flatten().map(Message::len).sum()
 }
 
 enum Event {
     Writable(bool),
-    Frame(Frame),
+    Frame(Next),
     Mail,
     Done(Done),
     Time,
@@ -143,9 +141,6 @@ impl Connection {
             if timer.is_elapsed() || deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
-            if socket.has_spare_buffer() {
-                socket = socket.without_spare_buffer();
-            }
             let (may_read, is_draining) = (self.session.may_read(), self.session.is_draining());
             let event = tokio::select! {
                 biased;
@@ -173,7 +168,11 @@ impl Connection {
             };
             let mut taken = self.take(event);
             if let (Ok(()), Some(bytes)) = (&taken, read) {
-                taken = self.take_more(&mut socket, bytes).map(|is_full| has_had_turn = is_full);
+                let more = self.take_more(&mut socket, bytes);
+                taken = more.map(|is_full| has_had_turn = is_full);
+                if let Err(failure) = socket.keep() {
+                    taken = taken.and(Err(socket::end_of(&failure)));
+                }
             }
             self.session.flush();
             if let Err(end) = taken {
@@ -183,7 +182,8 @@ impl Connection {
         // Its queues and followers end now, not after the client has read the close frame.
         let (out, held) = self.into_out();
         let write = Arc::into_inner(write)?;
-        socket::finish(socket, write, out, close).await;
+        // In a box: as long as it is served, a connection needs no room for this.
+        Box::pin(socket::finish(socket, write, out, close)).await;
         drop(held);
         None
     }

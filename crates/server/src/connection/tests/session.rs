@@ -61,7 +61,7 @@ impl Client {
     }
 
     fn sends(&mut self, frame: &serde_json::Value) {
-        assert!(self.session.message(&Message::text(frame.to_string())).is_ok(), "{frame}");
+        assert!(self.session.message(&Message::Text(frame.to_string().into())).is_ok(), "{frame}");
     }
 
     fn appends(&mut self) {
