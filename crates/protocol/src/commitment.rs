@@ -112,7 +112,13 @@ pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
 
 /// Writes 64 digits of lower-case hex.
 pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, hash: &[u8; 32]) -> fmt::Result {
-    hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [0; 64];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    f.write_str(std::str::from_utf8(&hex).unwrap_or_default())
 }
 
 fn nibble(hex: u8) -> Option<u8> {

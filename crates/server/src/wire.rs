@@ -1,8 +1,8 @@
 //! What the server sends, as bytes: JSON, and the WebSocket frames, events and HTTP answers around it.
 //!
 //! Enters: pages, commits, frames, refusals. Leaves: bytes to write unchanged, and responses.
-//! Invariants: all JSON is written by [`write_json`], so that a line of it is one line for every
-//! reader; a frame of entries holds at most a page (`page_entries`, `page_bytes`), and at least one
+//! Invariants: all JSON is written by [`write_json`], or in the same bytes, so that a line of it is one
+//! line for every reader; a frame of entries holds at most a page (`page_entries`, `page_bytes`), and at least one
 //! entry; a commit is encoded once, by its first sender, and its bytes are shared; an error over HTTP
 //! has the code and members of an `error` frame, and the status of the contract.
 
@@ -43,7 +43,10 @@ pub(crate) fn put_server_frame(bytes: &mut Vec<u8>, frame: &ServerFrame) {
     // The header of most answers is as long.
     let begin = bytes.len() + SHORT_HEADER;
     bytes.resize(begin, 0);
-    put_json(bytes, frame);
+    match frame {
+        ServerFrame::Appended(appended) => appended.put_frame(bytes),
+        frame => put_json(bytes, frame),
+    }
     let (header, length) = websocket_header(TEXT, bytes.len() - begin);
     if length == SHORT_HEADER {
         bytes[begin - SHORT_HEADER..begin].copy_from_slice(&header[..SHORT_HEADER]);
@@ -143,7 +146,7 @@ pub(crate) fn events<'a>(entries: impl Iterator<Item = &'a Stored>) -> Bytes {
     let mut events = Vec::new();
     for stored in entries {
         events.extend_from_slice(format!("id: {}\ndata: ", stored.entry.slot).as_bytes());
-        put_json(&mut events, &stored.entry);
+        stored.entry.put_json(&mut events);
         events.extend_from_slice(b"\n\n");
     }
     exact(events)
@@ -203,7 +206,7 @@ fn put_oldest(to: &mut Vec<u8>, entries: &[Stored], bytes: usize) -> usize {
         if count > 0 {
             to.push(b',');
         }
-        put_json(to, &stored.entry);
+        stored.entry.put_json(to);
         if count > 0 && to.len() - begin > bytes {
             to.truncate(before);
             return count;
@@ -222,7 +225,7 @@ fn put_newest(to: &mut Vec<u8>, entries: &[Stored], bytes: usize) -> usize {
     to.truncate(begin);
     let (mut reversed, mut ends) = (Vec::new(), vec![0]);
     for stored in entries.iter().rev() {
-        put_json(&mut reversed, &stored.entry);
+        stored.entry.put_json(&mut reversed);
         let commas = ends.len() - 1;
         if commas > 0 && reversed.len() + commas > bytes {
             break;

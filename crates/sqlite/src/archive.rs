@@ -12,6 +12,7 @@
 //! is an error, never an entry, and never "not found".
 
 mod at_rest;
+mod checked;
 mod durable;
 mod entries;
 mod fold;
@@ -43,6 +44,7 @@ use rusqlite::{Connection, params};
 
 pub(crate) use self::at_rest::{ArchiveFile, inspect, manifest, rename};
 use self::{
+    checked::CheckedRuns,
     durable::Checkpoints,
     entries::Runs,
     fold::FoldWriter,
@@ -72,6 +74,7 @@ pub struct SqliteArchive {
     readers: Mutex<Vec<Connection>>,
     /// After the connections, because it has the file open.
     checkpoints: Arc<Checkpoints>,
+    checked: CheckedRuns,
     /// A fold failed.
     broken: AtomicBool,
 }
@@ -108,7 +111,7 @@ impl SqliteArchive {
         let upkeep = Upkeep::open(&connection, &state)?;
         let writer = Mutex::new(FoldWriter { connection, state, upkeep });
         let (path, readers, broken) = (path.into(), Mutex::default(), AtomicBool::new(false));
-        Ok(Self { path, writer, ids, readers, checkpoints, broken })
+        Ok(Self { path, writer, ids, readers, checkpoints, checked: CheckedRuns::new(), broken })
     }
 
     /// Runs a read as one transaction, on a connection of its own.
@@ -207,7 +210,8 @@ impl Archive for SqliteArchive {
         self.read(|connection| {
             let number = rooms::room(connection, room)?.map(|room| room.number);
             let number = number.ok_or_else(|| damaged_at(room, first, "the entry is missing"))?;
-            Runs { connection, room, number }.page(first..end, bytes, keep)
+            let runs = Runs { connection, room, number };
+            runs.page(&self.checked, first..end, bytes, keep)
         })
     }
 

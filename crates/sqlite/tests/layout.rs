@@ -329,3 +329,26 @@ fn what_was_changed_in_any_table_is_damage_and_never_an_answer() {
         assert!(problem.contains(message), "{change}: {problem}");
     }
 }
+
+#[test]
+fn a_run_that_was_read_and_changes_later_is_damage_from_that_entry_on() {
+    let file = File::new();
+    let archive = file.open();
+    archive.fold(&window(1, &[append(&mut Speaker::new("a"), 1, 100)])).expect("a fold");
+    let read = |slots: std::ops::Range<u64>| {
+        archive.page(&room("a"), slots.start, slots.end, usize::MAX, Keep::Oldest)
+    };
+    let whole = read(0..100).expect("a page");
+    assert_eq!(read(0..100), Ok(whole.clone()), "a second time");
+    // The body of slot 40.
+    file.execute(
+        "UPDATE runs SET run = CAST(replace(run, CAST('1-40' AS BLOB), CAST('1-4x' AS BLOB)) AS BLOB)
+         WHERE key & 0xffffffffff = 0",
+    );
+    assert_eq!(read(0..40).expect("a page"), whole[..40]);
+    assert_eq!(read(41..100).expect("a page"), whole[41..]);
+    for slots in [0..41, 40..100] {
+        let problem = read(slots).expect_err("damage").to_string();
+        assert!(problem.contains("slot 40") && problem.contains("digest"), "{problem}");
+    }
+}

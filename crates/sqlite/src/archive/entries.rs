@@ -15,6 +15,7 @@ use roomlog_protocol::{Digest, RoomName, Slot};
 use rusqlite::Connection;
 
 use super::{
+    checked::CheckedRuns,
     pace::Pace,
     run::{Run, RunBuilder},
     sql::{self, damaged_at, failed, key, number_of, slot_of},
@@ -66,11 +67,20 @@ impl Runs<'_> {
     /// The entries of a span, up to `bytes` of text, from the end that `keep` names; at least one.
     pub(super) fn page(
         &self,
+        checked: &CheckedRuns,
         span: Range<Slot>,
         bytes: usize,
         keep: Keep,
     ) -> Result<Vec<Stored>, ArchiveError> {
-        let mut page = Page { runs: *self, span, bytes, sum: 0, entries: Vec::new(), link: None };
+        let mut page = Page {
+            runs: *self,
+            span,
+            bytes,
+            sum: 0,
+            entries: Vec::new(),
+            link: None,
+            is_intact: false,
+        };
         let query = if keep == Keep::Oldest { sql::RUNS_FROM } else { sql::RUNS_BEFORE };
         let mut statement = self.connection.prepare_cached(query).map_err(failed)?;
         let bounds = [key(self.number, page.span.start), key(self.number, page.span.end)];
@@ -82,6 +92,7 @@ impl Runs<'_> {
             let key: i64 = row.get(0).map_err(failed)?;
             let bytes = row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(failed)?;
             let run = self.run(key, bytes)?.ok_or_else(missing)?;
+            page.is_intact = checked.is_intact(&run, bytes);
             match keep {
                 Keep::Oldest => page.take_oldest(&run)?,
                 Keep::Newest => page.take_newest(&run)?,
@@ -224,6 +235,8 @@ struct Page<'a> {
     entries: Vec<Stored>,
     /// The digest between the last run read and the next one.
     link: Option<Digest>,
+    /// All digests of the run that is read now were checked.
+    is_intact: bool,
 }
 
 impl Page<'_> {
@@ -268,7 +281,8 @@ impl Page<'_> {
 
     /// Takes an entry; `false` if the page is full, which ends it.
     fn take(&mut self, run: &Run<'_>, slot: Slot) -> Result<bool, ArchiveError> {
-        let stored = run.entry(slot).map_err(|problem| self.runs.damaged(slot, problem))?;
+        let stored = if self.is_intact { run.unchecked(slot) } else { run.entry(slot) };
+        let stored = stored.map_err(|problem| self.runs.damaged(slot, problem))?;
         self.sum += stored.text_bytes();
         if self.sum > self.bytes && !self.entries.is_empty() {
             self.span.end = self.span.start;
