@@ -160,6 +160,8 @@ impl Journal for SegmentJournal {
 
     fn wipe(&self, _: Partition, wipe: &Wipe) -> Result<bool, JournalError> {
         self.shared.allow(wipe.upto.0);
-        self.shared.wipe(wipe.upto.0, *self.head.borrow())
+        // Not held meanwhile: the writer waits for it.
+        let head = *self.head.borrow();
+        self.shared.wipe(wipe.upto.0, head)
     }
 }

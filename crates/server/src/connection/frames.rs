@@ -59,8 +59,12 @@ pub(super) enum BadFrame {
     Protocol(&'static str),
 }
 
+/// The most pieces of a message: empty ones take no memory, and would have no end.
+const PIECES: usize = 4_096;
+
 /// A message of which some pieces have come.
 struct Pieces {
+    count: usize,
     is_text: bool,
     payload: BytesMut,
 }
@@ -159,7 +163,7 @@ impl Frames {
             _ => return protocol("there is no such frame"),
         }
         let before = self.pieces.as_ref().map_or(0, |pieces| pieces.payload.len());
-        if payload > self.most.saturating_sub(before) {
+        if opcode & CONTROL == 0 && payload > self.most.saturating_sub(before) {
             return Err(BadFrame::TooLong(self.most));
         }
         let Some(mask) = rest.first_chunk() else { return Ok(None) };
@@ -168,22 +172,25 @@ impl Frames {
     }
 
     fn take(&mut self, header: &Header, payload: BytesMut) -> Result<Option<Message>, BadFrame> {
-        let (is_text, payload) = match header.opcode {
+        let (count, is_text, payload) = match header.opcode {
             CLOSE => return closed(payload.freeze()).map(Some),
             PING => return Ok(Some(Message::Ping(payload.freeze()))),
             PONG => return Ok(Some(Message::Pong(payload.freeze()))),
             opcode => match self.pieces.take() {
-                Some(Pieces { is_text, payload: mut all }) => {
-                    all.extend_from_slice(&payload);
-                    (is_text, all)
+                Some(Pieces { count: PIECES, .. }) => {
+                    return Err(BadFrame::Protocol("a message has at most 4096 pieces"));
                 }
-                None if header.is_last => (opcode == TEXT, payload),
+                Some(Pieces { count, is_text, payload: mut all }) => {
+                    all.extend_from_slice(&payload);
+                    (count + 1, is_text, all)
+                }
+                None if header.is_last => (1, opcode == TEXT, payload),
                 // A copy: what it was read into is soon used for something else.
-                None => (opcode == TEXT, BytesMut::from(&*payload)),
+                None => (1, opcode == TEXT, BytesMut::from(&*payload)),
             },
         };
         if !header.is_last {
-            self.pieces = Some(Pieces { is_text, payload });
+            self.pieces = Some(Pieces { count, is_text, payload });
             return Ok(None);
         }
         let payload = payload.freeze();
@@ -311,12 +318,19 @@ mod tests {
             (frame(0x88, b"\x03\xe8\xff"), "must be UTF-8"),
             (endless, "may have 70000 bytes"),
             (frame(0x81, &[b'a'; MOST + 1]), "may have 70000 bytes"),
+            ([frame(0x01, b""), frame(0x00, b"").repeat(PIECES)].concat(), "at most 4096 pieces"),
             ([frame(0x01, &[b'a'; MOST]), frame(0x80, b"a")].concat(), "may have 70000 bytes"),
         ] {
             let error = read(&stream).expect_err(says).to_string();
             assert!(error.contains(says), "{says:?} is not in {error:?}");
         }
         assert_eq!(read(&frame(0x81, &[b'a'; MOST])).expect("a message").len(), 1);
+        // A ping between the pieces of a message that has all the bytes that it may have.
+        let full = [frame(0x01, &[b'a'; MOST]), frame(0x89, b"ping"), frame(0x80, b"")].concat();
+        assert_eq!(read(&full).expect("messages").len(), 2);
+        let many =
+            [frame(0x01, b""), frame(0x00, b"").repeat(PIECES - 2), frame(0x80, b"")].concat();
+        assert_eq!(read(&many), Ok(vec![text("")]));
         // A character in two pieces.
         let pieces = [frame(0x01, &[0xc3]), frame(0x80, &[0xbc])].concat();
         assert_eq!(read(&pieces), Ok(vec![text("ü")]));

@@ -36,6 +36,9 @@ use crate::{
 /// is not charged.
 const READ_BYTES: usize = 8 << 10;
 
+/// How often a socket is read for one message before others have their turn.
+const READS_A_TURN: usize = 8;
+
 /// The buffer of a thread. It is used again when no message lies in it any more.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -105,7 +108,7 @@ impl Socket {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
-        loop {
+        for _ in 0..READS_A_TURN {
             match self.frames.next(&mut self.bytes) {
                 Ok(Some(message)) => {
                     if self.bytes.is_empty() {
@@ -122,15 +125,17 @@ impl Socket {
                 Err(failure) => return Poll::Ready(Some(Err(failure))),
             }
         }
+        // Others have their turn: it is a long message, or its pieces are small.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads what has come. What was read before is copied out of the buffer of the thread.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, ReadFailure>> {
         self.keep()?;
         if !self.bytes.is_empty() {
-            self.grow()?;
-            let free = self.bytes.capacity() - self.bytes.len();
-            let mut into = (&mut self.bytes).limit(free);
+            let most = self.grow()?;
+            let mut into = (&mut self.bytes).limit(most);
             return pin!(self.half.read_buf(&mut into)).poll(context).map_err(Into::into);
         }
         self.release();
@@ -154,15 +159,18 @@ impl Socket {
         self.charge_held()
     }
 
-    /// Makes room for more of a frame that has come in part: by doubling, and no more than it has.
-    fn grow(&mut self) -> Result<(), ReadFailure> {
-        let (length, capacity) = (self.bytes.len(), self.bytes.capacity());
-        if length == capacity {
-            let wanted =
-                self.frames.wanted(&self.bytes).clamp(length + 1, (2 * length).max(READ_BYTES));
-            self.bytes.reserve(wanted - length);
+    /// Makes room for more of a frame that has come in part, by doubling; gives how much to read. That is no
+    /// more than the frame has: then the buffer is empty after it, and the thread's is used again.
+    fn grow(&mut self) -> Result<usize, ReadFailure> {
+        let length = self.bytes.len();
+        let wanted = self.frames.wanted(&self.bytes).max(length + 1);
+        if length == self.bytes.capacity() {
+            let mut larger = BytesMut::with_capacity(wanted.min((2 * length).max(READ_BYTES)));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
         }
-        self.charge_held()
+        self.charge_held()?;
+        Ok(wanted.min(self.bytes.capacity()) - length)
     }
 
     fn charge_held(&mut self) -> Result<(), ReadFailure> {
@@ -220,7 +228,7 @@ pub(super) async fn finish(
 ) {
     let Some((code, reason)) = close else { return };
     out.push(wire::close_frame(code, &reason));
-    let mut left = socket.half.take(LINGER_BYTES);
+    let mut left = socket.into_half().take(LINGER_BYTES);
     let _cut_off = timeout(LINGER, async {
         while out.write(&write)? {
             write.writable().await?;

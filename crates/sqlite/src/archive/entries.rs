@@ -92,7 +92,8 @@ impl Runs<'_> {
             let key: i64 = row.get(0).map_err(failed)?;
             let bytes = row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(failed)?;
             let run = self.run(key, bytes)?.ok_or_else(missing)?;
-            page.is_intact = checked.is_intact(&run, bytes);
+            let left = usize::try_from(page.span.end - page.span.start).unwrap_or(usize::MAX);
+            page.is_intact = checked.is_intact(&run, bytes, left);
             match keep {
                 Keep::Oldest => page.take_oldest(&run)?,
                 Keep::Newest => page.take_newest(&run)?,

@@ -133,7 +133,8 @@ impl<'a> Run<'a> {
         stored(slot, self.bytes(self.index(slot)?)?)
     }
 
-    fn count(&self) -> usize {
+    /// How many entries it has.
+    pub(super) fn count(&self) -> usize {
         self.ends.len() / 4
     }
 

@@ -84,7 +84,9 @@ fn settle(directory: &Path, found: &Found) -> io::Result<File> {
     let file = open(last)?;
     // What a killed process has written last may be in memory only, after a failed sync even as if it were
     // on the disk: it is written again. Nothing may say that it is there before it is.
-    segment::clear(&file, end.at, last.bytes)?;
+    let was_stopped = found.segments.last().is_some_and(|(_, it)| it.position == end.head);
+    let clear = if was_stopped { segment::clear } else { segment::zero };
+    clear(&file, end.at, last.bytes)?;
     segment::write_again(&file, 0, RECORDS as u64)?;
     segment::write_again(&file, end.last, end.at)?;
     file.sync_all()?;
@@ -95,8 +97,11 @@ fn settle(directory: &Path, found: &Found) -> io::Result<File> {
     segment::erase(&directory.join(BLANK))?;
     for (n, (header, reached)) in found.segments.iter().enumerate() {
         let file = open(header)?;
-        // What a wipe that was cut off has left.
-        segment::clear(&file, RECORDS as u64, header.at)?;
+        if header.at > RECORDS as u64 {
+            // What a wipe that was cut off has left.
+            segment::rewrite(&file, header)?;
+            clear(&file, RECORDS as u64, header.at)?;
+        }
         if let Some((next, _)) = found.segments.get(n + 1)
             && !reached.is_followed
         {

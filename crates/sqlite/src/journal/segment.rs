@@ -70,12 +70,26 @@ pub(super) fn failed(file: &str, what: &str, error: &io::Error) -> JournalError 
     JournalError(format!("{file}: {what}: {error}{}", remedy(error)))
 }
 
-/// Makes a segment of zeros, or uses the blank one again, if that is as long.
-pub(super) fn make(directory: &Path, number: u64, bytes: u64) -> io::Result<File> {
+/// What is known of the blank segment.
+#[derive(Default)]
+pub(super) struct Blank {
+    /// It is there, and zeros on the disk.
+    pub(super) is_zeros: bool,
+}
+
+/// Makes a segment of zeros, or uses the blank one again, if that is as long and zeros.
+pub(super) fn make(
+    directory: &Path,
+    known: &mut Blank,
+    number: u64,
+    bytes: u64,
+) -> io::Result<File> {
     let (path, blank) = (directory.join(segment_name(number)), directory.join(BLANK));
     if_exists(fs::remove_file(&path))?;
     let is_as_long = fs::symlink_metadata(&blank).is_ok_and(|blank| blank.len() == bytes);
+    let is_as_long = known.is_zeros && is_as_long;
     let file = if is_as_long {
+        known.is_zeros = false;
         fs::rename(&blank, &path)?;
         private::open_to_write(&path)?
     } else {
@@ -102,28 +116,20 @@ pub(super) fn lengthen(file: &File, from: u64, to: u64) -> io::Result<()> {
     })
 }
 
-/// Takes a segment out of the journal: it has the name of the blank one then, on stable storage, and is still
-/// what it was.
-pub(super) fn set_aside(directory: &Path, number: u64) -> io::Result<()> {
-    let blank = directory.join(BLANK);
-    if_exists(fs::remove_file(&blank))?;
-    fs::rename(directory.join(segment_name(number)), &blank)?;
-    // Else a power cut could bring back the name, with zeros.
-    files::sync(directory)
-}
-
 /// Overwrites a file with zeros; they are on stable storage when this returns.
 pub(super) fn overwrite(path: &Path) -> io::Result<()> {
     let file = private::open_to_write(path)?;
-    clear(&file, 0, file.metadata()?.len())
+    zero(&file, 0, file.metadata()?.len())
 }
 
 /// Removes a file, of which nothing stays on the disk, as far as the file system lets that be; does nothing
 /// if there is none.
 pub(super) fn erase(path: &Path) -> io::Result<()> {
-    match if_exists(overwrite(path))? {
-        Some(()) => fs::remove_file(path),
-        None => Ok(()),
+    match if_exists(overwrite(path)) {
+        // A file system that copies on write has no space for the zeros.
+        Err(error) if !is_disk_full(&error) => Err(error),
+        Ok(None) => Ok(()),
+        _ => fs::remove_file(path),
     }
 }
 

@@ -15,8 +15,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{format::Header, segment};
-use crate::{error::is_disk_full, files::BLANK};
+use super::{
+    format::Header,
+    segment::{self, Blank},
+};
+use crate::{
+    error::is_disk_full,
+    files::{self, BLANK, segment_name},
+};
 
 pub(super) struct Shared {
     pub(super) directory: PathBuf,
@@ -29,7 +35,7 @@ pub(super) struct Shared {
     /// Shared with the holds: while there is one, nothing is trimmed.
     holds: Arc<()>,
     /// Held by whoever makes, retires or removes a file.
-    pub(super) files: Mutex<()>,
+    pub(super) files: Mutex<Blank>,
     /// Why the journal is no longer written, if the trim found that.
     pub(super) failed: OnceLock<String>,
 }
@@ -107,12 +113,18 @@ impl Shared {
 
     /// Takes the oldest segment out of the journal and overwrites it: it is the blank one then. On a full
     /// disk, which only a file system that copies on write can notice here, it is removed as it is.
-    pub(super) fn retire(&self, oldest: &Header) -> io::Result<()> {
-        segment::set_aside(&self.directory, oldest.number)?;
+    pub(super) fn retire(&self, blank: &mut Blank, oldest: &Header) -> io::Result<()> {
+        let path = self.directory.join(BLANK);
+        if !std::mem::take(&mut blank.is_zeros) {
+            segment::erase(&path)?;
+        }
+        fs::rename(self.directory.join(segment_name(oldest.number)), &path)?;
         self.segments.lock().pop_front();
-        match segment::overwrite(&self.directory.join(BLANK)) {
-            Err(error) if is_disk_full(&error) => fs::remove_file(self.directory.join(BLANK)),
-            overwritten => overwritten,
+        // Else a power cut could bring back the name, with zeros.
+        files::sync(&self.directory)?;
+        match segment::overwrite(&path) {
+            Err(error) if is_disk_full(&error) => fs::remove_file(&path),
+            overwritten => overwritten.map(|()| blank.is_zeros = true),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::{segment, shared::Shared};
-use crate::files::segment_name;
+use crate::{error::is_disk_full, files::segment_name};
 
 /// A segment that was made and not begun.
 pub(super) struct Spare {
@@ -125,19 +125,23 @@ fn run(desk: &Desk, shared: &Shared, tell: &mpsc::SyncSender<io::Result<Spare>>)
 
 /// Makes a segment now.
 pub(super) fn make(shared: &Shared, number: u64, bytes: u64) -> io::Result<Spare> {
-    let _one = shared.files.lock();
-    let file = segment::make(&shared.directory, number, bytes)?;
+    let mut blank = shared.files.lock();
+    let file = segment::make(&shared.directory, &mut blank, number, bytes)?;
     Ok(Spare { file, bytes })
 }
 
 /// Retires the oldest segment, if there are more than are kept; whether there may be another one.
 fn trim(shared: &Shared) -> bool {
-    let _one = shared.files.lock();
+    let mut blank = shared.files.lock();
     let Some(oldest) = shared.surplus() else { return false };
-    let retired = shared.retire(&oldest);
-    if let Err(error) = &retired {
-        let why = segment::failed(&segment_name(oldest.number), "cannot be trimmed", error);
-        let _first_reason = shared.failed.set(why.0);
+    match shared.retire(&mut blank, &oldest) {
+        Ok(()) => return true,
+        // It is tried again after the next fold.
+        Err(error) if is_disk_full(&error) => {}
+        Err(error) => {
+            let why = segment::failed(&segment_name(oldest.number), "cannot be trimmed", &error);
+            let _first_reason = shared.failed.set(why.0);
+        }
     }
-    retired.is_ok()
+    false
 }

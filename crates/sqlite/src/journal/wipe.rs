@@ -8,21 +8,17 @@
 //! Appends go on meanwhile: they are written to other sectors. Invariant: after a wipe that is done, no file
 //! holds bytes of a block up to its position; one that a crash cuts off is finished at the next start.
 
-use std::{fs, io};
+use std::io;
 
 use roomlog_core::journal::JournalError;
 
 use super::{
-    format::Header,
+    format::{Header, RECORDS},
     records::Records,
     segment::{self, failed},
     shared::Shared,
 };
-use crate::{
-    error::is_disk_full,
-    files::{BLANK, segment_name},
-    private::{self, if_exists},
-};
+use crate::{error::is_disk_full, files::segment_name, private};
 
 /// How many segments one call removes at most: 32 MiB of zeros.
 const SEGMENTS: usize = 2;
@@ -31,14 +27,13 @@ impl Shared {
     /// Removes blocks up to a position, of which an archive has all; `false` if it is not done, and another
     /// call goes on. After an error the journal fails.
     pub(super) fn wipe(&self, upto: u64, head: u64) -> Result<bool, JournalError> {
-        let _one = self.files.lock();
         for _ in 0..SEGMENTS {
+            // For one segment at a time: the writer may need the next one.
+            let mut blank = self.files.lock();
             let Some(oldest) = self.removable(upto) else {
                 return self.shorten_oldest(upto.min(head));
             };
-            let removed = self.retire(&oldest);
-            let removed = removed
-                .and_then(|()| if_exists(fs::remove_file(self.directory.join(BLANK))).map(drop));
+            let removed = self.retire(&mut blank, &oldest);
             if !self.is_done(removed, &oldest)? {
                 return Ok(false);
             }
@@ -48,20 +43,24 @@ impl Shared {
 
     /// Removes the first blocks of the oldest segment.
     fn shorten_oldest(&self, upto: u64) -> Result<bool, JournalError> {
-        let Some(oldest) = self.segment_of(upto) else { return Ok(true) };
         // A hold may have ended since.
-        if self.is_held() || oldest.first != self.first() {
-            return Ok(false);
+        let oldest = self.segment_of(upto.max(self.first())).filter(|it| it.first == self.first());
+        let Some(oldest) = oldest.filter(|_| !self.is_held()) else { return Ok(false) };
+        let mut shorter = oldest.clone();
+        if oldest.first <= upto {
+            let mut records = Records::open(&self.directory, &oldest)?;
+            records.seek(upto + 1)?;
+            let (first, at, time) = (records.next, records.at, records.time);
+            shorter = Header { first, at, time, continues: None, ..shorter };
         }
-        let mut records = Records::open(&self.directory, &oldest)?;
-        records.seek(upto + 1)?;
-        let (first, at, time) = (records.next, records.at, records.time);
-        let shorter = Header { first, at, time, continues: None, ..oldest.clone() };
         let write = || {
             let file = private::open_to_write(&self.directory.join(segment_name(shorter.number)))?;
-            segment::rewrite(&file, &shorter)?;
-            self.shorten(&shorter);
-            segment::zero(&file, oldest.at, at)
+            if shorter != oldest {
+                segment::rewrite(&file, &shorter)?;
+                self.shorten(&shorter);
+            }
+            // Also what an earlier call has left, for lack of space.
+            segment::clear(&file, RECORDS as u64, shorter.at)
         };
         self.is_done(write(), &oldest)
     }

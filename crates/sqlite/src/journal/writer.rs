@@ -183,7 +183,9 @@ impl BlockWriter {
         if spare.bytes < least {
             let lengthened = segment::lengthen(&spare.file, spare.bytes, least);
             if let Err(error) = lengthened {
-                self.spare = Some(spare);
+                let is_as_before = spare.file.metadata().is_ok_and(|it| it.len() == spare.bytes);
+                // Else it is made again.
+                self.spare = is_as_before.then_some(spare);
                 return Err(error);
             }
             spare.bytes = least;
