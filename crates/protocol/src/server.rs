@@ -91,7 +91,7 @@ impl Appended {
     /// Writes its frame as JSON, as [`write_json`](crate::write_json) does, and much faster.
     pub fn put_frame(&self, to: &mut Vec<u8>) {
         let mut members = PutMembers(to);
-        members.text(r#"{"type":"appended","room":"#, &self.room);
+        members.text(r#"{"type":"appended","room":"#, self.room.local());
         members.text(r#","id":"#, &self.id);
         members.number(r#","slot":"#, self.slot);
         members.number(r#","committed_at":"#, self.committed_at);

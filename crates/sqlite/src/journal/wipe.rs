@@ -1,7 +1,7 @@
 //! A wipe: what was trimmed leaves the files, because an entry in it was redacted.
 //!
 //! ```text
-//!  segments that end before the position ──► zeros, removed
+//!  segments that end before the position ──► zeros: the blank one
 //!  the one that has it ──► its header begins after the position ──► zeros before that
 //! ```
 //!
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{error::is_disk_full, files::segment_name, private};
 
-/// How many segments one call removes at most: 32 MiB of zeros.
+/// How many segments one call retires at most: 32 MiB of zeros.
 const SEGMENTS: usize = 2;
 
 impl Shared {
