@@ -11,7 +11,7 @@ use std::{
 };
 
 use roomlog_protocol::{
-    Author, ClientAppend, ClientUpdate, EntryId, Heads, Hello, Latest, Reply, RoomName, Span,
+    Author, Body, ClientAppend, ClientUpdate, EntryId, Heads, Hello, Latest, Reply, RoomName, Span,
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -377,8 +377,8 @@ fn names_a_slot(update: &ClientUpdate) -> bool {
 
 /// An append of a text under a new id; everything else is unset.
 #[must_use]
-pub fn draft(room: RoomName, body: impl Into<String>) -> ClientAppend {
-    ClientAppend { id: Some(new_id()), ..ClientAppend::new(room, body.into()) }
+pub fn draft(room: RoomName, body: impl Into<Body>) -> ClientAppend {
+    ClientAppend { id: Some(new_id()), ..ClientAppend::new(room, body) }
 }
 
 /// ULIDs start with the time, which keeps the server's index of ids local.

@@ -9,9 +9,10 @@ use std::borrow::Cow;
 use serde::{Serialize, ser::SerializeMap};
 
 use crate::{
-    Author, Digest, EntryId, ErrorCode, Kind, Latest, Limits, NameError, Refusal, RoomName, Slot,
-    json::{Malformed, MemberError, Object},
+    Author, Body, Digest, EntryId, ErrorCode, Kind, Latest, Limits, NameError, Refusal, RoomName,
+    Slot,
     limits::{DEFAULT_COUNT, MAX_INTEGER},
+    object::{Malformed, Member, MemberError, Object},
     removal::check_removal,
 };
 
@@ -81,7 +82,7 @@ pub struct ClientAppend {
     /// The room.
     pub room: RoomName,
     /// The text.
-    pub body: String,
+    pub body: Body,
     /// The id of the append; the server generates a missing one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<EntryId>,
@@ -117,10 +118,10 @@ pub struct ClientAppend {
 impl ClientAppend {
     /// An append of a text; everything else is unset.
     #[must_use]
-    pub fn new(room: RoomName, body: String) -> Self {
+    pub fn new(room: RoomName, body: impl Into<Body>) -> Self {
         Self {
             room,
-            body,
+            body: body.into(),
             id: None,
             seq: None,
             after: None,
@@ -226,7 +227,7 @@ pub enum Rejected {
 pub fn parse(text: &str, limits: &Limits) -> Result<ClientFrame, Rejected> {
     let object = Object::parse(text).map_err(Rejected::Malformed)?;
     let reader = Reader { object: &object, limits, default_room: None };
-    let kind = match object.text("type") {
+    let kind = match object.text(Member::Type) {
         Ok(Some(kind)) => kind,
         Ok(None) => return Err(reader.refused(bad("`type` is missing"))),
         Err(error) => return Err(reader.refused(error.into())),
@@ -300,7 +301,7 @@ impl Reader<'_> {
         Box::new(Refusal {
             room: self.room().ok(),
             id: self.id().ok().flatten(),
-            seq: self.object.natural("seq").ok().flatten(),
+            seq: self.object.natural(Member::Seq).ok().flatten(),
             req: self.req().ok().flatten(),
             ..Refusal::new(code, message)
         })
@@ -327,7 +328,7 @@ impl Reader<'_> {
 
     fn name<T>(
         &self,
-        member: &str,
+        member: Member,
         make: fn(&str) -> Result<T, NameError>,
         most: usize,
     ) -> Result<Option<T>, Wrong> {
@@ -335,45 +336,45 @@ impl Reader<'_> {
         Ok(text.map(|text| make(&text)).transpose()?)
     }
 
-    fn text(&self, member: &str, most: usize) -> Result<Option<String>, Wrong> {
-        Ok(self.sized(member, most, ErrorCode::TooLarge)?.map(Cow::into_owned))
+    fn text(&self, member: Member, most: usize) -> Result<Option<Cow<'_, str>>, Wrong> {
+        self.sized(member, most, ErrorCode::TooLarge)
     }
 
     fn sized(
         &self,
-        member: &str,
+        member: Member,
         most: usize,
         code: ErrorCode,
     ) -> Result<Option<Cow<'_, str>>, Wrong> {
         let text = self.object.text(member)?;
         match text.as_ref().map_or(0, |text| text.len()) {
             bytes if bytes > most => {
-                Err(Wrong(code, format!("{member} has {bytes} bytes, more than {most}")))
+                Err(Wrong(code, format!("{} has {bytes} bytes, more than {most}", member.name())))
             }
             _ => Ok(text),
         }
     }
 
     fn room(&self) -> Result<RoomName, Wrong> {
-        self.name("room", RoomName::new, self.limits.room_bytes)?
+        self.name(Member::Room, RoomName::new, self.limits.room_bytes)?
             .or_else(|| self.default_room.cloned())
             .ok_or_else(|| missing("room"))
     }
 
     fn id(&self) -> Result<Option<EntryId>, Wrong> {
-        self.name("id", EntryId::new, self.limits.id_bytes)
+        self.name(Member::Id, EntryId::new, self.limits.id_bytes)
     }
 
     fn author(&self) -> Result<Option<Author>, Wrong> {
-        self.name("author", Author::new, self.limits.author_bytes)
+        self.name(Member::Author, Author::new, self.limits.author_bytes)
     }
 
     fn req(&self) -> Result<Option<i64>, Wrong> {
-        Ok(self.object.integer("req", -MAX_INTEGER)?)
+        Ok(self.object.integer(Member::Req, -MAX_INTEGER)?)
     }
 
     fn login(&self) -> Result<Login, Wrong> {
-        let token = self.object.text("token")?.map(Cow::into_owned);
+        let token = self.object.text(Member::Token)?.map(Cow::into_owned);
         let login = Login { token, author: self.author()?, req: self.req()? };
         if login.token.is_none() && login.author.is_none() {
             return Err(bad("`login` needs `token`, or `author` on an open server"));
@@ -387,19 +388,22 @@ impl Reader<'_> {
 
     fn append(&self) -> Result<ClientAppend, Wrong> {
         let (room, req) = (self.room()?, self.req()?);
-        let kind = self.name("kind", Kind::new, self.limits.kind_bytes)?.unwrap_or_default();
+        let kind = self.name(Member::Kind, Kind::new, self.limits.kind_bytes)?.unwrap_or_default();
         let append = ClientAppend {
             room,
             id: self.id()?,
-            seq: self.object.natural("seq")?,
-            after: self.object.latest("after")?,
-            expect: self.object.natural("expect")?,
+            seq: self.object.natural(Member::Seq)?,
+            after: self.object.latest(Member::After)?,
+            expect: self.object.natural(Member::Expect)?,
             kind,
-            reference: self.object.natural("ref")?,
-            meta: self.text("meta", self.limits.meta_bytes)?,
-            sent_at: self.object.natural("sent_at")?,
+            reference: self.object.natural(Member::Ref)?,
+            meta: self.text(Member::Meta, self.limits.meta_bytes)?.map(Cow::into_owned),
+            sent_at: self.object.natural(Member::SentAt)?,
             author: self.author()?,
-            body: self.text("body", self.limits.body_bytes)?.ok_or_else(|| missing("body"))?,
+            body: self
+                .text(Member::Body, self.limits.body_bytes)?
+                .ok_or_else(|| missing("body"))?
+                .into(),
             req,
         };
         let ClientAppend { kind, reference, body, meta, .. } = &append;
@@ -411,10 +415,10 @@ impl Reader<'_> {
     /// `update`, or without `upto` a `join`.
     fn update(&self, with_upto: bool) -> Result<ClientUpdate, Wrong> {
         let (room, req) = (self.room()?, self.req()?);
-        let count = self.object.natural("count")?;
-        let upto = if with_upto { self.object.latest("upto")? } else { None };
-        let after = self.object.latest("after")?;
-        let digest = self.object.text("digest")?;
+        let count = self.object.natural(Member::Count)?;
+        let upto = if with_upto { self.object.latest(Member::Upto)? } else { None };
+        let after = self.object.latest(Member::After)?;
+        let digest = self.object.text(Member::Digest)?;
         let span = match (after, count, upto) {
             (None, ..) if digest.is_some() => return Err(bad("`digest` needs `after`")),
             (None, count, upto) => Span::UpTo {
@@ -430,7 +434,7 @@ impl Reader<'_> {
                     .ok_or_else(|| bad("`digest` must be 64 characters of lower-case hex"))
             })
             .transpose()?;
-        let seen = self.object.latest("seen")?;
+        let seen = self.object.latest(Member::Seen)?;
         Ok(ClientUpdate { room, span, seen, digest, req })
     }
 }

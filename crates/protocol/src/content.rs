@@ -2,7 +2,7 @@
 //!
 //! Invariant: a redacted content has no salt.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,12 @@ impl PartialEq<String> for Body {
 impl PartialEq<Body> for &str {
     fn eq(&self, other: &Body) -> bool {
         *self == &*other.0
+    }
+}
+
+impl From<Cow<'_, str>> for Body {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self(text.into())
     }
 }
 

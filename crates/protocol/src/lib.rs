@@ -20,6 +20,8 @@ pub mod json;
 pub mod limits;
 pub mod manifest;
 pub mod names;
+pub mod object;
+mod plain;
 mod removal;
 pub mod rooms;
 pub mod server;

@@ -95,8 +95,10 @@ impl Appended {
         members.text(r#","id":"#, &self.id);
         members.number(r#","slot":"#, self.slot);
         members.number(r#","committed_at":"#, self.committed_at);
-        if let Some(repeat) = self.repeat {
-            members.number(r#","repeat":"#, repeat);
+        match self.repeat {
+            Some(true) => members.0.extend_from_slice(br#","repeat":true"#),
+            Some(false) => members.0.extend_from_slice(br#","repeat":false"#),
+            None => {}
         }
         if let Some(seq) = self.seq {
             members.number(r#","seq":"#, seq);

@@ -11,7 +11,7 @@ use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use roomlog_client::{
     Client,
-    protocol::{Author, RoomName},
+    protocol::{Author, Body, RoomName},
 };
 use thiserror::Error;
 use tokio::{
@@ -42,7 +42,7 @@ pub enum ChatError {
     Terminal(#[from] io::Error),
     /// Messages without an answer, by room; they may or may not be in the log.
     #[error("these messages were not confirmed, and may or may not have been sent:{}", list(.0))]
-    Unsent(Vec<(RoomName, String)>),
+    Unsent(Vec<(RoomName, Body)>),
 }
 
 /// Chats as `me` until the user quits, starting in `room`. The client should retry for ever
@@ -138,6 +138,6 @@ fn pressed(app: &mut App, screen: &mut Screen, event: &Event) -> io::Result<()> 
     }
 }
 
-fn list(unsent: &[(RoomName, String)]) -> String {
+fn list(unsent: &[(RoomName, Body)]) -> String {
     unsent.iter().map(|(room, text)| format!("\n{room}: {text}")).collect()
 }

@@ -36,7 +36,7 @@ pub fn room(name: &str) -> RoomName {
 /// If a name is invalid.
 #[must_use]
 pub fn proposal(room: &str, author: &str, id: &str, body: &str) -> Proposal {
-    let append = ClientAppend::new(self::room(room), body.into());
+    let append = ClientAppend::new(self::room(room), body);
     let author = Author::new(author).expect("an author");
     Proposal::new(append, author, EntryId::new(id).expect("an id"), SALT)
 }

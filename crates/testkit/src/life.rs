@@ -357,7 +357,7 @@ pub fn draft(
     let (content, may_remove) = (proposal.content, proposal.may_remove);
     let append = ClientAppend {
         room,
-        body: content.body().to_owned(),
+        body: content.body().into(),
         id: Some(id.clone()),
         seq,
         after: None,

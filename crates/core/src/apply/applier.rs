@@ -5,11 +5,7 @@
 //! entry is folded and no block in flight was looked up before that, in the archive from then on;
 //! memory is asked first. [`Applier::has_room`] bounds what is applied and not folded.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    vec,
-};
+use std::{collections::VecDeque, sync::Arc, vec};
 
 use roomlog_protocol::RoomName;
 use thiserror::Error;
@@ -17,7 +13,7 @@ use thiserror::Error;
 use crate::{
     apply::{
         fold::{Effect, FoldQueue},
-        held_room::{HeldRoom, Removed, apply_one, hold},
+        held_room::{HeldRooms, Removed, apply_one, hold},
         ids::RecentIds,
         room::{self, HistoryError},
     },
@@ -71,7 +67,7 @@ pub(crate) struct Applier {
     applied: Applied,
     /// Of `applied.unwiped`, the blocks that have a text again.
     copies: Unwiped,
-    held: HashMap<RoomName, HeldRoom>,
+    held: HeldRooms,
     ids: RecentIds,
     /// The tails that moved, to be delivered.
     moved: Vec<Arc<Tail>>,
@@ -117,7 +113,7 @@ impl Applier {
             parts,
             applied,
             copies: Unwiped::default(),
-            held: HashMap::new(),
+            held: HeldRooms::default(),
             ids: RecentIds::new(),
             moved: Vec::new(),
             fresh: 0,

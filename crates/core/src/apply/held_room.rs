@@ -4,8 +4,9 @@
 //! its block is committed. Invariant: an entry whose text is removed is known as such, whether the archive
 //! has removed it yet or not.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{hash::RandomState, sync::Arc};
 
+use hashbrown::hash_map::{EntryRef, HashMap};
 use roomlog_protocol::{Author, Removal, RoomName, Slot};
 
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
     },
     read::{rooms::Rooms, tail::Tail},
 };
+
+/// The rooms in memory.
+pub(super) type HeldRooms = HashMap<RoomName, HeldRoom, RandomState>;
 
 /// A room in memory: from its first block until all of it is folded.
 pub(super) struct HeldRoom {
@@ -58,17 +62,19 @@ impl HeldRoom {
 
 /// The room, held from now on. Fails if the archive cannot be read.
 pub(super) fn hold<'a>(
-    held: &'a mut HashMap<RoomName, HeldRoom>,
+    held: &'a mut HeldRooms,
     rooms: &Rooms,
     room: &RoomName,
 ) -> Result<&'a mut HeldRoom, ArchiveError> {
-    if !held.contains_key(room) {
-        let tail = rooms.open(room)?;
-        let state = Room { name: room.clone(), head: tail.head() };
-        let (recent, fresh, is_noted) = (0, Vec::new(), false);
-        held.insert(room.clone(), HeldRoom { room: state, recent, fresh, tail, is_noted });
+    match held.entry_ref(room) {
+        EntryRef::Occupied(held) => Ok(held.into_mut()),
+        EntryRef::Vacant(place) => {
+            let tail = rooms.open(room)?;
+            let state = Room { name: room.clone(), head: tail.head() };
+            let (recent, fresh, is_noted) = (0, Vec::new(), false);
+            Ok(place.insert(HeldRoom { room: state, recent, fresh, tail, is_noted }))
+        }
     }
-    Ok(held.get_mut(room).unwrap_or_else(|| unreachable!("it was put in above")))
 }
 
 /// Where the journal holds what is removed.

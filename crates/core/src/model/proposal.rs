@@ -39,7 +39,7 @@ impl Proposal {
     #[must_use]
     pub fn new(append: ClientAppend, author: Author, id: EntryId, salt: Salt) -> Self {
         let meta = append.meta.map(Into::into);
-        let content = Content::Said { body: append.body.into(), meta, salt };
+        let content = Content::Said { body: append.body, meta, salt };
         Self {
             room: append.room,
             author,

@@ -10,7 +10,7 @@ use roomlog_protocol::{
     EntryId, ErrorCode, ErrorFrame, Heads, Hello, Join, Kind, Latest, Limits, Login, Reply,
     RoomName, Salt, ServerAck, ServerFrame, ServerReply, Span,
     client::{parse, parse_append},
-    json::Object,
+    object::Object,
 };
 use serde_json::{Value, json};
 

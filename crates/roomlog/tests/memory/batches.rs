@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use roomlog_protocol::{
-    Author, ClientAppend, Limits, RoomName, ServerFrame, client::parse_append, json::Object,
+    Author, ClientAppend, Limits, RoomName, ServerFrame, client::parse_append, object::Object,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;

@@ -6,7 +6,7 @@
 //! because the socket is not read beyond it; so is the mailbox; what they hold is counted ([`Appends::bytes`]).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use roomlog_core::{
 use roomlog_protocol::{Appended, EntryId, Refusal, RoomName, ServerFrame, Slot};
 
 use super::{
-    held::{LANE_BYTES, OUTCOME_BYTES, UNANSWERED_BYTES},
+    held::{LANE_BYTES, OUTCOME_BYTES, UNANSWERED_BYTES, shrink},
     turn::Turn,
 };
 use crate::outcome::refusal_of;
@@ -78,7 +78,7 @@ impl Appending {
 /// The appends of a connection.
 pub(super) struct Appends {
     mailbox: Arc<Mailbox>,
-    rooms: BTreeMap<u32, Box<Appending>>,
+    rooms: HashMap<u32, Box<Appending>>,
     /// Keys of rooms in which an append waits with a deadline.
     waiting: Vec<u32>,
     hands: HashMap<u64, Hand>,
@@ -100,7 +100,7 @@ impl Appends {
     pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
         Self {
             mailbox,
-            rooms: BTreeMap::new(),
+            rooms: HashMap::default(),
             waiting: Vec::new(),
             hands: HashMap::default(),
             next_token: 0,
@@ -155,10 +155,12 @@ impl Appends {
 
     pub(super) fn remove(&mut self, key: u32) {
         self.rooms.remove(&key);
+        shrink(&mut self.rooms);
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         self.rooms.retain(|key, _| keep(*key));
+        shrink(&mut self.rooms);
         self.outcomes = self.rooms.values().map(|room| room.lane.kept()).sum();
     }
 
@@ -386,7 +388,8 @@ fn say_appended(
     let AppendOutcome::Committed { slot, committed_at, repeat } = *outcome else { return };
     let repeat = repeat || again;
     if !hand.is_answered {
-        turn.gateway.config.metrics.appended(repeat, hand.read.elapsed());
+        let elapsed = turn.now.saturating_duration_since(hand.read);
+        turn.gateway.config.metrics.appended(repeat, elapsed);
     }
     let Some(id) = entry_id.or_else(|| hand.id.clone()) else { return };
     let (room, seq, req) = (hand.room.clone(), hand.seq, hand.req);

@@ -5,7 +5,11 @@
 //! Invariants: what is held is charged before, in steps, so that most frames cost no atomic; what
 //! [`FREE_BYTES`] covers is never refused, so a connection that holds nothing else always gets on.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash},
+    time::{Duration, Instant},
+};
 
 use roomlog_core::budget::{Account, Charge};
 
@@ -39,6 +43,17 @@ pub(super) const OUTCOME_BYTES: usize = 384;
 
 /// What has to be free before a frame is read.
 pub(super) const FRAME_BYTES: usize = UNANSWERED_BYTES + OUTCOME_BYTES;
+
+/// How many items a map of a connection has room for at least.
+const MAP_KEPT: usize = 16;
+
+/// Frees what a map of rooms does not need, once most of it is empty: what is charged are its items.
+pub(super) fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    let needed = MAP_KEPT.max(2 * map.len());
+    if map.capacity() > 2 * needed {
+        map.shrink_to(needed);
+    }
+}
 
 /// The charge of one connection.
 pub(crate) struct Held {

@@ -14,7 +14,6 @@ use std::{sync::Arc, time::Instant};
 
 use access::LoginState;
 use appending::Delayed;
-use foldhash::HashSet;
 use futures_util::future::BoxFuture;
 use roomlog_auth::Access;
 use roomlog_core::{mailbox::Mailbox, outcome::AppendOutcome};
@@ -53,8 +52,6 @@ pub(super) struct Session {
     is_pinged: bool,
     /// Since when the server stops.
     draining: Option<Instant>,
-    /// Rooms without entries in which this connection may make the first.
-    begun: HashSet<u32>,
     login: LoginState,
     delayed: Option<Delayed>,
 }
@@ -76,7 +73,6 @@ impl Session {
             heard: turn.now,
             is_pinged: false,
             draining: None,
-            begun: HashSet::default(),
             delayed: None,
             turn,
         }

@@ -251,6 +251,9 @@ const PIECES: usize = 64;
 /// A piece of more answers than this is closed: its memory is held until all of it is written.
 const ANSWERS_BYTES: usize = 4 << 10;
 
+/// What a piece of answers has room for at first: a few.
+const FIRST_ANSWERS_BYTES: usize = 512;
+
 /// For how many frames an idle connection keeps memory.
 const FRAMES_KEPT: usize = 4;
 
@@ -283,6 +286,7 @@ impl Out {
     pub(super) fn say(&mut self, frame: &ServerFrame) {
         if self.answers.is_empty() {
             self.bytes += FRAME_OVERHEAD;
+            self.answers.reserve(FIRST_ANSWERS_BYTES);
         }
         let before = self.answers.len();
         wire::put_server_frame(&mut self.answers, frame);
@@ -321,6 +325,10 @@ impl Out {
     /// Takes the first frame.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         self.close_answers();
+        self.pop_frame()
+    }
+
+    fn pop_frame(&mut self) -> Option<Bytes> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.len() + FRAME_OVERHEAD;
         self.pong = self.pong.and_then(|place| place.checked_sub(1));
@@ -341,19 +349,28 @@ impl Out {
     /// Writes what the socket takes now. Gives whether it is full: then it takes more when it is
     /// writable.
     pub(super) fn write(&mut self, socket: &WriteHalf) -> io::Result<bool> {
-        self.close_answers();
-        while !self.frames.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            let mut count = 0;
-            for (piece, frame) in pieces.iter_mut().zip(&self.frames) {
-                let begun = if count == 0 { self.begun } else { 0 };
-                *piece = IoSlice::new(&frame[begun..]);
-                count += 1;
-            }
-            match socket.try_write_vectored(&pieces[..count]) {
+        while !self.is_empty() {
+            let written = match (self.frames.is_empty(), &*self.answers) {
+                (true, answers) => socket.try_write(answers),
+                (false, answers) => {
+                    let mut pieces = [IoSlice::new(&[]); PIECES];
+                    let mut count = 0;
+                    let frames = self.frames.iter().map(|frame| &**frame);
+                    for (piece, frame) in pieces.iter_mut().zip(frames.chain([answers])) {
+                        let begun = if count == 0 { self.begun } else { 0 };
+                        *piece = IoSlice::new(&frame[begun..]);
+                        count += 1;
+                    }
+                    socket.try_write_vectored(&pieces[..count])
+                }
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => self.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.close_answers();
+                    return Ok(true);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -372,7 +389,13 @@ impl Out {
                 return;
             }
             written -= left;
-            self.pop();
+            self.pop_frame();
+        }
+        if written > 0 && written == self.answers.len() {
+            self.bytes -= std::mem::take(&mut self.answers).len() + FRAME_OVERHEAD;
+        } else if written > 0 {
+            self.close_answers();
+            self.begun = written;
         }
     }
 }
@@ -402,6 +425,23 @@ mod tests {
         out.pong(wire::pong_frame(b"5"));
         out.advance(wire::pong_frame(b"333").len() - 1);
         assert_eq!(out.pop(), Some(wire::pong_frame(b"5")));
+        assert!(out.is_empty() && out.bytes() == 0);
+    }
+
+    #[test]
+    fn answers_that_are_written_in_part_go_on_where_the_socket_stopped() {
+        let mut out = Out::default();
+        out.push(Bytes::from_static(b"frame"));
+        for req in 0..3 {
+            out.say(&ServerFrame::Pong { req: Some(req) });
+        }
+        let answer = wire::server_frame(&ServerFrame::Pong { req: Some(0) }).len();
+        out.advance("frame".len() + answer + 1);
+        assert_eq!(out.bytes(), bytes_of(&[Bytes::from(vec![0; 3 * answer])]));
+        out.say(&ServerFrame::Pong { req: Some(3) });
+        out.advance(2 * answer - 1);
+        assert_eq!(out.bytes(), bytes_of(&[Bytes::from(vec![0; answer])]));
+        out.advance(answer);
         assert!(out.is_empty() && out.bytes() == 0);
     }
 

@@ -7,12 +7,13 @@
 //! something else of the same room, or leave it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use foldhash::HashMap as NumberMap;
 use futures_util::{FutureExt, future::BoxFuture};
 use roomlog_auth::{Access, TokenError};
 use roomlog_core::{
@@ -31,7 +32,7 @@ use roomlog_protocol::{
 
 use super::{
     direct::Sink,
-    held::{Held, ROOM_BYTES},
+    held::{Held, ROOM_BYTES, shrink},
     placement::Placement,
     socket::{BATCH_BYTES, Out, bytes_of},
 };
@@ -167,21 +168,22 @@ struct OpenRoom {
     subscription: Option<Subscription>,
     /// It is known to have entries.
     is_written: bool,
+    /// This connection may make the first entry.
+    is_begun: bool,
 }
 
 /// The rooms that a connection deals with.
 pub(crate) struct OpenRooms {
     mailbox: Arc<Mailbox>,
     keys: HashMap<RoomName, u32>,
-    /// Usually few, and looked up for each commit: an ordered map is small and fast.
-    rooms: BTreeMap<u32, Box<OpenRoom>>,
+    rooms: NumberMap<u32, OpenRoom>,
     next_key: u32,
 }
 
 impl OpenRooms {
     /// No rooms. Keys of rooms that move come to this mailbox.
     fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { mailbox, keys: HashMap::new(), rooms: BTreeMap::new(), next_key: 0 }
+        Self { mailbox, keys: HashMap::new(), rooms: NumberMap::default(), next_key: 0 }
     }
 
     pub(crate) fn key(&self, room: &RoomName) -> Option<u32> {
@@ -212,6 +214,18 @@ impl OpenRooms {
         room.is_written
     }
 
+    /// Whether the connection may make the first entry of a room: it was asked whether it may.
+    pub(super) fn is_begun(&self, key: u32) -> bool {
+        self.rooms.get(&key).is_some_and(|room| room.is_begun)
+    }
+
+    /// See [`Self::is_begun`].
+    pub(super) fn begin(&mut self, key: u32) {
+        if let Some(room) = self.rooms.get_mut(&key) {
+            room.is_begun = true;
+        }
+    }
+
     /// The latest slot of a room; −1 if it is empty.
     pub(crate) fn latest(&self, key: u32) -> Latest {
         Latest::before(self.end(key))
@@ -221,14 +235,21 @@ impl OpenRooms {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.keys.insert(tail.room().clone(), key);
-        self.rooms.insert(key, Box::new(OpenRoom { tail, subscription: None, is_written: false }));
+        self.rooms
+            .insert(key, OpenRoom { tail, subscription: None, is_written: false, is_begun: false });
         key
     }
 
     pub(super) fn remove(&mut self, key: u32) {
         if let Some(room) = self.rooms.remove(&key) {
             self.keys.remove(room.tail.room());
+            self.shrink();
         }
+    }
+
+    fn shrink(&mut self) {
+        shrink(&mut self.keys);
+        shrink(&mut self.rooms);
     }
 
     /// Removes the rooms whose keys are not to be kept.
@@ -241,6 +262,7 @@ impl OpenRooms {
             }
             kept
         });
+        self.shrink();
     }
 
     /// Asks for notice when the room moves. It may have moved before: look at its end afterwards.

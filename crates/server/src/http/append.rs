@@ -12,7 +12,7 @@ use bytes::Bytes;
 use roomlog_core::outcome::AppendOutcome;
 use roomlog_protocol::{
     Author, ClientAppend, EntryId, ErrorCode, Latest, Refusal, RoomName, Span,
-    client::parse_append, json::Object,
+    client::parse_append, object::Object,
 };
 use tokio::time::{Instant, timeout_at};
 

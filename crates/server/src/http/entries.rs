@@ -14,7 +14,7 @@ use axum::{
 use bytes::Bytes;
 use roomlog_core::reader::ReadError;
 use roomlog_protocol::{
-    ClientUpdate, ErrorCode, Refusal, RoomName, Span, client::parse_update, json::Object,
+    ClientUpdate, ErrorCode, Refusal, RoomName, Span, client::parse_update, object::Object,
 };
 
 use super::{

@@ -28,7 +28,10 @@ use axum::{
 };
 use futures_util::{FutureExt, stream};
 use roomlog_core::{mailbox::Mailbox, tail::Tail};
-use roomlog_protocol::{ErrorCode, Latest, Refusal, RoomName, json::Object};
+use roomlog_protocol::{
+    ErrorCode, Latest, Refusal, RoomName,
+    object::{Member, Object},
+};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use super::query::{Params, Room, check_log, object_of_query, reach};
@@ -224,7 +227,7 @@ fn begins_after(
     }
     let members = object_of_query(room, &query);
     let object = Object::parse(&members);
-    let after = match object.as_ref().map(|object| object.latest("after")) {
+    let after = match object.as_ref().map(|object| object.latest(Member::After)) {
         Ok(Ok(after)) => return Ok(after),
         Ok(Err(problem)) => problem.0,
         Err(problem) => problem.to_string(),

@@ -43,7 +43,7 @@ impl Session {
     /// `wait` is how long it has been delayed before.
     fn try_append(
         &mut self,
-        append: ClientAppend,
+        mut append: ClientAppend,
         over: Option<Refusal>,
         wait: Option<Backpressure>,
     ) {
@@ -54,7 +54,12 @@ impl Session {
         let admitted = admitted.and_then(|()| {
             // One that cannot be opened is refused where it arrives.
             opened = self.open(&append.room).ok();
-            opened.map_or(Ok(()), |key| self.admit(&append.room, key))
+            let Some(key) = opened else { return Ok(()) };
+            if let Some(tail) = self.turn.rooms.tail(key) {
+                // All appends share one copy of the name, which is in a cache.
+                append.room.clone_from(tail.room());
+            }
+            self.admit(&append.room, key)
         });
         let admitted = admitted.map_err(|refusal| AppendOutcome::Invalid(Box::new(refusal)));
         let (client, now) = (&self.turn.client, self.turn.now);
@@ -88,12 +93,10 @@ impl Session {
 
     /// Checks whether one more room may be made, if this one has no entry.
     fn admit(&mut self, room: &RoomName, key: u32) -> Result<(), Refusal> {
-        if self.turn.rooms.is_written(key) {
-            self.begun.remove(&key);
-        } else if !self.begun.contains(&key) {
+        if !self.turn.rooms.is_written(key) && !self.turn.rooms.is_begun(key) {
             check_create(&self.turn.access, room)?;
             self.turn.client.admit_room(&self.turn.gateway)?;
-            self.begun.insert(key);
+            self.turn.rooms.begin(key);
         }
         Ok(())
     }

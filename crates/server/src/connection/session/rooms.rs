@@ -60,11 +60,10 @@ impl Session {
 
     /// Releases a room that is neither followed nor waited for.
     pub(super) fn release(&mut self, key: u32) {
-        let Self { turn, appends, reads, follows, begun, .. } = self;
+        let Self { turn, appends, reads, follows, .. } = self;
         if !follows.has(key) && !reads.has(key) && appends.is_at_rest(key) {
             turn.rooms.remove(key);
             appends.remove(key);
-            begun.remove(&key);
         }
     }
 
@@ -77,10 +76,9 @@ impl Session {
     }
 
     pub(super) fn evict_rooms_at_rest(&mut self) {
-        let Self { turn, appends, reads, follows, begun, .. } = self;
+        let Self { turn, appends, reads, follows, .. } = self;
         turn.rooms.retain(|key| follows.has(key) || reads.has(key) || !appends.is_at_rest(key));
         appends.retain(|key| turn.rooms.tail(key).is_some());
-        begun.retain(|key| turn.rooms.tail(*key).is_some());
         self.count_held();
     }
 }
