@@ -22,6 +22,7 @@ mod lone;
 mod metrics;
 mod page;
 mod peer;
+mod peers;
 mod process;
 mod receivers;
 mod spread;
@@ -30,7 +31,7 @@ mod table;
 mod times;
 mod ws;
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -64,9 +65,14 @@ enum Benchmark {
     Growth(growth::GrowthArgs),
     /// Three nodes on three NATS servers; floor: bare clients of the same servers.
     Cluster(cluster::ClusterArgs),
+    /// Roomlog beside what people would use instead, in turns.
+    Peers(peers::PeersArgs),
     /// The floor of `fanout`, which starts it.
     #[command(hide = true)]
     FanoutFloor,
+    /// The floor of appends in `peers`, which starts it.
+    #[command(hide = true)]
+    CeilingFloor { addr: SocketAddr, dir: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -81,7 +87,9 @@ fn main() -> ExitCode {
         Benchmark::Page(args) => page::run(&args),
         Benchmark::Growth(args) => growth::run(&args),
         Benchmark::Cluster(args) => cluster::run(&args),
+        Benchmark::Peers(args) => peers::run(&args),
         Benchmark::FanoutFloor => fanout::serve_floor(),
+        Benchmark::CeilingFloor { addr, dir } => peers::serve_floor(addr, &dir),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -35,8 +35,13 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
 /// A server's text frame.
 pub(crate) fn server_text(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 10);
-    put_frame(&mut out, TEXT, 0, text);
+    put_server_text(&mut out, text);
     out
+}
+
+/// Adds a server's text frame to `out`.
+pub(crate) fn put_server_text(out: &mut Vec<u8>, text: &[u8]) {
+    put_frame(out, TEXT, 0, text);
 }
 
 fn put_frame(out: &mut Vec<u8>, opcode: u8, masked: u8, payload: &[u8]) {
@@ -142,15 +147,23 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Completes the handshake.
-    fn shake_hands(mut stream: TcpStream, addr: SocketAddr) -> io::Result<Self> {
+    /// Completes the handshake for a path and, if it is given, a subprotocol.
+    pub(crate) fn shake_hands(
+        mut stream: TcpStream,
+        addr: SocketAddr,
+        path: &str,
+        subprotocol: Option<&str>,
+    ) -> io::Result<Self> {
+        let subprotocol = subprotocol
+            .map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"))
+            .unwrap_or_default();
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER))?;
         write!(
             stream,
-            "GET /v1/ws HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: roomlog.v1\r\n\r\n"
+             {subprotocol}\r\n"
         )?;
         let mut input = Input::default();
         let end = loop {
@@ -172,7 +185,7 @@ impl Socket {
     /// Connects and logs in; `hello` and `welcome` have been read.
     pub(crate) fn login<'a>(peer: impl Into<Peer<'a>>, author: &str) -> io::Result<Self> {
         let peer = peer.into();
-        Self::shake_hands(TcpStream::connect(peer.addr)?, peer.addr)?.log_in(&peer, author)
+        Self::to_roomlog(TcpStream::connect(peer.addr)?, peer, author)
     }
 
     /// As [`Socket::login`], from a port of the local address `from`.
@@ -185,14 +198,15 @@ impl Socket {
             socket.connect(peer.addr).await?.into_std()
         })?;
         stream.set_nonblocking(false)?;
-        Self::shake_hands(stream, peer.addr)?.log_in(&peer, author)
+        Self::to_roomlog(stream, peer, author)
     }
 
-    fn log_in(mut self, peer: &Peer<'_>, author: &str) -> io::Result<Self> {
-        self.send(&[peer.login(author)?])?;
-        self.expect("hello")?;
-        self.expect("welcome")?;
-        Ok(self)
+    fn to_roomlog(stream: TcpStream, peer: Peer<'_>, author: &str) -> io::Result<Self> {
+        let mut socket = Self::shake_hands(stream, peer.addr, "/v1/ws", Some("roomlog.v1"))?;
+        socket.send(&[peer.login(author)?])?;
+        socket.expect("hello")?;
+        socket.expect("welcome")?;
+        Ok(socket)
     }
 
     /// Follows a room from its end.

@@ -21,14 +21,19 @@ impl Salt {
     pub fn from_base64(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
+
+    /// The form of the wire, in ASCII.
+    pub(crate) fn to_base64(self) -> [u8; 16] {
+        let mut text = [0; 16];
+        // 12 bytes are just 16 characters.
+        let _length = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        text
+    }
 }
 
 impl fmt::Display for Salt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 16];
-        // 12 bytes are just 16 characters.
-        let length = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).unwrap_or(0);
-        f.write_str(std::str::from_utf8(&text[..length]).unwrap_or_default())
+        f.write_str(std::str::from_utf8(&self.to_base64()).unwrap_or_default())
     }
 }
 

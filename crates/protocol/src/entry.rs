@@ -125,12 +125,17 @@ impl Entry {
         if let Some(meta) = self.meta() {
             members.text(r#","meta":"#, meta);
         }
-        let _infallible = match &self.content {
-            Content::Said { salt, .. } => write!(to, r#","salt":"{salt}"}}"#),
-            Content::Redacted(commitment) => {
-                write!(to, r#","redacted":true,"commitment":"{commitment}"}}"#)
+        match &self.content {
+            Content::Said { salt, .. } => {
+                to.extend_from_slice(br#","salt":""#);
+                to.extend_from_slice(&salt.to_base64());
             }
-        };
+            Content::Redacted(commitment) => {
+                // A vector takes what is written.
+                let _infallible = write!(to, r#","redacted":true,"commitment":"{commitment}"#);
+            }
+        }
+        to.extend_from_slice(b"\"}");
     }
 
     /// Removes body, meta and salt. Hashes them.

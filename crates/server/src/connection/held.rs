@@ -112,3 +112,20 @@ impl Held {
         self.retry = self.retry.filter(|at| *at > now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_of_a_thousand_rooms_gives_back_its_memory_when_they_go() {
+        let mut map: HashMap<u32, [u8; 32]> = (0..1_000).map(|key| (key, [0; 32])).collect();
+        for key in 0..998 {
+            map.remove(&key);
+            shrink(&mut map);
+            // A table has room for up to twice as many as it is asked for.
+            assert!(map.capacity() <= 4 * MAP_KEPT.max(2 * map.len()), "{}", map.len());
+        }
+        assert_eq!(map.len(), 2);
+    }
+}
