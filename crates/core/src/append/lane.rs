@@ -175,6 +175,11 @@ impl<T> Lane<T> {
                     }
                 }
             }
+            // Nearly all appends wait for nothing: one that goes on at once leaves no queue behind, of which a
+            // connection would have one in each of its rooms.
+            None if self.queue.is_empty() && reaches(&arrival, end) => {
+                return self.release(arrival, steps);
+            }
             None => self.queue.push_back(Queued { since: now, arrival }),
         }
         self.pump(end, steps);
@@ -230,15 +235,16 @@ impl<T> Lane<T> {
 
     /// Submits what waited for a log that now ends at `end`.
     pub fn pump(&mut self, end: Slot, steps: &mut Vec<Step<T>>) {
-        let reached = |arrival: &Arrival<T>| {
-            arrival.work.is_err() || (!is_ahead(arrival, end) && !is_bad_ref(arrival, end))
-        };
-        while let Some(queued) = self.queue.pop_front_if(|queued| reached(&queued.arrival)) {
-            let token = queued.arrival.token;
-            match queued.arrival.work {
-                Ok(work) => steps.push(Step::Submit(token, work)),
-                Err(rejection) => self.settle(token, rejection, steps),
-            }
+        while let Some(queued) = self.queue.pop_front_if(|queued| reaches(&queued.arrival, end)) {
+            self.release(queued.arrival, steps);
+        }
+    }
+
+    /// Submits an append that waits for nothing, or answers it.
+    fn release(&mut self, arrival: Arrival<T>, steps: &mut Vec<Step<T>>) {
+        match arrival.work {
+            Ok(work) => steps.push(Step::Submit(arrival.token, work)),
+            Err(rejection) => self.settle(arrival.token, rejection, steps),
         }
     }
 
@@ -358,6 +364,11 @@ impl<T> Lane<T> {
             steps.extend(tokens.into_iter().map(|token| answer(token, AppendOutcome::Unavailable)));
         }
     }
+}
+
+/// Whether an append waits for nothing, in a log that ends at `end`.
+fn reaches<T>(arrival: &Arrival<T>, end: Slot) -> bool {
+    arrival.work.is_err() || (!is_ahead(arrival, end) && !is_bad_ref(arrival, end))
 }
 
 fn is_ahead<T>(arrival: &Arrival<T>, end: Slot) -> bool {
