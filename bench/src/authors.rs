@@ -13,8 +13,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
-    fmt,
-    io::{self, Write},
+    fmt, io,
     os::fd::AsRawFd,
     time::{Duration, Instant},
 };
@@ -25,6 +24,7 @@ use serde::Deserialize;
 
 use crate::{
     frame::{append_frame, body},
+    nonblocking,
     peer::Peer,
     supply::Supply,
     times::Times,
@@ -300,14 +300,6 @@ impl Authors {
 impl Connection {
     /// Writes as much as the socket accepts.
     fn flush(&mut self) -> io::Result<()> {
-        while !self.out.is_empty() {
-            match self.tcp.write(&self.out) {
-                Ok(n) => drop(self.out.drain(..n)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        nonblocking::write(&mut self.tcp, &mut self.out)
     }
 }

@@ -20,6 +20,7 @@ mod journal;
 mod load;
 mod lone;
 mod metrics;
+mod nonblocking;
 mod page;
 mod peer;
 mod peers;

@@ -89,6 +89,13 @@ impl Input {
         read.map(|n| n > 0)
     }
 
+    /// Adds what was received elsewhere.
+    pub(crate) fn add(&mut self, received: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.bytes.extend_from_slice(received);
+    }
+
     /// The next complete frame: opcode and payload.
     fn next(&mut self) -> io::Result<Option<(u8, &[u8])>> {
         let bytes = &self.bytes[self.start..];

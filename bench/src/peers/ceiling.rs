@@ -5,13 +5,13 @@
 //! ```
 //!
 //! Enters: appends over WebSockets. Leaves: their answers, after the fdatasync of their turn. Invariants: one
-//! thread does all; the file was written in full before the first append. It folds nothing, keeps no tail and
-//! checks nothing, so it cannot be followed or read: nobody should use it for anything else.
+//! thread does all; the file was written in full before the first append. It folds nothing, keeps no tail, and
+//! checks no more than that an id is new, so it cannot be followed or read: nobody should use it for anything else.
 
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
-    io::{self, Read, Write},
+    io,
     net::SocketAddr,
     ops::Range,
     os::unix::fs::FileExt,
@@ -29,7 +29,10 @@ use super::{
     roomlog::Frames,
     system::{Connected, Running, System, free_addr},
 };
-use crate::ws::{Socket, put_server_text};
+use crate::{
+    nonblocking,
+    ws::{Socket, put_server_text},
+};
 
 /// The subcommand that starts the server.
 const COMMAND: &str = "ceiling-floor";
@@ -211,15 +214,7 @@ struct Connection {
 impl Connection {
     /// Reads all that has come, and puts the answers into `out`.
     fn read(&mut self, log: &mut Log, buffer: &mut [u8]) -> io::Result<()> {
-        loop {
-            match self.tcp.read(buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        nonblocking::read(&mut self.tcp, &mut self.input, buffer)?;
         let mut taken = 0;
         if !self.upgraded {
             let Some(end) = memchr::memmem::find(&self.input, b"\r\n\r\n") else { return Ok(()) };
@@ -260,15 +255,7 @@ impl Connection {
 
     /// Writes as much as the socket accepts; an event comes when it accepts more.
     fn flush(&mut self) -> io::Result<()> {
-        while !self.out.is_empty() {
-            match self.tcp.write(&self.out) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        nonblocking::write(&mut self.tcp, &mut self.out)
     }
 }
 

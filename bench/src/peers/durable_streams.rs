@@ -10,7 +10,7 @@ use std::{
 use super::{
     http1::{self, Client},
     node::Script,
-    system::{Ack, Author, Connected, Pager, Reader, Running, System, connect, entry},
+    system::{Ack, Author, Connected, Running, System, connect, entry, name},
 };
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -22,7 +22,7 @@ pub(crate) struct DurableStreams(pub(crate) Script);
 struct Posts(SocketAddr);
 
 fn path(room: u32) -> String {
-    format!("/room-{room}")
+    format!("/{}", name(room))
 }
 
 impl Author for Posts {
@@ -87,15 +87,6 @@ impl System for DurableStreams {
     /// An entry costs it half a millisecond for each: a thousand would take an hour.
     fn most_followers(&self) -> usize {
         100
-    }
-
-    /// Loading a log would take too long: see `most_in_flight`.
-    fn reader(&self, _: SocketAddr, _: u32, _: u64, _: u64) -> io::Result<Option<Reader>> {
-        Ok(None)
-    }
-
-    fn pager(&self, _addr: SocketAddr, _room: u32) -> io::Result<Option<Pager>> {
-        Ok(None)
     }
 }
 

@@ -9,14 +9,14 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read, Write},
+    io,
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token};
 
 use super::system::{Ack, Author, Connected};
-use crate::times::Times;
+use crate::{nonblocking, times::Times};
 
 /// Timeout of the last answers.
 const LAST: Duration = Duration::from_secs(40);
@@ -122,16 +122,7 @@ impl Generator {
 impl Connection {
     /// Reads what has come, and counts the acks in it.
     fn read(&mut self, acked: &mut Acked) -> io::Result<()> {
-        let mut buffer = [0; 64 << 10];
-        loop {
-            match self.tcp.read(&mut buffer) {
-                Ok(0) => return Err(io::Error::other("the server closed an author")),
-                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        nonblocking::read(&mut self.tcp, &mut self.input, &mut [0; 64 << 10])?;
         let mut acks = Vec::new();
         let taken = self.author.answers(&self.input, &mut self.out, &mut acks)?;
         self.input.drain(..taken);
@@ -152,14 +143,6 @@ impl Connection {
 
     /// Writes as much as the socket accepts.
     fn flush(&mut self) -> io::Result<()> {
-        while !self.out.is_empty() {
-            match self.tcp.write(&self.out) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        nonblocking::write(&mut self.tcp, &mut self.out)
     }
 }

@@ -85,7 +85,7 @@ pub(super) enum Measurement {
     Appends8Rooms,
     /// A single author who waits for each ack.
     Lone,
-    /// A room with 1,000 followers.
+    /// A room with 1,000 followers, or as many as a system can have.
     Fanout,
     /// Reading 100,000 entries, and pages of 50 at random.
     Reading,
@@ -103,7 +103,7 @@ impl Measurement {
             Self::Appends8 => "64 authors, 8 appends in flight each, one room",
             Self::Appends8Rooms => "64 authors, 8 appends in flight each, 200 rooms",
             Self::Lone => "A single author, who waits for each ack",
-            Self::Fanout => "A room with 1,000 followers",
+            Self::Fanout => "A room with many followers",
             Self::Reading => "Reading a long log",
         }
     }

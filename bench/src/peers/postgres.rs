@@ -23,6 +23,7 @@ use super::{
     pgwire::{ask, counted, first_message, put_execute, put_parse, put_query, refused},
     system::{
         Ack, Author, Connected, PAGE, Pager, Reader, Running, System, connect, free_addr, is_page,
+        name, read_pages,
     },
 };
 use crate::frame::count_entries;
@@ -130,10 +131,6 @@ fn selector(addr: SocketAddr, room: u32) -> io::Result<impl FnMut(u64, u64) -> i
         ask(&mut stream, &out, &mut reply)?;
         Ok(count_entries(&reply))
     })
-}
-
-fn name(room: u32) -> String {
-    format!("room-{room}")
 }
 
 /// The directory with the programs of the newest version.
@@ -271,16 +268,7 @@ impl System for Postgres {
         count: u64,
     ) -> io::Result<Option<Reader>> {
         let mut select = selector(addr, room)?;
-        Ok(Some(Box::new(move || {
-            let mut found = 0;
-            while found < count {
-                match select(first + found, READ)? {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    entries => found += entries,
-                }
-            }
-            Ok(())
-        })))
+        Ok(Some(Box::new(move || read_pages(first, count, |slot| select(slot, READ)))))
     }
 
     fn pager(&self, addr: SocketAddr, room: u32) -> io::Result<Option<Pager>> {

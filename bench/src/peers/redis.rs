@@ -9,6 +9,7 @@ use std::{
 
 use super::system::{
     Ack, Author, Connected, PAGE, Pager, Reader, Running, System, connect, free_addr, is_page,
+    name, read_pages,
 };
 use crate::frame::count_entries;
 
@@ -81,13 +82,9 @@ fn refused(reply: &[u8]) -> io::Error {
     io::Error::other(String::from_utf8_lossy(reply).into_owned())
 }
 
-fn key(room: u32) -> String {
-    format!("room-{room}")
-}
-
 impl Author for Resp {
     fn append(&mut self, out: &mut Vec<u8>, room: u32, body: &str, _place: usize) {
-        let (key, id) = (key(room), ulid::Ulid::generate().to_string());
+        let (key, id) = (name(room), ulid::Ulid::generate().to_string());
         let at = match self {
             Self::Slots(slot) => {
                 *slot += 1;
@@ -154,7 +151,7 @@ impl System for Redis {
 
     fn follower(&self, addr: SocketAddr, room: u32) -> io::Result<Option<TcpStream>> {
         let mut stream = connect(addr)?;
-        ask(&mut stream, &["SUBSCRIBE", &key(room)], &mut Vec::new())?;
+        ask(&mut stream, &["SUBSCRIBE", &name(room)], &mut Vec::new())?;
         Ok(Some(stream))
     }
 
@@ -165,24 +162,19 @@ impl System for Redis {
         first: u64,
         count: u64,
     ) -> io::Result<Option<Reader>> {
-        let (mut stream, key) = (connect(addr)?, key(room));
+        let (mut stream, key) = (connect(addr)?, name(room));
         Ok(Some(Box::new(move || {
-            let (mut reply, mut found) = (Vec::new(), 0);
-            while found < count {
-                let from = format!("{}-0", first + found + 1);
-                let most = READ.to_string();
+            let (mut reply, most) = (Vec::new(), READ.to_string());
+            read_pages(first, count, |slot| {
+                let from = format!("{}-0", slot + 1);
                 ask(&mut stream, &["XRANGE", &key, &from, "+", "COUNT", &most], &mut reply)?;
-                match count_entries(&reply) {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    entries => found += entries,
-                }
-            }
-            Ok(())
+                Ok(count_entries(&reply))
+            })
         })))
     }
 
     fn pager(&self, addr: SocketAddr, room: u32) -> io::Result<Option<Pager>> {
-        let (mut stream, key, mut reply) = (connect(addr)?, key(room), Vec::new());
+        let (mut stream, key, mut reply) = (connect(addr)?, name(room), Vec::new());
         Ok(Some(Box::new(move |slot| {
             let (from, most) = (format!("{}-0", slot + 1), PAGE.to_string());
             ask(&mut stream, &["XRANGE", &key, &from, "+", "COUNT", &most], &mut reply)?;

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 
 use super::system::{
-    Ack, Author, Connected, PAGE, Pager, Reader, Running, System, free_addr, is_page,
+    Ack, Author, Connected, PAGE, Pager, Reader, Running, System, free_addr, is_page, name,
 };
 use crate::{
     frame::{append_frame, count_entries},
@@ -34,10 +34,6 @@ struct Answer<'a> {
 #[derive(Default)]
 pub(super) struct Frames(Input);
 
-fn name(room: u32) -> String {
-    format!("room-{room}")
-}
-
 impl Author for Frames {
     fn append(&mut self, out: &mut Vec<u8>, room: u32, body: &str, place: usize) {
         put_text(out, append_frame(&name(room), body, Some(place)).as_bytes());
@@ -45,14 +41,11 @@ impl Author for Frames {
 
     fn answers(
         &mut self,
-        mut input: &[u8],
+        input: &[u8],
         out: &mut Vec<u8>,
         acks: &mut Vec<Ack>,
     ) -> io::Result<usize> {
-        let length = input.len();
-        while !input.is_empty() {
-            self.0.fill(&mut input)?;
-        }
+        self.0.add(input);
         while let Some(text) = self.0.next_text(out)? {
             match serde_json::from_slice(text) {
                 Ok(Answer { r#type: "appended", req: Some(req) }) => acks.push(Ack::Place(req)),
@@ -61,7 +54,7 @@ impl Author for Frames {
                 }
             }
         }
-        Ok(length)
+        Ok(input.len())
     }
 }
 

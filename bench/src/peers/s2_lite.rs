@@ -17,7 +17,7 @@ use super::{
     http1::{self, Client},
     system::{
         Ack, Author, Connected, PAGE, Pager, Reader, Running, System, connect, entry, free_addr,
-        is_page,
+        is_page, name,
     },
 };
 use crate::{frame::count_entries, receivers::Receivers};
@@ -93,7 +93,7 @@ fn frame(content: &[u8]) -> io::Result<Option<usize>> {
 }
 
 fn records(room: u32) -> String {
-    format!("/v1/streams/room-{room}/records")
+    format!("/v1/streams/{}/records", name(room))
 }
 
 impl Author for Session {
@@ -152,7 +152,7 @@ impl System for S2Lite {
     fn prepare(&self, addr: SocketAddr, rooms: u32) -> io::Result<()> {
         let mut client = Client::connect(addr, JSON)?;
         (0..rooms).try_for_each(|room| {
-            let body = format!(r#"{{"stream":"room-{room}"}}"#);
+            let body = format!(r#"{{"stream":"{}"}}"#, name(room));
             client.ask("POST", "/v1/streams", Some(body.as_bytes())).map(drop)
         })
     }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     node::Script,
-    system::{Ack, Author, Connected, Pager, Reader, Running, System, connect, entry},
+    system::{Ack, Author, Connected, Running, System, connect, entry, name},
 };
 use crate::ws::{Input, Socket, put_text};
 
@@ -43,10 +43,6 @@ fn packet(text: &[u8]) -> io::Result<Packet> {
     if slots.starts_with(b"[") { Ok(Packet::Ack(id)) } else { Err(wrong()) }
 }
 
-fn name(room: u32) -> String {
-    format!("room-{room}")
-}
-
 /// Connects to the default namespace.
 fn log_in(addr: SocketAddr) -> io::Result<Socket> {
     let path = "/socket.io/?EIO=4&transport=websocket";
@@ -74,21 +70,18 @@ impl Author for Events {
 
     fn answers(
         &mut self,
-        mut input: &[u8],
+        input: &[u8],
         out: &mut Vec<u8>,
         acks: &mut Vec<Ack>,
     ) -> io::Result<usize> {
-        let length = input.len();
-        while !input.is_empty() {
-            self.0.fill(&mut input)?;
-        }
+        self.0.add(input);
         while let Some(text) = self.0.next_text(out)? {
             match packet(text)? {
                 Packet::Ping => put_text(out, b"3"),
                 Packet::Ack(place) => acks.push(Ack::Place(place)),
             }
         }
-        Ok(length)
+        Ok(input.len())
     }
 }
 
@@ -114,14 +107,6 @@ impl System for SocketIo {
         socket.send(&[format!(r#"420["join","{}"]"#, name(room))])?;
         expect(&mut socket, "430")?;
         socket.into_stream().map(Some)
-    }
-
-    fn reader(&self, _: SocketAddr, _: u32, _: u64, _: u64) -> io::Result<Option<Reader>> {
-        Ok(None)
-    }
-
-    fn pager(&self, _addr: SocketAddr, _room: u32) -> io::Result<Option<Pager>> {
-        Ok(None)
     }
 }
 

@@ -230,6 +230,11 @@ pub(crate) fn entry(body: &str) -> String {
     format!(r#"{{"author":"ada","id":"{id}","body":"{body}"}}"#)
 }
 
+/// The name of a room.
+pub(crate) fn name(room: u32) -> String {
+    format!("room-{room}")
+}
+
 /// An address of the loopback interface that is free now.
 pub(crate) fn free_addr() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
@@ -249,4 +254,21 @@ pub(crate) fn is_page(entries: u64) -> io::Result<()> {
         PAGE => Ok(()),
         _ => Err(io::Error::other(format!("a page of {entries} entries instead of {PAGE}"))),
     }
+}
+
+/// Reads `count` entries from slot `first` on, page by page: `page` reads one from a slot on, and returns how
+/// many entries it has.
+pub(crate) fn read_pages(
+    first: u64,
+    count: u64,
+    mut page: impl FnMut(u64) -> io::Result<u64>,
+) -> io::Result<()> {
+    let mut found = 0;
+    while found < count {
+        match page(first + found)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            entries => found += entries,
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! JSON as Roomlog writes it, on the wire and on standard output.
 //!
-//! Enters: values. Leaves: lines of JSON. Some readers split lines at Unicode line ends (Python's `splitlines`), and terminals
+//! Enters: values. Leaves: lines of JSON.
+//!
+//! Some readers split lines at Unicode line ends (Python's `splitlines`), and terminals
 //! interpret C1 control characters; JSON allows both unescaped in strings. Invariant: U+0080 to U+009F,
 //! U+2028 and U+2029 are written as `\u` escapes, which every JSON parser reads as the same text.
 
