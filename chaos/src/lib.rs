@@ -9,12 +9,15 @@
 //! Enters: a [`Plan`]. Leaves: an [`Outcome`]. Invariant: writers do what PROTOCOL.md requires of a
 //! client and no more; a run passes if every append was acked and no guarantee was violated.
 //!
-//! Besides, one server under hostile clients ([`hostile`]).
+//! Besides, one server that is killed ([`crash`]), its files with a flipped bit ([`flips`]), and one under
+//! hostile clients ([`hostile`]).
 #![allow(clippy::print_stderr, reason = "a command-line tool")]
 
+pub mod crash;
 mod disk;
 mod fault;
 mod fleet;
+pub mod flips;
 pub mod hostile;
 mod node;
 mod plan;

@@ -101,12 +101,7 @@ async fn finish(
     tallies: &[(String, Tally)],
     faults: Vec<(Fault, Duration)>,
 ) -> io::Result<Outcome> {
-    let mut rooms: BTreeMap<String, i64> = BTreeMap::new();
-    for (room, tally) in tallies {
-        let last = rooms.entry(room.clone()).or_insert(-1);
-        *last = (*last).max(tally.seen);
-    }
-    let rooms: Vec<_> = rooms.into_iter().collect();
+    let rooms = seen_by(tallies);
     let mut history = History { frames: recorder.take(), ..History::default() };
     for index in 0..fleet.nodes.len() {
         if fleet.note_ended(index) {
@@ -128,6 +123,16 @@ async fn finish(
         faults,
         ended: std::mem::take(&mut fleet.ended),
     })
+}
+
+/// The rooms, and the highest slot in each that a writer knows of.
+pub(crate) fn seen_by(tallies: &[(String, Tally)]) -> Vec<(String, i64)> {
+    let mut rooms: BTreeMap<String, i64> = BTreeMap::new();
+    for (room, tally) in tallies {
+        let last = rooms.entry(room.clone()).or_insert(-1);
+        *last = (*last).max(tally.seen);
+    }
+    rooms.into_iter().collect()
 }
 
 fn ack_times(tallies: &[(String, Tally)]) -> BTreeMap<usize, (Duration, Duration)> {

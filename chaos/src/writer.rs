@@ -72,6 +72,10 @@ impl Recorder {
         self.frames.lock().push(Frame { connection, direction, text });
     }
 
+    fn ended(&self, connection: u64) {
+        self.record(connection, Direction::Ended, String::new());
+    }
+
     pub(crate) fn take(&self) -> Vec<Frame> {
         std::mem::take(&mut self.frames.lock())
     }
@@ -107,6 +111,13 @@ struct Connection<'a> {
     /// How many of the pending appends were sent over it.
     sent: usize,
     heard: Instant,
+}
+
+/// However it ends.
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.recorder.ended(self.number);
+    }
 }
 
 impl Connection<'_> {

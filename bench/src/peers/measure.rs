@@ -61,15 +61,27 @@ pub(super) struct Sizes {
     pub(super) log: u64,
     /// How many of them are read to catch up.
     pub(super) behind: u64,
-    /// Entries that are told to followers one at a time, and bursts.
+    /// The most entries that are told to followers one at a time, and four times the most bursts.
     pub(super) told: u64,
+    /// How long that goes on at most.
+    pub(super) telling: Duration,
 }
 
 impl Sizes {
-    pub(super) const FULL: Self =
-        Self { time: Duration::from_secs(8), log: 1_000_000, behind: 100_000, told: 400 };
-    pub(super) const QUICK: Self =
-        Self { time: Duration::from_secs(2), log: 200_000, behind: 100_000, told: 100 };
+    pub(super) const FULL: Self = Self {
+        time: Duration::from_secs(6),
+        log: 1_000_000,
+        behind: 100_000,
+        told: 400,
+        telling: Duration::from_secs(12),
+    };
+    pub(super) const QUICK: Self = Self {
+        time: Duration::from_secs(2),
+        log: 200_000,
+        behind: 100_000,
+        told: 100,
+        telling: Duration::from_secs(4),
+    };
 }
 
 /// A measurement.
@@ -185,14 +197,16 @@ fn fan_out(system: &dyn System, dir: &Path, sizes: Sizes) -> io::Result<Figures>
     let mut generator = Generator::new(vec![system.teller(running.addr)?], most, 1, body(BODY))?;
     let mut tell = |entries: u64, times: u64| {
         let (mut last, cpu) = (Times::default(), running.cpu_seconds()?);
-        for _ in 0..times {
+        let (first, mut told) = (Instant::now(), 0);
+        while told < times && first.elapsed() < sizes.telling {
             let begun = Instant::now();
             generator.run(PATIENCE, entries)?;
             receivers.take(entries)?;
             last.record(begun.elapsed());
+            told += 1;
         }
-        let told = (times * entries * followers as u64) as f64;
-        Ok::<_, io::Error>((last, (running.cpu_seconds()? - cpu) * 1e6 / told))
+        let delivered = (told * entries * followers as u64) as f64;
+        Ok::<_, io::Error>((last, (running.cpu_seconds()? - cpu) * 1e6 / delivered))
     };
     tell(1, sizes.told / 10)?;
     let (last, single) = tell(1, sizes.told)?;

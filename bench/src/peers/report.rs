@@ -56,10 +56,13 @@ impl Report {
             rest = others;
         }
         let seconds = sizes.time.as_secs();
+        let rounds = match self.0.iter().map(|row| row.runs.len()).max().unwrap_or(0) {
+            1 => "One round".to_owned(),
+            rounds => format!("Medians of {rounds} rounds, in brackets the least and the most"),
+        };
         say(&format!(
-            "Medians of {} rounds, in brackets the least and the most; runs of {seconds} s; a log of {} \
-             entries is read, which PostgreSQL and NATS load without a sync per append; bodies of 200 bytes.",
-            self.0.iter().map(|row| row.runs.len()).max().unwrap_or(0),
+            "{rounds}; runs of {seconds} s; a log of {} entries is read, which PostgreSQL and NATS load without \
+             a sync per append; bodies of 200 bytes.",
             sizes.log
         ));
     }

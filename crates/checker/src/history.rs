@@ -1,13 +1,22 @@
-//! What was recorded of a run: frames, and every node's log.
+//! What was recorded of a run: frames, and every node's log. As text, a line each:
 //!
-//! Enters: the JSON of frames. Leaves: the members that the checker reads, or which one is missing.
+//! ```text
+//! 7 > {"type":"login","author":"ada"}     sent over connection 7
+//! 7 < {"type":"welcome","author":"ada"}   received over it
+//! 7 .                                     it ended, as its client knows
+//! node-0 = {"type":"reply",…}             of that node's complete log, after the run
+//! ```
+//!
+//! Enters: lines. Leaves: a [`History`], or which line is wrong. Lines are in the order of one clock: a
+//! frame is recorded before it is sent and after it is received.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use std::{
+    fmt,
+    io::{self, BufRead, Write},
+};
 
 /// The record of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct History {
     /// The frames of all connections, in the order of one clock.
     pub frames: Vec<Frame>,
@@ -31,6 +40,8 @@ pub enum Direction {
     Sent,
     /// From the server.
     Received,
+    /// None: the connection ended.
+    Ended,
 }
 
 /// A frame as sent over the wire.
@@ -40,99 +51,94 @@ pub struct Frame {
     pub connection: u64,
     /// Which way it went.
     pub direction: Direction,
-    /// Its JSON.
+    /// Its JSON; empty for the end of a connection.
     pub text: String,
 }
 
-/// An entry as sent to a client. The same one before and after its redaction is equal: the commitment
-/// stands for the body.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    pub(crate) slot: u64,
-    pub(crate) author: String,
-    pub(crate) id: String,
-    pub(crate) kind: String,
-    /// `None` if redacted.
-    pub(crate) body: Option<String>,
-    pub(crate) commitment: [u8; 32],
-    pub(crate) reference: Option<u64>,
-    pub(crate) sent_at: Option<u64>,
-    pub(crate) committed_at: u64,
+/// Why a text is no history.
+#[derive(Debug)]
+pub enum HistoryError {
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// A line, counted from 1, has another form.
+    Line(usize),
 }
 
-impl PartialEq for Seen {
-    fn eq(&self, other: &Self) -> bool {
-        let members =
-            |it: &Self| (it.slot, it.committed_at, it.sent_at, it.reference, it.commitment);
-        members(self) == members(other)
-            && (&self.author, &self.id, &self.kind) == (&other.author, &other.id, &other.kind)
+impl fmt::Display for HistoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(why) => write!(f, "it cannot be read: {why}"),
+            Self::Line(number) => write!(
+                f,
+                "line {number} is none of \"N > FRAME\", \"N < FRAME\", \"N .\" and \"NODE = REPLY\", where N \
+                 is the number of a connection"
+            ),
+        }
     }
 }
 
-impl Eq for Seen {}
+impl std::error::Error for HistoryError {}
 
-pub(crate) type FromFrame<T> = Result<T, String>;
-
-pub(crate) fn text<'a>(frame: &'a Value, member: &str) -> FromFrame<&'a str> {
-    let value = frame.get(member).and_then(Value::as_str);
-    value.ok_or_else(|| format!("no text {member:?} in {frame}"))
-}
-
-pub(crate) fn number(frame: &Value, member: &str) -> FromFrame<u64> {
-    let value = frame.get(member).and_then(Value::as_u64);
-    value.ok_or_else(|| format!("no number {member:?} in {frame}"))
-}
-
-pub(crate) fn entries(frame: &Value) -> FromFrame<Vec<Seen>> {
-    let entries = frame.get("entries").and_then(Value::as_array);
-    let entries = entries.ok_or_else(|| format!("no entries in {frame}"))?;
-    entries.iter().map(entry).collect()
-}
-
-fn entry(value: &Value) -> FromFrame<Seen> {
-    let maybe = |member: &str| value.get(member).and_then(Value::as_u64);
-    let (body, commitment) = if value.get("redacted").is_some() {
-        (None, from_hex(text(value, "commitment")?)?)
-    } else {
-        (Some(text(value, "body")?.to_owned()), commitment(value)?)
-    };
-    Ok(Seen {
-        slot: number(value, "slot")?,
-        author: text(value, "author")?.into(),
-        id: text(value, "id")?.into(),
-        kind: value.get("kind").and_then(Value::as_str).unwrap_or("text").into(),
-        body,
-        commitment,
-        reference: maybe("ref"),
-        sent_at: maybe("sent_at"),
-        committed_at: number(value, "committed_at")?,
-    })
-}
-
-/// What body and meta enter the digest as.
-fn commitment(value: &Value) -> FromFrame<[u8; 32]> {
-    let salt = URL_SAFE_NO_PAD.decode(text(value, "salt")?).map_err(|why| why.to_string())?;
-    let mut hash = Sha256::new();
-    hash.update(salt);
-    lp(&mut hash, text(value, "body")?);
-    if value.get("meta").is_some() {
-        lp(&mut hash, text(value, "meta")?);
+impl History {
+    /// Reads a history. Empty lines are skipped.
+    ///
+    /// # Errors
+    /// [`HistoryError::Unreadable`] from the reader, which includes text that is not UTF-8;
+    /// [`HistoryError::Line`] for the first line of another form.
+    pub fn read(text: impl BufRead) -> Result<Self, HistoryError> {
+        let mut history = Self::default();
+        for (at, line) in text.lines().enumerate() {
+            let line = line.map_err(HistoryError::Unreadable)?;
+            history.line(line.trim_end()).ok_or(HistoryError::Line(at + 1))?;
+        }
+        Ok(history)
     }
-    Ok(hash.finalize().into())
-}
 
-pub(crate) fn lp(hash: &mut Sha256, text: &str) {
-    hash.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-    hash.update(text.as_bytes());
-}
+    /// Takes a line; `None` if it has another form.
+    fn line(&mut self, line: &str) -> Option<()> {
+        if line.is_empty() {
+            return Some(());
+        }
+        let (who, rest) = line.split_once(' ')?;
+        let (sign, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let direction = match sign {
+            "=" => {
+                match self.logs.iter_mut().find(|log| log.node == who) {
+                    Some(log) => log.replies.push(text.into()),
+                    None => {
+                        self.logs.push(NodeLog { node: who.into(), replies: vec![text.into()] });
+                    }
+                }
+                return Some(());
+            }
+            ">" => Direction::Sent,
+            "<" => Direction::Received,
+            "." if text.is_empty() => Direction::Ended,
+            _ => return None,
+        };
+        self.frames.push(Frame { connection: who.parse().ok()?, direction, text: text.into() });
+        Some(())
+    }
 
-fn from_hex(text: &str) -> FromFrame<[u8; 32]> {
-    let digit = |at: usize| text.get(at..at + 2).and_then(|byte| u8::from_str_radix(byte, 16).ok());
-    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(digit).collect();
-    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| format!("no 32 bytes of hex: {text}"))
-}
-
-pub(crate) fn signed(slot: u64) -> i64 {
-    i64::try_from(slot).unwrap_or(i64::MAX)
+    /// Writes it as [`History::read`] reads it.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        // Between the members of a frame a line feed is white space, and nowhere else.
+        let on_one_line = |text: &str| text.replace(['\n', '\r'], " ");
+        for Frame { connection, direction, text } in &self.frames {
+            match direction {
+                Direction::Sent => writeln!(to, "{connection} > {}", on_one_line(text))?,
+                Direction::Received => writeln!(to, "{connection} < {}", on_one_line(text))?,
+                Direction::Ended => writeln!(to, "{connection} .")?,
+            }
+        }
+        for NodeLog { node, replies } in &self.logs {
+            for reply in replies {
+                writeln!(to, "{} = {}", node.replace(' ', "-"), on_one_line(reply))?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -12,23 +12,34 @@
 //! |---|---|
 //! | no gap | a node's log has the slots 0, 1, 2, … up to its `latest` |
 //! | one order | all nodes' logs are equal, entry by entry, and match their digests, recomputed here |
-//! | exactly once | an author's id is in a room once, and was sent with that body |
-//! | acked is durable | what was `appended` is at its slot, with its time |
-//! | every view is a prefix | each entry that any client received is the one at its slot |
-//! | no missed gap | a follow receives one slot after the other |
-//! | causal order | an append first sent after any client received slot s is behind s |
-//! | author order | what an author sent first comes first |
-//! | no stale answer | a reply to `seen` or `after` s has `latest` ≥ s |
+//! | exactly once | an author's id is in a room once, with a body, kind, `ref` and meta that were sent with it |
+//! | acked is durable | what was `appended` is at its slot, with its time; no slot was named that the log has not |
+//! | refused is not there | what got an error other than `unknown_outcome` each time that it was sent is not in the log |
+//! | every view is a prefix | each entry that any client received is the one at its slot, and so is each digest |
+//! | no missed gap | a follow receives one slot after the other, and nothing after `left` |
+//! | real time | an append first sent after any client received slot s, or that names it in `after`, is behind s |
+//! | queue order | what a connection sent first comes first, and with `seq` what an author's connections sent, one after the other |
+//! | expected slot | an append with `expect` is at that slot |
+//! | no stale answer | a reply has a `latest` that reaches `seen`, `after`, and what its connection received before |
+//! | erased is gone | what an entry removes is not in a log, nor in an answer that must have reached that entry; and nothing else is redacted |
+//! | rights | a token's connection receives only what its claims allow |
+//!
+//! Not checked: signatures and lives of tokens, the order by time among connections, `retry_after_ms`.
 
+mod appends;
+mod connection;
+mod entry;
 mod history;
 mod logs;
+mod removals;
+mod rights;
 mod walk;
 
 use std::fmt;
 
 use walk::{Counts, Walk};
 
-pub use history::{Direction, Frame, History, NodeLog};
+pub use history::{Direction, Frame, History, HistoryError, NodeLog};
 
 /// The most violations that a report displays.
 const SHOWN: usize = 20;
@@ -52,6 +63,9 @@ pub struct Report {
 #[must_use]
 pub fn check(history: &History) -> Report {
     let mut broken = Vec::new();
+    if history.logs.is_empty() {
+        broken.push("no log of any node was read after the run".into());
+    }
     let rooms = logs::agree(&history.logs, &mut broken);
     let mut walk = Walk::new(&rooms);
     history.frames.iter().for_each(|frame| walk.frame(frame));

@@ -8,12 +8,35 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::history::{self, FromFrame, NodeLog, Seen, lp};
+use crate::{
+    entry::{self, FromFrame, Seen, lp},
+    history::NodeLog,
+    removals,
+};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Log {
     pub(crate) entries: Vec<Seen>,
+    /// The digest after each slot, computed.
+    digests: Vec<String>,
+    /// The digest that the node gave at the end.
     digest: String,
+    /// By slot, the slot of the first entry that removes its text.
+    pub(crate) removed: HashMap<u64, u64>,
+}
+
+impl Log {
+    pub(crate) fn at(&self, slot: u64) -> Option<&Seen> {
+        self.entries.get(usize::try_from(slot).ok()?)
+    }
+
+    /// The digest after a slot, −1 for that of the empty log; `None` past the end.
+    pub(crate) fn digest_at(&self, room: &str, slot: i64) -> Option<String> {
+        match usize::try_from(slot) {
+            Ok(slot) => self.digests.get(slot).cloned(),
+            Err(_) => Some(Chain::new(room).hex()),
+        }
+    }
 }
 
 pub(crate) type Rooms = BTreeMap<String, Log>;
@@ -78,10 +101,10 @@ fn rooms_of(replies: &[String]) -> FromFrame<Rooms> {
     let mut latest: BTreeMap<String, i64> = BTreeMap::new();
     for reply in replies {
         let reply: Value = serde_json::from_str(reply).map_err(|why| why.to_string())?;
-        let room = history::text(&reply, "room")?.to_owned();
+        let room = entry::text(&reply, "room")?.to_owned();
         let log = rooms.entry(room.clone()).or_default();
         let chain = chains.entry(room.clone()).or_insert_with(|| Chain::new(&room));
-        for entry in history::entries(&reply)? {
+        for entry in entry::entries(&reply)? {
             let (slot, expected) = (entry.slot, log.entries.len());
             if slot != expected as u64 {
                 return Err(format!("room {room} has slot {slot} where {expected} is next"));
@@ -90,13 +113,14 @@ fn rooms_of(replies: &[String]) -> FromFrame<Rooms> {
                 return Err(format!("room {room}: time goes back at slot {slot}"));
             }
             chain.add(&entry);
+            log.digests.push(chain.hex());
             log.entries.push(entry);
         }
-        log.digest = history::text(&reply, "digest")?.to_owned();
+        log.digest = entry::text(&reply, "digest")?.to_owned();
         let end = reply.get("latest").and_then(Value::as_i64).unwrap_or(-1);
         latest.insert(room, end);
     }
-    for (room, log) in &rooms {
+    for (room, log) in &mut rooms {
         let (latest, count) = (latest[room], log.entries.len());
         if latest + 1 != i64::try_from(count).unwrap_or(-1) {
             return Err(format!("room {room} has latest {latest} and {count} entries"));
@@ -104,6 +128,10 @@ fn rooms_of(replies: &[String]) -> FromFrame<Rooms> {
         let computed = chains[room].hex();
         if computed != log.digest {
             return Err(format!("room {room} has digest {}, computed {computed}", log.digest));
+        }
+        log.removed = removals::removed(&log.entries);
+        if let Some(left) = removals::still_there(&log.entries, &log.removed) {
+            return Err(format!("room {room}: {left}"));
         }
     }
     Ok(rooms)
@@ -147,6 +175,7 @@ fn compare(one: &str, first: &Rooms, other: &str, second: &Rooms, broken: &mut V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Said;
 
     #[test]
     fn a_duplicate_id_is_found_although_the_digest_matches() {
@@ -155,13 +184,13 @@ mod tests {
             author: "ada".into(),
             id: "a-1".into(),
             kind: "text".into(),
-            body: Some("hello".into()),
+            said: Some(Said { body: "hello".into(), meta: None }),
             commitment: [0; 32],
             reference: None,
             sent_at: None,
             committed_at: 7,
         };
-        let log = Log { entries: vec![entry(0), entry(1)], digest: String::new() };
+        let log = Log { entries: vec![entry(0), entry(1)], ..Log::default() };
         let mut broken = Vec::new();
         each_id_once("n", &Rooms::from([("r".into(), log)]), &mut broken);
         assert_eq!(broken, ["n: room r: ada's a-1 is at slot 0 and at 1"]);

@@ -1,39 +1,20 @@
 //! A walk through the frames, in time order.
 //!
-//! Enters: frames, and the log that all nodes agree on. Leaves: violations and counts.
+//! Enters: frames, and the log that all nodes agree on. Leaves: violations and counts. What a connection was
+//! promised depends on what it had sent and received before ([`Connection`]); what becomes of appends is
+//! checked at the end ([`Appends`]).
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use crate::{
-    history::{self, Direction, Frame, FromFrame, Seen, signed},
+    appends::{Appends, Content, Name, Sending},
+    connection::Connection,
+    entry::{self, FromFrame, Said, Seen, signed},
+    history::{Direction, Frame},
     logs::Rooms,
 };
-
-/// An append: room, author, id.
-type Name = (String, String, String);
-
-/// An author's turn, the slot of the entry, its id.
-type Turn<'a> = (usize, usize, &'a str);
-
-/// An append as it was first sent.
-struct Sent {
-    body: String,
-    /// The highest slot that any client had received; −1: none.
-    floor: i64,
-    /// How many appends the author had sent to the room.
-    turn: usize,
-}
-
-#[derive(Default)]
-struct Connection {
-    author: Option<String>,
-    /// Followed rooms, and the last slot received in each.
-    follows: HashMap<String, i64>,
-    /// Unanswered reads: by `req`, the least `latest` of the reply, and whether it is a `join`.
-    reads: HashMap<i64, (i64, bool)>,
-}
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -44,10 +25,11 @@ pub(crate) struct Counts {
 
 pub(crate) struct Walk<'a> {
     rooms: &'a Rooms,
-    slots: HashMap<Name, usize>,
-    sent: HashMap<Name, Sent>,
-    turns: HashMap<(String, String), usize>,
+    appends: Appends,
     connections: HashMap<u64, Connection>,
+    /// Of an author: how many connections are open, and which session they are.
+    sessions: HashMap<String, (usize, u64)>,
+    begun: u64,
     /// The highest slot that any client received, by room.
     shown: HashMap<String, i64>,
     pub(crate) counts: Counts,
@@ -56,18 +38,12 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(rooms: &'a Rooms) -> Self {
-        let mut slots = HashMap::new();
-        for (room, log) in rooms {
-            for (slot, entry) in log.entries.iter().enumerate() {
-                slots.insert((room.clone(), entry.author.clone(), entry.id.clone()), slot);
-            }
-        }
         Self {
             rooms,
-            slots,
-            sent: HashMap::new(),
-            turns: HashMap::new(),
+            appends: Appends::default(),
             connections: HashMap::new(),
+            sessions: HashMap::new(),
+            begun: 0,
             shown: HashMap::new(),
             counts: Counts::default(),
             broken: Vec::new(),
@@ -75,168 +51,229 @@ impl<'a> Walk<'a> {
     }
 
     pub(crate) fn frame(&mut self, frame: &Frame) {
+        let number = frame.connection;
+        if frame.direction == Direction::Ended {
+            return self.ended(number);
+        }
         let value: Value = match serde_json::from_str(&frame.text) {
             Ok(value) => value,
+            // What a client sends need not be JSON.
+            Err(_) if frame.direction == Direction::Sent => return,
             Err(why) => return self.broken.push(format!("not JSON: {why}: {}", frame.text)),
         };
         let taken = match frame.direction {
-            Direction::Sent => self.sent(frame.connection, &value),
-            Direction::Received => self.received(frame.connection, &value),
+            Direction::Sent => self.sent(number, &value),
+            _ => self.received(number, &value),
         };
         if let Err(why) = taken {
-            self.broken.push(format!("connection {}: {why}", frame.connection));
+            self.broken.push(format!("connection {number}: {why}"));
         }
     }
 
-    fn sent(&mut self, number: u64, value: &Value) -> FromFrame<()> {
-        let connection = self.connections.entry(number).or_default();
-        match history::text(value, "type")? {
-            "login" => connection.author = Some(history::text(value, "author")?.into()),
-            kind @ ("join" | "update") => {
-                let slot = |member: &str| value.get(member).and_then(Value::as_i64).unwrap_or(-1);
-                if let Some(req) = value.get("req").and_then(Value::as_i64) {
-                    let least = slot("after").max(slot("seen"));
-                    connection.reads.insert(req, (least, kind == "join"));
-                }
+    /// Checks what needs all frames.
+    pub(crate) fn end(&mut self) {
+        self.appends.end(self.rooms, &mut self.broken);
+        self.counts.appends = self.appends.count();
+        let mut shown: Vec<_> = self.shown.iter().collect();
+        shown.sort_unstable();
+        for (room, slot) in shown {
+            let end = self.rooms.get(room).map_or(0, |log| log.entries.len());
+            if *slot >= i64::try_from(end).unwrap_or(i64::MAX) {
+                self.broken.push(format!("{room} {slot} was named, and the log has {end} entries"));
             }
-            "append" => {
-                let author = connection.author.clone().ok_or("an append before login")?;
-                let (room, id) = (history::text(value, "room")?, history::text(value, "id")?);
-                let floor = self.shown.get(room).copied().unwrap_or(-1);
-                let name = (room.to_owned(), author.clone(), id.to_owned());
-                if !self.sent.contains_key(&name) {
-                    let turn = self.turns.entry((room.to_owned(), author)).or_default();
-                    *turn += 1;
-                    let body = history::text(value, "body")?.to_owned();
-                    self.sent.insert(name, Sent { body, floor, turn: *turn });
-                    self.counts.appends += 1;
-                }
-            }
-            _ => {}
         }
-        Ok(())
     }
 
-    fn received(&mut self, number: u64, value: &Value) -> FromFrame<()> {
-        match history::text(value, "type")? {
-            "appended" => self.appended(number, value),
-            "ack" => {
-                let (room, entries) = (history::text(value, "room")?, history::entries(value)?);
-                self.follow(number, room, &entries)?;
-                self.view(room, &entries)
+    fn connection(&mut self, number: u64) -> &mut Connection {
+        self.connections.entry(number).or_default()
+    }
+
+    fn ended(&mut self, number: u64) {
+        let author = self.connections.remove(&number).and_then(|it| it.author);
+        if let Some((open, _)) = author.and_then(|author| self.sessions.get_mut(&author)) {
+            *open = open.saturating_sub(1);
+        }
+    }
+
+    /// An author logs in: the next connection of its session, unless another one is open.
+    fn login(&mut self, number: u64, author: &str) {
+        if self.connection(number).author.is_some() {
+            return;
+        }
+        self.begun += 1;
+        let session = self.sessions.entry(author.into()).or_insert((0, self.begun));
+        if session.0 > 0 {
+            session.1 = self.begun;
+        }
+        session.0 += 1;
+        let session = session.1;
+        let connection = self.connection(number);
+        (connection.author, connection.session) = (Some(author.into()), session);
+    }
+
+    fn sent(&mut self, number: u64, frame: &Value) -> FromFrame<()> {
+        match frame.get("type").and_then(Value::as_str) {
+            Some("login") => {
+                if let Some(author) = self.connection(number).login(frame)? {
+                    self.login(number, &author);
+                }
+                Ok(())
             }
-            "reply" => self.reply(number, value),
+            Some("join" | "update") => {
+                self.connection(number).ask(frame);
+                Ok(())
+            }
+            Some("append") => self.append(number, frame),
             _ => Ok(()),
         }
     }
 
-    fn appended(&mut self, number: u64, value: &Value) -> FromFrame<()> {
-        let (room, id) = (history::text(value, "room")?, history::text(value, "id")?);
-        let (slot, time) =
-            (history::number(value, "slot")?, history::number(value, "committed_at")?);
-        let author = self.connections.get(&number).and_then(|it| it.author.clone());
-        let author = author.ok_or("appended before login")?;
+    fn append(&mut self, number: u64, frame: &Value) -> FromFrame<()> {
+        let connection = self.connections.entry(number).or_default();
+        let author = frame.get("author").and_then(Value::as_str).or(connection.author.as_deref());
+        let member = |name: &str| frame.get(name).and_then(Value::as_str);
+        // One of another form is refused, and has no name.
+        let (Some(author), Some(room), Some(body)) = (author, member("room"), member("body"))
+        else {
+            return Ok(());
+        };
+        let content = Content {
+            kind: member("kind").unwrap_or("text").into(),
+            reference: frame.get("ref").and_then(Value::as_u64),
+            said: Said { body: body.into(), meta: member("meta").map(Into::into) },
+        };
+        let shown = self.shown.get(room).copied().unwrap_or(-1);
+        let after = frame.get("after").and_then(Value::as_i64).unwrap_or(-1);
+        let sending = Sending {
+            connection: number,
+            session: connection.session,
+            is_numbered: frame.get("seq").is_some(),
+            floor: shown.max(after),
+        };
+        let Some(id) = member("id") else {
+            self.appends.sent_without_id(room, author, content);
+            return Ok(());
+        };
+        let name = (room.to_owned(), author.to_owned(), id.to_owned());
+        connection.append(&name, frame);
+        self.appends.sent(name, content, sending);
+        Ok(())
+    }
+
+    fn received(&mut self, number: u64, frame: &Value) -> FromFrame<()> {
+        match entry::text(frame, "type")? {
+            "welcome" => {
+                let author = entry::text(frame, "author")?;
+                self.login(number, author);
+                self.connection(number).welcome(author)
+            }
+            "appended" => self.appended(number, frame),
+            "ack" => {
+                let (room, entries) = (entry::text(frame, "room")?, entry::entries(frame)?);
+                let least = self.connection(number).follow(room, &entries)?;
+                self.view(number, room, &entries, least)
+            }
+            "reply" => self.reply(number, frame),
+            "heads" => self.heads(number, frame),
+            "left" => {
+                self.connection(number).left(entry::text(frame, "room")?);
+                Ok(())
+            }
+            "error" => {
+                let name = self.connection(number).error(frame);
+                if let Some(name) = name {
+                    self.appends.refused(&name);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn appended(&mut self, number: u64, frame: &Value) -> FromFrame<()> {
+        let (room, id) = (entry::text(frame, "room")?, entry::text(frame, "id")?);
+        let (slot, time) = (entry::number(frame, "slot")?, entry::number(frame, "committed_at")?);
+        let connection = self.connections.entry(number).or_default();
+        connection.may("append", room)?;
+        let (author, expect) = connection.appended(room, id)?;
+        let name: Name = (room.into(), author, id.into());
         self.counts.acked += 1;
-        self.show(room, slot);
-        let entry = self.at(room, slot);
+        self.show(number, room, signed(slot));
+        let is_first = frame.get("repeat").is_none() && self.appends.is_sent_once(&name);
+        if let Some(expect) = expect.filter(|expect| is_first && *expect != slot) {
+            return Err(format!("{room}: {id} expected slot {expect} and was acked at {slot}"));
+        }
+        let entry = self.rooms.get(room).and_then(|log| log.at(slot));
         let entry =
             entry.ok_or_else(|| format!("{room} {slot} was acked and is not in the log"))?;
-        if entry.author != author || entry.id != id || entry.committed_at != time {
+        if entry.author != name.1 || entry.id != id || entry.committed_at != time {
             return Err(format!(
-                "{author}'s {id} was acked at {room} {slot}, which holds {}'s {}",
-                entry.author, entry.id
+                "{}'s {id} was acked at {room} {slot}, which holds {}'s {}",
+                name.1, entry.author, entry.id
             ));
         }
         Ok(())
     }
 
-    fn reply(&mut self, number: u64, value: &Value) -> FromFrame<()> {
-        let (room, entries) = (history::text(value, "room")?, history::entries(value)?);
-        let latest = value.get("latest").and_then(Value::as_i64).ok_or("a reply without latest")?;
-        let req = value.get("req").and_then(Value::as_i64);
-        let connection = self.connections.entry(number).or_default();
-        if let Some((least, joins)) = req.and_then(|req| connection.reads.remove(&req)) {
-            if joins {
-                let empty = if least >= 0 { least } else { latest };
-                let last = entries.last().map_or(empty, |entry| signed(entry.slot));
-                connection.follows.insert(room.to_owned(), last);
-            }
-            if latest < least {
-                return Err(format!("{room}: a reply ends at {latest}, before {least}"));
-            }
-        }
+    fn reply(&mut self, number: u64, frame: &Value) -> FromFrame<()> {
+        let (room, entries) = (entry::text(frame, "room")?, entry::entries(frame)?);
+        let signed_of = |member: &str| {
+            let value = frame.get(member).and_then(Value::as_i64);
+            value.ok_or_else(|| format!("a reply without {member}"))
+        };
+        let (latest, digest_at) = (signed_of("latest")?, signed_of("digest_at")?);
+        let least = self.connection(number).reply(room, frame, latest, &entries)?;
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].slot + 1 != pair[1].slot) {
             return Err(format!("{room}: a reply skips from {} to {}", pair[0].slot, pair[1].slot));
         }
-        self.view(room, &entries)
+        self.show(number, room, latest);
+        self.view(number, room, &entries, least)?;
+        let digest = entry::text(frame, "digest")?;
+        let log = self.rooms.get(room);
+        let computed = log.and_then(|log| log.digest_at(room, digest_at));
+        match computed {
+            Some(computed) if computed != digest => Err(format!(
+                "{room}: a reply has digest {digest} at {digest_at}, computed {computed}"
+            )),
+            _ => Ok(()),
+        }
     }
 
-    fn follow(&mut self, number: u64, room: &str, entries: &[Seen]) -> FromFrame<()> {
-        let connection = self.connections.entry(number).or_default();
-        let last = connection.follows.get_mut(room);
-        let last = last.ok_or_else(|| format!("an ack of {room}, which is not followed"))?;
-        for entry in entries {
-            if signed(entry.slot) != *last + 1 {
-                return Err(format!("{room}: a follow skips from {last} to {}", entry.slot));
-            }
-            *last += 1;
+    fn heads(&mut self, number: u64, frame: &Value) -> FromFrame<()> {
+        for (room, latest) in frame.get("rooms").and_then(Value::as_object).into_iter().flatten() {
+            self.connection(number).may("read", room)?;
+            let latest = latest.as_i64().ok_or("a head that is no slot")?;
+            self.show(number, room, latest);
         }
         Ok(())
     }
 
-    fn view(&mut self, room: &str, entries: &[Seen]) -> FromFrame<()> {
+    /// Compares entries with the log; what slots up to `least` remove must be gone.
+    fn view(&mut self, number: u64, room: &str, entries: &[Seen], least: i64) -> FromFrame<()> {
+        self.connection(number).may("read", room)?;
         for entry in entries {
             self.counts.seen += 1;
-            self.show(room, entry.slot);
-            if self.at(room, entry.slot) != Some(entry) {
+            self.show(number, room, signed(entry.slot));
+            let log = self.rooms.get(room);
+            let Seen { slot, author, id, .. } = entry;
+            if log.and_then(|log| log.at(*slot)) != Some(entry) {
                 return Err(format!(
-                    "{room} {}: {}'s {} was received, and the log has another entry or none",
-                    entry.slot, entry.author, entry.id
+                    "{room} {slot}: {author}'s {id} was received, and the log has another entry or none"
+                ));
+            }
+            let by = log.and_then(|log| log.removed.get(slot)).filter(|by| signed(**by) <= least);
+            if let Some(by) = by.filter(|_| entry.said.is_some()) {
+                return Err(format!(
+                    "{room} {slot}: the text of {author}'s {id} was received after slot {by}, which removes it"
                 ));
             }
         }
         Ok(())
     }
 
-    fn at(&self, room: &str, slot: u64) -> Option<&'a Seen> {
-        let entries = &self.rooms.get(room)?.entries;
-        entries.get(usize::try_from(slot).ok()?)
-    }
-
-    fn show(&mut self, room: &str, slot: u64) {
+    fn show(&mut self, number: u64, room: &str, slot: i64) {
         let shown = self.shown.entry(room.to_owned()).or_insert(-1);
-        *shown = (*shown).max(signed(slot));
-    }
-
-    /// Checks what needs all frames: causal order, author order, and that every entry was sent.
-    pub(crate) fn end(&mut self) {
-        let mut by_author: HashMap<(&str, &str), Vec<Turn<'_>>> = HashMap::new();
-        for (name, &slot) in &self.slots {
-            let (room, author, id) = name;
-            let entry = &self.rooms[room].entries[slot];
-            let Some(sent) = self.sent.get(name) else {
-                self.broken.push(format!("{room} {slot}: nobody sent {author}'s {id}"));
-                continue;
-            };
-            if entry.body.as_ref().is_some_and(|body| *body != sent.body) {
-                self.broken.push(format!("{room} {slot}: {author}'s {id} has another body"));
-            }
-            if i64::try_from(slot).unwrap_or(-1) <= sent.floor {
-                self.broken.push(format!(
-                    "{room} {slot}: {author}'s {id} was sent after slot {} had been received",
-                    sent.floor
-                ));
-            }
-            by_author.entry((room, author)).or_default().push((sent.turn, slot, id));
-        }
-        for ((room, author), mut entries) in by_author {
-            entries.sort_unstable();
-            if let Some(pair) = entries.windows(2).find(|pair| pair[0].1 > pair[1].1) {
-                self.broken.push(format!(
-                    "{room}: {author} sent {} before {}, and they are at {} and {}",
-                    pair[0].2, pair[1].2, pair[0].1, pair[1].1
-                ));
-            }
-        }
+        *shown = (*shown).max(slot);
+        self.connection(number).show(room, slot);
     }
 }

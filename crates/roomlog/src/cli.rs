@@ -23,7 +23,7 @@ const EXIT_CODES: &str = "Exit codes:
   0    done
   1    failed; standard error gives the reason and what to do
   2    the command line or a setting is wrong
-  3    `verify` found a difference, or a room that cannot be read
+  3    `verify` found a difference, or a room that cannot be read; `check` a broken promise
   141  the reader of standard output closed it before everything was printed (`| head`)
 
 Ctrl-C is the normal end of `serve`, `chat` and `tail`. Any other command that a signal ends does
@@ -80,6 +80,8 @@ Examples:
     /// Recompute the digests from the entries and compare them with the server's.
     #[command(mut_arg("author", |author| author.hide(true)))]
     Verify(VerifyArgs),
+    /// Check a record of frames against the promises of the protocol.
+    Check(CheckArgs),
     /// Import the history of another chat into a room.
     Import(ImportArgs),
     /// Copy all data of a running server into a directory.
@@ -284,6 +286,27 @@ pub(crate) struct VerifyArgs {
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "HISTORY has a line for each frame, in the order of one clock, and after them the
+complete log of each node, in `reply` frames:
+  7 > {\"type\":\"login\",\"author\":\"ada\"}     sent over connection 7
+  7 < {\"type\":\"welcome\",\"author\":\"ada\"}   received over it
+  7 .                                     it ended
+  node-0 = {\"type\":\"reply\",...}         of the log of node-0
+
+Record a frame before it is sent and after it is received. Exits with 3 if a
+promise is broken.
+
+Example:
+  roomlog check history.txt"
+)]
+pub(crate) struct CheckArgs {
+    /// The record; `-` reads standard input.
+    #[arg(value_name = "HISTORY")]
+    pub(crate) history: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use roomlog_protocol::{ErrorCode, ErrorFrame, Latest, RoomName};
 use roomlog_terminal::ChatError;
 use thiserror::Error;
 
-/// `verify` found a difference.
+/// `verify` found a difference, or `check` a broken promise.
 pub(crate) const DIFFERS: u8 = 3;
 
 /// The command line or a setting is wrong; `clap` uses the same.

@@ -116,6 +116,7 @@ async fn run(command: CliCommand, matches: &ArgMatches) -> Result<ExitCode, Fail
     match command {
         CliCommand::Serve(args) => return serve::run(*args).await,
         CliCommand::Verify(args) => return commands::verify::run(args).await,
+        CliCommand::Check(args) => return commands::check::run(&args),
         CliCommand::Doctor(args) => return commands::doctor::run(*args).await,
         CliCommand::Config(args) => commands::config::run(*args, matches),
         CliCommand::Completions(args) => commands::manual::completions(&args),

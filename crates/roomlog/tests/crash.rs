@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use roomlog_chaos::crash::CrashPlan;
 use serde_json::{Value, json};
 use support::{Client, Server, digest_after};
 use tokio::sync::mpsc;
@@ -211,4 +212,23 @@ async fn a_rejected_append_leaves_nothing_after_a_crash() {
     let taken = ada.append("r", json!({"id": "1", "body": "other"})).await;
     assert_eq!(support::slot(&taken), 1);
     assert_ne!(taken["repeat"], true);
+}
+
+/// A short form of `script/crash`.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_crashes_and_every_frame_keeps_every_promise() {
+    let binary = env!("CARGO_BIN_EXE_roomlog").into();
+    let plan = CrashPlan { binary, seed: rand::random(), crashes: 20, power: false };
+    let life = roomlog_chaos::crash::run(&plan).await.expect("a run to its end");
+    assert!(life.broken.is_empty(), "{}", life.line());
+    assert!(life.entries > 500, "too little was written to show anything: {}", life.line());
+}
+
+/// A short form of `script/crash --flips`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_is_found_or_never_served() {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_roomlog"));
+    let flips = roomlog_chaos::flips::run(binary, rand::random(), 20).await.expect("a run");
+    assert!(flips.served.is_empty(), "{flips:?}");
+    assert_eq!(flips.found + flips.harmless, 20, "{flips:?}");
 }

@@ -64,7 +64,17 @@ const TABLE: &[Row] = &[
     Row { name: "roomlog-chaos", ours: &["checker", "testkit"], never: &[STORAGE] },
     Row {
         name: "roomlog",
-        ours: &["protocol", "core", "auth", "sqlite", "jetstream", "server", "client", "terminal"],
+        ours: &[
+            "protocol",
+            "core",
+            "auth",
+            "sqlite",
+            "jetstream",
+            "server",
+            "client",
+            "terminal",
+            "checker",
+        ],
         never: &[],
     },
     Row {

@@ -5,6 +5,7 @@
 
 pub(crate) mod append;
 pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod erase;
