@@ -1,4 +1,5 @@
-//! Short reads of the disk on the thread of the caller, for which its other tasks do not wait.
+//! Where work is done that waits for the disk; and short reads of it on the thread of the caller, for which its
+//! other tasks do not wait.
 //!
 //! Enters: work that may wait for the disk. Leaves: its result. Invariant: at most [`AT_ONCE`] run
 //! concurrently, so that they do not open more files than that; others wait, each on a thread that the
@@ -9,6 +10,26 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// How many reads run concurrently.
 const AT_ONCE: usize = 16;
+
+/// The threads that a node has beside those of its runtime.
+#[derive(Debug, Clone, Copy)]
+pub enum Threads {
+    /// One for each fold, and the runtime's blocking threads for reads.
+    Many {
+        /// Called first on each thread that folds, to set its priority: nothing waits for a fold unless it
+        /// is far behind.
+        on_fold_thread: fn(),
+    },
+    /// None: everything is a task of the runtime, and waits in place. With a runtime of one thread, what
+    /// happens depends on nothing but what enters.
+    None,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self::Many { on_fold_thread: || {} }
+    }
+}
 
 /// Whether the runtime has other threads; most tests have not.
 pub(crate) fn can_block_in_place() -> bool {

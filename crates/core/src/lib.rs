@@ -24,6 +24,7 @@ mod stats;
 pub mod yielding;
 
 pub use append::{lane, queue};
+pub use blocking::Threads;
 pub use model::{
     applied, archive, backup, block, commit, error::NodeError, head, identity, identity::Identity,
     journal, mailbox, outcome, proposal, removals, rules,

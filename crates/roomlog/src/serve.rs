@@ -19,7 +19,7 @@ use std::{
 };
 
 use clap::Args;
-use roomlog_core::{Engines, Node, NodeError, NodeSettings};
+use roomlog_core::{Engines, Node, NodeError, NodeSettings, Threads};
 use roomlog_server::Tokens;
 use roomlog_sqlite::directory::file_sizes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -138,7 +138,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     config.data.clone_from(&storage.data);
     config.file_sizes = |data| file_sizes(data).unwrap_or_default();
     let node_settings = NodeSettings {
-        on_fold_thread: || set_nice(FOLD_NICE),
+        threads: Threads::Many { on_fold_thread: || set_nice(FOLD_NICE) },
         deliver_on: Some(Handle::current()),
         ..node_settings
     };

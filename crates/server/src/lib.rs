@@ -32,13 +32,15 @@ mod retention;
 mod stream;
 mod timeouts;
 mod tls;
+mod transport;
 mod upgrade;
 mod wire;
 
 pub use auth::{KeySource, Tokens};
 pub use config::Config;
-pub use listener::{Door, run};
+pub use listener::{Door, Public, run};
 pub use metrics::Metrics;
 pub use proxies::Proxies;
 pub use retention::{Retention, RetentionRule};
 pub use tls::{Stamps, Tls, TlsError};
+pub use transport::{Transport, Transports};

@@ -46,6 +46,7 @@ use crate::{
     stream::Stream,
     timeouts::{HeadTimeout, REST_TIME, TimeoutStream},
     tls::{TLS_BYTES, Tls},
+    transport::{TransportStream, Transports},
     upgrade::is_websocket,
     wire,
 };
@@ -66,6 +67,20 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// a backup.
 const DOOR_SOCKETS: usize = 16;
 
+/// Where clients reach the server.
+pub enum Public {
+    /// A TCP address, in the clear or with TLS.
+    Tcp(TcpListener),
+    /// Sockets that a program brings along, in the clear.
+    Transports(Box<dyn Transports>),
+}
+
+impl From<TcpListener> for Public {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
 /// Where operators reach the server.
 #[derive(Debug)]
 pub enum Door {
@@ -81,7 +96,7 @@ pub enum Door {
 pub async fn run(
     config: Config,
     node: Arc<Node>,
-    public: TcpListener,
+    public: impl Into<Public>,
     door: Option<Door>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
@@ -95,7 +110,7 @@ pub async fn run(
         None => None,
     };
     let gateway = Arc::new(Gateway::new(config, node, is_stopping, drain_guard));
-    let public = PublicListener { tcp: public, tls: gateway.config.tls.clone() };
+    let public = PublicListener { sockets: public.into(), tls: gateway.config.tls.clone() };
     tokio::select! {
         () = keep_tokens(revoking, &gateway) => {}
         never = gateway.follow_limits() => match never {},
@@ -186,7 +201,7 @@ impl Accept for TcpListener {
 
 /// The public listener, in the clear or with TLS.
 struct PublicListener {
-    tcp: TcpListener,
+    sockets: Public,
     tls: Option<Arc<Tls>>,
 }
 
@@ -194,9 +209,16 @@ impl Accept for PublicListener {
     type Stream = Stream;
 
     async fn next(&self) -> io::Result<(Stream, Option<IpAddr>)> {
-        let (stream, peer) = self.tcp.next().await?;
+        let listener = match &self.sockets {
+            Public::Tcp(listener) => listener,
+            Public::Transports(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                return Ok((Either::Right(Either::Right(TransportStream(socket))), Some(peer)));
+            }
+        };
+        let (stream, peer) = listener.next().await?;
         let stream = match &self.tls {
-            Some(tls) => Either::Right(tls.accept(stream)?),
+            Some(tls) => Either::Right(Either::Left(tls.accept(stream)?)),
             None => Either::Left(stream),
         };
         Ok((stream, peer))

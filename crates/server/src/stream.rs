@@ -1,4 +1,5 @@
-//! A socket of the public listener: TCP as it is, or with TLS, and its two halves.
+//! A socket of the public listener: TCP as it is, or with TLS, or what a program brings along; and its two
+//! halves.
 //!
 //! Enters and leaves: bytes. Invariants: without TLS it costs a branch; a socket that moves to another
 //! runtime loses no byte.
@@ -14,18 +15,22 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-use crate::tls::{TlsSession, TlsStream};
+use crate::{
+    tls::{TlsSession, TlsStream},
+    transport::TransportStream,
+};
 
 /// A socket of the public listener.
-pub(crate) type Stream = Either<TcpStream, TlsStream>;
+pub(crate) type Stream = Either<TcpStream, Either<TlsStream, TransportStream>>;
 
 /// The half that is read.
-pub(crate) type ReadHalf = Either<OwnedReadHalf, TlsStream>;
+pub(crate) type ReadHalf = Either<OwnedReadHalf, Either<TlsStream, TransportStream>>;
 
 /// The half that is written.
 pub(crate) enum WriteHalf {
     Plain(OwnedWriteHalf),
     Tls(TlsStream),
+    Other(TransportStream),
 }
 
 pub(crate) fn into_split(stream: Stream) -> (ReadHalf, WriteHalf) {
@@ -34,7 +39,12 @@ pub(crate) fn into_split(stream: Stream) -> (ReadHalf, WriteHalf) {
             let (read, write) = stream.into_split();
             (Either::Left(read), WriteHalf::Plain(write))
         }
-        Either::Right(stream) => (Either::Right(stream.clone()), WriteHalf::Tls(stream)),
+        Either::Right(Either::Left(stream)) => {
+            (Either::Right(Either::Left(stream.clone())), WriteHalf::Tls(stream))
+        }
+        Either::Right(Either::Right(stream)) => {
+            (Either::Right(Either::Right(stream.clone())), WriteHalf::Other(stream))
+        }
     }
 }
 
@@ -42,6 +52,7 @@ pub(crate) fn into_split(stream: Stream) -> (ReadHalf, WriteHalf) {
 pub(crate) enum Detached {
     Plain(std::net::TcpStream),
     Tls(std::net::TcpStream, Box<TlsSession>),
+    Other(TransportStream),
 }
 
 impl Detached {
@@ -52,7 +63,8 @@ impl Detached {
                 let whole = read.reunite(write).map_err(io::Error::other)?;
                 Ok(Self::Plain(whole.into_std()?))
             }
-            (Either::Right(read), WriteHalf::Tls(write)) => {
+            (Either::Right(Either::Right(_)), WriteHalf::Other(stream)) => Ok(Self::Other(stream)),
+            (Either::Right(Either::Left(read)), WriteHalf::Tls(write)) => {
                 drop(read);
                 let (tcp, session) = write.into_parts()?;
                 Ok(Self::Tls(tcp, Box::new(session)))
@@ -66,8 +78,10 @@ impl Detached {
         Ok(match self {
             Self::Plain(tcp) => Either::Left(TcpStream::from_std(tcp)?),
             Self::Tls(tcp, session) => {
-                Either::Right(TlsStream::resume(TcpStream::from_std(tcp)?, *session))
+                let stream = TlsStream::resume(TcpStream::from_std(tcp)?, *session);
+                Either::Right(Either::Left(stream))
             }
+            Self::Other(stream) => Either::Right(Either::Right(stream)),
         })
     }
 }
@@ -78,6 +92,7 @@ impl WriteHalf {
         match self {
             Self::Plain(half) => half.try_write(bytes),
             Self::Tls(stream) => stream.try_write_vectored(&[IoSlice::new(bytes)]),
+            Self::Other(stream) => stream.0.try_write(&[IoSlice::new(bytes)]),
         }
     }
 
@@ -86,13 +101,14 @@ impl WriteHalf {
         match self {
             Self::Plain(half) => half.try_write_vectored(pieces),
             Self::Tls(stream) => stream.try_write_vectored(pieces),
+            Self::Other(stream) => stream.0.try_write(pieces),
         }
     }
 
     /// Writes what was taken and is not written; [`io::ErrorKind::WouldBlock`] if the socket is full.
     pub(crate) fn try_flush(&self) -> io::Result<()> {
         match self {
-            Self::Plain(_) => Ok(()),
+            Self::Plain(_) | Self::Other(_) => Ok(()),
             Self::Tls(stream) => stream.try_flush(),
         }
     }
@@ -100,7 +116,7 @@ impl WriteHalf {
     /// Whether [`Self::try_flush`] has something to write.
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Other(_) => false,
             Self::Tls(stream) => stream.is_unsent(),
         }
     }
@@ -110,6 +126,7 @@ impl WriteHalf {
         match self {
             Self::Plain(half) => half.writable().await,
             Self::Tls(stream) => stream.writable().await,
+            Self::Other(stream) => stream.writable().await,
         }
     }
 
@@ -118,6 +135,7 @@ impl WriteHalf {
         match self {
             Self::Plain(half) => half.shutdown().await,
             Self::Tls(stream) => stream.shutdown().await,
+            Self::Other(stream) => stream.shutdown().await,
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The GUID that the key is hashed with (RFC 6455, 1.3).
-const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+pub(crate) const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The length of a client's decoded key.
 const KEY_BYTES: usize = 16;

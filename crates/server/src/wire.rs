@@ -73,7 +73,7 @@ pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
 }
 
 /// A WebSocket frame of a server, never masked; its payload is in pieces.
-fn websocket_frame(first: u8, payload: &[&[u8]]) -> Bytes {
+pub(crate) fn websocket_frame(first: u8, payload: &[&[u8]]) -> Bytes {
     let length = payload.iter().map(|piece| piece.len()).sum();
     let (header, bytes) = websocket_header(first, length);
     let mut frame = BytesMut::with_capacity(bytes + length);

@@ -1,4 +1,5 @@
-//! The fold: moves applied entries into the archive in large windows, on its own thread.
+//! The fold: moves applied entries into the archive in large windows, on a thread of its own if there are
+//! threads.
 //!
 //! Enters: the effect of each block, in order. Leaves: windows, to the archive; the applier is
 //! notified of each. Invariants: a window is complete blocks, and begins after the previous one is
@@ -9,8 +10,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use parking_lot::{Condvar, Mutex};
-use tokio::sync::{mpsc, watch};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, timeout_at},
+};
 use tracing::warn;
 
 use crate::{
@@ -91,7 +95,7 @@ pub(crate) struct FoldSettings {
 pub(crate) struct FoldQueue {
     settings: FoldSettings,
     state: Mutex<FoldState>,
-    changed: Condvar,
+    changed: Notify,
     folded: watch::Sender<Position>,
     /// The urgency of the current window: it is waited for, or much is queued behind it.
     urgency: Urgency,
@@ -133,7 +137,7 @@ impl FoldState {
 impl FoldQueue {
     pub(crate) fn new(settings: FoldSettings, applied: Position) -> Self {
         let folded = watch::channel(applied).0;
-        let (state, changed, urgency) = (Mutex::default(), Condvar::new(), Urgency::default());
+        let (state, changed, urgency) = (Mutex::default(), Notify::new(), Urgency::default());
         Self { settings, state, changed, folded, urgency }
     }
 
@@ -159,13 +163,13 @@ impl FoldQueue {
         state.effects.push_back(effect);
         let is_full = state.is_full(&self.settings);
         self.urgency.raise(state.degree(&self.settings));
-        // Only if the thread waits for it: waking it for each block costs as much as applying one.
+        // Only if the fold waits for it: waking it for each block costs as much as applying one.
         if is_first || is_full && !was_full {
             self.changed.notify_one();
         }
     }
 
-    /// Ends the thread; what is queued is replayed from the journal at the next start.
+    /// Ends the fold; what is queued is replayed from the journal at the next start.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         // `Node::stop` waits for the current window.
@@ -173,21 +177,29 @@ impl FoldQueue {
         self.changed.notify_one();
     }
 
-    /// Waits for a window; an empty one if none came within `patience`. `None` if the queue is closed.
-    fn next(&self, patience: Option<Duration>) -> Option<Vec<Effect>> {
-        let settings = &self.settings;
-        let mut state = self.state.lock();
-        let is_idle = |state: &mut FoldState| state.effects.is_empty() && !state.closed;
-        match patience {
-            None => self.changed.wait_while(&mut state, is_idle),
-            Some(patience) => {
-                if self.changed.wait_while_for(&mut state, is_idle, patience).timed_out() {
-                    return Some(Vec::new());
+    /// Waits until the state is as asked; `false` if it is not by then.
+    async fn wait(&self, is: impl Fn(&FoldState) -> bool, by: Option<Instant>) -> bool {
+        while !is(&self.state.lock()) {
+            match by {
+                None => self.changed.notified().await,
+                Some(by) if timeout_at(by, self.changed.notified()).await.is_err() => {
+                    return is(&self.state.lock());
                 }
+                Some(_) => {}
             }
         }
-        let _timed_out =
-            self.changed.wait_while_for(&mut state, |state| !state.is_due(settings), settings.wait);
+        true
+    }
+
+    /// Waits for a window; an empty one if none came within `patience`. `None` if the queue is closed.
+    async fn next(&self, patience: Option<Duration>) -> Option<Vec<Effect>> {
+        let settings = &self.settings;
+        let has_work = |state: &FoldState| !state.effects.is_empty() || state.closed;
+        if !self.wait(has_work, patience.map(|patience| Instant::now() + patience)).await {
+            return Some(Vec::new());
+        }
+        self.wait(|state| state.is_due(settings), Some(Instant::now() + settings.wait)).await;
+        let mut state = self.state.lock();
         if state.closed {
             return None;
         }
@@ -212,11 +224,8 @@ impl FoldQueue {
     }
 
     /// Waits before a retry; `false` if the queue is closed.
-    fn wait_to_retry(&self) -> bool {
-        let mut state = self.state.lock();
-        let _timed_out =
-            self.changed.wait_while_for(&mut state, |state| !state.closed, RETRY_AFTER);
-        !state.closed
+    async fn wait_to_retry(&self) -> bool {
+        !self.wait(|state| state.closed, Some(Instant::now() + RETRY_AFTER)).await
     }
 }
 
@@ -233,31 +242,25 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Folds until the queue is closed or the archive fails; blocks its thread.
-    pub(crate) fn run(mut self) {
-        while let Some(effects) = self.queue.next(self.wiper.patience()) {
-            if !self.fold_window(effects) || !self.wipe() {
+    /// Folds until the queue is closed or the archive fails. Waits for the disk in place.
+    pub(crate) async fn run(mut self) {
+        while let Some(effects) = self.queue.next(self.wiper.patience()).await {
+            if !self.fold_window(effects).await || !self.wipe().await {
                 return;
             }
         }
     }
 
     /// Folds a window, if it is not empty; `false` if nothing can follow.
-    fn fold_window(&mut self, mut effects: Vec<Effect>) -> bool {
+    async fn fold_window(&mut self, mut effects: Vec<Effect>) -> bool {
         let Some(last) = effects.last() else { return true };
         let position = last.applied.position;
         let unwiped = MaybeUnwiped::of(&effects, self.replayed);
-        let mut pacer = Yielder::new(&self.queue.urgency);
-        let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
         // Kept with the window, so that the next start knows of it.
-        let unwiped_upto_here = self.wiper.unwiped().and(unwiped.all);
-        let window = Window {
-            partition: self.partition,
-            commits: commits.inspect(|_| pacer.after_piece()).collect(),
-            applied: Applied { unwiped: unwiped_upto_here, ..last.applied.clone() },
-            urgency: self.queue.urgency.clone(),
-        };
-        let folded = match self.fold(&window) {
+        let applied =
+            Applied { unwiped: self.wiper.unwiped().and(unwiped.all), ..last.applied.clone() };
+        let window = self.window(&effects, applied);
+        let folded = match self.fold(&window).await {
             // Closed before there was room: replayed at the next start.
             Err(ArchiveError::NoRoom(_)) => return false,
             // The accounts get theirs back here: the applier must not be delayed.
@@ -272,20 +275,26 @@ impl Folder {
             self.queue.folded.send_replace(position);
         }
         // The applier has ended, or ends because of this error.
-        self.done.blocking_send(folded).is_ok() && is_folded
+        self.done.send(folded).await.is_ok() && is_folded
+    }
+
+    fn window(&self, effects: &[Effect], applied: Applied) -> Window {
+        let mut pacer = Yielder::new(&self.queue.urgency);
+        let commits = effects.iter().flat_map(|effect| effect.commits.iter().cloned());
+        let commits = commits.inspect(|_| pacer.after_piece()).collect();
+        let (partition, urgency) = (self.partition, self.queue.urgency.clone());
+        Window { partition, commits, applied, urgency }
     }
 
     /// Wipes, if it is time; `false` if the archive failed, of which the applier is told.
-    fn wipe(&mut self) -> bool {
-        let failed = self.wiper.run().err();
-        failed.is_none_or(|why| {
-            let _or_the_applier_has_ended = self.done.blocking_send(Err(why));
-            false
-        })
+    async fn wipe(&mut self) -> bool {
+        let Err(why) = self.wiper.run() else { return true };
+        let _or_the_applier_has_ended = self.done.send(Err(why)).await;
+        false
     }
 
     /// Folds a window; retries while there is no room.
-    fn fold(&self, window: &Window) -> Result<Folded, ArchiveError> {
+    async fn fold(&self, window: &Window) -> Result<Folded, ArchiveError> {
         let mut is_first_try = true;
         loop {
             let folded = self.fold_once(window);
@@ -300,7 +309,8 @@ impl Folder {
                 }
                 Err(_) => {}
             }
-            if !matches!(folded, Err(ArchiveError::NoRoom(_))) || !self.queue.wait_to_retry() {
+            let is_full = matches!(folded, Err(ArchiveError::NoRoom(_)));
+            if !is_full || !self.queue.wait_to_retry().await {
                 return folded.map(|oldest| Folded { oldest, is_first_try });
             }
             is_first_try = false;

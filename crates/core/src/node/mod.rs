@@ -112,7 +112,7 @@ impl Node {
             inboxes: Arc::new(Inboxes::new(inboxes, stats.clone())),
             appends: Account::budget(settings.append_bytes),
             queues: AtomicU64::new(0),
-            reader: Reader::new(rooms.clone(), archive.clone()),
+            reader: Reader::new(rooms.clone(), archive.clone(), settings.threads),
             rooms,
             heads,
             followers: Arc::default(),

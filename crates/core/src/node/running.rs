@@ -1,19 +1,25 @@
 //! The tasks and threads of a node.
 //!
-//! Enters: the parts of its partitions. Leaves: how they ended. Each fold has a thread; everything else is
-//! a task on the caller's runtime, but for deliveries, which may have another. Invariants: all tasks end
-//! when [`Running`] is dropped or joined, and threads follow them; deliveries end when it is dropped.
+//! Enters: the parts of its partitions. Leaves: how they ended. Each fold has a thread, if there are threads;
+//! everything else is a task on the caller's runtime, but for deliveries, which may have another. Invariants:
+//! all tasks end when [`Running`] is dropped or joined, and threads follow them; deliveries end when it is
+//! dropped.
 
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::{
+    runtime::Builder,
+    task::{JoinSet, spawn_blocking},
+};
 use tracing::error;
 
 use super::{partition::PartitionParts, settings::NodeSettings};
-use crate::{model::error::NodeError, read::delivery::Deliveries};
+use crate::{
+    apply::fold::Folder, blocking::Threads, model::error::NodeError, read::delivery::Deliveries,
+};
 
 pub(super) struct Running {
     tasks: JoinSet<Result<(), NodeError>>,
@@ -30,7 +36,7 @@ impl Running {
         settings: &NodeSettings,
     ) -> Result<Self, NodeError> {
         let (mut tasks, mut folds) = (JoinSet::new(), Vec::new());
-        let (mut delivering, on_fold_thread) = (JoinSet::new(), settings.on_fold_thread);
+        let mut delivering = JoinSet::new();
         match &settings.deliver_on {
             Some(runtime) => delivering.spawn_on(deliveries.run(), runtime),
             None => delivering.spawn(deliveries.run()),
@@ -41,10 +47,17 @@ impl Running {
                 tasks.spawn(agreement.run());
             }
             tasks.spawn(sequencer.run());
-            folds.push(start_thread("fold", move || {
-                on_fold_thread();
-                folder.run();
-            })?);
+            match settings.threads {
+                Threads::Many { on_fold_thread } => {
+                    folds.push(start_fold_thread(folder, on_fold_thread)?);
+                }
+                Threads::None => {
+                    tasks.spawn(async {
+                        folder.run().await;
+                        Ok(())
+                    });
+                }
+            }
         }
         Ok(Self { tasks, _deliveries: delivering, folds, ended: None })
     }
@@ -61,8 +74,10 @@ impl Running {
             all = if is_cause { ended } else { all.and(ended) };
         }
         let folds = std::mem::take(&mut self.folds);
-        let join = move || folds.into_iter().try_for_each(JoinHandle::join);
-        let _folded_or_panicked = spawn_blocking(join).await;
+        if !folds.is_empty() {
+            let join = move || folds.into_iter().try_for_each(JoinHandle::join);
+            let _folded_or_panicked = spawn_blocking(join).await;
+        }
         if let Err(problem) = &all {
             error!(%problem, "the node stopped");
         }
@@ -75,11 +90,14 @@ fn panicked() -> NodeError {
     NodeError::Thread("a thread of the node panicked".into())
 }
 
-fn start_thread(
-    name: &str,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, NodeError> {
-    thread::Builder::new().name(name.into()).spawn(run).map_err(no_thread)
+/// The thread of a fold, with a runtime of its own to wait with.
+fn start_fold_thread(folder: Folder, on_fold_thread: fn()) -> Result<JoinHandle<()>, NodeError> {
+    let runtime = Builder::new_current_thread().enable_time().build().map_err(no_thread)?;
+    let fold = move || {
+        on_fold_thread();
+        runtime.block_on(folder.run());
+    };
+    thread::Builder::new().name("fold".into()).spawn(fold).map_err(no_thread)
 }
 
 fn no_thread(why: std::io::Error) -> NodeError {

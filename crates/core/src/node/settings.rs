@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::model::rules::Rules;
+use crate::{blocking::Threads, model::rules::Rules};
 
 /// The limits of a node.
 #[derive(Debug, Clone)]
@@ -24,9 +24,8 @@ pub struct NodeSettings {
     pub fold_wait: Duration,
     /// The newest rules that this node knows.
     pub knows: Rules,
-    /// Called first on each thread that folds, to set its priority: nothing waits for a fold unless it is
-    /// far behind.
-    pub on_fold_thread: fn(),
+    /// The threads beside those of the caller's runtime.
+    pub threads: Threads,
     /// The runtime that delivers commits to followers; `None`: that of the caller of
     /// [`Node::start`](crate::Node::start).
     pub deliver_on: Option<Handle>,
@@ -52,7 +51,7 @@ impl Default for NodeSettings {
             fold_entries: 65_536,
             fold_wait: Duration::from_secs(1),
             knows: Rules::NEWEST,
-            on_fold_thread: || {},
+            threads: Threads::default(),
             deliver_on: None,
         }
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::{
-    blocking::can_block_in_place,
+    blocking::{Threads, can_block_in_place},
     model::{
         archive::{Archive, ArchiveError, Keep},
         head::Head,
@@ -68,12 +68,13 @@ pub(crate) struct Reader {
     rooms: Arc<Rooms>,
     archive: Arc<dyn Archive>,
     permits: Arc<Semaphore>,
+    threads: Threads,
 }
 
 impl Reader {
     #[must_use]
-    pub(crate) fn new(rooms: Arc<Rooms>, archive: Arc<dyn Archive>) -> Self {
-        Self { rooms, archive, permits: Arc::new(Semaphore::new(ARCHIVE_READS)) }
+    pub(crate) fn new(rooms: Arc<Rooms>, archive: Arc<dyn Archive>, threads: Threads) -> Self {
+        Self { rooms, archive, permits: Arc::new(Semaphore::new(ARCHIVE_READS)), threads }
     }
 
     pub(crate) async fn read(
@@ -173,6 +174,9 @@ impl Reader {
         bytes: usize,
         keep: Keep,
     ) -> Result<Vec<Stored>, ArchiveError> {
+        if matches!(self.threads, Threads::None) {
+            return self.archive.page(room, first, end, bytes, keep);
+        }
         let failed = |problem: &str| ArchiveError::Failed(problem.into());
         let permits = self.permits.clone();
         let permit = permits.acquire_owned().await.map_err(|_| failed("reads have ended"))?;

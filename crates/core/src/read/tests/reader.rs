@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    Threads,
     archive::Archive,
     proposal::Stored,
     read::{
@@ -47,7 +48,7 @@ impl Log {
         archive.fold(&window(archived as u64, &commits[..archived])).expect("a fold");
         (0..dropped).for_each(|_| tail.drop_oldest());
         let entries = commits.iter().flat_map(|commit| commit.entries.clone()).collect();
-        Self { reader: Reader::new(rooms, archive), entries, _held: tail }
+        Self { reader: Reader::new(rooms, archive, Threads::default()), entries, _held: tail }
     }
 
     async fn checked(
@@ -153,7 +154,7 @@ async fn an_archived_entry_that_does_not_fit_ends_the_page_before_the_tail() {
     }
     archive.fold(&window(1, &[archived])).expect("a fold");
     tail.drop_oldest();
-    let reader = Reader::new(rooms, archive);
+    let reader = Reader::new(rooms, archive, Threads::default());
     let limits = PageLimits { entries: 500, bytes: 20 };
     for (span, expected) in [(Span::After(Latest(-1)), [0]), (upto(50, None), [2])] {
         let page = reader.read(&room("general"), span, None, limits).await.expect("a page");
@@ -164,7 +165,7 @@ async fn an_archived_entry_that_does_not_fit_ends_the_page_before_the_tail() {
 #[tokio::test]
 async fn an_empty_room_reads_as_an_empty_log() {
     let archive = Arc::new(MemoryArchive::default());
-    let reader = Reader::new(Arc::new(Rooms::new(archive.clone())), archive);
+    let reader = Reader::new(Arc::new(Rooms::new(archive.clone())), archive, Threads::default());
     let start = Digest::start(&room("nobody"));
     for span in [upto(50, None), upto(0, None), upto(5, 7), Span::After(Latest(-1))] {
         let page = reader.read(&room("nobody"), span, None, WHOLE).await.expect("a page");
@@ -183,7 +184,7 @@ async fn a_room_not_in_memory_is_read_from_the_archive() {
     let archived = Arc::new(MemoryArchive::default());
     let mut speaker = Speaker::new("general");
     archived.fold(&window(1, &[speaker.says(1, &["x"])])).expect("a fold");
-    let fresh = Reader::new(Arc::new(Rooms::new(archived.clone())), archived);
+    let fresh = Reader::new(Arc::new(Rooms::new(archived.clone())), archived, Threads::default());
     let page = fresh.read(&room("general"), upto(50, None), None, WHOLE).await.expect("a page");
     assert_eq!((page.entries.len(), page.head), (1, speaker.head));
 }
@@ -233,7 +234,7 @@ async fn a_flipped_bit_in_the_archive_is_never_served() {
     entries[1].entry.content = content;
     let flipped = crate::commit::Commit::new(commit.room.clone(), commit.position, entries);
     archive.fold(&window(1, &[Arc::new(flipped)])).expect("a fold");
-    let reader = Reader::new(rooms, archive);
+    let reader = Reader::new(rooms, archive, Threads::default());
     let read = reader.read(&room("general"), upto(50, None), None, WHOLE).await;
     assert!(matches!(read, Err(ReadError::Archive(_))), "{read:?}");
 }
