@@ -30,6 +30,10 @@ mod task;
 pub(crate) mod turn;
 mod watch;
 
+#[cfg(test)]
+#[path = "tests/echo.rs"]
+mod echo;
+
 pub(crate) use self::{
     reads::{keep_of, needed_end},
     served::Served,
