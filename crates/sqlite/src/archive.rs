@@ -54,7 +54,10 @@ use self::{
     state::{State, read_log},
 };
 use crate::{
+    error::is_disk_full,
+    files::{self, wal_of},
     pragma::{self, Durability},
+    private::{self, if_exists},
     wal,
 };
 
@@ -92,6 +95,7 @@ impl SqliteArchive {
     pub fn open(path: &Path, log: &str) -> Result<Self, ArchiveError> {
         wal::scan(path, Durability::Normal)
             .map_err(|error| ArchiveError::Failed(error.to_string()))?;
+        write_wal_again(path)?;
         // NORMAL: a power cut may undo the newest folds, and the journal has their entries.
         let mut connection =
             pragma::open_archive(path, &sql::SCHEMA, PAGE_BYTES).map_err(failed)?;
@@ -145,6 +149,24 @@ impl Drop for SqliteArchive {
         if !*self.broken.get_mut() && self.checkpoints.empty_wal(writer) == Ok(true) {
             let _or_an_empty_wal_stays = pragma::keep_wal_on_close(writer, false);
         }
+    }
+}
+
+/// Puts the WAL of a process that ended early on stable storage, however a sync of that process ended: what is copied
+/// into the file has to be there. Not on a full disk.
+fn write_wal_again(path: &Path) -> Result<(), ArchiveError> {
+    let wal = wal_of(path);
+    let written = if_exists(private::open_to_write(&wal)).and_then(|file| match file {
+        Some(file) => {
+            files::write_again(&file, 0, file.metadata()?.len()).and_then(|()| file.sync_data())
+        }
+        None => Ok(()),
+    });
+    match written {
+        Err(error) if !is_disk_full(&error) => {
+            Err(ArchiveError::Failed(format!("{} cannot be written: {error}", wal.display())))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -118,6 +119,28 @@ pub(crate) fn wal_of(path: &Path) -> PathBuf {
 /// Whether a database file has a WAL that is not empty.
 pub(crate) fn has_wal(path: &Path) -> bool {
     fs::symlink_metadata(wal_of(path)).is_ok_and(|wal| wal.len() > 0)
+}
+
+/// How many bytes [`write_again`] holds at a time.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// Writes a part of a file again as it is. After a sync that failed, what was not written is in memory only, as if it
+/// were on the disk, and no other sync writes it.
+pub(crate) fn write_again(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let end = to.min(at + CHUNK_BYTES);
+        file.write_all_at(&read_part(file, at, end)?, at)?;
+        at = end;
+    }
+    Ok(())
+}
+
+/// Reads a part of a file.
+pub(crate) fn read_part(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
 }
 
 /// Replaces a small file by rename; it is on stable storage when this returns.

@@ -82,12 +82,11 @@ fn unallocated(page: &[u8], pages: u32) -> Option<Range<usize>> {
     is_one.then_some(end..cells)
 }
 
-/// A page as it is when it has been scrubbed.
-pub(crate) fn scrubbed(mut page: Vec<u8>) -> Vec<u8> {
-    if let Some(unallocated) = unallocated(&page, 0) {
-        page[unallocated].fill(0);
-    }
-    page
+/// How many bits of a page in a file differ from the same page elsewhere. What is scrubbed in the file does not count.
+pub(crate) fn bits_that_differ(in_file: &[u8], elsewhere: &[u8]) -> u32 {
+    let scrubbed = unallocated(in_file, 0).unwrap_or_default();
+    let pairs = in_file.iter().zip(elsewhere).enumerate();
+    pairs.filter(|(at, _)| !scrubbed.contains(at)).map(|(_, (a, b))| (a ^ b).count_ones()).sum()
 }
 
 /// Zeroes the unallocated space of these pages, on stable storage.

@@ -234,9 +234,10 @@ async fn a_flipped_bit_of_an_older_segment_is_found_and_nothing_wrong_is_served(
 }
 
 #[tokio::test]
-async fn a_flipped_bit_of_an_archives_wal_is_refused_wherever_it_is() {
+async fn a_flipped_bit_of_an_archives_wal_is_refused_or_the_journal_has_what_it_held() {
     let seen = image(true).await.flip("archive.db-wal", 200).await;
-    assert_eq!(seen.keys().collect::<Vec<_>>(), [&Seen::Refused]);
+    assert!(!seen.contains_key(&Seen::Errors), "{seen:?}");
+    assert!(seen.contains_key(&Seen::Right), "{seen:?}");
 }
 
 #[tokio::test]

@@ -273,7 +273,7 @@ fn a_wal_without_its_database_is_refused() {
 }
 
 #[test]
-fn several_commits_of_an_archive_may_be_torn_but_no_bit_may_be_flipped() {
+fn several_commits_of_an_archive_that_were_not_copied_may_be_torn_or_changed() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("archive.db");
     let archive = SqliteArchive::open(&path, "log").expect("an archive");
@@ -294,15 +294,37 @@ fn several_commits_of_an_archive_may_be_torn_but_no_bit_may_be_flipped() {
     let middle = HEADER + image.frames() / 2 * image.frame() + 24 + 8_180;
     assert!(image.without_sector(middle / SECTOR).wal != image.wal, "a sector of zeros");
     assert_eq!(open(&image.without_sector(middle / SECTOR)), Ok("log".into()));
-    let message = open(&image.flip(middle, 3)).expect_err("a flipped bit").to_string();
-    assert!(
-        message.contains("archive.db-wal is damaged: a bit of a frame was flipped"),
-        "{message}"
-    );
-    assert!(
-        message.contains("moving archive.db, archive.db-wal and archive.db-shm away"),
-        "{message}"
-    );
+    // The journal has what it held.
+    assert_eq!(open(&image.flip(middle, 3)), Ok("log".into()));
+}
+
+#[test]
+fn a_page_that_is_zeros_again_does_not_look_copied() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("archive.db");
+    let archive = SqliteArchive::open(&path, "log").expect("an archive");
+    let other = Connection::open(&path).expect("the file");
+    let run = |sql: &str| other.execute_batch(sql).expect("a commit");
+    run("PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0");
+    // Each transaction changes something for good, as a fold does.
+    let fill = |n: u64| {
+        run(&format!(
+            "BEGIN; INSERT INTO runs VALUES ({n}, randomblob(20000));
+             INSERT INTO id_filters VALUES ({n}, randomblob(60000)); COMMIT"
+        ));
+    };
+    fill(1);
+    run("DELETE FROM id_filters");
+    other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("copied");
+    fill(2);
+    let filled = Image::of(directory.path(), "archive.db").frames();
+    fill(3);
+    run("DELETE FROM id_filters");
+    let image = Image::of(directory.path(), "archive.db");
+    drop((archive, other));
+    let sectors = image.sectors(filled..filled + 1);
+    let (_directory, path) = image.without_sector(sectors[sectors.len() / 2]).lay();
+    drop(SqliteArchive::open(&path, "log").expect("a torn tail"));
 }
 
 #[test]
@@ -330,5 +352,33 @@ fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
     image.wal = torn.wal;
     image.database = database;
     let message = open(&image).expect_err("a mixture");
-    assert!(message.contains("a frame before what was copied is incomplete"), "{message}");
+    assert!(message.contains("a frame that was copied is not what was written"), "{message}");
+    assert!(
+        message.contains("moving archive.db, archive.db-wal and archive.db-shm away"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_flipped_bit_of_an_archive_that_was_copied_into_its_file_is_refused_the_last_frame_included() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("archive.db");
+    let archive = SqliteArchive::open(&path, "log").expect("an archive");
+    let other = Connection::open(&path).expect("the file");
+    other.execute_batch("PRAGMA wal_autocheckpoint = 0").expect("set");
+    for commit in 0..6 {
+        let sql = format!("INSERT INTO runs VALUES ({commit}, randomblob(20000))");
+        other.execute_batch(&sql).expect("a commit");
+    }
+    other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("copied");
+    let image = Image::of(directory.path(), "archive.db");
+    drop((archive, other));
+    for frame in [image.frames() / 2, image.frames() - 2, image.frames() - 1] {
+        let middle = HEADER + frame * image.frame() + 24 + 4_000;
+        let (_directory, path) = image.flip(middle, 3).lay();
+        let Err(error) = SqliteArchive::open(&path, "log") else {
+            panic!("frame {frame} of {}", image.frames())
+        };
+        assert!(error.to_string().contains("archive.db-wal is damaged"), "{error}");
+    }
 }

@@ -87,8 +87,8 @@ fn settle(directory: &Path, found: &Found) -> io::Result<File> {
     let was_stopped = found.segments.last().is_some_and(|(_, it)| it.position == end.head);
     let clear = if was_stopped { segment::clear } else { segment::zero };
     clear(&file, end.at, last.bytes)?;
-    segment::write_again(&file, 0, RECORDS as u64)?;
-    segment::write_again(&file, end.last, end.at)?;
+    files::write_again(&file, 0, RECORDS as u64)?;
+    files::write_again(&file, end.last, end.at)?;
     file.sync_all()?;
     files::sync(directory)?;
     if let Some(number) = found.unused {

@@ -137,6 +137,6 @@ fn has_records(directory: &Path, number: u64) -> Result<bool, JournalError> {
 
 fn read_whole(directory: &Path, header: &Header) -> Result<Vec<u8>, JournalError> {
     let name = segment_name(header.number);
-    let read = || segment::read_part(&private::open(&directory.join(&name))?, 0, header.bytes);
+    let read = || files::read_part(&private::open(&directory.join(&name))?, 0, header.bytes);
     read().map_err(|error| failed(&name, "cannot be read", &error))
 }

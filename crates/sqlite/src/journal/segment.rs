@@ -138,7 +138,7 @@ pub(super) fn clear(file: &File, from: u64, to: u64) -> io::Result<()> {
     let mut at = from;
     while at < to {
         let end = to.min(at + ZEROS as u64);
-        if !is_blank(&read_part(file, at, end)?) {
+        if !is_blank(&files::read_part(file, at, end)?) {
             zero(file, at, end)?;
         }
         at = end;
@@ -151,23 +151,12 @@ pub(super) fn is_clear(file: &File, from: u64) -> io::Result<bool> {
     let (mut at, to) = (from, file.metadata()?.len());
     while at < to {
         let end = to.min(at + ZEROS as u64);
-        if !is_blank(&read_part(file, at, end)?) {
+        if !is_blank(&files::read_part(file, at, end)?) {
             return Ok(false);
         }
         at = end;
     }
     Ok(true)
-}
-
-/// Writes a part of a file again as it is.
-pub(super) fn write_again(file: &File, from: u64, to: u64) -> io::Result<()> {
-    file.write_all_at(&read_part(file, from, to)?, from)
-}
-
-pub(super) fn read_part(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, from)?;
-    Ok(bytes)
 }
 
 /// Overwrites a part of a file with zeros; they are on stable storage when this returns.
