@@ -3,7 +3,7 @@
 //! Enters: appends as they are sent, refusals, and at the end the log that all nodes agree on. Leaves:
 //! violations. An append is named by room, author and id for ever, however often it is sent.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
     entry::{Said, Seen, signed},
@@ -32,8 +32,6 @@ impl Content {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending {
     pub(crate) connection: u64,
-    /// The connections that an author had one after the other.
-    pub(crate) session: u64,
     /// Whether it had a `seq`.
     pub(crate) is_numbered: bool,
     /// The highest slot that any client had received, or its author named; −1: none.
@@ -58,8 +56,14 @@ pub(crate) struct Appends {
     unnamed: Vec<(String, String, Content)>,
 }
 
-/// Appends whose entries have to be in the order of their turns: turn, slot, id.
-type Queues<'a> = HashMap<(&'a str, &'a str, u64), Vec<(usize, u64, &'a str)>>;
+/// Room, author, and connection if it counts.
+type QueueName<'a> = (&'a str, &'a str, Option<u64>);
+
+/// An entry of a queue: turn, slot, id.
+type Place<'a> = (usize, u64, &'a str);
+
+/// Appends whose entries have to be in the order of their turns.
+type Queues<'a> = HashMap<QueueName<'a>, Vec<Place<'a>>>;
 
 impl Appends {
     pub(crate) fn sent(&mut self, name: Name, content: Content, sending: Sending) {
@@ -99,9 +103,10 @@ impl Appends {
         self.sent.len() + self.unnamed.len()
     }
 
-    /// Checks what needs the whole log.
-    pub(crate) fn end(&self, rooms: &Rooms, broken: &mut Vec<String>) {
-        let (mut sessions, mut connections) = (Queues::new(), Queues::new());
+    /// Checks what needs the whole log. Of `several` authors two connections were open at once: perhaps two
+    /// clients.
+    pub(crate) fn end(&self, rooms: &Rooms, several: &HashSet<String>, broken: &mut Vec<String>) {
+        let (mut authors, mut connections) = (Queues::new(), Queues::new());
         for (room, log) in rooms {
             for entry in &log.entries {
                 let name = (room.clone(), entry.author.clone(), entry.id.clone());
@@ -114,17 +119,17 @@ impl Appends {
                 };
                 broken.extend(append.problem(room, log, entry));
                 let place = (append.turn, entry.slot, &*entry.id);
-                if append.is_numbered {
-                    let queue = (&**room, &*entry.author, append.first.session);
-                    sessions.entry(queue).or_default().push(place);
+                if append.is_numbered && !several.contains(&entry.author) {
+                    let queue = (&**room, &*entry.author, None);
+                    authors.entry(queue).or_default().push(place);
                 }
                 if append.sendings == 1 {
-                    let queue = (&**room, &*entry.author, append.first.connection);
+                    let queue = (&**room, &*entry.author, Some(append.first.connection));
                     connections.entry(queue).or_default().push(place);
                 }
             }
         }
-        let queues = sessions.into_iter().chain(connections);
+        let queues = authors.into_iter().chain(connections);
         // What is wrong in both is said once.
         let disorders: BTreeSet<String> = queues.filter_map(disorder).collect();
         broken.extend(disorders);
@@ -159,9 +164,7 @@ impl Append {
     }
 }
 
-fn disorder(
-    ((room, author, _), mut places): ((&str, &str, u64), Vec<(usize, u64, &str)>),
-) -> Option<String> {
+fn disorder(((room, author, _), mut places): (QueueName<'_>, Vec<Place<'_>>)) -> Option<String> {
     places.sort_unstable();
     let pair = places.windows(2).find(|pair| pair[0].1 > pair[1].1)?;
     let [(_, one, first), (_, other, second)] = [pair[0], pair[1]];

@@ -16,7 +16,6 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Connection {
     pub(crate) author: Option<String>,
-    pub(crate) session: u64,
     /// Of the token in force, and after it of those that were sent since. Empty on an open server.
     rights: Vec<Rights>,
     /// How many of them are not answered yet.

@@ -18,7 +18,7 @@
 //! | every view is a prefix | each entry that any client received is the one at its slot, and so is each digest |
 //! | no missed gap | a follow receives one slot after the other, and nothing after `left` |
 //! | real time | an append first sent after any client received slot s, or that names it in `after`, is behind s |
-//! | queue order | what a connection sent first comes first, and with `seq` what an author's connections sent, one after the other |
+//! | queue order | what a connection sent first comes first; with `seq` so does what an author sent, over connections that follow each other |
 //! | expected slot | an append with `expect` is at that slot |
 //! | no stale answer | a reply has a `latest` that reaches `seen`, `after`, and what its connection received before |
 //! | erased is gone | what an entry removes is not in a log, nor in an answer that must have reached that entry; and nothing else is redacted |

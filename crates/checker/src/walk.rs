@@ -4,7 +4,7 @@
 //! promised depends on what it had sent and received before ([`Connection`]); what becomes of appends is
 //! checked at the end ([`Appends`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -27,9 +27,10 @@ pub(crate) struct Walk<'a> {
     rooms: &'a Rooms,
     appends: Appends,
     connections: HashMap<u64, Connection>,
-    /// Of an author: how many connections are open, and which session they are.
-    sessions: HashMap<String, (usize, u64)>,
-    begun: u64,
+    /// How many connections of an author are open.
+    open: HashMap<String, usize>,
+    /// Authors of whom two were open at once.
+    several: HashSet<String>,
     /// The highest slot that any client received, by room.
     shown: HashMap<String, i64>,
     pub(crate) counts: Counts,
@@ -42,8 +43,8 @@ impl<'a> Walk<'a> {
             rooms,
             appends: Appends::default(),
             connections: HashMap::new(),
-            sessions: HashMap::new(),
-            begun: 0,
+            open: HashMap::new(),
+            several: HashSet::new(),
             shown: HashMap::new(),
             counts: Counts::default(),
             broken: Vec::new(),
@@ -72,7 +73,7 @@ impl<'a> Walk<'a> {
 
     /// Checks what needs all frames.
     pub(crate) fn end(&mut self) {
-        self.appends.end(self.rooms, &mut self.broken);
+        self.appends.end(self.rooms, &self.several, &mut self.broken);
         self.counts.appends = self.appends.count();
         let mut shown: Vec<_> = self.shown.iter().collect();
         shown.sort_unstable();
@@ -90,25 +91,23 @@ impl<'a> Walk<'a> {
 
     fn ended(&mut self, number: u64) {
         let author = self.connections.remove(&number).and_then(|it| it.author);
-        if let Some((open, _)) = author.and_then(|author| self.sessions.get_mut(&author)) {
+        if let Some(open) = author.and_then(|author| self.open.get_mut(&author)) {
             *open = open.saturating_sub(1);
         }
     }
 
-    /// An author logs in: the next connection of its session, unless another one is open.
+    /// An author logs in.
     fn login(&mut self, number: u64, author: &str) {
-        if self.connection(number).author.is_some() {
+        let connection = self.connection(number);
+        if connection.author.is_some() {
             return;
         }
-        self.begun += 1;
-        let session = self.sessions.entry(author.into()).or_insert((0, self.begun));
-        if session.0 > 0 {
-            session.1 = self.begun;
+        connection.author = Some(author.into());
+        let open = self.open.entry(author.into()).or_default();
+        *open += 1;
+        if *open > 1 {
+            self.several.insert(author.into());
         }
-        session.0 += 1;
-        let session = session.1;
-        let connection = self.connection(number);
-        (connection.author, connection.session) = (Some(author.into()), session);
     }
 
     fn sent(&mut self, number: u64, frame: &Value) -> FromFrame<()> {
@@ -146,7 +145,6 @@ impl<'a> Walk<'a> {
         let after = frame.get("after").and_then(Value::as_i64).unwrap_or(-1);
         let sending = Sending {
             connection: number,
-            session: connection.session,
             is_numbered: frame.get("seq").is_some(),
             floor: shown.max(after),
         };

@@ -61,6 +61,17 @@ const TABLE: &[Row] = &[
     Row { name: "roomlog-terminal", ours: &["client"], never: &[SQL, NATS] },
     Row { name: "roomlog-checker", ours: &[], never: &[ASYNC, SOCKETS, STORAGE, NATS] },
     Row { name: "roomlog-testkit", ours: &["protocol", "core"], never: &[SOCKETS, STORAGE, NATS] },
+    Row { name: "roomlog-model", ours: &[], never: &[ASYNC, SOCKETS, STORAGE, NATS] },
+    Row {
+        name: "roomlog-sim",
+        ours: &["auth", "core", "server", "checker", "testkit"],
+        never: &[STORAGE, NATS],
+    },
+    Row {
+        name: "roomlog-storage",
+        ours: &["protocol", "core", "sqlite", "testkit"],
+        never: &[SOCKETS, NATS],
+    },
     Row { name: "roomlog-chaos", ours: &["checker", "testkit"], never: &[STORAGE] },
     Row {
         name: "roomlog",
