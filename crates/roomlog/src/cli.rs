@@ -13,7 +13,7 @@ use roomlog_protocol::{EntryId, Kind, RoomName};
 
 pub(crate) use self::{
     erase::EraseArgs,
-    import::{Format, ImportArgs},
+    import::ImportArgs,
     server::{DoorArgs, ServerArgs},
     token::{InspectArgs, NewTokenArgs, RevokeArgs, TokenArgs, TokenCommand},
 };

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use encoding_rs::Encoding;
 use jiff::{fmt::temporal::DateTimeParser, tz::TimeZone};
 use roomlog_protocol::RoomName;
 
 use super::server::ServerArgs;
+use crate::import::Format;
 
 #[derive(Debug, Args)]
 #[command(
@@ -72,26 +73,4 @@ fn encoding(name: &str) -> Result<&'static Encoding, String> {
     let label = if name.eq_ignore_ascii_case("latin-1") { "latin1" } else { name };
     Encoding::for_label(label.as_bytes())
         .ok_or_else(|| "not an encoding such as cp1252, iso-8859-15 or utf-16le".into())
-}
-
-/// The format of a file to import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Detected from the first lines.
-    Auto,
-    /// IRC logs of one day with times in brackets; also of ZNC, energymech and eggdrop.
-    #[value(aliases = ["znc", "energymech", "eggdrop"])]
-    Irc,
-    /// Logs of irssi.
-    Irssi,
-    /// Logs of weechat.
-    Weechat,
-    /// An export of Slack.
-    Slack,
-    /// A channel of Discord, exported by DiscordChatExporter as JSON.
-    Discord,
-    /// A chat of Telegram, exported by Telegram Desktop as JSON.
-    Telegram,
-    /// JSON, one entry per line.
-    Jsonl,
 }

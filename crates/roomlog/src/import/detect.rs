@@ -15,6 +15,7 @@ use jiff::civil::{Date, DateTime};
 
 use super::{
     document::Shape,
+    format::Format,
     irc, irssi,
     item::Reading,
     jsonl,
@@ -23,7 +24,7 @@ use super::{
     slack::export,
     weechat,
 };
-use crate::{cli::Format, failure::Failure};
+use crate::failure::Failure;
 
 const HEAD_BYTES: u64 = 1 << 18;
 const HEAD_LINES: usize = 200;

@@ -14,10 +14,11 @@ use jiff::civil::DateTime;
 
 use super::{
     detect::{Content, detect},
+    format::Format,
     item::Reading,
     slack::export,
 };
-use crate::{cli::Format, failure::Failure};
+use crate::failure::Failure;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Source {

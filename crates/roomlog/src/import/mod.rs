@@ -17,6 +17,7 @@ mod clock;
 mod detect;
 mod discord;
 mod document;
+mod format;
 mod irc;
 mod irssi;
 mod item;
@@ -30,5 +31,6 @@ mod slack;
 mod telegram;
 mod weechat;
 
+pub(crate) use format::Format;
 pub(crate) use item::{Imported, Item, Key, Line, Place, Reading, Reference};
 pub(crate) use reader::read;

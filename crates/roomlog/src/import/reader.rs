@@ -170,7 +170,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::{cli::Format, import::files::find};
+    use crate::import::{Format, files::find};
 
     fn items(name: &str, content: &[u8]) -> Vec<Item> {
         let dir = tempfile::tempdir().expect("a directory");
