@@ -144,6 +144,6 @@ pub(crate) fn run(args: &PeersArgs) -> io::Result<()> {
             }
         }
     }
-    report.print(sizes);
+    report.print(sizes, args.plots.as_deref());
     args.plots.as_ref().map_or(Ok(()), |dir| report.draw(dir))
 }

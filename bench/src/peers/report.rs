@@ -3,7 +3,10 @@
 //! Enters: the figures of each run. Leaves: Markdown. Invariant: a figure is the median of the rounds, with
 //! the least and the most in brackets.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::ValueEnum;
 
@@ -44,14 +47,20 @@ impl Report {
         }
     }
 
-    /// Prints the tables.
-    pub(super) fn print(&self, sizes: Sizes) {
+    /// Prints the tables, each with a link to its plot if plots are drawn into `plots`. The page that shows the tables
+    /// stands beside that directory.
+    pub(super) fn print(&self, sizes: Sizes, plots: Option<&Path>) {
+        let plots = plots.and_then(Path::file_name).map(Path::new);
         let mut rest = &self.0[..];
         while let Some(first) = rest.first() {
             let count = rest.iter().take_while(|row| row.measurement == first.measurement).count();
             let (rows, others) = rest.split_at(count);
             say(&format!("### {}\n", first.measurement.title()));
             table_of(rows).print();
+            if let Some(dir) = plots {
+                let file = plot_of(dir, first.measurement);
+                say(&format!("\n![{}]({})", first.measurement.title(), file.display()));
+            }
             say("");
             rest = others;
         }
@@ -79,8 +88,7 @@ impl Report {
                 let rounds = row.values_of(column);
                 (!rounds.is_empty()).then_some(Values { system: row.system, rounds })
             });
-            let name = measurement.to_possible_value().map(|it| it.get_name().to_owned());
-            let file = dir.join(format!("{}.svg", name.unwrap_or_default()));
+            let file = plot_of(dir, *measurement);
             plot::draw(measurement.title(), column, &values.collect::<Vec<_>>(), &file)?;
         }
         Ok(())
@@ -93,6 +101,12 @@ impl Row {
         let of = |run: &Figures| run.iter().find(|(name, _)| *name == column).map(|it| it.1);
         self.runs.iter().filter_map(of).collect()
     }
+}
+
+/// The file of a measurement's plot.
+fn plot_of(dir: &Path, measurement: Measurement) -> PathBuf {
+    let name = measurement.to_possible_value().map(|it| it.get_name().to_owned());
+    dir.join(format!("{}.svg", name.unwrap_or_default()))
 }
 
 /// The table of one measurement.
