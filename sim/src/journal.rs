@@ -10,7 +10,7 @@
 //! other; what a node that crashed has published may still be stored.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
@@ -67,7 +67,8 @@ struct StreamState {
     wire: BTreeMap<(u64, u64), Bytes>,
     published: u64,
     engines: Vec<Engine>,
-    cut: BTreeSet<usize>,
+    /// By node.
+    cut: Vec<bool>,
     reports: broadcast::Sender<Bytes>,
 }
 
@@ -101,7 +102,7 @@ impl Stream {
             wire: BTreeMap::new(),
             published: 0,
             engines: (0..nodes).map(engine).collect(),
-            cut: BTreeSet::new(),
+            cut: vec![false; nodes],
             reports: broadcast::channel(REPORTS).0,
         })))
     }
@@ -129,12 +130,7 @@ impl Stream {
     }
 
     pub(crate) fn cut(&self, node: usize, is_cut: bool) {
-        let cut = &mut self.0.lock().cut;
-        if is_cut {
-            cut.insert(node)
-        } else {
-            cut.remove(&node)
-        };
+        self.0.lock().cut[node] = is_cut;
     }
 
     /// Sets by how much the clock of the journal is wrong, in ms.
@@ -167,7 +163,7 @@ impl Stream {
             state.store(block, now);
         }
         for node in 0..state.engines.len() {
-            if !state.cut.contains(&node) {
+            if !state.cut[node] {
                 state.show(node, now);
                 state.resend(node, now);
             }
@@ -226,7 +222,7 @@ impl StreamState {
         let Weather { delay, lost, doubled } = self.weather;
         let mut chance = |of_100: u32| self.random.random_ratio(of_100, 100);
         let (is_lost, is_doubled) = (chance(lost), chance(doubled));
-        if is_lost || self.cut.contains(&node) {
+        if is_lost || self.cut[node] {
             return;
         }
         let arrives = clock::now() + self.random.random_range(0..=delay);
@@ -342,7 +338,7 @@ struct SimPeers {
 impl Peers for SimPeers {
     fn broadcast(&self, report: Bytes) -> BoxFuture<'_, ()> {
         let state = self.stream.0.lock();
-        if !state.cut.contains(&self.node) {
+        if !state.cut[self.node] {
             // Nobody may be there.
             let _heard_by = state.reports.send(report);
         }
@@ -368,7 +364,7 @@ impl PeerMessages for SimMessages {
         async {
             loop {
                 match self.reports.recv().await {
-                    Ok(report) if !self.stream.0.lock().cut.contains(&self.node) => return report,
+                    Ok(report) if !self.stream.0.lock().cut[self.node] => return report,
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => {
                         return std::future::pending().await;

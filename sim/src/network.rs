@@ -9,22 +9,18 @@
 //! own, and arrives behind those before it.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     io::{self, IoSlice},
     net::{IpAddr, Ipv4Addr},
-    pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use roomlog_server::{Transport, Transports};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-};
+use roomlog_server::{Transport, TransportStream, Transports};
+use tokio::{io::ReadBuf, sync::Notify};
 
 use crate::{clock, pipe::Pipe};
 
@@ -35,7 +31,8 @@ struct Links {
     random: SmallRng,
     /// The longest delay of a piece, in ms.
     delay: u64,
-    cut: BTreeSet<usize>,
+    /// By node.
+    cut: Vec<bool>,
     connections: Vec<Weak<Connection>>,
     listeners: Vec<Option<Arc<Accepting>>>,
 }
@@ -43,7 +40,7 @@ struct Links {
 /// The connections that a node has not accepted yet.
 #[derive(Default)]
 struct Accepting {
-    waiting: Mutex<VecDeque<Socket>>,
+    waiting: Mutex<VecDeque<Arc<dyn Transport>>>,
     more: Notify,
 }
 
@@ -56,7 +53,7 @@ struct Connection {
 impl Network {
     pub(crate) fn new(seed: u64, nodes: usize) -> Self {
         let random = SmallRng::seed_from_u64(seed);
-        let (cut, connections) = (BTreeSet::new(), Vec::new());
+        let (cut, connections) = (vec![false; nodes], Vec::new());
         let listeners = (0..nodes).map(|_| None).collect();
         Self(Arc::new(Mutex::new(Links { random, delay: 3, cut, connections, listeners })))
     }
@@ -69,7 +66,7 @@ impl Network {
     }
 
     /// Connects a client to a node. Fails if the node is down.
-    pub(crate) fn connect(&self, node: usize) -> io::Result<Socket> {
+    pub(crate) fn connect(&self, node: usize) -> io::Result<TransportStream> {
         let mut links = self.0.lock();
         let accepting = links.listeners[node].clone();
         let accepting = accepting.ok_or(io::ErrorKind::ConnectionRefused)?;
@@ -77,12 +74,13 @@ impl Network {
         let connection = Arc::new(Connection { node, to_node, to_client });
         links.connections.push(Arc::downgrade(&connection));
         drop(links);
-        let socket = |is_client| Socket {
-            end: Arc::new(End { network: self.clone(), connection: connection.clone(), is_client }),
+        let end = |is_client| {
+            let (network, connection) = (self.clone(), connection.clone());
+            Arc::new(End { network, connection, is_client })
         };
-        accepting.waiting.lock().push_back(socket(false));
+        accepting.waiting.lock().push_back(end(false));
         accepting.more.notify_one();
-        Ok(socket(true))
+        Ok(TransportStream(end(true)))
     }
 
     /// A node is gone, and all of its connections.
@@ -101,12 +99,7 @@ impl Network {
     }
 
     pub(crate) fn cut(&self, node: usize, is_cut: bool) {
-        let cut = &mut self.0.lock().cut;
-        if is_cut {
-            cut.insert(node)
-        } else {
-            cut.remove(&node)
-        };
+        self.0.lock().cut[node] = is_cut;
     }
 
     /// Sets the longest delay of a piece, in ms.
@@ -130,7 +123,7 @@ impl Network {
     }
 
     fn is_cut(&self, node: usize) -> bool {
-        self.0.lock().cut.contains(&node)
+        self.0.lock().cut[node]
     }
 
     fn arrival(&self) -> u64 {
@@ -149,8 +142,7 @@ impl Transports for Listener {
         async {
             loop {
                 if let Some(socket) = self.accepting.waiting.lock().pop_front() {
-                    let transport: Arc<dyn Transport> = socket.end;
-                    return Ok((transport, IpAddr::V4(Ipv4Addr::LOCALHOST)));
+                    return Ok((socket, IpAddr::V4(Ipv4Addr::LOCALHOST)));
                 }
                 self.accepting.more.notified().await;
             }
@@ -207,46 +199,5 @@ impl Transport for End {
     fn shutdown(&self) {
         let arrives = self.network.arrival();
         self.writes().lock().end(arrives);
-    }
-}
-
-/// The end of a client.
-pub(crate) struct Socket {
-    end: Arc<End>,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.end.poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            match self.end.try_write(&[IoSlice::new(bytes)]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.end.poll_writable(context))?;
-                }
-                written => return Poll::Ready(written),
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.end.shutdown();
-        Poll::Ready(Ok(()))
     }
 }

@@ -10,6 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use roomlog_checker::{Direction, Frame};
+use roomlog_server::TransportStream;
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -17,10 +18,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use crate::{
-    network::{Network, Socket},
-    tokens::token,
-};
+use crate::{network::Network, tokens::token};
 
 /// How many appends are in flight.
 const WINDOW: usize = 8;
@@ -89,7 +87,7 @@ pub(crate) struct Writer {
 
 /// One connection. Its end is recorded, however it ends.
 pub(crate) struct Session {
-    socket: WebSocketStream<Socket>,
+    socket: WebSocketStream<TransportStream>,
     connection: u64,
     record: Record,
     /// The number of its next append, and how many of the pending ones were sent.

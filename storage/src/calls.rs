@@ -26,7 +26,7 @@ thread_local! {
     static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `call` with the disk's answer for `ask`, or without one if the call is the disk's own.
+/// Asks the disk; for a call that the disk makes itself, does `own` instead.
 fn through<T>(ask: impl FnOnce() -> T, own: impl FnOnce() -> T) -> T {
     if IS_INSIDE.get() {
         return own();

@@ -47,8 +47,8 @@ impl Report {
         }
     }
 
-    /// Prints the tables, each with a link to its plot if plots are drawn into `plots`. The page that shows the tables
-    /// stands beside that directory.
+    /// Prints the tables, each with a link to its plot if plots are drawn into `plots`. Links are relative to the
+    /// parent of that directory.
     pub(super) fn print(&self, sizes: Sizes, plots: Option<&Path>) {
         let plots = plots.and_then(Path::file_name).map(Path::new);
         let mut rest = &self.0[..];

@@ -43,4 +43,4 @@ pub use metrics::Metrics;
 pub use proxies::Proxies;
 pub use retention::{Retention, RetentionRule};
 pub use tls::{Stamps, Tls, TlsError};
-pub use transport::{Transport, Transports};
+pub use transport::{Transport, TransportStream, Transports};

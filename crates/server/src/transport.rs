@@ -39,9 +39,9 @@ pub trait Transports: Send + Sync + 'static {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Arc<dyn Transport>, IpAddr)>>;
 }
 
-/// A socket, or one of its halves.
+/// A socket, or one of its halves, as a stream.
 #[derive(Clone)]
-pub(crate) struct TransportStream(pub(crate) Arc<dyn Transport>);
+pub struct TransportStream(pub Arc<dyn Transport>);
 
 impl TransportStream {
     /// Waits until the socket may take more.

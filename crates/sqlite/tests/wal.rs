@@ -327,8 +327,8 @@ fn a_page_that_is_zeros_again_does_not_look_copied() {
     drop(SqliteArchive::open(&path, "log").expect("a torn tail"));
 }
 
-#[test]
-fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
+/// An archive with a WAL of which nothing was copied.
+fn six_commits() -> (TempDir, SqliteArchive, Connection) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("archive.db");
     let archive = SqliteArchive::open(&path, "log").expect("an archive");
@@ -338,6 +338,12 @@ fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
         let sql = format!("INSERT INTO runs VALUES ({commit}, randomblob(20000))");
         other.execute_batch(&sql).expect("a commit");
     }
+    (directory, archive, other)
+}
+
+#[test]
+fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
+    let (directory, archive, other) = six_commits();
     let mut image = Image::of(directory.path(), "archive.db");
     other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("copied");
     let database = Image::of(directory.path(), "archive.db").database;
@@ -361,15 +367,7 @@ fn a_torn_middle_of_an_archive_that_was_copied_into_its_file_is_refused() {
 
 #[test]
 fn a_flipped_bit_of_an_archive_that_was_copied_into_its_file_is_refused_the_last_frame_included() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("archive.db");
-    let archive = SqliteArchive::open(&path, "log").expect("an archive");
-    let other = Connection::open(&path).expect("the file");
-    other.execute_batch("PRAGMA wal_autocheckpoint = 0").expect("set");
-    for commit in 0..6 {
-        let sql = format!("INSERT INTO runs VALUES ({commit}, randomblob(20000))");
-        other.execute_batch(&sql).expect("a commit");
-    }
+    let (directory, archive, other) = six_commits();
     other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("copied");
     let image = Image::of(directory.path(), "archive.db");
     drop((archive, other));
