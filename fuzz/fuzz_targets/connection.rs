@@ -75,7 +75,7 @@ impl Drop for Input {
     }
 }
 
-struct Listener(AsyncMutex<mpsc::UnboundedReceiver<Arc<Input>>>);
+struct Listener(AsyncMutex<mpsc::Receiver<Arc<Input>>>);
 
 impl Transports for Listener {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Arc<dyn Transport>, IpAddr)>> {
@@ -92,7 +92,7 @@ impl Transports for Listener {
 /// A server in memory, in simulated time.
 struct Server {
     runtime: Runtime,
-    inputs: mpsc::UnboundedSender<Arc<Input>>,
+    inputs: mpsc::Sender<Arc<Input>>,
     served: u32,
 }
 
@@ -103,7 +103,7 @@ impl Server {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        let (inputs, receiver) = mpsc::unbounded_channel();
+        let (inputs, receiver) = mpsc::channel(1);
         runtime.block_on(async {
             let engines = Engines {
                 identity: identity(1, 1),
@@ -129,7 +129,7 @@ impl Server {
             is_shut: AtomicBool::new(false),
             closed: closed.clone(),
         };
-        let _ = self.inputs.send(Arc::new(input));
+        self.inputs.try_send(Arc::new(input)).ok().expect("one at a time");
         let ended = self.runtime.block_on(async { timeout(LONG, closed.notified()).await });
         assert!(ended.is_ok(), "the connection does not end");
         self.served += 1;
