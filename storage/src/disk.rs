@@ -45,6 +45,8 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) fault: Fault,
+    /// Of which file; `None`: of any.
+    pub(crate) file: Option<&'static str>,
     /// At which of the calls that it concerns, from 0.
     pub(crate) at: u64,
     /// At every one from then on.
@@ -139,21 +141,21 @@ pub(crate) fn write(
     real: impl Fn(&[u8]) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     let mut disk = DISK.lock();
-    let Some((disk, inode)) = watched(&mut disk, fd) else { return real(bytes) };
+    let Some((disk, inode, is_planned)) = watched(&mut disk, fd) else { return real(bytes) };
     let at = at().unwrap_or(0);
     let half = &bytes[..bytes.len() / 2];
-    let (part, error) =
-        match disk.meets(|fault| !matches!(fault, Fault::SyncFails | Fault::ReadFails))? {
-            Some(Fault::WriteFails) => return Err(Errno::IO),
-            Some(Fault::Full) => return Err(Errno::NOSPC),
-            Some(Fault::ShortWrite) if !half.is_empty() => (half, None),
-            Some(Fault::TornWrite) => {
-                let into = usize::try_from(at).unwrap_or(0) % SECTOR;
-                let whole = ((into + half.len()) / SECTOR * SECTOR).saturating_sub(into);
-                (&bytes[..whole], Some(Errno::IO))
-            }
-            _ => (bytes, None),
-        };
+    let concerns = |fault| is_planned && !matches!(fault, Fault::SyncFails | Fault::ReadFails);
+    let (part, error) = match disk.meets(concerns)? {
+        Some(Fault::WriteFails) => return Err(Errno::IO),
+        Some(Fault::Full) => return Err(Errno::NOSPC),
+        Some(Fault::ShortWrite) if !half.is_empty() => (half, None),
+        Some(Fault::TornWrite) => {
+            let into = usize::try_from(at).unwrap_or(0) % SECTOR;
+            let whole = ((into + half.len()) / SECTOR * SECTOR).saturating_sub(into);
+            (&bytes[..whole], Some(Errno::IO))
+        }
+        _ => (bytes, None),
+    };
     let written = if part.is_empty() { 0 } else { real(part)? };
     let change = Change::Written { at, bytes: part[..written].to_vec() };
     disk.files.entry(inode).or_default().pending.push(change);
@@ -163,8 +165,8 @@ pub(crate) fn write(
 /// A read.
 pub(crate) fn read(fd: BorrowedFd<'_>) -> Answer {
     let mut disk = DISK.lock();
-    let Some((disk, _)) = watched(&mut disk, fd) else { return Answer::Real };
-    match disk.meets(|fault| fault == Fault::ReadFails) {
+    let Some((disk, _, is_planned)) = watched(&mut disk, fd) else { return Answer::Real };
+    match disk.meets(|fault| is_planned && fault == Fault::ReadFails) {
         Ok(Some(_)) => Answer::Failed(Errno::IO),
         _ => Answer::Real,
     }
@@ -173,8 +175,9 @@ pub(crate) fn read(fd: BorrowedFd<'_>) -> Answer {
 /// A sync. The real one is not needed: the machine does not stop.
 pub(crate) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut disk = DISK.lock();
-    let Some((disk, inode)) = watched(&mut disk, fd) else { return Ok(()) };
-    let met = disk.meets(|fault| matches!(fault, Fault::SyncFails | Fault::PowerCut))?;
+    let Some((disk, inode, is_planned)) = watched(&mut disk, fd) else { return Ok(()) };
+    let concerns = |fault| is_planned && matches!(fault, Fault::SyncFails | Fault::PowerCut);
+    let met = disk.meets(concerns)?;
     let file = disk.files.entry(inode).or_default();
     let pending = std::mem::take(&mut file.pending);
     if met == Some(Fault::SyncFails) {
@@ -191,10 +194,11 @@ pub(crate) fn truncate(
     real: impl FnOnce() -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let mut disk = DISK.lock();
-    let Some((disk, inode)) = watched(&mut disk, fd) else { return real() };
-    match disk
-        .meets(|fault| matches!(fault, Fault::WriteFails | Fault::TornWrite | Fault::PowerCut))?
-    {
+    let Some((disk, inode, is_planned)) = watched(&mut disk, fd) else { return real() };
+    let concerns = |fault| {
+        is_planned && matches!(fault, Fault::WriteFails | Fault::TornWrite | Fault::PowerCut)
+    };
+    match disk.meets(concerns)? {
         Some(_) => Err(Errno::IO),
         None => {
             real()?;
@@ -221,15 +225,20 @@ pub(crate) fn replaced(path: &Path, real: impl FnOnce() -> Result<(), Errno>) ->
     Ok(())
 }
 
-/// The disk and the inode, if this file is on it.
-fn watched<'a>(disk: &'a mut Option<Disk>, fd: BorrowedFd<'_>) -> Option<(&'a mut Disk, u64)> {
+/// The disk, the inode, and whether the plan is about this file, if it is on the disk.
+fn watched<'a>(
+    disk: &'a mut Option<Disk>,
+    fd: BorrowedFd<'_>,
+) -> Option<(&'a mut Disk, u64, bool)> {
     use std::os::fd::AsRawFd;
     let disk = disk.as_mut()?;
     let path = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
     // Not the index of a WAL: it is memory, and a start makes it again.
     let is_file = path.starts_with(&disk.directory) && !path.to_string_lossy().ends_with("-shm");
     let inode = fstat(fd).ok().filter(|it| it.st_nlink > 0)?.st_ino;
-    is_file.then_some((disk, inode))
+    let planned = disk.plan.and_then(|plan| plan.file);
+    let is_planned = planned.is_none_or(|file| path.ends_with(file));
+    is_file.then_some((disk, inode, is_planned))
 }
 
 impl Disk {

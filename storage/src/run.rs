@@ -25,6 +25,10 @@ const BATCHES: u64 = 40;
 const JOURNAL_BYTES: u64 = 16 << 10;
 /// Within how many of the calls that it concerns a fault comes.
 const CALLS: u64 = 400;
+/// The same of the syncs of a WAL, of which a life has a few.
+const WAL_SYNCS: u64 = 6;
+/// The same of the calls of the archive, most of which copy its WAL.
+const ARCHIVE_CALLS: u64 = 12;
 
 const FAULTS: [Fault; 7] = [
     Fault::PowerCut,
@@ -52,8 +56,9 @@ impl Run {
     pub(crate) fn line(&self) -> Value {
         let fault = format!("{:?}", self.plan.fault);
         json!({
-            "seed": self.seed, "fault": fault, "at": self.plan.at, "stays": self.plan.stays, "hits": self.hits,
-            "appended": self.appended, "acked": self.acked, "starts": self.starts, "broken": self.broken,
+            "seed": self.seed, "fault": fault, "file": self.plan.file, "at": self.plan.at,
+            "stays": self.plan.stays, "hits": self.hits, "appended": self.appended, "acked": self.acked,
+            "starts": self.starts, "broken": self.broken,
         })
     }
 }
@@ -98,7 +103,11 @@ fn nth(n: u64) -> Proposal {
 pub(crate) async fn run(seed: u64) -> io::Result<Run> {
     let mut random = StdRng::seed_from_u64(seed);
     let fault = FAULTS[(seed % FAULTS.len() as u64) as usize];
-    let plan = Plan { fault, at: random.random_range(0..CALLS), stays: random.random() };
+    // Some syncs fail that the archive relies on: its WAL's, before it is copied into the file.
+    let is_of_wal = fault == Fault::SyncFails && random.random();
+    let (file, calls) = if is_of_wal { (Some("archive.db-wal"), WAL_SYNCS) } else { (None, CALLS) };
+    let at = random.random_range(0..calls);
+    let plan = Plan { fault, file, at, stays: !is_of_wal && random.random() };
     let mut run = Run { seed, plan, hits: 0, appended: 0, acked: 0, starts: 0, broken: Vec::new() };
     let directory = tempfile::tempdir()?;
     disk::watch(directory.path(), seed)?;
@@ -112,9 +121,15 @@ pub(crate) async fn run(seed: u64) -> io::Result<Run> {
     run.life(directory.path(), &mut appends, &mut random, Some(plan)).await;
     if fault != Fault::PowerCut {
         disk::plan(None);
-        run.healthy(directory.path(), &mut appends, &mut random).await;
-        // What a failed sync lost must have been written again by now, or not be relied on.
-        let cut = Plan { fault: Fault::PowerCut, at: random.random_range(0..CALLS), stays: false };
+        if !is_of_wal {
+            run.healthy(directory.path(), &mut appends, &mut random).await;
+        }
+        // What a failed sync lost must have been written again by now, or not be relied on. After that of a WAL, the
+        // power is cut while the start copies it.
+        let (file, calls) =
+            if is_of_wal { (Some("archive.db"), ARCHIVE_CALLS) } else { (None, CALLS) };
+        let cut =
+            Plan { fault: Fault::PowerCut, file, at: random.random_range(0..calls), stays: false };
         run.life(directory.path(), &mut appends, &mut random, Some(cut)).await;
     }
     run.hits = disk::hits();
