@@ -1,16 +1,23 @@
 //! One seed: a node on a disk that fails, started again, and started once more on what a power cut leaves.
 //!
-//! Enters: a seed, which gives the fault, its moment, and what is appended. Leaves: a [`Run`]. Invariant, checked at
-//! every start: each acked append is at its slot, each other one is there once at most, and nothing else is there.
+//! Enters: a seed, which gives the fault, its moment, and what is appended. Leaves: a [`Run`]. Invariants, checked at
+//! every start: each acked append is at its slot, each other one is there once at most, and nothing else is there; a
+//! text whose redaction was acked is not. In the end, no file has such a text.
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use roomlog_core::{NodeError, NodeSettings, outcome::AppendOutcome, proposal::Proposal};
 use roomlog_protocol::Slot;
 use roomlog_sqlite::Directory;
 use roomlog_testkit::{
-    fixtures::proposal,
+    fixtures::{proposal, redaction},
     life::{Connection, Life},
 };
 use serde_json::{Value, json};
@@ -29,6 +36,11 @@ const CALLS: u64 = 400;
 const WAL_SYNCS: u64 = 6;
 /// The same of the calls of the archive, most of which copy its WAL.
 const ARCHIVE_CALLS: u64 = 12;
+
+/// One append in so many redacts an earlier entry.
+const REDACTS: u32 = 12;
+/// How long a text may be in the files after a start; a wipe that is not done is continued within a second.
+const WIPED_WITHIN: Duration = Duration::from_secs(10);
 
 const FAULTS: [Fault; 7] = [
     Fault::PowerCut,
@@ -88,10 +100,38 @@ struct Appends {
     next: u64,
     acked: BTreeMap<u64, Slot>,
     unknown: Vec<u64>,
+    /// Which of them redact which other one.
+    redacts: BTreeMap<u64, u64>,
 }
 
-/// The `n`-th append: always the same.
-fn nth(n: u64) -> Proposal {
+impl Appends {
+    /// The next append: some redact an entry that was acked.
+    fn next(&mut self, random: &mut StdRng) -> u64 {
+        let n = self.next;
+        self.next += 1;
+        let said: Vec<_> = self.acked.keys().filter(|n| !self.redacts.contains_key(n)).collect();
+        if !said.is_empty() && random.random_ratio(1, REDACTS) {
+            self.redacts.insert(n, *said[random.random_range(0..said.len())]);
+        }
+        n
+    }
+
+    /// The `n`-th append: always the same.
+    fn proposal(&self, n: u64) -> Proposal {
+        let Some(of) = self.redacts.get(&n) else { return said(n) };
+        let Proposal { room, author, .. } = said(*of);
+        redaction(room.as_str(), author.as_str(), &format!("id-{n}"), self.acked[of])
+    }
+
+    /// Whose text is gone.
+    fn redacted(&self) -> BTreeSet<u64> {
+        let acked = self.redacts.iter().filter(|(n, _)| self.acked.contains_key(n));
+        acked.map(|(_, of)| *of).collect()
+    }
+}
+
+/// The `n`-th append, if it says something.
+fn said(n: u64) -> Proposal {
     let (room, author) =
         (format!("room-{}", n % ROOMS), ["ada", "grace"][(n / ROOMS % 2) as usize]);
     // Some of them take several pages of a file.
@@ -136,6 +176,9 @@ pub(crate) async fn run(seed: u64) -> io::Result<Run> {
     let image = disk::cut().unwrap_or_default();
     let left = lay(&image)?;
     run.healthy(left.path(), &mut appends, &mut random).await;
+    if run.broken.is_empty() {
+        run.wiped(left.path(), &appends).await;
+    }
     if !run.broken.is_empty() {
         let kept = lay(&image)?.keep();
         run.broken.push(format!("what the power cut left is in {}", kept.display()));
@@ -180,7 +223,7 @@ impl Run {
         let mut again = Connection::default();
         let unknown = std::mem::take(&mut appends.unknown);
         for &n in &unknown {
-            if again.append(life, nth(n), None, 0).is_err() {
+            if again.append(life, appends.proposal(n), None, 0).is_err() {
                 self.broken.push(format!("append {n} was refused when it was sent again"));
             }
         }
@@ -195,12 +238,38 @@ impl Run {
         }
         append(life, appends, random).await;
         self.check(life, appends).await;
+        if let Err(why) = life.fold_to_head().await {
+            self.broken.push(format!("without a fault, the fold fails: {why}"));
+        }
         if !appends.unknown.is_empty() {
             self.broken.push(format!("without a fault, unknown: {:?}", appends.unknown));
         }
         if let Err(why) = served.end().await {
             self.broken.push(format!("it ended with an error: {why}"));
         }
+    }
+
+    /// Starts once more, and waits until no file has a text that was redacted.
+    async fn wiped(&mut self, path: &Path, appends: &Appends) {
+        let served = match self.start(path).await {
+            Ok(served) => served,
+            Err(why) => return self.broken.push(format!("start {}: {why}", self.starts)),
+        };
+        let (redacted, begun) = (appends.redacted(), Instant::now());
+        loop {
+            // Fails if a file is renamed meanwhile.
+            let Ok(texts) = texts(path) else { continue };
+            let left: Vec<_> = texts.intersection(&redacted).collect();
+            if left.is_empty() {
+                break;
+            }
+            if begun.elapsed() > WIPED_WITHIN {
+                self.broken.push(format!("the files have redacted texts: {left:?}"));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let _why = served.end().await;
     }
 
     async fn start(&mut self, path: &Path) -> Result<Served, String> {
@@ -225,14 +294,22 @@ impl Run {
 
     /// Compares all logs with what was appended.
     async fn check(&mut self, life: &Life, appends: &Appends) {
-        let mut found = BTreeMap::new();
+        let (mut found, redacted) = (BTreeMap::new(), appends.redacted());
+        let maybe_redacted: BTreeSet<u64> = appends.redacts.values().copied().collect();
         for room in 0..ROOMS {
             for stored in life.log_of(&format!("room-{room}")).await {
                 let entry = stored.entry;
                 let n = entry.id.as_str().trim_start_matches("id-").parse().unwrap_or(u64::MAX);
-                let is_sent = n < appends.next && nth(n).room.as_str() == format!("room-{room}");
-                if !is_sent || nth(n).content.body() != entry.body() {
-                    self.broken.push(format!("nobody appended slot {} of room-{room}", entry.slot));
+                let sent = (n < appends.next).then(|| appends.proposal(n));
+                let sent = sent.filter(|sent| sent.room.as_str() == format!("room-{room}"));
+                let is_right = match &sent {
+                    Some(_) if entry.content.is_redacted() => maybe_redacted.contains(&n),
+                    Some(sent) => sent.content.body() == entry.body() && !redacted.contains(&n),
+                    None => false,
+                };
+                if !is_right {
+                    let what = "is not what was appended, or redacted";
+                    self.broken.push(format!("slot {} of room-{room} {what}", entry.slot));
                 }
                 if let Some(slot) = found.insert(n, entry.slot) {
                     self.broken.push(format!("append {n} is at {slot} and at {}", entry.slot));
@@ -251,16 +328,35 @@ impl Run {
     }
 }
 
+/// Of which appends the files of a directory have the text.
+fn texts(directory: &Path) -> io::Result<BTreeSet<u64>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(directory)? {
+        let bytes = fs::read(entry?.path())?;
+        let after = |at: usize| bytes[at..].strip_prefix(b"body ");
+        for text in (0..bytes.len()).filter(|at| bytes[*at] == b'b').filter_map(after) {
+            let number: String = text
+                .iter()
+                .map(|byte| char::from(*byte))
+                .take_while(char::is_ascii_digit)
+                .collect();
+            if text.get(number.len()) == Some(&b' ') {
+                found.extend(number.parse::<u64>());
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Appends in batches until the node ends.
 async fn append(life: &Life, appends: &mut Appends, random: &mut StdRng) {
     let mut connection = Connection::default();
     for _ in 0..BATCHES {
         let mut sent = Vec::new();
         for _ in 0..random.random_range(1..8) {
-            let n = appends.next;
-            if connection.append(life, nth(n), None, 0).is_ok() {
+            let n = appends.next(random);
+            if connection.append(life, appends.proposal(n), None, 0).is_ok() {
                 sent.push(n);
-                appends.next += 1;
             }
         }
         if sent.is_empty() {
