@@ -257,17 +257,15 @@ impl Run {
         };
         let (redacted, begun) = (appends.redacted(), Instant::now());
         loop {
-            // Fails if a file is renamed meanwhile.
-            let Ok(texts) = texts(path) else { continue };
-            let left: Vec<_> = texts.intersection(&redacted).collect();
-            if left.is_empty() {
-                break;
+            // An error if a file is renamed meanwhile.
+            match texts(path).map(|texts| &texts & &redacted) {
+                Ok(left) if left.is_empty() => break,
+                left if begun.elapsed() > WIPED_WITHIN => {
+                    self.broken.push(format!("redacted texts in the files: {left:?}"));
+                    break;
+                }
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
             }
-            if begun.elapsed() > WIPED_WITHIN {
-                self.broken.push(format!("the files have redacted texts: {left:?}"));
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let _why = served.end().await;
     }

@@ -268,7 +268,17 @@ mod tests {
         let nested = |n: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(n), "]".repeat(n));
         assert!(Object::parse(&nested(31)).is_ok());
         assert_eq!(Object::parse(&nested(32)).expect_err("too deep"), Malformed::TooDeep);
-        assert!(Object::parse(r#"{"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[[["}"#).is_ok());
+        // Many brackets that are not nested, or in a text, are not deep; those in a text close none.
+        let siblings = vec!["[]"; 40].join(",");
+        for fine in [
+            format!(r#"{{"a":[{siblings}]}}"#),
+            format!(r#"{{"a":{}{},"b":[]}}"#, "[".repeat(31), "]".repeat(31)),
+            format!(r#"{{"a":"{0}\"{0}"}}"#, "[".repeat(40)),
+        ] {
+            assert!(Object::parse(&fine).is_ok(), "{fine}");
+        }
+        let closed_in_texts = format!(r#"{{"a":{}1{}}}"#, r#"["]","#.repeat(32), "]".repeat(32));
+        assert_eq!(Object::parse(&closed_in_texts).expect_err("too deep"), Malformed::TooDeep);
     }
 
     #[test]

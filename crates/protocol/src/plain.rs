@@ -96,7 +96,7 @@ impl<'a> Scan<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{SHORT, read};
     use crate::object::Object;
 
     /// How many members a text has; `None` if it is not plain.
@@ -126,6 +126,19 @@ mod tests {
             r#"{"a":{}}"#,
         ] {
             assert!(members(text).is_none() && Object::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    /// Short texts and long ones are read differently.
+    #[test]
+    fn a_text_with_a_control_character_is_not_plain_wherever_it_is() {
+        for length in 1..3 * SHORT {
+            assert_eq!(members(&format!(r#"{{"a":"{}"}}"#, "x".repeat(length))), Some(1));
+            for at in 0..length {
+                let mut text = "x".repeat(length);
+                text.replace_range(at..=at, "\x1f");
+                assert_eq!(members(&format!(r#"{{"a":"{text}"}}"#)), None, "{at} of {length}");
+            }
         }
     }
 
