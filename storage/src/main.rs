@@ -10,6 +10,7 @@
 //! server, unchanged; only what the C library answers them is ours.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
+mod appends;
 mod calls;
 mod disk;
 mod run;
@@ -49,6 +50,7 @@ async fn main() -> ExitCode {
 /// Whether nothing was broken.
 async fn seeds(args: &Args) -> io::Result<bool> {
     let (mut broken, mut faults, mut acked) = (0, BTreeMap::<String, u64>::new(), 0);
+    let mut backups = 0;
     for seed in args.from..args.from + args.seeds {
         let run = run::run(seed).await?;
         let line = run.line();
@@ -61,12 +63,14 @@ async fn seeds(args: &Args) -> io::Result<bool> {
             broken += 1;
         }
         acked += line["acked"].as_u64().unwrap_or(0);
+        backups += u64::from(line["backup"] == true);
         if line["hits"] != 0 {
             *faults.entry(line["fault"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
         }
     }
     println!(
-        "{} seeds, {acked} appends acked and compared; seeds in which a fault came: {faults:?}; {broken} broken",
+        "{} seeds, {acked} appends acked and compared, {backups} backups started; seeds in which a fault came: \
+         {faults:?}; {broken} broken",
         args.seeds
     );
     Ok(broken == 0)

@@ -2,30 +2,36 @@
 //!
 //! Enters: a seed, which gives the fault, its moment, and what is appended. Leaves: a [`Run`]. Invariants, checked at
 //! every start: each acked append is at its slot, each other one is there once at most, and nothing else is there; a
-//! text whose redaction was acked is not. In the end, no file has such a text.
+//! text whose redaction was acked is not. In the end, no file has such a text, and a backup that succeeded on the
+//! failing disk is started and holds what was acked before it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use roomlog_core::{NodeError, NodeSettings, outcome::AppendOutcome, proposal::Proposal};
-use roomlog_protocol::Slot;
-use roomlog_sqlite::Directory;
-use roomlog_testkit::{
-    fixtures::{proposal, redaction},
-    life::{Connection, Life},
+use roomlog_core::{
+    NodeError, NodeSettings,
+    backup::{ArchiveCopy, Backup},
+    outcome::AppendOutcome,
 };
+use roomlog_protocol::{Digest, MANIFEST_FILE, Manifest};
+use roomlog_sqlite::Directory;
+use roomlog_testkit::life::{Connection, Life};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::task::spawn_blocking;
 
-use crate::disk::{self, Fault, Files, Plan};
+use crate::{
+    appends::{Appends, ROOMS, texts},
+    disk::{self, Fault, Files, Plan},
+};
 
-/// Over how many rooms the appends are spread.
-const ROOMS: u64 = 3;
 /// How many batches are appended in a life, if nothing fails.
 const BATCHES: u64 = 40;
 /// The bytes that the journal keeps: so few that segments are trimmed and used again.
@@ -37,8 +43,6 @@ const WAL_SYNCS: u64 = 6;
 /// The same of the calls of the archive, most of which copy its WAL.
 const ARCHIVE_CALLS: u64 = 12;
 
-/// One append in so many redacts an earlier entry.
-const REDACTS: u32 = 12;
 /// How long a text may be in the files after a start; a wipe that is not done is continued within a second.
 const WIPED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -60,6 +64,8 @@ pub(crate) struct Run {
     appended: u64,
     acked: usize,
     starts: u64,
+    /// The last backup that succeeded on the failing disk, and what was appended before it.
+    backup: Option<(Files, Appends)>,
     pub(crate) broken: Vec<String>,
 }
 
@@ -70,7 +76,7 @@ impl Run {
         json!({
             "seed": self.seed, "fault": fault, "file": self.plan.file, "at": self.plan.at,
             "stays": self.plan.stays, "hits": self.hits, "appended": self.appended, "acked": self.acked,
-            "starts": self.starts, "broken": self.broken,
+            "starts": self.starts, "backup": self.backup.is_some(), "broken": self.broken,
         })
     }
 }
@@ -94,51 +100,6 @@ impl Served {
     }
 }
 
-/// What was appended, and what became of it.
-#[derive(Default)]
-struct Appends {
-    next: u64,
-    acked: BTreeMap<u64, Slot>,
-    unknown: Vec<u64>,
-    /// Which of them redact which other one.
-    redacts: BTreeMap<u64, u64>,
-}
-
-impl Appends {
-    /// The next append: some redact an entry that was acked.
-    fn next(&mut self, random: &mut StdRng) -> u64 {
-        let n = self.next;
-        self.next += 1;
-        let said: Vec<_> = self.acked.keys().filter(|n| !self.redacts.contains_key(n)).collect();
-        if !said.is_empty() && random.random_ratio(1, REDACTS) {
-            self.redacts.insert(n, *said[random.random_range(0..said.len())]);
-        }
-        n
-    }
-
-    /// The `n`-th append: always the same.
-    fn proposal(&self, n: u64) -> Proposal {
-        let Some(of) = self.redacts.get(&n) else { return said(n) };
-        let Proposal { room, author, .. } = said(*of);
-        redaction(room.as_str(), author.as_str(), &format!("id-{n}"), self.acked[of])
-    }
-
-    /// Whose text is gone.
-    fn redacted(&self) -> BTreeSet<u64> {
-        let acked = self.redacts.iter().filter(|(n, _)| self.acked.contains_key(n));
-        acked.map(|(_, of)| *of).collect()
-    }
-}
-
-/// The `n`-th append, if it says something.
-fn said(n: u64) -> Proposal {
-    let (room, author) =
-        (format!("room-{}", n % ROOMS), ["ada", "grace"][(n / ROOMS % 2) as usize]);
-    // Some of them take several pages of a file.
-    let body = format!("body {n} ").repeat(if n % 37 == 36 { 900 } else { 1 + (n % 7) as usize });
-    proposal(&room, author, &format!("id-{n}"), &body)
-}
-
 /// Runs a seed.
 pub(crate) async fn run(seed: u64) -> io::Result<Run> {
     let mut random = StdRng::seed_from_u64(seed);
@@ -148,7 +109,16 @@ pub(crate) async fn run(seed: u64) -> io::Result<Run> {
     let (file, calls) = if is_of_wal { (Some("archive.db-wal"), WAL_SYNCS) } else { (None, CALLS) };
     let at = random.random_range(0..calls);
     let plan = Plan { fault, file, at, stays: !is_of_wal && random.random() };
-    let mut run = Run { seed, plan, hits: 0, appended: 0, acked: 0, starts: 0, broken: Vec::new() };
+    let mut run = Run {
+        seed,
+        plan,
+        hits: 0,
+        appended: 0,
+        acked: 0,
+        starts: 0,
+        backup: None,
+        broken: Vec::new(),
+    };
     let directory = tempfile::tempdir()?;
     disk::watch(directory.path(), seed)?;
     let mut appends = Appends::default();
@@ -178,6 +148,9 @@ pub(crate) async fn run(seed: u64) -> io::Result<Run> {
     run.healthy(left.path(), &mut appends, &mut random).await;
     if run.broken.is_empty() {
         run.wiped(left.path(), &appends).await;
+    }
+    if let Some((files, before)) = run.backup.clone() {
+        run.restored(lay(&files)?.path(), &before).await;
     }
     if !run.broken.is_empty() {
         let kept = lay(&image)?.keep();
@@ -209,6 +182,12 @@ impl Run {
         disk::plan(plan);
         let Ok(served) = self.start(path).await else { return };
         append(&served.life, appends, random).await;
+        // On a full disk, a fold waits for space, and so does a backup.
+        if plan.is_some_and(|plan| plan.fault != Fault::Full) && random.random_ratio(1, 2) {
+            let backup = back_up(&served).await.ok();
+            self.backup = backup.map(|files| (files, appends.clone())).or(self.backup.take());
+            append(&served.life, appends, random).await;
+        }
         let _why = served.end().await;
     }
 
@@ -270,6 +249,17 @@ impl Run {
         let _why = served.end().await;
     }
 
+    /// Starts a backup.
+    async fn restored(&mut self, path: &Path, before: &Appends) {
+        match self.start(path).await {
+            Ok(served) => {
+                self.check(&served.life, before).await;
+                let _why = served.end().await;
+            }
+            Err(why) => self.broken.push(format!("start {}, of the backup: {why}", self.starts)),
+        }
+    }
+
     async fn start(&mut self, path: &Path) -> Result<Served, String> {
         self.starts += 1;
         let directory =
@@ -326,24 +316,21 @@ impl Run {
     }
 }
 
-/// Of which appends the files of a directory have the text.
-fn texts(directory: &Path) -> io::Result<BTreeSet<u64>> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(directory)? {
-        let bytes = fs::read(entry?.path())?;
-        let after = |at: usize| bytes[at..].strip_prefix(b"body ");
-        for text in (0..bytes.len()).filter(|at| bytes[*at] == b'b').filter_map(after) {
-            let number: String = text
-                .iter()
-                .map(|byte| char::from(*byte))
-                .take_while(char::is_ascii_digit)
-                .collect();
-            if text.get(number.len()) == Some(&b' ') {
-                found.extend(number.parse::<u64>());
-            }
-        }
-    }
-    Ok(found)
+/// The files of a backup, taken as the gateway does.
+async fn back_up(served: &Served) -> Result<Files, String> {
+    let engine = served.directory.backup();
+    let _hold = engine.hold();
+    served.life.fold_to_head().await.map_err(|why| why.to_string())?;
+    let copy = spawn_blocking(move || -> Result<Files, String> {
+        let ArchiveCopy { manifest, mut archive } =
+            engine.copy(&mut |_| true).map_err(|why| why.to_string())?;
+        let mut bytes = Vec::new();
+        archive.read_to_end(&mut bytes).map_err(|why| why.to_string())?;
+        let sha256 = Some(Digest(Sha256::digest(&bytes).into()));
+        let manifest = Manifest { sha256, ..manifest }.to_json().into_bytes();
+        Ok(Files::from([("archive.db".into(), bytes), (MANIFEST_FILE.into(), manifest)]))
+    });
+    copy.await.map_err(|why| why.to_string())?
 }
 
 /// Appends in batches until the node ends.
