@@ -97,6 +97,8 @@ mod tests {
             "\u{301}ada",
             "ada\u{e0041}",
             "a\u{200c}b",
+            "\u{628}\u{200c}b",
+            "b\u{200c}\u{628}",
             "ada\u{180e}",
         ] {
             assert!(check_visible(bad).is_err(), "{bad:?}");

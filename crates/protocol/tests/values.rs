@@ -1,10 +1,10 @@
 //! Entries, contents, limits and codes, as the crates that use them see them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use roomlog_protocol::{
-    Author, Body, ClientFrame, Commitment, Content, Digest, Entry, EntryId, ErrorCode, Kind,
-    Latest, Limits, Removal, RoomName, Salt, Slot,
+    Appended, Author, Body, ClientFrame, Commitment, Content, Digest, Entry, EntryId, ErrorCode,
+    Kind, Latest, Limits, Removal, RoomName, RoomRange, Salt, ServerFrame, Slot,
     client::{Rejected, parse},
 };
 
@@ -68,7 +68,8 @@ fn a_redacted_content_keeps_its_commitment_and_nothing_else() {
 #[test]
 fn a_body_is_compared_by_its_text_and_shares_it() {
     let (body, shared) = (Body::from("text"), Arc::from("text"));
-    assert!(body == "text".to_owned() && body != "other".to_owned());
+    let (same, other) = ("text".to_owned(), "other".to_owned());
+    assert!(body == same && body != other);
     assert!("text" == body && "other" != body);
     assert_eq!(Arc::<str>::from(body), shared);
 }
@@ -186,5 +187,90 @@ fn a_frame_about_a_room_names_it() {
     ] {
         let mut frame: ClientFrame = parse(text, &limits).expect("a frame");
         assert_eq!(frame.room_mut().is_some_and(|room| room.as_str() == "r"), names, "{text}");
+    }
+}
+
+#[test]
+fn an_append_that_removes_names_slots_and_says_nothing_that_nobody_could_remove() {
+    let append = |members: &str| format!(r#"{{"type":"append","room":"r",{members}}}"#);
+    for fine in [
+        r#""kind":"redact","ref":1,"body":"""#,
+        r#""kind":"erase","ref":1,"body":"""#,
+        r#""kind":"erase","ref":1,"body":"ada""#,
+    ] {
+        assert!(parse(&append(fine), &Limits::default()).is_ok(), "{fine}");
+    }
+    for (bad, code, says) in [
+        (r#""kind":"redact","body":"""#, ErrorCode::BadMessage, "`redact` needs `ref`"),
+        (r#""kind":"erase","body":"""#, ErrorCode::BadMessage, "`erase` needs `ref`"),
+        (r#""kind":"redact","ref":1,"body":"x""#, ErrorCode::BadMessage, "an empty `body`"),
+        (r#""kind":"redact","ref":1,"body":"","meta":"m""#, ErrorCode::BadMessage, "no `meta`"),
+        (r#""kind":"erase","ref":1,"body":"","meta":"m""#, ErrorCode::BadMessage, "no `meta`"),
+        (r#""kind":"erase","ref":1,"body":" ada""#, ErrorCode::BadName, "white space"),
+    ] {
+        let Rejected::RefusedAppend { refusal, .. } = rejected(&append(bad)) else {
+            panic!("{bad}")
+        };
+        assert_eq!(refusal.code, code, "{bad}");
+        assert!(refusal.message.contains(says), "{bad}: {}", refusal.message);
+    }
+}
+
+#[test]
+fn a_pattern_is_one_room_or_the_beginning_of_names() {
+    let holds = |pattern: &str, name: &str| {
+        let range = RoomRange::of_pattern(pattern).expect("a pattern");
+        range.holds(&RoomName::new(name).expect("a room"))
+    };
+    for (pattern, name, is_in) in [
+        ("general", "general", true),
+        ("general", "general-2", false),
+        ("general*", "general-2", true),
+        ("general*", "genera", false),
+        ("*", "general", true),
+    ] {
+        assert_eq!(holds(pattern, name), is_in, "{pattern} {name}");
+    }
+}
+
+#[test]
+fn after_its_last_room_a_range_is_empty() {
+    let room = RoomName::new("general").expect("a room");
+    let range = RoomRange::of_room(&room);
+    assert!(!range.is_empty());
+    assert!(range.after(Some(&room)).is_empty());
+}
+
+#[test]
+fn a_room_is_its_full_name() {
+    let room = RoomName::new("general").expect("a room");
+    assert!(room == *"general" && room == "general" && room != *"other" && room != "other");
+    assert_eq!(
+        (format!("{room:?}"), String::from(room.clone())),
+        ("\"general\"".into(), "general".into())
+    );
+    assert!(HashSet::from([room]).contains("general"));
+}
+
+#[test]
+fn an_answer_is_written_as_the_library_writes_it() {
+    let appended = Appended {
+        room: RoomName::new("r").expect("a room"),
+        id: EntryId::new("i").expect("an id"),
+        slot: 7,
+        committed_at: 5,
+        repeat: None,
+        seq: None,
+        req: None,
+    };
+    for appended in [
+        appended.clone(),
+        Appended { repeat: Some(true), seq: Some(3), req: Some(-1), ..appended.clone() },
+        Appended { repeat: Some(false), ..appended },
+    ] {
+        let mut frame = Vec::new();
+        appended.put_frame(&mut frame);
+        let by_library = serde_json::to_vec(&ServerFrame::Appended(appended)).expect("JSON");
+        assert_eq!(str::from_utf8(&frame), str::from_utf8(&by_library));
     }
 }
