@@ -135,9 +135,11 @@ mod tests {
         for length in 1..3 * SHORT {
             assert_eq!(members(&format!(r#"{{"a":"{}"}}"#, "x".repeat(length))), Some(1));
             for at in 0..length {
-                let mut text = "x".repeat(length);
-                text.replace_range(at..=at, "\x1f");
-                assert_eq!(members(&format!(r#"{{"a":"{text}"}}"#)), None, "{at} of {length}");
+                for controls in ["\x1f", "\x1f\0"] {
+                    let mut text = "x".repeat(length);
+                    text.replace_range(at..=at, controls);
+                    assert_eq!(members(&format!(r#"{{"a":"{text}"}}"#)), None, "{at} of {length}");
+                }
             }
         }
     }

@@ -99,6 +99,7 @@ mod tests {
             "a\u{200c}b",
             "\u{628}\u{200c}b",
             "b\u{200c}\u{628}",
+            "\u{628}\u{200d}\u{628}",
             "ada\u{180e}",
         ] {
             assert!(check_visible(bad).is_err(), "{bad:?}");
@@ -109,6 +110,7 @@ mod tests {
     fn names_of_all_scripts_are_allowed() {
         for good in [
             "ada",
+            "\u{915}\u{94d}\u{200c}\u{937}",
             "Ada Lovelace",
             "Zoë",
             "Zoe\u{308}",
