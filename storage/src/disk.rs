@@ -144,8 +144,8 @@ pub(crate) fn write(
     let Some((disk, inode, is_planned)) = watched(&mut disk, fd) else { return real(bytes) };
     let at = at().unwrap_or(0);
     let half = &bytes[..bytes.len() / 2];
-    let concerns = |fault| is_planned && !matches!(fault, Fault::SyncFails | Fault::ReadFails);
-    let (part, error) = match disk.meets(concerns)? {
+    let concerns = |fault| !matches!(fault, Fault::SyncFails | Fault::ReadFails);
+    let (part, error) = match disk.meets(is_planned, concerns)? {
         Some(Fault::WriteFails) => return Err(Errno::IO),
         Some(Fault::Full) => return Err(Errno::NOSPC),
         Some(Fault::ShortWrite) if !half.is_empty() => (half, None),
@@ -166,7 +166,7 @@ pub(crate) fn write(
 pub(crate) fn read(fd: BorrowedFd<'_>) -> Answer {
     let mut disk = DISK.lock();
     let Some((disk, _, is_planned)) = watched(&mut disk, fd) else { return Answer::Real };
-    match disk.meets(|fault| is_planned && fault == Fault::ReadFails) {
+    match disk.meets(is_planned, |fault| fault == Fault::ReadFails) {
         Ok(Some(_)) => Answer::Failed(Errno::IO),
         _ => Answer::Real,
     }
@@ -176,8 +176,8 @@ pub(crate) fn read(fd: BorrowedFd<'_>) -> Answer {
 pub(crate) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut disk = DISK.lock();
     let Some((disk, inode, is_planned)) = watched(&mut disk, fd) else { return Ok(()) };
-    let concerns = |fault| is_planned && matches!(fault, Fault::SyncFails | Fault::PowerCut);
-    let met = disk.meets(concerns)?;
+    let concerns = |fault| matches!(fault, Fault::SyncFails | Fault::PowerCut);
+    let met = disk.meets(is_planned, concerns)?;
     let file = disk.files.entry(inode).or_default();
     let pending = std::mem::take(&mut file.pending);
     if met == Some(Fault::SyncFails) {
@@ -195,10 +195,8 @@ pub(crate) fn truncate(
 ) -> Result<(), Errno> {
     let mut disk = DISK.lock();
     let Some((disk, inode, is_planned)) = watched(&mut disk, fd) else { return real() };
-    let concerns = |fault| {
-        is_planned && matches!(fault, Fault::WriteFails | Fault::TornWrite | Fault::PowerCut)
-    };
-    match disk.meets(concerns)? {
+    let concerns = |fault| matches!(fault, Fault::WriteFails | Fault::TornWrite | Fault::PowerCut);
+    match disk.meets(is_planned, concerns)? {
         Some(_) => Err(Errno::IO),
         None => {
             real()?;
@@ -242,12 +240,17 @@ fn watched<'a>(
 }
 
 impl Disk {
-    /// What goes wrong in this call, if it is one that the plan's fault concerns.
-    fn meets(&mut self, concerns: impl FnOnce(Fault) -> bool) -> Result<Option<Fault>, Errno> {
+    /// What goes wrong in this call, if the plan is about its file, and the plan's fault concerns such a call.
+    fn meets(
+        &mut self,
+        is_planned: bool,
+        concerns: impl FnOnce(Fault) -> bool,
+    ) -> Result<Option<Fault>, Errno> {
         if self.is_off {
             return Err(Errno::IO);
         }
-        let Some(plan) = self.plan.filter(|plan| concerns(plan.fault)) else { return Ok(None) };
+        let planned = self.plan.filter(|plan| is_planned && concerns(plan.fault));
+        let Some(plan) = planned else { return Ok(None) };
         self.calls += 1;
         if self.calls <= plan.at || (self.calls > plan.at + 1 && !plan.stays) {
             return Ok(None);

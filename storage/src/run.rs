@@ -193,10 +193,7 @@ impl Run {
 
     /// As [`Self::life`], on a disk that is whole: everything must succeed.
     async fn healthy(&mut self, path: &Path, appends: &mut Appends, random: &mut StdRng) {
-        let served = match self.start(path).await {
-            Ok(served) => served,
-            Err(why) => return self.broken.push(format!("start {}: {why}", self.starts)),
-        };
+        let Some(served) = self.must_start(path).await else { return };
         let life = &served.life;
         self.check(life, appends).await;
         let mut again = Connection::default();
@@ -230,10 +227,7 @@ impl Run {
 
     /// Starts once more, and waits until no file has a text that was redacted.
     async fn wiped(&mut self, path: &Path, appends: &Appends) {
-        let served = match self.start(path).await {
-            Ok(served) => served,
-            Err(why) => return self.broken.push(format!("start {}: {why}", self.starts)),
-        };
+        let Some(served) = self.must_start(path).await else { return };
         let (redacted, begun) = (appends.redacted(), Instant::now());
         loop {
             // An error if a file is renamed meanwhile.
@@ -249,15 +243,17 @@ impl Run {
         let _why = served.end().await;
     }
 
-    /// Starts a backup.
+    /// Starts a backup, which has all that was appended before it.
     async fn restored(&mut self, path: &Path, before: &Appends) {
-        match self.start(path).await {
-            Ok(served) => {
-                self.check(&served.life, before).await;
-                let _why = served.end().await;
-            }
-            Err(why) => self.broken.push(format!("start {}, of the backup: {why}", self.starts)),
-        }
+        let Some(served) = self.must_start(path).await else { return };
+        self.check(&served.life, before).await;
+        let _why = served.end().await;
+    }
+
+    /// Starts a node, which has no reason to refuse.
+    async fn must_start(&mut self, path: &Path) -> Option<Served> {
+        let started = self.start(path).await;
+        started.map_err(|why| self.broken.push(format!("start {}: {why}", self.starts))).ok()
     }
 
     async fn start(&mut self, path: &Path) -> Result<Served, String> {

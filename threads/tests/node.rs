@@ -78,6 +78,10 @@ async fn end(life: Arc<Life>) {
     Arc::into_inner(life).expect("nobody else has it").end().await.expect("a clean end");
 }
 
+fn on_thread<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    thread::spawn(move || block_on(future))
+}
+
 fn nth(author: &str, n: u64) -> Proposal {
     proposal("lobby", author, &format!("{author}-{n}"), "text")
 }
@@ -86,15 +90,13 @@ fn nth(author: &str, n: u64) -> Proposal {
 fn authors(life: &Arc<Life>) -> Vec<JoinHandle<Vec<AppendOutcome>>> {
     let author = |author: &'static str| {
         let life = life.clone();
-        thread::spawn(move || {
-            block_on(async {
-                let mut connection = Connection::default();
-                let refused = (0..EACH)
-                    .filter_map(|n| connection.append(&life, nth(author, n), None, 0).err());
-                let refused: Vec<_> = refused.collect();
-                let taken = connection.outcomes().await.into_iter().map(|(_, outcome)| outcome);
-                taken.chain(refused).collect()
-            })
+        on_thread(async move {
+            let mut connection = Connection::default();
+            let refused =
+                (0..EACH).filter_map(|n| connection.append(&life, nth(author, n), None, 0).err());
+            let refused: Vec<_> = refused.collect();
+            let taken = connection.outcomes().await.into_iter().map(|(_, outcome)| outcome);
+            taken.chain(refused).collect()
         })
     };
     AUTHORS.map(author).into()
@@ -142,8 +144,8 @@ fn a_node_that_stops_answers_every_append() {
     });
 }
 
-/// A follower whose task reads what is new when it is told that the room has moved, and to which a delivery writes
-/// directly while the task has nothing to do: with the rules of the gateway (`connection/direct.rs`).
+/// A follower with the rules of the gateway (`connection/direct.rs`): a delivery writes to it directly. If it cannot,
+/// it tells the follower's task, which then reads what is new.
 #[derive(Debug)]
 struct Direct {
     socket: Mutex<DirectSocket>,
@@ -219,18 +221,16 @@ fn all_is_followed(directly: bool) {
         let (sent, received) = watch::channel(0);
         let follower = {
             let life = life.clone();
-            thread::spawn(move || block_on(follow(&life, directly, sent)))
+            on_thread(async move { follow(&life, directly, sent).await })
         };
         let author = |author: &'static str| {
             let (life, mut received) = (life.clone(), received.clone());
-            thread::spawn(move || {
-                block_on(async {
-                    let mut connection = Connection::default();
-                    for n in 0..EACH {
-                        let slot = slot(connection.say(&life, nth(author, n)).await);
-                        received.wait_for(|sent| *sent > slot).await.expect("a follower");
-                    }
-                });
+            on_thread(async move {
+                let mut connection = Connection::default();
+                for n in 0..EACH {
+                    let slot = slot(connection.say(&life, nth(author, n)).await);
+                    received.wait_for(|sent| *sent > slot).await.expect("a follower");
+                }
             })
         };
         for author in AUTHORS.map(author) {
