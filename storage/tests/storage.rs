@@ -18,7 +18,7 @@ fn some_seeds_of_each_fault_keep_what_was_acked() {
 }
 
 /// In these seeds, a sync of the archive's WAL fails, and the power is cut while the next start copies the WAL. Three
-/// times, because threads take turns as they like: without the write at the start, four of five runs find damage.
+/// times, because threads take turns as they like: without the write at the start, three of four runs find damage.
 #[test]
 fn a_start_writes_a_wal_again_whose_sync_failed() {
     for seed in ["810", "936"].repeat(3) {
